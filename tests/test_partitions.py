@@ -115,6 +115,34 @@ def test_every_partition_is_taken_once_and_materialized_with_its_own_metadata(in
     assert told_by(result)["thing"] == {key: {"key": key} for key in "abcd"}
 
 
+@pytest.mark.parametrize("failing", ["", "c"])
+def test_loads_are_settled_once_dagster_has_stored_their_events(instance, failing):
+    """Also of those of a run that fails; Dagster's way of taking events makes that possible."""
+    settled: list[tuple[set[str], set[str]]] = []
+
+    @dg.asset(partitions_def=LETTERS, backfill_policy=dg.BackfillPolicy.single_run())
+    def thing(context: dg.AssetExecutionContext):
+        def settle(loaded: Mapping[str, str]) -> None:
+            settled.append((set(loaded), instance.get_materialized_partitions(THING)))
+            raise TransientError("the database does not answer")
+
+        report = Report[str](lambda key: {THING: {"key": key}}, settle=settle)
+        script = Script({failing: raising(SourceError("no"))})
+        yield from each_partition(context, lambda: script, report)
+
+    job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
+    result = job.resolve_job_def("all").execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        tags={
+            "dagster/asset_partition_range_start": "a",
+            "dagster/asset_partition_range_end": "d",
+        },
+    )
+    assert result.success == (not failing)
+    assert settled == [({*"abcd"} - {failing}, {*"abcd"} - {failing})]
+
+
 TIERS_AND_WEEKS = dg.MultiPartitionsDefinition(
     {
         "tier": dg.StaticPartitionsDefinition(["T1", "T2", "OTCE"]),

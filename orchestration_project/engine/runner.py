@@ -66,6 +66,7 @@ class Report(Generic[Loaded]):
         has_data: Whether a loaded partition has data; without any it is observed, and is not
             materialized.
         is_unchanged: Whether a load of a partition wrote nothing.
+        settle: Called with the loaded partitions once Dagster has stored their events.
     """
 
     metadata: Callable[[Loaded], Mapping[dg.AssetKey, Mapping[str, Any]]]
@@ -73,6 +74,7 @@ class Report(Generic[Loaded]):
     side_effects: Callable[[str, Loaded], Iterable[dg.AssetMaterialization]] = lambda *_: ()
     has_data: Callable[[Loaded], bool] = lambda loaded: True
     is_unchanged: Callable[[Loaded], bool] = lambda loaded: False
+    settle: Callable[[Mapping[str, Loaded]], None] = lambda loaded: None
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,10 @@ def each_item(
         _load_all(context, load, pieces, left, taken)
         results = report.checks()
     except OrchestrationError as error:
-        yield from _to_events(context, ended(), report, is_explicit=True)
+        yield from _explicit_events(context, ended(), report)
         raise _failure_of_all(context, keys, error) from error
     except BaseException:
-        yield from _to_events(context, ended(), report, is_explicit=True)
+        yield from _explicit_events(context, ended(), report)
         raise
     yield from _settled(context, keys, ended(), report, results)
 
@@ -264,14 +266,18 @@ def _settled(
     lost = _log_sums(context, keys, outcomes, report)
     is_whole = all(each.loaded is not None and report.has_data(each.loaded) for each in outcomes)
     is_explicit = bool(failed or lost) or not is_whole
-    yield from _to_events(context, outcomes, report, is_explicit=is_explicit)
+    if is_explicit:
+        yield from _explicit_events(context, outcomes, report)
+    else:
+        yield from _to_events(context, outcomes, report, is_explicit=False)
     yield from check_results
     if lost:
         raise RuntimeError(f"partitions asked for and partitions ended differ by {lost}")
     if failed:
         raise _failure(context, failed, len(keys))
-    for asset_key in () if is_explicit else _selected(context):
-        yield dg.MaterializeResult(asset_key=asset_key)
+    if not is_explicit:
+        yield from (dg.MaterializeResult(asset_key=each) for each in _selected(context))
+        _settle(context, outcomes, report)
 
 
 def _log_sums(
@@ -292,6 +298,32 @@ def _log_sums(
         f"{len(quarantined)} quarantined" + (f", {len(empty)} without data" if empty else "")
     )
     return sorted((landed.keys() | quarantined | empty) ^ set(keys))
+
+
+def _explicit_events(
+    context: dg.AssetExecutionContext,
+    outcomes: Sequence[ItemResult[Loaded]],
+    report: Report[Loaded],
+) -> Iterator[AssetEvent]:
+    """Yield the events of each partition, materializations included, and settle them."""
+    yield from _to_events(context, outcomes, report, is_explicit=True)
+    _settle(context, outcomes, report)
+
+
+def _settle(
+    context: dg.AssetExecutionContext,
+    outcomes: Sequence[ItemResult[Loaded]],
+    report: Report[Loaded],
+) -> None:
+    """Settle what the events report: Dagster stores one before it asks for the next.
+
+    What fails here fails no load: the next run that reads a partition settles it.
+    """
+    loaded = {each.partition_key: each.loaded for each in outcomes if each.loaded is not None}
+    try:
+        report.settle(loaded)
+    except OrchestrationError as error:
+        context.log.warning(f"The reported loads were not settled: {error}")
 
 
 def _to_events(
