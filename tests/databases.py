@@ -12,7 +12,10 @@ from orchestration_project.tables.schema import METADATA
 
 Rows = list[tuple[Any, ...]]
 
-SURROUNDINGS = ("access_", "operations_readiness", "operations_verified_configs")
+SURROUNDINGS = (
+    *("access_", "operations_readiness", "operations_verified_configs"),
+    "pending_announcements",
+)
 
 
 def sqlite_url(state_dir: Path, source: str = "demo") -> str:
@@ -23,7 +26,8 @@ def sqlite_url(state_dir: Path, source: str = "demo") -> str:
 def contents(url: str) -> Mapping[str, Rows]:
     """Return every table's rows, sorted, without what differs between two runs of the same.
 
-    What was found of the surroundings and when, and who came to look, is no data.
+    What was found of the surroundings and when, who came to look, and which events Dagster is not
+    known to have, is no data.
     """
     engine = create_engine(parsed_url(url))
     with engine.connect() as connection:

@@ -2,12 +2,15 @@
 
 import base64
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from xml.etree import ElementTree
 
 import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableRepository
+from sqlalchemy import Engine
+from sqlalchemy.event import listens_for, remove
 
 
 def failure_of(result: dg.ExecuteInProcessResult | dg.JobExecutionResult, op: str) -> str:
@@ -69,3 +72,19 @@ def told_by_op(result: dg.JobExecutionResult) -> dict[str, Any]:
     """Return the metadata of the one output of a job."""
     [output] = [event for event in result.all_events if event.is_successful_output]
     return {name: value.value for name, value in output.step_output_data.metadata.items()}
+
+
+@contextmanager
+def untold() -> Iterator[None]:
+    """Let Dagster learn of no materialization, as of a process that dies before."""
+
+    @listens_for(Engine, "before_cursor_execute")
+    def execute(_, __, statement, parameters, *___):
+        is_event = statement.startswith("INSERT INTO event_logs")
+        if is_event and "ASSET_MATERIALIZATION'" in str(parameters):
+            raise ConnectionAbortedError
+
+    try:
+        yield
+    finally:
+        remove(Engine, "before_cursor_execute", execute)

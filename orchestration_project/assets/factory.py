@@ -17,6 +17,7 @@ from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.frames import decimal_texts
 from orchestration_project.contracts.rules import summarised
+from orchestration_project.engine.announcements import settle_announcements
 from orchestration_project.engine.dataset import (
     Dataset,
     LoadedPartition,
@@ -34,12 +35,14 @@ from orchestration_project.engine.loader import (
 from orchestration_project.engine.loads import OF_REPLAYS, refuse_strange
 from orchestration_project.engine.report_log import (
     KNOWN_FROM,
+    REPORTED_LATE,
     UNCHANGED,
     EarlierMetadata,
+    ReportLog,
     earlier_metadata,
 )
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition
-from orchestration_project.engine.warehouse import RecordedLanding, Warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import AnyJob, Replay, ReplayPlan, ReplayRequest
 from orchestration_project.services.metadata import (
@@ -193,6 +196,7 @@ def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
         warehouse: Warehouse = context.resources.warehouse
         limits = _limits(dataset, context.resources)
         ratio = config.max_reject_ratio
+        log = ReportLog(context.instance, dataset.key, context.run.run_id)
         loader = DatasetLoader(
             dataset,
             _deliveries(dataset, context, config),
@@ -202,6 +206,7 @@ def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
             run_id=context.run.run_id,
             max_reject_ratio=limits.max_reject_ratio if ratio is None else ratio,
             scratch=context.resources.settings.state_path / "scratch",
+            is_reported=log,
             first_day=first_day,
         )
 
@@ -221,6 +226,7 @@ def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
             checks=checks,
             has_data=lambda loaded: not loaded.is_holiday,
             is_unchanged=lambda loaded: loaded.landed is None,
+            settle=partial(settle_announcements, warehouse, dataset.table, log),
         )
         yield from each_partition(context, opened, report)
 
@@ -338,9 +344,11 @@ def _metadata(
         **data_label(is_synthetic=loaded.source == "demo"),
         "dagster/row_count": loaded.row_count,
     }
+    if loaded.changes:
+        common["change"] = " ".join(each.sentence for each in loaded.changes)
     landed, figures = loaded.landed, loaded.figures
     if landed is None or figures is None:
-        return {**_unchanged(loaded.earlier, dataset.key, earlier), **common}
+        return {**_unchanged(loaded, dataset.key, earlier), **common}
     shown = {}
     if loaded.first_rows is not None:
         shown = {"first_rows": table_of(_with_decimals(loaded.first_rows, dataset))}
@@ -370,17 +378,18 @@ def _with_decimals(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
 
 
 def _unchanged(
-    landed: RecordedLanding | None, key: dg.AssetKey, earlier: EarlierMetadata
+    loaded: LoadedPartition[None], key: dg.AssetKey, earlier: EarlierMetadata
 ) -> Mapping[str, Any]:
+    landed, outcome = loaded.earlier, REPORTED_LATE if loaded.changes else UNCHANGED
     if landed is None:
-        return {"outcome": UNCHANGED}
+        return {"outcome": outcome}
     known_from = landed.landed_at.isoformat()
     carried = earlier(key, landed.partition_key)
     is_of_it = KNOWN_FROM in carried and carried[KNOWN_FROM].value == known_from
     return {
         "seconds": 0.0,
         **(carried if is_of_it else {}),
-        "outcome": UNCHANGED,
+        "outcome": outcome,
         "landed_by": dg.MetadataValue.dagster_run(landed.run_id),
         "group_id": landed.group_id,
         "rows_added": landed.rows_added,
@@ -392,7 +401,7 @@ def _unchanged(
         "bytes": landed.bytes,
         "audits_passed": Counter(landed.audits.values())["passed"],
         "audits_warning": landed.warning_count,
-        KNOWN_FROM: known_from,
+        **({KNOWN_FROM: known_from} if loaded.known_from else {}),
     }
 
 

@@ -8,7 +8,7 @@ of assets and sensors show it in Dagster. A spec with rules of its own is a clas
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import chain
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -23,6 +23,7 @@ from orchestration_project.contracts.rules import Audit, Part, SpillStore, Valid
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.loads import Intake, IntakeFigures
 from orchestration_project.engine.warehouse import (
+    Delivery,
     RecordedLanding,
     ScopeState,
     Warehouse,
@@ -160,6 +161,15 @@ class ValidatedPartition(Generic[SummaryT]):
 
 
 @dataclass(frozen=True)
+class Announcement(Generic[SummaryT]):
+    """What a load for this ``cause`` (a `change_cause`) changed, in figures and a sentence."""
+
+    cause: str
+    figures: SummaryT
+    sentence: str
+
+
+@dataclass(frozen=True)
 class LoadedPartition(Generic[SummaryT]):
     """How a partition was loaded, in figures: a run keeps one of these for each of its partitions.
 
@@ -169,6 +179,9 @@ class LoadedPartition(Generic[SummaryT]):
         row_counts: Rows of the partition by table: the dataset's first, then derived ones.
         first_rows: Some of its rows, for people.
         is_holiday: Whether it has no data by its calendar.
+        changes: What its load changed, if it wrote rows; before that, what earlier loads changed
+            and Dagster has no event of.
+        known_from: Of what is loaded now, unless the run that loaded it is still to report that.
     """
 
     source: str
@@ -180,6 +193,8 @@ class LoadedPartition(Generic[SummaryT]):
     staged_name: str = ""
     first_rows: pl.DataFrame | None = None
     is_holiday: bool = False
+    changes: Sequence[Announcement[SummaryT]] = ()
+    known_from: datetime | None = None
 
     def __str__(self) -> str:
         if self.is_holiday:
@@ -192,6 +207,13 @@ class LoadedPartition(Generic[SummaryT]):
     def row_count(self) -> int:
         """Rows of the partition in the dataset's table."""
         return next(iter(self.row_counts.values()), 0)
+
+    @property
+    def announced_until(self) -> datetime | None:
+        """Until when its event announces the loads of the partition; None: it announces none."""
+        if self.landed is not None:
+            return self.landed.known_from
+        return self.known_from if self.changes else None
 
 
 @dataclass(frozen=True)
@@ -240,6 +262,7 @@ class LoadSpec(ABC, Generic[ChangeT, LoadedT]):
         metadata_columns: Columns whose change alone is not a restatement.
         summarise: Sums up what a load changed.
         merge: Puts summaries of several ranges together; None: its rows never come in ranges.
+        figures_type: The type of a summary, which is stored as JSON until it is announced.
         is_staged: Whether valid rows are stored as a Parquet file before they are loaded.
     """
 
@@ -254,6 +277,7 @@ class LoadSpec(ABC, Generic[ChangeT, LoadedT]):
     metadata_columns: Sequence[str] = ()
     summarise: Summarise[ChangeT]
     merge: MergeSummaries | None = None
+    figures_type: Any = None
     is_staged: bool = False
 
     @property
@@ -309,6 +333,13 @@ class LoadSpec(ABC, Generic[ChangeT, LoadedT]):
     ) -> Sequence[Sequence[Audit]]:
         """Compare each delivery of a partition with what is loaded, before it is written."""
         return no_warnings(connection, batch)
+
+    def describe(
+        self, partition: Partition, delivery: Delivery, landed: WriteResult[ChangeT]
+    ) -> str:
+        """Return in a sentence what the load of a delivery changed."""
+        key = self.partitioning.key_of(partition)
+        return f"{self.table.name}, {key}: {landed.in_words}."
 
     @abstractmethod
     def finish(

@@ -7,7 +7,7 @@ source, or the recorded ones, so that a replay takes the same way as a load.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
@@ -22,8 +22,10 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.contract import Drift, drift, remembered
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.rules import SpillStore, Validated
+from orchestration_project.engine.announcements import Announcements
 from orchestration_project.engine.captures import Capture, Captures, bounded
 from orchestration_project.engine.dataset import (
+    Announcement,
     ChangeT,
     LoadedPartition,
     LoadedT,
@@ -35,6 +37,7 @@ from orchestration_project.engine.dataset import (
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.loads import Intake, Read, take
 from orchestration_project.engine.replay import captures_of, kept_parts
+from orchestration_project.engine.report_log import IsReported
 from orchestration_project.engine.spill import DiskSpill, staged_file
 from orchestration_project.engine.warehouse import (
     Delivery,
@@ -327,6 +330,7 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
         today: A partition of a later day is refused.
         max_reject_ratio: Rejected share of lines (0-1) above which a partition is quarantined.
         scratch: The folder for rows that are too many for memory.
+        is_reported: Whether Dagster has an event of a load.
         first_day: A partition of an earlier day is refused; None: none is.
         fields: What `ready` found of the fields that the source lists.
     """
@@ -339,6 +343,7 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
     run_id: str
     max_reject_ratio: float
     scratch: Path
+    is_reported: IsReported
     first_day: date | None = None
     fields: FieldList = field(default_factory=FieldList, init=False)
 
@@ -348,6 +353,11 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
         declared = self.dataset.source_dataset
         named = {"dataset": declared} if declared else {"source": self.deliveries.name}
         return {"asset": f"{self.dataset.domain}/{self.dataset.noun}", **named}
+
+    @property
+    def announcements(self) -> Announcements[ChangeT]:
+        """What loads of the dataset changed, and Dagster is not known to have events of."""
+        return Announcements(self.warehouse, self.dataset, self.is_reported)
 
     def ready(self) -> None:
         """Open what is used, and compare the fields of the source with the declared ones.
@@ -449,8 +459,12 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
     def _write(
         self, taken: ValidatedPartition[ChangeT], intake: Intake
     ) -> LoadedPartition[ChangeT]:
-        warn = partial(self.dataset.warn, taken.partition)
-        landed = self.warehouse.land(taken.target, intake.delivery, intake.prepared, warn)
+        announcements, partition = self.announcements, taken.partition
+        warn = partial(self.dataset.warn, partition)
+        note = announcements.recorder(taken.target, partition, intake.delivery)
+        landed = self.warehouse.land(taken.target, intake.delivery, intake.prepared, warn, note)
+        own = announcements.of_load(partition, intake.delivery, landed)
+        _, late = self._take_over(taken)
         return LoadedPartition(
             taken.source,
             taken.source_version,
@@ -458,16 +472,30 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
             figures=intake.figures,
             landed=landed,
             staged_name=taken.staged_name,
+            changes=(*late, *own),
+            known_from=landed.known_from,
         )
 
     def _unchanged(self, taken: ValidatedPartition[ChangeT]) -> LoadedPartition[ChangeT]:
         table, key, at = self.dataset.table, taken.target.partition_key, taken.before.landed_at
+        known_from, late = self._take_over(taken)
         return LoadedPartition(
             taken.source,
             taken.source_version,
             self._row_counts(taken),
             earlier=self.warehouse.recorded_landing(table, key, at) if at else None,
+            changes=late,
+            known_from=known_from,
         )
+
+    def _take_over(
+        self, taken: ValidatedPartition[ChangeT]
+    ) -> tuple[datetime | None, Sequence[Announcement[ChangeT]]]:
+        """Return since when the loaded rows are known, and what this run announces of them."""
+        at, stays = taken.before.landed_at, taken.intake is None
+        if at is None:
+            return None, ()
+        return self.announcements.take_over(taken.target.partition_key, at, stays=stays)
 
     def _row_counts(self, taken: ValidatedPartition[ChangeT]) -> Mapping[str, int]:
         """Count the partition's rows; those of a whole one that was just loaded are at hand."""

@@ -21,6 +21,10 @@ UNCHANGED, REPORTED_LATE = "unchanged", "reported late"
 NOTICES = frozenset({"notice", "notice_kind"})
 """Metadata that asks for attention, once: it is not carried forward."""
 
+IsReported = Callable[[str, str, datetime], Literal["yes", "no", "not yet"]]
+"""Whether Dagster has an event of a run's load of a partition, known from a time; "not yet": the
+run goes on, and its events are stored when it ends."""
+
 EarlierMetadata = Callable[[dg.AssetKey, str], Mapping[str, dg.MetadataValue[Any]]]
 """Returns the metadata of the latest materialization of an asset's partition, without notices."""
 
@@ -72,6 +76,11 @@ class ReportLog:
         if reported == "all" or (partition_key, known_from.isoformat()) in reported:
             return "yes"
         return "yes" if known_from.isoformat() in self._reported_lately(partition_key) else "no"
+
+    def has_latest_event(self, partition_key: str, known_from: datetime) -> bool:
+        """Return whether the latest event of a partition is of its load known from a time."""
+        found = earlier_metadata(self._instance, self._asset, partition_key)
+        return KNOWN_FROM in found and found[KNOWN_FROM].value == known_from.isoformat()
 
     def _goes_on(self, run: dg.DagsterRun) -> bool:
         """Whether a run may yield events yet; the daemon detects a lost process only later."""

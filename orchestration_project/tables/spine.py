@@ -188,6 +188,20 @@ Index(
     "landings_by_partition", landings.c.table_name, landings.c.partition_key, landings.c.landed_at
 )
 
+pending_announcements = table(
+    "pending_announcements",
+    "One row per load that Dagster is not known to have an event of: what that event announces.",
+    text("table_name", "The table", key=True),
+    text("partition_key", "Dagster's key of the partition", key=True),
+    moment("landed_at", "UTC time; known_from of the rows that it wrote", key=True),
+    text("group_id", "The delivery"),
+    text("change_cause", "first, more (days of a range), source, metadata, ours or none"),
+    text("sentence", "What the load changed, in words; blank: nothing"),
+    text("figures", "What the load changed, in figures, JSON; null: the dataset has none"),
+    text("run_id", "Dagster run that loaded it"),
+    internal=True,
+)
+
 fences = table(
     "fences",
     "One row per table and coarsest scope: its lock, its token, and its current state.",

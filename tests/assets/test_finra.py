@@ -1,12 +1,11 @@
 """FINRA's weekly assets as Dagster runs them, over the real demo source, on both databases."""
 
 import shutil
-from contextlib import contextmanager
 from datetime import date, timedelta
 
 import dagster as dg
 import pytest
-from sqlalchemy import Engine, event, func, select
+from sqlalchemy import func, select
 
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.connections.simulator import demo_url
@@ -23,7 +22,7 @@ from orchestration_project.tables.finra import (
 from orchestration_project.tables.spine import captures, landings
 from tests import databases
 from tests.assets.conftest import BOTH
-from tests.runs import failure_of, texts_of, told_by
+from tests.runs import failure_of, texts_of, told_by, untold
 
 OP = "finra_otc_weekly_load"
 LATEST = {"T1": date(2026, 2, 9), "T2": date(2026, 1, 26), "OTCE": date(2026, 1, 26)}
@@ -282,22 +281,6 @@ def test_what_did_not_change_is_no_notice_and_only_a_delivery_replaces_the_chang
         told = told_by(load(instance, partition, full=full))["otc_weekly"][partition]
         assert told.keys().isdisjoint({"notice", "notice_kind"})
         assert told.get("change") == (None if full else landed["change"])
-
-
-@contextmanager
-def untold():
-    """Let Dagster learn of no materialization, as of a process that dies before."""
-
-    @event.listens_for(Engine, "before_cursor_execute")
-    def execute(_, __, statement, parameters, *___):
-        is_event = statement.startswith("INSERT INTO event_logs")
-        if is_event and "ASSET_MATERIALIZATION'" in str(parameters):
-            raise ConnectionAbortedError
-
-    try:
-        yield
-    finally:
-        event.remove(Engine, "before_cursor_execute", execute)
 
 
 @BOTH

@@ -20,6 +20,7 @@ from orchestration_project.tables.spine import captures
 from tests import databases
 from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
+from tests.resources.weeks import known
 from tests.runs import failure_of, observed_by, told_by
 
 TABLE = fx_rates_daily
@@ -158,6 +159,7 @@ def test_a_replay_of_all_skips_days_before_the_first_partition(settings, instanc
             today=made.clock.today(RATES.partitioning.calendar.zone),
             run_id="run",
             scratch=tmp_path,
+            is_reported=known,
             max_reject_ratio=0,
         )
         loader.ready()

@@ -99,7 +99,7 @@ def test_internal_tables_are_exported_where_that_is_asked_for_and_hashes_of_secr
         connection.execute(insert(access_keys), KEY)
         connection.execute(insert(access_sessions), SESSION)
     internal = {"access_audit", "access_failures", "access_keys", "access_sessions"}
-    for name in internal | {"fences", "leases", "outbox"}:
+    for name in internal | {"fences", "leases", "outbox", "pending_announcements"}:
         assert f"{name} is an internal table" in refused(capfd, name)
     for name in ("access_keys", "access_sessions"):
         lines, _ = exported(capfd, name, "--internal")

@@ -191,6 +191,7 @@ def _loader(
         run_id=uuid4().hex,
         max_reject_ratio=MAX_REJECT_RATIO,
         scratch=job.folder / "scratch",
+        is_reported=known,
     )
 
 
@@ -203,7 +204,7 @@ class SomeInRanges(WeeklyDataset):
         return WeeklyDataset.validate(replace(self, rows_at_once=most), partition, *delivery, **how)
 
 
-WEEKS = SomeInRanges(limits=LIMITS, is_reported=known)
+WEEKS = SomeInRanges(limits=LIMITS)
 
 
 class WatchedStore(FolderStore):

@@ -3,8 +3,10 @@
 import time
 
 import pytest
+from sqlalchemy import func, select
 
-from tests.databases import contents
+from orchestration_project.tables.spine import pending_announcements
+from tests.databases import contents, rows
 from tests.faults.dagster_runs import as_settings, materialized, run_job, runs_of
 from tests.faults.loads import Job, Process, loaded
 from tests.faults.matrix import STAGES, case_name, strikes
@@ -66,6 +68,8 @@ def test_a_run_that_is_killed_is_found_dead_and_the_next_one_lands_and_records_t
         assert dead > 0
     reader.saw_only({}, published(alone))
     same(contents(place.url), contents(alone.url))
+    waiting = select(func.count()).select_from(pending_announcements)
+    assert rows(place.url, waiting) == [(0,)]
     nothing_is_left(place)
     for each in (place, alone, dagster):
         each.forget()

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, MetaData, Table, insert, inspect, select, tex
 
 import orchestration_project.tables
 from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.announcements import Announcements
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import (
     VERSION_TABLE,
@@ -24,11 +25,12 @@ from orchestration_project.engine.warehouse.migrating import (
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations.scripts import alembic_config
-from orchestration_project.tables import spine
+from orchestration_project.resources.finra.weekly import WeeklyDataset
+from orchestration_project.tables import finra, spine
 from orchestration_project.tables.schema import HISTORY, METADATA, key_names
 from orchestration_project.tables.views import VIEWS
 from tests.resources.fence_histories import Histories, check_fences, drawn
-from tests.resources.weeks import MONDAY, Desk, StoppedClock
+from tests.resources.weeks import LIMITS, MONDAY, Desk, StoppedClock, row
 
 DECLARED = {
     name: each
@@ -221,6 +223,25 @@ def test_a_database_of_an_earlier_version_is_brought_up_to_date_in_place(empty, 
     empty.prepare(holds="real")
     assert rows(empty) == before
     check_fences(empty)
+    with empty.reading() as connection:
+        assert is_current(connection)
+        assert differences(connection) == []
+
+
+def test_what_an_earlier_version_loaded_is_not_announced_again(empty, tmp_path):
+    empty.prepare(holds="real")
+    desk = Desk(empty, tmp_path, week_start=MONDAY)
+    desk.land(row("AAA"))
+    before = rows(empty)
+    with empty.writing() as connection:
+        command.downgrade(migration_config(connection), "0028")
+        assert not inspect(connection).has_table(spine.pending_announcements.name)
+    empty.prepare(holds="real")
+    assert rows(empty) == before
+    landed_at = empty.state(finra.finra_otc_weekly, desk.partition_key).landed_at
+    announcements = Announcements(empty, WeeklyDataset(limits=LIMITS), lambda *_: "no")
+    taken = announcements.take_over(desk.partition_key, landed_at, stays=True)
+    assert taken == (landed_at, [])
     with empty.reading() as connection:
         assert is_current(connection)
         assert differences(connection) == []

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from sqlalchemy import Table, func, select, update
@@ -51,6 +51,7 @@ from orchestration_project.tables.spine import (
     captures,
     fences,
     landings,
+    pending_announcements,
     rejects,
     source_fields,
 )
@@ -97,6 +98,7 @@ class Bench:
         full: bool = False,
         done: frozenset[str] = frozenset(),
         replay: bool = False,
+        reported: Literal["yes", "no", "not yet"] = "yes",
         **recorded: Any,
     ) -> DatasetLoader[None, LoadedPartition[None]]:
         chosen = source or self.source()
@@ -113,6 +115,7 @@ class Bench:
             run_id="run",
             max_reject_ratio=max_reject_ratio,
             scratch=self.folder / "scratch",
+            is_reported=lambda *_: reported,
         )
 
     def load(self, source: Source | None = None, **options: Any) -> LoadedPartition[None]:
@@ -338,8 +341,40 @@ def test_what_was_held_back_lands_by_a_replay_once_the_limit_allows_it_without_t
     assert bench.trades() == {CISCO: 7}
 
 
+def test_a_change_that_no_event_reports_is_announced_by_the_next_load_in_its_words(bench):
+    (first,) = bench.load().changes
+    assert first.sentence == (
+        f"{DATASET.table.name}, {KEY}: 2 rows added, 0 changed, 0 removed, 0 unchanged."
+    )
+    late = bench.load(reported="no")
+    (told,) = late.changes
+    assert told.sentence == (
+        f"{first.sentence} (Told late: run run, which landed it, had not told of it.)"
+    )
+    assert (told.cause, told.figures, late.announced_until) == ("first", None, late.known_from)
+    bench.finra.rows = [record(APPLE)]
+    both = bench.load(reported="no")
+    assert [each.cause for each in both.changes] == ["first", "source"]
+    assert both.changes[0] == told
+    assert both.changes[1].sentence.endswith("0 rows added, 0 changed, 1 removed, 1 unchanged.")
+    assert bench.count(pending_announcements) == 2
+    seen = bench.load(reported="yes")
+    assert (list(seen.changes), seen.known_from) == ([], both.known_from)
+    assert bench.count(pending_announcements) == 0
+
+
+def test_a_running_run_is_left_to_announce_its_load_unless_that_is_replaced(bench):
+    bench.load()
+    left = bench.load(reported="not yet")
+    assert (left.changes, left.known_from, left.announced_until) == ((), None, None)
+    bench.finra.rows = [record(APPLE)]
+    replaced = bench.load(reported="not yet")
+    assert [each.cause for each in replaced.changes] == ["first", "source"]
+
+
 def everything(bench: Bench) -> dict[str, list[tuple[Any, ...]]]:
-    tables = [*METADATA.tables.values(), DATASET.table, DATASET.history]
+    kept = [each for each in METADATA.tables.values() if each is not pending_announcements]
+    tables = [*kept, DATASET.table, DATASET.history]
     return {table.name: bench.warehouse.frame(select(table), table).rows() for table in tables}
 
 

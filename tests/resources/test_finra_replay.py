@@ -24,6 +24,7 @@ from orchestration_project.tables.spine import (
     deliveries,
     fences,
     landings,
+    pending_announcements,
     rejects,
 )
 from tests.resources.weeks import MONDAY, NOON, Desk, row, week_load, week_replay
@@ -84,6 +85,7 @@ class Office:
         return {
             name: self.desk.warehouse.frame(select(table), table).rows()
             for name, table in METADATA.tables.items()
+            if table is not pending_announcements
         }
 
 

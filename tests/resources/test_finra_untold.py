@@ -1,16 +1,18 @@
-"""What landings changed is found once more in the tables, on both databases."""
+"""What landings changed is kept until it was told, on both databases."""
 
 from datetime import date, timedelta
+from functools import partial
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
-from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.resources.finra import unreported_changes as untold
-from orchestration_project.resources.finra.unreported_changes import UnreportedChanges
+from orchestration_project.domains.finra.selection import PARTITIONING
+from orchestration_project.engine.announcements import Announcements
+from orchestration_project.engine.warehouse.frames import insert_frame
+from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.spine import deliveries
-from tests.resources.weeks import MONDAY, NOON, row
+from orchestration_project.tables.spine import pending_announcements
+from tests.resources.weeks import LIMITS, MONDAY, NOON, known, row
 
 LATER = date(2026, 1, 12)
 WEEK = [row("AAA"), row("AAA", "YATS"), row("BBB"), row("CCC"), row("DDD", market="NON_ATS")]
@@ -33,34 +35,51 @@ DELIVERIES = [
 ]
 
 
+def announcements(desk, is_reported=known):
+    return Announcements(desk.warehouse, WeeklyDataset(limits=LIMITS), is_reported)
+
+
 def told_of(desk, *answers, stays=True):
-    """Return what is told if Dagster answers so of the landings, the latest first, and then yes."""
+    """Return what is told if Dagster answers so of the landings, the latest first, and then yes.
+
+    What waits to be told is the same afterwards.
+    """
     before = desk.warehouse.state(finra_otc_weekly, desk.partition_key)
 
     def knows(_run_id, _partition_key, known_from):
         days = (before.landed_at - known_from).days
         return answers[days] if days < len(answers) else "yes"
 
-    partition = TierWeek(desk.tier, desk.week_start)
-    known_from, changes = UnreportedChanges(desk.warehouse, knows).changes(
-        partition, before, stays=stays
+    waiting = desk.warehouse.frame(select(pending_announcements), pending_announcements)
+    known_from, changes = announcements(desk, knows).take_over(
+        desk.partition_key, before.landed_at, stays=stays
     )
+    with desk.warehouse.writing() as connection:
+        connection.execute(delete(pending_announcements))
+        insert_frame(connection, pending_announcements, waiting)
     assert known_from == (None if stays and answers[0] == "not yet" else before.landed_at)
     return list(changes)
 
 
-def landed(desk, clock, some):
+def landed(desk, clock, some, ranges_of=0):
+    week = PARTITIONING.partition_of(desk.partition_key, today=LATER)
     for days, (rows, how, cause) in enumerate(some):
         clock.at = NOON + timedelta(days=days)
-        done = desk.land(*rows, **how)
+        recorder = partial(recorded, announcements(desk), week)
+        done = desk.land(*rows, ranges_of=ranges_of, recorder=recorder, **how)
         assert done.change_cause == cause
         yield done
 
 
-@pytest.mark.parametrize("rows_at_once", [1, 4, 1000])
-def test_what_each_landing_changed_is_what_it_said_of_it(desk, clock, monkeypatch, rows_at_once):
-    monkeypatch.setattr(untold, "ROWS_AT_ONCE", rows_at_once)
-    said = [each for each in landed(desk, clock, DELIVERIES) if each.change_cause != "none"]
+def recorded(kept, week, order, delivery):
+    return kept.recorder(order, week, delivery)
+
+
+@pytest.mark.parametrize("ranges_of", [1, 4, 0])
+def test_what_each_landing_changed_is_what_it_said_of_it(desk, clock, ranges_of):
+    said = [
+        each for each in landed(desk, clock, DELIVERIES, ranges_of) if each.change_cause != "none"
+    ]
     found = told_of(desk, *["no"] * len(DELIVERIES))
     assert [each.figures for each in found] == [each.change for each in said]
     assert [each.cause for each in found] == [each.change_cause for each in said]
@@ -82,10 +101,10 @@ def test_a_run_that_goes_on_is_left_to_tell_only_of_what_stays_the_latest(desk, 
     assert [each.cause for each in told_of(desk, "no", "no", "not yet")] == ["source", "ours"]
 
 
-def test_what_landed_before_deliveries_were_recorded_is_not_told(desk, clock):
+def test_what_landed_before_announcements_were_kept_is_not_told(desk, clock):
     list(landed(desk, clock, DELIVERIES[:2]))
     with desk.warehouse.writing() as connection:
-        connection.execute(delete(deliveries))
+        connection.execute(delete(pending_announcements))
     assert told_of(desk, "no", "no") == []
 
 

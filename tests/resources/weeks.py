@@ -31,7 +31,12 @@ from orchestration_project.engine.warehouse import (
     WriteTarget,
     prepare,
 )
-from orchestration_project.engine.warehouse.delivery import WarningCheck, no_warnings
+from orchestration_project.engine.warehouse.delivery import (
+    AfterWrite,
+    WarningCheck,
+    no_note,
+    no_warnings,
+)
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.weekly import LoadedWeek, WeeklyDataset
 from orchestration_project.tables.finra import (
@@ -164,7 +169,7 @@ def week_loader(
     **dataset: Any,
 ) -> WeekLoader:
     """Return a loader of weeks as a run makes it."""
-    weekly = WeeklyDataset(limits=LIMITS, is_reported=known, **dataset)
+    weekly = WeeklyDataset(limits=LIMITS, **dataset)
     return DatasetLoader(
         weekly,
         deliveries_of(weekly),
@@ -174,6 +179,7 @@ def week_loader(
         run_id=run_id,
         max_reject_ratio=max_reject_ratio,
         scratch=scratch,
+        is_reported=known,
     )
 
 
@@ -295,6 +301,7 @@ class Desk:
         rule_version: str = "1",
         warn: WarningCheck = no_warnings,
         ranges_of: int = 0,
+        recorder: Callable[[WriteTarget[WeekChange], Delivery], AfterWrite] = lambda *_: no_note,
         **delivery: Any,
     ) -> WriteResult[WeekChange]:
         own = [{**each, "tier": self.tier, "week_start": self.week_start} for each in rows]
@@ -304,7 +311,8 @@ class Desk:
         checked = Validated(frame(own), rejects, audits)
         if ranges_of:
             checked = in_ranges(checked, ranges_of)
-        return self.warehouse.land(order, delivered, prepare(order, delivered, checked), warn)
+        prepared, note = prepare(order, delivered, checked), recorder(order, delivered)
+        return self.warehouse.land(order, delivered, prepared, warn, note)
 
     def rows(self, table: Table, *names: str) -> list[tuple[Any, ...]]:
         """Return these columns of all rows of ``table``, in the order of its key."""

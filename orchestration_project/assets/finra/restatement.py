@@ -8,16 +8,18 @@ import dagster as dg
 from orchestration_project.domains.finra.restatement import (
     RESTATEMENTS,
     Move,
-    ReportedChange,
     WeekChange,
     notice_kind,
 )
+from orchestration_project.engine.dataset import Announcement
 
 NOTHING_RESTATED = {"restated_rows": 0, "restated_share_ratio": 0.0}
 """So that the plots over time have no holes."""
 
 
-def change_metadata(changes: Sequence[ReportedChange], *, notice_limit: float) -> Mapping[str, Any]:
+def change_metadata(
+    changes: Sequence[Announcement[WeekChange]], *, notice_limit: float
+) -> Mapping[str, Any]:
     """Return the metadata of what loads changed; without changes, that nothing was restated.
 
     `change` are their sentences. A restatement, of several the largest, has its figures besides;
@@ -38,7 +40,7 @@ def change_metadata(changes: Sequence[ReportedChange], *, notice_limit: float) -
     return metadata
 
 
-def _sentences(changes: Sequence[ReportedChange]) -> str:
+def _sentences(changes: Sequence[Announcement[WeekChange]]) -> str:
     return " ".join(each.sentence for each in changes)
 
 

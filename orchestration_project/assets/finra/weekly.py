@@ -34,6 +34,7 @@ from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.copies import COPIES
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.domains.finra.restatement import WeekChange
+from orchestration_project.engine.announcements import settle_announcements
 from orchestration_project.engine.loader import (
     DatasetLoader,
     RecordedDeliveries,
@@ -104,14 +105,11 @@ def otc_weekly(
 ) -> Iterator[AssetEvent]:
     """Load each partition of the run into the tables: extract, validate, load and derive."""
     of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
+    log = ReportLog(context.instance, OTC_WEEKLY, context.run.run_id)
 
     def opened() -> DatasetLoader[WeekChange, LoadedWeek]:
         values = of_run.values(LOADING, config)
-        dataset = WeeklyDataset(
-            limits=limits_of(settings),
-            is_reported=ReportLog(context.instance, OTC_WEEKLY, context.run.run_id),
-            force=config.force,
-        )
+        dataset = WeeklyDataset(limits=limits_of(settings), force=config.force)
         done = landed_before(context, OTC_WEEKLY)
         deliveries = (
             RecordedDeliveries(dataset, warehouse, artifacts, config.group_id, config.allow_older)
@@ -129,6 +127,7 @@ def otc_weekly(
             run_id=context.run.run_id,
             max_reject_ratio=values["max_reject_ratio"],
             scratch=settings.state_path / "scratch",
+            is_reported=log,
         )
 
     metadata = partial(
@@ -143,6 +142,7 @@ def otc_weekly(
             evaluated(freshness_of(warehouse, settings, clock)),
         ],
         is_unchanged=lambda loaded: loaded.landed is None,
+        settle=partial(settle_announcements, warehouse, finra_otc_weekly, log),
     )
     yield from each_partition(context, opened, report)
 

@@ -54,14 +54,14 @@ class WeekChange:
     symbols_before: int
     symbols_added_count: int
     symbols_removed_count: int
-    symbols_added: Sequence[str]
-    symbols_removed: Sequence[str]
+    symbols_added: tuple[str, ...]
+    symbols_removed: tuple[str, ...]
     shares_before: int
     shares_after: int
     trades_before: int
     trades_after: int
     moved_shares: int
-    moves: Sequence[Move]
+    moves: tuple[Move, ...]
 
     @property
     def restated_rows(self) -> int:
@@ -78,15 +78,6 @@ class WeekChange:
         """Moved shares over the week's shares, before or after, whichever are more: 0-2."""
         whole = max(self.shares_before, self.shares_after)
         return self.moved_shares / whole if whole else 0.0
-
-
-@dataclass(frozen=True)
-class ReportedChange:
-    """What a landing for this ``cause`` (a `change_cause`) changed, in figures and a sentence."""
-
-    cause: str
-    figures: WeekChange
-    sentence: str
 
 
 def week_change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> WeekChange:

@@ -26,6 +26,7 @@ DOCUMENTS = frozenset(
         *("tried", "got", "remedy", "entries"),
         *("headers", "payload"),
         *("claims", "target"),
+        *("sentence", "figures"),
     )
 )
 """Columns of text of any length, CLOB: nothing compares them, sorts by them or has them as key."""

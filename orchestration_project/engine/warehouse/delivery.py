@@ -277,6 +277,11 @@ class WriteResult(Generic[SummaryT]):
     warnings: Sequence[str] = ()
 
     @property
+    def has_written_rows(self) -> bool:
+        """Whether any row was written or removed."""
+        return bool(self.rows_added or self.rows_changed or self.rows_removed)
+
+    @property
     def has_new_values(self) -> bool:
         """Whether any figure is another than before."""
         return self.change_cause not in CAUSES_WITHOUT_VALUES

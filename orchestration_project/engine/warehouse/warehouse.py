@@ -285,6 +285,7 @@ class Warehouse:
         delivery: Delivery,
         prepared: StagedBatch,
         warn: WarningCheck = no_warnings,
+        note: AfterWrite = no_note,
     ) -> WriteResult[SummaryT]:
         """Land a delivery that was checked and prepared, or record why not.
 
@@ -292,7 +293,7 @@ class Warehouse:
             HeldBackError: An audit failed; captures, rejects and audits are recorded.
             SupersededError: Another delivery of the partition came first; nothing is recorded.
         """
-        [ended] = self.land_all([WriteRequest(order, delivery, prepared)], warn)
+        [ended] = self.land_all([WriteRequest(order, delivery, prepared)], warn, note)
         if isinstance(ended, WriteResult):
             return ended
         raise ended

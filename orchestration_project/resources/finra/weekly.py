@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
@@ -29,7 +29,6 @@ from orchestration_project.domains.finra.gold import symbol_week, venue_sums, ve
 from orchestration_project.domains.finra.plausible import plausibility_audits
 from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE
 from orchestration_project.domains.finra.restatement import (
-    ReportedChange,
     WeekChange,
     merged,
     sentence,
@@ -54,7 +53,6 @@ from orchestration_project.engine.warehouse.frames import Scope, shown_scope, wi
 from orchestration_project.resources.finra.copies import find_copies
 from orchestration_project.resources.finra.preview import WrittenPreview, read_preview
 from orchestration_project.resources.finra.source import WeeklySource
-from orchestration_project.resources.finra.unreported_changes import IsReported, UnreportedChanges
 from orchestration_project.tables.finra import (
     MARKETS,
     METADATA_COLUMNS,
@@ -74,15 +72,10 @@ class LoadedWeek(LoadedPartition[WeekChange]):
     """How a week was loaded.
 
     Attributes:
-        changes: What its load changed, if it wrote rows; before that, what earlier loads changed
-            and did not report.
         preview: What is shown of it, if it was loaded.
-        known_from: Of what is loaded now, unless the run that loaded it is still to report that.
     """
 
-    changes: Sequence[ReportedChange] = ()
     preview: WrittenPreview | None = None
-    known_from: datetime | None = None
 
     def __str__(self) -> str:
         warnings = self.landed.warnings if self.landed else ()
@@ -96,13 +89,11 @@ class WeeklyDataset(LoadSpec[WeekChange, LoadedWeek]):
 
     Attributes:
         limits: When to warn about a week.
-        is_reported: Whether Dagster has an event of a load.
         force: Whether a file that holds what another week, tier or market has is loaded.
         rows_at_once: Rows and sums of a week that are held in memory; more are spilled.
     """
 
     limits: Limits
-    is_reported: IsReported
     force: bool = False
     rows_at_once: int = ROWS_AT_ONCE
 
@@ -116,6 +107,7 @@ class WeeklyDataset(LoadSpec[WeekChange, LoadedWeek]):
     metadata_columns: Sequence[str] = METADATA_COLUMNS
     summarise: Summarise[WeekChange] = week_change
     merge: MergeSummaries | None = merged
+    figures_type: Any = WeekChange
     is_staged: bool = True
 
     @property
@@ -166,29 +158,33 @@ class WeeklyDataset(LoadSpec[WeekChange, LoadedWeek]):
             for each in batch
         ]
 
+    def describe(
+        self, partition: Partition, delivery: Delivery, landed: WriteResult[WeekChange]
+    ) -> str:
+        """Return what the load of a delivery changed in a week."""
+        if landed.change is None:
+            return ""
+        return sentence(
+            landed.change_cause,
+            landed.change,
+            week_of(partition),
+            part=shown_scope(delivery.scope),
+            turns_back=delivery.turns_back,
+        )
+
     def finish(
         self,
         loaded: LoadedPartition[WeekChange],
         validated: ValidatedPartition[WeekChange] | None,
         warehouse: Warehouse,
     ) -> LoadedWeek:
-        """Add what changed, also by earlier loads that did not report it, and a preview."""
-        if validated is None:
+        """Add a preview, if it was loaded."""
+        if validated is None or validated.intake is None:
             return LoadedWeek(**vars(loaded))
-        week, intake = week_of(validated.partition), validated.intake
-        known_from, changes = UnreportedChanges(warehouse, self.is_reported).changes(
-            week, validated.before, stays=intake is None
-        )
-        if intake is None or loaded.landed is None:
-            return LoadedWeek(**vars(loaded), changes=changes, known_from=known_from)
+        week = week_of(validated.partition)
         with warehouse.reading() as connection:
-            preview = read_preview(connection, week, intake)
-        return LoadedWeek(
-            **vars(loaded),
-            changes=(*changes, *_change(loaded.landed, week, intake.delivery)),
-            preview=preview,
-            known_from=loaded.landed.known_from,
-        )
+            preview = read_preview(connection, week, validated.intake)
+        return LoadedWeek(**vars(loaded), preview=preview)
 
 
 def _copies(
@@ -206,22 +202,6 @@ def _size(ready: WriteRequest) -> Size:
     if derived is None:
         return size_of_rows(ready.checked.pieces())
     return size_of_derived(derived[finra_symbol_week], derived[finra_venue_week])
-
-
-def _change(
-    landed: WriteResult[WeekChange], partition: TierWeek, delivery: Delivery
-) -> Sequence[ReportedChange]:
-    """Return what a landing changed, if anything."""
-    if landed.change is None:
-        return ()
-    said = sentence(
-        landed.change_cause,
-        landed.change,
-        partition,
-        part=shown_scope(delivery.scope),
-        turns_back=delivery.turns_back,
-    )
-    return (ReportedChange(landed.change_cause, landed.change, said),)
 
 
 _venue, _symbol = finra_venue_week.c, finra_symbol_week.c

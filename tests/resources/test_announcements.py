@@ -1,0 +1,112 @@
+"""Rows of loads that Dagster is not known to have events of: inserted with the load, deleted."""
+
+import json
+from datetime import timedelta
+from functools import partial
+
+import dagster as dg
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.domains.finra.selection import PARTITIONING
+from orchestration_project.engine.announcements import Announcements, settle_announcements
+from orchestration_project.engine.dataset import Announcement, LoadedPartition
+from orchestration_project.engine.report_log import ReportLog
+from orchestration_project.engine.warehouse import HeldBackError, SupersededError
+from orchestration_project.resources.finra.weekly import WeeklyDataset
+from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.spine import pending_announcements
+from tests.resources.weeks import FAILED, LIMITS, NOON, Desk, known, row
+from tests.test_known import ASSET, ended, tells
+
+
+def land(desk, *rows, **how):
+    """Land rows as the loader does, with what is to be announced of them."""
+    week = PARTITIONING.partition_of(desk.partition_key, today=NOON.date())
+    dataset = Announcements(desk.warehouse, WeeklyDataset(limits=LIMITS), known)
+    return desk.land(
+        *rows, recorder=lambda order, delivery: dataset.recorder(order, week, delivery), **how
+    )
+
+
+def pending(desk):
+    return desk.warehouse.frame(select(pending_announcements), pending_announcements).to_dicts()
+
+
+def loaded(landed=None, **more):
+    return LoadedPartition("api", "v1", {}, landed=landed, **more)
+
+
+def test_the_row_of_a_load_says_what_it_changed_and_is_there_with_its_rows(desk):
+    landed = land(desk, row("AAA"), row("BBB"))
+    (found,) = pending(desk)
+    assert found == {
+        "table_name": "finra_otc_weekly",
+        "partition_key": desk.partition_key,
+        "landed_at": landed.known_from,
+        "group_id": landed.group_id,
+        "change_cause": "first",
+        "sentence": "New week landed: T1, week 2025-11-10: 2 rows of 2 symbols, 200 shares in 2 "
+        "trades.",
+        "figures": found["figures"],
+        "run_id": "run",
+    }
+    figures = json.loads(found["figures"])
+    assert (figures["rows_added"], figures["shares_after"]) == (2, 200)
+    assert len(figures["moves"]) == 2
+
+
+def test_what_is_not_loaded_has_no_row_and_a_load_without_a_change_an_empty_one(desk, clock):
+    with pytest.raises(HeldBackError):
+        land(desk, row("AAA"), audits=[FAILED])
+    with pytest.raises(SupersededError):
+        land(desk, row("AAA"), order=desk.order(token=0))
+    assert pending(desk) == []
+    land(desk, row("AAA"))
+    clock.at += timedelta(days=1)
+    land(desk, row("AAA"), version="v2")
+    assert [(each["change_cause"], each["sentence"] == "") for each in pending(desk)] == [
+        ("first", False),
+        ("none", True),
+    ]
+
+
+def test_a_row_stays_small_however_much_a_load_changes(desk):
+    land(desk, *(row(f"S{number:05}", venue) for number in range(500) for venue in ("XA", "YA")))
+    (found,) = pending(desk)
+    assert len(found["sentence"]) < 300
+    assert len(found["figures"]) < 2000
+
+
+def test_rows_are_deleted_once_the_last_event_is_stored_those_of_other_partitions_stay(
+    desk, clock, instance
+):
+    other, later = (
+        Desk(desk.warehouse, desk.folder, tier="T2"),
+        Desk(desk.warehouse, desk.folder, tier="OTCE"),
+    )
+    done = {each.partition_key: loaded(land(each, row("AAA"))) for each in (desk, other)}
+    land(later, row("AAA"))
+    unchanged = {later.partition_key: loaded(known_from=clock.at)}
+    settle = partial(settle_announcements, desk.warehouse, finra_otc_weekly)
+    ended(instance, "run", dg.DagsterRunStatus.STARTED)
+    log = ReportLog(instance, ASSET, "run")
+    settle(log, done | unchanged)
+    tells(instance, "run", clock.at, partition=desk.partition_key)
+    settle(log, done | unchanged)
+    assert len(pending(desk)) == 3
+    tells(instance, "run", clock.at, partition=other.partition_key)
+    settle(log, done | unchanged)
+    assert [each["partition_key"] for each in pending(desk)] == [later.partition_key]
+
+
+def test_what_was_announced_late_is_deleted_and_what_landed_since_stays(desk, clock, instance):
+    landed_at = land(desk, row("AAA")).known_from
+    clock.at += timedelta(days=1)
+    since = land(desk, row("AAA"), row("BBB"), version="v2")
+    late = loaded(known_from=landed_at, changes=[Announcement("first", None, "")])
+    ended(instance, "next", dg.DagsterRunStatus.STARTED)
+    tells(instance, "next", landed_at, partition=desk.partition_key)
+    log = ReportLog(instance, ASSET, "next")
+    settle_announcements(desk.warehouse, finra_otc_weekly, log, {desk.partition_key: late})
+    assert [each["group_id"] for each in pending(desk)] == [since.group_id]
