@@ -20,7 +20,7 @@ from benchmarks.structure import (
 MOST_SHORT = 0.112
 """Share of modules of 60 lines or less."""
 
-MOST_OUTSIDE_DOMAINS = 266
+MOST_OUTSIDE_DOMAINS = 265
 """Modules that belong to no domain.
 
 It was 244 before FINRA's dataset engine became everybody's, and 265 before its engine of derived
