@@ -10,9 +10,11 @@ from orchestration_project.domains.operations.control_tower import Unlanded
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.domains.prices.calendar import month_named
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import (
     Connection,
     Domain,
+    ItemTopics,
     Job,
     PartitionedTable,
 )
@@ -26,6 +28,7 @@ from orchestration_project.resources.prices.universe import (
     oldest_unlanded_session,
     wanted_symbols,
 )
+from orchestration_project.resources.prices.work import SYMBOLS_TOPIC
 from orchestration_project.sensors import prices as sensors
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.prices import PricesSettings
@@ -103,6 +106,7 @@ PRICES = Domain(
     },
     tables=[PartitionedTable(table=prices_daily, scope_of=lambda symbol: {"symbol": symbol})],
     replays=[prices.DAILY_REPLAY],
+    item_topics=[ItemTopics(prefix=SYMBOLS_TOPIC, open=WorkItems)],
     oldest_unlanded=_oldest_unlanded,
     read_files=read_spellings,
 )

@@ -188,6 +188,22 @@ def reason_of(error: OrchestrationError) -> str:
     return text[:MAX_REASON_LENGTH]
 
 
+def put_back(item: WorkItem, now: datetime) -> ItemChange | None:
+    """Return what makes an item claimable that is named by a run; None: it is already.
+
+    A lease ends by it, as an attempt. What had ended has as many attempts as a new item.
+    """
+    if item.state in ("ready", "failed"):
+        return None
+    ended_count = int(item.state == "leased")
+    return ItemChange(
+        "ready",
+        now,
+        attempts_added=ended_count,
+        attempts_allowed=ALLOWED_ATTEMPTS + ended_count,
+    )
+
+
 def settled(
     settlement: ItemSettlement, item: WorkItem, now: datetime, pauses: Sequence[timedelta]
 ) -> ItemChange:

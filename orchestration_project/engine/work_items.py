@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -39,6 +40,7 @@ from orchestration_project.contracts.work_items import (
     WorkItem,
     abandoned,
     expired,
+    put_back,
     settled,
 )
 from orchestration_project.engine.leases import lock_row
@@ -58,6 +60,13 @@ OnChange = Callable[[Connection, str, Sequence[str], ItemChange], None]
 
 def keep_no_copy(_: Connection, topic: str, keys: Sequence[str], change: ItemChange) -> None:
     """Write nothing: `work_items` has all there is."""
+
+
+class NamedClaim(NamedTuple):
+    """What came of a claim of items by key: its leases, and the runs that hold the others."""
+
+    claimed: Mapping[str, ClaimedItem]
+    held_by: Mapping[str, str]
 
 
 class WorkItems:
@@ -158,6 +167,74 @@ class WorkItems:
             change = ItemChange("leased", now, run_id, expires_at=until)
             self._write(writing, topic, ((item, change) for item in found))
         return [item.claimed_by(run_id) for item in found]
+
+    def claim_named(
+        self,
+        topic: str,
+        items: Iterable[NewItem],
+        *,
+        run_id: str,
+        until: datetime,
+        is_under_way: Callable[[str], bool],
+    ) -> NamedClaim:
+        """Enqueue items and lease them to a run at once, whatever state they are in.
+
+        One that is done, dead or waits is worked on again. One that a run under way has
+        claimed stays with it, unless the version here is a later one: versions are compared as
+        text. Any other lease ends, as an attempt.
+
+        Args:
+            topic: Whose items.
+            items: At most `KEYS_PER_STATEMENT`, in the versions that are to be worked on.
+            run_id: Dagster's run.
+            until: When the leases expire.
+            is_under_way: Whether a run, by its id, has not ended.
+        """
+        now = self._clock.now()
+        rows = {each.key: _new_row(topic, each, now) for each in items}
+        is_alive = cache(is_under_way)
+
+        def is_held(item: WorkItem) -> bool:
+            is_other = item.state == "leased" and item.lease_holder not in (None, run_id)
+            return (
+                is_other
+                and not _is_overdue(item, now, until)
+                and rows[item.item_key]["version"] <= item.version
+                and is_alive(str(item.lease_holder))
+            )
+
+        with self._warehouse.writing() as writing:
+            _insert_missing(writing, topic, rows)
+            found = _locked(writing, _named(topic, list(rows)))
+            held_by = {item.item_key: str(item.lease_holder) for item in found if is_held(item)}
+            free = [item for item in found if item.item_key not in held_by]
+            if self._make_ready(writing, topic, free, rows, now):
+                free = _locked(writing, _named(topic, [item.item_key for item in free]))
+            change = ItemChange("leased", now, run_id, expires_at=until)
+            self._write(writing, topic, ((item, change) for item in free))
+        return NamedClaim({item.item_key: item.claimed_by(run_id) for item in free}, held_by)
+
+    def _make_ready(
+        self,
+        connection: Connection,
+        topic: str,
+        items: Sequence[WorkItem],
+        rows: Mapping[str, Mapping[str, Any]],
+        now: datetime,
+    ) -> int:
+        """Make items claimable that are not, or have another version; return how many were."""
+        others = [item for item in items if item.version != rows[item.item_key]["version"]]
+        _replace(connection, topic, [rows[item.item_key] for item in others])
+        same = [item for item in items if item.version == rows[item.item_key]["version"]]
+        changes = [(item, change) for item in same if (change := put_back(item, now))]
+        self._write(connection, topic, changes)
+        return len(others) + len(changes)
+
+    def unsettled(self, connection: Connection, topic: str, keys: Sequence[str]) -> set[str]:
+        """Return those of the keys that have an item which is neither done nor skipped."""
+        is_open = work_items.c.state.not_in(["done", "skipped"])
+        wanted = select(work_items.c.item_key).where(_named(topic, keys), is_open)
+        return set(connection.execute(wanted).scalars())
 
     def settle(
         self, connection: Connection, results: Sequence[ItemSettlement]
@@ -321,29 +398,47 @@ def _enqueue(
 ) -> int:
     """Insert what is new, replace what has another version; return how many that are."""
     rows = {each.key: _new_row(topic, each, now) for each in items}
-    key, version = work_items.c.item_key, work_items.c.version
-    missing = rows.keys()
-    if not are_new:
-        known = select(key).where(_named(topic, list(rows)))
-        missing -= set(connection.execute(known).scalars())
-    inserted = insert_absent(connection, work_items, [rows[each] for each in missing])
-    others = [each for each in rows if (topic, each) not in inserted]
+    inserted = _insert_missing(connection, topic, rows, are_new=are_new)
+    others = rows.keys() - inserted
     if not others:
         return len(inserted)
-    there = select(key, version).where(_named(topic, others)).order_by(key)
+    key, version = work_items.c.item_key, work_items.c.version
+    there = select(key, version).where(_named(topic, list(others))).order_by(key)
     found = connection.execute(there.with_for_update()).all()
     replaced = [rows[row.item_key] for row in found if row.version != rows[row.item_key]["version"]]
-    if replaced:
-        fresh = {name: bindparam(f"new_{name}") for name in rows[replaced[0]["item_key"]]}
-        kept = ("topic", "item_key", "lease_token", "result_version")
-        connection.execute(
-            update(work_items)
-            .where(work_items.c.topic == topic, key == bindparam("new_item_key"))
-            .values(lease_token=work_items.c.lease_token + 1)
-            .values({name: each for name, each in fresh.items() if name not in kept}),
-            [{f"new_{name}": value for name, value in row.items()} for row in replaced],
-        )
+    _replace(connection, topic, replaced)
     return len(inserted) + len(replaced)
+
+
+def _insert_missing(
+    connection: Connection,
+    topic: str,
+    rows: Mapping[str, Mapping[str, Any]],
+    *,
+    are_new: bool = False,
+) -> set[str]:
+    """Insert those of the rows, by key, that are not there; return their keys."""
+    missing = rows.keys()
+    if not are_new:
+        there = select(work_items.c.item_key).where(_named(topic, list(rows)))
+        missing -= set(connection.execute(there).scalars())
+    inserted = insert_absent(connection, work_items, [rows[each] for each in missing])
+    return {key for _, key in inserted}
+
+
+def _replace(connection: Connection, topic: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Replace items by new versions; a lease of an older one is not valid any more."""
+    if not rows:
+        return
+    kept = ("topic", "item_key", "lease_token", "result_version")
+    fresh = {name: bindparam(f"new_{name}") for name in rows[0] if name not in kept}
+    connection.execute(
+        update(work_items)
+        .where(work_items.c.topic == topic, work_items.c.item_key == bindparam("new_item_key"))
+        .values(lease_token=work_items.c.lease_token + 1)
+        .values(fresh),
+        [{f"new_{name}": value for name, value in row.items()} for row in rows],
+    )
 
 
 def _new_row(topic: str, item: NewItem, now: datetime) -> dict[str, Any]:
@@ -395,6 +490,11 @@ def _overdue(
     expires_at = work_items.c.expires_at
     is_over = or_(expires_at <= now, expires_at > until + (until - now))
     return _first(connection, and_(_are(topic, "leased"), is_over), None)
+
+
+def _is_overdue(item: WorkItem, now: datetime, until: datetime) -> bool:
+    """Whether the same holds of an item."""
+    return item.expires_at is not None and not now < item.expires_at <= until + (until - now)
 
 
 def _values(change: ItemChange) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Daily prices as Dagster runs them, from a folder of files and from the demo."""
 
 import shutil
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -10,11 +10,13 @@ from sqlalchemy import delete, func, select, update
 from orchestration_project.__main__ import main
 from orchestration_project.assets.prices import LOAD_OP, SPECS
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.work_items import NewItem
 from orchestration_project.definitions import defs
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.tables.prices import prices_daily, prices_returns
-from orchestration_project.tables.spine import fences, landings
+from orchestration_project.tables.spine import fences, landings, work_items
 from tests import databases
 from tests.domains.prices import csv, line
 from tests.runs import failure_of, observed_by, texts_of, told_by
@@ -122,6 +124,38 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     months = told_by(again)["daily"]
     assert (months[FEBRUARY]["rows_replaced"], months[MARCH]["rows_replaced"]) == (19, 2)
     assert set(told_by(again)["symbol_months"]) == {FEBRUARY, MARCH}
+
+
+def test_a_symbol_is_left_to_another_run_until_that_has_ended_and_then_loaded(
+    url, instance, tmp_path
+):
+    for symbol in ("AAA", "BBB"):
+        (tmp_path / "prices" / f"{symbol}.csv").write_bytes(csv(*map(line, DAYS)))
+    other = instance.create_run_for_job(defs.resolve_job_def("prices_daily"))
+    clock = Clock(datetime(2026, 3, 3, 23, 30, tzinfo=UTC))
+    with Warehouse(url, clock=clock) as warehouse:
+        WorkItems(warehouse, clock).claim_named(
+            "prices_symbols",
+            [NewItem("AAA|2026-02-01|2026-03-01", "2026-03-03 files")],
+            run_id=other.run_id,
+            until=clock.now() + timedelta(hours=1),
+            is_under_way=lambda _: True,
+        )
+    result = run(instance, "prices_daily", FEBRUARY, MARCH)
+    assert result.success
+    told = told_by(result)["daily"]
+    for month in (FEBRUARY, MARCH):
+        assert (told[month]["symbols_landed"], told[month]["symbols_waiting"]) == (1, 1)
+        [waits] = told[month]["open_symbols"].records
+        assert waits.data["reason"] == f"the run {other.run_id} loads it"
+    instance.report_run_canceled(other)
+    told = told_by(run(instance, "prices_daily", FEBRUARY, MARCH))["daily"]
+    assert [told[month]["symbols_landed"] for month in (FEBRUARY, MARCH)] == [2, 2]
+    items = select(work_items.c.item_key, work_items.c.state, work_items.c.attempt_count)
+    assert databases.rows(url, items.order_by(work_items.c.item_key)) == [
+        ("AAA|2026-02-01|2026-03-01", "done", 2),
+        ("BBB|2026-02-01|2026-03-01", "done", 1),
+    ]
 
 
 def test_prices_are_late_once_some_are_loaded_and_a_wanted_symbol_lacks_a_due_session(

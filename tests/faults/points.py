@@ -187,8 +187,8 @@ class Statements:
 
     def _stage_of(self, words: str) -> str | None:
         if "BEGIN IMMEDIATE" in words or "READ COMMITTED" in words:
-            self._writes = True
-            return "fence"
+            self._writes = self._points.stage != ""  # what is written before are claims
+            return "fence" if self._writes else None
         if not self._writes:
             return None
         table = re.search(r'(?:INTO|FROM|UPDATE|COPY) "?(\w+)', words)

@@ -1,7 +1,9 @@
 """Pieces that land together do so whole or not at all, wherever their load is killed."""
 
 import pytest
+from sqlalchemy import text
 
+from tests.databases import rows
 from tests.faults.loads import Process, load_keys
 from tests.faults.pipelines import strikes_on
 from tests.faults.points import Plan
@@ -9,6 +11,8 @@ from tests.faults.scene import published
 from tests.faults.series import series
 
 pytestmark = pytest.mark.faults
+
+STATES = text("SELECT state FROM work_items")
 
 
 @pytest.mark.parametrize(
@@ -26,5 +30,7 @@ def test_pieces_of_a_batch_that_is_killed_are_all_as_before_or_all_landed(
         is_over = fault.stage == "after COMMIT"
         left = expected.after_published if is_over else expected.before_published
         assert published(struck.place) == left
+        states = {state for (state,) in rows(struck.place.url, STATES)}
+        assert states == ({"done", "dead"} if is_over else {"leased"})
         for number in numbers:
             struck.leave(number, process)

@@ -13,10 +13,12 @@ from orchestration_project.domains.prices.audits import Limits
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.prices import PriceRange, Quota
 from orchestration_project.resources.prices.files import PriceFiles
 from orchestration_project.resources.prices.load import LoadedPrices, PriceLoad
+from orchestration_project.resources.prices.work import SYMBOLS_TOPIC, SymbolWork
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
 from tests.domains.prices import csv
 from tests.resources.weeks import StoppedClock
@@ -71,6 +73,7 @@ class Desk:
         self.source = Metered(self.folder, Captures(FolderStore(folder / "artifacts")), clock)
         self.second: PriceFiles | None = None
         self.runs = 0
+        self.under_way: set[str] = set()
 
     def write(self, symbol: str, *lines: str) -> None:
         """Have the source hold these days of a symbol."""
@@ -103,7 +106,20 @@ class Desk:
             second=self.second,
             full=full,
             force=force,
+            is_under_way=self.under_way.__contains__,
         )
+
+    def items(self) -> dict[str, tuple[str, int, str | None]]:
+        """Return state, attempts and lease holder of each symbol's latest work."""
+        found = WorkItems(self.warehouse, self.clock).list_items(topic=SYMBOLS_TOPIC)
+        return {
+            SymbolWork.of(each.item_key).symbol: (
+                each.state,
+                each.attempt_count,
+                each.lease_holder,
+            )
+            for each in sorted(found, key=lambda each: each.changed_at)
+        }
 
     def closes(self, symbol: str) -> dict[date, float]:
         """Return what is landed of a symbol."""

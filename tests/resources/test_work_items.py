@@ -489,3 +489,80 @@ SETTLED: list[Literal["done", "skipped", "failed", "ready"]] = [
     "ready",
 ]
 STEPS_OF_A_HISTORY = [*["enqueue"] * 3, *["claim"] * 4, *["settle"] * 4, "exit", "retry"]
+
+
+def named(desk, *keys: str, run_id: str = "run", version: str = "1", under_way=()):
+    """Claim items by their keys, for a run beside those that are ``under_way``."""
+    return desk.items.claim_named(
+        TOPIC,
+        [NewItem(key, version) for key in keys],
+        run_id=run_id,
+        until=desk.clock.now() + LEASE,
+        is_under_way=set(under_way).__contains__,
+    )
+
+
+def test_items_that_a_run_names_are_enqueued_and_claimed_at_once_whatever_their_state(desk):
+    desk.enqueue("a", "b", "c", "d")
+    [a, b, c, d] = desk.claim()
+    desk.settle(done(a), ItemSettlement(b, "skipped"))
+    desk.fail(c)
+    desk.fail(d, error=ContractError("it breaks a rule"))
+    assert desk.states() == {"a": "done", "b": "skipped", "c": "failed", "d": "dead"}
+    with desk.warehouse.reading() as connection:
+        assert desk.items.unsettled(connection, TOPIC, ["a", "c", "d", "x"]) == {"c", "d"}
+    found = named(desk, "a", "b", "c", "d", "e", run_id="next")
+    assert (list(found.claimed), found.held_by) == (["a", "b", "c", "d", "e"], {})
+    assert set(desk.states().values()) == {"leased"}
+    attempts = {
+        key: (each.attempt_count, each.allowed_count) for key, each in found.claimed.items()
+    }
+    assert attempts == {"a": (1, 4), "b": (1, 4), "c": (1, 3), "d": (1, 4), "e": (0, 3)}
+    assert desk.settle(*map(done, found.claimed.values())) == []
+    assert desk.settle(done(a)) == ["a"]
+
+
+def test_an_item_of_a_run_under_way_stays_with_it_and_that_of_an_ended_one_is_an_attempt(
+    desk, clock
+):
+    first = named(desk, "a", "b", run_id="one")
+    assert named(desk, "a", run_id="two", under_way=["one"]).held_by == {"a": "one"}
+    found = named(desk, "a", "c", run_id="two", under_way=["two"])  # run one has ended
+    assert (list(found.claimed), found.claimed["a"].attempt_count) == (["a", "c"], 1)
+    assert desk.settle(*map(done, first.claimed.values())) == ["a"]
+    assert list(named(desk, "a", run_id="two", under_way=["two"]).claimed) == ["a"]  # its own
+    clock.at += LEASE
+    found = named(desk, "a", run_id="three", under_way=["two"])  # run two took too long
+    assert found.claimed["a"].attempt_count == 3
+    assert desk.settle(done(found.claimed["a"])) == []
+
+
+def test_a_later_version_takes_an_item_from_a_run_under_way_and_an_earlier_one_does_not(desk):
+    [older] = named(desk, "a", run_id="one", version="2026-02-26").claimed.values()
+    newer = named(desk, "a", run_id="two", version="2026-02-27", under_way=["one"]).claimed["a"]
+    assert (newer.version, newer.attempt_count) == ("2026-02-27", 0)
+    left = named(desk, "a", run_id="one", version="2026-02-26", under_way=["two"])
+    assert left == ({}, {"a": "two"})
+    assert desk.settle(done(older)) == ["a"]
+    assert desk.settle(done(newer)) == []
+
+
+def test_runs_that_name_the_same_items_at_the_same_moment_share_them_out(desk):
+    keys_of = [f"k{number:03}" for number in range(300)]
+    runs = [f"run {number}" for number in range(4)]
+
+    def claim(run_id: str) -> dict[str, str]:
+        order = keys_of if run_id < "run 2" else [*reversed(keys_of)]
+        held: dict[str, str] = {}
+        for place in range(0, len(order), 50):
+            some = order[place : place + 50]
+            found = named(desk, *some, run_id=run_id, under_way=runs)
+            assert found.claimed.keys() | found.held_by.keys() == set(some)
+            held |= dict.fromkeys(found.claimed, run_id)
+        return held
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(claim, runs))
+    assert sum(map(len, found)) == 300
+    holders = {each.item_key: each.lease_holder for each in desk.items.list_items(limit=999)}
+    assert holders == {key: run_id for each in found for key, run_id in each.items()}

@@ -8,6 +8,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.domains.operations.retries import ItemFilter
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import (
@@ -24,6 +26,7 @@ from orchestration_project.sensors.prices import (
     prices_on_new_symbol,
     prices_waiting_hourly,
 )
+from orchestration_project.services.retries import ItemRetries
 from orchestration_project.settings import load_settings
 from tests.domains.prices import line
 from tests.resources.prices_desk import BOTH, FRIDAY_EVENING, JANUARY, Desk
@@ -157,6 +160,32 @@ def test_what_waits_for_a_quota_is_asked_for_when_its_time_has_come_and_not_befo
     assert (asked.tags[FIRST], asked.tags[LAST]) == ("2026-01-01", "2026-02-01")
     desk.load("AAA", "BBB", months=("2026-01-01", "2026-02-01"))
     assert said(tick()) == nothing
+
+
+def test_a_symbol_that_is_retried_is_asked_for_over_the_months_of_its_run(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+):
+    def tick(symbols: str = "AAA"):
+        monkeypatch.setenv("PRICES_SYMBOLS", symbols)
+        return ticked(prices_waiting_hourly, desk)
+
+    nothing = "Nothing to do: no symbol waits for a time that has come."
+    desk.write("AAA", *map(line, FEBRUARY))
+    desk.source.errors = {"AAA": TransientError("it did not answer")}
+    desk.load("AAA", months=BOTH)
+    desk.source.errors = {}
+    assert said(tick()) == nothing
+    retries = ItemRetries(desk.warehouse, desk.clock, REGISTRY)
+    assert retries.retry(ItemFilter(domain="prices")) == {"prices_symbols": 1}
+    assert said(tick("BBB")) == nothing
+    asked, again = tick(), tick()
+    assert isinstance(asked, dg.RunRequest)
+    assert isinstance(again, dg.RunRequest)
+    assert (asked.tags[FIRST], asked.tags[LAST]) == BOTH
+    assert asked.run_key == again.run_key
+    desk.load("AAA", months=BOTH)
+    assert said(tick()) == nothing
+    assert retries.plan(ItemFilter(domain="prices")).topics == []
 
 
 def test_new_symbols_are_asked_for_over_the_months_that_others_have(

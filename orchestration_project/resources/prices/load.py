@@ -6,8 +6,9 @@ is noted as such and harms no other.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import date
@@ -16,13 +17,14 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import Days
+from orchestration_project.contracts.work_items import ClaimedItem
 from orchestration_project.domains.prices.audits import Limits
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.states import (
     Known,
     SymbolMonth,
     SymbolStatus,
+    after,
     days_of,
 )
 from orchestration_project.domains.prices.symbols import Mapped
@@ -47,12 +49,10 @@ from orchestration_project.resources.prices.reading import why
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.states import SymbolObservation, note_looks, read_known
 from orchestration_project.resources.prices.taking import FetchedSymbol, PendingFetch, PriceTaking
+from orchestration_project.resources.prices.work import SymbolItems
 from orchestration_project.tables.prices import prices_daily
 
 Done = TypeVar("Done")
-
-Seen = tuple[Known, ScopeState]
-"""What is known of a symbol, and what is landed of it."""
 
 SYMBOLS_AT_ONCE = 100
 """Symbols of a batch at most: what it costs to check and land one is then what it costs alone."""
@@ -74,7 +74,8 @@ class PriceLoad:
 
     ``full`` asks also for what is landed, and before it may help; ``force`` replaces all that came
     from another source of a symbol, whatever the months. ``asked`` are the months of the run, which
-    `pieces` is called before anything is extracted.
+    `pieces` is called before anything is extracted. What the source is asked for are work items: a
+    symbol that a run which ``is_under_way`` has claimed is left to that run.
     """
 
     source: PriceSource
@@ -86,7 +87,9 @@ class PriceLoad:
     second: PriceSource | None = None
     full: bool = False
     force: bool = False
+    is_under_way: Callable[[str], bool] = lambda _: False
     asked: list[date] = field(default_factory=list, init=False)
+    claimed: dict[str, ClaimedItem] = field(default_factory=dict, init=False)
 
     @property
     def where(self) -> Mapping[str, str]:
@@ -94,12 +97,13 @@ class PriceLoad:
         return {"asset": "prices/daily", "source": self.source.name}
 
     def ready(self) -> None:
-        """Open the database and the source.
+        """Open the database and the source, and end the leases of runs that have ended.
 
         Raises:
             OrchestrationError: One of them cannot be opened.
         """
         open_all(self.warehouse, self.source, self.second)
+        self._items.end_leases()
 
     def pieces(self, partitions: Sequence[str]) -> Sequence[str]:
         """Return the symbols to be loaded for these months.
@@ -130,11 +134,11 @@ class PriceLoad:
 
     def _batches(self, symbols: Sequence[str], mapped: Mapped) -> Iterator[Sequence[FetchedSymbol]]:
         taking = self._taking(mapped)
-        seen = self._seen(symbols, taking.days)
+        begun = self._begun(taking, symbols)
         batch: list[FetchedSymbol | PendingFetch] = []
         started = time.monotonic()
         with ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool:
-            for one in _ahead(pool, lambda each: self._taken(taking, each, seen[each]), symbols):
+            for one in _ahead(pool, lambda each: self._taken(taking, each, begun[each]), symbols):
                 batch.append(one)
                 byte_count = sum(each.byte_count for each in batch)
                 if byte_count >= BYTES_AT_ONCE or time.monotonic() - started >= SECONDS_AT_ONCE:
@@ -168,23 +172,56 @@ class PriceLoad:
     def _landing(self) -> PriceLanding:
         return PriceLanding(self.warehouse, self.clock, self.run_id, self.limits)
 
-    def _seen(self, symbols: Sequence[str], days: Days) -> Mapping[str, Seen | OrchestrationError]:
-        """Return what is known and landed of symbols, or why that cannot be read."""
+    @property
+    def _items(self) -> SymbolItems:
+        return SymbolItems(
+            self.warehouse, self.clock, self.run_id, self.asked, self.is_under_way, self.claimed
+        )
+
+    def _begun(
+        self, taking: PriceTaking, symbols: Sequence[str]
+    ) -> Mapping[str, FetchedSymbol | ScopeState]:
+        """Claim the symbols to be asked for; return what is landed of them, or how others stand."""
         try:
-            with self.warehouse.reading() as connection:
-                known = read_known(connection, [(symbol, days) for symbol in symbols])
-                states = read_states(connection, prices_daily, symbols)
+            begun, unsettled = self._seen(taking, symbols)
+            is_ended = {symbol: isinstance(each, FetchedSymbol) for symbol, each in begun.items()}
+            wanted = [each for each in symbols if not is_ended[each] or each in unsettled]
+            held_by = self._items.claim(wanted, taking.version)
+            if wanted:  # another run may have loaded them before they were claimed
+                begun, _ = self._seen(taking, symbols)
         except OrchestrationError as error:
-            return {symbol: copy(error) for symbol in symbols}
-        return {symbol: (known[symbol], states[symbol]) for symbol in symbols}
+            return {
+                symbol: FetchedSymbol(symbol, taking.days, is_asked=False, error=copy(error))
+                for symbol in symbols
+            }
+        left = {
+            symbol: taking.leave(symbol, run_id)
+            for symbol, run_id in held_by.items()
+            if not isinstance(begun[symbol], FetchedSymbol)
+        }
+        return {**begun, **left}
+
+    def _seen(
+        self, taking: PriceTaking, symbols: Sequence[str]
+    ) -> tuple[Mapping[str, FetchedSymbol | ScopeState], Collection[str]]:
+        """Return what is landed of symbols, or how one ends without a request; and open work."""
+        with self.warehouse.reading() as connection:
+            known = read_known(connection, [(symbol, taking.days) for symbol in symbols])
+            states = read_states(connection, prices_daily, symbols)
+            unsettled = self._items.unsettled(connection, symbols)
+        begun = {
+            symbol: taking.without_asking(symbol, known[symbol]) or states[symbol]
+            for symbol in symbols
+        }
+        return begun, unsettled
 
     def _taken(
-        self, taking: PriceTaking, symbol: str, seen: Seen | OrchestrationError
+        self, taking: PriceTaking, symbol: str, begun: FetchedSymbol | ScopeState
     ) -> FetchedSymbol | PendingFetch:
-        if isinstance(seen, OrchestrationError):
-            return FetchedSymbol(symbol, taking.days, is_asked=False, error=seen)
+        if isinstance(begun, FetchedSymbol):
+            return begun
         with naming(symbol=symbol, run=self.run_id, **self.where):
-            return taking.asked(symbol, *seen)
+            return taking.asked(symbol, begun)
 
     def _checked(
         self, taking: PriceTaking, batch: Sequence[FetchedSymbol | PendingFetch]
@@ -212,7 +249,12 @@ class PriceLoad:
             with naming(symbols=", ".join(symbols), run=self.run_id, **self.where):
                 return self._landed(taken)
         except OrchestrationError as error:
-            return {each.symbol: each.error or copy(error) for each in taken}
+            ended = {each.symbol: each.error or copy(error) for each in taken}
+            with suppress(OrchestrationError):  # then the leases end with the run
+                self._items.settle_alone(ended)
+            return ended
+        finally:
+            self._items.forget(symbols)
 
     def _landed(
         self, taken: Sequence[FetchedSymbol]
@@ -229,19 +271,36 @@ class PriceLoad:
             ends = dict(zip(ready, ended, strict=True))
             looks = [look for each in taken if (look := self._look(each, ends.get(each.symbol)))]
             rows.update(note_looks(connection, looks, now=self.clock.now(), run_id=self.run_id))
+            self._items.settle(
+                connection, {each.symbol: _end_of(each, ends.get(each.symbol)) for each in taken}
+            )
 
         ended: Mapping[str, WriteOutcome[PriceChange]] = {}
-        if any(each.is_asked for each in taken):
+        if any(each.is_asked or each.symbol in self.claimed for each in taken):
             ended = self._landing.land(list(ready.values()), second, note)
-        unasked = [
-            (each.symbol, each.days) for each in taken if not each.is_asked and each.error is None
-        ]
+        unasked = [each for each in taken if not each.is_asked and each.error is None]
         if unasked:
             with self.warehouse.reading() as connection:
-                known = read_known(connection, unasked)
-            rows.update({symbol: own.values() for symbol, own in known.items()})
+                known = read_known(connection, [(each.symbol, each.days) for each in unasked])
+            rows |= {each.symbol: self._rows_unasked(each, known[each.symbol]) for each in unasked}
         source = self.source.name
         return {each.symbol: _result(each, source, ended.get(each.symbol), rows) for each in taken}
+
+    def _rows_unasked(self, taken: FetchedSymbol, known: Known) -> Iterable[SymbolMonth]:
+        """Return the rows of a symbol's months; one that another run loads waits where it lacks."""
+        if not taken.left_to:
+            return known.values()
+        return after(
+            known,
+            taken.days,
+            taken.standing,
+            None,
+            {month: row.row_count for month, row in known.items()},
+            symbol=taken.symbol,
+            source=self.source.name,
+            now=self.clock.now(),
+            run_id=taken.left_to,
+        )
 
     def _look(
         self, taken: FetchedSymbol, ended: WriteOutcome[PriceChange] | None
@@ -266,6 +325,14 @@ def _ahead(
             yield ahead.popleft().result()
     for each in ahead:
         yield each.result()
+
+
+def _end_of(
+    taken: FetchedSymbol, ended: WriteOutcome[PriceChange] | None
+) -> SymbolStatus | OrchestrationError:
+    if isinstance(ended, OrchestrationError):
+        return ended
+    return taken.error or taken.standing
 
 
 def _result(

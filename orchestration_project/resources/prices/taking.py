@@ -67,7 +67,7 @@ class FetchedSymbol:
     ``days`` are more than those of the run where all that is landed was asked for again.
     ``through`` is the last day for which the intake vouches. ``error`` is what held it back.
     ``second`` is what a second source has of the same days, or why nothing. How a symbol stands is
-    noted where it ``is_asked``.
+    noted where it ``is_asked``. ``left_to`` is another run that loads it now.
     """
 
     symbol: str
@@ -79,6 +79,7 @@ class FetchedSymbol:
     is_asked: bool = True
     error: OrchestrationError | None = None
     second: pl.DataFrame | str = NO_SECOND
+    left_to: str = ""
 
     @property
     def byte_count(self) -> int:
@@ -123,11 +124,14 @@ class PriceTaking:
     force: bool
     mapped: Mapped
 
-    def asked(self, symbol: str, known: Known, state: ScopeState) -> FetchedSymbol | PendingFetch:
-        """Ask the source for a symbol, unless there is nothing to ask for or that is in vain.
+    @property
+    def version(self) -> str:
+        """What symbols are asked for, as a text: that of more days, or with options, is later."""
+        options = " full" * self.full + " force" * self.force
+        return f"{self.days.last} {self.source.name}{options}"
 
-        What the source or the contract refuse is noted in what is returned.
-        """
+    def without_asking(self, symbol: str, known: Known) -> FetchedSymbol | None:
+        """Return how a symbol stands that need not be asked for, or in vain; None: it is asked."""
         if symbol in self.mapped.unmapped:
             standing = SymbolStatus("unmapped", self.mapped.unmapped[symbol])
             return FetchedSymbol(symbol, self.days, standing)
@@ -139,6 +143,18 @@ class PriceTaking:
         standing = None if self.full else standing_of(known, self.days, name, self.now)
         if standing is not None:
             return FetchedSymbol(symbol, self.days, standing, is_asked=False)
+        return None
+
+    def leave(self, symbol: str, run_id: str) -> FetchedSymbol:
+        """Return a symbol that another run loads: nothing is noted of it here."""
+        standing = SymbolStatus("waiting", f"the run {run_id} loads it")
+        return FetchedSymbol(symbol, self.days, standing, is_asked=False, left_to=run_id)
+
+    def asked(self, symbol: str, state: ScopeState) -> FetchedSymbol | PendingFetch:
+        """Ask the source for a symbol.
+
+        What the source or the contract refuse is noted in what is returned.
+        """
         reading = SymbolFetch(self.source, symbol, self.mapped.spelling[symbol], self.days)
         order = self.landing.order(symbol, state)
         asked = PendingFetch(reading, order, state)

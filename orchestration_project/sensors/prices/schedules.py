@@ -9,6 +9,7 @@ from orchestration_project.domains.prices.calendar import DAY, closes_at, is_ses
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.states import oldest_month, waiting
 from orchestration_project.resources.prices.universe import months_not_landed, wanted_symbols
+from orchestration_project.resources.prices.work import SymbolWork, retried_work
 from orchestration_project.sensors.definitions import schedule
 from orchestration_project.settings.domains.prices import PricesSettings
 
@@ -62,27 +63,34 @@ def prices_waiting_hourly(
     settings: dg.ResourceParam[PricesSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.RunRequest | dg.SkipReason:
-    """Load what waited for a quota, once the vendor grants requests again.
+    """Load what waited for a quota, once the vendor grants requests again, and what is retried.
 
     A symbol that is not wanted any more waits for ever: runs do not ask for it.
     """
-    due = [
-        row
+    retried = [(each.work, each.retried_at) for each in retried_work(warehouse)]
+    waited = [
+        (SymbolWork(row.symbol, row.month_start, row.month_start), row.resumes_at)
         for row in waiting(warehouse, clock.now())
-        if MONTHS.has_partition_key(row.month_start.isoformat())
     ]
+    due = [(work, since) for work, since in [*waited, *retried] if _are_partitions(work)]
     if due:  # else nobody need rank all symbols by their volume, every hour
         wanted = set(wanted_symbols(settings, warehouse))
-        due = [row for row in due if row.symbol in wanted]
+        due = [(work, since) for work, since in due if work.symbol in wanted]
     if not due:
         return dg.SkipReason("Nothing to do: no symbol waits for a time that has come.")
-    first, last = (str(edge(row.month_start for row in due)) for edge in (min, max))
-    symbols = sorted({row.symbol for row in due})
-    newest = max(row.resumes_at for row in due if row.resumes_at)
+    first = min(work.first_month for work, _ in due).isoformat()
+    last = max(work.last_month for work, _ in due).isoformat()
+    symbols = {work.symbol for work, _ in due}
+    newest = max(since for _, since in due if since)
     return dg.RunRequest(
         run_key=f"prices_waiting {newest.isoformat()} {first} {last} {len(symbols)}",
         tags={RANGE_START: first, RANGE_END: last},
     )
+
+
+def _are_partitions(work: SymbolWork) -> bool:
+    months = (work.first_month, work.last_month)
+    return all(MONTHS.has_partition_key(month.isoformat()) for month in months)
 
 
 prices_freshness_daily = dg.ScheduleDefinition(
