@@ -25,12 +25,10 @@ from orchestration_project.engine.warehouse.frames import (
     share_rows,
 )
 from orchestration_project.engine.warehouse.recorded import (
-    EffectiveDelivery,
     EffectivePart,
     effective_deliveries,
     has_landed,
     is_of_one,
-    layer_of,
     layers_of,
     part_layers_of,
 )
@@ -83,29 +81,6 @@ def kept_parts(
     lands_again = landed is not None and landed.fetched_group == chosen.fetched_group
     layers = part_layers_of(recorded) if group_id is None else [EffectivePart(chosen, None)]
     return RecordedDelivery(state, chosen, turns_back, lands_again), layers
-
-
-def kept_layers(
-    warehouse: Warehouse, table: Table, key: str, group_id: str | None, allow_older: bool
-) -> tuple[RecordedDelivery, list[EffectiveDelivery]]:
-    """Return the deliveries that make up a partition which lands range by range, oldest first.
-
-    The kept one is the latest of them. With ``group_id`` it is that one alone, for all its days.
-
-    Raises:
-        ConfigurationError: As `kept_parts`; or the group is itself a replay of several deliveries.
-    """
-    state, recorded = warehouse.recorded(table, key)
-    chosen = _chosen(key, recorded, group_id)
-    if group_id is None:
-        layers = layers_of(recorded)
-        lands_again = all(layer.is_landed for layer in layers)
-        return RecordedDelivery(state, layers[-1].recorded, lands_again=lands_again), layers
-    _refuse_several(chosen, recorded)
-    landed = _landed_in_place_of(chosen, recorded)
-    turns_back = _turns_back(chosen, landed, allow_older)
-    layer = layer_of(chosen, recorded)
-    return RecordedDelivery(state, chosen, turns_back, layer.is_landed), [layer]
 
 
 def kept_deliveries(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -343,16 +343,29 @@ def layers_of(
     replay of several deliveries changes nothing of which days each of them holds for, and is none
     of them itself; nor is one that landed nothing.
     """
-    own = [each for each in recorded if is_of_one(each, recorded) and not each.is_vain_replay]
-    layers: list[EffectiveDelivery] = []
-    for each in reversed(own):
-        layer = layer_of(each, recorded)
-        if not (layer.is_landed or (each is own[-1] and not only_landed)):
-            continue
-        left = _beyond(layer.range, (later.range for later in layers))
-        if left:
-            layers.append(replace(layer, days=left))
-    return layers[::-1]
+    effective = effective_deliveries(recorded, "replace_scope", only_landed=only_landed)
+    return [
+        EffectiveDelivery(each, delivered_days(each), days, has_landed(each, recorded))
+        for each, days in zip(effective, own_days(effective), strict=True)
+    ]
+
+
+def own_days(deliveries: Sequence[Recorded]) -> list[Sequence[Days]]:
+    """Return the days of each delivery of a range, oldest first, for which no later one holds."""
+    ranges = [delivered_days(each) for each in deliveries]
+    return [_beyond(days, ranges[place:]) for place, days in enumerate(ranges, start=1)]
+
+
+def delivered_days(delivery: Recorded) -> Days:
+    """Return the days of a delivery of a range.
+
+    Raises:
+        ValueError: It is of no range.
+    """
+    days = range_of(delivery.scope)
+    if days is None:
+        raise ValueError(f"{delivery.group_id} is of no range")
+    return days
 
 
 def groups_of_layers(connection: Connection) -> set[str]:
@@ -398,18 +411,6 @@ def _groups_that_only_add(connection: Connection) -> set[str]:
     """Return the group_id of what landed by merge or append: none of it ends another one."""
     written = landings.c.scope.contains(f"{WRITE_DISPOSITION}=")
     return set(connection.scalars(select(landings.c.group_id).where(written)))
-
-
-def layer_of(each: Recorded, recorded: Sequence[Recorded]) -> EffectiveDelivery:
-    """Return one of the ``recorded`` deliveries alone, for all its days.
-
-    Raises:
-        ValueError: It is of no range.
-    """
-    days = range_of(each.scope)
-    if days is None:
-        raise ValueError(f"{each.group_id} is of no range")
-    return EffectiveDelivery(each, days, [days], has_landed(each, recorded))
 
 
 def has_landed(each: Recorded, recorded: Sequence[Recorded]) -> bool:

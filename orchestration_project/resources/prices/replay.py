@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from functools import partial
 
 import polars as pl
@@ -17,16 +16,17 @@ from orchestration_project.domains.prices.states import LANDED
 from orchestration_project.engine.captures import Capture, parts_of
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.loads import Intake, take
-from orchestration_project.engine.replay import RecordedDelivery, captures_of, kept_layers
+from orchestration_project.engine.replay import RecordedDelivery, captures_of, kept_deliveries
 from orchestration_project.engine.warehouse import (
     Delivery,
+    Recorded,
     Warehouse,
     WriteOutcome,
     WriteRequest,
     WriteResult,
     WriteTarget,
 )
-from orchestration_project.engine.warehouse.recorded import EffectiveDelivery, place_of
+from orchestration_project.engine.warehouse.recorded import delivered_days, own_days, place_of
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.resources.prices.landing import (
     LoadedPrices,
@@ -121,28 +121,33 @@ class PriceReplay:
             BlobError: The store does not hold what was captured.
             SourceError: The bytes are no prices.
         """
-        kept, layers = kept_layers(
-            self.warehouse, prices_daily, key, self.group_id, self.allow_older
+        kept, deliveries = kept_deliveries(
+            self.warehouse,
+            prices_daily,
+            key,
+            "replace_scope",
+            group_id=self.group_id,
+            allow_older=self.allow_older,
         )
         order = self._landing.order(key, kept.state)
-        days = _all_of(layers)
+        ranges = [delivered_days(each) for each in deliveries]
+        days = Days(min(each.first for each in ranges), max(each.last for each in ranges))
 
         def read(_: list[Capture]) -> Delivery:
             captures = [
                 capture
-                for layer in layers
-                for capture in captures_of(self.warehouse, self.artifacts, layer.recorded)
+                for each in deliveries
+                for capture in captures_of(self.warehouse, self.artifacts, each)
             ]
             return _delivery(kept, days, captures)
 
         def check(delivery: Delivery) -> Validated:
-            return self._checked(key, layers, delivery)
+            return self._checked(key, deliveries, delivery)
 
         intake = take(self.warehouse, order, _delivery(kept, days, ()), read, check)
         ready = WriteRequest(order, intake.delivery, intake.prepared)
         is_needed = intake.checked.is_held_back or self.warehouse.are_there([ready]) == [False]
-        last = layers[-1]
-        arrives = None if last.is_landed else last.range
+        arrives = None if kept.lands_again else ranges[-1]
         source = kept.chosen.source
         return ReplayedPrices(key, source, days, order, intake if is_needed else None, arrives)
 
@@ -189,35 +194,28 @@ class PriceReplay:
         )
 
     def _checked(
-        self, symbol: str, layers: Sequence[EffectiveDelivery], delivery: Delivery
+        self, symbol: str, deliveries: Sequence[Recorded], delivery: Delivery
     ) -> Validated:
         """Check each delivery as it was when it came, and take of it the days that are its own."""
         parts, asked = parts_of(delivery.captures), []
-        for layer in layers:
-            count = layer.recorded.part_count
-            own, parts = parts[:count], parts[count:]
+        for each in deliveries:
+            own, parts = parts[: each.part_count], parts[each.part_count :]
             spelled = str(delivery.captures[own[0].part_number - 1].fetched.request["symbol"])
-            source, days = layer.recorded.source, layer.range
-            answer = read_prices(source, own)
-            asked.append(AskedRange(answer, symbol, spelled, source, days.first, days.last))
+            answer, days = read_prices(each.source, own), delivered_days(each)
+            asked.append(AskedRange(answer, symbol, spelled, each.source, days.first, days.last))
         checked = checked_prices(check_prices(asked), self.limits)
         return together(
             [
-                replace(each, rows=each.rows.filter(_is_own(layer)))
-                for each, layer in zip(checked, layers, strict=True)
+                replace(each, rows=each.rows.filter(_are_within(days)))
+                for each, days in zip(checked, own_days(deliveries), strict=True)
             ]
         )
 
 
-def _is_own(layer: EffectiveDelivery) -> pl.Expr:
+def _are_within(ranges: Sequence[Days]) -> pl.Expr:
     return pl.any_horizontal(
-        pl.col("trade_date").is_between(each.first, each.last) for each in layer.days
+        pl.col("trade_date").is_between(each.first, each.last) for each in ranges
     )
-
-
-def _all_of(layers: Sequence[EffectiveDelivery]) -> Days:
-    first: date = min(layer.range.first for layer in layers)
-    return Days(first, max(layer.range.last for layer in layers))
 
 
 def _delivery(kept: RecordedDelivery, days: Days, captures: Sequence[Capture]) -> Delivery:
