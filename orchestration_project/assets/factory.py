@@ -29,10 +29,9 @@ from orchestration_project.engine.loader import (
     Deliveries,
     FieldList,
     RecordedDeliveries,
-    ReplayOptions,
     SourceDeliveries,
 )
-from orchestration_project.engine.loads import OF_REPLAYS, refuse_strange
+from orchestration_project.engine.loads import ReplayOptions, refuse_strange
 from orchestration_project.engine.report_log import (
     KNOWN_FROM,
     REPORTED_LATE,
@@ -41,7 +40,7 @@ from orchestration_project.engine.report_log import (
     ReportLog,
     earlier_metadata,
 )
-from orchestration_project.engine.runner import AssetEvent, Report, each_partition
+from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import AnyJob, Replay, ReplayPlan, ReplayRequest
@@ -270,7 +269,15 @@ def _deliveries(
             dataset, warehouse, artifacts, config.group_id, config.allow_older
         )
     resource: object = getattr(context.resources, dataset.resource)
-    return SourceDeliveries(dataset, resource, warehouse, context.resources.clock, config.force)
+    return SourceDeliveries(
+        dataset,
+        resource,
+        warehouse,
+        context.resources.clock,
+        config.force,
+        bool(config.full),
+        landed_before(context, dataset.key) if config.full else frozenset(),
+    )
 
 
 def _refuse_options(dataset: Dataset, job: str, config: ReplayOptions) -> None:
@@ -285,8 +292,6 @@ def _refuse_options(dataset: Dataset, job: str, config: ReplayOptions) -> None:
         "a replay" if is_replay else "a load",
         is_replay=is_replay,
         replays=f"the job {dataset.replay_job_name}",
-        of_loads=("force",),
-        of_replays=OF_REPLAYS,
     )
 
 

@@ -13,9 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, Protocol
 
-import dagster as dg
 import polars as pl
-from pydantic import Field
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
@@ -54,34 +52,6 @@ from orchestration_project.engine.warehouse.landing import is_landed
 from orchestration_project.engine.warehouse.recorded import EffectivePart
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.spine import source_fields
-
-
-class LoadOptions(dg.Config):
-    """How a run loads its partitions."""
-
-    force: bool = Field(
-        default=False, description="Replace a partition that was loaded from another source."
-    )
-    max_reject_ratio: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="Rejected share of lines (0-1) above which a partition is quarantined; "
-        "default: the limit in the settings of the domain.",
-    )
-
-
-class ReplayOptions(LoadOptions):
-    """How a run loads its partitions, or replays recorded deliveries of them."""
-
-    group_id: str | None = Field(
-        default=None,
-        description="Replay this delivery, such as finra_treasury_weekly:2026-02-16#2; default: "
-        "each partition's latest.",
-    )
-    allow_older: bool = Field(
-        default=False, description="Replay a delivery also where newer data is loaded."
-    )
 
 
 @dataclass(frozen=True)

@@ -288,50 +288,66 @@ class ItemResult(Generic[Loaded]):
     error: OrchestrationError | None = None
 
 
-class ReplayConfig(dg.Config):
-    """Which deliveries a replay takes."""
+class LoadOptions(dg.Config):
+    """How a run loads its partitions; an applied preset fills in what is None."""
+
+    full: bool | None = Field(
+        default=None,
+        description="Ask the source also for what it has unchanged, and for what waits or was "
+        "refused; default: as the applied preset says, else false.",
+    )
+    force: bool = Field(
+        default=False,
+        description="Replace what was loaded from another source; load a file that has the bytes "
+        "or the rows of another partition.",
+    )
+    max_reject_ratio: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Rejected share of rows (0-1) above which a partition or symbol is "
+        "quarantined; default: as the applied preset says, else the limit in the domain's "
+        "settings.",
+    )
+
+
+class ReplayOptions(LoadOptions):
+    """How a run loads its partitions, or replays recorded deliveries of them."""
 
     group_id: str | None = Field(
         default=None,
-        description="Of a replay: this delivery, such as finra_otc_weekly:T1|2025-11-10#2; "
-        "without it, each partition's latest, and of a symbol all that make it up.",
+        description="Replay this delivery, such as finra_otc_weekly:T1|2025-11-10#2; default: "
+        "each partition's latest, and of a symbol all that make it up.",
     )
     allow_older: bool = Field(
-        default=False,
-        description="Of a replay: also where what is landed was fetched later.",
+        default=False, description="Replay a delivery also where newer data is loaded."
     )
 
 
-OF_REPLAYS = tuple(ReplayConfig.model_fields)
+OF_LOADS = ("full", "force")
+"""Options that mean nothing to a replay."""
 
 
-def refuse_strange(
-    config: dg.Config,
-    run: str,
-    *,
-    is_replay: bool,
-    replays: str,
-    of_loads: Sequence[str],
-    of_replays: Sequence[str] = OF_REPLAYS,
-) -> None:
+def refuse_strange(config: ReplayOptions, run: str, *, is_replay: bool, replays: str) -> None:
     """Make sure that a config says nothing that means nothing to its run.
 
     Args:
-        config: The run's.
+        config: The run's. What it has beyond `LoadOptions` is for replays alone.
         run: What it means nothing to, such as ``the job prices_daily``.
         is_replay: Whether the run is a replay.
         replays: What replays, such as a job's name.
-        of_loads: Options of loads alone.
-        of_replays: Options of replays alone.
 
     Raises:
         ConfigurationError: It does.
     """
-    strange = of_loads if is_replay else of_replays
+    of_replays = [
+        name for name in type(config).model_fields if name not in LoadOptions.model_fields
+    ]
+    strange = OF_LOADS if is_replay else of_replays
     if given := [name for name in strange if getattr(config, name)]:
         raise ConfigurationError(
             f"{', '.join(given)} means nothing to {run}",
-            expected=f"{' and '.join(of_replays)} for {replays}; {' and '.join(of_loads)} for a "
+            expected=f"{' and '.join(of_replays)} for {replays}; {' and '.join(OF_LOADS)} for a "
             "load",
             remedy="correct the run's config, or launch the other job",
         )

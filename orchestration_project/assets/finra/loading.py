@@ -1,11 +1,8 @@
 """How a run loads its weeks: from the source, or, in the replay job, from recorded deliveries."""
 
-from pydantic import Field
-
 from orchestration_project.domains.finra.anomaly_bands import Limits
 from orchestration_project.domains.operations.presets import PresetTarget
-from orchestration_project.engine.loader import ReplayOptions
-from orchestration_project.engine.loads import refuse_strange
+from orchestration_project.engine.loads import ReplayOptions, refuse_strange
 from orchestration_project.settings.domains.finra import FinraSettings
 
 LOAD_OP = "finra_otc_weekly_load"
@@ -13,35 +10,10 @@ LOAD_OP = "finra_otc_weekly_load"
 REPLAY_JOB = "finra_replay"
 """The job whose runs load recorded deliveries, and do not ask the source."""
 
-OF_LOADS = ("full", "force")
-
-
-class FinraLoad(ReplayOptions):
-    """How a run loads its weeks; an applied preset fills in what is None."""
-
-    full: bool | None = Field(
-        default=None,
-        description="Read a partition again although the source says that it did not change; "
-        "without it, as the applied preset says, else false.",
-    )
-    force: bool = Field(
-        default=False,
-        description="Replace a partition that was landed from another source; land a file that "
-        "has the bytes or the rows of another week, tier or market.",
-    )
-    max_reject_ratio: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="Rejected share of rows (0-1) above which a partition is held back; "
-        "without it, as the applied preset says, else FINRA_MAX_REJECT_RATIO.",
-    )
-
-
 LOADING = PresetTarget(
     job="finra_otc_weekly",
     op=LOAD_OP,
-    model=FinraLoad,
+    model=ReplayOptions,
     fields={
         "full": lambda _: False,
         "max_reject_ratio": lambda settings: settings.finra_max_reject_ratio,
@@ -50,14 +22,14 @@ LOADING = PresetTarget(
 """What a preset may say of loads; its limit is that of replays too: they fill the same tables."""
 
 
-def is_replay(job: str, config: FinraLoad) -> bool:
+def is_replay(job: str, config: ReplayOptions) -> bool:
     """Whether the runs of ``job`` load recorded deliveries, and do not ask the source.
 
     Raises:
         ConfigurationError: The config has an option of the other job.
     """
     found = job == REPLAY_JOB
-    refuse_strange(config, f"the job {job}", is_replay=found, replays=REPLAY_JOB, of_loads=OF_LOADS)
+    refuse_strange(config, f"the job {job}", is_replay=found, replays=REPLAY_JOB)
     return found
 
 

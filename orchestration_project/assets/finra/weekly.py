@@ -21,7 +21,6 @@ from orchestration_project.assets.finra.loading import (
     LOAD_OP,
     LOADING,
     REPLAY_JOB,
-    FinraLoad,
     is_replay,
     limits_of,
 )
@@ -40,6 +39,7 @@ from orchestration_project.engine.loader import (
     RecordedDeliveries,
     SourceDeliveries,
 )
+from orchestration_project.engine.loads import ReplayOptions
 from orchestration_project.engine.report_log import ReportLog, earlier_metadata
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
@@ -96,7 +96,7 @@ SPECS = [
 )
 def otc_weekly(
     context: dg.AssetExecutionContext,
-    config: FinraLoad,
+    config: ReplayOptions,
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
     finra: dg.ResourceParam[FinraSource],

@@ -23,7 +23,6 @@ from orchestration_project.assets.prices.loading import (
     REPLAY_JOB,
     PricesLoad,
     limits_of,
-    refuse_what_means_nothing,
 )
 from orchestration_project.assets.prices.months import MonthSummary, by_month
 from orchestration_project.connections.artifacts import ArtifactStore
@@ -32,7 +31,7 @@ from orchestration_project.contracts.rules import summarised
 from orchestration_project.domains.prices.audits import AUDITS, SECOND_SOURCE, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.engine.leases import is_under_way
-from orchestration_project.engine.loads import BatchLoad, SingleItemLoad
+from orchestration_project.engine.loads import BatchLoad, SingleItemLoad, refuse_strange
 from orchestration_project.engine.runner import AssetEvent, ItemPlan, Report, each_item
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices import PriceSource
@@ -117,7 +116,9 @@ def daily(
     is_replay = context.job_name == REPLAY_JOB
 
     def opened() -> BatchLoad[Any, LoadedPrices]:
-        refuse_what_means_nothing(config, context.job_name)
+        refuse_strange(
+            config, f"the job {context.job_name}", is_replay=is_replay, replays=REPLAY_JOB
+        )
         values = of_run.values(PRICES_LOADING, config)
         limits = limits_of(settings, values["max_reject_ratio"])
         if is_replay:

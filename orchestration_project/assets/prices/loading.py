@@ -5,7 +5,7 @@ from pydantic import Field
 from orchestration_project.assets.prices.catalogue import MONTHS
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.domains.prices.audits import Limits
-from orchestration_project.engine.loads import OF_REPLAYS, ReplayConfig, refuse_strange
+from orchestration_project.engine.loads import ReplayOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Replay, ReplayPlan, ReplayRequest
@@ -20,25 +20,9 @@ REPLAY_JOB = "prices_replay"
 """The job whose runs take the bytes that were kept, and do not ask the source."""
 
 
-class PricesLoad(ReplayConfig):
-    """How a run loads its months."""
+class PricesLoad(ReplayOptions):
+    """How a run loads its months, or replays symbols of them."""
 
-    full: bool | None = Field(
-        default=None,
-        description="Ask also for what is landed, and for what waits or was refused; without it, "
-        "as the applied preset says, else false.",
-    )
-    force: bool = Field(
-        default=False,
-        description="Replace symbols that were landed from another source, with all their months.",
-    )
-    max_reject_ratio: float | None = Field(
-        default=None,
-        ge=0,
-        le=1,
-        description="Rejected share of days (0-1) above which a symbol is held back; without it, "
-        "as the applied preset says, else PRICES_MAX_REJECT_RATIO.",
-    )
     symbols: list[str] = Field(
         default_factory=list,
         description="Of a replay: these; without any, all that were asked for in its months.",
@@ -55,22 +39,6 @@ PRICES_LOADING = PresetTarget(
     },
 )
 """What a preset may say of loads; its limit is that of replays too: they fill the same tables."""
-
-
-def refuse_what_means_nothing(config: PricesLoad, job: str) -> None:
-    """Make sure that ``config`` has no option that means nothing to ``job``.
-
-    Raises:
-        ConfigurationError: It has one.
-    """
-    refuse_strange(
-        config,
-        f"the job {job}",
-        is_replay=job == REPLAY_JOB,
-        replays=REPLAY_JOB,
-        of_loads=("full", "force"),
-        of_replays=(*OF_REPLAYS, "symbols"),
-    )
 
 
 def _plan_replay(request: ReplayRequest, _: Settings, warehouse: Warehouse) -> ReplayPlan | None:
