@@ -135,7 +135,7 @@ class SymbolItems:
                 self.settle(connection, ends)
 
     def forget(self, symbols: Sequence[str]) -> None:
-        """Let go of leases: they are settled, or end with the run."""
+        """Drop leases that are settled, or end with the run."""
         for symbol in symbols:
             self.claimed.pop(symbol, None)
 
