@@ -130,7 +130,10 @@ def settle_announcements(
     log: ReportLog,
     loaded: Mapping[str, LoadedPartition[Any]],
 ) -> None:
-    """Delete the rows that the events of this run announce, once Dagster has the last of them.
+    """Delete the rows that the events of this run announce, as far as Dagster has them.
+
+    Dagster stores events in order, so it is asked for the last one; for one before that only if a
+    later run has materialized the same partition since.
 
     Args:
         warehouse: The database.
@@ -139,11 +142,11 @@ def settle_announcements(
         loaded: The partitions of the run by key, in the order of their events.
     """
     announced = {key: until for key, each in loaded.items() if (until := each.announced_until)}
-    if not announced:
-        return
-    last = next(reversed(announced))
-    if log.has_latest_event(last, announced[last]):
-        _delete(warehouse, table, announced)
+    stored = list(announced)
+    while stored and not log.has_latest_event(stored[-1], announced[stored[-1]]):
+        stored.pop()
+    if stored:
+        _delete(warehouse, table, {key: announced[key] for key in stored})
 
 
 def _delete(warehouse: Warehouse, table: Table, until: Mapping[str, datetime]) -> None:
