@@ -187,7 +187,7 @@ class PriceLoad:
             is_ended = {symbol: isinstance(each, FetchedSymbol) for symbol, each in begun.items()}
             wanted = [each for each in symbols if not is_ended[each] or each in unsettled]
             held_by = self._items.claim(wanted, taking.version)
-            if wanted:  # another run may have loaded them before they were claimed
+            if self._items.are_repeated(wanted):  # perhaps loaded before they were claimed
                 begun, _ = self._seen(taking, symbols)
         except OrchestrationError as error:
             return {

@@ -112,6 +112,11 @@ class SymbolItems:
         )
         return {SymbolWork.of(key).symbol: run_id for key, run_id in found.held_by.items()}
 
+    def are_repeated(self, symbols: Sequence[str]) -> bool:
+        """Whether earlier work on one of the claimed symbols, in the same version, has ended."""
+        claimed = [self.claimed[symbol] for symbol in symbols if symbol in self.claimed]
+        return any(item.attempt_count for item in claimed)
+
     def settle(
         self, connection: Connection, ends: Mapping[str, SymbolStatus | OrchestrationError]
     ) -> None:
