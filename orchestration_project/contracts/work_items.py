@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, Self
 
@@ -123,6 +123,7 @@ class ItemSettlement:
         reason: The failure or reject, and what to do about it.
         is_retryable: Whether another attempt may succeed.
         wait: Least pause before the next attempt.
+        error: What it failed by, for who reports it; only ``reason`` is stored.
     """
 
     item: ClaimedItem
@@ -132,6 +133,14 @@ class ItemSettlement:
     reason: str | None = None
     is_retryable: bool = True
     wait: timedelta = timedelta(0)
+    error: OrchestrationError | None = field(default=None, compare=False)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether no further attempt follows by itself."""
+        return self.state == "failed" and not (
+            self.is_retryable and self.item.attempt_count + 1 < self.item.allowed_count
+        )
 
     @classmethod
     def of_error(cls, item: ClaimedItem, error: OrchestrationError) -> Self:
@@ -143,6 +152,7 @@ class ItemSettlement:
             reason=reason_of(error),
             is_retryable=error.is_retryable,
             wait=timedelta(seconds=getattr(error, "retry_in_seconds", 0)),
+            error=error,
         )
 
 

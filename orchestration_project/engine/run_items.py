@@ -14,6 +14,7 @@ import dagster as dg
 from sqlalchemy import Connection
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement
 from orchestration_project.engine.pools import INLINE, Pool
 from orchestration_project.errors import OrchestrationError
 
@@ -27,71 +28,29 @@ COUNTED = ("done", "skipped", "failed", "dead", "lost")
 """What a run reports of its items. A lost one was claimed by another run meanwhile."""
 
 
-class ClaimedItem(Protocol):
-    """An item that this run has leased."""
-
-    @property
-    def key(self) -> str:
-        """Its name in the topic."""
-        ...
-
-    @property
-    def attempt_count(self) -> int:
-        """How many attempts ended before this one."""
-        ...
-
-    @property
-    def allowed_count(self) -> int:
-        """How many attempts it has."""
-        ...
-
-
-ItemT = TypeVar("ItemT", bound=ClaimedItem)
-LoadedItemT = TypeVar("LoadedItemT", bound=ClaimedItem, contravariant=True)
 ExtractionT = TypeVar("ExtractionT")
 
 LoadOutcome = Literal["done", "skipped"] | OrchestrationError
 """What became of an item: loaded, nothing to load, or an error; then nothing of it is written."""
 
 
-@dataclass(frozen=True)
-class Settlement(Generic[ItemT]):
-    """How the work on an item ended. ``ready``: it did not begin, which does not count."""
+class ItemQueue(Protocol):
+    """Where the items of topics are claimed and settled, such as `WorkItems`."""
 
-    item: ItemT
-    state: Literal["ready", "done", "skipped", "failed"]
-    error: OrchestrationError | None = None
-
-    @classmethod
-    def of(cls, item: ItemT, outcome: LoadOutcome) -> "Settlement[ItemT]":
-        """Return the settlement of an item by what became of it."""
-        if isinstance(outcome, OrchestrationError):
-            return cls(item, "failed", outcome)
-        return cls(item, outcome)
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether no further attempt follows by itself."""
-        return self.error is not None and (
-            not self.error.is_retryable or self.item.attempt_count + 1 >= self.item.allowed_count
-        )
-
-
-class ItemQueue(Protocol[ItemT]):
-    """Where the items of topics are claimed and settled."""
-
-    def claim(self, topic: str, *, limit: int, run_id: str, until: datetime) -> Sequence[ItemT]:
+    def claim(
+        self, topic: str, *, limit: int, run_id: str, until: datetime
+    ) -> Sequence[ClaimedItem]:
         """Lease items that are due to a run, until a time."""
         ...
 
     def settle(
-        self, connection: Connection, results: Sequence[Settlement[ItemT]]
-    ) -> Sequence[Settlement[ItemT]]:
+        self, connection: Connection, results: Sequence[ItemSettlement]
+    ) -> Sequence[ItemSettlement]:
         """Record how items ended; return the settlements of which the run has lost the lease."""
         ...
 
 
-class ItemLoader(Protocol[LoadedItemT, ExtractionT]):
+class ItemLoader(Protocol[ExtractionT]):
     """What is made of items."""
 
     def ready(self) -> None:
@@ -99,12 +58,12 @@ class ItemLoader(Protocol[LoadedItemT, ExtractionT]):
         ...
 
     @property
-    def extract(self) -> Callable[[LoadedItemT], ExtractionT]:
+    def extract(self) -> Callable[[ClaimedItem], ExtractionT]:
         """The function that the pool applies; for a process pool, one of a module."""
         ...
 
     def load(
-        self, connection: Connection, batch: Sequence[tuple[LoadedItemT, ExtractionT]]
+        self, connection: Connection, batch: Sequence[tuple[ClaimedItem, ExtractionT]]
     ) -> Mapping[str, LoadOutcome]:
         """Validate and write what was extracted, in the transaction that settles the items.
 
@@ -129,7 +88,7 @@ class RunSummary:
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, str]] = field(default_factory=list)
 
-    def add(self, settlements: Sequence[Settlement[Any]]) -> None:
+    def add(self, settlements: Sequence[ItemSettlement]) -> None:
         """Count how items ended."""
         for each in settlements:
             self.counts["dead" if each.is_dead else each.state] += 1
@@ -163,38 +122,38 @@ class _LostLeasesError(Exception):
 
 
 @dataclass(frozen=True)
-class _ItemRun(Generic[ItemT, ExtractionT]):
+class _ItemRun(Generic[ExtractionT]):
     """Extracts, loads and settles the items of a run, batch by batch."""
 
-    loader: ItemLoader[ItemT, ExtractionT]
-    items: ItemQueue[ItemT]
+    loader: ItemLoader[ExtractionT]
+    items: ItemQueue
     database: Database
     summary: RunSummary
 
-    def process(self, claimed: Sequence[ItemT], pool: Pool, timeout: timedelta) -> None:
+    def process(self, claimed: Sequence[ClaimedItem], pool: Pool, timeout: timedelta) -> None:
         """Extract items in the pool, load and settle them.
 
         Raises:
             OrchestrationError: No item can be processed, or written. The items are ready again,
                 or their leases expire.
         """
-        extracted: list[tuple[ItemT, ExtractionT]] = []
-        failed: list[Settlement[ItemT]] = []
+        extracted: list[tuple[ClaimedItem, ExtractionT]] = []
+        failed: list[ItemSettlement] = []
         try:
             for item, result in pool.run(self.loader.extract, claimed, timeout=timeout):
                 if isinstance(result, OrchestrationError):
-                    failed.append(Settlement.of(item, result))
+                    failed.append(ItemSettlement.of_error(item, result))
                 else:
                     extracted.append((item, result))
         except OrchestrationError:
-            self._write([], [Settlement(item, "ready") for item in claimed])
+            self._write([], [ItemSettlement(item, "ready") for item in claimed])
             raise
         self._load(extracted, failed)
 
     def _load(
         self,
-        batch: Sequence[tuple[ItemT, ExtractionT]],
-        failed: Sequence[Settlement[ItemT]],
+        batch: Sequence[tuple[ClaimedItem, ExtractionT]],
+        failed: Sequence[ItemSettlement],
     ) -> None:
         """Load a batch; if it cannot be loaded as a whole, each item alone."""
         try:
@@ -205,12 +164,13 @@ class _ItemRun(Generic[ItemT, ExtractionT]):
                 for each in batch:
                     self._load([each], [])
             else:
-                self._write([], [*failed, *(Settlement.of(item, error) for item, _ in batch)])
+                others = [ItemSettlement.of_error(item, error) for item, _ in batch]
+                self._write([], [*failed, *others])
 
     def _write(
         self,
-        batch: Sequence[tuple[ItemT, ExtractionT]],
-        failed: Sequence[Settlement[ItemT]],
+        batch: Sequence[tuple[ClaimedItem, ExtractionT]],
+        failed: Sequence[ItemSettlement],
     ) -> None:
         """Load and settle items in one transaction, without those that the run has lost."""
         lost: frozenset[str] = frozenset()
@@ -228,12 +188,12 @@ class _ItemRun(Generic[ItemT, ExtractionT]):
 
     def _write_all(
         self,
-        batch: Sequence[tuple[ItemT, ExtractionT]],
-        failed: Sequence[Settlement[ItemT]],
-    ) -> Sequence[Settlement[ItemT]]:
+        batch: Sequence[tuple[ClaimedItem, ExtractionT]],
+        failed: Sequence[ItemSettlement],
+    ) -> Sequence[ItemSettlement]:
         with self.database.writing() as connection:
             outcomes = self.loader.load(connection, batch) if batch else {}
-            loaded = [Settlement.of(item, outcomes.get(item.key, "done")) for item, _ in batch]
+            loaded = [_settlement(item, outcomes.get(item.key, "done")) for item, _ in batch]
             settled = [*loaded, *failed]
             lost = self.items.settle(connection, settled) if settled else ()
             if lost:
@@ -241,11 +201,18 @@ class _ItemRun(Generic[ItemT, ExtractionT]):
         return settled
 
 
+def _settlement(item: ClaimedItem, outcome: LoadOutcome) -> ItemSettlement:
+    """Return the settlement of an item by what became of it."""
+    if isinstance(outcome, OrchestrationError):
+        return ItemSettlement.of_error(item, outcome)
+    return ItemSettlement(item, outcome)
+
+
 def run_items(
     context: dg.AssetExecutionContext,
-    loader: ItemLoader[ItemT, ExtractionT],
+    loader: ItemLoader[ExtractionT],
     *,
-    items: ItemQueue[ItemT],
+    items: ItemQueue,
     database: Database,
     clock: Clock,
     topic: str,

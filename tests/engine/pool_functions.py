@@ -8,9 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from orchestration_project.contracts.work_items import ClaimedItem
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
@@ -20,9 +20,6 @@ from orchestration_project.errors import (
 )
 
 MIB = 1024**2
-
-ALLOWED = 3
-"""Attempts of an item."""
 
 SECRET = "".join(f"part-{number}-of-a-secret-" for number in range(10, 16))
 
@@ -204,17 +201,7 @@ def wait_for_release(item: str) -> str:
     return item
 
 
-@dataclass(frozen=True)
-class Item:
-    """A claimed item; it stands here as a worker imports its module, too."""
-
-    key: str
-    attempt_count: int
-    lease_token: int
-    allowed_count: int = ALLOWED
-
-
-def extract_key(item: Item) -> str:
+def extract_key(item: ClaimedItem) -> str:
     """Return an item's key; a key that names a failure fails so."""
     match item.key.split():
         case ["raises", "contract", *_]:

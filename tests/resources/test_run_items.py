@@ -10,11 +10,19 @@ import pytest
 from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert, select, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.work_items import (
+    ALLOWED_ATTEMPTS,
+    ClaimedItem,
+    ItemSettlement,
+    NewItem,
+)
 from orchestration_project.engine.pools import INLINE, MIB, Pool, ProcessPool
-from orchestration_project.engine.run_items import LoadOutcome, Settlement, run_items
+from orchestration_project.engine.run_items import LoadOutcome, run_items
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError, ContractError, TransientError
-from tests.engine.pool_functions import ALLOWED, Item, extract_key
+from tests.engine.pool_functions import extract_key
+from tests.resources.weeks import NOON
 
 OWN = MetaData()
 QUEUE = Table(
@@ -41,13 +49,20 @@ class Queue:
         with self.warehouse.writing() as connection:
             connection.execute(insert(QUEUE), [{"key": key, **row} for key in keys])
 
-    def claim(self, topic: str, *, limit: int, run_id: str, until: datetime) -> Sequence[Item]:
+    def claim(
+        self, topic: str, *, limit: int, run_id: str, until: datetime
+    ) -> Sequence[ClaimedItem]:
         self.untils.append(until)
         ready = select(QUEUE).where(QUEUE.c.state == "ready").order_by(QUEUE.c.key).limit(limit)
         with self.warehouse.writing() as connection:
             found = connection.execute(ready).all()
             self.lease(connection, [row.key for row in found])
-        return [Item(row.key, row.attempt_count, row.lease_token + 1) for row in found]
+        return [self.claimed(topic, row, run_id) for row in found]
+
+    @staticmethod
+    def claimed(topic: str, row: Any, run_id: str) -> ClaimedItem:
+        numbers = (row.attempt_count, ALLOWED_ATTEMPTS, NOON, row.lease_token + 1)
+        return ClaimedItem(topic, row.key, "1", *numbers, run_id)
 
     def lease(self, connection: Connection, keys: Sequence[str]) -> None:
         connection.execute(
@@ -57,14 +72,14 @@ class Queue:
         )
 
     def settle(
-        self, connection: Connection, results: Sequence[Settlement[Item]]
-    ) -> Sequence[Settlement[Item]]:
+        self, connection: Connection, results: Sequence[ItemSettlement]
+    ) -> Sequence[ItemSettlement]:
         return [each for each in results if not self.settle_one(connection, each)]
 
-    def settle_one(self, connection: Connection, result: Settlement[Item]) -> bool:
+    def settle_one(self, connection: Connection, result: ItemSettlement) -> bool:
         item, state = result.item, "dead" if result.is_dead else result.state
         is_current = (QUEUE.c.key == item.key) & (QUEUE.c.lease_token == item.lease_token)
-        values = {"state": state, "reason": str(result.error or "")}
+        values = {"state": state, "reason": result.reason or ""}
         return bool(connection.execute(update(QUEUE).where(is_current).values(values)).rowcount)
 
     def states(self) -> dict[str, str]:
@@ -86,14 +101,14 @@ class Loader:
     is_taken_meanwhile: str = ""
     error: Exception | None = None
     batches: list[int] = field(default_factory=list)
-    extract: Callable[[Item], str] = extract_key
+    extract: Callable[[ClaimedItem], str] = extract_key
 
     def ready(self) -> None:
         if self.error is not None:
             raise self.error
 
     def load(
-        self, connection: Connection, batch: Sequence[tuple[Item, str]]
+        self, connection: Connection, batch: Sequence[tuple[ClaimedItem, str]]
     ) -> Mapping[str, LoadOutcome]:
         self.batches.append(len(batch))
         for item, extracted in batch:
@@ -192,7 +207,7 @@ def test_items_that_fail_end_neither_the_run_nor_their_batch(queue: Queue):
     queue.enqueue(
         "a", "b", "raises contract", "raises transient", "raises defect", "skip", "refuse"
     )
-    queue.enqueue("raises transient again", attempt_count=ALLOWED - 1)
+    queue.enqueue("raises transient again", attempt_count=ALLOWED_ATTEMPTS - 1)
     refusal = ContractError("the total differs", expected="7", found="8")
     metadata = metadata_of(
         execute(Loader(queue, outcomes={"skip": "skipped", "refuse": refusal}), batch_size=5)
@@ -273,8 +288,8 @@ def test_a_database_that_fails_ends_the_run(queue: Queue):
 
     class Broken(Queue):
         def settle(
-            self, connection: Connection, results: Sequence[Settlement[Item]]
-        ) -> Sequence[Settlement[Item]]:
+            self, connection: Connection, results: Sequence[ItemSettlement]
+        ) -> Sequence[ItemSettlement]:
             raise TransientError("the database does not answer")
 
     failure = failure_of(execute(Loader(queue), items=Broken(queue.warehouse)))
@@ -306,3 +321,23 @@ def test_a_lease_lasts_as_long_as_its_batch_may_take(queue: Queue):
     start = datetime.fromisoformat("2026-03-02T15:00:00+00:00")
     execute(Loader(queue), clock=Clock(start), item_timeout=timedelta(hours=1), batch_size=5)
     assert queue.untils[0] >= start + timedelta(hours=5)
+
+
+def test_stored_items_are_claimed_loaded_and_settled_as_those_of_any_queue(queue: Queue):
+    items = WorkItems(queue.warehouse, Clock())
+    keys = ("a", "b", "raises contract", "raises transient")
+    items.enqueue("documents", [NewItem(key, "1") for key in keys])
+    result = execute(Loader(queue), items=items)
+    assert counts_of(metadata_of(result)) == {"done": 2, "failed": 1, "dead": 1}
+    assert queue.loaded() == ["a", "b"]
+    found = {each.item_key: each for each in items.list_items(topic="documents")}
+    assert {key: each.state for key, each in found.items()} == {
+        "a": "done",
+        "b": "done",
+        "raises contract": "dead",
+        "raises transient": "failed",
+    }
+    assert {(each.run_id, each.attempt_count) for each in found.values()} == {(result.run_id, 1)}
+    waiting = found["raises transient"]
+    assert (waiting.reason_code, waiting.reason) == ("transient", "busy")
+    assert waiting.due_at > waiting.changed_at
