@@ -15,7 +15,7 @@ import pytest
 
 from tests import databases
 from tests.faults.file_loads import A_SYMBOL, A_WEEK, Files, Loads
-from tests.faults.matrix import DOMAINS, OF_A_LOAD, STAGES, Database, Fault
+from tests.faults.matrix import DOMAINS, ITEMS, OF_A_LOAD, STAGES, Database, Fault
 from tests.faults.pipelines import Pipeline
 from tests.faults.servers import OwnServer, started_server
 from tests.faults.undisturbed import Undisturbed, undisturbed
@@ -76,10 +76,19 @@ class Campaign:
         """Whether every domain has all of its kills."""
         return self.kills >= KILLS
 
-    def falls_on(self, pipeline: Pipeline, fault: Fault, *where: object) -> bool:
-        """Whether what strikes one domain, where it is not whole, is to strike this one."""
-        drawn = self.random(fault.name, fault.stage, *where).choice(fault.domains)
-        return self.is_whole or drawn == pipeline.name
+    def falls_on(
+        self, pipeline: Pipeline, fault: Fault, database: Database, *where: object
+    ) -> bool:
+        """Whether what strikes one domain, where it is not whole, is to strike this one.
+
+        What strikes work items alone strikes one of the databases.
+        """
+        if self.is_whole:
+            return True
+        if fault.domains == ITEMS:
+            return self.random(fault.name, fault.stage).choice(fault.databases) == database
+        drawn = self.random(fault.name, fault.stage, database, *where).choice(fault.domains)
+        return drawn == pipeline.name
 
     def points(self, pipeline: Pipeline, last: int) -> range:
         """Return which of the points of a load are tried."""

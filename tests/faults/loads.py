@@ -11,9 +11,9 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -35,6 +35,7 @@ from orchestration_project.engine.loader import (
     SourceDeliveries,
 )
 from orchestration_project.engine.loads import SingleItemLoad
+from orchestration_project.engine.pools import INLINE, MIB, ProcessPool
 from orchestration_project.engine.warehouse import Warehouse, bulk
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.finra import FinraApi
@@ -44,6 +45,8 @@ from orchestration_project.resources.prices import PriceRange, PriceSource
 from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.yahoo import YahooChart
 from orchestration_project.tables.finra import finra_otc_weekly
+from tests.faults.documents import number_of
+from tests.faults.items import ItemRun, SharedClock, WatchedItems, WatchedPool
 from tests.faults.matrix import Domain
 from tests.faults.pipelines import is_large
 from tests.faults.points import Board, Plan, Points, Seen, watch_database, watch_files
@@ -75,6 +78,27 @@ LARGE = 100
 """A week has more rows, and lands in ranges of a fourth of it."""
 
 
+WORKERS, WORKER_BYTES = 2, 512 * MIB
+
+
+@dataclass(frozen=True)
+class ItemOptions:
+    """How a run of items goes.
+
+    Attributes:
+        seconds: How long an item may take in a worker.
+        batch_size: Items that are loaded together.
+        is_inline: Whether none is extracted in a worker process, whose start takes half a second.
+    """
+
+    seconds: float = 30
+    batch_size: int = 50
+    is_inline: bool = False
+
+
+INLINE_ITEMS = ItemOptions(is_inline=True)
+
+
 @dataclass(frozen=True)
 class Job:
     """What a process loads: from where, into what, and which pieces, one after the other."""
@@ -87,6 +111,7 @@ class Job:
     environment: Mapping[str, str] = field(default_factory=dict)
     domain: Domain = "weeks"
     http: Mapping[str, Any] = field(default_factory=dict)
+    items: ItemOptions = ItemOptions()
 
     @property
     def artifacts(self) -> Path:
@@ -161,9 +186,30 @@ def opened_prices(job: Job, points: Points) -> Iterator[PriceLoad]:
         yield load
 
 
+@contextmanager
+def opened_items(job: Job, points: Points) -> Iterator[ItemRun]:
+    """Give a run of items that tells its points; a large one is extracted in a worker process."""
+    clock = SharedClock(NOW, job.folder)
+    is_large_there = any(is_large(number_of(key)) for key in job.keys)
+    is_inline = job.items.is_inline or not is_large_there
+    opened_pool = nullcontext(INLINE) if is_inline else ProcessPool(WORKERS, WORKER_BYTES)
+    with Warehouse(job.database_url, clock=clock) as warehouse, opened_pool as pool:
+        yield ItemRun(
+            job.source_url,
+            job.artifacts,
+            clock,
+            WatchedItems(warehouse, clock, points),
+            warehouse,
+            WatchedPool(pool, points),
+            timedelta(seconds=job.items.seconds),
+            job.items.batch_size,
+        )
+
+
 OPENED: Mapping[Domain, Callable[[Job, Points], AbstractContextManager[Any]]] = {
     "weeks": opened,
     "prices": opened_prices,
+    "items": opened_items,
 }
 
 

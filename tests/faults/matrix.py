@@ -1,5 +1,6 @@
 """The fault matrix as data: each fault, the stages and databases it strikes, and what follows."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -8,18 +9,26 @@ Database = Literal["sqlite", "postgresql"]
 BOTH: tuple[Database, ...] = ("sqlite", "postgresql")
 
 
-Domain = Literal["weeks", "prices"]
-DOMAINS: tuple[Domain, ...] = ("weeks", "prices")
-"""What loads pieces the same way, and so is struck the same way; the first is in every row."""
+Domain = Literal["weeks", "prices", "items"]
+DOMAINS: tuple[Domain, ...] = ("weeks", "prices", "items")
+"""What loads pieces the same way, and so is struck the same way."""
+
+DATASETS = DOMAINS[:2]
+"""Those that load partitions; the first is in every row that does not name others."""
+
+ITEMS = DOMAINS[2:]
+"""Those that load work items, which are claimed before and settled with the load."""
 
 
 class Outcome(StrEnum):
     """What becomes of a load that a fault strikes; readers see a whole partition at all times."""
 
     LANDS = "the same run lands it"
+    FAILS_ALONE = "its item fails alone and says why; the others land; a retry lands it"
     FAILS = "the run fails and says why; nothing is published; a clean run lands it"
     DIES = "the process is gone; a clean run lands it"
     REFUSED = "the run cannot commit over what another one landed"
+    ONCE = "each item is loaded once, by the run whose lease has the current token"
     RECOVERS = "what was under way is told as failed and is run again to its end"
 
 
@@ -31,10 +40,12 @@ class Fault:
     stage: str
     outcome: Outcome
     databases: tuple[Database, ...] = BOTH
-    domains: tuple[Domain, ...] = DOMAINS[:1]
+    domains: tuple[Domain, ...] = DATASETS[:1]
 
 
 STAGES = (
+    "claim",
+    "claimed",
     "capture begun",
     "blob written",
     "captured",
@@ -47,6 +58,7 @@ STAGES = (
     "derived",
     "evidence",
     "landing row",
+    "settling",
     "before COMMIT",
     "after COMMIT",
     "recording",
@@ -54,21 +66,53 @@ STAGES = (
 """The stages of a load in their order; from fence to before COMMIT they are one transaction, and
 recording is when Dagster is told of the materialization."""
 
-OF_A_LOAD = STAGES[: STAGES.index("recording")]
-"""The stages that a load passes without Dagster."""
+OF_ITEMS_ALONE = ("claim", "claimed", "settling")
+"""Stages of loads that claim what they load, and settle it in the same transaction."""
 
-OF_WEEKS_ALONE = ("checked", "staged", "derived")
-"""Stages of loads that keep what they checked as a file, and derive as they land."""
+LEFT_OUT: Mapping[Domain, Sequence[str]] = {
+    "weeks": OF_ITEMS_ALONE,
+    "prices": (*OF_ITEMS_ALONE, "checked", "staged", "derived"),
+    "items": ("blob written", "checked", "staged", "audits", "derived"),
+}
+"""Prices and items keep no file of what they checked and derive nothing; an item's worker writes
+its blob, and no audit compares it with earlier ones."""
+
+
+def stages_of(domain: Domain) -> list[str]:
+    """Return the stages that a domain's loads pass without Dagster."""
+    return [each for each in STAGES[:-1] if each not in LEFT_OUT[domain]]
+
+
+OF_A_LOAD = stages_of("weeks")
+"""The stages that a load of a partition passes without Dagster."""
+
+
+def _domains_with(stage: str) -> tuple[Domain, ...]:
+    return tuple(each for each in DOMAINS if stage in stages_of(each))
+
 
 KILLED: tuple[Fault, ...] = (
-    *(
-        Fault("killed", stage, Outcome.DIES, BOTH, DOMAINS[: 1 + (stage not in OF_WEEKS_ALONE)])
-        for stage in OF_A_LOAD
-    ),
+    *(Fault("killed", stage, Outcome.DIES, BOTH, _domains_with(stage)) for stage in STAGES[:-1]),
     Fault("killed at any moment", "any", Outcome.DIES, BOTH, DOMAINS),
     *(
         Fault("killed while several pieces land together", stage, Outcome.DIES, BOTH, DOMAINS[1:])
         for stage in ("rows", "before COMMIT", "after COMMIT")
+    ),
+    *(
+        Fault(name, stage, outcome, BOTH, ITEMS)
+        for name, stage, outcome in (
+            ("killed with its worker at work", "capture begun", Outcome.DIES),
+            ("a worker is killed", "once", Outcome.LANDS),
+            ("a worker is killed", "each time", Outcome.FAILS_ALONE),
+            ("a worker hangs", "beyond its time", Outcome.FAILS_ALONE),
+            ("a worker needs too much memory", "each time", Outcome.FAILS_ALONE),
+            ("2 runs of items at once", "all", Outcome.ONCE),
+            ("a lease expires, and another run loads", "capture begun", Outcome.ONCE),
+            ("a lease expires, and another run loads", "captured", Outcome.ONCE),
+            ("a lease expires, and another run loads", "rows", Outcome.ONCE),
+            ("a newer version is enqueued", "claimed", Outcome.ONCE),
+            ("a newer version is enqueued", "captured", Outcome.ONCE),
+        )
     ),
     Fault("killed in a Dagster run", "any", Outcome.DIES),
     Fault("killed in a Dagster run", "after COMMIT", Outcome.DIES),
@@ -77,15 +121,15 @@ KILLED: tuple[Fault, ...] = (
     Fault("dies at every point, one after the other", "each", Outcome.DIES, BOTH, DOMAINS),
     Fault("killed in a replay", "each point", Outcome.DIES),
     Fault("killed while gold is derived", "each point", Outcome.DIES),
-    Fault("disk or database fails at every point", "each", Outcome.FAILS, BOTH, DOMAINS),
-    Fault("2 loads at once", "all", Outcome.REFUSED, BOTH, DOMAINS),
-    Fault("8 loads at once", "all", Outcome.REFUSED, BOTH, DOMAINS),
-    Fault("stopped and overtaken", "capture begun", Outcome.REFUSED, BOTH, DOMAINS),
-    Fault("stopped and overtaken", "captured", Outcome.REFUSED, BOTH, DOMAINS),
+    Fault("disk or database fails at every point", "each", Outcome.FAILS, BOTH, DATASETS),
+    Fault("2 loads at once", "all", Outcome.REFUSED, BOTH, DATASETS),
+    Fault("8 loads at once", "all", Outcome.REFUSED, BOTH, DATASETS),
+    Fault("stopped and overtaken", "capture begun", Outcome.REFUSED, BOTH, DATASETS),
+    Fault("stopped and overtaken", "captured", Outcome.REFUSED, BOTH, DATASETS),
     Fault("stopped and overtaken", "staged", Outcome.REFUSED),
-    Fault("stopped and overtaken", "fence", Outcome.REFUSED, BOTH, DOMAINS),
-    Fault("stopped with the lock", "rows", Outcome.LANDS, BOTH, DOMAINS),
-    Fault("stopped with the lock", "before COMMIT", Outcome.LANDS, BOTH, DOMAINS),
+    Fault("stopped and overtaken", "fence", Outcome.REFUSED, BOTH, DATASETS),
+    Fault("stopped with the lock", "rows", Outcome.LANDS, BOTH, DATASETS),
+    Fault("stopped with the lock", "before COMMIT", Outcome.LANDS, BOTH, DATASETS),
     Fault("clock set back a day", "between two landings", Outcome.LANDS),
     Fault("clock set forward a year", "between two landings", Outcome.LANDS),
     Fault("clock set forward a year and back", "between two landings", Outcome.LANDS),
@@ -96,7 +140,7 @@ SQLITE: tuple[Database, ...] = ("sqlite",)
 
 SURROUNDINGS = (
     *(
-        Fault("the connection is dropped", stage, Outcome.LANDS, POSTGRESQL, DOMAINS)
+        Fault("the connection is dropped", stage, Outcome.LANDS, POSTGRESQL, DATASETS)
         for stage in (
             "while rows are copied, by the network",
             "while rows are copied, by the server",
@@ -109,36 +153,36 @@ SURROUNDINGS = (
         "while rows are copied",
         Outcome.LANDS,
         POSTGRESQL,
-        DOMAINS,
+        DATASETS,
     ),
     *(
-        Fault(name, stage, outcome, POSTGRESQL, DOMAINS)
+        Fault(name, stage, outcome, POSTGRESQL, DATASETS)
         for name in ("a serialization failure", "a statement_timeout", "a lock_timeout")
         for stage, outcome in (
             ("the first attempt", Outcome.LANDS),
             ("every attempt", Outcome.FAILS),
         )
     ),
-    Fault("a deadlock", "the first attempt", Outcome.LANDS, POSTGRESQL, DOMAINS),
-    Fault("the role has lost a right", "every attempt", Outcome.FAILS, POSTGRESQL, DOMAINS),
+    Fault("a deadlock", "the first attempt", Outcome.LANDS, POSTGRESQL, DATASETS),
+    Fault("the role has lost a right", "every attempt", Outcome.FAILS, POSTGRESQL, DATASETS),
     Fault(
         "another process locks the file",
         "for less than the timeout",
         Outcome.LANDS,
         SQLITE,
-        DOMAINS,
+        DATASETS,
     ),
     Fault(
         "another process locks the file",
         "for more than the timeout",
         Outcome.LANDS,
         SQLITE,
-        DOMAINS,
+        DATASETS,
     ),
-    Fault("another process locks the file", "for ever", Outcome.FAILS, SQLITE, DOMAINS),
-    Fault("the disk is full", "below the captured bytes", Outcome.FAILS, SQLITE, DOMAINS),
+    Fault("another process locks the file", "for ever", Outcome.FAILS, SQLITE, DATASETS),
+    Fault("the disk is full", "below the captured bytes", Outcome.FAILS, SQLITE, DATASETS),
     Fault("the disk is full", "below the staged rows", Outcome.FAILS, SQLITE),
-    Fault("the disk is full", "below the database", Outcome.FAILS, BOTH, DOMAINS),
+    Fault("the disk is full", "below the database", Outcome.FAILS, BOTH, DATASETS),
     Fault("the disk is full", "below Dagster's runs and events", Outcome.FAILS, SQLITE),
     Fault("the disk is full", "below what steps print", Outcome.FAILS, SQLITE),
     *(
@@ -152,7 +196,7 @@ SURROUNDINGS = (
         )
     ),
     *(
-        Fault(name, "while a piece is fetched", Outcome.FAILS, SQLITE, DOMAINS)
+        Fault(name, "while a piece is fetched", Outcome.FAILS, SQLITE, DATASETS)
         for name in (
             "answers without end",
             "an answer that drips",

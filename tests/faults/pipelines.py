@@ -23,8 +23,9 @@ from orchestration_project.tables.prices import (
     prices_daily_history,
     prices_symbol_months,
 )
-from tests.faults import price_publisher, publisher
-from tests.faults.matrix import DOMAINS, OF_A_LOAD, OF_WEEKS_ALONE, Domain, strikes
+from orchestration_project.tables.webhooks import events_webhooks, events_webhooks_history
+from tests.faults import documents, price_publisher, publisher
+from tests.faults.matrix import DOMAINS, OF_A_LOAD, Domain, stages_of, strikes
 from tests.faulty_server import Reply, Request
 
 SITUATIONS = ("new", "restated", "touched", "held back")
@@ -67,6 +68,7 @@ class Pipeline:
         unchanged: What a load says that has nothing to do.
         added: What a load says of a piece's first state.
         restated: What it says of its second.
+        has_items: Whether pieces are work items, which a load that is killed leaves leased.
     """
 
     name: Domain
@@ -78,6 +80,7 @@ class Pipeline:
     unchanged: str
     added: str
     restated: str
+    has_items: bool = False
 
     def stages_of(self, situation: str) -> list[str]:
         """Return the stages that a load of a piece in this situation passes."""
@@ -98,7 +101,10 @@ def situation_of(number: int) -> str:
 
 
 def is_large(number: int) -> bool:
-    """Whether a week is taken for too large for memory: every other four, one in each situation."""
+    """Whether a week is taken for too large for memory: every other four, one in each situation.
+
+    An item whose number says so is extracted in a worker process.
+    """
     return number // len(SITUATIONS) % 2 == 1
 
 
@@ -148,13 +154,33 @@ PRICES = Pipeline(
         """
     ),
     tables=(prices_daily, prices_daily_history, prices_symbol_months),
-    stages=[stage for stage in OF_A_LOAD if stage not in OF_WEEKS_ALONE],
+    stages=stages_of("prices"),
     unchanged="unchanged",
     added="37 rows added",
     restated="37 rows added",
 )
 
-PIPELINES: Mapping[Domain, Pipeline] = {each.name: each for each in (WEEKLY, PRICES)}
+ITEMS = Pipeline(
+    name="items",
+    key_of=documents.document_of,
+    source=documents.DocumentPublisher,
+    published=text(
+        """
+        SELECT delivery_id AS piece, 'rows' AS what, count(*) AS n, sum(length(payload)) AS total
+          FROM events_webhooks GROUP BY 1
+        UNION ALL SELECT delivery_id, 'history', count(*), sum(length(payload))
+          FROM events_webhooks_history GROUP BY 1
+        """
+    ),
+    tables=(events_webhooks, events_webhooks_history),
+    stages=stages_of("items"),
+    unchanged="done",
+    added="done",
+    restated="done",
+    has_items=True,
+)
+
+PIPELINES: Mapping[Domain, Pipeline] = {each.name: each for each in (WEEKLY, PRICES, ITEMS)}
 """A domain that loads pieces adds its own here, in the matrix, and to `loads.OPENED`."""
 
 

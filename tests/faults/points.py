@@ -37,9 +37,11 @@ WORDS = slice(BOARD.size, BOARD.size + 200)
 OF_TABLE = {
     "fences": "fence",
     "finra_otc_weekly": "rows",
+    "events_webhooks": "rows",
     "prices_daily": "rows",
     "finra_otc_weekly_history": "history",
     "prices_daily_history": "history",
+    "events_webhooks_history": "history",
     "finra_symbol_week": "derived",
     "finra_venue_week": "derived",
     "finra_symbol_rolling_6w": "derived",
@@ -51,6 +53,7 @@ OF_TABLE = {
     "rejects": "evidence",
     "audits": "evidence",
     "landings": "landing row",
+    "work_items": "settling",
 }
 """The stage that begins when a transaction writes a table."""
 
@@ -107,6 +110,7 @@ class Points:
         self._lock = threading.Lock()
         self._number = 0
         self._stage = 0
+        self._has_stages = True
 
     @property
     def stage(self) -> str:
@@ -118,7 +122,7 @@ class Points:
         """Pass a point; a ``stage`` that lies before the present one does not begin again."""
         with self._lock:
             self._number += 1
-            begins = stage is not None and STAGES.index(stage) >= self._stage
+            begins = stage in STAGES[self._stage :] and self._has_stages
             if stage is not None and begins:
                 self._stage = STAGES.index(stage) + 1
             self._board.write(self._number, self._stage, words)
@@ -128,6 +132,15 @@ class Points:
             )
         if plan is not None and is_there:
             _act(plan, failure)
+
+    @contextmanager
+    def without_stages(self) -> Iterator[None]:
+        """Begin no stage meanwhile: what is written belongs to none."""
+        self._has_stages = False
+        try:
+            yield
+        finally:
+            self._has_stages = True
 
 
 def _act(plan: Plan, failure: Callable[[], Exception] | None) -> None:

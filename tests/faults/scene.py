@@ -26,7 +26,7 @@ from tests.faults.loads import NOW, Job
 from tests.faults.matrix import Database
 from tests.faults.pipelines import WEEKLY, Pipeline
 from tests.faults.points import Plan
-from tests.programs import wait_for
+from tests.programs import processes_of, wait_for
 
 Sums = tuple[tuple[str, int, int], ...]
 """Of a piece: each part of it, its rows, and a sum of them."""
@@ -71,7 +71,8 @@ class Place:
     def job(self, source_url: str, *numbers: int, plan: Plan | None = None) -> Job:
         """Return the load of these pieces into it."""
         keys = [self.pipeline.key_of(number) for number in numbers]
-        return Job(self.url, self.folder, source_url, keys, plan, domain=self.pipeline.name)
+        own = {"STATE_DIR": str(self.folder)}  # by which what it starts is found
+        return Job(self.url, self.folder, source_url, keys, plan, own, self.pipeline.name)
 
     def forget(self) -> None:
         """Drop the database: a server full of them slows down."""
@@ -149,7 +150,8 @@ class Reader:
 
 
 def nothing_is_left(place: Place) -> None:
-    """Fail where a process that died left something of its work behind."""
+    """Fail where a process that died left something of its work behind, or a worker."""
+    assert wait_for(lambda: not processes_of(place.folder))
     partial = place.folder / "artifacts" / PARTIAL
     assert not partial.exists() or not list(partial.iterdir())
     _every_blob_is_whole(place)

@@ -1,16 +1,19 @@
 """Pieces that are struck one after the other, each until a clean run has landed it."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import text
 
 from tests.databases import contents, rows
-from tests.faults.loads import Job, Process, load_keys, loaded
-from tests.faults.pipelines import situation_of
+from tests.faults.items import LEASED_AT, end_leases, items_of, set_forward, take_back
+from tests.faults.loads import INLINE_ITEMS, NOW, Job, Process, load_keys, loaded
+from tests.faults.pipelines import Source, situation_of
 from tests.faults.points import Plan, Seen
 from tests.faults.scene import Place, Reader, known, nothing_is_left, same
 from tests.faults.undisturbed import Undisturbed
@@ -21,16 +24,27 @@ HELD = text("SELECT 1 FROM deliveries WHERE outcome = 'held_back' AND partition_
 
 @dataclass
 class Series:
-    """The pieces, where they are loaded, and what struck each."""
+    """The pieces, where they are loaded, and what struck each.
+
+    Attributes:
+        source: What they are loaded from.
+        hours: How much later than the first load the next one is.
+        lost: How many attempts at each item ended with its run.
+    """
 
     place: Place
     expected: Undisturbed
     source_url: str
+    source: Source
     struck: list[tuple[int, Seen]] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
+    hours: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
 
     def job(self, *numbers: int, plan: Plan | None = None) -> Job:
-        """Return the load of these pieces."""
+        """Return the load of these pieces, an hour after the one before, whose leases end."""
+        self.hours += 1
+        set_forward(self.place.folder, self.hours)
         return self.place.job(self.source_url, *numbers, plan=plan)
 
     def begin(self, number: int, plan: Plan | None = None) -> Process:
@@ -46,11 +60,26 @@ class Series:
 
     def settle(self) -> None:
         """Load cleanly what waits; what a struck load finished already is not done twice."""
+        if self.expected.pipeline.has_items:
+            self._count_leases()
         numbers = [number for number in self.waiting if not self._is_held_back(number)]
         self.waiting.clear()
-        told = loaded(self.job(*numbers)) if numbers else []
+        clean = replace(self.job(*numbers), items=INLINE_ITEMS)
+        told = loaded(clean) if numbers else []
         for number, words in zip(numbers, told, strict=True):
             assert self.is_as_expected(number, words), (number, words, self.struck[-1:])
+
+    def _count_leases(self) -> None:
+        """Count the attempts that ended with a killed run; its leases end now, or have expired."""
+        items = items_of(self.place.url)
+        leased = [key for key, item in items.items() if item.state == "leased"]
+        if self.struck and self.struck[-1][0] in self.waiting:
+            stage = self.struck[-1][1].stage
+            assert leased or stage not in LEASED_AT, stage
+            assert not leased or stage != "after COMMIT", leased
+        self.lost.update(leased)
+        if len(self.struck) % 2:
+            end_leases(self.place.url, NOW + timedelta(hours=self.hours))
 
     def is_as_expected(self, number: int, words: str) -> bool:
         """Whether a load said what it says undisturbed, or that there is nothing left to do."""
@@ -82,11 +111,14 @@ def series(
     evidence than they would have.
     """
     place = expected.before.copy(folder / "place")
-    with FaultyServer(expected.source()) as source, Reader(place) as reader:
-        struck = Series(place, expected, source.url)
+    source = expected.source()
+    with FaultyServer(source) as server, Reader(place) as reader:
+        struck = Series(place, expected, server.url, source)
         yield struck
         struck.settle()
     reader.saw_only(expected.before_published, expected.after_published)
+    for key, count in struck.lost.items():
+        take_back(place.url, key, attempts=count, claims=count)
     if has_more_evidence:
         same(known(place), expected.known)
     else:

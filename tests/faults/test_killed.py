@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.faults.matrix import OF_A_LOAD
+from tests.faults.matrix import STAGES
 from tests.faults.pipelines import is_large, situation_of, strikes_on
 from tests.faults.points import Plan
 from tests.faults.series import Series, series, strike_each
@@ -36,7 +36,7 @@ def test_a_load_killed_at_a_stage_publishes_all_or_nothing_and_lands_the_next_ti
         delay = 0 if next(held) else moments.uniform(0, 4 * LINGER_SECONDS)
         plan = Plan(fault.stage, "linger", LINGER_SECONDS if delay else 60)
         process = struck.begin(number, plan)
-        stages = OF_A_LOAD[OF_A_LOAD.index(fault.stage) :]
+        stages = STAGES[STAGES.index(fault.stage) :]
         process.wait_until(lambda seen: seen.stage in stages)
         time.sleep(delay)
         process.kill()
