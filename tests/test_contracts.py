@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from orchestration_project.contracts.contract import Contract, split_rows
 from orchestration_project.contracts.delimited import parse_parts
-from orchestration_project.contracts.frames import decimal_texts, exact_scaled, signed_scaled
 from orchestration_project.contracts.rules import (
     Audit,
     AuditSummary,
@@ -23,6 +22,7 @@ from orchestration_project.contracts.rules import (
     in_ascii,
     summarised,
 )
+from orchestration_project.contracts.values import decimal_texts, exact_scaled, signed_scaled
 from orchestration_project.tables.schema import METADATA, Field, count, day, schema_of, table
 from orchestration_project.tables.spine import audits
 from tests.properties import bounded

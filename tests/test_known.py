@@ -7,7 +7,7 @@ import pytest
 from dagster._core.events import StepMaterializationData
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 
-from orchestration_project.engine.report_log import KNOWN_FROM, ReportLog
+from orchestration_project.engine.announcements import KNOWN_FROM, ReportLog
 
 ASSET = dg.AssetKey(["finra", "otc_weekly"])
 PARTITION = "T1|2026-02-09"

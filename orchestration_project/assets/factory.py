@@ -15,9 +15,17 @@ import polars as pl
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.frames import decimal_texts
 from orchestration_project.contracts.rules import summarised
-from orchestration_project.engine.announcements import settle_announcements
+from orchestration_project.contracts.values import decimal_texts
+from orchestration_project.engine.announcements import (
+    KNOWN_FROM,
+    REPORTED_LATE,
+    UNCHANGED,
+    EarlierMetadata,
+    ReportLog,
+    earlier_metadata,
+    settle_announcements,
+)
 from orchestration_project.engine.dataset import (
     Dataset,
     LoadedPartition,
@@ -32,14 +40,6 @@ from orchestration_project.engine.loader import (
     SourceDeliveries,
 )
 from orchestration_project.engine.loads import ReplayOptions, refuse_strange
-from orchestration_project.engine.report_log import (
-    KNOWN_FROM,
-    REPORTED_LATE,
-    UNCHANGED,
-    EarlierMetadata,
-    ReportLog,
-    earlier_metadata,
-)
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError

@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from orchestration_project.cli.console import echo
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.engine.announcements import REPORTED_LATE, UNCHANGED
 from orchestration_project.engine.dagster_private import SerializableErrorInfo, load_repository
-from orchestration_project.engine.report_log import REPORTED_LATE, UNCHANGED
 from orchestration_project.engine.runner import DID_NOT_LAND, PROGRESS
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.launcher import own_run_tags

@@ -12,7 +12,6 @@ import polars as pl
 from sqlalchemy import Table
 
 from orchestration_project.contracts.delimited import Parsed, with_records
-from orchestration_project.contracts.frames import exact_scaled, signed_scaled
 from orchestration_project.contracts.rules import (
     OFFENDERS_KEPT,
     Audit,
@@ -27,11 +26,13 @@ from orchestration_project.contracts.values import (
     LONGEST_TEXT_BYTES,
     check_digit,
     days,
+    exact_scaled,
     has_cusip_shape,
     has_right_digit,
     is_blank,
     quantity_rules,
     shown,
+    signed_scaled,
     text_or_null,
     too_long,
     unreadable,

@@ -20,7 +20,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.contract import Drift, drift, remembered
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.rules import SpillStore, Validated
-from orchestration_project.engine.announcements import Announcements
+from orchestration_project.engine.announcements import Announcements, IsReported
 from orchestration_project.engine.captures import Capture, Captures, bounded
 from orchestration_project.engine.dataset import (
     Announcement,
@@ -35,7 +35,6 @@ from orchestration_project.engine.dataset import (
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.loads import Intake, Read, take
 from orchestration_project.engine.replay import captures_of, kept_parts
-from orchestration_project.engine.report_log import IsReported
 from orchestration_project.engine.spill import DiskSpill, staged_file
 from orchestration_project.engine.warehouse import (
     Delivery,

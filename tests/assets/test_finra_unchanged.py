@@ -6,7 +6,7 @@ import dagster as dg
 
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.definitions import defs
-from orchestration_project.engine.report_log import KNOWN_FROM
+from orchestration_project.engine.announcements import KNOWN_FROM
 from tests.assets.conftest import BOTH
 from tests.runs import told_by
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.frames import exact_scaled
 from orchestration_project.contracts.rules import Part, Validated
+from orchestration_project.contracts.values import exact_scaled
 from orchestration_project.domains.finra.contract import (
     API_FIELDS,
     OTHER_SUMS,

@@ -9,9 +9,12 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.domains.finra.selection import PARTITIONING
-from orchestration_project.engine.announcements import Announcements, settle_announcements
+from orchestration_project.engine.announcements import (
+    Announcements,
+    ReportLog,
+    settle_announcements,
+)
 from orchestration_project.engine.dataset import Announcement, LoadedPartition
-from orchestration_project.engine.report_log import ReportLog
 from orchestration_project.engine.warehouse import HeldBackError, SupersededError
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.tables.finra import finra_otc_weekly

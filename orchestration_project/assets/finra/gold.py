@@ -17,13 +17,13 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
+from orchestration_project.engine.announcements import EarlierMetadata, earlier_metadata
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedResult,
     DerivedRows,
     DerivedTable,
 )
-from orchestration_project.engine.report_log import EarlierMetadata, earlier_metadata
 from orchestration_project.engine.runner import AssetEvent, Report, asked_keys, each_partition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.gold import CONCENTRATION, CROSS_TIER, ROLLING

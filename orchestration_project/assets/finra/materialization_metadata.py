@@ -15,13 +15,13 @@ from orchestration_project.assets.finra.catalogue import (
 )
 from orchestration_project.assets.finra.restatement import change_metadata
 from orchestration_project.domains.finra.audits import AUDITS
-from orchestration_project.engine.loader import staged_name
-from orchestration_project.engine.report_log import (
+from orchestration_project.engine.announcements import (
     KNOWN_FROM,
     REPORTED_LATE,
     UNCHANGED,
     EarlierMetadata,
 )
+from orchestration_project.engine.loader import staged_name
 from orchestration_project.plots.sparkline import sparkline
 from orchestration_project.resources.finra.weekly import LoadedWeek
 from orchestration_project.services.metadata import data_label, image, partition_link, table_of

@@ -33,14 +33,17 @@ from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.copies import COPIES
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.domains.finra.restatement import WeekChange
-from orchestration_project.engine.announcements import settle_announcements
+from orchestration_project.engine.announcements import (
+    ReportLog,
+    earlier_metadata,
+    settle_announcements,
+)
 from orchestration_project.engine.loader import (
     DatasetLoader,
     RecordedDeliveries,
     SourceDeliveries,
 )
 from orchestration_project.engine.loads import ReplayOptions
-from orchestration_project.engine.report_log import ReportLog, earlier_metadata
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import BOOKKEEPING

@@ -11,10 +11,10 @@ from datetime import date, timedelta
 import polars as pl
 
 from orchestration_project.contracts.delimited import parse_parts, with_records
-from orchestration_project.contracts.frames import exact_scaled
 from orchestration_project.contracts.rules import Part, RowRule, apply_rules
 from orchestration_project.contracts.values import (
     days,
+    exact_scaled,
     is_blank,
     may_be_blank,
     quantity_rules,

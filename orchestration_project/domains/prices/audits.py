@@ -6,8 +6,8 @@ from datetime import date
 
 import polars as pl
 
-from orchestration_project.contracts.frames import BATCH_INDEX, counted, split_batches
 from orchestration_project.contracts.rules import OFFENDERS_KEPT, Audit, Validated, verdict
+from orchestration_project.contracts.values import BATCH_INDEX, counted, split_batches
 from orchestration_project.domains.prices.calendar import session_days, sessions_from
 from orchestration_project.domains.prices.contract import ONE, UNSOUND, PriceRows
 

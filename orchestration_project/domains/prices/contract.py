@@ -11,13 +11,13 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from orchestration_project.contracts.frames import (
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, RowRule, apply_rules
+from orchestration_project.contracts.values import (
     BATCH_INDEX,
     concat_batches,
     counted,
     exact_scaled,
 )
-from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, RowRule, apply_rules
 from orchestration_project.domains.prices.answers import read_answer, with_records
 from orchestration_project.tables.prices import PRICES
 from orchestration_project.tables.schema import USD_SCALE

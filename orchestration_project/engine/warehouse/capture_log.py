@@ -11,8 +11,8 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection
 
-from orchestration_project.contracts.frames import BATCH_INDEX, concat_batches
 from orchestration_project.contracts.rules import REJECT_SCHEMA
+from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse.delivery import Outcome, capture_id
 from orchestration_project.engine.warehouse.frames import (

@@ -14,7 +14,7 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection, Table, delete, func, literal, select
 
-from orchestration_project.contracts.frames import BATCH_INDEX, counted
+from orchestration_project.contracts.values import BATCH_INDEX, counted
 from orchestration_project.engine.warehouse.delivery import (
     ScopeState,
     WriteRequest,

@@ -17,7 +17,6 @@ from typing import Generic
 import polars as pl
 from sqlalchemy import Connection, Table, delete
 
-from orchestration_project.contracts.frames import BATCH_INDEX, concat_batches, split_batches
 from orchestration_project.contracts.rules import (
     OFFENDERS_KEPT,
     Audit,
@@ -25,6 +24,7 @@ from orchestration_project.contracts.rules import (
     contents_sha256,
     verdict,
 )
+from orchestration_project.contracts.values import BATCH_INDEX, concat_batches, split_batches
 from orchestration_project.engine.warehouse.capture_log import capture_ids
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,

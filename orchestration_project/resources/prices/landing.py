@@ -8,8 +8,8 @@ import polars as pl
 from sqlalchemy import Connection
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.frames import BATCH_INDEX, concat_batches
 from orchestration_project.contracts.rules import Audit
+from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
 from orchestration_project.domains.prices.audits import Beside, Limits, warnings_about
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.contract import RULE_VERSION

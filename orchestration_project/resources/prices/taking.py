@@ -12,8 +12,8 @@ from functools import partial
 
 import polars as pl
 
-from orchestration_project.contracts.frames import split_batches
 from orchestration_project.contracts.rules import Days, Validated
+from orchestration_project.contracts.values import split_batches
 from orchestration_project.domains.prices.audits import (
     Limits,
     checked_prices,
