@@ -52,6 +52,7 @@ from orchestration_project.resources.prices.taking import FetchedSymbol, Pending
 from orchestration_project.resources.prices.work import SymbolItems
 from orchestration_project.tables.prices import prices_daily
 
+Asked = TypeVar("Asked")
 Done = TypeVar("Done")
 
 SYMBOLS_AT_ONCE = 100
@@ -129,16 +130,18 @@ class PriceLoad:
         """
         at_once = max(1, min(SYMBOLS_AT_ONCE, SYMBOL_MONTHS_AT_ONCE // len(self.asked)))
         mapped = self.source.mapped(keys)
-        for place in range(0, len(keys), at_once):
-            yield from self._batches(keys[place : place + at_once], mapped)
+        some = [keys[place : place + at_once] for place in range(0, len(keys), at_once)]
+        with ThreadPoolExecutor(1, thread_name_prefix="claim") as pool:
+            for begun in _ahead(pool, lambda each: self._claimed(mapped, each), some):
+                yield from self._batches(*begun)
 
-    def _batches(self, symbols: Sequence[str], mapped: Mapped) -> Iterator[Sequence[FetchedSymbol]]:
-        taking = self._taking(mapped)
-        begun = self._begun(taking, symbols)
+    def _batches(
+        self, taking: PriceTaking, begun: Mapping[str, FetchedSymbol | ScopeState]
+    ) -> Iterator[Sequence[FetchedSymbol]]:
         batch: list[FetchedSymbol | PendingFetch] = []
         started = time.monotonic()
         with ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool:
-            for one in _ahead(pool, lambda each: self._taken(taking, each, begun[each]), symbols):
+            for one in _ahead(pool, lambda each: self._taken(taking, *each), [*begun.items()]):
                 batch.append(one)
                 byte_count = sum(each.byte_count for each in batch)
                 if byte_count >= BYTES_AT_ONCE or time.monotonic() - started >= SECONDS_AT_ONCE:
@@ -177,6 +180,12 @@ class PriceLoad:
         return SymbolItems(
             self.warehouse, self.clock, self.run_id, self.asked, self.is_under_way, self.claimed
         )
+
+    def _claimed(
+        self, mapped: Mapped, symbols: Sequence[str]
+    ) -> tuple[PriceTaking, Mapping[str, FetchedSymbol | ScopeState]]:
+        taking = self._taking(mapped)
+        return taking, self._begun(taking, symbols)
 
     def _begun(
         self, taking: PriceTaking, symbols: Sequence[str]
@@ -315,12 +324,12 @@ class PriceLoad:
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, fetch: Callable[[str], Done], symbols: Sequence[str]
+    pool: ThreadPoolExecutor, fetch: Callable[[Asked], Done], items: Sequence[Asked]
 ) -> Iterator[Done]:
-    """Yield what is fetched of each symbol; the next is fetched while one is checked."""
+    """Yield what is fetched of each item; the next is fetched while one is worked on."""
     ahead: deque[Future[Done]] = deque()
-    for symbol in symbols:
-        ahead.append(pool.submit(fetch, symbol))
+    for each in items:
+        ahead.append(pool.submit(fetch, each))
         if len(ahead) > 1:
             yield ahead.popleft().result()
     for each in ahead:
