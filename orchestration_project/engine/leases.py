@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Connection, Row, select, update
 
+from orchestration_project.engine.dagster_private import is_worker_gone
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent, within
 from orchestration_project.errors import TransientError
@@ -95,7 +96,7 @@ def acquire_for_run(
     place = {"table_name": "_".join(work.path), "scope_key": ""}
     with warehouse.writing() as connection:
         holder = _holder(connection, place)
-        if holder not in (None, run_id) and is_under_way(instance, str(holder)):
+        if holder not in (None, run_id) and _is_under_way(instance, str(holder)):
             raise TransientError(
                 f"another run does the work of {work.to_user_string()}",
                 expected="one run at a time",
@@ -118,7 +119,13 @@ def _holder(connection: Connection, place: dict[str, str]) -> str | None:
     return connection.execute(wanted).scalar_one()
 
 
-def is_under_way(instance: dg.DagsterInstance, run_id: str) -> bool:
+def _is_under_way(instance: dg.DagsterInstance, run_id: str) -> bool:
     """Whether Dagster knows a run of this id that has not ended."""
     run = instance.get_run_by_id(run_id)
     return run is not None and not run.is_finished
+
+
+def is_at_work(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a run of this id has not ended, and its process is not known to be gone."""
+    run = instance.get_run_by_id(run_id)
+    return run is not None and not run.is_finished and not is_worker_gone(instance, run)

@@ -30,7 +30,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import summarised
 from orchestration_project.domains.prices.audits import AUDITS, SECOND_SOURCE, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
-from orchestration_project.engine.leases import is_under_way
+from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.loads import BatchLoad, SingleItemLoad, refuse_strange
 from orchestration_project.engine.runner import AssetEvent, ItemPlan, Report, each_item
 from orchestration_project.engine.warehouse import Warehouse
@@ -143,7 +143,7 @@ def daily(
             second=prices_second if settings.prices_second_source else None,
             full=values["full"],
             force=config.force,
-            is_under_way=partial(is_under_way, context.instance),
+            is_under_way=partial(is_at_work, context.instance),
         )
 
     report = Report[MonthSummary](
