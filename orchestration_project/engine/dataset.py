@@ -36,6 +36,7 @@ from orchestration_project.engine.warehouse.delivery import (
     MergeSummaries,
     Summarise,
     SummaryT,
+    WriteDisposition,
     no_summary,
     no_warnings,
 )
@@ -264,6 +265,7 @@ class LoadSpec(ABC, Generic[ChangeT, LoadedT]):
         merge: Puts summaries of several ranges together; None: its rows never come in ranges.
         figures_type: The type of a summary, which is stored as JSON until it is announced.
         is_staged: Whether valid rows are stored as a Parquet file before they are loaded.
+        write_disposition: What a delivery of its source does to the loaded rows of its partition.
     """
 
     domain: str
@@ -279,6 +281,7 @@ class LoadSpec(ABC, Generic[ChangeT, LoadedT]):
     merge: MergeSummaries | None = None
     figures_type: Any = None
     is_staged: bool = False
+    write_disposition: WriteDisposition = "replace_scope"
 
     @property
     def noun(self) -> str:

@@ -34,17 +34,24 @@ from orchestration_project.engine.dataset import (
 )
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.loads import Intake, Read, take
-from orchestration_project.engine.replay import captures_of, kept_parts
+from orchestration_project.engine.replay import (
+    captures_of,
+    replay_of_all,
+    replay_plan,
+    validate_together,
+)
 from orchestration_project.engine.spill import DiskSpill, staged_file
 from orchestration_project.engine.warehouse import (
     Delivery,
     Derivation,
+    Recorded,
     ScopeState,
     SupersededError,
     Warehouse,
     WriteRequest,
     WriteTarget,
 )
+from orchestration_project.engine.warehouse.delivery import WriteDisposition
 from orchestration_project.engine.warehouse.difference import read_fence, write_derived
 from orchestration_project.engine.warehouse.frames import part_of, read_scope
 from orchestration_project.engine.warehouse.landing import is_landed
@@ -71,6 +78,8 @@ class PendingDelivery:
         read: Reads it.
         is_loaded: Whether it need not be read: the source has what is loaded.
         loads_same_rows: Whether it is loaded also where its rows are the loaded ones.
+        write_disposition: How it is written; None: as the dataset says.
+        made_of: Recorded deliveries that are validated one by one and loaded as this one.
     """
 
     state: ScopeState
@@ -78,6 +87,8 @@ class PendingDelivery:
     read: Read
     is_loaded: bool = False
     loads_same_rows: bool = False
+    write_disposition: WriteDisposition | None = None
+    made_of: Sequence[Recorded] = ()
 
 
 class Deliveries(Protocol):
@@ -260,14 +271,19 @@ class RecordedDeliveries:
             ConfigurationError: There is none, or it is older than what is loaded.
         """
         key = self.dataset.partitioning.key_of(partition)
-        kept, layers = kept_parts(
-            self.warehouse, self.dataset.table, key, self.group_id, self.allow_older
-        )
-        intended = _joined_scope(kept.delivery(()), layers)
+        plan = replay_plan(self.warehouse, self.dataset.table, key, self.group_id, self.allow_older)
+        kept = plan.kept
+        disposition, intended = kept.chosen.write_disposition, kept.delivery(())
+        if plan.made_of:
+            disposition, intended = replay_of_all(kept, plan.made_of, ())
+        else:
+            intended = _joined_scope(intended, plan.layers)
         return PendingDelivery(
             kept.state,
             intended,
-            lambda _: replace(intended, captures=bounded(self._captures(layers))),
+            lambda _: replace(intended, captures=bounded(self._captures(plan.layers))),
+            write_disposition=disposition,
+            made_of=plan.made_of,
         )
 
     def _captures(self, layers: Sequence[EffectivePart]) -> Iterator[Capture]:
@@ -352,7 +368,7 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
         if calendar.skips_holidays and calendar.is_holiday(partition.day):
             return Holiday()
         pending = self.deliveries.pending(partition)
-        target = self._target(key, partition, pending.state)
+        target = self._target(key, partition, pending)
         if pending.is_loaded:
             intended = pending.intended
             return ValidatedPartition(target, partition, intended.source, intended.source_version)
@@ -373,19 +389,33 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
             target,
             pending.intended,
             pending.read,
-            partial(self._validate, partition, spill),
+            partial(self._validate, partition, spill, pending.made_of),
             partial(staged_file, spill()) if self.dataset.is_staged else None,
         )
 
     def _validate(
-        self, partition: Partition, spill: Callable[[], SpillStore], delivery: Delivery
+        self,
+        partition: Partition,
+        spill: Callable[[], SpillStore],
+        made_of: Sequence[Recorded],
+        delivery: Delivery,
     ) -> Validated:
-        return self.dataset.validate(
-            partition,
-            Captures(self.artifacts).pieces(delivery.captures),
-            record_total=delivery.record_total,
-            max_reject_ratio=self.max_reject_ratio,
-            spill=spill,
+        def validate(captures: Sequence[Capture], record_total: int | None) -> Validated:
+            return self.dataset.validate(
+                partition,
+                Captures(self.artifacts).pieces(captures),
+                record_total=record_total,
+                max_reject_ratio=self.max_reject_ratio,
+                spill=spill,
+            )
+
+        if not made_of:
+            return validate(delivery.captures, delivery.record_total)
+        return validate_together(
+            self.dataset.table,
+            made_of,
+            delivery.captures,
+            lambda found: [validate(captures, each.record_total) for each, captures in found],
         )
 
     def _changes_nothing(
@@ -475,8 +505,10 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
         derived = {table.name: len(frame) for table, frame in prepared.derived.items()}
         return {table.name: prepared.checked.row_count, **derived}
 
-    def _target(self, key: str, partition: Partition, before: ScopeState) -> WriteTarget[ChangeT]:
-        dataset = self.dataset
+    def _target(
+        self, key: str, partition: Partition, pending: PendingDelivery
+    ) -> WriteTarget[ChangeT]:
+        dataset, before = self.dataset, pending.state
         return WriteTarget(
             table=dataset.table,
             history=dataset.history,
@@ -490,6 +522,7 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
             summarise=dataset.summarise,
             before=before,
             merge=dataset.merge,
+            write_disposition=pending.write_disposition or dataset.write_disposition,
         )
 
 

@@ -1,13 +1,15 @@
 """What was kept of deliveries, to be checked and landed again: the source is not asked."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import polars as pl
 from sqlalchemy import Table
 
 from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.contracts.rules import Days, Validated
 from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.engine.warehouse import (
     Delivery,
@@ -15,9 +17,8 @@ from orchestration_project.engine.warehouse import (
     RecordedPart,
     ScopeState,
     Warehouse,
-    WriteTarget,
 )
-from orchestration_project.engine.warehouse.delivery import SummaryT, WriteDisposition
+from orchestration_project.engine.warehouse.delivery import WriteDisposition
 from orchestration_project.engine.warehouse.frames import (
     Scope,
     frame_within,
@@ -34,6 +35,9 @@ from orchestration_project.engine.warehouse.recorded import (
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.schema import key_names
+
+PART_NUMBER = "part_number"
+"""The column of rows and rejects that says which capture of a delivery they are read from."""
 
 
 @dataclass(frozen=True)
@@ -64,30 +68,49 @@ class RecordedDelivery:
         )
 
 
-def kept_parts(
-    warehouse: Warehouse, table: Table, key: str, group_id: str | None, allow_older: bool
-) -> tuple[RecordedDelivery, list[EffectivePart]]:
-    """Return the deliveries that make up a partition whose parts may come one by one, oldest first.
+@dataclass(frozen=True)
+class ReplayPlan:
+    """What of a partition is loaded again as one delivery.
 
-    The kept one is the latest of them. With ``group_id`` it is that one alone.
+    Attributes:
+        kept: The latest of the deliveries, or the one that was named.
+        layers: The deliveries, oldest first, with the values that are taken of each.
+        made_of: The same, where each is validated by itself; empty: all are validated together.
+    """
+
+    kept: RecordedDelivery
+    layers: Sequence[EffectivePart]
+    made_of: Sequence[Recorded] = ()
+
+
+def replay_plan(
+    warehouse: Warehouse, table: Table, key: str, group_id: str | None, allow_older: bool
+) -> ReplayPlan:
+    """Return the deliveries that make up a partition; with ``group_id`` that one alone.
+
+    Parts of a partition, such as one market, are validated together. Merges, appends and ranges
+    are validated one by one.
 
     Raises:
-        ConfigurationError: There is none, or it is older than what is landed and may not be.
+        ConfigurationError: As `kept_deliveries`.
     """
     state, recorded = warehouse.recorded(table, key)
     chosen = _chosen(key, recorded, group_id)
+    if any(range_of(each.scope) or not each.replaces_scope for each in recorded):
+        kept, made_of = _kept_deliveries(state, recorded, chosen, group_id, allow_older)
+        layers = [EffectivePart(each, None) for each in made_of]
+        return ReplayPlan(kept, layers, made_of if group_id is None else ())
     landed = _landed_in_place_of(chosen, recorded)
     turns_back = _turns_back(chosen, landed, allow_older)
     lands_again = landed is not None and landed.fetched_group == chosen.fetched_group
     layers = part_layers_of(recorded) if group_id is None else [EffectivePart(chosen, None)]
-    return RecordedDelivery(state, chosen, turns_back, lands_again), layers
+    return ReplayPlan(RecordedDelivery(state, chosen, turns_back, lands_again), layers)
 
 
 def kept_deliveries(
     warehouse: Warehouse,
     table: Table,
     key: str,
-    write_disposition: WriteDisposition,
     *,
     group_id: str | None = None,
     allow_older: bool = False,
@@ -97,12 +120,23 @@ def kept_deliveries(
     The kept one is the latest of them. With ``group_id`` it is that one alone.
 
     Raises:
-        ConfigurationError: As `kept_parts`; or the group is itself a replay of several deliveries.
+        ConfigurationError: There is none, or it is older than what is landed and may not be, or it
+            is itself a replay of several deliveries.
     """
     state, recorded = warehouse.recorded(table, key)
     chosen = _chosen(key, recorded, group_id)
+    return _kept_deliveries(state, recorded, chosen, group_id, allow_older)
+
+
+def _kept_deliveries(
+    state: ScopeState,
+    recorded: Sequence[Recorded],
+    chosen: Recorded,
+    group_id: str | None,
+    allow_older: bool,
+) -> tuple[RecordedDelivery, list[Recorded]]:
     if group_id is None:
-        effective = effective_deliveries(recorded, write_disposition)
+        effective = effective_deliveries(recorded)
         lands_again = has_landed(effective[-1], recorded)
         return RecordedDelivery(state, effective[-1], lands_again=lands_again), effective
     _refuse_several(chosen, recorded)
@@ -110,36 +144,85 @@ def kept_deliveries(
     return RecordedDelivery(state, chosen, turns_back, has_landed(chosen, recorded)), [chosen]
 
 
-def fold_target(
-    order: WriteTarget[SummaryT], kept: RecordedDelivery, captures: Sequence[Capture]
-) -> tuple[WriteTarget[SummaryT], Delivery]:
-    """Return how all deliveries that make up a partition are written as one, made of ``captures``.
+def replay_of_all(
+    kept: RecordedDelivery, made_of: Sequence[Recorded], captures: Sequence[Capture]
+) -> tuple[WriteDisposition, Delivery]:
+    """Return all deliveries that make up a partition as one of ``captures``, and how it is written.
 
-    Together they are complete for the partition: what merged rows lack by newer rules is removed.
-    An append stays one.
+    Together they are complete for the partition, or from the first to the last day of their ranges:
+    what merged rows lack by newer rules is removed. Appends stay one.
     """
-    delivery = replace(kept.delivery(captures), scope={})
-    if order.write_disposition == "append":
-        return order, delivery
-    return replace(order, write_disposition="replace_scope"), delivery
+    ranges = [days for each in made_of if (days := range_of(each.scope))]
+    scope: Scope = {}
+    if len(ranges) == len(made_of):
+        days = Days(min(each.first for each in ranges), max(each.last for each in ranges))
+        scope = dict.fromkeys(made_of[0].scope, days)
+    are_appends = all(each.write_disposition == "append" for each in made_of)
+    return "append" if are_appends else "replace_scope", replace(
+        kept.delivery(captures), scope=scope
+    )
 
 
-def fold_rows(
-    table: Table,
-    write_disposition: WriteDisposition,
-    loads: Sequence[tuple[Scope, pl.DataFrame]],
-) -> pl.DataFrame:
+ValidateEach = Callable[[Sequence[tuple[Recorded, Sequence[Capture]]]], Sequence[Validated]]
+"""Validates recorded deliveries, each with its captures and by itself."""
+
+
+def validate_together(
+    table: Table, made_of: Sequence[Recorded], captures: Sequence[Capture], validate: ValidateEach
+) -> Validated:
+    """Validate recorded deliveries, one at least, as they came, and put their rows together.
+
+    Args:
+        table: Where they are loaded.
+        made_of: The deliveries, oldest first.
+        captures: What makes them up, one delivery after the other.
+        validate: Validates each of them.
+
+    Returns:
+        The rows of the partition after all of them, by key; the rejects of all; of each audit the
+        first that failed, so that one delivery which is quarantined quarantines all.
+    """
+    ends = list(accumulate(each.part_count for each in made_of))
+    starts = [0, *ends[:-1]]
+    own = [captures[start:end] for start, end in zip(starts, ends, strict=True)]
+    found = validate(list(zip(made_of, own, strict=True)))
+    if len(made_of) == 1:
+        return found[0]
+    numbered = [_numbered_after(each, start) for each, start in zip(found, starts, strict=True)]
+    rows = fold_rows(table, [(one, each.rows) for one, each in zip(made_of, numbered, strict=True)])
+    return Validated(
+        rows.sort(*key_names(table), PART_NUMBER),
+        pl.concat(each.rejects for each in numbered),
+        [
+            next((audit for audit in named if audit.outcome == "failed"), named[0])
+            for named in zip(*(each.audits for each in numbered), strict=True)
+        ],
+    )
+
+
+def _numbered_after(validated: Validated, part_count: int) -> Validated:
+    """Return a delivery whose captures come after so many others; its rows are held at once."""
+    number = pl.col(PART_NUMBER) + part_count
+    return Validated(
+        pl.concat(validated.pieces()).with_columns(number),
+        validated.rejects.with_columns(number),
+        validated.audits,
+    )
+
+
+def fold_rows(table: Table, loads: Sequence[tuple[Recorded, pl.DataFrame]]) -> pl.DataFrame:
     """Return the rows of a partition after its deliveries, one at least, oldest first.
 
-    Each comes as its scope and its rows. Of a row's key, the latest delivery counts; where
-    deliveries replace their scope, so does a later one that lacks the key.
+    Each comes with its rows. Of a row's key, the latest delivery counts; one that replaced its
+    scope does so where it lacks the key, too.
     """
-    if write_disposition != "replace_scope":
-        rows = pl.concat(rows for _, rows in loads)
-        return rows.unique(key_names(table), keep="last", maintain_order=True)
     folded = loads[0][1]
-    for scope, rows in loads[1:]:
-        folded = pl.concat([folded.filter(~frame_within(scope)), rows])
+    for recorded, rows in loads[1:]:
+        if recorded.replaces_scope:
+            folded = pl.concat([folded.filter(~frame_within(recorded.scope)), rows])
+        else:
+            folded = pl.concat([folded, rows])
+            folded = folded.unique(key_names(table), keep="last", maintain_order=True)
     return folded
 
 

@@ -20,7 +20,7 @@ from orchestration_project.domains.operations.cleanup import (
 )
 from orchestration_project.domains.operations.retention import CAPTURED, kind_of
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.recorded import groups_of_layers
+from orchestration_project.engine.warehouse.recorded import effective_groups
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.operations import operations_removals
 from orchestration_project.tables.schema import HISTORY, METADATA
@@ -149,7 +149,7 @@ def _old_blobs(warehouse: Warehouse, before: datetime, keep_newest: int) -> set[
         whole = set(
             connection.scalars(select(deliveries.c.group_id).where(deliveries.c.part_count > 0))
         )
-        layers = groups_of_layers(connection)
+        layers = effective_groups(connection)
         current = {
             capture_id
             for table in _published()

@@ -122,6 +122,7 @@ deliveries = table(
     text("rule_version", "Version of our rules"),
     text("run_id", "Dagster run that checked it"),
     moment("recorded_at", "UTC time"),
+    text("write_disposition", "How it is written: replace_scope, merge, append", optional=True),
 )
 
 Index("deliveries_by_partition", deliveries.c.table_name, deliveries.c.partition_key)

@@ -1,6 +1,8 @@
 """The migrations make the tables that are declared, and nothing else."""
 
 import pkgutil
+from dataclasses import replace
+from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
@@ -214,6 +216,8 @@ def test_a_database_of_an_earlier_version_is_brought_up_to_date_in_place(empty, 
     histories = Histories(Desk(empty, tmp_path, week_start=MONDAY), StoppedClock())
     for step in drawn(2, 40):
         histories.play(*step)
+    merged = Desk(empty, tmp_path, week_start=MONDAY + timedelta(days=70))
+    merged.land(row("AAA"), order=replace(merged.order(), write_disposition="merge"))
     before = rows(empty)
     with empty.writing() as connection:
         command.downgrade(migration_config(connection), version)

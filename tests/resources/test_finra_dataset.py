@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,7 @@ from orchestration_project.engine.loader import (
     SourceDeliveries,
 )
 from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Warehouse
+from orchestration_project.engine.warehouse.delivery import WriteDisposition
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
@@ -49,6 +50,7 @@ from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import (
     audits,
     captures,
+    deliveries,
     fences,
     landings,
     pending_announcements,
@@ -75,6 +77,7 @@ class Bench:
     clock: StoppedClock
     finra: Finra
     server: FaultyServer
+    write_disposition: WriteDisposition = "replace_scope"
 
     def source(self) -> Source:
         api = DatasetApi(
@@ -103,7 +106,8 @@ class Bench:
     ) -> DatasetLoader[None, LoadedPartition[None]]:
         chosen = source or self.source()
         datasets = FinraDatasets(lambda _: chosen, lambda _: chosen)
-        dataset, artifacts = engine_dataset(DATASET), FolderStore(self.folder / "artifacts")
+        dataset = replace(engine_dataset(DATASET), write_disposition=self.write_disposition)
+        artifacts = FolderStore(self.folder / "artifacts")
         return DatasetLoader(
             dataset,
             RecordedDeliveries(dataset, self.warehouse, artifacts, **recorded)
@@ -551,3 +555,73 @@ def test_a_file_that_ends_within_a_line_is_not_taken_for_a_whole_one(bench):
         bench.load(source)
     assert bench.trades() == {}
     assert bench.rows(captures, "fetched_at")[0][0] > NOON
+
+
+# Write dispositions of a declared dataset, and their replay
+
+
+def give(bench: Bench, disposition: WriteDisposition, *rows: dict[str, object]) -> None:
+    """Load these rows, written in this way."""
+    bench.write_disposition, bench.finra.rows = disposition, list(rows)
+    bench.load()
+
+
+def test_a_dataset_that_merges_keeps_rows_that_a_delivery_lacks_and_so_does_its_replay(bench):
+    give(bench, "merge", record(APPLE), record(CISCO, trades=8))
+    give(bench, "merge", record(CISCO, trades=9), record(GOOGLE))
+    assert bench.trades() == {APPLE: 7, CISCO: 9, GOOGLE: 7}
+    assert bench.rows(deliveries, "write_disposition") == [("merge",)] * 2
+    known = bench.rows(DATASET.table, "cusip", "known_from", "capture_id")
+    assert bench.load(replay=True).landed is None
+    assert bench.rows(DATASET.table, "cusip", "known_from", "capture_id") == known
+
+
+def test_a_merge_that_was_quarantined_is_replayed_after_those_that_landed(bench):
+    give(bench, "merge", record(APPLE), record(CISCO, trades=8))
+    with pytest.raises(HeldBackError, match="has_few_rejects"):
+        give(bench, "merge", record(CISCO, trades=9), record(GOOGLE, trades="7.5"))
+    assert bench.trades() == {APPLE: 7, CISCO: 8}
+    loaded = bench.load(replay=True, max_reject_ratio=0.5)
+    assert str(loaded).startswith("0 rows added, 1 changed, 0 removed, 1 unchanged, 1 rejected")
+    assert bench.trades() == {APPLE: 7, CISCO: 9}
+    fetched = dict(bench.rows(captures, "capture_id", "sha256"))
+    sources = [fetched[each] for (each,) in bench.rows(DATASET.table, "capture_id")]
+    [rejected] = bench.rows(rejects, "capture_id", "line_number")[-1:]
+    first, second = dict.fromkeys(
+        sha for _, sha in sorted(bench.rows(captures, "fetched_at", "sha256"))
+    )
+    assert sources == [first, second]  # each row leads to the bytes that it was read from
+    assert fetched[rejected[0]] == second
+
+
+def test_whole_deliveries_and_merges_are_replayed_in_their_order_each_as_it_was_written(bench):
+    give(bench, "replace_scope", record(APPLE), record(CISCO, trades=8))
+    give(bench, "merge", record(CISCO, trades=9))
+    bench.write_disposition = "replace_scope"  # of the dataset, from now on
+    assert bench.load(replay=True).landed is None
+    assert bench.trades() == {APPLE: 7, CISCO: 9}
+    give(bench, "replace_scope", record(GOOGLE))
+    assert bench.load(replay=True).landed is None
+    assert bench.trades() == {GOOGLE: 7}
+
+
+def test_a_merge_that_is_replayed_alone_leaves_the_rows_of_others(bench):
+    give(bench, "merge", record(APPLE), record(CISCO, trades=8))
+    give(bench, "merge", record(CISCO, trades=9), record(GOOGLE))
+    first = f"{DATASET.table.name}:{KEY}#1"
+    with pytest.raises(ConfigurationError, match="is older than what is landed"):
+        bench.load(replay=True, group_id=first)
+    bench.write_disposition = "replace_scope"
+    bench.load(replay=True, group_id=first, allow_older=True)
+    assert bench.trades() == {APPLE: 7, CISCO: 8, GOOGLE: 7}
+
+
+def test_a_dataset_that_appends_takes_no_other_values_and_replays_all_that_it_has(bench):
+    give(bench, "append", record(APPLE))
+    give(bench, "append", record(CISCO))
+    assert bench.trades() == {APPLE: 7, CISCO: 7}
+    with pytest.raises(HeldBackError, match="keeps_loaded_rows"):
+        give(bench, "append", record(APPLE, trades=9), record(GOOGLE))
+    assert bench.trades() == {APPLE: 7, CISCO: 7}
+    first = f"{DATASET.table.name}:{KEY}#1"
+    assert bench.load(replay=True, group_id=first, allow_older=True).landed is None

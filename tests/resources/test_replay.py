@@ -1,5 +1,6 @@
 """Which of the kept deliveries a replay takes, and for which days."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -192,14 +193,16 @@ EFFECTIVE = {
 @pytest.mark.parametrize("disposition", ["replace_scope", "merge", "append"])
 def test_a_whole_delivery_ends_earlier_ones_and_a_merge_or_append_ends_none(history, disposition):
     recorded, replaced, added = EFFECTIVE[history]
-    effective = effective_deliveries(recorded, disposition)
+    written = [replace(each, write_disposition=disposition) for each in recorded]
+    effective = effective_deliveries(written)
     numbers = [int(each.group_id.rpartition("#")[2]) for each in effective]
     assert numbers == (replaced if disposition == "replace_scope" else added)
 
 
 def test_where_only_landed_deliveries_count_the_latest_one_may_not():
     recorded = [part(1), part(2, outcome=HELD_BACK)]
-    assert effective_deliveries(recorded, "merge", only_landed=True) == recorded[:1]
+    recorded = [replace(each, write_disposition="merge") for each in recorded]
+    assert effective_deliveries(recorded, only_landed=True) == recorded[:1]
 
 
 def test_a_deliverys_name_holds_its_table_and_partition():

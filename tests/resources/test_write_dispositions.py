@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Days, Validated
-from orchestration_project.engine.replay import fold_rows, fold_target, kept_deliveries
+from orchestration_project.engine.replay import fold_rows, kept_deliveries, replay_of_all
 from orchestration_project.engine.warehouse import (
     HeldBackError,
     SupersededError,
@@ -23,7 +23,7 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.frames import read_keys
 from orchestration_project.engine.warehouse.landing import is_landed
-from orchestration_project.engine.warehouse.recorded import groups_of_layers
+from orchestration_project.engine.warehouse.recorded import effective_groups
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
@@ -334,14 +334,13 @@ def test_an_unknown_disposition_and_two_in_one_batch_are_refused(desk):
 
 def replayed(desk: Desk, rows_of: dict[str, list[Any]], disposition: Any) -> WriteRequest[Any]:
     """Return the replay of all that makes up the partition: ``rows_of`` it by source version."""
-    kept, effective = kept_deliveries(
-        desk.warehouse, finra_otc_weekly, desk.partition_key, disposition
-    )
-    loads = [(each.scope, frame(rows_of[each.source_version])) for each in effective]
-    rows = fold_rows(finra_otc_weekly, disposition, loads)
-    target = order(desk, disposition, token=kept.state.token, rule_version="2")
+    kept, effective = kept_deliveries(desk.warehouse, finra_otc_weekly, desk.partition_key)
+    loads = [(each, frame(rows_of[each.source_version])) for each in effective]
+    rows = fold_rows(finra_otc_weekly, loads)
     captures = [desk.capture() for _ in effective]
-    target, delivery = fold_target(target, kept, captures)
+    written, delivery = replay_of_all(kept, effective, captures)
+    assert written == ("append" if disposition == "append" else "replace_scope")
+    target = order(desk, written, token=kept.state.token, rule_version="2")
     checked = Validated(rows, pl.DataFrame(schema=REJECT_SCHEMA))
     return WriteRequest(target, delivery, prepare(target, delivery, checked))
 
@@ -391,9 +390,7 @@ def test_a_part_that_is_older_than_a_whole_delivery_does_not_win_over_it(desk):
     assert desk.warehouse.are_there([replayed(desk, rows_of, "replace_scope")]) == [True]
     part = f"{finra_otc_weekly.name}:{desk.partition_key}#1"
     with pytest.raises(ConfigurationError, match="is older than what is landed"):
-        kept_deliveries(
-            desk.warehouse, finra_otc_weekly, desk.partition_key, "merge", group_id=part
-        )
+        kept_deliveries(desk.warehouse, finra_otc_weekly, desk.partition_key, group_id=part)
 
 
 def test_a_replay_of_appends_with_other_values_is_quarantined(desk):
@@ -415,9 +412,7 @@ def test_a_replay_of_several_deliveries_cannot_be_named(desk):
     desk.warehouse.land_all([replayed(desk, newer, "merge")])
     name = f"{finra_otc_weekly.name}:{desk.partition_key}#3"
     with pytest.raises(ConfigurationError, match="replayed several deliveries at once"):
-        kept_deliveries(
-            desk.warehouse, finra_otc_weekly, desk.partition_key, "merge", group_id=name
-        )
+        kept_deliveries(desk.warehouse, finra_otc_weekly, desk.partition_key, group_id=name)
 
 
 def test_captures_of_a_whole_delivery_below_a_part_stay_needed(desk):
@@ -425,21 +420,22 @@ def test_captures_of_a_whole_delivery_below_a_part_stay_needed(desk):
     desk.land(row("AAA", share_quantity=7))
     desk.land(row("AAA", share_quantity=8), scope=ATS)
     with desk.warehouse.reading() as connection:
-        needed = groups_of_layers(connection)
+        needed = effective_groups(connection)
     name = f"{finra_otc_weekly.name}:{desk.partition_key}"
     assert needed == {f"{name}#2", f"{name}#3"}
 
 
-def test_captures_of_each_merge_and_append_stay_needed(desk):
+def test_captures_of_each_merge_and_append_and_of_what_is_below_them_stay_needed(desk):
     other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + A_WEEK)
     desk.land(row("AAA"))
     merge(desk, row("AAA", share_quantity=7), version="v2")
     merge(desk, row("AAA", share_quantity=8), version="v3")
     append(other, row("AAA"))
     with desk.warehouse.reading() as connection:
-        needed = groups_of_layers(connection)
+        needed = effective_groups(connection)
     name = finra_otc_weekly.name
     assert needed == {
+        f"{name}:{desk.partition_key}#1",
         f"{name}:{desk.partition_key}#2",
         f"{name}:{desk.partition_key}#3",
         f"{name}:{other.partition_key}#1",

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
 from orchestration_project.domains.finra.gold import symbol_week
-from orchestration_project.engine.replay import fold_rows, fold_target, kept_deliveries
+from orchestration_project.engine.replay import fold_rows, kept_deliveries, replay_of_all
 from orchestration_project.engine.warehouse import (
     HeldBackError,
     SupersededError,
@@ -352,20 +352,18 @@ class History:
     def _fold(self, partition: Partition) -> Attempt:
         model, desk = partition.model, partition.desk
         assert model.latest is not None
-        kept, effective = kept_deliveries(
-            desk.warehouse, finra_otc_weekly, desk.partition_key, self.disposition
-        )
+        kept, effective = kept_deliveries(desk.warehouse, finra_otc_weekly, desk.partition_key)
         fetches = [partition.fetches[each.fetched_group] for each in effective]
         rows = fold_rows(
             finra_otc_weekly,
-            self.disposition,
             [
-                (each.scope, partition.frame(fetch.state(self.rules, self.disposition)))
+                (each, partition.frame(fetch.state(self.rules, self.disposition)))
                 for each, fetch in zip(effective, fetches, strict=True)
             ],
         )
         order = partition.order(self.rules, kept.state.token)
-        order, delivery = fold_target(order, kept, [desk.capture()] * len(effective))
+        written, delivery = replay_of_all(kept, effective, [desk.capture()] * len(effective))
+        order = replace(order, write_disposition=written)
         is_bad = any(each.bad_by == self.rules for each in fetches)
         request = _request(order, delivery, rows.sort("market", "symbol"), is_bad)
         expected = None if is_bad else model.after(model.folded(self.rules), None)
@@ -379,7 +377,6 @@ class History:
             desk.warehouse,
             finra_otc_weekly,
             desk.partition_key,
-            self.disposition,
             group_id=group,
             allow_older=True,
         )

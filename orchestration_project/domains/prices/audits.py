@@ -76,18 +76,6 @@ def checked_prices(prices: PriceRows, limits: Limits) -> list[Validated]:
     ]
 
 
-def together(deliveries: Sequence[Validated]) -> Validated:
-    """Return deliveries of other days each, checked one by one, as one: no one may fail."""
-    return Validated(
-        pl.concat(each.rows for each in deliveries).sort("trade_date", "part_number"),
-        pl.concat(each.rejects for each in deliveries),
-        [
-            next((audit for audit in named if audit.outcome == "failed"), named[0])
-            for named in zip(*(each.audits for each in deliveries), strict=True)
-        ],
-    )
-
-
 @dataclass(frozen=True)
 class Beside:
     """Deliveries' rows, and what they are looked at beside; all frames have `BATCH_INDEX`.

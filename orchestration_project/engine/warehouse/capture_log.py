@@ -14,7 +14,11 @@ from sqlalchemy import Connection
 from orchestration_project.contracts.rules import REJECT_SCHEMA
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.warehouse.delivery import Outcome, capture_id
+from orchestration_project.engine.warehouse.delivery import (
+    Outcome,
+    WriteDisposition,
+    capture_id,
+)
 from orchestration_project.engine.warehouse.frames import (
     Scope,
     frame_of,
@@ -43,6 +47,7 @@ class CaptureGroup:
     scope: Scope = field(default_factory=dict)
     outcome: Outcome = "landed"
     replay_of: str | None = None
+    write_disposition: WriteDisposition = "replace_scope"
 
 
 FetchedGroup = tuple[Sequence[Capture], CaptureGroup, pl.DataFrame]

@@ -194,6 +194,7 @@ def _group(each: WriteRequest, outcome: Outcome) -> CaptureGroup:
         replay_of=delivery.replay_of,
         rule_version=order.rule_version,
         run_id=order.run_id,
+        write_disposition=order.write_disposition,
     )
 
 

@@ -1,22 +1,22 @@
 """What was recorded of earlier deliveries: their parts, and which of them are effective."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Row, Table, func, or_, select
 
 from orchestration_project.contracts.rules import Days
-from orchestration_project.engine.warehouse.delivery import (
-    WRITE_DISPOSITION,
-    Outcome,
-    WriteDisposition,
-)
+from orchestration_project.engine.warehouse.delivery import Outcome, WriteDisposition
 from orchestration_project.engine.warehouse.frames import Scope, part_of, range_of, scope_from_json
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.spine import audits, blobs, captures, deliveries, landings
+
+ROWS_AT_ONCE = 10_000
+"""Rows of deliveries that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Recorded:
     part_count: int
     outcome: Outcome
     replay_of: str | None
+    write_disposition: WriteDisposition = "replace_scope"
 
     @property
     def fetched_group(self) -> str:
@@ -43,6 +44,11 @@ class Recorded:
     def fetched_number(self) -> int:
         """The place of that among the deliveries of the partition: the greater, the later."""
         return number_of(self.fetched_group)
+
+    @property
+    def replaces_scope(self) -> bool:
+        """Whether loaded rows of its scope that it lacks are removed."""
+        return self.write_disposition == "replace_scope"
 
     @property
     def is_vain_replay(self) -> bool:
@@ -81,16 +87,14 @@ def part_layers_of(recorded: Sequence[Recorded]) -> list[EffectivePart]:
 
 
 def effective_deliveries(
-    recorded: Sequence[Recorded],
-    write_disposition: WriteDisposition,
-    *,
-    only_landed: bool = False,
+    recorded: Sequence[Recorded], *, only_landed: bool = False
 ) -> list[Recorded]:
     """Return what makes up a partition, oldest first, of all its deliveries in their order.
 
-    Written in this order, their rows are those of the table. A merge or append is made of every
-    delivery that landed. A delivery that replaced its scope ends the ones before it: all of them if
-    it was of the whole partition, else those whose scope lies in its own and that of later ones.
+    Written in this order, each in its own way, their rows are those of the table. A merge or append
+    ends none of the others. A delivery that replaced its scope ends the ones before it: all of them
+    if it was of the whole partition, else those whose scope lies in its own and that of later ones
+    which replaced theirs.
 
     The latest delivery that was read whole counts, landed or not, unless ``only_landed`` do. A
     replay of one delivery stands for it, in the place where it landed. A replay of several is not
@@ -109,10 +113,9 @@ def effective_deliveries(
         is_loaded = bool(landed & {each.group_id, each.fetched_group})
         if not (is_latest or is_loaded) or each.fetched_group in effective:
             continue
-        if write_disposition == "replace_scope":
-            later = [other.scope for other in effective.values()]
-            if _is_covered(each.scope, later):
-                continue
+        replaced = [one.scope for one in effective.values() if one.replaces_scope]
+        if _is_covered(each.scope, replaced):
+            continue
         effective[each.fetched_group] = each
     return list(effective.values())[::-1]
 
@@ -223,27 +226,17 @@ def read_recorded(connection: Connection, table: Table, partition_key: str) -> l
             deliveries.c.table_name == table.name, deliveries.c.partition_key == partition_key
         )
     )
-    return sorted(
-        (_recorded(dict(row)) for row in found.mappings()),
-        key=lambda each: number_of(each.group_id),
-    )
+    return _in_order(found)
 
 
-def read_partial(connection: Connection) -> Iterator[tuple[str, Recorded]]:
-    """Yield the deliveries of ranges or parts of partitions, with their table, oldest first."""
-    columns = (deliveries.c[name] for name in Recorded.__dataclass_fields__)
-    found = connection.execute(
-        select(deliveries.c.table_name, *columns)
-        .where(deliveries.c.scope != "{}")
-        .order_by(deliveries.c.recorded_at)
-    )
-    for row in found:
-        table, *values = row
-        yield table, _recorded(dict(zip(Recorded.__dataclass_fields__, values, strict=True)))
+def _in_order(rows: Iterable[Row[Any]]) -> list[Recorded]:
+    return sorted(map(_recorded, rows), key=lambda each: number_of(each.group_id))
 
 
-def _recorded(row: Mapping[str, Any]) -> Recorded:
-    return Recorded(**{**row, "scope": scope_from_json(row["scope"])})
+def _recorded(row: Row[Any]) -> Recorded:
+    values = {name: row._mapping[name] for name in Recorded.__dataclass_fields__}
+    values["scope"] = scope_from_json(values["scope"])
+    return Recorded(**values)
 
 
 def read_parts(connection: Connection, recorded: Recorded) -> list[RecordedPart]:
@@ -343,7 +336,7 @@ def layers_of(
     replay of several deliveries changes nothing of which days each of them holds for, and is none
     of them itself; nor is one that landed nothing.
     """
-    effective = effective_deliveries(recorded, "replace_scope", only_landed=only_landed)
+    effective = effective_deliveries(recorded, only_landed=only_landed)
     return [
         EffectiveDelivery(each, delivered_days(each), days, has_landed(each, recorded))
         for each, days in zip(effective, own_days(effective), strict=True)
@@ -368,49 +361,26 @@ def delivered_days(delivery: Recorded) -> Days:
     return days
 
 
-def groups_of_layers(connection: Connection) -> set[str]:
-    """Return the group_id of all deliveries that make up a partition with others."""
-    found: dict[tuple[str, str, bool], list[Recorded]] = {}
-    for table, each in read_partial(connection):
-        is_range = range_of(each.scope) is not None
-        found.setdefault((table, each.partition_key, is_range), []).append(each)
-    layers = {
-        layer.recorded.group_id
-        for (_, _, are_ranges), recorded in found.items()
-        for layer in (layers_of(recorded) if are_ranges else part_layers_of(recorded))
-    }
-    return layers | _groups_below_parts(connection) | _groups_that_only_add(connection)
+def effective_groups(connection: Connection) -> set[str]:
+    """Return the group_id of all deliveries that make up a partition with others.
 
-
-def _groups_below_parts(connection: Connection) -> set[str]:
-    """Return the group_id of whole deliveries that later ones of parts were put over."""
+    The deliveries of one partition are in memory at a time.
+    """
     key = (deliveries.c.table_name, deliveries.c.partition_key)
-    parted = select(*key).where(deliveries.c.scope != "{}").distinct().subquery()
+    is_partial = or_(deliveries.c.scope != "{}", deliveries.c.write_disposition != "replace_scope")
+    partial = select(*key).where(is_partial).distinct().subquery()
     columns = (deliveries.c[name] for name in Recorded.__dataclass_fields__)
     rows = connection.execute(
-        select(deliveries.c.table_name, *columns).join(
-            parted,
-            (parted.c.table_name == key[0]) & (parted.c.partition_key == key[1]),
-        )
+        select(*columns, deliveries.c.table_name)
+        .join(partial, (partial.c.table_name == key[0]) & (partial.c.partition_key == key[1]))
+        .order_by(*key)
+        .execution_options(yield_per=ROWS_AT_ONCE)
     )
-    found: dict[tuple[str, str], list[Recorded]] = {}
-    for row in rows:
-        each = _recorded({name: row._mapping[name] for name in Recorded.__dataclass_fields__})
-        found.setdefault((row.table_name, each.partition_key), []).append(each)
     return {
         each.group_id
-        for recorded in found.values()
-        for each in effective_deliveries(
-            sorted(recorded, key=lambda one: number_of(one.group_id)), "replace_scope"
-        )
-        if not each.scope
+        for _, found in groupby(rows, lambda row: (row.table_name, row.partition_key))
+        for each in effective_deliveries(_in_order(found))
     }
-
-
-def _groups_that_only_add(connection: Connection) -> set[str]:
-    """Return the group_id of what landed by merge or append: none of it ends another one."""
-    written = landings.c.scope.contains(f"{WRITE_DISPOSITION}=")
-    return set(connection.scalars(select(landings.c.group_id).where(written)))
 
 
 def has_landed(each: Recorded, recorded: Sequence[Recorded]) -> bool:

@@ -4,19 +4,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import polars as pl
 from sqlalchemy import Connection
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import Days, Validated
-from orchestration_project.domains.prices.audits import Limits, checked_prices, together
+from orchestration_project.domains.prices.audits import Limits, checked_prices
 from orchestration_project.domains.prices.contract import AskedRange, check_prices, read_prices
 from orchestration_project.domains.prices.states import LANDED
 from orchestration_project.engine.captures import Capture, parts_of
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.loads import Intake, take
-from orchestration_project.engine.replay import RecordedDelivery, captures_of, kept_deliveries
+from orchestration_project.engine.replay import (
+    captures_of,
+    kept_deliveries,
+    replay_of_all,
+    validate_together,
+)
 from orchestration_project.engine.warehouse import (
     Delivery,
     Recorded,
@@ -26,7 +30,7 @@ from orchestration_project.engine.warehouse import (
     WriteResult,
     WriteTarget,
 )
-from orchestration_project.engine.warehouse.recorded import delivered_days, own_days, place_of
+from orchestration_project.engine.warehouse.recorded import delivered_days, place_of
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.resources.prices.landing import (
     LoadedPrices,
@@ -125,12 +129,12 @@ class PriceReplay:
             self.warehouse,
             prices_daily,
             key,
-            "replace_scope",
             group_id=self.group_id,
             allow_older=self.allow_older,
         )
         order = self._landing.order(key, kept.state)
         ranges = [delivered_days(each) for each in deliveries]
+        _, intended = replay_of_all(kept, deliveries, ())
         days = Days(min(each.first for each in ranges), max(each.last for each in ranges))
 
         def read(_: list[Capture]) -> Delivery:
@@ -139,12 +143,13 @@ class PriceReplay:
                 for each in deliveries
                 for capture in captures_of(self.warehouse, self.artifacts, each)
             ]
-            return _delivery(kept, days, captures)
+            return replace(intended, captures=captures)
 
         def check(delivery: Delivery) -> Validated:
-            return self._checked(key, deliveries, delivery)
+            validate = partial(self._validated, key)
+            return validate_together(prices_daily, deliveries, delivery.captures, validate)
 
-        intake = take(self.warehouse, order, _delivery(kept, days, ()), read, check)
+        intake = take(self.warehouse, order, intended, read, check)
         ready = WriteRequest(order, intake.delivery, intake.prepared)
         is_needed = intake.checked.is_held_back or self.warehouse.are_there([ready]) == [False]
         arrives = None if kept.lands_again else ranges[-1]
@@ -193,30 +198,12 @@ class PriceReplay:
             connection, [SymbolObservation(taken.symbol, taken.days)], now=now, run_id=self.run_id
         )
 
-    def _checked(
-        self, symbol: str, deliveries: Sequence[Recorded], delivery: Delivery
-    ) -> Validated:
-        """Check each delivery as it was when it came, and take of it the days that are its own."""
-        parts, asked = parts_of(delivery.captures), []
-        for each in deliveries:
-            own, parts = parts[: each.part_count], parts[each.part_count :]
-            spelled = str(delivery.captures[own[0].part_number - 1].fetched.request["symbol"])
-            answer, days = read_prices(each.source, own), delivered_days(each)
+    def _validated(
+        self, symbol: str, found: Sequence[tuple[Recorded, Sequence[Capture]]]
+    ) -> Sequence[Validated]:
+        asked = []
+        for each, captures in found:
+            spelled = str(captures[0].fetched.request["symbol"])
+            answer, days = read_prices(each.source, parts_of(captures)), delivered_days(each)
             asked.append(AskedRange(answer, symbol, spelled, each.source, days.first, days.last))
-        checked = checked_prices(check_prices(asked), self.limits)
-        return together(
-            [
-                replace(each, rows=each.rows.filter(_are_within(days)))
-                for each, days in zip(checked, own_days(deliveries), strict=True)
-            ]
-        )
-
-
-def _are_within(ranges: Sequence[Days]) -> pl.Expr:
-    return pl.any_horizontal(
-        pl.col("trade_date").is_between(each.first, each.last) for each in ranges
-    )
-
-
-def _delivery(kept: RecordedDelivery, days: Days, captures: Sequence[Capture]) -> Delivery:
-    return replace(kept.delivery(captures), scope={"trade_date": days})
+        return checked_prices(check_prices(asked), self.limits)
