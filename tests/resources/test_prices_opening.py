@@ -123,10 +123,11 @@ def test_the_symbols_that_trade_most_in_each_tier_s_latest_weeks_are_wanted(ware
     assert most_traded(warehouse, weeks=2, size=2) == ["LATE", "AAA"]
 
 
+@pytest.mark.parametrize("symbols", ["BRK.B  EP$C BRK.B NA", "BRK.B,EP$C, BRK.B ,NA,"])
 def test_the_symbols_of_the_settings_are_wanted_as_they_are_written(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, symbols: str
 ):
-    given = settings(monkeypatch, PRICES_SYMBOLS="BRK.B  EP$C BRK.B NA")
+    given = settings(monkeypatch, PRICES_SYMBOLS=symbols)
     url = f"sqlite:///{tmp_path}/empty.sqlite"
     with Warehouse(url, clock=Clock()) as empty:
         assert wanted_symbols(given, empty) == ["BRK.B", "EP$C", "NA"]
