@@ -21,13 +21,13 @@ from orchestration_project.contracts.delimited import Parsed
 from orchestration_project.contracts.partitioning import A_DAY, Partition, Partitioning
 from orchestration_project.contracts.rules import Audit, Part, SpillStore, Validated
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.loads import Intake, IntakeFigures
 from orchestration_project.engine.warehouse import (
+    BatchFigures,
     Delivery,
     RecordedLanding,
     ScopeState,
+    ValidatedBatch,
     Warehouse,
-    WriteRequest,
     WriteResult,
     WriteTarget,
 )
@@ -142,7 +142,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class ValidatedPartition(Generic[SummaryT]):
-    """A partition that was read and validated; without intake, what is loaded is current.
+    """A partition that was read and validated; without ``batch``, what is loaded is current.
 
     Attributes:
         staged_name: Where its valid rows are stored as a file; blank: they are not.
@@ -152,7 +152,7 @@ class ValidatedPartition(Generic[SummaryT]):
     partition: Partition
     source: str
     source_version: str
-    intake: Intake | None = None
+    batch: ValidatedBatch[SummaryT] | None = None
     staged_name: str = ""
 
     @property
@@ -189,7 +189,7 @@ class LoadedPartition(Generic[SummaryT]):
     source_version: str
     row_counts: Mapping[str, int]
     earlier: RecordedLanding | None = None
-    figures: IntakeFigures | None = None
+    figures: BatchFigures | None = None
     landed: WriteResult[SummaryT] | None = None
     staged_name: str = ""
     first_rows: pl.DataFrame | None = None
@@ -332,10 +332,10 @@ class LoadSpec(ABC, Generic[ChangeT, LoadedT]):
         """
 
     def warn(
-        self, partition: Partition, connection: Connection, batch: Sequence[WriteRequest[Any]]
+        self, partition: Partition, connection: Connection, batches: Sequence[ValidatedBatch[Any]]
     ) -> Sequence[Sequence[Audit]]:
         """Compare each delivery of a partition with what is loaded, before it is written."""
-        return no_warnings(connection, batch)
+        return no_warnings(connection, batches)
 
     def describe(
         self, partition: Partition, delivery: Delivery, landed: WriteResult[ChangeT]
@@ -436,9 +436,9 @@ class Dataset(LoadSpec[None, LoadedPartition[None]]):
         warehouse: Warehouse,
     ) -> LoadedPartition[None]:
         """Add the first rows."""
-        if validated is None or validated.intake is None:
+        if validated is None or validated.batch is None:
             return loaded
-        rows = validated.intake.checked.rows.head(ROWS_SHOWN)
+        rows = validated.batch.validated.rows.head(ROWS_SHOWN)
         return replace(loaded, first_rows=rows.drop("part_number"))
 
 

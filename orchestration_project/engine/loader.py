@@ -33,7 +33,7 @@ from orchestration_project.engine.dataset import (
     ValidatedPartition,
 )
 from orchestration_project.engine.environment import open_all
-from orchestration_project.engine.loads import Intake, Read, take
+from orchestration_project.engine.loads import Read, take
 from orchestration_project.engine.replay import (
     captures_of,
     replay_of_all,
@@ -47,8 +47,8 @@ from orchestration_project.engine.warehouse import (
     Recorded,
     ScopeState,
     SupersededError,
+    ValidatedBatch,
     Warehouse,
-    WriteRequest,
     WriteTarget,
 )
 from orchestration_project.engine.warehouse.delivery import WriteDisposition
@@ -372,16 +372,16 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
         if pending.is_loaded:
             intended = pending.intended
             return ValidatedPartition(target, partition, intended.source, intended.source_version)
-        intake = self._read(partition, pending, target)
-        delivery = intake.delivery
+        batch = self._read(partition, pending, target)
+        delivery = batch.delivery
         found = ValidatedPartition(target, partition, delivery.source, delivery.source_version)
-        if self._changes_nothing(pending, target, intake):
+        if self._changes_nothing(pending, batch):
             return found
-        return replace(found, intake=intake, staged_name=self._stage(key, intake))
+        return replace(found, batch=batch, staged_name=self._stage(batch))
 
     def _read(
         self, partition: Partition, pending: PendingDelivery, target: WriteTarget[ChangeT]
-    ) -> Intake:
+    ) -> ValidatedBatch[ChangeT]:
         """Read and validate a delivery; what comes back holds none of its bytes."""
         spill = cache(lambda: DiskSpill(self.scratch))
         return take(
@@ -418,26 +418,24 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
             lambda found: [validate(captures, each.record_total) for each, captures in found],
         )
 
-    def _changes_nothing(
-        self, pending: PendingDelivery, target: WriteTarget[ChangeT], intake: Intake
-    ) -> bool:
+    def _changes_nothing(self, pending: PendingDelivery, batch: ValidatedBatch[ChangeT]) -> bool:
         """Whether a load would write nothing, whichever deliveries loaded what is there."""
-        if intake.checked.is_held_back or pending.loads_same_rows:
+        if batch.validated.is_held_back or pending.loads_same_rows:
             return False
-        if is_landed(pending.state, target, intake.delivery, intake.prepared):
+        if is_landed(pending.state, batch):
             return True
-        is_same_rule = pending.state.rule_version == target.rule_version
-        if not is_same_rule or not intake.delivery.lands_again or intake.checked.ranges:
+        is_same_rule = pending.state.rule_version == batch.target.rule_version
+        if not is_same_rule or not batch.delivery.lands_again or batch.validated.ranges:
             return False
-        request = WriteRequest(target, intake.delivery, intake.prepared)
-        return self.warehouse.are_there([request]) == [True]
+        return self.warehouse.are_there([batch]) == [True]
 
-    def _stage(self, key: str, intake: Intake) -> str:
+    def _stage(self, batch: ValidatedBatch[ChangeT]) -> str:
         """Store the file of the valid rows, and return its name; blank: there is none."""
         if not self.dataset.is_staged:
             return ""
-        name = staged_name(self.dataset.table.name, key, intake.prepared.content_sha256)
-        self.artifacts.put(name, intake.prepared.staged)
+        target = batch.target
+        name = staged_name(target.table.name, target.partition_key, batch.content_sha256)
+        self.artifacts.put(name, batch.staged)
         return name
 
     def land(self, taken: ValidatedPartition[ChangeT] | Holiday) -> LoadedT:
@@ -450,25 +448,23 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
         if isinstance(taken, Holiday):
             holiday = LoadedPartition[ChangeT]("", "", {}, is_holiday=True)
             return self.dataset.finish(holiday, None, self.warehouse)
-        loaded = (
-            self._unchanged(taken) if taken.intake is None else self._write(taken, taken.intake)
-        )
+        loaded = self._unchanged(taken) if taken.batch is None else self._write(taken, taken.batch)
         return self.dataset.finish(loaded, taken, self.warehouse)
 
     def _write(
-        self, taken: ValidatedPartition[ChangeT], intake: Intake
+        self, taken: ValidatedPartition[ChangeT], batch: ValidatedBatch[ChangeT]
     ) -> LoadedPartition[ChangeT]:
         announcements, partition = self.announcements, taken.partition
         warn = partial(self.dataset.warn, partition)
-        note = announcements.recorder(taken.target, partition, intake.delivery)
-        landed = self.warehouse.land(taken.target, intake.delivery, intake.prepared, warn, note)
-        own = announcements.of_load(partition, intake.delivery, landed)
+        note = announcements.recorder(taken.target, partition, batch.delivery)
+        landed = self.warehouse.land(batch, warn, note)
+        own = announcements.of_load(partition, batch.delivery, landed)
         _, late = self._take_over(taken)
         return LoadedPartition(
             taken.source,
             taken.source_version,
             self._row_counts(taken),
-            figures=intake.figures,
+            figures=batch.figures,
             landed=landed,
             staged_name=taken.staged_name,
             changes=(*late, *own),
@@ -491,19 +487,19 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
         self, taken: ValidatedPartition[ChangeT]
     ) -> tuple[datetime | None, Sequence[Announcement[ChangeT]]]:
         """Return since when the loaded rows are known, and what this run announces of them."""
-        at, stays = taken.before.landed_at, taken.intake is None
+        at, stays = taken.before.landed_at, taken.batch is None
         if at is None:
             return None, ()
         return self.announcements.take_over(taken.target.partition_key, at, stays=stays)
 
     def _row_counts(self, taken: ValidatedPartition[ChangeT]) -> Mapping[str, int]:
         """Count the partition's rows; those of a whole one that was just loaded are at hand."""
-        table, prepared = self.dataset.table, taken.intake.prepared if taken.intake else None
-        if prepared is None or prepared.derived is None:
+        table, batch = self.dataset.table, taken.batch
+        if batch is None or batch.derived is None:
             tables = (table, *self.dataset.transforms)
             return self.warehouse.row_counts(tables, taken.target.partition)
-        derived = {table.name: len(frame) for table, frame in prepared.derived.items()}
-        return {table.name: prepared.checked.row_count, **derived}
+        derived = {table.name: len(frame) for table, frame in batch.derived.items()}
+        return {table.name: batch.validated.row_count, **derived}
 
     def _target(
         self, key: str, partition: Partition, pending: PendingDelivery

@@ -1,7 +1,6 @@
 """How a run's items are fetched, validated and loaded: one by one, in batches, or replayed."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,11 +15,12 @@ from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse import (
     AsFile,
     Delivery,
-    StagedBatch,
+    ValidatedBatch,
     Warehouse,
     WriteTarget,
     prepare,
 )
+from orchestration_project.engine.warehouse.delivery import SummaryT
 from orchestration_project.errors import ConfigurationError, MovedError, OrchestrationError, naming
 
 READS_OF_A_MOVING_SOURCE = 3
@@ -31,65 +31,17 @@ Read = Callable[[list[Capture]], Delivery]
 Check = Callable[[Delivery], Validated]
 
 
-@dataclass(frozen=True)
-class IntakeFigures:
-    """What there is to tell of an intake once its bytes and rows are let go."""
-
-    captures: int
-    lines: int
-    bytes: int
-    stored_bytes: int
-    rows: int
-    rejects: int
-    audit_outcomes: Mapping[str, int]
-    read_seconds: float
-    check_seconds: float
-
-
-@dataclass(frozen=True)
-class Intake:
-    """A delivery that was read, checked and made ready to land, and how long that took.
-
-    Its captures are without their bytes: two partitions are in memory at a time.
-    """
-
-    delivery: Delivery
-    prepared: StagedBatch
-    read_seconds: float
-    check_seconds: float
-
-    @property
-    def checked(self) -> Validated:
-        """The delivery after its contract."""
-        return self.prepared.checked
-
-    @property
-    def figures(self) -> IntakeFigures:
-        """Its figures, which hold nothing of its data."""
-        captures = self.delivery.all_captures
-        return IntakeFigures(
-            captures=len(captures),
-            lines=sum(each.fetched.row_count or 0 for each in captures),
-            bytes=sum(each.byte_count for each in captures),
-            stored_bytes=sum(each.stored_byte_count for each in captures),
-            rows=self.checked.row_count,
-            rejects=len(self.checked.rejects),
-            audit_outcomes=Counter(audit.outcome for audit in self.checked.audits),
-            read_seconds=self.read_seconds,
-            check_seconds=self.check_seconds,
-        )
-
-
 def take(
     warehouse: Warehouse,
-    order: WriteTarget,
+    target: WriteTarget[SummaryT],
     intended: Delivery,
     read: Read,
     check: Check,
     as_file: AsFile | None = None,
-) -> Intake:
-    """Read a delivery, check and prepare it; a source that moves meanwhile is read again.
+) -> ValidatedBatch[SummaryT]:
+    """Read a delivery, validate and prepare it; a source that moves meanwhile is read again.
 
+    What comes back has captures without their bytes: two partitions are in memory at a time.
     What was fetched and cannot be used is recorded in `captures` all the same: where it was not
     read whole, as of ``intended``. ``as_file`` makes what is staged of the rows, if anything is.
 
@@ -100,17 +52,25 @@ def take(
     started = time.monotonic()
     delivery = None
     with evidence_kept(
-        warehouse, order, kept, lambda: delivery or replace(intended, discarded=kept)
+        warehouse, target, kept, lambda: delivery or replace(intended, discarded=kept)
     ):
         delivery = with_discarded(_settled(read, kept), kept)
         done = time.monotonic()
-        prepared = prepare(order, delivery, check(delivery), as_file)
-    return Intake(without_bodies(delivery), prepared, done - started, time.monotonic() - done)
+        batch = prepare(target, delivery, check(delivery), as_file)
+    return replace(
+        batch,
+        delivery=without_bodies(delivery),
+        read_seconds=done - started,
+        check_seconds=time.monotonic() - done,
+    )
 
 
 @contextmanager
 def evidence_kept(
-    warehouse: Warehouse, order: WriteTarget, kept: Sequence[Capture], found: Callable[[], Delivery]
+    warehouse: Warehouse,
+    target: WriteTarget,
+    kept: Sequence[Capture],
+    found: Callable[[], Delivery],
 ) -> Iterator[None]:
     """Record the delivery ``found`` so far where it turns out to be unusable, if any was ``kept``.
 
@@ -121,7 +81,7 @@ def evidence_kept(
         yield
     except OrchestrationError:
         if kept:
-            warehouse.record_refused(order, found())
+            warehouse.record_refused(target, found())
         raise
 
 

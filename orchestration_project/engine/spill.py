@@ -94,7 +94,7 @@ class DiskSpill:
 
 
 def staged_file(
-    spill: DiskSpill, checked: Validated, columns: Sequence[str]
+    spill: DiskSpill, validated: Validated, columns: Sequence[str]
 ) -> tuple[bytes | BufferedRandom, str]:
     """Return ``columns`` of the valid rows as Parquet, and its SHA-256 (hex).
 
@@ -103,11 +103,11 @@ def staged_file(
     Raises:
         ConfigurationError: The disk has no space for it.
     """
-    if checked.ranges is None:
-        content = as_parquet(checked.rows.select(columns))
+    if validated.ranges is None:
+        content = as_parquet(validated.rows.select(columns))
         return content, hashlib.sha256(content).hexdigest()
     file = spill.new_file()
     with spill.explained():
-        write_parquet((rows.select(columns) for rows in checked.pieces()), file)
+        write_parquet((rows.select(columns) for rows in validated.pieces()), file)
         file.seek(0)
         return file, hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,9 +17,9 @@ from orchestration_project.domains.events import RULE_VERSION, Event, checked_ev
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import (
     ScopeState,
+    ValidatedBatch,
     Warehouse,
     WriteOutcome,
-    WriteRequest,
     WriteTarget,
     prepare_all,
 )
@@ -75,26 +75,25 @@ def record_nothing(_: Connection, ended: Sequence[EventOutcome]) -> None:
 class _Staged:
     """A delivery that is captured and checked, and what is loaded of it already."""
 
-    request: WriteRequest[None]
+    batch: ValidatedBatch[None]
     before: ScopeState
 
     @property
     def is_new(self) -> bool:
         """Whether loading it would write a row."""
-        request = self.request
-        return not is_landed(self.before, request.order, request.delivery, request.prepared)
+        return not is_landed(self.before, self.batch)
 
     def outcome(self, written: WriteOutcome[None] | None) -> EventOutcome:
         """Return how it ended: ``written`` is None where there was nothing to write."""
         if isinstance(written, OrchestrationError):
             return written
-        checked = self.request.checked
+        validated = self.batch.validated
         return LandedEvent(
-            len(checked.rows),
-            "".join(checked.rejects["reason"]),
+            len(validated.rows),
+            "".join(validated.rejects["reason"]),
             written is not None,
-            written.group_id if written else group_id(self.request.order),
-            "".join(checked.rejects["reason_code"]),
+            written.group_id if written else group_id(self.batch.target),
+            "".join(validated.rejects["reason_code"]),
         )
 
 
@@ -139,7 +138,7 @@ class EventLanding:
             ended.extend(each.outcome(written.get(id(each))) for each in staged)
             after(connection, ended)
 
-        self.warehouse.land_all([each.request for each in new], note=settle)
+        self.warehouse.land_all([each.batch for each in new], note=settle)
         return ended
 
     def _stage(self, contents: Sequence[Content]) -> Sequence[_Staged]:
@@ -149,22 +148,21 @@ class EventLanding:
             states = read_states(connection, events_webhooks, keys)
         with ThreadPoolExecutor(min(CAPTURE_THREADS, len(contents))) as pool:
             captures = list(pool.map(self.captures.keep, map(fetched_of, contents)))
-        batch = [
+        deliveries = [
             (
-                self._order(content, key, states[key].token),
+                self._target(content, key, states[key].token),
                 delivery_of(content, capture.without_body()),
-                checked,
+                validated,
             )
-            for content, key, capture, checked in zip(
+            for content, key, capture, validated in zip(
                 contents, keys, captures, checked_events(list(map(_event, contents))), strict=True
             )
         ]
         return [
-            _Staged(WriteRequest(order, delivery, prepared), states[order.partition_key])
-            for (order, delivery, _), prepared in zip(batch, prepare_all(batch), strict=True)
+            _Staged(batch, states[batch.target.partition_key]) for batch in prepare_all(deliveries)
         ]
 
-    def _order(self, content: Content, key: str, token: int) -> WriteTarget[None]:
+    def _target(self, content: Content, key: str, token: int) -> WriteTarget[None]:
         return WriteTarget(
             table=events_webhooks,
             history=events_webhooks_history,

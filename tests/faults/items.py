@@ -28,7 +28,6 @@ from orchestration_project.engine.run_items import LoadOutcome, run_items
 from orchestration_project.engine.warehouse import (
     Delivery,
     Warehouse,
-    WriteRequest,
     WriteTarget,
     prepare_all,
 )
@@ -141,13 +140,8 @@ class DocumentLoader:
             )
             for (item, capture), each in zip(batch, checked, strict=True)
         ]
-        requests = [
-            WriteRequest(target, delivery, prepared)
-            for (target, delivery, _), prepared in zip(
-                deliveries, prepare_all(deliveries), strict=True
-            )
-        ]
-        ended = land_all(connection, requests, self.clock.now(), no_warnings, no_note)
+        batches = prepare_all(deliveries)
+        ended = land_all(connection, batches, self.clock.now(), no_warnings, no_note)
         return {
             key: each
             for key, each in zip(keys, ended, strict=True)
@@ -173,11 +167,11 @@ def _event(item: ClaimedItem, capture: Capture) -> Event:
     return Event(TOPIC, item.key, RECEIVED_AT, None, capture.fetched.body)
 
 
-def _audited(checked: Validated, capture: Capture) -> Validated:
+def _audited(validated: Validated, capture: Capture) -> Validated:
     """Return a document with the audit that holds back one which is not complete."""
     is_whole = TEXTS["D"].encode() not in capture.fetched.body
     audit = Audit("is_complete", "passed" if is_whole else "failed", "the whole text", "a part")
-    return replace(checked, audits=[audit])
+    return replace(validated, audits=[audit])
 
 
 @dataclass(frozen=True)

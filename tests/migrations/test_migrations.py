@@ -217,7 +217,7 @@ def test_a_database_of_an_earlier_version_is_brought_up_to_date_in_place(empty, 
     for step in drawn(2, 40):
         histories.play(*step)
     merged = Desk(empty, tmp_path, week_start=MONDAY + timedelta(days=70))
-    merged.land(row("AAA"), order=replace(merged.order(), write_disposition="merge"))
+    merged.land(row("AAA"), target=replace(merged.target(), write_disposition="merge"))
     before = rows(empty)
     with empty.writing() as connection:
         command.downgrade(migration_config(connection), version)

@@ -19,8 +19,8 @@ from orchestration_project.engine.warehouse import (
     HeldBackError,
     ScopeState,
     SupersededError,
+    ValidatedBatch,
     Warehouse,
-    WriteRequest,
     prepare,
 )
 from orchestration_project.tables.finra import finra_otc_weekly
@@ -94,14 +94,14 @@ class Histories:
 
     def refuse(self, tier: str, _: int) -> None:
         own = self._own(tier)
-        own.warehouse.record_refused(own.order(), own.delivery("unreadable", captures=()))
+        own.warehouse.record_refused(own.target(), own.delivery("unreadable", captures=()))
 
     def come_late(self, tier: str, number: int) -> None:
         own = self._own(tier)
-        token = own.order().token
-        order = own.order(token - number if 0 < number <= token else token + 1)
+        token = own.target().token
+        target = own.target(token - number if 0 < number <= token else token + 1)
         with suppress(SupersededError):
-            own.land(*self.sources[tier].rows, order=order)
+            own.land(*self.sources[tier].rows, target=target)
 
     def replay(self, tier: str, number: int) -> None:
         source = replace(self.sources[tier], shares=number, version=1)
@@ -122,17 +122,17 @@ class Histories:
         """Land all in one transaction: one of them is quarantined, and one may come too late."""
         verdicts = {tier: [FAILED]}
         late = TIERS[number % 3]
-        requests = [
-            self._request(each, verdicts.get(each, [PASSED]), late=each == late) for each in TIERS
+        batches = [
+            self._batch(each, verdicts.get(each, [PASSED]), late=each == late) for each in TIERS
         ]
-        self.desk.warehouse.land_all(requests)
+        self.desk.warehouse.land_all(batches)
 
     def interrupt(self, tier: str, number: int) -> None:
         """Have a landing of all of them fail at a statement."""
         self.sources[tier].shares += 1
-        requests = [self._request(each, [PASSED]) for each in TIERS]
+        batches = [self._batch(each, [PASSED]) for each in TIERS]
         with suppress(InterruptedLandingError), failing_at(number % MOST_STATEMENTS + 1):
-            self.desk.warehouse.land_all(requests)
+            self.desk.warehouse.land_all(batches)
 
     def _own(self, tier: str) -> Desk:
         return replace(self.desk, tier=tier)
@@ -147,17 +147,17 @@ class Histories:
             **delivery,
         )
 
-    def _request(
+    def _batch(
         self, tier: str, verdicts: Sequence[Audit], *, late: bool = False
-    ) -> WriteRequest[Any]:
+    ) -> ValidatedBatch[Any]:
         own, source = self._own(tier), self.sources[tier]
-        order = own.order(rule_version=f"{source.rules}")
-        order = replace(order, token=order.token + late)
+        target = own.target(rule_version=f"{source.rules}")
+        target = replace(target, token=target.token + late)
         delivery = own.delivery(f"v{source.version}")
         place = {"tier": tier, "week_start": own.week_start}
         rows = frame([each | place for each in source.rows])
-        checked = Validated(rows, pl.DataFrame(schema=REJECT_SCHEMA), verdicts)
-        return WriteRequest(order, delivery, prepare(order, delivery, checked))
+        validated = Validated(rows, pl.DataFrame(schema=REJECT_SCHEMA), verdicts)
+        return prepare(target, delivery, validated)
 
 
 ACTIONS: Mapping[str, Callable[[Histories, str, int], None]] = {

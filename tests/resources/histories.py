@@ -173,22 +173,22 @@ def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
             ]
         )
         state = desk.warehouse.state(finra_otc_weekly, desk.partition_key)
-        order = desk.order(state.token, rule_version=f"{event.rules}")
+        target = desk.target(state.token, rule_version=f"{event.rules}")
         # what is derived and told is not asked here
-        order = replace(order, derive={}, summarise=lambda **_: None, merge=None)
+        target = replace(target, derive={}, summarise=lambda **_: None, merge=None)
         delivery = desk.delivery(
             f"v{event.fetched.number}",
             captures,
             replay_of="an earlier one" if event.is_replay else None,
             turns_back=event.turns_back,
         )
-        checked = Validated(rows, pl.DataFrame(schema=REJECT_SCHEMA))
+        validated = Validated(rows, pl.DataFrame(schema=REJECT_SCHEMA))
         if number % 2:  # either comes after the other, and after its like
-            checked = in_ranges(checked)
-        prepared = prepare(order, delivery, checked)
-        if event.is_replay and is_landed(state, order, delivery, prepared):
+            validated = in_ranges(validated)
+        batch = prepare(target, delivery, validated)
+        if event.is_replay and is_landed(state, batch):
             continue
-        model.land(event, desk.warehouse.land(order, delivery, prepared).known_from)
+        model.land(event, desk.warehouse.land(batch).known_from)
     _compare(desk, model)
 
 

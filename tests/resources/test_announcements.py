@@ -28,7 +28,7 @@ def land(desk, *rows, **how):
     week = PARTITIONING.partition_of(desk.partition_key, today=NOON.date())
     dataset = Announcements(desk.warehouse, WeeklyDataset(limits=LIMITS), known)
     return desk.land(
-        *rows, recorder=lambda order, delivery: dataset.recorder(order, week, delivery), **how
+        *rows, recorder=lambda target, delivery: dataset.recorder(target, week, delivery), **how
     )
 
 
@@ -63,7 +63,7 @@ def test_what_is_not_loaded_has_no_row_and_a_load_without_a_change_an_empty_one(
     with pytest.raises(HeldBackError):
         land(desk, row("AAA"), audits=[FAILED])
     with pytest.raises(SupersededError):
-        land(desk, row("AAA"), order=desk.order(token=0))
+        land(desk, row("AAA"), target=desk.target(token=0))
     assert pending(desk) == []
     land(desk, row("AAA"))
     clock.at += timedelta(days=1)

@@ -33,7 +33,7 @@ def facts(run_id, status, at, **changes) -> RunFacts:
 def test_what_ended_is_counted_by_day_status_and_category_what_has_not_by_subject(
     warehouse, clock, desk
 ):
-    desk.land(row("AAA"), order=desk.order(run_id="a"), rejects=rejected(3))
+    desk.land(row("AAA"), target=desk.target(run_id="a"), rejects=rejected(3))
     Ledger(warehouse, clock).record(
         [
             facts("a", "SUCCESS", NOON),

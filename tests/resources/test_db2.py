@@ -135,7 +135,7 @@ def restate(folder: Path) -> None:
         desk.land(*(row(f"A{n}") for n in range(11)), row("A12"), version="v2")
         with pytest.raises(Exception, match="held back"):
             desk.land(row("ZZZ"), version="v3", audits=[FAILED])
-        warehouse.record_refused(desk.order(), desk.delivery("v4"))
+        warehouse.record_refused(desk.target(), desk.delivery("v4"))
         warehouse.known_versions(finra_otc_weekly)
         warehouse.replayable(finra_otc_weekly)
         with Warehouse(f"another:///{folder}/copy.db", clock=Clock()) as copy:

@@ -79,7 +79,7 @@ def runs(desk, clock, instance) -> tuple[str, str]:
     def run(*rows, **landing) -> str:
         tags = {"session": "year end"}
         made = dg.materialize([part], instance=instance, tags=tags).run_id
-        desk.land(*rows, order=desk.order(run_id=made), **landing)
+        desk.land(*rows, target=desk.target(run_id=made), **landing)
         clock.at += timedelta(days=1)
         return made
 

@@ -46,7 +46,7 @@ def land(desk: Desk, *rows, audits=(PASSED,), **delivery) -> None:
     def warn(connection, batch) -> list[Sequence[Audit]]:
         own, [each] = TierWeek(desk.tier, desk.week_start), batch
         past = read_earlier(connection, own, each.delivery.scope, weeks=LIMITS.weeks)
-        size = size_of_rows([each.checked.rows])
+        size = size_of_rows([each.validated.rows])
         return [warnings_about(size, past, week_start=own.week_start, limits=LIMITS)]
 
     desk.land(*rows, audits=audits, warn=warn, **delivery)
@@ -97,7 +97,7 @@ def test_a_week_is_compared_in_the_transaction_that_lands_it_and_lands_with_warn
     assert of_week.filter(name="has_all_large_venues")["offenders"].item() == (
         '[{"venue_id": "CRD:7", "share_before": 0.6667}]'
     )
-    landed = desk.warehouse.row_counts([finra_otc_weekly], desk.order().partition)
+    landed = desk.warehouse.row_counts([finra_otc_weekly], desk.target().partition)
     assert landed == {"finra_otc_weekly": 1}
 
 

@@ -67,7 +67,7 @@ class Office:
         )
         self.desk.land(
             row("AAA", share_quantity=quantity, market=market),
-            order=self.desk.order(rule_version="older", run_id="loading"),
+            target=self.desk.target(rule_version="older", run_id="loading"),
             captures=[capture],
             source="files",
             source_version=f"weekly download: {market} {capture.sha256[:16]}",
@@ -109,7 +109,7 @@ def test_a_replay_by_newer_rules_is_a_restatement_of_ours(office, clock):
     capture = desk.capture(body, request={"market": "ATS"}, market="ATS", url="file:a.csv")
     desk.land(
         row("AAA", share_quantity=1),
-        order=desk.order(rule_version="older", run_id="loading"),
+        target=desk.target(rule_version="older", run_id="loading"),
         captures=[capture],
         source="files",
         scope={"market": ("ATS",)},

@@ -71,8 +71,8 @@ def landed(desk, clock, some, ranges_of=0):
         yield done
 
 
-def recorded(kept, week, order, delivery):
-    return kept.recorder(order, week, delivery)
+def recorded(kept, week, target, delivery):
+    return kept.recorder(target, week, delivery)
 
 
 @pytest.mark.parametrize("ranges_of", [1, 4, 0])

@@ -27,7 +27,7 @@ def states(warehouse, **wanted) -> dict[str, str]:
 
 
 def test_a_session_has_the_sums_of_its_runs(ledger, warehouse, desk):
-    desk.land(row("AAA"), row("BBB"), order=desk.order(run_id="a"))
+    desk.land(row("AAA"), row("BBB"), target=desk.target(run_id="a"))
     retry = {"parent_run_id": "b", "root_run_id": "b"}
     ledger.record(
         [

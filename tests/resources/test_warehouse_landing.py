@@ -352,7 +352,7 @@ def test_a_failed_audit_of_severity_warning_holds_nothing_back(desk):
 def test_a_delivery_that_could_not_be_checked_is_recorded_and_may_be_asked_for_again(desk):
     desk.land(row("AAA"))
     failed = desk.delivery("v2", captures=(), discarded=[desk.capture(b"<html>", row_count=None)])
-    desk.warehouse.record_refused(desk.order(), failed)
+    desk.warehouse.record_refused(desk.target(), failed)
     assert sorted(desk.rows(captures, "group_id", "row_count")) == [
         ("finra_otc_weekly:T1|2025-11-10#1", 1),
         ("finra_otc_weekly:T1|2025-11-10#2", None),
@@ -456,7 +456,7 @@ def test_latest_audits_are_those_of_each_partitions_latest_audited_delivery(desk
 def test_row_counts_are_of_the_scope(desk):
     desk.land(row("AAA"), row("AAA", "YATS"))
     Desk(desk.warehouse, desk.folder, tier="T2").land(row())
-    assert desk.warehouse.row_counts((finra_otc_weekly, *BOTH), desk.order().partition) == {
+    assert desk.warehouse.row_counts((finra_otc_weekly, *BOTH), desk.target().partition) == {
         "finra_otc_weekly": 2,
         "finra_symbol_week": 1,
         "finra_venue_week": 2,
@@ -467,10 +467,10 @@ def test_row_counts_are_of_the_scope(desk):
 
 
 def test_of_two_orders_with_the_same_token_the_second_is_superseded_and_records_nothing(desk):
-    first, second = desk.order(run_id="first"), desk.order(run_id="second")
-    desk.land(row("AAA"), order=first)
+    first, second = desk.target(run_id="first"), desk.target(run_id="second")
+    desk.land(row("AAA"), target=first)
     with pytest.raises(SupersededError) as refusal:
-        desk.land(row("BBB"), order=second, captures=[desk.capture(b"second")])
+        desk.land(row("BBB"), target=second, captures=[desk.capture(b"second")])
     assert refusal.value.is_retryable
     assert refusal.value.context == {"partition": "T1|2025-11-10"}
     with pytest.raises(SupersededError):
@@ -482,7 +482,7 @@ def test_of_two_orders_with_the_same_token_the_second_is_superseded_and_records_
 
 def test_a_first_delivery_that_is_superseded_before_it_began_leaves_no_fence(desk):
     with pytest.raises(SupersededError):
-        desk.land(row(), order=desk.order(token=5))
+        desk.land(row(), target=desk.target(token=5))
     assert desk.count(fences) == 0
 
 
@@ -506,17 +506,17 @@ def test_of_two_landings_at_once_one_wins_and_nothing_is_lost(desk, landed_befor
     if landed_before:
         desk.land(row("OLD"))
     before = int(landed_before)
-    orders = [desk.order(run_id=name) for name in ("one", "two")]
+    targets = [desk.target(run_id=name) for name in ("one", "two")]
     contents = {"one": row("ONE"), "two": row("TWO")}
     outcomes = at_once(
-        *(lambda order=order: desk.land(contents[order.run_id], order=order) for order in orders)
+        *(lambda own=own: desk.land(contents[own.run_id], target=own) for own in targets)
     )
     kinds = sorted(type(each).__name__ for each in outcomes)
     assert kinds == ["SupersededError", "WriteResult"]
-    winner = orders[0] if not isinstance(outcomes[0], SupersededError) else orders[1]
-    loser = orders[0] if winner is orders[1] else orders[1]
+    winner = targets[0] if not isinstance(outcomes[0], SupersededError) else targets[1]
+    loser = targets[0] if winner is targets[1] else targets[1]
     assert list(desk.quantities()) == [contents[winner.run_id]["symbol"]]
-    desk.land(contents[loser.run_id], order=desk.order(run_id=loser.run_id), version="v2")
+    desk.land(contents[loser.run_id], target=desk.target(run_id=loser.run_id), version="v2")
     assert list(desk.quantities()) == [contents[loser.run_id]["symbol"]]
     assert desk.count(finra_otc_weekly_history) == before + 1
     assert desk.rows(fences, "token") == [(before + 2,)]
@@ -589,10 +589,10 @@ def test_a_derivation_that_crashes_leaves_the_partition_as_it_was(desk):
         raise ZeroDivisionError
 
     desk.land(row("AAA"))
-    order = desk.order()
-    object.__setattr__(order, "derive", {finra_symbol_week: Transform(fail)})
+    target = desk.target()
+    object.__setattr__(target, "derive", {finra_symbol_week: Transform(fail)})
     with pytest.raises(ZeroDivisionError):
-        desk.land(row("BBB"), order=order)
+        desk.land(row("BBB"), target=target)
     assert desk.quantities() == {"AAA": 100}
     assert (desk.count(landings), desk.rows(fences, "token")) == (1, [(1,)])
 

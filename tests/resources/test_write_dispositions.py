@@ -16,7 +16,7 @@ from orchestration_project.engine.replay import fold_rows, kept_deliveries, repl
 from orchestration_project.engine.warehouse import (
     HeldBackError,
     SupersededError,
-    WriteRequest,
+    ValidatedBatch,
     WriteResult,
     WriteTarget,
     prepare,
@@ -42,23 +42,25 @@ def counts(landed: WriteResult[Any]) -> tuple[int, ...]:
     return tuple(getattr(landed, name) for name in COUNTS)
 
 
-def order(desk: Desk, disposition: Any, **options: Any) -> WriteTarget[Any]:
-    return replace(desk.order(**options), write_disposition=disposition)
+def target_of(desk: Desk, disposition: Any, **options: Any) -> WriteTarget[Any]:
+    return replace(desk.target(**options), write_disposition=disposition)
 
 
 def merge(desk: Desk, *rows: Any, **options: Any) -> WriteResult[Any]:
-    return desk.land(*rows, order=order(desk, "merge"), **options)
+    return desk.land(*rows, target=target_of(desk, "merge"), **options)
 
 
 def append(desk: Desk, *rows: Any, **options: Any) -> WriteResult[Any]:
-    return desk.land(*rows, order=order(desk, "append"), **options)
+    return desk.land(*rows, target=target_of(desk, "append"), **options)
 
 
-def request(desk: Desk, target: WriteTarget[Any], *rows: Any, **options: Any) -> WriteRequest[Any]:
+def batch_of(
+    desk: Desk, target: WriteTarget[Any], *rows: Any, **options: Any
+) -> ValidatedBatch[Any]:
     delivery = desk.delivery(**options)
     own = [{**each, "week_start": desk.week_start} for each in rows]
-    checked = Validated(frame(own), pl.DataFrame(schema=REJECT_SCHEMA))
-    return WriteRequest(target, delivery, prepare(target, delivery, checked))
+    validated = Validated(frame(own), pl.DataFrame(schema=REJECT_SCHEMA))
+    return prepare(target, delivery, validated)
 
 
 def history(desk: Desk) -> list[tuple[Any, ...]]:
@@ -119,13 +121,13 @@ def test_the_same_merge_again_writes_no_row(desk):
 def test_an_earlier_merge_is_there_only_while_no_later_one_changed_its_rows(desk):
     merge(desk, row("AAA"), row("BBB"))
     merge(desk, row("CCC"), version="v2")
-    target = order(desk, "merge")
-    earlier = request(desk, target, row("AAA"), row("BBB"))
+    target = target_of(desk, "merge")
+    earlier = batch_of(desk, target, row("AAA"), row("BBB"))
     assert desk.warehouse.are_there([earlier]) == [True]
     merge(desk, row("AAA", share_quantity=7), version="v3")
     assert desk.warehouse.are_there([earlier]) == [False]
     state = desk.warehouse.state(finra_otc_weekly, desk.partition_key)
-    assert not is_landed(state, target, earlier.delivery, earlier.prepared)
+    assert not is_landed(state, earlier)
     assert counts(merge(desk, row("AAA"), row("BBB"))) == (0, 1, 0, 1)
 
 
@@ -151,8 +153,8 @@ def test_merges_of_several_partitions_land_in_one_transaction(desk):
     other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + A_WEEK)
     merge(desk, row("AAA"), row("BBB"))
     batch = [
-        request(desk, order(desk, "merge"), row("AAA", share_quantity=7), version="v2"),
-        request(other, order(other, "merge"), row("AAA"), row("BBB")),
+        batch_of(desk, target_of(desk, "merge"), row("AAA", share_quantity=7), version="v2"),
+        batch_of(other, target_of(other, "merge"), row("AAA"), row("BBB")),
     ]
     assert [counts(each) for each in desk.warehouse.land_all(batch)] == [(0, 1, 0, 0), (2, 0, 0, 0)]
     assert desk.warehouse.are_there(batch) == [True, True]
@@ -165,10 +167,10 @@ def test_merges_of_several_partitions_land_in_one_transaction(desk):
 
 
 def test_a_merge_that_is_superseded_writes_nothing(desk):
-    late = order(desk, "merge")
+    late = target_of(desk, "merge")
     merge(desk, row("AAA"))
     with pytest.raises(SupersededError):
-        desk.land(row("AAA", share_quantity=7), order=late)
+        desk.land(row("AAA", share_quantity=7), target=late)
     assert desk.quantities() == {"AAA": 100}
 
 
@@ -185,7 +187,7 @@ def test_a_merge_looks_rows_up_by_their_whole_key(desk):
     desk.land(*(row(f"S{number}") for number in range(50)))
     with recorded_selects() as statements:
         rows = [row("S1", share_quantity=7), row("S2")]
-        desk.land(*rows, order=replace(order(desk, "merge"), derive={}), version="v2")
+        desk.land(*rows, target=replace(target_of(desk, "merge"), derive={}), version="v2")
     [(statement, parameters)] = statements
     with desk.warehouse.reading() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
@@ -242,7 +244,7 @@ def test_an_append_adds_rows_and_takes_equal_ones_as_they_are(desk, clock):
 def test_an_append_leaves_metadata_of_a_loaded_row_as_it_is(desk):
     append(desk, row("AAA"))
     later = row("AAA", last_update_date=PUBLISHED + A_WEEK)
-    assert desk.warehouse.are_there([request(desk, order(desk, "append"), later)]) == [True]
+    assert desk.warehouse.are_there([batch_of(desk, target_of(desk, "append"), later)]) == [True]
     assert counts(append(desk, later, version="v2")) == (0, 0, 0, 1)
     assert desk.rows(finra_otc_weekly, "last_update_date") == [(PUBLISHED,)]
     assert history(desk) == []
@@ -254,9 +256,9 @@ def test_a_summary_of_an_append_has_the_metadata_that_is_loaded(desk):
     def dates(*, kept: pl.DataFrame, **_: pl.DataFrame) -> list[date]:
         return kept["last_update_date"].to_list()
 
-    target: WriteTarget[Any] = replace(order(desk, "append"), summarise=dates)
+    target: WriteTarget[Any] = replace(target_of(desk, "append"), summarise=dates)
     later = row("AAA", last_update_date=PUBLISHED + A_WEEK)
-    landed = desk.land(later, row("BBB"), order=target, version="v2")
+    landed = desk.land(later, row("BBB"), target=target, version="v2")
     assert landed.change == [PUBLISHED]
 
 
@@ -282,8 +284,8 @@ def test_of_appends_in_one_transaction_one_that_is_quarantined_harms_no_other(de
     append(other, row("AAA"))
     changed, new = row("AAA", share_quantity=7), row("NEW")
     batch = [
-        request(desk, order(desk, "append"), changed, new, version="v2"),
-        request(other, order(other, "append"), row("AAA"), new, version="v2"),
+        batch_of(desk, target_of(desk, "append"), changed, new, version="v2"),
+        batch_of(other, target_of(other, "append"), row("AAA"), new, version="v2"),
     ]
     quarantined, landed = desk.warehouse.land_all(batch)
     assert isinstance(quarantined, HeldBackError)
@@ -318,11 +320,11 @@ def test_an_append_in_ranges_is_refused(desk, delivered):
 
 def test_an_unknown_disposition_and_two_in_one_batch_are_refused(desk):
     with pytest.raises(ConfigurationError, match="invalid write_disposition of finra_otc_weekly"):
-        desk.land(row("AAA"), order=order(desk, "upsert"))
+        desk.land(row("AAA"), target=target_of(desk, "upsert"))
     other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + A_WEEK)
     batch = [
-        request(desk, order(desk, "merge"), row("AAA")),
-        request(other, order(other, "append"), row("AAA")),
+        batch_of(desk, target_of(desk, "merge"), row("AAA")),
+        batch_of(other, target_of(other, "append"), row("AAA")),
     ]
     with pytest.raises(ConfigurationError, match="for all deliveries of a batch"):
         desk.warehouse.land_all(batch)
@@ -332,7 +334,7 @@ def test_an_unknown_disposition_and_two_in_one_batch_are_refused(desk):
 # Replay
 
 
-def replayed(desk: Desk, rows_of: dict[str, list[Any]], disposition: Any) -> WriteRequest[Any]:
+def replayed(desk: Desk, rows_of: dict[str, list[Any]], disposition: Any) -> ValidatedBatch[Any]:
     """Return the replay of all that makes up the partition: ``rows_of`` it by source version."""
     kept, effective = kept_deliveries(desk.warehouse, finra_otc_weekly, desk.partition_key)
     loads = [(each, frame(rows_of[each.source_version])) for each in effective]
@@ -340,9 +342,9 @@ def replayed(desk: Desk, rows_of: dict[str, list[Any]], disposition: Any) -> Wri
     captures = [desk.capture() for _ in effective]
     written, delivery = replay_of_all(kept, effective, captures)
     assert written == ("append" if disposition == "append" else "replace_scope")
-    target = order(desk, written, token=kept.state.token, rule_version="2")
-    checked = Validated(rows, pl.DataFrame(schema=REJECT_SCHEMA))
-    return WriteRequest(target, delivery, prepare(target, delivery, checked))
+    target = target_of(desk, written, token=kept.state.token, rule_version="2")
+    validated = Validated(rows, pl.DataFrame(schema=REJECT_SCHEMA))
+    return prepare(target, delivery, validated)
 
 
 def test_a_replay_of_merges_is_one_delivery_of_their_latest_rows(desk):

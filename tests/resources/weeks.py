@@ -112,19 +112,19 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     )
 
 
-def in_ranges(checked: Validated, most_rows: int = 1) -> Validated:
+def in_ranges(validated: Validated, most_rows: int = 1) -> Validated:
     """Return a delivery in ranges of so many rows."""
-    counts = checked.rows.group_by("symbol").agg(row_count=pl.len().cast(pl.Int64))
+    counts = validated.rows.group_by("symbol").agg(row_count=pl.len().cast(pl.Int64))
     shelf = Listed()
     places = [
         (
             {"market": ("ATS", "NON_ATS"), "symbol": span},
-            shelf.put(checked.rows.filter(span.holds(pl.col("symbol")))),
+            shelf.put(validated.rows.filter(span.holds(pl.col("symbol")))),
         )
         for span in spans_of(counts, most_rows)
     ]
-    ranges = SpilledRows(shelf, places, len(checked.rows))
-    return replace(checked, rows=checked.rows.clear(), ranges=ranges)
+    ranges = SpilledRows(shelf, places, len(validated.rows))
+    return replace(validated, rows=validated.rows.clear(), ranges=ranges)
 
 
 def rejected(*lines: int, part_number: int = 1) -> pl.DataFrame:
@@ -247,10 +247,10 @@ class Desk:
     def partition_key(self) -> str:
         return f"{self.tier}|{self.week_start}"
 
-    def order(
+    def target(
         self, token: int | None = None, rule_version: str = "1", run_id: str = "run"
     ) -> WriteTarget[WeekChange]:
-        """Return an order that saw ``token``; by default the present one."""
+        """Return a target that saw ``token``; by default the present one."""
         if token is None:
             token = self.warehouse.state(finra_otc_weekly, self.partition_key).token
         return WriteTarget(
@@ -295,7 +295,7 @@ class Desk:
     def land(
         self,
         *rows: Mapping[str, Any],
-        order: WriteTarget[WeekChange] | None = None,
+        target: WriteTarget[WeekChange] | None = None,
         audits: Sequence[Audit] = (PASSED,),
         rejects: pl.DataFrame | None = None,
         rule_version: str = "1",
@@ -306,13 +306,13 @@ class Desk:
     ) -> WriteResult[WeekChange]:
         own = [{**each, "tier": self.tier, "week_start": self.week_start} for each in rows]
         rejects = pl.DataFrame(schema=REJECT_SCHEMA) if rejects is None else rejects
-        order = order or self.order(rule_version=rule_version)
+        target = target or self.target(rule_version=rule_version)
         delivered = self.delivery(**delivery)
-        checked = Validated(frame(own), rejects, audits)
+        validated = Validated(frame(own), rejects, audits)
         if ranges_of:
-            checked = in_ranges(checked, ranges_of)
-        prepared, note = prepare(order, delivered, checked), recorder(order, delivered)
-        return self.warehouse.land(order, delivered, prepared, warn, note)
+            validated = in_ranges(validated, ranges_of)
+        batch, note = prepare(target, delivered, validated), recorder(target, delivered)
+        return self.warehouse.land(batch, warn, note)
 
     def rows(self, table: Table, *names: str) -> list[tuple[Any, ...]]:
         """Return these columns of all rows of ``table``, in the order of its key."""

@@ -16,7 +16,7 @@ from orchestration_project.engine.warehouse import (
     HeldBackError,
     SupersededError,
     Transform,
-    WriteRequest,
+    ValidatedBatch,
     WriteResult,
     WriteTarget,
     prepare,
@@ -229,12 +229,12 @@ class Partition:
     model: Model
     fetches: dict[str, Fetch] = field(default_factory=dict)
 
-    def order(self, rules: int, token: int | None = None) -> WriteTarget[Any]:
+    def target(self, rules: int, token: int | None = None) -> WriteTarget[Any]:
         """Return how a delivery is written."""
-        order = self.desk.order(token, rule_version=f"{rules}")
+        target = self.desk.target(token, rule_version=f"{rules}")
         options: dict[str, Any] = {"summarise": no_summary, "merge": None}
         return replace(
-            order,
+            target,
             **options,
             derive={finra_symbol_week: Transform(symbol_week)},
             write_disposition=self.model.disposition,
@@ -264,7 +264,7 @@ class Attempt:
     ``expected`` is the table afterwards, None where it is quarantined or comes too late.
     """
 
-    request: WriteRequest[None]
+    batch: ValidatedBatch[None]
     expected: dict[Key, Row] | None
     is_ours: bool
     fetch: Fetch
@@ -337,17 +337,17 @@ class History:
         if is_late and state.token == 0:
             return None
         rows = fetch.state(self.rules, self.disposition)
-        order = partition.order(self.rules, state.token - is_late)
+        target = partition.target(self.rules, state.token - is_late)
         delivery = partition.desk.delivery(f"v{fetch.version}", scope=_scope(fetch))
         audit = FAILED if fetch.bad_by == self.rules else PASSED
-        checked = Validated(partition.frame(rows), pl.DataFrame(schema=REJECT_SCHEMA), [audit])
+        validated = Validated(partition.frame(rows), pl.DataFrame(schema=REJECT_SCHEMA), [audit])
         if is_cut and self.disposition != "append":
-            checked = in_ranges(checked)
-        request = WriteRequest(order, delivery, prepare(order, delivery, checked))
-        expected = None if checked.is_held_back or is_late else model.after(rows, fetch)
-        if expected is not None and is_landed(state, order, delivery, request.prepared):
+            validated = in_ranges(validated)
+        batch = prepare(target, delivery, validated)
+        expected = None if validated.is_held_back or is_late else model.after(rows, fetch)
+        if expected is not None and is_landed(state, batch):
             assert expected == _values(model)
-        return Attempt(request, expected, is_ours=False, fetch=fetch, is_late=is_late)
+        return Attempt(batch, expected, is_ours=False, fetch=fetch, is_late=is_late)
 
     def _fold(self, partition: Partition) -> Attempt:
         model, desk = partition.model, partition.desk
@@ -361,15 +361,15 @@ class History:
                 for each, fetch in zip(effective, fetches, strict=True)
             ],
         )
-        order = partition.order(self.rules, kept.state.token)
+        target = partition.target(self.rules, kept.state.token)
         written, delivery = replay_of_all(kept, effective, [desk.capture()] * len(effective))
-        order = replace(order, write_disposition=written)
+        target = replace(target, write_disposition=written)
         is_bad = any(each.bad_by == self.rules for each in fetches)
-        request = _request(order, delivery, rows.sort("market", "symbol"), is_bad)
+        batch = _batch(target, delivery, rows.sort("market", "symbol"), is_bad)
         expected = None if is_bad else model.after(model.folded(self.rules), None)
         is_ours = model.latest in model.landed
         is_of_one = len(effective) == 1 and not effective[0].scope
-        return Attempt(request, expected, is_ours, fetches[-1], is_of_one=is_of_one)
+        return Attempt(batch, expected, is_ours, fetches[-1], is_of_one=is_of_one)
 
     def _alone(self, partition: Partition, group: str) -> Attempt:
         model, desk, fetch = partition.model, partition.desk, partition.fetches[group]
@@ -382,20 +382,20 @@ class History:
         )
         assert chosen.group_id == group
         rows = fetch.state(self.rules, self.disposition)
-        order = partition.order(self.rules, kept.state.token)
+        target = partition.target(self.rules, kept.state.token)
         delivery = kept.delivery([desk.capture()])
         is_bad = fetch.bad_by == self.rules
-        request = _request(order, delivery, partition.frame(rows), is_bad)
+        batch = _batch(target, delivery, partition.frame(rows), is_bad)
         expected = None if is_bad else model.after(rows, fetch)
         others = [each for each in model.landed if _share_rows(each, fetch)]
         turns_back = bool(others) and others[-1].number > fetch.number
-        return Attempt(request, expected, turns_back or fetch in model.landed, fetch)
+        return Attempt(batch, expected, turns_back or fetch in model.landed, fetch)
 
     def _needed(self, partition: Partition, attempt: Attempt) -> list[tuple[Partition, Attempt]]:
         """Return a replay, unless landing it would write no row."""
-        if attempt.request.checked.is_held_back:
+        if attempt.batch.validated.is_held_back:
             return [(partition, attempt)]
-        is_there = partition.desk.warehouse.are_there([attempt.request]) == [True]
+        is_there = partition.desk.warehouse.are_there([attempt.batch]) == [True]
         assert is_there == (attempt.expected == _values(partition.model))
         return [] if is_there else [(partition, attempt)]
 
@@ -403,19 +403,19 @@ class History:
         if not attempts:
             return
         warehouse = attempts[0][0].desk.warehouse
-        ended = warehouse.land_all([attempt.request for _, attempt in attempts])
+        ended = warehouse.land_all([attempt.batch for _, attempt in attempts])
         for (partition, attempt), outcome in zip(attempts, ended, strict=True):
             self._compare(partition, attempt, outcome)
 
     def _compare(self, partition: Partition, attempt: Attempt, outcome: object) -> None:
-        model, request = partition.model, attempt.request
+        model, batch = partition.model, attempt.batch
         if attempt.is_late:
             assert isinstance(outcome, SupersededError)
             return
-        is_replay = request.delivery.replay_of is not None
+        is_replay = batch.delivery.replay_of is not None
         if not is_replay:
             group = f"{finra_otc_weekly.name}:{partition.desk.partition_key}"
-            partition.fetches[f"{group}#{request.order.token + 1}"] = attempt.fetch
+            partition.fetches[f"{group}#{batch.target.token + 1}"] = attempt.fetch
             model.latest = attempt.fetch
         if attempt.expected is None:
             assert isinstance(outcome, HeldBackError)
@@ -426,10 +426,10 @@ class History:
         cause = self._cause(model, attempt)
         *counts, only_dates = model.write(attempt.expected, outcome.known_from, cause)
         added, changed, removed = counts
-        unchanged = request.checked.row_count - added - changed
+        unchanged = batch.validated.row_count - added - changed
         assert tuple(getattr(outcome, name) for name in COUNTS) == (*counts, unchanged)
         only_adds = added and not changed and not removed and not attempt.is_ours
-        is_more = only_adds and _reaches_on(request, attempt.fetch, had)
+        is_more = only_adds and _reaches_on(batch, attempt.fetch, had)
         named = cause if any(counts) else "none"
         if any(counts) and only_dates:
             named = "metadata"
@@ -449,10 +449,10 @@ class History:
         return "ours" if attempt.is_ours or (is_same and rules != self.rules) else "source"
 
 
-def _request(order: WriteTarget[None], delivery: Any, rows: pl.DataFrame, is_bad: bool) -> Any:
+def _batch(target: WriteTarget[None], delivery: Any, rows: pl.DataFrame, is_bad: bool) -> Any:
     audit = FAILED if is_bad else PASSED
-    checked = Validated(rows, pl.DataFrame(schema=REJECT_SCHEMA), [audit])
-    return WriteRequest(order, delivery, prepare(order, delivery, checked))
+    validated = Validated(rows, pl.DataFrame(schema=REJECT_SCHEMA), [audit])
+    return prepare(target, delivery, validated)
 
 
 def _scope(fetch: Fetch) -> dict[str, tuple[str]]:
@@ -463,11 +463,11 @@ def _share_rows(one: Fetch, other: Fetch) -> bool:
     return not one.market or not other.market or one.market == other.market
 
 
-def _reaches_on(request: WriteRequest[None], fetch: Fetch, had: set[str]) -> bool:
+def _reaches_on(batch: ValidatedBatch[None], fetch: Fetch, had: set[str]) -> bool:
     """Whether rows that were only added restate nothing."""
-    if not request.order.replaces_scope:
+    if not batch.target.replaces_scope:
         return True
-    return bool(request.delivery.scope) and fetch.market not in had
+    return bool(batch.delivery.scope) and fetch.market not in had
 
 
 def _values(model: Model) -> dict[Key, Row]:

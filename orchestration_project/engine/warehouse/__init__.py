@@ -2,14 +2,14 @@
 
 from orchestration_project.engine.warehouse.delivery import (
     AsFile,
+    BatchFigures,
     Delivery,
     HeldBackError,
     ScopeState,
-    StagedBatch,
     SupersededError,
     Transform,
+    ValidatedBatch,
     WriteOutcome,
-    WriteRequest,
     WriteResult,
     WriteTarget,
 )
@@ -24,6 +24,7 @@ from orchestration_project.engine.warehouse.warehouse import Warehouse
 
 __all__ = [
     "AsFile",
+    "BatchFigures",
     "Delivery",
     "Derivation",
     "HeldBackError",
@@ -31,12 +32,11 @@ __all__ = [
     "RecordedLanding",
     "RecordedPart",
     "ScopeState",
-    "StagedBatch",
     "SupersededError",
     "Transform",
+    "ValidatedBatch",
     "Warehouse",
     "WriteOutcome",
-    "WriteRequest",
     "WriteResult",
     "WriteTarget",
     "prepare",

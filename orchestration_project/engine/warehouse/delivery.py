@@ -1,6 +1,7 @@
 """What a source gave for a partition, where it is to be landed, and what came of it."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -205,35 +206,49 @@ its SHA-256 (hex)."""
 
 
 @dataclass(frozen=True)
-class StagedBatch:
-    """A checked delivery, and what can be made of it before it holds a lock.
+class BatchFigures:
+    """The figures of a validated delivery, which stay once its bytes and rows are released."""
+
+    captures: int
+    lines: int
+    bytes: int
+    stored_bytes: int
+    rows: int
+    rejects: int
+    audit_outcomes: Mapping[str, int]
+    read_seconds: float
+    check_seconds: float
+
+
+@dataclass(frozen=True)
+class ValidatedBatch(Generic[SummaryT]):
+    """A validated delivery, where and how it is to be landed, and what is made of it before that.
 
     Attributes:
-        checked: The delivery.
+        target: Where and how.
+        delivery: What the source gave.
+        validated: The delivery after its contract.
         content_sha256: SHA-256 (hex) of the values of its rows: equal ones are equal rows.
         derived: Rows of each derived table; None where that takes more rows than the delivery's.
         staged: The values as the file that is staged of them, empty where none is; open, where it
             is too large to be held.
+        read_seconds: How long it took to read.
+        check_seconds: How long it took to validate, and to make the rest.
     """
 
-    checked: Validated
+    target: WriteTarget[SummaryT]
+    delivery: Delivery
+    validated: Validated
     content_sha256: str
     derived: Mapping[Table, pl.DataFrame] | None
     staged: bytes | BufferedRandom = b""
-
-
-@dataclass(frozen=True)
-class WriteRequest(Generic[SummaryT]):
-    """A delivery that is checked and prepared, and where and how it is to be landed."""
-
-    order: WriteTarget[SummaryT]
-    delivery: Delivery
-    prepared: StagedBatch
+    read_seconds: float = 0.0
+    check_seconds: float = 0.0
 
     @property
     def scope(self) -> Scope:
         """The rows for which the delivery is complete, as a condition on the table's columns."""
-        return {**self.order.partition, **self.delivery.scope}
+        return {**self.target.partition, **self.delivery.scope}
 
     @property
     def recorded_scope(self) -> str:
@@ -242,14 +257,25 @@ class WriteRequest(Generic[SummaryT]):
         So equal rows that were written otherwise are not taken for the loaded ones.
         """
         shown = shown_scope(self.scope)
-        if self.order.replaces_scope:
+        if self.target.replaces_scope:
             return shown
-        return f"{shown},{WRITE_DISPOSITION}={self.order.write_disposition}"
+        return f"{shown},{WRITE_DISPOSITION}={self.target.write_disposition}"
 
     @property
-    def checked(self) -> Validated:
-        """The delivery after its contract."""
-        return self.prepared.checked
+    def figures(self) -> BatchFigures:
+        """Its figures, which hold nothing of its data."""
+        captures = self.delivery.all_captures
+        return BatchFigures(
+            captures=len(captures),
+            lines=sum(each.fetched.row_count or 0 for each in captures),
+            bytes=sum(each.byte_count for each in captures),
+            stored_bytes=sum(each.stored_byte_count for each in captures),
+            rows=self.validated.row_count,
+            rejects=len(self.validated.rejects),
+            audit_outcomes=Counter(audit.outcome for audit in self.validated.audits),
+            read_seconds=self.read_seconds,
+            check_seconds=self.check_seconds,
+        )
 
 
 CAUSES_WITHOUT_VALUES = ("none", "metadata")
@@ -260,7 +286,7 @@ CAUSES_WITHOUT_VALUES = ("none", "metadata")
 class WriteResult(Generic[SummaryT]):
     """What a landing did; row counts are of the landed table, ``seconds`` without the commit.
 
-    ``change`` is what the order's ``summarise`` said of it; None where no row was written.
+    ``change`` is what the target's ``summarise`` said of it; None where no row was written.
     ``warnings`` are the audits that failed and do not hold it back.
     """
 
@@ -298,13 +324,13 @@ class WriteResult(Generic[SummaryT]):
 WriteOutcome = WriteResult[SummaryT] | HeldBackError | SupersededError
 """How a delivery ended."""
 
-WarningCheck = Callable[[Connection, Sequence[WriteRequest[Any]]], Sequence[Sequence[Audit]]]
+WarningCheck = Callable[[Connection, Sequence[ValidatedBatch[Any]]], Sequence[Sequence[Audit]]]
 """Compares each of several deliveries with what is landed, in the transaction that lands them."""
 
 
-def no_warnings(_: Connection, batch: Sequence[WriteRequest[Any]]) -> Sequence[Sequence[Audit]]:
+def no_warnings(_: Connection, batches: Sequence[ValidatedBatch[Any]]) -> Sequence[Sequence[Audit]]:
     """Compare with nothing."""
-    return [()] * len(batch)
+    return [()] * len(batches)
 
 
 AfterWrite = Callable[[Connection, Sequence[Any]], None]
@@ -315,36 +341,36 @@ def no_note(_: Connection, ended: Sequence[Any]) -> None:
     """Note nothing: the landings say all."""
 
 
-def refuse_impossible(batch: Sequence[WriteRequest]) -> None:
+def refuse_impossible(batches: Sequence[ValidatedBatch]) -> None:
     """Refuse deliveries that cannot be written as asked.
 
     Raises:
         ConfigurationError: The write disposition is unknown, differs within the batch, or only
             adds rows where the delivery is of ranges.
     """
-    found = {each.order.write_disposition for each in batch}
+    found = {each.target.write_disposition for each in batches}
     known = get_args(WriteDisposition)
     if len(found) != 1 or not found <= set(known):
         raise ConfigurationError(
-            f"invalid write_disposition of {batch[0].order.table.name}: expected one of "
+            f"invalid write_disposition of {batches[0].target.table.name}: expected one of "
             f"{', '.join(known)} for all deliveries of a batch, e.g. merge",
             found=", ".join(sorted(found)),
             remedy="correct the write_disposition of the dataset",
         )
-    for each in batch:
-        in_ranges = each.checked.ranges is not None or range_of(each.delivery.scope) is not None
-        if in_ranges and each.order.write_disposition == "append":
+    for each in batches:
+        in_ranges = each.validated.ranges is not None or range_of(each.delivery.scope) is not None
+        if in_ranges and each.target.write_disposition == "append":
             raise ConfigurationError(
-                f"invalid delivery of {each.order.table.name}: expected rows without ranges where "
+                f"invalid delivery of {each.target.table.name}: expected rows without ranges where "
                 "write_disposition is append, e.g. the rows of one day",
-                found=f"ranges of {each.order.partition_key}",
+                found=f"ranges of {each.target.partition_key}",
                 remedy="use merge, or deliver in partitions that fit into memory",
             )
 
 
-def group_id(order: Fenced) -> str:
-    """Return the name of the delivery that follows ``order.token`` deliveries."""
-    return group_of(order.table, order.partition_key, order.token + 1)
+def group_id(target: Fenced) -> str:
+    """Return the name of the delivery that follows ``target.token`` deliveries."""
+    return group_of(target.table, target.partition_key, target.token + 1)
 
 
 def group_of(table: Table, partition_key: str, number: int) -> str:

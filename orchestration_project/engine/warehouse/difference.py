@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Table, delete, func, literal, select
 from orchestration_project.contracts.values import BATCH_INDEX, counted
 from orchestration_project.engine.warehouse.delivery import (
     ScopeState,
-    WriteRequest,
+    ValidatedBatch,
     WriteTarget,
 )
 from orchestration_project.engine.warehouse.fencing import take_fences
@@ -65,17 +65,17 @@ class Counts:
         return bool(self.added or self.replaced)
 
 
-def cause_of_value(before: ScopeState, each: WriteRequest) -> str:
+def cause_of_value(before: ScopeState, batch: ValidatedBatch) -> str:
     """Return who changed values, where any did: the source, or our rules."""
-    same_source = before.source_version == each.delivery.source_version
-    new_rules = before.rule_version != each.order.rule_version
-    return "ours" if each.delivery.is_ours or (same_source and new_rules) else "source"
+    same_source = before.source_version == batch.delivery.source_version
+    new_rules = before.rule_version != batch.target.rule_version
+    return "ours" if batch.delivery.is_ours or (same_source and new_rules) else "source"
 
 
 def cause_of(
     connection: Connection,
     before: ScopeState,
-    each: WriteRequest,
+    batch: ValidatedBatch,
     counts: Counts,
     of_value: str,
     known_from: datetime,
@@ -83,63 +83,63 @@ def cause_of(
     """Return the `change_cause` of a landing, whose rows are written."""
     if before.source is None:
         return "first"
-    only_adds = counts.added and not counts.replaced and not each.delivery.is_ours
-    if only_adds and _reaches_on(connection, each, known_from):
+    only_adds = counts.added and not counts.replaced and not batch.delivery.is_ours
+    if only_adds and _reaches_on(connection, batch, known_from):
         return "more"  # days that follow, or precede, or another market restate nothing
     if counts.added or counts.removed or counts.changed > counts.metadata_changed:
         return of_value
     return "metadata" if counts.metadata_changed else "none"
 
 
-def _reaches_on(connection: Connection, each: WriteRequest, known_from: datetime) -> bool:
+def _reaches_on(connection: Connection, batch: ValidatedBatch, known_from: datetime) -> bool:
     """Whether new rows restate nothing: of markets that had no row, of a range, a merge or append.
 
     Only a delivery that replaces its scope says that what it lacked before was not there.
     """
-    if range_of(each.delivery.scope) is not None or not each.order.replaces_scope:
+    if range_of(batch.delivery.scope) is not None or not batch.target.replaces_scope:
         return True
-    table = each.order.table
-    columns = [table.c[name] for name, value in each.scope.items() if isinstance(value, tuple)]
+    table = batch.target.table
+    columns = [table.c[name] for name, value in batch.scope.items() if isinstance(value, tuple)]
     if not columns:
         return False
     oldest, newest = func.min(table.c.known_from), func.max(table.c.known_from)
-    both = select(literal(1)).where(within(table, each.scope)).group_by(*columns)
+    both = select(literal(1)).where(within(table, batch.scope)).group_by(*columns)
     both = both.having(oldest < known_from, newest == known_from).limit(1)
     return connection.execute(both).first() is None
 
 
-def derive(connection: Connection, ready: WriteRequest) -> dict[str, float]:
+def derive(connection: Connection, batch: ValidatedBatch) -> dict[str, float]:
     """Replace the partition in each derived table; return the seconds that each took.
 
     The rows of the partition that the delivery left as they were count too.
     """
-    order, seconds = ready.order, dict[str, float]()
-    if not order.derive:
+    target, seconds = batch.target, dict[str, float]()
+    if not target.derive:
         return seconds
-    derived = ready.prepared.derived
+    derived = batch.derived
     if derived is None:
-        rows = read_scope(connection, order.table, order.partition)
-        derived = {table: maker.of_all(rows) for table, maker in order.derive.items()}
+        rows = read_scope(connection, target.table, target.partition)
+        derived = {table: maker.of_all(rows) for table, maker in target.derive.items()}
     for table, rows in derived.items():
         started = time.monotonic()
-        connection.execute(delete(table).where(within(table, order.partition)))
+        connection.execute(delete(table).where(within(table, target.partition)))
         insert_frame(connection, table, rows)
         seconds[table.name] = time.monotonic() - started
     return seconds
 
 
-def derive_ranges(connection: Connection, ready: WriteRequest) -> Mapping[str, float]:
+def derive_ranges(connection: Connection, batch: ValidatedBatch) -> Mapping[str, float]:
     """Do the same for a delivery in ranges that was written, range by range."""
-    order, scope = ready.order, ready.delivery.scope
-    unfinished: dict[Table, list[pl.DataFrame]] = {table: [] for table in order.derive}
+    target, scope = batch.target, batch.delivery.scope
+    unfinished: dict[Table, list[pl.DataFrame]] = {table: [] for table in target.derive}
     seconds: defaultdict[str, float] = defaultdict(float)
-    for table in order.derive:
-        connection.execute(delete(table).where(within(table, order.partition)))
-    for condition, delivered in ready.checked.ranges or ():
+    for table in target.derive:
+        connection.execute(delete(table).where(within(table, target.partition)))
+    for condition, delivered in batch.validated.ranges or ():
         rows = delivered
-        if scope or not order.replaces_scope:  # the rest of the partition counts too
-            rows = read_scope(connection, order.table, {**order.partition, **condition})
-        for table, maker in order.derive.items():
+        if scope or not target.replaces_scope:  # the rest of the partition counts too
+            rows = read_scope(connection, target.table, {**target.partition, **condition})
+        for table, maker in target.derive.items():
             started = time.monotonic()
             made = maker.of_rows(rows)
             if maker.of_ranges is None:
@@ -147,7 +147,7 @@ def derive_ranges(connection: Connection, ready: WriteRequest) -> Mapping[str, f
             else:
                 unfinished[table].append(made)
             seconds[table.name] += time.monotonic() - started
-    for table, maker in order.derive.items():
+    for table, maker in target.derive.items():
         if maker.of_ranges is not None:
             started = time.monotonic()
             insert_frame(connection, table, maker.of_ranges(pl.concat(unfinished[table])))
@@ -180,7 +180,7 @@ class Difference:
 
 
 def difference(
-    order: WriteTarget, current: pl.DataFrame, incoming: pl.DataFrame, of: int
+    target: WriteTarget, current: pl.DataFrame, incoming: pl.DataFrame, of: int
 ) -> Difference:
     """Compare two states of the scopes of ``of`` deliveries by key; the frames have `BATCH_INDEX`.
 
@@ -192,9 +192,9 @@ def difference(
         nothing = current.with_columns(is_metadata=pl.lit(value=False))
         counts = [Counts(added=count) for count in counted(incoming, of)]
         return Difference(incoming, incoming, nothing, counts)
-    key = key_names(order.table)
-    judged = _judged(order, current.drop(BATCH_INDEX), incoming)
-    stays = order.metadata_columns if order.write_disposition == "append" else ()
+    key = key_names(target.table)
+    judged = _judged(target, current.drop(BATCH_INDEX), incoming)
+    stays = target.metadata_columns if target.write_disposition == "append" else ()
     kept = ~pl.col("is_new") & ~pl.col("differs")
     rows = judged.with_columns(
         pl.when(kept).then(pl.col(f"{name}_now")).otherwise(pl.col(name)).alias(name)
@@ -223,17 +223,17 @@ def difference(
     )
 
 
-def _judged(order: WriteTarget, current: pl.DataFrame, incoming: pl.DataFrame) -> pl.DataFrame:
+def _judged(target: WriteTarget, current: pl.DataFrame, incoming: pl.DataFrame) -> pl.DataFrame:
     """Return ``incoming`` beside the current row of its key, with is_new, differs, is_metadata."""
-    key = key_names(order.table)
+    key = key_names(target.table)
     values = [name for name in incoming.columns if name not in (*key, *BOOKKEEPING, BATCH_INDEX)]
     both = incoming.join(current, on=key, how="left", suffix="_now", maintain_order="left")
     is_new = pl.col("known_from_now").is_null()
     differs = {name: pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in values}
     value_differs = pl.any_horizontal(
-        differs[name] for name in values if name not in order.metadata_columns
+        differs[name] for name in values if name not in target.metadata_columns
     )
-    is_append = order.write_disposition == "append"
+    is_append = target.write_disposition == "append"
     any_differs = value_differs if is_append else pl.any_horizontal(differs.values())
     return both.with_columns(
         is_new=is_new,

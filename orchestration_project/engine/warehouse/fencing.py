@@ -20,7 +20,6 @@ from sqlalchemy import (
     update,
 )
 
-from orchestration_project.contracts.rules import Validated
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import (
     Fenced,
@@ -28,9 +27,8 @@ from orchestration_project.engine.warehouse.delivery import (
     Outcome,
     ScopeState,
     SupersededError,
-    WriteRequest,
+    ValidatedBatch,
     WriteResult,
-    WriteTarget,
     group_id,
 )
 from orchestration_project.engine.warehouse.frames import (
@@ -68,14 +66,14 @@ def read_states(
 
 
 def take_fence(
-    connection: Connection, order: Fenced, now: datetime, source_version: str | None
+    connection: Connection, target: Fenced, now: datetime, source_version: str | None
 ) -> datetime:
     """Lock a partition as `take_fences` does, and return the next ``known_from``.
 
     Raises:
-        SupersededError: The token is not the one of the order any more.
+        SupersededError: The token is not the one of the target any more.
     """
-    known_from, overtaken = take_fences(connection, [(order, source_version)], now)
+    known_from, overtaken = take_fences(connection, [(target, source_version)], now)
     for error in overtaken.values():
         raise error
     return known_from
@@ -90,12 +88,12 @@ def take_fences(
     derived partition it names what that is made of.
 
     Returns the next ``known_from``, later than that of any of them, and an error for each partition
-    whose token is not the one of its order any more: that one's fence is left as it is.
+    whose token is not the one of its target any more: that one's fence is left as it is.
     """
     table = wanted[0][0].table
     epoch = datetime.fromtimestamp(0, tz=now.tzinfo)
     new = {"table_name": table.name, "token": 0, "known_from": epoch, "source_version": None}
-    keys = [order.partition_key for order, _ in wanted]
+    keys = [target.partition_key for target, _ in wanted]
     insert_absent(connection, fences, [{**new, "scope_key": key} for key in keys])
     locked = (
         select(fences.c.scope_key, fences.c.token, fences.c.known_from)
@@ -105,14 +103,14 @@ def take_fences(
     )
     found = {row.scope_key: row for row in connection.execute(locked)}
     overtaken = {
-        order.partition_key: _superseded(order, found[order.partition_key].token)
-        for order, _ in wanted
-        if found[order.partition_key].token != order.token
+        target.partition_key: _superseded(target, found[target.partition_key].token)
+        for target, _ in wanted
+        if found[target.partition_key].token != target.token
     }
     if unheard := [key for key in overtaken if not found[key].token]:
         connection.execute(delete(fences).where(_of(table, unheard)))
     own = [each for each in wanted if each[0].partition_key not in overtaken]
-    earlier = [found[order.partition_key].known_from for order, _ in own]
+    earlier = [found[target.partition_key].known_from for target, _ in own]
     known_from = max([now, *(each + A_MICROSECOND for each in earlier)])
     values = {
         "token": bindparam("next_token"),
@@ -120,8 +118,8 @@ def take_fences(
         "source_version": bindparam("version"),
     }
     moved = [
-        {"key": order.partition_key, "next_token": order.token + 1, "version": version}
-        for order, version in own
+        {"key": target.partition_key, "next_token": target.token + 1, "version": version}
+        for target, version in own
     ]
     _update_fences(connection, table, values, moved)
     return known_from, overtaken
@@ -146,44 +144,45 @@ def _of(table: Table, keys: Sequence[str]) -> ColumnElement[bool]:
     return and_(fences.c.table_name == table.name, fences.c.scope_key.in_(keys))
 
 
-def _superseded(order: Fenced, token: int) -> SupersededError:
+def _superseded(target: Fenced, token: int) -> SupersededError:
     return SupersededError(
         "another run delivered the same partition first",
-        expected=f"delivery {order.token + 1}",
+        expected=f"delivery {target.token + 1}",
         found=f"{token} deliveries",
         remedy="nothing: the partition is looked at once more",
-        partition=order.partition_key,
+        partition=target.partition_key,
     )
 
 
 def record_evidence(
-    connection: Connection, batch: Sequence[WriteRequest], at: datetime, outcome: Outcome
+    connection: Connection, batches: Sequence[ValidatedBatch], at: datetime, outcome: Outcome
 ) -> None:
     """Record what was fetched, refused and audited, whether or not it is landed."""
-    if not batch:
+    if not batches:
         return
     fetched = [
-        (each.delivery.all_captures, _group(each, outcome), each.checked.rejects) for each in batch
+        (each.delivery.all_captures, _group(each, outcome), each.validated.rejects)
+        for each in batches
     ]
     CaptureLog(at).record_all(connection, fetched)
-    audited = [each for each in batch if each.checked.audits]
+    audited = [each for each in batches if each.validated.audits]
     verdicts = [row for each in audited for row in _audit_rows(each, at)]
     insert_frame(connection, audits, frame_of(verdicts, audits))
     _update_fences(
         connection,
-        batch[0].order.table,
+        batches[0].target.table,
         {"audited_group_id": bindparam("group")},
-        [{"key": each.order.partition_key, "group": group_id(each.order)} for each in audited],
+        [{"key": each.target.partition_key, "group": group_id(each.target)} for each in audited],
     )
 
 
-def _group(each: WriteRequest, outcome: Outcome) -> CaptureGroup:
+def _group(batch: ValidatedBatch, outcome: Outcome) -> CaptureGroup:
     """Return what it takes to validate the captures again without the source."""
-    order, delivery = each.order, each.delivery
+    target, delivery = batch.target, batch.delivery
     return CaptureGroup(
-        group_id=group_id(order),
-        table_name=order.table.name,
-        partition_key=order.partition_key,
+        group_id=group_id(target),
+        table_name=target.table.name,
+        partition_key=target.partition_key,
         source=delivery.source,
         dataset=delivery.dataset,
         source_version=delivery.source_version,
@@ -192,63 +191,63 @@ def _group(each: WriteRequest, outcome: Outcome) -> CaptureGroup:
         part_count=len(delivery.captures),
         outcome=outcome,
         replay_of=delivery.replay_of,
-        rule_version=order.rule_version,
-        run_id=order.run_id,
-        write_disposition=order.write_disposition,
+        rule_version=target.rule_version,
+        run_id=target.run_id,
+        write_disposition=target.write_disposition,
     )
 
 
-def _audit_rows(each: WriteRequest, at: datetime) -> list[dict[str, object]]:
-    group = group_id(each.order)
+def _audit_rows(batch: ValidatedBatch, at: datetime) -> list[dict[str, object]]:
+    group = group_id(batch.target)
     return [
         {
             "group_id": group,
-            "table_name": each.order.table.name,
+            "table_name": batch.target.table.name,
             "name": audit.name,
-            "partition_key": each.order.partition_key,
+            "partition_key": batch.target.partition_key,
             "severity": audit.severity,
             "outcome": audit.outcome,
             "expected": audit.expected,
             "found": audit.found,
             "offenders": audit.offenders_json,
-            "run_id": each.order.run_id,
+            "run_id": batch.target.run_id,
             "audited_at": at,
         }
-        for audit in each.checked.audits
+        for audit in batch.validated.audits
     ]
 
 
 def record_landings(
-    connection: Connection, batch: Sequence[WriteRequest], landed: Sequence[WriteResult]
+    connection: Connection, batches: Sequence[ValidatedBatch], landed: Sequence[WriteResult]
 ) -> None:
     """Record that deliveries landed, and what that changed."""
     told = [
         {
             "group_id": done.group_id,
-            "table_name": each.order.table.name,
+            "table_name": each.target.table.name,
             "scope": each.recorded_scope,
-            "partition_key": each.order.partition_key,
+            "partition_key": each.target.partition_key,
             "source": each.delivery.source,
             "source_version": each.delivery.source_version,
-            "content_sha256": each.prepared.content_sha256,
+            "content_sha256": each.content_sha256,
             "rows_added": done.rows_added,
             "rows_changed": done.rows_changed,
             "rows_removed": done.rows_removed,
             "rows_unchanged": done.rows_unchanged,
-            "rows_rejected": len(each.checked.rejects),
+            "rows_rejected": len(each.validated.rejects),
             "change_cause": done.change_cause,
-            "rule_version": each.order.rule_version,
-            "run_id": each.order.run_id,
+            "rule_version": each.target.rule_version,
+            "run_id": each.target.run_id,
             "landed_at": done.known_from,
         }
-        for each, done in zip(batch, landed, strict=True)
+        for each, done in zip(batches, landed, strict=True)
     ]
     insert_frame(connection, landings, frame_of(told, landings))
-    _record_state(connection, batch, landed)
+    _record_state(connection, batches, landed)
 
 
 def _record_state(
-    connection: Connection, batch: Sequence[WriteRequest], landed: Sequence[WriteResult]
+    connection: Connection, batches: Sequence[ValidatedBatch], landed: Sequence[WriteResult]
 ) -> None:
     """Have the fences name these as the latest landings.
 
@@ -269,30 +268,31 @@ def _record_state(
     }
     rows = [
         {
-            "key": each.order.partition_key,
+            "key": each.target.partition_key,
             "at": done.known_from,
             "source": each.delivery.source,
             "version": each.delivery.source_version,
-            "content": each.prepared.content_sha256,
-            "rules": each.order.rule_version,
-            "rules_if_same_values": None if done.has_new_values else each.order.rule_version,
+            "content": each.content_sha256,
+            "rules": each.target.rule_version,
+            "rules_if_same_values": None if done.has_new_values else each.target.rule_version,
             "scope": each.recorded_scope,
-            "run": each.order.run_id,
+            "run": each.target.run_id,
         }
-        for each, done in zip(batch, landed, strict=True)
+        for each, done in zip(batches, landed, strict=True)
     ]
-    _update_fences(connection, batch[0].order.table, values, rows)
+    _update_fences(connection, batches[0].target.table, values, rows)
 
 
-def held_back(order: WriteTarget, checked: Validated) -> HeldBackError:
+def held_back(batch: ValidatedBatch) -> HeldBackError:
     """Return the error that names the audits which failed, with numbers."""
-    failed = [audit for audit in checked.audits if audit.blocks]
+    failed = [audit for audit in batch.validated.audits if audit.blocks]
+    key = batch.target.partition_key
     return HeldBackError(
-        f"{order.partition_key} is held back by " + ", ".join(audit.name for audit in failed),
+        f"{key} is held back by " + ", ".join(audit.name for audit in failed),
         expected="; ".join(audit.expected for audit in failed),
         found="; ".join(f"{audit.found} {audit.offenders_json[:300]}" for audit in failed),
-        remedy=f"see the table audits, group_id {group_id(order)}; the published rows stay as they "
-        "were; run the partition again once the source has corrected it, or replay it once a limit "
-        "or rule allows it",
-        partition=order.partition_key,
+        remedy=f"see the table audits, group_id {group_id(batch.target)}; the published rows stay "
+        "as they were; run the partition again once the source has corrected it, or replay it once "
+        "a limit or rule allows it",
+        partition=key,
     )

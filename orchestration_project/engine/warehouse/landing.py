@@ -31,11 +31,10 @@ from orchestration_project.engine.warehouse.delivery import (
     AsFile,
     Delivery,
     ScopeState,
-    StagedBatch,
     SummaryT,
+    ValidatedBatch,
     WarningCheck,
     WriteOutcome,
-    WriteRequest,
     WriteResult,
     WriteTarget,
     group_id,
@@ -75,7 +74,7 @@ FEW = 10
 
 def land_all(
     connection: Connection,
-    batch: Sequence[WriteRequest[SummaryT]],
+    batches: Sequence[ValidatedBatch[SummaryT]],
     now: datetime,
     warn: WarningCheck,
     note: AfterWrite,
@@ -85,57 +84,54 @@ def land_all(
     What they are compared with is read here, under the lock: no other delivery can come between.
 
     Returns:
-        How each delivery ended, in the order of ``batch``.
+        How each delivery ended, in the order of ``batches``.
     """
-    if not batch:
+    if not batches:
         note(connection, [])
         return []
-    refuse_impossible(batch)
-    fenced = [(each.order, each.delivery.source_version) for each in batch]
+    refuse_impossible(batches)
+    fenced = [(each.target, each.delivery.source_version) for each in batches]
     known_from, superseded = take_fences(connection, fenced, now)
-    current = [each for each in batch if each.order.partition_key not in superseded]
+    current = [each for each in batches if each.target.partition_key not in superseded]
     audited = _with_audits(connection, current, warn)
-    passed = [each for each in audited if not each.checked.is_held_back]
-    quarantined = [each for each in audited if each.checked.is_held_back]
+    passed = [each for each in audited if not each.validated.is_held_back]
+    quarantined = [each for each in audited if each.validated.is_held_back]
     outcomes: dict[str, WriteOutcome[SummaryT]] = {**superseded}
-    in_ranges = any(each.checked.ranges for each in passed)
+    in_ranges = any(each.validated.ranges for each in passed)
     for together in [[each] for each in passed] if in_ranges else [passed]:
         for each, result in zip(together, land(connection, together, known_from), strict=True):
-            outcomes[each.order.partition_key] = result
+            outcomes[each.target.partition_key] = result
     record_evidence(connection, quarantined, known_from, "held_back")
     for each in quarantined:
-        outcomes[each.order.partition_key] = held_back(each.order, each.checked)
-    ended = [outcomes[each.order.partition_key] for each in batch]
+        outcomes[each.target.partition_key] = held_back(each)
+    ended = [outcomes[each.target.partition_key] for each in batches]
     note(connection, ended)
     return ended
 
 
 def _with_audits(
-    connection: Connection, batch: Sequence[WriteRequest[SummaryT]], warn: WarningCheck
-) -> list[WriteRequest[SummaryT]]:
+    connection: Connection, batches: Sequence[ValidatedBatch[SummaryT]], warn: WarningCheck
+) -> list[ValidatedBatch[SummaryT]]:
     """Return the deliveries with the audits that compare them with what is loaded."""
-    appended = _audits_of_append(connection, batch)
+    appended = _audits_of_append(connection, batches)
     return [
         replace(
             each,
-            prepared=replace(
-                each.prepared,
-                checked=replace(each.checked, audits=[*each.checked.audits, *own, *more]),
-            ),
+            validated=replace(each.validated, audits=[*each.validated.audits, *own, *more]),
         )
-        for each, own, more in zip(batch, appended, warn(connection, batch), strict=True)
+        for each, own, more in zip(batches, appended, warn(connection, batches), strict=True)
     ]
 
 
 def _audits_of_append(
-    connection: Connection, batch: Sequence[WriteRequest]
+    connection: Connection, batches: Sequence[ValidatedBatch]
 ) -> Sequence[Sequence[Audit]]:
     """Audit of each delivery that only adds rows: loaded rows with its keys have its values."""
-    if not batch or batch[0].order.write_disposition != "append":
-        return [()] * len(batch)
-    order = batch[0].order
-    change = _compare(connection, batch, [each.order.token > 0 for each in batch])
-    differing = change.replaced.select(*key_names(order.table), BATCH_INDEX)
+    if not batches or batches[0].target.write_disposition != "append":
+        return [()] * len(batches)
+    target = batches[0].target
+    change = _compare(connection, batches, [each.target.token > 0 for each in batches])
+    differing = change.replaced.select(*key_names(target.table), BATCH_INDEX)
     return [
         [
             Audit(
@@ -146,7 +142,7 @@ def _audits_of_append(
                 keys.sort(keys.columns).head(OFFENDERS_KEPT).to_dicts(),
             )
         ]
-        for keys in split_batches(differing, len(batch))
+        for keys in split_batches(differing, len(batches))
     ]
 
 
@@ -162,7 +158,7 @@ class _Load(Generic[SummaryT]):
     """
 
     place: int
-    request: WriteRequest[SummaryT]
+    batch: ValidatedBatch[SummaryT]
     before: ScopeState
     is_new: bool
     cause_of_value: str
@@ -179,40 +175,40 @@ class _Written(Generic[SummaryT]):
 
 
 def land(
-    connection: Connection, batch: Sequence[WriteRequest[SummaryT]], known_from: datetime
+    connection: Connection, batches: Sequence[ValidatedBatch[SummaryT]], known_from: datetime
 ) -> list[WriteResult[SummaryT]]:
     """Write the checked rows, move what they replace to the history, derive, and record it.
 
     Rows in ranges are written range by range; then they are the only delivery.
     """
-    if not batch:
+    if not batches:
         return []
     started = time.monotonic()
-    loads = _loads(connection, batch)
-    if loads[0].is_new and loads[0].request.checked.ranges:
+    loads = _loads(connection, batches)
+    if loads[0].is_new and loads[0].batch.validated.ranges:
         written = [_write_ranges(connection, loads[0], known_from)]
     else:
         written = _write_batch(connection, loads, known_from)
-    seconds = (time.monotonic() - started) / len(batch)
+    seconds = (time.monotonic() - started) / len(batches)
     results = [_result(connection, each, known_from, seconds) for each in written]
-    record_evidence(connection, batch, known_from, "landed")
-    record_landings(connection, batch, results)
+    record_evidence(connection, batches, known_from, "landed")
+    record_landings(connection, batches, results)
     return results
 
 
 def _loads(
-    connection: Connection, batch: Sequence[WriteRequest[SummaryT]]
+    connection: Connection, batches: Sequence[ValidatedBatch[SummaryT]]
 ) -> list[_Load[SummaryT]]:
-    befores = _befores(connection, batch)
+    befores = _befores(connection, batches)
     return [
         _Load(
             place=place,
-            request=request,
+            batch=batch,
             before=before,
-            is_new=not _is_same(before, request),
-            cause_of_value=cause_of_value(before, request),
+            is_new=not _is_same(before, batch),
+            cause_of_value=cause_of_value(before, batch),
         )
-        for place, (request, before) in enumerate(zip(batch, befores, strict=True))
+        for place, (batch, before) in enumerate(zip(batches, befores, strict=True))
     ]
 
 
@@ -220,11 +216,11 @@ def _result(
     connection: Connection, written: _Written[SummaryT], known_from: datetime, seconds: float
 ) -> WriteResult[SummaryT]:
     load, counts = written.load, written.counts
-    request = load.request
+    batch = load.batch
     return WriteResult(
-        group_id=group_id(request.order),
+        group_id=group_id(batch.target),
         change_cause=cause_of(
-            connection, load.before, request, counts, load.cause_of_value, known_from
+            connection, load.before, batch, counts, load.cause_of_value, known_from
         ),
         rows_added=counts.added,
         rows_changed=counts.changed,
@@ -234,7 +230,7 @@ def _result(
         seconds=seconds,
         known_from=known_from,
         change=written.summary if counts.is_any else None,
-        warnings=[audit.name for audit in request.checked.audits if audit.warns],
+        warnings=[audit.name for audit in batch.validated.audits if audit.warns],
     )
 
 
@@ -245,11 +241,11 @@ def _write_batch(
     counts = [
         change.counts[load.place]
         if load.is_new
-        else Counts(unchanged=load.request.checked.row_count)
+        else Counts(unchanged=load.batch.validated.row_count)
         for load in loads
     ]
     derived = [
-        derive(connection, load.request) if _is_derived(load, counts[load.place]) else {}
+        derive(connection, load.batch) if _is_derived(load, counts[load.place]) else {}
         for load in loads
     ]
     summaries = _summaries(loads, change, known_from, [own.is_any for own in counts])
@@ -263,53 +259,59 @@ def _write_ranges(
     connection: Connection, load: _Load[SummaryT], known_from: datetime
 ) -> _Written[SummaryT]:
     """Write a delivery whose rows are in ranges, none of which is held together with another."""
-    counts, summaries, request = Counts(), [], load.request
-    for condition, rows in request.checked.ranges or ():
-        scope = {**condition, **request.delivery.scope}
-        checked = replace(request.checked, rows=rows, ranges=None)
+    counts, summaries, batch = Counts(), [], load.batch
+    for condition, rows in batch.validated.ranges or ():
+        scope = {**condition, **batch.delivery.scope}
         part = replace(
             load,
-            request=replace(
-                request,
-                delivery=replace(request.delivery, scope=scope),
-                prepared=replace(request.prepared, checked=checked),
+            batch=replace(
+                batch,
+                delivery=replace(batch.delivery, scope=scope),
+                validated=replace(batch.validated, rows=rows, ranges=None),
             ),
         )
         change = _write(connection, [part], known_from)
         counts += change.counts[0]
         summaries += _summaries([part], change, known_from, [True])
-    derived = derive_ranges(connection, request) if _is_derived(load, counts) else {}
-    merge = request.order.merge
+    derived = derive_ranges(connection, batch) if _is_derived(load, counts) else {}
+    merge = batch.target.merge
     return _Written(load, counts, merge(summaries) if merge else None, derived)
 
 
 def _is_derived(load: _Load, counts: Counts) -> bool:
     """Whether the derived tables are made anew: rows changed, or the rules did."""
-    return counts.is_any or load.before.rule_version != load.request.order.rule_version
+    return counts.is_any or load.before.rule_version != load.batch.target.rule_version
 
 
 def prepare(
-    order: WriteTarget, delivery: Delivery, checked: Validated, as_file: AsFile | None = None
-) -> StagedBatch:
-    """Return ``checked`` with all that depends on it alone, so that its transaction is short.
+    target: WriteTarget[SummaryT],
+    delivery: Delivery,
+    validated: Validated,
+    as_file: AsFile | None = None,
+) -> ValidatedBatch[SummaryT]:
+    """Return a delivery with all that depends on it alone, so that its transaction is short.
 
     With ``as_file``, the hash of the file, which is staged anyway, is that of the content: no
     other rows make the same one, and its bytes are far fewer than the values'.
     """
     if as_file is None:
-        return prepare_all([(order, delivery, checked)])[0]
-    staged, sha256 = as_file(checked, _values(order.table))
-    return StagedBatch(checked, sha256, _derived(order, delivery, checked), staged)
+        return prepare_all([(target, delivery, validated)])[0]
+    staged, sha256 = as_file(validated, _values(target.table))
+    derived = _derived(target, delivery, validated)
+    return ValidatedBatch(target, delivery, validated, sha256, derived, staged)
 
 
-def prepare_all(batch: Sequence[tuple[WriteTarget, Delivery, Validated]]) -> list[StagedBatch]:
+def prepare_all(
+    deliveries: Sequence[tuple[WriteTarget[SummaryT], Delivery, Validated]],
+) -> list[ValidatedBatch[SummaryT]]:
     """Return the same of several deliveries, one at least, of partitions of one table."""
-    values = _values(batch[0][0].table)
-    pieces = [rows.select(values) for _, _, checked in batch for rows in checked.pieces()]
-    hashes = contents_sha256(pl.concat(pieces), [checked.row_count for _, _, checked in batch])
+    values = _values(deliveries[0][0].table)
+    pieces = [rows.select(values) for *_, validated in deliveries for rows in validated.pieces()]
+    lengths = [validated.row_count for *_, validated in deliveries]
+    hashes = contents_sha256(pl.concat(pieces), lengths)
     return [
-        StagedBatch(checked, sha256, _derived(order, delivery, checked))
-        for (order, delivery, checked), sha256 in zip(batch, hashes, strict=True)
+        ValidatedBatch(*each, sha256, _derived(*each))
+        for each, sha256 in zip(deliveries, hashes, strict=True)
     ]
 
 
@@ -318,69 +320,67 @@ def _values(table: Table) -> list[str]:
 
 
 def _derived(
-    order: WriteTarget, delivery: Delivery, checked: Validated
+    target: WriteTarget, delivery: Delivery, validated: Validated
 ) -> Mapping[Table, pl.DataFrame] | None:
-    is_all = order.replaces_scope and not delivery.scope
-    if not is_all or checked.is_held_back or checked.ranges:
+    is_all = target.replaces_scope and not delivery.scope
+    if not is_all or validated.is_held_back or validated.ranges:
         return None
-    return {table: maker.of_all(checked.rows) for table, maker in order.derive.items()}
+    return {table: maker.of_all(validated.rows) for table, maker in target.derive.items()}
 
 
-def is_landed(
-    before: ScopeState, order: WriteTarget, delivery: Delivery, prepared: StagedBatch
-) -> bool:
+def is_landed(before: ScopeState, batch: ValidatedBatch) -> bool:
     """Whether landing would write no row: content, rules, scope and source are the landed ones."""
     same_source = (before.source, before.source_version) == (
-        delivery.source,
-        delivery.source_version,
+        batch.delivery.source,
+        batch.delivery.source_version,
     )
-    return same_source and _is_same(before, WriteRequest(order, delivery, prepared))
+    return same_source and _is_same(before, batch)
 
 
-def are_there(connection: Connection, batch: Sequence[WriteRequest]) -> list[bool]:
+def are_there(connection: Connection, batches: Sequence[ValidatedBatch]) -> list[bool]:
     """Whether landing would write no row of each, whichever deliveries landed what is there."""
-    if not batch:
+    if not batches:
         return []
-    change = _compare(connection, batch, [True] * len(batch))
+    change = _compare(connection, batches, [True] * len(batches))
     return [not counts.is_any for counts in change.counts]
 
 
 def _compare(
-    connection: Connection, batch: Sequence[WriteRequest], is_read: Sequence[bool]
+    connection: Connection, batches: Sequence[ValidatedBatch], is_read: Sequence[bool]
 ) -> Difference:
     """Compare deliveries with what is loaded of those that are ``is_read``; nothing is written."""
-    incoming = _incoming(batch, datetime.fromtimestamp(0, tz=UTC))
-    current = _current(connection, batch, incoming, is_read)
-    return difference(batch[0].order, current, incoming, len(batch))
+    incoming = _incoming(batches, datetime.fromtimestamp(0, tz=UTC))
+    current = _current(connection, batches, incoming, is_read)
+    return difference(batches[0].target, current, incoming, len(batches))
 
 
-def _befores(connection: Connection, batch: Sequence[WriteRequest]) -> list[ScopeState]:
+def _befores(connection: Connection, batches: Sequence[ValidatedBatch]) -> list[ScopeState]:
     """Return what was landed of each; as long as the fence has the token, nothing else is."""
-    unknown = [each.order.partition_key for each in batch if each.order.before is None]
-    found = read_states(connection, batch[0].order.table, unknown)
-    return [each.order.before or found[each.order.partition_key] for each in batch]
+    unknown = [each.target.partition_key for each in batches if each.target.before is None]
+    found = read_states(connection, batches[0].target.table, unknown)
+    return [each.target.before or found[each.target.partition_key] for each in batches]
 
 
-def _is_same(before: ScopeState, each: WriteRequest) -> bool:
+def _is_same(before: ScopeState, batch: ValidatedBatch) -> bool:
     return (before.content_sha256, before.rule_version, before.scope) == (
-        each.prepared.content_sha256,
-        each.order.rule_version,
-        each.recorded_scope,
+        batch.content_sha256,
+        batch.target.rule_version,
+        batch.recorded_scope,
     )
 
 
-def _incoming(batch: Sequence[WriteRequest], known_from: datetime) -> pl.DataFrame:
+def _incoming(batches: Sequence[ValidatedBatch], known_from: datetime) -> pl.DataFrame:
     """Return the rows of all deliveries as the table has them, and `BATCH_INDEX`."""
-    rows = concat_batches([each.checked.rows for each in batch])
+    rows = concat_batches([each.validated.rows for each in batches])
     return rows.with_columns(
-        capture_id=capture_ids(rows, [group_id(each.order) for each in batch]),
+        capture_id=capture_ids(rows, [group_id(each.target) for each in batches]),
         known_from=pl.lit(known_from, pl.Datetime("us", "UTC")),
-    ).select(*schema_of(batch[0].order.table), BATCH_INDEX)
+    ).select(*schema_of(batches[0].target.table), BATCH_INDEX)
 
 
 def _current(
     connection: Connection,
-    batch: Sequence[WriteRequest],
+    batches: Sequence[ValidatedBatch],
     incoming: pl.DataFrame,
     is_read: Sequence[bool],
 ) -> pl.DataFrame:
@@ -389,21 +389,21 @@ def _current(
     These are the rows of the scopes of those that are ``is_read``. Of a merge or append, they are
     those of the partitions that have the keys of ``incoming``; no other row is read.
     """
-    order = batch[0].order
-    if order.replaces_scope:
-        scopes = [each.scope for each, read in zip(batch, is_read, strict=True) if read]
-        frames = [read_scope(connection, order.table, scope) for scope in joined(scopes)]
-        rows = pl.concat([pl.DataFrame(schema=schema_of(order.table)), *frames])
+    target = batches[0].target
+    if target.replaces_scope:
+        scopes = [each.scope for each, read in zip(batches, is_read, strict=True) if read]
+        frames = [read_scope(connection, target.table, scope) for scope in joined(scopes)]
+        rows = pl.concat([pl.DataFrame(schema=schema_of(target.table)), *frames])
     else:
-        rows = read_keys(connection, order.table, incoming if any(is_read) else incoming.clear())
-        rows = rows.filter(frame_within(order.partition)) if len(batch) == 1 else rows
-    if len(batch) == 1:
+        rows = read_keys(connection, target.table, incoming if any(is_read) else incoming.clear())
+        rows = rows.filter(frame_within(target.partition)) if len(batches) == 1 else rows
+    if len(batches) == 1:
         return rows.with_columns(pl.lit(0, pl.Int64).alias(BATCH_INDEX))
-    own = {name: rows.schema[name] for name in order.partition}
+    own = {name: rows.schema[name] for name in target.partition}
     places = pl.DataFrame(
         [
-            (*(each.order.partition[name] for name in own), place)
-            for place, each in enumerate(batch)
+            (*(each.target.partition[name] for name in own), place)
+            for place, each in enumerate(batches)
         ],
         {**own, BATCH_INDEX: pl.Int64()},
         orient="row",
@@ -413,22 +413,22 @@ def _current(
 
 def _write(connection: Connection, loads: Sequence[_Load], known_from: datetime) -> Difference:
     """Write what differs, and the history of it; where nothing is new, that is known already."""
-    order = loads[0].request.order
+    target = loads[0].batch.target
     new = [load for load in loads if load.is_new]
-    incoming = _incoming([load.request for load in loads], known_from)
+    incoming = _incoming([load.batch for load in loads], known_from)
     if len(new) < len(loads):
         incoming = incoming.filter(pl.col(BATCH_INDEX).is_in([load.place for load in new]))
     # a first delivery, as the fence says, finds nothing to read
-    is_read = [load.is_new and load.request.order.token > 0 for load in loads]
-    current = _current(connection, [load.request for load in loads], incoming, is_read)
-    change = difference(order, current, incoming, len(loads))
-    if not order.replaces_scope or len(change.replaced) * FEW <= len(current):
-        delete_rows(connection, order.table, change.replaced)
-        insert_frame(connection, order.table, change.written.drop(BATCH_INDEX))
+    is_read = [load.is_new and load.batch.target.token > 0 for load in loads]
+    current = _current(connection, [load.batch for load in loads], incoming, is_read)
+    change = difference(target, current, incoming, len(loads))
+    if not target.replaces_scope or len(change.replaced) * FEW <= len(current):
+        delete_rows(connection, target.table, change.replaced)
+        insert_frame(connection, target.table, change.written.drop(BATCH_INDEX))
     else:
-        for scope in joined([load.request.scope for load in new]):
-            connection.execute(delete(order.table).where(within(order.table, scope)))
-        insert_frame(connection, order.table, change.rows.drop(BATCH_INDEX))
+        for scope in joined([load.batch.scope for load in new]):
+            connection.execute(delete(target.table).where(within(target.table, scope)))
+        insert_frame(connection, target.table, change.rows.drop(BATCH_INDEX))
     _keep_history(connection, loads, change, known_from)
     return change
 
@@ -439,7 +439,7 @@ def _summaries(
     known_from: datetime,
     is_asked: Sequence[bool],
 ) -> list[SummaryT | None]:
-    """Return what each order that is asked says of its change.
+    """Return what each target that is asked says of its change.
 
     New and changed rows are known from now on.
     """
@@ -449,7 +449,7 @@ def _summaries(
     kept = change.rows.filter(is_kept)
     frames = [split_batches(frame, len(loads)) for frame in (change.replaced, change.written, kept)]
     return [
-        load.request.order.summarise(replaced=replaced, written=written, kept=stays)
+        load.batch.target.summarise(replaced=replaced, written=written, kept=stays)
         if asked
         else None
         for load, asked, replaced, written, stays in zip(loads, is_asked, *frames, strict=True)
@@ -461,12 +461,12 @@ def _keep_history(
 ) -> None:
     if change.replaced.is_empty():
         return
-    order = loads[0].request.order
+    target = loads[0].batch.target
     causes = {load.place: load.cause_of_value for load in loads}
     cause = pl.col(BATCH_INDEX).replace_strict(causes, return_dtype=pl.String)
     earlier = change.replaced.with_columns(
         known_to=pl.lit(known_to, pl.Datetime("us", "UTC")),
         change_cause=pl.when("is_metadata").then(pl.lit("metadata")).otherwise(cause),
-        rule_version=pl.lit(order.rule_version),
+        rule_version=pl.lit(target.rule_version),
     )
-    insert_frame(connection, order.history, earlier.select(list(schema_of(order.history))))
+    insert_frame(connection, target.history, earlier.select(list(schema_of(target.history))))

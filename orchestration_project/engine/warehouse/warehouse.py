@@ -30,11 +30,10 @@ from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
     Delivery,
     ScopeState,
-    StagedBatch,
     SummaryT,
+    ValidatedBatch,
     WarningCheck,
     WriteOutcome,
-    WriteRequest,
     WriteResult,
     WriteTarget,
     no_note,
@@ -281,26 +280,24 @@ class Warehouse:
 
     def land(
         self,
-        order: WriteTarget[SummaryT],
-        delivery: Delivery,
-        prepared: StagedBatch,
+        batch: ValidatedBatch[SummaryT],
         warn: WarningCheck = no_warnings,
         note: AfterWrite = no_note,
     ) -> WriteResult[SummaryT]:
-        """Land a delivery that was checked and prepared, or record why not.
+        """Land a validated delivery, or record why not.
 
         Raises:
             HeldBackError: An audit failed; captures, rejects and audits are recorded.
             SupersededError: Another delivery of the partition came first; nothing is recorded.
         """
-        [ended] = self.land_all([WriteRequest(order, delivery, prepared)], warn, note)
+        [ended] = self.land_all([batch], warn, note)
         if isinstance(ended, WriteResult):
             return ended
         raise ended
 
     def land_all(
         self,
-        batch: Sequence[WriteRequest[SummaryT]],
+        batches: Sequence[ValidatedBatch[SummaryT]],
         warn: WarningCheck = no_warnings,
         note: AfterWrite = no_note,
     ) -> list[WriteOutcome[SummaryT]]:
@@ -310,12 +307,12 @@ class Warehouse:
         ``note`` are asked in that transaction; ``note`` also where there is no delivery.
         """
         with self.writing() as connection:
-            return land_all(connection, batch, self._clock.now(), warn, note)
+            return land_all(connection, batches, self._clock.now(), warn, note)
 
-    def are_there(self, batch: Sequence[WriteRequest]) -> list[bool]:
+    def are_there(self, batches: Sequence[ValidatedBatch]) -> list[bool]:
         """Whether landing would write no row of each, whichever deliveries landed what is there."""
         with self.reading() as connection:
-            return are_there(connection, batch)
+            return are_there(connection, batches)
 
     def recorded(self, table: Table, partition_key: str) -> tuple[ScopeState, list[Recorded]]:
         """Return what is landed of a partition, and its deliveries, oldest first."""
@@ -349,7 +346,7 @@ class Warehouse:
                 write_derived(connection, derivations, self._clock.now())
 
     def record_refused(
-        self, order: WriteTarget, delivery: Delivery, rejects: pl.DataFrame | None = None
+        self, target: WriteTarget, delivery: Delivery, rejects: pl.DataFrame | None = None
     ) -> None:
         """Record what was fetched for a delivery that could not even be checked.
 
@@ -362,8 +359,8 @@ class Warehouse:
             rejects = pl.DataFrame(schema=REJECT_SCHEMA)
         nothing = Validated(pl.DataFrame(), rejects)
         with self.writing() as connection:
-            known_from = take_fence(connection, order, self._clock.now(), None)
-            refused = WriteRequest(order, delivery, StagedBatch(nothing, "", None))
+            known_from = take_fence(connection, target, self._clock.now(), None)
+            refused = ValidatedBatch(target, delivery, nothing, "", None)
             record_evidence(connection, [refused], known_from, "refused")
 
 

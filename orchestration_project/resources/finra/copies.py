@@ -20,7 +20,7 @@ from orchestration_project.domains.finra.copies import (
     largest_of,
 )
 from orchestration_project.domains.finra.selection import TierWeek, parsed
-from orchestration_project.engine.warehouse import WriteRequest
+from orchestration_project.engine.warehouse import ValidatedBatch
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
 from orchestration_project.tables.spine import captures, deliveries, fences
@@ -40,11 +40,11 @@ class _File:
     scope: MarketWeek
     url: str
     sha256: str
-    checked: Validated
+    validated: Validated
 
     def pieces(self) -> Iterator[tuple[Scope, pl.DataFrame]]:
         """Yield its rows by ranges of symbols, as they are held."""
-        ranges = self.checked.ranges or [({"symbol": KeyRange()}, self.checked.rows)]
+        ranges = self.validated.ranges or [({"symbol": KeyRange()}, self.validated.rows)]
         for condition, rows in ranges:
             yield {"symbol": condition["symbol"]}, rows.filter(market=self.scope.market)
 
@@ -53,7 +53,7 @@ class _File:
         return all(have_same_rows(mine, others) for (_, mine), (_, others) in pairs)
 
 
-def find_copies(connection: Connection, partition: TierWeek, ready: WriteRequest) -> list[Copy]:
+def find_copies(connection: Connection, partition: TierWeek, batch: ValidatedBatch) -> list[Copy]:
     """Return the files of a delivery that are equal to another landed one, or to one another.
 
     A file is no copy if its own week and market once landed the same bytes, or holds the same rows:
@@ -65,9 +65,9 @@ def find_copies(connection: Connection, partition: TierWeek, ready: WriteRequest
             MarketWeek(partition, str(each.fetched.market)),
             each.fetched.url,
             each.sha256,
-            ready.checked,
+            batch.validated,
         )
-        for each in ready.delivery.captures
+        for each in batch.delivery.captures
     ]
     largest = [largest_of(rows for _, rows in each.pieces()) for each in files]
     _lock(connection, largest)

@@ -13,7 +13,7 @@ from orchestration_project.domains.finra.activity import over, weeks_between
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.loads import Intake
+from orchestration_project.engine.warehouse import ValidatedBatch
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week, finra_venue_week
 from orchestration_project.tables.schema import key_names
@@ -46,24 +46,26 @@ class WrittenPreview:
     recent_shares: Sequence[float | None]
 
 
-def read_preview(connection: Connection, partition: TierWeek, intake: Intake) -> WrittenPreview:
-    """Return what is shown of a partition that was just landed from ``intake``."""
+def read_preview(
+    connection: Connection, partition: TierWeek, batch: ValidatedBatch
+) -> WrittenPreview:
+    """Return what is shown of a partition in which ``batch`` has just landed."""
     scope = {"week_start": partition.week_start, "tier": partition.tier}
     shares = {finra_symbol_week: "total_share_quantity", finra_venue_week: "share_quantity"}
-    derived = intake.prepared.derived or {
+    derived = batch.derived or {
         table: _largest_derived(connection, table, column, scope)
         for table, column in shares.items()  # a part alone of what was derived of is at hand
     }
     return WrittenPreview(
         partition.key,
         {
-            finra_otc_weekly.name: _largest_landed(intake.checked.pieces()),
+            finra_otc_weekly.name: _largest_landed(batch.validated.pieces()),
             **{
                 table.name: largest_rows(rows, table, shares[table]).drop(*scope)
                 for table, rows in derived.items()
             },
         },
-        _captures(intake.delivery.all_captures),
+        _captures(batch.delivery.all_captures),
         _recent_shares(connection, partition),
     )
 

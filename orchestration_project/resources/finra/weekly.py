@@ -44,8 +44,8 @@ from orchestration_project.engine.dataset import (
 from orchestration_project.engine.warehouse import (
     Delivery,
     Transform,
+    ValidatedBatch,
     Warehouse,
-    WriteRequest,
     WriteResult,
 )
 from orchestration_project.engine.warehouse.delivery import Derive, MergeSummaries, Summarise
@@ -137,7 +137,7 @@ class WeeklyDataset(LoadSpec[WeekChange, LoadedWeek]):
         )
 
     def warn(
-        self, partition: Partition, connection: Connection, batch: Sequence[WriteRequest[Any]]
+        self, partition: Partition, connection: Connection, batches: Sequence[ValidatedBatch[Any]]
     ) -> Sequence[Sequence[Audit]]:
         """Compare a delivery with the weeks before its own, and its files with all others.
 
@@ -152,10 +152,10 @@ class WeeklyDataset(LoadSpec[WeekChange, LoadedWeek]):
                     week_start=week.week_start,
                     limits=limits,
                 ),
-                *plausibility_audits(each.checked.pieces(), max_row_shares=limits.max_row_shares),
+                *plausibility_audits(each.validated.pieces(), max_row_shares=limits.max_row_shares),
                 _copies(connection, week, each, is_forced=self.force),
             ]
-            for each in batch
+            for each in batches
         ]
 
     def describe(
@@ -179,28 +179,28 @@ class WeeklyDataset(LoadSpec[WeekChange, LoadedWeek]):
         warehouse: Warehouse,
     ) -> LoadedWeek:
         """Add a preview, if it was loaded."""
-        if validated is None or validated.intake is None:
+        if validated is None or validated.batch is None:
             return LoadedWeek(**vars(loaded))
         week = week_of(validated.partition)
         with warehouse.reading() as connection:
-            preview = read_preview(connection, week, validated.intake)
+            preview = read_preview(connection, week, validated.batch)
         return LoadedWeek(**vars(loaded), preview=preview)
 
 
 def _copies(
-    connection: Connection, partition: TierWeek, ready: WriteRequest, *, is_forced: bool
+    connection: Connection, partition: TierWeek, batch: ValidatedBatch, *, is_forced: bool
 ) -> Audit:
     """Return the verdict on a delivery's files; rows of another source name their week."""
-    if any(each.fetched.market is None for each in ready.delivery.captures):
+    if any(each.fetched.market is None for each in batch.delivery.captures):
         return not_a_file()
-    return copies_audit(find_copies(connection, partition, ready), is_forced=is_forced)
+    return copies_audit(find_copies(connection, partition, batch), is_forced=is_forced)
 
 
-def _size(ready: WriteRequest) -> Size:
+def _size(batch: ValidatedBatch) -> Size:
     """Return how large a delivery is: of a whole one by what was derived, which is far less."""
-    derived = ready.prepared.derived
+    derived = batch.derived
     if derived is None:
-        return size_of_rows(ready.checked.pieces())
+        return size_of_rows(batch.validated.pieces())
     return size_of_derived(derived[finra_symbol_week], derived[finra_venue_week])
 
 

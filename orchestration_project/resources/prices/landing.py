@@ -19,12 +19,12 @@ from orchestration_project.domains.prices.states import (
     SymbolStatus,
     rows_by_month,
 )
-from orchestration_project.engine.loads import IntakeFigures
 from orchestration_project.engine.warehouse import (
+    BatchFigures,
     ScopeState,
+    ValidatedBatch,
     Warehouse,
     WriteOutcome,
-    WriteRequest,
     WriteResult,
     WriteTarget,
 )
@@ -61,7 +61,7 @@ class LoadedPrices:
     standing: SymbolStatus
     row_counts: Mapping[date, int]
     open: Mapping[date, SymbolMonth]
-    figures: IntakeFigures | None = None
+    figures: BatchFigures | None = None
     landed: WriteResult[PriceChange] | None = None
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ def loaded(
     source: str,
     standing: SymbolStatus,
     rows: Iterable[SymbolMonth],
-    figures: IntakeFigures | None = None,
+    figures: BatchFigures | None = None,
     landed: WriteResult[PriceChange] | None = None,
 ) -> LoadedPrices:
     """Return how a symbol ended, of which the months stand as ``rows`` say."""
@@ -98,8 +98,8 @@ class PriceLanding:
     run_id: str
     limits: Limits
 
-    def order(self, symbol: str, state: ScopeState) -> WriteTarget[PriceChange]:
-        """Return the order of a symbol, of which ``state`` is landed."""
+    def target(self, symbol: str, state: ScopeState) -> WriteTarget[PriceChange]:
+        """Return where a symbol lands, of which ``state`` is landed."""
         return WriteTarget(
             table=prices_daily,
             history=prices_daily_history,
@@ -116,7 +116,7 @@ class PriceLanding:
 
     def land(
         self,
-        batch: Sequence[WriteRequest[PriceChange]],
+        batches: Sequence[ValidatedBatch[PriceChange]],
         second: Mapping[str, pl.DataFrame | str],
         note: AfterWrite,
     ) -> Mapping[str, WriteOutcome[PriceChange]]:
@@ -127,33 +127,33 @@ class PriceLanding:
         """
 
         def warn(
-            connection: Connection, passed: Sequence[WriteRequest]
+            connection: Connection, passed: Sequence[ValidatedBatch]
         ) -> Sequence[Sequence[Audit]]:
             return self._warnings(connection, passed, second)
 
-        ended = self.warehouse.land_all(batch, warn, note)
-        return {each.order.partition_key: end for each, end in zip(batch, ended, strict=True)}
+        ended = self.warehouse.land_all(batches, warn, note)
+        return {each.target.partition_key: end for each, end in zip(batches, ended, strict=True)}
 
     def _warnings(
         self,
         connection: Connection,
-        batch: Sequence[WriteRequest],
+        batches: Sequence[ValidatedBatch],
         second: Mapping[str, pl.DataFrame | str],
     ) -> Sequence[Sequence[Audit]]:
         """Look at each delivery beside the landed day before it, and a second source."""
         looked_at = [
             (each, days)
-            for each in batch
-            if (days := range_of(each.delivery.scope)) and not each.checked.rows.is_empty()
+            for each in batches
+            if (days := range_of(each.delivery.scope)) and not each.validated.rows.is_empty()
         ]
         if not looked_at:
-            return [()] * len(batch)
-        symbols = [each.order.partition_key for each, _ in looked_at]
+            return [()] * len(batches)
+        symbols = [each.target.partition_key for each, _ in looked_at]
         before = rows_before(
             connection, {key: days.first for key, (_, days) in zip(symbols, looked_at, strict=True)}
         )
-        rows = concat_batches([each.checked.rows for each, _ in looked_at])
-        nothing = looked_at[0][0].checked.rows.clear()
+        rows = concat_batches([each.validated.rows for each, _ in looked_at])
+        nothing = looked_at[0][0].validated.rows.clear()
         beside = [second.get(symbol, NO_SECOND) for symbol in symbols]
         landed = [name for name in rows.columns if name in _daily]
         places = pl.DataFrame({"symbol": symbols}).with_row_index(BATCH_INDEX)
@@ -173,7 +173,7 @@ class PriceLanding:
             limits=self.limits,
         )
         found = dict(zip(symbols, audits, strict=True))
-        return [found.get(each.order.partition_key, ()) for each in batch]
+        return [found.get(each.target.partition_key, ()) for each in batches]
 
 
 def _change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> PriceChange:

@@ -35,7 +35,6 @@ from orchestration_project.engine.warehouse import (
     SupersededError,
     Warehouse,
     WriteOutcome,
-    WriteRequest,
 )
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.errors import ConfigurationError, OrchestrationError, naming
@@ -269,11 +268,7 @@ class PriceLoad:
         self, taken: Sequence[FetchedSymbol]
     ) -> Mapping[str, LoadedPrices | OrchestrationError]:
         rows: dict[str, Iterable[SymbolMonth]] = {}
-        ready = {
-            each.symbol: WriteRequest(each.order, each.intake.delivery, each.intake.prepared)
-            for each in taken
-            if each.order is not None and each.intake is not None
-        }
+        ready = {each.symbol: each.batch for each in taken if each.batch is not None}
         second = {each.symbol: each.second for each in taken}
 
         def note(connection: Connection, ended: Sequence[WriteOutcome[PriceChange]]) -> None:
@@ -354,7 +349,7 @@ def _result(
         return taken.error
     if isinstance(ended, OrchestrationError):
         return ended
-    figures = taken.intake.figures if taken.intake is not None else None
+    figures = taken.batch.figures if taken.batch is not None else None
     return loaded(taken.symbol, source, taken.standing, rows[taken.symbol], figures, ended)
 
 

@@ -14,7 +14,7 @@ from orchestration_project.domains.prices.contract import AskedRange, check_pric
 from orchestration_project.domains.prices.states import LANDED
 from orchestration_project.engine.captures import Capture, parts_of
 from orchestration_project.engine.environment import open_all
-from orchestration_project.engine.loads import Intake, take
+from orchestration_project.engine.loads import take
 from orchestration_project.engine.replay import (
     captures_of,
     kept_deliveries,
@@ -24,11 +24,10 @@ from orchestration_project.engine.replay import (
 from orchestration_project.engine.warehouse import (
     Delivery,
     Recorded,
+    ValidatedBatch,
     Warehouse,
     WriteOutcome,
-    WriteRequest,
     WriteResult,
-    WriteTarget,
 )
 from orchestration_project.engine.warehouse.recorded import delivered_days, place_of
 from orchestration_project.errors import ConfigurationError, OrchestrationError
@@ -50,7 +49,7 @@ from orchestration_project.tables.prices import prices_daily
 
 @dataclass(frozen=True)
 class ReplayedPrices:
-    """What was kept of a symbol, checked; without ``intake`` it is landed as it is.
+    """What was kept of a symbol, checked; without ``batch`` it is landed as it is.
 
     ``arrives`` is the range of a delivery that was not landed before.
     """
@@ -58,8 +57,7 @@ class ReplayedPrices:
     symbol: str
     source: str
     days: Days
-    order: WriteTarget[PriceChange]
-    intake: Intake | None
+    batch: ValidatedBatch[PriceChange] | None
     arrives: Days | None
 
 
@@ -132,7 +130,7 @@ class PriceReplay:
             group_id=self.group_id,
             allow_older=self.allow_older,
         )
-        order = self._landing.order(key, kept.state)
+        target = self._landing.target(key, kept.state)
         ranges = [delivered_days(each) for each in deliveries]
         _, intended = replay_of_all(kept, deliveries, ())
         days = Days(min(each.first for each in ranges), max(each.last for each in ranges))
@@ -149,12 +147,11 @@ class PriceReplay:
             validate = partial(self._validated, key)
             return validate_together(prices_daily, deliveries, delivery.captures, validate)
 
-        intake = take(self.warehouse, order, intended, read, check)
-        ready = WriteRequest(order, intake.delivery, intake.prepared)
-        is_needed = intake.checked.is_held_back or self.warehouse.are_there([ready]) == [False]
+        batch = take(self.warehouse, target, intended, read, check)
+        is_needed = batch.validated.is_held_back or self.warehouse.are_there([batch]) == [False]
         arrives = None if kept.lands_again else ranges[-1]
         source = kept.chosen.source
-        return ReplayedPrices(key, source, days, order, intake if is_needed else None, arrives)
+        return ReplayedPrices(key, source, days, batch if is_needed else None, arrives)
 
     def land(self, taken: ReplayedPrices) -> LoadedPrices:
         """Land a taken symbol, and note of its months what that changes.
@@ -164,11 +161,10 @@ class PriceReplay:
             SupersededError: Another run delivered the symbol meanwhile.
         """
         landed = figures = None
-        if taken.intake is not None:
-            figures = taken.intake.figures
-            ready = WriteRequest(taken.order, taken.intake.delivery, taken.intake.prepared)
-            note = partial(self._note, taken, taken.intake.delivery)
-            landed = self._landing.land([ready], {}, note)[taken.symbol]
+        if taken.batch is not None:
+            figures = taken.batch.figures
+            note = partial(self._note, taken, taken.batch.delivery)
+            landed = self._landing.land([taken.batch], {}, note)[taken.symbol]
             if isinstance(landed, OrchestrationError):
                 raise landed
         with self.warehouse.reading() as connection:

@@ -31,7 +31,6 @@ from orchestration_project.domains.prices.states import (
 from orchestration_project.domains.prices.symbols import Mapped
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.loads import (
-    Intake,
     evidence_kept,
     with_discarded,
     without_bodies,
@@ -39,7 +38,7 @@ from orchestration_project.engine.loads import (
 from orchestration_project.engine.warehouse import (
     Delivery,
     ScopeState,
-    WriteRequest,
+    ValidatedBatch,
     WriteTarget,
     prepare_all,
 )
@@ -62,10 +61,10 @@ REFUSED_FOR = timedelta(hours=20)
 
 @dataclass(frozen=True)
 class FetchedSymbol:
-    """A symbol that was looked at; without intake, there is nothing to ask or nothing new.
+    """A symbol that was looked at; without ``batch``, there is nothing to ask or nothing new.
 
     ``days`` are more than those of the run where all that is landed was asked for again.
-    ``through`` is the last day for which the intake vouches. ``error`` is what held it back.
+    ``through`` is the last day for which the batch vouches. ``error`` is what held it back.
     ``second`` is what a second source has of the same days, or why nothing. How a symbol stands is
     noted where it ``is_asked``. ``left_to`` is another run that loads it now.
     """
@@ -73,8 +72,7 @@ class FetchedSymbol:
     symbol: str
     days: Days
     standing: SymbolStatus = LANDED
-    order: WriteTarget[PriceChange] | None = None
-    intake: Intake | None = None
+    batch: ValidatedBatch[PriceChange] | None = None
     through: date | None = None
     is_asked: bool = True
     error: OrchestrationError | None = None
@@ -92,7 +90,7 @@ class PendingFetch:
     """A symbol that is being asked for, of which ``state`` is landed."""
 
     reading: SymbolFetch
-    order: WriteTarget[PriceChange]
+    target: WriteTarget[PriceChange]
     state: ScopeState
 
     @property
@@ -156,8 +154,8 @@ class PriceTaking:
         What the source or the contract refuse is noted in what is returned.
         """
         reading = SymbolFetch(self.source, symbol, self.mapped.spelling[symbol], self.days)
-        order = self.landing.order(symbol, state)
-        asked = PendingFetch(reading, order, state)
+        target = self.landing.target(symbol, state)
+        asked = PendingFetch(reading, target, state)
         return self._ended(asked, lambda: self._fetch(asked)) or asked
 
     def _fetch(self, asked: PendingFetch) -> None:
@@ -172,7 +170,7 @@ class PriceTaking:
 
         error: OrchestrationError | None = None
         try:
-            with evidence_kept(self.landing.warehouse, asked.order, reading.kept, found):
+            with evidence_kept(self.landing.warehouse, asked.target, reading.kept, found):
                 act()
             return None
         except QuotaEndedError as ended:
@@ -196,13 +194,13 @@ class PriceTaking:
         started = time.monotonic()
         ended = {each.symbol: each for each in batch if isinstance(each, FetchedSymbol)}
         asked = [each for each in batch if isinstance(each, PendingFetch)]
-        checked = self._checked(asked, ended)
+        validated = self._checked(asked, ended)
         asked = [each for each in asked if each.symbol not in ended]
         second = self._second_rows(asked)
         seconds = (time.monotonic() - started) / len(batch)
-        intakes = self._intakes(asked, checked, seconds)
-        is_there = self._are_there(asked, intakes)
-        for each, intake, is_unchanged in zip(asked, intakes, is_there, strict=True):
+        ready = self._prepared(asked, validated, seconds)
+        is_there = self._are_there(asked, ready)
+        for each, own, is_unchanged in zip(asked, ready, is_there, strict=True):
             through, last = each.reading.days.last, each.reading.asked.last
             if each.state.source == self.source.name:  # nobody waits for days beyond the run's
                 last = max(through, self.days.last)
@@ -210,8 +208,7 @@ class PriceTaking:
                 each.symbol,
                 Days(each.reading.days.first, last),
                 LANDED if through >= last else _behind(through),
-                each.order,
-                None if is_unchanged else intake,
+                None if is_unchanged else own,
                 through,
                 second=second.get(each.symbol, NO_SECOND),
             )
@@ -228,7 +225,7 @@ class PriceTaking:
             return {}
         rows = check_prices([each.reading.range for each in asked])
         names = [each.symbol for each in asked]
-        checked = dict(zip(names, checked_prices(rows, self.limits), strict=True))
+        validated = dict(zip(names, checked_prices(rows, self.limits), strict=True))
         for each, newest in zip(asked, rows.newest, strict=True):
             vouch = partial(each.reading.vouch, newest, self.limits.stale_sessions)
             if end := self._ended(each, vouch):
@@ -237,17 +234,17 @@ class PriceTaking:
         restated = self._restated(asked, rows)
         for each in asked:
             if each.symbol in restated:
-                again = partial(self._again, each.reading, restated[each.symbol], checked)
+                again = partial(self._again, each.reading, restated[each.symbol], validated)
                 if end := self._ended(each, again):
                     ended[each.symbol] = end
-        return checked
+        return validated
 
-    def _again(self, reading: SymbolFetch, first: date, checked: dict[str, Validated]) -> None:
+    def _again(self, reading: SymbolFetch, first: date, validated: dict[str, Validated]) -> None:
         """Fetch all that is landed of a symbol; alone, as it may be the history of decades."""
         reading.fetch(Days(first, reading.asked.last))
         rows = check_prices([reading.range])
         reading.vouch(rows.newest[0], self.limits.stale_sessions)
-        [checked[reading.symbol]] = checked_prices(rows, self.limits)
+        [validated[reading.symbol]] = checked_prices(rows, self.limits)
 
     def _restated(self, asked: Sequence[PendingFetch], rows: PriceRows) -> dict[str, date]:
         """Return the first landed day of each symbol of which not the landed dividends and splits
@@ -276,33 +273,35 @@ class PriceTaking:
         rows = split_batches(check_prices(ranges).rows, len(ranges))
         return reasons | {each.symbol: own for each, own in zip(ranges, rows, strict=True)}
 
-    def _intakes(
-        self, asked: Sequence[PendingFetch], checked: Mapping[str, Validated], seconds: float
-    ) -> list[Intake]:
-        """Return what was checked in so many ``seconds`` each, ready to land."""
+    def _prepared(
+        self, asked: Sequence[PendingFetch], validated: Mapping[str, Validated], seconds: float
+    ) -> list[ValidatedBatch[PriceChange]]:
+        """Return what was validated in so many ``seconds`` each, ready to land."""
         if not asked:
             return []
-        deliveries = [
-            with_discarded(self._delivery(each.captures, each.days), each.kept)
-            for each in (one.reading for one in asked)
-        ]
         prepared = prepare_all(
             [
-                (each.order, delivery, checked[each.symbol])
-                for each, delivery in zip(asked, deliveries, strict=True)
+                (each.target, self._without_bodies(each.reading), validated[each.symbol])
+                for each in asked
             ]
         )
         return [
-            Intake(without_bodies(delivery), own, each.reading.seconds, seconds)
-            for each, delivery, own in zip(asked, deliveries, prepared, strict=True)
+            replace(own, read_seconds=each.reading.seconds, check_seconds=seconds)
+            for each, own in zip(asked, prepared, strict=True)
         ]
 
-    def _are_there(self, asked: Sequence[PendingFetch], intakes: Sequence[Intake]) -> list[bool]:
+    def _without_bodies(self, reading: SymbolFetch) -> Delivery:
+        delivery = self._delivery(reading.captures, reading.days)
+        return without_bodies(with_discarded(delivery, reading.kept))
+
+    def _are_there(
+        self, asked: Sequence[PendingFetch], ready: Sequence[ValidatedBatch[PriceChange]]
+    ) -> list[bool]:
         """Say which deliveries would change nothing, so that they need no landing."""
         compared = {
-            each.symbol: WriteRequest(each.order, intake.delivery, intake.prepared)
-            for each, intake in zip(asked, intakes, strict=True)
-            if each.state.source is not None and not intake.checked.is_held_back
+            each.symbol: own
+            for each, own in zip(asked, ready, strict=True)
+            if each.state.source is not None and not own.validated.is_held_back
         }
         if not compared:
             return [False] * len(asked)

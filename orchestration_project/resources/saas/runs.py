@@ -87,7 +87,7 @@ def record_rejection(
     """Record a delivery that cannot be read: its bytes in `captures`, the reason in `rejects`."""
     capture = captures.keep(fetched_of(content))
     key = f"{content.source}|{content.delivery_id}"
-    order: WriteTarget[None] = WriteTarget(
+    target: WriteTarget[None] = WriteTarget(
         table=saas_source_states,
         history=saas_source_states,
         partition_key=key,
@@ -102,7 +102,7 @@ def record_rejection(
     reject = (1, 1, "unreadable", reason, 0, in_ascii(content.body))
     delivery = replace(delivery_of(content, capture), captures=(), discarded=(capture,))
     rejects = pl.DataFrame([reject], REJECT_SCHEMA, orient="row")
-    warehouse.record_refused(order, delivery, rejects)
+    warehouse.record_refused(target, delivery, rejects)
 
 
 def _prefixed(applied: Applied) -> dict[str, int]:

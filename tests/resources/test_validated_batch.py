@@ -44,10 +44,10 @@ def reader(desk, *outcomes):
     return read
 
 
-def taken(desk, *outcomes, order=None, check=check):
+def taken(desk, *outcomes, target=None, check=check):
     return take(
         desk.warehouse,
-        order or desk.order(),
+        target or desk.target(),
         desk.delivery("intended", captures=()),
         reader(desk, *outcomes),
         check,
@@ -63,23 +63,23 @@ def recorded(desk):
 
 
 def test_a_delivery_is_read_and_checked_and_nothing_is_recorded_yet(desk):
-    intake = taken(desk, "v1")
-    assert (intake.delivery.source_version, list(intake.delivery.discarded)) == ("v1", [])
-    assert len(intake.checked.rows) == 1
-    assert intake.read_seconds >= 0
-    assert intake.check_seconds >= 0
+    batch = taken(desk, "v1")
+    assert (batch.delivery.source_version, list(batch.delivery.discarded)) == ("v1", [])
+    assert len(batch.validated.rows) == 1
+    assert batch.read_seconds >= 0
+    assert batch.check_seconds >= 0
     assert recorded(desk) == ([], 0, 0)
 
 
 def test_a_source_that_settles_is_read_again_and_what_came_before_is_discarded_evidence(desk):
-    order = desk.order()
-    intake = taken(desk, MovedError("moved"), MovedError("moved"), "v3", order=order)
-    assert hashes(intake.delivery.captures) == [sha256(b"page 3").hexdigest()]
-    assert hashes(intake.delivery.discarded) == [
+    target = desk.target()
+    batch = taken(desk, MovedError("moved"), MovedError("moved"), "v3", target=target)
+    assert hashes(batch.delivery.captures) == [sha256(b"page 3").hexdigest()]
+    assert hashes(batch.delivery.discarded) == [
         sha256(page).hexdigest() for page in (b"page 1", b"page 2")
     ]
-    assert {each.fetched.body for each in intake.delivery.all_captures} == {b""}
-    desk.warehouse.land(order, intake.delivery, intake.prepared)
+    assert {each.fetched.body for each in batch.delivery.all_captures} == {b""}
+    desk.warehouse.land(batch)
     assert desk.count(captures) == 3
     ids = dict(desk.rows(captures, "part_number", "capture_id"))
     assert desk.rows(finra_otc_weekly, "capture_id") == [(ids[1],)]
@@ -122,14 +122,14 @@ def test_a_source_that_gave_nothing_leaves_nothing(desk):
         raise SourceError("unreachable")
 
     with pytest.raises(SourceError, match="unreachable"):
-        take(desk.warehouse, desk.order(), desk.delivery(captures=()), read, check)
+        take(desk.warehouse, desk.target(), desk.delivery(captures=()), read, check)
     assert recorded(desk) == ([], 0, 0)
     assert desk.warehouse.state(finra_otc_weekly, desk.partition_key).token == 0
 
 
 def test_a_refusal_after_another_run_has_delivered_is_superseded(desk):
-    order = desk.order()
+    target = desk.target()
     desk.land(row())
     with pytest.raises(SupersededError) as superseded:
-        taken(desk, SourceError("no data"), order=order)
+        taken(desk, SourceError("no data"), target=target)
     assert isinstance(superseded.value.__context__, SourceError)
