@@ -25,11 +25,9 @@ from orchestration_project.engine.warehouse import (
     BatchFigures,
     Delivery,
     RecordedLanding,
-    ScopeState,
     ValidatedBatch,
     Warehouse,
     WriteResult,
-    WriteTarget,
 )
 from orchestration_project.engine.warehouse.delivery import (
     Derive,
@@ -138,27 +136,6 @@ class Source(Protocol):
             OrchestrationError: As `extract`.
         """
         return self.extract(partition, captures).captures
-
-
-@dataclass(frozen=True)
-class ValidatedPartition(Generic[SummaryT]):
-    """A partition that was read and validated; without ``batch``, what is loaded is current.
-
-    Attributes:
-        staged_name: Where its valid rows are stored as a file; blank: they are not.
-    """
-
-    target: WriteTarget[SummaryT]
-    partition: Partition
-    source: str
-    source_version: str
-    batch: ValidatedBatch[SummaryT] | None = None
-    staged_name: str = ""
-
-    @property
-    def before(self) -> ScopeState:
-        """What was loaded when it was read."""
-        return self.target.before or ScopeState(self.target.token)
 
 
 @dataclass(frozen=True)
@@ -348,12 +325,12 @@ class LoadSpec(ABC, Generic[ChangeT, LoadedT]):
     def finish(
         self,
         loaded: LoadedPartition[ChangeT],
-        validated: ValidatedPartition[ChangeT] | None,
+        batch: ValidatedBatch[ChangeT] | None,
         warehouse: Warehouse,
     ) -> LoadedT:
         """Return what the assets report of a loaded partition; called after the transaction.
 
-        ``validated`` still has its rows; None: the partition has no data, by its calendar.
+        ``batch`` still has its rows; None: nothing was written.
         """
 
 
@@ -432,13 +409,13 @@ class Dataset(LoadSpec[None, LoadedPartition[None]]):
     def finish(
         self,
         loaded: LoadedPartition[None],
-        validated: ValidatedPartition[None] | None,
+        batch: ValidatedBatch[None] | None,
         warehouse: Warehouse,
     ) -> LoadedPartition[None]:
         """Add the first rows."""
-        if validated is None or validated.batch is None:
+        if batch is None:
             return loaded
-        rows = validated.batch.validated.rows.head(ROWS_SHOWN)
+        rows = batch.validated.rows.head(ROWS_SHOWN)
         return replace(loaded, first_rows=rows.drop("part_number"))
 
 

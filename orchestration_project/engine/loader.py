@@ -30,7 +30,6 @@ from orchestration_project.engine.dataset import (
     LoadSpec,
     Source,
     SourceVersion,
-    ValidatedPartition,
 )
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.loads import Read, take
@@ -303,6 +302,14 @@ def _joined_scope(delivery: Delivery, layers: Sequence[EffectivePart]) -> Delive
 
 
 @dataclass(frozen=True)
+class Unchanged(Generic[ChangeT]):
+    """A partition of which what is loaded is current."""
+
+    target: WriteTarget[ChangeT]
+    delivery: Delivery
+
+
+@dataclass(frozen=True)
 class Holiday:
     """A partition of a day on which its source publishes nothing."""
 
@@ -354,30 +361,31 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
         open_all(self.warehouse, self.artifacts)
         self.fields = self.deliveries.open()
 
-    def take(self, key: str) -> ValidatedPartition[ChangeT] | Holiday:
+    def take(self, key: str) -> ValidatedBatch[ChangeT] | Unchanged[ChangeT] | Holiday:
         """Extract a partition and validate it; nothing is published.
 
         Raises:
             OrchestrationError: As the source, the contract and the key's rules do.
         """
-        dataset = self.dataset
-        partition = dataset.partitioning.partition_of(
-            key, today=self.today, first_day=self.first_day
-        )
-        calendar = dataset.partitioning.calendar
+        partition = self._partition(key)
+        calendar = self.dataset.partitioning.calendar
         if calendar.skips_holidays and calendar.is_holiday(partition.day):
             return Holiday()
         pending = self.deliveries.pending(partition)
         target = self._target(key, partition, pending)
         if pending.is_loaded:
-            intended = pending.intended
-            return ValidatedPartition(target, partition, intended.source, intended.source_version)
+            return Unchanged(target, pending.intended)
         batch = self._read(partition, pending, target)
-        delivery = batch.delivery
-        found = ValidatedPartition(target, partition, delivery.source, delivery.source_version)
         if self._changes_nothing(pending, batch):
-            return found
-        return replace(found, batch=batch, staged_name=self._stage(batch))
+            return Unchanged(target, batch.delivery)
+        if batch.staged:
+            self.artifacts.put(batch.staged_name, batch.staged)
+        return batch
+
+    def _partition(self, key: str) -> Partition:
+        return self.dataset.partitioning.partition_of(
+            key, today=self.today, first_day=self.first_day
+        )
 
     def _read(
         self, partition: Partition, pending: PendingDelivery, target: WriteTarget[ChangeT]
@@ -429,77 +437,69 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
             return False
         return self.warehouse.are_there([batch]) == [True]
 
-    def _stage(self, batch: ValidatedBatch[ChangeT]) -> str:
-        """Store the file of the valid rows, and return its name; blank: there is none."""
-        if not self.dataset.is_staged:
-            return ""
-        target = batch.target
-        name = staged_name(target.table.name, target.partition_key, batch.content_sha256)
-        self.artifacts.put(name, batch.staged)
-        return name
-
-    def land(self, taken: ValidatedPartition[ChangeT] | Holiday) -> LoadedT:
+    def land(self, taken: ValidatedBatch[ChangeT] | Unchanged[ChangeT] | Holiday) -> LoadedT:
         """Load a validated partition, in one transaction.
 
         Raises:
             HeldBackError: An audit failed.
             SupersededError: Another run delivered the partition meanwhile.
         """
-        if isinstance(taken, Holiday):
-            holiday = LoadedPartition[ChangeT]("", "", {}, is_holiday=True)
-            return self.dataset.finish(holiday, None, self.warehouse)
-        loaded = self._unchanged(taken) if taken.batch is None else self._write(taken, taken.batch)
-        return self.dataset.finish(loaded, taken, self.warehouse)
+        if isinstance(taken, ValidatedBatch):
+            return self.dataset.finish(self._write(taken), taken, self.warehouse)
+        if isinstance(taken, Unchanged):
+            return self.dataset.finish(self._unchanged(taken), None, self.warehouse)
+        holiday = LoadedPartition[ChangeT]("", "", {}, is_holiday=True)
+        return self.dataset.finish(holiday, None, self.warehouse)
 
-    def _write(
-        self, taken: ValidatedPartition[ChangeT], batch: ValidatedBatch[ChangeT]
-    ) -> LoadedPartition[ChangeT]:
-        announcements, partition = self.announcements, taken.partition
+    def _write(self, batch: ValidatedBatch[ChangeT]) -> LoadedPartition[ChangeT]:
+        announcements, target, delivery = self.announcements, batch.target, batch.delivery
+        partition = self._partition(target.partition_key)
         warn = partial(self.dataset.warn, partition)
-        note = announcements.recorder(taken.target, partition, batch.delivery)
+        note = announcements.recorder(target, partition, delivery)
         landed = self.warehouse.land(batch, warn, note)
-        own = announcements.of_load(partition, batch.delivery, landed)
-        _, late = self._take_over(taken)
+        own = announcements.of_load(partition, delivery, landed)
+        _, late = self._take_over(target, stays=False)
         return LoadedPartition(
-            taken.source,
-            taken.source_version,
-            self._row_counts(taken),
+            delivery.source,
+            delivery.source_version,
+            self._row_counts(batch),
             figures=batch.figures,
             landed=landed,
-            staged_name=taken.staged_name,
+            staged_name=batch.staged_name,
             changes=(*late, *own),
             known_from=landed.known_from,
         )
 
-    def _unchanged(self, taken: ValidatedPartition[ChangeT]) -> LoadedPartition[ChangeT]:
-        table, key, at = self.dataset.table, taken.target.partition_key, taken.before.landed_at
-        known_from, late = self._take_over(taken)
+    def _unchanged(self, taken: Unchanged[ChangeT]) -> LoadedPartition[ChangeT]:
+        target, delivery = taken.target, taken.delivery
+        key, at = target.partition_key, target.state.landed_at
+        known_from, late = self._take_over(target, stays=True)
         return LoadedPartition(
-            taken.source,
-            taken.source_version,
+            delivery.source,
+            delivery.source_version,
             self._row_counts(taken),
-            earlier=self.warehouse.recorded_landing(table, key, at) if at else None,
+            earlier=self.warehouse.recorded_landing(target.table, key, at) if at else None,
             changes=late,
             known_from=known_from,
         )
 
     def _take_over(
-        self, taken: ValidatedPartition[ChangeT]
+        self, target: WriteTarget[ChangeT], *, stays: bool
     ) -> tuple[datetime | None, Sequence[Announcement[ChangeT]]]:
         """Return since when the loaded rows are known, and what this run announces of them."""
-        at, stays = taken.before.landed_at, taken.batch is None
+        at = target.state.landed_at
         if at is None:
             return None, ()
-        return self.announcements.take_over(taken.target.partition_key, at, stays=stays)
+        return self.announcements.take_over(target.partition_key, at, stays=stays)
 
-    def _row_counts(self, taken: ValidatedPartition[ChangeT]) -> Mapping[str, int]:
+    def _row_counts(self, taken: ValidatedBatch[ChangeT] | Unchanged[ChangeT]) -> Mapping[str, int]:
         """Count the partition's rows; those of a whole one that was just loaded are at hand."""
-        table, batch = self.dataset.table, taken.batch
-        if batch is None or batch.derived is None:
+        table = self.dataset.table
+        if isinstance(taken, Unchanged) or taken.derived is None:
             tables = (table, *self.dataset.transforms)
             return self.warehouse.row_counts(tables, taken.target.partition)
-        derived = {table.name: len(frame) for table, frame in batch.derived.items()}
-        return {table.name: batch.validated.row_count, **derived}
+        derived = {table.name: len(frame) for table, frame in taken.derived.items()}
+        return {table.name: taken.validated.row_count, **derived}
 
     def _target(
         self, key: str, partition: Partition, pending: PendingDelivery
@@ -520,11 +520,6 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
             merge=dataset.merge,
             write_disposition=pending.write_disposition or dataset.write_disposition,
         )
-
-
-def staged_name(table_name: str, partition_key: str, content_sha256: str) -> str:
-    """Return where the file of a partition's valid rows is stored."""
-    return f"staged/{table_name}/{partition_key.replace('|', '/')}/{content_sha256}.parquet"
 
 
 def remember_fields(

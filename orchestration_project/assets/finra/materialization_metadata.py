@@ -21,7 +21,7 @@ from orchestration_project.engine.announcements import (
     UNCHANGED,
     EarlierMetadata,
 )
-from orchestration_project.engine.loader import staged_name
+from orchestration_project.engine.warehouse.delivery import staged_name
 from orchestration_project.plots.sparkline import sparkline
 from orchestration_project.resources.finra.weekly import LoadedWeek
 from orchestration_project.services.metadata import data_label, image, partition_link, table_of

@@ -195,6 +195,11 @@ class WriteTarget(Generic[SummaryT]):
     write_disposition: WriteDisposition = "replace_scope"
 
     @property
+    def state(self) -> ScopeState:
+        """What was landed when the token was read; the token alone, if no more was read."""
+        return self.before or ScopeState(self.token)
+
+    @property
     def replaces_scope(self) -> bool:
         """Whether loaded rows that a delivery lacks are removed."""
         return self.write_disposition == "replace_scope"
@@ -260,6 +265,13 @@ class ValidatedBatch(Generic[SummaryT]):
         if self.target.replaces_scope:
             return shown
         return f"{shown},{WRITE_DISPOSITION}={self.target.write_disposition}"
+
+    @property
+    def staged_name(self) -> str:
+        """Where the file of its rows is stored; blank: none is staged."""
+        if not self.staged:
+            return ""
+        return staged_name(self.target.table.name, self.target.partition_key, self.content_sha256)
 
     @property
     def figures(self) -> BatchFigures:
@@ -376,6 +388,11 @@ def group_id(target: Fenced) -> str:
 def group_of(table: Table, partition_key: str, number: int) -> str:
     """Return the name of a delivery of a partition, by its number."""
     return f"{table.name}:{partition_key}#{number}"
+
+
+def staged_name(table_name: str, partition_key: str, content_sha256: str) -> str:
+    """Return where the file of a partition's valid rows is stored."""
+    return f"staged/{table_name}/{partition_key.replace('|', '/')}/{content_sha256}.parquet"
 
 
 def capture_id(group: str, part_number: int) -> int:

@@ -34,13 +34,8 @@ from orchestration_project.domains.finra.restatement import (
     sentence,
     week_change,
 )
-from orchestration_project.domains.finra.selection import PARTITIONING, TierWeek, week_of
-from orchestration_project.engine.dataset import (
-    LoadedPartition,
-    LoadSpec,
-    Source,
-    ValidatedPartition,
-)
+from orchestration_project.domains.finra.selection import PARTITIONING, TierWeek, parsed, week_of
+from orchestration_project.engine.dataset import LoadedPartition, LoadSpec, Source
 from orchestration_project.engine.warehouse import (
     Delivery,
     Transform,
@@ -175,15 +170,14 @@ class WeeklyDataset(LoadSpec[WeekChange, LoadedWeek]):
     def finish(
         self,
         loaded: LoadedPartition[WeekChange],
-        validated: ValidatedPartition[WeekChange] | None,
+        batch: ValidatedBatch[WeekChange] | None,
         warehouse: Warehouse,
     ) -> LoadedWeek:
         """Add a preview, if it was loaded."""
-        if validated is None or validated.batch is None:
+        if batch is None:
             return LoadedWeek(**vars(loaded))
-        week = week_of(validated.partition)
         with warehouse.reading() as connection:
-            preview = read_preview(connection, week, validated.batch)
+            preview = read_preview(connection, parsed(batch.target.partition_key), batch)
         return LoadedWeek(**vars(loaded), preview=preview)
 
 
