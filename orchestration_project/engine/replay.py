@@ -158,9 +158,8 @@ def replay_of_all(
         days = Days(min(each.first for each in ranges), max(each.last for each in ranges))
         scope = dict.fromkeys(made_of[0].scope, days)
     are_appends = all(each.write_disposition == "append" for each in made_of)
-    return "append" if are_appends else "replace_scope", replace(
-        kept.delivery(captures), scope=scope
-    )
+    disposition: WriteDisposition = "append" if are_appends else "replace_scope"
+    return disposition, replace(kept.delivery(captures), scope=scope)
 
 
 ValidateEach = Callable[[Sequence[tuple[Recorded, Sequence[Capture]]]], Sequence[Validated]]
