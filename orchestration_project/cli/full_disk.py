@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.dagster_storage import OUTAGES, driver_error
+from orchestration_project.services.dagster_instance import OUTAGES, driver_error
 from orchestration_project.settings import Settings
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

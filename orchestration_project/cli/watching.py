@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterable
 import dagster as dg
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.services.daemon import PATIENCE_SECONDS, silent_daemons
-from orchestration_project.services.dagster_storage import OUTAGES
+from orchestration_project.services.dagster_instance import (
+    OUTAGES,
+    PATIENCE_SECONDS,
+    silent_daemons,
+)
 
 GRACE_SECONDS = 10.0
 

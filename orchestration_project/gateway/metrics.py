@@ -23,7 +23,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.counted import GATEWAY
-from orchestration_project.services.dagster_storage import STORAGE_ERRORS
+from orchestration_project.services.dagster_instance import STORAGE_ERRORS
 from orchestration_project.services.metrics.dagster_state import dagster_families
 from orchestration_project.services.metrics.families import gauge, host_families
 from orchestration_project.services.metrics.stored import stored_families

@@ -16,7 +16,7 @@ from dagster._core.storage.runs.schema import KeyValueStoreTable
 from sqlalchemy import Connection, delete, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from orchestration_project.services.dagster_storage import STORAGE_ERRORS
+from orchestration_project.services.dagster_instance import STORAGE_ERRORS
 
 SECONDS_BETWEEN_BEATS = 15
 

@@ -30,7 +30,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.logs import mirrored
 from orchestration_project.instance.redacting import PostgresStorage
 from orchestration_project.instance.sqlite import SqliteStorage
-from orchestration_project.services.dagster_storage import STORAGE_ERRORS, driver_error
+from orchestration_project.services.dagster_instance import STORAGE_ERRORS, driver_error
 from orchestration_project.settings import PROJECT_ROOT, load_shared_settings, without_secrets
 
 

@@ -33,7 +33,7 @@ from orchestration_project.errors import ConfigurationError, OrchestrationError,
 from orchestration_project.registry import Answer, Probe, Registry
 from orchestration_project.services.alerts import Alerts, Condition, Links, read_policy
 from orchestration_project.services.alerts.sending import LastResortLog, look_at
-from orchestration_project.services.daemon import (
+from orchestration_project.services.dagster_instance import (
     NEVER_HEARD,
     PATIENCE_SECONDS,
     silent_daemons,

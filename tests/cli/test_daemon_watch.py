@@ -19,7 +19,7 @@ from orchestration_project.cli.watching import (
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.daemon import PATIENCE_SECONDS
+from orchestration_project.services.dagster_instance import PATIENCE_SECONDS
 from orchestration_project.settings import load_settings
 from tests.postgres import new_database
 from tests.sensors.test_operations import hear_the_daemon

@@ -1,11 +1,21 @@
-"""Dagster's daemon: whether it is heard, and what would wait for it."""
+"""Dagster's daemon and storage: whether the daemon is heard, and what a storage raises.
+
+dagster-postgres tries to connect for some seconds, and then raises an error of its own.
+"""
 
 from collections.abc import Mapping
 
 import dagster as dg
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.dagster_private import instigators_switched_on
+
+STORAGE_ERRORS = (SQLAlchemyError, DagsterPostgresException)
+
+OUTAGES = (OperationalError, DagsterPostgresException)
+"""Those of them that are not caused by a statement."""
 
 PATIENCE_SECONDS = 150
 """Without a word of it; it sends one each 30 s, and a machine may be busy."""
@@ -33,3 +43,9 @@ def waiting_for_it(instance: dg.DagsterInstance) -> str:
     queued = instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]))
     started = sorted(instigators_switched_on(instance))
     return ", ".join([f"{queued} queued runs"] * bool(queued) + started)
+
+
+def driver_error(error: Exception) -> BaseException:
+    """Return what the database's driver said, without the frames that others put around it."""
+    cause = error.__cause__ or error
+    return getattr(cause, "orig", None) or cause
