@@ -43,6 +43,7 @@ DAGSTER_NAMES = ("dagster", "dg")
 NAMING = (ast.Import, ast.ImportFrom, ast.Attribute, ast.Constant, ast.ClassDef)
 
 DERIVING = ("Derivation", "write_derived")
+REPLAYING = ("effective_deliveries", "layers_of", "part_layers_of", "own_days", "read_parts")
 STORE_FIELDS = "engine/loader.py"
 """Stores with `write_derived` which fields a source lists: no table that is derived of others."""
 
@@ -178,11 +179,28 @@ def deriving(found: Sequence[Module]) -> list[str]:
 
 def _is_deriving(node: ast.AST) -> bool:
     match node:
-        case ast.ImportFrom(names=names):
-            return any(each.name in DERIVING for each in names)
+        case ast.ImportFrom():
+            return _imports(node, DERIVING)
         case ast.Attribute(value=ast.Name(id=name) | ast.Attribute(attr=name), attr="derive"):
             return name == "warehouse"
     return False
+
+
+def replaying(found: Sequence[Module]) -> list[str]:
+    """Return the modules that put recorded deliveries together, without `engine/warehouse/`.
+
+    They import one of `REPLAYING`.
+    """
+    return [
+        module.path
+        for module in found
+        if not module.path.startswith("engine/warehouse/")
+        if any(_imports(node, REPLAYING) for node in module.nodes)
+    ]
+
+
+def _imports(node: ast.AST, names: Sequence[str]) -> bool:
+    return isinstance(node, ast.ImportFrom) and any(each.name in names for each in node.names)
 
 
 def naming_a_domain(found: Sequence[Module]) -> dict[str, list[str]]:
@@ -338,6 +356,11 @@ def measures() -> Iterator[Measure]:
         ", ".join(deriving(found)),
         f"target 1; they import {' or '.join(DERIVING)}, or use warehouse.derive; without "
         f"engine/warehouse/, and {STORE_FIELDS}, which stores the fields that sources list",
+    )
+    yield Measure(
+        "modules that replay *",
+        ", ".join(replaying(found)),
+        f"target 1; they import one of {', '.join(REPLAYING)}; without engine/warehouse/",
     )
     entered = entered_by_treasury()
     yield Measure(

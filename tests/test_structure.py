@@ -14,6 +14,7 @@ from benchmarks.structure import (
     outside_domains,
     private_places,
     private_uses,
+    replaying,
     short_share,
 )
 
@@ -32,6 +33,10 @@ MOST_NAMING_A_DOMAIN = 1
 
 DERIVED_TABLES = "engine/derived.py"
 """The one engine of tables that are derived across partitions."""
+
+
+REPLAY = "engine/replay.py"
+"""The one module that puts recorded deliveries together."""
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +130,13 @@ def test_one_engine_derives_tables_across_partitions(found):
 def test_a_second_engine_of_derived_tables_is_found(found, text):
     second = Module("resources/prices/planted.py", text)
     assert deriving([*found, second]) == [DERIVED_TABLES, second.path]
+
+
+def test_one_module_puts_recorded_deliveries_together(found):
+    assert replaying(found) == [REPLAY]
+    text = "from orchestration_project.engine.warehouse.recorded import layers_of, place_of"
+    second = Module("resources/prices/planted.py", text)
+    assert replaying([*found, second]) == [REPLAY, second.path]
 
 
 def test_a_declaration_of_a_derived_table_is_no_engine():

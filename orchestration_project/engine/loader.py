@@ -33,12 +33,7 @@ from orchestration_project.engine.dataset import (
 )
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.loads import Read, take
-from orchestration_project.engine.replay import (
-    captures_of,
-    replay_of_all,
-    replay_plan,
-    validate_together,
-)
+from orchestration_project.engine.replay import replay_plan, validate_together
 from orchestration_project.engine.spill import DiskSpill, staged_file
 from orchestration_project.engine.warehouse import (
     Delivery,
@@ -52,9 +47,8 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.delivery import WriteDisposition
 from orchestration_project.engine.warehouse.difference import read_fence, write_derived
-from orchestration_project.engine.warehouse.frames import part_of, read_scope
+from orchestration_project.engine.warehouse.frames import read_scope
 from orchestration_project.engine.warehouse.landing import is_landed
-from orchestration_project.engine.warehouse.recorded import EffectivePart
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.spine import source_fields
 
@@ -270,35 +264,25 @@ class RecordedDeliveries:
             ConfigurationError: There is none, or it is older than what is loaded.
         """
         key = self.dataset.partitioning.key_of(partition)
-        plan = replay_plan(self.warehouse, self.dataset.table, key, self.group_id, self.allow_older)
-        kept = plan.kept
-        disposition, intended = kept.chosen.write_disposition, kept.delivery(())
-        if plan.made_of:
-            disposition, intended = replay_of_all(kept, plan.made_of, ())
-        else:
-            intended = _joined_scope(intended, plan.layers)
-        return PendingDelivery(
-            kept.state,
-            intended,
-            lambda _: replace(intended, captures=bounded(self._captures(plan.layers))),
-            write_disposition=disposition,
-            made_of=plan.made_of,
+        plan = replay_plan(
+            self.warehouse,
+            self.dataset.table,
+            key,
+            group_id=self.group_id,
+            allow_older=self.allow_older,
         )
 
-    def _captures(self, layers: Sequence[EffectivePart]) -> Iterator[Capture]:
-        for layer in layers:
-            for each in captures_of(self.warehouse, self.artifacts, layer.recorded):
-                if layer.values is None or each.fetched.market in layer.values:
-                    yield each
+        def read(_: list[Capture]) -> Delivery:
+            captures = bounded(plan.captures(self.warehouse, self.artifacts))
+            return replace(plan.delivery, captures=captures)
 
-
-def _joined_scope(delivery: Delivery, layers: Sequence[EffectivePart]) -> Delivery:
-    """Return a recorded delivery as complete for all the parts that come with it."""
-    part = part_of(layers[-1].recorded.scope)
-    if len(layers) == 1 or part is None:
-        return delivery
-    values = sorted(value for layer in layers for value in layer.values or ())
-    return replace(delivery, scope={part[0]: tuple(values)})
+        return PendingDelivery(
+            plan.state,
+            plan.delivery,
+            read,
+            write_disposition=plan.write_disposition,
+            made_of=plan.made_of if plan.are_separate else (),
+        )
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from orchestration_project.engine.warehouse.delivery import WriteDisposition
 from orchestration_project.engine.warehouse.frames import (
     Scope,
     frame_within,
+    part_of,
     range_of,
     share_rows,
 )
@@ -68,23 +69,47 @@ class RecordedDelivery:
         )
 
 
+ValidateEach = Callable[[Sequence[tuple[Recorded, Sequence[Capture]]]], Sequence[Validated]]
+"""Validates recorded deliveries, each with its captures and by itself."""
+
+
 @dataclass(frozen=True)
 class ReplayPlan:
     """What of a partition is loaded again as one delivery.
 
     Attributes:
-        kept: The latest of the deliveries, or the one that was named.
-        layers: The deliveries, oldest first, with the values that are taken of each.
-        made_of: The same, where each is validated by itself; empty: all are validated together.
+        state: What is loaded of the partition.
+        delivery: The one delivery, without captures.
+        write_disposition: How it is written.
+        layers: The recorded deliveries, oldest first, with the values that are taken of each.
+        are_separate: Whether each of them is validated by itself.
     """
 
-    kept: RecordedDelivery
+    state: ScopeState
+    delivery: Delivery
+    write_disposition: WriteDisposition
     layers: Sequence[EffectivePart]
-    made_of: Sequence[Recorded] = ()
+    are_separate: bool
+
+    @property
+    def made_of(self) -> Sequence[Recorded]:
+        """The recorded deliveries, oldest first."""
+        return [layer.recorded for layer in self.layers]
+
+    def captures(self, warehouse: Warehouse, artifacts: ArtifactStore) -> Iterator[Capture]:
+        """Yield what makes the deliveries up, one after the other, its bytes verified.
+
+        Raises:
+            BlobError: The store does not hold what was captured.
+        """
+        for layer in self.layers:
+            for each in captures_of(warehouse, artifacts, layer.recorded):
+                if layer.values is None or each.fetched.market in layer.values:
+                    yield each
 
 
 def replay_plan(
-    warehouse: Warehouse, table: Table, key: str, group_id: str | None, allow_older: bool
+    warehouse: Warehouse, table: Table, key: str, *, group_id: str | None, allow_older: bool
 ) -> ReplayPlan:
     """Return the deliveries that make up a partition; with ``group_id`` that one alone.
 
@@ -98,13 +123,28 @@ def replay_plan(
     chosen = _chosen(key, recorded, group_id)
     if any(range_of(each.scope) or not each.replaces_scope for each in recorded):
         kept, made_of = _kept_deliveries(state, recorded, chosen, group_id, allow_older)
+        disposition, delivery = chosen.write_disposition, kept.delivery(())
+        if group_id is None:
+            disposition, delivery = replay_of_all(kept, made_of, ())
         layers = [EffectivePart(each, None) for each in made_of]
-        return ReplayPlan(kept, layers, made_of if group_id is None else ())
+        return ReplayPlan(state, delivery, disposition, layers, are_separate=True)
     landed = _landed_in_place_of(chosen, recorded)
     turns_back = _turns_back(chosen, landed, allow_older)
     lands_again = landed is not None and landed.fetched_group == chosen.fetched_group
     layers = part_layers_of(recorded) if group_id is None else [EffectivePart(chosen, None)]
-    return ReplayPlan(RecordedDelivery(state, chosen, turns_back, lands_again), layers)
+    delivery = RecordedDelivery(state, chosen, turns_back, lands_again).delivery(())
+    return ReplayPlan(
+        state, _of_all_parts(delivery, layers), "replace_scope", layers, are_separate=False
+    )
+
+
+def _of_all_parts(delivery: Delivery, layers: Sequence[EffectivePart]) -> Delivery:
+    """Return a recorded delivery as complete for all the parts that come with it."""
+    part = part_of(layers[-1].recorded.scope)
+    if len(layers) == 1 or part is None:
+        return delivery
+    values = sorted(value for layer in layers for value in layer.values or ())
+    return replace(delivery, scope={part[0]: tuple(values)})
 
 
 def kept_deliveries(
@@ -160,10 +200,6 @@ def replay_of_all(
     are_appends = all(each.write_disposition == "append" for each in made_of)
     disposition: WriteDisposition = "append" if are_appends else "replace_scope"
     return disposition, replace(kept.delivery(captures), scope=scope)
-
-
-ValidateEach = Callable[[Sequence[tuple[Recorded, Sequence[Capture]]]], Sequence[Validated]]
-"""Validates recorded deliveries, each with its captures and by itself."""
 
 
 def validate_together(

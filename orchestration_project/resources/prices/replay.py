@@ -15,12 +15,7 @@ from orchestration_project.domains.prices.states import LANDED
 from orchestration_project.engine.captures import Capture, parts_of
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.loads import take
-from orchestration_project.engine.replay import (
-    captures_of,
-    kept_deliveries,
-    replay_of_all,
-    validate_together,
-)
+from orchestration_project.engine.replay import replay_plan, validate_together
 from orchestration_project.engine.warehouse import (
     Delivery,
     Recorded,
@@ -123,35 +118,30 @@ class PriceReplay:
             BlobError: The store does not hold what was captured.
             SourceError: The bytes are no prices.
         """
-        kept, deliveries = kept_deliveries(
+        plan = replay_plan(
             self.warehouse,
             prices_daily,
             key,
             group_id=self.group_id,
             allow_older=self.allow_older,
         )
-        target = self._landing.target(key, kept.state)
-        ranges = [delivered_days(each) for each in deliveries]
-        _, intended = replay_of_all(kept, deliveries, ())
+        made_of, delivery = plan.made_of, plan.delivery
+        ranges = [delivered_days(each) for each in made_of]
         days = Days(min(each.first for each in ranges), max(each.last for each in ranges))
 
         def read(_: list[Capture]) -> Delivery:
-            captures = [
-                capture
-                for each in deliveries
-                for capture in captures_of(self.warehouse, self.artifacts, each)
-            ]
-            return replace(intended, captures=captures)
+            captures = list(plan.captures(self.warehouse, self.artifacts))
+            return replace(delivery, captures=captures)
 
-        def check(delivery: Delivery) -> Validated:
+        def check(found: Delivery) -> Validated:
             validate = partial(self._validated, key)
-            return validate_together(prices_daily, deliveries, delivery.captures, validate)
+            return validate_together(prices_daily, made_of, found.captures, validate)
 
-        batch = take(self.warehouse, target, intended, read, check)
+        target = self._landing.target(key, plan.state)
+        batch = take(self.warehouse, target, delivery, read, check)
         is_needed = batch.validated.is_held_back or self.warehouse.are_there([batch]) == [False]
-        arrives = None if kept.lands_again else ranges[-1]
-        source = kept.chosen.source
-        return ReplayedPrices(key, source, days, batch if is_needed else None, arrives)
+        arrives = None if delivery.lands_again else ranges[-1]
+        return ReplayedPrices(key, delivery.source, days, batch if is_needed else None, arrives)
 
     def land(self, taken: ReplayedPrices) -> LoadedPrices:
         """Land a taken symbol, and note of its months what that changes.
