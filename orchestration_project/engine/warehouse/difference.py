@@ -16,7 +16,6 @@ from sqlalchemy import Connection, Table, delete, func, literal, select
 
 from orchestration_project.contracts.values import BATCH_INDEX, counted
 from orchestration_project.engine.warehouse.delivery import (
-    ScopeState,
     ValidatedBatch,
     WriteTarget,
 )
@@ -65,29 +64,25 @@ class Counts:
         return bool(self.added or self.replaced)
 
 
-def cause_of_value(before: ScopeState, batch: ValidatedBatch) -> str:
-    """Return who changed values, where any did: the source, or our rules."""
-    same_source = before.source_version == batch.delivery.source_version
+def cause_of_value(batch: ValidatedBatch) -> str:
+    """Return who changed values, where any did: the source (`source`), or our rules (`ours`)."""
+    before, delivery = batch.target.state, batch.delivery
+    same_source = before.source_version == delivery.source_version
     new_rules = before.rule_version != batch.target.rule_version
-    return "ours" if batch.delivery.is_ours or (same_source and new_rules) else "source"
+    return "ours" if delivery.is_ours or (same_source and new_rules) else "source"
 
 
 def cause_of(
-    connection: Connection,
-    before: ScopeState,
-    batch: ValidatedBatch,
-    counts: Counts,
-    of_value: str,
-    known_from: datetime,
+    connection: Connection, batch: ValidatedBatch, counts: Counts, known_from: datetime
 ) -> str:
     """Return the `change_cause` of a landing, whose rows are written."""
-    if before.source is None:
+    if batch.target.state.source is None:
         return "first"
     only_adds = counts.added and not counts.replaced and not batch.delivery.is_ours
     if only_adds and _reaches_on(connection, batch, known_from):
         return "more"  # days that follow, or precede, or another market restate nothing
     if counts.added or counts.removed or counts.changed > counts.metadata_changed:
-        return of_value
+        return cause_of_value(batch)
     return "metadata" if counts.metadata_changed else "none"
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import compress
 from typing import Generic
 
 import polars as pl
@@ -147,28 +148,9 @@ def _audits_of_append(
 
 
 @dataclass(frozen=True)
-class _Load(Generic[SummaryT]):
-    """A delivery that is loaded, and the state that it replaces.
-
-    Attributes:
-        place: Its number in the batch; rows of frames have it in the column `BATCH_INDEX`.
-        before: The state of its partition under the lock.
-        is_new: Whether its rows, rules or scope differ from the loaded ones.
-        cause_of_value: The `change_cause` of values that change: `source` or `ours`.
-    """
-
-    place: int
-    batch: ValidatedBatch[SummaryT]
-    before: ScopeState
-    is_new: bool
-    cause_of_value: str
-
-
-@dataclass(frozen=True)
 class _Written(Generic[SummaryT]):
     """What was written of a delivery."""
 
-    load: _Load[SummaryT]
     counts: Counts
     summary: SummaryT | None
     derived_seconds: Mapping[str, float]
@@ -184,103 +166,92 @@ def land(
     if not batches:
         return []
     started = time.monotonic()
-    loads = _loads(connection, batches)
-    if loads[0].is_new and loads[0].batch.validated.ranges:
-        written = [_write_ranges(connection, loads[0], known_from)]
+    batches = _with_states(connection, batches)
+    is_new = [not _is_same(each.target.state, each) for each in batches]
+    if is_new[0] and batches[0].validated.ranges:
+        written = [_write_ranges(connection, batches[0], known_from)]
     else:
-        written = _write_batch(connection, loads, known_from)
+        written = _write_batches(connection, batches, is_new, known_from)
     seconds = (time.monotonic() - started) / len(batches)
-    results = [_result(connection, each, known_from, seconds) for each in written]
+    results = [
+        WriteResult(
+            group_id=group_id(each.target),
+            change_cause=cause_of(connection, each, done.counts, known_from),
+            rows_added=done.counts.added,
+            rows_changed=done.counts.changed,
+            rows_removed=done.counts.removed,
+            rows_unchanged=done.counts.unchanged,
+            derived_seconds=done.derived_seconds,
+            seconds=seconds,
+            known_from=known_from,
+            change=done.summary if done.counts.is_any else None,
+            warnings=[audit.name for audit in each.validated.audits if audit.warns],
+        )
+        for each, done in zip(batches, written, strict=True)
+    ]
     record_evidence(connection, batches, known_from, "landed")
     record_landings(connection, batches, results)
     return results
 
 
-def _loads(
+def _with_states(
     connection: Connection, batches: Sequence[ValidatedBatch[SummaryT]]
-) -> list[_Load[SummaryT]]:
-    befores = _befores(connection, batches)
+) -> list[ValidatedBatch[SummaryT]]:
+    """Return the deliveries with what was landed of each, where that is not known yet.
+
+    As long as the fence has the token, nothing else is.
+    """
+    unknown = [each.target.partition_key for each in batches if each.target.before is None]
+    found = read_states(connection, batches[0].target.table, unknown)
     return [
-        _Load(
-            place=place,
-            batch=batch,
-            before=before,
-            is_new=not _is_same(before, batch),
-            cause_of_value=cause_of_value(before, batch),
-        )
-        for place, (batch, before) in enumerate(zip(batches, befores, strict=True))
+        replace(each, target=replace(each.target, before=found[each.target.partition_key]))
+        if each.target.before is None
+        else each
+        for each in batches
     ]
 
 
-def _result(
-    connection: Connection, written: _Written[SummaryT], known_from: datetime, seconds: float
-) -> WriteResult[SummaryT]:
-    load, counts = written.load, written.counts
-    batch = load.batch
-    return WriteResult(
-        group_id=group_id(batch.target),
-        change_cause=cause_of(
-            connection, load.before, batch, counts, load.cause_of_value, known_from
-        ),
-        rows_added=counts.added,
-        rows_changed=counts.changed,
-        rows_removed=counts.removed,
-        rows_unchanged=counts.unchanged,
-        derived_seconds=written.derived_seconds,
-        seconds=seconds,
-        known_from=known_from,
-        change=written.summary if counts.is_any else None,
-        warnings=[audit.name for audit in batch.validated.audits if audit.warns],
-    )
-
-
-def _write_batch(
-    connection: Connection, loads: Sequence[_Load[SummaryT]], known_from: datetime
+def _write_batches(
+    connection: Connection,
+    batches: Sequence[ValidatedBatch[SummaryT]],
+    is_new: Sequence[bool],
+    known_from: datetime,
 ) -> list[_Written[SummaryT]]:
-    change = _write(connection, loads, known_from)
+    change = _write(connection, batches, is_new, known_from)
     counts = [
-        change.counts[load.place]
-        if load.is_new
-        else Counts(unchanged=load.batch.validated.row_count)
-        for load in loads
+        own if new else Counts(unchanged=each.validated.row_count)
+        for each, new, own in zip(batches, is_new, change.counts, strict=True)
     ]
     derived = [
-        derive(connection, load.batch) if _is_derived(load, counts[load.place]) else {}
-        for load in loads
+        derive(connection, each) if _is_derived(each, own) else {}
+        for each, own in zip(batches, counts, strict=True)
     ]
-    summaries = _summaries(loads, change, known_from, [own.is_any for own in counts])
-    return [
-        _Written(load, counts[load.place], summaries[load.place], derived[load.place])
-        for load in loads
-    ]
+    summaries = _summaries(batches, change, known_from, [own.is_any for own in counts])
+    return [_Written(*each) for each in zip(counts, summaries, derived, strict=True)]
 
 
 def _write_ranges(
-    connection: Connection, load: _Load[SummaryT], known_from: datetime
+    connection: Connection, batch: ValidatedBatch[SummaryT], known_from: datetime
 ) -> _Written[SummaryT]:
     """Write a delivery whose rows are in ranges, none of which is held together with another."""
-    counts, summaries, batch = Counts(), [], load.batch
+    counts, summaries = Counts(), []
     for condition, rows in batch.validated.ranges or ():
-        scope = {**condition, **batch.delivery.scope}
         part = replace(
-            load,
-            batch=replace(
-                batch,
-                delivery=replace(batch.delivery, scope=scope),
-                validated=replace(batch.validated, rows=rows, ranges=None),
-            ),
+            batch,
+            delivery=replace(batch.delivery, scope={**condition, **batch.delivery.scope}),
+            validated=replace(batch.validated, rows=rows, ranges=None),
         )
-        change = _write(connection, [part], known_from)
+        change = _write(connection, [part], [True], known_from)
         counts += change.counts[0]
         summaries += _summaries([part], change, known_from, [True])
-    derived = derive_ranges(connection, batch) if _is_derived(load, counts) else {}
+    derived = derive_ranges(connection, batch) if _is_derived(batch, counts) else {}
     merge = batch.target.merge
-    return _Written(load, counts, merge(summaries) if merge else None, derived)
+    return _Written(counts, merge(summaries) if merge else None, derived)
 
 
-def _is_derived(load: _Load, counts: Counts) -> bool:
+def _is_derived(batch: ValidatedBatch, counts: Counts) -> bool:
     """Whether the derived tables are made anew: rows changed, or the rules did."""
-    return counts.is_any or load.before.rule_version != load.batch.target.rule_version
+    return counts.is_any or batch.target.state.rule_version != batch.target.rule_version
 
 
 def prepare(
@@ -354,13 +325,6 @@ def _compare(
     return difference(batches[0].target, current, incoming, len(batches))
 
 
-def _befores(connection: Connection, batches: Sequence[ValidatedBatch]) -> list[ScopeState]:
-    """Return what was landed of each; as long as the fence has the token, nothing else is."""
-    unknown = [each.target.partition_key for each in batches if each.target.before is None]
-    found = read_states(connection, batches[0].target.table, unknown)
-    return [each.target.before or found[each.target.partition_key] for each in batches]
-
-
 def _is_same(before: ScopeState, batch: ValidatedBatch) -> bool:
     return (before.content_sha256, before.rule_version, before.scope) == (
         batch.content_sha256,
@@ -411,30 +375,35 @@ def _current(
     return rows.join(places, on=list(own), maintain_order="left")
 
 
-def _write(connection: Connection, loads: Sequence[_Load], known_from: datetime) -> Difference:
+def _write(
+    connection: Connection,
+    batches: Sequence[ValidatedBatch],
+    is_new: Sequence[bool],
+    known_from: datetime,
+) -> Difference:
     """Write what differs, and the history of it; where nothing is new, that is known already."""
-    target = loads[0].batch.target
-    new = [load for load in loads if load.is_new]
-    incoming = _incoming([load.batch for load in loads], known_from)
-    if len(new) < len(loads):
-        incoming = incoming.filter(pl.col(BATCH_INDEX).is_in([load.place for load in new]))
+    target = batches[0].target
+    incoming = _incoming(batches, known_from)
+    if not all(is_new):
+        places = [place for place, new in enumerate(is_new) if new]
+        incoming = incoming.filter(pl.col(BATCH_INDEX).is_in(places))
     # a first delivery, as the fence says, finds nothing to read
-    is_read = [load.is_new and load.batch.target.token > 0 for load in loads]
-    current = _current(connection, [load.batch for load in loads], incoming, is_read)
-    change = difference(target, current, incoming, len(loads))
+    is_read = [new and each.target.token > 0 for each, new in zip(batches, is_new, strict=True)]
+    current = _current(connection, batches, incoming, is_read)
+    change = difference(target, current, incoming, len(batches))
     if not target.replaces_scope or len(change.replaced) * FEW <= len(current):
         delete_rows(connection, target.table, change.replaced)
         insert_frame(connection, target.table, change.written.drop(BATCH_INDEX))
     else:
-        for scope in joined([load.batch.scope for load in new]):
+        for scope in joined(compress([each.scope for each in batches], is_new)):
             connection.execute(delete(target.table).where(within(target.table, scope)))
         insert_frame(connection, target.table, change.rows.drop(BATCH_INDEX))
-    _keep_history(connection, loads, change, known_from)
+    _keep_history(connection, batches, change, known_from)
     return change
 
 
 def _summaries(
-    loads: Sequence[_Load[SummaryT]],
+    batches: Sequence[ValidatedBatch[SummaryT]],
     change: Difference,
     known_from: datetime,
     is_asked: Sequence[bool],
@@ -444,25 +413,28 @@ def _summaries(
     New and changed rows are known from now on.
     """
     if not any(is_asked):
-        return [None] * len(loads)
+        return [None] * len(batches)
     is_kept = pl.col("known_from") != pl.lit(known_from, pl.Datetime("us", "UTC"))
     kept = change.rows.filter(is_kept)
-    frames = [split_batches(frame, len(loads)) for frame in (change.replaced, change.written, kept)]
+    frames = [
+        split_batches(frame, len(batches)) for frame in (change.replaced, change.written, kept)
+    ]
     return [
-        load.batch.target.summarise(replaced=replaced, written=written, kept=stays)
-        if asked
-        else None
-        for load, asked, replaced, written, stays in zip(loads, is_asked, *frames, strict=True)
+        each.target.summarise(replaced=replaced, written=written, kept=stays) if asked else None
+        for each, asked, replaced, written, stays in zip(batches, is_asked, *frames, strict=True)
     ]
 
 
 def _keep_history(
-    connection: Connection, loads: Sequence[_Load], change: Difference, known_to: datetime
+    connection: Connection,
+    batches: Sequence[ValidatedBatch],
+    change: Difference,
+    known_to: datetime,
 ) -> None:
     if change.replaced.is_empty():
         return
-    target = loads[0].batch.target
-    causes = {load.place: load.cause_of_value for load in loads}
+    target = batches[0].target
+    causes = {place: cause_of_value(each) for place, each in enumerate(batches)}
     cause = pl.col(BATCH_INDEX).replace_strict(causes, return_dtype=pl.String)
     earlier = change.replaced.with_columns(
         known_to=pl.lit(known_to, pl.Datetime("us", "UTC")),
