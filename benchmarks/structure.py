@@ -44,7 +44,7 @@ NAMING = (ast.Import, ast.ImportFrom, ast.Attribute, ast.Constant, ast.ClassDef)
 
 DERIVING = ("Derivation", "write_derived")
 REPLAYING = ("effective_deliveries", "layers_of", "part_layers_of", "own_days", "read_parts")
-STORE_FIELDS = "engine/loader.py"
+STORE_FIELDS = "engine/deliveries.py"
 """Stores with `write_derived` which fields a source lists: no table that is derived of others."""
 
 TREASURY, WEEK = "finra_treasury_weekly", "2026-02-02"

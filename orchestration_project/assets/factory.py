@@ -32,13 +32,13 @@ from orchestration_project.engine.dataset import (
     LoadLimits,
     dagster_partitions,
 )
-from orchestration_project.engine.loader import (
-    DatasetLoader,
+from orchestration_project.engine.deliveries import (
     Deliveries,
     FieldList,
     RecordedDeliveries,
     SourceDeliveries,
 )
+from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.loads import ReplayOptions, refuse_strange
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse

@@ -1,4 +1,4 @@
-"""Dagster's daemon and storage: whether the daemon is heard, and what a storage raises.
+"""Dagster's daemon and storage: when the daemon was last seen, and what a storage raises.
 
 dagster-postgres tries to connect for some seconds, and then raises an error of its own.
 """
@@ -18,7 +18,7 @@ OUTAGES = (OperationalError, DagsterPostgresException)
 """Those of them that are not caused by a statement."""
 
 PATIENCE_SECONDS = 150
-"""Without a word of it; it sends one each 30 s, and a machine may be busy."""
+"""Without a heartbeat; it sends one each 30 s, and a machine may be busy."""
 
 NEVER_HEARD = "never heard"
 

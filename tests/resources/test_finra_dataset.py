@@ -23,12 +23,9 @@ from orchestration_project.engine.dataset import (
     Source,
     SourceVersion,
 )
+from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.folder_source import Folder
-from orchestration_project.engine.loader import (
-    DatasetLoader,
-    RecordedDeliveries,
-    SourceDeliveries,
-)
+from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Warehouse
 from orchestration_project.engine.warehouse.delivery import WriteDisposition
 from orchestration_project.errors import (

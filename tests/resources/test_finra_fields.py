@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-from orchestration_project.engine.loader import remember_fields
+from orchestration_project.engine.deliveries import remember_fields
 from orchestration_project.tables.spine import fences, source_fields
 from tests.resources.weeks import Desk, StoppedClock
 

@@ -17,12 +17,8 @@ from orchestration_project.domains.finra.gold import symbol_week, venue_sums, ve
 from orchestration_project.domains.finra.ranges import spans_of
 from orchestration_project.domains.finra.restatement import WeekChange, merged, week_change
 from orchestration_project.engine.captures import Capture, Captures, Fetched
-from orchestration_project.engine.loader import (
-    DatasetLoader,
-    Deliveries,
-    RecordedDeliveries,
-    SourceDeliveries,
-)
+from orchestration_project.engine.deliveries import Deliveries, RecordedDeliveries, SourceDeliveries
+from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.warehouse import (
     Delivery,
     Transform,

@@ -10,7 +10,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.contract import drift
 from orchestration_project.domains.finra.contract import KNOWN_FIELDS
 from orchestration_project.domains.finra.selection import unknown_tiers
-from orchestration_project.engine.loader import remember_fields
+from orchestration_project.engine.deliveries import remember_fields
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.api import CURRENT

@@ -38,11 +38,8 @@ from orchestration_project.engine.announcements import (
     earlier_metadata,
     settle_announcements,
 )
-from orchestration_project.engine.loader import (
-    DatasetLoader,
-    RecordedDeliveries,
-    SourceDeliveries,
-)
+from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
+from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.loads import ReplayOptions
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
