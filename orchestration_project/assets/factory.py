@@ -214,11 +214,11 @@ def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
             fresh = _freshness_result(dataset, warehouse, limits, context.resources.clock)
             return [*_audit_results(warehouse, dataset), *fields, evaluated(fresh)]
 
-        def opened() -> DatasetLoader[None, LoadedPartition[None]]:
+        def opened() -> DatasetLoader[None, pl.DataFrame]:
             _refuse_options(dataset, context.job_name, config)
             return loader
 
-        report = Report[LoadedPartition[None]](
+        report = Report[LoadedPartition[None, pl.DataFrame]](
             lambda loaded: {
                 dataset.key: _metadata(loaded, dataset, partial(earlier_metadata, context.instance))
             },
@@ -334,7 +334,7 @@ def _fields_result(found: FieldList, dataset: Dataset) -> dg.AssetCheckResult:
 
 
 def _metadata(
-    loaded: LoadedPartition[None], dataset: Dataset, earlier: EarlierMetadata
+    loaded: LoadedPartition[None, pl.DataFrame], dataset: Dataset, earlier: EarlierMetadata
 ) -> Mapping[str, Any]:
     """Return the metadata of a loaded partition.
 
@@ -355,8 +355,8 @@ def _metadata(
     if landed is None or figures is None:
         return {**_unchanged(loaded, dataset.key, earlier), **common}
     shown = {}
-    if loaded.first_rows is not None:
-        shown = {"first_rows": table_of(_with_decimals(loaded.first_rows, dataset))}
+    if loaded.preview is not None:
+        shown = {"first_rows": table_of(_with_decimals(loaded.preview, dataset))}
     return {
         **common,
         "outcome": landed.change_cause,
@@ -383,7 +383,7 @@ def _with_decimals(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
 
 
 def _unchanged(
-    loaded: LoadedPartition[None], key: dg.AssetKey, earlier: EarlierMetadata
+    loaded: LoadedPartition[None, pl.DataFrame], key: dg.AssetKey, earlier: EarlierMetadata
 ) -> Mapping[str, Any]:
     landed, outcome = loaded.earlier, REPORTED_LATE if loaded.changes else UNCHANGED
     if landed is None:

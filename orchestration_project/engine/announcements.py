@@ -230,7 +230,7 @@ def settle_announcements(
     warehouse: Warehouse,
     table: Table,
     log: ReportLog,
-    loaded: Mapping[str, LoadedPartition[Any]],
+    loaded: Mapping[str, LoadedPartition[Any, Any]],
 ) -> None:
     """Delete the rows that the events of this run announce, as far as Dagster has them.
 

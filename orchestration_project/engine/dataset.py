@@ -7,7 +7,7 @@ of assets and sensors show it in Dagster. A spec with rules of its own is a clas
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import chain
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -147,15 +147,19 @@ class Announcement(Generic[SummaryT]):
     sentence: str
 
 
+PreviewT = TypeVar("PreviewT", covariant=True)
+"""What people see of a loaded partition."""
+
+
 @dataclass(frozen=True)
-class LoadedPartition(Generic[SummaryT]):
+class LoadedPartition(Generic[SummaryT, PreviewT]):
     """How a partition was loaded, in figures: a run keeps one of these for each of its partitions.
 
     Without ``landed``, there was nothing new since ``earlier``.
 
     Attributes:
         row_counts: Rows of the partition by table: the dataset's first, then derived ones.
-        first_rows: Some of its rows, for people.
+        preview: What people see of it, if its load was written.
         is_holiday: Whether it has no data by its calendar.
         changes: What its load changed, if it wrote rows; before that, what earlier loads changed
             and Dagster has no event of.
@@ -169,7 +173,7 @@ class LoadedPartition(Generic[SummaryT]):
     figures: BatchFigures | None = None
     landed: WriteResult[SummaryT] | None = None
     staged_name: str = ""
-    first_rows: pl.DataFrame | None = None
+    preview: PreviewT | None = None
     is_holiday: bool = False
     changes: Sequence[Announcement[SummaryT]] = ()
     known_from: datetime | None = None
@@ -179,7 +183,10 @@ class LoadedPartition(Generic[SummaryT]):
             return "no data: a holiday of the source"
         if self.landed is None or self.figures is None:
             return f"unchanged; source {self.source}"
-        return f"{self.landed.in_words}, {self.figures.rejects} rejected; source {self.source}"
+        warnings = self.landed.warnings
+        unusual = f"; unusual: {', '.join(warnings)}" if warnings else ""
+        rejected = f"{self.figures.rejects} rejected; source {self.source}"
+        return f"{self.landed.in_words}, {rejected}{unusual}"
 
     @property
     def row_count(self) -> int:
@@ -220,12 +227,9 @@ def _same(resource: Any) -> Any:
 ChangeT = TypeVar("ChangeT")
 """What sums up a change."""
 
-LoadedT = TypeVar("LoadedT", covariant=True)
-"""What the assets report of a loaded partition."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class LoadSpec(ABC, Generic[ChangeT, LoadedT]):
+class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
     """What `DatasetLoader` needs to load a table from a source, partition by partition.
 
     Attributes:
@@ -322,20 +326,12 @@ class LoadSpec(ABC, Generic[ChangeT, LoadedT]):
         return f"{self.table.name}, {key}: {landed.in_words}."
 
     @abstractmethod
-    def finish(
-        self,
-        loaded: LoadedPartition[ChangeT],
-        batch: ValidatedBatch[ChangeT] | None,
-        warehouse: Warehouse,
-    ) -> LoadedT:
-        """Return what the assets report of a loaded partition; called after the transaction.
-
-        ``batch`` still has its rows; None: nothing was written.
-        """
+    def preview(self, batch: ValidatedBatch[ChangeT], warehouse: Warehouse) -> PreviewT:
+        """Return what people see of a partition in which ``batch`` has just been written."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dataset(LoadSpec[None, LoadedPartition[None]]):
+class Dataset(LoadSpec[None, pl.DataFrame]):
     """A dataset that its fields declare: all that is needed to load it and to show it in Dagster.
 
     Attributes:
@@ -406,17 +402,9 @@ class Dataset(LoadSpec[None, LoadedPartition[None]]):
             max_reject_ratio=max_reject_ratio,
         )
 
-    def finish(
-        self,
-        loaded: LoadedPartition[None],
-        batch: ValidatedBatch[None] | None,
-        warehouse: Warehouse,
-    ) -> LoadedPartition[None]:
-        """Add the first rows."""
-        if batch is None:
-            return loaded
-        rows = batch.validated.rows.head(ROWS_SHOWN)
-        return replace(loaded, first_rows=rows.drop("part_number"))
+    def preview(self, batch: ValidatedBatch[None], warehouse: Warehouse) -> pl.DataFrame:
+        """Return the first rows."""
+        return batch.validated.rows.head(ROWS_SHOWN).drop("part_number")
 
 
 def dagster_partitions(

@@ -20,8 +20,8 @@ from orchestration_project.engine.dataset import (
     Announcement,
     ChangeT,
     LoadedPartition,
-    LoadedT,
     LoadSpec,
+    PreviewT,
 )
 from orchestration_project.engine.deliveries import Deliveries, FieldList, PendingDelivery
 from orchestration_project.engine.environment import open_all
@@ -52,7 +52,7 @@ class Holiday:
 
 
 @dataclass
-class DatasetLoader(Generic[ChangeT, LoadedT]):
+class DatasetLoader(Generic[ChangeT, PreviewT]):
     """Loads partitions of ``dataset`` from ``deliveries``.
 
     Attributes:
@@ -64,7 +64,7 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
         fields: What `ready` found of the fields that the source lists.
     """
 
-    dataset: LoadSpec[ChangeT, LoadedT]
+    dataset: LoadSpec[ChangeT, PreviewT]
     deliveries: Deliveries
     warehouse: Warehouse
     artifacts: ArtifactStore
@@ -174,7 +174,9 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
             return False
         return self.warehouse.are_there([batch]) == [True]
 
-    def land(self, taken: ValidatedBatch[ChangeT] | Unchanged[ChangeT] | Holiday) -> LoadedT:
+    def land(
+        self, taken: ValidatedBatch[ChangeT] | Unchanged[ChangeT] | Holiday
+    ) -> LoadedPartition[ChangeT, PreviewT]:
         """Load a validated partition, in one transaction.
 
         Raises:
@@ -182,13 +184,12 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
             SupersededError: Another run delivered the partition meanwhile.
         """
         if isinstance(taken, ValidatedBatch):
-            return self.dataset.finish(self._write(taken), taken, self.warehouse)
+            return self._write(taken)
         if isinstance(taken, Unchanged):
-            return self.dataset.finish(self._unchanged(taken), None, self.warehouse)
-        holiday = LoadedPartition[ChangeT]("", "", {}, is_holiday=True)
-        return self.dataset.finish(holiday, None, self.warehouse)
+            return self._unchanged(taken)
+        return LoadedPartition("", "", {}, is_holiday=True)
 
-    def _write(self, batch: ValidatedBatch[ChangeT]) -> LoadedPartition[ChangeT]:
+    def _write(self, batch: ValidatedBatch[ChangeT]) -> LoadedPartition[ChangeT, PreviewT]:
         announcements, target, delivery = self.announcements, batch.target, batch.delivery
         partition = self._partition(target.partition_key)
         warn = partial(self.dataset.warn, partition)
@@ -203,11 +204,12 @@ class DatasetLoader(Generic[ChangeT, LoadedT]):
             figures=batch.figures,
             landed=landed,
             staged_name=batch.staged_name,
+            preview=self.dataset.preview(batch, self.warehouse),
             changes=(*late, *own),
             known_from=landed.known_from,
         )
 
-    def _unchanged(self, taken: Unchanged[ChangeT]) -> LoadedPartition[ChangeT]:
+    def _unchanged(self, taken: Unchanged[ChangeT]) -> LoadedPartition[ChangeT, PreviewT]:
         target, delivery = taken.target, taken.delivery
         key, at = target.partition_key, target.state.landed_at
         known_from, late = self._take_over(target, stays=True)

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+import polars as pl
 import pytest
 from sqlalchemy import Table, func, select, update
 
@@ -100,7 +101,7 @@ class Bench:
         replay: bool = False,
         reported: Literal["yes", "no", "not yet"] = "yes",
         **recorded: Any,
-    ) -> DatasetLoader[None, LoadedPartition[None]]:
+    ) -> DatasetLoader[None, pl.DataFrame]:
         chosen = source or self.source()
         datasets = FinraDatasets(lambda _: chosen, lambda _: chosen)
         dataset = replace(engine_dataset(DATASET), write_disposition=self.write_disposition)
@@ -119,7 +120,9 @@ class Bench:
             is_reported=lambda *_: reported,
         )
 
-    def load(self, source: Source | None = None, **options: Any) -> LoadedPartition[None]:
+    def load(
+        self, source: Source | None = None, **options: Any
+    ) -> LoadedPartition[None, pl.DataFrame]:
         """Load the partition as a run does, a day after what came before."""
         self.clock.at += timedelta(days=1)
         load = self.loader(source, **options)

@@ -34,7 +34,8 @@ from orchestration_project.engine.warehouse.delivery import (
     no_warnings,
 )
 from orchestration_project.resources.finra import FinraSource
-from orchestration_project.resources.finra.weekly import LoadedWeek, WeeklyDataset
+from orchestration_project.resources.finra.preview import WrittenPreview
+from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.tables.finra import (
     METADATA_COLUMNS,
     finra_otc_weekly,
@@ -151,7 +152,7 @@ LIMITS = Limits(
 )
 """When to warn, as the settings have it by default."""
 
-WeekLoader = DatasetLoader[WeekChange, LoadedWeek]
+WeekLoader = DatasetLoader[WeekChange, WrittenPreview]
 
 
 def week_loader(

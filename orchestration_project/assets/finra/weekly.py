@@ -45,7 +45,8 @@ from orchestration_project.engine.runner import AssetEvent, Report, each_partiti
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import BOOKKEEPING
 from orchestration_project.resources.finra import FinraSource
-from orchestration_project.resources.finra.weekly import LoadedWeek, WeeklyDataset
+from orchestration_project.resources.finra.preview import WrittenPreview
+from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.services.metadata import check_result, column_schema, evaluated
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.services.retries import BY_HAND
@@ -107,7 +108,7 @@ def otc_weekly(
     of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
     log = ReportLog(context.instance, OTC_WEEKLY, context.run.run_id)
 
-    def opened() -> DatasetLoader[WeekChange, LoadedWeek]:
+    def opened() -> DatasetLoader[WeekChange, WrittenPreview]:
         values = of_run.values(LOADING, config)
         dataset = WeeklyDataset(limits=limits_of(settings), force=config.force)
         done = landed_before(context, OTC_WEEKLY)

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Connection, Table, cast, func, select
 
 from orchestration_project.domains.finra.activity import over, weeks_between
 from orchestration_project.domains.finra.calendar import WEEK
-from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.domains.finra.selection import TierWeek, parsed
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse import ValidatedBatch
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
@@ -46,10 +46,9 @@ class WrittenPreview:
     recent_shares: Sequence[float | None]
 
 
-def read_preview(
-    connection: Connection, partition: TierWeek, batch: ValidatedBatch
-) -> WrittenPreview:
+def read_preview(connection: Connection, batch: ValidatedBatch) -> WrittenPreview:
     """Return what is shown of a partition in which ``batch`` has just landed."""
+    partition = parsed(batch.target.partition_key)
     scope = {"week_start": partition.week_start, "tier": partition.tier}
     shares = {finra_symbol_week: "total_share_quantity", finra_venue_week: "share_quantity"}
     derived = batch.derived or {

@@ -34,7 +34,7 @@ from orchestration_project.domains.finra.restatement import (
     sentence,
     week_change,
 )
-from orchestration_project.domains.finra.selection import PARTITIONING, TierWeek, parsed, week_of
+from orchestration_project.domains.finra.selection import PARTITIONING, TierWeek, week_of
 from orchestration_project.engine.dataset import LoadedPartition, LoadSpec, Source
 from orchestration_project.engine.warehouse import (
     Delivery,
@@ -62,24 +62,12 @@ DERIVED = {
 }
 
 
-@dataclass(frozen=True)
-class LoadedWeek(LoadedPartition[WeekChange]):
-    """How a week was loaded.
-
-    Attributes:
-        preview: What is shown of it, if it was loaded.
-    """
-
-    preview: WrittenPreview | None = None
-
-    def __str__(self) -> str:
-        warnings = self.landed.warnings if self.landed else ()
-        unusual = f"; unusual: {', '.join(warnings)}" if warnings else ""
-        return f"{super().__str__()}{unusual}"
+LoadedWeek = LoadedPartition[WeekChange, WrittenPreview]
+"""How a week was loaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeeklyDataset(LoadSpec[WeekChange, LoadedWeek]):
+class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
     """FINRA's OTC data by week and tier, for the loads of one run.
 
     Attributes:
@@ -167,18 +155,10 @@ class WeeklyDataset(LoadSpec[WeekChange, LoadedWeek]):
             turns_back=delivery.turns_back,
         )
 
-    def finish(
-        self,
-        loaded: LoadedPartition[WeekChange],
-        batch: ValidatedBatch[WeekChange] | None,
-        warehouse: Warehouse,
-    ) -> LoadedWeek:
-        """Add a preview, if it was loaded."""
-        if batch is None:
-            return LoadedWeek(**vars(loaded))
+    def preview(self, batch: ValidatedBatch[WeekChange], warehouse: Warehouse) -> WrittenPreview:
+        """Return the largest rows, the captures and the shares of recent weeks."""
         with warehouse.reading() as connection:
-            preview = read_preview(connection, parsed(batch.target.partition_key), batch)
-        return LoadedWeek(**vars(loaded), preview=preview)
+            return read_preview(connection, batch)
 
 
 def _copies(
