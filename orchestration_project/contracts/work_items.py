@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Literal, Self
+from typing import Generic, Literal, Self, TypeVar
 
 from orchestration_project.errors import OrchestrationError
 
@@ -110,8 +110,11 @@ class ClaimedItem:
         return item is not None and (item.state, item.lease_token) == ("leased", self.lease_token)
 
 
+ItemT = TypeVar("ItemT", bound=ClaimedItem)
+
+
 @dataclass(frozen=True)
-class ItemSettlement:
+class ItemSettlement(Generic[ItemT]):
     """How the work on a claimed item ended.
 
     Attributes:
@@ -126,7 +129,7 @@ class ItemSettlement:
         error: What it failed by, for who reports it; only ``reason`` is stored.
     """
 
-    item: ClaimedItem
+    item: ItemT
     state: Literal["ready", "done", "skipped", "failed"]
     result_version: str | None = None
     reason_code: str | None = None
@@ -136,14 +139,18 @@ class ItemSettlement:
     error: OrchestrationError | None = field(default=None, compare=False)
 
     @property
+    def is_retried(self) -> bool:
+        """Whether it failed, and another attempt follows by itself."""
+        has_attempts = self.item.attempt_count + 1 < self.item.allowed_count
+        return self.state == "failed" and self.is_retryable and has_attempts
+
+    @property
     def is_dead(self) -> bool:
-        """Whether no further attempt follows by itself."""
-        return self.state == "failed" and not (
-            self.is_retryable and self.item.attempt_count + 1 < self.item.allowed_count
-        )
+        """Whether it failed, and no further attempt follows by itself."""
+        return self.state == "failed" and not self.is_retried
 
     @classmethod
-    def of_error(cls, item: ClaimedItem, error: OrchestrationError) -> Self:
+    def of_error(cls, item: ItemT, error: OrchestrationError) -> Self:
         """Return the settlement of an item whose work ended in ``error``."""
         return cls(
             item,

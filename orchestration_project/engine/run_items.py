@@ -4,11 +4,11 @@ How items are stored, claimed and retried does not belong here, nor what is made
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import dagster as dg
 from sqlalchemy import Connection
@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement
 from orchestration_project.engine.pools import INLINE, Pool
-from orchestration_project.errors import OrchestrationError
+from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 
 FAILURES_SHOWN = 20
 """In a run's metadata, the first ones; `work_items` has all."""
@@ -28,19 +28,19 @@ COUNTED = ("done", "skipped", "failed", "dead", "lost")
 """What a run reports of its items. A lost one was claimed by another run meanwhile."""
 
 
+ItemT = TypeVar("ItemT", bound=ClaimedItem)
+ItemT_co = TypeVar("ItemT_co", bound=ClaimedItem, covariant=True)
+ItemT_contra = TypeVar("ItemT_contra", bound=ClaimedItem, contravariant=True)
 ExtractionT = TypeVar("ExtractionT")
 
-LoadOutcome = Literal["done", "skipped"] | OrchestrationError
-"""What became of an item: loaded, nothing to load, or an error; then nothing of it is written."""
 
-
-class ItemQueue(Protocol):
+class ItemQueue(Protocol[ItemT_co]):
     """Where the items of topics are claimed and settled, such as `WorkItems`."""
 
     def claim(
-        self, topic: str, *, limit: int, run_id: str, until: datetime
-    ) -> Sequence[ClaimedItem]:
-        """Lease items that are due to a run, until a time."""
+        self, topic: str, *, limit: int, run_id: str, until: datetime, in_order: bool
+    ) -> Sequence[ItemT_co]:
+        """Lease items that are due to a run, until a time; in order, none behind one that waits."""
         ...
 
     def settle(
@@ -50,7 +50,7 @@ class ItemQueue(Protocol):
         ...
 
 
-class ItemLoader(Protocol[ExtractionT]):
+class ItemLoader(Protocol[ItemT_contra, ExtractionT]):
     """What is made of items."""
 
     def ready(self) -> None:
@@ -58,17 +58,21 @@ class ItemLoader(Protocol[ExtractionT]):
         ...
 
     @property
-    def extract(self) -> Callable[[ClaimedItem], ExtractionT]:
+    def extract(self) -> Callable[[ItemT_contra], ExtractionT]:
         """The function that the pool applies; for a process pool, one of a module."""
         ...
 
     def load(
-        self, connection: Connection, batch: Sequence[tuple[ClaimedItem, ExtractionT]]
-    ) -> Mapping[str, LoadOutcome]:
+        self, connection: Connection, batch: Sequence[tuple[ItemT_contra, ExtractionT]]
+    ) -> Sequence[ItemSettlement]:
         """Validate and write what was extracted, in the transaction that settles the items.
 
         Returns:
-            What became of items, by key; one without an entry is done.
+            How each item ended; of one that is failed or skipped, nothing is written.
+
+        Raises:
+            OrchestrationError: The batch cannot be written. Each item is loaded alone, and fails if
+                its data break a rule; any other error of a single item ends the run.
         """
         ...
 
@@ -83,7 +87,7 @@ class Database(Protocol):
 
 @dataclass
 class RunSummary:
-    """What became of the items of a run."""
+    """What became of the items of a run; a subclass may count otherwise, and report more."""
 
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, str]] = field(default_factory=list)
@@ -104,7 +108,7 @@ class RunSummary:
                 )
 
     def __str__(self) -> str:
-        return ", ".join(f"{self.counts[state]} {state}" for state in COUNTED)
+        return ", ".join(f"{count} {state}" for state, count in self.counts.items())
 
     def as_metadata(self) -> dict[str, Any]:
         """Return what Dagster shows of it."""
@@ -122,97 +126,102 @@ class _LostLeasesError(Exception):
 
 
 @dataclass(frozen=True)
-class _ItemRun(Generic[ExtractionT]):
+class _ItemRun(Generic[ItemT, ExtractionT]):
     """Extracts, loads and settles the items of a run, batch by batch."""
 
-    loader: ItemLoader[ExtractionT]
-    items: ItemQueue
+    loader: ItemLoader[ItemT, ExtractionT]
+    items: ItemQueue[ItemT]
     database: Database
     summary: RunSummary
+    in_order: bool
 
-    def process(self, claimed: Sequence[ClaimedItem], pool: Pool, timeout: timedelta) -> None:
+    def process(self, claimed: Sequence[ItemT], pool: Pool, timeout: timedelta) -> None:
         """Extract items in the pool, load and settle them.
 
         Raises:
             OrchestrationError: No item can be processed, or written. The items are ready again,
                 or their leases expire.
         """
-        extracted: list[tuple[ClaimedItem, ExtractionT]] = []
-        failed: list[ItemSettlement] = []
         try:
-            for item, result in pool.run(self.loader.extract, claimed, timeout=timeout):
-                if isinstance(result, OrchestrationError):
-                    failed.append(ItemSettlement.of_error(item, result))
-                else:
-                    extracted.append((item, result))
+            results = {
+                item.key: result
+                for item, result in pool.run(self.loader.extract, claimed, timeout=timeout)
+            }
         except OrchestrationError:
-            self._write([], [ItemSettlement(item, "ready") for item in claimed])
+            self._release(claimed)
             raise
-        self._load(extracted, failed)
+        self._load([(item, results[item.key]) for item in claimed])
 
-    def _load(
-        self,
-        batch: Sequence[tuple[ClaimedItem, ExtractionT]],
-        failed: Sequence[ItemSettlement],
-    ) -> None:
-        """Load a batch; if it cannot be loaded as a whole, each item alone."""
+    def _load(self, batch: Sequence[tuple[ItemT, ExtractionT | OrchestrationError]]) -> bool:
+        """Load a batch, or else each item alone; return whether one waits for its next attempt.
+
+        In order, those behind one that waits are ready again.
+
+        Raises:
+            OrchestrationError: The database refuses even a single item.
+        """
         try:
-            self._write(batch, failed)
+            return self._write(batch)
         except OrchestrationError as error:
-            if len(batch) > 1:
-                self._write([], failed)
-                for each in batch:
-                    self._load([each], [])
-            else:
-                others = [ItemSettlement.of_error(item, error) for item, _ in batch]
-                self._write([], [*failed, *others])
+            if len(batch) == 1:
+                if isinstance(error, ConfigurationError | TransientError):
+                    raise
+                return self._write([(batch[0][0], error)])
+        waits = False
+        for number, each in enumerate(batch, start=1):
+            waits |= self._load([each])
+            if waits and self.in_order:
+                self._release([item for item, _ in batch[number:]])
+                break
+        return waits
 
-    def _write(
-        self,
-        batch: Sequence[tuple[ClaimedItem, ExtractionT]],
-        failed: Sequence[ItemSettlement],
-    ) -> None:
-        """Load and settle items in one transaction, without those that the run has lost."""
+    def _release(self, items: Sequence[ItemT]) -> None:
+        """Make items ready again; no attempt is counted."""
+        with self.database.writing() as connection:
+            self.items.settle(connection, [ItemSettlement(item, "ready") for item in items])
+
+    def _write(self, batch: Sequence[tuple[ItemT, ExtractionT | OrchestrationError]]) -> bool:
+        """Load and settle items in one transaction, without those that the run has lost.
+
+        Returns:
+            Whether one waits for its next attempt.
+        """
         lost: frozenset[str] = frozenset()
         while True:
-            left = [each for each in batch if each[0].key not in lost]
-            others = [each for each in failed if each.item.key not in lost]
             try:
-                settled = self._write_all(left, others)
+                settled = self._write_all([each for each in batch if each[0].key not in lost])
             except _LostLeasesError as error:
                 lost |= error.keys
             else:
-                self.summary.counts["lost"] += len(lost)
+                self.summary.counts.update(["lost"] * len(lost))
                 self.summary.add(settled)
-                return
+                return any(each.is_retried for each in settled)
 
     def _write_all(
-        self,
-        batch: Sequence[tuple[ClaimedItem, ExtractionT]],
-        failed: Sequence[ItemSettlement],
+        self, batch: Sequence[tuple[ItemT, ExtractionT | OrchestrationError]]
     ) -> Sequence[ItemSettlement]:
+        extracted: list[tuple[ItemT, ExtractionT]] = []
+        settled: list[ItemSettlement] = []
+        for item, result in batch:
+            if isinstance(result, OrchestrationError):
+                settled.append(ItemSettlement.of_error(item, result))
+            else:
+                extracted.append((item, result))
         with self.database.writing() as connection:
-            outcomes = self.loader.load(connection, batch) if batch else {}
-            loaded = [_settlement(item, outcomes.get(item.key, "done")) for item, _ in batch]
-            settled = [*loaded, *failed]
-            lost = self.items.settle(connection, settled) if settled else ()
-            if lost:
+            settled += self.loader.load(connection, extracted) if extracted else ()
+            for each in settled:
+                if self.in_order and len(batch) > 1 and each.is_retried and each.error:
+                    raise each.error
+            if lost := self.items.settle(connection, settled) if settled else ():
                 raise _LostLeasesError(frozenset(each.item.key for each in lost))
         return settled
 
 
-def _settlement(item: ClaimedItem, outcome: LoadOutcome) -> ItemSettlement:
-    """Return the settlement of an item by what became of it."""
-    if isinstance(outcome, OrchestrationError):
-        return ItemSettlement.of_error(item, outcome)
-    return ItemSettlement(item, outcome)
-
-
 def run_items(
     context: dg.AssetExecutionContext,
-    loader: ItemLoader[ExtractionT],
+    loader: ItemLoader[ItemT, ExtractionT],
     *,
-    items: ItemQueue,
+    items: ItemQueue[ItemT],
     database: Database,
     clock: Clock,
     topic: str,
@@ -220,6 +229,8 @@ def run_items(
     batch_size: int,
     max_items: int,
     pool: Pool = INLINE,
+    in_order: bool = False,
+    summary: RunSummary | None = None,
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Claim items, extract them in the pool and load them, until none is due.
 
@@ -237,22 +248,29 @@ def run_items(
         batch_size: Items that are claimed and loaded together.
         max_items: Items after which the run ends; the next run goes on.
         pool: Where items are extracted.
+        in_order: Whether an item is loaded only when those that were claimed before it are done,
+            skipped or dead.
+        summary: Counts how items ended, and makes the run's metadata.
 
     Raises:
         Failure: Something failed that concerns all items.
     """
-    run = _ItemRun(loader, items, database, RunSummary())
+    run = _ItemRun(loader, items, database, summary or RunSummary(), in_order)
     lease, left = item_timeout * batch_size + LOAD_TIME, max_items
     try:
         loader.ready()
         while left > 0:
             until, limit = clock.now() + lease, min(batch_size, left)
-            claimed = items.claim(topic, limit=limit, run_id=context.run.run_id, until=until)
+            claimed = items.claim(
+                topic, limit=limit, run_id=context.run.run_id, until=until, in_order=in_order
+            )
             if not claimed:
                 break
             run.process(claimed, pool, item_timeout)
             left -= len(claimed)
             context.log.info(f"{topic}: {run.summary}")
+        if lost_count := run.summary.counts["lost"]:
+            context.log.warning(f"{topic}: another run had claimed {lost_count} of the items")
     except OrchestrationError as error:
         error.within(topic=topic, run=context.run.run_id)
         metadata = run.summary.as_metadata()

@@ -18,13 +18,14 @@ from orchestration_project.contracts.rules import Audit, Validated
 from orchestration_project.contracts.work_items import (
     ALLOWED_ATTEMPTS,
     ClaimedItem,
+    ItemSettlement,
     NewItem,
     WorkItem,
 )
 from orchestration_project.domains.events import Event, checked_events
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.pools import Pool
-from orchestration_project.engine.run_items import LoadOutcome, run_items
+from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import (
     Delivery,
     Warehouse,
@@ -128,7 +129,7 @@ class DocumentLoader:
 
     def load(
         self, connection: Connection, batch: Sequence[tuple[ClaimedItem, Capture]]
-    ) -> Mapping[str, LoadOutcome]:
+    ) -> Sequence[ItemSettlement]:
         keys = [item.key for item, _ in batch]
         states = read_states(connection, events_webhooks, keys)
         checked = checked_events([_event(item, capture) for item, capture in batch])
@@ -142,11 +143,12 @@ class DocumentLoader:
         ]
         batches = prepare_all(deliveries)
         ended = land_all(connection, batches, self.clock.now(), no_warnings, no_note)
-        return {
-            key: each
-            for key, each in zip(keys, ended, strict=True)
+        return [
+            ItemSettlement.of_error(item, each)
             if isinstance(each, OrchestrationError)
-        }
+            else ItemSettlement(item, "done")
+            for (item, _), each in zip(batch, ended, strict=True)
+        ]
 
     def _target(self, key: str, token: int) -> WriteTarget[None]:
         return WriteTarget(

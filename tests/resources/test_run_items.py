@@ -1,9 +1,10 @@
 """A run of work items loads what it can, settles each, and fails only for what concerns all."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 import pytest
@@ -17,10 +18,15 @@ from orchestration_project.contracts.work_items import (
     NewItem,
 )
 from orchestration_project.engine.pools import INLINE, MIB, Pool, ProcessPool
-from orchestration_project.engine.run_items import LoadOutcome, run_items
+from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.errors import ConfigurationError, ContractError, TransientError
+from orchestration_project.errors import (
+    ConfigurationError,
+    ContractError,
+    OrchestrationError,
+    TransientError,
+)
 from tests.engine.pool_functions import extract_key
 from tests.resources.weeks import NOON
 
@@ -50,9 +56,11 @@ class Queue:
             connection.execute(insert(QUEUE), [{"key": key, **row} for key in keys])
 
     def claim(
-        self, topic: str, *, limit: int, run_id: str, until: datetime
+        self, topic: str, *, limit: int, run_id: str, until: datetime, in_order: bool
     ) -> Sequence[ClaimedItem]:
         self.untils.append(until)
+        if in_order and "failed" in self.states().values():
+            return []
         ready = select(QUEUE).where(QUEUE.c.state == "ready").order_by(QUEUE.c.key).limit(limit)
         with self.warehouse.writing() as connection:
             found = connection.execute(ready).all()
@@ -96,8 +104,11 @@ class Loader:
     """Loads keys; what its attributes name goes wrong."""
 
     queue: Queue
-    outcomes: Mapping[str, LoadOutcome] = field(default_factory=dict)
+    outcomes: Mapping[str, Literal["skipped"] | OrchestrationError] = field(default_factory=dict)
     breaks_batch: str = ""
+    batch_error: OrchestrationError = field(
+        default_factory=lambda: ContractError("a row breaks the batch", remedy="correct it")
+    )
     is_taken_meanwhile: str = ""
     error: Exception | None = None
     batches: list[int] = field(default_factory=list)
@@ -109,16 +120,22 @@ class Loader:
 
     def load(
         self, connection: Connection, batch: Sequence[tuple[ClaimedItem, str]]
-    ) -> Mapping[str, LoadOutcome]:
+    ) -> Sequence[ItemSettlement]:
         self.batches.append(len(batch))
         for item, extracted in batch:
-            if self.outcomes.get(item.key, "done") == "done":
+            if item.key not in self.outcomes:
                 connection.execute(insert(LOADED).values(key=extracted))
         if self.is_taken_meanwhile in [item.key for item, _ in batch]:
             self.queue.lease(connection, [self.is_taken_meanwhile])
         if self.breaks_batch in [item.key for item, _ in batch]:
-            raise ContractError("a row breaks the batch", remedy="correct it")
-        return self.outcomes
+            raise self.batch_error
+        return [self.settlement(item) for item, _ in batch]
+
+    def settlement(self, item: ClaimedItem) -> ItemSettlement:
+        outcome = self.outcomes.get(item.key)
+        if isinstance(outcome, OrchestrationError):
+            return ItemSettlement.of_error(item, outcome)
+        return ItemSettlement(item, outcome or "done")
 
 
 @pytest.fixture
@@ -252,6 +269,35 @@ def test_a_batch_that_cannot_be_loaded_is_loaded_item_by_item(queue: Queue):
     assert queue.loaded() == ["a", "c"]
     assert queue.states()["b"] == "dead"
     assert loader.batches == [3, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("keys", "states"),
+    [
+        (["a", "raises transient", "z"], ["done", "failed", "ready"]),
+        (["a", "refuse", "z"], ["done", "failed", "ready"]),
+        (["a", "raises contract", "z"], ["done", "dead", "done"]),
+    ],
+)
+def test_in_order_no_item_is_loaded_behind_one_that_waits(
+    queue: Queue, keys: list[str], states: list[str]
+):
+    queue.enqueue(*keys)
+    loader = Loader(queue, outcomes={"refuse": TransientError("busy")})
+    metadata = metadata_of(execute(loader, in_order=True))
+    assert queue.states() == dict(zip(keys, states, strict=True))
+    assert counts_of(metadata) == Counter(each for each in states if each != "ready")
+    assert queue.loaded() == [
+        key for key, state in zip(keys, states, strict=True) if state == "done"
+    ]
+
+
+def test_a_database_that_refuses_a_single_item_ends_the_run(queue: Queue):
+    queue.enqueue(*"abc")
+    error = TransientError("the table is locked")
+    failure = failure_of(execute(Loader(queue, breaks_batch="b", batch_error=error)))
+    assert "the table is locked" in failure
+    assert queue.states() == {"a": "done", "b": "leased", "c": "leased"}
 
 
 def test_an_item_that_another_run_has_claimed_meanwhile_is_not_loaded(queue: Queue):
