@@ -1,20 +1,22 @@
 """The assets of events: what sources tell us of by webhook."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.events import EventLanding, LoadSummary, load_due
+from orchestration_project.resources.events import CapturePool, DeliveryLoader, DeliverySummary
+from orchestration_project.services.inbox.rows import topic_of
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.inbox.work import SOURCE_TAG, InboxQueue
-from orchestration_project.services.metadata import column_schema, table_of
+from orchestration_project.services.metadata import column_schema
 from orchestration_project.settings import Settings
 from orchestration_project.tables.spine import inbox as inbox_table
 from orchestration_project.tables.webhooks import events_webhooks
@@ -23,8 +25,12 @@ GROUP = "events"
 OWNERS = ["team:operations"]
 INBOX, WEBHOOKS = dg.AssetKey([GROUP, "inbox"]), dg.AssetKey([GROUP, "webhooks"])
 
-OUTCOMES = ("landed", "unchanged", "rejected", "failed")
-LONGEST_REASON = 500
+CAPTURE_TIME = timedelta(seconds=1)
+"""That a lease lasts for each delivery of a batch."""
+
+MAX_DELIVERIES_PER_BATCH = 500
+MAX_DELIVERIES_PER_RUN = 10_000
+"""After which a run ends, so that its events and metadata are seen; the next one continues."""
 
 MADE_OF = {
     "source": ("source",),
@@ -75,35 +81,24 @@ def webhooks(
     clock: dg.ResourceParam[Clock],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
-) -> dg.MaterializeResult[Any]:
+) -> Iterator[dg.MaterializeResult[Any]]:
     """Claim the deliveries of the source that the run's tags name, and land those that are due."""
     source = _source_in(context.run.tags)
     declared = declared_sources(settings).get(source)
-    landing = EventLanding(warehouse, Captures(artifacts), context.run.run_id)
-    loaded = load_due(
-        InboxQueue(warehouse, clock),
-        landing,
-        source,
+    yield from run_items(
+        context,
+        DeliveryLoader(Captures(artifacts), clock, context.run.run_id),
+        items=InboxQueue(warehouse, clock),
+        database=warehouse,
+        clock=clock,
+        topic=topic_of(source),
+        item_timeout=CAPTURE_TIME,
+        batch_size=MAX_DELIVERIES_PER_BATCH,
+        max_items=MAX_DELIVERIES_PER_RUN,
+        pool=CapturePool(),
         in_order=declared is None or declared.in_order,
+        summary=DeliverySummary(source=source),
     )
-    if loaded.overtaken_count:
-        context.log.warning(f"another run had claimed {loaded.overtaken_count} of the deliveries")
-    return dg.MaterializeResult(asset_key=WEBHOOKS, metadata=_metadata(source, loaded))
-
-
-def _metadata(source: str, loaded: LoadSummary) -> Mapping[str, Any]:
-    counts = {f"{outcome}_count": loaded.counts[outcome] for outcome in OUTCOMES}
-    reasons = dict.fromkeys(str(row["reason"]) for row in loaded.shown if row["reason"])
-    return {
-        "outcome": loaded.outcome,
-        "reason": "; ".join(reasons)[:LONGEST_REASON],
-        "source": source,
-        "deliveries_count": loaded.delivery_count,
-        **counts,
-        "bytes": loaded.byte_count,
-        "rows": loaded.row_count,
-        "deliveries": table_of(pl.DataFrame(loaded.shown)),
-    }
 
 
 def _source_in(tags: Mapping[str, str]) -> str:

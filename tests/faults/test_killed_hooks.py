@@ -14,18 +14,16 @@ from sqlalchemy import func, select
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.leases import EPOCH
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.events import EventLanding, load_due
 from orchestration_project.services.inbox import Inbox, Received
 from orchestration_project.services.inbox.rows import delivery_items, topic_of
-from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.tables.spine import captures, inbox, landings
 from orchestration_project.tables.webhooks import events_webhooks
 from tests import databases, programs
-from tests.faults.webhook_run import RUN
 from tests.gateway.conftest import SECRET, SOURCES, signed
+from tests.runs import told_by
+from tests.webhook_runs import load_due
 
 pytestmark = pytest.mark.faults
 
@@ -139,10 +137,12 @@ def test_what_a_killed_run_had_claimed_is_landed_once(tmp_path, when):
         (len(ids) if is_landed else 0,)
     ]
     with Warehouse(url, clock=Clock()) as warehouse:
-        delivery_items(warehouse, Clock()).expire(topic_of("git"), {RUN: EPOCH})
-        landing = EventLanding(warehouse, Captures(FolderStore(state_dir / "artifacts")), "next")
-        found = load_due(InboxQueue(warehouse, Clock()), landing, "git", in_order=True)
-    assert found.counts == ({} if is_landed else {"landed": len(ids)})
+        items = delivery_items(warehouse, Clock())
+        items.expire(topic_of("git"), dict.fromkeys(items.lease_holders(topic_of("git")), EPOCH))
+        run = load_due(warehouse, Clock(), FolderStore(state_dir / "artifacts"), "git")
+    found = told_by(run)["webhooks"][None]
+    landed_count = 0 if is_landed else len(ids)
+    assert (found["deliveries_count"], found["landed_count"]) == (landed_count, landed_count)
     assert databases.rows(url, select(inbox.c.state).distinct()) == [("done",)]
     for table in (events_webhooks.c.delivery_id, captures.c.partition_key, landings.c.group_id):
         assert len(databases.rows(url, select(table))) == len(ids)

@@ -3,21 +3,13 @@
 import os
 import signal
 import sys
-from collections.abc import Sequence
 
+from orchestration_project.assets import events
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_store, open_warehouse
-from orchestration_project.resources.events import (
-    EventLanding,
-    EventOutcome,
-    load_due,
-    record_nothing,
-)
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.settings import load_settings
-
-RUN = "killed"
+from tests.webhook_runs import load_due
 
 
 class KilledQueue(InboxQueue):
@@ -29,24 +21,22 @@ class KilledQueue(InboxQueue):
         return []
 
 
-class KilledLanding(EventLanding):
+class LaterKilledQueue(InboxQueue):
     """Ends the process as soon as the deliveries are committed."""
 
-    def land_all(self, contents, after=record_nothing) -> Sequence[EventOutcome]:
-        super().land_all(contents, after)
-        os.kill(os.getpid(), signal.SIGKILL)
-        return []
+    def claim(self, topic, **how):
+        claimed = super().claim(topic, **how)
+        if not claimed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return claimed
 
 
 def main(when: str) -> None:
     """Land what is due, and exit ``within`` the transaction or ``after`` it."""
     settings = load_settings()
+    events.InboxQueue = {"within": KilledQueue, "after": LaterKilledQueue}[when]
     with open_warehouse(settings) as warehouse:
-        queue = (KilledQueue if when == "within" else InboxQueue)(warehouse, Clock())
-        landing = (KilledLanding if when == "after" else EventLanding)(
-            warehouse, Captures(open_store(settings)), RUN
-        )
-        load_due(queue, landing, "git", in_order=True)
+        load_due(warehouse, Clock(), open_store(settings), "git")
 
 
 if __name__ == "__main__":

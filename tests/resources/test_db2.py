@@ -32,14 +32,12 @@ from orchestration_project.domains.operations.messages import Message
 from orchestration_project.domains.operations.presets import Preset
 from orchestration_project.domains.saas.events import Event
 from orchestration_project.domains.webhooks.sources import Source
-from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url, sql_state
 from orchestration_project.engine.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
 from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.resources.events import EventLanding
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import edit, revalidate, tried
 from orchestration_project.resources.saas.runs import look_through
@@ -65,6 +63,7 @@ from tests.domains.saas_tasks import rule
 from tests.programs import DEMO
 from tests.resources.saas_world import PROJECT, world_in_memory
 from tests.resources.weeks import FAILED, MONDAY, Desk, rejected, row
+from tests.webhook_runs import load_content
 
 WEEK = "2026-01-26"
 OWN_TO_SQLITE = ("PRAGMA ", "SELECT sql FROM", "SELECT name FROM")
@@ -192,9 +191,11 @@ def take_webhooks(folder: Path) -> None:
         assert not work.turn(instance, {"git": Source(scheme="github")}).due
         assert work.put_back("git", None, attempts=1)
         content = work.content("git", "1")
-        landing = EventLanding(warehouse, Captures(FolderStore(folder / "hooks")), "run")
-        assert landing.land(content).outcome == "landed"
-        assert landing.land(replace(content, kind="push")).outcome == "landed"
+        store = FolderStore(folder / "hooks")
+        assert load_content(warehouse, Clock(), store, content).state == "done"
+        assert (
+            load_content(warehouse, Clock(), store, replace(content, kind="push")).state == "done"
+        )
 
 
 def work_on_items() -> None:

@@ -22,7 +22,6 @@ from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
-from orchestration_project.resources.events import EventLanding
 from orchestration_project.services.evidence.exporting import (
     Sources,
     chosen_file,
@@ -49,6 +48,7 @@ from orchestration_project.tables.schema import HISTORY
 from tests.domains.prices import line
 from tests.resources.prices_desk import Desk as Prices
 from tests.resources.weeks import FAILED, NOON, rejected, row
+from tests.webhook_runs import load_content
 
 ON_SQLITE = pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 """Where it makes no difference what the database is."""
@@ -434,10 +434,10 @@ def test_a_symbol_of_prices_is_a_partition_with_its_rows_at_the_time(export, des
     ]
 
 
-def test_a_webhook_delivery_is_a_partition_with_its_row_at_the_time(export, desk):
-    landing = EventLanding(desk.warehouse, Captures(FolderStore(desk.folder)), "run")
+def test_a_webhook_delivery_is_a_partition_with_its_row_at_the_time(export, desk, clock):
     for name in ("1", "1|a"):
-        landing.land(Content("git", name, "push", b'{"a": 1}', {}, NOON))
+        content = Content("git", name, "push", b'{"a": 1}', {}, NOON)
+        load_content(desk.warehouse, clock, FolderStore(desk.folder), content)
     found = export(partition="git|1|a", at=AFTER)
     [event] = lines(found.path, "rows/events_webhooks")
     assert (event["source"], event["delivery_id"]) == ("git", "1|a")

@@ -1,5 +1,7 @@
 """Failed and dead work items, found and retried through the domains that declare them."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import select
 
@@ -15,10 +17,10 @@ from orchestration_project.errors import (
 )
 from orchestration_project.services import retries
 from orchestration_project.services.inbox.rows import Inbox, Received, delivery_items, topic_of
-from orchestration_project.services.inbox.work import LEASE
 from orchestration_project.services.retries import ItemRetries
 from orchestration_project.tables.spine import inbox, work_items
 
+LEASE = timedelta(minutes=15)
 BUSY, BROKEN_RULE = TransientError("the disk is full"), ContractError("it breaks a rule")
 
 

@@ -1,21 +1,27 @@
 """Deliveries that a run claims, lands and settles together, on both databases."""
 
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
+import dagster as dg
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.assets import events as assets
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.engine.captures import Captures
-from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.events import EventLanding, load_due, record_nothing
+from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.errors import TransientError
 from orchestration_project.services.inbox import Inbox, Received
-from orchestration_project.services.inbox.work import LEASE, MAX_BATCH_BYTES, InboxQueue
+from orchestration_project.services.inbox.rows import topic_of
+from orchestration_project.services.inbox.work import MAX_BATCH_BYTES, InboxQueue
 from orchestration_project.tables.spine import inbox, landings, work_items
 from orchestration_project.tables.webhooks import events_webhooks
+from tests.runs import failure_of, told_by
+from tests.webhook_runs import load_content, load_due
 
+LEASE = timedelta(minutes=15)
+TOPIC = topic_of("git")
 FIRST = Received("git", "1", "push", b'{"a": 1}', {}, 2)
 
 
@@ -26,20 +32,22 @@ class Desk:
         self.warehouse = warehouse
         self.clock = clock
         self.queue = InboxQueue(warehouse, clock)
-        self._captures = Captures(FolderStore(folder))
+        self.store = FolderStore(folder)
 
     def deliver(self, *ids: str, body: bytes = FIRST.body) -> None:
         deliveries = [replace(FIRST, delivery_id=each, body=body) for each in ids]
         assert Inbox(self.warehouse, self.clock).take(deliveries) == ["stored"] * len(ids)
 
-    def landing(self, run_id: str = "run") -> EventLanding:
-        return EventLanding(self.warehouse, self._captures, run_id)
+    def claim(self, run_id: str = "run") -> list:
+        until = self.clock.now() + LEASE
+        return [*self.queue.claim(TOPIC, limit=99, run_id=run_id, until=until, in_order=True)]
 
-    def claim(self, run_id: str = "run", limit: int = 99) -> list:
-        return [*self.queue.claim("git", run_id=run_id, in_order=True, limit=limit)]
+    def run(self) -> dg.ExecuteInProcessResult:
+        return load_due(self.warehouse, self.clock, self.store, "git")
 
-    def load(self, run_id: str = "run", **more):
-        return load_due(self.queue, self.landing(run_id), "git", in_order=True, **more)
+    def load(self) -> dict[str, Any]:
+        """Run what is due; return the run's metadata."""
+        return told_by(self.run())["webhooks"][None]
 
     def rows(self, table, *names: str) -> list[tuple]:
         with self.warehouse.reading() as connection:
@@ -53,21 +61,25 @@ def desk(warehouse, clock, tmp_path) -> Desk:
 
 
 def keys(claimed) -> list[str]:
-    return [each.item.key for each in claimed]
+    return [each.key for each in claimed]
 
 
-def test_a_run_lands_deliveries_batch_by_batch_up_to_its_limit_and_the_next_one_goes_on(desk):
+def test_a_run_lands_deliveries_batch_by_batch_up_to_its_limit_and_the_next_one_goes_on(
+    desk, monkeypatch
+):
+    monkeypatch.setattr(assets, "MAX_DELIVERIES_PER_RUN", 10)
     ids = [f"{number:02}" for number in range(12)]
     desk.deliver(*ids)
-    first = desk.load("one", limit=10)
-    assert (first.delivery_count, first.outcome, first.row_count) == (10, "landed", 10)
-    assert desk.load("two").delivery_count == 2
-    assert desk.load("three").outcome == "nothing was due"
+    one, two = desk.run(), desk.run()
+    first = told_by(one)["webhooks"][None]
+    assert (first["deliveries_count"], first["outcome"], first["rows"]) == (10, "landed", 10)
+    assert told_by(two)["webhooks"][None]["deliveries_count"] == 2
+    assert desk.load()["outcome"] == "nothing was due"
     assert [key for (key,) in desk.rows(events_webhooks, "delivery_id")] == ids
     assert len({at for (at,) in desk.rows(landings, "landed_at")}) <= 2  # in two transactions
     assert desk.rows(inbox, "delivery_id", "state", "run_id") == [
-        *((each, "done", "one") for each in ids[:10]),
-        *((each, "done", "two") for each in ids[10:]),
+        *((each, "done", one.run_id) for each in ids[:10]),
+        *((each, "done", two.run_id) for each in ids[10:]),
     ]
 
 
@@ -87,15 +99,14 @@ def test_a_body_that_is_larger_than_a_batch_is_one_by_itself(desk):
     assert keys(desk.claim()) == ["1"]
 
 
-def test_a_batch_is_landed_and_settled_together_or_not_at_all(desk):
+def test_a_batch_is_landed_and_settled_together_or_not_at_all(desk, monkeypatch):
     desk.deliver("1", "2")
-    claimed = desk.claim()
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    with suppress(ZeroDivisionError):
-        desk.landing().land_all([each.content for each in claimed], fail)
+    monkeypatch.setattr(InboxQueue, "settle", fail)
+    assert not desk.run().success
     assert desk.rows(events_webhooks, "delivery_id") == []
     assert {state for _, state in desk.rows(inbox, "delivery_id", "state")} == {"running"}
 
@@ -106,29 +117,62 @@ def test_a_run_whose_lease_was_taken_over_lands_a_delivery_and_settles_nothing(d
     clock.at += LEASE
     [quick] = desk.claim("quick")
     for claimed in (slow, quick):
-        ended = desk.landing().land_all([claimed.content])
-        assert not isinstance(ended[0], OrchestrationError)
-    assert desk.load().delivery_count == 0  # it is leased
+        assert not load_content(desk.warehouse, clock, desk.store, claimed.content).error
+    assert desk.load()["deliveries_count"] == 0  # it is leased
     assert desk.rows(work_items, "state", "lease_holder", "attempt_count") == [
         ("leased", "quick", 1)
     ]
     assert len(desk.rows(landings, "group_id")) == len(desk.rows(events_webhooks, "kind")) == 1
 
 
-def test_deliveries_that_come_while_a_run_lands_others_are_landed_by_it(desk):
+def test_a_delivery_that_another_run_claims_meanwhile_is_neither_landed_nor_settled(
+    desk, monkeypatch, capfd
+):
     desk.deliver("1")
-    landing = desk.landing()
 
-    class Arriving(EventLanding):
-        """Has another delivery arrive with the first batch."""
+    def claim() -> None:
+        desk.clock.at += 2 * LEASE
+        assert keys(desk.claim("quick")) == ["1"]
 
-        def land_all(self, contents, after=record_nothing):
-            if contents[0].delivery_id == "1":
-                desk.deliver("2")
-            return super().land_all(contents, after)
+    meanwhile(monkeypatch, claim)
+    told = desk.load()
+    assert (told["outcome"], told["deliveries_count"], told["lost_count"]) == ("lost", 1, 1)
+    assert "another run had claimed 1 of the items" in capfd.readouterr().err
+    assert desk.rows(landings, "group_id") == []
+    assert desk.rows(work_items, "state", "lease_holder", "attempt_count") == [
+        ("leased", "quick", 1)
+    ]
 
-    arriving = Arriving(landing.warehouse, landing.captures, landing.run_id)
-    assert load_due(desk.queue, arriving, "git", in_order=True).delivery_count == 2
+
+def meanwhile(monkeypatch, act) -> None:
+    """Act once, while a run keeps the capture of its first delivery."""
+    keep, acts = Captures.keep, iter([act])
+
+    def act_and_keep(self: Captures, fetched: Fetched) -> Capture:
+        for each in acts:
+            each()
+        return keep(self, fetched)
+
+    monkeypatch.setattr(Captures, "keep", act_and_keep)
+
+
+def test_deliveries_that_come_while_a_run_lands_others_are_landed_by_it(desk, monkeypatch):
+    desk.deliver("1")
+    meanwhile(monkeypatch, lambda: desk.deliver("2"))
+    assert desk.load()["deliveries_count"] == 2
+
+
+def test_a_store_that_takes_no_bytes_fails_the_run_and_no_delivery(desk, monkeypatch):
+    desk.deliver("1", "2")
+
+    def fail() -> None:
+        raise TransientError("the store does not answer")
+
+    with monkeypatch.context() as patch:
+        meanwhile(patch, fail)
+        assert "the store does not answer" in failure_of(desk.run(), "land_webhook")
+    assert desk.rows(inbox, "state", "attempt_count") == [("received", 0), ("received", 0)]
+    assert desk.load()["landed_count"] == 2
 
 
 def test_a_delivery_whose_source_had_no_job_can_be_replayed(desk):
@@ -136,7 +180,7 @@ def test_a_delivery_whose_source_had_no_job_can_be_replayed(desk):
     assert desk.rows(work_items, "item_key") == []
     [row] = desk.queue.put_back("git", "1", attempts=3)
     assert (row.state, row.attempt_count) == ("done", 0)
-    assert desk.load().outcome == "landed"
+    assert desk.load()["outcome"] == "landed"
     assert desk.rows(inbox, "state", "attempt_count", "allowed_count") == [("done", 1, 3)]
 
 

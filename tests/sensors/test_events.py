@@ -10,17 +10,19 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.retries import ItemFilter
+from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.sensors.events import webhook_sensor
 from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox.rows import topic_of
 from orchestration_project.services.inbox.work import RUNS_PER_TICK, InboxQueue
 from orchestration_project.services.retries import ItemRetries
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import captures, inbox, rejects, work_items
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.resources.definitions import RESOURCES
-from tests.runs import told_by
+from tests.runs import failure_of, told_by
 
 SOURCES = """
 sources:
@@ -200,9 +202,15 @@ def test_while_a_run_that_claims_deliveries_goes_on_no_other_one_is_requested(
 def claim(settings, source: str, run: dg.DagsterRun, later: timedelta = 0 * SECOND) -> list[str]:
     """Claim what is due to a run, as it does itself."""
     with open_warehouse(settings) as warehouse:
-        queue = InboxQueue(warehouse, LaterClock(later))
-        claimed = queue.claim(source, run_id=run.run_id, in_order=source == "hub", limit=9)
-    return [each.item.key for each in claimed]
+        clock = LaterClock(later)
+        claimed = InboxQueue(warehouse, clock).claim(
+            topic_of(source),
+            limit=9,
+            run_id=run.run_id,
+            until=clock.now() + timedelta(minutes=15),
+            in_order=source == "hub",
+        )
+    return [each.key for each in claimed]
 
 
 def test_what_a_killed_run_had_claimed_is_landed_once_by_the_next_one(settings, instance):
@@ -253,6 +261,24 @@ def test_a_run_that_fails_before_it_claims_anything_is_an_attempt_at_its_first_d
     [following] = tick(instance, 60 * SECOND)[1]
     assert attempt(following) == "hub|2#1"
     assert rows(settings, inbox, "state", "attempt_count") == [("dead", 2), ("received", 0)]
+
+
+def test_a_run_whose_captures_cannot_be_stored_is_an_attempt_at_its_first_delivery(
+    settings, instance, monkeypatch
+):
+    def fail(*_: object) -> None:
+        raise TransientError("the store does not answer")
+
+    deliver(settings, "1", "2", source="hub")
+    [request] = tick(instance)[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(Captures, "keep", fail)
+        ran = execute(instance, request.tags)
+    assert "the store does not answer" in failure_of(ran, "land_webhook")
+    assert "1 wait after a failed run" in tick(instance)[0]
+    assert rows(settings, inbox, "state", "attempt_count") == [("failed", 1), ("received", 0)]
+    [again] = tick(instance, 60 * SECOND)[1]
+    assert attempt(again) == "hub|1#2"
 
 
 def test_bodies_that_are_no_events_are_rejected_beside_those_that_land(settings, instance):

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any
 
@@ -34,6 +34,7 @@ from orchestration_project.domains.webhooks.sources import Source
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inbox.rows import (
+    TOPIC_PREFIX,
     Content,
     content_of,
     delivery_items,
@@ -56,9 +57,6 @@ WILL_RETRY_TAG = "dagster/will_retry"
 
 RUNS_PER_TICK = 25
 """So that one source with a backlog leaves room in the queue for other runs."""
-
-LEASE = timedelta(minutes=15)
-"""For longer than a batch takes; the lease of a run that has ended is ended before."""
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 """Bodies that a run holds at a time, unless one alone is larger."""
@@ -84,11 +82,10 @@ ROW_COLUMNS = [inbox.c[each.name] for each in fields(Row)]
 """Of the inbox: all that decides whose turn it is, and no body."""
 
 
-@dataclass(frozen=True)
-class ClaimedDelivery:
-    """A delivery that a run has claimed, and its lease."""
+@dataclass(frozen=True, kw_only=True)
+class ClaimedDelivery(ClaimedItem):
+    """A delivery that a run has claimed, with its bytes."""
 
-    item: ClaimedItem
     content: Content
 
 
@@ -226,16 +223,16 @@ class InboxQueue:
         return DispatchPlan(found, waits=[each for row in rows if (each := waits_until(row, now))])
 
     def claim(
-        self, source: str, *, run_id: str, in_order: bool, limit: int
+        self, topic: str, *, limit: int, run_id: str, until: datetime, in_order: bool
     ) -> Sequence[ClaimedDelivery]:
         """Lease deliveries of a source that are due to a run, and return them with their bytes.
 
         As many as `MAX_BATCH_BYTES` hold, one at least. One that failed before comes alone.
         """
-        until = self._clock.now() + LEASE
+        source = topic.removeprefix(TOPIC_PREFIX)
         with self._warehouse.writing() as connection:
             items = self._items.claim(
-                topic_of(source),
+                topic,
                 limit=limit,
                 run_id=run_id,
                 until=until,
@@ -249,7 +246,7 @@ class InboxQueue:
             keys = [item.key for item in fitting]
             rows = connection.execute(select(inbox).where(_are(source, keys))).all()
         contents = {row.delivery_id: content_of(row) for row in rows}
-        return [ClaimedDelivery(item, contents[item.key]) for item in fitting]
+        return [ClaimedDelivery(**vars(item), content=contents[item.key]) for item in fitting]
 
     def settle(
         self, connection: Connection, results: Sequence[ItemSettlement]
@@ -291,7 +288,7 @@ class InboxQueue:
             self._items.retry(
                 topic_of(source),
                 keys=None if delivery_id is None else [delivery_id],
-                states=["dead"] if delivery_id is None else ["ready", "done", "dead"],
+                states=["dead"] if delivery_id is None else ["ready", "done", "skipped", "dead"],
                 attempts=attempts,
                 connection=connection,
             )
