@@ -171,6 +171,9 @@ def test_a_delivery_that_is_replayed_after_it_landed_changes_nothing(settings, i
     assert told_by(ran)["webhooks"][None]["outcome"] == "unchanged"
     assert rows(settings, inbox, "state", "attempt_count") == [("done", 2)]
     assert len(rows(settings, captures)) == len(rows(settings, events_webhooks)) == 1
+    assert rows(settings, work_items, "state") == [("skipped",)]
+    replay(instance, source="hub", delivery_id="1")
+    assert rows(settings, inbox, "state", "attempt_count") == [("received", 2)]
 
 
 def replay(instance, **config: str):
