@@ -91,6 +91,7 @@ def test_a_poll_is_recorded_as_a_delivery_without_a_fence(warehouse, clock, saas
         "rule_version": "1",
         "run_id": "first",
         "recorded_at": clock.at,
+        "write_disposition": "replace_scope",
     }
     refused = rows(warehouse, rejects.c.capture_id, rejects.c.table_name, rejects.c.rejected_at)
     assert refused == [(ids[1], "saas_source_states", clock.at)]
