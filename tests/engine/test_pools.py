@@ -384,17 +384,20 @@ def test_a_worker_that_is_killed_while_it_is_idle_is_replaced(pool: ProcessPool)
 
 
 def test_a_closed_pool_leaves_no_process_no_file_and_no_thread(tmp_path: Path):
-    def left() -> tuple[int, int, int]:
+    def left() -> tuple[int, set[int], set[threading.Thread]]:
         me = psutil.Process()
-        return me.num_fds(), len(me.children(recursive=True)), threading.active_count()
+        children = {child.pid for child in me.children(recursive=True)}
+        return me.num_fds(), children, set(threading.enumerate())
 
-    before = left()
+    files, children, threads = left()  # of earlier tests, some of which may still be ending
     with ProcessPool(2, MEMORY) as pool:
         run(pool, pool_functions.crash, "a", "exit", "segfault", "b")
         run(pool, pool_functions.crash, "hang", timeout=SHORT)
         run(pool, pool_functions.start_many, "a", "b", "c")
-        assert left() > before
-    assert left() == before
+        assert left()[1] - children
+    files_left, children_left, threads_left = left()
+    assert files_left <= files
+    assert (children_left - children, threads_left - threads) == (set(), set())
 
 
 def test_what_a_hanging_worker_started_is_killed_with_it(pool: ProcessPool, tmp_path: Path):
