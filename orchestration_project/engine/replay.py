@@ -10,6 +10,7 @@ from sqlalchemy import Table
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.contracts.rules import Days, Validated
+from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
 from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.engine.warehouse import (
     Delivery,
@@ -39,34 +40,6 @@ from orchestration_project.tables.schema import key_names
 
 PART_NUMBER = "part_number"
 """The column of rows and rejects that says which capture of a delivery they are read from."""
-
-
-@dataclass(frozen=True)
-class RecordedDelivery:
-    """A recorded delivery that is to be landed again, and what is landed of its partition.
-
-    ``turns_back`` says whether what is landed in its place was fetched later, ``lands_again``
-    whether that was read from the same bytes.
-    """
-
-    state: ScopeState
-    chosen: Recorded
-    turns_back: bool = False
-    lands_again: bool = False
-
-    def delivery(self, captures: Sequence[Capture]) -> Delivery:
-        """Return it as a delivery of its own, made of these captures."""
-        return Delivery(
-            source=self.chosen.source,
-            dataset=self.chosen.dataset,
-            source_version=self.chosen.source_version,
-            record_total=self.chosen.record_total,
-            scope=self.chosen.scope,
-            captures=captures,
-            replay_of=self.chosen.fetched_group,
-            turns_back=self.turns_back,
-            lands_again=self.lands_again,
-        )
 
 
 ValidateEach = Callable[[Sequence[tuple[Recorded, Sequence[Capture]]]], Sequence[Validated]]
@@ -120,19 +93,23 @@ def replay_plan(
         ConfigurationError: As `kept_deliveries`.
     """
     state, recorded = warehouse.recorded(table, key)
-    chosen = _chosen(key, recorded, group_id)
     if any(range_of(each.scope) or not each.replaces_scope for each in recorded):
-        kept, made_of = _kept_deliveries(state, recorded, chosen, group_id, allow_older)
-        disposition, delivery = chosen.write_disposition, kept.delivery(())
+        delivery, made_of = kept_deliveries(
+            recorded, key, group_id=group_id, allow_older=allow_older
+        )
+        disposition = made_of[0].write_disposition
         if group_id is None:
-            disposition, delivery = replay_of_all(kept, made_of, ())
+            disposition, delivery = replay_of_all(delivery, made_of)
         layers = [EffectivePart(each, None) for each in made_of]
         return ReplayPlan(state, delivery, disposition, layers, are_separate=True)
+    chosen = _chosen(key, recorded, group_id)
     landed = _landed_in_place_of(chosen, recorded)
-    turns_back = _turns_back(chosen, landed, allow_older)
-    lands_again = landed is not None and landed.fetched_group == chosen.fetched_group
     layers = part_layers_of(recorded) if group_id is None else [EffectivePart(chosen, None)]
-    delivery = RecordedDelivery(state, chosen, turns_back, lands_again).delivery(())
+    delivery = _delivery(
+        chosen,
+        turns_back=_turns_back(chosen, landed, allow_older),
+        lands_again=landed is not None and landed.fetched_group == chosen.fetched_group,
+    )
     return ReplayPlan(
         state, _of_all_parts(delivery, layers), "replace_scope", layers, are_separate=False
     )
@@ -148,46 +125,52 @@ def _of_all_parts(delivery: Delivery, layers: Sequence[EffectivePart]) -> Delive
 
 
 def kept_deliveries(
-    warehouse: Warehouse,
-    table: Table,
+    recorded: Sequence[Recorded],
     key: str,
     *,
     group_id: str | None = None,
     allow_older: bool = False,
-) -> tuple[RecordedDelivery, list[Recorded]]:
-    """Return the deliveries that make up a partition, of the whole or parts of it, oldest first.
+) -> tuple[Delivery, list[Recorded]]:
+    """Return what of the ``recorded`` deliveries makes up a partition, oldest first.
 
-    The kept one is the latest of them. With ``group_id`` it is that one alone.
+    Before it comes the latest of them, without captures. With ``group_id`` it is that one alone.
 
     Raises:
         ConfigurationError: There is none, or it is older than what is landed and may not be, or it
             is itself a replay of several deliveries.
     """
-    state, recorded = warehouse.recorded(table, key)
     chosen = _chosen(key, recorded, group_id)
-    return _kept_deliveries(state, recorded, chosen, group_id, allow_older)
-
-
-def _kept_deliveries(
-    state: ScopeState,
-    recorded: Sequence[Recorded],
-    chosen: Recorded,
-    group_id: str | None,
-    allow_older: bool,
-) -> tuple[RecordedDelivery, list[Recorded]]:
     if group_id is None:
         effective = effective_deliveries(recorded)
-        lands_again = has_landed(effective[-1], recorded)
-        return RecordedDelivery(state, effective[-1], lands_again=lands_again), effective
+        latest = effective[-1]
+        return _delivery(latest, lands_again=has_landed(latest, recorded)), effective
     _refuse_several(chosen, recorded)
     turns_back = _turns_back(chosen, _landed_in_place_of(chosen, recorded), allow_older)
-    return RecordedDelivery(state, chosen, turns_back, has_landed(chosen, recorded)), [chosen]
+    lands_again = has_landed(chosen, recorded)
+    return _delivery(chosen, turns_back=turns_back, lands_again=lands_again), [chosen]
+
+
+def _delivery(
+    recorded: Recorded, *, turns_back: bool = False, lands_again: bool = False
+) -> Delivery:
+    """Return a recorded delivery as one of its own, without captures."""
+    return Delivery(
+        source=recorded.source,
+        dataset=recorded.dataset,
+        source_version=recorded.source_version,
+        record_total=recorded.record_total,
+        scope=recorded.scope,
+        captures=(),
+        replay_of=recorded.fetched_group,
+        turns_back=turns_back,
+        lands_again=lands_again,
+    )
 
 
 def replay_of_all(
-    kept: RecordedDelivery, made_of: Sequence[Recorded], captures: Sequence[Capture]
+    latest: Delivery, made_of: Sequence[Recorded]
 ) -> tuple[WriteDisposition, Delivery]:
-    """Return all deliveries that make up a partition as one of ``captures``, and how it is written.
+    """Return all deliveries that make up a partition as one, and how it is written.
 
     Together they are complete for the partition, or from the first to the last day of their ranges:
     what merged rows lack by newer rules is removed. Appends stay one.
@@ -196,10 +179,10 @@ def replay_of_all(
     scope: Scope = {}
     if len(ranges) == len(made_of):
         days = Days(min(each.first for each in ranges), max(each.last for each in ranges))
-        scope = dict.fromkeys(made_of[0].scope, days)
+        scope = dict.fromkeys(latest.scope, days)
     are_appends = all(each.write_disposition == "append" for each in made_of)
     disposition: WriteDisposition = "append" if are_appends else "replace_scope"
-    return disposition, replace(kept.delivery(captures), scope=scope)
+    return disposition, replace(latest, scope=scope)
 
 
 def validate_together(
@@ -223,42 +206,40 @@ def validate_together(
     found = validate(list(zip(made_of, own, strict=True)))
     if len(made_of) == 1:
         return found[0]
-    numbered = [_numbered_after(each, start) for each, start in zip(found, starts, strict=True)]
-    rows = fold_rows(table, [(one, each.rows) for one, each in zip(made_of, numbered, strict=True)])
+    rows = concat_batches([pl.concat(each.pieces()) for each in found])
+    rejects = concat_batches([each.rejects for each in found])
+    folded = fold_rows(table, made_of, _numbered_after(starts, rows))
     return Validated(
-        rows.sort(*key_names(table), PART_NUMBER),
-        pl.concat(each.rejects for each in numbered),
+        folded.sort(*key_names(table), PART_NUMBER),
+        _numbered_after(starts, rejects).drop(BATCH_INDEX),
         [
             next((audit for audit in named if audit.outcome == "failed"), named[0])
-            for named in zip(*(each.audits for each in numbered), strict=True)
+            for named in zip(*(each.audits for each in found), strict=True)
         ],
     )
 
 
-def _numbered_after(validated: Validated, part_count: int) -> Validated:
-    """Return a delivery whose captures come after so many others; its rows are held at once."""
-    number = pl.col(PART_NUMBER) + part_count
-    return Validated(
-        pl.concat(validated.pieces()).with_columns(number),
-        validated.rejects.with_columns(number),
-        validated.audits,
-    )
+def _numbered_after(starts: Sequence[int], rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of several deliveries whose captures follow each other: where each starts."""
+    start = pl.Series(starts, dtype=pl.Int64).gather(rows[BATCH_INDEX])
+    return rows.with_columns(pl.col(PART_NUMBER) + start)
 
 
-def fold_rows(table: Table, loads: Sequence[tuple[Recorded, pl.DataFrame]]) -> pl.DataFrame:
+def fold_rows(table: Table, made_of: Sequence[Recorded], rows: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of a partition after its deliveries, one at least, oldest first.
 
-    Each comes with its rows. Of a row's key, the latest delivery counts; one that replaced its
-    scope does so where it lacks the key, too.
+    ``rows`` are of all of them, with `BATCH_INDEX`. Of a row's key, the latest delivery counts; one
+    that replaced its scope does so where it lacks the key, too.
     """
-    folded = loads[0][1]
-    for recorded, rows in loads[1:]:
-        if recorded.replaces_scope:
-            folded = pl.concat([folded.filter(~frame_within(recorded.scope)), rows])
-        else:
-            folded = pl.concat([folded, rows])
-            folded = folded.unique(key_names(table), keep="last", maintain_order=True)
-    return folded
+    is_replaced = [
+        (pl.col(BATCH_INDEX) < place) & frame_within(each.scope)
+        for place, each in enumerate(made_of)
+        if place and each.replaces_scope
+    ]
+    left = rows.filter(~pl.any_horizontal(is_replaced)) if is_replaced else rows
+    if not all(each.replaces_scope for each in made_of[1:]):
+        left = left.unique(key_names(table), keep="last", maintain_order=True)
+    return left.drop(BATCH_INDEX)
 
 
 def captures_of(
@@ -298,7 +279,7 @@ def _refuse_several(chosen: Recorded, recorded: Sequence[Recorded]) -> None:
             f"{chosen.group_id} replayed several deliveries at once",
             expected="a delivery that was fetched",
             found=f"{chosen.part_count} captures of several",
-            remedy="name one of those, or name the symbol to have all of them replayed",
+            remedy="name one of those, or leave out group_id to have all of them replayed",
         )
 
 

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Days, Validated
+from orchestration_project.contracts.values import concat_batches
 from orchestration_project.engine.replay import fold_rows, kept_deliveries, replay_of_all
 from orchestration_project.engine.warehouse import (
     HeldBackError,
@@ -336,13 +337,14 @@ def test_an_unknown_disposition_and_two_in_one_batch_are_refused(desk):
 
 def replayed(desk: Desk, rows_of: dict[str, list[Any]], disposition: Any) -> ValidatedBatch[Any]:
     """Return the replay of all that makes up the partition: ``rows_of`` it by source version."""
-    kept, effective = kept_deliveries(desk.warehouse, finra_otc_weekly, desk.partition_key)
-    loads = [(each, frame(rows_of[each.source_version])) for each in effective]
-    rows = fold_rows(finra_otc_weekly, loads)
-    captures = [desk.capture() for _ in effective]
-    written, delivery = replay_of_all(kept, effective, captures)
+    state, recorded = desk.warehouse.recorded(finra_otc_weekly, desk.partition_key)
+    latest, effective = kept_deliveries(recorded, desk.partition_key)
+    loads = concat_batches([frame(rows_of[each.source_version]) for each in effective])
+    rows = fold_rows(finra_otc_weekly, effective, loads)
+    written, delivery = replay_of_all(latest, effective)
+    delivery = replace(delivery, captures=[desk.capture() for _ in effective])
     assert written == ("append" if disposition == "append" else "replace_scope")
-    target = target_of(desk, written, token=kept.state.token, rule_version="2")
+    target = target_of(desk, written, token=state.token, rule_version="2")
     validated = Validated(rows, pl.DataFrame(schema=REJECT_SCHEMA))
     return prepare(target, delivery, validated)
 
@@ -391,8 +393,9 @@ def test_a_part_that_is_older_than_a_whole_delivery_does_not_win_over_it(desk):
     desk.land(*rows_of["v2"], version="v2")
     assert desk.warehouse.are_there([replayed(desk, rows_of, "replace_scope")]) == [True]
     part = f"{finra_otc_weekly.name}:{desk.partition_key}#1"
+    _, recorded = desk.warehouse.recorded(finra_otc_weekly, desk.partition_key)
     with pytest.raises(ConfigurationError, match="is older than what is landed"):
-        kept_deliveries(desk.warehouse, finra_otc_weekly, desk.partition_key, group_id=part)
+        kept_deliveries(recorded, desk.partition_key, group_id=part)
 
 
 def test_a_replay_of_appends_with_other_values_is_quarantined(desk):
@@ -413,8 +416,9 @@ def test_a_replay_of_several_deliveries_cannot_be_named(desk):
     newer = {**rows_of, "v1": [row("AAA", share_quantity=7)]}
     desk.warehouse.land_all([replayed(desk, newer, "merge")])
     name = f"{finra_otc_weekly.name}:{desk.partition_key}#3"
+    _, recorded = desk.warehouse.recorded(finra_otc_weekly, desk.partition_key)
     with pytest.raises(ConfigurationError, match="replayed several deliveries at once"):
-        kept_deliveries(desk.warehouse, finra_otc_weekly, desk.partition_key, group_id=name)
+        kept_deliveries(recorded, desk.partition_key, group_id=name)
 
 
 def test_captures_of_a_whole_delivery_below_a_part_stay_needed(desk):

@@ -10,6 +10,7 @@ import polars as pl
 from sqlalchemy import select
 
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
+from orchestration_project.contracts.values import concat_batches
 from orchestration_project.domains.finra.gold import symbol_week
 from orchestration_project.engine.replay import fold_rows, kept_deliveries, replay_of_all
 from orchestration_project.engine.warehouse import (
@@ -352,17 +353,14 @@ class History:
     def _fold(self, partition: Partition) -> Attempt:
         model, desk = partition.model, partition.desk
         assert model.latest is not None
-        kept, effective = kept_deliveries(desk.warehouse, finra_otc_weekly, desk.partition_key)
+        state, recorded = desk.warehouse.recorded(finra_otc_weekly, desk.partition_key)
+        latest, effective = kept_deliveries(recorded, desk.partition_key)
         fetches = [partition.fetches[each.fetched_group] for each in effective]
-        rows = fold_rows(
-            finra_otc_weekly,
-            [
-                (each, partition.frame(fetch.state(self.rules, self.disposition)))
-                for each, fetch in zip(effective, fetches, strict=True)
-            ],
-        )
-        target = partition.target(self.rules, kept.state.token)
-        written, delivery = replay_of_all(kept, effective, [desk.capture()] * len(effective))
+        loads = [partition.frame(each.state(self.rules, self.disposition)) for each in fetches]
+        rows = fold_rows(finra_otc_weekly, effective, concat_batches(loads))
+        target = partition.target(self.rules, state.token)
+        written, delivery = replay_of_all(latest, effective)
+        delivery = replace(delivery, captures=[desk.capture()] * len(effective))
         target = replace(target, write_disposition=written)
         is_bad = any(each.bad_by == self.rules for each in fetches)
         batch = _batch(target, delivery, rows.sort("market", "symbol"), is_bad)
@@ -373,17 +371,14 @@ class History:
 
     def _alone(self, partition: Partition, group: str) -> Attempt:
         model, desk, fetch = partition.model, partition.desk, partition.fetches[group]
-        kept, [chosen] = kept_deliveries(
-            desk.warehouse,
-            finra_otc_weekly,
-            desk.partition_key,
-            group_id=group,
-            allow_older=True,
+        state, recorded = desk.warehouse.recorded(finra_otc_weekly, desk.partition_key)
+        delivery, [chosen] = kept_deliveries(
+            recorded, desk.partition_key, group_id=group, allow_older=True
         )
         assert chosen.group_id == group
         rows = fetch.state(self.rules, self.disposition)
-        target = partition.target(self.rules, kept.state.token)
-        delivery = kept.delivery([desk.capture()])
+        target = partition.target(self.rules, state.token)
+        delivery = replace(delivery, captures=[desk.capture()])
         is_bad = fetch.bad_by == self.rules
         batch = _batch(target, delivery, partition.frame(rows), is_bad)
         expected = None if is_bad else model.after(rows, fetch)
