@@ -14,7 +14,7 @@ import dagster as dg
 from sqlalchemy import Connection
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement
+from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, ItemT
 from orchestration_project.engine.pools import INLINE, Pool
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 
@@ -28,7 +28,6 @@ COUNTED = ("done", "skipped", "failed", "dead", "lost")
 """What a run reports of its items. A lost one was claimed by another run meanwhile."""
 
 
-ItemT = TypeVar("ItemT", bound=ClaimedItem)
 ItemT_co = TypeVar("ItemT_co", bound=ClaimedItem, covariant=True)
 ItemT_contra = TypeVar("ItemT_contra", bound=ClaimedItem, contravariant=True)
 ExtractionT = TypeVar("ExtractionT")

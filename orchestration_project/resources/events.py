@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection
@@ -18,6 +18,7 @@ from orchestration_project.contracts.rules import Validated
 from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.domains.events import RULE_VERSION, Event, checked_events
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.pools import ItemT, ResultT
 from orchestration_project.engine.run_items import RunSummary
 from orchestration_project.engine.warehouse import (
     ScopeState,
@@ -42,9 +43,6 @@ OUTCOMES = ("landed", "unchanged", "rejected", "failed", "lost")
 
 MAX_DELIVERIES_SHOWN = 100
 MAX_REASON_LENGTH = 500
-
-ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
 
 
 class CapturePool:
