@@ -408,7 +408,7 @@ def _summaries(
     known_from: datetime,
     is_asked: Sequence[bool],
 ) -> list[SummaryT | None]:
-    """Return what each target that is asked says of its change.
+    """Return the summary of each delivery's change, where it is asked for.
 
     New and changed rows are known from now on.
     """

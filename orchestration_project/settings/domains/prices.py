@@ -31,8 +31,8 @@ class PricesSettings(Settings):
     )
     prices_symbols: str = Field(
         "",
-        description="Symbols as FINRA spells them, with blanks or commas between, whose prices are "
-        "wanted; default: those with most OTC volume.",
+        description="Symbols whose prices are loaded, as FINRA spells them, separated by blanks or "
+        "commas; default: those with most OTC volume.",
     )
     prices_universe_size: int = Field(
         25,
