@@ -29,14 +29,14 @@ from orchestration_project.engine.warehouse import (
     Warehouse,
     WriteResult,
 )
-from orchestration_project.engine.warehouse.delivery import (
+from orchestration_project.engine.warehouse.delivery import no_warnings
+from orchestration_project.engine.warehouse.target import (
     Derive,
     MergeSummaries,
     Summarise,
     SummaryT,
     WriteDisposition,
     no_summary,
-    no_warnings,
 )
 from orchestration_project.settings import Settings
 from orchestration_project.tables.schema import HISTORY, asset_of

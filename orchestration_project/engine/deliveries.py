@@ -33,9 +33,9 @@ from orchestration_project.engine.warehouse import (
     SupersededError,
     Warehouse,
 )
-from orchestration_project.engine.warehouse.delivery import WriteDisposition
 from orchestration_project.engine.warehouse.difference import read_fence, write_derived
 from orchestration_project.engine.warehouse.frames import read_scope
+from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.spine import source_fields
 

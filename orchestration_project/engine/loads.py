@@ -20,7 +20,7 @@ from orchestration_project.engine.warehouse import (
     WriteTarget,
     prepare,
 )
-from orchestration_project.engine.warehouse.delivery import SummaryT
+from orchestration_project.engine.warehouse.target import SummaryT
 from orchestration_project.errors import ConfigurationError, MovedError, OrchestrationError, naming
 
 READS_OF_A_MOVING_SOURCE = 3

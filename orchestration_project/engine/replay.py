@@ -19,7 +19,6 @@ from orchestration_project.engine.warehouse import (
     ScopeState,
     Warehouse,
 )
-from orchestration_project.engine.warehouse.delivery import WriteDisposition
 from orchestration_project.engine.warehouse.frames import (
     Scope,
     frame_within,
@@ -35,6 +34,7 @@ from orchestration_project.engine.warehouse.recorded import (
     layers_of,
     part_layers_of,
 )
+from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.schema import key_names
 

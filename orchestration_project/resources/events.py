@@ -26,9 +26,10 @@ from orchestration_project.engine.warehouse import (
     WriteTarget,
     prepare_all,
 )
-from orchestration_project.engine.warehouse.delivery import no_note, no_summary, no_warnings
+from orchestration_project.engine.warehouse.delivery import no_note, no_warnings
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.landing import is_landed, land_all
+from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.inbox.rows import Content, delivery_of, fetched_of
 from orchestration_project.services.inbox.work import ClaimedDelivery

@@ -32,9 +32,10 @@ from orchestration_project.engine.warehouse import (
     WriteTarget,
     prepare_all,
 )
-from orchestration_project.engine.warehouse.delivery import no_note, no_summary, no_warnings
+from orchestration_project.engine.warehouse.delivery import no_note, no_warnings
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.landing import land_all
+from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.engine.work_items import COLUMNS, WorkItems
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.tables.spine import work_items

@@ -28,7 +28,7 @@ from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDe
 from orchestration_project.engine.folder_source import Folder
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Warehouse
-from orchestration_project.engine.warehouse.delivery import WriteDisposition
+from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,

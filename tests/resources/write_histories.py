@@ -22,8 +22,8 @@ from orchestration_project.engine.warehouse import (
     WriteTarget,
     prepare,
 )
-from orchestration_project.engine.warehouse.delivery import WriteDisposition, no_summary
 from orchestration_project.engine.warehouse.landing import is_landed
+from orchestration_project.engine.warehouse.target import WriteDisposition, no_summary
 from orchestration_project.errors import naming
 from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.finra import (

@@ -5,13 +5,10 @@ from orchestration_project.engine.warehouse.delivery import (
     BatchFigures,
     Delivery,
     HeldBackError,
-    ScopeState,
     SupersededError,
-    Transform,
     ValidatedBatch,
     WriteOutcome,
     WriteResult,
-    WriteTarget,
 )
 from orchestration_project.engine.warehouse.difference import Derivation
 from orchestration_project.engine.warehouse.landing import prepare, prepare_all
@@ -20,6 +17,7 @@ from orchestration_project.engine.warehouse.recorded import (
     RecordedLanding,
     RecordedPart,
 )
+from orchestration_project.engine.warehouse.target import ScopeState, Transform, WriteTarget
 from orchestration_project.engine.warehouse.warehouse import Warehouse
 
 __all__ = [

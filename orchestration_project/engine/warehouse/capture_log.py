@@ -14,11 +14,7 @@ from sqlalchemy import Connection
 from orchestration_project.contracts.rules import REJECT_SCHEMA
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.warehouse.delivery import (
-    Outcome,
-    WriteDisposition,
-    capture_id,
-)
+from orchestration_project.engine.warehouse.delivery import Outcome, capture_id
 from orchestration_project.engine.warehouse.frames import (
     Scope,
     frame_of,
@@ -26,6 +22,7 @@ from orchestration_project.engine.warehouse.frames import (
     insert_frame,
     scope_as_json,
 )
+from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
 

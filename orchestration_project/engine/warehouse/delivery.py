@@ -1,4 +1,4 @@
-"""What a source gave for a partition, where it is to be landed, and what came of it."""
+"""What a source gave for a partition, validated and ready to be written, and what came of it."""
 
 import hashlib
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from io import BufferedRandom
-from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
+from typing import Any, Generic, Literal, get_args
 
 import polars as pl
 from sqlalchemy import Connection, Table
@@ -14,6 +14,13 @@ from sqlalchemy import Connection, Table
 from orchestration_project.contracts.rules import Audit, Validated
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse.frames import Scope, range_of, shown_scope
+from orchestration_project.engine.warehouse.target import (
+    WRITE_DISPOSITION,
+    Fenced,
+    SummaryT,
+    WriteDisposition,
+    WriteTarget,
+)
 from orchestration_project.errors import ConfigurationError, ContractError, TransientError
 
 
@@ -23,20 +30,6 @@ class SupersededError(TransientError):
 
 class HeldBackError(ContractError):
     """An audit failed: the delivery is recorded with its evidence, and not landed."""
-
-
-@dataclass(frozen=True)
-class ScopeState:
-    """What is landed of a partition: the fence's token, and the latest landing if there is one."""
-
-    token: int
-    landed_at: datetime | None = None
-    source: str | None = None
-    source_version: str | None = None
-    content_sha256: str | None = None
-    rule_version: str | None = None
-    scope: str | None = None
-    run_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,131 +71,8 @@ class Delivery:
         return [*self.captures, *self.discarded]
 
 
-WriteDisposition = Literal["replace_scope", "merge", "append"]
-"""What a delivery does to the loaded rows of its partition.
-
-replace_scope: The rows of its scope become the delivery's; those that it lacks are removed.
-merge: Its rows are inserted, or update the rows with their keys; no row is removed.
-append: Its rows are inserted; a loaded row is neither updated nor removed.
-"""
-
-WRITE_DISPOSITION = "write_disposition"
-"""Under this name the scope of a landing has how it was written, unless it replaced its scope."""
-
 Outcome = Literal["landed", "held_back", "refused"]
 """What came of a delivery: an audit holds it back; what cannot be read or checked is refused."""
-
-
-@dataclass(frozen=True)
-class Transform:
-    """What makes a derived table's rows of a partition.
-
-    Attributes:
-        of_rows: Makes them of all its rows; or of those of a range of symbols, what is of them.
-        of_ranges: Makes them of all that ``of_rows`` made, put together; None: these are they.
-    """
-
-    of_rows: Callable[[pl.DataFrame], pl.DataFrame]
-    of_ranges: Callable[[pl.DataFrame], pl.DataFrame] | None = None
-
-    def of_all(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Make them of all rows at once."""
-        made = self.of_rows(rows)
-        return made if self.of_ranges is None else self.of_ranges(made)
-
-
-Derive = Mapping[Table, Transform]
-"""Derived tables, and what makes their rows."""
-
-
-SummaryT = TypeVar("SummaryT", covariant=True)
-
-
-class Summarise(Protocol[SummaryT]):
-    """Sums up what a landing changed, while its rows are at hand: small, for it stays."""
-
-    def __call__(
-        self, *, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame
-    ) -> SummaryT:
-        """Compare the scope before (``replaced`` and ``kept``) and after (``written`` and kept).
-
-        Of a merge or append, these are the rows with the delivery's keys.
-        ``replaced`` has ``is_metadata`` besides the table's columns: only metadata columns differ.
-        """
-        ...
-
-
-MergeSummaries = Callable[[Sequence[Any]], Any]
-"""Puts summaries of several ranges of a partition together."""
-
-
-def no_summary(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> None:
-    """Sum up nothing: the rows say all."""
-
-
-class Fenced(Protocol):
-    """What is written under a fence: the partition of a table, and the token that was seen."""
-
-    @property
-    def table(self) -> Table:
-        """The table."""
-        ...
-
-    @property
-    def partition_key(self) -> str:
-        """Dagster's key, which is the fence's."""
-        ...
-
-    @property
-    def token(self) -> int:
-        """The fence's token before anything was read."""
-        ...
-
-
-@dataclass(frozen=True)
-class WriteTarget(Generic[SummaryT]):
-    """Where and how a delivery is to be landed.
-
-    Attributes:
-        table: The table, which has a history.
-        history: That history.
-        partition_key: Dagster's key, which is the fence's.
-        partition: The same as a condition on the table's columns.
-        token: The fence's token before anything was fetched.
-        metadata_columns: Columns whose change alone is no restatement.
-        rule_version: Version of the rules that made the rows.
-        run_id: Dagster's run.
-        derive: What is derived of the partition.
-        summarise: What sums up a change.
-        merge: What puts that of several ranges together; only what may come in ranges needs it.
-        before: What was landed when the token was read, if that was read too: as long as the fence
-            has the token, nothing else is.
-        write_disposition: What the delivery does to loaded rows.
-    """
-
-    table: Table
-    history: Table
-    partition_key: str
-    partition: Scope
-    token: int
-    metadata_columns: Sequence[str]
-    rule_version: str
-    run_id: str
-    derive: Derive
-    summarise: Summarise[SummaryT]
-    before: ScopeState | None = None
-    merge: MergeSummaries | None = None
-    write_disposition: WriteDisposition = "replace_scope"
-
-    @property
-    def state(self) -> ScopeState:
-        """What was landed when the token was read; the token alone, if no more was read."""
-        return self.before or ScopeState(self.token)
-
-    @property
-    def replaces_scope(self) -> bool:
-        """Whether loaded rows that a delivery lacks are removed."""
-        return self.write_disposition == "replace_scope"
 
 
 AsFile = Callable[[Validated, Sequence[str]], tuple[bytes | BufferedRandom, str]]

@@ -15,10 +15,7 @@ import polars as pl
 from sqlalchemy import Connection, Table, delete, func, literal, select
 
 from orchestration_project.contracts.values import BATCH_INDEX, counted
-from orchestration_project.engine.warehouse.delivery import (
-    ValidatedBatch,
-    WriteTarget,
-)
+from orchestration_project.engine.warehouse.delivery import ValidatedBatch
 from orchestration_project.engine.warehouse.fencing import take_fences
 from orchestration_project.engine.warehouse.frames import (
     Scope,
@@ -29,6 +26,7 @@ from orchestration_project.engine.warehouse.frames import (
     read_scope,
     within,
 )
+from orchestration_project.engine.warehouse.target import WriteTarget
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import audits, fences
 

@@ -22,10 +22,8 @@ from sqlalchemy import (
 
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import (
-    Fenced,
     HeldBackError,
     Outcome,
-    ScopeState,
     SupersededError,
     ValidatedBatch,
     WriteResult,
@@ -36,6 +34,7 @@ from orchestration_project.engine.warehouse.frames import (
     insert_absent,
     insert_frame,
 )
+from orchestration_project.engine.warehouse.target import Fenced, ScopeState
 from orchestration_project.tables.spine import audits, fences, landings
 
 A_MICROSECOND = timedelta(microseconds=1)

@@ -31,13 +31,10 @@ from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
     AsFile,
     Delivery,
-    ScopeState,
-    SummaryT,
     ValidatedBatch,
     WarningCheck,
     WriteOutcome,
     WriteResult,
-    WriteTarget,
     group_id,
     refuse_impossible,
 )
@@ -67,6 +64,7 @@ from orchestration_project.engine.warehouse.frames import (
     read_scope,
     within,
 )
+from orchestration_project.engine.warehouse.target import ScopeState, SummaryT, WriteTarget
 from orchestration_project.tables.schema import key_names, schema_of
 
 FEW = 10

@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, func, or_, select
 
 from orchestration_project.contracts.rules import Days
-from orchestration_project.engine.warehouse.delivery import Outcome, WriteDisposition
+from orchestration_project.engine.warehouse.delivery import Outcome
 from orchestration_project.engine.warehouse.frames import Scope, part_of, range_of, scope_from_json
+from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.spine import audits, blobs, captures, deliveries, landings
 

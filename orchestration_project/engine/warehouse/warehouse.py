@@ -29,13 +29,10 @@ from orchestration_project.engine.warehouse.copying import copy_tables
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
     Delivery,
-    ScopeState,
-    SummaryT,
     ValidatedBatch,
     WarningCheck,
     WriteOutcome,
     WriteResult,
-    WriteTarget,
     no_note,
     no_warnings,
 )
@@ -72,6 +69,7 @@ from orchestration_project.engine.warehouse.recorded import (
     read_recorded,
     replayable,
 )
+from orchestration_project.engine.warehouse.target import ScopeState, SummaryT, WriteTarget
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.schema import Query
 from orchestration_project.tables.spine import database_labels

@@ -43,8 +43,8 @@ from orchestration_project.engine.warehouse import (
     Warehouse,
     WriteResult,
 )
-from orchestration_project.engine.warehouse.delivery import Derive, MergeSummaries, Summarise
 from orchestration_project.engine.warehouse.frames import Scope, shown_scope, within
+from orchestration_project.engine.warehouse.target import Derive, MergeSummaries, Summarise
 from orchestration_project.resources.finra.copies import find_copies
 from orchestration_project.resources.finra.preview import WrittenPreview, read_preview
 from orchestration_project.resources.finra.source import WeeklySource

@@ -11,7 +11,7 @@ from orchestration_project.domains.saas import jira, peopleforce
 from orchestration_project.domains.saas.events import Event
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse, WriteTarget
-from orchestration_project.engine.warehouse.delivery import no_summary
+from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
 from orchestration_project.resources.saas.applying import Applied
 from orchestration_project.resources.saas.reconciling import Reconciler
