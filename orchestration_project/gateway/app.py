@@ -17,8 +17,7 @@ from orchestration_project.gateway.headers import Edge
 from orchestration_project.gateway.limits import require_plain
 from orchestration_project.gateway.login import Login
 from orchestration_project.gateway.mutations import Mutations
-from orchestration_project.gateway.refusal import Refusal
-from orchestration_project.gateway.request import Place
+from orchestration_project.gateway.request import Place, Refusal
 
 
 class Refusing:

@@ -18,7 +18,7 @@ from graphql import (
 )
 from graphql.utilities import value_from_ast_untyped
 
-from orchestration_project.gateway.refusal import Refusal
+from orchestration_project.gateway.request import Refusal
 
 MOST_TOKENS = 20_000
 MOST_DEPTH = 20

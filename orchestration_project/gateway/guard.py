@@ -20,12 +20,12 @@ from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.limits import Crowd
 from orchestration_project.gateway.pages import problem_page
-from orchestration_project.gateway.refusal import Refusal
 from orchestration_project.gateway.request import (
     CURRENT,
     REQUEST_ID,
     STILL_KNOWN,
     Place,
+    Refusal,
     address_of,
     header_of,
     headers_of,

@@ -9,8 +9,7 @@ from http import HTTPStatus
 from starlette.types import Message, Receive, Scope
 
 from orchestration_project.domains.access.addresses import host_name, is_plain_path
-from orchestration_project.gateway.refusal import Refusal
-from orchestration_project.gateway.request import Place, header_of
+from orchestration_project.gateway.request import Place, Refusal, header_of
 
 HEADER_BYTES = 16 * 1024
 BODY_BYTES = 1024 * 1024

@@ -13,8 +13,8 @@ from orchestration_project.domains.access.roles import Principal
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.limits import FORM_BYTES, read_body
 from orchestration_project.gateway.pages import login_page, session_page
-from orchestration_project.gateway.refusal import Refusal
 from orchestration_project.gateway.request import (
+    Refusal,
     address_of,
     header_of,
     known_user,

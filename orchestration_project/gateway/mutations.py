@@ -20,8 +20,7 @@ from orchestration_project.domains.access.roles import Role, may_ask
 from orchestration_project.gateway.graphql import Asked, outcome_of, read_document, target_of
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.limits import BODY_BYTES, read_body, replayed
-from orchestration_project.gateway.refusal import Refusal
-from orchestration_project.gateway.request import header_of, is_storable, known_user
+from orchestration_project.gateway.request import Refusal, header_of, is_storable, known_user
 
 LOG = logging.getLogger(__name__)
 

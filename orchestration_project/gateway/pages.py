@@ -9,7 +9,7 @@ from urllib.parse import quote
 from starlette.responses import HTMLResponse
 
 from orchestration_project.domains.access.roles import Principal
-from orchestration_project.gateway.refusal import Refusal
+from orchestration_project.gateway.request import Refusal
 
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }

@@ -1,15 +1,15 @@
-"""What the gateway reads of a request, in one place, and who is known to ask."""
+"""What the gateway reads of a request, who is known to ask, and how a request is refused."""
 
 from collections.abc import Collection, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
 from orchestration_project.domains.access.addresses import is_same_origin, origin_of
 from orchestration_project.domains.access.roles import Principal
 from orchestration_project.engine.warehouse.frames import storable
-from orchestration_project.gateway.refusal import Refusal
 
 CURRENT: ContextVar[Principal | None] = ContextVar("CURRENT", default=None)
 """Who asks in this task; Dagster's part reads it where it makes runs and answers errors."""
@@ -25,6 +25,21 @@ REQUEST_ID = "orchestration_project.request_id"
 
 STILL_KNOWN = "orchestration_project.still_known"
 """Under this name a scope has a function that says whether who asked may still; of long answers."""
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
+    """Ends a request with a status and a sentence, which never quotes what was sent."""
+
+    def __init__(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.headers = dict(headers or {})
+
+    def response(self) -> Response:
+        """Return the answer, in the form that a client of GraphQL understands."""
+        body = {"errors": [{"message": self.text}]}
+        return JSONResponse(body, self.status, headers=self.headers)
 
 
 @dataclass(frozen=True)

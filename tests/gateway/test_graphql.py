@@ -16,7 +16,7 @@ from orchestration_project.gateway.graphql import (
     read_document,
     target_of,
 )
-from orchestration_project.gateway.refusal import Refusal
+from orchestration_project.gateway.request import Refusal
 from tests.gateway.pages_queries import documents
 
 

@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.gateway import connection_limits, limits, server
 from orchestration_project.gateway.limits import AT_ONCE, BODY_BYTES, HEADER_BYTES, Crowd
-from orchestration_project.gateway.refusal import Refusal
+from orchestration_project.gateway.request import Refusal
 from tests.gateway.door import Door, running
 from tests.programs import wait_for
 

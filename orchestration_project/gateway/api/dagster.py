@@ -12,7 +12,7 @@ from orchestration_project.gateway.api.problems import (
     not_found,
     problem_of_refusal,
 )
-from orchestration_project.gateway.refusal import Refusal
+from orchestration_project.gateway.request import Refusal
 
 KEPT_HEADERS = frozenset({b"host", b"cookie", b"authorization", b"x-api-key", b"user-agent"})
 """Of the caller's request: by what they are known. Where the page is from has been looked at."""

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from orchestration_project.domains.api.models import Problem, WrongField
 from orchestration_project.errors import OrchestrationError, TransientError
-from orchestration_project.gateway.refusal import Refusal
+from orchestration_project.gateway.request import Refusal
 
 MEDIA_TYPE = "application/problem+json"
 
