@@ -44,6 +44,11 @@ NAMING = (ast.Import, ast.ImportFrom, ast.Attribute, ast.Constant, ast.ClassDef)
 
 DERIVING = ("Derivation", "write_derived")
 REPLAYING = ("effective_deliveries", "layers_of", "part_layers_of", "own_days", "read_parts")
+WRITING = ("record_landings",)
+TARGETS = "engine/warehouse/target.py"
+"""Makes the targets of writes, as tables declare them."""
+
+RUN_OPTIONS = "LoadOptions"
 STORE_FIELDS = "engine/deliveries.py"
 """Stores with `write_derived` which fields a source lists: no table that is derived of others."""
 
@@ -197,6 +202,35 @@ def replaying(found: Sequence[Module]) -> list[str]:
         if not module.path.startswith("engine/warehouse/")
         if any(_imports(node, REPLAYING) for node in module.nodes)
     ]
+
+
+def loading(found: Sequence[Module]) -> list[str]:
+    """Return the modules that load: they import one of `WRITING`, or make a `WriteTarget`."""
+    return [
+        module.path
+        for module in found
+        if any(_imports(node, WRITING) for node in module.nodes)
+        or ("WriteTarget(" in module.text and module.path != TARGETS and _makes_target(module))
+    ]
+
+
+def _makes_target(module: Module) -> bool:
+    calls = (node for node in ast.walk(ast.parse(module.text)) if isinstance(node, ast.Call))
+    return any(ast.unparse(each.func).endswith("WriteTarget") for each in calls)
+
+
+def run_options(found: Sequence[Module]) -> list[str]:
+    """Return the classes of how a run loads or replays: `RUN_OPTIONS` and what is based on it."""
+    names = [RUN_OPTIONS]
+    bases = {
+        node.name: [ast.unparse(base) for base in node.bases]
+        for module in found
+        for node in module.nodes
+        if isinstance(node, ast.ClassDef)
+    }
+    for name in names:
+        names += [each for each, of in bases.items() if name in of]
+    return names
 
 
 def _imports(node: ast.AST, names: Sequence[str]) -> bool:
@@ -362,9 +396,19 @@ def measures() -> Iterator[Measure]:
         ", ".join(replaying(found)),
         f"target 1; they import one of {', '.join(REPLAYING)}; without engine/warehouse/",
     )
+    yield Measure(
+        "load engines *",
+        ", ".join(loading(found)),
+        f"target 1; they import {', '.join(WRITING)}, or make a WriteTarget; without {TARGETS}",
+    )
+    yield Measure(
+        "classes of a run's load options *",
+        ", ".join(run_options(found)),
+        f"target 2; {RUN_OPTIONS} and what is based on it",
+    )
     entered = entered_by_treasury()
     yield Measure(
-        f"modules entered by a run of {TREASURY}",
+        f"modules entered by a run of {TREASURY} *",
         str(len(entered)),
         "target 45; a function of them is called while one partition loads:\n    "
         + "\n    ".join(entered),

@@ -9,12 +9,15 @@ from benchmarks.structure import (
     PRIVATE_PLACES,
     Module,
     deriving,
+    entered_by_treasury,
+    loading,
     modules,
     naming_a_domain,
     outside_domains,
     private_places,
     private_uses,
     replaying,
+    run_options,
     short_share,
 )
 
@@ -37,6 +40,16 @@ DERIVED_TABLES = "engine/derived.py"
 
 REPLAY = "engine/replay.py"
 """The one module that puts recorded deliveries together."""
+
+
+LOAD = "engine/warehouse/landing.py"
+"""The one module that writes validated deliveries, in a transaction, with fence and history."""
+
+RUN_OPTIONS = ["LoadOptions", "ReplayOptions", "PricesLoad"]
+"""How a run loads or replays; prices add the symbols of a replay."""
+
+MOST_ENTERED = 62
+"""Modules that one run of a dataset enters whose fields declare it."""
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +155,31 @@ def test_one_module_puts_recorded_deliveries_together(found):
 def test_a_declaration_of_a_derived_table_is_no_engine():
     declared = "from orchestration_project.engine.derived import DerivedTable\nrow.derive, derive()"
     assert deriving([Module("resources/prices/planted.py", declared)]) == []
+
+
+def test_one_engine_loads(found):
+    assert loading(found) == [LOAD]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from orchestration_project.engine.warehouse.fencing import record_landings, take_fences",
+        "import a\na.warehouse.WriteTarget(spec, key)",
+    ],
+)
+def test_a_second_load_engine_is_found(found, text):
+    second = Module("resources/prices/planted.py", text)
+    assert loading([*found, second]) == [LOAD, second.path]
+
+
+def test_runs_load_with_the_same_options(found):
+    assert run_options(found) == RUN_OPTIONS
+    own = Module("assets/planted.py", "class Own(ReplayOptions):\n    more: int")
+    assert run_options([*found, own]) == [*RUN_OPTIONS, "Own"]
+
+
+def test_a_run_of_a_declared_dataset_enters_no_more_modules():
+    entered = entered_by_treasury()
+    assert "engine/loader.py" in entered
+    assert len(entered) <= MOST_ENTERED, entered

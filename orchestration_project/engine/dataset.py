@@ -25,6 +25,7 @@ from orchestration_project.engine.warehouse import (
     BatchFigures,
     Delivery,
     RecordedLanding,
+    TableSpec,
     ValidatedBatch,
     Warehouse,
     WriteResult,
@@ -39,7 +40,7 @@ from orchestration_project.engine.warehouse.target import (
     no_summary,
 )
 from orchestration_project.settings import Settings
-from orchestration_project.tables.schema import HISTORY, asset_of
+from orchestration_project.tables.schema import asset_of
 
 ROWS_SHOWN = 20
 """Rows of a loaded partition of a declared dataset that its metadata shows."""
@@ -275,14 +276,21 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
         return dg.AssetKey([self.domain, self.noun])
 
     @property
-    def history(self) -> Table:
-        """Where replaced and removed rows go."""
-        return self.table.info[HISTORY]
-
-    @property
     @abstractmethod
     def rule_version(self) -> str:
         """Raised with every change that could make other rows of the same bytes."""
+
+    @property
+    def table_spec(self) -> TableSpec[ChangeT]:
+        """How deliveries are written to its table."""
+        return TableSpec(
+            table=self.table,
+            rule_version=self.rule_version,
+            metadata_columns=self.metadata_columns,
+            transforms=self.transforms,
+            summarise=self.summarise,
+            merge=self.merge,
+        )
 
     @property
     def known_fields(self) -> Mapping[str, str]:

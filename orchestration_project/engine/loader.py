@@ -243,19 +243,11 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
     def _target(
         self, key: str, partition: Partition, pending: PendingDelivery
     ) -> WriteTarget[ChangeT]:
-        dataset, before = self.dataset, pending.state
-        return WriteTarget(
-            table=dataset.table,
-            history=dataset.history,
-            partition_key=key,
-            partition=dataset.partitioning.scope_of(partition),
-            token=before.token,
-            metadata_columns=dataset.metadata_columns,
-            rule_version=dataset.rule_version,
+        dataset = self.dataset
+        return dataset.table_spec.target(
+            key,
+            dataset.partitioning.scope_of(partition),
+            pending.state,
             run_id=self.run_id,
-            derive=dataset.transforms,
-            summarise=dataset.summarise,
-            before=before,
-            merge=dataset.merge,
             write_disposition=pending.write_disposition or dataset.write_disposition,
         )

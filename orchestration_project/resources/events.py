@@ -22,6 +22,7 @@ from orchestration_project.engine.pools import ItemT, ResultT
 from orchestration_project.engine.run_items import RunSummary
 from orchestration_project.engine.warehouse import (
     ScopeState,
+    TableSpec,
     WriteOutcome,
     WriteTarget,
     prepare_all,
@@ -34,10 +35,12 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.inbox.rows import Content, delivery_of, fetched_of
 from orchestration_project.services.inbox.work import ClaimedDelivery
 from orchestration_project.services.metadata import table_of
-from orchestration_project.tables.webhooks import events_webhooks, events_webhooks_history
+from orchestration_project.tables.webhooks import events_webhooks
 
 CAPTURE_THREADS = 8
 """Bodies that are flushed to disk, or sent to S3, at the same time."""
+
+EVENTS = TableSpec(table=events_webhooks, rule_version=RULE_VERSION, summarise=no_summary)
 
 OUTCOMES = ("landed", "unchanged", "rejected", "failed", "lost")
 """What a run counts of its deliveries. A lost one was claimed by another run meanwhile."""
@@ -105,19 +108,8 @@ class DeliveryLoader:
         ]
 
     def _target(self, content: Content, key: str, state: ScopeState) -> WriteTarget[None]:
-        return WriteTarget(
-            table=events_webhooks,
-            history=events_webhooks_history,
-            partition_key=key,
-            partition={"delivery_id": content.delivery_id, "source": content.source},
-            token=state.token,
-            before=state,
-            metadata_columns=(),
-            rule_version=RULE_VERSION,
-            run_id=self.run_id,
-            derive={},
-            summarise=no_summary,
-        )
+        partition = {"delivery_id": content.delivery_id, "source": content.source}
+        return EVENTS.target(key, partition, state, run_id=self.run_id)
 
 
 def _event(content: Content) -> Event:

@@ -28,6 +28,7 @@ from orchestration_project.engine.pools import Pool
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import (
     Delivery,
+    TableSpec,
     Warehouse,
     WriteTarget,
     prepare_all,
@@ -39,7 +40,7 @@ from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.engine.work_items import COLUMNS, WorkItems
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.tables.spine import work_items
-from orchestration_project.tables.webhooks import events_webhooks, events_webhooks_history
+from orchestration_project.tables.webhooks import events_webhooks
 from tests.faults.documents import TEXTS, extract_document, list_versions
 from tests.faults.matrix import STAGES
 from tests.faults.points import Points
@@ -152,18 +153,8 @@ class DocumentLoader:
         ]
 
     def _target(self, key: str, token: int) -> WriteTarget[None]:
-        return WriteTarget(
-            table=events_webhooks,
-            history=events_webhooks_history,
-            partition_key=key,
-            partition={"source": TOPIC, "delivery_id": key},
-            token=token,
-            metadata_columns=(),
-            rule_version="1",
-            run_id=self.run_id,
-            derive={},
-            summarise=no_summary,
-        )
+        spec = TableSpec(table=events_webhooks, rule_version="1", summarise=no_summary)
+        return WriteTarget(spec, key, {"source": TOPIC, "delivery_id": key}, token, self.run_id)
 
 
 def _event(item: ClaimedItem, capture: Capture) -> Event:

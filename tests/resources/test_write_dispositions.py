@@ -47,6 +47,10 @@ def target_of(desk: Desk, disposition: Any, **options: Any) -> WriteTarget[Any]:
     return replace(desk.target(**options), write_disposition=disposition)
 
 
+def respecified(target: WriteTarget[Any], **changes: Any) -> WriteTarget[Any]:
+    return replace(target, spec=replace(target.spec, **changes))
+
+
 def merge(desk: Desk, *rows: Any, **options: Any) -> WriteResult[Any]:
     return desk.land(*rows, target=target_of(desk, "merge"), **options)
 
@@ -188,7 +192,7 @@ def test_a_merge_looks_rows_up_by_their_whole_key(desk):
     desk.land(*(row(f"S{number}") for number in range(50)))
     with recorded_selects() as statements:
         rows = [row("S1", share_quantity=7), row("S2")]
-        desk.land(*rows, target=replace(target_of(desk, "merge"), derive={}), version="v2")
+        desk.land(*rows, target=respecified(target_of(desk, "merge"), transforms={}), version="v2")
     [(statement, parameters)] = statements
     with desk.warehouse.reading() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
@@ -257,7 +261,7 @@ def test_a_summary_of_an_append_has_the_metadata_that_is_loaded(desk):
     def dates(*, kept: pl.DataFrame, **_: pl.DataFrame) -> list[date]:
         return kept["last_update_date"].to_list()
 
-    target: WriteTarget[Any] = replace(target_of(desk, "append"), summarise=dates)
+    target = respecified(target_of(desk, "append"), summarise=dates)
     later = row("AAA", last_update_date=PUBLISHED + A_WEEK)
     landed = desk.land(later, row("BBB"), target=target, version="v2")
     assert landed.change == [PUBLISHED]

@@ -21,6 +21,7 @@ from orchestration_project.engine.deliveries import Deliveries, RecordedDeliveri
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.warehouse import (
     Delivery,
+    TableSpec,
     Transform,
     Warehouse,
     WriteResult,
@@ -39,7 +40,6 @@ from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.tables.finra import (
     METADATA_COLUMNS,
     finra_otc_weekly,
-    finra_otc_weekly_history,
     finra_symbol_week,
     finra_venue_week,
 )
@@ -250,19 +250,16 @@ class Desk:
         """Return a target that saw ``token``; by default the present one."""
         if token is None:
             token = self.warehouse.state(finra_otc_weekly, self.partition_key).token
-        return WriteTarget(
+        spec = TableSpec(
             table=finra_otc_weekly,
-            history=finra_otc_weekly_history,
-            partition_key=self.partition_key,
-            partition={"tier": self.tier, "week_start": self.week_start},
-            token=token,
-            metadata_columns=METADATA_COLUMNS,
             rule_version=rule_version,
-            run_id=run_id,
-            derive=BOTH,
+            metadata_columns=METADATA_COLUMNS,
+            transforms=BOTH,
             summarise=week_change,
             merge=merged,
         )
+        partition = {"tier": self.tier, "week_start": self.week_start}
+        return WriteTarget(spec, self.partition_key, partition, token, run_id)
 
     def capture(self, body: bytes = b"header\nrow\n", **changes: Any) -> Capture:
         usual: dict[str, Any] = {

@@ -234,12 +234,9 @@ class Partition:
         """Return how a delivery is written."""
         target = self.desk.target(token, rule_version=f"{rules}")
         options: dict[str, Any] = {"summarise": no_summary, "merge": None}
-        return replace(
-            target,
-            **options,
-            derive={finra_symbol_week: Transform(symbol_week)},
-            write_disposition=self.model.disposition,
-        )
+        transforms = {finra_symbol_week: Transform(symbol_week)}
+        spec = replace(target.spec, **options, transforms=transforms)
+        return replace(target, spec=spec, write_disposition=self.model.disposition)
 
     def frame(self, rows: Mapping[Key, Row]) -> pl.DataFrame:
         """Return rows as a parser gives them."""

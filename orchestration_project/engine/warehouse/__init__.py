@@ -17,7 +17,12 @@ from orchestration_project.engine.warehouse.recorded import (
     RecordedLanding,
     RecordedPart,
 )
-from orchestration_project.engine.warehouse.target import ScopeState, Transform, WriteTarget
+from orchestration_project.engine.warehouse.target import (
+    ScopeState,
+    TableSpec,
+    Transform,
+    WriteTarget,
+)
 from orchestration_project.engine.warehouse.warehouse import Warehouse
 
 __all__ = [
@@ -31,6 +36,7 @@ __all__ = [
     "RecordedPart",
     "ScopeState",
     "SupersededError",
+    "TableSpec",
     "Transform",
     "ValidatedBatch",
     "Warehouse",

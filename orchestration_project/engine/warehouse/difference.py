@@ -107,12 +107,12 @@ def derive(connection: Connection, batch: ValidatedBatch) -> dict[str, float]:
     The rows of the partition that the delivery left as they were count too.
     """
     target, seconds = batch.target, dict[str, float]()
-    if not target.derive:
+    if not target.spec.transforms:
         return seconds
     derived = batch.derived
     if derived is None:
         rows = read_scope(connection, target.table, target.partition)
-        derived = {table: maker.of_all(rows) for table, maker in target.derive.items()}
+        derived = {table: maker.of_all(rows) for table, maker in target.spec.transforms.items()}
     for table, rows in derived.items():
         started = time.monotonic()
         connection.execute(delete(table).where(within(table, target.partition)))
@@ -124,15 +124,15 @@ def derive(connection: Connection, batch: ValidatedBatch) -> dict[str, float]:
 def derive_ranges(connection: Connection, batch: ValidatedBatch) -> Mapping[str, float]:
     """Do the same for a delivery in ranges that was written, range by range."""
     target, scope = batch.target, batch.delivery.scope
-    unfinished: dict[Table, list[pl.DataFrame]] = {table: [] for table in target.derive}
+    unfinished: dict[Table, list[pl.DataFrame]] = {table: [] for table in target.spec.transforms}
     seconds: defaultdict[str, float] = defaultdict(float)
-    for table in target.derive:
+    for table in target.spec.transforms:
         connection.execute(delete(table).where(within(table, target.partition)))
     for condition, delivered in batch.validated.ranges or ():
         rows = delivered
         if scope or not target.replaces_scope:  # the rest of the partition counts too
             rows = read_scope(connection, target.table, {**target.partition, **condition})
-        for table, maker in target.derive.items():
+        for table, maker in target.spec.transforms.items():
             started = time.monotonic()
             made = maker.of_rows(rows)
             if maker.of_ranges is None:
@@ -140,7 +140,7 @@ def derive_ranges(connection: Connection, batch: ValidatedBatch) -> Mapping[str,
             else:
                 unfinished[table].append(made)
             seconds[table.name] += time.monotonic() - started
-    for table, maker in target.derive.items():
+    for table, maker in target.spec.transforms.items():
         if maker.of_ranges is not None:
             started = time.monotonic()
             insert_frame(connection, table, maker.of_ranges(pl.concat(unfinished[table])))
@@ -187,7 +187,7 @@ def difference(
         return Difference(incoming, incoming, nothing, counts)
     key = key_names(target.table)
     judged = _judged(target, current.drop(BATCH_INDEX), incoming)
-    stays = target.metadata_columns if target.write_disposition == "append" else ()
+    stays = target.spec.metadata_columns if target.write_disposition == "append" else ()
     kept = ~pl.col("is_new") & ~pl.col("differs")
     rows = judged.with_columns(
         pl.when(kept).then(pl.col(f"{name}_now")).otherwise(pl.col(name)).alias(name)
@@ -224,7 +224,7 @@ def _judged(target: WriteTarget, current: pl.DataFrame, incoming: pl.DataFrame) 
     is_new = pl.col("known_from_now").is_null()
     differs = {name: pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in values}
     value_differs = pl.any_horizontal(
-        differs[name] for name in values if name not in target.metadata_columns
+        differs[name] for name in values if name not in target.spec.metadata_columns
     )
     is_append = target.write_disposition == "append"
     any_differs = value_differs if is_append else pl.any_horizontal(differs.values())

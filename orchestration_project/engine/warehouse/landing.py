@@ -243,7 +243,7 @@ def _write_ranges(
         counts += change.counts[0]
         summaries += _summaries([part], change, known_from, [True])
     derived = derive_ranges(connection, batch) if _is_derived(batch, counts) else {}
-    merge = batch.target.merge
+    merge = batch.target.spec.merge
     return _Written(counts, merge(summaries) if merge else None, derived)
 
 
@@ -294,7 +294,7 @@ def _derived(
     is_all = target.replaces_scope and not delivery.scope
     if not is_all or validated.is_held_back or validated.ranges:
         return None
-    return {table: maker.of_all(validated.rows) for table, maker in target.derive.items()}
+    return {table: maker.of_all(validated.rows) for table, maker in target.spec.transforms.items()}
 
 
 def is_landed(before: ScopeState, batch: ValidatedBatch) -> bool:
@@ -417,9 +417,10 @@ def _summaries(
     frames = [
         split_batches(frame, len(batches)) for frame in (change.replaced, change.written, kept)
     ]
+    summarise = batches[0].target.spec.summarise
     return [
-        each.target.summarise(replaced=replaced, written=written, kept=stays) if asked else None
-        for each, asked, replaced, written, stays in zip(batches, is_asked, *frames, strict=True)
+        summarise(replaced=replaced, written=written, kept=stays) if asked else None
+        for asked, replaced, written, stays in zip(is_asked, *frames, strict=True)
     ]
 
 
@@ -439,4 +440,5 @@ def _keep_history(
         change_cause=pl.when("is_metadata").then(pl.lit("metadata")).otherwise(cause),
         rule_version=pl.lit(target.rule_version),
     )
-    insert_frame(connection, target.history, earlier.select(list(schema_of(target.history))))
+    history = target.spec.history
+    insert_frame(connection, history, earlier.select(list(schema_of(history))))

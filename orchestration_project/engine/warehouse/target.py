@@ -1,7 +1,7 @@
 """Where and how deliveries are written: a table, what is derived of it, and one partition of it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -9,6 +9,7 @@ import polars as pl
 from sqlalchemy import Table
 
 from orchestration_project.engine.warehouse.frames import Scope
+from orchestration_project.tables.schema import HISTORY
 
 
 @dataclass(frozen=True)
@@ -102,40 +103,86 @@ class Fenced(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class WriteTarget(Generic[SummaryT]):
-    """Where and how a delivery is to be landed.
+@dataclass(frozen=True, kw_only=True)
+class TableSpec(Generic[SummaryT]):
+    """How deliveries are written to a table, whichever partition they are of.
 
     Attributes:
-        table: The table, which has a history.
-        history: That history.
+        table: The table, which has a history unless nothing of it is ever replaced.
+        rule_version: Version of the rules that make its rows.
+        metadata_columns: Columns whose change alone is not a restatement.
+        transforms: Tables derived of a partition, in the transaction that loads it.
+        summarise: Sums up what a load changed.
+        merge: Puts summaries of several ranges together; None: its rows never come in ranges.
+    """
+
+    table: Table
+    rule_version: str
+    metadata_columns: Sequence[str] = ()
+    transforms: Derive = field(default_factory=dict)
+    summarise: Summarise[SummaryT]
+    merge: MergeSummaries | None = None
+
+    @property
+    def history(self) -> Table:
+        """Where replaced and removed rows go."""
+        return self.table.info[HISTORY]
+
+    def target(
+        self,
+        partition_key: str,
+        partition: Scope,
+        state: ScopeState,
+        *,
+        run_id: str,
+        write_disposition: WriteDisposition = "replace_scope",
+    ) -> "WriteTarget[SummaryT]":
+        """Return where and how a run writes a delivery of a partition of which ``state`` is loaded.
+
+        Args:
+            partition_key: Dagster's key, which is the fence's.
+            partition: The same as a condition on the table's columns.
+            state: What is loaded, with the fence's token before anything was fetched.
+            run_id: Dagster's run.
+            write_disposition: What the delivery does to loaded rows.
+        """
+        return WriteTarget(
+            self, partition_key, partition, state.token, run_id, state, write_disposition
+        )
+
+
+@dataclass(frozen=True)
+class WriteTarget(Generic[SummaryT]):
+    """Where and how a delivery is to be written; `TableSpec.target` makes one.
+
+    Attributes:
+        spec: How deliveries are written to the table.
         partition_key: Dagster's key, which is the fence's.
         partition: The same as a condition on the table's columns.
         token: The fence's token before anything was fetched.
-        metadata_columns: Columns whose change alone is no restatement.
-        rule_version: Version of the rules that made the rows.
         run_id: Dagster's run.
-        derive: What is derived of the partition.
-        summarise: What sums up a change.
-        merge: What puts that of several ranges together; only what may come in ranges needs it.
-        before: What was landed when the token was read, if that was read too: as long as the fence
+        before: What was loaded when the token was read, if that was read too: as long as the fence
             has the token, nothing else is.
         write_disposition: What the delivery does to loaded rows.
     """
 
-    table: Table
-    history: Table
+    spec: TableSpec[SummaryT]
     partition_key: str
     partition: Scope
     token: int
-    metadata_columns: Sequence[str]
-    rule_version: str
     run_id: str
-    derive: Derive
-    summarise: Summarise[SummaryT]
     before: ScopeState | None = None
-    merge: MergeSummaries | None = None
     write_disposition: WriteDisposition = "replace_scope"
+
+    @property
+    def table(self) -> Table:
+        """The table."""
+        return self.spec.table
+
+    @property
+    def rule_version(self) -> str:
+        """Version of the rules that made the rows."""
+        return self.spec.rule_version
 
     @property
     def state(self) -> ScopeState:

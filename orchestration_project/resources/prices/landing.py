@@ -22,6 +22,7 @@ from orchestration_project.domains.prices.states import (
 from orchestration_project.engine.warehouse import (
     BatchFigures,
     ScopeState,
+    TableSpec,
     ValidatedBatch,
     Warehouse,
     WriteOutcome,
@@ -31,7 +32,7 @@ from orchestration_project.engine.warehouse import (
 from orchestration_project.engine.warehouse.delivery import AfterWrite
 from orchestration_project.engine.warehouse.frames import range_of
 from orchestration_project.resources.prices.landed_days import rows_before
-from orchestration_project.tables.prices import prices_daily, prices_daily_history
+from orchestration_project.tables.prices import prices_daily
 
 NO_SECOND = "no second source was asked"
 
@@ -99,20 +100,8 @@ class PriceLanding:
     limits: Limits
 
     def target(self, symbol: str, state: ScopeState) -> WriteTarget[PriceChange]:
-        """Return where a symbol lands, of which ``state`` is landed."""
-        return WriteTarget(
-            table=prices_daily,
-            history=prices_daily_history,
-            partition_key=symbol,
-            partition={"symbol": symbol},
-            token=state.token,
-            metadata_columns=("source",),
-            rule_version=RULE_VERSION,
-            run_id=self.run_id,
-            derive={},
-            summarise=_change,
-            before=state,
-        )
+        """Return where a symbol is written, of which ``state`` is loaded."""
+        return PRICES.target(symbol, {"symbol": symbol}, state, run_id=self.run_id)
 
     def land(
         self,
@@ -181,3 +170,12 @@ def _change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame
         rows_by_month(written["trade_date"]),
         rows_by_month(replaced["trade_date"]),
     )
+
+
+PRICES = TableSpec(
+    table=prices_daily,
+    rule_version=RULE_VERSION,
+    metadata_columns=("source",),
+    summarise=_change,
+)
+"""How deliveries of symbols are written."""

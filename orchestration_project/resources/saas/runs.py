@@ -10,7 +10,7 @@ from orchestration_project.contracts.rules import REJECT_SCHEMA, in_ascii
 from orchestration_project.domains.saas import jira, peopleforce
 from orchestration_project.domains.saas.events import Event
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.warehouse import Warehouse, WriteTarget
+from orchestration_project.engine.warehouse import TableSpec, Warehouse
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
 from orchestration_project.resources.saas.applying import Applied
@@ -87,18 +87,8 @@ def record_rejection(
     """Record a delivery that cannot be read: its bytes in `captures`, the reason in `rejects`."""
     capture = captures.keep(fetched_of(content))
     key = f"{content.source}|{content.delivery_id}"
-    target: WriteTarget[None] = WriteTarget(
-        table=saas_source_states,
-        history=saas_source_states,
-        partition_key=key,
-        partition={},
-        token=warehouse.state(saas_source_states, key).token,
-        metadata_columns=(),
-        rule_version=RULE_VERSION,
-        run_id=run_id,
-        derive={},
-        summarise=no_summary,
-    )
+    spec = TableSpec(table=saas_source_states, rule_version=RULE_VERSION, summarise=no_summary)
+    target = spec.target(key, {}, warehouse.state(saas_source_states, key), run_id=run_id)
     reject = (1, 1, "unreadable", reason, 0, in_ascii(content.body))
     delivery = replace(delivery_of(content, capture), captures=(), discarded=(capture,))
     rejects = pl.DataFrame([reject], REJECT_SCHEMA, orient="row")
