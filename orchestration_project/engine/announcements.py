@@ -17,12 +17,7 @@ from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, insert,
 
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.dagster_private import is_worker_gone
-from orchestration_project.engine.dataset import (
-    Announcement,
-    ChangeT,
-    LoadedPartition,
-    LoadSpec,
-)
+from orchestration_project.engine.dataset import Announcement, ChangeT, LoadedPartition, LoadSpec
 from orchestration_project.engine.warehouse import Delivery, Warehouse, WriteResult, WriteTarget
 from orchestration_project.engine.warehouse.delivery import AfterWrite
 from orchestration_project.tables.spine import pending_announcements

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import chain
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import dagster as dg
 import polars as pl
@@ -20,7 +20,7 @@ from orchestration_project.contracts.contract import Contract, validate
 from orchestration_project.contracts.delimited import Parsed
 from orchestration_project.contracts.partitioning import A_DAY, Partition, Partitioning
 from orchestration_project.contracts.rules import Audit, Part, SpillStore, Validated
-from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.source import Source
 from orchestration_project.engine.warehouse import (
     BatchFigures,
     Delivery,
@@ -44,99 +44,6 @@ from orchestration_project.tables.schema import asset_of
 
 ROWS_SHOWN = 20
 """Rows of a loaded partition of a declared dataset that its metadata shows."""
-
-
-class PartitionList(NamedTuple):
-    """The partitions that a source has now, oldest first, and values that are not known."""
-
-    known: Sequence[Partition]
-    unknown_values: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class SourceVersion:
-    """The state in which a source has a partition; an equal ``text`` is an equal state.
-
-    Attributes:
-        text: Identifies the state.
-        dataset: What the source calls the dataset that has the partition.
-        record_total: How many rows the source promises; None: it promises none.
-        scope: Further conditions, where the source has a part of the partition only.
-    """
-
-    text: str
-    dataset: str
-    record_total: int | None = None
-    scope: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """A partition as it was read from its source.
-
-    Attributes:
-        captures: What makes it up, in order.
-        version: Identifies this state of the source, such as a hash of the rows.
-        record_total: How many rows the source promised; None: it promises none.
-    """
-
-    captures: Sequence[Capture]
-    version: str
-    record_total: int | None = None
-
-
-class Source(Protocol):
-    """Where a dataset's partitions come from; a class of a domain implements it."""
-
-    @property
-    def name(self) -> str:
-        """What captures and loads are recorded under, such as api, files or demo."""
-        ...
-
-    def partitions(self, since: date | None = None) -> PartitionList:
-        """Return the partitions that can be read now.
-
-        Args:
-            since: The first day of interest: a source need not list what is older. None: the
-                latest partitions will do.
-
-        Raises:
-            OrchestrationError: The source does not answer, or cannot be used.
-        """
-        ...
-
-    def fields(self) -> Mapping[str, str] | None:
-        """Return the type of each field that it lists, by name; None: it lists none."""
-        return None
-
-    def version(self, partition: Partition) -> SourceVersion | None:
-        """Return the present state of a partition, cheaply; None: only reading it shows that.
-
-        Raises:
-            OrchestrationError: As `extract`.
-        """
-        return None
-
-    def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
-        """Read a partition; append all that was fetched to ``captures``, usable or not.
-
-        Raises:
-            MovedError: The source changed meanwhile: the read is repeated.
-            TransientError: It did not answer in full: another attempt may help.
-            SourceError: The source lacks the partition, it is empty, or it cannot be used.
-        """
-        ...
-
-    def extract_version(
-        self, partition: Partition, version: SourceVersion, captures: list[Capture]
-    ) -> Sequence[Capture]:
-        """Read a partition in the state that `version` returned; return what makes it up.
-
-        Raises:
-            MovedError: It is in another state by now: the read is repeated with that one.
-            OrchestrationError: As `extract`.
-        """
-        return self.extract(partition, captures).captures
 
 
 @dataclass(frozen=True)

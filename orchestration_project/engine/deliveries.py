@@ -17,14 +17,11 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.contract import Drift, drift, remembered
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, bounded
-from orchestration_project.engine.dataset import (
-    LoadSpec,
-    Source,
-    SourceVersion,
-)
+from orchestration_project.engine.dataset import LoadSpec
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.loads import Read
 from orchestration_project.engine.replay import replay_plan
+from orchestration_project.engine.source import Source, SourceVersion
 from orchestration_project.engine.warehouse import (
     Delivery,
     Derivation,

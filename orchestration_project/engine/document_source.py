@@ -15,7 +15,7 @@ from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.client import Response
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, Captures, Fetched
-from orchestration_project.engine.dataset import Extraction, PartitionList, Source
+from orchestration_project.engine.source import Extraction, PartitionList, Source
 from orchestration_project.errors import SourceError, TransientError
 
 

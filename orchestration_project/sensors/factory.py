@@ -11,7 +11,8 @@ import dagster as dg
 
 from orchestration_project.assets.factory import DatasetAssets
 from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.engine.dataset import Dataset, Source
+from orchestration_project.engine.dataset import Dataset
+from orchestration_project.engine.source import Source
 from orchestration_project.errors import SourceError
 from orchestration_project.sensors.definitions import ONCE_A_DAY, keys_under_way, not_yet_asked
 from orchestration_project.services.backfills import (

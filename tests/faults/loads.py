@@ -27,11 +27,11 @@ from orchestration_project.connections.http import HttpClient
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.rules import Validated
 from orchestration_project.engine.captures import Capture, Captures
-from orchestration_project.engine.dataset import SourceVersion
 from orchestration_project.engine.deliveries import Deliveries, RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.loads import SingleItemLoad
 from orchestration_project.engine.pools import INLINE, MIB, ProcessPool
+from orchestration_project.engine.source import SourceVersion
 from orchestration_project.engine.warehouse import Warehouse, bulk
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.finra import FinraApi

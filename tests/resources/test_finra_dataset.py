@@ -17,16 +17,16 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import BlobError, Capture, Captures
-from orchestration_project.engine.dataset import (
+from orchestration_project.engine.dataset import LoadedPartition
+from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
+from orchestration_project.engine.loader import DatasetLoader
+from orchestration_project.engine.source import (
     Extraction,
-    LoadedPartition,
+    Folder,
     PartitionList,
     Source,
     SourceVersion,
 )
-from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
-from orchestration_project.engine.folder_source import Folder
-from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Warehouse
 from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.errors import (

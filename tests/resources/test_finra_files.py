@@ -9,7 +9,7 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Captures, parts_of
-from orchestration_project.engine.dataset import SourceVersion
+from orchestration_project.engine.source import SourceVersion
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.resources.finra import FinraFiles
 from tests.domains.weekly import audited_week

@@ -6,7 +6,7 @@ from datetime import date
 import dagster as dg
 
 from orchestration_project.definitions import defs
-from orchestration_project.engine.dataset import SourceVersion
+from orchestration_project.engine.source import SourceVersion
 from orchestration_project.resources.finra import FinraSource
 from tests.resources.definitions import RESOURCES
 

@@ -18,8 +18,9 @@ from orchestration_project.domains.finra.calendar import (
 )
 from orchestration_project.domains.finra.contract import KNOWN_FIELDS
 from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
-from orchestration_project.engine.dataset import Dataset, LoadLimits, Source
+from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.runner import SECONDS_TO_NEXT_ATTEMPT
+from orchestration_project.engine.source import Source
 from orchestration_project.engine.warehouse.difference import BOOKKEEPING
 from orchestration_project.resources.finra.opening import FinraDatasets
 from orchestration_project.services.metadata import column_schema

@@ -9,7 +9,7 @@ from orchestration_project.domains.finra.calendar import first_week_published_si
 from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.dataset import SourceVersion
+from orchestration_project.engine.source import SourceVersion
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.resources.finra.query_api import (
     PAGE_ROWS,

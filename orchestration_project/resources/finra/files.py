@@ -12,8 +12,7 @@ from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.files import MANIFEST, WeeklyFile, identify
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture, Captures, Fetched
-from orchestration_project.engine.dataset import SourceVersion
-from orchestration_project.engine.folder_source import Folder, refuse_cut, refuse_empty
+from orchestration_project.engine.source import Folder, SourceVersion, refuse_cut, refuse_empty
 from orchestration_project.errors import MovedError, SourceError
 
 DATASET = "weekly download"

@@ -15,9 +15,14 @@ from orchestration_project.contracts.delimited import DELIMITER
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.datasets import FinraDataset
 from orchestration_project.engine.captures import Capture, Captures, rows_version
-from orchestration_project.engine.dataset import Extraction, PartitionList, Source
 from orchestration_project.engine.environment import open_clock, open_store
-from orchestration_project.engine.folder_source import Folder, FolderSource
+from orchestration_project.engine.source import (
+    Extraction,
+    Folder,
+    FolderSource,
+    PartitionList,
+    Source,
+)
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.resources.finra import FinraApi, FinraFiles, FinraSource
 from orchestration_project.resources.finra.api import CURRENT, GROUP

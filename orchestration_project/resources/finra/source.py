@@ -16,12 +16,7 @@ from orchestration_project.domains.finra.selection import (
     outdated,
 )
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.dataset import (
-    Extraction,
-    PartitionList,
-    Source,
-    SourceVersion,
-)
+from orchestration_project.engine.source import Extraction, PartitionList, Source, SourceVersion
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import SourceError
 from orchestration_project.settings.values import MOST_WEEKS

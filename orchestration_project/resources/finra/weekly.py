@@ -35,7 +35,8 @@ from orchestration_project.domains.finra.restatement import (
     week_change,
 )
 from orchestration_project.domains.finra.selection import PARTITIONING, TierWeek, week_of
-from orchestration_project.engine.dataset import LoadedPartition, LoadSpec, Source
+from orchestration_project.engine.dataset import LoadedPartition, LoadSpec
+from orchestration_project.engine.source import Source
 from orchestration_project.engine.warehouse import (
     Delivery,
     Transform,
