@@ -35,7 +35,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.metrics import Part, Stored, parts_of
 from orchestration_project.gateway.server import opened, server_options, spare_pauses
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.rows import MOST_DELIVERIES
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 from orchestration_project.tables.operations import operations_runs
@@ -176,7 +176,7 @@ def run_starts(count: int) -> dict[str, list[float]]:
         for number in range(count + 1):
             time.sleep(number * SECONDS_APART)  # not in step with the daemon
             received = time.time()
-            Inbox(warehouse, Clock()).take([Received(SOURCE, str(number), None, b"{}", {}, 1)])
+            Inbox(warehouse, Clock()).take([NewDelivery(SOURCE, str(number), None, b"{}", {}, 1)])
             run_id = _waited_for(
                 warehouse, select(inbox.c.run_id).where(inbox.c.delivery_id == str(number))
             )
@@ -191,7 +191,7 @@ def loads(count: int) -> dict[str, float]:
     A daemon runs on this STATE_DIR, with its sensor on: its tick and the start of a run count.
     """
     deliveries = [
-        Received(SOURCE, f"load-{number}", None, webhook(str(number))[1], {}, 1)
+        NewDelivery(SOURCE, f"load-{number}", None, webhook(str(number))[1], {}, 1)
         for number in range(count)
     ]
     done = select(func.count()).where(inbox.c.state == "done", inbox.c.delivery_id.like("load-%"))

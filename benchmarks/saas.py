@@ -22,7 +22,7 @@ from orchestration_project.domains.saas.rules import read_rules
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.resources.saas.opening import saas_demo
 from orchestration_project.resources.saas.rules import put_in_effect
-from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.saas import saas_source_states
 from orchestration_project.tables.spine import outbox
@@ -78,7 +78,7 @@ def webhooks(*, count: int) -> dict[str, list[float]]:
             task = _posted(f"{demo}/demo/tasks", {"title": title, "description": "as it was"})
             body = json.dumps({"action": "task_create", "data": task}).encode()
             received = time.perf_counter()
-            inbox.take([Received("peopleforce", str(number), None, body, {}, 1)])
+            inbox.take([NewDelivery("peopleforce", str(number), None, body, {}, 1)])
             _wait_for_issue(demo, title)
             waits.append(time.perf_counter() - received)
     return {"seconds": waits[1:]}

@@ -14,7 +14,7 @@ import dagster as dg
 from sqlalchemy import Table
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.control_tower import Unlanded
+from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter, Pipeline
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.engine.captures import Captures
@@ -288,7 +288,7 @@ class Domain:
     tables: Sequence[PartitionedTable] = ()
     replays: Sequence[Replay] = ()
     item_topics: Sequence[ItemTopics] = ()
-    oldest_unlanded: Callable[[Settings, Warehouse, Clock], Unlanded | None] | None = None
+    oldest_unlanded: Callable[[Settings, Warehouse, Clock], OldestMissing | None] | None = None
     state_paths: Sequence[str] = ()
     read_files: Callable[[Settings], object] | None = None
 
@@ -392,7 +392,7 @@ class Registry:
 
     def oldest_unlanded(
         self, settings: Settings, warehouse: Warehouse, clock: Clock
-    ) -> Iterator[Unlanded]:
+    ) -> Iterator[OldestMissing]:
         """Yield the oldest partition of each domain that is due and not landed."""
         for domain in self.domains:
             if domain.oldest_unlanded is not None:

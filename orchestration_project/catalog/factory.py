@@ -11,7 +11,7 @@ import dagster as dg
 from orchestration_project.assets.factory import DatasetAssets, dataset_assets
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.domains.operations.control_tower import Unlanded
+from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.warehouse import Warehouse
@@ -99,7 +99,7 @@ def _scope_of(dataset: Dataset, key: str) -> Scope:
 
 def _oldest_unlanded(
     datasets: Sequence[Dataset], settings: Settings, warehouse: Warehouse, clock: Clock
-) -> Unlanded | None:
+) -> OldestMissing | None:
     """Return the oldest partition that is due and not loaded; an empty table waits for none."""
     found = [
         each
@@ -111,7 +111,7 @@ def _oldest_unlanded(
 
 def _oldest_late(
     dataset: Dataset, settings: Settings, warehouse: Warehouse, clock: Clock
-) -> Unlanded | None:
+) -> OldestMissing | None:
     partitioning = dataset.partitioning
     calendar = partitioning.calendar
     grace = dataset.limits(settings, clock.today(calendar.zone)).freshness_grace
@@ -125,7 +125,7 @@ def _oldest_late(
     oldest = min(late, key=lambda each: each.next_due)
     midnight = datetime.combine(oldest.next_due, time(), tzinfo=ZoneInfo(calendar.zone))
     missing = Partition(oldest.next_due - timedelta(days=calendar.delay_days), oldest.value)
-    return Unlanded(
+    return OldestMissing(
         f"{dataset.domain}/{dataset.noun}",
         partitioning.key_of(missing),
         midnight.astimezone(UTC) + grace,

@@ -9,7 +9,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
 from orchestration_project.domains.finra.selection import tier_week, week_ending_on
-from orchestration_project.domains.operations.control_tower import Unlanded
+from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
@@ -47,7 +47,9 @@ def _list_partitions(source: FinraSource, environment: Environment) -> str:
     return f"it lists {len(listed)} partitions of the last {PROBED_WEEKS} weeks"
 
 
-def _oldest_unlanded(settings: Settings, warehouse: Warehouse, clock: Clock) -> Unlanded | None:
+def _oldest_unlanded(
+    settings: Settings, warehouse: Warehouse, clock: Clock
+) -> OldestMissing | None:
     first_week = first_finra_week(settings, clock.today_in_new_york())
     return oldest_unlanded(warehouse, settings, clock.now(), first_week=first_week)
 

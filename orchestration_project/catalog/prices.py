@@ -6,7 +6,7 @@ from datetime import date, datetime
 from orchestration_project.assets import prices
 from orchestration_project.assets.prices.catalogue import first_price_month
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.control_tower import Unlanded
+from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.domains.prices.calendar import month_named
 from orchestration_project.engine.warehouse import Warehouse
@@ -37,7 +37,9 @@ from orchestration_project.tables.prices import prices_daily
 MONTH = Parameter(name="month", to_key=month_named)
 
 
-def _oldest_unlanded(settings: Settings, warehouse: Warehouse, clock: Clock) -> Unlanded | None:
+def _oldest_unlanded(
+    settings: Settings, warehouse: Warehouse, clock: Clock
+) -> OldestMissing | None:
     first_month = first_price_month(settings, clock.today_in_new_york())
     symbols = wanted_symbols(settings, warehouse)
     return oldest_unlanded_session(warehouse, symbols, clock.now(), first_month=first_month)

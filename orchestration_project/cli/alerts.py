@@ -12,7 +12,7 @@ from orchestration_project.domains.operations.rules import RoutingRule, unknown_
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.alerts import Alerts, AlertState, names_of
-from orchestration_project.services.alerts.conditions import Seen, failed_daemon, see
+from orchestration_project.services.alerts.conditions import ConditionResult, failed_daemon, see
 from orchestration_project.services.alerts.sending import refuse_unusable
 from orchestration_project.services.alerts.watching import watch
 from orchestration_project.services.probes import open_alerts
@@ -99,7 +99,7 @@ def _end(because: str) -> TransientError:
     )
 
 
-def _seen(alerts: Alerts) -> Sequence[Seen]:
+def _seen(alerts: Alerts) -> Sequence[ConditionResult]:
     try:
         with full_disk_explained(load_settings()), open_instance() as instance:
             return see(alerts.conditions(instance), Clock())

@@ -11,7 +11,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.export import (
     WRITERS,
     Batches,
-    Written,
+    ExportSummary,
     whole_file,
     with_escaped_formulas,
     write_csv,
@@ -118,5 +118,5 @@ def _to_standard_output(name: str, batches: Batches) -> int:
     return 0
 
 
-def _say(name: str, written: Written, where: str) -> None:
+def _say(name: str, written: ExportSummary, where: str) -> None:
     sys.stderr.write(f"{name}: {written.row_count} rows, {written.byte_count} bytes to {where}\n")

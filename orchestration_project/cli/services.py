@@ -28,7 +28,7 @@ LOG_BYTES = 16 * 1024 * 1024
 POLL_SECONDS = 0.1
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: what was asked for
+class StopRequest(Exception):  # noqa: N818 - not an error: what was asked for
     """This process was asked to stop."""
 
 
@@ -152,7 +152,7 @@ class Services:
 
     def _refuse_to_wait(self) -> None:
         if self._is_asked_to_stop:
-            raise Stopped
+            raise StopRequest
         for service in self._services:
             if service.process.poll() is not None:
                 raise _death_of(service, f"with status {service.process.returncode}")

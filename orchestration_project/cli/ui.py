@@ -20,7 +20,7 @@ from uuid import uuid4
 import yaml
 
 from orchestration_project.cli.full_disk import DiskWatch, full_disk_explained
-from orchestration_project.cli.services import Services, Stopped
+from orchestration_project.cli.services import Services, StopRequest
 from orchestration_project.cli.watching import DaemonWatch, is_silent
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import retire_demos
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
         with services:
             try:
                 _serve(services, home, options.host, options.port)
-            except Stopped:
+            except StopRequest:
                 sys.stdout.write(
                     "Stopping; runs in progress are ended, and tried again at the next start.\n"
                 )

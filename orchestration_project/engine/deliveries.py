@@ -25,7 +25,7 @@ from orchestration_project.engine.source import Source, SourceVersion
 from orchestration_project.engine.warehouse import (
     Delivery,
     Derivation,
-    Recorded,
+    RecordedDelivery,
     ScopeState,
     SupersededError,
     Warehouse,
@@ -65,7 +65,7 @@ class PendingDelivery:
     is_loaded: bool = False
     loads_same_rows: bool = False
     write_disposition: WriteDisposition | None = None
-    made_of: Sequence[Recorded] = ()
+    made_of: Sequence[RecordedDelivery] = ()
 
 
 class Deliveries(Protocol):

@@ -69,7 +69,7 @@ class Inputs(Generic[ReadT]):
     """
 
     landed: Callable[[Connection, str | None], Landed]
-    read: "Callable[[Connection, Sequence[Due]], ReadT]"
+    read: "Callable[[Connection, Sequence[PendingDerivation]], ReadT]"
     job: str
     problem: str = "cannot be derived"
     expected: str = "what it is made of is landed"
@@ -93,12 +93,12 @@ class DerivedTable(Generic[ReadT]):
     inputs: Inputs[ReadT]
     reach: Reach
     scope: Callable[[str], Scope]
-    make: "Callable[[Due, ReadT], Made]"
+    make: "Callable[[PendingDerivation, ReadT], DerivedPart]"
     is_compared: bool = False
 
 
 @dataclass(frozen=True)
-class Due:
+class PendingDerivation:
     """A partition to derive.
 
     Attributes:
@@ -124,7 +124,7 @@ class Due:
 
 
 @dataclass(frozen=True)
-class Made:
+class DerivedPart:
     """The rows that were made of a partition, and what the asset reports of it besides.
 
     ``part`` narrows the partition: only rows that meet this condition are replaced.
@@ -141,7 +141,7 @@ class DerivedBatch:
 
     partition_key: str
     versions: Mapping[str, str]
-    made: Sequence[tuple[Due, Made]]
+    made: Sequence[tuple[PendingDerivation, DerivedPart]]
     seconds: float
 
 
@@ -235,7 +235,7 @@ class DerivedLoad:
         versions = {each.table.name: each.reach.version(key, landed) for each in self.tables}
         return DerivedBatch(key, versions, made, time.monotonic() - started)
 
-    def _due(self, connection: Connection, key: str, landed: Landed) -> list[Due]:
+    def _due(self, connection: Connection, key: str, landed: Landed) -> list[PendingDerivation]:
         """Return what a change reaches and is not made of the present inputs."""
         found = []
         for derived in self.tables:
@@ -246,7 +246,7 @@ class DerivedLoad:
                 version = reach.version(each, landed)
                 if derived.is_compared or before != version:
                     inputs = [one for one in reach.inputs(each) if one in landed]
-                    found.append(Due(derived, each, token, before, version, inputs))
+                    found.append(PendingDerivation(derived, each, token, before, version, inputs))
         return found
 
     def land(self, taken: DerivedBatch) -> DerivedResult:
@@ -266,14 +266,14 @@ class DerivedLoad:
         return DerivedResult(key, tables, seconds, self.describe)
 
 
-def _make(due: Due, read: Any) -> tuple[Due, Made]:
+def _make(due: PendingDerivation, read: Any) -> tuple[PendingDerivation, DerivedPart]:
     made = due.derived.make(due, read)
     if due.derived.is_compared:
         due = replace(due, version=f"{due.version}{AND_ROWS}{content_sha256(made.rows)}")
     return due, made
 
 
-def _derivation(due: Due, made: Made) -> Derivation:
+def _derivation(due: PendingDerivation, made: DerivedPart) -> Derivation:
     partition = {**due.derived.scope(due.key), **made.part}
     return Derivation(due.derived.table, due.key, partition, due.token, due.version, made.rows)
 

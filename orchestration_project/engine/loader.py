@@ -30,7 +30,7 @@ from orchestration_project.engine.replay import validate_together
 from orchestration_project.engine.spill import DiskSpill, staged_file
 from orchestration_project.engine.warehouse import (
     Delivery,
-    Recorded,
+    RecordedDelivery,
     ValidatedBatch,
     Warehouse,
     WriteTarget,
@@ -142,7 +142,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
         self,
         partition: Partition,
         spill: Callable[[], SpillStore],
-        made_of: Sequence[Recorded],
+        made_of: Sequence[RecordedDelivery],
         delivery: Delivery,
     ) -> Validated:
         def validate(captures: Sequence[Capture], record_total: int | None) -> Validated:

@@ -42,7 +42,7 @@ FRAMES_SHOWN = 8
 """Of a traceback, the innermost."""
 
 
-class Raised(NamedTuple):
+class ExceptionText(NamedTuple):
     """An exception that is not an `OrchestrationError`, as text.
 
     Attributes:
@@ -56,13 +56,13 @@ class Raised(NamedTuple):
     trace: str = ""
 
 
-def describe(error: BaseException) -> Raised:
+def describe(error: BaseException) -> ExceptionText:
     """Return an exception as text; the frames of a `MemoryError` are cleared before."""
     if isinstance(error, MemoryError):
         traceback.clear_frames(error.__traceback__)
-        return Raised("memory", "MemoryError")
+        return ExceptionText("memory", "MemoryError")
     summary = "".join(traceback.format_exception_only(error)).strip()
-    return Raised(
+    return ExceptionText(
         "exception", summary, "".join(traceback.format_exception(error, limit=-FRAMES_SHOWN))
     )
 
@@ -114,7 +114,9 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - any, of a method of the result
             return RAISED, pickle.dumps(describe(error)._replace(reason_code="result"))
         if len(payload) > self._max_result_bytes:
-            return RAISED, pickle.dumps(Raised("result", f"a result of {len(payload):,} bytes"))
+            return RAISED, pickle.dumps(
+                ExceptionText("result", f"a result of {len(payload):,} bytes")
+            )
         return RESULT, payload
 
     def _read(self, size: int) -> bytearray:

@@ -14,7 +14,7 @@ from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
 from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.engine.warehouse import (
     Delivery,
-    Recorded,
+    RecordedDelivery,
     RecordedPart,
     ScopeState,
     Warehouse,
@@ -42,7 +42,7 @@ PART_NUMBER = "part_number"
 """The column of rows and rejects that says which capture of a delivery they are read from."""
 
 
-ValidateEach = Callable[[Sequence[tuple[Recorded, Sequence[Capture]]]], Sequence[Validated]]
+ValidateEach = Callable[[Sequence[tuple[RecordedDelivery, Sequence[Capture]]]], Sequence[Validated]]
 """Validates recorded deliveries, each with its captures and by itself."""
 
 
@@ -65,7 +65,7 @@ class ReplayPlan:
     are_separate: bool
 
     @property
-    def made_of(self) -> Sequence[Recorded]:
+    def made_of(self) -> Sequence[RecordedDelivery]:
         """The recorded deliveries, oldest first."""
         return [layer.recorded for layer in self.layers]
 
@@ -125,12 +125,12 @@ def _of_all_parts(delivery: Delivery, layers: Sequence[EffectivePart]) -> Delive
 
 
 def kept_deliveries(
-    recorded: Sequence[Recorded],
+    recorded: Sequence[RecordedDelivery],
     key: str,
     *,
     group_id: str | None = None,
     allow_older: bool = False,
-) -> tuple[Delivery, list[Recorded]]:
+) -> tuple[Delivery, list[RecordedDelivery]]:
     """Return what of the ``recorded`` deliveries makes up a partition, oldest first.
 
     Before it comes the latest of them, without captures. With ``group_id`` it is that one alone.
@@ -151,7 +151,7 @@ def kept_deliveries(
 
 
 def _delivery(
-    recorded: Recorded, *, turns_back: bool = False, lands_again: bool = False
+    recorded: RecordedDelivery, *, turns_back: bool = False, lands_again: bool = False
 ) -> Delivery:
     """Return a recorded delivery as one of its own, without captures."""
     return Delivery(
@@ -168,7 +168,7 @@ def _delivery(
 
 
 def replay_of_all(
-    latest: Delivery, made_of: Sequence[Recorded]
+    latest: Delivery, made_of: Sequence[RecordedDelivery]
 ) -> tuple[WriteDisposition, Delivery]:
     """Return all deliveries that make up a partition as one, and how it is written.
 
@@ -186,7 +186,10 @@ def replay_of_all(
 
 
 def validate_together(
-    table: Table, made_of: Sequence[Recorded], captures: Sequence[Capture], validate: ValidateEach
+    table: Table,
+    made_of: Sequence[RecordedDelivery],
+    captures: Sequence[Capture],
+    validate: ValidateEach,
 ) -> Validated:
     """Validate recorded deliveries, one at least, as they came, and put their rows together.
 
@@ -225,7 +228,9 @@ def _numbered_after(starts: Sequence[int], rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.col(PART_NUMBER) + start)
 
 
-def fold_rows(table: Table, made_of: Sequence[Recorded], rows: pl.DataFrame) -> pl.DataFrame:
+def fold_rows(
+    table: Table, made_of: Sequence[RecordedDelivery], rows: pl.DataFrame
+) -> pl.DataFrame:
     """Return the rows of a partition after its deliveries, one at least, oldest first.
 
     ``rows`` are of all of them, with `BATCH_INDEX`. Of a row's key, the latest delivery counts; one
@@ -243,7 +248,7 @@ def fold_rows(table: Table, made_of: Sequence[Recorded], rows: pl.DataFrame) -> 
 
 
 def captures_of(
-    warehouse: Warehouse, artifacts: ArtifactStore, recorded: Recorded
+    warehouse: Warehouse, artifacts: ArtifactStore, recorded: RecordedDelivery
 ) -> Iterator[Capture]:
     """Yield what makes a recorded delivery up, its bytes verified.
 
@@ -255,7 +260,9 @@ def captures_of(
         yield _capture(store, part)
 
 
-def _chosen(key: str, recorded: Sequence[Recorded], group_id: str | None) -> Recorded:
+def _chosen(
+    key: str, recorded: Sequence[RecordedDelivery], group_id: str | None
+) -> RecordedDelivery:
     whole = [each for each in recorded if each.part_count]
     found = [
         each
@@ -273,7 +280,7 @@ def _chosen(key: str, recorded: Sequence[Recorded], group_id: str | None) -> Rec
     )
 
 
-def _refuse_several(chosen: Recorded, recorded: Sequence[Recorded]) -> None:
+def _refuse_several(chosen: RecordedDelivery, recorded: Sequence[RecordedDelivery]) -> None:
     if not is_of_one(chosen, recorded):
         raise ConfigurationError(
             f"{chosen.group_id} replayed several deliveries at once",
@@ -283,7 +290,9 @@ def _refuse_several(chosen: Recorded, recorded: Sequence[Recorded]) -> None:
         )
 
 
-def _landed_in_place_of(chosen: Recorded, recorded: Sequence[Recorded]) -> Recorded | None:
+def _landed_in_place_of(
+    chosen: RecordedDelivery, recorded: Sequence[RecordedDelivery]
+) -> RecordedDelivery | None:
     """Return the latest delivery that is landed where ``chosen`` would be.
 
     A replay of several deliveries is none of them: each stays in its own place.
@@ -301,7 +310,9 @@ def _landed_in_place_of(chosen: Recorded, recorded: Sequence[Recorded]) -> Recor
     return max(found, key=lambda each: each.fetched_number, default=None)
 
 
-def _turns_back(chosen: Recorded, landed: Recorded | None, allow_older: bool) -> bool:
+def _turns_back(
+    chosen: RecordedDelivery, landed: RecordedDelivery | None, allow_older: bool
+) -> bool:
     """Whether what is landed was fetched later.
 
     Raises:

@@ -23,7 +23,7 @@ from orchestration_project.engine.pool_worker import (
     RAISED,
     READY,
     RESULT,
-    Raised,
+    ExceptionText,
     describe,
     send,
 )
@@ -77,7 +77,7 @@ class ItemError(ContractError):
         return self.reason_code in ("memory", "exit")
 
 
-def item_error(raised: Raised, output: str = "") -> ItemError:
+def item_error(raised: ExceptionText, output: str = "") -> ItemError:
     """Return the error of an item whose function raised an exception that is not one of ours."""
     what = {
         "memory": "the item needs more memory than a worker may have",
@@ -184,7 +184,7 @@ class WorkerProcess:
         except EOFError:
             raise _not_loaded(f"{self._cause_of_end()}\n{self._last_output()}") from None
         if kind != READY:
-            raised: Raised = pickle.loads(payload)  # noqa: S301 - of our worker
+            raised: ExceptionText = pickle.loads(payload)  # noqa: S301 - of our worker
             raise _not_loaded(f"{raised.summary}\n{_last_characters(raised.trace)}")
         self._is_loaded = True
 

@@ -31,7 +31,7 @@ from orchestration_project.gateway.request import (
     headers_of,
     require_same_origin,
 )
-from orchestration_project.services.access import Access, Audit, Entry, Found, Refused
+from orchestration_project.services.access import Access, Audit, DeniedCaller, Entry, KnownCaller
 
 LOG = logging.getLogger(__name__)
 
@@ -112,14 +112,14 @@ class Doors:
         entry = Entry(scope[REQUEST_ID], address_of(scope), operation, outcome, **said)
         await self.in_thread(self.audit.record, entry)
 
-    async def by_key(self, scope: Scope, text: str, operation: str) -> Found:
+    async def by_key(self, scope: Scope, text: str, operation: str) -> KnownCaller:
         """Return whose key it is.
 
         Raises:
             Refusal: Nobody's, or nothing is looked at for now; always in the same words.
         """
         found = await self.in_thread(self.access.by_key, text, address_of(scope))
-        if isinstance(found, Found):
+        if isinstance(found, KnownCaller):
             return found
         await self._refuse(scope, found, operation)
         raise AssertionError("a refusal is raised")
@@ -132,13 +132,13 @@ class Doors:
         """
         self._refuse_locked(await self.in_thread(self.access.failed_elsewhere, address_of(scope)))
 
-    def _refuse_locked(self, refused: Refused) -> None:
+    def _refuse_locked(self, refused: DeniedCaller) -> None:
         if refused.until:  # not in the audit: who is locked out could fill the disk with it
             seconds = (refused.until - self.access.clock.now()).total_seconds()
             text = "Too many logins failed. Wait some minutes, then try again."
             raise Refusal(429, text, {"retry-after": str(int(seconds) + 1)})
 
-    async def _refuse(self, scope: Scope, refused: Refused, operation: str) -> None:
+    async def _refuse(self, scope: Scope, refused: DeniedCaller, operation: str) -> None:
         self._refuse_locked(refused)
         if not (refused.is_over and self._is_noted(refused.key_id or "")):
             await self.record(scope, operation, "refused", key_id=refused.key_id, reason="key")
@@ -152,7 +152,7 @@ class Doors:
         self._noted_at[key_id] = now
         return False
 
-    def note(self, found: Found) -> None:
+    def note(self, found: KnownCaller) -> None:
         """Write down a use, later: a request shall not wait for who writes to the database."""
         if found.is_to_note:
             task = asyncio.create_task(self._note(found.principal))
@@ -222,14 +222,14 @@ class Guard:
             await self._doors.record(scope, _operation(scope), "refused", **said)
             raise
 
-    async def _who(self, scope: Scope) -> Found:
+    async def _who(self, scope: Scope) -> KnownCaller:
         """Return who asks: a key that is sent counts before a cookie.
 
         Raises:
             Refusal: Nobody who is known.
         """
         if self._is_open:
-            return Found(Principal("anybody", Role.ADMIN, "open"))
+            return KnownCaller(Principal("anybody", Role.ADMIN, "open"))
         key = _key_of(scope)
         if key is not None:
             return await self._doors.by_key(scope, key, _operation(scope))

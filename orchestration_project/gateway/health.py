@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.registry import Probe
-from orchestration_project.services.gate.gate import Examined, examine
+from orchestration_project.services.gate.gate import ProbeResult, examine
 from orchestration_project.services.inbox.senders import webhooks_probe
 from orchestration_project.services.probes import open_probes
 from orchestration_project.settings import Settings
@@ -63,7 +63,7 @@ class Readiness:
         return {each.finding.dependency: each.finding.outcome for each in examined}
 
 
-def _examined(probe: Probe) -> Examined:
+def _examined(probe: Probe) -> ProbeResult:
     return examine(probe, Clock(), "")
 
 

@@ -29,7 +29,7 @@ from orchestration_project.gateway.request import address_of
 from orchestration_project.services.inbox import (
     GroupCommit,
     Inbox,
-    Received,
+    NewDelivery,
     Sender,
     Stored,
     read_senders,
@@ -205,7 +205,7 @@ class Hooks:
             later = {"Retry-After": str(math.ceil(wait))}
             raise HTTPException(429, "this source delivers too often", headers=later)
 
-    async def _store(self, delivery: Received) -> Stored:
+    async def _store(self, delivery: NewDelivery) -> Stored:
         """Return what came of a delivery, once that is committed."""
         try:
             done, place = self._commit.store(delivery)
@@ -216,12 +216,12 @@ class Hooks:
             raise _unavailable("it could not be stored at present") from error
 
 
-def _delivery(sender: Sender, headers: Headers, body: bytes) -> Received:
+def _delivery(sender: Sender, headers: Headers, body: bytes) -> NewDelivery:
     declared = sender.declared
     delivery_id = delivery_id_of(declared, headers, body)
     if delivery_id is None:
         raise HTTPException(400, "the delivery's id is not plain, or longer than 200 characters")
-    return Received(
+    return NewDelivery(
         sender.name,
         delivery_id,
         kind_of(declared, headers, body),

@@ -32,7 +32,7 @@ _kvs = KeyValueStoreTable.c
 _logger = logging.getLogger(__name__)
 
 
-class Beat(NamedTuple):
+class Heartbeat(NamedTuple):
     """A run's last sign of life: on which machine, and for how long it has been silent, seconds."""
 
     machine: str
@@ -64,7 +64,7 @@ class Heartbeats:
         with self._connect() as connection:
             connection.execute(delete(KeyValueStoreTable).where(_kvs.key == PREFIX + run_id))
 
-    def last(self, run_id: str) -> Beat | None:
+    def last(self, run_id: str) -> Heartbeat | None:
         """Return the run's last sign of life, None if it gave none."""
         found = select(_kvs.value).where(_kvs.key == PREFIX + run_id)
         with self._connect() as connection:
@@ -73,7 +73,7 @@ class Heartbeats:
                 return None
             machine, at = heartbeat.rsplit(" ", 1)
             silent = connection.execute(SILENCE, {"beat": float(at)}).scalar_one()
-        return Beat(machine, float(silent))
+        return Heartbeat(machine, float(silent))
 
     def _go_on(self, run_id: str, end: Event) -> None:
         while not end.wait(SECONDS_BETWEEN_BEATS):

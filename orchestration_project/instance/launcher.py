@@ -14,7 +14,7 @@ from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
 
-from orchestration_project.instance.heartbeats import Beat
+from orchestration_project.instance.heartbeats import Heartbeat
 from orchestration_project.instance.redacting import PostgresEvents
 from orchestration_project.settings import load_shared_settings
 
@@ -64,11 +64,11 @@ class CheckedRunLauncher(DefaultRunLauncher):
                 )
         return CheckRunHealthResult(WorkerStatus.RUNNING)
 
-    def _last_beat(self, run_id: str) -> Beat | None:
+    def _last_beat(self, run_id: str) -> Heartbeat | None:
         storage = self._instance.event_log_storage
         return storage.heartbeats.last(run_id) if isinstance(storage, PostgresEvents) else None
 
-    def _heard_of(self, beat: Beat) -> CheckRunHealthResult:
+    def _heard_of(self, beat: Heartbeat) -> CheckRunHealthResult:
         """Say how a run on another machine fares, by its signs of life."""
         if beat.silent_seconds < self.silence_seconds:
             return CheckRunHealthResult(WorkerStatus.RUNNING, f"alive on {beat.machine}")

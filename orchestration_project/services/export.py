@@ -29,7 +29,7 @@ PLAIN_ARROW = pl.CompatLevel.oldest()
 
 
 @dataclass(frozen=True)
-class Written:
+class ExportSummary:
     """What an export came to."""
 
     row_count: int
@@ -52,7 +52,7 @@ def with_escaped_formulas(batch: pl.DataFrame, names: Collection[str]) -> pl.Dat
     )
 
 
-def write_csv(batches: Batches, sink: IO[bytes]) -> Written:
+def write_csv(batches: Batches, sink: IO[bytes]) -> ExportSummary:
     """Write ``batches`` as CSV, none of them kept."""
     row_count = byte_count = 0
     for place, batch in enumerate(batches):
@@ -63,10 +63,10 @@ def write_csv(batches: Batches, sink: IO[bytes]) -> Written:
         row_count += batch.height
         byte_count += len(lines)
     sink.flush()
-    return Written(row_count, byte_count)
+    return ExportSummary(row_count, byte_count)
 
 
-def write_parquet(batches: Batches, sink: IO[bytes]) -> Written:
+def write_parquet(batches: Batches, sink: IO[bytes]) -> ExportSummary:
     """Write ``batches`` as Parquet, a row group for each, none of them kept."""
     from pyarrow.parquet import ParquetWriter
 
@@ -79,10 +79,10 @@ def write_parquet(batches: Batches, sink: IO[bytes]) -> Written:
         for frame in frames:
             writer.write_table(frame.to_arrow(compat_level=PLAIN_ARROW))
             row_count += frame.height
-    return Written(row_count, sink.tell())
+    return ExportSummary(row_count, sink.tell())
 
 
-WRITERS: Mapping[str, Callable[[Batches, IO[bytes]], Written]] = {
+WRITERS: Mapping[str, Callable[[Batches, IO[bytes]], ExportSummary]] = {
     "csv": write_csv,
     "parquet": write_parquet,
 }

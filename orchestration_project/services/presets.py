@@ -43,7 +43,7 @@ RUN_TAG = "preset"
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedPreset:
     """A preset as it was applied: ``number`` counts what was applied to its job."""
 
     number: int
@@ -147,19 +147,19 @@ class Presets:
         self._warehouse = warehouse
         self._clock = clock
 
-    def in_force(self, job: str) -> Applied | None:
+    def in_force(self, job: str) -> AppliedPreset | None:
         """Return what was applied last to ``job``, if anything was; its values as they were."""
         with self._warehouse.reading() as connection:
             return _latest(connection, job)
 
-    def all_in_force(self) -> list[Applied]:
+    def all_in_force(self) -> list[AppliedPreset]:
         """Return what was applied last to each job, by job."""
         with self._warehouse.reading() as connection:
             jobs = select(operations_presets.c.job).distinct().order_by(operations_presets.c.job)
             found = [_latest(connection, job) for job in connection.execute(jobs).scalars().all()]
         return [each for each in found if each is not None]
 
-    def apply(self, preset: Preset, *, user: str, reason: str, run_id: str) -> Applied | None:
+    def apply(self, preset: Preset, *, user: str, reason: str, run_id: str) -> AppliedPreset | None:
         """Put a preset in force for its job; None where the same is in force already."""
         with self._warehouse.writing() as connection:
             lock_row(connection, operations_presets.name)
@@ -170,7 +170,7 @@ class Presets:
             ):
                 return None
             number = before.number + 1 if before else 1
-            applied = Applied(number, preset, user, reason, self._clock.now())
+            applied = AppliedPreset(number, preset, user, reason, self._clock.now())
             connection.execute(insert(operations_presets).values(_row(applied, run_id)))
         return applied
 
@@ -201,19 +201,19 @@ class RunPresets:
         return effective(given, preset, target.base(self.settings))
 
 
-def _latest(connection: Connection, job: str) -> Applied | None:
+def _latest(connection: Connection, job: str) -> AppliedPreset | None:
     table = operations_presets
     wanted = select(table).where(table.c.job == job).order_by(table.c.applied_number.desc())
     row = connection.execute(wanted.limit(1)).mappings().first()
     if row is None:
         return None
     preset = Preset(row["preset"], job, json.loads(row["content"]))
-    return Applied(
+    return AppliedPreset(
         row["applied_number"], preset, row["user_name"], row["reason"], row["applied_at"]
     )
 
 
-def _row(applied: Applied, run_id: str) -> dict[str, Any]:
+def _row(applied: AppliedPreset, run_id: str) -> dict[str, Any]:
     return {
         "job": applied.preset.job,
         "applied_number": applied.number,

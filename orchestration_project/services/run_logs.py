@@ -44,15 +44,15 @@ FINISHED = [
 EVENT_LOG, COMPUTE_LOGS = "event log", "compute logs"
 
 
-class Left(NamedTuple):
+class LogUsage(NamedTuple):
     """What runs left in one store: of how many runs, rows or files, and bytes."""
 
     run_count: int = 0
     item_count: int = 0
     byte_count: int = 0
 
-    def __add__(self, other: "Left") -> "Left":  # pyright: ignore[reportIncompatibleMethodOverride] - sums, where a tuple would append
-        return Left(*(mine + its for mine, its in zip(self, other, strict=True)))
+    def __add__(self, other: "LogUsage") -> "LogUsage":  # pyright: ignore[reportIncompatibleMethodOverride] - sums, where a tuple would append
+        return LogUsage(*(mine + its for mine, its in zip(self, other, strict=True)))
 
 
 class RunLogs(Protocol):
@@ -60,11 +60,11 @@ class RunLogs(Protocol):
 
     name: str
 
-    def left_by(self, run_ids: Sequence[str]) -> Left:
+    def left_by(self, run_ids: Sequence[str]) -> LogUsage:
         """Measure what these runs left."""
         ...
 
-    def forget(self, run_ids: Sequence[str]) -> Left:
+    def forget(self, run_ids: Sequence[str]) -> LogUsage:
         """Delete what these runs left, and return what that was."""
         ...
 
@@ -73,20 +73,20 @@ class RunLogs(Protocol):
         ...
 
 
-class Pruned(NamedTuple):
+class PruneResult(NamedTuple):
     """What was freed (or would be) by store; runs that stay because the ledger lacks them.
 
     ``evaluation_count`` is the number of rows of `operations_evaluations` that refer to the runs.
     """
 
-    freed: dict[str, Left]
+    freed: dict[str, LogUsage]
     unrecorded_count: int
     evaluation_count: int
 
 
 def prune(
     instance: dg.DagsterInstance, ledger: Ledger, before: datetime, *, dry_run: bool
-) -> Pruned:
+) -> PruneResult:
     """Free what runs that ended before that time left behind, the oldest first.
 
     Args:
@@ -99,7 +99,7 @@ def prune(
         ConfigurationError: Dagster's storage is one that this does not know.
     """
     stores = run_logs_of(instance)
-    freed = {store.name: Left() for store in stores}
+    freed = {store.name: LogUsage() for store in stores}
     old, unrecorded = _old_runs(instance, ledger, before)
     evaluation_count = 0
     for start in range(0, len(old), RUNS_AT_ONCE):
@@ -110,7 +110,7 @@ def prune(
     if not dry_run:
         for store in stores:
             store.finish()
-    return Pruned(freed, unrecorded, evaluation_count)
+    return PruneResult(freed, unrecorded, evaluation_count)
 
 
 def _evaluations(warehouse: Warehouse, run_ids: Sequence[str], *, dry_run: bool) -> int:
@@ -170,11 +170,11 @@ class RunFiles:
     def __init__(self, store: EventLogFiles) -> None:
         self._store = store
 
-    def left_by(self, run_ids: Sequence[str]) -> Left:
+    def left_by(self, run_ids: Sequence[str]) -> LogUsage:
         """Measure the files."""
-        return sum((_measured(self._store.files(run_id)) for run_id in run_ids), Left())
+        return sum((_measured(self._store.files(run_id)) for run_id in run_ids), LogUsage())
 
-    def forget(self, run_ids: Sequence[str]) -> Left:
+    def forget(self, run_ids: Sequence[str]) -> LogUsage:
         """Delete the files; the log proper last, as it says that there is something to delete."""
         left = self.left_by(run_ids)
         for run_id in run_ids:
@@ -194,16 +194,16 @@ class EventRows:
     def __init__(self, store: EventLogTable) -> None:
         self._store = store
 
-    def left_by(self, run_ids: Sequence[str]) -> Left:
+    def left_by(self, run_ids: Sequence[str]) -> LogUsage:
         """Measure the lines, without what their indexes take."""
         of_event = self._store.table.c
         size = func.coalesce(func.sum(func.pg_column_size(of_event.event)), 0)
         measured = select(func.count(of_event.run_id.distinct()), func.count(), size)
         with self._store.connect() as connection:
             found = connection.execute(measured.where(*self._of(run_ids))).one()
-        return Left(*(int(each) for each in found))
+        return LogUsage(*(int(each) for each in found))
 
-    def forget(self, run_ids: Sequence[str]) -> Left:
+    def forget(self, run_ids: Sequence[str]) -> LogUsage:
         """Delete the lines in one transaction."""
         left = self.left_by(run_ids)
         if left.item_count:
@@ -233,11 +233,11 @@ class ComputeLogs:
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
 
-    def left_by(self, run_ids: Sequence[str]) -> Left:
+    def left_by(self, run_ids: Sequence[str]) -> LogUsage:
         """Measure the files."""
-        return sum((_measured(self._files(run_id)) for run_id in run_ids), Left())
+        return sum((_measured(self._files(run_id)) for run_id in run_ids), LogUsage())
 
-    def forget(self, run_ids: Sequence[str]) -> Left:
+    def forget(self, run_ids: Sequence[str]) -> LogUsage:
         """Delete each run's folder."""
         left = self.left_by(run_ids)
         for run_id in run_ids:
@@ -254,8 +254,8 @@ class ComputeLogs:
         return [path for path in folder.rglob("*") if path.is_file()] if folder else []
 
 
-def _measured(files: Sequence[Path]) -> Left:
-    return Left(min(len(files), 1), len(files), sum(_size(file) for file in files))
+def _measured(files: Sequence[Path]) -> LogUsage:
+    return LogUsage(min(len(files), 1), len(files), sum(_size(file) for file in files))
 
 
 def _size(file: Path) -> int:

@@ -18,7 +18,7 @@ from orchestration_project.tables.schema import (
     table,
     text,
 )
-from orchestration_project.tables.views import Shown, as_it_is, in_dollars, labelled, view
+from orchestration_project.tables.views import ViewColumn, as_it_is, in_dollars, labelled, view
 
 NOTIONAL_SCALE = USD_SCALE
 """`notional_usd` holds US dollars times 10 to this power, so that it is exact everywhere."""
@@ -169,10 +169,10 @@ v_finra_otc_weekly = view(
     as_it_is(_weekly.symbol),
     as_it_is(_weekly.venue_id),
     as_it_is(_weekly.week_end),
-    Shown("tier_name", labelled(_weekly.tier, TIER_NAMES), "The tier in FINRA's words"),
-    Shown("market_name", labelled(_weekly.market, MARKET_NAMES), "The market in words"),
+    ViewColumn("tier_name", labelled(_weekly.tier, TIER_NAMES), "The tier in FINRA's words"),
+    ViewColumn("market_name", labelled(_weekly.market, MARKET_NAMES), "The market in words"),
     as_it_is(_weekly.issue_name),
-    Shown(
+    ViewColumn(
         "venue_name",
         type_coerce(
             func.coalesce(_weekly.participant_name, _weekly.mpid, _weekly.venue_id), BYTEWISE_TEXT
@@ -181,7 +181,7 @@ v_finra_otc_weekly = view(
     ),
     as_it_is(_weekly.share_quantity),
     as_it_is(_weekly.trade_count),
-    Shown(
+    ViewColumn(
         "notional_dollars",
         in_dollars(_weekly.notional_usd),
         "Traded value, US dollars with 6 decimals, text on SQLite; NULL: not given",

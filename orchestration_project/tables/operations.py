@@ -24,7 +24,7 @@ from orchestration_project.tables.schema import (
     table,
     text,
 )
-from orchestration_project.tables.views import Shown, as_it_is, view
+from orchestration_project.tables.views import ViewColumn, as_it_is, view
 
 operations_alerts = table(
     "operations_alerts",
@@ -280,8 +280,8 @@ def _state(status: Column[str], *statuses: str) -> ColumnElement[str]:
     return type_coerce(case(names, value=status, else_=status), BYTEWISE_TEXT)
 
 
-def _renamed(name: str, column: Column[Any]) -> Shown:
-    return Shown(name, column, str(column.comment), optional=bool(column.nullable))
+def _renamed(name: str, column: Column[Any]) -> ViewColumn:
+    return ViewColumn(name, column, str(column.comment), optional=bool(column.nullable))
 
 
 RUN_STATUSES = (
@@ -302,7 +302,7 @@ workflow_runs = view(
     as_it_is(_runs.domain),
     as_it_is(_runs.partition_key),
     _renamed("parameters", _runs.params),
-    Shown(
+    ViewColumn(
         "status",
         _state(_runs.status, *RUN_STATUSES),
         "PENDING, RUNNING, COMPLETED, FAILED or CANCELLED",
@@ -328,11 +328,11 @@ workflow_step_runs = view(
     "workflow_step_runs",
     "One row per step of operations_steps, in the words of other workflow systems.",
     as_it_is(_steps.run_id),
-    Shown("step_name", _steps.step_key, str(_steps.step_key.comment), is_key=True),
+    ViewColumn("step_name", _steps.step_key, str(_steps.step_key.comment), is_key=True),
     _renamed("workflow_name", _steps.job),
     as_it_is(_steps.domain),
     as_it_is(_steps.asset),
-    Shown(
+    ViewColumn(
         "status",
         _state(_steps.status, "IN_PROGRESS", "SUCCESS", "FAILURE", "SKIPPED", "CANCELED"),
         "RUNNING, COMPLETED, FAILED or CANCELLED (also skipped)",
@@ -367,19 +367,21 @@ _ended = func.count(_runs.ended_at)
 operations_sessions = view(
     "operations_sessions",
     "One row per session: the runs of one batch, one backfill or one tick, with their retries.",
-    Shown("session", _runs.session, "The session", is_key=True),
-    Shown(
+    ViewColumn("session", _runs.session, "The session", is_key=True),
+    ViewColumn(
         "domain", func.min(_runs.domain), "The domain of its runs; of several, the first by name"
     ),
-    Shown("job", func.min(_runs.job), "Their job; of several, the first by name"),
-    Shown("trigger_kind", func.min(_runs.trigger_kind), "schedule, sensor, backfill or person"),
-    Shown(
+    ViewColumn("job", func.min(_runs.job), "Their job; of several, the first by name"),
+    ViewColumn(
+        "trigger_kind", func.min(_runs.trigger_kind), "schedule, sensor, backfill or person"
+    ),
+    ViewColumn(
         "trigger_name", func.min(_runs.trigger_name), "Which of them; NULL: a person", optional=True
     ),
-    Shown(
+    ViewColumn(
         "user_name", func.min(_runs.user_name), "Who asked; NULL: nobody is named", optional=True
     ),
-    Shown(
+    ViewColumn(
         "state",
         type_coerce(
             case(
@@ -394,38 +396,42 @@ operations_sessions = view(
         ),
         "PENDING, RUNNING, FAILED (and not tried again), CANCELLED or COMPLETED",
     ),
-    Shown("run_count", cast(func.count(), BigInteger), "Runs asked for so far, retries too"),
-    Shown("pending_count", _number(_is_pending), "Runs that wait to start"),
-    Shown("running_count", _number(_is_running), "Runs under way"),
-    Shown("success_count", _number(_runs.status == "SUCCESS"), "Runs that succeeded"),
-    Shown("failure_count", _number(_is_failure), "Runs that failed and were not tried again"),
-    Shown(
+    ViewColumn("run_count", cast(func.count(), BigInteger), "Runs asked for so far, retries too"),
+    ViewColumn("pending_count", _number(_is_pending), "Runs that wait to start"),
+    ViewColumn("running_count", _number(_is_running), "Runs under way"),
+    ViewColumn("success_count", _number(_runs.status == "SUCCESS"), "Runs that succeeded"),
+    ViewColumn("failure_count", _number(_is_failure), "Runs that failed and were not tried again"),
+    ViewColumn(
         "canceled_count",
         _number(_runs.status.in_(("CANCELED", "DELETED"))),
         "Runs that were canceled, or gone before they ended",
     ),
-    Shown("retry_count", _number(_runs.retry_of.is_not(None)), "Runs that tried another again"),
-    Shown(
+    ViewColumn(
+        "retry_count", _number(_runs.retry_of.is_not(None)), "Runs that tried another again"
+    ),
+    ViewColumn(
         "progress_share",
         cast(func.avg(case((_runs.ended_at.is_not(None), 1.0), else_=0.0)), Double),
         "Ended runs among those asked for so far",
     ),
-    Shown(
+    ViewColumn(
         "created_at", func.min(_runs.created_at), "UTC time at which its first run was asked for"
     ),
-    Shown(
+    ViewColumn(
         "ended_at", func.max(_runs.ended_at), "UTC time of the latest end of a run", optional=True
     ),
-    Shown("changed_at", func.max(_runs.changed_at), "UTC time of the latest change of a run"),
-    Shown(
+    ViewColumn("changed_at", func.max(_runs.changed_at), "UTC time of the latest change of a run"),
+    ViewColumn(
         "busy_seconds",
         cast(func.coalesce(func.sum(_runs.duration_seconds), 0), Double),
         "Durations of its runs together, seconds",
     ),
-    Shown("rows_in", _total(_runs.rows_in), "Lines fetched"),
-    Shown("rows_landed", _total(_runs.rows_landed), "Rows landed: new, changed and unchanged ones"),
-    Shown("rows_rejected", _total(_runs.rows_rejected), "Lines refused by the contract"),
-    Shown("byte_count", _total(_runs.byte_count), "Size of what was fetched, bytes"),
+    ViewColumn("rows_in", _total(_runs.rows_in), "Lines fetched"),
+    ViewColumn(
+        "rows_landed", _total(_runs.rows_landed), "Rows landed: new, changed and unchanged ones"
+    ),
+    ViewColumn("rows_rejected", _total(_runs.rows_rejected), "Lines refused by the contract"),
+    ViewColumn("byte_count", _total(_runs.byte_count), "Size of what was fetched, bytes"),
     group_by=[_runs.session],
 )
 

@@ -18,7 +18,7 @@ from orchestration_project.tables.schema import (
     table,
     text,
 )
-from orchestration_project.tables.views import Shown, as_it_is, in_dollars, view
+from orchestration_project.tables.views import ViewColumn, as_it_is, in_dollars, view
 
 PRICES = ("open", "high", "low", "close")
 """The prices that every day has."""
@@ -103,9 +103,9 @@ prices_symbol_months = table(
 _daily = prices_daily.c
 
 
-def _in_decimals(name: str, what: str, *, optional: bool = False) -> Shown:
+def _in_decimals(name: str, what: str, *, optional: bool = False) -> ViewColumn:
     comment = f"{what} with 6 decimals, text on SQLite" + "; NULL: not given" * optional
-    return Shown(name, in_dollars(_daily[name]), comment, optional=optional)
+    return ViewColumn(name, in_dollars(_daily[name]), comment, optional=optional)
 
 
 v_prices_daily = view(

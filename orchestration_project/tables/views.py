@@ -44,7 +44,7 @@ _COLUMNS = MetaData()
 
 
 @dataclass(frozen=True)
-class Shown:
+class ViewColumn:
     """One column of a view."""
 
     name: str
@@ -55,9 +55,9 @@ class Shown:
     info: Mapping[Any, Any] = field(default_factory=dict)
 
 
-def as_it_is(column: Column[Any]) -> Shown:
+def as_it_is(column: Column[Any]) -> ViewColumn:
     """Show a table's column unchanged."""
-    return Shown(
+    return ViewColumn(
         column.name,
         column,
         str(column.comment),
@@ -68,7 +68,7 @@ def as_it_is(column: Column[Any]) -> Shown:
 
 
 def view(
-    name: str, comment: str, *columns: Shown, group_by: Sequence[Column[Any]] = ()
+    name: str, comment: str, *columns: ViewColumn, group_by: Sequence[Column[Any]] = ()
 ) -> View[Select[Any]]:
     """Declare a view; with ``group_by``, one of whose rows stands for all that are equal in it."""
     table = Table(

@@ -23,7 +23,7 @@ from orchestration_project.errors import (
     OrchestrationError,
     TransientError,
 )
-from orchestration_project.services.inbox.rows import Inbox, Received, delivery_items
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items
 from orchestration_project.services.retries import BY_HAND, failed_partitions
 from orchestration_project.tables.spine import inbox
 from tests.resources.definitions import RESOURCES
@@ -253,7 +253,7 @@ def fail_deliveries(settings, **errors: OrchestrationError) -> None:
     """Store a delivery for each error, with which its one attempt ends."""
     with open_warehouse(settings) as warehouse:
         clock = Clock()
-        received = [Received("hub", each, "push", b'{"a": 1}', {}, 1) for each in errors]
+        received = [NewDelivery("hub", each, "push", b'{"a": 1}', {}, 1) for each in errors]
         Inbox(warehouse, clock).take(received)
         items, until = delivery_items(warehouse, clock), clock.now() + timedelta(minutes=1)
         claimed = items.claim("webhooks/hub", limit=9, run_id="earlier", until=until)

@@ -16,7 +16,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
 from orchestration_project.sensors.saas import saas_on_tick
-from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.work import DELIVERY_TAG, SOURCE_TAG
 from orchestration_project.services.presets import Presets, preset_of_file
 from orchestration_project.tables.operations import operations_presets
@@ -61,7 +61,7 @@ class Desk:
         delivery = json.dumps(body).encode()
         self.delivered_count += 1
         number = str(self.delivered_count)
-        taken.take([Received(source, number, None, delivery, {}, 2)])
+        taken.take([NewDelivery(source, number, None, delivery, {}, 2)])
         result = self.run("saas_reconcile", tags={SOURCE_TAG: source, DELIVERY_TAG: number})
         assert result.success
         return told_by(result)["source_states"][None]

@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 from orchestration_project.__main__ import main
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import ROWS_PER_BATCH, insert_frame
-from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.tables.access import access_keys, access_sessions
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.finra import finra_otc_weekly, v_finra_otc_weekly
@@ -128,7 +128,7 @@ def test_texts_of_senders_are_escaped_where_a_spreadsheet_would_calculate_them(
 ):
     texts = ["=1+1", "+1", "-1", "@x", "\t=1", "plain", "'=1", ""]
     deliveries = [
-        Received("git", f"{number}", text, b"{}", {}, 0) for number, text in enumerate(texts)
+        NewDelivery("git", f"{number}", text, b"{}", {}, 0) for number, text in enumerate(texts)
     ]
     Inbox(desk.warehouse, clock).take(deliveries)
     desk.land(row("AAA", participant_name="=2"), row("BBB", participant_name=None))

@@ -14,7 +14,7 @@ from orchestration_project.domains.finra.anomaly_bands import (
     BY_SESSIONS,
     MEASURES,
     Band,
-    Earlier,
+    EarlierWeeks,
     VenueWeek,
     band,
     size_of_derived,
@@ -68,7 +68,7 @@ def rows(week: date, quantities: Mapping[tuple[str, str, str], int]) -> pl.DataF
     )
 
 
-def earlier(weeks: Sequence[pl.DataFrame], *markets: str) -> Earlier:
+def earlier(weeks: Sequence[pl.DataFrame], *markets: str) -> EarlierWeeks:
     """Return these deliveries as what is landed before another one."""
     venues = [
         VenueWeek(*row)
@@ -76,7 +76,7 @@ def earlier(weeks: Sequence[pl.DataFrame], *markets: str) -> Earlier:
         for row in venue_week(venue_sums(week)).select(VenueWeek._fields).rows()
     ]
     symbols = {week["week_start"][0]: week["symbol"].n_unique() for week in weeks}
-    return Earlier(venues, symbols, markets or ("ATS", "NON_ATS"))
+    return EarlierWeeks(venues, symbols, markets or ("ATS", "NON_ATS"))
 
 
 MARKET = {
@@ -88,7 +88,7 @@ MARKET = {
 }
 
 
-def judged(week: pl.DataFrame, past: Earlier, week_start: date = PLAIN) -> dict[str, Audit]:
+def judged(week: pl.DataFrame, past: EarlierWeeks, week_start: date = PLAIN) -> dict[str, Audit]:
     size = size_of_rows([week])
     assert size_of_rows(week.partition_by("symbol") or [week]) == size
     derived = size_of_derived(symbol_week(week), venue_week(venue_sums(week)))

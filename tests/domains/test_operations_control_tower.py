@@ -8,11 +8,11 @@ import pytest
 
 from orchestration_project.domains.operations.control_tower import (
     COUNTS,
+    ActiveRuns,
     Figures,
     Observation,
+    OldestMissing,
     Subject,
-    UnderWay,
-    Unlanded,
     by_day,
     standings,
     state_of,
@@ -20,7 +20,7 @@ from orchestration_project.domains.operations.control_tower import (
 )
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-LATE = Unlanded("finra/otc_weekly", "T1|2026-02-02", NOON - timedelta(hours=30))
+LATE = OldestMissing("finra/otc_weekly", "T1|2026-02-02", NOON - timedelta(hours=30))
 
 
 def ended(*rows) -> pl.DataFrame:
@@ -34,14 +34,14 @@ def ended(*rows) -> pl.DataFrame:
     return pl.DataFrame(full, COUNTS, orient="row")
 
 
-def stand(look: Observation, *unlanded: Unlanded):
+def stand(look: Observation, *unlanded: OldestMissing):
     found = standings(look, unlanded, now=NOON, machine_now=NOON)
     return {each.subject: each for each in found}
 
 
 def state(day=None, week=None, under_way=None, unlanded=None):
     figures = [day or Figures(24), week or Figures(168), Figures(672)]
-    way = under_way or UnderWay()
+    way = under_way or ActiveRuns()
     return state_of(figures, way, unlanded, now=NOON, machine_now=NOON)
 
 
@@ -120,13 +120,13 @@ def test_failing_is_worse_than_stale_and_both_are_told():
     [
         (
             Figures(24, 1, 1, rows_in=1000, rows_rejected=6),
-            UnderWay(),
+            ActiveRuns(),
             "0.60% of the lines of the last 24 h were rejected",
         ),
-        (Figures(24, 3, 3, retry_count=3), UnderWay(), "3 retries in the last 24 h"),
+        (Figures(24, 3, 3, retry_count=3), ActiveRuns(), "3 retries in the last 24 h"),
         (
             Figures(24),
-            UnderWay(1, 0, NOON - timedelta(minutes=90)),
+            ActiveRuns(1, 0, NOON - timedelta(minutes=90)),
             "a run has waited for 1.5 h to start",
         ),
     ],
@@ -137,14 +137,14 @@ def test_rejects_retries_and_a_long_queue_ask_for_attention(figures, under_way, 
 
 def test_values_at_a_threshold_are_still_healthy():
     figures = Figures(24, 2, 2, retry_count=2, rows_in=1000, rows_rejected=5)
-    way = UnderWay(1, 0, NOON - timedelta(hours=1))
+    way = ActiveRuns(1, 0, NOON - timedelta(hours=1))
     assert state(figures, under_way=way) == ("healthy", [])
 
 
 def test_the_table_has_a_row_for_each_subject_and_window():
     look = Observation(
         ended(("finra", "", 0, "FAILURE", "source", 2, 0), ("finra", "", 0, "SUCCESS", None, 6, 0)),
-        under_way={Subject("finra"): UnderWay(4, 1)},
+        under_way={Subject("finra"): ActiveRuns(4, 1)},
         landed_at={"finra/otc_weekly": NOON - timedelta(hours=5)},
     )
     found = standings(look, [LATE], now=NOON, machine_now=NOON)

@@ -9,12 +9,12 @@ from orchestration_project.contracts.values import concat_batches
 from orchestration_project.domains.prices.audits import (
     AUDITS,
     WARNINGS,
-    Beside,
     Limits,
+    PriceComparison,
     checked_prices,
     warnings_about,
 )
-from orchestration_project.domains.prices.contract import AskedRange, check_prices, read_prices
+from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_prices
 from tests.domains.prices import MONDAY, csv, line, row, rows, week
 
 LIMITS = Limits(max_reject_ratio=0.1, jump_ratio=0.4, stale_sessions=3, disagreement_ratio=0.01)
@@ -23,13 +23,13 @@ FRIDAY = date(2026, 2, 6)
 
 def audited(*lines: str, text: bytes | None = None, spelled: str = "AAA") -> dict[str, str]:
     answer = read_prices("files", [Part(1, text or csv(*lines))])
-    prices = check_prices([AskedRange(answer, "AAA", spelled, "files", MONDAY, FRIDAY)])
+    prices = check_prices([RequestedRange(answer, "AAA", spelled, "files", MONDAY, FRIDAY)])
     [checked] = checked_prices(prices, LIMITS)
     return {audit.name: audit.outcome for audit in checked.audits}
 
 
 def warned(found: pl.DataFrame, before: pl.DataFrame | None = None, second=None, through=FRIDAY):
-    beside = Beside(
+    beside = PriceComparison(
         concat_batches([found]),
         concat_batches([rows() if before is None else before]),
         concat_batches([found.clear() if second is None else second]),

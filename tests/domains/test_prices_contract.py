@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from orchestration_project.contracts.rules import Part
 from orchestration_project.domains.prices.contract import (
-    AskedRange,
+    RequestedRange,
     check_prices,
     exact,
     read_prices,
@@ -30,7 +30,7 @@ def checked(*days: str):
 
 
 def sorted_out(answer: pl.DataFrame):
-    return check_prices([AskedRange(answer, "AAA", "AAA", "files", MONDAY, LAST)])
+    return check_prices([RequestedRange(answer, "AAA", "AAA", "files", MONDAY, LAST)])
 
 
 def test_a_day_becomes_a_row_of_exact_integers():
@@ -122,7 +122,7 @@ def test_only_days_of_the_range_count_and_the_newest_day_of_all_is_known():
 def test_the_newest_day_is_one_with_a_price_that_had_come():
     tuesday, wednesday = week()[1:3]
     answer = read_prices("files", [part(*map(line, week()[:2]), line(wednesday, close=""))])
-    asked = AskedRange(answer, "AAA", "AAA", "files", MONDAY, LAST)
+    asked = RequestedRange(answer, "AAA", "AAA", "files", MONDAY, LAST)
     assert check_prices([asked]).newest == [tuesday]
     assert check_prices([replace(asked, said_on=MONDAY), asked]).newest == [MONDAY, tuesday]
     nothing = read_prices("files", [part(line(MONDAY, close=""))])

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway.hooks import Hooks, opened_hooks, routes
-from orchestration_project.services.inbox import Inbox, Received, Stored
+from orchestration_project.services.inbox import Inbox, NewDelivery, Stored
 from orchestration_project.settings import load_settings
 
 
@@ -18,7 +18,7 @@ def die_after_the_commit() -> None:
     """Have this process killed as soon as a delivery is stored, before anybody is told."""
     take = Inbox.take
 
-    def take_and_die(self: Inbox, deliveries: Sequence[Received]) -> list[Stored]:
+    def take_and_die(self: Inbox, deliveries: Sequence[NewDelivery]) -> list[Stored]:
         stored = take(self, deliveries)
         os.kill(os.getpid(), signal.SIGKILL)
         return stored

@@ -16,7 +16,7 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.leases import EPOCH
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.rows import delivery_items, topic_of
 from orchestration_project.tables.spine import captures, inbox, landings
 from orchestration_project.tables.webhooks import events_webhooks
@@ -127,7 +127,7 @@ def test_what_a_killed_run_had_claimed_is_landed_once(tmp_path, when):
     state_dir.mkdir()
     with Warehouse(url, clock=Clock()) as warehouse:
         warehouse.prepare(holds="demo")
-        deliveries = [Received("git", each, None, b"{}", {}, 3) for each in ids]
+        deliveries = [NewDelivery("git", each, None, b"{}", {}, 3) for each in ids]
         assert Inbox(warehouse, Clock()).take(deliveries) == ["stored"] * len(ids)
     program = programs.start(state_dir, "tests.faults.webhook_run", when)
     _, error = program.communicate(timeout=programs.PATIENCE_SECONDS)

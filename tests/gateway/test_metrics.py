@@ -33,7 +33,7 @@ from orchestration_project.connections.http.shared_state import Breaker, Tally
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.counted import REQUESTS, Counted
 from orchestration_project.gateway.metrics import Stored, parts_of, routes
-from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.metrics.families import MOST_NAMES, counter, gauge
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,
@@ -112,7 +112,7 @@ def test_runs_rows_and_durations_are_those_of_the_ledger(warehouse, scrape):
 
 def test_the_inbox_has_a_depth_for_each_state_and_the_age_of_what_waits_longest(warehouse, scrape):
     taking = Inbox(warehouse, Clock())
-    taking.take([Received("git", each, None, b"{}", {}, 1) for each in "abcd"])
+    taking.take([NewDelivery("git", each, None, b"{}", {}, 1) for each in "abcd"])
     with warehouse.writing() as connection:
         for delivery_id, state, age in (("a", "dead", 9), ("b", "failed", 2), ("d", "done", 8)):
             connection.execute(

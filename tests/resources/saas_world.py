@@ -21,10 +21,10 @@ from orchestration_project.domains.saas.records import (
 from orchestration_project.engine.captures import Capture
 from orchestration_project.errors import MovedError, TransientError
 from orchestration_project.resources.saas.systems import (
-    Digesting,
+    DigestScheme,
     Page,
     RefusedError,
-    Unreadable,
+    UnreadableRecord,
 )
 
 BEGINNING = datetime(2026, 1, 5, 8, tzinfo=UTC)
@@ -136,7 +136,7 @@ class Faulty:
             yield page
 
 
-def page_of(tasks: Sequence[Task], digesting: Digesting) -> Page:
+def page_of(tasks: Sequence[Task], digesting: DigestScheme) -> Page:
     """Return these tasks as a page."""
     return Page({each.entity_id: digesting.digest(each) for each in tasks}, lambda: tasks)
 
@@ -149,7 +149,7 @@ class Tasks:
     rows: dict[str, Task] = field(default_factory=dict)
     number: int = 999
     origin: str = "demo"
-    unreadable: Sequence[Unreadable] = ()
+    unreadable: Sequence[UnreadableRecord] = ()
 
     def add(self, title: str | None, **changes: Any) -> str:
         """Add a task; return its id."""
@@ -181,7 +181,7 @@ class Tasks:
         """Delete a task, if it is there."""
         self.rows.pop(entity_id, None)
 
-    def pages(self, digesting: Digesting, *, kept: list[Capture]) -> Iterator[Page]:
+    def pages(self, digesting: DigestScheme, *, kept: list[Capture]) -> Iterator[Page]:
         ids = list(self.rows)
         for start in range(0, max(len(ids), 1), PAGE):
             page = ids[start : start + PAGE]

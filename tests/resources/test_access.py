@@ -24,10 +24,10 @@ from orchestration_project.redaction import hide
 from orchestration_project.services.access import (
     Access,
     Audit,
+    DeniedCaller,
     Entry,
-    Found,
     Keys,
-    Refused,
+    KnownCaller,
     session_secret,
 )
 from orchestration_project.services.access.audit import LONGEST
@@ -62,14 +62,14 @@ def test_a_key_opens_and_is_noted_and_ends_with_its_revocation(warehouse, access
     keys = Keys(warehouse, Clock())
     key = keys.create(owner="me", role=Role.OPERATOR, lasts=HOUR)
     found = access.by_key(str(key), "10.0.0.1")
-    assert found == Found(Principal("me", Role.OPERATOR, "key", key.key_id), is_to_note=True)
+    assert found == KnownCaller(Principal("me", Role.OPERATOR, "key", key.key_id), is_to_note=True)
     access.note_use(found.principal)
     assert access.by_key(str(key), "10.0.0.1").is_to_note is False
     session = access.by_session(access.begin(found.principal, "10.0.0.1"))
     assert session
     assert (session.principal.role, session.principal.key_id) == (Role.OPERATOR, key.key_id)
     keys.revoke(key.key_id)
-    assert access.by_key(str(key), "10.0.0.1") == Refused(key.key_id, is_over=True)
+    assert access.by_key(str(key), "10.0.0.1") == DeniedCaller(key.key_id, is_over=True)
     assert access.by_session("no such token") is None
 
 
@@ -77,11 +77,11 @@ def test_failures_lock_the_key_and_are_forgotten_after_their_window(warehouse, a
     key_id = uuid4().hex[:12]
     for number in range(KEY_LIMIT):
         guess = f"op_{key_id}_{number:043d}"
-        assert access.by_key(guess, f"10.0.{number}.1") == Refused(key_id)
+        assert access.by_key(guess, f"10.0.{number}.1") == DeniedCaller(key_id)
     locked = access.by_key(f"op_{key_id}_{0:043d}", "10.9.9.9")
     assert locked.until is not None
     later = Access(warehouse, LaterClock(WINDOW), access.limits)
-    assert later.by_key(f"op_{key_id}_{0:043d}", "10.9.9.9") == Refused(key_id)
+    assert later.by_key(f"op_{key_id}_{0:043d}", "10.9.9.9") == DeniedCaller(key_id)
     with warehouse.reading() as connection:
         subjects = connection.execute(select(access_failures.c.subject)).scalars().all()
     assert sorted(subjects) == ["address 10.9.9.9", f"key {key_id}"]
@@ -92,7 +92,7 @@ def test_of_failures_at_one_moment_each_counts(warehouse, access):
     guesses = [f"op_{key_id}_{number:043d}" for number in range(KEY_LIMIT - 1)]
     with ThreadPoolExecutor(len(guesses)) as pool:
         found = list(pool.map(lambda guess: access.by_key(guess, "10.0.0.1"), guesses))
-    assert found == [Refused(key_id)] * len(guesses)
+    assert found == [DeniedCaller(key_id)] * len(guesses)
     with warehouse.reading() as connection:
         counts = connection.execute(select(access_failures.c.failure_count)).scalars().all()
     assert counts == [len(guesses)] * 2

@@ -17,7 +17,7 @@ from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import edit, rules_in_effect, tried
 from orchestration_project.resources.saas.runs import follow_delivery, look_through
 from orchestration_project.resources.saas.standing import standing
-from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.tables.saas import (
     saas_audit_log,
@@ -167,8 +167,8 @@ def webhook(body: bytes) -> Case:
     return case
 
 
-def received(body: bytes) -> Received:
-    return Received("peopleforce", "1", None, body, {}, 2)
+def received(body: bytes) -> NewDelivery:
+    return NewDelivery("peopleforce", "1", None, body, {}, 2)
 
 
 def pages(kind: str) -> Case:

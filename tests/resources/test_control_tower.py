@@ -5,8 +5,8 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import select
 
 from orchestration_project.domains.operations.control_tower import (
+    ActiveRuns,
     Subject,
-    UnderWay,
     standings,
     table_rows,
 )
@@ -56,8 +56,8 @@ def test_what_ended_is_counted_by_day_status_and_category_what_has_not_by_subjec
         ("finra", "finra/otc_weekly", 27, "FAILURE", "defect", 1, 1, 0, 0, 0, 0),
     ]
     assert look.under_way == {
-        Subject("finra"): UnderWay(2, 1, NOON - DAY),
-        Subject("finra", "finra/otc_weekly"): UnderWay(0, 1),
+        Subject("finra"): ActiveRuns(2, 1, NOON - DAY),
+        Subject("finra", "finra/otc_weekly"): ActiveRuns(0, 1),
     }
     assert look.landed_at == {"finra/otc_weekly": NOON}
 

@@ -43,9 +43,9 @@ from orchestration_project.resources.saas.rules import edit, revalidate, tried
 from orchestration_project.resources.saas.runs import look_through
 from orchestration_project.resources.saas.standing import standing
 from orchestration_project.resources.saas.ticks import Ticks
-from orchestration_project.services.access import Access, Audit, Entry, Found, Keys
+from orchestration_project.services.access import Access, Audit, Entry, Keys, KnownCaller
 from orchestration_project.services.cleanup import Plan, Retention, clean_up, plan_cleanup
-from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.work import InboxQueue, request_of
 from orchestration_project.services.inventory import read_captures, take_inventory
 from orchestration_project.services.ledger import Ledger
@@ -178,7 +178,7 @@ def look_back() -> None:
 
 def take_webhooks(folder: Path) -> None:
     """Take deliveries in, work on them, land one under two kinds, and replay it."""
-    first = Received("git", "1", None, b"{}", {}, 1)
+    first = NewDelivery("git", "1", None, b"{}", {}, 1)
     with open_warehouse(load_settings()) as warehouse, dg.instance_for_test() as instance:
         taken = Inbox(warehouse, Clock()).take([first, replace(first, body=b"[]")])
         assert taken == ["stored", "changed"]
@@ -225,7 +225,7 @@ def open_the_door() -> None:
         key = keys.create(owner="I", role=Role.VIEWER, lasts=timedelta(days=1))
         keys.rotate(key.key_id, lasts=timedelta(days=1), overlap=timedelta(hours=1))
         found = access.by_key(str(key), "10.0.0.1")
-        assert isinstance(found, Found)
+        assert isinstance(found, KnownCaller)
         access.note_use(found.principal)
         access.by_key("no key", "10.0.0.1")
         token = access.begin(found.principal, "10.0.0.1")

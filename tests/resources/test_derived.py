@@ -9,10 +9,10 @@ from sqlalchemy import Connection, MetaData, Table, delete, insert, select, upda
 
 from orchestration_project.engine.derived import (
     DerivedLoad,
+    DerivedPart,
     DerivedTable,
-    Due,
     Inputs,
-    Made,
+    PendingDerivation,
     Reach,
     find_outdated,
 )
@@ -74,16 +74,16 @@ def landed_days(connection: Connection, _key: str | None) -> Landed:
 def sums_of(reads: list[list[str]]) -> DerivedTable[pl.DataFrame]:
     """Declare the table of sums; ``reads`` notes which days are read at a time."""
 
-    def read(connection: Connection, due: Sequence[Due]) -> pl.DataFrame:
+    def read(connection: Connection, due: Sequence[PendingDerivation]) -> pl.DataFrame:
         days = sorted({one for each in due for one in each.inputs})
         reads.append(days)
         own = within(DAYS, {"day": tuple(days)})
         return read_frame(connection, select(DAYS).where(own), DAYS)
 
-    def make(due: Due, days: pl.DataFrame) -> Made:
+    def make(due: PendingDerivation, days: pl.DataFrame) -> DerivedPart:
         amount = days.filter(pl.col("day").is_in(due.inputs))["amount"].sum()
         rows = pl.DataFrame([{"day": due.key, "amount": amount}], schema_of(SUMS))
-        return Made(rows, f"{amount} in all")
+        return DerivedPart(rows, f"{amount} in all")
 
     return DerivedTable(
         table=SUMS,
@@ -97,9 +97,9 @@ def sums_of(reads: list[list[str]]) -> DerivedTable[pl.DataFrame]:
 def copies_of(sums: DerivedTable[pl.DataFrame]) -> DerivedTable[pl.DataFrame]:
     """Declare a table that shares the inputs: a copy of each day from its second row on."""
 
-    def make(due: Due, days: pl.DataFrame) -> Made:
+    def make(due: PendingDerivation, days: pl.DataFrame) -> DerivedPart:
         own = days.filter(pl.col("day") == due.key, pl.col("number") >= 2)
-        return Made(own.select(list(schema_of(COPIES))), part={"number": (2, 3)})
+        return DerivedPart(own.select(list(schema_of(COPIES))), part={"number": (2, 3)})
 
     return replace(sums, table=COPIES, reach=SameDay(), make=make)
 
@@ -216,7 +216,7 @@ def test_tables_with_the_same_inputs_are_written_together_or_not_at_all(toys):
     toys.deliver("a", 1, 2)
     copies = copies_of(toys.sums)
     nulls = pl.DataFrame({"day": ["a"], "number": [2], "amount": [None]}, schema_of(COPIES))
-    broken = replace(copies, make=lambda due, days: Made(nulls))
+    broken = replace(copies, make=lambda due, days: DerivedPart(nulls))
     with pytest.raises(ContractError, match="lacks required values"):
         toys.derive("a", toys.sums, broken)
     assert (toys.rows(SUMS), toys.rows(COPIES)) == ([], [])

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.export import (
     WRITERS,
-    Written,
+    ExportSummary,
     whole_file,
     write_csv,
     write_parquet,
@@ -90,7 +90,7 @@ def test_csv_gives_every_value_back(batches):
     assert [tuple(map(value_of, line, kinds)) for line in lines] == [
         each for batch in batches for each in batch
     ]
-    assert written == Written(sum(map(len, batches)), len(sink.getvalue()))
+    assert written == ExportSummary(sum(map(len, batches)), len(sink.getvalue()))
 
 
 @given(batches=st.lists(st.lists(rows, max_size=4), min_size=1, max_size=3))
@@ -101,7 +101,7 @@ def test_parquet_gives_every_value_back_with_its_type(batches):
     found = pl.read_parquet(io.BytesIO(sink.getvalue()))
     assert dict(found.schema) == SCHEMA
     assert found.equals(pl.concat(map(frame, batches)))
-    assert written == Written(sum(map(len, batches)), len(sink.getvalue()))
+    assert written == ExportSummary(sum(map(len, batches)), len(sink.getvalue()))
 
 
 @pytest.mark.parametrize("form", WRITERS)

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from orchestration_project.contracts.rules import Audit
-from orchestration_project.domains.finra.anomaly_bands import Earlier, size_of_rows, warnings_about
+from orchestration_project.domains.finra.anomaly_bands import (
+    EarlierWeeks,
+    size_of_rows,
+    warnings_about,
+)
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.resources.finra.weekly import read_earlier
@@ -34,7 +38,7 @@ def desk_of(warehouse: Warehouse, tmp_path: Path):
     return desk_of
 
 
-def earlier(warehouse: Warehouse, *markets: str, weeks: int = 12) -> Earlier:
+def earlier(warehouse: Warehouse, *markets: str, weeks: int = 12) -> EarlierWeeks:
     scope = {"market": markets} if markets else {}
     with warehouse.reading() as connection:
         return read_earlier(connection, PARTITION, scope, weeks=weeks)

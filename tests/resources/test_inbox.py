@@ -15,7 +15,7 @@ from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.inbox import (
     GroupCommit,
     Inbox,
-    Received,
+    NewDelivery,
     Sender,
     Stored,
     read_senders,
@@ -26,7 +26,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import audits, inbox
 from tests.resources.weeks import NOON
 
-FIRST = Received("git", "1", "push", b'{"\xff\x00": 1}', {"user-agent": "é"}, 3)
+FIRST = NewDelivery("git", "1", "push", b'{"\xff\x00": 1}', {"user-agent": "é"}, 3)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from orchestration_project.errors import (
     TransientError,
 )
 from orchestration_project.services import retries
-from orchestration_project.services.inbox.rows import Inbox, Received, delivery_items, topic_of
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items, topic_of
 from orchestration_project.services.retries import ItemRetries
 from orchestration_project.tables.spine import inbox, work_items
 
@@ -34,7 +34,7 @@ class Desk:
 
     def fail(self, source: str, attempts: int = 1, **errors: OrchestrationError) -> None:
         """Store a delivery for each error, and have an attempt at each end with it."""
-        received = [Received(source, each, "push", b"{}", {}, attempts) for each in errors]
+        received = [NewDelivery(source, each, "push", b"{}", {}, attempts) for each in errors]
         Inbox(self.warehouse, self.clock).take(received)
         self.end(delivery_items(self.warehouse, self.clock), topic_of(source), errors)
 

@@ -6,7 +6,7 @@ import pytest
 
 from orchestration_project.errors import ConfigurationError, MovedError, TransientError
 from orchestration_project.resources.saas.answers import SHOWN_BYTES
-from orchestration_project.resources.saas.systems import Digesting, RefusedError
+from orchestration_project.resources.saas.systems import DigestScheme, RefusedError
 from tests.faulty_server import FaultyServer, Reply
 from tests.saas_demo import peopleforce
 
@@ -25,7 +25,7 @@ def source(demo, saas_http, tmp_path):
     return peopleforce(demo.url, saas_http, tmp_path)
 
 
-TITLES = Digesting("titles", lambda task: str(task.title))
+TITLES = DigestScheme("titles", lambda task: str(task.title))
 
 
 def all_ids(source, kept=None):
@@ -155,7 +155,7 @@ class Counting:
 
     def __init__(self, name="titles") -> None:
         self.count = 0
-        self.digesting = Digesting(name, self._digest)
+        self.digesting = DigestScheme(name, self._digest)
 
     def _digest(self, task):
         self.count += 1

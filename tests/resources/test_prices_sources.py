@@ -15,7 +15,7 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.domains.prices.answers import read_answer
-from orchestration_project.domains.prices.contract import AskedRange, check_prices
+from orchestration_project.domains.prices.contract import RequestedRange, check_prices
 from orchestration_project.engine.captures import Capture, Captures, parts_of
 from orchestration_project.errors import (
     ConfigurationError,
@@ -173,7 +173,7 @@ def test_alpha_vantage_s_adjusted_prices_have_more_places_than_a_price_and_land(
     answer = fetched(open_source("alpha_vantage"), PriceRange(symbol, YEAR.first_date, TODAY))
     assert answer["adjusted_close"].str.contains(r"\.[0-9]{12}$").any()
     spelled = answer["symbol"][0]
-    asked = AskedRange(answer, symbol, spelled, "alpha_vantage", YEAR.first_date, TODAY)
+    asked = RequestedRange(answer, symbol, spelled, "alpha_vantage", YEAR.first_date, TODAY)
     found = check_prices([asked])
     assert found.rejects.is_empty()
     assert found.rows["adjusted_close"].null_count() == 0

@@ -7,7 +7,7 @@ import pytest
 
 from orchestration_project.contracts.rules import Days
 from orchestration_project.engine.warehouse.recorded import (
-    Recorded,
+    RecordedDelivery,
     effective_deliveries,
     layers_of,
     place_of,
@@ -23,7 +23,7 @@ def days(first: int, last: int) -> Days:
     return Days(day(first), day(last))
 
 
-def delivered(number: int, first: int, last: int, outcome="landed", **changed) -> Recorded:
+def delivered(number: int, first: int, last: int, outcome="landed", **changed) -> RecordedDelivery:
     """Return a delivery of days of January, by its number."""
     values = {
         "group_id": f"t:AAA#{number}",
@@ -37,10 +37,10 @@ def delivered(number: int, first: int, last: int, outcome="landed", **changed) -
         "outcome": outcome,
         "replay_of": None,
     }
-    return Recorded(**values | changed)
+    return RecordedDelivery(**values | changed)
 
 
-def made_of(*recorded: Recorded) -> dict[int, list[Days]]:
+def made_of(*recorded: RecordedDelivery) -> dict[int, list[Days]]:
     """Return the days of each delivery that counts, by its number."""
     layers = layers_of(recorded)
     return {int(each.recorded.group_id.rpartition("#")[2]): [*each.days] for each in layers}
@@ -118,7 +118,7 @@ def test_of_the_deliveries_only_the_latest_may_be_one_that_is_not_landed():
     assert [each.is_landed for each in layers] == [True, False]
 
 
-def part(number: int, *markets: str, outcome="landed", **changed) -> Recorded:
+def part(number: int, *markets: str, outcome="landed", **changed) -> RecordedDelivery:
     """Return a delivery of markets, of all without any."""
     scope = {"market": markets} if markets else {}
     return delivered(number, 1, 1, outcome, **{"scope": scope, **changed})

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.errors import SourceError
-from orchestration_project.resources.saas.ahead import IN_A_ROW, Ahead
+from orchestration_project.resources.saas.ahead import IN_A_ROW, PagePrefetcher
 
 
 @given(in_flight=st.integers(1, 4), last=st.integers(1, 5 * IN_A_ROW))
 def test_each_page_is_asked_for_once_and_given_in_its_turn(in_flight, last):
     asked = []
-    with Ahead(lambda page: asked.append(page) or f"page {page}", in_flight) as ahead:
+    with PagePrefetcher(lambda page: asked.append(page) or f"page {page}", in_flight) as ahead:
         given_pages = [ahead.take(page, last) for page in range(1, last + 1)]
     assert given_pages == [f"page {page}" for page in range(1, last + 1)]
     assert Counter(asked) == Counter(range(1, last + 1))
@@ -26,7 +26,7 @@ def test_pages_before_the_one_that_fails_are_given_all_the_same(failing, in_flig
             raise SourceError(f"no page {page}")
         return page
 
-    with Ahead(ask, in_flight) as ahead:
+    with PagePrefetcher(ask, in_flight) as ahead:
         assert [ahead.take(page, 3 * IN_A_ROW) for page in range(1, failing)] == [
             *range(1, failing)
         ]
@@ -36,7 +36,7 @@ def test_pages_before_the_one_that_fails_are_given_all_the_same(failing, in_flig
 
 def test_a_page_is_asked_for_anew_when_it_is_taken_once_more():
     asked = []
-    with Ahead(lambda page: asked.append(page) or len(asked), in_flight=1) as ahead:
+    with PagePrefetcher(lambda page: asked.append(page) or len(asked), in_flight=1) as ahead:
         first = [ahead.take(page, 3) for page in (1, 2)]
         again = [ahead.take(page, 3) for page in (2, 3)]
     assert first == [1, 2]

@@ -7,7 +7,7 @@ import pytest
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.saas.applying import MOST_DOUBTS
 from orchestration_project.resources.saas.rules import revalidate
-from orchestration_project.resources.saas.systems import Unreadable
+from orchestration_project.resources.saas.systems import UnreadableRecord
 from orchestration_project.tables.saas import saas_dead_letters
 from orchestration_project.tables.spine import outbox
 from tests.faulty_server import FaultyServer, Reply
@@ -250,7 +250,7 @@ def test_a_task_that_is_listed_and_cannot_be_read_is_not_asked_for_by_its_id(off
     first, *_ = [office.tasks.add(f"task {number}") for number in range(6)]
     office.round()
     del office.tasks.rows[first]  # in the world's pages
-    office.tasks.unreadable = [Unreadable("x", 1, "{}", "no task", first)]
+    office.tasks.unreadable = [UnreadableRecord("x", 1, "{}", "no task", first)]
     reads = office.faults.reads
     looked, _ = office.round()
     assert (looked.problem, looked.gone_count, looked.unreadable) == (None, 0, ["no task"])

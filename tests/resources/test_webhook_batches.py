@@ -12,7 +12,7 @@ from orchestration_project.assets import events as assets
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.errors import TransientError
-from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.rows import topic_of
 from orchestration_project.services.inbox.work import MAX_BATCH_BYTES, InboxQueue
 from orchestration_project.tables.spine import inbox, landings, work_items
@@ -22,7 +22,7 @@ from tests.webhook_runs import load_content, load_due
 
 LEASE = timedelta(minutes=15)
 TOPIC = topic_of("git")
-FIRST = Received("git", "1", "push", b'{"a": 1}', {}, 2)
+FIRST = NewDelivery("git", "1", "push", b'{"a": 1}', {}, 2)
 
 
 class Desk:

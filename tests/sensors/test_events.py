@@ -14,7 +14,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.sensors.events import webhook_sensor
-from orchestration_project.services.inbox import Inbox, Received
+from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.rows import topic_of
 from orchestration_project.services.inbox.work import RUNS_PER_TICK, InboxQueue
 from orchestration_project.services.retries import ItemRetries
@@ -57,7 +57,10 @@ def deliver(
 ) -> None:
     with open_warehouse(settings) as warehouse:
         Inbox(warehouse, clock or Clock()).take(
-            [Received(source, each, "push", body, {}, 2 if source != "kept" else 0) for each in ids]
+            [
+                NewDelivery(source, each, "push", body, {}, 2 if source != "kept" else 0)
+                for each in ids
+            ]
         )
 
 

@@ -27,7 +27,7 @@ from orchestration_project.tables.operations import operations_removals
 NAMES_SHOWN = 50
 
 
-class CleaningUp(dg.Config):
+class CleanUpArtifacts(dg.Config):
     """Whether artifacts go."""
 
     dry_run: bool = Field(default=True, description="Only say what would go; false deletes it.")
@@ -48,7 +48,7 @@ class CleaningUp(dg.Config):
 )
 def removals(
     context: dg.AssetExecutionContext,
-    config: CleaningUp,
+    config: CleanUpArtifacts,
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
     settings: dg.ResourceParam[Settings],

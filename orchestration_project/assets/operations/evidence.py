@@ -16,7 +16,11 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
-from orchestration_project.services.evidence.exporting import Exported, Sources, export_evidence
+from orchestration_project.services.evidence.exporting import (
+    ExportedArchive,
+    Sources,
+    export_evidence,
+)
 from orchestration_project.services.evidence.subjects import Wanted
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.presets import Presets, effective_config, in_force
@@ -83,7 +87,7 @@ def evidence(
     return _shown(export_evidence(sources, wanted, settings, config.file, now=clock.now()))
 
 
-def _shown(exported: Exported) -> dg.MaterializeResult[Any]:
+def _shown(exported: ExportedArchive) -> dg.MaterializeResult[Any]:
     members = exported.manifest.members
     rows = [
         {"member": each.name, **{name: getattr(each, name) for name in FIGURES}}

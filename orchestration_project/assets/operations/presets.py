@@ -16,7 +16,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.presets import (
-    Applied,
+    AppliedPreset,
     Presets,
     listed,
     preset_names,
@@ -81,7 +81,7 @@ def _seen(metadata: Mapping[str, Any]) -> dg.AssetObservation:
 
 
 def _preset_changes(
-    preset: Preset, before: Applied | None, base: Mapping[str, Any]
+    preset: Preset, before: AppliedPreset | None, base: Mapping[str, Any]
 ) -> dict[str, Any]:
     rows = difference(before.preset if before else None, preset, base)
     return {

@@ -26,7 +26,7 @@ COLUMNS = {
 }
 
 
-class Pruning(dg.Config):
+class PruneLogs(dg.Config):
     """Which logs, and whether they go."""
 
     dry_run: bool = Field(
@@ -50,7 +50,7 @@ class Pruning(dg.Config):
 )
 def run_logs(
     context: dg.AssetExecutionContext,
-    config: Pruning,
+    config: PruneLogs,
     clock: dg.ResourceParam[Clock],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],

@@ -24,7 +24,7 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.plots.saas import flow
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.runs import (
-    Done,
+    SyncResult,
     follow_delivery,
     look_through,
     record_rejection,
@@ -155,7 +155,7 @@ def failure_of(problem: OrchestrationError) -> dg.Failure:
 
 
 def _results(
-    done: Done, found: SyncSummary, *, is_synthetic: bool
+    done: SyncResult, found: SyncSummary, *, is_synthetic: bool
 ) -> Iterator[dg.MaterializeResult[Any]]:
     yield dg.MaterializeResult(
         asset_key=STATES,

@@ -12,7 +12,7 @@ from orchestration_project.assets.saas.reconcile import failure_of
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.ticks import Tick, is_fresh
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.saas.applying import Applied
+from orchestration_project.resources.saas.applying import ApplyResult
 from orchestration_project.resources.saas.reconciling import UNREADABLE, Drift, Reconciler
 from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
@@ -71,7 +71,7 @@ def sweep(
 
 
 def _result(
-    drifts: Sequence[Drift], applied: Applied, examined: Examined, unreadable: Mapping[str, str]
+    drifts: Sequence[Drift], applied: ApplyResult, examined: Examined, unreadable: Mapping[str, str]
 ) -> dg.MaterializeResult[Any]:
     rows = [[each.entity.entity_id, each.target_key, each.what] for each in drifts[:SHOWN]]
     schema = dict.fromkeys(COLUMNS, pl.String())
@@ -89,7 +89,7 @@ def _result(
     )
 
 
-def _mended(drifts: Sequence[Drift], applied: Applied) -> dg.AssetCheckResult:
+def _mended(drifts: Sequence[Drift], applied: ApplyResult) -> dg.AssetCheckResult:
     left = applied.outcomes.get("waiting", 0) + applied.outcomes.get("dead", 0)
     left += sum(each.what == UNREADABLE for each in drifts)
     return dg.AssetCheckResult(

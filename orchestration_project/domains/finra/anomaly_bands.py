@@ -74,7 +74,7 @@ class VenueWeek(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierWeeks:
     """The weeks before a delivery's, of its tier and in its markets.
 
     They are few rows, so they are added up here: polars' threads are busy with the next week.
@@ -186,7 +186,7 @@ def size_of_derived(symbols: pl.DataFrame, venues: pl.DataFrame) -> Size:
 
 
 def warnings_about(
-    size: Size, earlier: Earlier, *, week_start: date, limits: Limits
+    size: Size, earlier: EarlierWeeks, *, week_start: date, limits: Limits
 ) -> Sequence[Audit]:
     """Return the verdict of every audit in `WARNINGS` on a delivery, in that order."""
     return [

@@ -21,7 +21,7 @@ ROWS_READ_BACK = 1_000
 """So many rows of a piece are read back together: a range needs few of each piece."""
 
 
-class Sorted:
+class SpilledRanges:
     """Spilled frames with symbols, which are read back by ranges."""
 
     def __init__(self, spill: SpillStore) -> None:
@@ -64,7 +64,7 @@ class KeyRangePlanner:
         self.stranger_count = self.received_count = 0
         self._rows_at_once = rows_at_once
         self._held: list[WeekRows] = []
-        self._rows, self._totals, self._firm_sums = (Sorted(spill) for _ in range(3))
+        self._rows, self._totals, self._firm_sums = (SpilledRanges(spill) for _ in range(3))
         self._counts = pl.DataFrame(schema={"symbol": pl.String, "row_count": pl.Int64})
 
     @property

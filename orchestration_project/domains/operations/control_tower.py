@@ -59,7 +59,7 @@ class Subject(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Unlanded:
+class OldestMissing:
     """The oldest partition that a calendar has promised and that is not landed."""
 
     asset: str
@@ -68,7 +68,7 @@ class Unlanded:
 
 
 @dataclass(frozen=True)
-class UnderWay:
+class ActiveRuns:
     """What has not ended: runs that wait, those at work, and since when the first waits."""
 
     queue_depth: int = 0
@@ -87,7 +87,7 @@ class Observation:
     """
 
     ended: pl.DataFrame
-    under_way: Mapping[Subject, UnderWay] = field(default_factory=dict)
+    under_way: Mapping[Subject, ActiveRuns] = field(default_factory=dict)
     landed_at: Mapping[str, datetime] = field(default_factory=dict)
 
 
@@ -124,15 +124,15 @@ class SubjectHealth:
 
     subject: Subject
     figures: Sequence[Figures]
-    under_way: UnderWay
+    under_way: ActiveRuns
     landed_at: datetime | None
-    unlanded: Unlanded | None
+    unlanded: OldestMissing | None
     state: State
     reasons: Sequence[str]
 
 
 def standings(
-    look: Observation, unlanded: Iterable[Unlanded], *, now: datetime, machine_now: datetime
+    look: Observation, unlanded: Iterable[OldestMissing], *, now: datetime, machine_now: datetime
 ) -> list[SubjectHealth]:
     """Return how every subject stands, domains before their assets.
 
@@ -155,7 +155,7 @@ def standings(
         own = [each for each in late.values() if _is_of(each.asset, subject)]
         oldest = min(own, key=lambda each: each.due_at, default=None)
         landed = [at for asset, at in look.landed_at.items() if _is_of(asset, subject)]
-        way = look.under_way.get(subject, UnderWay())
+        way = look.under_way.get(subject, ActiveRuns())
         state, reasons = state_of(of_it, way, oldest, now=now, machine_now=machine_now)
         landed_at = max(landed, default=None)
         found.append(SubjectHealth(subject, of_it, way, landed_at, oldest, state, reasons))
@@ -164,8 +164,8 @@ def standings(
 
 def state_of(
     figures: Sequence[Figures],
-    under_way: UnderWay,
-    unlanded: Unlanded | None,
+    under_way: ActiveRuns,
+    unlanded: OldestMissing | None,
     *,
     now: datetime,
     machine_now: datetime,
@@ -186,7 +186,7 @@ def state_of(
     return worst, list(dict.fromkeys(reason for _, reason in reasons))
 
 
-def _worries(day: Figures, under_way: UnderWay, machine_now: datetime) -> list[str]:
+def _worries(day: Figures, under_way: ActiveRuns, machine_now: datetime) -> list[str]:
     worries = [_failures(day)] if day.failure_count else []
     if (day.reject_share or 0.0) > MANY_REJECTS_SHARE:
         worries.append(f"{day.reject_share:.2%} of the lines of the last 24 h were rejected")

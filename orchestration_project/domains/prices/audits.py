@@ -77,7 +77,7 @@ def checked_prices(prices: PriceRows, limits: Limits) -> list[Validated]:
 
 
 @dataclass(frozen=True)
-class Beside:
+class PriceComparison:
     """Deliveries' rows, and what they are looked at beside; all frames have `BATCH_INDEX`.
 
     Attributes:
@@ -95,7 +95,9 @@ class Beside:
     through: Sequence[date]
 
 
-def warnings_about(batch: Beside, *, newest_session: date, limits: Limits) -> list[Sequence[Audit]]:
+def warnings_about(
+    batch: PriceComparison, *, newest_session: date, limits: Limits
+) -> list[Sequence[Audit]]:
     """Return the verdicts of `WARNINGS` that look at days beside each other, of each delivery.
 
     ``newest_session`` is the latest session that was over.
@@ -279,7 +281,7 @@ def _stale(rows: pl.DataFrame, newest_session: date, most: int, of: int) -> list
     ]
 
 
-def _second(batch: Beside, most: float) -> list[Audit]:
+def _second(batch: PriceComparison, most: float) -> list[Audit]:
     """Compare returns, not prices: one source may write them after later splits."""
     name = SECOND_SOURCE
     expected = f"returns that differ by at most {most:.2%} on days without dividend or split"

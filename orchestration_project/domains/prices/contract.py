@@ -45,7 +45,7 @@ UNKNOWN = -1
 
 
 @dataclass(frozen=True)
-class AskedRange:
+class RequestedRange:
     """What a source said of a symbol, and which days count, ``first`` and ``last`` among them.
 
     ``answer`` has a row for each day, by `ANSWER_SCHEMA`; ``spelled`` is how the source spells
@@ -78,7 +78,7 @@ class PriceRows:
             Days that were yet to come do not count.
     """
 
-    asked: Sequence[AskedRange]
+    asked: Sequence[RequestedRange]
     rows: pl.DataFrame
     rejects: pl.DataFrame
     strangers: pl.DataFrame
@@ -96,7 +96,7 @@ def read_prices(source: str, parts: Sequence[Part]) -> pl.DataFrame:
     return pl.concat(read_answer(source, part) for part in parts)
 
 
-def check_prices(asked: Sequence[AskedRange]) -> PriceRows:
+def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
     """Sort the days of each range, one at least, into rows and rejects."""
     shaped = pl.col("trade_date").str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
     day = pl.when(shaped).then("trade_date").str.to_date("%Y-%m-%d", strict=False)
@@ -278,7 +278,7 @@ UNSOUND = ("not_positive", "high_is_not_highest", "low_is_not_lowest")
 """Reasons of rejects that no market makes, each a doubt about the rest of the answer."""
 
 
-def _table_rows(good: pl.DataFrame, asked: Sequence[AskedRange]) -> pl.DataFrame:
+def _table_rows(good: pl.DataFrame, asked: Sequence[RequestedRange]) -> pl.DataFrame:
     return good.select(
         _of_place([each.symbol for each in asked]).alias("symbol"),
         pl.col("day").alias("trade_date"),
@@ -291,7 +291,7 @@ def _table_rows(good: pl.DataFrame, asked: Sequence[AskedRange]) -> pl.DataFrame
     ).sort(BATCH_INDEX, "trade_date", "part_number")
 
 
-def _actions(days: pl.DataFrame, asked: Sequence[AskedRange]) -> pl.DataFrame:
+def _actions(days: pl.DataFrame, asked: Sequence[RequestedRange]) -> pl.DataFrame:
     """Return the days on which a dividend or split took effect, good or rejected."""
     reported = days.select(
         _of_place([each.symbol for each in asked]).alias("symbol"),

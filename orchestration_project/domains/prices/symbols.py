@@ -35,7 +35,7 @@ KINDS = (
 
 
 @dataclass(frozen=True)
-class Mapped:
+class VendorSpellings:
     """Our symbols with a vendor's spelling, no two the same; and of the others, why they have none.
 
     Both are in the order in which the symbols were given.
@@ -50,7 +50,7 @@ class Mapped:
         return {theirs: ours for ours, theirs in self.spelling.items()}
 
 
-def map_symbols(symbols: Iterable[str], vendor: Vendor, overrides: Overrides) -> Mapped:
+def map_symbols(symbols: Iterable[str], vendor: Vendor, overrides: Overrides) -> VendorSpellings:
     """Spell each of ``symbols`` as ``vendor`` does; an override goes before the rules.
 
     Symbols that would be spelled alike are all left out, as one of them would get another's prices.
@@ -58,7 +58,7 @@ def map_symbols(symbols: Iterable[str], vendor: Vendor, overrides: Overrides) ->
     found = {symbol: _spelled(symbol, vendor, overrides) for symbol in symbols}
     counted = Counter(theirs for theirs in found.values() if theirs)
     spelling = {ours: theirs for ours, theirs in found.items() if theirs and counted[theirs] == 1}
-    return Mapped(
+    return VendorSpellings(
         spelling,
         {
             ours: _why_not(ours, theirs, overrides)

@@ -28,7 +28,7 @@ UNIX_SECONDS = re.compile(r"[0-9]{1,11}", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Signed:
+class SignatureClaim:
     """What a signature header claims.
 
     Attributes:
@@ -65,7 +65,7 @@ class Scheme:
     """
 
     signature: str
-    read: Callable[[str, Headers], Signed]
+    read: Callable[[str, Headers], SignatureClaim]
     encoded: Callable[[bytes], bytes]
     key: Callable[[str], bytes]
     delivery_id: Place | None
@@ -133,27 +133,29 @@ def _hex(mac: bytes) -> bytes:
     return mac.hex().encode()
 
 
-def _after_sha256(value: str, _: Headers) -> Signed:
+def _after_sha256(value: str, _: Headers) -> SignatureClaim:
     """Read ``sha256=<hex>``."""
     algorithm, _equals, signature = value.partition("=")
-    return Signed([signature] if algorithm == "sha256" else [])
+    return SignatureClaim([signature] if algorithm == "sha256" else [])
 
 
-def _standard(value: str, headers: Headers) -> Signed:
+def _standard(value: str, headers: Headers) -> SignatureClaim:
     """Read ``v1,<base64> v1,<base64>``; what is signed is id, time and body."""
     versions = (each.partition(",") for each in value.split(" "))
     timestamp = headers.get("webhook-timestamp", "")
     prefix = f"{headers.get('webhook-id', '')}.{timestamp}."
-    return Signed([each for version, _, each in versions if version == "v1"], prefix, timestamp)
+    return SignatureClaim(
+        [each for version, _, each in versions if version == "v1"], prefix, timestamp
+    )
 
 
-def _timestamped(value: str, _: Headers) -> Signed:
+def _timestamped(value: str, _: Headers) -> SignatureClaim:
     """Read ``t=<time>,v1=<hex>``; what is signed is time and body."""
     pairs = [each.partition("=") for each in value.split(",")]
     times = [each for name, _, each in pairs if name == "t"]
     timestamp = times[0] if len(times) == 1 else ""
     signatures = [each for name, _, each in pairs if name == "v1"]
-    return Signed(signatures, f"{timestamp}.", timestamp)
+    return SignatureClaim(signatures, f"{timestamp}.", timestamp)
 
 
 def _key_of_text(secret: str) -> bytes:

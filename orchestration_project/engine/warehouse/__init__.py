@@ -13,7 +13,7 @@ from orchestration_project.engine.warehouse.delivery import (
 from orchestration_project.engine.warehouse.difference import Derivation
 from orchestration_project.engine.warehouse.landing import prepare, prepare_all
 from orchestration_project.engine.warehouse.recorded import (
-    Recorded,
+    RecordedDelivery,
     RecordedLanding,
     RecordedPart,
 )
@@ -31,7 +31,7 @@ __all__ = [
     "Delivery",
     "Derivation",
     "HeldBackError",
-    "Recorded",
+    "RecordedDelivery",
     "RecordedLanding",
     "RecordedPart",
     "ScopeState",

@@ -146,7 +146,7 @@ def _audits_of_append(
 
 
 @dataclass(frozen=True)
-class _Written(Generic[SummaryT]):
+class _PartitionWrite(Generic[SummaryT]):
     """What was written of a delivery."""
 
     counts: Counts
@@ -214,7 +214,7 @@ def _write_batches(
     batches: Sequence[ValidatedBatch[SummaryT]],
     is_new: Sequence[bool],
     known_from: datetime,
-) -> list[_Written[SummaryT]]:
+) -> list[_PartitionWrite[SummaryT]]:
     change = _write(connection, batches, is_new, known_from)
     counts = [
         own if new else Counts(unchanged=each.validated.row_count)
@@ -225,12 +225,12 @@ def _write_batches(
         for each, own in zip(batches, counts, strict=True)
     ]
     summaries = _summaries(batches, change, known_from, [own.is_any for own in counts])
-    return [_Written(*each) for each in zip(counts, summaries, derived, strict=True)]
+    return [_PartitionWrite(*each) for each in zip(counts, summaries, derived, strict=True)]
 
 
 def _write_ranges(
     connection: Connection, batch: ValidatedBatch[SummaryT], known_from: datetime
-) -> _Written[SummaryT]:
+) -> _PartitionWrite[SummaryT]:
     """Write a delivery whose rows are in ranges, none of which is held together with another."""
     counts, summaries = Counts(), []
     for condition, rows in batch.validated.ranges or ():
@@ -244,7 +244,7 @@ def _write_ranges(
         summaries += _summaries([part], change, known_from, [True])
     derived = derive_ranges(connection, batch) if _is_derived(batch, counts) else {}
     merge = batch.target.spec.merge
-    return _Written(counts, merge(summaries) if merge else None, derived)
+    return _PartitionWrite(counts, merge(summaries) if merge else None, derived)
 
 
 def _is_derived(batch: ValidatedBatch, counts: Counts) -> bool:

@@ -21,7 +21,7 @@ ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedDelivery:
     """One row of `deliveries`, with its scope as conditions."""
 
     group_id: str
@@ -61,11 +61,11 @@ class Recorded:
 class EffectivePart:
     """A delivery, and those of its values for which no later one holds; None: it is of no part."""
 
-    recorded: Recorded
+    recorded: RecordedDelivery
     values: frozenset[str] | None
 
 
-def part_layers_of(recorded: Sequence[Recorded]) -> list[EffectivePart]:
+def part_layers_of(recorded: Sequence[RecordedDelivery]) -> list[EffectivePart]:
     """Return what makes a partition up, oldest first, by all its deliveries in their order.
 
     The latest delivery that was read whole counts, landed or not. One of the whole partition holds
@@ -88,8 +88,8 @@ def part_layers_of(recorded: Sequence[Recorded]) -> list[EffectivePart]:
 
 
 def effective_deliveries(
-    recorded: Sequence[Recorded], *, only_landed: bool = False
-) -> list[Recorded]:
+    recorded: Sequence[RecordedDelivery], *, only_landed: bool = False
+) -> list[RecordedDelivery]:
     """Return what makes up a partition, oldest first, of all its deliveries in their order.
 
     Written in this order, each in its own way, their rows are those of the table. A merge or append
@@ -108,7 +108,7 @@ def effective_deliveries(
         if each.outcome == "landed"
         for name in (each.group_id, each.replay_of)
     }
-    effective: dict[str, Recorded] = {}
+    effective: dict[str, RecordedDelivery] = {}
     for each in reversed(own):
         is_latest = each is own[-1] and not only_landed
         is_loaded = bool(landed & {each.group_id, each.fetched_group})
@@ -121,7 +121,7 @@ def effective_deliveries(
     return list(effective.values())[::-1]
 
 
-def _of_one(recorded: Sequence[Recorded]) -> list[Recorded]:
+def _of_one(recorded: Sequence[RecordedDelivery]) -> list[RecordedDelivery]:
     """Return what `is_of_one`, without replays that left all as it was."""
     fetched = {each.group_id: (each.scope, each.part_count) for each in recorded}
     return [
@@ -220,27 +220,29 @@ def number_of(group: str) -> int:
     return int(group.rpartition("#")[2])
 
 
-def read_recorded(connection: Connection, table: Table, partition_key: str) -> list[Recorded]:
+def read_recorded(
+    connection: Connection, table: Table, partition_key: str
+) -> list[RecordedDelivery]:
     """Return the deliveries of a partition, oldest first."""
     found = connection.execute(
-        select(*(deliveries.c[name] for name in Recorded.__dataclass_fields__)).where(
+        select(*(deliveries.c[name] for name in RecordedDelivery.__dataclass_fields__)).where(
             deliveries.c.table_name == table.name, deliveries.c.partition_key == partition_key
         )
     )
     return _in_order(found)
 
 
-def _in_order(rows: Iterable[Row[Any]]) -> list[Recorded]:
+def _in_order(rows: Iterable[Row[Any]]) -> list[RecordedDelivery]:
     return sorted(map(_recorded, rows), key=lambda each: number_of(each.group_id))
 
 
-def _recorded(row: Row[Any]) -> Recorded:
-    values = {name: row._mapping[name] for name in Recorded.__dataclass_fields__}
+def _recorded(row: Row[Any]) -> RecordedDelivery:
+    values = {name: row._mapping[name] for name in RecordedDelivery.__dataclass_fields__}
     values["scope"] = scope_from_json(values["scope"])
-    return Recorded(**values)
+    return RecordedDelivery(**values)
 
 
-def read_parts(connection: Connection, recorded: Recorded) -> list[RecordedPart]:
+def read_parts(connection: Connection, recorded: RecordedDelivery) -> list[RecordedPart]:
     """Return the captures that make up a delivery, in order."""
     columns = {**dict(captures.columns.items()), **dict(blobs.columns.items())}
     found = connection.execute(
@@ -318,7 +320,7 @@ class EffectiveDelivery:
     ``is_landed`` is False of the latest one that was read whole, where it was not landed.
     """
 
-    recorded: Recorded
+    recorded: RecordedDelivery
     range: Days
     days: Sequence[Days]
     is_landed: bool
@@ -329,7 +331,7 @@ class EffectiveDelivery:
 
 
 def layers_of(
-    recorded: Sequence[Recorded], *, only_landed: bool = False
+    recorded: Sequence[RecordedDelivery], *, only_landed: bool = False
 ) -> list[EffectiveDelivery]:
     """Return what makes a partition up, oldest first, by all its deliveries in their order.
 
@@ -344,13 +346,13 @@ def layers_of(
     ]
 
 
-def own_days(deliveries: Sequence[Recorded]) -> list[Sequence[Days]]:
+def own_days(deliveries: Sequence[RecordedDelivery]) -> list[Sequence[Days]]:
     """Return the days of each delivery of a range, oldest first, for which no later one holds."""
     ranges = [delivered_days(each) for each in deliveries]
     return [_beyond(days, ranges[place:]) for place, days in enumerate(ranges, start=1)]
 
 
-def delivered_days(delivery: Recorded) -> Days:
+def delivered_days(delivery: RecordedDelivery) -> Days:
     """Return the days of a delivery of a range.
 
     Raises:
@@ -370,7 +372,7 @@ def effective_groups(connection: Connection) -> set[str]:
     key = (deliveries.c.table_name, deliveries.c.partition_key)
     is_partial = or_(deliveries.c.scope != "{}", deliveries.c.write_disposition != "replace_scope")
     partial = select(*key).where(is_partial).distinct().subquery()
-    columns = (deliveries.c[name] for name in Recorded.__dataclass_fields__)
+    columns = (deliveries.c[name] for name in RecordedDelivery.__dataclass_fields__)
     rows = connection.execute(
         select(*columns, deliveries.c.table_name)
         .join(partial, (partial.c.table_name == key[0]) & (partial.c.partition_key == key[1]))
@@ -384,7 +386,7 @@ def effective_groups(connection: Connection) -> set[str]:
     }
 
 
-def has_landed(each: Recorded, recorded: Sequence[Recorded]) -> bool:
+def has_landed(each: RecordedDelivery, recorded: Sequence[RecordedDelivery]) -> bool:
     """Whether one of the ``recorded`` deliveries, or a replay of what was fetched, has landed."""
     names = {each.group_id, each.fetched_group}
     return any(
@@ -393,7 +395,7 @@ def has_landed(each: Recorded, recorded: Sequence[Recorded]) -> bool:
     )
 
 
-def is_of_one(each: Recorded, recorded: Sequence[Recorded]) -> bool:
+def is_of_one(each: RecordedDelivery, recorded: Sequence[RecordedDelivery]) -> bool:
     """Whether it was read whole, and is no replay of several deliveries."""
     return each.part_count > 0 and any(
         other.group_id == each.fetched_group

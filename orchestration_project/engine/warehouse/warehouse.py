@@ -61,7 +61,7 @@ from orchestration_project.engine.warehouse.migrating import (
     migration_sql,
 )
 from orchestration_project.engine.warehouse.recorded import (
-    Recorded,
+    RecordedDelivery,
     RecordedLanding,
     RecordedPart,
     read_landing,
@@ -312,7 +312,9 @@ class Warehouse:
         with self.reading() as connection:
             return are_there(connection, batches)
 
-    def recorded(self, table: Table, partition_key: str) -> tuple[ScopeState, list[Recorded]]:
+    def recorded(
+        self, table: Table, partition_key: str
+    ) -> tuple[ScopeState, list[RecordedDelivery]]:
         """Return what is landed of a partition, and its deliveries, oldest first."""
         with self.reading() as connection:
             state = read_states(connection, table, [partition_key])[partition_key]
@@ -323,7 +325,7 @@ class Warehouse:
         with self.reading() as connection:
             return read_landing(connection, table, key, landed_at)
 
-    def recorded_parts(self, recorded: Recorded) -> list[RecordedPart]:
+    def recorded_parts(self, recorded: RecordedDelivery) -> list[RecordedPart]:
         """Return the captures that make up a delivery, in order."""
         with self.reading() as connection:
             return read_parts(connection, recorded)

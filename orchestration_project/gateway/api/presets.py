@@ -14,7 +14,7 @@ from orchestration_project.gateway.api.problems import ProblemError, problem_of
 from orchestration_project.gateway.api.runs import Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.presets import (
-    Applied,
+    AppliedPreset,
     Presets,
     preset_as_written,
     preset_names,
@@ -62,7 +62,7 @@ def _preset(services: Services, name: str) -> Preset:
     )
 
 
-def _in_force(applied: Applied) -> InForce:
+def _in_force(applied: AppliedPreset) -> InForce:
     return InForce(
         preset=applied.preset.name,
         number=applied.number,

@@ -18,7 +18,7 @@ from orchestration_project.resources.finra.query_api import (
     compared,
     moved,
 )
-from orchestration_project.resources.finra.ranges import Piece, Probed, pieces_of
+from orchestration_project.resources.finra.ranges import QueryPart, RangeProbe, pieces_of
 
 LOG = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class FinraApi(QueryApi):
         other.
         """
         total = version.record_total or 0
-        pieces = [Piece({}, total)]
+        pieces = [QueryPart({}, total)]
         if total > self._most_records:
             pieces = self._pieces(week_start, tier, version)
         query = _query(week_start, tier, fields=API_FIELDS, limit=PAGE_ROWS)
@@ -134,7 +134,7 @@ class FinraApi(QueryApi):
             raise moved(version.text, after.text)
         return pages
 
-    def _pieces(self, week_start: date, tier: str, version: SourceVersion) -> list[Piece]:
+    def _pieces(self, week_start: date, tier: str, version: SourceVersion) -> list[QueryPart]:
         """Split a partition into what can be paged, by a sort that only the current one takes."""
         total, said = version.record_total or 0, f"{tier}, week {week_start}"
         if version.dataset != CURRENT:
@@ -146,13 +146,13 @@ class FinraApi(QueryApi):
             )
         query = _query(week_start, tier, fields=[SYMBOL], limit=1) | {"sortFields": [SYMBOL]}
 
-        def probe(filters: Mapping[str, Sequence[Filter]], offset: int) -> Probed:
+        def probe(filters: Mapping[str, Sequence[Filter]], offset: int) -> RangeProbe:
             asked = {**query, **filters, "offset": offset}
             response = self._post(GROUP, CURRENT, asked, accept="application/json")
             rows = self._rows(response) if response.status != 204 else []
             if not rows:
-                return Probed(0, None)
-            return Probed(self._record_total(response), str(rows[0].get(SYMBOL) or ""))
+                return RangeProbe(0, None)
+            return RangeProbe(self._record_total(response), str(rows[0].get(SYMBOL) or ""))
 
         try:
             return pieces_of(

@@ -3,7 +3,7 @@
 from datetime import date, datetime, timedelta
 
 from orchestration_project.domains.finra.freshness import State, due_at, due_weeks
-from orchestration_project.domains.operations.control_tower import Unlanded
+from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.finra import FinraSettings
@@ -14,7 +14,7 @@ ASSET = "finra/otc_weekly"
 
 def oldest_unlanded(
     warehouse: Warehouse, settings: Settings, now: datetime, *, first_week: date
-) -> Unlanded | None:
+) -> OldestMissing | None:
     """Return the oldest week from ``first_week`` on that is due and not landed, if there is one.
 
     Where no week was ever landed, nobody waits for any. FINRA itself is not asked.
@@ -34,5 +34,5 @@ def oldest_unlanded(
     )
     for each in due:
         if each.state is not State.LANDED and each.partition.week_start >= first_week:
-            return Unlanded(ASSET, each.partition.key, due_at(each.due, grace))
+            return OldestMissing(ASSET, each.partition.key, due_at(each.due, grace))
     return None

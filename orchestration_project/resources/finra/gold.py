@@ -8,7 +8,12 @@ from sqlalchemy import ColumnElement, Connection, select
 
 from orchestration_project.domains.finra import across, recomputation
 from orchestration_project.domains.finra.selection import parsed
-from orchestration_project.engine.derived import DerivedTable, Due, Inputs, Made
+from orchestration_project.engine.derived import (
+    DerivedPart,
+    DerivedTable,
+    Inputs,
+    PendingDerivation,
+)
 from orchestration_project.engine.warehouse.difference import changes
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, read_scope, within
 from orchestration_project.resources.finra.preview import largest_rows
@@ -50,7 +55,7 @@ def _of_week(key: str) -> Scope:
     return {"week_start": parsed(f"|{key}").week_start}
 
 
-def _read_symbol_weeks(connection: Connection, due: Sequence[Due]) -> pl.DataFrame:
+def _read_symbol_weeks(connection: Connection, due: Sequence[PendingDerivation]) -> pl.DataFrame:
     """Return the weeks of all that is due once, as windows overlap, in the columns needed."""
     at = [parsed(key) for key in {one for each in due for one in each.inputs}]
     scope = {
@@ -63,14 +68,16 @@ def _read_symbol_weeks(connection: Connection, due: Sequence[Due]) -> pl.DataFra
     return read_frame(connection, statement, finra_symbol_week)
 
 
-def _read_tiers(connection: Connection, due: Sequence[Due]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _read_tiers(
+    connection: Connection, due: Sequence[PendingDerivation]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the symbols and the venues of a week in all tiers."""
     [week] = due
     venue_weeks = read_scope(connection, finra_venue_week, _of_week(week.key))
     return _read_symbol_weeks(connection, due).drop("week_start"), venue_weeks
 
 
-def _make_rolling(due: Due, symbol_weeks: pl.DataFrame) -> Made:
+def _make_rolling(due: PendingDerivation, symbol_weeks: pl.DataFrame) -> DerivedPart:
     rows = across.symbol_rolling_6w(
         _of_weeks(symbol_weeks, due.inputs),
         week_start=parsed(due.key).week_start,
@@ -79,30 +86,32 @@ def _make_rolling(due: Due, symbol_weeks: pl.DataFrame) -> Made:
     return _with_largest_symbols(due, rows, symbol_weeks)
 
 
-def _make_concentration(due: Due, symbol_weeks: pl.DataFrame) -> Made:
+def _make_concentration(due: PendingDerivation, symbol_weeks: pl.DataFrame) -> DerivedPart:
     of_weeks = _of_weeks(symbol_weeks, due.inputs)
     rows = across.concentration_week(of_weeks, week_start=parsed(due.key).week_start)
     return _with_largest_symbols(due, rows, symbol_weeks)
 
 
-def _make_tiers(due: Due, read: tuple[pl.DataFrame, pl.DataFrame]) -> Made:
+def _make_tiers(due: PendingDerivation, read: tuple[pl.DataFrame, pl.DataFrame]) -> DerivedPart:
     symbols, venue_weeks = read
     rows = across.tier_week(venue_weeks, symbols)
-    return Made(rows, _largest(due, rows, "share_quantity"))
+    return DerivedPart(rows, _largest(due, rows, "share_quantity"))
 
 
 def _of_weeks(rows: pl.DataFrame, keys: Collection[str]) -> pl.DataFrame:
     return rows.filter(pl.col("week_start").is_in([parsed(key).week_start for key in keys]))
 
 
-def _with_largest_symbols(due: Due, rows: pl.DataFrame, symbol_weeks: pl.DataFrame) -> Made:
+def _with_largest_symbols(
+    due: PendingDerivation, rows: pl.DataFrame, symbol_weeks: pl.DataFrame
+) -> DerivedPart:
     """Return rows, and the largest of them by their symbols' shares in the week."""
     shares = "total_share_quantity"
     sized = rows.join(symbol_weeks.select(*OF_SYMBOL, shares), on=OF_SYMBOL)
-    return Made(rows, _largest(due, sized, shares))
+    return DerivedPart(rows, _largest(due, sized, shares))
 
 
-def _largest(due: Due, rows: pl.DataFrame, shares: str) -> pl.DataFrame:
+def _largest(due: PendingDerivation, rows: pl.DataFrame, shares: str) -> pl.DataFrame:
     table, of_partition = due.derived.table, due.derived.scope(due.key)
     shown = [column.name for column in table.columns if column.name not in of_partition]
     return largest_rows(rows, table, shares).select(shown)

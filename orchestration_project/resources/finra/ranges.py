@@ -11,7 +11,7 @@ REMEDY = "report it: a week of this kind needs another way of asking"
 
 
 @dataclass(frozen=True)
-class Piece:
+class QueryPart:
     """A part of a partition: the filters that it takes in a query, and its Record-Total."""
 
     filters: Mapping[str, Sequence[Filter]]
@@ -19,7 +19,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Probed:
+class RangeProbe:
     """How many records answer to filters, and the symbol of the one that was asked for.
 
     The symbol is blank where a record has none, None where there is no such record.
@@ -29,7 +29,7 @@ class Probed:
     symbol: str | None
 
 
-Probe = Callable[[Mapping[str, Sequence[Filter]], int], Probed]
+Probe = Callable[[Mapping[str, Sequence[Filter]], int], RangeProbe]
 """Asks for one record, at an offset in the order of symbols, of those that answer to filters."""
 
 
@@ -40,7 +40,7 @@ def pieces_of(
     *,
     largest_offset: int,
     said: str,
-) -> list[Piece]:
+) -> list[QueryPart]:
     """Split the ``total`` records that answer to the filters ``partition``, in order of symbols.
 
     A range ends before the symbol that is found at ``largest_offset`` from its start, so that it
@@ -52,7 +52,7 @@ def pieces_of(
         SourceError: One symbol has more records than can be paged to, or the pieces together have
             not as many as they should.
     """
-    found: list[Piece] = []
+    found: list[QueryPart] = []
     start: str | None = None
     while _counted(found) + largest_offset < total:
         rest = [*partition, *_from(start)]
@@ -78,7 +78,9 @@ def pieces_of(
     return found
 
 
-def _refuse_unless_whole(found: list[Piece], total: int, largest_offset: int, said: str) -> None:
+def _refuse_unless_whole(
+    found: list[QueryPart], total: int, largest_offset: int, said: str
+) -> None:
     largest = max(each.record_total for each in found)
     if largest > largest_offset + PAGE_ROWS:  # where FINRA sorts otherwise than it compares
         raise SourceError(
@@ -96,11 +98,11 @@ def _refuse_unless_whole(found: list[Piece], total: int, largest_offset: int, sa
         )
 
 
-def _piece(probe: Probe, filters: Mapping[str, Sequence[Filter]]) -> Piece:
-    return Piece(filters, probe(filters, 0).record_total)
+def _piece(probe: Probe, filters: Mapping[str, Sequence[Filter]]) -> QueryPart:
+    return QueryPart(filters, probe(filters, 0).record_total)
 
 
-def _counted(pieces: Sequence[Piece]) -> int:
+def _counted(pieces: Sequence[QueryPart]) -> int:
     return sum(each.record_total for each in pieces)
 
 

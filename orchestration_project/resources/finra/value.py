@@ -20,11 +20,11 @@ from orchestration_project.domains.finra.value import (
 )
 from orchestration_project.engine.derived import (
     DerivedLoad,
+    DerivedPart,
     DerivedResult,
     DerivedTable,
-    Due,
     Inputs,
-    Made,
+    PendingDerivation,
     out_of_date,
 )
 from orchestration_project.engine.warehouse import Warehouse
@@ -53,17 +53,19 @@ class ValueFigures:
         return f"{self.row_count} symbols, {self.coverage_ratio:.1%} of the shares"
 
 
-def _read_week(connection: Connection, due: Sequence[Due]) -> tuple[pl.DataFrame, ...]:
+def _read_week(
+    connection: Connection, due: Sequence[PendingDerivation]
+) -> tuple[pl.DataFrame, ...]:
     """Return the symbols, prices and splits of a week, as `symbol_week_value` takes them."""
     [week] = [date.fromisoformat(each.key) for each in due]
     return tuple(read(connection, week) for read in (_symbol_weeks, _prices, _splits))
 
 
-def _make_value(due: Due, read: tuple[pl.DataFrame, ...]) -> Made:
+def _make_value(due: PendingDerivation, read: tuple[pl.DataFrame, ...]) -> DerivedPart:
     week = date.fromisoformat(due.key)
     rows = symbol_week_value(*read, week_start=week, session_days=session_days(week))
     dollars = float(rows["notional_dollars"].sum())
-    return Made(rows, ValueFigures(len(rows), coverage(rows, read[0]), dollars))
+    return DerivedPart(rows, ValueFigures(len(rows), coverage(rows, read[0]), dollars))
 
 
 SYMBOL_WEEK_VALUE = DerivedTable(

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Table, func, select
 from orchestration_project.contracts.partitioning import Partition, Partitioning
 from orchestration_project.contracts.rules import Audit, Part, SpillStore, Validated
 from orchestration_project.domains.finra.anomaly_bands import (
-    Earlier,
+    EarlierWeeks,
     Limits,
     Size,
     VenueWeek,
@@ -186,7 +186,7 @@ TRADED_IN = {"ATS": _symbol.ats_trade_count > 0, "NON_ATS": _symbol.non_ats_trad
 
 def read_earlier(
     connection: Connection, partition: TierWeek, scope: Scope, *, weeks: int
-) -> Earlier:
+) -> EarlierWeeks:
     """Return the ``weeks`` before a partition's, by date, as far as they are landed.
 
     Of a delivery whose ``scope`` names markets, only these are compared.
@@ -198,7 +198,7 @@ def read_earlier(
     venues = select(*(_venue[name] for name in VenueWeek._fields)).where(
         within(finra_venue_week, {**in_tier, "market": markets})
     )
-    return Earlier(
+    return EarlierWeeks(
         [VenueWeek(*row) for row in connection.execute(venues)],
         _symbols(connection, in_tier, [TRADED_IN[str(market)] for market in markets]),
         [str(market) for market in markets],

@@ -12,8 +12,8 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient, Response
 from orchestration_project.domains.prices.answers import Refusal, refusal_of
 from orchestration_project.domains.prices.symbols import (
-    Mapped,
     Overrides,
+    VendorSpellings,
     map_symbols,
     vendor_symbol,
 )
@@ -88,7 +88,7 @@ class AlphaVantage:
         """Return Alpha Vantage's spelling, None where nobody knows it."""
         return vendor_symbol(symbol, VENDOR, self._overrides)
 
-    def mapped(self, symbols: Iterable[str]) -> Mapped:
+    def mapped(self, symbols: Iterable[str]) -> VendorSpellings:
         """Return which symbols can be asked for, and why not the others."""
         return map_symbols(symbols, VENDOR, self._overrides)
 

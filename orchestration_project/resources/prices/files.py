@@ -11,8 +11,8 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import file_bytes, unreadable
 from orchestration_project.domains.prices.days import refuse
 from orchestration_project.domains.prices.symbols import (
-    Mapped,
     Overrides,
+    VendorSpellings,
     map_symbols,
     vendor_symbol,
 )
@@ -64,7 +64,7 @@ class PriceFiles:
         """Return how the files spell it: as we do, where the file of symbols says nothing else."""
         return vendor_symbol(symbol, "files", self._overrides)
 
-    def mapped(self, symbols: Iterable[str]) -> Mapped:
+    def mapped(self, symbols: Iterable[str]) -> VendorSpellings:
         """Return which symbols can be asked for, and why not the others."""
         return map_symbols(symbols, "files", self._overrides)
 

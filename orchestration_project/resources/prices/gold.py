@@ -23,10 +23,10 @@ from orchestration_project.domains.prices.gold import (
 )
 from orchestration_project.engine.derived import (
     DerivedLoad,
+    DerivedPart,
     DerivedTable,
-    Due,
     Inputs,
-    Made,
+    PendingDerivation,
     Reach,
     find_outdated,
 )
@@ -67,7 +67,7 @@ def _delivered(connection: Connection, symbol: str | None = None) -> dict[str, d
     return {row.scope_key: row.known_from for row in connection.execute(statement)}
 
 
-def _read(connection: Connection, due: Sequence[Due]) -> tuple[pl.DataFrame, date]:
+def _read(connection: Connection, due: Sequence[PendingDerivation]) -> tuple[pl.DataFrame, date]:
     """Return a symbol's rows that its changes reach, and the first day that changed."""
     [symbol] = {each.key for each in due}
     versions = {each.before for each in due}
@@ -119,8 +119,8 @@ def _table(
 ) -> DerivedTable[tuple[pl.DataFrame, date]]:
     """Declare a table; ``make`` returns its rows from a day on, of rows that begin earlier."""
 
-    def make_changed(_: Due, changed: tuple[pl.DataFrame, date]) -> Made:
-        return Made(make(*changed), part={"trade_date": Days(changed[1], date.max)})
+    def make_changed(_: PendingDerivation, changed: tuple[pl.DataFrame, date]) -> DerivedPart:
+        return DerivedPart(make(*changed), part={"trade_date": Days(changed[1], date.max)})
 
     return DerivedTable(
         table=table,

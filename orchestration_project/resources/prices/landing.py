@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import Audit
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
-from orchestration_project.domains.prices.audits import Beside, Limits, warnings_about
+from orchestration_project.domains.prices.audits import Limits, PriceComparison, warnings_about
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.contract import RULE_VERSION
 from orchestration_project.domains.prices.states import (
@@ -151,7 +151,7 @@ class PriceLanding:
             pl.col(name).ne_missing(pl.col(name).shift()) for name in (BATCH_INDEX, "trade_date")
         )
         audits = warnings_about(
-            Beside(
+            PriceComparison(
                 rows.select(*landed, BATCH_INDEX).filter(is_first),
                 before.join(places, on="symbol"),
                 concat_batches([nothing if isinstance(each, str) else each for each in beside]),

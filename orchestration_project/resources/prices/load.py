@@ -27,7 +27,7 @@ from orchestration_project.domains.prices.states import (
     after,
     days_of,
 )
-from orchestration_project.domains.prices.symbols import Mapped
+from orchestration_project.domains.prices.symbols import VendorSpellings
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.warehouse import (
     HeldBackError,
@@ -47,7 +47,11 @@ from orchestration_project.resources.prices.landing import (
 from orchestration_project.resources.prices.reading import why
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.states import SymbolObservation, note_looks, read_known
-from orchestration_project.resources.prices.taking import FetchedSymbol, PendingFetch, PriceTaking
+from orchestration_project.resources.prices.taking import (
+    FetchedSymbol,
+    PendingFetch,
+    PriceExtractor,
+)
 from orchestration_project.resources.prices.work import SymbolItems
 from orchestration_project.tables.prices import prices_daily
 
@@ -135,7 +139,7 @@ class PriceLoad:
                 yield from self._batches(*begun)
 
     def _batches(
-        self, taking: PriceTaking, begun: Mapping[str, FetchedSymbol | ScopeState]
+        self, taking: PriceExtractor, begun: Mapping[str, FetchedSymbol | ScopeState]
     ) -> Iterator[Sequence[FetchedSymbol]]:
         batch: list[FetchedSymbol | PendingFetch] = []
         started = time.monotonic()
@@ -149,7 +153,7 @@ class PriceLoad:
         if batch:
             yield self._checked(taking, batch)
 
-    def _taking(self, mapped: Mapped) -> PriceTaking:
+    def _taking(self, mapped: VendorSpellings) -> PriceExtractor:
         now = self.clock.now()
         days = days_of(self.asked, last_complete_session(now))
         if days is None:
@@ -158,7 +162,7 @@ class PriceLoad:
                 expected="a month with prices",
                 remedy="wait for the close of its first session",
             )
-        return PriceTaking(
+        return PriceExtractor(
             self.source,
             self.second,
             self._landing,
@@ -181,13 +185,13 @@ class PriceLoad:
         )
 
     def _claimed(
-        self, mapped: Mapped, symbols: Sequence[str]
-    ) -> tuple[PriceTaking, Mapping[str, FetchedSymbol | ScopeState]]:
+        self, mapped: VendorSpellings, symbols: Sequence[str]
+    ) -> tuple[PriceExtractor, Mapping[str, FetchedSymbol | ScopeState]]:
         taking = self._taking(mapped)
         return taking, self._begun(taking, symbols)
 
     def _begun(
-        self, taking: PriceTaking, symbols: Sequence[str]
+        self, taking: PriceExtractor, symbols: Sequence[str]
     ) -> Mapping[str, FetchedSymbol | ScopeState]:
         """Claim the symbols to be asked for; return what is landed of them, or how others stand."""
         try:
@@ -210,7 +214,7 @@ class PriceLoad:
         return {**begun, **left}
 
     def _seen(
-        self, taking: PriceTaking, symbols: Sequence[str]
+        self, taking: PriceExtractor, symbols: Sequence[str]
     ) -> tuple[Mapping[str, FetchedSymbol | ScopeState], Collection[str]]:
         """Return what is landed of symbols, or how one ends without a request; and open work."""
         with self.warehouse.reading() as connection:
@@ -224,7 +228,7 @@ class PriceLoad:
         return begun, unsettled
 
     def _taken(
-        self, taking: PriceTaking, symbol: str, begun: FetchedSymbol | ScopeState
+        self, taking: PriceExtractor, symbol: str, begun: FetchedSymbol | ScopeState
     ) -> FetchedSymbol | PendingFetch:
         if isinstance(begun, FetchedSymbol):
             return begun
@@ -232,7 +236,7 @@ class PriceLoad:
             return taking.asked(symbol, begun)
 
     def _checked(
-        self, taking: PriceTaking, batch: Sequence[FetchedSymbol | PendingFetch]
+        self, taking: PriceExtractor, batch: Sequence[FetchedSymbol | PendingFetch]
     ) -> Sequence[FetchedSymbol]:
         symbols = [each.symbol for each in batch]
         try:

@@ -9,7 +9,7 @@ import polars as pl
 
 from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.calendar import NEW_YORK, sessions_from
-from orchestration_project.domains.prices.contract import AskedRange, read_prices
+from orchestration_project.domains.prices.contract import RequestedRange, read_prices
 from orchestration_project.engine.captures import Capture, parts_of
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import OrchestrationError, UnavailableError
@@ -49,7 +49,7 @@ class SymbolFetch:
         self._answer: pl.DataFrame | None = None
 
     @property
-    def range(self) -> AskedRange:
+    def range(self) -> RequestedRange:
         """The answer, and the days of it that count."""
         if self._answer is None:
             raise AssertionError("nothing was fetched yet")
@@ -96,7 +96,7 @@ class SymbolFetch:
             )
         self.days = Days(self.asked.first, min(self.asked.last, newest))
 
-    def fetch_from(self, second: PriceSource) -> AskedRange | str:
+    def fetch_from(self, second: PriceSource) -> RequestedRange | str:
         """Ask a second source, which a load does not depend on, for the same days, or say why not.
 
         What it fails with harms no load, so it is told by the audit that compares both.
@@ -116,5 +116,5 @@ class SymbolFetch:
 
     def _ranged(
         self, answer: pl.DataFrame, source: PriceSource, spelled: str, days: Days
-    ) -> AskedRange:
-        return AskedRange(answer, self.symbol, spelled, source.name, days.first, days.last)
+    ) -> RequestedRange:
+        return RequestedRange(answer, self.symbol, spelled, source.name, days.first, days.last)

@@ -10,7 +10,7 @@ from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import Days, Validated
 from orchestration_project.domains.prices.audits import Limits, checked_prices
-from orchestration_project.domains.prices.contract import AskedRange, check_prices, read_prices
+from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_prices
 from orchestration_project.domains.prices.states import LANDED
 from orchestration_project.engine.captures import Capture, parts_of
 from orchestration_project.engine.environment import open_all
@@ -18,7 +18,7 @@ from orchestration_project.engine.loads import take
 from orchestration_project.engine.replay import replay_plan, validate_together
 from orchestration_project.engine.warehouse import (
     Delivery,
-    Recorded,
+    RecordedDelivery,
     ValidatedBatch,
     Warehouse,
     WriteOutcome,
@@ -185,11 +185,13 @@ class PriceReplay:
         )
 
     def _validated(
-        self, symbol: str, found: Sequence[tuple[Recorded, Sequence[Capture]]]
+        self, symbol: str, found: Sequence[tuple[RecordedDelivery, Sequence[Capture]]]
     ) -> Sequence[Validated]:
         asked = []
         for each, captures in found:
             spelled = str(captures[0].fetched.request["symbol"])
             answer, days = read_prices(each.source, parts_of(captures)), delivered_days(each)
-            asked.append(AskedRange(answer, symbol, spelled, each.source, days.first, days.last))
+            asked.append(
+                RequestedRange(answer, symbol, spelled, each.source, days.first, days.last)
+            )
         return checked_prices(check_prices(asked), self.limits)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
-from orchestration_project.domains.prices.symbols import Mapped
+from orchestration_project.domains.prices.symbols import VendorSpellings
 from orchestration_project.engine.captures import Capture
 
 
@@ -38,7 +38,7 @@ class PriceSource(Protocol):
         """Return how the source spells our ``symbol``; None: nobody knows, and nobody guesses."""
         ...
 
-    def mapped(self, symbols: Iterable[str]) -> Mapped:
+    def mapped(self, symbols: Iterable[str]) -> VendorSpellings:
         """Return which of our ``symbols`` the source can be asked for, and why not the others."""
         ...
 

@@ -28,7 +28,7 @@ from orchestration_project.domains.prices.states import (
     is_landed,
     standing_of,
 )
-from orchestration_project.domains.prices.symbols import Mapped
+from orchestration_project.domains.prices.symbols import VendorSpellings
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.loads import (
     evidence_kept,
@@ -105,7 +105,7 @@ class PendingFetch:
 
 
 @dataclass(frozen=True)
-class PriceTaking:
+class PriceExtractor:
     """Takes symbols for ``days``, as they are known at ``now``.
 
     ``mapped`` says how the source spells the run's symbols, all of them: those spelled alike are
@@ -120,7 +120,7 @@ class PriceTaking:
     now: datetime
     full: bool
     force: bool
-    mapped: Mapped
+    mapped: VendorSpellings
 
     @property
     def version(self) -> str:

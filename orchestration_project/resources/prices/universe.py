@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import and_, desc, func, or_, select
 
-from orchestration_project.domains.operations.control_tower import Unlanded
+from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.prices.calendar import (
     closes_at,
     last_complete_session,
@@ -72,7 +72,7 @@ def months_not_landed(
 
 def oldest_unlanded_session(
     warehouse: Warehouse, symbols: Sequence[str], now: datetime, *, first_month: date
-) -> Unlanded | None:
+) -> OldestMissing | None:
     """Return the month of the oldest session that is due and that a symbol lacks.
 
     Where no price was ever asked for, none is expected.
@@ -82,4 +82,4 @@ def oldest_unlanded_session(
     session = oldest_missing_session(rows, symbols, first_month, newest)
     if session is None:
         return None
-    return Unlanded(ASSET, month_of(session).isoformat(), closes_at(session) + GRACE)
+    return OldestMissing(ASSET, month_of(session).isoformat(), closes_at(session) + GRACE)

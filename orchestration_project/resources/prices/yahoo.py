@@ -9,8 +9,8 @@ from orchestration_project.connections.clock import NEW_YORK, Clock
 from orchestration_project.connections.http import HttpClient, Response
 from orchestration_project.domains.prices.days import json_of
 from orchestration_project.domains.prices.symbols import (
-    Mapped,
     Overrides,
+    VendorSpellings,
     map_symbols,
     vendor_symbol,
 )
@@ -58,7 +58,7 @@ class YahooChart:
         """Return Yahoo's spelling, None if it is not known."""
         return vendor_symbol(symbol, VENDOR, self._overrides)
 
-    def mapped(self, symbols: Iterable[str]) -> Mapped:
+    def mapped(self, symbols: Iterable[str]) -> VendorSpellings:
         """Return which symbols can be asked for, and why not the others."""
         return map_symbols(symbols, VENDOR, self._overrides)
 

@@ -14,7 +14,7 @@ IN_A_ROW = 8
 the time of a request to a source near by."""
 
 
-class Ahead(Generic[Answer]):
+class PagePrefetcher(Generic[Answer]):
     """Asks for pages by ``ask``, so many at once, and gives their answers by number.
 
     At the end it waits for those that are under way.

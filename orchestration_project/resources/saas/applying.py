@@ -69,7 +69,7 @@ LONGEST_REASON = 2_000
 
 
 @dataclass
-class Applied:
+class ApplyResult:
     """How many intentions came to which end, and what stopped the rest, if anything did."""
 
     outcomes: dict[str, int] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class Applier:
         self._source = source
         self._target = target
 
-    def apply(self, entities: Sequence[Entity] | None = None) -> Applied:
+    def apply(self, entities: Sequence[Entity] | None = None) -> ApplyResult:
         """Do what is due, of all tasks or just of these.
 
         Several tries in vain after each other end it: the rest waits for the next run. Where
@@ -127,7 +127,7 @@ class Applier:
         Raises:
             OrchestrationError: A system cannot be opened; nothing was tried.
         """
-        applied, in_vain, due = Applied(), 0, self._due(entities)
+        applied, in_vain, due = ApplyResult(), 0, self._due(entities)
         if due:
             open_all(self._source, self._target)
         for entity in due:

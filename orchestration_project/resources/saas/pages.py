@@ -18,7 +18,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import group_of
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.saas.systems import Unreadable
+from orchestration_project.resources.saas.systems import UnreadableRecord
 from orchestration_project.tables.saas import saas_source_states
 from orchestration_project.tables.spine import blobs
 
@@ -94,7 +94,7 @@ RULE_VERSION = "1"
 def record_new_pages(
     warehouse: Warehouse,
     kept: Sequence[Capture],
-    unreadable: Sequence[Unreadable],
+    unreadable: Sequence[UnreadableRecord],
     *,
     system: str,
     source: str,
@@ -133,7 +133,7 @@ def _known(connection: Connection, hashes: Sequence[str]) -> set[str]:
     return found
 
 
-def _rejects(new: Sequence[Capture], unreadable: Sequence[Unreadable]) -> pl.DataFrame:
+def _rejects(new: Sequence[Capture], unreadable: Sequence[UnreadableRecord]) -> pl.DataFrame:
     parts = {each.sha256: number for number, each in enumerate(new, start=1)}
     rows = {
         (parts[each.sha256], each.line_number): each for each in unreadable if each.sha256 in parts

@@ -19,10 +19,10 @@ from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.wire import storable
 from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.errors import ContractError, MovedError
-from orchestration_project.resources.saas.ahead import Ahead
+from orchestration_project.resources.saas.ahead import PagePrefetcher
 from orchestration_project.resources.saas.answers import json_in, refusal
 from orchestration_project.resources.saas.pages import CachedPage, PageMemory
-from orchestration_project.resources.saas.systems import Digesting, Page, Unreadable
+from orchestration_project.resources.saas.systems import DigestScheme, Page, UnreadableRecord
 
 CREDENTIALS = "PEOPLEFORCE_API_KEY"
 KEPT_HEADERS = ("content-type", "date")
@@ -41,12 +41,12 @@ class _Answer:
 
 
 @dataclass(frozen=True)
-class _Listed:
+class _TaskPage:
     """What a page says, its tasks, and what of it is none."""
 
     cached: CachedPage
     read: Callable[[], Sequence[Task]]
-    unreadable: Sequence[Unreadable] = ()
+    unreadable: Sequence[UnreadableRecord] = ()
 
 
 class PeopleForce:
@@ -69,7 +69,7 @@ class PeopleForce:
         api_key: SecretStr,
     ) -> None:
         self.origin: str = origin
-        self.unreadable: list[Unreadable] = []
+        self.unreadable: list[UnreadableRecord] = []
         self._http = http
         self._captures = captures
         self._clock = clock
@@ -77,7 +77,7 @@ class PeopleForce:
         self._url = url.rstrip("/")
         self._api_key = api_key
 
-    def pages(self, digesting: Digesting, *, kept: list[Capture]) -> Iterator[Page]:
+    def pages(self, digesting: DigestScheme, *, kept: list[Capture]) -> Iterator[Page]:
         """Yield all tasks page by page, each once.
 
         A task that a later page repeats, since another came before it meanwhile, is left out. Where
@@ -90,11 +90,11 @@ class PeopleForce:
         known = self._memory.recalled(name)
         found: dict[str, CachedPage] = {}
         seen: set[str] = set()
-        unreadable: dict[str, Unreadable] = {}
+        unreadable: dict[str, UnreadableRecord] = {}
         self.unreadable = []
         counts: list[int] = []
         page, pages = 1, 1
-        with Ahead(self._answer, IN_FLIGHT) as ahead:
+        with PagePrefetcher(self._answer, IN_FLIGHT) as ahead:
             while page <= pages and len(counts) <= 2 * pages:
                 answer = ahead.take(page, pages)
                 kept.append(answer.capture.without_body())
@@ -149,13 +149,13 @@ class PeopleForce:
         return _Answer(response, self._captures.keep(self._fetched(response, asked)))
 
     def _listed(
-        self, page: int, answer: _Answer, known: Mapping[str, CachedPage], digesting: Digesting
-    ) -> _Listed:
+        self, page: int, answer: _Answer, known: Mapping[str, CachedPage], digesting: DigestScheme
+    ) -> _TaskPage:
         """Return what a page says; one whose bytes are known is not read."""
         sha256, response = answer.capture.sha256, answer.response
         cached = known.get(sha256) if response.status == 200 else None
         if cached is not None and cached.page == page:
-            return _Listed(cached, lambda: _tasks_in(self._object(response)["data"], sha256)[0])
+            return _TaskPage(cached, lambda: _tasks_in(self._object(response)["data"], sha256)[0])
         found = self._object(response)
         records, said = _records_in(found, response.url), pagination_of(found)
         if said.page != page:
@@ -168,7 +168,9 @@ class PeopleForce:
             )
         tasks, unreadable = _tasks_in(records, sha256)
         digests = {each.entity_id: digesting.digest(each) for each in tasks}
-        return _Listed(CachedPage(page, said.pages, said.count, digests), lambda: tasks, unreadable)
+        return _TaskPage(
+            CachedPage(page, said.pages, said.count, digests), lambda: tasks, unreadable
+        )
 
     def _fetched(self, response: Response, asked: dict[str, str]) -> Fetched:
         headers = {name: each for name, each in response.headers.items() if name in KEPT_HEADERS}
@@ -209,15 +211,15 @@ def _records_in(page: Any, url: str) -> list[Any]:
     return records
 
 
-def _tasks_in(records: Sequence[Any], sha256: str) -> tuple[list[Task], list[Unreadable]]:
+def _tasks_in(records: Sequence[Any], sha256: str) -> tuple[list[Task], list[UnreadableRecord]]:
     """Return the tasks on a page, and what is none; one bad record holds no other one back."""
     tasks: list[Task] = []
-    unreadable: list[Unreadable] = []
+    unreadable: list[UnreadableRecord] = []
     for number, each in enumerate(records, start=1):
         try:
             tasks.append(task_of(each))
         except ContractError as error:
             reason = f"{error.what}: {error.found}"
             entity_id = str(each["id"]) if isinstance(each, dict) and "id" in each else None
-            unreadable.append(Unreadable(sha256, number, json.dumps(each), reason, entity_id))
+            unreadable.append(UnreadableRecord(sha256, number, json.dumps(each), reason, entity_id))
     return tasks, unreadable

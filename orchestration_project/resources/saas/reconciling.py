@@ -18,7 +18,7 @@ from orchestration_project.domains.saas.stored_tasks import state_hash
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ContractError, OrchestrationError
-from orchestration_project.resources.saas.applying import Applied, Applier
+from orchestration_project.resources.saas.applying import Applier, ApplyResult
 from orchestration_project.resources.saas.audit import Entity
 from orchestration_project.resources.saas.pages import record_new_pages
 from orchestration_project.resources.saas.rules import rules_in_effect
@@ -35,7 +35,7 @@ from orchestration_project.resources.saas.states import (
     seen,
 )
 from orchestration_project.resources.saas.systems import (
-    Digesting,
+    DigestScheme,
     Page,
     RefusedError,
     SourceSystem,
@@ -153,7 +153,7 @@ class Reconciler:
         missing = set(known)
         began_at = self._clock.now()  # what another run sees from now on is newer
         changed: list[FetchedTask] = []
-        digesting = Digesting(rules.version, partial(state_hash, rules=rules))
+        digesting = DigestScheme(rules.version, partial(state_hash, rules=rules))
         try:
             for page in self._source.pages(digesting, kept=looked.kept):
                 looked.seen_count += len(page.digests)
@@ -322,7 +322,7 @@ class Reconciler:
         )
         return {entity_of(row) for row in connection.execute(wanted)}
 
-    def apply(self, entities: Sequence[Entity] | None = None) -> Applied:
+    def apply(self, entities: Sequence[Entity] | None = None) -> ApplyResult:
         """Do what is due, of all tasks or of these."""
         return self._applier.apply(entities)
 

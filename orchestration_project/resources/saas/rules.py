@@ -32,7 +32,7 @@ RULES, MAPPINGS = saas_routing_rules.c, saas_field_mappings.c
 
 
 @dataclass(frozen=True)
-class Edited:
+class RuleChanges:
     """Names of the rules that an edit made, changed or ended."""
 
     added: Sequence[str]
@@ -59,7 +59,7 @@ def rules_in_effect(connection: Connection) -> RuleSet:
 
 def put_in_effect(
     connection: Connection, rules: Sequence[SyncRule], *, by: str, at: datetime, run_id: str
-) -> Edited:
+) -> RuleChanges:
     """Have just these rules be in effect; those that differ from before get a new version."""
     lock_row(connection, saas_routing_rules.name)  # two edits at once would both be in effect
     before = {each.rule.rule_id: each for each in rules_in_effect(connection).rules}
@@ -80,7 +80,7 @@ def put_in_effect(
     ]
     entries += [Entry(_entity(name), "rule_ended", detail={"by": by}) for name in ended]
     record(connection, entries, at=at, run_id=run_id)
-    return Edited(
+    return RuleChanges(
         [name for name in changed if name not in before],
         [name for name in changed if name in before],
         ended,
@@ -88,7 +88,7 @@ def put_in_effect(
 
 
 @dataclass(frozen=True)
-class Tried:
+class RuleTrial:
     """What rules would do: with recorded tasks, and at the target."""
 
     run: DryRun
@@ -96,7 +96,7 @@ class Tried:
     doubts: Sequence[str]
 
 
-def tried(warehouse: Warehouse, target: TargetSystem, rules: Sequence[SyncRule]) -> Tried:
+def tried(warehouse: Warehouse, target: TargetSystem, rules: Sequence[SyncRule]) -> RuleTrial:
     """Return what rules would do; nothing is written."""
     examined = examine(target, rules)
     wanted = select(saas_source_states.c.record).where(saas_source_states.c.gone_at.is_(None))
@@ -105,7 +105,7 @@ def tried(warehouse: Warehouse, target: TargetSystem, rules: Sequence[SyncRule])
         after = RuleSet.of(ActiveRule(rule, 0) for rule in rules)
         records = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(wanted)
         run = dry_run(map(read_task, records.scalars()), before, after, most=MOST_DIFFERENCES)
-    return Tried(
+    return RuleTrial(
         run,
         [f"{name}: {each}" for name, found in examined.proven.items() for each in found],
         [f"{name}: {reason}" for name, reason in examined.unknown.items()],
@@ -115,12 +115,12 @@ def tried(warehouse: Warehouse, target: TargetSystem, rules: Sequence[SyncRule])
 def edit(
     warehouse: Warehouse,
     rules: Sequence[SyncRule],
-    trial: Tried,
+    trial: RuleTrial,
     *,
     by: str,
     at: datetime,
     run_id: str,
-) -> Edited:
+) -> RuleChanges:
     """Put rules into effect that were tried.
 
     Raises:

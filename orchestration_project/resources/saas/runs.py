@@ -13,7 +13,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import TableSpec, Warehouse
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
-from orchestration_project.resources.saas.applying import Applied
+from orchestration_project.resources.saas.applying import ApplyResult
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.services.inbox.rows import Content, delivery_of, fetched_of
@@ -29,7 +29,7 @@ RULE_VERSION = "1"
 
 
 @dataclass(frozen=True)
-class Done:
+class SyncResult:
     """What a run did, as counts, and what it could not do, if anything.
 
     ``rejection``: why the delivery that it is for cannot be read; empty: it can.
@@ -40,7 +40,7 @@ class Done:
     rejection: str = ""
 
 
-def look_through(reconciler: Reconciler, warehouse: Warehouse, clock: Clock) -> Done:
+def look_through(reconciler: Reconciler, warehouse: Warehouse, clock: Clock) -> SyncResult:
     """Look at all tasks and do what is due; the tick says so only if all went well."""
     ticks, began_at = Ticks(warehouse, reconciler.pair), clock.now()
     ticks.begin(began_at)
@@ -52,10 +52,10 @@ def look_through(reconciler: Reconciler, warehouse: Warehouse, clock: Clock) -> 
     counts = {"seen": looked.seen_count, "gone": looked.gone_count, **looked.planned.actions}
     if looked.unreadable:
         counts |= {"unreadable": len(looked.unreadable)}
-    return Done({**counts, **_prefixed(applied)}, problem)
+    return SyncResult({**counts, **_prefixed(applied)}, problem)
 
 
-def follow_delivery(reconciler: Reconciler, content: Content) -> Done:
+def follow_delivery(reconciler: Reconciler, content: Content) -> SyncResult:
     """Do what a webhook gives reason for; where nothing follows from it, the counts say why.
 
     Raises:
@@ -72,13 +72,13 @@ def follow_delivery(reconciler: Reconciler, content: Content) -> Done:
         event = reader(content.body)
     except ContractError as error:
         reason = f"{error.what}; expected: {error.expected}; found: {error.found}"
-        return Done({"webhook": "rejected", "reason": reason}, None, reason)
+        return SyncResult({"webhook": "rejected", "reason": reason}, None, reason)
     heard = reconciler.hear(event)
-    applied = reconciler.apply(heard.entities) if heard.entities else Applied()
+    applied = reconciler.apply(heard.entities) if heard.entities else ApplyResult()
     counts: dict[str, int | str] = {"webhook": heard.outcome, "event": content.kind or event.kind}
     if heard.reason and not applied.outcomes:
         counts["reason"] = heard.reason
-    return Done({**counts, **_prefixed(applied)}, heard.problem or applied.problem)
+    return SyncResult({**counts, **_prefixed(applied)}, heard.problem or applied.problem)
 
 
 def record_rejection(
@@ -95,5 +95,5 @@ def record_rejection(
     warehouse.record_refused(target, delivery, rejects)
 
 
-def _prefixed(applied: Applied) -> dict[str, int]:
+def _prefixed(applied: ApplyResult) -> dict[str, int]:
     return {f"applied_{outcome}": number for outcome, number in applied.outcomes.items()}

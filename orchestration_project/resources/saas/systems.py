@@ -23,7 +23,7 @@ class RefusedError(SourceError):
 
 
 @dataclass(frozen=True)
-class Unreadable:
+class UnreadableRecord:
     """A record of a page that is no task: of which bytes, its place there from 1, and why.
 
     ``entity_id`` is the task's, where that at least can be read.
@@ -37,7 +37,7 @@ class Unreadable:
 
 
 @dataclass(frozen=True)
-class Digesting:
+class DigestScheme:
     """How a task becomes a digest, and a name that is another one once that differs."""
 
     name: str
@@ -71,11 +71,11 @@ class SourceSystem(Protocol):
         ...
 
     @property
-    def unreadable(self) -> Sequence[Unreadable]:
+    def unreadable(self) -> Sequence[UnreadableRecord]:
         """The records of the pages given last that are no tasks: the others go on without them."""
         ...
 
-    def pages(self, digesting: Digesting, *, kept: list[Capture]) -> Iterator[Page]:
+    def pages(self, digesting: DigestScheme, *, kept: list[Capture]) -> Iterator[Page]:
         """Yield all tasks page by page.
 
         All that came is appended to ``kept`` too, also what turned out unusable.

@@ -48,7 +48,7 @@ BY_SESSION = (
 
 
 @dataclass(frozen=True)
-class Found:
+class KnownCaller:
     """Somebody who may come in, and whether their use is to be written down."""
 
     principal: Principal
@@ -56,7 +56,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Refused:
+class DeniedCaller:
     """Nobody who may come in; with a time until which nothing is looked at.
 
     ``is_over`` says that it was a right key, and no guess, which has ended or is revoked.
@@ -82,7 +82,7 @@ class Access:
     rules: Sequence[AccessRule] = ()
     domains: Sequence[str] = ()
 
-    def by_session(self, token: str) -> Found | None:
+    def by_session(self, token: str) -> KnownCaller | None:
         """Return whose session a cookie's token is, None if it is over or there never was one."""
         row = self.warehouse.first(BY_SESSION, session_hash=hash_of(token))
         now = self.clock.now()
@@ -98,7 +98,7 @@ class Access:
         if role is None:
             return None
         who = Principal(row["user_name"], role, "session", row["key_id"], row["session_hash"])
-        return Found(who, is_to_be_noted(now, row["seen_at"]))
+        return KnownCaller(who, is_to_be_noted(now, row["seen_at"]))
 
     def _role_now(self, row: RowMapping, now: datetime) -> Role | None:
         """Return the role that key or rules give at this moment, not that of the login."""
@@ -108,7 +108,7 @@ class Access:
         is_open = expires_at and is_usable(now, expires_at=expires_at, revoked_at=revoked_at)
         return Role(row["role"]) if is_open else None
 
-    def by_key(self, text: str, address: str) -> Found | Refused:
+    def by_key(self, text: str, address: str) -> KnownCaller | DeniedCaller:
         """Return whose key ``text`` is.
 
         An unknown id, a wrong secret and text that is no key all go the same way. A right secret
@@ -122,24 +122,24 @@ class Access:
             wanted = select(access_keys).where(KEYS.key_id == key_id)
             row = connection.execute(wanted).mappings().first()
         if until:
-            return Refused(key_id or None, until)
+            return DeniedCaller(key_id or None, until)
         if not matches(row["secret_hash"] if row else None, secret) or row is None:
             self._count_failure(counted_for, now)
-            return Refused(key_id or None)
+            return DeniedCaller(key_id or None)
         hide(secret)
         if not is_usable(now, expires_at=row["expires_at"], revoked_at=row["revoked_at"]):
-            return Refused(key_id, is_over=True)
+            return DeniedCaller(key_id, is_over=True)
         who = Principal(row["owner"], Role(row["role"]), "key", key_id)
-        return Found(who, is_to_be_noted(now, row["last_used_at"]))
+        return KnownCaller(who, is_to_be_noted(now, row["last_used_at"]))
 
-    def failed_elsewhere(self, address: str) -> Refused:
+    def failed_elsewhere(self, address: str) -> DeniedCaller:
         """Count a login that failed in another way than by key, unless nothing is looked at."""
         counted_for, now = subjects(None, address), self.clock.now()
         with self.warehouse.reading() as connection:
             until = _locked(connection, counted_for, now)
         if until is None:
             self._count_failure(counted_for, now)
-        return Refused(until=until)
+        return DeniedCaller(until=until)
 
     def _count_failure(self, counted_for: Sequence[str], now: datetime) -> None:
         """Count one more; those who fail at the same moment wait for each other."""

@@ -43,7 +43,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ConditionResult:
     """One look at a condition."""
 
     problem: Problem
@@ -82,12 +82,14 @@ def rules_condition(policy: Policy, names: Names | None) -> Condition:
     return Condition("alert_rules", Probe("alert_rules", (), "read the rules of alerts", run))
 
 
-def see(conditions: Sequence[Condition], clock: Clock) -> list[Seen]:
+def see(conditions: Sequence[Condition], clock: Clock) -> list[ConditionResult]:
     """Look at each condition."""
-    return [Seen(each.problem, examine(each.probe, clock, "").finding) for each in conditions]
+    return [
+        ConditionResult(each.problem, examine(each.probe, clock, "").finding) for each in conditions
+    ]
 
 
-def take_conditions(seen: Sequence[Seen], inbox: Inbox, links: Links) -> list[Message]:
+def take_conditions(seen: Sequence[ConditionResult], inbox: Inbox, links: Links) -> list[Message]:
     """Store what was seen not to hold, and what holds again; return the messages."""
     known = inbox.open_problems({each.problem.kind for each in seen})
     messages: list[Message] = []
@@ -101,7 +103,9 @@ def take_conditions(seen: Sequence[Seen], inbox: Inbox, links: Links) -> list[Me
     return messages
 
 
-def suspected(seen: Sequence[Seen], before: Collection[str]) -> tuple[list[Seen], list[str]]:
+def suspected(
+    seen: Sequence[ConditionResult], before: Collection[str]
+) -> tuple[list[ConditionResult], list[str]]:
     """Return what is sure, and the kinds that may pass: what does not hold in one look only.
 
     A daemon that was just started has no heartbeat yet.

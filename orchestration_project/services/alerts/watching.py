@@ -25,7 +25,7 @@ from orchestration_project.domains.operations.rules import facts_of
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.alerts.alerts import Alerts
 from orchestration_project.services.alerts.conditions import (
-    Seen,
+    ConditionResult,
     rules_condition,
     see,
     suspected,
@@ -97,7 +97,7 @@ def look(
         )
 
 
-def watch(alerts: Alerts, seen: Sequence[Seen]) -> list[str]:
+def watch(alerts: Alerts, seen: Sequence[ConditionResult]) -> list[str]:
     """Store and send what was seen from outside of the daemon; return a report of it.
 
     If the database is lost, each channel is notified of that directly.

@@ -26,7 +26,7 @@ LONG_AGO = (1980, 1, 1, 0, 0, 0)
 READABLE_FILE = 0o100644 << 16
 
 
-class Measured:
+class MemberWriter:
     """Takes the bytes of one member."""
 
     def __init__(self, sink: IO[bytes]) -> None:
@@ -68,10 +68,10 @@ class Archive:
         self._zip.close()
 
     @contextmanager
-    def member(self, name: str) -> Iterator[Measured]:
+    def member(self, name: str) -> Iterator[MemberWriter]:
         """Give what takes the bytes of the member ``name``."""
         with self._zip.open(_entry(name), "w", force_zip64=True) as sink:
-            measured = Measured(sink)
+            measured = MemberWriter(sink)
             yield measured
         self._members.append(Member(name, measured.sha256, measured.byte_count, measured.row_count))
 

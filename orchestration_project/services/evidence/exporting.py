@@ -54,7 +54,7 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedArchive:
     """An archive that was written."""
 
     path: Path
@@ -70,7 +70,7 @@ def export_evidence(
     file: str | None = None,
     *,
     now: datetime,
-) -> Exported:
+) -> ExportedArchive:
     """Write the archive of what is asked for: of one state of our database, a batch at a time.
 
     Args:
@@ -92,7 +92,7 @@ def export_evidence(
             manifest = archive.finish(about)
     with path.open("rb") as written:
         sha256 = hashlib.file_digest(written, "sha256").hexdigest()
-    return Exported(path, path.stat().st_size, sha256, manifest)
+    return ExportedArchive(path, path.stat().st_size, sha256, manifest)
 
 
 def _usual(settings: Settings, subject: Subject) -> Path:

@@ -33,7 +33,7 @@ UNREADABLE = (*NO_ZIP, zlib.error, lzma.LZMAError, struct.error, EOFError, Runti
 """What a member raises that was damaged, or is said to be encrypted or packed otherwise."""
 
 
-class Verified(NamedTuple):
+class ArchiveVerdict(NamedTuple):
     """What was found: the manifest, its SHA-256, and what is wrong with which member."""
 
     manifest: Manifest
@@ -41,7 +41,7 @@ class Verified(NamedTuple):
     problems: Sequence[Problem]
 
 
-def verify(path: Path) -> Verified:
+def verify(path: Path) -> ArchiveVerdict:
     """Compare every member of the archive at ``path`` with what its manifest says.
 
     Raises:
@@ -60,7 +60,7 @@ def verify(path: Path) -> Verified:
         ) from error
 
 
-def _verified(archive: ZipFile) -> Verified:
+def _verified(archive: ZipFile) -> ArchiveVerdict:
     counts = Counter(archive.namelist())
     content = _text(archive, MANIFEST) if MANIFEST in counts else None
     if content is None:
@@ -86,7 +86,7 @@ def _verified(archive: ZipFile) -> Verified:
         if name in promised
     }
     extra = {name: Found() for name in counts if name not in promised}
-    return Verified(
+    return ArchiveVerdict(
         manifest, hashlib.sha256(content).hexdigest(), problems(promised, found | extra)
     )
 

@@ -89,14 +89,14 @@ def write_and_take_back(warehouse: Warehouse, now: datetime) -> None:
 
 
 @dataclass(frozen=True)
-class Examined:
+class ProbeResult:
     """What was found of a dependency, with the error of one that is not ready."""
 
     finding: Finding
     error: OrchestrationError | None = None
 
 
-def examine(probe: Probe, clock: Clock, config_hash: str) -> Examined:
+def examine(probe: Probe, clock: Clock, config_hash: str) -> ProbeResult:
     """Look at a dependency now."""
     checked_at, started = clock.now(), time.monotonic()
     error = None
@@ -109,7 +109,7 @@ def examine(probe: Probe, clock: Clock, config_hash: str) -> Examined:
         outcome = "passed" if answer.is_applicable else "not_applicable"
         got, remedy = answer.got, ""
     seconds = time.monotonic() - started
-    return Examined(
+    return ProbeResult(
         Finding(
             probe.dependency, outcome, probe.tried, got, remedy, seconds, checked_at, config_hash
         ),
@@ -218,7 +218,7 @@ class Gate:
             if is_needed(probe.needed_by, work, is_queued=is_queued)
         ]
 
-    def _look_again(self, needed: Sequence[Probe]) -> list[Examined]:
+    def _look_again(self, needed: Sequence[Probe]) -> list[ProbeResult]:
         """Look at the dependencies whose findings do not count, and store what is found."""
         known, now = self._register.latest(), self._clock.now()
         unsure = [
@@ -236,7 +236,7 @@ class Gate:
             self.keep([each.finding for each in examined])
         return examined
 
-    def _examined(self, probes: Sequence[Probe]) -> list[Examined]:
+    def _examined(self, probes: Sequence[Probe]) -> list[ProbeResult]:
         """Look at dependencies side by side: those that do not answer are waited for together."""
         with ThreadPoolExecutor(max(1, len(probes)), thread_name_prefix="probe") as pool:
             return list(

@@ -60,7 +60,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Received:
+class NewDelivery:
     """A delivery whose signature is right, and what there is to do with it.
 
     Attributes:
@@ -118,7 +118,7 @@ class Inbox:
         self._items = delivery_items(warehouse, clock)
         self._latest = datetime.min.replace(tzinfo=clock.now().tzinfo)
 
-    def take(self, deliveries: Sequence[Received]) -> list[Stored]:
+    def take(self, deliveries: Sequence[NewDelivery]) -> list[Stored]:
         """Store what is new of ``deliveries``, in their order and in one transaction.
 
         One that is there with another body stays as it is, and an audit tells of it.
@@ -152,7 +152,7 @@ class Inbox:
         for source, items in by_source.items():
             self._items.enqueue(topic_of(source), items, are_new=True, connection=connection)
 
-    def _row(self, delivery: Received) -> dict[str, Any]:
+    def _row(self, delivery: NewDelivery) -> dict[str, Any]:
         self._latest = max(self._clock.now(), self._latest + timedelta(microseconds=1))
         return {
             "source": delivery.source,
@@ -274,14 +274,14 @@ MOST_DELIVERIES = 500
 MOST_BYTES = 64 * 1024 * 1024
 """Bounds of what waits for the next transaction: more is refused for now."""
 
-Take = Callable[[Sequence[Received]], list[Stored]]
+Take = Callable[[Sequence[NewDelivery]], list[Stored]]
 
 
 class _Batch:
     """Deliveries of one transaction; ``done`` is what came of them, in their order."""
 
     def __init__(self) -> None:
-        self.deliveries: list[Received] = []
+        self.deliveries: list[NewDelivery] = []
         self.byte_count = 0
         self.done: Future[list[Stored]]
 
@@ -299,7 +299,7 @@ class GroupCommit:
         """Write what was handed in, and end the thread."""
         self._thread.shutdown()
 
-    def store(self, delivery: Received) -> tuple[Future[list[Stored]], int]:
+    def store(self, delivery: NewDelivery) -> tuple[Future[list[Stored]], int]:
         """Hand a delivery in; return what will hold its outcome, and at which place.
 
         The future is that of all its batch, and must not be canceled.

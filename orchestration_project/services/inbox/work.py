@@ -118,7 +118,7 @@ class DispatchPlan:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _QueueState:
     """Rows that are to be worked on, the runs of their attempts, and until when others wait."""
 
     rows: Sequence[Row]
@@ -294,7 +294,7 @@ class InboxQueue:
             )
         return [Row(**{each.name: row[each.name] for each in ROW_COLUMNS}) for row in rows]
 
-    def _look(self, instance: dg.DagsterInstance, sources: Mapping[str, Source]) -> _Look:
+    def _look(self, instance: dg.DagsterInstance, sources: Mapping[str, Source]) -> _QueueState:
         """Look at the first rows of each source."""
         with self._warehouse.reading() as connection:
             queues = {name: _queue(connection, name) for name in sources}
@@ -304,7 +304,7 @@ class InboxQueue:
             in_order = sources[name].in_order
             rows += first(queue, in_order=in_order, most=RUNS_PER_TICK, now=now)
         waits = [waits_until(row, now) for queue in queues.values() for row in queue]
-        return _Look(rows, _runs_of(instance, rows), [each for each in waits if each], now)
+        return _QueueState(rows, _runs_of(instance, rows), [each for each in waits if each], now)
 
     def _settle(self, changes: Sequence[Change], runs: Mapping[str, AttemptRun]) -> None:
         if not changes:

@@ -34,14 +34,16 @@ AN_HOUR, A_SECOND = timedelta(hours=1), timedelta(seconds=1)
 RUNS_PER_QUERY = 500
 
 
-class Compared(NamedTuple):
+class LedgerDifference(NamedTuple):
     """How many runs Dagster has, and the ids of those that the ledger lacks or has differently."""
 
     run_count: int
     differing: list[str]
 
 
-def compare(instance: dg.DagsterInstance, ledger: Ledger, since: datetime | None) -> Compared:
+def compare(
+    instance: dg.DagsterInstance, ledger: Ledger, since: datetime | None
+) -> LedgerDifference:
     """Compare all runs that were created after ``since`` (None: all) by id, status and time.
 
     Raises:
@@ -67,7 +69,7 @@ def compare(instance: dg.DagsterInstance, ledger: Ledger, since: datetime | None
             for row in _states(connection, status, first, last, _naive(since))
         ]
     run_count = sum(each.run_count for each in of_dagster.values())
-    return Compared(run_count, _differing(ledger, dict(found)))
+    return LedgerDifference(run_count, _differing(ledger, dict(found)))
 
 
 def _differing(ledger: Ledger, states: Mapping[str, tuple[str, datetime]]) -> list[str]:

@@ -28,9 +28,9 @@ from sqlalchemy import (
 from orchestration_project.domains.operations.control_tower import (
     COUNTS,
     DAYS,
+    ActiveRuns,
     Observation,
     Subject,
-    UnderWay,
 )
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
@@ -49,7 +49,7 @@ A_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class _Counted:
+class _CountedTable:
     """What is counted: rows of ``table``, by asset if it has one, with the retries among them."""
 
     table: Table
@@ -58,8 +58,8 @@ class _Counted:
 
 
 _steps = operations_steps.c
-RUNS = _Counted(operations_runs, func.count(operations_runs.c.retry_of))
-STEPS = _Counted(
+RUNS = _CountedTable(operations_runs, func.count(operations_runs.c.retry_of))
+STEPS = _CountedTable(
     operations_steps,
     func.sum(case((_steps.attempt_count > 1, _steps.attempt_count - 1), else_=0)),
     _steps.asset,
@@ -84,12 +84,12 @@ def write_tower(warehouse: Warehouse, rows: Sequence[Mapping[str, Any]]) -> None
         insert_frame(connection, operations_control_tower, frame_of(rows, operations_control_tower))
 
 
-def _ended(connection: Connection, counted: _Counted, now: datetime) -> pl.DataFrame:
+def _ended(connection: Connection, counted: _CountedTable, now: datetime) -> pl.DataFrame:
     days = union_all(*(_of_day(counted, now, days_ago) for days_ago in range(DAYS)))
     return pl.DataFrame(connection.execute(days).all(), COUNTS, orient="row")
 
 
-def _of_day(counted: _Counted, now: datetime, days_ago: int) -> Select[Any]:
+def _of_day(counted: _CountedTable, now: datetime, days_ago: int) -> Select[Any]:
     row, asset = counted.table.c, counted.asset
     until = now - days_ago * A_DAY
     sums = (_total(row[name]) for name in ("rows_in", "rows_landed", "rows_rejected", "byte_count"))
@@ -114,7 +114,7 @@ def _total(column: Column[int]) -> ColumnElement[int]:
     return cast(func.sum(column), BigInteger)
 
 
-def _waiting(connection: Connection) -> dict[Subject, UnderWay]:
+def _waiting(connection: Connection) -> dict[Subject, ActiveRuns]:
     runs = operations_runs.c
     is_pending = runs.status.in_(PENDING)
     found = connection.execute(
@@ -127,17 +127,17 @@ def _waiting(connection: Connection) -> dict[Subject, UnderWay]:
         .where(runs.ended_at.is_(None))
         .group_by(runs.domain)
     )
-    return {Subject(row[0]): UnderWay(row[1], row[2], row[3]) for row in found}
+    return {Subject(row[0]): ActiveRuns(row[1], row[2], row[3]) for row in found}
 
 
-def _at_work(connection: Connection) -> dict[Subject, UnderWay]:
+def _at_work(connection: Connection) -> dict[Subject, ActiveRuns]:
     steps = operations_steps.c
     found = connection.execute(
         select(steps.domain, steps.asset, func.count())
         .where(steps.ended_at.is_(None), steps.asset.is_not(None))
         .group_by(steps.domain, steps.asset)
     )
-    return {Subject(domain, asset): UnderWay(0, running) for domain, asset, running in found}
+    return {Subject(domain, asset): ActiveRuns(0, running) for domain, asset, running in found}
 
 
 def _landed_at(connection: Connection) -> dict[str, datetime]:

@@ -38,7 +38,7 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Followed:
+class LedgerUpdate:
     """What a look at the changed runs wrote, whether more wait, and up to when it looked."""
 
     written: Written
@@ -47,7 +47,7 @@ class Followed:
 
 
 @dataclass(frozen=True)
-class Reconciled:
+class LedgerRepair:
     """What a look at all runs wrote, and how many were marked as gone."""
 
     written: Written
@@ -62,7 +62,7 @@ def follow(
     limit: int = RUNS_PER_TICK,
     page_size: int = RUNS_PER_PAGE,
     seconds: float = SECONDS_PER_TICK,
-) -> Followed:
+) -> LedgerUpdate:
     """Record the runs that changed after ``since``, the first of them first; None: from the start.
 
     A run that is in the ledger as Dagster last changed it is passed over. Where that takes longer
@@ -85,7 +85,7 @@ def follow(
             break
     written = _record(instance, ledger, list(due.values()))
     # What changed later than now did so before the clock was set back: the next look is not then.
-    return Followed(written, is_all, min(seen, Clock().now()))
+    return LedgerUpdate(written, is_all, min(seen, Clock().now()))
 
 
 def reconcile(
@@ -94,7 +94,7 @@ def reconcile(
     since: datetime | None,
     *,
     only_changed: bool = False,
-) -> Reconciled:
+) -> LedgerRepair:
     """Compare all runs that were created after ``since`` (None: all), and repair their rows.
 
     With ``only_changed``, runs that have a row of the same status and last change are not read.
@@ -118,7 +118,7 @@ def reconcile(
     ]
     for some in (*_parts(gone, RUNS_PER_PAGE), ()):  # none: the steps of those marked before
         ledger.mark_gone(some)
-    return Reconciled(written, len(gone))
+    return LedgerRepair(written, len(gone))
 
 
 def _parts(items: Sequence[Each], size: int) -> Iterator[Sequence[Each]]:

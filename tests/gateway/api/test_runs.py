@@ -17,7 +17,7 @@ from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.errors import ContractError, OrchestrationError, TransientError
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.resources.prices.universe import most_traded
-from orchestration_project.services.inbox.rows import Inbox, Received, delivery_items
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items
 from orchestration_project.tables.spine import inbox, work_items
 from tests.gateway.api.conftest import DEFINITIONS, FRIDAY, HOME, HOURS, SOMEBODY, WEEK
 
@@ -316,7 +316,7 @@ def dead(api) -> Iterator[dict[str, OrchestrationError]]:
     """Two dead deliveries of the source `api`, by key with why they failed."""
     errors = {"busy": TransientError("the disk is full"), "wrong": ContractError("a rule")}
     warehouse, clock = api.services.warehouse, api.services.clock
-    received = [Received("api", each, "push", b"{}", {}, 1) for each in errors]
+    received = [NewDelivery("api", each, "push", b"{}", {}, 1) for each in errors]
     Inbox(warehouse, clock).take(received)
     items, until = delivery_items(warehouse, clock), clock.now() + HOURS
     claimed = items.claim(DEAD, limit=9, run_id="earlier", until=until)
