@@ -30,7 +30,7 @@ from orchestration_project.domains.finra.contract import (
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
 from orchestration_project.resources.finra.api import FinraApi
-from orchestration_project.resources.finra.opening import open_http
+from orchestration_project.resources.finra.connection import open_http
 from orchestration_project.services.gate import Gate, Register, Run
 from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import load_settings

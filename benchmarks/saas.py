@@ -20,7 +20,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
 from orchestration_project.domains.saas.rules import read_rules
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.resources.saas.opening import saas_demo
+from orchestration_project.resources.saas.connection import saas_demo
 from orchestration_project.resources.saas.rules import put_in_effect
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.settings import load_settings

@@ -23,9 +23,9 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_store
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.resources.finra.opening import open_http
+from orchestration_project.resources.finra.connection import open_http
 from orchestration_project.resources.prices import PriceRange
-from orchestration_project.resources.prices.opening import opened_prices
+from orchestration_project.resources.prices.connection import opened_prices
 from orchestration_project.settings import load_settings, settings_class
 from tests import programs
 from tests.faults.publisher import Publisher, key_of, week_of

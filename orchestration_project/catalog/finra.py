@@ -21,13 +21,13 @@ from orchestration_project.registry import (
     PartitionedTable,
 )
 from orchestration_project.resources.finra import FinraSource
-from orchestration_project.resources.finra.freshness_deadlines import oldest_unlanded
-from orchestration_project.resources.finra.opening import (
+from orchestration_project.resources.finra.connection import (
     open_datasets,
     opened_finra,
     remote_clock,
     shown_source,
 )
+from orchestration_project.resources.finra.freshness_deadlines import oldest_unlanded
 from orchestration_project.sensors import finra as sensors
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.finra import FinraSettings

@@ -18,7 +18,7 @@ from orchestration_project.registry import (
     Job,
     PartitionedTable,
 )
-from orchestration_project.resources.prices.opening import (
+from orchestration_project.resources.prices.connection import (
     in_second_place,
     opened_prices,
     read_spellings,

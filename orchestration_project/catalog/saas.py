@@ -3,7 +3,7 @@
 from orchestration_project.assets import saas
 from orchestration_project.domains.saas import jira, peopleforce
 from orchestration_project.registry import Connection, Domain, Job
-from orchestration_project.resources.saas.opening import opened_jira, opened_peopleforce
+from orchestration_project.resources.saas.connection import opened_jira, opened_peopleforce
 from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
 from orchestration_project.settings import Settings, without_secrets
 from orchestration_project.settings.domains.saas import SaasSettings

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from orchestration_project.demo.saas.people import LONGEST_FIELD
-from orchestration_project.resources.saas.opening import saas_demo
+from orchestration_project.resources.saas.connection import saas_demo
 from orchestration_project.settings import settings_class
 from tests.faulty_server import FaultyServer, Reply
 from tests.saas_demo import SaasDemo, document

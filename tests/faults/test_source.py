@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.resources.finra.opening import LARGEST_ANSWER_BYTES
+from orchestration_project.resources.finra.connection import LARGEST_ANSWER_BYTES
 from tests import databases, programs
 from tests.bad_input import promise
 from tests.faults.matrix import strikes

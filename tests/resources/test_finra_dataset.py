@@ -37,7 +37,7 @@ from orchestration_project.errors import (
     SourceError,
     TransientError,
 )
-from orchestration_project.resources.finra.opening import (
+from orchestration_project.resources.finra.connection import (
     DatasetApi,
     DatasetApiSource,
     FinraDatasets,

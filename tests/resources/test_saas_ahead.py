@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.errors import SourceError
-from orchestration_project.resources.saas.ahead import IN_A_ROW, PagePrefetcher
+from orchestration_project.resources.saas.prefetch import IN_A_ROW, PagePrefetcher
 
 
 @given(in_flight=st.integers(1, 4), last=st.integers(1, 5 * IN_A_ROW))

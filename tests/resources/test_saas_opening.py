@@ -6,7 +6,7 @@ from pydantic import SecretStr, ValidationError
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.saas.opening import opened_jira
+from orchestration_project.resources.saas.connection import opened_jira
 from orchestration_project.services.gate import examine
 from orchestration_project.settings import load_settings, settings_class
 

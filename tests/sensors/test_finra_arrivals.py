@@ -10,7 +10,7 @@ from sqlalchemy import select
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.definitions import defs
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.resources.finra.opening import open_finra, open_http
+from orchestration_project.resources.finra.connection import open_finra, open_http
 from orchestration_project.sensors.finra import finra_on_publication, finra_on_restatement
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.finra import finra_otc_weekly_history

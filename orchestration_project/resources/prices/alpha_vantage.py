@@ -26,7 +26,7 @@ from orchestration_project.errors import (
     UnavailableError,
 )
 from orchestration_project.redaction import hide, redacted
-from orchestration_project.resources.prices.answered import fetched, refuse_another, unmapped
+from orchestration_project.resources.prices.http_answers import fetched, refuse_another, unmapped
 from orchestration_project.resources.prices.quota import Quota
 from orchestration_project.resources.prices.source import PriceRange
 

@@ -26,7 +26,7 @@ from orchestration_project.domains.prices.tabular import (
 )
 from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
-from orchestration_project.resources.prices.answered import unmapped
+from orchestration_project.resources.prices.http_answers import unmapped
 from orchestration_project.resources.prices.source import PriceRange
 
 ENDINGS = (".csv", ".parquet")

@@ -38,20 +38,20 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.errors import ConfigurationError, OrchestrationError, naming
+from orchestration_project.resources.prices.extraction import (
+    FetchedSymbol,
+    PendingFetch,
+    PriceExtractor,
+)
 from orchestration_project.resources.prices.landing import (
     LoadedPrices,
     PriceChange,
     PriceLanding,
     loaded,
 )
-from orchestration_project.resources.prices.reading import why
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.states import SymbolObservation, note_looks, read_known
-from orchestration_project.resources.prices.taking import (
-    FetchedSymbol,
-    PendingFetch,
-    PriceExtractor,
-)
+from orchestration_project.resources.prices.symbol_fetch import why
 from orchestration_project.resources.prices.work import SymbolItems
 from orchestration_project.tables.prices import prices_daily
 

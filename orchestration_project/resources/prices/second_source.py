@@ -9,7 +9,7 @@ from sqlalchemy import Select, func, select
 from orchestration_project.domains.prices.audits import SECOND_SOURCE
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.landing import NO_SECOND
-from orchestration_project.resources.prices.reading import NOTHING_OF, UNMAPPED
+from orchestration_project.resources.prices.symbol_fetch import NOTHING_OF, UNMAPPED
 from orchestration_project.tables.prices import prices_daily
 from orchestration_project.tables.spine import audits
 

@@ -16,7 +16,7 @@ from orchestration_project.domains.prices.symbols import (
 )
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.errors import SourceError, TransientError, UnavailableError
-from orchestration_project.resources.prices.answered import fetched, refuse_another, unmapped
+from orchestration_project.resources.prices.http_answers import fetched, refuse_another, unmapped
 from orchestration_project.resources.prices.source import PriceRange
 
 VENDOR = "yahoo"

@@ -19,9 +19,9 @@ from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.wire import storable
 from orchestration_project.engine.captures import Capture, Captures, Fetched
 from orchestration_project.errors import ContractError, MovedError
-from orchestration_project.resources.saas.ahead import PagePrefetcher
 from orchestration_project.resources.saas.answers import json_in, refusal
 from orchestration_project.resources.saas.pages import CachedPage, PageMemory
+from orchestration_project.resources.saas.prefetch import PagePrefetcher
 from orchestration_project.resources.saas.systems import DigestScheme, Page, UnreadableRecord
 
 CREDENTIALS = "PEOPLEFORCE_API_KEY"

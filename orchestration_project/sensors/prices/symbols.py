@@ -9,8 +9,8 @@ from orchestration_project.assets.prices import MONTHS, daily_job, gold_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.prices.connection import prices_source_name
 from orchestration_project.resources.prices.gold import outdated_symbols
-from orchestration_project.resources.prices.opening import prices_source_name
 from orchestration_project.resources.prices.states import in_vain, oldest_month, symbols_of
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.sensors.definitions import sensor, while_under_way

@@ -52,8 +52,8 @@ from orchestration_project.errors import (
 from orchestration_project.resources.prices.landed_days import first_days, landed_actions, last_days
 from orchestration_project.resources.prices.landing import NO_SECOND, PriceChange, PriceLanding
 from orchestration_project.resources.prices.quota import QuotaEndedError
-from orchestration_project.resources.prices.reading import BehindError, SymbolFetch, why
 from orchestration_project.resources.prices.source import PriceSource
+from orchestration_project.resources.prices.symbol_fetch import BehindError, SymbolFetch, why
 
 REFUSED_FOR = timedelta(hours=20)
 """A symbol that its source does not have is asked for again the day after."""
