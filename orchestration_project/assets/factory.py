@@ -39,7 +39,7 @@ from orchestration_project.engine.deliveries import (
     SourceDeliveries,
 )
 from orchestration_project.engine.loader import DatasetLoader
-from orchestration_project.engine.loads import ReplayOptions, refuse_strange
+from orchestration_project.engine.loads import ReplayOptions, refuse_unused_options
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -287,7 +287,7 @@ def _refuse_options(dataset: Dataset, job: str, config: ReplayOptions) -> None:
         ConfigurationError: It has.
     """
     is_replay = job == dataset.replay_job_name
-    refuse_strange(
+    refuse_unused_options(
         config,
         "a replay" if is_replay else "a load",
         is_replay=is_replay,

@@ -116,13 +116,13 @@ class ContractRows:
     Attributes:
         rows: The table's rows without capture_id and known_from, with ``part_number``.
         rejects: place, record, ``reason_code`` and ``reason``.
-        strangers: place and partition fields of rows that belong to another partition.
+        foreign_rows: place and partition fields of rows that belong to another partition.
         received_count: Lines that came, headers aside.
     """
 
     rows: pl.DataFrame
     rejects: pl.DataFrame
-    strangers: pl.DataFrame
+    foreign_rows: pl.DataFrame
     received_count: int
 
 
@@ -149,7 +149,7 @@ def validate(
     totals = [record_total_audit(found.received_count, record_total)]
     audits = [
         *(totals if contract.has_record_total else ()),
-        _own_rows(found.strangers),
+        _own_rows(found.foreign_rows),
         unique_keys_audit(found.rows, key_names(contract.table)),
         few_rejects_audit(found.rejects, found.received_count, max_reject_ratio),
         _has_rows(found),
@@ -172,11 +172,11 @@ def split_rows(
     rejects = pl.concat([parsed.rejects, broken.select(parsed.rejects.columns)])
     named = zip(contract.partition_fields, partition_texts, strict=True)
     own = [pl.col(name) == text for name, text in named]
-    strangers = source.filter(~pl.all_horizontal(own))
+    foreign_rows = source.filter(~pl.all_horizontal(own))
     return ContractRows(
         rows=rows.sort(key_names(contract.table)),
         rejects=with_records(rejects, parsed.parts or parts),
-        strangers=strangers.select(*PLACE, *contract.partition_fields),
+        foreign_rows=foreign_rows.select(*PLACE, *contract.partition_fields),
         received_count=len(source) + len(parsed.rejects),
     )
 
@@ -301,13 +301,13 @@ def few_rejects_audit(rejects: pl.DataFrame, received_count: int, max_ratio: flo
     )
 
 
-def _own_rows(strangers: pl.DataFrame) -> Audit:
+def _own_rows(foreign_rows: pl.DataFrame) -> Audit:
     return Audit(
         "holds_only_its_partition",
-        verdict(strangers.is_empty()),
+        verdict(foreign_rows.is_empty()),
         "0 rows of other partitions",
-        f"{len(strangers)}",
-        strangers.head(OFFENDERS_KEPT).to_dicts(),
+        f"{len(foreign_rows)}",
+        foreign_rows.head(OFFENDERS_KEPT).to_dicts(),
     )
 
 

@@ -288,7 +288,9 @@ OF_LOADS = ("full", "force")
 """Options that mean nothing to a replay."""
 
 
-def refuse_strange(config: ReplayOptions, run: str, *, is_replay: bool, replays: str) -> None:
+def refuse_unused_options(
+    config: ReplayOptions, run: str, *, is_replay: bool, replays: str
+) -> None:
     """Make sure that a config says nothing that means nothing to its run.
 
     Args:

@@ -399,13 +399,13 @@ def test_a_file_takes_week_and_market_from_the_delivery_and_never_from_its_updat
         (WEEK, "OTCE", "NON_ATS", "ECOX", "OTCN", None, 2),
     ]
     assert week.rows["last_update_date"].to_list() == [date(2025, 12, 15)] * 2
-    assert week.strangers.rows() == []
+    assert week.foreign_rows.rows() == []
 
 
 def test_a_files_rows_of_another_tier_are_strangers():
     lines = [FILE_LINE, FILE_LINE.replace("OTC|", "Not Applicable|", 1)]
     week = check_week([file(*lines)], week_start=WEEK, tier="T1")
-    assert week.strangers.rows() == [(1, 2, "2025-11-10", "OTCE")]
+    assert week.foreign_rows.rows() == [(1, 2, "2025-11-10", "OTCE")]
 
 
 @pytest.fixture(scope="module")

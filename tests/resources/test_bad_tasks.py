@@ -15,7 +15,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import edit, rules_in_effect, tried
-from orchestration_project.resources.saas.runs import follow_delivery, look_through
+from orchestration_project.resources.saas.runs import follow_delivery, poll_all
 from orchestration_project.resources.saas.standing import standing
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.work import InboxQueue
@@ -80,7 +80,7 @@ class Bureau:
     def run(self) -> None:
         """Look through both systems as the job does."""
         self.clock.at += timedelta(hours=1)
-        done = look_through(self.reconciler, self.warehouse, self.clock)
+        done = poll_all(self.reconciler, self.warehouse, self.clock)
         self.told += [json.dumps(done.counts), str(done.problem)]
 
     def seen(self) -> str:

@@ -40,7 +40,7 @@ from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import edit, revalidate, tried
-from orchestration_project.resources.saas.runs import look_through
+from orchestration_project.resources.saas.runs import poll_all
 from orchestration_project.resources.saas.standing import standing
 from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.services.access import Access, Audit, Entry, Keys, KnownCaller
@@ -269,7 +269,7 @@ def reconcile_systems() -> None:
         for title in ("Order a laptop", "poison", "Order a cup"):
             world.tasks.add(title, assignee_email="ghost@example.org")
         reconciler = Reconciler(warehouse, clock, world.source, world.target, run_id="run")
-        assert look_through(reconciler, warehouse, clock).problem is None
+        assert poll_all(reconciler, warehouse, clock).problem is None
         assert Ticks(warehouse, reconciler.pair).tick().synced_at
         world.tasks.remove("1002")
         world.issues.remove("IT-1")
@@ -277,7 +277,7 @@ def reconcile_systems() -> None:
         assert [each.what for each in reconciler.sweep()] == ["missing"]
         assert reconciler.retry_refused().actions == {"planned": 1}
         assert reconciler.apply().outcomes == {"done": 1, "dead": 1}
-        assert reconciler.hear(Event("jira", "deleted", "IT-3")).outcome == "compared"
+        assert reconciler.handle_event(Event("jira", "deleted", "IT-3")).outcome == "compared"
         revalidate(warehouse, world.target, at=clock.now(), run_id="run")
         assert standing(warehouse, "peopleforce", reconciler.pair).refused_count == 1
 

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestration_project.assets.prices.loading import PricesLoad
-from orchestration_project.engine.loads import LoadOptions, ReplayOptions, refuse_strange
+from orchestration_project.engine.loads import LoadOptions, ReplayOptions, refuse_unused_options
 from orchestration_project.errors import ConfigurationError
 
 
@@ -29,7 +29,7 @@ def test_a_domain_adds_its_own_options_to_those_of_all_loads_and_replays():
 )
 def test_an_option_of_the_other_kind_of_run_is_refused(options, is_replay: bool, strange: str):
     def refuse() -> None:
-        refuse_strange(
+        refuse_unused_options(
             PricesLoad(**options), "the job x", is_replay=is_replay, replays="prices_replay"
         )
 

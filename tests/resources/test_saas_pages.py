@@ -12,7 +12,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
-from orchestration_project.resources.saas.runs import look_through
+from orchestration_project.resources.saas.runs import poll_all
 from orchestration_project.tables.saas import saas_source_states, saas_ticks
 from orchestration_project.tables.spine import blobs, captures, deliveries, fences, rejects
 from tests.saas_demo import jira, peopleforce
@@ -116,7 +116,7 @@ def test_where_many_records_are_no_tasks_the_look_fails_and_the_tick_has_not_end
 ):
     for number in range(13):
         saas_demo.do("tasks", id=1000 + number, title=5)
-    done = look_through(reconciler("run"), warehouse, clock)
+    done = poll_all(reconciler("run"), warehouse, clock)
     assert done.counts["unreadable"] == 13
     assert done.counts["seen"] == 47
     assert str(done.problem).startswith(

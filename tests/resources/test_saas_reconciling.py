@@ -7,7 +7,7 @@ import pytest
 
 from orchestration_project.domains.saas.events import Event
 from orchestration_project.domains.saas.records import User
-from orchestration_project.resources.saas.runs import look_through
+from orchestration_project.resources.saas.runs import poll_all
 from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from orchestration_project.tables.spine import outbox
@@ -120,7 +120,7 @@ def test_an_issue_that_was_deleted_is_made_again_though_a_search_still_finds_it(
     deleted = office.issues.rows.pop("IT-1")
     office.issues.find = lambda _: deleted
     reconciler = office.reconciler()
-    assert reconciler.hear(Event("jira", "deleted", "IT-1")).outcome == "compared"
+    assert reconciler.handle_event(Event("jira", "deleted", "IT-1")).outcome == "compared"
     assert reconciler.apply().outcomes == {"done": 1}
     assert office.issue.key == "IT-2"
 
@@ -302,7 +302,7 @@ def test_the_tick_says_when_the_look_began_and_not_when_it_ended(office):
     began_at = office.clock.at
     office.faults.coming, office.faults.on_call = ["meanwhile"], pause
     reconciler = office.reconciler()
-    assert look_through(reconciler, office.warehouse, office.clock).problem is None
+    assert poll_all(reconciler, office.warehouse, office.clock).problem is None
     assert Ticks(office.warehouse, reconciler.pair).tick().synced_at == began_at
 
 
@@ -311,7 +311,7 @@ def test_a_webhook_about_an_issue_that_ended_nothing_costs_nothing(office, kind)
     office.tasks.add("Order a laptop")
     office.round()
     before = office.rows(outbox, "version_number"), office.faults.reads
-    heard = office.reconciler().hear(Event("jira", kind, "IT-1"))
+    heard = office.reconciler().handle_event(Event("jira", kind, "IT-1"))
     assert (heard.outcome, heard.entities) == ("nothing to do", ())
     assert heard.reason
     assert (office.rows(outbox, "version_number"), office.faults.reads) == before

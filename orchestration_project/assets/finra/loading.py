@@ -2,7 +2,7 @@
 
 from orchestration_project.domains.finra.anomaly_bands import Limits
 from orchestration_project.domains.operations.presets import PresetTarget
-from orchestration_project.engine.loads import ReplayOptions, refuse_strange
+from orchestration_project.engine.loads import ReplayOptions, refuse_unused_options
 from orchestration_project.settings.domains.finra import FinraSettings
 
 LOAD_OP = "finra_otc_weekly_load"
@@ -29,7 +29,7 @@ def is_replay(job: str, config: ReplayOptions) -> bool:
         ConfigurationError: The config has an option of the other job.
     """
     found = job == REPLAY_JOB
-    refuse_strange(config, f"the job {job}", is_replay=found, replays=REPLAY_JOB)
+    refuse_unused_options(config, f"the job {job}", is_replay=found, replays=REPLAY_JOB)
     return found
 
 

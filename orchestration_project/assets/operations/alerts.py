@@ -68,7 +68,7 @@ def _delivered(reaches: Sequence[Reach]) -> dg.AssetCheckResult:
         passed=not ill,
         description="; ".join(map(str, ill)) or "every channel takes what it is sent",
         metadata={
-            "tried_in_vain": sum(each.in_vain for each in ill),
+            "tried_in_vain": sum(each.failed_count for each in ill),
             "overdue": sum(each.overdue for each in ill),
             "given_up": sum(each.given_up for each in ill),
         },

@@ -31,7 +31,7 @@ from orchestration_project.contracts.rules import summarised
 from orchestration_project.domains.prices.audits import AUDITS, SECOND_SOURCE, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.engine.leases import is_at_work
-from orchestration_project.engine.loads import BatchLoad, SingleItemLoad, refuse_strange
+from orchestration_project.engine.loads import BatchLoad, SingleItemLoad, refuse_unused_options
 from orchestration_project.engine.runner import AssetEvent, ItemPlan, Report, each_item
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices import PriceSource
@@ -116,7 +116,7 @@ def daily(
     is_replay = context.job_name == REPLAY_JOB
 
     def opened() -> BatchLoad[Any, LoadedPrices]:
-        refuse_strange(
+        refuse_unused_options(
             config, f"the job {context.job_name}", is_replay=is_replay, replays=REPLAY_JOB
         )
         values = of_run.values(PRICES_LOADING, config)

@@ -26,7 +26,7 @@ from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.runs import (
     SyncResult,
     follow_delivery,
-    look_through,
+    poll_all,
     record_rejection,
 )
 from orchestration_project.resources.saas.standing import (
@@ -141,7 +141,7 @@ def reconcile(
             record_rejection(warehouse, kept, content, done.rejection, run_id=run_id)
             context.instance.add_run_tags(run_id, {REJECTED_TAG: run_id})
     else:
-        done = look_through(reconciler, warehouse, clock)
+        done = poll_all(reconciler, warehouse, clock)
     found = standing(warehouse, peopleforce.system, reconciler.pair)
     yield from _results(done, found, is_synthetic=settings.is_demo)
     yield from _checks(found, clock, limits)

@@ -107,14 +107,14 @@ def _added(found: Sequence[Found]) -> Found:
 
 def _own_rows(spread: KeyRangePlanner, *, is_file: bool) -> Audit:
     name, expected = "holds_only_its_week_and_tier", "0 rows of other weeks or tiers"
-    if is_file and not spread.stranger_count:
+    if is_file and not spread.foreign_row_count:
         return Audit(name, "not_applicable", f"{expected}; files name no week", "no week")
     return Audit(
         name,
-        verdict(not spread.stranger_count),
+        verdict(not spread.foreign_row_count),
         expected,
-        f"{spread.stranger_count}",
-        pl.concat(spread.strangers).head(OFFENDERS_KEPT).to_dicts(),
+        f"{spread.foreign_row_count}",
+        pl.concat(spread.foreign_rows).head(OFFENDERS_KEPT).to_dicts(),
     )
 
 

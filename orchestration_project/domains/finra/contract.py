@@ -99,7 +99,7 @@ class WeekRows:
         rejects: place, record, ``reason_code`` and ``reason``.
         totals: market, symbol, share_quantity, trade_count as FINRA summed them.
         firm_sums: the same, summed here over the firm rows with a symbol, rejected ones included.
-        strangers: place, week and tier of rows that belong to another partition.
+        foreign_rows: place, week and tier of rows that belong to another partition.
         received_count: lines that came, headers aside.
     """
 
@@ -107,7 +107,7 @@ class WeekRows:
     rejects: pl.DataFrame
     totals: pl.DataFrame
     firm_sums: pl.DataFrame
-    strangers: pl.DataFrame
+    foreign_rows: pl.DataFrame
     received_count: int
 
 
@@ -138,7 +138,7 @@ def _sorted_out(parts: Sequence[Part], week_start: date, tier: str) -> WeekRows:
         rejects=with_records(rejects, parts),
         totals=_sums(source, SYMBOL_TOTALS),
         firm_sums=_sums(source, FIRM_ROWS),
-        strangers=_strangers(source, week_start, tier),
+        foreign_rows=_foreign_rows(source, week_start, tier),
         received_count=len(source) + len(parsed.rejects),
     )
 
@@ -307,6 +307,6 @@ def added_up(sums: pl.DataFrame) -> pl.DataFrame:
     return sums.group_by("market", "symbol").agg(pl.col("share_quantity", "trade_count").sum())
 
 
-def _strangers(rows: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:
+def _foreign_rows(rows: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:
     own = (pl.col("weekStartDate") == week_start.isoformat()) & (pl.col("tierIdentifier") == tier)
     return rows.filter(~own).select("part_number", "line_number", "weekStartDate", "tierIdentifier")

@@ -53,15 +53,15 @@ class KeyRangePlanner:
 
     Attributes:
         rejects: Those of the pieces so far, in their order.
-        strangers: The first of each piece.
-        stranger_count: How many there are.
+        foreign_rows: The first of each piece.
+        foreign_row_count: How many there are.
         received_count: Lines that came.
     """
 
     def __init__(self, spill: SpillStore, rows_at_once: int) -> None:
         self.rejects: list[pl.DataFrame] = []
-        self.strangers: list[pl.DataFrame] = []
-        self.stranger_count = self.received_count = 0
+        self.foreign_rows: list[pl.DataFrame] = []
+        self.foreign_row_count = self.received_count = 0
         self._rows_at_once = rows_at_once
         self._held: list[WeekRows] = []
         self._rows, self._totals, self._firm_sums = (SpilledRanges(spill) for _ in range(3))
@@ -76,8 +76,8 @@ class KeyRangePlanner:
         """Take in a piece."""
         is_held = bool(self._held) or not self.rejects
         self.rejects.append(week.rejects)
-        self.strangers.append(week.strangers.head(OFFENDERS_KEPT))
-        self.stranger_count += len(week.strangers)
+        self.foreign_rows.append(week.foreign_rows.head(OFFENDERS_KEPT))
+        self.foreign_row_count += len(week.foreign_rows)
         self.received_count += week.received_count
         self._held.append(week)
         if is_held and sum(map(_height, self._held)) <= self._rows_at_once:
@@ -121,7 +121,7 @@ class KeyRangePlanner:
             rejects=self.rejects[0].clear(),
             totals=added_up(totals),
             firm_sums=added_up(firm_sums),
-            strangers=self.strangers[0].clear(),
+            foreign_rows=self.foreign_rows[0].clear(),
             received_count=0,
         )
 

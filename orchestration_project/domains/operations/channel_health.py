@@ -30,7 +30,7 @@ class Reach:
 
     Attributes:
         waiting: Deliveries that are to be made.
-        in_vain: Those of them that were tried.
+        failed_count: Those of them that were tried.
         overdue: Those of them that nobody tried though it was time.
         given_up: Deliveries that lately became impossible: the channel was no longer set.
         why: What came of the latest attempt in vain, without secrets.
@@ -38,7 +38,7 @@ class Reach:
 
     channel: str
     waiting: int
-    in_vain: int
+    failed_count: int
     overdue: int
     given_up: int
     why: str
@@ -46,11 +46,11 @@ class Reach:
     @property
     def is_well(self) -> bool:
         """Whether all that waits has just not had its turn."""
-        return not (self.in_vain or self.overdue or self.given_up)
+        return not (self.failed_count or self.overdue or self.given_up)
 
     def __str__(self) -> str:
         counts = (
-            f"{self.waiting} wait, {self.in_vain} tried in vain, {self.overdue} overdue, "
+            f"{self.waiting} wait, {self.failed_count} tried in vain, {self.overdue} overdue, "
             f"{self.given_up} given up"
         )
         return f"{self.channel}: {counts}" + (f" ({self.why})" if self.why else "")
@@ -70,7 +70,7 @@ def _reach(name: str, pending: Sequence[Pending], now: datetime) -> Reach:
     return Reach(
         channel=name,
         waiting=len(waiting),
-        in_vain=sum(each.last_error is not None for each in waiting),
+        failed_count=sum(each.last_error is not None for each in waiting),
         overdue=sum(each.next_attempt_at < now - OVERDUE for each in waiting),
         given_up=sum(
             each.state == "failed" and (each.failed_at or now) > now - LATELY for each in pending

@@ -138,7 +138,7 @@ def _without_ground(name: str, expected: str, why: str) -> Audit:
 
 
 def _own_symbol(prices: PriceRows) -> list[Audit]:
-    found = _of("holds_only_its_symbol", "", prices.strangers, of=prices.received_counts)
+    found = _of("holds_only_its_symbol", "", prices.foreign_rows, of=prices.received_counts)
     return [
         replace(audit, expected=f"0 days of other symbols than {each.spelled}")
         for audit, each in zip(found, prices.asked, strict=True)

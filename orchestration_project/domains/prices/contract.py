@@ -70,7 +70,7 @@ class PriceRows:
         rows: `prices_daily` without capture_id and known_from, with ``part_number``; by place and
             day.
         rejects: place, record, ``reason_code`` and ``reason``.
-        strangers: place and symbol of days that are another symbol's.
+        foreign_rows: place and symbol of days that are another symbol's.
         received_counts: days that came within each range.
         actions: symbol, ``trade_date``, ``dividend`` and ``split_ratio`` of days with a dividend or
             split, of rejected ones too: the vendor adjusts for these as well.
@@ -81,7 +81,7 @@ class PriceRows:
     asked: Sequence[RequestedRange]
     rows: pl.DataFrame
     rejects: pl.DataFrame
-    strangers: pl.DataFrame
+    foreign_rows: pl.DataFrame
     received_counts: Sequence[int]
     actions: pl.DataFrame
     newest: Sequence[date | None]
@@ -125,12 +125,12 @@ def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
     rejects = with_records(broken).select(
         *(pl.col(name).cast(kind) for name, kind in REJECT_SCHEMA.items()), BATCH_INDEX
     )
-    strangers = days.filter(pl.col("symbol") != pl.col("spelled"))
+    foreign_rows = days.filter(pl.col("symbol") != pl.col("spelled"))
     return PriceRows(
         asked=asked,
         rows=_table_rows(good, asked),
         rejects=rejects,
-        strangers=strangers.select(
+        foreign_rows=foreign_rows.select(
             "part_number", "line_number", "symbol", "trade_date", BATCH_INDEX
         ),
         received_counts=counted(days, len(asked)),

@@ -50,7 +50,11 @@ from orchestration_project.resources.prices.landing import (
     loaded,
 )
 from orchestration_project.resources.prices.source import PriceSource
-from orchestration_project.resources.prices.states import SymbolObservation, note_looks, read_known
+from orchestration_project.resources.prices.states import (
+    SymbolObservation,
+    read_known,
+    record_observations,
+)
 from orchestration_project.resources.prices.symbol_fetch import why
 from orchestration_project.resources.prices.work import SymbolItems
 from orchestration_project.tables.prices import prices_daily
@@ -278,7 +282,9 @@ class PriceLoad:
         def note(connection: Connection, ended: Sequence[WriteOutcome[PriceChange]]) -> None:
             ends = dict(zip(ready, ended, strict=True))
             looks = [look for each in taken if (look := self._look(each, ends.get(each.symbol)))]
-            rows.update(note_looks(connection, looks, now=self.clock.now(), run_id=self.run_id))
+            rows.update(
+                record_observations(connection, looks, now=self.clock.now(), run_id=self.run_id)
+            )
             self._items.settle(
                 connection, {each.symbol: _end_of(each, ends.get(each.symbol)) for each in taken}
             )

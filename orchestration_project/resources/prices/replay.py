@@ -35,8 +35,8 @@ from orchestration_project.resources.prices.landing import (
 from orchestration_project.resources.prices.load import month_named
 from orchestration_project.resources.prices.states import (
     SymbolObservation,
-    note_looks,
     read_known,
+    record_observations,
     symbols_of,
 )
 from orchestration_project.tables.prices import prices_daily
@@ -179,8 +179,8 @@ class PriceReplay:
         now, arrives = self.clock.now(), taken.arrives
         if arrives is not None:
             look = SymbolObservation(taken.symbol, arrives, LANDED, arrives.last, delivery.source)
-            note_looks(connection, [look], now=now, run_id=self.run_id)
-        note_looks(
+            record_observations(connection, [look], now=now, run_id=self.run_id)
+        record_observations(
             connection, [SymbolObservation(taken.symbol, taken.days)], now=now, run_id=self.run_id
         )
 

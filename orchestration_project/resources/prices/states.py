@@ -60,7 +60,7 @@ def read_known(connection: Connection, ranges: Sequence[tuple[str, Days]]) -> Ma
     return found
 
 
-def note_looks(
+def record_observations(
     connection: Connection, looks: Sequence[SymbolObservation], *, now: datetime, run_id: str
 ) -> Mapping[str, Sequence[SymbolMonth]]:
     """Note how symbols stand after they were looked at, and return the rows of each.
@@ -150,7 +150,7 @@ def waiting(warehouse: Warehouse, now: datetime) -> Sequence[SymbolMonth]:
         return [SymbolMonth(**row._mapping) for row in connection.execute(statement)]
 
 
-def in_vain(
+def refused_until(
     warehouse: Warehouse, source: str, first: date, now: datetime
 ) -> Mapping[str, datetime]:
     """Return the symbols that no run from the month ``first`` on asks of ``source``, until when."""

@@ -54,7 +54,7 @@ LEASE = timedelta(minutes=5)
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)
 """Before the second try, doubled for each further one."""
 
-MOST_IN_VAIN = 3
+MAX_FAILURES_IN_ROW = 3
 """Tries in vain, one after the other, after which a run takes the systems to be down."""
 
 PASSING = (401, 404, 408, 409, 429)
@@ -127,15 +127,15 @@ class Applier:
         Raises:
             OrchestrationError: A system cannot be opened; nothing was tried.
         """
-        applied, in_vain, due = ApplyResult(), 0, self._due(entities)
+        applied, failures_in_row, due = ApplyResult(), 0, self._due(entities)
         if due:
             open_all(self._source, self._target)
         for entity in due:
             outcome, problem = self._try(entity)
             applied.count(outcome)
-            in_vain = in_vain + 1 if problem else 0
+            failures_in_row = failures_in_row + 1 if problem else 0
             is_throttled = problem is not None and problem.retry_in_seconds > 0
-            if problem and (is_throttled or in_vain >= MOST_IN_VAIN):
+            if problem and (is_throttled or failures_in_row >= MAX_FAILURES_IN_ROW):
                 applied.problem = problem
                 break
             if outcome in ENDED and self._due([entity]):  # planned by a run that found us at work

@@ -217,7 +217,7 @@ class Reconciler:
             ).all()
         return self._plan_again([entity_of(row) for row in rows], "target")
 
-    def hear(self, event: Event) -> WebhookEffect:
+    def handle_event(self, event: Event) -> WebhookEffect:
         """Plan for the records of a webhook; what comes back of our own writes is an echo."""
         if event.entity_id is None or event.kind in ("commented", "other"):
             return WebhookEffect(

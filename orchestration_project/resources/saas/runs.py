@@ -40,7 +40,7 @@ class SyncResult:
     rejection: str = ""
 
 
-def look_through(reconciler: Reconciler, warehouse: Warehouse, clock: Clock) -> SyncResult:
+def poll_all(reconciler: Reconciler, warehouse: Warehouse, clock: Clock) -> SyncResult:
     """Look at all tasks and do what is due; the tick says so only if all went well."""
     ticks, began_at = Ticks(warehouse, reconciler.pair), clock.now()
     ticks.begin(began_at)
@@ -73,12 +73,12 @@ def follow_delivery(reconciler: Reconciler, content: Content) -> SyncResult:
     except ContractError as error:
         reason = f"{error.what}; expected: {error.expected}; found: {error.found}"
         return SyncResult({"webhook": "rejected", "reason": reason}, None, reason)
-    heard = reconciler.hear(event)
-    applied = reconciler.apply(heard.entities) if heard.entities else ApplyResult()
-    counts: dict[str, int | str] = {"webhook": heard.outcome, "event": content.kind or event.kind}
-    if heard.reason and not applied.outcomes:
-        counts["reason"] = heard.reason
-    return SyncResult({**counts, **_prefixed(applied)}, heard.problem or applied.problem)
+    effect = reconciler.handle_event(event)
+    applied = reconciler.apply(effect.entities) if effect.entities else ApplyResult()
+    counts: dict[str, int | str] = {"webhook": effect.outcome, "event": content.kind or event.kind}
+    if effect.reason and not applied.outcomes:
+        counts["reason"] = effect.reason
+    return SyncResult({**counts, **_prefixed(applied)}, effect.problem or applied.problem)
 
 
 def record_rejection(

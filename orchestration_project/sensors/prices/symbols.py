@@ -11,7 +11,7 @@ from orchestration_project.domains.operations.partition_tags import RANGE_END, R
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.connection import prices_source_name
 from orchestration_project.resources.prices.gold import outdated_symbols
-from orchestration_project.resources.prices.states import in_vain, oldest_month, symbols_of
+from orchestration_project.resources.prices.states import oldest_month, refused_until, symbols_of
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.sensors.definitions import sensor, while_under_way
 from orchestration_project.settings.domains.prices import PricesSettings
@@ -47,7 +47,7 @@ def prices_on_new_symbol(
     missing = [symbol for symbol in wanted if symbol not in known]
     if not missing:
         return dg.SkipReason(f"Nothing to do: all {len(wanted)} wanted symbols were asked for.")
-    until = in_vain(warehouse, prices_source_name(settings), first, clock.now())
+    until = refused_until(warehouse, prices_source_name(settings), first, clock.now())
     new = [symbol for symbol in missing if symbol not in until]
     if not new:
         soonest = min(until[symbol] for symbol in missing)
