@@ -32,7 +32,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.gateway.metrics import Part, Stored, parts_of
+from orchestration_project.gateway.metrics import Part, StoredMetrics, parts_of
 from orchestration_project.gateway.server import opened, server_options, spare_pauses
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.inbox import Inbox, NewDelivery
@@ -154,7 +154,7 @@ def _fill_dagster(instance: dg.DagsterInstance, count: int) -> None:
 
 def _scrape(parts: Mapping[str, Part]) -> float:
     registry = CollectorRegistry()
-    registry.register(Stored(parts))
+    registry.register(StoredMetrics(parts))
     started = time.perf_counter()
     text = generate_latest(registry).decode()
     took = time.perf_counter() - started

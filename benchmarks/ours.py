@@ -31,7 +31,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.connection import open_http
-from orchestration_project.services.gate import Gate, Register, Run
+from orchestration_project.services.gate import Gate, GatedRun, Register
 from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import load_settings
 from orchestration_project.settings.domains.finra import FinraSettings
@@ -114,7 +114,7 @@ def gate() -> dict[str, float]:
                 clock=Clock(),
                 max_age=timedelta(minutes=15),
                 config_hash=config_hash,
-                run=Run("bench", False, lambda: False, lambda _: None),
+                run=GatedRun("bench", False, lambda: False, lambda _: None),
             )
             started = time.perf_counter()
             gate.admit("artifacts")

@@ -197,7 +197,7 @@ class ReplayRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReplayPlan:
+class ReplayRuns:
     """The runs that carry out a `ReplayRequest`.
 
     Attributes:
@@ -232,7 +232,7 @@ class Replay:
     table: str
     job: str
     op: str
-    plan: Callable[[ReplayRequest, Settings, Warehouse], ReplayPlan | None]
+    plan: Callable[[ReplayRequest, Settings, Warehouse], ReplayRuns | None]
     unit: str = "partitions"
     filters: Sequence[ReplayFilter] = ()
     summary: RunSummary | None = None

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from orchestration_project.assets.finra.catalogue import finra_weeks, first_finra_week
 from orchestration_project.assets.prices.catalogue import price_months
-from orchestration_project.cli.execution import Progress
+from orchestration_project.cli.execution import ProgressLine
 from orchestration_project.domains.finra.datasets import (
     BOND_TRADE_ACTIVITY,
     CORPORATE_MARKET_BREADTH,
@@ -339,7 +339,7 @@ def test_a_transient_error_is_tried_once_more_and_what_was_refused_for_good_is_n
 
 def test_a_second_attempt_is_counted_from_one_and_named_as_such(instance, capsys, caplog):
     script = Script({"b": raising(TransientError("throttled"), times=1)})
-    with Progress(of=3) as progress:
+    with ProgressLine(of=3) as progress:
         run(script, instance, last="c")
     shown = capsys.readouterr().out
     counted = re.findall(r"^\[ ?(\d/\d)\] (\w):", shown, re.MULTILINE)
@@ -356,7 +356,7 @@ def test_what_an_attempt_has_landed_is_not_unchanged_for_the_next_one(instance):
             return "landed" if taken != "c" and self.asked.count(taken) == 1 else "unchanged"
 
     script = Twice({"b": raising(TransientError("throttled"), times=1)})
-    with Progress(of=3) as progress:
+    with ProgressLine(of=3) as progress:
         run(script, instance, last="c")
     assert (progress.done, progress.unchanged) == (3, 2)
 

@@ -113,7 +113,7 @@ class Scene:
     def run(self, *arguments: str) -> int:
         """Run a program as in a shell with these settings, to its end."""
         status, output, error = programs.run(self.state, *arguments, **self.now_set)
-        self.handle_event("a program", output + error)
+        self.hear("a program", output + error)
         return status
 
     def hear(self, what: str, text: object) -> None:
@@ -204,8 +204,8 @@ def load(instance: dg.DagsterInstance, *, forced: bool = False) -> bool:
 
 
 def alerted(scene: Scene, watch: Watch) -> None:
-    scene.handle_event("tick", watch.look())
-    scene.handle_event("tick", watch.deliver())
+    scene.hear("tick", watch.look())
+    scene.hear("tick", watch.deliver())
 
 
 def asking(scene: Scene) -> dg.AssetsDefinition:
@@ -319,7 +319,7 @@ def by_command(scene: Scene) -> None:
 
 def without_a_database(scene: Scene, instance: dg.DagsterInstance, watch: Watch) -> None:
     scene.set(DATABASE_URL=value_of(scene, "DATABASE_URL"))
-    scene.handle_event("tick", watch.look())
+    scene.hear("tick", watch.look())
     assert main(["verify"]) == 1
     scene.set(DATABASE_URL=scene.database_url)
     scene.set(DAGSTER_DATABASE_URL=value_of(scene, "DAGSTER_DATABASE_URL"))

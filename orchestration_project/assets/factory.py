@@ -43,7 +43,7 @@ from orchestration_project.engine.loads import ReplayOptions, refuse_unused_opti
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.registry import AnyJob, Replay, ReplayPlan, ReplayRequest
+from orchestration_project.registry import AnyJob, Replay, ReplayRequest, ReplayRuns
 from orchestration_project.services.metadata import (
     check_result,
     column_schema,
@@ -453,7 +453,7 @@ def _freshness_result(
 
 def _plan_replay(
     assets: DatasetAssets, request: ReplayRequest, _: Settings, warehouse: Warehouse
-) -> ReplayPlan | None:
+) -> ReplayRuns | None:
     """Return the runs that replay partitions; None: no delivery of one is recorded.
 
     Of all partitions, those that are no longer partitions are skipped: the first one advances.
@@ -475,7 +475,7 @@ def _plan_replay(
     if not keys:
         return None
     skipped = f"; {len(unknown)} before the first partition are not replayed" if unknown else ""
-    return ReplayPlan(
+    return ReplayRuns(
         ranges=_ranges(keys, assets.keys),
         description=f"{len(keys)} partitions of {table.name}{skipped}",
         count=len(keys),

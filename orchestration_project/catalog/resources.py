@@ -25,7 +25,7 @@ from orchestration_project.engine.environment import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Connection, Domain, Environment, Registry
 from orchestration_project.services.alerts import Alerts
-from orchestration_project.services.gate import Gate, Register, Run
+from orchestration_project.services.gate import Gate, GatedRun, Register
 from orchestration_project.services.presets import effective_config
 from orchestration_project.services.probes import open_alerts, open_probes
 from orchestration_project.settings import Settings, load_shared_settings
@@ -167,7 +167,7 @@ def _gate(registry: Registry, context: dg.InitResourceContext) -> Gate:
         clock=Clock(),
         max_age=timedelta(minutes=settings.readiness_max_age_minutes),
         config_hash=effective_config(settings).full_hash,
-        run=Run(
+        run=GatedRun(
             run_id,
             is_forced=context.resource_config["force"],
             is_queued=partial(_was_queued, instance, run_id),

@@ -69,7 +69,7 @@ def execute(
 
 
 def failures(results: Sequence[dg.JobExecutionResult]) -> list[str]:
-    """Return a text for each failed step; `Progress` has printed why a partition failed."""
+    """Return a text for each failed step; `ProgressLine` has printed why a partition failed."""
     return [
         f"FAILED: run {result.run_id}: {_without_partitions(_description(event))}"
         for result in results
@@ -113,7 +113,7 @@ def run_over(
     instance: dg.DagsterInstance,
     job: str,
     partitions: Sequence[tuple[str, str]],
-    progress: "Progress",
+    progress: "ProgressLine",
     config: Mapping[str, Any] | None = None,
 ) -> list[dg.JobExecutionResult]:
     """Run a job once for each range of ``partitions``, given as its first and last key.
@@ -131,7 +131,7 @@ def run_over(
         raise
 
 
-class Progress(logging.Handler):
+class ProgressLine(logging.Handler):
     """Prints a line for each partition that is done, with the total count and an ETA.
 
     The second attempt of a step has a count of its own.
@@ -145,7 +145,7 @@ class Progress(logging.Handler):
         self._retries = in_log_format(logging.StreamHandler())
         self._started = time.monotonic()
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "ProgressLine":
         PROGRESS.addHandler(self)
         PROGRESS.setLevel(logging.INFO)
         RETRIES.addHandler(self._retries)

@@ -7,7 +7,7 @@ import dagster as dg
 
 from orchestration_project.cli.console import echo
 from orchestration_project.cli.execution import (
-    Progress,
+    ProgressLine,
     execute,
     failures,
     materializations_of,
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         echo(f"database  {warehouse.shown_url}")
         weeks = _latest(settings, options.weeks)
         echo(f"weeks     the {options.weeks} latest of each tier: {len(weeks)} partitions\n")
-        with Progress(len(weeks)) as progress:
+        with ProgressLine(len(weeks)) as progress:
             results = run_over(instance, JOB, key_ranges(weeks), progress)
         results += derive(instance, warehouse)
         echo(_outcome(warehouse, results))
@@ -146,7 +146,7 @@ def _pictures(results: Sequence[dg.JobExecutionResult]) -> str:
 def _conclusion(
     settings: Settings,
     warehouse: Warehouse,
-    progress: Progress,
+    progress: ProgressLine,
     failed: Sequence[dg.JobExecutionResult],
 ) -> str:
     lines = [""]

@@ -10,7 +10,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.credentials import Key
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.services.access import Audit, Entry, KeyFacts, Keys
+from orchestration_project.services.access import AccessLog, AccessLogEntry, KeyFacts, Keys
 from orchestration_project.settings import load_settings
 
 DAYS = 90
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
             echo("\n".join([HEADINGS, *(_row(key, clock) for key in keys.listed())]))
             return 0
         changed, said = _changed(keys, options)
-        Audit(warehouse, clock).record(_entry(options, changed))
+        AccessLog(warehouse, clock).record(_entry(options, changed))
     echo(said)
     return 0
 
@@ -51,10 +51,10 @@ def _shown(key: Key, days: int) -> str:
     return f"This key is shown only now, and holds for {days} days:\n  {key}"
 
 
-def _entry(options: argparse.Namespace, key_id: str) -> Entry:
+def _entry(options: argparse.Namespace, key_id: str) -> AccessLogEntry:
     replaced = getattr(options, "key_id", None)
     target = key_id if replaced in (None, key_id) else f"{replaced} by {key_id}"
-    return Entry(uuid4().hex, "shell", f"keys {options.what}", "done", target=target)
+    return AccessLogEntry(uuid4().hex, "shell", f"keys {options.what}", "done", target=target)
 
 
 def _row(key: KeyFacts, clock: Clock) -> str:

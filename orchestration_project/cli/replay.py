@@ -9,14 +9,14 @@ from datetime import date
 from typing import Any
 
 from orchestration_project.cli.console import echo
-from orchestration_project.cli.execution import Progress, failures, outcome_of, run_over
+from orchestration_project.cli.execution import ProgressLine, failures, outcome_of, run_over
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.recorded import place_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.registry import Replay, ReplayFilter, ReplayPlan, ReplayRequest
+from orchestration_project.registry import Replay, ReplayFilter, ReplayRequest, ReplayRuns
 from orchestration_project.settings import Settings, load_settings
 
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         plan = _plan(replay, options, settings, warehouse)
         echo(f"replay    {plan.description}\n")
         run_config = {"ops": {replay.op: {"config": _config(plan, options)}}}
-        with Progress(plan.count) as progress:
+        with ProgressLine(plan.count) as progress:
             results = run_over(instance, replay.job, plan.ranges, progress, run_config)
         if replay.summary is not None:
             echo(outcome_of(warehouse, results, replay.summary))
@@ -136,7 +136,7 @@ def _replay_of(options: argparse.Namespace, replays: Mapping[str, Replay]) -> Re
 
 def _plan(
     replay: Replay, options: argparse.Namespace, settings: Settings, warehouse: Warehouse
-) -> ReplayPlan:
+) -> ReplayRuns:
     """Return the runs of what the options select.
 
     Raises:
@@ -155,7 +155,7 @@ def _plan(
     return plan
 
 
-def _config(plan: ReplayPlan, options: argparse.Namespace) -> Mapping[str, Any]:
+def _config(plan: ReplayRuns, options: argparse.Namespace) -> Mapping[str, Any]:
     """Return the config of the op: that of the plan, and that of every replay."""
     config = {**plan.config, "allow_older": options.older}
     return config | ({"group_id": options.group} if options.group else {})

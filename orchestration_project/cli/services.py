@@ -40,7 +40,7 @@ class Service(NamedTuple):
     log: Path
 
 
-class Services:
+class SupervisedServices:
     """The programs of one command; leaving the context ends them and all their children."""
 
     def __init__(

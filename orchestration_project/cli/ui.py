@@ -20,7 +20,7 @@ from uuid import uuid4
 import yaml
 
 from orchestration_project.cli.full_disk import DiskWatch, full_disk_explained
-from orchestration_project.cli.services import Services, StopRequest
+from orchestration_project.cli.services import StopRequest, SupervisedServices
 from orchestration_project.cli.watching import DaemonWatch, is_silent
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import retire_demos
@@ -36,7 +36,7 @@ from orchestration_project.gateway.bind_address import (
     require_safe,
 )
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.access import Audit, Entry, Keys
+from orchestration_project.services.access import AccessLog, AccessLogEntry, Keys
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, load_settings
 
 DEFINITIONS = "orchestration_project.definitions"
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
             PYTHONPATH=str(PROJECT_ROOT),
             UI_URL=_ui_url(settings, options.host, options.port),
         )
-        services = Services(
+        services = SupervisedServices(
             folder=home, logs=state_folder(settings, "logs"), environment=environment, lock=lock
         )
         with services:
@@ -145,7 +145,7 @@ def _prepare(home: Path) -> None:
     open_instance().dispose()
 
 
-def _serve(services: Services, home: Path, host: str, port: int) -> None:
+def _serve(services: SupervisedServices, home: Path, host: str, port: int) -> None:
     """Start the programs in order, say where the UI is once it answers, and watch them all.
 
     Web server and daemon share one code server, which saves the memory of a second.
@@ -174,7 +174,7 @@ def _serve(services: Services, home: Path, host: str, port: int) -> None:
     _watch(services, settings, home)
 
 
-def _watch(services: Services, settings: Settings, home: Path) -> NoReturn:
+def _watch(services: SupervisedServices, settings: Settings, home: Path) -> NoReturn:
     """Watch the programs, the disk and the daemon; who is told of alerts hears of these."""
 
     def tell() -> None:
@@ -191,7 +191,9 @@ def _watch(services: Services, settings: Settings, home: Path) -> NoReturn:
         services.watch(lambda: (disk.look(), daemon.look()))
 
 
-def _tell_of_the_end(services: Services, settings: Settings, error: TransientError) -> None:
+def _tell_of_the_end(
+    services: SupervisedServices, settings: Settings, error: TransientError
+) -> None:
     if settings.has_alert_channels:
         services.await_end(TELLING[0], SECONDS_TO_TELL)  # of what was to be told before
         services.begin(*TELLING, "--because", error.what)
@@ -223,8 +225,8 @@ def first_key(settings: Settings, host: str) -> Key | None:
         keys = Keys(warehouse, Clock())
         key = keys.create_first(owner="admin", lasts=timedelta(days=FIRST_KEY_DAYS))
         if key is not None:
-            made = Entry(uuid4().hex, "shell", "keys create", "done", target=key.key_id)
-            Audit(warehouse, Clock()).record(made)
+            made = AccessLogEntry(uuid4().hex, "shell", "keys create", "done", target=key.key_id)
+            AccessLog(warehouse, Clock()).record(made)
         return key
 
 

@@ -38,7 +38,7 @@ BYTES_AT_ONCE = 2**20
 """Of a file that is copied."""
 
 
-class Stored(NamedTuple):
+class StoredObject(NamedTuple):
     """An artifact as it lies in the store: its name, size in bytes, and when it was last put."""
 
     name: str
@@ -63,11 +63,11 @@ class ArtifactStore(Protocol):
         """Remove what is under ``name``, whenever it was put."""
         ...
 
-    def listed(self) -> Iterator[Stored]:
+    def listed(self) -> Iterator[StoredObject]:
         """Yield all that is stored, in no order; what is being written is left out."""
         ...
 
-    def found(self, name: str) -> Stored | None:
+    def found(self, name: str) -> StoredObject | None:
         """Return what lies under ``name``, None if there is nothing."""
         ...
 
@@ -139,8 +139,8 @@ def put_content(store: ArtifactStore, folder: str, content: bytes, *, suffix: st
     return name
 
 
-def _stored(name: str, of_file: os.stat_result) -> Stored:
-    return Stored(name, of_file.st_size, datetime.fromtimestamp(of_file.st_mtime, UTC))
+def _stored(name: str, of_file: os.stat_result) -> StoredObject:
+    return StoredObject(name, of_file.st_size, datetime.fromtimestamp(of_file.st_mtime, UTC))
 
 
 class FolderStore:
@@ -178,7 +178,7 @@ class FolderStore:
         with self._explained("delete", name):
             (self.folder / name).unlink()
 
-    def listed(self) -> Iterator[Stored]:
+    def listed(self) -> Iterator[StoredObject]:
         """Yield the files below the folder; one that is deleted meanwhile may be left out."""
         with self._explained("list", str(self.folder)):
             for path in self.folder.rglob("*"):
@@ -190,7 +190,7 @@ class FolderStore:
                     if S_ISREG(found.st_mode):
                         yield _stored(name.as_posix(), found)
 
-    def found(self, name: str) -> Stored | None:
+    def found(self, name: str) -> StoredObject | None:
         """Return what the file ``name`` is, None if there is none."""
         with self._explained("read", name):
             try:
@@ -296,16 +296,16 @@ class S3Store:
         with self._explained("delete", name):
             obstore.delete(self._store, name)
 
-    def listed(self) -> Iterator[Stored]:
+    def listed(self) -> Iterator[StoredObject]:
         """Yield the objects below the prefix."""
         import obstore
 
         with self._explained("list", self.url):
             for page in obstore.list(self._store):
                 for each in page:
-                    yield Stored(each["path"], each["size"], each["last_modified"])
+                    yield StoredObject(each["path"], each["size"], each["last_modified"])
 
-    def found(self, name: str) -> Stored | None:
+    def found(self, name: str) -> StoredObject | None:
         """Return what the object ``name`` is, None if there is none."""
         import obstore
 
@@ -314,7 +314,7 @@ class S3Store:
                 head = obstore.head(self._store, name)
         except FileNotFoundError:
             return None
-        return Stored(name, head["size"], head["last_modified"])
+        return StoredObject(name, head["size"], head["last_modified"])
 
     def delete_older(self, name: str, before: datetime) -> bool:
         """Delete the object ``name`` if it is as old; one that is put in that moment goes, too."""

@@ -257,7 +257,7 @@ def record_total_audit(received_count: int, record_total: int | None) -> Audit:
 
 
 @dataclass(frozen=True)
-class Found:
+class AuditFinding:
     """What an audit found: how many offend, of how many, and the first of them."""
 
     count: int
@@ -265,10 +265,10 @@ class Found:
     offenders: Sequence[dict[str, object]]
 
 
-def repeated_keys(rows: pl.DataFrame, key: Sequence[str]) -> Found:
+def repeated_keys(rows: pl.DataFrame, key: Sequence[str]) -> AuditFinding:
     """Return the keys that several rows share."""
     repeated = rows.group_by(key).agg(rows=pl.len()).filter(pl.col("rows") > 1).sort(key)
-    return Found(len(repeated), len(rows), repeated.head(OFFENDERS_KEPT).to_dicts())
+    return AuditFinding(len(repeated), len(rows), repeated.head(OFFENDERS_KEPT).to_dicts())
 
 
 def unique_keys_audit(rows: pl.DataFrame, key: Sequence[str]) -> Audit:
@@ -276,7 +276,7 @@ def unique_keys_audit(rows: pl.DataFrame, key: Sequence[str]) -> Audit:
     return unique_keys_verdict(repeated_keys(rows, key))
 
 
-def unique_keys_verdict(repeated: Found) -> Audit:
+def unique_keys_verdict(repeated: AuditFinding) -> Audit:
     """Return the audit of keys that several rows share."""
     return Audit(
         "has_unique_keys",

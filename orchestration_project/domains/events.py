@@ -28,7 +28,7 @@ ROW_SCHEMA = {
 }
 
 
-class Event(NamedTuple):
+class WebhookEvent(NamedTuple):
     """A delivery as it came."""
 
     source: str
@@ -42,10 +42,10 @@ def checked_event(
     body: bytes, *, source: str, delivery_id: str, received_at: datetime, kind: str | None
 ) -> Validated:
     """Return the one row of a delivery, or its one reject with the reason."""
-    return checked_events([Event(source, delivery_id, received_at, kind, body)])[0]
+    return checked_events([WebhookEvent(source, delivery_id, received_at, kind, body)])[0]
 
 
-def checked_events(events: Sequence[Event]) -> list[Validated]:
+def checked_events(events: Sequence[WebhookEvent]) -> list[Validated]:
     """Return the same of several deliveries: a frame for each would take as long as loading it."""
     problems = [_problem(event.body) for event in events]
     rows = pl.DataFrame(

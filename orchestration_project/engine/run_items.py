@@ -85,7 +85,7 @@ class Database(Protocol):
 
 
 @dataclass
-class RunSummary:
+class ItemSummary:
     """What became of the items of a run; a subclass may count otherwise, and report more."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -131,7 +131,7 @@ class _ItemRun(Generic[ItemT, ExtractionT]):
     loader: ItemLoader[ItemT, ExtractionT]
     items: ItemQueue[ItemT]
     database: Database
-    summary: RunSummary
+    summary: ItemSummary
     in_order: bool
 
     def process(self, claimed: Sequence[ItemT], pool: Pool, timeout: timedelta) -> None:
@@ -229,7 +229,7 @@ def run_items(
     max_items: int,
     pool: Pool = INLINE,
     in_order: bool = False,
-    summary: RunSummary | None = None,
+    summary: ItemSummary | None = None,
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Claim items, extract them in the pool and load them, until none is due.
 
@@ -254,7 +254,7 @@ def run_items(
     Raises:
         Failure: Something failed that concerns all items.
     """
-    run = _ItemRun(loader, items, database, summary or RunSummary(), in_order)
+    run = _ItemRun(loader, items, database, summary or ItemSummary(), in_order)
     lease, left = item_timeout * batch_size + LOAD_TIME, max_items
     try:
         loader.ready()

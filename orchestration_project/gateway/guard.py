@@ -31,7 +31,13 @@ from orchestration_project.gateway.request import (
     headers_of,
     require_same_origin,
 )
-from orchestration_project.services.access import Access, Audit, DeniedCaller, Entry, KnownCaller
+from orchestration_project.services.access import (
+    Access,
+    AccessLog,
+    AccessLogEntry,
+    DeniedCaller,
+    KnownCaller,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -65,7 +71,7 @@ class Doors:
     def __init__(
         self,
         access: Access,
-        audit: Audit,
+        audit: AccessLog,
         place: Place,
         *,
         secret: str,
@@ -109,7 +115,7 @@ class Doors:
 
     async def record(self, scope: Scope, operation: str, outcome: str, **said: Any) -> None:
         """Add a row about a request to the audit."""
-        entry = Entry(scope[REQUEST_ID], address_of(scope), operation, outcome, **said)
+        entry = AccessLogEntry(scope[REQUEST_ID], address_of(scope), operation, outcome, **said)
         await self.in_thread(self.audit.record, entry)
 
     async def by_key(self, scope: Scope, text: str, operation: str) -> KnownCaller:

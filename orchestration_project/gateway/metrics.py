@@ -38,7 +38,7 @@ MAX_AGE_SECONDS = 5.0
 Part = Callable[[], Iterable[Metric]]
 
 
-class Stored(Collector):
+class StoredMetrics(Collector):
     """Collects ``parts``; one that cannot be read is told as such, and the others are there."""
 
     def __init__(
@@ -99,7 +99,7 @@ def parts_of(
 def routes(parts: Mapping[str, Part]) -> list[Route]:
     """Return the route of the metrics of ``parts``, and of what the gateway itself counted."""
     registry = CollectorRegistry()
-    registry.register(Stored(parts))
+    registry.register(StoredMetrics(parts))
 
     def metrics(_: Request) -> Response:
         text = generate_latest(registry) + generate_latest(GATEWAY)

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.credentials import Limits
+from orchestration_project.domains.access.credentials import LoginLimits
 from orchestration_project.domains.access.members import read_rules
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway import health, hooks, metrics
@@ -27,7 +27,7 @@ from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.headers import LOG as ACCESS_LOG
 from orchestration_project.gateway.limits import BODY_BYTES
 from orchestration_project.registry import Registry
-from orchestration_project.services.access import Access, Audit, session_secret
+from orchestration_project.services.access import Access, AccessLog, session_secret
 from orchestration_project.settings import Settings
 
 MOST_CONNECTIONS = 500
@@ -54,14 +54,14 @@ def opened(
         ConfigurationError: OIDC_ROLES, the sources of webhooks or the database cannot be used.
     """
     rules, clock = read_rules(settings.oidc_roles), Clock()
-    limits = Limits(
+    limits = LoginLimits(
         timedelta(minutes=settings.session_idle_minutes), timedelta(hours=settings.session_hours)
     )
     with open_warehouse(settings) as warehouse:
         domains = settings.oidc_allowed_domains.lower().split()
         access = Access(warehouse, clock, limits, rules, domains)
         secret = session_secret(settings)
-        doors = Doors(access, Audit(warehouse, clock), place_of(settings, host), secret=secret)
+        doors = Doors(access, AccessLog(warehouse, clock), place_of(settings, host), secret=secret)
         provider = _provider_routes(settings, doors, secret)
         readiness = health.Readiness(health.probes_of(settings, instance))
         measured = metrics.routes(metrics.parts_of(settings, warehouse, instance))

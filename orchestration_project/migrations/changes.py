@@ -13,14 +13,14 @@ from alembic import op
 from orchestration_project.migrations.frozen import Column, Index, Schema, Table, View, escaped
 
 
-class Change(Protocol):
+class SchemaChange(Protocol):
     """One change of a schema."""
 
     def apply(self) -> None:
         """Make it in the database of the migration that runs."""
         ...
 
-    def reversed(self) -> "Change":
+    def reversed(self) -> "SchemaChange":
         """Return the change that undoes it."""
         ...
 
@@ -280,19 +280,19 @@ class RebuildTable:
         schema[self.after.name] = self.after
 
 
-def upgrade_by(changes: Sequence[Change]) -> None:
+def upgrade_by(changes: Sequence[SchemaChange]) -> None:
     """Make these changes in the database of the migration that runs."""
     for change in changes:
         change.apply()
 
 
-def downgrade_by(changes: Sequence[Change]) -> None:
+def downgrade_by(changes: Sequence[SchemaChange]) -> None:
     """Undo these changes in the database of the migration that runs."""
     for change in reversed(changes):
         change.reversed().apply()
 
 
-def schema_after(changes: Iterable[Change]) -> Schema:
+def schema_after(changes: Iterable[SchemaChange]) -> Schema:
     """Return the tables and views that there are after these changes of an empty database."""
     schema: Schema = {}
     for change in changes:

@@ -12,7 +12,6 @@ from alembic.script import ScriptDirectory
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations.changes import (
     AddColumn,
-    Change,
     ChangeComment,
     CreateIndex,
     CreateTable,
@@ -22,6 +21,7 @@ from orchestration_project.migrations.changes import (
     DropTable,
     DropView,
     RebuildTable,
+    SchemaChange,
     schema_after,
 )
 from orchestration_project.migrations.declared import DeclaredView, declared_schema
@@ -144,7 +144,7 @@ def _values(schema: Schema) -> set[str]:
     return columns | {table.name for table in tables}
 
 
-def changes_between(before: Schema, after: Schema) -> list[Change]:
+def changes_between(before: Schema, after: Schema) -> list[SchemaChange]:
     """Return the changes that make the schema ``after`` of the schema ``before``.
 
     Raises:
@@ -193,7 +193,7 @@ def _with_their_views(names: set[str], schema: Schema) -> set[str]:
     return {name for name in found if isinstance(schema[name], View)}
 
 
-def _changes_of_table(before: Table, after: Table) -> Iterator[Change]:
+def _changes_of_table(before: Table, after: Table) -> Iterator[SchemaChange]:
     old = {each.name: each for each in before.columns}
     new = {each.name: each for each in after.columns}
     _refuse_unsafe(before, after)
@@ -246,12 +246,12 @@ def _refuse_unsafe(before: Table, after: Table) -> None:
         )
 
 
-def _imports(changes: Sequence[Change]) -> str:
+def _imports(changes: Sequence[SchemaChange]) -> str:
     """Return the lines that import what the changes are made of, and what makes them."""
     modules: dict[str, set[str]] = {}
     for each in _classes(changes):
         modules.setdefault(each.__module__, set()).add(each.__name__)
-    modules.setdefault(Change.__module__, set()).update(("downgrade_by", "upgrade_by"))
+    modules.setdefault(SchemaChange.__module__, set()).update(("downgrade_by", "upgrade_by"))
     return "".join(
         _import(module, sorted(modules[module], key=_import_order)) for module in sorted(modules)
     )

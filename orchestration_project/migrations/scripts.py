@@ -6,7 +6,7 @@ from pathlib import Path
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from orchestration_project.migrations.changes import Change
+from orchestration_project.migrations.changes import SchemaChange
 
 FOLDER = Path(__file__).parent
 VERSIONS = FOLDER / "versions"
@@ -19,7 +19,7 @@ def alembic_config() -> Config:
     return config
 
 
-def changes_of(script: ScriptDirectory) -> Sequence[Change]:
+def changes_of(script: ScriptDirectory) -> Sequence[SchemaChange]:
     """Return the changes of all versions, in their order."""
     versions = reversed(list(script.walk_revisions()))
     return [change for version in versions for change in version.module.CHANGES]

@@ -16,10 +16,10 @@ from sqlalchemy import Connection
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import Validated
 from orchestration_project.contracts.work_items import ItemSettlement
-from orchestration_project.domains.events import RULE_VERSION, Event, checked_events
+from orchestration_project.domains.events import RULE_VERSION, WebhookEvent, checked_events
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.pools import ItemT, ResultT
-from orchestration_project.engine.run_items import RunSummary
+from orchestration_project.engine.run_items import ItemSummary
 from orchestration_project.engine.warehouse import (
     ScopeState,
     TableSpec,
@@ -112,8 +112,8 @@ class DeliveryLoader:
         return EVENTS.target(key, partition, state, run_id=self.run_id)
 
 
-def _event(content: Content) -> Event:
-    return Event(
+def _event(content: Content) -> WebhookEvent:
+    return WebhookEvent(
         content.source, content.delivery_id, content.received_at, content.kind, content.body
     )
 
@@ -140,7 +140,7 @@ def _settlement(
 
 
 @dataclass
-class DeliverySummary(RunSummary):
+class DeliverySummary(ItemSummary):
     """What became of the deliveries of a run.
 
     Attributes:

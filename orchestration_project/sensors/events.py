@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 import dagster as dg
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.webhooks.sources import Source
+from orchestration_project.domains.webhooks.sources import WebhookSource
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
@@ -66,7 +66,7 @@ def _why_none(plan: DispatchPlan) -> str:
     )
 
 
-def _jobs(sources: Mapping[str, Source], known: Collection[str]) -> dict[str, str]:
+def _jobs(sources: Mapping[str, WebhookSource], known: Collection[str]) -> dict[str, str]:
     """Return the job of each source.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from orchestration_project.connections.artifacts import ArtifactStore, Stored
+from orchestration_project.connections.artifacts import ArtifactStore, StoredObject
 from orchestration_project.domains.operations.retention import Compared, by_kind, compared
 from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.warehouse import Warehouse
@@ -138,7 +138,7 @@ def _present(connection: Connection) -> list[Blob]:
     return _blobs(connection, blobs.c.sha256.not_in(removed))
 
 
-def _is_blob(stored: Stored) -> bool:
+def _is_blob(stored: StoredObject) -> bool:
     return stored.name.startswith("blobs/")
 
 

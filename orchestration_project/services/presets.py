@@ -16,8 +16,8 @@ from sqlalchemy import Connection, insert, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.effective_config import (
+    ConfigValue,
     EffectiveConfig,
-    Entry,
     leaves,
 )
 from orchestration_project.domains.operations.presets import (
@@ -236,14 +236,15 @@ def effective_config(settings: Settings, presets: Path = PRESETS) -> EffectiveCo
     """Return every setting, and what each preset would set for a run that names it."""
     origin = origins()
     entries = {
-        name.upper(): Entry(value, origin[name]) for name, value in shown_values(settings).items()
+        name.upper(): ConfigValue(value, origin[name])
+        for name, value in shown_values(settings).items()
     }
     for file in preset_files(presets):
         entries |= _preset(file)
     return EffectiveConfig(entries, settings.names_without_effect())
 
 
-def _preset(file: Path) -> Mapping[str, Entry]:
+def _preset(file: Path) -> Mapping[str, ConfigValue]:
     """Return what a file would set; of one that cannot be used, that it is there, by its bytes.
 
     Somebody may be writing it: no run may fail for that.
@@ -256,22 +257,22 @@ def _preset(file: Path) -> Mapping[str, Entry]:
         read = None
     if not isinstance(read, dict):
         shown = f"cannot be used, SHA-256 {hashlib.sha256(content).hexdigest()[:12]}"
-        return {file.stem: Entry(shown, f"preset {file.stem}")}
+        return {file.stem: ConfigValue(shown, f"preset {file.stem}")}
     values = leaves(read)
     return {
-        f"{file.stem}: {path}": Entry(value, f"preset {file.stem}")
+        f"{file.stem}: {path}": ConfigValue(value, f"preset {file.stem}")
         for path, value in values.items()
     }
 
 
-def in_force(presets: Presets) -> Mapping[str, Entry]:
+def in_force(presets: Presets) -> Mapping[str, ConfigValue]:
     """Return what applied presets set for the runs of each job, which preset and who applied it.
 
     It takes no part in the hash of the configuration: which preset a run went by is on record for
     each run, and is only known once the database is open.
     """
     return {
-        f"{applied.preset.job}: {field}": Entry(
+        f"{applied.preset.job}: {field}": ConfigValue(
             json.dumps(value), f"preset {applied}, applied by {applied.user}"
         )
         for applied in presets.all_in_force()

@@ -31,7 +31,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.registry import Answer, Probe, Registry
-from orchestration_project.services.alerts import Alerts, Condition, Links, read_policy
+from orchestration_project.services.alerts import AlertCondition, Alerts, Links, read_policy
 from orchestration_project.services.alerts.sending import LastResortLog, look_at
 from orchestration_project.services.dagster_instance import (
     NEVER_HEARD,
@@ -250,11 +250,11 @@ def open_alerts(settings: Settings) -> Alerts:
     )
 
 
-def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[Condition]:
+def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[AlertCondition]:
     """Return the conditions that alerts report although no run ends by them."""
     real_time = Clock()
     return [
-        Condition("daemon_silent", daemon_probe(lambda: instance, real_time, is_missed=True)),
-        Condition("queue_stuck", queue_probe(lambda: instance, real_time)),
-        Condition("disk_low", open_disk_probe(settings)),
+        AlertCondition("daemon_silent", daemon_probe(lambda: instance, real_time, is_missed=True)),
+        AlertCondition("queue_stuck", queue_probe(lambda: instance, real_time)),
+        AlertCondition("disk_low", open_disk_probe(settings)),
     ]

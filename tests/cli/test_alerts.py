@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.__main__ import main
-from orchestration_project.domains.operations.alerts import Decision, Problem
+from orchestration_project.domains.operations.alerts import AlertDecision, Problem
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.services.alerts.sending import LastResortLog
 from orchestration_project.services.probes import open_alerts
@@ -333,12 +333,12 @@ def test_two_who_see_the_same_at_once_raise_one_alert(desk):
     problem = Problem("disk_low", "state")
     is_second_deciding = threading.Event()
 
-    def words(decision: Decision) -> list[Message]:
+    def words(decision: AlertDecision) -> list[Message]:
         told = Message("disk_low", "error", "the disk", "", problems=decision.raised)
         return [told] if decision.raised else []
 
     def second() -> None:
-        def then(decision: Decision) -> list[Message]:
+        def then(decision: AlertDecision) -> list[Message]:
             is_second_deciding.set()
             return words(decision)
 
@@ -347,7 +347,7 @@ def test_two_who_see_the_same_at_once_raise_one_alert(desk):
 
     other = threading.Thread(target=second)
 
-    def first(decision: Decision) -> list[Message]:
+    def first(decision: AlertDecision) -> list[Message]:
         other.start()
         is_second_deciding.wait(1)  # who decides alone is not overtaken, however long that takes
         return words(decision)
@@ -370,7 +370,7 @@ def store(cause: str, problem: Problem) -> None:
     """Store an alert about ``problem``; its title has what PostgreSQL cannot hold."""
     bad = frozenset([problem])
 
-    def words(_: Decision) -> list[Message]:
+    def words(_: AlertDecision) -> list[Message]:
         return [Message("failed", "error", "it failed \0at \udc80", "why", problems=bad)]
 
     with open_alerts(load_settings()).inbox() as inbox:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from orchestration_project.domains.operations.alerts import (
+    AlertDecision,
     CheckResult,
-    Decision,
     EndedRun,
     OpenAlert,
     Problem,
@@ -49,7 +49,7 @@ def told(*found: Problem, at: datetime = NOON - timedelta(hours=1), name: str = 
     return OpenAlert(name, "error", f"alert {name}", frozenset(found), at)
 
 
-def decision(ended: EndedRun, *known: OpenAlert) -> Decision:
+def decision(ended: EndedRun, *known: OpenAlert) -> AlertDecision:
     return decide(problems(ended), wellness(ended), known, now=NOON, window=DAY)
 
 
@@ -74,15 +74,15 @@ def test_a_run_that_did_not_fail_has_just_the_problems_of_its_checks(outcome):
 
 
 def test_a_new_problem_raises_and_the_same_within_the_window_repeats():
-    assert decision(run()) == Decision(frozenset(FAILED), [], {}, [])
+    assert decision(run()) == AlertDecision(frozenset(FAILED), [], {}, [])
     known = told(*FAILED)
     other = told(Problem("failed", ASSET, "T2|2026-01-05"), name="a2")
-    assert decision(run(), known, other) == Decision(frozenset(), [known], {}, [])
+    assert decision(run(), known, other) == AlertDecision(frozenset(), [known], {}, [])
 
 
 def test_after_the_window_the_same_is_raised_again_in_place_of_the_old():
     old = told(*FAILED, at=NOON - DAY)
-    assert decision(run(), old) == Decision(frozenset(FAILED), [], {"a1": frozenset()}, [])
+    assert decision(run(), old) == AlertDecision(frozenset(FAILED), [], {"a1": frozenset()}, [])
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_what_fails_each_day_some_seconds_earlier_is_told_each_day(window, early
 def test_one_new_partition_raises_all_of_the_run_and_takes_them_from_older_alerts():
     known = told(FAILED[0], Problem("failed", ASSET, "T2|2026-01-05"))
     left = frozenset([Problem("failed", ASSET, "T2|2026-01-05")])
-    assert decision(run(), known) == Decision(frozenset(FAILED), [], {"a1": left}, [])
+    assert decision(run(), known) == AlertDecision(frozenset(FAILED), [], {"a1": left}, [])
 
 
 def test_an_alert_recovers_with_its_last_problem_whichever_run_made_it_well():
@@ -135,7 +135,7 @@ def test_a_check_recovers_when_it_passes_and_worsens_when_it_becomes_an_error():
 def test_what_is_bad_in_a_run_is_not_made_well_by_the_same_run():
     known = told(check(False).problem)
     ended = run("success", checks=[check(False)])
-    assert decision(ended, known) == Decision(frozenset(), [known], {}, [])
+    assert decision(ended, known) == AlertDecision(frozenset(), [known], {}, [])
 
 
 def test_a_job_without_assets_recovers_when_it_succeeds_for_that_partition():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from orchestration_project.domains.operations.digest import (
     CALM,
     LONGEST_FLOOD,
-    Delivery,
+    AlertDelivery,
     batches,
     message_of,
 )
@@ -24,12 +24,12 @@ def waiting(
     kind: str = "failed",
     severity: Any = "error",
     age: Any = CALM,
-) -> Delivery:
+) -> AlertDelivery:
     message = Message(kind, severity, f"it failed {number}", "why", link=f"http://ui/runs/{number}")
-    return Delivery(f"{number:05}", "json-1", rule, 0, NOON - age, message)
+    return AlertDelivery(f"{number:05}", "json-1", rule, 0, NOON - age, message)
 
 
-def sizes(due: list[Delivery]) -> list[int]:
+def sizes(due: list[AlertDelivery]) -> list[int]:
     return [len(each) for each in batches(due, lambda _: 10, now=NOON)]
 
 

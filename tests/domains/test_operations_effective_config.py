@@ -1,31 +1,31 @@
 """The configuration in effect: its hash, and what changed."""
 
 from orchestration_project.domains.operations.effective_config import (
-    Difference,
+    ConfigDifference,
+    ConfigValue,
     EffectiveConfig,
-    Entry,
     differences,
     leaves,
 )
 
 BEFORE = EffectiveConfig(
     {
-        "A": Entry("1", "default"),
-        "B": Entry("x", "file"),
-        "C": Entry("", "default"),
+        "A": ConfigValue("1", "default"),
+        "B": ConfigValue("x", "file"),
+        "C": ConfigValue("", "default"),
     }
 )
 
 
 def test_the_hash_is_of_the_values_whatever_their_order_and_origin():
-    same = {name: Entry(BEFORE.entries[name].value, "environment") for name in "CBA"}
+    same = {name: ConfigValue(BEFORE.entries[name].value, "environment") for name in "CBA"}
     assert EffectiveConfig(same).config_hash == BEFORE.config_hash == "e83955d5dfddf440"
-    other = EffectiveConfig({**BEFORE.entries, "C": Entry("***", "file")})
+    other = EffectiveConfig({**BEFORE.entries, "C": ConfigValue("***", "file")})
     assert other.config_hash != BEFORE.config_hash
 
 
 def test_the_hash_leaves_out_what_changes_no_result_and_the_full_hash_does_not():
-    elsewhere = {"UI_URL": Entry("http://127.0.0.1:3001", "environment")}
+    elsewhere = {"UI_URL": ConfigValue("http://127.0.0.1:3001", "environment")}
     moved = EffectiveConfig({**BEFORE.entries, **elsewhere}, frozenset({"UI_URL"}))
     assert moved.config_hash == BEFORE.config_hash
     assert moved.full_hash != BEFORE.full_hash
@@ -34,15 +34,15 @@ def test_the_hash_leaves_out_what_changes_no_result_and_the_full_hash_does_not()
 def test_what_changed_is_told_by_name_with_the_origin_of_what_is_now():
     now = EffectiveConfig(
         {
-            "A": Entry("1", "environment"),  # the same value from elsewhere is no change
-            "C": Entry("***", "file"),
-            "D": Entry("", "default"),
+            "A": ConfigValue("1", "environment"),  # the same value from elsewhere is no change
+            "C": ConfigValue("***", "file"),
+            "D": ConfigValue("", "default"),
         }
     )
     assert differences(BEFORE, now) == [
-        Difference("B", "x", "", "removed"),
-        Difference("C", "", "***", "file"),
-        Difference("D", "", "", "default"),
+        ConfigDifference("B", "x", "", "removed"),
+        ConfigDifference("C", "", "***", "file"),
+        ConfigDifference("D", "", "", "default"),
     ]
     assert differences(BEFORE, BEFORE) == []
 

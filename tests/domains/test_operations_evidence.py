@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from orchestration_project.domains.operations.evidence import (
     CONTENTS,
     MANIFEST,
-    Found,
     Manifest,
     Member,
+    MemberContent,
     problems,
     read_manifest,
     readme,
@@ -27,13 +27,13 @@ hashes = st.sampled_from("12")
 
 @given(
     promised=st.dictionaries(names, hashes),
-    found=st.dictionaries(names, st.builds(Found, hashes, st.sampled_from(["", "torn"]))),
+    found=st.dictionaries(names, st.builds(MemberContent, hashes, st.sampled_from(["", "torn"]))),
 )
 @settings(bounded, max_examples=100)
 def test_each_member_that_is_not_as_promised_is_a_problem_of_one_kind(promised, found):
     kinds = {each.name: each.kind for each in problems(promised, found)}
     for name in set(promised) | set(found):
-        is_same = name in promised and found.get(name) == Found(promised[name])
+        is_same = name in promised and found.get(name) == MemberContent(promised[name])
         assert kinds.get(name) == (
             None
             if is_same

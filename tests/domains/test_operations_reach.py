@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from orchestration_project.domains.operations.channel_health import OVERDUE, Reach, reaches
+from orchestration_project.domains.operations.channel_health import OVERDUE, ChannelReach, reaches
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -35,9 +35,9 @@ def test_each_channel_has_its_own_counts_and_the_latest_reason():
     ]
     found = reaches(rows, NOON)
     assert found == [
-        Reach("a", 2, 2, 0, 0, "HTTP 404"),
-        Reach("b", 1, 0, 1, 0, ""),
-        Reach("c", 0, 0, 0, 1, "not set"),
+        ChannelReach("a", 2, 2, 0, 0, "HTTP 404"),
+        ChannelReach("b", 1, 0, 1, 0, ""),
+        ChannelReach("c", 0, 0, 0, 1, "not set"),
     ]
     assert [each.is_well for each in found] == [False] * 3
     assert str(found[0]) == "a: 2 wait, 2 tried in vain, 0 overdue, 0 given up (HTTP 404)"

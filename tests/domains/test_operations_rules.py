@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.domains.operations.alerts import (
-    Decision,
+    AlertDecision,
     Notification,
     OpenAlert,
     Problem,
@@ -197,7 +197,7 @@ def test_a_file_that_cannot_be_used_is_refused_with_rule_and_field(text: str, sa
     assert said in refused.value.found
 
 
-def decision(*known: OpenAlert, routes: Any, bad: tuple[Problem, ...] = (FAILED,)) -> Decision:
+def decision(*known: OpenAlert, routes: Any, bad: tuple[Problem, ...] = (FAILED,)) -> AlertDecision:
     ways: Any = dict.fromkeys(bad, routes)
     return decide(frozenset(bad), lambda _: False, known, now=NOON, window=DAY, routes=ways)
 

@@ -9,15 +9,17 @@ from orchestration_project.contracts.values import concat_batches
 from orchestration_project.domains.prices.audits import (
     AUDITS,
     WARNINGS,
-    Limits,
     PriceComparison,
+    PriceLimits,
     checked_prices,
     warnings_about,
 )
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_prices
 from tests.domains.prices import MONDAY, csv, line, row, rows, week
 
-LIMITS = Limits(max_reject_ratio=0.1, jump_ratio=0.4, stale_sessions=3, disagreement_ratio=0.01)
+LIMITS = PriceLimits(
+    max_reject_ratio=0.1, jump_ratio=0.4, stale_sessions=3, disagreement_ratio=0.01
+)
 FRIDAY = date(2026, 2, 6)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.domains.saas.dry_run import Difference, dry_run
+from orchestration_project.domains.saas.dry_run import DryRunDifference, dry_run
 from orchestration_project.domains.saas.intents import Intent, intent_of
 from orchestration_project.domains.saas.lookup import MissingPathError
 from orchestration_project.domains.saas.rules import ActiveRule, RuleSet, read_rules
@@ -221,9 +221,9 @@ def test_a_dry_run_tells_what_would_differ_and_counts_what_it_does_not_show():
     run = dry_run([*tasks, task()], before, rules(cups, broken), most=3)
     assert (run.task_count, run.changed_count, run.by_rule) == (4, 4, {"cups": 3, "all": 1})
     assert run.differences == [
-        Difference("0", "A cup 0", "rule", "all", "cups"),
-        Difference("0", "A cup 0", "type", "Task", "Bug"),
-        Difference("1", "A cup 1", "rule", "all", "cups"),
+        DryRunDifference("0", "A cup 0", "rule", "all", "cups"),
+        DryRunDifference("0", "A cup 0", "type", "Task", "Bug"),
+        DryRunDifference("1", "A cup 1", "rule", "all", "cups"),
     ]
     assert run.refused == {"1": "the task has no fields.none"}
     assert dry_run(tasks, before, before, most=3).changed_count == 0

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from orchestration_project.domains.saas import jira, peopleforce
-from orchestration_project.domains.saas.events import Event
+from orchestration_project.domains.saas.events import TaskEvent
 from orchestration_project.domains.saas.jira import (
     field_of,
     issue_of,
@@ -260,15 +260,15 @@ COMMENT = {"comment": {"id": "5", "body": "done"}}
     ],
 )
 def test_webhooks_of_jira_are_told_apart(event, status, more, kind, user):
-    assert webhook(event, FIELDS | {"status": status}, **more, **user) == Event(
+    assert webhook(event, FIELDS | {"status": status}, **more, **user) == TaskEvent(
         "jira", kind, "HR-1"
     )
 
 
 @pytest.mark.parametrize("event", ["jira:version_released", "user_created", "sprint_started"])
 def test_webhooks_about_other_things_concern_no_issue(event):
-    assert webhook(event, issue=None) == Event("jira", "other", None)
-    assert webhook("comment_deleted", issue=None) == Event("jira", "other", None)
+    assert webhook(event, issue=None) == TaskEvent("jira", "other", None)
+    assert webhook("comment_deleted", issue=None) == TaskEvent("jira", "other", None)
 
 
 def test_a_comment_says_little_of_its_issue():
@@ -293,12 +293,14 @@ def test_webhooks_of_peopleforce_are_told_apart(action, kind):
     nested = {"action": action, "data": {"id": "7", "type": "task", "attributes": TASK}}
     for body in (flat, nested):
         found = peopleforce.event_in(json.dumps(body).encode())
-        assert found == Event("peopleforce", kind, "7")
+        assert found == TaskEvent("peopleforce", kind, "7")
 
 
 def test_webhooks_of_peopleforce_about_people_concern_no_task():
     body = {"action": "employee_create", "data": {"id": 1}}
-    assert peopleforce.event_in(json.dumps(body).encode()) == Event("peopleforce", "other", None)
+    assert peopleforce.event_in(json.dumps(body).encode()) == TaskEvent(
+        "peopleforce", "other", None
+    )
 
 
 @pytest.mark.parametrize("read", [jira.event_in, peopleforce.event_in])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from orchestration_project.domains.webhooks.queue import (
     RETRY_PAUSES,
     AttemptRun,
-    Change,
+    DeliveryChange,
     Row,
     State,
     changed,
@@ -112,10 +112,14 @@ def test_in_order_nothing_is_due_beside_a_run_also_if_it_is_older_than_what_runs
 
 def test_a_row_is_running_while_its_run_is_and_done_when_that_succeeds():
     for status in ("QUEUED", "STARTING", "STARTED"):
-        assert changed(FIRST, ran(status), now=NOON) == Change(FIRST, "running", 0, "run", NOON)
+        assert changed(FIRST, ran(status), now=NOON) == DeliveryChange(
+            FIRST, "running", 0, "run", NOON
+        )
     running = replace(FIRST, state="running", run_id="run")
     assert changed(running, ran("STARTED"), now=NOON) is None
-    assert changed(running, ran("SUCCESS"), now=NOON) == Change(running, "done", 1, "run", NOON)
+    assert changed(running, ran("SUCCESS"), now=NOON) == DeliveryChange(
+        running, "done", 1, "run", NOON
+    )
     assert changed(FIRST, None, now=NOON) is None
 
 
@@ -125,19 +129,19 @@ def test_a_row_whose_run_fails_is_tried_again_until_it_is_dead(status):
     for attempts, state in enumerate(states):
         row = replace(FIRST, state="running", attempt_count=attempts, run_id="run")
         found = changed(row, ran(status), now=NOON)
-        assert found == Change(row, state, attempts + 1, "run", NOON)
+        assert found == DeliveryChange(row, state, attempts + 1, "run", NOON)
 
 
 def test_a_row_whose_run_rejects_it_is_dead_after_that_one_attempt():
     found = changed(FIRST, ran("SUCCESS", has_rejected=True), now=NOON)
-    assert found == Change(FIRST, "dead", 1, "run", NOON)
+    assert found == DeliveryChange(FIRST, "dead", 1, "run", NOON)
 
 
 def test_what_a_run_makes_of_a_row_holds_since_its_end_and_never_from_later_than_now():
     row = replace(FIRST, state="running", run_id="run")
     for ended_at, at in ((NOON - MINUTE, NOON - MINUTE), (NOON + MINUTE, NOON)):
         found = changed(row, ran("FAILURE", ended_at=ended_at), now=NOON)
-        assert found == Change(row, "failed", 1, "run", at)
+        assert found == DeliveryChange(row, "failed", 1, "run", at)
 
 
 def test_a_run_that_dagster_tries_again_is_not_over_for_ten_minutes():
@@ -145,11 +149,11 @@ def test_a_run_that_dagster_tries_again_is_not_over_for_ten_minutes():
     again = ran("FAILURE", will_retry=True, ended_at=NOON)
     assert changed(row, again, now=NOON + timedelta(minutes=9)) is None
     found = changed(row, again, now=NOON + timedelta(minutes=10))
-    assert found == Change(row, "failed", 1, "run", NOON)
+    assert found == DeliveryChange(row, "failed", 1, "run", NOON)
 
 
 def test_a_run_that_was_deleted_counts_as_an_attempt_after_which_nothing_waits():
     row = replace(FIRST, state="running", run_id="run")
-    assert changed(row, None, now=NOON) == Change(row, "received", 1, "run", NOON)
+    assert changed(row, None, now=NOON) == DeliveryChange(row, "received", 1, "run", NOON)
     last = replace(row, attempt_count=2)
-    assert changed(last, None, now=NOON) == Change(last, "dead", 3, "run", NOON)
+    assert changed(last, None, now=NOON) == DeliveryChange(last, "dead", 3, "run", NOON)

@@ -7,7 +7,7 @@ import pytest
 from orchestration_project.domains.webhooks.admission import TokenBucket
 from orchestration_project.domains.webhooks.schemes import SCHEMES
 from orchestration_project.domains.webhooks.sources import (
-    Source,
+    WebhookSource,
     delivery_id_of,
     kept_headers,
     key_of,
@@ -18,7 +18,7 @@ from orchestration_project.domains.webhooks.sources import (
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT
 
-GITHUB = Source(scheme="github")
+GITHUB = WebhookSource(scheme="github")
 SHIPPED = (PROJECT_ROOT / "webhooks.yaml").read_text()
 
 
@@ -75,7 +75,7 @@ def test_a_secret_that_could_be_guessed_is_refused_without_quoting_it():
         key_of("git", GITHUB, "fifteen letters")
     assert refused.value.found == "15 bytes"
     with pytest.raises(ConfigurationError) as refused:
-        key_of("x", Source(scheme="standard"), "no base64 at all!")
+        key_of("x", WebhookSource(scheme="standard"), "no base64 at all!")
     assert "no base64 at all" not in str(refused.value)
     assert refused.value.__cause__ is None
 
@@ -104,7 +104,7 @@ DIGEST = f"sha256:{hashlib.sha256(b'[]').hexdigest()}"
 def test_a_delivery_has_the_senders_id_or_its_digest_and_no_id_that_is_not_plain(
     declared, headers, body, found
 ):
-    assert delivery_id_of(Source.model_validate(declared), headers, body) == found
+    assert delivery_id_of(WebhookSource.model_validate(declared), headers, body) == found
 
 
 @pytest.mark.parametrize(
@@ -112,13 +112,13 @@ def test_a_delivery_has_the_senders_id_or_its_digest_and_no_id_that_is_not_plain
 )
 def test_a_body_that_has_no_id_to_read_goes_by_its_digest(body):
     digest = hashlib.sha256(body).hexdigest()
-    assert delivery_id_of(Source(scheme="stripe"), {}, body) == f"sha256:{digest}"
+    assert delivery_id_of(WebhookSource(scheme="stripe"), {}, body) == f"sha256:{digest}"
 
 
 def test_the_kind_is_the_senders_word_if_it_is_a_plain_one():
     assert kind_of(GITHUB, {"x-github-event": "issues"}, b"") == "issues"
     assert kind_of(GITHUB, {"x-github-event": "two words"}, b"") is None
-    jira = Source(scheme="jira")
+    jira = WebhookSource(scheme="jira")
     assert kind_of(jira, {}, b'{"webhookEvent": "jira:issue_updated"}') == "jira:issue_updated"
     assert kind_of(jira, {}, b"{}") is None
 
@@ -128,11 +128,11 @@ def test_no_signature_cookie_or_credential_is_kept(scheme):
     secrets = {each.signature: "secret" for each in SCHEMES.values()}
     secrets |= {"authorization": "secret", "cookie": "secret", "x-api-key": "secret"}
     kept = {"content-type": "application/json", "user-agent": "GitHub-Hookshot/1"}
-    assert kept_headers(Source(scheme=scheme), secrets | kept) == kept
+    assert kept_headers(WebhookSource(scheme=scheme), secrets | kept) == kept
 
 
 def test_the_header_that_has_the_id_is_kept():
-    declared = Source.model_validate({"scheme": "jira", "delivery_id": {"header": "X-Id"}})
+    declared = WebhookSource.model_validate({"scheme": "jira", "delivery_id": {"header": "X-Id"}})
     assert kept_headers(declared, {"x-id": "7"}) == {"x-id": "7"}
 
 

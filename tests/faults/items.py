@@ -22,7 +22,7 @@ from orchestration_project.contracts.work_items import (
     NewItem,
     WorkItem,
 )
-from orchestration_project.domains.events import Event, checked_events
+from orchestration_project.domains.events import WebhookEvent, checked_events
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.pools import Pool
 from orchestration_project.engine.run_items import run_items
@@ -157,8 +157,8 @@ class DocumentLoader:
         return WriteTarget(spec, key, {"source": TOPIC, "delivery_id": key}, token, self.run_id)
 
 
-def _event(item: ClaimedItem, capture: Capture) -> Event:
-    return Event(TOPIC, item.key, RECEIVED_AT, None, capture.fetched.body)
+def _event(item: ClaimedItem, capture: Capture) -> WebhookEvent:
+    return WebhookEvent(TOPIC, item.key, RECEIVED_AT, None, capture.fetched.body)
 
 
 def _audited(validated: Validated, capture: Capture) -> Validated:

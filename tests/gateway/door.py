@@ -27,7 +27,7 @@ from starlette.types import ASGIApp
 from websockets.sync.client import ClientConnection, connect
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.access.credentials import Key, Limits
+from orchestration_project.domains.access.credentials import Key, LoginLimits
 from orchestration_project.domains.access.members import AccessRule
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
@@ -37,13 +37,13 @@ from orchestration_project.gateway.executions import QUERY_SECONDS
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.request import Place
 from orchestration_project.gateway.server import server_options
-from orchestration_project.services.access import Access, Audit, Keys
+from orchestration_project.services.access import Access, AccessLog, Keys
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_audit
 
 SECRET = "s" * 40
 DAY = timedelta(days=1)
-LIMITS = Limits(idle=timedelta(hours=8), absolute=DAY)
+LIMITS = LoginLimits(idle=timedelta(hours=8), absolute=DAY)
 RULES = [AccessRule(Role.OPERATOR, "group:team"), AccessRule(Role.VIEWER, "@example.org")]
 ADDRESSES = count(1)
 """Each request comes from an address of its own, as failures are counted for it."""
@@ -201,7 +201,9 @@ def open_door(
         warehouse.prepare(holds="demo")
         access, ring = Access(warehouse, clock, LIMITS, RULES), Keys(warehouse, clock)
         place = Place(hosts=frozenset({"127.0.0.1", "door.example.org"}), is_secure=is_secure)
-        doors = Doors(access, Audit(warehouse, clock), place, secret=SECRET, recheck_seconds=0.05)
+        doors = Doors(
+            access, AccessLog(warehouse, clock), place, secret=SECRET, recheck_seconds=0.05
+        )
         app = create_app(
             doors, dagster, public=public(doors), has_provider=has_provider, is_open=is_open
         )

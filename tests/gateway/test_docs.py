@@ -6,11 +6,11 @@ import pytest
 from prometheus_client.core import Metric
 
 from orchestration_project.domains.webhooks.schemes import SCHEMES
-from orchestration_project.domains.webhooks.sources import Source
+from orchestration_project.domains.webhooks.sources import WebhookSource
 from orchestration_project.gateway.counted import GATEWAY
 from orchestration_project.gateway.health import probes_of
 from orchestration_project.gateway.hooks import STATUSES
-from orchestration_project.gateway.metrics import Stored, parts_of
+from orchestration_project.gateway.metrics import StoredMetrics, parts_of
 from orchestration_project.settings import PROJECT_ROOT
 
 WEBHOOKS = (PROJECT_ROOT / "docs" / "webhooks.md").read_text()
@@ -31,14 +31,14 @@ def instance(kept_instance):
 def test_every_scheme_field_and_status_is_documented():
     cells = first_cells(WEBHOOKS)
     assert set(SCHEMES) <= cells
-    assert set(Source.model_fields) <= cells
+    assert set(WebhookSource.model_fields) <= cells
     assert {"received", "running", "failed", "done", "dead"} <= cells
     statuses = set(re.findall(r"^\| (\d{3}) \|", WEBHOOKS, re.MULTILINE))
     assert {str(each) for each in STATUSES.values()} <= statuses
 
 
 def test_every_metric_and_each_of_its_labels_is_documented(settings, warehouse, instance):
-    stored: list[Metric] = list(Stored(parts_of(settings, warehouse, instance)).collect())
+    stored: list[Metric] = list(StoredMetrics(parts_of(settings, warehouse, instance)).collect())
     named = {
         family.name.removeprefix("orchestration_") + ("_total" if family.type == "counter" else "")
         for family in (*stored, *GATEWAY.collect())

@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text
 from starlette.applications import Starlette
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.webhooks.sources import Source
+from orchestration_project.domains.webhooks.sources import WebhookSource
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.connection_limits import AUTHENTICATED
 from orchestration_project.gateway.counted import GATEWAY
@@ -188,7 +188,7 @@ def test_a_source_without_a_secret_is_told_of_at_the_start(settings, warehouse, 
 
 def hooks_over(take, *, inbox=None, room=None, **options) -> Hooks:
     """Take deliveries of one source by ``take``, on a disk that has room."""
-    senders = {"git": Sender("git", Source(scheme="github"), (SECRET.encode(),))}
+    senders = {"git": Sender("git", WebhookSource(scheme="github"), (SECRET.encode(),))}
 
     class Empty:
         def waiting_count(self, most: int) -> int:

@@ -32,7 +32,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http.shared_state import Breaker, Tally
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.counted import REQUESTS, Counted
-from orchestration_project.gateway.metrics import Stored, parts_of, routes
+from orchestration_project.gateway.metrics import StoredMetrics, parts_of, routes
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.metrics.families import MOST_NAMES, counter, gauge
 from orchestration_project.tables.operations import (
@@ -242,7 +242,7 @@ def test_what_was_read_is_told_again_for_five_seconds():
         reads.append(1)
         return [gauge("one", "x", (), {(): len(reads)})]
 
-    stored = Stored({"a": part}, monotonic=lambda: now[0])
+    stored = StoredMetrics({"a": part}, monotonic=lambda: now[0])
     for at, count in ((0.0, 1), (4.9, 1), (5.0, 2)):
         now[0] = at
         assert next(iter(stored.collect())).samples[0].value == count

@@ -9,7 +9,7 @@ import polars as pl
 from sqlalchemy import select
 
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.domains.prices.audits import Limits
+from orchestration_project.domains.prices.audits import PriceLimits
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.warehouse import Warehouse
@@ -31,7 +31,9 @@ FEBRUARY = sessions(date(2026, 2, 1), date(2026, 2, 28))
 BOTH = ("2026-01-01", "2026-02-01")
 MONTH = date(2026, 2, 1)
 
-LIMITS = Limits(max_reject_ratio=0.1, jump_ratio=0.4, stale_sessions=3, disagreement_ratio=0.01)
+LIMITS = PriceLimits(
+    max_reject_ratio=0.1, jump_ratio=0.4, stale_sessions=3, disagreement_ratio=0.01
+)
 
 
 class Metered(PriceFiles):

@@ -22,8 +22,8 @@ from orchestration_project.engine.captures import Capture
 from orchestration_project.errors import MovedError, TransientError
 from orchestration_project.resources.saas.systems import (
     DigestScheme,
-    Page,
     RefusedError,
+    SourcePage,
     UnreadableRecord,
 )
 
@@ -136,9 +136,9 @@ class Faulty:
             yield page
 
 
-def page_of(tasks: Sequence[Task], digesting: DigestScheme) -> Page:
+def page_of(tasks: Sequence[Task], digesting: DigestScheme) -> SourcePage:
     """Return these tasks as a page."""
-    return Page({each.entity_id: digesting.digest(each) for each in tasks}, lambda: tasks)
+    return SourcePage({each.entity_id: digesting.digest(each) for each in tasks}, lambda: tasks)
 
 
 @dataclass
@@ -181,7 +181,7 @@ class Tasks:
         """Delete a task, if it is there."""
         self.rows.pop(entity_id, None)
 
-    def pages(self, digesting: DigestScheme, *, kept: list[Capture]) -> Iterator[Page]:
+    def pages(self, digesting: DigestScheme, *, kept: list[Capture]) -> Iterator[SourcePage]:
         ids = list(self.rows)
         for start in range(0, max(len(ids), 1), PAGE):
             page = ids[start : start + PAGE]

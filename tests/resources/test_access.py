@@ -14,7 +14,7 @@ from orchestration_project.domains.access.credentials import (
     ADDRESS_LIMIT,
     KEY_LIMIT,
     WINDOW,
-    Limits,
+    LoginLimits,
 )
 from orchestration_project.domains.access.members import AccessRule, Member
 from orchestration_project.domains.access.roles import Principal, Role
@@ -23,9 +23,9 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
 from orchestration_project.services.access import (
     Access,
-    Audit,
+    AccessLog,
+    AccessLogEntry,
     DeniedCaller,
-    Entry,
     Keys,
     KnownCaller,
     session_secret,
@@ -55,7 +55,7 @@ def warehouse(request, tmp_path, prepared):
 
 @pytest.fixture
 def access(warehouse) -> Access:
-    return Access(warehouse, Clock(), Limits(HOUR, 2 * HOUR), [AccessRule(Role.VIEWER, "*")])
+    return Access(warehouse, Clock(), LoginLimits(HOUR, 2 * HOUR), [AccessRule(Role.VIEWER, "*")])
 
 
 def test_a_key_opens_and_is_noted_and_ends_with_its_revocation(warehouse, access):
@@ -125,7 +125,9 @@ def test_a_session_of_a_provider_has_the_role_of_the_rules_now(warehouse, access
 def test_a_session_goes_on_where_the_server_ended_all_connections(postgres_url):
     with Warehouse(postgres_url, clock=Clock()) as warehouse:
         warehouse.prepare(holds="demo")
-        access = Access(warehouse, Clock(), Limits(HOUR, 2 * HOUR), [AccessRule(Role.VIEWER, "*")])
+        access = Access(
+            warehouse, Clock(), LoginLimits(HOUR, 2 * HOUR), [AccessRule(Role.VIEWER, "*")]
+        )
         token = access.begin(ME, "10.0.0.1", member=Member("7"))
         assert access.by_session(token)
         with psycopg.connect(postgres_url, autocommit=True) as admin:
@@ -141,7 +143,9 @@ def test_a_session_goes_on_where_the_server_ended_all_connections(postgres_url):
 def test_sessions_and_keys_lie_in_the_schema_that_is_set(postgres_url):
     with Warehouse(postgres_url, clock=Clock(), schema=f"own_{uuid4().hex}") as warehouse:
         warehouse.prepare(holds="demo")
-        access = Access(warehouse, Clock(), Limits(HOUR, 2 * HOUR), [AccessRule(Role.VIEWER, "*")])
+        access = Access(
+            warehouse, Clock(), LoginLimits(HOUR, 2 * HOUR), [AccessRule(Role.VIEWER, "*")]
+        )
         token = access.begin(ME, "10.0.0.1", member=Member("7"))
         assert access.by_session(token)
 
@@ -171,7 +175,9 @@ def test_the_first_key_is_the_only_one_that_is_made_unasked(warehouse):
 def test_the_audit_keeps_what_callers_wrote_cut_and_without_what_a_database_refuses(warehouse):
     request_id = uuid4().hex
     said = "x\0\ud800" * 1000
-    Audit(warehouse, Clock()).record(Entry(request_id, said, said, "refused", target=said))
+    AccessLog(warehouse, Clock()).record(
+        AccessLogEntry(request_id, said, said, "refused", target=said)
+    )
     with warehouse.reading() as connection:
         wanted = select(access_audit).where(access_audit.c.request_id == request_id)
         row = connection.execute(wanted).mappings().one()
@@ -183,7 +189,9 @@ def test_the_audit_keeps_no_beginning_of_a_secret_that_it_cuts(warehouse):
     secret, request_id = uuid4().hex, uuid4().hex
     hide(secret)
     said = "x" * (LONGEST - 12) + secret
-    Audit(warehouse, Clock()).record(Entry(request_id, "", "launchRun", "asked", target=said))
+    AccessLog(warehouse, Clock()).record(
+        AccessLogEntry(request_id, "", "launchRun", "asked", target=said)
+    )
     with warehouse.reading() as connection:
         wanted = select(access_audit.c.target).where(access_audit.c.request_id == request_id)
         assert connection.execute(wanted).scalar_one() == "x" * (LONGEST - 12) + "***"

@@ -22,16 +22,16 @@ from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.contracts.values import LONGEST_TEXT_BYTES
 from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.definitions import defs
-from orchestration_project.domains.access.credentials import Limits
+from orchestration_project.domains.access.credentials import LoginLimits
 from orchestration_project.domains.access.roles import Role
-from orchestration_project.domains.operations.alerts import Decision, Problem
+from orchestration_project.domains.operations.alerts import AlertDecision, Problem
 from orchestration_project.domains.operations.cleanup import File
 from orchestration_project.domains.operations.control_tower import standings, table_rows
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.domains.operations.presets import Preset
-from orchestration_project.domains.saas.events import Event
-from orchestration_project.domains.webhooks.sources import Source
+from orchestration_project.domains.saas.events import TaskEvent
+from orchestration_project.domains.webhooks.sources import WebhookSource
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url, sql_state
@@ -43,14 +43,20 @@ from orchestration_project.resources.saas.rules import edit, revalidate, tried
 from orchestration_project.resources.saas.runs import poll_all
 from orchestration_project.resources.saas.standing import standing
 from orchestration_project.resources.saas.ticks import Ticks
-from orchestration_project.services.access import Access, Audit, Entry, Keys, KnownCaller
+from orchestration_project.services.access import (
+    Access,
+    AccessLog,
+    AccessLogEntry,
+    Keys,
+    KnownCaller,
+)
 from orchestration_project.services.cleanup import Plan, Retention, clean_up, plan_cleanup
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.work import InboxQueue, request_of
 from orchestration_project.services.inventory import read_captures, take_inventory
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_look, write_tower
-from orchestration_project.services.ledger.sessions import Wanted, read_sessions
+from orchestration_project.services.ledger.sessions import SessionFilter, read_sessions
 from orchestration_project.services.presets import Presets
 from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
@@ -113,7 +119,7 @@ def alert() -> None:
     alerts = open_alerts(load_settings())
     bad = frozenset([Problem("failed", "finra/otc_weekly", f"T1|{WEEK}")])
 
-    def words(decision: Decision) -> list[Message]:
+    def words(decision: AlertDecision) -> list[Message]:
         return [Message("failed", "error", "it failed", "why", decision.raised)]
 
     with alerts.inbox() as inbox:
@@ -169,7 +175,7 @@ def look_back() -> None:
         ledger.record([facts, replace(facts, run_id="gone", ended_at=None)])
         ledger.mark_gone(ledger.under_way())
         assert ledger.known(["run"]) == {"run": at}
-        assert len(read_sessions(warehouse, Wanted(at, "finra", "COMPLETED"))) == 1
+        assert len(read_sessions(warehouse, SessionFilter(at, "finra", "COMPLETED"))) == 1
         found = standings(read_look(warehouse, at), [], now=at, machine_now=at)
         write_tower(warehouse, table_rows(found, at))
         standard = Preset("standard", "finra_otc_weekly", {})
@@ -184,11 +190,11 @@ def take_webhooks(folder: Path) -> None:
         assert taken == ["stored", "changed"]
         assert Inbox(warehouse, Clock()).waiting_count(9) == 1
         work = InboxQueue(warehouse, Clock())
-        [row] = work.turn(instance, {"git": Source(scheme="github")}).due
+        [row] = work.turn(instance, {"git": WebhookSource(scheme="github")}).due
         tags = request_of(row, "events_webhooks").tags
         job_of_it = defs.resolve_job_def("events_webhooks")
         instance.create_run_for_job(job_of_it, status=dg.DagsterRunStatus.FAILURE, tags=tags)
-        assert not work.turn(instance, {"git": Source(scheme="github")}).due
+        assert not work.turn(instance, {"git": WebhookSource(scheme="github")}).due
         assert work.put_back("git", None, attempts=1)
         content = work.content("git", "1")
         store = FolderStore(folder / "hooks")
@@ -220,7 +226,7 @@ def open_the_door() -> None:
     """Make, rotate and revoke keys; log in, fail to, and log out."""
     with open_warehouse(load_settings()) as warehouse:
         keys, clock = Keys(warehouse, Clock()), Clock()
-        access = Access(warehouse, clock, Limits(timedelta(hours=1), timedelta(hours=2)))
+        access = Access(warehouse, clock, LoginLimits(timedelta(hours=1), timedelta(hours=2)))
         assert keys.create_first(owner="I", lasts=timedelta(days=1))
         key = keys.create(owner="I", role=Role.VIEWER, lasts=timedelta(days=1))
         keys.rotate(key.key_id, lasts=timedelta(days=1), overlap=timedelta(hours=1))
@@ -236,8 +242,8 @@ def open_the_door() -> None:
         access.end_everywhere(found.principal)
         keys.revoke(key.key_id)
         assert len(keys.listed()) == 3
-        entry = Entry("request", "10.0.0.1", "login", "done", user=found.principal)
-        Audit(warehouse, clock).record(entry)
+        entry = AccessLogEntry("request", "10.0.0.1", "login", "done", user=found.principal)
+        AccessLog(warehouse, clock).record(entry)
         with warehouse.reading() as connection:
             assert len(connection.execute(select(access_audit)).all()) == 1
 
@@ -277,7 +283,7 @@ def reconcile_systems() -> None:
         assert [each.what for each in reconciler.sweep()] == ["missing"]
         assert reconciler.retry_refused().actions == {"planned": 1}
         assert reconciler.apply().outcomes == {"done": 1, "dead": 1}
-        assert reconciler.handle_event(Event("jira", "deleted", "IT-3")).outcome == "compared"
+        assert reconciler.handle_event(TaskEvent("jira", "deleted", "IT-3")).outcome == "compared"
         revalidate(warehouse, world.target, at=clock.now(), run_id="run")
         assert standing(warehouse, "peopleforce", reconciler.pair).refused_count == 1
 

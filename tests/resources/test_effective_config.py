@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from pydantic_settings import SettingsConfigDict
 
-from orchestration_project.domains.operations.effective_config import Entry
+from orchestration_project.domains.operations.effective_config import ConfigValue
 from orchestration_project.domains.operations.presets import Preset
 from orchestration_project.services.presets import (
     Presets,
@@ -38,14 +38,14 @@ def test_each_value_has_its_origin_and_no_secret(tmp_path, monkeypatch: pytest.M
     found = config.entries
     assert {name.upper() for name in settings_class().model_fields} < set(found)
     assert {name: found[name] for name in found if found[name].origin != "default"} == {
-        "LOG_LEVEL": Entry("ERROR", "environment"),
-        "DATABASE_URL": Entry("postgresql://host/db?password=***", "environment"),
-        "ARTIFACTS_URL": Entry("s3://bucket/prefix", "environment"),
-        "DEMO_SEED": Entry("7", "file"),
-        "ALERT_URLS": Entry("***", "file"),
-        "full: ops.load.config.full": Entry("true", "preset full"),
+        "LOG_LEVEL": ConfigValue("ERROR", "environment"),
+        "DATABASE_URL": ConfigValue("postgresql://host/db?password=***", "environment"),
+        "ARTIFACTS_URL": ConfigValue("s3://bucket/prefix", "environment"),
+        "DEMO_SEED": ConfigValue("7", "file"),
+        "ALERT_URLS": ConfigValue("***", "file"),
+        "full: ops.load.config.full": ConfigValue("true", "preset full"),
     }
-    assert found["FINRA_CLIENT_SECRET"] == Entry("", "default")
+    assert found["FINRA_CLIENT_SECRET"] == ConfigValue("", "default")
     assert "hunter2" not in config.to_json()
 
 
@@ -118,15 +118,15 @@ def test_what_applied_presets_set_says_which_one_and_who_applied_it(warehouse, c
     ):
         presets.apply(preset, user=user, reason="", run_id="r")
     assert in_force(presets) == {
-        "backfill: weeks": Entry("1", "preset latest#1, applied by ada"),
-        "load: ratio": Entry("0.0", "preset strict#2, applied by grace"),
+        "backfill: weeks": ConfigValue("1", "preset latest#1, applied by ada"),
+        "load: ratio": ConfigValue("0.0", "preset strict#2, applied by grace"),
     }
 
 
 def test_the_last_verified_is_the_one_that_was_verified_last(warehouse, clock):
     assert last_verified(warehouse) is None
     first = effective_config(load_settings())
-    second = type(first)({**first.entries, "X": Entry("1", "file")})
+    second = type(first)({**first.entries, "X": ConfigValue("1", "file")})
     for number, config in enumerate([first, second, first]):
         at = clock.at + timedelta(seconds=number)
         keep_verified(warehouse, config, at=at, run_id="r")

@@ -27,7 +27,7 @@ from orchestration_project.services.evidence.exporting import (
     chosen_file,
     export_evidence,
 )
-from orchestration_project.services.evidence.subjects import Wanted
+from orchestration_project.services.evidence.subjects import EvidenceRequest
 from orchestration_project.services.evidence.verifying import verify
 from orchestration_project.services.inbox.rows import Content
 from orchestration_project.services.ledger import Ledger, reconcile
@@ -104,7 +104,7 @@ def export(desk, clock, instance, settings):
         presets = in_force(Presets(desk.warehouse, clock))
         config = effective_config(settings)
         sources = Sources(desk.warehouse, instance, config, presets, tables, store)
-        return export_evidence(sources, Wanted(**wanted), settings, file, now=AFTER)
+        return export_evidence(sources, EvidenceRequest(**wanted), settings, file, now=AFTER)
 
     return exported
 

@@ -13,7 +13,7 @@ from orchestration_project.domains.operations.readiness import ANY_WORK, QUEUED_
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.registry import Answer, Probe
-from orchestration_project.services.gate import Gate, Register, Run
+from orchestration_project.services.gate import Gate, GatedRun, Register
 from orchestration_project.tables.operations import operations_readiness as readiness
 from tests.programs import free_port
 from tests.resources.weeks import StoppedClock
@@ -63,7 +63,7 @@ class Scene:
             clock=self.clock,
             max_age=timedelta(minutes=15),
             config_hash=config,
-            run=Run(run, forced, lambda: queued, note),
+            run=GatedRun(run, forced, lambda: queued, note),
         )
 
     @property

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.domains.webhooks.sources import Source
+from orchestration_project.domains.webhooks.sources import WebhookSource
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.inbox import (
@@ -206,7 +206,7 @@ def test_a_source_has_the_keys_that_are_set_and_without_one_says_what_is_missing
     monkeypatch.setenv("WEBHOOK_SECRET_B_OLD", "the earlier secret")
     monkeypatch.setenv("WEBHOOK_SECRET_C", "much too short")
     found = read_senders(load_settings())
-    github = Source(scheme="github")
+    github = WebhookSource(scheme="github")
     assert found["a"] == Sender("a", github, (b"the present secret", b"the earlier secret"))
     assert found["b"] == Sender("b", github, problem="WEBHOOK_SECRET_B is not set")
     assert found["c"].keys == ()

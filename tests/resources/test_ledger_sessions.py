@@ -7,7 +7,7 @@ import pytest
 from orchestration_project.domains.operations.ledger import RunFacts
 from orchestration_project.domains.operations.sessions import listed
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.ledger.sessions import Wanted, read_sessions
+from orchestration_project.services.ledger.sessions import SessionFilter, read_sessions
 from tests.resources.weeks import NOON, row
 
 
@@ -22,7 +22,7 @@ def facts(run_id, status="SUCCESS", session="s", minute=0, **changes) -> RunFact
 
 
 def states(warehouse, **wanted) -> dict[str, str]:
-    found = read_sessions(warehouse, Wanted(**wanted))
+    found = read_sessions(warehouse, SessionFilter(**wanted))
     return dict(zip(found["session"], found["state"], strict=True))
 
 
@@ -38,7 +38,7 @@ def test_a_session_has_the_sums_of_its_runs(ledger, warehouse, desk):
             facts("e", "QUEUED", minute=4),
         ]
     )
-    found = listed(read_sessions(warehouse, Wanted()), NOON + timedelta(minutes=34))
+    found = listed(read_sessions(warehouse, SessionFilter()), NOON + timedelta(minutes=34))
     assert found.drop("byte_count").rows(named=True) == [
         {
             "session": "s",
@@ -97,11 +97,11 @@ def test_sessions_are_found_by_time_domain_and_state_the_latest_first(ledger, wa
     assert states(warehouse, domain="finra", state="COMPLETED", limit=1) == {"long": "COMPLETED"}
     since = NOON + timedelta(minutes=60)
     assert states(warehouse, since=since, domain="finra") == {"long": "COMPLETED"}
-    found = read_sessions(warehouse, Wanted(since=since, domain="finra"))
+    found = read_sessions(warehouse, SessionFilter(since=since, domain="finra"))
     assert found["run_count"].to_list() == [2]  # all its runs, not only the late one
 
 
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_a_state_that_no_session_has_is_refused(warehouse):
     with pytest.raises(ConfigurationError, match="no session has such a status"):
-        read_sessions(warehouse, Wanted(state="DONE"))
+        read_sessions(warehouse, SessionFilter(state="DONE"))

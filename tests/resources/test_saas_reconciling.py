@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from orchestration_project.domains.saas.events import Event
+from orchestration_project.domains.saas.events import TaskEvent
 from orchestration_project.domains.saas.records import User
 from orchestration_project.resources.saas.runs import poll_all
 from orchestration_project.resources.saas.ticks import Ticks
@@ -120,7 +120,7 @@ def test_an_issue_that_was_deleted_is_made_again_though_a_search_still_finds_it(
     deleted = office.issues.rows.pop("IT-1")
     office.issues.find = lambda _: deleted
     reconciler = office.reconciler()
-    assert reconciler.handle_event(Event("jira", "deleted", "IT-1")).outcome == "compared"
+    assert reconciler.handle_event(TaskEvent("jira", "deleted", "IT-1")).outcome == "compared"
     assert reconciler.apply().outcomes == {"done": 1}
     assert office.issue.key == "IT-2"
 
@@ -311,7 +311,7 @@ def test_a_webhook_about_an_issue_that_ended_nothing_costs_nothing(office, kind)
     office.tasks.add("Order a laptop")
     office.round()
     before = office.rows(outbox, "version_number"), office.faults.reads
-    heard = office.reconciler().handle_event(Event("jira", kind, "IT-1"))
+    heard = office.reconciler().handle_event(TaskEvent("jira", kind, "IT-1"))
     assert (heard.outcome, heard.entities) == ("nothing to do", ())
     assert heard.reason
     assert (office.rows(outbox, "version_number"), office.faults.reads) == before

@@ -12,7 +12,7 @@ from sqlalchemy import Table, func, select
 from orchestration_project.connections.artifacts import ArtifactStore, FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Audit, SpilledRows, Validated
-from orchestration_project.domains.finra.anomaly_bands import Limits
+from orchestration_project.domains.finra.anomaly_bands import BandLimits
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.ranges import spans_of
 from orchestration_project.domains.finra.restatement import WeekChange, merged, week_change
@@ -140,7 +140,7 @@ def rejected(*lines: int, part_number: int = 1) -> pl.DataFrame:
     return pl.DataFrame(rows, REJECT_SCHEMA)
 
 
-LIMITS = Limits(
+LIMITS = BandLimits(
     weeks=12,
     min_weeks=4,
     width=4.0,

@@ -1,6 +1,6 @@
 """How a run loads its weeks: from the source, or, in the replay job, from recorded deliveries."""
 
-from orchestration_project.domains.finra.anomaly_bands import Limits
+from orchestration_project.domains.finra.anomaly_bands import BandLimits
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.engine.loads import ReplayOptions, refuse_unused_options
 from orchestration_project.settings.domains.finra import FinraSettings
@@ -33,9 +33,9 @@ def is_replay(job: str, config: ReplayOptions) -> bool:
     return found
 
 
-def limits_of(settings: FinraSettings) -> Limits:
+def limits_of(settings: FinraSettings) -> BandLimits:
     """Return when to warn."""
-    return Limits(
+    return BandLimits(
         weeks=settings.finra_band_weeks,
         min_weeks=settings.finra_band_min_weeks,
         width=settings.finra_band_width,

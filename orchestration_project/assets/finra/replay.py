@@ -12,8 +12,8 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import (
     Replay,
     ReplayFilter,
-    ReplayPlan,
     ReplayRequest,
+    ReplayRuns,
     RunSummary,
 )
 from orchestration_project.settings import Settings
@@ -37,7 +37,7 @@ WEEKLY_RUN_SUMMARY = RunSummary(
 
 def _plan_weeks(
     request: ReplayRequest, settings: Settings, warehouse: Warehouse
-) -> ReplayPlan | None:
+) -> ReplayRuns | None:
     today = open_clock(settings).today_in_new_york()
     weeks = [tier_week(key, today=today) for key in request.partitions] or chosen(
         warehouse.replayable(finra_otc_weekly),
@@ -49,7 +49,7 @@ def _plan_weeks(
         return None
     known = week_keys()
     _require_partitions([each.key for each in weeks if each.key not in known])
-    return ReplayPlan(ranges=key_ranges(weeks), description=summary(weeks), count=len(weeks))
+    return ReplayRuns(ranges=key_ranges(weeks), description=summary(weeks), count=len(weeks))
 
 
 def _require_partitions(unknown: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from orchestration_project.assets.operations.catalogue import ALERTS, asset_spec
-from orchestration_project.domains.operations.channel_health import Reach
+from orchestration_project.domains.operations.channel_health import ChannelReach
 from orchestration_project.domains.operations.readiness import said_by
 from orchestration_project.services.alerts import Alerts, AlertState
 from orchestration_project.services.metadata import table_of
@@ -60,7 +60,7 @@ def alerts_asset(
     )
 
 
-def _delivered(reaches: Sequence[Reach]) -> dg.AssetCheckResult:
+def _delivered(reaches: Sequence[ChannelReach]) -> dg.AssetCheckResult:
     ill = [each for each in reaches if not each.is_well]
     return dg.AssetCheckResult(
         asset_key=ALERTS,

@@ -21,7 +21,7 @@ from orchestration_project.services.evidence.exporting import (
     Sources,
     export_evidence,
 )
-from orchestration_project.services.evidence.subjects import Wanted
+from orchestration_project.services.evidence.subjects import EvidenceRequest
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.presets import Presets, effective_config, in_force
 from orchestration_project.settings import Settings
@@ -75,7 +75,9 @@ def evidence(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
     """Write the archive, and tell where it lies and what is in it."""
-    wanted = Wanted(config.run_id, config.session, config.partition, moment_of(config.at, "at"))
+    wanted = EvidenceRequest(
+        config.run_id, config.session, config.partition, moment_of(config.at, "at")
+    )
     sources = Sources(
         warehouse,
         context.instance,

@@ -51,7 +51,7 @@ COLUMNS = (
 )
 
 
-class Retry(dg.Config):
+class RetryFailures(dg.Config):
     """Which failed partitions and work items are retried."""
 
     domain: str | None = Field(default=None, description="Of this domain; without it, of all.")
@@ -93,7 +93,7 @@ class Retry(dg.Config):
 @dg.op(name="retry_failures", out=dg.Out(dg.Nothing))
 def retry_failures(
     context: dg.OpExecutionContext,
-    config: Retry,
+    config: RetryFailures,
     clock: dg.ResourceParam[Clock],
     registry: dg.ResourceParam[Registry],
     warehouse: dg.ResourceParam[Warehouse],
@@ -124,7 +124,7 @@ def retry_failures(
     )
 
 
-def _item_filter(config: Retry) -> ItemFilter:
+def _item_filter(config: RetryFailures) -> ItemFilter:
     return ItemFilter(
         domain=config.domain,
         topics=config.topics,
@@ -136,7 +136,7 @@ def _item_filter(config: Retry) -> ItemFilter:
 
 
 def _failed_partitions(
-    context: dg.OpExecutionContext, config: Retry, registry: Registry, wanted: ItemFilter
+    context: dg.OpExecutionContext, config: RetryFailures, registry: Registry, wanted: ItemFilter
 ) -> Sequence[FailedPartition]:
     """Return the failed partitions that the config selects; none if it selects work items."""
     if wanted.is_items_only:

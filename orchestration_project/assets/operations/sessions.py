@@ -14,12 +14,12 @@ from orchestration_project.assets.operations.catalogue import (
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.sessions import listed
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.services.ledger.sessions import Wanted, read_sessions
+from orchestration_project.services.ledger.sessions import SessionFilter, read_sessions
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.tables.operations import operations_sessions
 
 
-class SessionsWanted(dg.Config):
+class ListSessions(dg.Config):
     """Which sessions are listed."""
 
     since: str | None = Field(
@@ -39,11 +39,11 @@ class SessionsWanted(dg.Config):
     specs=[asset_spec(SESSIONS, operations_sessions.table, {"view"}, RUNS)],
 )
 def sessions(
-    config: SessionsWanted,
+    config: ListSessions,
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
     """List the sessions that were asked for."""
-    wanted = Wanted(moment_of(config.since), config.domain, config.status, config.limit)
+    wanted = SessionFilter(moment_of(config.since), config.domain, config.status, config.limit)
     # The machine's time, by which Dagster says when a run changed.
     found = listed(read_sessions(warehouse, wanted), Clock().now())
     return dg.MaterializeResult(

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import GROUP, asset_spec, report_spec
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.effective_config import Difference, differences
+from orchestration_project.domains.operations.effective_config import ConfigDifference, differences
 from orchestration_project.domains.operations.readiness import Finding, are_ready
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
@@ -131,7 +131,7 @@ def _check_result(finding: Finding) -> dg.AssetCheckResult:
     )
 
 
-def _drift_result(found: Sequence[Difference], *, is_first: bool) -> dg.AssetCheckResult:
+def _drift_result(found: Sequence[ConfigDifference], *, is_first: bool) -> dg.AssetCheckResult:
     said = "nothing was verified before" if is_first else f"{len(found)} values differ"
     return dg.AssetCheckResult(
         asset_key=EFFECTIVE_CONFIG,

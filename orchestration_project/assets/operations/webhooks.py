@@ -18,7 +18,7 @@ SHOWN = 200
 """Rows that a table lists, so that an event stays below 100 KB; the count is of all."""
 
 
-class Replay(dg.Config):
+class ReplayWebhooks(dg.Config):
     """Which deliveries are worked on again."""
 
     source: str = Field(description="Of this source, as webhooks.yaml names it.")
@@ -31,7 +31,7 @@ class Replay(dg.Config):
 @dg.op(name="replay_webhook", out=dg.Out(dg.Nothing))
 def replay_webhook(
     context: dg.OpExecutionContext,
-    config: Replay,
+    config: ReplayWebhooks,
     clock: dg.ResourceParam[Clock],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],

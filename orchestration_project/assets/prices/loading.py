@@ -4,11 +4,11 @@ from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import MONTHS
 from orchestration_project.domains.operations.presets import PresetTarget
-from orchestration_project.domains.prices.audits import Limits
+from orchestration_project.domains.prices.audits import PriceLimits
 from orchestration_project.engine.loads import ReplayOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.registry import Replay, ReplayPlan, ReplayRequest
+from orchestration_project.registry import Replay, ReplayRequest, ReplayRuns
 from orchestration_project.resources.prices.states import oldest_month
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.prices import PricesSettings
@@ -41,12 +41,12 @@ PRICES_LOADING = PresetTarget(
 """What a preset may say of loads; its limit is that of replays too: they fill the same tables."""
 
 
-def _plan_replay(request: ReplayRequest, _: Settings, warehouse: Warehouse) -> ReplayPlan | None:
+def _plan_replay(request: ReplayRequest, _: Settings, warehouse: Warehouse) -> ReplayRuns | None:
     """Return one run over all months: a symbol is replayed whole, whichever months have it."""
     symbols = request.partitions or warehouse.replayable(prices_daily)
     if not symbols:
         return None
-    return ReplayPlan(
+    return ReplayRuns(
         ranges=[_months_with_prices(warehouse)],
         description=f"{len(symbols)} symbols of {prices_daily.name}",
         count=len(symbols),
@@ -73,9 +73,9 @@ DAILY_REPLAY = Replay(
 )
 
 
-def limits_of(settings: PricesSettings, max_reject_ratio: float) -> Limits:
+def limits_of(settings: PricesSettings, max_reject_ratio: float) -> PriceLimits:
     """Return when to hold back and when to warn."""
-    return Limits(
+    return PriceLimits(
         max_reject_ratio=max_reject_ratio,
         jump_ratio=settings.prices_jump_ratio,
         stale_sessions=settings.prices_stale_sessions,

@@ -16,7 +16,7 @@ from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.tables.saas import saas_dead_letters
 
 
-class Replay(dg.Config):
+class ReplayDeadLetters(dg.Config):
     """Which dead letters are tried anew."""
 
     entity_ids: list[str] = Field(
@@ -29,7 +29,7 @@ class Replay(dg.Config):
 )
 def replay(
     context: dg.AssetExecutionContext,
-    config: Replay,
+    config: ReplayDeadLetters,
     clock: dg.ResourceParam[Clock],
     jira: dg.ResourceParam[TargetSystem],
     peopleforce: dg.ResourceParam[SourceSystem],

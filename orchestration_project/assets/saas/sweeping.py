@@ -13,7 +13,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.ticks import Tick, is_fresh
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.applying import ApplyResult
-from orchestration_project.resources.saas.reconciling import UNREADABLE, Drift, Reconciler
+from orchestration_project.resources.saas.reconciling import UNREADABLE, Reconciler, SyncDrift
 from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.resources.saas.ticks import Ticks
@@ -71,7 +71,10 @@ def sweep(
 
 
 def _result(
-    drifts: Sequence[Drift], applied: ApplyResult, examined: Examined, unreadable: Mapping[str, str]
+    drifts: Sequence[SyncDrift],
+    applied: ApplyResult,
+    examined: Examined,
+    unreadable: Mapping[str, str],
 ) -> dg.MaterializeResult[Any]:
     rows = [[each.entity.entity_id, each.target_key, each.what] for each in drifts[:SHOWN]]
     schema = dict.fromkeys(COLUMNS, pl.String())
@@ -89,7 +92,7 @@ def _result(
     )
 
 
-def _mended(drifts: Sequence[Drift], applied: ApplyResult) -> dg.AssetCheckResult:
+def _mended(drifts: Sequence[SyncDrift], applied: ApplyResult) -> dg.AssetCheckResult:
     left = applied.outcomes.get("waiting", 0) + applied.outcomes.get("dead", 0)
     left += sum(each.what == UNREADABLE for each in drifts)
     return dg.AssetCheckResult(

@@ -14,7 +14,7 @@ NOTED_AFTER = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class Limits:
+class LoginLimits:
     """How long a session may lie unused, and how long it may live."""
 
     idle: timedelta
@@ -23,7 +23,7 @@ class Limits:
 
 def has_ended(
     now: datetime,
-    limits: Limits,
+    limits: LoginLimits,
     *,
     expires_at: datetime,
     seen_at: datetime,

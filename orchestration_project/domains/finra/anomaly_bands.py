@@ -38,7 +38,7 @@ SHOWN_PLACES = 4
 
 
 @dataclass(frozen=True)
-class Limits:
+class BandLimits:
     """When to warn; the settings FINRA_BAND_… and FINRA_LARGE_VENUE_… say why.
 
     Attributes:
@@ -129,7 +129,7 @@ class Band:
         return f"{self.measure} {self.least} to {self.most}"
 
 
-def band(measure: str, history: Mapping[date, int], week_start: date, limits: Limits) -> Band:
+def band(measure: str, history: Mapping[date, int], week_start: date, limits: BandLimits) -> Band:
     """Return the band of a measure: the median of its earlier logarithms, and a width around it.
 
     The logarithms are of levels for a whole week of sessions. Half the width is ``limits.width``
@@ -186,7 +186,7 @@ def size_of_derived(symbols: pl.DataFrame, venues: pl.DataFrame) -> Size:
 
 
 def warnings_about(
-    size: Size, earlier: EarlierWeeks, *, week_start: date, limits: Limits
+    size: Size, earlier: EarlierWeeks, *, week_start: date, limits: BandLimits
 ) -> Sequence[Audit]:
     """Return the verdict of every audit in `WARNINGS` on a delivery, in that order."""
     return [
@@ -199,7 +199,7 @@ def _usual_size(
     found: Mapping[str, int],
     earlier: Mapping[date, Mapping[str, int]],
     week_start: date,
-    limits: Limits,
+    limits: BandLimits,
 ) -> Audit:
     if len(earlier) < limits.min_weeks:
         expected = f"at least {limits.min_weeks} of the {limits.weeks} weeks before"
@@ -228,7 +228,7 @@ def _usual_size(
 
 
 def _large_venues(
-    venues: Collection[str], earlier: Mapping[date, Sequence[VenueWeek]], limits: Limits
+    venues: Collection[str], earlier: Mapping[date, Sequence[VenueWeek]], limits: BandLimits
 ) -> Audit:
     wanted, share = limits.large_venue_weeks, limits.large_venue_share
     latest = list(earlier.values())[-wanted:]

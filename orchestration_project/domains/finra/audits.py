@@ -7,7 +7,7 @@ from datetime import date
 import polars as pl
 
 from orchestration_project.contracts.contract import (
-    Found,
+    AuditFinding,
     few_rejects_audit,
     record_total_audit,
     repeated_keys,
@@ -63,8 +63,8 @@ def checked_week(
         spread.add(check_week(parts, week_start=week_start, tier=tier))
     is_file = record_total is None
     sums: Counter[str] = Counter()
-    repeated: list[Found] = []
-    differing: list[Found] = []
+    repeated: list[AuditFinding] = []
+    differing: list[AuditFinding] = []
     places: list[tuple[Mapping[str, object], int]] = []
     row_count, rows = 0, pl.DataFrame()
     for span, week in spread.ranges():
@@ -92,13 +92,13 @@ def checked_week(
     return Validated(rows, rejects, audits)
 
 
-def _added(found: Sequence[Found]) -> Found:
+def _added(found: Sequence[AuditFinding]) -> AuditFinding:
     """Put together what was found in several ranges, the first in key order."""
     offenders = sorted(
         (offender for each in found for offender in each.offenders),
         key=lambda offender: [str(offender[name]) for name in KEY if name in offender],
     )
-    return Found(
+    return AuditFinding(
         sum(each.count for each in found),
         sum(each.of for each in found),
         offenders[:OFFENDERS_KEPT],
@@ -118,7 +118,7 @@ def _own_rows(spread: KeyRangePlanner, *, is_file: bool) -> Audit:
     )
 
 
-def _differing(week: WeekRows) -> Found:
+def _differing(week: WeekRows) -> AuditFinding:
     both = week.firm_sums.join(
         week.totals, on=["market", "symbol"], how="full", suffix="_of_finra", coalesce=True
     )
@@ -126,10 +126,10 @@ def _differing(week: WeekRows) -> Found:
         pl.col("share_quantity").ne_missing(pl.col("share_quantity_of_finra"))
         | pl.col("trade_count").ne_missing(pl.col("trade_count_of_finra"))
     ).sort("market", "symbol")
-    return Found(len(differing), len(both), differing.head(OFFENDERS_KEPT).to_dicts())
+    return AuditFinding(len(differing), len(both), differing.head(OFFENDERS_KEPT).to_dicts())
 
 
-def _reconciles(differing: Found, *, is_file: bool) -> Audit:
+def _reconciles(differing: AuditFinding, *, is_file: bool) -> Audit:
     name, expected = "reconciles_with_symbol_totals", "0 symbols whose firm rows differ"
     if is_file:
         return Audit(name, "not_applicable", f"{expected}; files have no totals", "no totals")

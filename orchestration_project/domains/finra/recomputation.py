@@ -102,7 +102,7 @@ def _version(inputs: Iterable[str], landed: Landed) -> str:
 
 
 @dataclass(frozen=True)
-class Request:
+class RecomputationRequest:
     """A run over consecutive partitions, and what tells it from an earlier one of the same."""
 
     first: str
@@ -117,7 +117,7 @@ def requests(
     *,
     database: datetime | None,
     day: date,
-) -> list[Request]:
+) -> list[RecomputationRequest]:
     """Return the runs that derive the partitions between each (first, last) of ``due``.
 
     The run key names what is derived from what, in which database (by when its first partition
@@ -133,7 +133,7 @@ def requests(
             if first <= key <= last
         ]
         digest = hashlib.sha256("\n".join([str(database), *between]).encode()).hexdigest()[:16]
-        found.append(Request(first, last, f"{first}...{last}@{digest} ({day})"))
+        found.append(RecomputationRequest(first, last, f"{first}...{last}@{digest} ({day})"))
     return found
 
 

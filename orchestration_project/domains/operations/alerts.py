@@ -136,7 +136,7 @@ class OpenAlert:
 
 
 @dataclass(frozen=True)
-class Decision:
+class AlertDecision:
     """What becomes of the alerts.
 
     Attributes:
@@ -224,7 +224,7 @@ def decide(
     now: datetime,
     window: timedelta,
     routes: Mapping[Problem, Mapping[str, Route]] | None = None,
-) -> Decision:
+) -> AlertDecision:
     """Return what becomes of the alerts when ``bad`` is found not to be well.
 
     A new alert covers all bad problems, as soon as one of ``routes`` was not notified of one
@@ -248,7 +248,7 @@ def decide(
         )
         for alert in open_alerts
     }
-    return Decision(
+    return AlertDecision(
         raised=raised,
         repeated=[alert for alert in open_alerts if alert.problems & bad] if not raised else [],
         remaining={

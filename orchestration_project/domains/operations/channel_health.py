@@ -25,7 +25,7 @@ class Pending(Protocol):
 
 
 @dataclass(frozen=True)
-class Reach:
+class ChannelReach:
     """How a channel that did not take all alerts stands.
 
     Attributes:
@@ -56,7 +56,7 @@ class Reach:
         return f"{self.channel}: {counts}" + (f" ({self.why})" if self.why else "")
 
 
-def reaches(pending: Iterable[Pending], now: datetime) -> list[Reach]:
+def reaches(pending: Iterable[Pending], now: datetime) -> list[ChannelReach]:
     """Return how each channel stands that did not take all that is for it, by name."""
     by_channel: dict[str, list[Pending]] = {}
     for each in pending:
@@ -64,10 +64,10 @@ def reaches(pending: Iterable[Pending], now: datetime) -> list[Reach]:
     return [_reach(name, by_channel[name], now) for name in sorted(by_channel)]
 
 
-def _reach(name: str, pending: Sequence[Pending], now: datetime) -> Reach:
+def _reach(name: str, pending: Sequence[Pending], now: datetime) -> ChannelReach:
     waiting = [each for each in pending if each.state == "pending"]
     errors = [(each.failed_at, each.last_error) for each in pending if each.failed_at]
-    return Reach(
+    return ChannelReach(
         channel=name,
         waiting=len(waiting),
         failed_count=sum(each.last_error is not None for each in waiting),

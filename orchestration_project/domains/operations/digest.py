@@ -16,7 +16,7 @@ LONGEST_FLOOD = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
-class Delivery:
+class AlertDelivery:
     """An alert that is to be sent to a channel, by a rule, and the attempts that were begun."""
 
     alert_id: str
@@ -28,16 +28,16 @@ class Delivery:
 
 
 def batches(
-    due: Sequence[Delivery], digest_above: Callable[[str], int], *, now: datetime
-) -> list[Sequence[Delivery]]:
+    due: Sequence[AlertDelivery], digest_above: Callable[[str], int], *, now: datetime
+) -> list[Sequence[AlertDelivery]]:
     """Return what of ``due``, deliveries to one channel in order, is sent now, message by message.
 
     More than ``digest_above(rule)`` of a rule go together, once no more of them come.
     """
-    by_rule: dict[str, list[Delivery]] = {}
+    by_rule: dict[str, list[AlertDelivery]] = {}
     for each in due:
         by_rule.setdefault(each.rule, []).append(each)
-    found: list[Sequence[Delivery]] = []
+    found: list[Sequence[AlertDelivery]] = []
     for rule, waiting in by_rule.items():
         if len(waiting) <= digest_above(rule):
             found += [[each] for each in waiting]
@@ -46,7 +46,7 @@ def batches(
     return sorted(found, key=lambda batch: (batch[0].raised_at, batch[0].alert_id))
 
 
-def _is_over(waiting: Sequence[Delivery], now: datetime) -> bool:
+def _is_over(waiting: Sequence[AlertDelivery], now: datetime) -> bool:
     raised = [each.raised_at for each in waiting]
     return (
         max(raised) <= now - CALM
@@ -55,7 +55,7 @@ def _is_over(waiting: Sequence[Delivery], now: datetime) -> bool:
     )
 
 
-def message_of(batch: Sequence[Delivery]) -> Message:
+def message_of(batch: Sequence[AlertDelivery]) -> Message:
     """Return the message that tells of a batch: the alert's own, or the digest of several."""
     if len(batch) == 1:
         return batch[0].message

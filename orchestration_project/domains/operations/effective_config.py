@@ -16,7 +16,7 @@ HASH_DIGITS = 16
 
 
 @dataclass(frozen=True)
-class Entry:
+class ConfigValue:
     """A value as it is shown, and where it comes from: default, file, environment or a preset."""
 
     value: str
@@ -24,7 +24,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ConfigDifference:
     """A value that is another than it was; empty text where there is, or was, none."""
 
     name: str
@@ -37,7 +37,7 @@ class Difference:
 class EffectiveConfig:
     """All values by name, without secrets, and the names of those that change no result."""
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, ConfigValue]
     without_effect: frozenset[str] = field(default=frozenset(), compare=False)
 
     @cached_property
@@ -63,16 +63,18 @@ class EffectiveConfig:
     def from_json(cls, text: str) -> "EffectiveConfig":
         """Return what `to_json` wrote."""
         found: Mapping[str, Mapping[str, str]] = json.loads(text)
-        return cls({name: Entry(**entry) for name, entry in found.items()})
+        return cls({name: ConfigValue(**entry) for name, entry in found.items()})
 
 
-def differences(before: EffectiveConfig, now: EffectiveConfig) -> Sequence[Difference]:
+def differences(before: EffectiveConfig, now: EffectiveConfig) -> Sequence[ConfigDifference]:
     """Return what changed in value, by name."""
-    nothing = Entry("", "")
+    nothing = ConfigValue("", "")
     names = sorted({*before.entries, *now.entries})
     pairs = ((each, before.entries.get(each, nothing), now.entries.get(each)) for each in names)
     return [
-        Difference(name, old.value, new.value if new else "", new.origin if new else "removed")
+        ConfigDifference(
+            name, old.value, new.value if new else "", new.origin if new else "removed"
+        )
         for name, old, new in pairs
         if new is None or old.value != new.value or name not in before.entries
     ]

@@ -120,14 +120,14 @@ class Problem(NamedTuple):
         return f"{self.kind:8}{name}" + (f" ({self.why})" if self.why else "")
 
 
-class Found(NamedTuple):
+class MemberContent(NamedTuple):
     """A member as it was read: its SHA-256, or why it could not be read or must not be there."""
 
     sha256: str = ""
     trouble: str = ""
 
 
-def problems(promised: Mapping[str, str], found: Mapping[str, Found]) -> list[Problem]:
+def problems(promised: Mapping[str, str], found: Mapping[str, MemberContent]) -> list[Problem]:
     """Compare members, name → SHA-256, with those that were found; by name."""
     missing = [Problem("missing", name) for name in promised if name not in found]
     extra = [Problem("extra", name) for name in found if name not in promised]

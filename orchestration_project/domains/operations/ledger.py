@@ -89,7 +89,7 @@ class Volume:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """A row of ``operations_runs`` and those of ``operations_steps``, all but when recorded."""
 
     run: Row
@@ -118,7 +118,9 @@ def ranges_that_differ(
             yield status, hours[0], hours[-1]
 
 
-def entry_of(run: RunFacts, volumes: Mapping[str, Volume], secret_words: Sequence[str]) -> Entry:
+def entry_of(
+    run: RunFacts, volumes: Mapping[str, Volume], secret_words: Sequence[str]
+) -> LedgerEntry:
     """Return what the ledger says of a run.
 
     Args:
@@ -150,7 +152,7 @@ def entry_of(run: RunFacts, volumes: Mapping[str, Volume], secret_words: Sequenc
         "changed_at": run.changed_at,
         "preset": run.tags.get("preset"),
     }
-    return Entry(row, steps)
+    return LedgerEntry(row, steps)
 
 
 def _step_row(run: RunFacts, step: StepFacts, volumes: Mapping[str, Volume]) -> Row:

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Protocol
 
 from orchestration_project.domains.operations.alerts import (
-    Decision,
+    AlertDecision,
     EndedRun,
     FailedBackfill,
     Notice,
@@ -78,7 +78,7 @@ class Message:
     link: str | None = None
 
 
-def run_messages(run: EndedRun, decision: Decision, links: Links) -> list[Message]:
+def run_messages(run: EndedRun, decision: AlertDecision, links: Links) -> list[Message]:
     """Return the messages about a run: its failure, what recovered, and its notices by kind."""
     link = links.run(run.run_id)
     found = [_failure(run, decision.raised, links, link)] if decision.raised else []

@@ -22,7 +22,7 @@ nothing at all, a web page or so, or something that nobody has seen."""
 
 
 @dataclass(frozen=True)
-class Refusal:
+class VendorRefusal:
     """Why there are no prices, and the vendor's words, which may quote the key."""
 
     kind: Kind
@@ -40,20 +40,20 @@ _MARKS: tuple[tuple[re.Pattern[str], Kind], ...] = (
 _MEMBERS = ("Note", "Information", "Error Message")
 
 
-def refusal_of(body: bytes) -> Refusal | None:
+def refusal_of(body: bytes) -> VendorRefusal | None:
     """Return why ``body`` holds no prices; None where it seems to hold some."""
     if f'"{SERIES}"'.encode() in body:
         return None
     try:
         said: Any = json.loads(body)
     except (ValueError, RecursionError):
-        return Refusal("no_json", _text_of(body))
+        return VendorRefusal("no_json", _text_of(body))
     if not said:
-        return Refusal("empty", _text_of(body))
+        return VendorRefusal("empty", _text_of(body))
     for member in _MEMBERS:
         if isinstance(said, dict) and isinstance(text := said.get(member), str):
-            return Refusal(_kind(text), text)
-    return Refusal("other", _text_of(body))
+            return VendorRefusal(_kind(text), text)
+    return VendorRefusal("other", _text_of(body))
 
 
 def _kind(text: str) -> Kind:

@@ -41,7 +41,7 @@ DAYS = 10_000_000
 
 
 @dataclass(frozen=True)
-class Limits:
+class PriceLimits:
     """When to hold back and when to warn; the settings PRICES_… say why.
 
     Attributes:
@@ -58,7 +58,7 @@ class Limits:
     disagreement_ratio: float
 
 
-def checked_prices(prices: PriceRows, limits: Limits) -> list[Validated]:
+def checked_prices(prices: PriceRows, limits: PriceLimits) -> list[Validated]:
     """Return each delivery with the verdicts of `AUDITS`, and of what its rejects warn of."""
     of = len(prices.asked)
     audits = zip(
@@ -96,7 +96,7 @@ class PriceComparison:
 
 
 def warnings_about(
-    batch: PriceComparison, *, newest_session: date, limits: Limits
+    batch: PriceComparison, *, newest_session: date, limits: PriceLimits
 ) -> list[Sequence[Audit]]:
     """Return the verdicts of `WARNINGS` that look at days beside each other, of each delivery.
 

@@ -14,7 +14,7 @@ SHOWN_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
-class Difference:
+class DryRunDifference:
     """A task that edited rules would treat otherwise: field by field, before and after."""
 
     entity_id: str
@@ -38,7 +38,7 @@ class DryRun:
     task_count: int = 0
     changed_count: int = 0
     by_rule: dict[str, int] = field(default_factory=dict)
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[DryRunDifference] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
 
 
@@ -58,7 +58,9 @@ def dry_run(tasks: Iterable[Task], before: RuleSet, after: RuleSet, *, most: int
         run.changed_count += 1
         for name in changed[: max(0, most - len(run.differences))]:
             values = _shown(was.get(name)), _shown(would.get(name))
-            run.differences.append(Difference(task.entity_id, task.title or "", name, *values))
+            run.differences.append(
+                DryRunDifference(task.entity_id, task.title or "", name, *values)
+            )
     return run
 
 

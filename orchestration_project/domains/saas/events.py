@@ -8,7 +8,7 @@ Kind = Literal["created", "updated", "completed", "deleted", "commented", "other
 
 
 @dataclass(frozen=True)
-class Event:
+class TaskEvent:
     """A hint: deliveries come twice, late, in another order or never, so nothing rests on one.
 
     Attributes:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestration_project.domains.saas.events import Event, Kind
+from orchestration_project.domains.saas.events import Kind, TaskEvent
 from orchestration_project.domains.saas.records import (
     FieldSpec,
     Issue,
@@ -216,7 +216,7 @@ def user_of_address(users: Sequence[User], email: str) -> User | None:
     return found[0] if wanted and len(found) == 1 else None
 
 
-def event_in(body: bytes) -> Event:
+def event_in(body: bytes) -> TaskEvent:
     """Return what a webhook of Jira's tells of, Cloud's or a Server's.
 
     Raises:
@@ -227,8 +227,8 @@ def event_in(body: bytes) -> Event:
     name = needed(said, "webhookEvent", what)
     kind = _kind(name, said, what)
     if kind == "other":
-        return Event(SYSTEM, "other", None)
-    return Event(SYSTEM, kind, needed(part(said, "issue", what), "key", what))
+        return TaskEvent(SYSTEM, "other", None)
+    return TaskEvent(SYSTEM, kind, needed(part(said, "issue", what), "key", what))
 
 
 def _kind(name: str, said: Mapping[str, Any], what: str) -> Kind:

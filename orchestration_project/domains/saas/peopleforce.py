@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration_project.domains.saas.events import Event, Kind
+from orchestration_project.domains.saas.events import Kind, TaskEvent
 from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.wire import (
     identity,
@@ -91,7 +91,7 @@ def pagination_of(page: Mapping[str, Any]) -> Pagination:
     return Pagination(*(int(each or 0) for each in numbers))
 
 
-def event_in(body: bytes) -> Event:
+def event_in(body: bytes) -> TaskEvent:
     """Return what a webhook of PeopleForce's tells of.
 
     Raises:
@@ -104,7 +104,7 @@ def event_in(body: bytes) -> Event:
         raise unreadable(what, "an 'action'", said)
     subject, _, verb = action.partition("_")
     if subject != TASK:
-        return Event(SYSTEM, "other", None)
+        return TaskEvent(SYSTEM, "other", None)
     kinds: list[Kind] = [KINDS[stem] for stem in KINDS if verb.startswith(stem)]
     kind = kinds[0] if kinds else "updated"
-    return Event(SYSTEM, kind, identity(part(said, "data", what), "id", what))
+    return TaskEvent(SYSTEM, kind, identity(part(said, "data", what), "id", what))

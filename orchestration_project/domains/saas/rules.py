@@ -40,7 +40,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Condition(_Strict):
+class RuleCondition(_Strict):
     """What must hold of a part of a task; upper and lower case are the same.
 
     Of a list, it must hold of one of its items. A part that a task lacks is empty.
@@ -189,7 +189,7 @@ class SyncRule(_Strict):
 
     rule_id: str = Field(pattern=NAME)
     priority: int = Field(ge=0, le=1_000_000, strict=True)
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[RuleCondition, ...] = ()
     action: Literal["sync", "drop"]
     target_project: str | None = None
     issue_type: str | None = None
@@ -237,7 +237,7 @@ class ActiveRule:
 
 
 @dataclass(frozen=True)
-class Decision:
+class RoutingDecision:
     """What is done with a task, and by which rule; None: no rule matches."""
 
     action: Action
@@ -273,13 +273,13 @@ class RuleSet:
         )
         return sorted({*ALWAYS_USED, *conditions, *mapped})
 
-    def decide(self, task: Task) -> Decision:
+    def decide(self, task: Task) -> RoutingDecision:
         """Return what the first rule that matches says."""
         for each in self.rules:
             if each.rule.matches(task):
                 is_held = each.disabled_reason is not None and each.rule.action == "sync"
-                return Decision("hold" if is_held else each.rule.action, each)
-        return Decision("drop", None)
+                return RoutingDecision("hold" if is_held else each.rule.action, each)
+        return RoutingDecision("drop", None)
 
 
 def read_rules(given: Sequence[Any]) -> list[SyncRule]:

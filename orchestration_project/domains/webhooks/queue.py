@@ -60,7 +60,7 @@ class AttemptRun:
 
 
 @dataclass(frozen=True)
-class Change:
+class DeliveryChange:
     """What becomes of a row, and since when: the end of its run, where that ended."""
 
     row: Row
@@ -70,7 +70,7 @@ class Change:
     at: datetime
 
 
-def changed(row: Row, run: AttemptRun | None, *, now: datetime) -> Change | None:
+def changed(row: Row, run: AttemptRun | None, *, now: datetime) -> DeliveryChange | None:
     """Return what the run of its attempt makes of ``row``; None: nothing new."""
     if run is None:
         # A run that was seen and is gone: it was deleted, so the attempt is over. Nobody knows when
@@ -79,15 +79,15 @@ def changed(row: Row, run: AttemptRun | None, *, now: datetime) -> Change | None
     ended_at = min(run.ended_at or now, now)  # another machine's clock may be ahead of ours
     if run.status == "SUCCESS":
         state: State = "dead" if run.has_rejected else "done"
-        return Change(row, state, row.attempt_count + 1, run.run_id, ended_at)
+        return DeliveryChange(row, state, row.attempt_count + 1, run.run_id, ended_at)
     if run.status in ("FAILURE", "CANCELED") and not _is_tried_again(run, now):
         return _over(row, run.run_id, "failed", ended_at)
     if (row.state, row.run_id) == ("running", run.run_id):
         return None
-    return Change(row, "running", row.attempt_count, run.run_id, now)
+    return DeliveryChange(row, "running", row.attempt_count, run.run_id, now)
 
 
-def failed_unclaimed(row: Row, run: AttemptRun | None, *, now: datetime) -> Change | None:
+def failed_unclaimed(row: Row, run: AttemptRun | None, *, now: datetime) -> DeliveryChange | None:
     """Return what becomes of a delivery whose run failed before it claimed any; None: nothing.
 
     A run that claims deliveries settles them itself; of one that ended, their leases are ended.
@@ -98,9 +98,11 @@ def failed_unclaimed(row: Row, run: AttemptRun | None, *, now: datetime) -> Chan
     return _over(row, run.run_id, "failed", min(run.ended_at or now, now))
 
 
-def _over(row: Row, run_id: str | None, state: State, at: datetime) -> Change:
+def _over(row: Row, run_id: str | None, state: State, at: datetime) -> DeliveryChange:
     attempts = row.attempt_count + 1
-    return Change(row, "dead" if attempts >= row.allowed_count else state, attempts, run_id, at)
+    return DeliveryChange(
+        row, "dead" if attempts >= row.allowed_count else state, attempts, run_id, at
+    )
 
 
 def _is_tried_again(run: AttemptRun, now: datetime) -> bool:

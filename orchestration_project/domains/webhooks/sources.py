@@ -52,7 +52,7 @@ class DeliveryId(_Strict):
         return Place(path=tuple(str(self.field).split(".")))
 
 
-class Source(_Strict):
+class WebhookSource(_Strict):
     """What is declared of a source.
 
     Attributes:
@@ -86,10 +86,10 @@ class Source(_Strict):
 
 
 class _File(_Strict):
-    sources: dict[str, Source] | None
+    sources: dict[str, WebhookSource] | None
 
 
-def read_sources(content: str) -> Mapping[str, Source]:
+def read_sources(content: str) -> Mapping[str, WebhookSource]:
     """Return the sources that a `webhooks.yaml` declares, by name.
 
     Raises:
@@ -123,7 +123,7 @@ def secret_names(source: str) -> tuple[str, str]:
     return name, f"{name}_OLD"
 
 
-def key_of(source: str, declared: Source, secret: str) -> bytes:
+def key_of(source: str, declared: WebhookSource, secret: str) -> bytes:
     """Return the key of a secret.
 
     Raises:
@@ -147,7 +147,7 @@ def _unusable(source: str, found: str) -> ConfigurationError:
     )
 
 
-def delivery_id_of(declared: Source, headers: Headers, body: bytes) -> str | None:
+def delivery_id_of(declared: WebhookSource, headers: Headers, body: bytes) -> str | None:
     """Return the id that makes a delivery known again: the sender's, or else the body's digest.
 
     None: the sender's cannot be used.
@@ -160,13 +160,13 @@ def delivery_id_of(declared: Source, headers: Headers, body: bytes) -> str | Non
     return value if PLAIN.fullmatch(value) else None
 
 
-def kind_of(declared: Source, headers: Headers, body: bytes) -> str | None:
+def kind_of(declared: WebhookSource, headers: Headers, body: bytes) -> str | None:
     """Return what the sender says has happened, such as ``issues``; None: nothing plain."""
     value = _value_at(declared.signing.kind, headers, body)
     return value if value and PLAIN.fullmatch(value) else None
 
 
-def kept_headers(declared: Source, headers: Headers) -> dict[str, str]:
+def kept_headers(declared: WebhookSource, headers: Headers) -> dict[str, str]:
     """Return the headers that are worth keeping; none of them is a secret or a signature."""
     named = declared.delivery_id.place.header if declared.delivery_id else ""
     names = (*ALWAYS_KEPT, *declared.signing.kept, named)

@@ -24,7 +24,7 @@ from orchestration_project.gateway.api.problems import ProblemError, not_found, 
 from orchestration_project.gateway.api.runs import MOST, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.evidence.exporting import FOLDER, SUFFIX
-from orchestration_project.services.evidence.subjects import Wanted, name_of
+from orchestration_project.services.evidence.subjects import EvidenceRequest, name_of
 from orchestration_project.services.inventory import find_blob, read_captures
 
 MOST_BYTES = 512 * 1024 * 1024
@@ -171,7 +171,7 @@ async def clean_up_artifacts(call: Call[Parameters, Cleanup]) -> Launched:
 async def export_evidence(call: Call[Parameters, NewEvidence]) -> Export:
     """Write an archive of evidence that others can verify offline; a run does it."""
     said = call.body
-    wanted = Wanted(said.run_id, said.session, said.partition, said.at)
+    wanted = EvidenceRequest(said.run_id, said.session, said.partition, said.at)
     config: dict[str, Any] = said.model_dump(mode="json", exclude_none=True)
     launched = await launch(
         call, Launch(EVIDENCE_JOB, config={"ops": {EVIDENCE_OP: {"config": config}}})

@@ -16,7 +16,7 @@ from orchestration_project.domains.api.models import (
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.runs import MOST, Name
 from orchestration_project.services.gate import Register
-from orchestration_project.services.ledger.sessions import Wanted, read_sessions
+from orchestration_project.services.ledger.sessions import SessionFilter, read_sessions
 from orchestration_project.services.presets import effective_config
 from orchestration_project.tables.operations import operations_control_tower
 
@@ -56,7 +56,7 @@ async def config_in_effect(call: Call[Parameters, Body]) -> Config:
 async def list_sessions(call: Call[SessionsWanted, Body]) -> Sessions:
     """List sessions, the latest first."""
     wanted = call.query
-    chosen = Wanted(wanted.since, wanted.domain, wanted.state, wanted.limit)
+    chosen = SessionFilter(wanted.since, wanted.domain, wanted.state, wanted.limit)
     frame = await call.services.in_thread(read_sessions, call.services.warehouse, chosen)
     return Sessions(sessions=frame.to_dicts())
 

@@ -17,7 +17,7 @@ from orchestration_project.domains.api.pipelines import (
     Pipelines,
     State,
 )
-from orchestration_project.domains.operations.ledger import Entry
+from orchestration_project.domains.operations.ledger import LedgerEntry
 from orchestration_project.domains.operations.pipelines import Pipeline, partition_key
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, launch
@@ -125,7 +125,7 @@ def _history(services: Services, wanted: HistoryWanted) -> list[Mapping[str, Any
     return [_row(record, written.get(record.dagster_run.run_id)) for record in records]
 
 
-def _row(record: dg.RunRecord, entry: Entry | None) -> Mapping[str, Any]:
+def _row(record: dg.RunRecord, entry: LedgerEntry | None) -> Mapping[str, Any]:
     """Return Dagster's own word of how a run is, and of the ledger what only that has."""
     run = run_of(record)
     known: dict[str, Any] = entry.run if entry else dict.fromkeys(FIGURES, 0)

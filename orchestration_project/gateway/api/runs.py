@@ -16,7 +16,7 @@ from orchestration_project.domains.api.runs import (
     RunStatus,
     Step,
 )
-from orchestration_project.domains.operations.ledger import Entry, partition_of, trigger_of
+from orchestration_project.domains.operations.ledger import LedgerEntry, partition_of, trigger_of
 from orchestration_project.domains.operations.retries import ItemFilter, check_kinds
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.dagster import result
@@ -252,7 +252,7 @@ async def run_status(call: Call[RunId, Body]) -> RunStatus:
     return RunStatus(**_run_fields(entry.run), steps=[step_of(each) for each in entry.steps])
 
 
-def entry_of_run(services: Services, run_id: str) -> Entry:
+def entry_of_run(services: Services, run_id: str) -> LedgerEntry:
     """Return what the ledger would say of a run now, or says of one that Dagster has no more.
 
     Raises:
@@ -265,7 +265,7 @@ def entry_of_run(services: Services, run_id: str) -> Entry:
         if entry.steps:
             return entry
         written = ledger.written([run_id]).get(run_id)
-        return Entry(entry.run, written.steps) if written else entry
+        return LedgerEntry(entry.run, written.steps) if written else entry
     entry = ledger.written([run_id]).get(run_id)
     if entry is None:
         raise not_found("there is no such run", run_id=run_id)

@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Connection, Table, func, select
 from orchestration_project.contracts.partitioning import Partition, Partitioning
 from orchestration_project.contracts.rules import Audit, Part, SpillStore, Validated
 from orchestration_project.domains.finra.anomaly_bands import (
+    BandLimits,
     EarlierWeeks,
-    Limits,
     Size,
     VenueWeek,
     size_of_derived,
@@ -77,7 +77,7 @@ class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
         rows_at_once: Rows and sums of a week that are held in memory; more are spilled.
     """
 
-    limits: Limits
+    limits: BandLimits
     force: bool = False
     rows_at_once: int = ROWS_AT_ONCE
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient, Response
-from orchestration_project.domains.prices.answers import Refusal, refusal_of
+from orchestration_project.domains.prices.answers import VendorRefusal, refusal_of
 from orchestration_project.domains.prices.symbols import (
     Overrides,
     VendorSpellings,
@@ -119,7 +119,7 @@ class AlphaVantage:
         if refused is None or not _holds_secrets(response):  # which nobody may find among captures
             kept.append(self._captures.keep(fetched(response, request, self._clock)))
         if refused or response.status != 200:
-            self._refuse(asked, response, refused or Refusal("other", ""))
+            self._refuse(asked, response, refused or VendorRefusal("other", ""))
         refuse_another(response, symbol)
         return kept[-1:]
 
@@ -139,7 +139,7 @@ class AlphaVantage:
     def _is_recent(self, asked: PriceRange) -> bool:
         return asked.first_date >= self._clock.today_in_new_york() - COMPACT
 
-    def _refuse(self, asked: PriceRange, response: Response, refused: Refusal) -> NoReturn:
+    def _refuse(self, asked: PriceRange, response: Response, refused: VendorRefusal) -> NoReturn:
         said = redacted(refused.said)[:QUOTED_CHARACTERS]  # in this order, or a part of a key stays
         found = f"HTTP {response.status}: {said}"
         if refused.kind == "quota":

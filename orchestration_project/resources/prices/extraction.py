@@ -15,7 +15,7 @@ import polars as pl
 from orchestration_project.contracts.rules import Days, Validated
 from orchestration_project.contracts.values import split_batches
 from orchestration_project.domains.prices.audits import (
-    Limits,
+    PriceLimits,
     checked_prices,
     symbols_with_other_actions,
 )
@@ -115,7 +115,7 @@ class PriceExtractor:
     source: PriceSource
     second: PriceSource | None
     landing: PriceLanding
-    limits: Limits
+    limits: PriceLimits
     days: Days
     now: datetime
     full: bool

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import Audit
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
-from orchestration_project.domains.prices.audits import Limits, PriceComparison, warnings_about
+from orchestration_project.domains.prices.audits import PriceComparison, PriceLimits, warnings_about
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.contract import RULE_VERSION
 from orchestration_project.domains.prices.states import (
@@ -97,7 +97,7 @@ class PriceLanding:
     warehouse: Warehouse
     clock: Clock
     run_id: str
-    limits: Limits
+    limits: PriceLimits
 
     def target(self, symbol: str, state: ScopeState) -> WriteTarget[PriceChange]:
         """Return where a symbol is written, of which ``state`` is loaded."""

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import ClaimedItem
-from orchestration_project.domains.prices.audits import Limits
+from orchestration_project.domains.prices.audits import PriceLimits
 from orchestration_project.domains.prices.calendar import last_complete_session
 from orchestration_project.domains.prices.states import (
     Known,
@@ -91,7 +91,7 @@ class PriceLoad:
     clock: Clock
     symbols: Callable[[], Sequence[str]]
     run_id: str
-    limits: Limits
+    limits: PriceLimits
     second: PriceSource | None = None
     full: bool = False
     force: bool = False

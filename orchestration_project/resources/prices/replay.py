@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import Days, Validated
-from orchestration_project.domains.prices.audits import Limits, checked_prices
+from orchestration_project.domains.prices.audits import PriceLimits, checked_prices
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_prices
 from orchestration_project.domains.prices.states import LANDED
 from orchestration_project.engine.captures import Capture, parts_of
@@ -70,7 +70,7 @@ class PriceReplay:
     artifacts: ArtifactStore
     clock: Clock
     run_id: str
-    limits: Limits
+    limits: PriceLimits
     symbols: Sequence[str] = ()
     group_id: str | None = None
     allow_older: bool = False

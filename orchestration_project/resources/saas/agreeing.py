@@ -13,7 +13,7 @@ from orchestration_project.domains.saas.records import Issue
 from orchestration_project.domains.saas.transitions import MOST_STEPS, next_step
 from orchestration_project.domains.saas.values import values_of
 from orchestration_project.errors import ContractError, TransientError
-from orchestration_project.resources.saas.audit import Entity, Entry
+from orchestration_project.resources.saas.audit import Entity, SyncLogEntry
 from orchestration_project.resources.saas.systems import (
     RefusedError,
     SourceSystem,
@@ -64,11 +64,11 @@ class SyncState:
     is_completed: bool | None
     unresolved_email: str | None = None
     begun: PendingCreate | None = None
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[SyncLogEntry] = field(default_factory=list)
 
     def note(self, operation: str, **detail: Any) -> None:
         """Note what was done."""
-        self.entries.append(Entry(self.entity, operation, self.target_key, detail))
+        self.entries.append(SyncLogEntry(self.entity, operation, self.target_key, detail))
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class ApplyResult:
 
 
 @dataclass(frozen=True)
-class ClaimedItem:
+class ClaimedIntent:
     """An intention that is worked on: its row of the outbox, its task's state, our lease."""
 
     entity: Entity
@@ -183,7 +183,7 @@ class Applier:
             return "overtaken", None
         return end.state, problem
 
-    def _begin(self, connection: Connection, entity: Entity) -> ClaimedItem | str:
+    def _begin(self, connection: Connection, entity: Entity) -> ClaimedIntent | str:
         now = self._clock.now()
         name = f"{self._desk.topic}|{entity.outbox_entity}"
         lease = take(connection, name, holder=self._desk.run_id, now=now, until=now + LEASE)
@@ -201,9 +201,9 @@ class Applier:
         if row is None:  # another run did it meanwhile, or tried
             give_back(connection, lease)
             return "done_before"
-        return ClaimedItem(entity, row, state, lease)
+        return ClaimedIntent(entity, row, state, lease)
 
-    def _both(self, waiting: ClaimedItem) -> SyncPair:
+    def _both(self, waiting: ClaimedIntent) -> SyncPair:
         return SyncPair(
             self._source,
             self._target,
@@ -227,7 +227,7 @@ class Applier:
                 remedy="nothing: the next run does it",
             )
 
-    def _record_ahead(self, waiting: ClaimedItem, agreement: SyncState) -> None:
+    def _record_ahead(self, waiting: ClaimedIntent, agreement: SyncState) -> None:
         """Record what is known before a write whose answer may never come.
 
         Raises:
@@ -243,7 +243,7 @@ class Applier:
         agreement.entries.clear()
 
     def _record(
-        self, connection: Connection, waiting: ClaimedItem, agreement: SyncState, end: _End
+        self, connection: Connection, waiting: ClaimedIntent, agreement: SyncState, end: _End
     ) -> None:
         still_held(connection, waiting.lease)
         lock_row(connection, self._desk.topic)
@@ -287,7 +287,7 @@ def _is_due(now: datetime) -> Any:
     return or_(outbox.c.due_at <= now, outbox.c.changed_at > now + LEASE)
 
 
-def _agreement(waiting: ClaimedItem) -> SyncState:
+def _agreement(waiting: ClaimedIntent) -> SyncState:
     state = waiting.state
     applied = json.loads(state.applied) if state.applied else {}
     begun = applied.get("begun")
@@ -308,14 +308,14 @@ def _applied(agreement: SyncState) -> str | None:
     return canonical({"begun": vars(agreement.begun)}) if agreement.begun else None
 
 
-def _intent(waiting: ClaimedItem) -> Intent:
+def _intent(waiting: ClaimedIntent) -> Intent:
     """Return what is intended; we may have completed the task since that was planned."""
     intent = Intent.read(waiting.row.payload)
     return intent.completed() if waiting.state.is_completed else intent
 
 
 def _facts(
-    waiting: ClaimedItem, agreement: SyncState, record: str, now: datetime
+    waiting: ClaimedIntent, agreement: SyncState, record: str, now: datetime
 ) -> dict[str, Any]:
     """Return what a task's state says after a try, also after one that ended half way.
 
@@ -348,7 +348,7 @@ def _update_state(connection: Connection, entity: Entity, facts: Mapping[str, An
     )
 
 
-def _end_of(waiting: ClaimedItem, error: OrchestrationError | UnfitValueError) -> _End:
+def _end_of(waiting: ClaimedIntent, error: OrchestrationError | UnfitValueError) -> _End:
     """Return the end of a try that failed: another one follows, or it is refused for good."""
     if isinstance(error, UnfitValueError):
         return _End("dead", storable(str(error)), "unfit_value")
@@ -364,7 +364,7 @@ def _end_of(waiting: ClaimedItem, error: OrchestrationError | UnfitValueError) -
     return _End("dead", _reason(error), f"http_{status}" if status else "senseless", status)
 
 
-def _again(waiting: ClaimedItem, error: OrchestrationError, seconds: float) -> _End:
+def _again(waiting: ClaimedIntent, error: OrchestrationError, seconds: float) -> _End:
     doubled = FIRST_WAIT * 2 ** min(waiting.row.attempt_count, 10)
     wait = max(min(doubled, LONGEST_WAIT), timedelta(seconds=seconds))
     return _End("waiting", _reason(error), wait=wait)
@@ -380,7 +380,7 @@ def _reason(error: OrchestrationError) -> str:
 
 def _insert_letter(
     connection: Connection,
-    waiting: ClaimedItem,
+    waiting: ClaimedIntent,
     agreement: SyncState,
     end: _End,
     now: datetime,

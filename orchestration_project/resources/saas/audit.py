@@ -52,7 +52,7 @@ class Entity:
 
 
 @dataclass(frozen=True)
-class Entry:
+class SyncLogEntry:
     """Something that was done: the operation is one word, docs/saas.md has all."""
 
     entity: Entity
@@ -61,7 +61,9 @@ class Entry:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-def record(connection: Connection, entries: Iterable[Entry], *, at: datetime, run_id: str) -> None:
+def record(
+    connection: Connection, entries: Iterable[SyncLogEntry], *, at: datetime, run_id: str
+) -> None:
     """Add entries, in their order."""
     rows = [
         {
@@ -79,7 +81,7 @@ def record(connection: Connection, entries: Iterable[Entry], *, at: datetime, ru
         connection.execute(insert(saas_audit_log), rows)
 
 
-def _most(each: Entry) -> int | None:
+def _most(each: SyncLogEntry) -> int | None:
     return None if each.operation == "overwritten" else LONGEST
 
 

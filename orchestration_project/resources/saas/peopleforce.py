@@ -22,7 +22,7 @@ from orchestration_project.errors import ContractError, MovedError
 from orchestration_project.resources.saas.answers import json_in, refusal
 from orchestration_project.resources.saas.pages import CachedPage, PageMemory
 from orchestration_project.resources.saas.prefetch import PagePrefetcher
-from orchestration_project.resources.saas.systems import DigestScheme, Page, UnreadableRecord
+from orchestration_project.resources.saas.systems import DigestScheme, SourcePage, UnreadableRecord
 
 CREDENTIALS = "PEOPLEFORCE_API_KEY"
 KEPT_HEADERS = ("content-type", "date")
@@ -77,7 +77,7 @@ class PeopleForce:
         self._url = url.rstrip("/")
         self._api_key = api_key
 
-    def pages(self, digesting: DigestScheme, *, kept: list[Capture]) -> Iterator[Page]:
+    def pages(self, digesting: DigestScheme, *, kept: list[Capture]) -> Iterator[SourcePage]:
         """Yield all tasks page by page, each once.
 
         A task that a later page repeats, since another came before it meanwhile, is left out. Where
@@ -104,7 +104,9 @@ class PeopleForce:
                 if not listed.unreadable:
                     found[answer.capture.sha256] = listed.cached
                 digests = listed.cached.digests
-                yield Page({key: digests[key] for key in digests if key not in seen}, listed.read)
+                yield SourcePage(
+                    {key: digests[key] for key in digests if key not in seen}, listed.read
+                )
                 seen.update(digests)
                 is_back = page > 1 and listed.cached.count < counts[-1]
                 page, pages = page + (-1 if is_back else 1), listed.cached.pages

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.saas.events import Event
+from orchestration_project.domains.saas.events import TaskEvent
 from orchestration_project.domains.saas.intents import completion
 from orchestration_project.domains.saas.records import Issue
 from orchestration_project.domains.saas.rules import RuleSet
@@ -36,8 +36,8 @@ from orchestration_project.resources.saas.states import (
 )
 from orchestration_project.resources.saas.systems import (
     DigestScheme,
-    Page,
     RefusedError,
+    SourcePage,
     SourceSystem,
     TargetSystem,
 )
@@ -103,7 +103,7 @@ class WebhookEffect:
 
 
 @dataclass(frozen=True)
-class Drift:
+class SyncDrift:
     """How a linked issue differs from its task, if that is known.
 
     It is missing, or only one of both is completed; or it cannot be read.
@@ -217,7 +217,7 @@ class Reconciler:
             ).all()
         return self._plan_again([entity_of(row) for row in rows], "target")
 
-    def handle_event(self, event: Event) -> WebhookEffect:
+    def handle_event(self, event: TaskEvent) -> WebhookEffect:
         """Plan for the records of a webhook; what comes back of our own writes is an echo."""
         if event.entity_id is None or event.kind in ("commented", "other"):
             return WebhookEffect(
@@ -258,7 +258,7 @@ class Reconciler:
         chosen = found if entities is None else found & set(entities)
         return self._plan_again(sorted(chosen, key=lambda each: each.entity_id), "replay")
 
-    def sweep(self) -> list[Drift]:
+    def sweep(self) -> list[SyncDrift]:
         """Compare the issues of tasks that rules name, for changes without a webhook; plan repairs.
 
         What cannot be read is left to people: nothing is known that would have to follow.
@@ -278,7 +278,7 @@ class Reconciler:
         named = {project for rule in usable if (project := rule.target_project)}
         issues = self._issues_in(named, {row.target_key for row in rows})
         drifts = [
-            Drift(entity_of(row), key, what)
+            SyncDrift(entity_of(row), key, what)
             for row in rows
             if (key := row.target_key)
             and (what := _drift(row, issues.get(key), is_unreadable=key in self.unreadable_issues))
@@ -384,7 +384,7 @@ def _too_many_unreadable(looked: PollResult) -> OrchestrationError | None:
     )
 
 
-def _changed(page: Page, known: Mapping[str, str], fetched_at: datetime) -> list[FetchedTask]:
+def _changed(page: SourcePage, known: Mapping[str, str], fetched_at: datetime) -> list[FetchedTask]:
     """Return the tasks on a page that are new, or not as they were."""
     changed = {key: digest for key, digest in page.digests.items() if known.get(key) != digest}
     tasks = page.read() if changed else ()

@@ -14,7 +14,7 @@ from orchestration_project.domains.saas.stored_tasks import read_task
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.saas.audit import Entity, Entry, record
+from orchestration_project.resources.saas.audit import Entity, SyncLogEntry, record
 from orchestration_project.resources.saas.systems import TargetSystem
 from orchestration_project.resources.saas.validating import Examined, examine
 from orchestration_project.tables.saas import (
@@ -71,14 +71,14 @@ def put_in_effect(
     for name in changed:
         _insert(connection, after[name], latest.get(name, 0) + 1, by=by, at=at)
     entries = [
-        Entry(
+        SyncLogEntry(
             _entity(name),
             "rule_changed" if name in before else "rule_added",
             detail={"by": by, "version": latest.get(name, 0) + 1, "rule": _as_json(after[name])},
         )
         for name in changed
     ]
-    entries += [Entry(_entity(name), "rule_ended", detail={"by": by}) for name in ended]
+    entries += [SyncLogEntry(_entity(name), "rule_ended", detail={"by": by}) for name in ended]
     record(connection, entries, at=at, run_id=run_id)
     return RuleChanges(
         [name for name in changed if name not in before],
@@ -171,7 +171,7 @@ def note_proof(
         .values(disabled_reason=reason)
     )
     operation = "rule_disabled" if reason else "rule_enabled"
-    entry = Entry(_entity(rule.rule.rule_id), operation, detail={"reason": reason})
+    entry = SyncLogEntry(_entity(rule.rule.rule_id), operation, detail={"reason": reason})
     record(connection, [entry], at=at, run_id=run_id)
 
 

@@ -8,7 +8,7 @@ import polars as pl
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import REJECT_SCHEMA, in_ascii
 from orchestration_project.domains.saas import jira, peopleforce
-from orchestration_project.domains.saas.events import Event
+from orchestration_project.domains.saas.events import TaskEvent
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import TableSpec, Warehouse
 from orchestration_project.engine.warehouse.target import no_summary
@@ -19,7 +19,7 @@ from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.services.inbox.rows import Content, delivery_of, fetched_of
 from orchestration_project.tables.saas import saas_source_states
 
-READERS: Mapping[str, Callable[[bytes], Event]] = {
+READERS: Mapping[str, Callable[[bytes], TaskEvent]] = {
     peopleforce.SYSTEM: peopleforce.event_in,
     jira.SYSTEM: jira.event_in,
 }

@@ -14,7 +14,7 @@ from orchestration_project.domains.saas.rules import Action, RuleSet
 from orchestration_project.domains.saas.stored_tasks import read_task, recorded, state_hash
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse.frames import within
-from orchestration_project.resources.saas.audit import Entity, Entry, record
+from orchestration_project.resources.saas.audit import Entity, SyncLogEntry, record
 from orchestration_project.tables.saas import saas_dead_letters, saas_source_states
 from orchestration_project.tables.spine import outbox
 
@@ -188,7 +188,7 @@ def mark_gone(
     writer = _Writer(connection, desk, now)
     for row in rows:
         writer.supersede(entity_of(row))
-        writer.entries.append(Entry(entity_of(row), "source_deleted", row.target_key))
+        writer.entries.append(SyncLogEntry(entity_of(row), "source_deleted", row.target_key))
         connection.execute(
             update(saas_source_states)
             .where(within(saas_source_states, entity_of(row).key))
@@ -222,7 +222,7 @@ class _Writer:
         self._states: list[dict[str, Any]] = []
         self._intentions: list[dict[str, Any]] = []
         self._letters: list[dict[str, Any]] = []
-        self.entries: list[Entry] = []
+        self.entries: list[SyncLogEntry] = []
 
     def plan(
         self,
@@ -281,7 +281,7 @@ class _Writer:
             if row.action != action:
                 word = {"drop": "dropped", "hold": "held"}[action]
                 detail = {"rule": state["rule"], "before": row.rule}
-                self.entries.append(Entry(entity, word, row.target_key, detail))
+                self.entries.append(SyncLogEntry(entity, word, row.target_key, detail))
         return action
 
     def _state(

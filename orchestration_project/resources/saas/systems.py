@@ -45,7 +45,7 @@ class DigestScheme:
 
 
 @dataclass(frozen=True)
-class Page:
+class SourcePage:
     """Tasks that came together.
 
     Attributes:
@@ -75,7 +75,7 @@ class SourceSystem(Protocol):
         """The records of the pages given last that are no tasks: the others go on without them."""
         ...
 
-    def pages(self, digesting: DigestScheme, *, kept: list[Capture]) -> Iterator[Page]:
+    def pages(self, digesting: DigestScheme, *, kept: list[Capture]) -> Iterator[SourcePage]:
         """Yield all tasks page by page.
 
         All that came is appended to ``kept`` too, also what turned out unusable.

@@ -17,7 +17,7 @@ from orchestration_project.domains.finra.recomputation import (
     CONCENTRATION,
     CROSS_TIER,
     ROLLING,
-    Request,
+    RecomputationRequest,
     requests,
     tier_ranges,
     week_ranges,
@@ -104,7 +104,7 @@ def _without_partition(count: int) -> str:
 
 
 def _asked(
-    context: dg.SensorEvaluationContext, runs: Sequence[Request], left_out: str
+    context: dg.SensorEvaluationContext, runs: Sequence[RecomputationRequest], left_out: str
 ) -> dg.SensorResult | dg.SkipReason:
     """Return what is asked for; a tick that asks for runs has no message, so its log says it."""
     wanted = not_yet_asked(context.instance, map(_request, runs))
@@ -116,7 +116,7 @@ def _asked(
     return dg.SensorResult(run_requests=list(wanted))
 
 
-def _request(run: Request) -> dg.RunRequest:
+def _request(run: RecomputationRequest) -> dg.RunRequest:
     return dg.RunRequest(run_key=run.run_key, tags={RANGE_START: run.first, RANGE_END: run.last})
 
 

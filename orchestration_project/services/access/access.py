@@ -14,7 +14,7 @@ from orchestration_project.domains.access.credentials import (
     WINDOW,
     Failures,
     Key,
-    Limits,
+    LoginLimits,
     after_failure,
     has_ended,
     hash_of,
@@ -78,7 +78,7 @@ class Access:
 
     warehouse: Warehouse
     clock: Clock
-    limits: Limits
+    limits: LoginLimits
     rules: Sequence[AccessRule] = ()
     domains: Sequence[str] = ()
 

@@ -17,7 +17,7 @@ LONGEST = 1000
 
 
 @dataclass(frozen=True)
-class Entry:
+class AccessLogEntry:
     """One row of the audit.
 
     Attributes:
@@ -38,14 +38,14 @@ class Entry:
     reason: str | None = None
 
 
-class Audit:
+class AccessLog:
     """Adds rows to the audit."""
 
     def __init__(self, warehouse: Warehouse, clock: Clock) -> None:
         self._warehouse = warehouse
         self._clock = clock
 
-    def record(self, entry: Entry) -> None:
+    def record(self, entry: AccessLogEntry) -> None:
         """Add a row, without secrets; what a caller wrote is cut to LONGEST characters."""
         row = {
             "request_id": entry.request_id,

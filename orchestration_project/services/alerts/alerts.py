@@ -10,12 +10,12 @@ import dagster as dg
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.alerts import is_lately
 from orchestration_project.domains.operations.channels import Channel
-from orchestration_project.domains.operations.digest import Delivery, batches, message_of
+from orchestration_project.domains.operations.digest import AlertDelivery, batches, message_of
 from orchestration_project.domains.operations.messages import Message, database_failure
 from orchestration_project.domains.operations.rules import Policy
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.services.alerts.conditions import Condition
+from orchestration_project.services.alerts.conditions import AlertCondition
 from orchestration_project.services.alerts.inbox import Inbox
 from orchestration_project.services.alerts.policy import Links
 from orchestration_project.services.alerts.sending import LastResortLog, send
@@ -37,7 +37,7 @@ class Alerts:
         *,
         clock: Clock,
         links: Links,
-        conditions: Callable[[dg.DagsterInstance], Sequence[Condition]],
+        conditions: Callable[[dg.DagsterInstance], Sequence[AlertCondition]],
         last_resort_log: LastResortLog,
     ) -> None:
         self.policy = policy
@@ -105,7 +105,7 @@ class Alerts:
         return taken, reasons
 
 
-def _deliver(inbox: Inbox, batch: Sequence[Delivery], channel: Channel) -> str | None:
+def _deliver(inbox: Inbox, batch: Sequence[AlertDelivery], channel: Channel) -> str | None:
     reason = _attempt(channel, message_of(batch))
     if reason is None:
         inbox.delivered(batch)

@@ -30,7 +30,7 @@ OF_A_MACHINE = ("disk_low",)
 
 
 @dataclass(frozen=True)
-class Condition:
+class AlertCondition:
     """What should hold, and the kind of alert that there is while it does not."""
 
     kind: str
@@ -55,16 +55,16 @@ class ConditionResult:
         return self.finding.outcome == "failed"
 
 
-def failed_daemon(error: OrchestrationError) -> Condition:
+def failed_daemon(error: OrchestrationError) -> AlertCondition:
     """Return the condition that the daemon works, which it cannot because of ``error``."""
 
     def run() -> Answer:
         raise error
 
-    return Condition("daemon_silent", Probe("daemon", (), "saw what happened to it", run))
+    return AlertCondition("daemon_silent", Probe("daemon", (), "saw what happened to it", run))
 
 
-def rules_condition(policy: Policy, names: Names | None) -> Condition:
+def rules_condition(policy: Policy, names: Names | None) -> AlertCondition:
     """Return the condition that the rules can be used, and match ``names`` that there are."""
 
     def run() -> Answer:
@@ -79,10 +79,10 @@ def rules_condition(policy: Policy, names: Names | None) -> Condition:
             )
         return Answer(f"{len(policy.rules)} rules")
 
-    return Condition("alert_rules", Probe("alert_rules", (), "read the rules of alerts", run))
+    return AlertCondition("alert_rules", Probe("alert_rules", (), "read the rules of alerts", run))
 
 
-def see(conditions: Sequence[Condition], clock: Clock) -> list[ConditionResult]:
+def see(conditions: Sequence[AlertCondition], clock: Clock) -> list[ConditionResult]:
     """Look at each condition."""
     return [
         ConditionResult(each.problem, examine(each.probe, clock, "").finding) for each in conditions

@@ -12,14 +12,19 @@ from sqlalchemy import Connection, and_, func, not_, or_, select, update
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.alerts import (
     AHEAD,
-    Decision,
+    AlertDecision,
     Problem,
     Severity,
     decide,
     wait_after,
 )
-from orchestration_project.domains.operations.channel_health import LATELY, Pending, Reach, reaches
-from orchestration_project.domains.operations.digest import Delivery
+from orchestration_project.domains.operations.channel_health import (
+    LATELY,
+    ChannelReach,
+    Pending,
+    reaches,
+)
+from orchestration_project.domains.operations.digest import AlertDelivery
 from orchestration_project.domains.operations.messages import RECOVERED, Message, recovery
 from orchestration_project.domains.operations.rules import (
     EVERYTHING,
@@ -54,7 +59,7 @@ LEASE = timedelta(minutes=5)
 MOST_DUE = 5000
 """Deliveries to one channel that a tick looks at."""
 
-Wording = Callable[[Decision], Sequence[Message]]
+Wording = Callable[[AlertDecision], Sequence[Message]]
 """Puts a decision into words."""
 
 
@@ -155,7 +160,7 @@ class Inbox:
         is_well: Callable[[Problem], bool],
         facts: Callable[[Problem], Facts],
         now: datetime,
-    ) -> Decision:
+    ) -> AlertDecision:
         known = [
             alert
             for alert in open_alerts(connection)
@@ -174,7 +179,7 @@ class Inbox:
         self,
         connection: Connection,
         cause: str,
-        decision: Decision,
+        decision: AlertDecision,
         words: Wording,
         now: datetime,
     ) -> list[Message]:
@@ -186,7 +191,7 @@ class Inbox:
         settle(connection, decision, now)
         return messages
 
-    def _recipients(self, message: Message, decision: Decision) -> Mapping[str, str]:
+    def _recipients(self, message: Message, decision: AlertDecision) -> Mapping[str, str]:
         """Return the rule by which each channel is notified."""
         if message.problems:
             return decision.fresh
@@ -232,7 +237,7 @@ class Inbox:
                 for row in connection.execute(found)
             ]
 
-    def due(self, channel: str) -> list[Delivery]:
+    def due(self, channel: str) -> list[AlertDelivery]:
         """Return the deliveries to ``channel`` whose time has come, the oldest alert first.
 
         Nothing waits for longer than `AHEAD`: what seems to was put off before the clock was set
@@ -260,7 +265,7 @@ class Inbox:
         )
         with self._warehouse.reading() as connection:
             return [
-                Delivery(
+                AlertDelivery(
                     row.alert_id,
                     row.channel,
                     row.rule or EVERYTHING.name,
@@ -282,7 +287,7 @@ class Inbox:
         with self._warehouse.reading() as connection:
             return {row[0]: row[1] for row in connection.execute(wanted)}
 
-    def reaches(self) -> list[Reach]:
+    def reaches(self) -> list[ChannelReach]:
         """Return how each channel stands that did not take all that is for it."""
         d, now = deliveries.c, self._clock.now()
         wanted = select(
@@ -293,7 +298,7 @@ class Inbox:
         with self._warehouse.reading() as connection:
             return reaches(cast("list[Pending]", connection.execute(wanted).all()), now)
 
-    def claim(self, chosen: Sequence[Delivery]) -> list[Delivery]:
+    def claim(self, chosen: Sequence[AlertDelivery]) -> list[AlertDelivery]:
         """Begin an attempt; return those of which no other process was quicker to begin one."""
         until = self._clock.now() + LEASE
         with self._warehouse.writing() as connection:
@@ -309,7 +314,7 @@ class Inbox:
                 )
             ]
 
-    def delivered(self, sent: Sequence[Delivery]) -> None:
+    def delivered(self, sent: Sequence[AlertDelivery]) -> None:
         """Record that the channel took these, in one message."""
         values = {
             "state": "delivered",
@@ -320,7 +325,7 @@ class Inbox:
             for each in sent:
                 change(connection, each, each.attempts + 1, **values)
 
-    def refused(self, sent: Sequence[Delivery], reason: str) -> None:
+    def refused(self, sent: Sequence[AlertDelivery], reason: str) -> None:
         """Record why an attempt was in vain, and when the next one is due."""
         now = self._clock.now()
         with self._warehouse.writing() as connection:

@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from orchestration_project.domains.operations.alerts import (
-    Decision,
+    AlertDecision,
     Notification,
     OpenAlert,
     Problem,
 )
-from orchestration_project.domains.operations.digest import Delivery
+from orchestration_project.domains.operations.digest import AlertDelivery
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.domains.operations.rules import EVERYTHING
 from orchestration_project.engine.warehouse.frames import insert_absent, storable
@@ -39,7 +39,7 @@ TOLD_BEFORE = "told_before"
 """State of a delivery to a channel that an earlier alert notified within the window."""
 
 
-def change(connection: Connection, delivery: Delivery, attempts: int, **values: Any) -> bool:
+def change(connection: Connection, delivery: AlertDelivery, attempts: int, **values: Any) -> bool:
     """Change a delivery of which so many attempts were begun; False if it has another count now."""
     statement = (
         update(deliveries)
@@ -68,7 +68,7 @@ def store(
     return alert_id
 
 
-def keep(connection: Connection, alert_id: str, decision: Decision, now: datetime) -> None:
+def keep(connection: Connection, alert_id: str, decision: AlertDecision, now: datetime) -> None:
     """Store which channels an alert does not notify, as an older one has."""
     rows = [
         {
@@ -121,7 +121,7 @@ def with_notifications(connection: Connection, known: Sequence[OpenAlert]) -> li
     return [replace(alert, notifications=found[alert.alert_id]) for alert in known]
 
 
-def count_repeated(connection: Connection, decision: Decision, now: datetime) -> None:
+def count_repeated(connection: Connection, decision: AlertDecision, now: datetime) -> None:
     """Count what came again within its window."""
     for alert in decision.repeated:
         connection.execute(
@@ -131,7 +131,7 @@ def count_repeated(connection: Connection, decision: Decision, now: datetime) ->
         )
 
 
-def settle(connection: Connection, decision: Decision, now: datetime) -> None:
+def settle(connection: Connection, decision: AlertDecision, now: datetime) -> None:
     """Write what a decision says of alerts that were open before it."""
     recovered = {alert.alert_id for alert in decision.recovered}
     for alert_id, left in decision.remaining.items():

@@ -49,16 +49,16 @@ SECONDS_PER_TICK = 30
 
 
 @dataclass(frozen=True)
-class PollResult:
+class WatchResult:
     """What one look found, and from where the next one goes on."""
 
     said: str
     progress: Progress
 
 
-def first_poll(instance: dg.DagsterInstance) -> PollResult:
+def first_poll(instance: dg.DagsterInstance) -> WatchResult:
     """Begin with what ends from now on."""
-    return PollResult(
+    return WatchResult(
         "Watching the runs that end from now on.", Progress(seen=[latest_end(instance)])
     )
 
@@ -68,7 +68,7 @@ def look(
     alerts: Alerts,
     progress: Progress,
     repository: dg.RepositoryDefinition | None = None,
-) -> PollResult:
+) -> WatchResult:
     """Store what the runs that ended and what lasts raise; notify directly of a lost database.
 
     Args:
@@ -91,7 +91,7 @@ def look(
     except OrchestrationError as error:
         notified = alerts.notify_of_lost_database(error, progress.told)
         who = ", ".join(notified) or "nobody"
-        return PollResult(
+        return WatchResult(
             f"Alerts cannot be stored, and wait; told of it: {who}. {error}",
             progress.model_copy(update={"told": notified}),
         )
@@ -122,7 +122,7 @@ def _stored(
     inbox: Inbox,
     progress: Progress,
     lasting: Sequence[Message],
-) -> PollResult:
+) -> WatchResult:
     _report_recovery(alerts, inbox, progress.told)
     ends = ends_after(instance, progress.since, len(progress.seen) + RUNS_PER_TICK)
     new = [end for end in ends if end.place not in progress.seen]
@@ -141,7 +141,7 @@ def _stored(
         places += [end.place] if end.place else []
     messages += take_ticks(instance, inbox, alerts.links)
     reached = progress.with_seen(places)
-    return PollResult(
+    return WatchResult(
         _summary(len(places), messages, waiting, alerts),
         reached.model_copy(update={"waiting": waiting, "told": {}}),
     )

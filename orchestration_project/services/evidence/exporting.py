@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import dagster as dg
 from sqlalchemy import Connection, select
 
-from orchestration_project.domains.operations.effective_config import EffectiveConfig, Entry
+from orchestration_project.domains.operations.effective_config import ConfigValue, EffectiveConfig
 from orchestration_project.domains.operations.evidence import CAPTURED_BYTES, Manifest
 from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.environment import state_folder
@@ -20,7 +20,11 @@ from orchestration_project.redaction import redacted
 from orchestration_project.registry import PartitionedTable
 from orchestration_project.services.evidence.archive import Archive
 from orchestration_project.services.evidence.run_events import check_results, run_events
-from orchestration_project.services.evidence.subjects import Subject, Wanted, subject_of
+from orchestration_project.services.evidence.subjects import (
+    EvidenceRequest,
+    EvidenceSubject,
+    subject_of,
+)
 from orchestration_project.services.evidence.surroundings import settings_lines, versions
 from orchestration_project.services.evidence.tables import lines_of, rows_of
 from orchestration_project.services.export import whole_file
@@ -48,7 +52,7 @@ class Sources:
     warehouse: Warehouse
     instance: dg.DagsterInstance
     config: EffectiveConfig
-    applied: Mapping[str, Entry]
+    applied: Mapping[str, ConfigValue]
     tables: Mapping[str, PartitionedTable]
     bytes_of: Captures | None = None
 
@@ -65,7 +69,7 @@ class ExportedArchive:
 
 def export_evidence(
     sources: Sources,
-    wanted: Wanted,
+    wanted: EvidenceRequest,
     settings: Settings,
     file: str | None = None,
     *,
@@ -95,7 +99,7 @@ def export_evidence(
     return ExportedArchive(path, path.stat().st_size, sha256, manifest)
 
 
-def _usual(settings: Settings, subject: Subject) -> Path:
+def _usual(settings: Settings, subject: EvidenceSubject) -> Path:
     return state_folder(settings, FOLDER) / f"{subject.name}{SUFFIX}"
 
 
@@ -118,7 +122,9 @@ def chosen_file(settings: Settings, file: str) -> Path:
     return path
 
 
-def _write(archive: Archive, connection: Connection, sources: Sources, subject: Subject) -> None:
+def _write(
+    archive: Archive, connection: Connection, sources: Sources, subject: EvidenceSubject
+) -> None:
     settings = settings_lines(connection, subject, sources.config, sources.applied)
     archive.add_lines("settings.jsonl", settings)
     archive.add("versions.json", versions(connection, subject, sources.config.config_hash))
@@ -132,7 +138,7 @@ def _write(archive: Archive, connection: Connection, sources: Sources, subject: 
 
 
 def _write_bytes(
-    archive: Archive, connection: Connection, subject: Subject, store: Captures
+    archive: Archive, connection: Connection, subject: EvidenceSubject, store: Captures
 ) -> None:
     """Write each captured content once, verified; name those that are not to be had."""
     wanted = (

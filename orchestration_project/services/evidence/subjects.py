@@ -19,7 +19,7 @@ LONGEST_NAME, MARK_DIGITS = 120, 8
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EvidenceRequest:
     """What is asked for: exactly one of run, session, and partition with the time ``at``."""
 
     run_id: str | None = None
@@ -29,7 +29,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvidenceSubject:
     """What belongs to it.
 
     Attributes:
@@ -58,7 +58,7 @@ class Subject:
         return [] if self.at is None else [moment <= self.at]
 
 
-def subject_of(connection: Connection, wanted: Wanted, now: datetime) -> Subject:
+def subject_of(connection: Connection, wanted: EvidenceRequest, now: datetime) -> EvidenceSubject:
     """Return what ``wanted`` names.
 
     Raises:
@@ -89,22 +89,22 @@ def subject_of(connection: Connection, wanted: Wanted, now: datetime) -> Subject
     raise AssertionError("one of them is given")
 
 
-def _of_run(connection: Connection, run_id: str) -> Subject:
+def _of_run(connection: Connection, run_id: str) -> EvidenceSubject:
     runs = select(operations_runs.c.run_id).where(operations_runs.c.run_id == run_id)
     if connection.execute(runs).first() is None:
         raise _unknown(
             f"the run {run_id}", "export operations_runs --columns run_id,job,created_at"
         )
-    name = name_of(Wanted(run_id=run_id))
-    return Subject(name, {"run": run_id}, runs, deliveries.c.run_id == run_id)
+    name = name_of(EvidenceRequest(run_id=run_id))
+    return EvidenceSubject(name, {"run": run_id}, runs, deliveries.c.run_id == run_id)
 
 
-def _of_session(connection: Connection, session: str) -> Subject:
+def _of_session(connection: Connection, session: str) -> EvidenceSubject:
     runs = select(operations_runs.c.run_id).where(operations_runs.c.session == session)
     if connection.execute(runs.limit(1)).first() is None:
         raise _unknown(f"the session {session}", "export operations_sessions")
-    name = name_of(Wanted(session=session))
-    return Subject(name, {"session": session}, runs, deliveries.c.run_id.in_(runs))
+    name = name_of(EvidenceRequest(session=session))
+    return EvidenceSubject(name, {"session": session}, runs, deliveries.c.run_id.in_(runs))
 
 
 def _unknown(what: str, listing: str) -> ConfigurationError:
@@ -116,7 +116,7 @@ def _unknown(what: str, listing: str) -> ConfigurationError:
     )
 
 
-def _of_partition(connection: Connection, partition: str, at: datetime) -> Subject:
+def _of_partition(connection: Connection, partition: str, at: datetime) -> EvidenceSubject:
     own = deliveries.c.partition_key == partition
     first = connection.execute(select(func.min(deliveries.c.recorded_at)).where(own)).scalar()
     if first is None or first > at:
@@ -134,8 +134,8 @@ def _of_partition(connection: Connection, partition: str, at: datetime) -> Subje
         select(deliveries.c.run_id).where(until),
         select(captures.c.run_id).where(captures.c.group_id.in_(groups)),
     ).subquery()
-    return Subject(
-        name_of(Wanted(partition=partition, at=at)),
+    return EvidenceSubject(
+        name_of(EvidenceRequest(partition=partition, at=at)),
         {"partition": partition, "at": at.isoformat()},
         select(runs.c.run_id),
         until,
@@ -144,7 +144,7 @@ def _of_partition(connection: Connection, partition: str, at: datetime) -> Subje
     )
 
 
-def name_of(wanted: Wanted) -> str:
+def name_of(wanted: EvidenceRequest) -> str:
     """Return what the archive of what is asked for is called."""
     kinds = {"run": wanted.run_id, "session": wanted.session, "partition": wanted.partition}
     [name] = [_name(kind, what) for kind, what in kinds.items() if what]

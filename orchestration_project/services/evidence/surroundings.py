@@ -9,9 +9,9 @@ from importlib.metadata import distributions
 
 from sqlalchemy import Connection, select
 
-from orchestration_project.domains.operations.effective_config import EffectiveConfig, Entry
+from orchestration_project.domains.operations.effective_config import ConfigValue, EffectiveConfig
 from orchestration_project.engine.warehouse.migrating import current_version
-from orchestration_project.services.evidence.subjects import Subject
+from orchestration_project.services.evidence.subjects import EvidenceSubject
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.operations import operations_runs
 from orchestration_project.tables.operations import operations_verified_configs as verified
@@ -20,9 +20,9 @@ from orchestration_project.tables.spine import deliveries
 
 def settings_lines(
     connection: Connection,
-    subject: Subject,
+    subject: EvidenceSubject,
     now: EffectiveConfig,
-    applied: Mapping[str, Entry],
+    applied: Mapping[str, ConfigValue],
 ) -> Iterator[str]:
     """Yield a line for each present value, and each of those that the subject's runs went by.
 
@@ -45,13 +45,13 @@ def settings_lines(
         yield from _lines(config_hash, EffectiveConfig.from_json(entries).entries)
 
 
-def _lines(config_hash: str, entries: Mapping[str, Entry]) -> Iterator[str]:
+def _lines(config_hash: str, entries: Mapping[str, ConfigValue]) -> Iterator[str]:
     for name, entry in sorted(entries.items()):
         record = {"config_hash": config_hash, "name": name}
         yield json.dumps(record | {"value": entry.value, "origin": entry.origin})
 
 
-def versions(connection: Connection, subject: Subject, config_hash: str) -> bytes:
+def versions(connection: Connection, subject: EvidenceSubject, config_hash: str) -> bytes:
     """Return the member `versions.json`: of this program, and of the rules of the deliveries."""
     rules = connection.execute(
         select(deliveries.c.table_name, deliveries.c.rule_version)

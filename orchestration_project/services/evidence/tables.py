@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Table, or_, select
 from orchestration_project.engine.warehouse.frames import read_batches, within
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import PartitionedTable
-from orchestration_project.services.evidence.subjects import Subject, mentions
+from orchestration_project.services.evidence.subjects import EvidenceSubject, mentions
 from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,
@@ -31,7 +31,7 @@ from orchestration_project.tables.spine import (
 MOMENT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 
-class Rows(NamedTuple):
+class EvidenceRows(NamedTuple):
     """A member of rows: its name, and where they lie."""
 
     name: str
@@ -39,13 +39,13 @@ class Rows(NamedTuple):
 
 
 def rows_of(
-    connection: Connection, subject: Subject, tables: Mapping[str, PartitionedTable]
-) -> list[Rows]:
+    connection: Connection, subject: EvidenceSubject, tables: Mapping[str, PartitionedTable]
+) -> list[EvidenceRows]:
     """Return what belongs to ``subject``; of a partition, also its published rows at the time."""
     return [*_evidence(subject), *_published(connection, subject, tables)]
 
 
-def _evidence(subject: Subject) -> Iterator[Rows]:
+def _evidence(subject: EvidenceSubject) -> Iterator[EvidenceRows]:
     groups, runs = subject.groups, subject.runs
     own = captures.c.group_id.in_(groups)
     fetched = select(captures.c.capture_id).where(own)
@@ -68,11 +68,11 @@ def _evidence(subject: Subject) -> Iterator[Rows]:
     yield _rows("presets", operations_presets, *subject.until(applied))
 
 
-def _rows(name: str, table: Table, *conditions: ColumnElement[bool]) -> Rows:
-    return Rows(f"{name}.jsonl", Relation(table, [Part(table, conditions)]))
+def _rows(name: str, table: Table, *conditions: ColumnElement[bool]) -> EvidenceRows:
+    return EvidenceRows(f"{name}.jsonl", Relation(table, [Part(table, conditions)]))
 
 
-def _alerts(subject: Subject) -> list[ColumnElement[bool]]:
+def _alerts(subject: EvidenceSubject) -> list[ColumnElement[bool]]:
     row = operations_alerts.c
     own = row.run_id.in_(subject.runs)
     if subject.partition is not None:
@@ -80,7 +80,7 @@ def _alerts(subject: Subject) -> list[ColumnElement[bool]]:
     return [own, *subject.until(row.raised_at)]
 
 
-def _events(subject: Subject) -> list[ColumnElement[bool]]:
+def _events(subject: EvidenceSubject) -> list[ColumnElement[bool]]:
     """Return which events are its own: also that what it fetched was cleaned up."""
     row = operations_events.table.c
     names = (
@@ -97,8 +97,8 @@ def _events(subject: Subject) -> list[ColumnElement[bool]]:
 
 
 def _published(
-    connection: Connection, subject: Subject, tables: Mapping[str, PartitionedTable]
-) -> Iterator[Rows]:
+    connection: Connection, subject: EvidenceSubject, tables: Mapping[str, PartitionedTable]
+) -> Iterator[EvidenceRows]:
     if subject.partition is None or subject.at is None:
         return
     named = select(deliveries.c.table_name).where(subject.deliveries).distinct()
@@ -115,7 +115,7 @@ def _published(
         parts = [
             Part(part.rows, [*part.conditions, within(part.rows, scope)]) for part in known.parts
         ]
-        yield Rows(f"rows/{name}.jsonl", Relation(known.table, parts))
+        yield EvidenceRows(f"rows/{name}.jsonl", Relation(known.table, parts))
 
 
 def lines_of(connection: Connection, relation: Relation) -> Iterator[str]:

@@ -13,8 +13,8 @@ from zipfile import BadZipFile, ZipFile
 from orchestration_project.domains.operations.evidence import (
     MANIFEST,
     SUMS,
-    Found,
     Manifest,
+    MemberContent,
     Problem,
     problems,
     read_manifest,
@@ -79,13 +79,13 @@ def _verified(archive: ZipFile) -> ArchiveVerdict:
     }
     sizes = {each.name: each.byte_count for each in manifest.members}
     found = {
-        name: Found(trouble="it is there more than once")
+        name: MemberContent(trouble="it is there more than once")
         if count > 1
         else _read(archive, name, sizes.get(name, LARGEST_TEXT_BYTES))
         for name, count in counts.items()
         if name in promised
     }
-    extra = {name: Found() for name in counts if name not in promised}
+    extra = {name: MemberContent() for name in counts if name not in promised}
     return ArchiveVerdict(
         manifest, hashlib.sha256(content).hexdigest(), problems(promised, found | extra)
     )
@@ -99,7 +99,7 @@ def _text(archive: ZipFile, name: str) -> bytes | None:
         return None
 
 
-def _read(archive: ZipFile, name: str, byte_count: int) -> Found:
+def _read(archive: ZipFile, name: str, byte_count: int) -> MemberContent:
     """Return the SHA-256 of a member, reading little more than ``byte_count`` of it."""
     digest, read = hashlib.sha256(), 0
     try:
@@ -108,7 +108,7 @@ def _read(archive: ZipFile, name: str, byte_count: int) -> Found:
                 digest.update(piece)
                 read += len(piece)
                 if read > byte_count:
-                    return Found(trouble=f"it is larger than {byte_count} bytes")
+                    return MemberContent(trouble=f"it is larger than {byte_count} bytes")
     except UNREADABLE as error:
-        return Found(trouble=f"it cannot be read: {error}")
-    return Found(digest.hexdigest())
+        return MemberContent(trouble=f"it cannot be read: {error}")
+    return MemberContent(digest.hexdigest())

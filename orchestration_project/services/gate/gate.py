@@ -118,7 +118,7 @@ def examine(probe: Probe, clock: Clock, config_hash: str) -> ProbeResult:
 
 
 @dataclass(frozen=True)
-class Run:
+class GatedRun:
     """The run that comes to the gate.
 
     Attributes:
@@ -155,7 +155,7 @@ class Gate:
         clock: Clock,
         max_age: timedelta,
         config_hash: str,
-        run: Run,
+        run: GatedRun,
         probe_of: Callable[[str], Probe | None] = lambda _: None,
     ) -> None:
         self.config_hash = config_hash

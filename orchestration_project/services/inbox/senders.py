@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestration_project.domains.webhooks.sources import (
-    Source,
+    WebhookSource,
     key_of,
     read_sources,
     secret_names,
@@ -19,7 +19,7 @@ class Sender:
     """A source of webhooks; without ``keys`` nothing is taken from it, and ``problem`` says why."""
 
     name: str
-    declared: Source
+    declared: WebhookSource
     keys: tuple[bytes, ...] = ()
     problem: str = ""
 
@@ -34,7 +34,7 @@ def read_senders(settings: Settings) -> Mapping[str, Sender]:
     return {name: _sender(name, source) for name, source in declared.items()}
 
 
-def declared_sources(settings: Settings) -> Mapping[str, Source]:
+def declared_sources(settings: Settings) -> Mapping[str, WebhookSource]:
     """Return the declared sources by name.
 
     Raises:
@@ -52,7 +52,7 @@ def declared_sources(settings: Settings) -> Mapping[str, Source]:
         ) from error
 
 
-def _sender(name: str, declared: Source) -> Sender:
+def _sender(name: str, declared: WebhookSource) -> Sender:
     present, earlier = secret_names(name)
     secrets = read_secrets(present, earlier)
     if present not in secrets:

@@ -21,7 +21,7 @@ from orchestration_project.contracts.work_items import (
 from orchestration_project.domains.webhooks.queue import (
     RETRY_PAUSES,
     AttemptRun,
-    Change,
+    DeliveryChange,
     Row,
     State,
     changed,
@@ -30,7 +30,7 @@ from orchestration_project.domains.webhooks.queue import (
     first,
     waits_until,
 )
-from orchestration_project.domains.webhooks.sources import Source
+from orchestration_project.domains.webhooks.sources import WebhookSource
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inbox.rows import (
@@ -138,7 +138,7 @@ class InboxQueue:
     def turn(
         self,
         instance: dg.DagsterInstance,
-        sources: Mapping[str, Source],
+        sources: Mapping[str, WebhookSource],
         claimed_by_runs: Collection[str] = (),
     ) -> DispatchPlan:
         """Settle deliveries by how their runs ended in Dagster, and return those that are due.
@@ -156,7 +156,7 @@ class InboxQueue:
         return plan
 
     def _plan_single(
-        self, instance: dg.DagsterInstance, sources: Mapping[str, Source]
+        self, instance: dg.DagsterInstance, sources: Mapping[str, WebhookSource]
     ) -> DispatchPlan:
         """Plan runs of one delivery each.
 
@@ -175,7 +175,9 @@ class InboxQueue:
         ended = [each.state for each in changes if each.state != "running"]
         return DispatchPlan(ready, len(ended), ended.count("dead"), under_way_count, look.waits)
 
-    def _plan_batch(self, instance: dg.DagsterInstance, name: str, source: Source) -> DispatchPlan:
+    def _plan_batch(
+        self, instance: dg.DagsterInstance, name: str, source: WebhookSource
+    ) -> DispatchPlan:
         """Plan a run that claims the deliveries of a source, unless one is under way.
 
         A run that ended without a word left its leases; one that failed before it claimed anything
@@ -215,7 +217,7 @@ class InboxQueue:
         ended = {holder: ends.get(holder) for holder in holders if holder not in alive}
         return len(ended), self._items.expire(topic_of(name), ended)
 
-    def _first_due(self, name: str, source: Source) -> DispatchPlan:
+    def _first_due(self, name: str, source: WebhookSource) -> DispatchPlan:
         with self._warehouse.reading() as connection:
             rows = _queue(connection, name)
         now = self._clock.now()
@@ -294,7 +296,9 @@ class InboxQueue:
             )
         return [Row(**{each.name: row[each.name] for each in ROW_COLUMNS}) for row in rows]
 
-    def _look(self, instance: dg.DagsterInstance, sources: Mapping[str, Source]) -> _QueueState:
+    def _look(
+        self, instance: dg.DagsterInstance, sources: Mapping[str, WebhookSource]
+    ) -> _QueueState:
         """Look at the first rows of each source."""
         with self._warehouse.reading() as connection:
             queues = {name: _queue(connection, name) for name in sources}
@@ -306,7 +310,7 @@ class InboxQueue:
         waits = [waits_until(row, now) for queue in queues.values() for row in queue]
         return _QueueState(rows, _runs_of(instance, rows), [each for each in waits if each], now)
 
-    def _settle(self, changes: Sequence[Change], runs: Mapping[str, AttemptRun]) -> None:
+    def _settle(self, changes: Sequence[DeliveryChange], runs: Mapping[str, AttemptRun]) -> None:
         if not changes:
             return
         with self._warehouse.writing() as connection:
@@ -327,7 +331,7 @@ def request_of(row: Row, job: str, *, claims: bool = False) -> dg.RunRequest:
     )
 
 
-def _item_change(change: Change, run: AttemptRun | None) -> ItemChange:
+def _item_change(change: DeliveryChange, run: AttemptRun | None) -> ItemChange:
     """Return what a run made of a delivery as a change of its work item."""
     reason_code, reason = _failure_of(change, run)
     pause = pause_after(change.attempt_count, RETRY_PAUSES) if change.state == "failed" else None
@@ -342,7 +346,7 @@ def _item_change(change: Change, run: AttemptRun | None) -> ItemChange:
     )
 
 
-def _failure_of(change: Change, run: AttemptRun | None) -> tuple[str | None, str | None]:
+def _failure_of(change: DeliveryChange, run: AttemptRun | None) -> tuple[str | None, str | None]:
     """Return kind and reason of the failure that a run made of a delivery; None: it did not."""
     if change.state not in ("failed", "dead"):
         return None, None

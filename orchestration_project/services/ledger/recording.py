@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.ledger import Entry, RunFacts, Volume, entry_of
+from orchestration_project.domains.operations.ledger import LedgerEntry, RunFacts, Volume, entry_of
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import (
@@ -105,13 +105,13 @@ class Ledger:
         added = sum(each.run["run_id"] not in before for each in due)
         return Written(added, len(due) - added, len(runs) - len(due))
 
-    def drawn_up(self, runs: Sequence[RunFacts]) -> list[Entry]:
+    def drawn_up(self, runs: Sequence[RunFacts]) -> list[LedgerEntry]:
         """Return what would be written of these runs now; nothing is."""
         with self._warehouse.reading() as connection:
             volumes = _volumes(connection, [run.run_id for run in runs])
         return [entry_of(run, volumes.get(run.run_id, {}), SECRET_QUERY_WORDS) for run in runs]
 
-    def written(self, run_ids: Sequence[str]) -> dict[str, Entry]:
+    def written(self, run_ids: Sequence[str]) -> dict[str, LedgerEntry]:
         """Return what is written of those of these runs that have a row, by run."""
         with self._warehouse.reading() as connection:
             return _entries(connection, run_ids)
@@ -149,11 +149,11 @@ class Ledger:
             )
 
 
-def _entries(connection: Connection, run_ids: Sequence[str]) -> dict[str, Entry]:
+def _entries(connection: Connection, run_ids: Sequence[str]) -> dict[str, LedgerEntry]:
     runs = _rows(connection, operations_runs, operations_runs.c.run_id.in_(run_ids))
     steps = _rows(connection, operations_steps, operations_steps.c.run_id.in_(run_ids))
     return {
-        run["run_id"]: Entry(run, [step for step in steps if step["run_id"] == run["run_id"]])
+        run["run_id"]: LedgerEntry(run, [step for step in steps if step["run_id"] == run["run_id"]])
         for run in runs
     }
 
@@ -166,7 +166,7 @@ def _rows(
     return [dict(row) for row in found]
 
 
-def _is_due(before: Entry | None, now: Entry) -> bool:
+def _is_due(before: LedgerEntry | None, now: LedgerEntry) -> bool:
     """Whether ``now`` is the later state: an end is, by whatever clock the worker told its time."""
     if before is None:
         return True
@@ -178,11 +178,11 @@ def _is_due(before: Entry | None, now: Entry) -> bool:
     return before.run != now.run or _by_key(before) != _by_key(now)
 
 
-def _by_key(entry: Entry) -> dict[str, dict[str, Any]]:
+def _by_key(entry: LedgerEntry) -> dict[str, dict[str, Any]]:
     return {step["step_key"]: step for step in entry.steps}
 
 
-def _replace(connection: Connection, entries: Sequence[Entry], now: datetime) -> None:
+def _replace(connection: Connection, entries: Sequence[LedgerEntry], now: datetime) -> None:
     if not entries:
         return
     ids = [entry.run["run_id"] for entry in entries]
@@ -193,14 +193,14 @@ def _replace(connection: Connection, entries: Sequence[Entry], now: datetime) ->
         insert_frame(connection, table, frame_of(rows, table))
 
 
-def _storable(entry: Entry) -> Entry:
+def _storable(entry: LedgerEntry) -> LedgerEntry:
     def row(values: Mapping[str, Any]) -> dict[str, Any]:
         return {
             name: storable(value) if isinstance(value, str) else value
             for name, value in values.items()
         }
 
-    return Entry(row(entry.run), [row(step) for step in entry.steps])
+    return LedgerEntry(row(entry.run), [row(step) for step in entry.steps])
 
 
 def _volumes(connection: Connection, run_ids: Sequence[str]) -> dict[str, dict[str, Volume]]:

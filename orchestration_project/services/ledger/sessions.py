@@ -13,7 +13,7 @@ from orchestration_project.tables.operations import STATES, operations_runs, ope
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SessionFilter:
     """Which sessions: None asks for any; ``since`` looks at when their runs were asked for."""
 
     since: datetime | None = None
@@ -22,7 +22,7 @@ class Wanted:
     limit: int = 50
 
 
-def read_sessions(warehouse: Warehouse, wanted: Wanted) -> pl.DataFrame:
+def read_sessions(warehouse: Warehouse, wanted: SessionFilter) -> pl.DataFrame:
     """Return rows of ``operations_sessions``, the latest first.
 
     Raises:
@@ -36,7 +36,7 @@ def read_sessions(warehouse: Warehouse, wanted: Wanted) -> pl.DataFrame:
     return warehouse.frame(_statement(wanted), operations_sessions.table)
 
 
-def _statement(wanted: Wanted) -> Select[Any]:
+def _statement(wanted: SessionFilter) -> Select[Any]:
     grouped = operations_sessions.select
     if wanted.since is not None:
         begun = select(operations_runs.c.session).where(

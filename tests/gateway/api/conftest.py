@@ -22,7 +22,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.cli.gateway import check_config
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import stop_demos
-from orchestration_project.domains.access.credentials import Key, Limits
+from orchestration_project.domains.access.credentials import Key, LoginLimits
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway.api.app import routes
@@ -32,7 +32,7 @@ from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.dagster_web.process import check_run_configs, served
 from orchestration_project.gateway.guard import Doors
 from orchestration_project.gateway.request import Place
-from orchestration_project.services.access import Access, Audit, Keys
+from orchestration_project.services.access import Access, AccessLog, Keys
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.access import access_audit
 from tests.programs import DEMO
@@ -140,8 +140,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         stack.callback(stop_demos, settings)
         instance = stack.enter_context(dg.instance_for_test(overrides=IN_THIS_PROCESS))
         warehouse = stack.enter_context(open_warehouse(settings))
-        access = Access(warehouse, clock, Limits(HOURS, HOURS), [], [])
-        place, audit = Place(frozenset({"127.0.0.1"})), Audit(warehouse, clock)
+        access = Access(warehouse, clock, LoginLimits(HOURS, HOURS), [], [])
+        place, audit = Place(frozenset({"127.0.0.1"})), AccessLog(warehouse, clock)
         doors = Doors(access, audit, place, secret="s" * 40, recheck_seconds=0.1)
         dagster = stack.enter_context(_dagster(instance))
         services = services_of(settings, warehouse, doors, dagster, instance, lambda: REGISTRY)

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestration_project.domains.saas.rules import SyncRule
-from orchestration_project.resources.saas.audit import Entity, Entry, record
+from orchestration_project.resources.saas.audit import Entity, SyncLogEntry, record
 from orchestration_project.resources.saas.rules import note_proof, put_in_effect, rules_in_effect
 
 FIRST = {"rule_id": "first", "priority": 1, "action": "drop"}
@@ -24,10 +24,10 @@ def reconciled(api):
     rules = [SyncRule.model_validate(each) for each in (OTHERS, FIRST)]
     task = Entity("peopleforce", "task", "42")
     entries = [
-        Entry(task, "created", "HR-1", {"fields": {"summary": "Grüße 👋🏽 100%"}}),
-        Entry(task, "updated", "HR-1", {"fields": {"summary": "Other"}}),
-        Entry(Entity("peopleforce", "task", "43"), "created", "HR-2", {"text": "1000"}),
-        Entry(task, "updated", "HR-1", {"long": "x" * 30_000}),
+        SyncLogEntry(task, "created", "HR-1", {"fields": {"summary": "Grüße 👋🏽 100%"}}),
+        SyncLogEntry(task, "updated", "HR-1", {"fields": {"summary": "Other"}}),
+        SyncLogEntry(Entity("peopleforce", "task", "43"), "created", "HR-2", {"text": "1000"}),
+        SyncLogEntry(task, "updated", "HR-1", {"long": "x" * 30_000}),
     ]
     with api.services.warehouse.writing() as connection:
         put_in_effect(connection, rules, by="ada", at=now, run_id="r1")
