@@ -48,7 +48,7 @@ LOAD = "engine/warehouse/landing.py"
 RUN_OPTIONS = ["LoadOptions", "ReplayOptions", "PricesLoad"]
 """How a run loads or replays; prices add the symbols of a replay."""
 
-MOST_ENTERED = 62
+MOST_ENTERED = 63
 """Modules that one run of a dataset enters whose fields declare it."""
 
 

@@ -153,7 +153,7 @@ def refuse_empty(name: str, capture: Capture, columns: Sequence[str]) -> None:
 
 
 def _refuse_what_is_no_text(body: bytes, columns: Sequence[str]) -> None:
-    """Say what it is, where it has one line because it is something else."""
+    """Raise the error of a body without rows that is not delimited text either."""
     if body:
         read_header(Part(1, body), body.removesuffix(b"\n"), columns)
 
