@@ -18,16 +18,32 @@ NEW_FOR = timedelta(days=1)
 least age from which on anything is cleaned up, and longer than any load."""
 
 
+NO_HEADERS: Mapping[str, str] = {}
+
+
 class BlobError(ConfigurationError):
     """The artifact store lacks a blob that was captured, or holds other bytes in its place."""
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """One answer of a source: the bytes, and how they were had.
+class Capture:
+    """One answer of a source whose bytes are stored: the bytes, and how they were fetched.
 
-    ``row_count`` is the number of data lines, or None where the bytes are no such lines.
-    ``market`` is set where a source delivers a market at a time.
+    Attributes:
+        body: The bytes; empty once they are let go of, as the artifact store has them.
+        url: Where they came from.
+        request: What was asked for, without secrets.
+        response_headers: Headers of the answer that are kept.
+        http_status: Its status; None: it did not come over HTTP.
+        row_count: The number of data lines; None: the bytes are no such lines.
+        fetched_at: When they came.
+        market: Set where a source delivers a market at a time.
+        byte_count: Size as received.
+        sha256: SHA-256 of the bytes, hex.
+        stored_byte_count: Size as stored, bytes.
+        storage_uri: The name of the stored object.
+        run_id: The run that fetched it, where it is taken up again.
+        source: Its source, where that is another one than its delivery's.
     """
 
     body: bytes
@@ -37,18 +53,7 @@ class Fetched:
     http_status: int | None
     row_count: int | None
     fetched_at: datetime
-    market: str | None = None
-
-
-@dataclass(frozen=True)
-class Capture:
-    """A fetched answer whose bytes are on disk, and what its rows will say.
-
-    ``run_id`` is set where it is taken up again: the run that fetched it; ``source``, where it came
-    from another source than what it is compared with.
-    """
-
-    fetched: Fetched
+    market: str | None
     byte_count: int
     sha256: str
     stored_byte_count: int
@@ -58,7 +63,7 @@ class Capture:
 
     def without_body(self) -> "Capture":
         """Return it without its bytes, which the artifact store has."""
-        return replace(self, fetched=replace(self.fetched, body=b""))
+        return replace(self, body=b"")
 
     @property
     def blob_row(self) -> dict[str, object]:
@@ -75,12 +80,12 @@ class Capture:
         """The row of `captures`, without what the delivery knows."""
         return {
             "sha256": self.sha256,
-            "url": self.fetched.url,
-            "request": json.dumps(self.fetched.request, sort_keys=True),
-            "response_headers": json.dumps(dict(self.fetched.response_headers), sort_keys=True),
-            "http_status": self.fetched.http_status,
-            "row_count": self.fetched.row_count,
-            "fetched_at": self.fetched.fetched_at,
+            "url": self.url,
+            "request": json.dumps(self.request, sort_keys=True),
+            "response_headers": json.dumps(dict(self.response_headers), sort_keys=True),
+            "http_status": self.http_status,
+            "row_count": self.row_count,
+            "fetched_at": self.fetched_at,
         }
 
 
@@ -96,10 +101,7 @@ def bounded(captures: Iterable[Capture]) -> list[Capture]:
 
 def parts_of(captures: Sequence[Capture]) -> list[Part]:
     """Return the captures' bytes as the numbered parts of a delivery."""
-    return [
-        Part(number, each.fetched.body, each.fetched.market)
-        for number, each in enumerate(captures, start=1)
-    ]
+    return [Part(number, each.body, each.market) for number, each in enumerate(captures, start=1)]
 
 
 AT_ONCE_BYTES, PIECE_BYTES = 32 * 2**20, 8 * 2**20
@@ -116,16 +118,40 @@ class Captures:
     def __init__(self, artifacts: ArtifactStore) -> None:
         self._artifacts = artifacts
 
-    def keep(self, fetched: Fetched) -> Capture:
-        """Store the bytes durably, unless they were stored lately, and return their capture."""
-        sha256 = hashlib.sha256(fetched.body).hexdigest()
+    def keep(
+        self,
+        body: bytes,
+        *,
+        url: str,
+        request: Mapping[str, object],
+        fetched_at: datetime,
+        response_headers: Mapping[str, str] = NO_HEADERS,
+        http_status: int | None = None,
+        row_count: int | None = None,
+        market: str | None = None,
+    ) -> Capture:
+        """Store the bytes of an answer durably, unless they were stored lately."""
+        sha256 = hashlib.sha256(body).hexdigest()
         name = f"blobs/{sha256[:2]}/{sha256}.zst"
         stored_byte_count = self._byte_count_if_new(name)
         if stored_byte_count is None:
-            stored = zstandard.ZstdCompressor(level=1).compress(fetched.body)
+            stored = zstandard.ZstdCompressor(level=1).compress(body)
             self._artifacts.put(name, stored)
             stored_byte_count = len(stored)
-        return Capture(fetched, len(fetched.body), sha256, stored_byte_count, name)
+        return Capture(
+            body=body,
+            url=url,
+            request=request,
+            response_headers=response_headers,
+            http_status=http_status,
+            row_count=row_count,
+            fetched_at=fetched_at,
+            market=market,
+            byte_count=len(body),
+            sha256=sha256,
+            stored_byte_count=stored_byte_count,
+            storage_uri=name,
+        )
 
     def pieces(self, captures: Sequence[Capture]) -> Iterator[Sequence[Part]]:
         """Yield the parts of a delivery, as many at a time as are read together; once at least.
@@ -143,12 +169,12 @@ class Captures:
             if size and size + each.byte_count > most:
                 yield piece
                 piece, size = [], 0
-            piece.append(Part(number, self._body_of(each), each.fetched.market))
+            piece.append(Part(number, self._body_of(each), each.market))
             size += each.byte_count
         yield piece
 
     def _body_of(self, capture: Capture) -> bytes:
-        held = capture.fetched.body
+        held = capture.body
         if held or not capture.byte_count:
             return held
         return self.verified(
@@ -216,5 +242,5 @@ def rows_version(dataset: str, captures: Captures, pages: Sequence[Capture]) -> 
     digest = hashlib.sha256()
     for part in (part for piece in captures.pieces(pages) for part in piece):
         digest.update(part.body.partition(b"\n")[2].rstrip(b"\n") + b"\n")
-    rows = sum(page.fetched.row_count or 0 for page in pages)
+    rows = sum(page.row_count or 0 for page in pages)
     return f"{dataset}: {rows} records, {digest.hexdigest()[:VERSION_DIGITS]}"

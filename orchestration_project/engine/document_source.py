@@ -14,7 +14,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.client import Response
 from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.source import Extraction, PartitionList, Source
 from orchestration_project.errors import SourceError, TransientError
 
@@ -102,13 +102,13 @@ class DocumentSource(Source):
         try:
             yield
         except SourceError as error:
-            error.within(url=self._fetched[name].fetched.url)
+            error.within(url=self._fetched[name].url)
             raise
 
     def _body(self, name: str) -> bytes:
         if name not in self._fetched:
             self._fetched[name] = self._capture(name)
-        return self._fetched[name].fetched.body
+        return self._fetched[name].body
 
     def _capture(self, name: str) -> Capture:
         url = f"{self.base_url.rstrip('/')}/{name}"
@@ -116,15 +116,12 @@ class DocumentSource(Source):
         if response.status != HTTPStatus.OK:
             raise _refusal(self.label, response)
         return self.captures.keep(
-            Fetched(
-                body=response.body,
-                url=response.url,
-                request={"document": name, "method": "GET"},
-                response_headers=response.headers,
-                http_status=response.status,
-                row_count=None,
-                fetched_at=self.clock.now(),
-            )
+            response.body,
+            url=response.url,
+            request={"document": name, "method": "GET"},
+            response_headers=response.headers,
+            http_status=response.status,
+            fetched_at=self.clock.now(),
         )
 
 

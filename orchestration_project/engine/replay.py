@@ -11,7 +11,7 @@ from sqlalchemy import Table
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.contracts.rules import Days, Validated
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
-from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.warehouse import (
     Delivery,
     RecordedDelivery,
@@ -77,7 +77,7 @@ class ReplayPlan:
         """
         for layer in self.layers:
             for each in captures_of(warehouse, artifacts, layer.recorded):
-                if layer.values is None or each.fetched.market in layer.values:
+                if layer.values is None or each.market in layer.values:
                     yield each
 
 
@@ -336,7 +336,7 @@ def _capture(store: Captures, part: RecordedPart) -> Capture:
     body = store.taken_up(
         sha256=part.sha256, byte_count=part.byte_count, storage_uri=part.storage_uri
     )
-    fetched = Fetched(
+    return Capture(
         body=body,
         url=part.url,
         request=request,
@@ -345,12 +345,9 @@ def _capture(store: Captures, part: RecordedPart) -> Capture:
         row_count=part.row_count,
         fetched_at=part.fetched_at,
         market=request.get("market"),
-    )
-    return Capture(
-        fetched,
-        part.byte_count,
-        part.sha256,
-        part.stored_byte_count,
-        part.storage_uri,
+        byte_count=part.byte_count,
+        sha256=part.sha256,
+        stored_byte_count=part.stored_byte_count,
+        storage_uri=part.storage_uri,
         run_id=part.run_id,
     )

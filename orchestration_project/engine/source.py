@@ -11,7 +11,7 @@ from orchestration_project.connections.files import file_bytes
 from orchestration_project.contracts.delimited import read_header, row_count, unfinished_line
 from orchestration_project.contracts.partitioning import Partition, Partitioning
 from orchestration_project.contracts.rules import Part, in_ascii
-from orchestration_project.engine.captures import Capture, Captures, Fetched, rows_version
+from orchestration_project.engine.captures import Capture, Captures, rows_version
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 
 
@@ -142,12 +142,12 @@ class Folder:
 
 def refuse_empty(name: str, capture: Capture, columns: Sequence[str]) -> None:
     """Refuse a file without rows."""
-    if not capture.fetched.row_count:
-        _refuse_what_is_no_text(capture.fetched.body, columns)
+    if not capture.row_count:
+        _refuse_what_is_no_text(capture.body, columns)
         raise SourceError(
             f"the file {name} holds no rows",
             expected="a header and at least one row",
-            found=f"{len(capture.fetched.body)} bytes",
+            found=f"{len(capture.body)} bytes",
             remedy="download it again",
         )
 
@@ -160,7 +160,7 @@ def _refuse_what_is_no_text(body: bytes, columns: Sequence[str]) -> None:
 
 def refuse_cut(name: str, capture: Capture) -> None:
     """Refuse a file that ends within a line, as one does that is still being copied."""
-    if rest := unfinished_line(capture.fetched.body):
+    if rest := unfinished_line(capture.body):
         raise TransientError(
             f"the file {name} ends within a line",
             expected="a last line with as many fields as the header",
@@ -209,15 +209,11 @@ class FolderSource(Source):
             )
         body = self.folder.read(name)
         capture = self.captures.keep(
-            Fetched(
-                body=body,
-                url=f"file:{name}",
-                request={"file": name},
-                response_headers={},
-                http_status=None,
-                row_count=row_count(body),
-                fetched_at=self.clock.now(),
-            )
+            body,
+            url=f"file:{name}",
+            request={"file": name},
+            row_count=row_count(body),
+            fetched_at=self.clock.now(),
         )
         captures.append(capture)
         refuse_empty(name, capture, self.field_names)

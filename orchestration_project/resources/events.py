@@ -32,7 +32,7 @@ from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.landing import is_landed, land_all
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.services.inbox.rows import Content, delivery_of, fetched_of
+from orchestration_project.services.inbox.rows import Content, delivery_of, keep
 from orchestration_project.services.inbox.work import ClaimedDelivery
 from orchestration_project.services.metadata import table_of
 from orchestration_project.tables.webhooks import events_webhooks
@@ -78,7 +78,7 @@ class DeliveryLoader:
 
     def extract(self, item: ClaimedDelivery) -> Capture:
         """Keep the bytes of a delivery."""
-        return self.captures.keep(fetched_of(item.content)).without_body()
+        return keep(self.captures, item.content).without_body()
 
     def load(
         self, connection: Connection, batch: Sequence[tuple[ClaimedDelivery, Capture]]

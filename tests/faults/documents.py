@@ -14,7 +14,7 @@ from urllib.request import urlopen
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import ClaimedItem
-from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.captures import Capture, Captures
 from tests.faulty_server import Reply, Request
 
 TEXTS = {"A": "as it came", "B": "another text", "C": "a text", "D": "a part of"}
@@ -75,8 +75,9 @@ def extract_document(source_url: str, artifacts: Path, item: ClaimedItem) -> Cap
     """Fetch a document, and store its bytes."""
     address = f"{source_url}/{item.key}"
     body = _read(f"{address}?process={os.getpid()}")
-    fetched = Fetched(body, address, {}, {}, 200, 1, Clock().now())
-    return Captures(FolderStore(artifacts)).keep(fetched)
+    return Captures(FolderStore(artifacts)).keep(
+        body, url=address, request={}, http_status=200, row_count=1, fetched_at=Clock().now()
+    )
 
 
 def _read(address: str) -> bytes:

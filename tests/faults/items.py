@@ -158,12 +158,12 @@ class DocumentLoader:
 
 
 def _event(item: ClaimedItem, capture: Capture) -> WebhookEvent:
-    return WebhookEvent(TOPIC, item.key, RECEIVED_AT, None, capture.fetched.body)
+    return WebhookEvent(TOPIC, item.key, RECEIVED_AT, None, capture.body)
 
 
 def _audited(validated: Validated, capture: Capture) -> Validated:
     """Return a document with the audit that holds back one which is not complete."""
-    is_whole = TEXTS["D"].encode() not in capture.fetched.body
+    is_whole = TEXTS["D"].encode() not in capture.body
     audit = Audit("is_complete", "passed" if is_whole else "failed", "the whole text", "a part")
     return replace(validated, audits=[audit])
 

@@ -12,7 +12,6 @@ from orchestration_project.contracts.rules import Part
 from orchestration_project.engine.captures import (
     BlobError,
     Captures,
-    Fetched,
     bounded,
     parts_of,
 )
@@ -20,9 +19,8 @@ from orchestration_project.errors import ConfigurationError
 from tests.resources.weeks import NOON
 
 
-def fetched(body, **changes):
+def keep(captures, body, **changes):
     usual = {
-        "body": body,
         "url": "https://host/path",
         "request": {"offset": 0},
         "response_headers": {},
@@ -30,7 +28,7 @@ def fetched(body, **changes):
         "row_count": 1,
         "fetched_at": NOON,
     }
-    return Fetched(**usual | changes)
+    return captures.keep(body, **usual | changes)
 
 
 @pytest.fixture
@@ -40,7 +38,7 @@ def captures(tmp_path):
 
 def test_a_capture_lies_under_the_hash_of_its_bytes_and_says_their_sizes(captures, tmp_path):
     body = b"a|b\n" * 1000
-    capture = captures.keep(fetched(body))
+    capture = keep(captures, body)
     sha256 = hashlib.sha256(body).hexdigest()
     stored = tmp_path / "blobs" / sha256[:2] / f"{sha256}.zst"
     assert capture.blob_row == {
@@ -58,24 +56,24 @@ def test_every_body_comes_back_to_the_byte(tmp_path):
     @settings(max_examples=30, derandomize=True, database=None, deadline=None)
     @given(st.binary(max_size=200))
     def comes_back(body):
-        [[part]] = captures.pieces([captures.keep(fetched(body)).without_body()])
+        [[part]] = captures.pieces([keep(captures, body).without_body()])
         assert part.body == body
 
     comes_back()
 
 
 def test_the_same_bytes_are_stored_once(captures, tmp_path):
-    first = captures.keep(fetched(b"same"))
+    first = keep(captures, b"same")
     [path] = (path for path in tmp_path.rglob("*") if path.is_file())
     written = path.stat().st_ino
-    assert captures.keep(fetched(b"same", url="https://other")).blob_row == first.blob_row
+    assert keep(captures, b"same", url="https://other").blob_row == first.blob_row
     assert path.stat().st_ino == written
 
 
 def test_the_same_bytes_from_many_threads_are_one_whole_file(captures, tmp_path):
     body = b"x" * 100_000
     with ThreadPoolExecutor(8) as pool:
-        kept = list(pool.map(captures.keep, [fetched(body)] * 16))
+        kept = list(pool.map(lambda each: keep(captures, each), [body] * 16))
     assert len({each.storage_uri for each in kept}) == 1
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
     [[part]] = captures.pieces([kept[0].without_body()])
@@ -85,25 +83,25 @@ def test_the_same_bytes_from_many_threads_are_one_whole_file(captures, tmp_path)
 def test_bytes_that_cannot_be_stored_are_no_capture(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="cannot write the artifact blobs/"):
-        Captures(FolderStore(tmp_path / "file")).keep(fetched(b"x"))
+        keep(Captures(FolderStore(tmp_path / "file")), b"x")
 
 
 def test_parts_come_in_pieces_and_what_is_held_no_more_from_the_store(captures):
     mebibyte = 2**20
     bodies = [bytes([number]) * (3 * mebibyte) for number in range(12)]
-    kept = [captures.keep(fetched(body)) for body in bodies]
+    kept = [keep(captures, body) for body in bodies]
     light = [kept[0], *(each.without_body() for each in kept[1:])]
     pieces = list(captures.pieces(light))
     assert [part for piece in pieces for part in piece] == parts_of(kept)
     assert [len(piece) for piece in pieces] == [2] * 6  # 8 MiB hold two
     assert [len(piece) for piece in captures.pieces(light[:10])] == [10]  # a usual week
     assert list(captures.pieces([])) == [[]]
-    empty = captures.keep(fetched(b""))
+    empty = keep(captures, b"")
     assert list(captures.pieces([empty])) == [[Part(1, b"")]]
 
 
 def test_a_body_that_is_not_in_the_store_as_it_was_is_an_error(captures, tmp_path):
-    kept = captures.keep(fetched(b"one")).without_body()
+    kept = keep(captures, b"one").without_body()
     [path] = (path for path in tmp_path.rglob("*") if path.is_file())
     path.unlink()
     with pytest.raises(BlobError, match="no such blob"):
@@ -111,12 +109,12 @@ def test_a_body_that_is_not_in_the_store_as_it_was_is_an_error(captures, tmp_pat
 
 
 def test_a_delivery_holds_so_many_bytes_and_no_more(captures):
-    kept = captures.keep(fetched(b"x" * (30 * 2**20)))
+    kept = keep(captures, b"x" * (30 * 2**20))
     held = bounded([kept] * 4)
-    assert [len(each.fetched.body) for each in held] == [kept.byte_count] * 2 + [0] * 2
+    assert [len(each.body) for each in held] == [kept.byte_count] * 2 + [0] * 2
     assert [each.byte_count for each in held] == [kept.byte_count] * 4
 
 
 def test_captures_are_the_numbered_parts_of_a_delivery(captures):
-    kept = [captures.keep(fetched(b"one")), captures.keep(fetched(b"two", market="ATS"))]
+    kept = [keep(captures, b"one"), keep(captures, b"two", market="ATS")]
     assert parts_of(kept) == [Part(1, b"one"), Part(2, b"two", "ATS")]

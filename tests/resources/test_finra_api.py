@@ -56,7 +56,7 @@ def fetched(api, kept=None):
 
 
 def rows_of(captures):
-    lines = [line for each in captures for line in each.fetched.body.decode().splitlines()[1:]]
+    lines = [line for each in captures for line in each.body.decode().splitlines()[1:]]
     return [line.split("|")[3] for line in lines]
 
 
@@ -318,7 +318,7 @@ def test_pages_go_by_record_total_and_by_the_rows_received(ask):
     api, requests = ask(Finra(records(12_003), page_bytes=one * 3000))
     captures = fetched(api)
     assert rows_of(captures) == [f"S{n:06}" for n in range(12_003)]
-    assert [each.fetched.row_count for each in captures] == [3000, 2000, 3000, 2000, 2003]
+    assert [each.row_count for each in captures] == [3000, 2000, 3000, 2000, 2003]
     asked = sorted((body_of(each)["offset"], body_of(each)["limit"]) for each in pages(requests))
     assert asked == [(0, 5000), (3000, 2000), (5000, 5000), (8000, 2000), (10_000, 2003)]
 
@@ -356,7 +356,7 @@ def test_pages_stand_in_the_order_of_the_rows_however_they_come(ask):
 def test_a_page_is_kept_with_its_question_and_what_finra_says_of_it(ask, tmp_path):
     api, requests = ask(Finra(records(2)))
     [capture] = fetched(api)
-    one = capture.fetched
+    one = capture
     assert one.url == f"http://{requests[0].headers['host']}{CURRENT_PATH}"
     assert one.request == body_of(pages(requests)[0])
     assert one.response_headers == {
@@ -464,7 +464,7 @@ def test_a_page_that_was_cut_short_is_refused_and_kept(ask):
         fetched(api, kept)
     assert refusal.value.is_retryable
     assert refusal.value.expected == "Total-Records-On-Page 3"
-    assert refusal.value.found == f"2 rows in {len(kept[0].fetched.body)} bytes"
+    assert refusal.value.found == f"2 rows in {len(kept[0].body)} bytes"
     assert len(kept) == 1
 
 
@@ -596,7 +596,7 @@ def test_an_answer_that_is_no_data_is_refused_and_quoted(ask, on, name):
     assert re.match(FOUND.get(name, f"HTTP {reply.status}: "), refusal.value.found)
     assert in_ascii(reply.body.strip())[:10] in refusal.value.found
     assert refusal.value.context["url"].endswith(CURRENT_PATH)
-    assert kept == [] or kept[0].fetched.body == reply.body
+    assert kept == [] or kept[0].body == reply.body
     assert (reply.status == 200 and on is on_pages) == bool(kept)
 
 
@@ -741,7 +741,7 @@ def test_a_failed_page_ends_the_fetch_and_what_came_is_kept_in_order(ask):
     api, _ = ask(Finra(records(15_000), spoil=refuse_one), concurrent_requests=3)
     with pytest.raises(SourceError):
         fetched(api, kept)
-    assert [each.fetched.request["offset"] for each in kept] == [0, 10_000]
+    assert [each.request["offset"] for each in kept] == [0, 10_000]
 
 
 # Weeks that are not there

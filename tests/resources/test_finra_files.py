@@ -84,7 +84,7 @@ def test_a_file_is_kept_as_it_is_and_read_to_the_byte(files, tmp_path):
     kept = []
     [capture] = files.fetch(MONDAY, TIER, files.version(MONDAY, TIER), kept)
     assert kept == [capture]
-    one = capture.fetched
+    one = capture
     assert (one.body, one.url, one.request) == (BODY, f"file:{NAME}", {"market": "ATS"})
     assert (one.response_headers, one.http_status, one.row_count) == ({}, None, 3)
     assert (one.fetched_at, one.market) == (NOON, "ATS")
@@ -116,7 +116,7 @@ def test_two_markets_of_a_week_are_two_parts_in_one_scope(files, folder):
     assert version.text == (f"weekly download: {text_of('ATS', BODY)}, {text_of('NON_ATS', other)}")
     assert version.scope == {"market": ("ATS", "NON_ATS")}
     captures = files.fetch(MONDAY, TIER, version, [])
-    assert [each.fetched.market for each in captures] == ["ATS", "NON_ATS"]
+    assert [each.market for each in captures] == ["ATS", "NON_ATS"]
     assert list(files.published()) == [("2025-11-10", "OTCE")]
 
 
@@ -153,7 +153,7 @@ def test_an_empty_file_is_kept_and_refused(files, folder, body):
     with pytest.raises(SourceError, match=f"{NAME} holds no rows") as refusal:
         files.fetch(MONDAY, TIER, files.version(MONDAY, TIER), kept)
     assert refusal.value.found == f"{len(body)} bytes"
-    assert [each.fetched.body for each in kept] == [body]
+    assert [each.body for each in kept] == [body]
 
 
 def test_a_file_that_was_cut_off_is_kept_and_refused(files, folder):
@@ -175,7 +175,7 @@ def test_a_file_that_changed_since_its_version_was_told_has_moved_and_is_kept(fi
         f"weekly download: {text_of('ATS', BODY)}",
         f"weekly download: {text_of('ATS', newer)}",
     )
-    assert [each.fetched.body for each in kept] == [newer]
+    assert [each.body for each in kept] == [newer]
     assert len(files.fetch(MONDAY, TIER, files.version(MONDAY, TIER), [])) == 1
 
 
@@ -195,4 +195,4 @@ def test_a_file_that_cannot_be_read_is_refused_and_what_was_read_before_is_kept(
     with pytest.raises(SourceError, match=r"file non_ats\.csv cannot be read") as refusal:
         files.fetch(MONDAY, TIER, version, kept)
     assert refusal.value.found == "no regular file"
-    assert [each.fetched.url for each in kept] == [f"file:{NAME}"]
+    assert [each.url for each in kept] == [f"file:{NAME}"]

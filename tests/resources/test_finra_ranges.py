@@ -71,7 +71,7 @@ def fetched(api, kept=None):
 
 
 def keys_of(captures):
-    lines = [line for each in captures for line in each.fetched.body.decode().splitlines()[1:]]
+    lines = [line for each in captures for line in each.body.decode().splitlines()[1:]]
     fields = [line.split("|") for line in lines]
     return [(each[3], int(each[5])) for each in fields]
 
@@ -140,7 +140,7 @@ def test_the_questions_are_exactly_these(opened):
     totals = [4998, 4998, 4998, 7]
     asked = [(each["compareFilters"], each["offset"], each["limit"]) for each in pages(requests)]
     assert asked == [(each, 0, total) for each, total in zip(ranges, totals, strict=True)]
-    assert [each.fetched.request for each in captures] == pages(requests)
+    assert [each.request for each in captures] == pages(requests)
     assert all(
         each["sortFields"] == [SYMBOL, "summaryTypeCode", "firmCRDNumber", "MPID"]
         for each in pages(requests)
@@ -287,7 +287,7 @@ def test_a_range_that_moves_while_another_is_read_is_a_move(opened):
     with pytest.raises(MovedError) as moved:
         fetched(api, kept)
     assert (moved.value.expected, moved.value.found) == ("Record-Total 4998", "Record-Total 4999")
-    assert [each.fetched.row_count for each in kept] == [4998, 4998]
+    assert [each.row_count for each in kept] == [4998, 4998]
     assert len(pages(requests)) == 2
 
 

@@ -166,7 +166,7 @@ def test_pages_too_many_to_be_held_are_read_from_the_store(load_of, desk, monkey
     finra = load.deliveries.resource
     version = finra.version(date.fromisoformat(WEEK), TIER)
     kept = finra.fetch(date.fromisoformat(WEEK), TIER, version, [])
-    assert [each.fetched.body for each in kept] == [b""] * len(kept)
+    assert [each.body for each in kept] == [b""] * len(kept)
     loaded(load)
     assert desk.quantities() == {"AAA": 100, "BBB": 5}
 

@@ -36,8 +36,8 @@ def all_ids(source, kept=None):
 def test_all_pages_come_each_task_once_and_every_page_is_captured(demo, source):
     kept = []
     assert sorted(all_ids(source, kept=kept)) == [str(each["id"]) for each in demo.state()["tasks"]]
-    assert [each.fetched.request for each in kept] == [{"page": str(page)} for page in (1, 2, 3)]
-    assert {each.fetched.http_status for each in kept} == {200}
+    assert [each.request for each in kept] == [{"page": str(page)} for page in (1, 2, 3)]
+    assert {each.http_status for each in kept} == {200}
 
 
 @pytest.mark.parametrize("kind", ["repeat_page", "skip_page"])

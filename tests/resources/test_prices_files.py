@@ -67,8 +67,8 @@ def test_a_symbol_s_part_of_the_file_of_all_is_its_lines_as_they_stand(
     (folder / "prices.csv").write_bytes(OF_ALL)
     kept: list[Capture] = []
     files.fetch(PriceRange("A", date(2026, 1, 1), date(2026, 1, 31)), kept)
-    assert kept[0].fetched.body == b"symbol,date,close\nA,2026-01-02,1\nA,2026-01-05,2\n"
-    assert kept[0].fetched.url == "file:prices.csv"
+    assert kept[0].body == b"symbol,date,close\nA,2026-01-02,1\nA,2026-01-05,2\n"
+    assert kept[0].url == "file:prices.csv"
     assert closes(files, "NA") == [("2026-01-02", "7")]
     (folder / "prices.csv").write_bytes(OF_ALL + b"NA,2026-01-05,8\n")
     assert closes(files, "NA") == [("2026-01-02", "7"), ("2026-01-05", "8")]

@@ -101,7 +101,7 @@ def fetched(source: PriceSource, asked: PriceRange) -> pl.DataFrame:
     kept: list[Capture] = []
     captures = source.fetch(asked, kept)
     assert list(captures) == kept
-    assert kept[0].fetched.fetched_at == ANCHOR
+    assert kept[0].fetched_at == ANCHOR
     return read_answer(source.name, parts_of(captures)[0])
 
 

@@ -78,7 +78,7 @@ def test_a_source_that_settles_is_read_again_and_what_came_before_is_discarded_e
     assert hashes(batch.delivery.discarded) == [
         sha256(page).hexdigest() for page in (b"page 1", b"page 2")
     ]
-    assert {each.fetched.body for each in batch.delivery.all_captures} == {b""}
+    assert {each.body for each in batch.delivery.all_captures} == {b""}
     desk.warehouse.land(batch)
     assert desk.count(captures) == 3
     ids = dict(desk.rows(captures, "part_number", "capture_id"))

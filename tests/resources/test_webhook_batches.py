@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from orchestration_project.assets import events as assets
 from orchestration_project.connections.artifacts import FolderStore
-from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.errors import TransientError
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.rows import topic_of
@@ -149,10 +149,10 @@ def meanwhile(monkeypatch, act) -> None:
     """Act once, while a run keeps the capture of its first delivery."""
     keep, acts = Captures.keep, iter([act])
 
-    def act_and_keep(self: Captures, fetched: Fetched) -> Capture:
+    def act_and_keep(self: Captures, *body: bytes, **options: Any) -> Capture:
         for each in acts:
             each()
-        return keep(self, fetched)
+        return keep(self, *body, **options)
 
     monkeypatch.setattr(Captures, "keep", act_and_keep)
 

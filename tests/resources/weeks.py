@@ -16,7 +16,7 @@ from orchestration_project.domains.finra.anomaly_bands import BandLimits
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.ranges import spans_of
 from orchestration_project.domains.finra.restatement import WeekChange, merged, week_change
-from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.deliveries import Deliveries, RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.warehouse import (
@@ -263,7 +263,6 @@ class Desk:
 
     def capture(self, body: bytes = b"header\nrow\n", **changes: Any) -> Capture:
         usual: dict[str, Any] = {
-            "body": body,
             "url": "https://api.finra.org/data",
             "request": {"offset": 0},
             "response_headers": {"record-total": "1"},
@@ -271,7 +270,7 @@ class Desk:
             "row_count": 1,
             "fetched_at": NOON,
         }
-        return Captures(FolderStore(self.folder)).keep(Fetched(**usual | changes))
+        return Captures(FolderStore(self.folder)).keep(body, **usual | changes)
 
     def delivery(
         self, version: str = "v1", captures: Sequence[Capture] | None = None, **changes: Any

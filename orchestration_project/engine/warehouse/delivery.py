@@ -149,7 +149,7 @@ class ValidatedBatch(Generic[SummaryT]):
         captures = self.delivery.all_captures
         return BatchFigures(
             captures=len(captures),
-            lines=sum(each.fetched.row_count or 0 for each in captures),
+            lines=sum(each.row_count or 0 for each in captures),
             bytes=sum(each.byte_count for each in captures),
             stored_bytes=sum(each.stored_byte_count for each in captures),
             rows=self.validated.row_count,

@@ -62,8 +62,8 @@ def find_copies(connection: Connection, partition: TierWeek, batch: ValidatedBat
     """
     files = [
         _File(
-            MarketWeek(partition, str(each.fetched.market)),
-            each.fetched.url,
+            MarketWeek(partition, str(each.market)),
+            each.url,
             each.sha256,
             batch.validated,
         )

@@ -11,7 +11,7 @@ from orchestration_project.contracts.delimited import row_count
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.files import MANIFEST, WeeklyFile, identify
 from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.source import Folder, SourceVersion, refuse_cut, refuse_empty
 from orchestration_project.errors import MovedError, SourceError
 
@@ -62,11 +62,11 @@ class FinraFiles:
         """Read the partition's files, a part for each market."""
         captures: list[Capture] = []
         for file in self._files_of(week_start, tier):
-            captures.append(self._captures.keep(self._fetched(file)))
+            captures.append(self._keep(file))
             kept.append(captures[-1])
             refuse_empty(file.name, captures[-1], FILE_FIELDS)
             refuse_cut(file.name, captures[-1])
-        read = _version((str(each.fetched.market), each.sha256) for each in captures)
+        read = _version((str(each.market), each.sha256) for each in captures)
         for found in (read, self.version(week_start, tier)):
             if found != version:
                 raise MovedError(
@@ -77,14 +77,12 @@ class FinraFiles:
                 )
         return captures
 
-    def _fetched(self, file: WeeklyFile) -> Fetched:
+    def _keep(self, file: WeeklyFile) -> Capture:
         body = self._folder.read(file.name)
-        return Fetched(
-            body=body,
+        return self._captures.keep(
+            body,
             url=f"file:{file.name}",
             request={"market": file.market},
-            response_headers={},
-            http_status=None,
             row_count=row_count(body),
             fetched_at=self._clock.now(),
             market=file.market,

@@ -115,10 +115,10 @@ def _captures(captures: Sequence[Capture]) -> pl.DataFrame:
         [
             (
                 part,
-                each.fetched.row_count,
+                each.row_count,
                 each.byte_count,
                 each.sha256[:DIGITS_OF_A_HASH],
-                each.fetched.url,
+                each.url,
             )
             for part, each in enumerate(captures[:CAPTURES_SHOWN], start=1)
         ],

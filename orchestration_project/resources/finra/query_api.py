@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient, Response
 from orchestration_project.contracts.delimited import row_count
-from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.redaction import hide
 from orchestration_project.resources.finra.answers import (
@@ -142,10 +142,9 @@ class QueryApi:
         while offset < until:
             asked = {**query, "offset": offset, "limit": until - offset}
             response = self._post(group, dataset, asked, accept="text/plain")
-            fetched = self._fetched(response, asked)
-            page = self._captures.keep(fetched)
+            page = self._keep(response, asked)
             pages.append(page if total <= RECORDS_HELD else page.without_body())
-            rows = self._page_rows(response, fetched.row_count, total)
+            rows = self._page_rows(response, page.row_count, total)
             if rows == 0:
                 raise TruncatedResponseError(
                     "the pages ended before all records came",
@@ -156,9 +155,9 @@ class QueryApi:
                 )
             offset += rows
 
-    def _fetched(self, response: Response, asked: Mapping[str, object]) -> Fetched:
-        return Fetched(
-            body=response.body,
+    def _keep(self, response: Response, asked: Mapping[str, object]) -> Capture:
+        return self._captures.keep(
+            response.body,
             url=response.url,
             request=asked,
             response_headers={

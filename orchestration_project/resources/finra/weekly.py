@@ -166,7 +166,7 @@ def _copies(
     connection: Connection, partition: TierWeek, batch: ValidatedBatch, *, is_forced: bool
 ) -> Audit:
     """Return the verdict on a delivery's files; rows of another source name their week."""
-    if any(each.fetched.market is None for each in batch.delivery.captures):
+    if any(each.market is None for each in batch.delivery.captures):
         return not_a_file()
     return copies_audit(find_copies(connection, partition, batch), is_forced=is_forced)
 

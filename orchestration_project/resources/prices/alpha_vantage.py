@@ -26,7 +26,7 @@ from orchestration_project.errors import (
     UnavailableError,
 )
 from orchestration_project.redaction import hide, redacted
-from orchestration_project.resources.prices.http_answers import fetched, refuse_another, unmapped
+from orchestration_project.resources.prices.http_answers import keep, refuse_another, unmapped
 from orchestration_project.resources.prices.quota import Quota
 from orchestration_project.resources.prices.source import PriceRange
 
@@ -117,7 +117,7 @@ class AlphaVantage:
         response = self._answered(f"{self._api_url}/query?{query}", symbol)
         refused = refusal_of(response.body)
         if refused is None or not _holds_secrets(response):  # which nobody may find among captures
-            kept.append(self._captures.keep(fetched(response, request, self._clock)))
+            kept.append(keep(self._captures, response, request, self._clock))
         if refused or response.status != 200:
             self._refuse(asked, response, refused or VendorRefusal("other", ""))
         refuse_another(response, symbol)

@@ -24,7 +24,7 @@ from orchestration_project.domains.prices.tabular import (
     parquet_table,
     places_of,
 )
-from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
 from orchestration_project.resources.prices.http_answers import unmapped
 from orchestration_project.resources.prices.source import PriceRange
@@ -102,19 +102,14 @@ class PriceFiles:
                 found=f"{len(names)} files in {self._folder}",
                 remedy="put it there, or leave the symbol out",
             )
-        kept.append(self._captures.keep(self._fetched(body, (own or shared)[0], symbol)))
-        return kept[-1:]
-
-    def _fetched(self, body: bytes, name: str, symbol: str) -> Fetched:
-        return Fetched(
-            body=body,
-            url=f"file:{name}",
+        capture = self._captures.keep(
+            body,
+            url=f"file:{(own or shared)[0]}",
             request={"symbol": symbol},
-            response_headers={},
-            http_status=None,
-            row_count=None,
             fetched_at=self._clock.now(),
         )
+        kept.append(capture)
+        return [capture]
 
     def _names(self) -> list[str]:
         try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import Response
-from orchestration_project.engine.captures import Fetched
+from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.errors import ConfigurationError, SourceError
 
 KEPT_HEADERS = ("content-encoding", "content-type", "date")
@@ -14,17 +14,18 @@ SYMBOL = re.compile(rb'"(?:2\. Symbol|symbol)"\s*:\s*"([^"]*)"')
 SYMBOL_WITHIN_BYTES = 4096
 
 
-def fetched(response: Response, request: Mapping[str, object], clock: Clock) -> Fetched:
-    """Return an answer as a capture keeps it; ``request`` holds no secret."""
-    return Fetched(
-        body=response.body,
+def keep(
+    captures: Captures, response: Response, request: Mapping[str, object], clock: Clock
+) -> Capture:
+    """Store the bytes of an answer, and return their capture; ``request`` holds no secret."""
+    return captures.keep(
+        response.body,
         url=response.url,
         request=request,
         response_headers={
             name: value for name, value in response.headers.items() if name in KEPT_HEADERS
         },
         http_status=response.status,
-        row_count=None,
         fetched_at=clock.now(),
     )
 

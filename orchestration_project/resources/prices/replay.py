@@ -189,7 +189,7 @@ class PriceReplay:
     ) -> Sequence[Validated]:
         asked = []
         for each, captures in found:
-            spelled = str(captures[0].fetched.request["symbol"])
+            spelled = str(captures[0].request["symbol"])
             answer, days = read_prices(each.source, parts_of(captures)), delivered_days(each)
             asked.append(
                 RequestedRange(answer, symbol, spelled, each.source, days.first, days.last)

@@ -54,7 +54,7 @@ class PriceSource(Protocol):
         """Fetch a symbol's prices, keeping all bytes; return what makes them up, in order.
 
         The answer may hold days outside of the range: sources send what they like. It may also hold
-        the day whose session was not over at `Fetched.fetched_at`. Everything that came is appended
+        the day whose session was not over at `Capture.fetched_at`. Everything that came is appended
         to ``kept`` too, also what turned out unusable.
 
         Raises:

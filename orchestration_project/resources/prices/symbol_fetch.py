@@ -53,7 +53,7 @@ class SymbolFetch:
         """The answer, and the days of it that count."""
         if self._answer is None:
             raise AssertionError("nothing was fetched yet")
-        answered_at = max(each.fetched.fetched_at for each in self.captures)
+        answered_at = max(each.fetched_at for each in self.captures)
         asked = self._ranged(self._answer, self._source, self._spelled, self.asked)
         return replace(asked, said_on=answered_at.astimezone(NEW_YORK).date())
 

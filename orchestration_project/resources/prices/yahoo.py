@@ -16,7 +16,7 @@ from orchestration_project.domains.prices.symbols import (
 )
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.errors import SourceError, TransientError, UnavailableError
-from orchestration_project.resources.prices.http_answers import fetched, refuse_another, unmapped
+from orchestration_project.resources.prices.http_answers import keep, refuse_another, unmapped
 from orchestration_project.resources.prices.source import PriceRange
 
 VENDOR = "yahoo"
@@ -83,7 +83,7 @@ class YahooChart:
         response = self._asked(symbol, asked)
         request = {"symbol": symbol, "from": asked.first_date, "to": asked.last_date}
         shown = {name: str(value) for name, value in request.items()}
-        kept.append(self._captures.keep(fetched(response, shown, self._clock)))
+        kept.append(keep(self._captures, response, shown, self._clock))
         if response.status != 200 or CHART not in response.body[:200]:
             self._refuse(asked.symbol, response)
         refuse_another(response, symbol)

@@ -17,7 +17,7 @@ from orchestration_project.domains.saas.peopleforce import (
 )
 from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.wire import storable
-from orchestration_project.engine.captures import Capture, Captures, Fetched
+from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.errors import ContractError, MovedError
 from orchestration_project.resources.saas.answers import json_in, refusal
 from orchestration_project.resources.saas.pages import CachedPage, PageMemory
@@ -148,7 +148,7 @@ class PeopleForce:
         """Return a page as it came, its bytes kept."""
         asked = {"page": str(page)}
         response = self._ask("GET", f"/tasks?page={page}")
-        return _Answer(response, self._captures.keep(self._fetched(response, asked)))
+        return _Answer(response, self._keep(response, asked))
 
     def _listed(
         self, page: int, answer: _Answer, known: Mapping[str, CachedPage], digesting: DigestScheme
@@ -174,15 +174,14 @@ class PeopleForce:
             CachedPage(page, said.pages, said.count, digests), lambda: tasks, unreadable
         )
 
-    def _fetched(self, response: Response, asked: dict[str, str]) -> Fetched:
+    def _keep(self, response: Response, asked: dict[str, str]) -> Capture:
         headers = {name: each for name, each in response.headers.items() if name in KEPT_HEADERS}
-        return Fetched(
-            body=response.body,
+        return self._captures.keep(
+            response.body,
             url=response.url,
             request=asked,
             response_headers=headers,
             http_status=response.status,
-            row_count=None,
             fetched_at=self._clock.now(),
         )
 

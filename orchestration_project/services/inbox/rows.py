@@ -19,7 +19,7 @@ from sqlalchemy import Connection, func, literal, select, update
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import ItemChange, ItemState, NewItem
 from orchestration_project.domains.webhooks.queue import RETRY_PAUSES, State
-from orchestration_project.engine.captures import Capture, Fetched
+from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.warehouse import Delivery, Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import WorkItems
@@ -244,15 +244,13 @@ def content_of(row: Any) -> Content:
     )
 
 
-def fetched_of(content: Content) -> Fetched:
-    """Return a delivery of the inbox as what was fetched."""
-    request: Mapping[str, object] = {"delivery_id": content.delivery_id, "method": "POST"}
-    return Fetched(
-        body=content.body,
+def keep(captures: Captures, content: Content) -> Capture:
+    """Store the bytes of a delivery of the inbox, and return their capture."""
+    return captures.keep(
+        content.body,
         url=f"/hooks/{content.source}",
-        request=request,
+        request={"delivery_id": content.delivery_id, "method": "POST"},
         response_headers=content.headers,
-        http_status=None,
         row_count=1,
         fetched_at=content.received_at,
     )
