@@ -175,7 +175,8 @@ def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
         state = desk.warehouse.state(finra_otc_weekly, desk.partition_key)
         target = desk.target(state.token, rule_version=f"{event.rules}")
         # what is derived and told is not asked here
-        target = replace(target, derive={}, summarise=lambda **_: None, merge=None)
+        unasked: Any = {"transforms": {}, "summarise": lambda **_: None, "merge": None}
+        target = replace(target, spec=replace(target.spec, **unasked))
         delivery = desk.delivery(
             f"v{event.fetched.number}",
             captures,

@@ -4,6 +4,7 @@ import itertools
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
@@ -590,7 +591,9 @@ def test_a_derivation_that_crashes_leaves_the_partition_as_it_was(desk):
 
     desk.land(row("AAA"))
     target = desk.target()
-    object.__setattr__(target, "derive", {finra_symbol_week: Transform(fail)})
+    target = replace(
+        target, spec=replace(target.spec, transforms={finra_symbol_week: Transform(fail)})
+    )
     with pytest.raises(ZeroDivisionError):
         desk.land(row("BBB"), target=target)
     assert desk.quantities() == {"AAA": 100}
