@@ -30,12 +30,12 @@ class Capture:
     """One answer of a source whose bytes are stored: the bytes, and how they were fetched.
 
     Attributes:
-        body: The bytes; empty once they are let go of, as the artifact store has them.
+        body: The bytes; empty once they are released, as the artifact store has them.
         url: Where they came from.
         request: What was asked for, without secrets.
         response_headers: Headers of the answer that are kept.
         http_status: Its status; None: it did not come over HTTP.
-        row_count: The number of data lines; None: the bytes are no such lines.
+        row_count: The number of data lines; None: the bytes have none.
         fetched_at: When they came.
         market: Set where a source delivers a market at a time.
         byte_count: Size as received.
