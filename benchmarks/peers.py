@@ -119,7 +119,7 @@ def _with_dlt(rows: Any, database_url: str, folder: str, options: dict[str, Any]
 
 def to_sql(*, url: str, database_url: str, weeks: list[str], tier: str) -> dict[str, Any]:
     """pandas: read_csv that keeps `NA` a symbol, then to_sql through psycopg2."""
-    import pandas as pd  # pyright: ignore[reportMissingImports] - of the benchmark's environment
+    import pandas as pd
     from sqlalchemy import create_engine  # noqa: TID251 - a peer's own connection
 
     _make_table(database_url)

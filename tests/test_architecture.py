@@ -66,3 +66,18 @@ def test_each_contract_has_an_import_that_it_refuses():
 @pytest.mark.parametrize("contract", PLANTED)
 def test_a_planted_import_breaks_its_contract(broken: str, contract: str):
     assert f"{contract} BROKEN" in broken
+
+
+def said_by_ruff(text: str) -> str:
+    """Return what the lint rules find in a module of the package with this text."""
+    program = Path(sys.executable).with_name("ruff")
+    command = [program, "check", "--no-cache", "--stdin-filename", f"{PACKAGE}/planted.py", "-"]
+    return subprocess.run(  # noqa: S603 - a program of our own environment
+        command, cwd=PROJECT_ROOT, input=text, capture_output=True, text=True, check=False
+    ).stdout
+
+
+@pytest.mark.parametrize("line", ["import pandas as pd", "from pandas import DataFrame"])
+def test_pandas_is_imported_where_it_is_used_and_never_with_a_module(line: str):
+    assert "TID253" in said_by_ruff(f"{line}\n")
+    assert "TID253" not in said_by_ruff(f"def frame():\n    {line}\n")
