@@ -1,11 +1,12 @@
 """The typed client of the gateway's API, for programs elsewhere; it needs an address and a key."""
 
+from orchestration_project.client.asking import frame_of_parquet
 from orchestration_project.client.data import DataMethods
 from orchestration_project.client.installation import InstallationMethods
 from orchestration_project.client.runs import RunMethods
 from orchestration_project.client.transport import ApiError, RunFailedError
 
-__all__ = ["ApiError", "Client", "RunFailedError"]
+__all__ = ["ApiError", "Client", "RunFailedError", "frame_of_parquet"]
 
 
 class Client(RunMethods, DataMethods, InstallationMethods):

@@ -1,8 +1,10 @@
-"""What the parts of the client share: a question, and its answer as a model."""
+"""What the parts of the client share: a request, and its answer as a model or a DataFrame."""
 
+import io
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, get_args, get_origin
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -10,6 +12,19 @@ import httpx
 from pydantic import BaseModel
 
 from orchestration_project.client.transport import Transport
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+DTYPES: Mapping[Any, str] = {
+    bool: "boolean",
+    int: "Int64",
+    float: "float64",
+    str: "str",
+    datetime: "datetime64[us, UTC]",
+}
+"""The pandas type of a column, by the type of the field of a model."""
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -89,3 +104,74 @@ def quoted(name: str) -> str:
 def new_key() -> str:
     """Return a key of this call alone, so that it may be repeated where an answer was lost."""
     return uuid4().hex
+
+
+def frame_of_parquet(content: bytes) -> "pd.DataFrame":
+    """Return the rows of a Parquet file that the gateway wrote, with the types of its schema.
+
+    Whole numbers are Int64, flags boolean, decimals exact (ArrowDtype decimal128), text str, days
+    datetime64[s] without a zone, timestamps datetime64[us, UTC], other numbers float64.
+    """
+    import pyarrow as pa
+    from pyarrow.parquet import read_table
+
+    table = read_table(io.BytesIO(content))
+    days_as_times = [
+        pa.field(each.name, pa.timestamp("s") if each.type == pa.date32() else each.type)
+        for each in table.schema
+    ]
+    table = table.cast(pa.schema(days_as_times))
+    return table.to_pandas(types_mapper=_dtype_of_arrow, split_blocks=True, self_destruct=True)
+
+
+def _dtype_of_arrow(kind: "pa.DataType") -> Any:
+    """Return the pandas type that keeps NULL and all digits; None: the usual one does."""
+    import pandas as pd
+    from pyarrow import types
+
+    if types.is_decimal(kind):
+        return pd.ArrowDtype(kind)
+    if types.is_integer(kind):
+        return pd.Int64Dtype()
+    if types.is_boolean(kind):
+        return pd.BooleanDtype()
+    is_text = types.is_string(kind) or types.is_large_string(kind)
+    return pd.StringDtype(na_value=float("nan")) if is_text else None
+
+
+def frame_of_models(model: type[BaseModel], records: Iterable[BaseModel]) -> "pd.DataFrame":
+    """Return models as rows, each column with the type of its field, also where there is no row.
+
+    The fields of a model in the field ``error`` are the columns ``error_category`` and so on.
+    """
+    import pandas as pd
+
+    rows = [dict(_values(each)) for each in records]
+    columns = {
+        name: pd.Series([row.get(name) for row in rows], dtype=dtype)
+        for name, dtype in _dtypes(model)
+    }
+    return pd.DataFrame(columns)
+
+
+def _dtypes(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, field in model.model_fields.items():
+        kind = _without_none(field.annotation)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _dtypes(kind, f"{prefix}{name}_")
+        else:
+            yield f"{prefix}{name}", DTYPES[str if get_origin(kind) is Literal else kind]
+
+
+def _without_none(annotation: Any) -> Any:
+    """Return the type of a field that may have no value."""
+    kinds = [each for each in get_args(annotation) if each is not type(None)]
+    return kinds[0] if type(None) in get_args(annotation) else annotation
+
+
+def _values(record: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in record:
+        if isinstance(value, BaseModel):
+            yield from _values(value, f"{prefix}{name}_")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,15 +1,12 @@
 """Tables, captured bytes, evidence and the audit log of the sync: read, downloaded, cleaned up."""
 
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from orchestration_project.client.asking import Asking, new_key, quoted
+from orchestration_project.client.asking import Asking, frame_of_parquet, new_key, quoted
 from orchestration_project.domains.api.models import (
     Archive,
     Archives,
@@ -25,6 +22,9 @@ from orchestration_project.domains.api.models import (
     Tables,
 )
 from orchestration_project.domains.api.runs import Launched
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PAGE_ROWS = 1000
 
@@ -63,11 +63,14 @@ class DataMethods(Asking):
         columns: Sequence[str] = (),
         where: Sequence[str] = (),
         as_of: datetime | None = None,
-    ) -> pl.DataFrame:
-        """Return the rows of a table or view with their types."""
+    ) -> "pd.DataFrame":
+        """Return rows of a table or view with the types of its columns, in the order of its key.
+
+        `frame_of_parquet` has the types. The gateway refuses more than 1,000,000 rows.
+        """
         query = _of_rows(columns, where, as_of) | {"format": "parquet"}
         answer = self._transport.ask("GET", f"/tables/{quoted(table)}", query=query)
-        return pl.read_parquet(io.BytesIO(answer.content))
+        return frame_of_parquet(answer.content)
 
     def save_csv(
         self,

@@ -4,11 +4,11 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import httpx
 
-from orchestration_project.client.asking import Asking, new_key, quoted
+from orchestration_project.client.asking import Asking, frame_of_models, new_key, quoted
 from orchestration_project.client.transport import (
     LOG_ATTEMPTS,
     PASSING,
@@ -35,6 +35,9 @@ from orchestration_project.domains.api.runs import (
     Runs,
     RunStatus,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN = frozenset(
     {
@@ -174,6 +177,22 @@ class RunMethods(Asking):
         }
         for page in self._pages("/runs", Runs, **query):
             yield from page.runs
+
+    def runs_frame(
+        self,
+        *,
+        job: str | None = None,
+        status: Sequence[str] = (),
+        partition: str | None = None,
+        user: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> "pd.DataFrame":
+        """Return the same runs as rows, with the fields of `Run` as columns."""
+        found = self.runs(
+            job=job, status=status, partition=partition, user=user, since=since, until=until
+        )
+        return frame_of_models(Run, found)
 
     def events(self, run_id: str, *, after: int = 0) -> Iterator[Event]:
         """Yield what happened in a run until now, without its log, after the event ``after``."""
@@ -327,3 +346,7 @@ class RunMethods(Asking):
     def history(self, *, status: State | None = None, limit: int = 50) -> list[Executed]:
         """Return executions, the latest first."""
         return self._get("/history/runs", Executions, status=status, limit=limit).runs
+
+    def history_frame(self, *, status: State | None = None, limit: int = 50) -> "pd.DataFrame":
+        """Return the same executions as rows, with the fields of `Executed` as columns."""
+        return frame_of_models(Executed, self.history(status=status, limit=limit))

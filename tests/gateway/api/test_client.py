@@ -1,15 +1,18 @@
 """The typed client against the API itself."""
 
+import io
 import json
 import logging
 import re
 import socket
 from contextlib import closing, suppress
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
 from orchestration_project.catalog import REGISTRY
@@ -20,6 +23,7 @@ from orchestration_project.domains.api.runs import Event
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.openapi import document
 from orchestration_project.services.evidence.verifying import verify
+from orchestration_project.services.export import write_parquet
 from tests.gateway.api.conftest import FRIDAY, HOME, WEEK, Api
 from tests.programs import free_port
 
@@ -68,6 +72,7 @@ def ask_for_all(client: Client) -> list[Any]:
     return [
         lambda: client.launch("j", **named, force=True),
         lambda: list(client.runs(**of_runs, since=NOON, until=NOON)),
+        lambda: client.runs_frame(**of_runs, since=NOON, until=NOON),
         lambda: client.status("r"),
         lambda: list(client.events("r")),
         lambda: list(client.logs("r")),
@@ -83,6 +88,7 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.run_pipeline("p", partition="2026-01-05"),
         lambda: client.pipeline_status("r"),
         lambda: client.history(status="failed"),
+        lambda: client.history_frame(status="failed"),
         lambda: client.tables(),
         lambda: list(client.rows("t", **rows)),
         lambda: client.frame("t", **rows),
@@ -294,8 +300,102 @@ def test_a_table_is_read_row_by_row_or_as_a_frame_with_its_types(client, landed)
     rows = list(client.rows("finra_otc_weekly", columns=["symbol", "week_start"], where=where))
     frame = client.frame("finra_otc_weekly", columns=["symbol", "week_start"], where=where)
     assert len(rows) > 1000
-    assert rows == [{"symbol": s, "week_start": str(w)} for s, w in frame.rows()]
-    assert frame["week_start"][0] == date(2026, 2, 2)
+    read = frame.itertuples(index=False, name=None)
+    assert rows == [{"symbol": symbol, "week_start": str(day.date())} for symbol, day in read]
+    assert frame["week_start"][0].date() == date(2026, 2, 2)
+
+
+DTYPES = {
+    "BIGINT": "Int64",
+    "BOOLEAN": "boolean",
+    "DATE": "datetime64[s]",
+    "DATETIME": "datetime64[us, UTC]",
+    "DOUBLE": "float64",
+    "NUMERIC(19, 6)": "decimal128(19, 6)[pyarrow]",
+    "TEXT": "str",
+}
+"""The pandas type of a column, by the type that the API says that it has."""
+
+
+def test_every_table_is_a_frame_of_the_types_that_the_api_describes_also_without_a_row(client):
+    tables = client.tables()
+    for each in tables:
+        frame = client.frame(each.name)
+        assert {name: str(kind) for name, kind in frame.dtypes.items()} == {
+            column.name: DTYPES[column.type] for column in each.columns
+        }
+    kinds = {column.type for each in tables for column in each.columns}
+    assert kinds == set(DTYPES)
+    empty = client.frame("finra_otc_weekly", where=["symbol=nowhere"])
+    assert len(empty) == 0
+    assert str(empty.dtypes["notional_usd"]) == "Int64"
+
+
+MANY = 2**53 + 1
+"""A whole number that a float cannot hold."""
+
+
+def test_a_frame_keeps_what_numpy_would_round_and_what_is_null():
+    import pandas as pd
+
+    known = NOON.replace(microsecond=123456)
+    rows = {
+        "whole": [MANY, None],
+        "dollars": [Decimal("9223372036854.775807"), None],
+        "flag": [True, None],
+        "day": [date(2026, 2, 2), None],
+        "known_from": [known, None],
+        "text": ["NA", None],
+        "ratio": [0.1, None],
+    }
+    kinds = {
+        "dollars": pl.Decimal(19, 6),
+        "known_from": pl.Datetime("us", "UTC"),
+        "ratio": pl.Float64(),
+    }
+    content = io.BytesIO()
+    write_parquet([pl.DataFrame(rows, schema_overrides=kinds)], content)
+    way = httpx.MockTransport(lambda request: httpx.Response(200, content=content.getvalue()))
+    with Client(HOME, "key", transport=way) as client:
+        frame = client.frame("t")
+    [first, second] = frame.to_dict("records")
+    assert first == {name: values[0] for name, values in rows.items()} | {
+        "day": pd.Timestamp("2026-02-02")
+    }
+    assert all(map(pd.isna, second.values()))
+    sums = [frame[name].sum() for name in ("whole", "dollars")]
+    assert sums == [MANY, Decimal("9223372036854.775807")]
+    assert frame["known_from"].dt.tz_convert("America/New_York")[0] == known
+
+
+def test_runs_and_executions_are_frames_with_the_types_of_their_models(client, landed):
+    import pandas as pd
+
+    client.run_and_wait("operations_reconcile")
+    runs = client.runs_frame(job="finra_otc_weekly").set_index("run_id")
+    [run] = [each for each in client.runs(job="finra_otc_weekly") if each.run_id == landed]
+    assert dict(runs.loc[landed, ["status", "started_at"]]) == {
+        "status": "SUCCESS",
+        "started_at": run.started_at,
+    }
+    assert runs.loc[landed, "duration_seconds"] == run.duration_seconds
+    history = client.history_frame(status="completed", limit=1000).set_index("execution_id")
+    executed = {each.execution_id: each for each in client.history(status="completed", limit=1000)}
+    assert set(history.index) == set(executed)
+    assert history.loc[landed, "metrics_rows_in"] == executed[landed].metrics.rows_in > 1000
+    assert history["error_category"].isna().all()
+    for some, none in (
+        (runs, client.runs_frame(job="nowhere").set_index("run_id")),
+        (history, client.history_frame(status="pending").set_index("execution_id")),
+    ):
+        assert (len(some) > 0, len(none)) == (True, 0)
+        assert dict(some.dtypes) == dict(none.dtypes)
+    times = {str(history.dtypes[name]) for name in ("started_at", "completed_at")}
+    assert (times, str(history.dtypes["metrics_bytes_processed"])) == (
+        {"datetime64[us, UTC]"},
+        "Int64",
+    )
+    assert isinstance(history.dtypes["pipeline"], pd.StringDtype)
 
 
 def test_the_rest_of_the_api_has_typed_results(client, landed, tmp_path):
