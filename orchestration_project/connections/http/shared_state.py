@@ -16,8 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from pyrate_limiter import Decision, Rate, RateItem, SQLiteBucket
-from pyrate_limiter.buckets.sqlite_bucket import Queries
+from pyrate_limiter import Decision, Rate, RateItem, SQLiteBucket, SQLiteQueries
 
 from orchestration_project.connections.files import use_write_ahead_log
 from orchestration_project.errors import ConfigurationError, TransientError
@@ -113,7 +112,8 @@ class RateLimiter:
     """
 
     def __init__(self, path: Path, *, requests_per_second: int) -> None:
-        self._state = SharedState(path, schema=Queries.CREATE_BUCKET_TABLE.format(table=TABLE))
+        schema = SQLiteQueries.CREATE_BUCKET_TABLE.format(table=TABLE)
+        self._state = SharedState(path, schema=schema)
         rate = Rate(requests_per_second, WINDOW_MS)
         self._bucket = SQLiteBucket([rate], self._state.connection, TABLE)
         self._turnstile = threading.Lock()
@@ -131,16 +131,25 @@ class RateLimiter:
 
     def _ask(self) -> int:
         """Take a place and return 0, or return the milliseconds until one may be free."""
-        with self._state.writing() as connection:
-            now = self._bucket.now()
-            # Beside the past, forget a future that a clock set back has left: it would block us.
-            connection.execute(
-                f"DELETE FROM {TABLE} WHERE item_timestamp NOT BETWEEN ? AND ?",  # noqa: S608 - ours
-                (now - WINDOW_MS, now + WINDOW_MS),
-            )
+        with self._state.writing():
+            self._forget()
+        with self._state.writing():
             # Only pyrate-limiter's asynchronous buckets answer with an awaitable.
-            decision = cast(Decision, self._bucket.put_decision(RateItem(TABLE, now)))
+            item = RateItem(TABLE, self._bucket.now())
+            decision = cast(Decision, self._bucket.put_decision(item))
         return decision.retry_after_ms or 0
+
+    def _forget(self) -> None:
+        """Remove requests of the past, and all of them where a clock was set back.
+
+        A request of the future would block us until its time comes. Both ways to remove end the
+        transaction.
+        """
+        now, newest = self._bucket.now(), cast(RateItem | None, self._bucket.peek(0))
+        if newest and newest.timestamp > now + WINDOW_MS:
+            self._bucket.flush()
+        else:
+            self._bucket.leak(now)
 
 
 SCHEMA = """
