@@ -55,11 +55,14 @@ test-faults: $(VENV)/installed-dev ## the fault matrix: hundreds of kills; ARGS=
 bench: $(BENCH_VENV)/installed ## speed and memory against named peers, as ratios; takes long
 	@PYTHONPATH=$(CURDIR) $(BENCH_VENV)/bin/python -m benchmarks --plot $(ARGS)
 
-check: $(VENV)/installed-dev ## lint, types, architecture and words
+check: $(VENV)/installed-dev ## lint, types, architecture, dependencies and words
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/pyright
 	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/deptry --no-ansi orchestration_project
+	@$(VENV)/bin/deptry --no-ansi --ignore DEP004 --optional-dependencies-dev-groups db2 \
+	  orchestration_project tests benchmarks .ci
 	@$(VENV)/bin/python .ci/words.py
 
 lock: $(VENV)/installed-dev ## pin the dependencies of pyproject.toml anew
