@@ -140,7 +140,7 @@ def _dtype_of_arrow(kind: "pa.DataType") -> Any:
 
 
 def frame_of_models(model: type[BaseModel], records: Iterable[BaseModel]) -> "pd.DataFrame":
-    """Return models as rows, each column with the type of its field, also where there is no row.
+    """Return models as rows, each column with the type of its field, also of an empty list.
 
     The fields of a model in the field ``error`` are the columns ``error_category`` and so on.
     """
