@@ -1,9 +1,11 @@
 """The gateway's own pages: plain HTML that works without JavaScript."""
 
 import hashlib
+import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
+from typing import Any
 from urllib.parse import quote
 
 from starlette.responses import HTMLResponse
@@ -41,9 +43,6 @@ input[aria-invalid] { border-color: #b3261e; }
 }
 """
 
-STYLE_HASH = b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-POLICY = f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; form-action 'self'"
-
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -76,10 +75,48 @@ PROVIDER = """
 
 SESSION = """<p>You are <strong>{name}</strong>, with the role <strong>{role}</strong>.</p>
 <a class="button" href="/">To Dagster</a>
+<a class="button second" href="/api/v1/docs">API documentation</a>
 <form method="post" action="/logout">
 <button class="second" type="submit">Log out</button>
 <button class="second" type="submit" name="everywhere" value="yes">Log out everywhere</button>
 </form>"""
+
+API_STYLE = """
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 64rem; margin: 0 auto; padding: 1rem; }
+h2 { margin-top: 3rem; }
+section { margin: 2rem 0; border-top: 1px solid #8888; scroll-margin-top: 1rem; }
+section:target h3 { background: #ffd54a; color: #16181d; }
+table { border-collapse: collapse; width: 100%; margin: .5rem 0; }
+th, td { padding: .25rem .5rem; border-bottom: 1px solid #8884; text-align: left;
+  vertical-align: top; overflow-wrap: anywhere; }
+pre { overflow-x: auto; padding: .6rem; border-radius: 6px; background: #8882; }
+code { font: .9em ui-monospace, monospace; }
+"""
+
+API_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>API - {title}</title>
+<style>{style}</style>
+</head>
+<body>
+<h1>API of {title}</h1>
+<p>{description}</p>
+<p>The same for programs: <a href="{path}/openapi.json">openapi.json</a>. The examples use two
+variables of the shell; capital letters stand for values of yours:</p>
+<pre>key='X-API-Key: op_…' api={origin}{path}</pre>
+{contents}
+{operations}
+<h2>Models</h2>
+{models}
+</body>
+</html>
+"""
+
+REF = "#/components/schemas/"
 
 
 def login_page(
@@ -119,5 +156,181 @@ def _page(
     title: str, content: str, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> HTMLResponse:
     body = PAGE.format(title=title, style=STYLE, content=content)
-    own = {"content-security-policy": POLICY, "cache-control": "no-store"}
-    return HTMLResponse(body, status, headers={**own, **(headers or {})})
+    return HTMLResponse(body, status, headers={**_headers(STYLE), **(headers or {})})
+
+
+def _headers(style: str) -> dict[str, str]:
+    digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'"
+    return {"content-security-policy": policy, "cache-control": "no-store"}
+
+
+def api_page(document: Mapping[str, Any], origin: str) -> HTMLResponse:
+    """Return the documentation of an API, rendered from its OpenAPI document.
+
+    Args:
+        document: The document; each operation has an id, a summary, a description and one tag.
+        origin: Scheme and host at which the API is served.
+    """
+    found = [
+        (method.upper(), path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+    found.sort(key=lambda each: (each[2]["tags"], each[1], each[0]))
+    schemas = document["components"]["schemas"]
+    rows = [
+        (f"<code>{method} {escape(path)}</code>", _link(each["operationId"], each["summary"]))
+        for method, path, each in found
+    ]
+    body = API_PAGE.format(
+        title=escape(document["info"]["title"]),
+        description=escape(document["info"]["description"]),
+        style=API_STYLE,
+        path=document["servers"][0]["url"],
+        origin=escape(origin),
+        contents=_table(("Operation", "Summary"), rows),
+        operations="\n".join(_api_operation(*each, schemas) for each in found),
+        models="\n".join(_model(name, each) for name, each in sorted(schemas.items())),
+    )
+    return HTMLResponse(body, headers=_headers(API_STYLE))
+
+
+def _api_operation(
+    method: str, path: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]
+) -> str:
+    parameters = operation["parameters"]
+    body = _body_of(operation, schemas)
+    rows = [_parameter(each, each["in"]) for each in parameters]
+    rows += _fields(body, "body") if body else []
+    headings = ("Name", "In", "Type", "Description")
+    problems = [status for status in operation["responses"] if int(status) >= 400]
+    return (
+        f'<section id="{escape(operation["operationId"])}">\n'
+        f"<h3><code>{method} {escape(path)}</code></h3>\n"
+        f"<p>{escape(operation['description'])}</p>\n"
+        f"{_table(headings, rows) if rows else ''}"
+        f"<pre>{escape(_example(method, path, parameters, body))}</pre>\n"
+        f"<p>{_answer(operation)}. Problems: {', '.join(problems)}, "
+        f"each a {_link('Problem', 'Problem')}.</p>\n</section>"
+    )
+
+
+def _body_of(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "requestBody" not in operation:
+        return {}
+    [content] = operation["requestBody"]["content"].values()
+    return schemas[content["schema"]["$ref"].removeprefix(REF)]
+
+
+def _answer(operation: Mapping[str, Any]) -> str:
+    [(status, done)] = [
+        (status, each) for status, each in operation["responses"].items() if int(status) < 400
+    ]
+    forms = [
+        _type(each["schema"]) if "$ref" in each["schema"] else f"<code>{escape(media)}</code>"
+        for media, each in done["content"].items()
+    ]
+    return f"Answers {status}" + (f" with {' or '.join(forms)}" if forms else "")
+
+
+def _model(name: str, schema: Mapping[str, Any]) -> str:
+    rows = [(each[0], *each[2:]) for each in _fields(schema, "")]
+    return (
+        f'<section id="{escape(name)}">\n<h3>{escape(name)}</h3>\n'
+        f"<p>{escape(schema.get('description', ''))}</p>\n"
+        f"{_table(('Field', 'Type', 'Description'), rows)}</section>"
+    )
+
+
+def _fields(schema: Mapping[str, Any], place: str) -> list[tuple[str, ...]]:
+    required = schema.get("required", ())
+    return [
+        _parameter({"name": name, "required": name in required, "schema": each, **each}, place)
+        for name, each in schema.get("properties", {}).items()
+    ]
+
+
+def _parameter(given: Mapping[str, Any], place: str) -> tuple[str, ...]:
+    schema = given["schema"]
+    default = schema.get("default")
+    notes = [escape(given.get("description", ""))]
+    if given["required"] and place:
+        notes.append("<strong>required</strong>")
+    if default not in (None, [], {}):
+        notes.append(f"default <code>{escape(json.dumps(default))}</code>")
+    return (
+        f"<code>{escape(given['name'])}</code>",
+        place,
+        _type(schema) + _bounds(schema),
+        "; ".join(each for each in notes if each),
+    )
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    """Return a schema in words, with links to models; the null of an optional value left out."""
+    if "$ref" in schema:
+        name = schema["$ref"].removeprefix(REF)
+        return _link(name, name)
+    if "anyOf" in schema:
+        forms = [each for each in schema["anyOf"] if each.get("type") != "null"]
+        return " or ".join(map(_type, forms))
+    if "const" in schema or "enum" in schema:
+        values = schema.get("enum", [schema.get("const")])
+        return "one of " + ", ".join(f"<code>{escape(str(each))}</code>" for each in values)
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    return escape(schema.get("format") or schema.get("type", "any JSON"))
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    words = {
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMaximum": "less than",
+        "maxItems": "at most",
+    }
+    found = [f"{word} {schema[name]}" for name, word in words.items() if name in schema]
+    return f" ({', '.join(found)})" if found else ""
+
+
+def _example(
+    method: str, path: str, parameters: Iterable[Mapping[str, Any]], body: Mapping[str, Any]
+) -> str:
+    """Return a command that asks with all that is required; capitals stand for values."""
+    query = []
+    for each in parameters:
+        value = _value(each["name"], each["schema"])
+        path = path.replace(f"{{{each['name']}}}", str(value))
+        if each["in"] == "query" and each["required"]:
+            query.append(f"{each['name']}={value}")
+    url = f'"$api{path}{"?" if query else ""}{"&".join(query)}"'
+    if method == "GET":
+        return f'curl -H "$key" {url}'
+    required = {name: _value(name, body["properties"][name]) for name in body.get("required", ())}
+    content = body.get("examples", [required])[0]
+    sent = f" \\\n  -H 'Content-Type: application/json' -d '{json.dumps(content)}'"
+    return f'curl -X POST -H "$key" {url}{sent if body else ""}'
+
+
+def _value(name: str, schema: Mapping[str, Any]) -> Any:
+    """Return a value that the schema allows; a text is the name of its field in capitals."""
+    if "enum" in schema:
+        return schema["enum"][0]
+    of_format = {"date": "2025-01-10", "date-time": "2025-01-10T00:00:00Z"}
+    of_type = {"integer": 1, "number": 1, "boolean": False, "array": [], "object": {}}
+    return of_format.get(schema.get("format", "")) or of_type.get(
+        schema.get("type", ""), name.upper()
+    )
+
+
+def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table; the cells are HTML."""
+    head = "".join(f"<th>{each}</th>" for each in headings)
+    lines = ("".join(f"<td>{each}</td>" for each in row) for row in rows)
+    body = "".join(f"<tr>{each}</tr>\n" for each in lines)
+    return f"<table>\n<tr>{head}</tr>\n{body}</table>\n"
+
+
+def _link(target: str, text: str) -> str:
+    return f'<a href="#{escape(target)}">{escape(text)}</a>'

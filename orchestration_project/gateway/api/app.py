@@ -25,6 +25,7 @@ from orchestration_project.gateway.api.openapi import PATH, document
 from orchestration_project.gateway.api.operation import Operation, endpoint
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.services import Services
+from orchestration_project.gateway.pages import api_page
 from orchestration_project.registry import Registry
 
 
@@ -43,12 +44,15 @@ def routes(services: Services) -> list[BaseRoute]:
     async def openapi(_: Request) -> Response:
         return JSONResponse(described)
 
+    async def docs(request: Request) -> Response:
+        return api_page(described, f"{request.url.scheme}://{request.url.netloc}")
+
     each = [
         Route(operation.path, endpoint(operation, services), methods=[operation.method])
         for operation in found
     ]
     app = Starlette(
-        routes=[Route("/openapi.json", openapi), *each],
+        routes=[Route("/openapi.json", openapi), Route("/docs", docs), *each],
         exception_handlers={HTTPException: _http_problem, Exception: _defect},
     )
     app.router.redirect_slashes = False

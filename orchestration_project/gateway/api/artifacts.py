@@ -5,7 +5,7 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from starlette.responses import FileResponse, Response
 
 from orchestration_project.domains.api.models import (
@@ -77,6 +77,8 @@ class Cleanup(Body):
 
 class NewEvidence(Body):
     """What an archive of evidence is about: one of the three."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"run_id": "RUN_ID"}]})
 
     run_id: Name | None = Field(None, description="A run")
     session: Name | None = Field(None, description="All runs that were started together")
