@@ -65,11 +65,13 @@ check: $(VENV)/installed-dev ## lint, types, architecture, dependencies and word
 	  orchestration_project tests benchmarks .ci
 	@$(VENV)/bin/python .ci/words.py
 
-lock: $(VENV)/installed-dev ## pin the dependencies of pyproject.toml anew
+lock: $(VENV)/installed-dev ## pin the newest dependencies, install them and list their licences
 	@for set in "" "--extra dev" "--extra bench"; do \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-package ibm-db --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade $$set pyproject.toml \
 	    -o requirements$${set:+-$${set#--extra }}.lock; done
+	@$(MAKE) --no-print-directory $(VENV)/installed-dev
+	@$(VENV)/bin/python .ci/dependencies.py --write
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
