@@ -32,7 +32,7 @@ class Page(HTMLParser):
         self.tags[tag] += 1
         if tag not in VOID:
             self.open.append(tag)
-        given = dict(attrs)
+        given = {name: value or "" for name, value in attrs}
         self.ids += [given["id"]] if "id" in given else []
         self.links += [given["href"]] if "href" in given else []
         self.section = given.get("id", self.section)
