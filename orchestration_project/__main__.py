@@ -25,7 +25,7 @@ COMMANDS = {
     "copy-database": "copy all tables into an empty database, and compare them",
     "verify": "look whether everything that loads depend on is ready",
     "reset": "delete what lies in STATE_DIR, after a question",
-    "export": "write a table or view as CSV or Parquet",
+    "export": "write a table or view as CSV, Parquet, Excel, HTML or Markdown",
     "as-of": "the same of what a table with history held at a time",
     "artifacts": "get the bytes of a capture as they were received",
     "evidence": "make sure that an archive of evidence is whole, from the file alone",

@@ -216,7 +216,7 @@ def test_settings_that_cannot_be_used_are_all_named_when_the_definitions_load(tm
 def test_heavy_libraries_are_not_imported_with_the_definitions(tmp_path):
     heavy = {
         *("adbc_driver_sqlite", "apprise", "grpc", "matplotlib", "obstore", "pandas", "pgpq"),
-        "pyarrow",
+        *("pyarrow", "xlsxwriter"),
     }
     program = f"import sys; {LOAD}; print(sorted({heavy} & set(sys.modules)))"
     status, output, error = programs.run(tmp_path / "state", "timeit", "-n1", "-r1", program)

@@ -1,4 +1,4 @@
-"""`as-of`: a table with history as it was known at a moment, as CSV or Parquet."""
+"""`as-of`: a table with history as it was known at a moment, exported."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""`export`: a table or view as CSV or Parquet, streamed."""
+"""`export`: a table or view as CSV, Parquet, Excel, HTML or Markdown, streamed."""
 
 import argparse
 import os
@@ -9,12 +9,13 @@ from pathlib import Path
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.export import (
+    TEXT_FORMATS,
     WRITERS,
+    XLSX_ROWS,
     Batches,
     ExportSummary,
     whole_file,
     with_escaped_formulas,
-    write_csv,
 )
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import Relation, internal_tables, known_tables, relation
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     """Export; return 0 when all rows are written."""
     parser = argparse.ArgumentParser(
         prog="python -m orchestration_project export",
-        description="Write a table or view of the database as CSV or Parquet.",
+        description="Write a table or view of the database to a file.",
         epilog="tables and views: "
         + ", ".join(name for name in known_tables() if name not in internal_tables()),
     )
@@ -53,16 +54,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=WRITERS,
         default="csv",
         help="csv: RFC 4180, NULL is nothing between commas, empty text is two quotes; times in "
-        "UTC. parquet: typed. (%(default)s)",
+        f"UTC. parquet: typed. xlsx: a sheet of Excel, at most {XLSX_ROWS - 1} rows. html, md: a "
+        "table to read.",
     )
     parser.add_argument(
-        "--output", default="-", metavar="FILE", help="a file, or - for standard output (csv)"
+        "--output",
+        default="-",
+        metavar="FILE",
+        help=f"a file, or - for standard output ({', '.join(TEXT_FORMATS)})",
     )
     parser.add_argument(
         "--escape-formulas",
         action=argparse.BooleanOptionalAction,
-        help="csv: put ' before texts that begin with = + - @, a tab or a carriage return: of all "
-        "columns or of none; without either option, of the columns that senders write",
+        help=f"{', '.join(TEXT_FORMATS)}: put ' before texts that begin with = + - @, a tab or a "
+        "carriage return: of all columns or of none; without either option, of the columns that "
+        "senders write",
     )
     parser.add_argument(
         "--internal",
@@ -81,7 +87,7 @@ def export(chosen: Relation, options: argparse.Namespace) -> int:
     given = [name.strip() for name in (options.columns or "").split(",") if name.strip()]
     columns = chosen.columns(given)
     statement = chosen.select(columns, options.where)
-    if options.output == "-" and options.format != "csv":
+    if options.output == "-" and options.format not in TEXT_FORMATS:
         raise ConfigurationError(
             f"{options.format} is not written to standard output", remedy="name a file: --output"
         )
@@ -91,22 +97,22 @@ def export(chosen: Relation, options: argparse.Namespace) -> int:
         open_warehouse(load_settings()) as warehouse,
         warehouse.batches(statement, chosen.table) as found,
     ):
-        escape = options.escape_formulas if options.format == "csv" else False
+        escape = options.escape_formulas if options.format in TEXT_FORMATS else False
         escaped = chosen.escaped_columns(columns, escape=escape)
         batches = (with_escaped_formulas(batch.select(columns), escaped) for batch in found)
         if options.output == "-":
-            return _to_standard_output(chosen.table.name, batches)
+            return _to_standard_output(chosen.table.name, batches, options.format)
         with whole_file(Path(options.output), replace=options.force) as file:
             written = WRITERS[options.format](batches, file)
     _say(chosen.table.name, written, options.output)
     return 0
 
 
-def _to_standard_output(name: str, batches: Batches) -> int:
+def _to_standard_output(name: str, batches: Batches, form: str) -> int:
     if sys.stdout is None:  # closed before we were started
         return READER_WENT_AWAY
     try:
-        written = write_csv(batches, sys.stdout.buffer)
+        written = WRITERS[form](batches, sys.stdout.buffer)
     except BrokenPipeError:  # such as `| head`; Python would complain of it once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_WENT_AWAY

@@ -1,21 +1,33 @@
-"""Frames into a CSV or Parquet file, batch by batch, the file whole or not at all.
+"""Frames into a file of one of five formats, batch by batch, the file whole or not at all.
 
 CSV is that of RFC 4180: CRLF, a header, quotes where they are needed. NULL is nothing between two
 commas, an empty text is `""`. Dates are ISO, timestamps ISO in UTC with microseconds. A text that a
-spreadsheet would calculate can be escaped.
+spreadsheet would calculate can be escaped. HTML and Markdown show the same values in a table.
+
+An Excel workbook has numbers, dates and flags as cells of their type. A cell holds 15 digits, and
+no time zone: a whole number or decimal with more digits is text, and so is a timestamp.
 """
 
+import html
+import math
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
 from pathlib import Path
-from typing import IO
+from tempfile import TemporaryDirectory
+from typing import IO, TYPE_CHECKING, Any
 
 import polars as pl
 
 from orchestration_project.connections.files import partial_file, usual_mode
 from orchestration_project.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from xlsxwriter.format import Format
+    from xlsxwriter.worksheet import Worksheet
 
 CSV_TIMESTAMP = "%Y-%m-%dT%H:%M:%S%.6fZ"
 PARTIAL_PREFIX, PARTIAL_SUFFIX = ".orchestration_project-export-", ".partial"
@@ -23,6 +35,37 @@ PARTIAL_PREFIX, PARTIAL_SUFFIX = ".orchestration_project-export-", ".partial"
 
 FORMULA = r"^[=+\-@\t\r]"
 """How a text begins that a spreadsheet may take for a formula."""
+
+XLSX_ROWS, XLSX_DIGITS, XLSX_CHARACTERS = 1_048_576, 15, 32_767
+"""What a sheet of Excel holds: rows with the header, digits of a number, characters of a cell."""
+
+XLSX_FIRST_DAY = date(1900, 3, 1)
+"""Excel counts days from 1900 on, and a 29th of February that this year did not have."""
+
+MARKDOWN_ESCAPES = {
+    **{each: f"\\{each}" for each in "\\|`*_[]~$#"},
+    **{each: html.escape(each) for each in "&<>"},
+    **dict.fromkeys(("\r\n", "\n", "\r"), "<br>"),
+}
+HTML_ESCAPES = {each: html.escape(each) for each in '&<>"'}
+HTML_HEAD = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Exported rows</title>
+<style>
+table {{ border-collapse: collapse; font-family: sans-serif; font-size: 13px }}
+th, td {{ border: 1px solid #ccc; padding: 2px 6px; text-align: left; white-space: pre-wrap }}
+th {{ position: sticky; top: 0; background: #eee }}
+{numbers} {{ text-align: right; font-variant-numeric: tabular-nums }}
+</style>
+</head>
+<body>
+<table>
+<thead><tr>{names}</tr></thead>
+<tbody>
+"""
+HTML_FOOT = "</tbody>\n</table>\n</body>\n</html>\n"
 
 PLAIN_ARROW = pl.CompatLevel.oldest()
 """Arrow's types that every reader of Parquet knows."""
@@ -82,10 +125,154 @@ def write_parquet(batches: Batches, sink: IO[bytes]) -> ExportSummary:
     return ExportSummary(row_count, sink.tell())
 
 
+def write_markdown(batches: Batches, sink: IO[bytes]) -> ExportSummary:
+    """Write ``batches`` as a table of GitHub-flavoured Markdown, none of them kept."""
+
+    def head(schema: pl.Schema) -> str:
+        lines = ["---:" if kind.is_numeric() else "---" for kind in schema.values()]
+        return f"| {' | '.join(schema)} |\n| {' | '.join(lines)} |\n"
+
+    return _write_table(batches, sink, head, MARKDOWN_ESCAPES, ("| ", " | ", " |\n"))
+
+
+def write_html(batches: Batches, sink: IO[bytes]) -> ExportSummary:
+    """Write ``batches`` as an HTML page with one table, none of them kept."""
+
+    def head(schema: pl.Schema) -> str:
+        places = [place for place, kind in enumerate(schema.values(), 1) if kind.is_numeric()]
+        numbers = ", ".join(f"td:nth-child({place})" for place in places)
+        names = "".join(f"<th>{html.escape(name)}</th>" for name in schema)
+        return HTML_HEAD.format(numbers=numbers or ".number", names=names)
+
+    cells = ("<tr><td>", "</td><td>", "</td></tr>\n")
+    return _write_table(batches, sink, head, HTML_ESCAPES, cells, HTML_FOOT)
+
+
+def _write_table(
+    batches: Batches,
+    sink: IO[bytes],
+    head: Callable[[pl.Schema], str],
+    escapes: Mapping[str, str],
+    cells: tuple[str, str, str],
+    foot: str = "",
+) -> ExportSummary:
+    """Write rows as lines of text; ``cells`` is what begins a row, parts its cells and ends it."""
+    begin, between, end = cells
+    row_count = byte_count = 0
+    for place, batch in enumerate(batches):
+        texts = _with_utc_text(batch).cast(pl.String).fill_null("")
+        escaped = pl.all().str.replace_many(dict(escapes), leftmost=True)
+        rows = texts.select(pl.concat_str(escaped, separator=between)).to_series()
+        lines = [head(batch.schema)] if place == 0 else []
+        lines += [f"{begin}{row}{end}" for row in rows]
+        byte_count += sink.write("".join(lines).encode())
+        row_count += batch.height
+    byte_count += sink.write(foot.encode())
+    sink.flush()
+    return ExportSummary(row_count, byte_count)
+
+
+def _with_utc_text(batch: pl.DataFrame) -> pl.DataFrame:
+    """Return ``batch`` with timestamps as the text that a CSV has."""
+    return batch.with_columns(pl.col(pl.Datetime).dt.strftime(CSV_TIMESTAMP))
+
+
+def write_xlsx(batches: Batches, sink: IO[bytes]) -> ExportSummary:
+    """Write ``batches`` as a workbook of Excel with one sheet, none of them kept.
+
+    Rows wait in a temporary file, as a workbook is a ZIP archive of sheets that are whole.
+
+    Raises:
+        ConfigurationError: There are more rows than a sheet holds, or a text longer than a cell.
+        OSError: The workbook or the temporary file cannot be written.
+    """
+    from xlsxwriter import Workbook
+    from xlsxwriter.exceptions import FileCreateError
+
+    try:
+        with TemporaryDirectory(prefix=PARTIAL_PREFIX) as folder:
+            options = {"constant_memory": True, "tmpdir": folder}
+            with Workbook(sink, options) as workbook:
+                row_count = _fill(workbook.add_worksheet(), workbook.add_format, batches)
+    except FileCreateError as error:
+        raise OSError(*error.args[0].args) from error
+    return ExportSummary(row_count, sink.seek(0, os.SEEK_END))
+
+
+def _fill(
+    sheet: "Worksheet", new_format: Callable[[dict[str, Any]], "Format"], batches: Batches
+) -> int:
+    """Write a header and rows; return how many rows there are."""
+    sheet.freeze_panes(1, 0)
+    row_count, writers = 0, list[_Cells]()
+    for batch in batches:
+        if not writers:
+            sheet.write_row(0, 0, list(batch.columns), new_format({"bold": True}))
+            writers = [_Cells(sheet, new_format, kind) for kind in batch.dtypes]
+        if row_count + batch.height >= XLSX_ROWS:
+            raise ConfigurationError(
+                f"a sheet of Excel has at most {XLSX_ROWS - 1:,} rows below its header",
+                remedy="narrow the rows by --where, or use --format parquet or csv",
+            )
+        for number, row in enumerate(_with_utc_text(batch).iter_rows(), row_count + 1):
+            for column, value in enumerate(row):
+                if value is not None:
+                    writers[column].write(number, column, value)
+        row_count += batch.height
+    return row_count
+
+
+class _Cells:
+    """Writes the cells of a column, whose values are of one polars type."""
+
+    def __init__(
+        self,
+        sheet: "Worksheet",
+        new_format: Callable[[dict[str, Any]], "Format"],
+        kind: pl.DataType,
+    ) -> None:
+        self._sheet = sheet
+        self._formula_like = new_format({"quote_prefix": True})
+        scale = kind.scale if isinstance(kind, pl.Decimal) else 0
+        form = "yyyy-mm-dd" if kind == pl.Date() else f"0.{'0' * scale}" if scale else "General"
+        self._format = new_format({"num_format": form})
+        self._limit = 10**XLSX_DIGITS / Decimal(10**scale)
+
+    def write(self, row: int, column: int, value: object) -> None:
+        """Write a value that is not NULL, as text where a cell of its type would change it."""
+        match value:
+            case bool():
+                self._sheet.write_boolean(row, column, value)
+            case int() | Decimal() if abs(value) < self._limit:
+                self._sheet.write_number(row, column, float(value), self._format)
+            case float() if math.isfinite(value):
+                self._sheet.write_number(row, column, value, self._format)
+            case date() if value >= XLSX_FIRST_DAY:
+                moment = datetime.combine(value, time())
+                self._sheet.write_datetime(row, column, moment, self._format)
+            case _:
+                self._write_text(row, column, str(value))
+
+    def _write_text(self, row: int, column: int, text: str) -> None:
+        if len(text) > XLSX_CHARACTERS:
+            raise ConfigurationError(
+                f"row {row} has a text of {len(text):,} characters; a cell of Excel has at most "
+                f"{XLSX_CHARACTERS:,}",
+                remedy="leave out the column by --columns, or use --format parquet or csv",
+            )
+        is_formula_like = text.startswith(("=", "+", "-", "@"))
+        self._sheet.write_string(row, column, text, self._formula_like if is_formula_like else None)
+
+
 WRITERS: Mapping[str, Callable[[Batches, IO[bytes]], ExportSummary]] = {
     "csv": write_csv,
     "parquet": write_parquet,
+    "xlsx": write_xlsx,
+    "html": write_html,
+    "md": write_markdown,
 }
+TEXT_FORMATS = ("csv", "html", "md")
+"""Formats that a pipe takes, and in which a text that is a formula is escaped."""
 
 
 @contextmanager

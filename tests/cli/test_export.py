@@ -219,6 +219,7 @@ def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(
         (["v_finra_otc_weekly", "--where", "notional_dollars=1e3"], "expected: dollars with at m"),
         ([WEEKLY, "--where", "symbol=\udcff"], "expected: text in UTF-8"),
         ([WEEKLY, "--format", "parquet"], "parquet is not written to standard output"),
+        ([WEEKLY, "--format", "xlsx"], "xlsx is not written to standard output"),
         ([WEEKLY, "--output", "/nowhere/x.csv"], "/nowhere/x.csv cannot be written"),
         ([WEEKLY, "--output", "/tmp/not_there/"], "/tmp/not_there/ is a folder"),  # noqa: S108 - never made
         ([WEEKLY, "--output", "/dev/null", "--force"], "/dev/null is not a file"),
@@ -238,6 +239,44 @@ def test_a_file_that_is_there_stays_unless_force_is_said(desk, capfd, tmp_path):
     assert main(["export", *arguments, "--force"]) == 0
     assert file.read_bytes() == b"symbol\r\nAAA\r\n"
     assert capfd.readouterr().err == f"finra_otc_weekly: 1 rows, 13 bytes to {file}\n"
+
+
+def test_a_table_is_a_workbook_that_pandas_reads_with_every_digit(desk, capfd, tmp_path):
+    import pandas as pd
+
+    desk.land(
+        row("AAA", notional_usd=2**63 - 1, issue_name="=1+1"),
+        row("BBB", notional_usd=1, share_quantity=2**63 - 1),
+        row("NA", issue_name=None),
+    )
+    columns = "symbol,week_start,share_quantity,notional_dollars,issue_name,known_from"
+    file = tmp_path / "weekly.xlsx"
+    options = ["--columns", columns, "--format", "xlsx", "--output", str(file)]
+    assert main(["export", "v_finra_otc_weekly", *options]) == 0
+    said = f"v_finra_otc_weekly: 3 rows, {file.stat().st_size} bytes to {file}\n"
+    assert capfd.readouterr().err == said
+    found = pd.read_excel(file, keep_default_na=False, dtype=object)
+    known, monday = "2026-01-05T12:00:00.123456Z", pd.Timestamp(MONDAY)
+    assert found.columns.to_list() == columns.split(",")
+    assert found.to_numpy().tolist() == [
+        ["AAA", monday, 100, "9223372036854.775807", "=1+1", known],
+        ["BBB", monday, str(2**63 - 1), 0.000001, "BBB Inc. Common Stock", known],
+        ["NA", monday, 100, "", "", known],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("form", "line"),
+    [
+        ("html", "<tr><td>AAA</td><td>100</td><td>'=&lt;b&gt;|</td></tr>"),
+        ("md", r"| AAA | 100 | '=&lt;b&gt;\| |"),
+    ],
+)
+def test_a_table_to_read_goes_to_standard_output_with_its_texts_escaped(desk, capfd, form, line):
+    desk.land(row("AAA", participant_name="=<b>|"))
+    columns = ["--columns", "symbol,share_quantity,participant_name"]
+    assert main(["export", WEEKLY, *columns, "--format", form, "--escape-formulas"]) == 0
+    assert line in capfd.readouterr().out.splitlines()
 
 
 def test_an_export_of_nothing_has_a_header_and_types(desk, capfd, tmp_path):

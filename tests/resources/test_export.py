@@ -1,29 +1,40 @@
-"""Files of rows: exact in both formats, written batch by batch, whole or not there."""
+"""Files of rows: exact in all formats, written batch by batch, whole or not there."""
 
 import io
+import math
 import re
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
+import tracemalloc
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from html.parser import HTMLParser
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openpyxl import load_workbook
+from openpyxl.utils.escape import unescape
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.export import (
     WRITERS,
+    XLSX_ROWS,
     ExportSummary,
     whole_file,
     write_csv,
+    write_html,
+    write_markdown,
     write_parquet,
+    write_xlsx,
 )
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 from tests.properties import bounded
+from tests.resources.weeks import NOON
 
 SCHEMA = {
     "text": pl.String(),
@@ -104,7 +115,7 @@ def test_parquet_gives_every_value_back_with_its_type(batches):
     assert written == ExportSummary(sum(map(len, batches)), len(sink.getvalue()))
 
 
-@pytest.mark.parametrize("form", WRITERS)
+@pytest.mark.parametrize("form", [form for form in WRITERS if form != "xlsx"])
 def test_a_batch_is_written_before_the_next_one_is_asked_for(form):
     sink, sizes = io.BytesIO(), []
 
@@ -115,6 +126,129 @@ def test_a_batch_is_written_before_the_next_one_is_asked_for(form):
 
     WRITERS[form](batches(), sink)
     assert sizes == sorted(set(sizes))  # grown at each
+
+
+def peak_of_workbook(batch_count: int) -> int:
+    """Return the bytes of Python's memory at most in use while so many batches are written."""
+    batches = (frame([("x" * 50, n, 0.5, None, NOON, None)] * 500) for n in range(batch_count))
+    tracemalloc.start()
+    try:
+        write_xlsx(batches, io.BytesIO())
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_rows_of_a_workbook_are_not_kept_in_memory():
+    peak_of_workbook(1)  # imports
+    few, many = peak_of_workbook(2), peak_of_workbook(12)
+    assert many < few * 1.3
+
+
+def sheet(*some, **columns) -> list[tuple[object, ...]]:
+    """Return the cells of the workbook that rows, or columns, become."""
+    sink = io.BytesIO()
+    written = write_xlsx([pl.DataFrame(columns) if columns else frame(some)], sink)
+    assert written.byte_count == len(sink.getvalue())
+    [found] = load_workbook(sink).worksheets
+    return list(found.iter_rows(values_only=True))
+
+
+def test_a_workbook_has_cells_of_each_type_and_text_where_a_cell_would_round():
+    most = 10**15 - 1
+    rows = [
+        ("a", most, 0.1, date(2026, 2, 2), NOON, Decimal("123456789.123456")),
+        ("b", -most - 1, math.inf, date(1900, 2, 28), None, Decimal("1234567890.123456")),
+        (None, None, None, None, None, None),
+        ("c", 2**63 - 1, -2.5, date(9999, 12, 31), None, Decimal("-0.000001")),
+    ]
+    assert sheet(*rows) == [
+        tuple(SCHEMA),
+        ("a", most, 0.1, datetime(2026, 2, 2), "2026-01-05T12:00:00.123456Z", 123456789.123456),  # noqa: DTZ001 - a cell has no zone
+        ("b", str(-most - 1), "inf", "1900-02-28", None, "1234567890.123456"),
+        (None,) * 6,
+        ("c", str(2**63 - 1), -2.5, datetime(9999, 12, 31), None, -0.000001),  # noqa: DTZ001 - the same
+    ]
+    assert sheet(flag=[True, None, False]) == [("flag",), (True,), (None,), (False,)]
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@x", "\t=1", "{=1}", "https://x.example/", "12", " a ", "_x0041_"]
+)
+def test_a_text_in_a_workbook_stays_the_text_that_it_is(text):
+    sink = io.BytesIO()
+    write_xlsx([pl.DataFrame({"text": [text]})], sink)
+    cell = load_workbook(sink).worksheets[0]["A2"]
+    assert (unescape(cell.value), cell.data_type, cell.hyperlink) == (text, "s", None)
+    assert cell.quotePrefix == (text[0] in "=+-@")
+
+
+def test_a_workbook_with_more_rows_than_a_sheet_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "temporary").mkdir()
+    wide = pl.select(pl.int_range(XLSX_ROWS, dtype=pl.Int64).alias("number"))
+    file = tmp_path / "x.xlsx"
+    with (
+        pytest.raises(ConfigurationError, match="at most 1,048,575 rows below its header"),
+        whole_file(file, replace=False) as sink,
+    ):
+        write_xlsx([wide.head(1), wide.tail(-1)], sink)
+    assert [each.name for each in tmp_path.rglob("*")] == ["temporary"]
+
+
+def test_a_text_that_no_cell_holds_is_refused():
+    assert sheet(text=["x" * 32_767])[1] == ("x" * 32_767,)
+    with pytest.raises(ConfigurationError, match="row 1 has a text of 32,768 characters"):
+        sheet(text=["x" * 32_768])
+
+
+class Table(HTMLParser):
+    """The cells of a page's table."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.rows, self._cell = list[list[str]](), None
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
+            self._cell = tag
+
+    def handle_data(self, data: str) -> None:
+        if self._cell:
+            self.rows[-1][-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._cell = None
+
+
+@given(batches=st.lists(st.lists(rows, max_size=4), min_size=1, max_size=3))
+@bounded
+def test_a_page_shows_what_a_csv_has(batches):
+    sink, csv = io.BytesIO(), io.BytesIO()
+    written = write_html(map(frame, batches), sink)
+    write_csv(map(frame, batches), csv)
+    assert Table(sink.getvalue().decode()).rows == [
+        [cell or "" for cell in line] for line in read_as_rfc_4180(csv.getvalue().decode())
+    ]
+    assert written == ExportSummary(sum(map(len, batches)), len(sink.getvalue()))
+
+
+def test_a_table_in_markdown_has_a_line_for_each_row_and_no_markup_of_texts():
+    sink = io.BytesIO()
+    text = "a|b\\ *c* _d_ `e` [f](g)\r\n<script>&\n"
+    one = (text, -1, 0.5, date(2026, 2, 2), NOON, Decimal("-1.5"))
+    write_markdown([frame([one]), frame([])], sink)
+    assert sink.getvalue().decode().splitlines() == [
+        "| text | whole | number | day | moment | dollars |",
+        "| --- | ---: | ---: | --- | --- | ---: |",
+        r"| a\|b\\ \*c\* \_d\_ \`e\` \[f\](g)<br>&lt;script&gt;&amp;<br> | -1 | 0.5 | 2026-02-02 "
+        "| 2026-01-05T12:00:00.123456Z | -1.500000 |",
+    ]
 
 
 @pytest.mark.parametrize("form", WRITERS)
