@@ -272,7 +272,7 @@ def test_a_run_that_fails_before_it_claims_anything_is_an_attempt_at_its_first_d
 def test_a_run_whose_captures_cannot_be_stored_is_an_attempt_at_its_first_delivery(
     settings, instance, monkeypatch
 ):
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise TransientError("the store does not answer")
 
     deliver(settings, "1", "2", source="hub")
