@@ -31,7 +31,7 @@ class PricesSettings(Settings):
     )
     prices_symbols: str = Field(
         "",
-        description="Symbols whose prices are loaded, as FINRA spells them, separated by blanks or "
+        description="Symbols whose prices are loaded, as FINRA spells them, separated by spaces or "
         "commas; default: those with most OTC volume.",
     )
     prices_universe_size: int = Field(
