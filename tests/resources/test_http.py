@@ -1,3 +1,4 @@
+import gzip
 import logging
 import multiprocessing
 import re
@@ -306,11 +307,112 @@ def test_a_body_of_just_the_allowed_size_is_whole(serve, client_of):
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://host/file", "host/path", "http://", "http://[::1", "file:///x"]
+    "url",
+    [
+        "ftp://host/file",
+        "host/path",
+        "http://",
+        "http://[::1",
+        "file:///x",
+        "http://host:65536/",
+        "http://host:x/",
+        "http://user@/",
+        "http://two words/",
+        "http://host\\.other/",
+        " http://host/",
+    ],
 )
 def test_what_is_no_http_url_is_refused(client, url):
     with pytest.raises(SourceError, match="cannot be asked over HTTP"):
         client.request("GET", url)
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("", "/"),
+        ("?a=b", "/?a=b"),
+        ("/EP$C|x^y[1]\\z", "/EP$C%7Cx%5Ey%5B1%5D%5Cz"),
+        ("/é?q=\"é\n'", "/%C3%A9?q=%22%C3%A9%0A'"),
+        ("/%7Eu;p=1?x=a+b%20c&y=?/:@!*()", "/%7Eu;p=1?x=a+b%20c&y=?/:@!*()"),
+        ("//a/../b/./c", "//b/c"),
+    ],
+)
+def test_a_path_and_a_query_are_sent_in_ascii_and_otherwise_as_they_are(
+    serve, client, path, target
+):
+    server = serve(OK)
+    client.request("GET", server.url + path)
+    assert server.requests[0].target == target
+
+
+def test_a_header_that_http_does_not_allow_is_refused_without_telling_it(serve, client, caplog):
+    server, token = serve(OK), "-".join(["s3cr3t", "t0k3n"])
+    with pytest.raises(ConfigurationError, match="cannot be sent as HTTP") as caught:
+        client.request("GET", server.url, headers={"X Token": token})
+    assert token not in everything_told(caught.value, caplog)
+    assert server.requests == []
+
+
+def test_spaces_around_a_header_are_not_sent(serve, client):
+    server = serve(OK)
+    client.request("GET", server.url, headers={"Authorization": "Bearer "})
+    assert server.requests[0].headers["authorization"] == "Bearer"
+
+
+def test_what_a_source_compresses_comes_as_it_was_sent(serve, client):
+    sent = gzip.compress(b"whole")
+    server = serve(Reply(headers={"Content-Encoding": "gzip"}, body=sent))
+    answer = client.request("GET", server.url)
+    assert (answer.body, answer.headers["content-encoding"]) == (sent, "gzip")
+
+
+def test_headers_are_latin_1(serve, client):
+    server = serve([b"HTTP/1.1 200 OK\r\nX: caf\xc3\xa9 \xe9\r\nContent-Length: 0\r\n\r\n"])
+    assert client.request("GET", server.url).headers["x"] == "cafÃ© é"
+
+
+def test_a_connection_that_the_source_closed_is_not_used_again(client_of):
+    closed = threading.Semaphore(0)
+
+    def serve_once_each() -> None:
+        with suppress(OSError):  # closed
+            while True:
+                here, _ = listener.accept()
+                here.recv(65536)
+                here.sendall(OK.raw())
+                here.close()
+                closed.release()
+
+    client = client_of(max_attempts=1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve_once_each, daemon=True).start()
+        for _ in range(3):
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            assert client.request("GET", url).body == b"whole"
+            assert closed.acquire(timeout=10)
+
+
+def test_a_request_that_is_taken_slowly_is_not_sent_for_ever(client_of):
+    size = 50_000_000
+    taken = []
+
+    def take_slowly() -> None:
+        with suppress(OSError):  # the client went away
+            here, _ = listener.accept()
+            with here:
+                while sum(taken) < size:
+                    taken.append(len(here.recv(65536)))
+                    time.sleep(0.02)
+                here.sendall(OK.raw())
+
+    client = client_of(timeout_seconds=30, deadline_seconds=0.5, max_attempts=1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        threading.Thread(target=take_slowly, daemon=True).start()
+        with pytest.raises(TransientError) as caught:
+            client.request("POST", f"http://127.0.0.1:{listener.getsockname()[1]}", json="x" * size)
+    assert "WriteTimeout" in caught.value.found
 
 
 @pytest.mark.parametrize("token", ["line\nbreak", "accént-token"])
@@ -413,8 +515,23 @@ def test_what_drips_through_a_proxy_is_not_waited_for_for_ever(serve, client_of,
     assert answer.body == b"whole"
 
 
-def test_a_malformed_proxy_is_a_configuration_error_without_its_password(client_of, monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://user:p4ss#w0rd@host:1")
+@pytest.mark.parametrize("hosts", ["127.0.0.1:{port}", "other.invalid, 127.0.0.1", "*"])
+def test_no_proxy_is_asked_for_these_hosts(serve, client_of, monkeypatch, hosts):
+    proxy, direct = serve(Reply(body=b"by proxy")), serve(OK)
+    monkeypatch.setenv("ALL_PROXY", proxy.url)
+    monkeypatch.setenv("NO_PROXY", hosts.format(port=direct.server_address[1]))
+    assert client_of().request("GET", direct.url).body == b"whole"
+    assert proxy.requests == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://user:p4ss#w0rd@host:1", "http://user:p4ss@host/path", "socks5://user:p4ss@host:1"],
+)
+def test_a_malformed_proxy_is_a_configuration_error_without_its_password(
+    client_of, monkeypatch, address
+):
+    monkeypatch.setenv("HTTP_PROXY", address)
     with pytest.raises(ConfigurationError, match="HTTP_PROXY") as caught:
         client_of()
     assert "p4ss" not in "".join(traceback.format_exception(caught.value))
@@ -487,9 +604,12 @@ class Tunnels:
 
     @staticmethod
     def _pass_on(one: socket.socket, other: socket.socket) -> None:
-        with suppress(OSError):  # closed
-            while data := one.recv(4096):
-                other.sendall(data)
+        with one:
+            with suppress(OSError):  # closed
+                while data := one.recv(4096):
+                    other.sendall(data)
+            with suppress(OSError):  # closed, too
+                other.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._listener.close()
@@ -515,6 +635,84 @@ def test_what_drips_by_tls_is_not_waited_for_for_ever(
     server = serve(dripping(Reply(body=b"x" * 1000).raw(), 0.05), OK, tls=tls)
     answer = client_of(timeout_seconds=5, deadline_seconds=1).request("GET", server.url)
     assert answer.body == b"whole"
+
+
+def test_what_drips_by_tls_through_a_proxy_is_not_waited_for_for_ever(
+    serve, tls, client_of, authority, monkeypatch
+):
+    server = serve(dripping(Reply(body=b"x" * 1000).raw(), 0.05), OK, tls=tls)
+    with closing(Tunnels()) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+        answer = client_of(timeout_seconds=5, deadline_seconds=1).request("GET", server.url)
+    assert answer.body == b"whole"
+    assert len(proxy.asked) == 2
+
+
+@pytest.mark.parametrize("is_by_proxy", [False, True])
+def test_a_tls_handshake_that_drips_is_not_waited_for_for_ever(client_of, monkeypatch, is_by_proxy):
+    def drip() -> None:
+        with suppress(OSError):  # the client went away
+            here, _ = listener.accept()
+            with here:
+                here.recv(65536)
+                here.sendall(b"\x16\x03\x03\x40\x00")  # the head of a record of 16 KiB
+                while True:
+                    here.sendall(b"x")
+                    time.sleep(0.05)
+
+    client = {"timeout_seconds": 30, "deadline_seconds": 0.5, "max_attempts": 1}
+    with socket.create_server(("127.0.0.1", 0)) as listener, closing(Tunnels()) as proxy:
+        threading.Thread(target=drip, daemon=True).start()
+        if is_by_proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.address)
+        with pytest.raises(TransientError) as caught:
+            client_of(**client).request("GET", f"https://127.0.0.1:{listener.getsockname()[1]}")
+    assert "Timeout" in caught.value.found
+    assert len(proxy.asked) == is_by_proxy
+
+
+def test_a_proxy_that_drips_before_the_tunnel_is_not_waited_for_for_ever(
+    serve, client_of, monkeypatch
+):
+    proxy = serve(dripping(Reply(headers={"X-Long": "x" * 1000}).raw(), 0.05))
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    with pytest.raises(TransientError) as caught:
+        client_of(deadline_seconds=0.5, max_attempts=1).request("GET", "https://source.invalid")
+    assert "ReadTimeout" in caught.value.found
+
+
+def test_a_proxy_that_opens_no_tunnel_is_asked_again_and_told(
+    serve, tls_server, client_of, authority, monkeypatch, caplog
+):
+    proxy = serve(Reply(407, {"Proxy-Authenticate": "Basic"}))
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", "://user:p4ss-w0rd@"))
+    with pytest.raises(TransientError) as caught:
+        client_of().request("GET", tls_server.url)
+    assert "407 Proxy Authentication Required" in caught.value.found
+    assert [asked.method for asked in proxy.requests] == ["CONNECT"] * 3
+    assert "p4ss-w0rd" not in everything_told(caught.value, caplog)
+    assert tls_server.requests == []
+
+
+def test_a_certificate_behind_a_proxy_that_is_not_trusted_is_a_configuration_error(
+    tls_server, client_of, monkeypatch
+):
+    with closing(Tunnels()) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.address}")
+        with pytest.raises(ConfigurationError) as caught:
+            client_of().request("GET", tls_server.url)
+    assert "self-signed certificate" in caught.value.found
+
+
+def test_a_proxy_is_asked_by_tls_if_its_address_says_so(
+    serve, tls, client_of, authority, monkeypatch
+):
+    proxy = serve(Reply(body=b"by proxy"), tls=tls)
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    assert client_of().request("GET", "http://source.invalid/x").body == b"by proxy"
+    assert proxy.requests[0].target == "http://source.invalid/x"
 
 
 def test_a_certificate_that_is_not_trusted_is_a_configuration_error(tls_server, client):

@@ -8,19 +8,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
+import httpx
 import stamina
-from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import HTTPError
 
-from orchestration_project.connections.http.connecting import Connections, deadline
+from orchestration_project.connections.http.connecting import Transport, deadline
 from orchestration_project.connections.http.request import (
     AttemptError,
     Question,
-    Request,
     is_about_certificate,
     log_answer,
     replace_lines_with_urls,
     seconds_to_wait,
+    to_send,
     untrusted,
     when_to_try_again,
 )
@@ -40,7 +39,6 @@ RETRIED_STATUSES = frozenset({TOO_MANY_REQUESTS, 500, 502, 503, 504})
 MAX_BACKOFF_SECONDS = 30
 ERROR_BODY_BYTES = 4096  # read of the body of a retried status, which is only quoted
 MIB = 1024 * 1024
-PIECE_BYTES = 4 * MIB  # read at once: most bodies come as one piece, and are not copied
 
 
 @dataclass(frozen=True)
@@ -124,10 +122,8 @@ class HttpClient:
         self._is_throttled = is_throttled
         self._asks_anyway = asks_anyway
         self._user_agent = user_agent
-        self._connections = Connections(
-            use_environment=use_environment,
-            timeout_seconds=min(timeout_seconds, deadline_seconds),
-        )
+        self._timeout_seconds = min(timeout_seconds, deadline_seconds)
+        self._transport = Transport(use_environment=use_environment)
         folder = state_dir / "http"
         self._breaker = Breaker(
             folder / f"{system}_breaker.sqlite",
@@ -151,7 +147,7 @@ class HttpClient:
 
     def close(self) -> None:
         """Close connections and state files; what other processes use stays."""
-        self._connections.close()
+        self._transport.close()
         self._breaker.close()
         self._tally.close()
         if self._limiter:
@@ -184,8 +180,14 @@ class HttpClient:
         """
         question = Question.of(self._system, method, url, headers or {}, basic_auth)
         hide(*question.tokens)
-        request = Request.of(
-            question, url, headers or {}, json, basic_auth, user_agent=self._user_agent
+        request = to_send(
+            question,
+            url,
+            headers=headers or {},
+            content=json,
+            basic_auth=basic_auth,
+            user_agent=self._user_agent,
+            timeout_seconds=self._timeout_seconds,
         )
         admission = self._admission(question)
         try:
@@ -217,7 +219,7 @@ class HttpClient:
     def _persist(
         self,
         question: Question,
-        request: Request,
+        request: httpx.Request,
         attempts: int,
         may_pass: Callable[[Response], bool],
     ) -> Response:
@@ -241,17 +243,18 @@ class HttpClient:
                 return response
         raise AssertionError("stamina ends by a return or an error")
 
-    def _attempt(self, question: Question, request: Request, number: int) -> Response:
+    def _attempt(self, question: Question, request: httpx.Request, number: int) -> Response:
         started = time.monotonic()
         try:
             answer, body = self._receive(question, request)
-        except HTTPError as error:
+        except httpx.TransportError as error:
             self._tally.add(NO_ANSWER, is_retry=number > 1)
             reason = question.quote(f"{type(error).__name__}: {error}")
             raise AttemptError(question, number, reason) from error
-        status = answer.status
+        status = answer.status_code
         self._tally.add(str(status), is_retry=number > 1)
-        headers = {name.lower(): value for name, value in answer.headers.itermerged()}
+        answer.headers.encoding = "latin-1"
+        headers = dict(answer.headers.items())
         response = Response(question.url, status, headers, body)
         throttled = status == TOO_MANY_REQUESTS or (self._is_throttled and self._is_throttled(body))
         if throttled or status in RETRIED_STATUSES:
@@ -261,29 +264,29 @@ class HttpClient:
         log_answer(question, status, len(body), time.monotonic() - started)
         return response
 
-    def _receive(self, question: Question, request: Request) -> tuple[BaseHTTPResponse, bytes]:
+    def _receive(self, question: Question, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         try:
-            with deadline(self._deadline_seconds), closing(self._send(request)) as answer:
-                is_error = answer.status in RETRIED_STATUSES
+            with (
+                deadline(self._deadline_seconds),
+                closing(self._transport.handle_request(request)) as answer,
+            ):
+                is_error = answer.status_code in RETRIED_STATUSES
                 return answer, _start_of(answer) if is_error else self._whole(question, answer)
-        except HTTPError as error:
+        except httpx.TransportError as error:
             if is_about_certificate(error):
                 raise untrusted(question, error) from error
             raise
 
-    def _send(self, request: Request) -> BaseHTTPResponse:
-        return self._connections.send(request.method, request.url, request.headers, request.body)
-
-    def _whole(self, question: Question, answer: BaseHTTPResponse) -> bytes:
+    def _whole(self, question: Question, answer: httpx.Response) -> bytes:
         pieces, size = list[bytes](), 0
-        for piece in answer.stream(PIECE_BYTES, decode_content=False):
+        for piece in answer.iter_raw():
             pieces.append(piece)
             size += len(piece)
             if size > self._max_body_bytes:
                 raise SourceError(
                     f"{self._system} answered {question.method} {question.url} without end",
                     expected=f"a body of at most {self._max_body_bytes} bytes",
-                    found=f"status {answer.status}, more than that",
+                    found=f"status {answer.status_code}, more than that",
                     remedy="ask for less at a time",
                     system=self._system,
                     url=question.url,
@@ -315,10 +318,10 @@ def _quoted(question: Question, response: Response) -> str:
     return f"status {response.status} with {question.quote(response.body.decode(errors='replace'))}"
 
 
-def _start_of(answer: BaseHTTPResponse) -> bytes:
+def _start_of(answer: httpx.Response) -> bytes:
     """Return enough of the body to quote it."""
     body = b""
-    for piece in answer.stream(ERROR_BODY_BYTES, decode_content=False):
+    for piece in answer.iter_raw():
         body += piece
         if len(body) >= ERROR_BODY_BYTES:
             break

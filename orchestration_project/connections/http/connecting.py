@@ -1,12 +1,13 @@
-"""Connections of the HTTP client: proxies, certificates, and a limit on the whole of a request.
+"""The HTTP client's transport: an `httpx.BaseTransport` over urllib3, with a limit on each request.
 
 urllib3 limits each read, so a source that sends a byte now and then is waited for without end. Here
-every read of a connection is given no more time than its request has left.
+every read of a connection is given no more time than its request has left. urllib3 spends half of
+the CPU time of httpcore on large answers, see docs/performance.md. Only this module imports it.
 """
 
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -21,10 +22,19 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import certifi
+import httpx
 from urllib3 import BaseHTTPResponse, PoolManager, ProxyManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
 from urllib3.util import make_headers
 from urllib3.util.response import assert_header_parsing
 
@@ -132,6 +142,20 @@ def user_agent() -> str:
         return "orchestration_project/0"
 
 
+PIECE_BYTES = 4 * 1024 * 1024
+"""Bytes that are read at once: most bodies come as one piece, and are not copied."""
+
+ERRORS: dict[type[HTTPError], type[httpx.TransportError]] = {
+    ConnectTimeoutError: httpx.ConnectTimeout,
+    ReadTimeoutError: httpx.ReadTimeout,
+    NewConnectionError: httpx.ConnectError,
+    ProxyError: httpx.ProxyError,
+    SSLError: httpx.ConnectError,
+    ProtocolError: httpx.RemoteProtocolError,
+    HTTPError: httpx.TransportError,
+}
+"""httpx's error for each of urllib3's: the first of which it is one."""
+
 CONNECTIONS_KEPT = 64
 """Open connections to a host that wait for the next request; there may be more that do not."""
 
@@ -146,19 +170,17 @@ class Authorities(NamedTuple):
 DEFAULT_AUTHORITIES = Authorities(certifi.where(), None)
 
 
-class Connections:
-    """One client's connections.
+class Transport(httpx.BaseTransport):
+    """One client's connections, direct or by the environment's proxies.
 
     Args:
         use_environment: Whether proxies and certificates come from the environment.
-        timeout_seconds: Longest silence of the source, and longest time to connect.
 
     Raises:
         ConfigurationError: A proxy's address is unusable, or there are no such certificates.
     """
 
-    def __init__(self, *, use_environment: bool, timeout_seconds: float) -> None:
-        self._timeout = Timeout(connect=timeout_seconds, read=timeout_seconds)
+    def __init__(self, *, use_environment: bool) -> None:
         self._direct = PoolManager(maxsize=CONNECTIONS_KEPT)
         with _explained():
             self._authorities = _named_authorities() if use_environment else DEFAULT_AUTHORITIES
@@ -171,27 +193,33 @@ class Connections:
         for manager in self._managers:
             manager.pool_classes_by_scheme = POOLS
 
-    def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> BaseHTTPResponse:
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Return an answer whose body is still to be read; redirects are not followed.
 
         Raises:
-            HTTPError: urllib3's, of any sort.
+            httpx.TransportError: Of any sort.
             ConfigurationError: TLS is asked for, and the certificates are unusable.
         """
-        answer = self._way_to(url).urlopen(
-            method,
-            url,
-            headers=headers,
-            body=body,
-            timeout=self._timeout,
-            redirect=False,
-            retries=False,
-            preload_content=False,
-            decode_content=False,
+        limits = request.extensions["timeout"]
+        with _as_httpx():
+            answer = self._way_to(request.url).urlopen(
+                request.method,
+                str(request.url),
+                headers={name.decode(): value.decode() for name, value in request.headers.raw},
+                body=request.read() or None,
+                timeout=Timeout(connect=limits["connect"], read=limits["read"]),
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+            )
+        return httpx.Response(
+            answer.status,
+            headers=[
+                (name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()
+            ],
+            stream=_Body(cast(BaseHTTPResponse, answer)),
         )
-        return cast(BaseHTTPResponse, answer)
 
     def close(self) -> None:
         """Close those that are open."""
@@ -202,15 +230,40 @@ class Connections:
     def _managers(self) -> Sequence[PoolManager]:
         return [self._direct, *self._proxies.values()]
 
-    def _way_to(self, url: str) -> PoolManager:
-        parts = urlsplit(url)
-        proxy = self._proxies.get(parts.scheme)
-        if proxy is not None and not proxy_bypass(parts.netloc.rpartition("@")[2]):
+    def _way_to(self, url: httpx.URL) -> PoolManager:
+        proxy = self._proxies.get(url.scheme)
+        if proxy is not None and not proxy_bypass(url.netloc.decode()):
             return proxy
-        if parts.scheme == "https":
+        if url.scheme == "https":
             with _explained():
                 self._direct.connection_pool_kw["ssl_context"] = _trusted(self._authorities)
         return self._direct
+
+
+class _Body(httpx.SyncByteStream):
+    """The body of an answer; raises httpx's errors."""
+
+    def __init__(self, answer: BaseHTTPResponse) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _as_httpx():
+            yield from self._answer.stream(PIECE_BYTES, decode_content=False)
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+@contextmanager
+def _as_httpx() -> Iterator[None]:
+    """Raise urllib3's errors as those of httpx."""
+    try:
+        yield
+    except HTTPError as error:
+        kind = next(made for known, made in ERRORS.items() if isinstance(error, known))
+        if any(isinstance(each, TimeoutError) for each in error.args):  # as it sent the request
+            kind = httpx.WriteTimeout
+        raise kind(str(error)) from error
 
 
 @contextmanager

@@ -1,19 +1,17 @@
 """Requests: what is asked, shown without secrets; what is refused, and what is retried when."""
 
-import json
 import logging
+import re
 import ssl
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
+import httpx
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
-from urllib3.exceptions import LocationParseError
-from urllib3.util import parse_url
 
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.redaction import redacted
@@ -23,6 +21,9 @@ SECRET_WORDS = ("authorization", "cookie", "key", "password", "secret", "signatu
 SECRET_LENGTH = 4  # to hide every "1" of a text would hide the text, and no secret
 TOKEN_LENGTH = 12  # in ?sort_key=symbol, just the name sounds like a secret
 QUOTED_CHARACTERS = 200
+HTTP_URL = re.compile(r"(https?://)([^/?#\s\\]+)((?:[/?#].*)?)", re.IGNORECASE | re.DOTALL)
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+SENT_AS_WRITTEN = "/?#:@!$&'()*+,;=%"  # of a path and a query, beside letters, digits and _.-~
 
 
 @dataclass(frozen=True)
@@ -94,64 +95,59 @@ def _hide(secrets: tuple[str, ...], text: str) -> str:
     return text
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is sent; ``url`` is without credentials, which are among the ``headers``."""
+def to_send(
+    question: Question,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    content: object,
+    basic_auth: tuple[str, str] | None,
+    user_agent: str,
+    timeout_seconds: float,
+) -> httpx.Request:
+    """Return the request that asks ``question``, with ``content`` as JSON.
 
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: bytes | None
+    The credentials of ``url`` are among its headers.
 
-    @classmethod
-    def of(
-        cls,
-        question: Question,
-        url: str,
-        headers: Mapping[str, str],
-        content: object,
-        basic_auth: tuple[str, str] | None,
-        *,
-        user_agent: str,
-    ) -> Self:
-        """Return the request that asks ``question``, with ``content`` as JSON.
-
-        Raises:
-            SourceError: ``url`` is not for HTTP.
-            ConfigurationError: HTTP cannot express the method or a header.
-        """
-        own = {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"}
-        body = None
-        if content is not None:
-            body = json.dumps(
-                content, ensure_ascii=False, separators=(",", ":"), allow_nan=False
-            ).encode()
-            own["Content-Type"] = "application/json"
-        address, credentials = _without_credentials(question, url)
-        if user_and_password := basic_auth or credentials:
-            own["Authorization"] = (
-                f"Basic {b64encode(':'.join(user_and_password).encode()).decode()}"
-            )
-        given = {name.lower() for name in headers}
-        sent = {name: value for name, value in own.items() if name.lower() not in given} | {
-            **headers
-        }
-        if not all(text.isascii() and text.isprintable() for text in (*sent, *sent.values())):
-            raise malformed(question)
-        return cls(question.method, address, sent, body)
+    Raises:
+        SourceError: ``url`` is not for HTTP.
+        ConfigurationError: HTTP cannot express a header.
+    """
+    address, credentials = _without_credentials(question, url)
+    sent = httpx.Headers({"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"})
+    if user_and_password := basic_auth or credentials:
+        sent["Authorization"] = f"Basic {b64encode(':'.join(user_and_password).encode()).decode()}"
+    if not all(HEADER_NAME.fullmatch(name) for name in headers) or not all(
+        value.isascii() and value.isprintable() for value in headers.values()
+    ):
+        raise malformed(question)
+    sent.update({name: value.strip(" ") for name, value in headers.items()})
+    return httpx.Request(
+        question.method,
+        address,
+        headers=sent,
+        json=content,
+        extensions={"timeout": httpx.Timeout(timeout_seconds).as_dict()},
+    )
 
 
 def _without_credentials(question: Question, url: str) -> tuple[str, tuple[str, str] | None]:
+    found = HTTP_URL.fullmatch(url)
+    if found is None:
+        raise no_http_url(question)
+    scheme, authority, rest = found.groups()
+    address = f"{scheme}{authority.rpartition('@')[2]}"
     try:
-        parse_url(url)
-        parts = urlsplit(url)
-    except (ValueError, LocationParseError):
+        parts = urlsplit(f"{scheme}{authority}")
+        host, _ = parts.hostname, parts.port  # raises ValueError of a port that there cannot be
+        httpx.URL(address)
+        address += quote(rest, SENT_AS_WRITTEN)
+    except (ValueError, httpx.InvalidURL):
         raise no_http_url(question) from None  # its text quotes the URL
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not host:
         raise no_http_url(question)
     if parts.username is None:
-        return url, None
-    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return address, None
     return address, (unquote(parts.username), unquote(parts.password or ""))
 
 
