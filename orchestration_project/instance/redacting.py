@@ -32,13 +32,10 @@ ENDED = (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)
 
 
 class PlannedChecks(SqlEventLogStorage):
-    """Notes the checks that a run plans in one statement; put before a storage of events.
+    """Removes the planned checks of a run that ended before its first step.
 
-    Dagster writes the event into text once for each partition and compiles a statement as long as
-    they are many: for nine checks over twenty years of months, seconds before the run begins.
-
-    Of a run that ended before its first step the plan is removed: the checks keep their last
-    results, where Dagster would show them as failed, although nothing was checked.
+    The checks keep their last results. Dagster would show them as failed, although nothing was
+    checked. Put before a storage of events.
     """
 
     def store_event(self, event: EventLogEntry) -> None:
@@ -55,26 +52,6 @@ class PlannedChecks(SqlEventLogStorage):
         planned = table.c.execution_status == AssetCheckExecutionRecordStatus.PLANNED.value
         with self.index_connection() as connection:
             connection.execute(table.delete().where(table.c.run_id == run_id, planned))
-
-    def _store_asset_check_evaluation_planned(
-        self, event: EventLogEntry, event_id: int | None
-    ) -> None:
-        planned = event.get_dagster_event().asset_check_planned_data
-        subset = planned.partitions_subset
-        row = {
-            "asset_key": planned.asset_key.to_string(),
-            "check_name": planned.check_name,
-            "run_id": event.run_id,
-            "execution_status": AssetCheckExecutionRecordStatus.PLANNED.value,
-            "evaluation_event": serialize_value(event),
-            "evaluation_event_timestamp": self._event_insert_timestamp(event),
-            "evaluation_event_storage_id": event_id,
-        }
-        rows = [
-            {**row, "partition": key} for key in (subset.get_partition_keys() if subset else [None])
-        ]
-        with self.index_connection() as connection:
-            connection.execute(AssetCheckExecutionsTable.insert(), rows)
 
 
 class RunsOfRanges(RunStorage[Any]):
