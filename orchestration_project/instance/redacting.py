@@ -25,6 +25,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from orchestration_project.domains.operations.partition_tags import RANGE_START, own_tags
 from orchestration_project.instance.heartbeats import Heartbeats
+from orchestration_project.instance.visible_runs import VisibleRuns
 from orchestration_project.instance.web_server import LimitedReads
 from orchestration_project.redaction import MASK, redacted
 
@@ -168,7 +169,7 @@ class SqliteTicks(RedactingTicks, SqliteScheduleStorage):
     """In SQLite."""
 
 
-class PostgresRuns(RedactingRuns, RunsOfRanges, LimitedReads, PostgresRunStorage):
+class PostgresRuns(RedactingRuns, VisibleRuns, RunsOfRanges, LimitedReads, PostgresRunStorage):
     """In PostgreSQL."""
 
 

@@ -45,6 +45,7 @@ from orchestration_project.instance.redacting import (
     SqliteTicks,
     without_secrets_in,
 )
+from orchestration_project.instance.visible_runs import VisibleRuns
 
 EVENTS_AT_ONCE = 200
 """Of one run, in one transaction: others wait for the file meanwhile."""
@@ -232,7 +233,7 @@ def _make_as(model: str, file: Path) -> None:
         partial.unlink()
 
 
-class SqliteRuns(RedactingRuns, RunsOfRanges, SqliteRunStorage):
+class SqliteRuns(RedactingRuns, VisibleRuns, RunsOfRanges, SqliteRunStorage):
     """Dagster's runs."""
 
     def __init__(self, conn_string: str) -> None:

@@ -24,7 +24,7 @@ REQUESTED_BY = "requested_by"
 BACKFILL = "dagster/backfill"
 """Tag of a backfill's runs, with its id."""
 
-LAUNCHED_BY = "launched_by"
+LAUNCHED_BY_JOB = "launched_by_job"
 """Tag of the job that a person asked for a backfill with."""
 
 MOST_FAILED = 100
@@ -73,9 +73,9 @@ def request_backfill(
     )
 
 
-def launched_by(job: str, run_tags: Mapping[str, str]) -> dict[str, str]:
+def launched_by_job(job: str, run_tags: Mapping[str, str]) -> dict[str, str]:
     """Return the tags of what a run of ``job`` launches; ``user`` is handed on."""
-    return {LAUNCHED_BY: job} | {name: run_tags[name] for name in ("user",) if name in run_tags}
+    return {LAUNCHED_BY_JOB: job} | {name: run_tags[name] for name in ("user",) if name in run_tags}
 
 
 def failed_backfills(

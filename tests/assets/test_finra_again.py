@@ -89,7 +89,7 @@ def test_the_job_backfills_the_latest_weeks_that_are_missing_as_whoever_launched
     assert told["partitions"] == (
         "OTCE 2026-01-26 (1 week), T1 2026-02-09 (1 week), T2 2026-01-26 (1 week)"
     )
-    assert backfill.tags == {"launched_by": "finra_backfill", "user": "ada"}
+    assert backfill.tags == {"launched_by_job": "finra_backfill", "user": "ada"}
     assert backfill.run_config == {"ops": {"finra_otc_weekly_load": {"config": {"full": True}}}}
     targets = backfill.asset_backfill_data.target_subset.partitions_subsets_by_asset_key
     assert {key: sorted(subset.get_partition_keys()) for key, subset in targets.items()} == {

@@ -19,9 +19,9 @@ from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource, outdated_weeks, published_lately
 from orchestration_project.services.backfills import (
-    LAUNCHED_BY,
+    LAUNCHED_BY_JOB,
     active_backfill,
-    launched_by,
+    launched_by_job,
     request_backfill,
 )
 from orchestration_project.services.metadata import as_metadata
@@ -100,7 +100,7 @@ def _launched(
     context: dg.OpExecutionContext, due: Sequence[TierWeek], dry_run: bool, *, full: bool
 ) -> str:
     """Launch a backfill of the weeks, and return its id, or why there is none."""
-    running = active_backfill(context.instance, {LAUNCHED_BY: BACKFILL_JOB})
+    running = active_backfill(context.instance, {LAUNCHED_BY_JOB: BACKFILL_JOB})
     if running is not None:
         return f"none: {running}, of an earlier run of this job, is not over"
     if not due or dry_run:
@@ -110,7 +110,7 @@ def _launched(
         context.repository_def,
         [spec.key for spec in SPECS],
         [each.key for each in due],
-        tags=launched_by(BACKFILL_JOB, context.run.tags),
+        tags=launched_by_job(BACKFILL_JOB, context.run.tags),
         title=f"FINRA OTC weekly: {len(due)} partitions",
         run_config={"ops": {LOAD_OP: {"config": {"full": True}}}} if full else None,
     )

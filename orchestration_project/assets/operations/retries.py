@@ -24,9 +24,9 @@ from orchestration_project.domains.operations.retries import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.backfills import (
-    LAUNCHED_BY,
+    LAUNCHED_BY_JOB,
     active_backfill,
-    launched_by,
+    launched_by_job,
     request_backfill,
 )
 from orchestration_project.services.metadata import as_metadata, table_of
@@ -168,7 +168,7 @@ def _item_metadata(plan: ItemRetryPlan, retried: Mapping[str, int]) -> Mapping[s
 
 def _launched(context: dg.OpExecutionContext, due: Sequence[Batch], *, dry_run: bool) -> str:
     """Launch a backfill for each batch; return their ids, or why there are none."""
-    running = active_backfill(context.instance, {LAUNCHED_BY: RETRY_JOB})
+    running = active_backfill(context.instance, {LAUNCHED_BY_JOB: RETRY_JOB})
     if running is not None:
         return f"none: {running}, of an earlier run of this job, is not over"
     if not due or dry_run:
@@ -179,7 +179,7 @@ def _launched(context: dg.OpExecutionContext, due: Sequence[Batch], *, dry_run: 
             context.repository_def,
             [dg.AssetKey.from_user_string(asset) for asset in batch.assets],
             [each.partition for each in batch.partitions],
-            tags=launched_by(RETRY_JOB, context.run.tags),
+            tags=launched_by_job(RETRY_JOB, context.run.tags),
             title=f"Tried again: {len(batch.partitions)} partitions of {batch.assets[0]}",
             run_config=batch.config or None,
         )

@@ -7,9 +7,9 @@ from orchestration_project.assets.prices.catalogue import MONTHS
 from orchestration_project.assets.prices.daily import SPECS
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.backfills import (
-    LAUNCHED_BY,
+    LAUNCHED_BY_JOB,
     active_backfill,
-    launched_by,
+    launched_by_job,
     request_backfill,
 )
 from orchestration_project.services.metadata import as_metadata
@@ -54,7 +54,7 @@ def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfil
 
 def _launched(context: dg.OpExecutionContext, keys: list[str], *, dry_run: bool) -> str:
     """Launch a backfill of the months, and return its id, or why there is none."""
-    running = active_backfill(context.instance, {LAUNCHED_BY: PRICES_BACKFILL_JOB})
+    running = active_backfill(context.instance, {LAUNCHED_BY_JOB: PRICES_BACKFILL_JOB})
     if running is not None:
         return f"none: {running}, of an earlier run of this job, is not over"
     if dry_run:
@@ -64,7 +64,7 @@ def _launched(context: dg.OpExecutionContext, keys: list[str], *, dry_run: bool)
         context.repository_def,
         [spec.key for spec in SPECS],
         keys,
-        tags=launched_by(PRICES_BACKFILL_JOB, context.run.tags),
+        tags=launched_by_job(PRICES_BACKFILL_JOB, context.run.tags),
         title=f"Daily prices: {len(keys)} months",
     )
 

@@ -181,6 +181,10 @@ def _step_row(run: RunFacts, step: StepFacts, volumes: Mapping[str, Volume]) -> 
     }
 
 
+LAUNCHED_BY = "launched_by"
+"""Run tag: cli, ui, api, webhook, schedule, sensor or backfill."""
+
+
 def trigger_of(tags: Mapping[str, str]) -> tuple[str, str | None]:
     """Return what kind of thing started a run, and which.
 

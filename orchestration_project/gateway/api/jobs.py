@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration_project.domains.api.runs import Launched
+from orchestration_project.domains.operations.ledger import LAUNCHED_BY
 from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.once import Before, once
@@ -162,7 +163,7 @@ async def launched_before(before: Before) -> Launched:
 
 async def _launch(call: Call[Any, Any], wanted: Launch, marks: Mapping[str, str]) -> Launched:
     job = await find_job(call, wanted.job, wanted.partition)
-    tags = {**(wanted.tags or {}), **job.tags, **marks}
+    tags = {**(wanted.tags or {}), **job.tags, LAUNCHED_BY: "api", **marks}
     if job.keys and tags.keys().isdisjoint(PARTITION_TAGS):
         raise ProblemError(
             422,

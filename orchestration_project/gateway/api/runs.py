@@ -47,7 +47,7 @@ TagValue = Annotated[str, StringConstraints(max_length=200)]
 OURS = frozenset(
     {
         *("user", "domain", "session", "preset", "config_hash", "forced_past"),
-        *("idempotency_key", "idempotency_body", "requested_by", "launched_by"),
+        *("idempotency_key", "idempotency_body", "requested_by", "launched_by", "launched_by_job"),
     }
 )
 """Tags by which this project says things of a run; no caller may."""

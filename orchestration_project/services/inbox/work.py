@@ -18,6 +18,7 @@ from orchestration_project.contracts.work_items import (
     ItemState,
     pause_after,
 )
+from orchestration_project.domains.operations.ledger import LAUNCHED_BY
 from orchestration_project.domains.webhooks.queue import (
     RETRY_PAUSES,
     AttemptRun,
@@ -323,7 +324,7 @@ class InboxQueue:
 
 def request_of(row: Row, job: str, *, claims: bool = False) -> dg.RunRequest:
     """Return the request of a run of ``job`` for a delivery; ``claims``: and all that are due."""
-    tags = {ATTEMPT_TAG: row.attempt, SOURCE_TAG: row.source}
+    tags = {ATTEMPT_TAG: row.attempt, SOURCE_TAG: row.source, LAUNCHED_BY: "webhook"}
     if claims:
         return dg.RunRequest(job_name=job, tags=tags)
     return dg.RunRequest(

@@ -1,0 +1,91 @@
+import dagster as dg
+import pytest
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+from orchestration_project.instance.storage import open_instance
+
+MODULE = "orchestration_project.definitions"
+LABEL = {".dagster/repository": f"__repository__@{MODULE}"}
+LAUNCHED = RemoteJobOrigin(
+    RemoteRepositoryOrigin(
+        ManagedGrpcPythonEnvCodeLocationOrigin(
+            LoadableTargetOrigin(module_name=MODULE), location_name=MODULE
+        ),
+        "__repository__",
+    ),
+    "finra_otc_weekly",
+)
+
+
+@pytest.fixture
+def instance(tmp_path, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    with open_instance() as opened:
+        yield opened
+
+
+def executed_here(module=MODULE, **values):
+    pointer = ModuleCodePointer(module, "defs", working_directory="/")
+    origin = JobPythonOrigin("finra_otc_weekly", RepositoryPythonOrigin("python", pointer))
+    return dg.DagsterRun("finra_otc_weekly", job_code_origin=origin, **values)
+
+
+def stored(instance, run):
+    instance.run_storage.add_run(run)
+    return instance.get_run_by_id(run.run_id)
+
+
+def test_a_run_that_a_process_executes_itself_is_listed_with_its_job(instance):
+    run = stored(instance, executed_here())
+    listed = instance.get_runs(dg.RunsFilter(job_name="finra_otc_weekly", tags=LABEL))
+    assert [each.run_id for each in listed] == [run.run_id]
+    assert run.tags["launched_by"] == "cli"
+
+
+def test_dagster_does_not_retry_a_run_that_a_process_executes_itself(instance):
+    assert stored(instance, executed_here()).tags["dagster/max_retries"] == "0"
+    launched = stored(instance, dg.DagsterRun("finra_otc_weekly", remote_job_origin=LAUNCHED))
+    assert "dagster/max_retries" not in launched.tags
+
+
+def test_a_run_of_another_project_gets_no_code_location_of_ours(instance):
+    run = stored(instance, executed_here("other.definitions"))
+    assert run.remote_job_origin is None
+    assert instance.get_runs(dg.RunsFilter(tags=LABEL)) == []
+
+
+@pytest.mark.parametrize(
+    ("tags", "launched_by"),
+    [
+        ({}, "ui"),
+        ({"dagster/schedule_name": "finra_otc_weekly_mondays"}, "schedule"),
+        ({"dagster/sensor_name": "finra_on_publication"}, "sensor"),
+        ({"dagster/backfill": "abc"}, "backfill"),
+        ({"dagster/backfill": "abc", "dagster/schedule_name": "x"}, "backfill"),
+        ({"launched_by": "webhook", "dagster/sensor_name": "x"}, "webhook"),
+    ],
+)
+def test_a_run_names_what_launched_it(instance, tags, launched_by):
+    run = dg.DagsterRun("finra_otc_weekly", tags=tags, remote_job_origin=LAUNCHED)
+    assert stored(instance, run).tags["launched_by"] == launched_by
+
+
+@pytest.mark.parametrize(
+    ("keys", "domain"),
+    [
+        (["finra/otc_weekly", "finra/symbol_week"], "finra"),
+        (["finra/otc_weekly", "prices/daily"], None),
+        (["alone"], None),
+    ],
+)
+def test_a_run_of_selected_assets_names_their_domain(instance, keys, domain):
+    selection = frozenset(dg.AssetKey(key.split("/")) for key in keys)
+    run = stored(instance, dg.DagsterRun("__ASSET_JOB", asset_selection=selection))
+    assert run.tags.get("domain") == domain
