@@ -26,7 +26,7 @@ from tests import programs
 
 SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
 PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
-PRESETS_DOCS = PROJECT_ROOT / "docs" / "presets.md"
+PRESETS_DOCS = PROJECT_ROOT / "docs" / "how-to" / "use-presets.md"
 TARGETS = REGISTRY.preset_targets
 WITH_SOURCE = [domain.name for domain in DOMAINS if domain.source_setting]
 
@@ -104,10 +104,11 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
     ]
 
 
-ALERTS_DOCS = (PROJECT_ROOT / "docs" / "alerts.md").read_text()
+ALERTS_PAGE = "docs/how-to/set-up-alerts.md"
+ALERTS_DOCS = (PROJECT_ROOT / ALERTS_PAGE).read_text()
 SHIPPED = (PROJECT_ROOT / "alerts.yaml").read_text()
 EXAMPLES = {
-    "docs/alerts.md": re.findall(r"```yaml\n(rules:.*?)```", ALERTS_DOCS, re.DOTALL)[0],
+    ALERTS_PAGE: re.findall(r"```yaml\n(rules:.*?)```", ALERTS_DOCS, re.DOTALL)[0],
     "alerts.yaml": "rules:\n" + "\n".join(re.findall(r"^#   (  .*|- .*)$", SHIPPED, re.MULTILINE)),
 }
 

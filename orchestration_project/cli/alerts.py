@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _test(alerts: Alerts) -> int:
     if not alerts.channels:
-        echo("ALERT_URLS is not set: nobody is told of alerts; docs/alerts.md has examples")
+        echo("ALERT_URLS is not set: nobody is told of alerts; see docs/how-to/set-up-alerts.md")
         return 1
     refusals = alerts.send_to_all(trial_message())
     for channel in alerts.channels:

@@ -76,5 +76,5 @@ def unusable(setting: str, found: str) -> ConfigurationError:
         f"{setting} cannot be used",
         expected="[severity=]URL, the severity info, warning or error, the URL one of Apprise's",
         found=found,
-        remedy="correct the entry; docs/alerts.md has examples",
+        remedy="correct the entry; docs/how-to/set-up-alerts.md has examples",
     )

@@ -59,7 +59,7 @@ class Match(_Strict):
         asset: Its key, such as `finra/otc_weekly`.
         check: The name of an asset check.
         job: The name of a job, sensor or schedule.
-        kind: What is not well, or the kind of a notice; docs/alerts.md has the kinds.
+        kind: What is not well, or the kind of a notice; docs/reference/alerts.md has the kinds.
         severity: The least: this and what is worse.
     """
 
@@ -265,7 +265,7 @@ def read_rules(text: str, file: str, channels: Sequence[Channel]) -> tuple[Routi
 def _unusable(file: str, found: str) -> ConfigurationError:
     return ConfigurationError(
         f"the rules of alerts in {file} cannot be used",
-        expected="rules as docs/alerts.md has them",
+        expected="rules as in docs/how-to/set-up-alerts.md",
         found=found,
         remedy="correct the file; until then alerts go by the rule that tells every channel",
     )
