@@ -1,4 +1,4 @@
-"""`docs/webhooks.md` and `docs/metrics.md` say what there is."""
+"""The pages of webhooks and metrics say what there is."""
 
 import re
 
@@ -13,7 +13,7 @@ from orchestration_project.gateway.hooks import STATUSES
 from orchestration_project.gateway.metrics import StoredMetrics, parts_of
 from orchestration_project.settings import PROJECT_ROOT
 
-WEBHOOKS = (PROJECT_ROOT / "docs" / "webhooks.md").read_text()
+WEBHOOKS = (PROJECT_ROOT / "docs" / "how-to" / "receive-webhooks.md").read_text()
 METRICS = (PROJECT_ROOT / "docs" / "metrics.md").read_text()
 
 

@@ -25,7 +25,7 @@ SHORTEST_SECRET_BYTES = 16
 
 ALWAYS_KEPT = ("content-type", "user-agent")
 
-EXPECTED = "sources: <name>: {scheme: ..., job: ...}; see docs/webhooks.md"
+EXPECTED = "sources: <name>: {scheme: ..., job: ...}; see docs/how-to/receive-webhooks.md"
 
 
 class _Strict(BaseModel):
