@@ -54,7 +54,8 @@ def test_a_manifest_is_read_as_it_was_written_and_the_sums_are_those_of_sha256su
 
 
 def test_its_reader_and_the_docs_are_told_what_each_member_holds():
-    told, documented = readme({"run": "1"}).decode(), (PROJECT_ROOT / "docs" / "evidence.md")
+    told = readme({"run": "1"}).decode()
+    documented = PROJECT_ROOT / "docs" / "how-to" / "export-evidence.md"
     in_docs = set(re.findall(r"`([\w/]+(?:\.jsonl?|/))", documented.read_text()))
     assert all(f"\n  {name} " in told for name in CONTENTS)
     assert {*CONTENTS} - {"rows/", "bytes/"} <= in_docs
