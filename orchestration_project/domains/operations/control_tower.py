@@ -1,6 +1,6 @@
 """How each domain and asset stands: figures by window of time, and a state by fixed thresholds.
 
-What ran comes as counts by day, failures and rows of it; `docs/operations.md` has the thresholds in
+What ran comes as counts by day, failures and rows; `docs/how-to/monitor.md` has the thresholds in
 words.
 """
 
