@@ -1,4 +1,4 @@
-"""docs/adding-a-dataset.md says how a dataset is declared as it is declared."""
+"""docs/how-to/add-a-dataset.md says how a dataset is declared as it is declared."""
 
 import re
 
@@ -6,7 +6,7 @@ from orchestration_project.domains.finra import datasets as finra_datasets
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.settings import PROJECT_ROOT
 
-DOCS = (PROJECT_ROOT / "docs" / "adding-a-dataset.md").read_text()
+DOCS = (PROJECT_ROOT / "docs" / "how-to" / "add-a-dataset.md").read_text()
 
 
 def test_the_declaration_that_is_shown_is_the_one_that_is_loaded():

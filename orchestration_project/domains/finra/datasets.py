@@ -1,7 +1,7 @@
 """FINRA's further datasets, each one declaration: all else follows from it.
 
 Contract, partitions, asset, checks, jobs and sensor are made of what stands here and of the table.
-`docs/adding-a-dataset.md` says how to add one.
+`docs/how-to/add-a-dataset.md` says how to add one.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -350,7 +350,7 @@ def _no_access(response: Response, *, is_anonymous: bool) -> ConfigurationError:
         expected = "an answer to a request without credentials, as for public data"
         remedy = (
             "run it again later; if it stays so, this dataset needs credentials: see "
-            "docs/adding-a-dataset.md"
+            "docs/how-to/add-a-dataset.md"
         )
     return ConfigurationError(
         f"FINRA refuses access with HTTP {response.status}",
