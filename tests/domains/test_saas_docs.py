@@ -1,4 +1,4 @@
-"""What docs/saas.md says of rules can be done."""
+"""What docs/how-to/sync-peopleforce-and-jira.md says of rules can be done."""
 
 import re
 
@@ -7,7 +7,7 @@ import yaml
 from orchestration_project.domains.saas.rules import read_rules
 from orchestration_project.settings import PROJECT_ROOT
 
-DOCUMENT = (PROJECT_ROOT / "docs" / "saas.md").read_text()
+DOCUMENT = (PROJECT_ROOT / "docs" / "how-to" / "sync-peopleforce-and-jira.md").read_text()
 
 
 def test_the_rules_of_the_document_can_be_put_into_effect():
