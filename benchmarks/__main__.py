@@ -50,7 +50,7 @@ PLOT = PROJECT_ROOT / "docs" / "images" / "performance.svg"
 
 
 def main() -> None:
-    """Measure what was asked; a missed requirement is told, and is no error."""
+    """Measure what was asked; a missed target is printed and is not an error."""
     asked = _arguments()
     with tempfile.TemporaryDirectory(prefix="bench_", dir=asked.folder) as folder:
         rig = Rig(Path(folder))
@@ -73,7 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it work at all?")
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=BY_DEFAULT)
-    parser.add_argument("--repeat", type=int, default=3, help="how often; medians are told")
+    parser.add_argument("--repeat", type=int, default=3, help="how often; medians are printed")
     parser.add_argument("--old-runs", type=int, metavar="N", help="runs that are pruned; 10,000")
     parser.add_argument("--soak-minutes", type=float, metavar="N", help="length of soak; 60")
     parser.add_argument("--output", type=Path, default=RESULT, help="the lines, as JSON")

@@ -142,26 +142,35 @@ def write_json(file: Path, lines: Sequence[Line]) -> list[Line]:
     return merged
 
 
+MOST_BARS = 30
+"""Bars of a plot that can be read without scrolling."""
+
+
 def write_plot(file: Path, lines: Sequence[Line]) -> None:
-    """Draw how far each line is from its bound: right of 1 it holds."""
+    """Draw the lines nearest to their bound, the worst on top: left of 1 it is missed."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
     from orchestration_project.plots.figures import styled, svg_of
 
     margins = [(each.measure, _margin(each)) for each in lines if each.required]
-    shown = [(name, margin) for name, margin in reversed(margins) if margin is not None]
+    found = [(margin, name) for name, margin in margins if margin is not None]
+    shown = sorted(found)[MOST_BARS - 1 :: -1]  # the last one is drawn on top
     file.parent.mkdir(parents=True, exist_ok=True)
     with styled():
-        figure = Figure(figsize=(8, 0.8 + 0.26 * len(shown)), layout="tight")
+        figure = Figure(figsize=(8, 0.9 + 0.24 * len(shown)), layout="tight")
         axes = figure.subplots()
-        names, values = [name for name, _ in shown], [margin for _, margin in shown]
+        names, values = [name for _, name in shown], [margin for margin, _ in shown]
         colours = ["#2a9d8f" if value >= 1 else "#e76f51" for value in values]
-        axes.barh(names, values, color=colours)
+        axes.barh(names, [value - 1 for value in values], left=1, color=colours)
         axes.axvline(1, color="#7a8190", linewidth=1)
+        axes.margins(y=0.01)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(lambda value, _: "")
-        axes.set_title("Times better than required")
+        axes.xaxis.set_major_locator(LogLocator(base=2, subs=(1, 1.5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("times better than required; below 1: missed")
+        axes.set_title("Nearest to the target")
         file.write_bytes(svg_of(figure))
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.__main__ import BY_DEFAULT, MEASURES
 from benchmarks.report import (
+    MOST_BARS,
     at_least,
     at_most,
     line,
@@ -110,6 +111,15 @@ def test_the_plot_names_every_measure_that_has_a_ratio_and_a_bound(tmp_path):
     svg = file.read_text()
     assert "raw COPY" in svg
     assert ">dlt<" not in svg
+
+
+def test_the_plot_of_many_measures_has_those_nearest_to_their_bound(tmp_path):
+    file = tmp_path / "plot.svg"
+    ratios = range(1, MOST_BARS + 2)
+    write_plot(file, [line(f"m{each}", "s", [each], [1.0], at_least(1)) for each in ratios])
+    svg = file.read_text()
+    assert all(f">m{each}<" in svg for each in ratios[:-1])
+    assert f">m{ratios[-1]}<" not in svg
 
 
 def test_growth_of_memory_is_in_mebibytes_a_minute():

@@ -202,7 +202,7 @@ def soak(bench: Bench) -> list[Line]:
 
 
 def metrics(bench: Bench) -> list[Line]:
-    """A scrape that reads everything anew, on both databases."""
+    """A scrape that reads everything again, on both databases."""
     count = bench.sizes.scraped_runs
     with bench.rig.place() as place:
         server = _scrapes(place, count, bench)
@@ -215,7 +215,7 @@ def metrics(bench: Bench) -> list[Line]:
             took,
             [SCRAPE_SECONDS],
             at_most(1),
-            note=f"{count:,} runs in the ledger and in Dagster, all read anew",
+            note=f"{count:,} runs in the ledger and in Dagster, all read again",
         )
         for name, took in (("PostgreSQL", server), ("SQLite", file))
     ]

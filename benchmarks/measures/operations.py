@@ -35,7 +35,7 @@ def control_tower(bench: Bench) -> list[Line]:
     note = f"{2 * count:,} rows, {len(DOMAINS)} domains; read, judged and written"
     return [
         line(
-            f"a look of the control tower, {name}, against 2 s",
+            f"control tower, {name}, against 2 s",
             "s",
             took,
             [2],

@@ -1,4 +1,4 @@
-"""Reconciliation: a look at many tasks in which nothing changed."""
+"""Sync: a poll of many tasks of which none changed."""
 
 import json
 import subprocess
@@ -44,10 +44,10 @@ def _looks(name: str, place: Place, url: str, count: int, bench: Bench) -> list[
     }
     found = call("benchmarks.saas:looks", environment, url=url, repeats=bench.repeats)
     asked, pages = found["asked"], found["asked"].get("tasks", 0) // bench.repeats
-    of_it = f"{count:,} tasks without a change, {name}"
+    of_it = f"{count:,} unchanged tasks, {name}"
     return [
         line(
-            f"a look at {of_it}, against {LOOK_SECONDS:g} s",
+            f"poll of {of_it}, against {LOOK_SECONDS:g} s",
             "s",
             found["seconds"],
             [LOOK_SECONDS],
@@ -56,13 +56,13 @@ def _looks(name: str, place: Place, url: str, count: int, bench: Bench) -> list[
             f"{found['look_cpu_seconds']:.1f} s of CPU",
         ),
         line(
-            f"a look at {of_it}: requests to Jira, against the issues",
+            f"poll of {of_it}: requests to Jira, against the issues",
             "requests",
             [asked.get("jira", 0)],
             [found["issues"]],
             at_most(0),
         ),
-        told(f"the first look at {count:,} tasks, {name}", "s", found["first"]),
+        told(f"first poll of {count:,} tasks, {name}", "s", found["first"]),
     ]
 
 
