@@ -3,18 +3,29 @@
 import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from orchestration_project.settings import PROJECT_ROOT
 
-PAGE = PROJECT_ROOT / "docs" / "explanation" / "one-row.md"
+PAGE = PROJECT_ROOT / "docs" / "explanation" / "architecture.md"
+THREATS = PROJECT_ROOT / "docs" / "explanation" / "security.md"
 FILE = re.compile(r"`([a-z_0-9/]+\.py)`")
 NAMED_WITH_FILE = re.compile(r"`([a-z_0-9/]+\.py)`,\s+`([\w.]+)`(?:\s+and\s+`([\w.]+)`)?")
 
 
+def _section(page: Path, heading: str) -> str:
+    """Return what stands below a heading of a page, up to the next one."""
+    return page.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def _way_of_a_row() -> str:
+    return _section(PAGE, "One row, step by step")
+
+
 def _files_and_names() -> Iterator[tuple[str, str]]:
-    for file, *names in NAMED_WITH_FILE.findall(PAGE.read_text()):
+    for file, *names in NAMED_WITH_FILE.findall(_way_of_a_row()):
         yield from ((file, name) for name in names if name)
 
 
@@ -32,7 +43,7 @@ def _defined(file: str) -> set[str]:
 
 
 def test_every_file_that_the_way_of_a_row_names_exists():
-    files = set(FILE.findall(PAGE.read_text()))
+    files = set(FILE.findall(_way_of_a_row()))
     assert len(files) > 20
     missing = [
         each for each in files if not (PROJECT_ROOT / "orchestration_project" / each).is_file()
@@ -43,3 +54,16 @@ def test_every_file_that_the_way_of_a_row_names_exists():
 @pytest.mark.parametrize(("file", "name"), sorted(set(_files_and_names())))
 def test_every_function_that_the_way_of_a_row_names_is_in_its_file(file, name):
     assert name in _defined(file)
+
+
+def test_every_threat_names_tests_that_exist():
+    rows = [
+        row.split("|")[3]
+        for row in _section(THREATS, "Threat model").splitlines()
+        if row.startswith("| ") and not row.startswith("| threat ")
+    ]
+    named = [re.findall(r"`(test_\w+\.py)`", row) for row in rows]
+    assert len(rows) >= 17
+    assert all(named), rows
+    there = {each.name for each in (PROJECT_ROOT / "tests").rglob("test_*.py")}
+    assert {name for names in named for name in names} <= there

@@ -35,7 +35,7 @@ def require_safe(settings: Settings, host: str) -> None:
         raise ConfigurationError(
             f"the UI is not served on {host}, where others than this machine reach it",
             expected="; ".join(missing),
-            remedy="set these, or serve on 127.0.0.1; docs/security.md has an example",
+            remedy="set these, or serve on 127.0.0.1; see docs/how-to/run-in-production.md",
         )
 
 

@@ -242,7 +242,8 @@ def _refuse_unsafe(before: Table, after: Table) -> None:
             "this change depends on rows that are there: write this step by hand",
             expected="new columns that are optional or have a default; the same types and keys",
             found="; ".join(found),
-            remedy="write the version by hand (docs/architecture.md), or declare it otherwise",
+            remedy="write the version manually (docs/explanation/architecture.md), or change the "
+            "declaration",
         )
 
 
