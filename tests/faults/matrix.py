@@ -235,17 +235,6 @@ def strikes(name: str) -> list[tuple[Fault, Database]]:
     return [(fault, each) for fault in FAULTS if fault.name == name for each in fault.databases]
 
 
-def documented() -> list[str]:
-    """Return the lines of the table that docs/reliability.md has of the matrix."""
-    rows = [
-        f"| {fault.name} | {fault.stage} | {', '.join(fault.domains)} | "
-        f"{', '.join(fault.databases)} | {fault.outcome} |"
-        for fault in FAULTS
-    ]
-    head = "| fault | at which stage | of | databases | what follows |"
-    return [head, "|---|---|---|---|---|", *rows]
-
-
 def case_name(value: object) -> str:
     """Return how a part of a case is named in the test's name."""
     return value.stage if isinstance(value, Fault) else str(value)
