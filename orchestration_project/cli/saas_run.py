@@ -107,7 +107,8 @@ def _first_rules(
         raise ConfigurationError(
             "there are no rules that say which tasks become which issues",
             expected="rules, put into effect by the job saas_edit_rules",
-            remedy="try some with the job saas_dry_run first; docs/saas.md says how they look",
+            remedy="try some with the job saas_dry_run first; "
+            "see docs/how-to/sync-peopleforce-and-jira.md",
         )
     echo(f"rules     {len(RULES)} of the demo, put into effect now")
     config = {"ops": {"edit_saas_rules": {"config": {"rules": RULES, "who": "run-saas"}}}}

@@ -34,7 +34,7 @@ class Trial(dg.Config):
     """Rules that are tried."""
 
     rules: list[Any] = Field(
-        description="All rules that would be in effect, as docs/saas.md describes them."
+        description="All rules to validate; see docs/how-to/sync-peopleforce-and-jira.md."
     )
 
 

@@ -304,7 +304,7 @@ def read_rules(given: Sequence[Any]) -> list[SyncRule]:
     if problems:
         raise ConfigurationError(
             f"{len(problems)} problem(s) with the rules",
-            expected="rules as docs/saas.md describes them",
+            expected="rules as in docs/how-to/sync-peopleforce-and-jira.md",
             found="; ".join(problems),
             remedy="correct them; those in effect stay as they are",
         )

@@ -53,7 +53,7 @@ class Entity:
 
 @dataclass(frozen=True)
 class SyncLogEntry:
-    """Something that was done: the operation is one word, docs/saas.md has all."""
+    """Something that was done: the operation is one word, docs/explanation/sync.md lists all."""
 
     entity: Entity
     operation: str

@@ -379,8 +379,8 @@ def _too_many_unreadable(looked: PollResult) -> OrchestrationError | None:
         f"{count} of {of} tasks that are listed cannot be read",
         expected=f"at most {MANY_UNREADABLE_SHARE:.0%}",
         found=looked.unreadable[0],
-        remedy="the others were followed; `rejects` has the records: compare them with what "
-        "docs/saas.md says of the source, whose format seems to be another one now",
+        remedy="the others were followed; `rejects` has the records: compare them with the "
+        "source's API, whose format seems to have changed",
     )
 
 
