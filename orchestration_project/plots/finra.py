@@ -127,7 +127,7 @@ def _draw_tiers(axes: "Axes", mondays: Sequence[date], weeks: pl.DataFrame, colu
     first, *_, last = [*_days(mondays), *_days(mondays)]
     axes.set_xlim(first - MARGIN_DAYS, last + MARGIN_DAYS)
     axes.yaxis.set_major_formatter(short)
-    _date_axis(axes)
+    _date_axis(axes, mondays)
 
 
 def _as_magnitudes(axes: "Axes") -> None:
@@ -150,7 +150,7 @@ def _draw_traded(axes: "Axes", activity: Activity, quantity: str, title: str) ->
     axes.set_title(title)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(short)
-    _date_axis(axes)
+    _date_axis(axes, activity.weeks)
 
 
 def _draw_concentration(axes: "Axes", activity: Activity) -> None:
@@ -171,7 +171,7 @@ def _draw_concentration(axes: "Axes", activity: Activity) -> None:
             _draw_dots(axes, activity.weeks, bound, colour)
     axes.set_title("Mean HHI by tier: lower to upper bound")
     axes.set_ylim(bottom=0)
-    _date_axis(axes)
+    _date_axis(axes, activity.weeks)
 
 
 def _draw_line(
@@ -243,12 +243,15 @@ def _draw_legend(figure: "Figure", axes: "Axes") -> None:
     figure.legend(handles, labels, loc="upper right", ncols=len(labels) or 1)
 
 
-def _date_axis(axes: "Axes") -> None:
+def _date_axis(axes: "Axes", weeks: Sequence[date]) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(minticks=2, maxticks=8)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    if len(weeks) == 1:  # matplotlib would show years around it
+        (day,) = _days(weeks)
+        axes.set_xlim(day - MARGIN_DAYS, day + MARGIN_DAYS)
 
 
 def _days(weeks: Sequence[date]) -> list[float]:

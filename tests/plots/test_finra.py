@@ -109,6 +109,12 @@ def test_a_line_breaks_at_a_gap():
     assert broken.count(b"M ") > whole.count(b"M ")
 
 
+def test_a_single_week_is_drawn_on_an_axis_of_days():
+    shown = texts(trade_activity(activity(1)).svg)
+    assert {"25", "27", "2026-Jan"} <= set(shown)
+    assert not {"2025", "2027"} & set(shown)
+
+
 def test_names_and_symbols_stand_as_they_are():
     shown = texts(trade_activity(activity(2, symbol="EP$C$U_^{2}")).svg)
     assert "EP$C$U_^{2}  A & B <Inc.>" in shown
