@@ -1,13 +1,13 @@
 """FINRA's pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import TYPE_CHECKING
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from orchestration_project.domains.finra.activity import Activity, over, weeks_between
+from orchestration_project.domains.finra.activity import Activity, weeks_between
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.plots.figures import (
     INK,
@@ -20,6 +20,7 @@ from orchestration_project.plots.figures import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -47,9 +48,7 @@ VALUE_PANELS = {
 }
 """What of a week is drawn, and under which title."""
 
-MARGIN_DAYS = 4
-
-Series = Sequence[float | None]
+MARGIN = timedelta(days=4)
 
 
 @dataclass(frozen=True)
@@ -117,15 +116,23 @@ def traded_value(weeks: pl.DataFrame, *, is_synthetic: bool = False) -> Picture:
         return Picture(svg_of(figure), png_of(figure))
 
 
+def _by_week(
+    weeks: Sequence[date], rows: pl.DataFrame, *key: str, value: str
+) -> Mapping[Any, "pd.Series"]:
+    """Return a series over ``weeks`` of each ``key`` in ``rows``; a week without a value is NaN."""
+    import pandas as pd
+
+    found = rows.to_pandas().pivot(index="week_start", columns=key, values=value)
+    return dict(found.reindex(pd.to_datetime(list(weeks))).astype("float64").items())
+
+
 def _draw_tiers(axes: "Axes", mondays: Sequence[date], weeks: pl.DataFrame, column: str) -> None:
+    series = _by_week(mondays, weeks, "tier", value=column)
     for tier in TIERS:
-        rows = weeks.filter(tier=tier)
-        if not rows.is_empty():
-            series = over(mondays, rows, column)
-            _draw_line(axes, mondays, series, COLOURS[tier], "solid", tier)
+        if tier in series:
+            _draw_line(axes, series[tier], COLOURS[tier], "solid", tier)
     axes.set_ylim(bottom=0)
-    first, *_, last = [*_days(mondays), *_days(mondays)]
-    axes.set_xlim(first - MARGIN_DAYS, last + MARGIN_DAYS)
+    _limit_days(axes, mondays)
     axes.yaxis.set_major_formatter(short)
     _date_axis(axes, mondays)
 
@@ -141,12 +148,11 @@ def _as_magnitudes(axes: "Axes") -> None:
 
 
 def _draw_traded(axes: "Axes", activity: Activity, quantity: str, title: str) -> None:
+    series = _by_week(activity.weeks, activity.traded, "tier", "market", value=quantity)
     for tier in TIERS:
         for market, (name, style) in MARKETS.items():
-            rows = activity.traded.filter(tier=tier, market=market)
-            if not rows.is_empty():
-                series = over(activity.weeks, rows, quantity)
-                _draw_line(axes, activity.weeks, series, COLOURS[tier], style, f"{tier} {name}")
+            if (tier, market) in series:
+                _draw_line(axes, series[tier, market], COLOURS[tier], style, f"{tier} {name}")
     axes.set_title(title)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(short)
@@ -154,50 +160,37 @@ def _draw_traded(axes: "Axes", activity: Activity, quantity: str, title: str) ->
 
 
 def _draw_concentration(axes: "Axes", activity: Activity) -> None:
+    lower, upper = (
+        _by_week(activity.weeks, activity.concentration, "tier", value=name)
+        for name in ("hhi_lower", "hhi_upper")
+    )
     for tier in TIERS:
-        rows = activity.concentration.filter(tier=tier)
-        if rows.is_empty():
+        if tier not in lower:
             continue
-        lower, upper = (over(activity.weeks, rows, name) for name in ("hhi_lower", "hhi_upper"))
         colour = COLOURS[tier]
         axes.fill_between(
-            _days(activity.weeks),
-            *(_floats(lower), _floats(upper)),
+            *(lower[tier].index, lower[tier], upper[tier]),
             facecolor=(colour, 0.25),
             edgecolor=colour,
             linewidth=0.8,
         )
         for bound in (lower, upper):
-            _draw_dots(axes, activity.weeks, bound, colour)
+            _draw_dots(axes, bound[tier], colour)
     axes.set_title("Mean HHI by tier: lower to upper bound")
     axes.set_ylim(bottom=0)
     _date_axis(axes, activity.weeks)
 
 
-def _draw_line(
-    axes: "Axes", weeks: Sequence[date], series: Series, colour: str, style: str, label: str
-) -> None:
+def _draw_line(axes: "Axes", series: "pd.Series", colour: str, style: str, label: str) -> None:
     """Draw a line with its gaps; a week between two gaps is a dot."""
-    days = _days(weeks)
-    axes.plot(days, _floats(series), color=colour, linestyle=style, label=label)
-    _draw_dots(axes, weeks, series, colour)
+    axes.plot(series.index, series, color=colour, linestyle=style, label=label)
+    _draw_dots(axes, series, colour)
 
 
-def _draw_dots(axes: "Axes", weeks: Sequence[date], series: Series, colour: str) -> None:
-    if alone := _alone(series):
-        days, values = _days(weeks), _floats(series)
-        places = [days[place] for place in alone], [values[place] for place in alone]
-        axes.plot(*places, color=colour, linestyle="none", marker="o", markersize=3)
-
-
-def _alone(series: Series) -> list[int]:
-    """Return the places whose neighbours are gaps or the ends."""
-    padded = [None, *series, None]
-    return [
-        place
-        for place, value in enumerate(series)
-        if value is not None and padded[place] is None and padded[place + 2] is None
-    ]
+def _draw_dots(axes: "Axes", series: "pd.Series", colour: str) -> None:
+    alone = series.loc[series.notna() & series.shift().isna() & series.shift(-1).isna()]
+    if not alone.empty:
+        axes.plot(alone.index, alone, color=colour, linestyle="none", marker="o", markersize=3)
 
 
 def _draw_symbols(axes: "Axes", activity: Activity) -> None:
@@ -226,7 +219,7 @@ def _draw_bars(
 ) -> None:
     """Draw the shares of the whole as bars, the largest on top, each with its percentage."""
     places = list(range(len(labels)))
-    shares = _floats(rows["share"].to_list())
+    shares = rows["share"].to_pandas()
     bars = axes.barh(places, shares, color=colours, alpha=0.75, height=0.7)
     axes.bar_label(bars, labels=[f" {share:.1%}" for share in shares], color=INK, fontsize=8)
     axes.set_yticks(places, [fitted(label, LABEL_SPACE_POINTS) for label in labels])
@@ -250,16 +243,10 @@ def _date_axis(axes: "Axes", weeks: Sequence[date]) -> None:
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     if len(weeks) == 1:  # matplotlib would show years around it
-        (day,) = _days(weeks)
-        axes.set_xlim(day - MARGIN_DAYS, day + MARGIN_DAYS)
+        _limit_days(axes, weeks)
 
 
-def _days(weeks: Sequence[date]) -> list[float]:
-    """Return the weeks as matplotlib's days."""
+def _limit_days(axes: "Axes", weeks: Sequence[date]) -> None:
     from matplotlib.dates import date2num
 
-    return [float(date2num(week)) for week in weeks]
-
-
-def _floats(series: Series) -> list[float]:
-    return [float("nan") if value is None else float(value) for value in series]
+    axes.set_xlim(float(date2num(weeks[0] - MARGIN)), float(date2num(weeks[-1] + MARGIN)))
