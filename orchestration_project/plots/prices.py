@@ -9,6 +9,7 @@ import polars as pl
 from orchestration_project.plots.figures import INK, fitted, mark_synthetic, short, styled, svg_of
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 UP, DOWN = "#0d9488", "#dc2626"
@@ -35,7 +36,7 @@ def candlesticks(symbol: str, days: pl.DataFrame, *, is_synthetic: bool = False)
             2, 1, left=0.07, right=0.98, top=0.92, bottom=0.08, hspace=0.12, height_ratios=(3, 1)
         )
         prices = figure.add_subplot(grid[0, 0])
-        _draw_candles(prices, days)
+        _draw_candles(prices, days.to_pandas())
         prices.set_title(f"{symbol}: prices in US dollars, and shares traded")
         prices.tick_params(labelbottom=False)
         volume = figure.add_subplot(grid[1, 0])
@@ -49,13 +50,12 @@ def candlesticks(symbol: str, days: pl.DataFrame, *, is_synthetic: bool = False)
         return svg_of(figure)
 
 
-def _draw_candles(axes: "Axes", days: pl.DataFrame) -> None:
+def _draw_candles(axes: "Axes", days: "pd.DataFrame") -> None:
     for is_up, color in ((True, UP), (False, DOWN)):
-        chosen = days.with_row_index("place").filter((pl.col("close") >= pl.col("open")) == is_up)
-        places = chosen["place"].to_list()
-        axes.vlines(places, chosen["low"].to_list(), chosen["high"].to_list(), color, linewidth=1)
-        bodies = (chosen["close"] - chosen["open"]).to_list()
-        axes.bar(places, bodies, bottom=chosen["open"].to_list(), color=color, width=0.7)
+        chosen = days[(days["close"] >= days["open"]) == is_up]
+        axes.vlines(chosen.index, chosen["low"], chosen["high"], color, linewidth=1)
+        bodies = chosen["close"] - chosen["open"]
+        axes.bar(chosen.index, bodies, bottom=chosen["open"], color=color, width=0.7)
 
 
 def _label_days(axes: "Axes", days: Sequence[date]) -> None:
