@@ -209,7 +209,7 @@ def _draw_venues(axes: "Axes", activity: Activity) -> None:
     _draw_bars(axes, activity.venues, labels=labels, colours=[INK] * len(labels))
     axes.set_title("Largest venues")
     if activity.de_minimis_share:
-        note = f"De Minimis Firms, many and no venue: {activity.de_minimis_share:.1%}"
+        note = f"De Minimis Firms, together: {activity.de_minimis_share:.1%}"
         place = {"ha": "right", "va": "top", "transform": axes.transAxes}
         axes.text(1, 0, note, fontsize=8, **place)
 

@@ -118,7 +118,7 @@ def test_a_single_week_is_drawn_on_an_axis_of_days():
 def test_names_and_symbols_stand_as_they_are():
     shown = texts(trade_activity(activity(2, symbol="EP$C$U_^{2}")).svg)
     assert "EP$C$U_^{2}  A & B <Inc.>" in shown
-    assert "De Minimis Firms, many and no venue: 25.0%" in shown
+    assert "De Minimis Firms, together: 25.0%" in shown
     assert "10.0%" in [text.strip() for text in shown]
 
 
