@@ -26,7 +26,16 @@ UMASK = os.umask(0o022)
 os.umask(UMASK)
 """The umask of whoever runs the tests."""
 
-LONGEST = {"cli", "sensors", "assets", "demo", "test_readme", "test_db2", "test_evidence"}
+LONGEST = {
+    "cli",
+    "sensors",
+    "assets",
+    "demo",
+    "test_readme",
+    "test_db2",
+    "test_evidence",
+    "test_notebooks",
+}
 """Folders and modules whose tests begin, as they start programs or take minutes together."""
 
 LEFT_OUT = pytest.StashKey[int]()
