@@ -64,7 +64,7 @@ class Place:
             "FINRA_API_URL": source.url,
             "FINRA_FIRST_WEEK": FIRST_WEEK,
             "FINRA_REQUESTS_PER_SECOND": str(NO_RATE_LIMIT),
-            "CLOCK_NOW": CLOCK,
+            "DEMO_CLOCK_NOW": CLOCK,
             "LOG_LEVEL": "ERROR",
             **database,
             **more,

@@ -54,7 +54,7 @@ STORE_FIELDS = "engine/deliveries.py"
 
 TREASURY, WEEK = "finra_treasury_weekly", "2026-02-02"
 DEMO = {
-    "CLOCK_NOW": "2026-03-02T15:00:00+00:00",
+    "DEMO_CLOCK_NOW": "2026-03-02T15:00:00+00:00",
     "DEMO_ROWS_PER_WEEK": "600",
     "DEMO_REQUESTS_PER_SECOND": "0",
     "DEMO_IDLE_SECONDS": "60",

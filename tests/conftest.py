@@ -19,7 +19,7 @@ from tests.postgres import binaries_asked_for, new_database, server_of, server_o
 from tests.prepared import Prepared
 from tests.programs import DEMO
 
-os.environ["CLOCK_NOW"] = DEMO["CLOCK_NOW"]
+os.environ["DEMO_CLOCK_NOW"] = DEMO["DEMO_CLOCK_NOW"]
 """Set before any other conftest imports the definitions: their partitions depend on it."""
 
 UMASK = os.umask(0o022)
@@ -117,10 +117,10 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demos]:
 
 @pytest.fixture
 def set_clock(demos: Demos, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Sets CLOCK_NOW, and lends the settings a demo source of that time."""
+    """Sets DEMO_CLOCK_NOW, and lends the settings a demo source of that time."""
 
     def set_clock(now: str) -> None:
-        monkeypatch.setenv("CLOCK_NOW", now)
+        monkeypatch.setenv("DEMO_CLOCK_NOW", now)
         demos.lend(load_settings())
 
     return set_clock

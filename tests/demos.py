@@ -44,9 +44,9 @@ class Demos:
             each.stop()
 
     def _shared(self, settings: Settings) -> DemoProgram:
-        assert settings.clock_now
-        minute = settings.clock_now.replace(second=0, microsecond=0)
-        update = {"clock_now": minute, "state_dir": self._folder / f"{minute:%Y%m%d%H%M}"}
+        assert settings.demo_clock_now
+        minute = settings.demo_clock_now.replace(second=0, microsecond=0)
+        update = {"demo_clock_now": minute, "state_dir": self._folder / f"{minute:%Y%m%d%H%M}"}
         server = finra_demo(settings.model_copy(update=update))
         is_new = self._servers.pop(name := str(server.folder), None) is None
         if is_new and self._memory:  # or its faults would lie on other weeks

@@ -19,7 +19,7 @@ import psutil
 from orchestration_project.settings import PROJECT_ROOT
 
 DEMO = {
-    "CLOCK_NOW": "2026-03-02T15:00:00+00:00",
+    "DEMO_CLOCK_NOW": "2026-03-02T15:00:00+00:00",
     "DEMO_ROWS_PER_WEEK": "6000",
     "DEMO_REQUESTS_PER_SECOND": "0",
     "DEMO_IDLE_SECONDS": "60",
@@ -35,7 +35,7 @@ STARTS = count(1)  # 0 is the clock that all tests share
 
 
 def from_then_on(minute: str) -> str:
-    """Return a CLOCK_NOW at ``minute``, such as 2026-03-02T15:00, that no other test has used.
+    """Return a DEMO_CLOCK_NOW at ``minute``, such as 2026-03-02T15:00, that no other test has used.
 
     A process keeps one clock for each; one of an earlier test would have gone on meanwhile.
     """

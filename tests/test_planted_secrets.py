@@ -122,7 +122,7 @@ class Scene:
 
 PLANTING: dict[str, Callable[[Scene, str], str]] = {
     "alpha_vantage_api_key": lambda _, secret: secret,
-    "finra_api_key": lambda _, secret: secret,
+    "finra_access_token": lambda _, secret: secret,
     "finra_bonds_api_key": lambda _, secret: secret,
     "finra_client_secret": lambda _, secret: secret,
     "database_url": lambda _, secret: f"postgresql://me:{in_url(secret)}@127.0.0.1:{NOWHERE}/none",
@@ -160,7 +160,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
         )
         scene.set(
             STATE_DIR=str(state),
-            CLOCK_NOW=from_then_on("2026-03-02T15:00"),
+            DEMO_CLOCK_NOW=from_then_on("2026-03-02T15:00"),
             FINRA_SOURCE="api",
             FINRA_API_URL=source.url,
             FINRA_FIRST_WEEK=week_of(0),
@@ -170,7 +170,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
             FINRA_CLIENT_ID="client",
             FINRA_MAX_REJECT_RATIO="0.1",
             FINRA_REQUESTS_PER_SECOND="500",
-            UI_URL=f"http://me:{planted.in_url('ui url')}@127.0.0.1:3000",
+            PUBLIC_URL=f"http://me:{planted.in_url('ui url')}@127.0.0.1:3000",
             AWS_ACCESS_KEY_ID="AKIAEXAMPLE",
             AWS_SECRET_ACCESS_KEY=planted.secret("aws secret"),
             AWS_SESSION_TOKEN=planted.secret("aws token"),
@@ -274,9 +274,9 @@ def with_prices(scene: Scene, instance: dg.DagsterInstance) -> None:
 
 
 def with_a_bearer_token(scene: Scene, instance: dg.DagsterInstance) -> None:
-    scene.set(FINRA_API_KEY=value_of(scene, "FINRA_API_KEY"))
+    scene.set(FINRA_ACCESS_TOKEN=value_of(scene, "FINRA_ACCESS_TOKEN"))
     assert not load(instance, forced=True)
-    scene.unset("FINRA_API_KEY")
+    scene.unset("FINRA_ACCESS_TOKEN")
 
 
 def with_a_licensed_feed(scene: Scene, instance: dg.DagsterInstance) -> None:
@@ -345,7 +345,14 @@ def by_programs(scene: Scene) -> None:
 def assert_they_travelled(scene: Scene) -> None:
     """The secrets were sent where they belong, or none of this would show anything."""
     sent = scene.planted.found_in("\n".join(scene.echo.asked))
-    wanted = {"finra_client_secret", "access token", "finra_api_key", "api url", "query", "header"}
+    wanted = {
+        "finra_client_secret",
+        "access token",
+        "finra_access_token",
+        "api url",
+        "query",
+        "header",
+    }
     wanted |= {"alpha_vantage_api_key", "finra_bonds_api_key", "peopleforce_api_key"}
     assert sent >= wanted | {"aws token"}
     assert scene.planted.found_in("".join(scene.hook.paths)) == {"alert_urls"}

@@ -19,11 +19,12 @@ from orchestration_project.settings import (
     without_secrets,
 )
 from orchestration_project.settings.page import example, page
+from orchestration_project.settings.renamed import RENAMED
 
 EXAMPLE = (PROJECT_ROOT / ".env.example").read_text()
 SECRETS = (
     *("ALERT_URLS", "SLACK_WEBHOOK", "DATABASE_URL", "DAGSTER_DATABASE_URL"),
-    *("FINRA_API_KEY", "FINRA_CLIENT_SECRET"),
+    *("FINRA_ACCESS_TOKEN", "FINRA_CLIENT_SECRET"),
 )
 
 
@@ -31,7 +32,6 @@ SECRETS = (
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in settings_class().model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
-        monkeypatch.delenv(f"SPINE_{name.upper()}", raising=False)
 
 
 SAAS = "PEOPLEFORCE_API_KEY=a\nJIRA_URL=https://j\nJIRA_EMAIL=a@b\nJIRA_TOKEN=b"
@@ -48,7 +48,7 @@ def read(folder: Path, text: str = "") -> Any:
 def test_without_any_setting_the_demo_runs_on_sqlite_below_var(tmp_path: Path):
     settings = read(tmp_path)
     assert (settings.finra_source, settings.is_demo) == ("demo", True)
-    assert (settings.database_url, settings.artifacts_url, settings.clock_now) == (None,) * 3
+    assert (settings.database_url, settings.artifacts_url, settings.demo_clock_now) == (None,) * 3
     assert settings.state_path == PROJECT_ROOT / "var"
 
 
@@ -94,11 +94,11 @@ def test_values_are_read_as_what_they_are(tmp_path: Path):
     settings = read(
         tmp_path,
         "FINRA_SOURCE=files\nFINRA_FILES_DIR=/data/finra\nFINRA_FIRST_WEEK=2025-11-10\n"
-        "CLOCK_NOW=2026-03-02T12:00:00Z\nSTATE_DIR=/srv/state\nDATABASE_URL=sqlite:///x\n",
+        "DEMO_CLOCK_NOW=2026-03-02T12:00:00Z\nSTATE_DIR=/srv/state\nDATABASE_URL=sqlite:///x\n",
     )
     assert settings.finra_files_dir == Path("/data/finra")
     assert settings.finra_first_week == date(2025, 11, 10)
-    assert settings.clock_now == datetime(2026, 3, 2, 12, tzinfo=UTC)
+    assert settings.demo_clock_now == datetime(2026, 3, 2, 12, tzinfo=UTC)
     assert settings.state_path == Path("/srv/state")
     assert settings.database_url == SecretStr("sqlite:///x")
 
@@ -112,7 +112,7 @@ def test_all_problems_are_listed_at_once_and_no_value_of_a_secret(
         "FINRA_REQUESTS_PER_SECOND": "many",
         "FINRA_MAX_REJECT_RATIO": "1.5",
         "FINRA_CLIENT_SECRET": "hunter2",
-        "CLOCK_NOW": "2026-03-02T12:00:00",
+        "DEMO_CLOCK_NOW": "2026-03-02T12:00:00",
         "DEMO_IDLE_SECONDS": "0",
     }
     for name, value in wrong.items():
@@ -126,7 +126,7 @@ def test_all_problems_are_listed_at_once_and_no_value_of_a_secret(
         "FINRA_REQUESTS_PER_SECOND: Input should be a valid integer, unable to parse string as an "
         "integer",
         "FINRA_MAX_REJECT_RATIO: Input should be less than or equal to 1",
-        "CLOCK_NOW: needs a time zone, as in 2026-03-02T12:00:00+00:00",
+        "DEMO_CLOCK_NOW: needs a time zone, as in 2026-03-02T12:00:00+00:00",
         "DEMO_IDLE_SECONDS: Input should be greater than 0",
     ]
     assert str(refused.value).split("\n") == [
@@ -141,8 +141,8 @@ def test_all_problems_are_listed_at_once_and_no_value_of_a_secret(
 def test_a_clock_that_cannot_be_reckoned_with_is_refused(
     monkeypatch: pytest.MonkeyPatch, year: str
 ):
-    monkeypatch.setenv("CLOCK_NOW", f"{year}-06-01T00:00:00+00:00")
-    with pytest.raises(ConfigurationError, match="CLOCK_NOW: is no time from 1971 to 2200"):
+    monkeypatch.setenv("DEMO_CLOCK_NOW", f"{year}-06-01T00:00:00+00:00")
+    with pytest.raises(ConfigurationError, match="DEMO_CLOCK_NOW: is no time from 1971 to 2200"):
         load_settings()
 
 
@@ -169,10 +169,10 @@ def test_a_state_dir_that_sqlite_would_be_given_as_another_is_refused(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("ALERT_WINDOW_HOURS", "inf"),
-        ("READINESS_MAX_AGE_MINUTES", "inf"),
+        ("ALERT_REPEAT_AFTER_HOURS", "inf"),
+        ("PREFLIGHT_CACHE_MINUTES", "inf"),
         ("FINRA_FRESHNESS_GRACE_HOURS", "1e300"),
-        ("FINRA_HORIZON_WEEKS", "999999"),
+        ("FINRA_LOOKBACK_WEEKS", "999999"),
         ("FINRA_BAND_WEEKS", "999999"),
         ("PRICES_UNIVERSE_WEEKS", "999999"),
         ("SESSION_HOURS", "99999999"),
@@ -214,7 +214,7 @@ def test_an_env_file_that_is_no_text_is_a_clear_error(tmp_path: Path, monkeypatc
         ("DEMO_ROWS_PER_WEEK=299", "greater than or equal to 300"),
         ("DEMO_ROWS_PER_WEEK=1000001", "less than or equal to 1000000"),
         ("DEMO_SEED=-1", "greater than or equal to 0"),
-        ("FINRA_HORIZON_WEEKS=0", "greater than or equal to 1"),
+        ("FINRA_LOOKBACK_WEEKS=0", "greater than or equal to 1"),
         ("LOG_LEVEL=loud", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
     ],
 )
@@ -257,7 +257,7 @@ def test_the_example_with_its_comments_taken_off_gives_the_defaults(tmp_path: Pa
         ("FINRA_SOURCE=api", ("real", "api", None, None)),
         ("PRICES_SOURCE=yahoo", ("real", None, "yahoo", None)),
         ("DATA_PROFILE=real", ("real", None, None, None)),
-        ("SAAS_SOURCE=real\n" + SAAS, ("real", None, None, "api")),
+        ("SAAS_SOURCE=api\n" + SAAS, ("real", None, None, "api")),
         ("SAAS_SOURCE=api\nDATA_PROFILE=real\n" + SAAS, ("real", None, None, "api")),
     ],
 )
@@ -324,28 +324,14 @@ def test_the_page_of_settings_is_that_of_the_code():
     assert (PROJECT_ROOT / "docs" / "settings.md").read_text() == page()
 
 
-@pytest.mark.parametrize(
-    ("other", "own", "value"),
-    [
-        ("SPINE_DB_URL", "database_url", "sqlite:///there.sqlite"),
-        ("SPINE_FINRA_API_KEY", "finra_api_key", "a-bearer-token"),
-        ("SPINE_SLACK_WEBHOOK", "slack_webhook", "https://hooks.slack.com/services/T/B/C"),
-        ("SPINE_LOG_LEVEL", "log_level", "ERROR"),
-    ],
-)
-def test_names_of_similar_systems_are_read_where_our_own_is_not_given(
-    other: str, own: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("earlier", "present"), RENAMED.items())
+def test_an_earlier_name_is_refused_with_the_present_one(
+    monkeypatch: pytest.MonkeyPatch, earlier: str, present: str
 ):
-    def found(text: str = "") -> str:
-        setting = getattr(read(tmp_path, text), own)
-        return setting.get_secret_value() if isinstance(setting, SecretStr) else setting
-
-    assert found(f"{other}={value}\n") == value
-    monkeypatch.setenv(other, value)
-    assert found() == value
-    assert origins()[own] == "environment"
-    monkeypatch.setenv(own.upper(), "WARNING")
-    assert found() == "WARNING"
+    monkeypatch.setenv(earlier, "s3cret-value")
+    with pytest.raises(ConfigurationError, match=f"(?s){earlier}: renamed.*{present}") as refusal:
+        load_settings()
+    assert "s3cret" not in str(refusal.value)
 
 
 def test_the_webhook_of_slack_is_the_last_of_the_alert_urls(tmp_path: Path):

@@ -70,7 +70,7 @@ def _loaded(
         "YAHOO_REQUESTS_PER_SECOND": str(NO_RATE_LIMIT),
         "PRICES_SYMBOLS": " ".join(f"S{number}" for number in range(symbols)),
         "PRICES_FIRST_MONTH": FIRST_MONTH,
-        "CLOCK_NOW": now,
+        "DEMO_CLOCK_NOW": now,
         "LOG_LEVEL": "ERROR",
     }
     return call("benchmarks.ours:load_prices", environment, first=first, last=last)

@@ -32,7 +32,7 @@ def _looks(name: str, place: Place, url: str, count: int, bench: Bench) -> list[
         "STATE_DIR": str(place.state),
         "DAGSTER_HOME": str(place.state / "dagster"),
         "FINRA_SOURCE": "api",
-        "SAAS_SOURCE": "real",
+        "SAAS_SOURCE": "api",
         "PEOPLEFORCE_URL": url,
         "PEOPLEFORCE_API_KEY": "bench",
         "PEOPLEFORCE_REQUESTS_PER_SECOND": str(NO_RATE_LIMIT),

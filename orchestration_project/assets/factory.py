@@ -171,7 +171,7 @@ def _source_spec(dataset: Dataset) -> dg.AssetSpec:
 
 def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
     zone = dataset.partitioning.calendar.zone
-    today = Clock(SETTINGS.clock_now).today(zone)
+    today = Clock(SETTINGS.demo_clock_now).today(zone)
     first_day = dataset.limits(SETTINGS, today).first_day
 
     @dg.multi_asset(

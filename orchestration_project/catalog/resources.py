@@ -165,7 +165,7 @@ def _gate(registry: Registry, context: dg.InitResourceContext) -> Gate:
         open_probes(settings, lambda: instance, warehouse, clocks=registry.clocks(settings)),
         Register(warehouse),
         clock=Clock(),
-        max_age=timedelta(minutes=settings.readiness_max_age_minutes),
+        max_age=timedelta(minutes=settings.preflight_cache_minutes),
         config_hash=effective_config(settings).full_hash,
         run=GatedRun(
             run_id,

@@ -125,7 +125,7 @@ def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
             expected="a published week that is a partition",
             found=f"{len(known)} published weeks, {len(outside)} of the latest are no partitions",
             remedy="look at FINRA_SOURCE, at what lies in FINRA_FILES_DIR, at FINRA_FIRST_WEEK "
-            "and CLOCK_NOW",
+            "and DEMO_CLOCK_NOW",
         )
     return there_are
 

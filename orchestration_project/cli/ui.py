@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
         environment = child_environment(
             DAGSTER_HOME=str(home),
             PYTHONPATH=str(PROJECT_ROOT),
-            UI_URL=_ui_url(settings, options.host, options.port),
+            PUBLIC_URL=_public_url(settings, options.host, options.port),
         )
         services = SupervisedServices(
             folder=home, logs=state_folder(settings, "logs"), environment=environment, lock=lock
@@ -86,10 +86,10 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _ui_url(settings: Settings, host: str, port: int) -> str:
-    """Return UI_URL; where nobody set it, alerts link to what is served."""
-    default = Settings.model_fields["ui_url"].default
-    return settings.ui_url if settings.ui_url != default else f"http://{origin(host, port)}"
+def _public_url(settings: Settings, host: str, port: int) -> str:
+    """Return PUBLIC_URL; where nobody set it, alerts link to what is served."""
+    default = Settings.model_fields["public_url"].default
+    return settings.public_url if settings.public_url != default else f"http://{origin(host, port)}"
 
 
 def _parser() -> argparse.ArgumentParser:

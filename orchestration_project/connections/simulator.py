@@ -177,6 +177,6 @@ def finra_demo(settings: Settings) -> DemoProgram:
             "requests_per_second": settings.demo_requests_per_second,
             "vendor_requests_per_day": settings.demo_vendor_requests_per_day,
             "idle_seconds": settings.demo_idle_seconds,
-            "clock_now": settings.clock_now.isoformat() if settings.clock_now else None,
+            "clock_now": settings.demo_clock_now.isoformat() if settings.demo_clock_now else None,
         },
     )

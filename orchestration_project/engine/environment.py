@@ -93,7 +93,7 @@ def state_folder(settings: Settings, *names: str) -> Path:
 
 def open_clock(settings: Settings) -> Clock:
     """Return the clock of these settings, the same in all of a process: a given time advances."""
-    return _clock_from(settings.clock_now)
+    return _clock_from(settings.demo_clock_now)
 
 
 @cache

@@ -25,8 +25,8 @@ def require_safe(settings: Settings, host: str) -> None:
     missing = []
     if settings.gateway_auth == "off":
         missing.append("GATEWAY_AUTH=on")
-    if not settings.ui_url.startswith("https://"):
-        missing.append("UI_URL beginning with https://, which a proxy in front serves")
+    if not settings.public_url.startswith("https://"):
+        missing.append("PUBLIC_URL beginning with https://, which a proxy in front serves")
     if not settings.trusted_proxies.split():
         missing.append("TRUSTED_PROXIES with the address of that proxy")
     if settings.session_secret is None:
@@ -41,12 +41,12 @@ def require_safe(settings: Settings, host: str) -> None:
 
 def place_of(settings: Settings, host: str) -> Place:
     """Return where we are served: by which names, and whether by TLS alone."""
-    names = {host_name(origin_of(settings.ui_url).partition("://")[2]), host.lower()}
+    names = {host_name(origin_of(settings.public_url).partition("://")[2]), host.lower()}
     has_proxy = bool(settings.trusted_proxies.split())
     return Place(
         hosts=frozenset({*OWN_NAMES, *names, *settings.allowed_hosts.lower().split()} - {""}),
-        public_origin=origin_of(settings.ui_url) if has_proxy else "",
-        is_secure=not is_loopback(host) or settings.ui_url.startswith("https://"),
+        public_origin=origin_of(settings.public_url) if has_proxy else "",
+        is_secure=not is_loopback(host) or settings.public_url.startswith("https://"),
     )
 
 

@@ -240,11 +240,11 @@ def open_alerts(settings: Settings) -> Alerts:
         read_policy(
             settings.alert_rules_path,
             *channels(settings.every_alert_url, settings.named_alert_urls),
-            window=timedelta(hours=settings.alert_window_hours),
+            window=timedelta(hours=settings.alert_repeat_after_hours),
         ),
         lambda: open_warehouse(settings),
         clock=open_clock(settings),
-        links=Links(without_secrets(settings.ui_url)),  # they go to people
+        links=Links(without_secrets(settings.public_url)),  # they go to people
         conditions=partial(_conditions, settings),
         last_resort_log=LastResortLog(settings.state_path / "alerts_told.json"),
     )

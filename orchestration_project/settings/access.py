@@ -57,8 +57,8 @@ class AccessSettings(BaseSettings):
     )
     allowed_hosts: str = Field(
         "",
-        description="Other names than that of UI_URL and this machine's loopback by which the UI "
-        "may be asked for, with blanks between.",
+        description="Other names than that of PUBLIC_URL and this machine's loopback by which the "
+        "UI may be asked for, with blanks between.",
     )
     oidc_discovery_url: str | None = Field(
         None,

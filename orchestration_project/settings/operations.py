@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
-from orchestration_project.settings.values import MOST_HOURS, MOST_MINUTES, also_read_as, from_root
+from orchestration_project.settings.values import MOST_HOURS, MOST_MINUTES, from_root
 
 
 class ReadinessSettings(BaseSettings):
@@ -15,13 +15,13 @@ class ReadinessSettings(BaseSettings):
 
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {
-            "readiness_max_age_minutes",
+            "preflight_cache_minutes",
             "disk_headroom_mib",
             "clock_skew_seconds",
         }
     )
 
-    readiness_max_age_minutes: float = Field(
+    preflight_cache_minutes: float = Field(
         15,
         ge=0,
         le=MOST_MINUTES,
@@ -47,16 +47,16 @@ class AlertSettings(BaseSettings):
 
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {
-            "ui_url",
+            "public_url",
             "alert_urls",
             "alert_url_name",
             "slack_webhook",
-            "alert_window_hours",
+            "alert_repeat_after_hours",
             "alert_rules",
         }
     )
 
-    ui_url: str = Field(
+    public_url: str = Field(
         "http://127.0.0.1:3000", description="Where people reach Dagster's UI; alerts link to it."
     )
     alert_urls: SecretStr | None = Field(
@@ -71,10 +71,9 @@ class AlertSettings(BaseSettings):
     )
     slack_webhook: SecretStr | None = Field(
         None,
-        validation_alias=also_read_as("slack_webhook", "spine_slack_webhook"),
         description="A webhook of Slack's: one more entry of ALERT_URLS.",
     )
-    alert_window_hours: float = Field(
+    alert_repeat_after_hours: float = Field(
         24,
         gt=0,
         le=MOST_HOURS,

@@ -1,12 +1,12 @@
 """Prints docs/settings.md from the declarations of the settings; with --example, .env.example."""
 
-from orchestration_project.settings.settings import names_of, setting_names, settings_class
+from orchestration_project.settings.settings import setting_names, settings_class
 
 PAGE = """# Settings
 
 Read from the environment and from `.env`; the environment goes before. An applied
 [preset](presets.md) goes before both, and a run's config before all.
-An empty value is no value. Where a setting has another name, its own goes before that.
+An empty value is no value.
 Made by `python -m orchestration_project.settings`; a test holds it to the code.
 
 | setting | default | what it is |
@@ -20,10 +20,9 @@ def page() -> str:
 
 
 def _line(name: str) -> str:
-    field, (own, *others) = settings_class().model_fields[name], names_of(name)
+    field = settings_class().model_fields[name]
     default = "" if field.default is None else f"`{field.default}`"
-    also = f" Also read as `{others[0].upper()}`." if others else ""
-    return f"| `{own.upper()}` | {default} | {field.description}{also} |"
+    return f"| `{name.upper()}` | {default} | {field.description} |"
 
 
 EXAMPLE = """# Every setting, with its default. Copy to .env and set what should differ.

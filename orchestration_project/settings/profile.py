@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from pydantic_settings import BaseSettings
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings.values import MOST_DAYS, Zoned, also_read_as, from_root
+from orchestration_project.settings.values import MOST_DAYS, Zoned, from_root
 
 Profile = Literal["demo", "real"]
 
@@ -125,7 +125,6 @@ class StorageSettings(BaseSettings):
 
     database_url: SecretStr | None = Field(
         None,
-        validation_alias=also_read_as("database_url", "spine_db_url"),
         description="SQLAlchemy URL; default: a SQLite file for each source in STATE_DIR.",
     )
     database_schema: str | None = Field(None, description="PostgreSQL schema of our tables.")
@@ -164,13 +163,12 @@ class StorageSettings(BaseSettings):
     state_dir: Path = Field(Path("var"), description="The folder of all state.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO",
-        validation_alias=also_read_as("log_level", "spine_log_level"),
         description="Least severe log line that is written.",
     )
     log_format: Literal["text", "json"] = Field(
         "text", description="Log lines as text, or each as a JSON object for a log store."
     )
-    clock_now: Zoned | None = Field(
+    demo_clock_now: Zoned | None = Field(
         None, description="An ISO time with zone from which the clock advances; for tests, demos."
     )
 

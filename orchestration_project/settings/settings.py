@@ -13,7 +13,7 @@ from pkgutil import iter_modules
 from typing import Any, ClassVar, Self
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, PrivateAttr, SecretStr, ValidationError, create_model
+from pydantic import PrivateAttr, SecretStr, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -34,6 +34,7 @@ from orchestration_project.settings.profile import (
     profile_of,
     sources_of,
 )
+from orchestration_project.settings.renamed import RENAMED
 from orchestration_project.settings.values import (
     PROJECT_ROOT,
     passwords_in,
@@ -297,10 +298,17 @@ def _refuse_misspelled() -> None:
     Raises:
         ConfigurationError: Naming each of them, and what was probably meant.
     """
-    known = [own for name in settings_class().model_fields for own in names_of(name)]
+    known = list(settings_class().model_fields)
     words = tuple({name.partition("_")[0] + "_" for name in known})
     read = (DotEnvSettingsSource(settings_class()), EnvSettingsSource(settings_class()))
     given = {name.lower() for source in read for name in source.env_vars}
+    renamed = {name: RENAMED[name] for name in sorted(map(str.upper, given)) if name in RENAMED}
+    if renamed:
+        raise ConfigurationError(
+            f"{', '.join(renamed)}: renamed",
+            expected=", ".join(renamed.values()),
+            remedy="use the new name in the environment or in .env; .env.example lists all",
+        )
     meant = {
         name.upper(): likely[0].upper()
         for name in sorted(given.difference(known))
@@ -365,14 +373,8 @@ def _origins(_: object) -> Mapping[str, str]:
         ("environment", EnvSettingsSource(settings_class())),
     ):
         given = {*read(), *_NamedChannels(read)()}
-        found |= {name: origin for name in found if not given.isdisjoint(names_of(name))}
+        found |= {name: origin for name in found if name in given}
     return found
-
-
-def names_of(name: str) -> list[str]:
-    """Return the names under which a setting may be given, its own first."""
-    alias = settings_class().model_fields[name].validation_alias
-    return [str(each) for each in alias.choices] if isinstance(alias, AliasChoices) else [name]
 
 
 def shown_values(settings: Settings) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, AliasChoices
+from pydantic import AfterValidator
 
 from orchestration_project.errors import ConfigurationError
 
@@ -34,11 +34,6 @@ def from_root(path: Path) -> Path:
             found=f"nobody whose home is {path.parts[0]}",
             remedy="correct it, in the environment or in .env",
         ) from error
-
-
-def also_read_as(name: str, other: str) -> AliasChoices:
-    """Let a setting be given under another name too, which users of similar systems know."""
-    return AliasChoices(name, other)
 
 
 def _zoned(moment: datetime) -> datetime:

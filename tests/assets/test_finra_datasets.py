@@ -107,7 +107,7 @@ def test_weeks_of_treasuries_are_asked_for_land_once_and_say_so(
     settings, instance, monkeypatch: pytest.MonkeyPatch, capfd
 ):
     url = databases.sqlite_url(settings.state_path)
-    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "4")
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "4")
     assert tick(instance, "treasury_weekly")[0] == ["2026-02-02", "2026-02-09", "2026-02-16"]
     result = load(instance, "treasury_weekly", "2026-02-02", "2026-02-16")
     assert result.success
@@ -148,7 +148,7 @@ def test_what_landed_once_is_late_when_nothing_newer_does(settings, instance, mo
     load(instance, "treasury_weekly", "2026-02-16")
     late = {}
     for now in ("2026-03-04T16:59:00+00:00", "2026-03-04T17:00:00+00:00", TWO_WEEKS_LATER):
-        monkeypatch.setenv("CLOCK_NOW", now)
+        monkeypatch.setenv("DEMO_CLOCK_NOW", now)
         late[now[:16]] = days_late(instance)["treasury_weekly"]
     # the week of the 23rd is due on March 3rd, 36 hours after the midnight that begins it
     assert late == {"2026-03-04T16:59": 0, "2026-03-04T17:00": 1, "2026-03-16T15:00": 13}
@@ -169,7 +169,7 @@ def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_reject
     settings, instance, monkeypatch: pytest.MonkeyPatch
 ):
     url = databases.sqlite_url(settings.state_path)
-    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "2")
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "2")
     asked, _ = tick(instance, "bond_trade_activity")
     assert asked == ["OTCE|2026-02-20", NEWEST_BONDS, "T2|2026-02-20"]
     first = told_by(load(instance, "bond_trade_activity", NEWEST_BONDS))["bond_trade_activity"]
@@ -184,8 +184,8 @@ def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_reject
     unchanged = told_by(again)["bond_trade_activity"][NEWEST_BONDS]
     assert unchanged.items() >= {**numbers_of(told), "outcome": "unchanged", "seconds": 0.0}.items()
     assert tick(instance, "bond_trade_activity")[0] == ["OTCE|2026-02-20", "T2|2026-02-20"]
-    monkeypatch.setenv("CLOCK_NOW", TWO_WEEKS_LATER)
-    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "4")
+    monkeypatch.setenv("DEMO_CLOCK_NOW", TWO_WEEKS_LATER)
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "4")
     asked, _ = tick(instance, "bond_trade_activity")
     assert NEWEST_BONDS in asked
     result = load(instance, "bond_trade_activity", NEWEST_BONDS)
@@ -245,7 +245,7 @@ def test_short_interest_loads_by_half_month_is_restated_by_a_revision_and_replay
     settings, instance, monkeypatch: pytest.MonkeyPatch, capfd
 ):
     url, history = databases.sqlite_url(settings.state_path), SHORT_INTEREST.history
-    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "7")
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "7")
     assert tick(instance, "short_interest")[0] == ["2026-01-16", "2026-02-01"]
     first = load(instance, "short_interest", "2026-02-01")
     assert first.success
@@ -259,7 +259,7 @@ def test_short_interest_loads_by_half_month_is_restated_by_a_revision_and_replay
     again = told_by(load(instance, "short_interest", "2026-02-01"))["short_interest"]
     assert again["2026-02-01"]["outcome"] == "unchanged"
 
-    monkeypatch.setenv("CLOCK_NOW", TWO_WEEKS_LATER)
+    monkeypatch.setenv("DEMO_CLOCK_NOW", TWO_WEEKS_LATER)
     assert tick(instance, "short_interest")[0] == ["2026-02-01", "2026-02-16"]
     revised = told_by(load(instance, "short_interest", "2026-02-01"))["short_interest"]
     told = revised["2026-02-01"]

@@ -13,7 +13,7 @@ from tests.sensors.conftest import run
 
 @pytest.fixture(autouse=True)
 def short_horizon(url, monkeypatch, set_clock):
-    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "1")
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "1")
     set_clock("2026-03-03T18:00:00+00:00")  # the Tuesday after publication
 
 
@@ -79,7 +79,7 @@ def test_when_all_weeks_are_landed_the_claim_holds_and_a_week_within_the_grace_i
 
 
 def test_a_week_that_an_audit_held_back_is_told_from_one_that_was_not_loaded(instance, monkeypatch):
-    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "9")
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
     assert not load(instance, "T2|2025-12-01")
     found = evaluate(instance)
     assert numbers(found) == {
@@ -118,7 +118,7 @@ def test_each_run_that_materializes_weeks_evaluates_the_check(instance, job):
 def test_a_run_that_holds_a_week_back_evaluates_the_check_for_those_that_it_lands(
     instance, monkeypatch
 ):
-    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "9")
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
     tag = "dagster/asset_partition_range_"
     result = defs.resolve_job_def("finra_otc_weekly").execute_in_process(
         instance=instance,

@@ -67,7 +67,7 @@ def test_days_load_a_holiday_is_empty_a_restated_day_keeps_its_history_and_repla
     settings, instance, monkeypatch: pytest.MonkeyPatch, capfd
 ):
     url = databases.sqlite_url(settings.state_path)
-    monkeypatch.setenv("CLOCK_NOW", "2026-01-05T18:00:00+00:00")
+    monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-01-05T18:00:00+00:00")
     first = run(instance, "2025-12-31", "2026-01-05")
     assert first.success
     loaded = told_by(first)["rates_daily"]
@@ -85,7 +85,9 @@ def test_days_load_a_holiday_is_empty_a_restated_day_keeps_its_history_and_repla
     assert tick(instance)[0] == "2025-10-13"  # the oldest of 85 days that was never loaded
 
     stop_demos(load_settings())
-    monkeypatch.setenv("CLOCK_NOW", "2026-01-07T18:00:00+00:00")  # the USD of the 2nd is corrected
+    monkeypatch.setenv(
+        "DEMO_CLOCK_NOW", "2026-01-07T18:00:00+00:00"
+    )  # the USD of the 2nd is corrected
     assert tick(instance)[0] == "2026-01-02"  # what changed goes before what is missing
     restated = told_by(run(instance, "2026-01-02", "2026-01-02"))["rates_daily"]["2026-01-02"]
     assert (restated["outcome"], restated["rows_changed"]) == ("source", 1)
@@ -126,7 +128,9 @@ def rates_of_usd(url: str) -> list[tuple[Any, ...]]:
 def test_a_day_that_is_not_published_yet_fails_alone_and_an_old_one_is_in_the_history(
     settings, instance, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("CLOCK_NOW", "2026-02-26T12:00:00+00:00")  # before the rates of the 26th
+    monkeypatch.setenv(
+        "DEMO_CLOCK_NOW", "2026-02-26T12:00:00+00:00"
+    )  # before the rates of the 26th
     monkeypatch.setenv("FX_FIRST_DAY", "2025-06-02")
     early = run(instance, "2026-02-25", "2026-02-26")
     said = failure_of(early, OP)
@@ -181,7 +185,7 @@ def test_real_rates_need_a_source(settings, instance, monkeypatch: pytest.Monkey
 def test_the_weekly_backfill_requests_days_that_the_sensor_does_not_see(
     settings, kept_instance, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("CLOCK_NOW", "2026-02-26T12:00:00+00:00")
+    monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-26T12:00:00+00:00")
     [schedule] = [each for each in FX.schedules if each.name.endswith("_weekly_backfill")]
     with dg.build_resources(RESOURCES, kept_instance) as made:
         resources = {name: getattr(made, name) for name in schedule.required_resource_keys}

@@ -148,7 +148,7 @@ def test_on_request_a_verification_sends_a_message_to_each_channel(
 def test_sessions_tell_since_when_nothing_happened_in_dagsters_time(
     instance, folder, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("CLOCK_NOW", "2025-12-01T12:00:00Z")
+    monkeypatch.setenv("DEMO_CLOCK_NOW", "2025-12-01T12:00:00Z")
     job = defs.resolve_job_def("operations_verify")
     instance.create_run_for_job(job, tags={"session": "evening"})
     assert run(instance, "operations_reconcile").success

@@ -72,7 +72,7 @@ def test_a_malformed_entry_is_an_error_that_names_its_number(desk, monkeypatch, 
 
 
 def test_the_list_shows_what_is_open_and_what_waits(desk, monkeypatch, capsys):
-    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
+    monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     assert main(["alerts", "list"]) == 0
     assert capsys.readouterr().out == "no alert is open\n"
     monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1 error=json://127.0.0.1:1")
@@ -115,7 +115,7 @@ def test_ids_are_for_closing(desk, arguments, capsys):
 
 @pytest.mark.parametrize("died", ["before it was sent", "after it was sent"])
 def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monkeypatch, died):
-    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
+    monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
         store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
@@ -127,7 +127,7 @@ def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monke
             if died == "after it was sent":
                 alerts.send_to_all(waiting[0].message)
             assert alerts.deliver(inbox) == (0, {})
-        monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:06"))
+        monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:06"))
         alerts = open_alerts(load_settings())
         with alerts.inbox() as inbox:
             assert alerts.deliver(inbox) == (1, {})
@@ -149,9 +149,9 @@ def test_channels_that_take_their_time_leave_the_rest_to_the_next_tick(desk, mon
 def test_what_was_raised_before_the_clock_was_set_back_is_delivered(desk, monkeypatch):
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
-        monkeypatch.setenv("CLOCK_NOW", from_then_on("2027-03-02T15:00"))
+        monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2027-03-02T15:00"))
         store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
-        monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
+        monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
         deliver()
         assert len(hook.titles) == 1
 
@@ -160,7 +160,7 @@ def test_that_all_is_well_again_is_told_after_what_a_channel_that_was_down_misse
     desk, monkeypatch
 ):
     problem = Problem("failed", "finra/otc_weekly", "T1|2026-01-05")
-    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
+    monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
         store("a", problem)
@@ -171,7 +171,7 @@ def test_that_all_is_well_again_is_told_after_what_a_channel_that_was_down_misse
             inbox.recover("b", lambda each: each == problem, "by a later run")
         deliver()
         assert hook.titles == []  # the failure's next attempt is due a minute after the first one
-        monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:02"))
+        monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:02"))
         deliver()
         assert [each["type"] for each in hook.received] == ["failure", "success"]
 
@@ -179,12 +179,12 @@ def test_that_all_is_well_again_is_told_after_what_a_channel_that_was_down_misse
 def test_a_flood_is_one_message_and_a_row_for_each(desk, monkeypatch):
     def deliver(time: str = "") -> tuple[int, dict[str, str]]:
         if time:
-            monkeypatch.setenv("CLOCK_NOW", from_then_on(f"2026-03-02T{time}"))
+            monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on(f"2026-03-02T{time}"))
         alerts = open_alerts(load_settings())
         with alerts.inbox() as inbox:
             return alerts.deliver(inbox)
 
-    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
+    monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
         for number in range(30):
@@ -302,7 +302,7 @@ def test_a_look_from_outside_tells_directly_and_once_where_alerts_cannot_be_stor
 
 
 def test_what_waits_for_a_channel_that_is_gone_is_given_up(desk, monkeypatch):
-    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:00"))
+    monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1 json://127.0.0.1:1")
     store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
     monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1")

@@ -71,7 +71,7 @@ def test_what_is_no_number_of_weeks_is_named(weeks, capsys):
 
 def test_more_weeks_than_there_are_is_refused_before_any_work_with_their_number(state_dir):
     now = "2026-03-16T16:00:00+00:00"
-    status, output, error = programs.run(state_dir, *RUN, "100000", CLOCK_NOW=now)
+    status, output, error = programs.run(state_dir, *RUN, "100000", DEMO_CLOCK_NOW=now)
     assert (status, output) == (1, "")
     assert error.startswith("invalid --weeks 100000: expected at most 52, e.g. 8\n")
     assert "52 weekly partitions, from 2025-03-17 on" in error
@@ -135,7 +135,7 @@ def test_two_runs_at_once_both_succeed_and_give_the_tables_of_one(state_dir, tmp
 @pytest.mark.slow
 def test_a_restated_week_is_told_below_the_table(state_dir):
     assert programs.run(state_dir, *RUN, "5")[0] == 0
-    later = {"CLOCK_NOW": "2026-03-12T15:00:00+00:00"}
+    later = {"DEMO_CLOCK_NOW": "2026-03-12T15:00:00+00:00"}
     status, output, error = programs.run(state_dir, *RUN, "6", **later)
     assert status == 0, error
     _, below = output.split("finra_venue_week ")

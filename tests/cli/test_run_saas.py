@@ -47,7 +47,7 @@ def test_every_task_is_brought_into_agreement_and_a_second_run_writes_nothing(st
 def test_real_systems_get_no_rules_that_nobody_made(state_dir, monkeypatch, capsys):
     for name, value in {
         "FINRA_SOURCE": "api",
-        "SAAS_SOURCE": "real",
+        "SAAS_SOURCE": "api",
         "PEOPLEFORCE_API_KEY": "x" * 20,
         "JIRA_URL": "http://127.0.0.1:1",
         "JIRA_EMAIL": "robot@example.org",

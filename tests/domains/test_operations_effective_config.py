@@ -25,8 +25,8 @@ def test_the_hash_is_of_the_values_whatever_their_order_and_origin():
 
 
 def test_the_hash_leaves_out_what_changes_no_result_and_the_full_hash_does_not():
-    elsewhere = {"UI_URL": ConfigValue("http://127.0.0.1:3001", "environment")}
-    moved = EffectiveConfig({**BEFORE.entries, **elsewhere}, frozenset({"UI_URL"}))
+    elsewhere = {"PUBLIC_URL": ConfigValue("http://127.0.0.1:3001", "environment")}
+    moved = EffectiveConfig({**BEFORE.entries, **elsewhere}, frozenset({"PUBLIC_URL"}))
     assert moved.config_hash == BEFORE.config_hash
     assert moved.full_hash != BEFORE.full_hash
 

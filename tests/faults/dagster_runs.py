@@ -26,7 +26,7 @@ def as_settings(job: Job, dagster_url: str) -> Job:
         "FINRA_API_URL": job.source_url,
         "FINRA_REQUESTS_PER_SECOND": "500",
         "FINRA_MAX_REJECT_RATIO": str(MAX_REJECT_RATIO),
-        "CLOCK_NOW": NOW.isoformat(),
+        "DEMO_CLOCK_NOW": NOW.isoformat(),
         "NO_PROXY": "127.0.0.1",
     }
     if dagster_url:

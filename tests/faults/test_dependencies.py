@@ -89,7 +89,7 @@ class Place:
     def receive_later(self) -> None:
         """Have somebody take alerts again, when the next attempt to send them is due."""
         self.receive()
-        self.environment.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:10"))
+        self.environment.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:10"))
 
     def load(self, number: int) -> str:
         """Load a week as the UI does; return what its failure says, empty where it succeeds."""
@@ -125,7 +125,7 @@ def place(
             "DATABASE_URL": own_server.url,
             "ARTIFACTS_URL": str(disk.folder / "artifacts"),
             "ALERT_URLS": f"info=json://127.0.0.1:{port}/alerts",
-            "CLOCK_NOW": from_then_on("2026-03-02T15:00"),
+            "DEMO_CLOCK_NOW": from_then_on("2026-03-02T15:00"),
             "FINRA_SOURCE": "api",
             "FINRA_API_URL": serving.url,
             "FINRA_TOKEN_URL": serving.url + TOKEN_PATH,

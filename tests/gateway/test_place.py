@@ -13,7 +13,7 @@ from orchestration_project.settings import Settings, load_settings
 SAFE = {
     "SESSION_SECRET": "r" * 32,
     "TRUSTED_PROXIES": "10.0.0.2 192.168.0.0/16",
-    "UI_URL": "https://Door.example.org/",
+    "PUBLIC_URL": "https://Door.example.org/",
 }
 
 
@@ -33,7 +33,7 @@ def test_this_machine_alone_is_served_without_any_setting(monkeypatch, host: str
 def test_others_are_served_with_tls_in_front_and_secrets_of_their_own_alone(monkeypatch, host: str):
     with pytest.raises(ConfigurationError) as refused:
         require_safe(settings(monkeypatch, GATEWAY_AUTH="off"), host)
-    for name in ("GATEWAY_AUTH=on", "UI_URL", "TRUSTED_PROXIES", "SESSION_SECRET"):
+    for name in ("GATEWAY_AUTH=on", "PUBLIC_URL", "TRUSTED_PROXIES", "SESSION_SECRET"):
         assert name in refused.value.expected
     require_safe(settings(monkeypatch, GATEWAY_AUTH="on", **SAFE), host)
 

@@ -29,7 +29,7 @@ def settings_for(tmp_path, monkeypatch) -> Iterator[Any]:
             monkeypatch.delenv(name)
 
     def settings_for(**changes):
-        values = {"state_dir": tmp_path / "state", "clock_now": NOON, **ONE_WEEK, **changes}
+        values = {"state_dir": tmp_path / "state", "demo_clock_now": NOON, **ONE_WEEK, **changes}
         return settings_class()(_env_file=None, **values)  # pyright: ignore[reportCallIssue] - pydantic's own argument
 
     yield settings_for
@@ -79,7 +79,7 @@ def test_processes_that_ask_at_the_same_time_get_one_server_which_outlives_them(
     environment = child_environment(
         PYTHONPATH=str(PROJECT_ROOT),
         STATE_DIR=str(settings.state_path),
-        CLOCK_NOW=NOON.isoformat(),
+        DEMO_CLOCK_NOW=NOON.isoformat(),
         **values,
     )
     processes = [

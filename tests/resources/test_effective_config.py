@@ -53,12 +53,12 @@ def test_each_value_has_its_origin_and_no_secret(tmp_path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("name", "value", "is_the_same"),
     [
-        ("UI_URL", "http://127.0.0.1:3001", True),
+        ("PUBLIC_URL", "http://127.0.0.1:3001", True),
         ("LOG_LEVEL", "ERROR", True),
         ("STATE_DIR", "elsewhere", True),
         ("FINRA_REQUESTS_PER_SECOND", "1", True),
         ("FINRA_MAX_REJECT_RATIO", "0.25", False),
-        ("CLOCK_NOW", "2026-03-02T15:00:00+00:00", False),
+        ("DEMO_CLOCK_NOW", "2026-03-02T15:00:00+00:00", False),
         ("FINRA_CLIENT_ID", "somebody", False),
     ],
 )

@@ -266,12 +266,12 @@ def test_settings_are_those_in_effect_now_and_those_that_were_verified_for_the_r
     found = export(run_id=run_id)
     assert {each["config_hash"] for each in lines(found.path, "settings")} == {before.config_hash}
     monkeypatch.setenv("FINRA_MAX_REJECT_RATIO", "0.25")
-    monkeypatch.setenv("FINRA_API_KEY", SECRET)
+    monkeypatch.setenv("FINRA_ACCESS_TOKEN", SECRET)
     now = export_with(desk, clock, instance, run_id)
     told = [tuple(each.values()) for each in lines(now, "settings")]
     new_hash = json.loads(contents(now)["versions.json"])["config_hash"]
     assert (new_hash, "FINRA_MAX_REJECT_RATIO", "0.25", "environment") in told
-    assert (new_hash, "FINRA_API_KEY", "***", "environment") in told
+    assert (new_hash, "FINRA_ACCESS_TOKEN", "***", "environment") in told
     assert (before.config_hash, "FINRA_MAX_REJECT_RATIO", "0.005", "default") in told
     assert (new_hash, "load: ratio", "0.0", "preset strict#1, applied by ada") in told
     [applied] = lines(now, "presets")

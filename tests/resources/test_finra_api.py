@@ -821,7 +821,7 @@ def test_a_token_of_the_settings_is_sent_in_the_place_of_one_that_is_asked_for(a
     with pytest.raises(ConfigurationError, match="refuses access with HTTP 401") as refusal:
         fetched(api)
     assert not tokens_asked(requests)
-    assert "FINRA_API_KEY" in refusal.value.remedy
+    assert "FINRA_ACCESS_TOKEN" in refusal.value.remedy
 
 
 def test_a_token_that_has_run_out_is_renewed_once_by_all_pages_together(ask):

@@ -47,7 +47,7 @@ def look(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("FINRA_SOURCE", "files")
     monkeypatch.setenv("FINRA_FILES_DIR", str(tmp_path))
-    monkeypatch.delenv("CLOCK_NOW", raising=False)
+    monkeypatch.delenv("DEMO_CLOCK_NOW", raising=False)
 
     def find(dependency: str, **settings: object) -> Finding:
         for name, value in settings.items():
@@ -77,7 +77,7 @@ def test_a_source_that_lists_its_partitions_is_ready_after_one_request(look: Loo
     weeks = {"weeklySummary": [("2025-06-02", "T1"), (WEEK, "T1"), (WEEK, "T2")]}
     with FaultyServer(Finra(records(1), weeks)) as server:
         settings = {"FINRA_SOURCE": "api", "FINRA_API_URL": server.url, "NO_PROXY": "127.0.0.1"}
-        found = look("finra", CLOCK_NOW="2025-12-02T15:00:00+00:00", **settings)
+        found = look("finra", DEMO_CLOCK_NOW="2025-12-02T15:00:00+00:00", **settings)
         assert len(server.requests) == 1
     assert (found.outcome, found.got) == ("passed", "it lists 2 partitions of the last 8 weeks")
     assert found.tried == f"asked {server.url} for its list of partitions"

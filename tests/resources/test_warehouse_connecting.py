@@ -508,8 +508,8 @@ def test_a_database_that_is_refused_is_closed_again(tmp_path):
 
 
 def test_the_clock_of_a_process_goes_on_between_two_uses_of_it(tmp_path):
-    at = settings(tmp_path, clock_now=NOON)
+    at = settings(tmp_path, demo_clock_now=NOON)
     first = open_clock(at).now()
     assert NOON <= first <= open_clock(at).now()
-    assert open_clock(at) is open_clock(settings(tmp_path, clock_now=NOON))
+    assert open_clock(at) is open_clock(settings(tmp_path, demo_clock_now=NOON))
     assert StoppedClock().now() == NOON

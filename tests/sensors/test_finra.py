@@ -11,7 +11,7 @@ from tests.resources.definitions import RESOURCES
 
 @pytest.fixture(autouse=True)
 def short_horizon(demo_settings, monkeypatch):
-    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "2")
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "2")
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_tick_with_nothing_missing_launches_nothing_and_says_so(instance):
 
 
 def test_a_restated_week_is_asked_for_again(instance, monkeypatch, set_clock):
-    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "7")
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "7")
     load(instance, "T1|2026-01-05", "T1|2026-01-19")
     set_clock("2026-03-10T15:00:00+00:00")
     said = tick(instance)
@@ -96,7 +96,7 @@ def test_a_restated_week_is_asked_for_again(instance, monkeypatch, set_clock):
 
 
 def test_a_week_that_was_held_back_waits_until_the_source_changes_it(instance, monkeypatch):
-    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "9")
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
     held_back = "T2|2025-12-01"
     result = defs.resolve_job_def("finra_otc_weekly").execute_in_process(
         instance=instance, tags={"dagster/partition": held_back}, raise_on_error=False

@@ -27,7 +27,7 @@ AFTER_BOTH = "2026-03-12T15:00:00+00:00"
 
 @pytest.fixture(autouse=True)
 def short_horizon(demo_settings, monkeypatch):
-    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "1")
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "1")
 
 
 @pytest.fixture
@@ -73,8 +73,8 @@ def test_a_run_key_names_partition_state_and_day_and_is_the_same_after_a_cursor_
 def test_at_most_so_many_are_asked_for_oldest_publication_first_and_the_rest_later(
     publication, instance, monkeypatch, capfd
 ):
-    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "2")
-    monkeypatch.setenv("FINRA_PARTITIONS_PER_TICK", "4")
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "2")
+    monkeypatch.setenv("FINRA_MAX_RUNS_PER_TICK", "4")
     first = publication.tick()
     assert first.keys == ["OTCE|2026-01-19", "T1|2026-02-02", "T2|2026-01-19", "OTCE|2026-01-26"]
     assert set(first.probes) == set(first.keys)
@@ -158,15 +158,15 @@ def test_a_run_that_failed_is_asked_for_again_on_the_next_day_and_costs_nothing_
 def test_partitions_that_failed_today_do_not_keep_the_others_waiting(
     publication, instance, monkeypatch
 ):
-    monkeypatch.setenv("FINRA_PARTITIONS_PER_TICK", "1")
+    monkeypatch.setenv("FINRA_MAX_RUNS_PER_TICK", "1")
     (failed,) = publication.tick().requests
     note_run(instance, failed, FAILURE)
     assert publication.tick().keys == ["T1|2026-02-09"]
 
 
 def test_a_tier_that_is_not_documented_is_named_and_not_asked_for(publication, monkeypatch, capfd):
-    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "9")
-    monkeypatch.setenv("FINRA_PARTITIONS_PER_TICK", "1")
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
+    monkeypatch.setenv("FINRA_MAX_RUNS_PER_TICK", "1")
     assert len(publication.tick().keys) == 1
     assert "Left out, as tiers that are not documented: NMS." in capfd.readouterr().err
 
@@ -213,9 +213,9 @@ def test_a_week_is_asked_for_from_new_yorks_midnight_of_its_publication_on(
     publication, demo_settings, monkeypatch, before, after, week
 ):
     shutil.rmtree(demo_settings.state_path / "demo")  # the first day of this one is that day
-    monkeypatch.setenv("CLOCK_NOW", before)
+    monkeypatch.setenv("DEMO_CLOCK_NOW", before)
     assert f"T1|{week}" not in publication.tick().keys
-    monkeypatch.setenv("CLOCK_NOW", after)
+    monkeypatch.setenv("DEMO_CLOCK_NOW", after)
     asked = publication.tick().keys
     assert [key for key in asked if key.startswith("T1")] == [f"T1|{week}"]
     assert len(asked) == 3
@@ -274,7 +274,7 @@ def test_the_watermark_waits_until_all_that_changed_has_landed(
     load(instance, RESTATED, RELABELLED)
     restatement.tick()
     set_clock(AFTER_BOTH)
-    monkeypatch.setenv("FINRA_PARTITIONS_PER_TICK", "1")
+    monkeypatch.setenv("FINRA_MAX_RUNS_PER_TICK", "1")
     first = restatement.tick()
     assert (first.keys, first.day) == ([RELABELLED], "2026-03-02")
     assert "1 more wait for the next tick." in capfd.readouterr().err
@@ -297,7 +297,7 @@ def test_the_watermark_waits_until_all_that_changed_has_landed(
 def test_a_week_that_was_held_back_is_not_asked_for_until_it_changes(
     restatement, publication, instance, monkeypatch
 ):
-    monkeypatch.setenv("FINRA_HORIZON_WEEKS", "9")
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
     held_back = dg.RunRequest(partition_key="T2|2025-12-01", run_key="by hand")
     assert not run(instance, held_back)
     assert restatement.tick().said == (

@@ -103,5 +103,5 @@ def test_what_a_failed_run_left_is_asked_for_again_the_day_after(instance, monke
         "Not derived, and asked for today: T1|2026-01-26 to T1|2026-01-26; a run that brings "
         "nothing is asked for again the day after."
     )
-    monkeypatch.setenv("CLOCK_NOW", "2026-03-03T15:00:00+00:00")
+    monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-03-03T15:00:00+00:00")
     assert asked(tick(finra_on_landing, instance)) == [("T1|2026-01-26", "T1|2026-01-26")]

@@ -351,7 +351,7 @@ def test_a_channel_is_told_again_after_its_rules_window_and_others_are_not(
     with http_receiver() as often:
         monkeypatch.setenv("ALERT_URL_OFTEN", often.url())
         for time in ("15:00", "15:30", "16:30"):
-            monkeypatch.setenv("CLOCK_NOW", from_then_on(f"2026-03-02T{time}"))
+            monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on(f"2026-03-02T{time}"))
             shop(instance, "a", broken="yes")
             told(watch, hook)
         shop(instance, "a")
@@ -440,7 +440,7 @@ def test_a_channel_that_is_down_loses_nothing_and_gets_it_once_when_it_is_back(
         ("pending", 1, "json-1 did not take an alert: HTTP 503")
     ]
     hook.status = 200
-    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:10"))
+    monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:10"))
     assert watch.deliver() == "Sent 1 alerts; still waiting: none."
     assert watch.deliver() == "Sent 0 alerts; still waiting: none."
     assert hook.titles == ["shop_orders failed: a"]
@@ -529,7 +529,7 @@ def test_no_secret_of_a_channel_is_stored_logged_or_said(
     shop(instance, "a", broken="yes")
     said = [watch.look(), watch.deliver(), watch.deliver()]
     hook.status = 200
-    monkeypatch.setenv("CLOCK_NOW", from_then_on("2026-03-02T15:10"))
+    monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:10"))
     said.append(watch.deliver())
     assert hook.paths == [f"/{secret}"]
     stored = databases.contents(url)

@@ -102,7 +102,7 @@ def year(demo_settings, monkeypatch, tmp_path):
         daemon.tick(TELLING[0])
         day = FIRST_LOOK
         while day <= LAST_LOOK:
-            monkeypatch.setenv("CLOCK_NOW", day.isoformat())
+            monkeypatch.setenv("DEMO_CLOCK_NOW", day.isoformat())
             daemon.until_quiet()
             snapshots[day + timedelta(hours=12)] = state(url)
             day += BETWEEN_LOOKS

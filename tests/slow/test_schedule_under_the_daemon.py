@@ -33,7 +33,7 @@ def port(tmp_path):
     (home / "dagster.yaml").symlink_to(PROJECT_ROOT / "dagster.yaml")
     workspace = tmp_path / "workspace.yaml"
     workspace.write_text(WORKSPACE)
-    environment = {"DAGSTER_HOME": str(home), "FINRA_HORIZON_WEEKS": "2"}
+    environment = {"DAGSTER_HOME": str(home), "FINRA_LOOKBACK_WEEKS": "2"}
     free = programs.free_port()
     started = [
         programs.start(state_dir, *service, "-w", str(workspace), **environment)

@@ -87,7 +87,7 @@ def test_what_is_published_lands_and_is_told_and_a_restatement_keeps_what_was_kn
             programs.wait_for(lambda: len(hook.received) >= PUBLISHED, seconds=600)
             daemon.kill()
             before = state(url)
-            daemon.start(CLOCK_NOW=AFTER_IT)
+            daemon.start(DEMO_CLOCK_NOW=AFTER_IT)
             programs.wait_for(lambda: landed(url)["source"], seconds=600)
             programs.wait_for(lambda: f"Restatement: {RESTATED}" in hook.titles, seconds=600)
         finally:

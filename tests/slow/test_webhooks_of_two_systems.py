@@ -65,7 +65,7 @@ def systems(tmp_path) -> Iterator[Systems]:
     sources.write_text(SOURCES)
     stack = Stack(
         tmp_path,
-        CLOCK_NOW="",  # each process would begin at that time again, and so see older tasks
+        DEMO_CLOCK_NOW="",  # each process would begin at that time again, and so see older tasks
         WEBHOOKS_FILE=str(sources),
         DEMO_SAAS_TASKS="3",
         DEMO_IDLE_SECONDS=str(LONG),

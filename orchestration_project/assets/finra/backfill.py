@@ -37,7 +37,7 @@ class FinraBackfill(dg.Config):
     weeks: int | None = Field(
         default=None,
         ge=1,
-        description="Of each tier so many published weeks, the latest; else FINRA_HORIZON_WEEKS.",
+        description="Of each tier so many published weeks, the latest; else FINRA_LOOKBACK_WEEKS.",
     )
     only_taken: bool | None = Field(
         default=None,
@@ -54,7 +54,7 @@ BACKFILLING = PresetTarget(
     op="launch_finra_backfill",
     model=FinraBackfill,
     fields={
-        "weeks": lambda settings: settings.finra_horizon_weeks,
+        "weeks": lambda settings: settings.finra_lookback_weeks,
         "only_taken": lambda _: False,
         "full": lambda _: False,
     },

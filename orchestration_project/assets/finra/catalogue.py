@@ -93,7 +93,7 @@ SETTINGS = load_shared_settings()
 ONCE_MORE = dg.RetryPolicy(max_retries=1, delay=SECONDS_TO_NEXT_ATTEMPT)
 """For checks that ask the source: what passes by itself must not fail a run."""
 
-TODAY = Clock(SETTINGS.clock_now).today_in_new_york()
+TODAY = Clock(SETTINGS.demo_clock_now).today_in_new_york()
 WEEKS_OF_ALL_TIERS = finra_weeks(
     first_finra_week(SETTINGS, TODAY), now=TODAY, machine_now=Clock().today_in_new_york()
 )
@@ -198,10 +198,10 @@ def _limits(settings: Settings, today: date) -> LoadLimits:
     finra = FinraSettings.of(settings)
     return LoadLimits(
         first_day=first_finra_week(settings, today),
-        horizon=finra.finra_horizon_weeks * WEEK,
+        horizon=finra.finra_lookback_weeks * WEEK,
         max_reject_ratio=finra.finra_max_reject_ratio,
         freshness_grace=timedelta(hours=finra.finra_freshness_grace_hours),
-        max_runs_per_tick=finra.finra_partitions_per_tick,
+        max_runs_per_tick=finra.finra_max_runs_per_tick,
     )
 
 

@@ -39,7 +39,7 @@ def as_new_as_the_calendar(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.AssetCheckResult:
     """Compare what is landed with the calendar, and with what FINRA lists."""
-    today, weeks = clock.today_in_new_york(), settings.finra_horizon_weeks
+    today, weeks = clock.today_in_new_york(), settings.finra_lookback_weeks
     listed, _ = of_known_tiers(finra.published(since=horizon_start(today, weeks)))
     return freshness_of(warehouse, settings, clock, listed=frozenset(listed))
 
@@ -60,7 +60,7 @@ def freshness_of(
     """
     due = due_weeks(
         clock.now(),
-        weeks=settings.finra_horizon_weeks,
+        weeks=settings.finra_lookback_weeks,
         grace=timedelta(hours=settings.finra_freshness_grace_hours),
         landed=warehouse.changes(finra_otc_weekly),
         audited=warehouse.known_versions(finra_otc_weekly),

@@ -60,7 +60,7 @@ QUOTES, CAPTURE, DAILY, SYMBOL_MONTHS, CORPORATE_ACTIONS, RETURNS, CHARTS = (
     )
 )
 SETTINGS = load_shared_settings()
-TODAY = Clock(SETTINGS.clock_now).today_in_new_york()
+TODAY = Clock(SETTINGS.demo_clock_now).today_in_new_york()
 MONTHS = price_months(
     first_price_month(SETTINGS, TODAY), now=TODAY, machine_now=Clock().today_in_new_york()
 )

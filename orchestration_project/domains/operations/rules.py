@@ -78,7 +78,7 @@ class RoutingRule(_Strict):
         name: What tables, ticks and errors call it.
         channels: The names of those that are told of all of it; none: nobody; left out: each
             channel, of what it takes by its own severity.
-        window_hours: For how long the same is not sent again; left out: ALERT_WINDOW_HOURS.
+        window_hours: For how long the same is not sent again; left out: ALERT_REPEAT_AFTER_HOURS.
         recovered: Whether the same channels are notified of the recovery.
         digest_above: More alerts than so many at once are sent in one message.
         stop: Later rules do not count for what this one matches.

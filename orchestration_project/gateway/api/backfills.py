@@ -137,7 +137,9 @@ def _missing(services: Services, job: Job, keys: Sequence[str]) -> set[str]:
     missing = set(keys) - set.intersection(*made)
     registered = services.registry().jobs.get(job.name)
     if registered is not None and registered.missing is not None:
-        now = Clock(services.settings.clock_now).now()  # that of the data, which a demo may set
+        now = Clock(
+            services.settings.demo_clock_now
+        ).now()  # that of the data, which a demo may set
         missing.update(registered.missing(services.settings, services.warehouse, now, keys))
     return missing
 

@@ -183,7 +183,7 @@ def open_api(kind: type[Api], settings: Settings, http: HttpClient) -> Api:
         api_url=demo_url(settings) if settings.is_demo else settings.finra_api_url,
         token_url=settings.finra_token_url,
         credentials=None if settings.is_demo else _credentials(settings),
-        api_key=None if settings.is_demo else settings.finra_api_key,
+        api_key=None if settings.is_demo else settings.finra_access_token,
         concurrent_requests=settings.finra_concurrent_requests,
     )
 

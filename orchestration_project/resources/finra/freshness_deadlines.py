@@ -26,7 +26,7 @@ def oldest_unlanded(
     grace = timedelta(hours=settings.finra_freshness_grace_hours)
     due = due_weeks(
         now,
-        weeks=settings.finra_horizon_weeks,
+        weeks=settings.finra_lookback_weeks,
         grace=grace,
         landed=landed,
         audited=(),

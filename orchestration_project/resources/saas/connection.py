@@ -30,7 +30,7 @@ def saas_demo(settings: Settings) -> DemoProgram:
             "tasks": settings.demo_saas_tasks,
             "requests_per_second": settings.demo_requests_per_second,
             "idle_seconds": settings.demo_idle_seconds,
-            "clock_now": settings.clock_now.isoformat() if settings.clock_now else None,
+            "clock_now": settings.demo_clock_now.isoformat() if settings.demo_clock_now else None,
         },
     )
 

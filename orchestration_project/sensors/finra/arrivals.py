@@ -55,7 +55,7 @@ def finra_on_publication(
     The cursor names what the last look found missing in vain, so that such a look is not repeated
     on the same day; it may be reset at any time.
     """
-    today, horizon = clock.today_in_new_york(), settings.finra_horizon_weeks
+    today, horizon = clock.today_in_new_york(), settings.finra_lookback_weeks
     known, unknown = of_known_tiers(finra.published(since=horizon_start(today, horizon)))
     left_out = (
         f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
@@ -75,7 +75,7 @@ def finra_on_publication(
     asked_today = f"Not landed, and asked for today: {summary(waiting)}; {ONCE_A_DAY}{left_out}"
     if context.cursor == look:
         return dg.SkipReason(asked_today)
-    most = settings.finra_partitions_per_tick
+    most = settings.finra_max_runs_per_tick
     asked, rest, refusals = _first_that_can_be_asked(context, finra, waiting, today, most)
     if asked:
         return _asked(context, asked, wait=len(rest), left_out=left_out + _refused(refusals))
@@ -121,7 +121,7 @@ def finra_on_restatement(
         known = f" Being loaded or asked for today: {summary(changed)}; {ONCE_A_DAY}"
         rest = (known if changed else "") + _refused(refusals)
         return dg.SkipReason(f"Nothing more to ask for of the {looked}.{rest}")
-    most = settings.finra_partitions_per_tick
+    most = settings.finra_max_runs_per_tick
     rest = len(asked) - len(asked[:most])
     return _asked(context, asked[:most], wait=rest, left_out=_refused(refusals))
 

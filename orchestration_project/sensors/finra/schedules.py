@@ -52,7 +52,7 @@ def backfill_outdated_weeks(
     running = active_backfill(context.instance, {REQUESTED_BY: MONDAYS})
     if running is not None:
         return dg.SkipReason(f"The backfill {running} of an earlier tick is still running.")
-    today, horizon = clock.today_in_new_york(), settings.finra_horizon_weeks
+    today, horizon = clock.today_in_new_york(), settings.finra_lookback_weeks
     known, unknown = of_known_tiers(
         finra.published(since=horizon_start(today, max(horizon, WEEKS_LISTED)))
     )

@@ -13,18 +13,18 @@ from orchestration_project.errors import ConfigurationError
 
 
 class Links:
-    """The pages of the UI at UI_URL."""
+    """The pages of the UI at PUBLIC_URL."""
 
-    def __init__(self, ui_url: str) -> None:
-        self._ui_url = ui_url.rstrip("/")
+    def __init__(self, public_url: str) -> None:
+        self._public_url = public_url.rstrip("/")
 
     def run(self, run_id: str) -> str:
         """Return the page of a run."""
-        return f"{self._ui_url}/runs/{run_id}"
+        return f"{self._public_url}/runs/{run_id}"
 
     def backfill(self, backfill_id: str) -> str:
         """Return the page of a backfill."""
-        return f"{self._ui_url}/runs/b/{backfill_id}"
+        return f"{self._public_url}/runs/b/{backfill_id}"
 
     def partition(self, asset: str, partition: str) -> str:
         """Return the page of an asset's partition; of an asset without any, its events."""
@@ -38,14 +38,14 @@ class Links:
 
     def automation(self) -> str:
         """Return the page of sensors and schedules."""
-        return f"{self._ui_url}/automation"
+        return f"{self._public_url}/automation"
 
     def deployment(self) -> str:
         """Return the page of Dagster's daemons."""
-        return f"{self._ui_url}/deployment/daemons"
+        return f"{self._public_url}/deployment/daemons"
 
     def _asset(self, asset: str, **query: str) -> str:
-        return f"{self._ui_url}/assets/{quote(asset)}?{urlencode(query)}"
+        return f"{self._public_url}/assets/{quote(asset)}?{urlencode(query)}"
 
 
 def read_policy(

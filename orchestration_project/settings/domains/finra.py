@@ -7,13 +7,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
-from orchestration_project.settings.values import (
-    MOST_HOURS,
-    MOST_WEEKS,
-    Monday,
-    also_read_as,
-    from_root,
-)
+from orchestration_project.settings.values import MOST_HOURS, MOST_WEEKS, Monday, from_root
 
 FINRA_API_URL = "https://api.finra.org"
 FINRA_TOKEN_URL = "https://ews.fip.finra.org/fip/rest/ews/oauth2/access_token"  # noqa: S105 - an address
@@ -24,7 +18,7 @@ class FinraSettings(Settings):
 
     domain: ClassVar[str] = "finra"
     without_effect: ClassVar[frozenset[str]] = frozenset(
-        {"finra_requests_per_second", "finra_concurrent_requests", "finra_partitions_per_tick"}
+        {"finra_requests_per_second", "finra_concurrent_requests", "finra_max_runs_per_tick"}
     )
 
     finra_source: Annotated[
@@ -36,9 +30,8 @@ class FinraSettings(Settings):
     )
     finra_api_url: str = Field(FINRA_API_URL, description="Base URL of FINRA's Query API.")
     finra_token_url: str = Field(FINRA_TOKEN_URL, description="Where an access token is had.")
-    finra_api_key: SecretStr | None = Field(
+    finra_access_token: SecretStr | None = Field(
         None,
-        validation_alias=also_read_as("finra_api_key", "spine_finra_api_key"),
         description="A bearer token, sent as it is; takes the place of client and secret.",
     )
     finra_client_id: str | None = Field(None, description="API client; without it, anonymous.")
@@ -134,14 +127,14 @@ class FinraSettings(Settings):
         description="Share of a week's shares (0-1) whose symbols should have prices; 25 symbols "
         "of thousands have a fifth or so.",
     )
-    finra_horizon_weeks: int = Field(
+    finra_lookback_weeks: int = Field(
         30,
         ge=1,
         le=MOST_WEEKS,
         description="How far back schedule, sensors and freshness look for missing or restated "
         "weeks; restatements were seen up to 169 days after a week's start.",
     )
-    finra_partitions_per_tick: int = Field(
+    finra_max_runs_per_tick: int = Field(
         12,
         ge=1,
         description="Most runs that a sensor asks for in a tick, each of one partition: four weeks "

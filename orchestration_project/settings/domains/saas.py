@@ -4,7 +4,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationInfo,
@@ -17,11 +16,6 @@ from orchestration_project.settings.settings import Settings
 PEOPLEFORCE_URL = "https://app.peopleforce.io/api/public/v3"
 
 
-def _api(value: object) -> object:
-    """Read real, which it was called before, as api."""
-    return "api" if value == "real" else value
-
-
 class SaasSettings(Settings):
     """PeopleForce and Jira."""
 
@@ -30,9 +24,7 @@ class SaasSettings(Settings):
         {"peopleforce_requests_per_second", "jira_requests_per_second"}
     )
 
-    saas_source: Annotated[
-        Literal["demo", "api"] | None, BeforeValidator(_api), AfterValidator(require_profile)
-    ] = Field(
+    saas_source: Annotated[Literal["demo", "api"] | None, AfterValidator(require_profile)] = Field(
         None,
         description="Which two systems are kept equal: the embedded demos, or yours (api); "
         "default: the demos, or with DATA_PROFILE=real none.",
