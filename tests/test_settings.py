@@ -1,5 +1,6 @@
 """Settings: read from `.env` and the environment, all problems at once, secrets never shown."""
 
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from orchestration_project.settings import (
     shown_values,
     without_secrets,
 )
+from orchestration_project.settings.about import GROUPS
+from orchestration_project.settings.described import ESSENTIAL, described_settings
 from orchestration_project.settings.page import example, page
 from orchestration_project.settings.renamed import RENAMED
 
@@ -243,8 +246,8 @@ def test_the_example_is_the_one_that_the_settings_make():
 
 
 def test_the_example_with_its_comments_taken_off_gives_the_defaults(tmp_path: Path):
-    values = [line[1:] for line in EXAMPLE.split("\n") if line.startswith("#") and "=" in line[:40]]
-    assert len(values) == len(settings_class().model_fields)
+    values = re.findall(r"^#([A-Z_]+=.*)$", EXAMPLE, re.MULTILINE)
+    assert len(values) == len(settings_class().model_fields) - 1  # ALERT_URL_<CHANNEL> has no name
     assert read(tmp_path, "\n".join(values)) == read(tmp_path)
 
 
@@ -280,6 +283,36 @@ def test_one_profile_decides_which_domains_use_their_demo(tmp_path: Path, text: 
 def test_a_source_of_another_profile_is_refused(tmp_path: Path, text: str, problem: str):
     with pytest.raises(ValidationError, match=problem):
         read(tmp_path, text)
+
+
+def test_each_setting_is_described_in_one_group_the_essential_ones_first():
+    found = described_settings()
+    assert [each.name.lower() for each in found[:12]] == list(ESSENTIAL)
+    assert list(dict.fromkeys(each.group for each in found)) == list(GROUPS)
+    assert len({each.name for each in found}) == len(found) == len(settings_class().model_fields)
+    assert [each.name for each in found if not each.description.endswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "described"),
+    [
+        ("FINRA_SOURCE", ("choice", "(demo; none if DATA_PROFILE=real)", "demo, api, files", "")),
+        ("ALPHA_VANTAGE_IS_PREMIUM", ("boolean", "false", "true, false", "")),
+        ("FINRA_LOOKBACK_WEEKS", ("integer", "30", ">= 1, <= 5214", "weeks")),
+        ("FX_FIRST_DAY", ("date", "(365 days ago)", ">= 1999-01-04", "")),
+        ("STATE_DIR", ("path", "var", "", "")),
+    ],
+)
+def test_a_description_holds_type_default_allowed_values_and_unit(name: str, described):
+    [found] = [each for each in described_settings() if each.name == name]
+    assert (found.type, found.default, found.allowed, found.unit) == described
+
+
+def test_secrets_are_described_as_such_and_settings_with_the_condition_that_requires_them():
+    found = {each.name: each for each in described_settings()}
+    assert {name for name, each in found.items() if each.is_secret} >= {*SECRETS, "JIRA_TOKEN"}
+    assert not found["FINRA_CLIENT_ID"].is_secret
+    assert found["FINRA_FILES_DIR"].required_when == "FINRA_SOURCE=files"
 
 
 def test_a_child_gets_this_environment_with_the_changes(monkeypatch: pytest.MonkeyPatch):

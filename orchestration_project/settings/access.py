@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
+from orchestration_project.settings.about import Group, about
 from orchestration_project.settings.values import MOST_HOURS, MOST_MINUTES
 
 SHORTEST_SESSION_SECRET = 32
@@ -14,6 +15,7 @@ SHORTEST_SESSION_SECRET = 32
 class AccessSettings(BaseSettings):
     """The gateway's door."""
 
+    group: ClassVar[Group] = "security"
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {
             "gateway_auth",
@@ -31,49 +33,70 @@ class AccessSettings(BaseSettings):
     )
 
     gateway_auth: Literal["on", "off"] = Field(
-        "on", description="Whether the UI asks who comes; off only on a loopback address."
+        "on",
+        description="Whether the UI requires a login; off is accepted only on a loopback address.",
     )
     session_secret: SecretStr | None = Field(
         None,
-        description="What session cookies are signed with, 32 or more random characters; default: "
-        "made once and kept in STATE_DIR, on a loopback address alone.",
+        description="Key that signs session cookies, at least 32 random characters.",
+        json_schema_extra=about(
+            default="(generated, stored in STATE_DIR)",
+            required_when="the UI is served on a non-loopback address",
+        ),
     )
     session_idle_minutes: int = Field(
         480,
         ge=1,
         le=MOST_MINUTES,
-        description="Minutes without a request after which a session ends: a work day.",
+        description="Time without a request after which a session expires.",
+        json_schema_extra=about(unit="minutes"),
     )
     session_hours: int = Field(
         24,
         ge=1,
         le=MOST_HOURS,
-        description="Hours after its login at which a session ends in any case.",
+        description="Maximum duration of a session.",
+        json_schema_extra=about(unit="hours"),
     )
     trusted_proxies: str = Field(
         "",
-        description="Addresses or networks of the proxies in front, with blanks between: only they "
-        "are believed who a request comes from, and that it came by TLS.",
+        description="IP addresses or networks (CIDR) of reverse proxies whose X-Forwarded-For and "
+        "-Proto headers are trusted.",
+        json_schema_extra=about(required_when="the UI is served on a non-loopback address"),
     )
     allowed_hosts: str = Field(
         "",
-        description="Other names than that of PUBLIC_URL and this machine's loopback by which the "
-        "UI may be asked for, with blanks between.",
+        description="Host names of the UI besides that of PUBLIC_URL and the loopback names.",
     )
     oidc_discovery_url: str | None = Field(
         None,
-        description="Where an OpenID Connect provider describes itself, such as "
-        "https://accounts.google.com/.well-known/openid-configuration; without it, keys alone.",
+        description="Discovery document URL of the OpenID Connect provider, e.g. "
+        "https://accounts.google.com/.well-known/openid-configuration.",
+        json_schema_extra=about(
+            default="(none: login with access keys only)",
+            required_when="OIDC_CLIENT_ID or OIDC_CLIENT_SECRET is set",
+        ),
     )
-    oidc_client_id: str | None = Field(None, description="What the provider knows us by.")
-    oidc_client_secret: SecretStr | None = Field(None, description="The secret of that client.")
+    oidc_client_id: str | None = Field(
+        None,
+        description="OpenID Connect client ID registered with the provider.",
+        json_schema_extra=about(required_when="OIDC_DISCOVERY_URL is set"),
+    )
+    oidc_client_secret: SecretStr | None = Field(
+        None,
+        description="OpenID Connect client secret.",
+        json_schema_extra=about(required_when="OIDC_DISCOVERY_URL is set"),
+    )
     oidc_allowed_domains: str = Field(
-        "", description="Domains of verified e-mail addresses that may log in; empty: any."
+        "",
+        description="Domains of verified email addresses that may log in.",
+        json_schema_extra=about(default="(any)"),
     )
     oidc_roles: str = Field(
         "",
-        description="Roles with blanks between, as in admin=me@example.org "
-        "operator=group:data%20team viewer=@example.org; the highest that fits holds.",
+        description="Roles of OpenID Connect users, by email address, @domain or group; the "
+        "highest matching role applies.",
+        json_schema_extra=about(allowed="admin, operator or viewer=EMAIL, @DOMAIN or group:NAME"),
     )
 
     @field_validator("session_secret")

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
+from orchestration_project.settings.about import about
 from orchestration_project.settings.values import MOST_HOURS, MOST_MINUTES, from_root
 
 
@@ -25,20 +26,21 @@ class ReadinessSettings(BaseSettings):
         15,
         ge=0,
         le=MOST_MINUTES,
-        description="Minutes for which work goes by what was found of a dependency that was ready; "
-        "then it is looked at again first.",
+        description="Time for which the result of a passed pre-flight check is reused.",
+        json_schema_extra=about(unit="minutes"),
     )
     disk_headroom_mib: int = Field(
         512,
         ge=0,
-        description="MiB that must be free where we write, or no work begins: a week of all tiers "
-        "takes some tens of it.",
+        description="Minimum free disk space; below it no run starts.",
+        json_schema_extra=about(unit="MiB"),
     )
     clock_skew_seconds: float = Field(
         10,
         gt=0,
-        description="Seconds by which this machine's clock may differ from the database's server "
-        "and FINRA, whose times have whole seconds.",
+        description="Maximum difference between this machine's clock and those of the database "
+        "server and FINRA.",
+        json_schema_extra=about(unit="seconds"),
     )
 
 
@@ -57,30 +59,42 @@ class AlertSettings(BaseSettings):
     )
 
     public_url: str = Field(
-        "http://127.0.0.1:3000", description="Where people reach Dagster's UI; alerts link to it."
+        "http://127.0.0.1:3000",
+        description="Public base URL of the UI, used in alerts and for login.",
+        json_schema_extra=about(
+            required_when="the UI is served on a non-loopback address (https://)"
+        ),
     )
     alert_urls: SecretStr | None = Field(
         None,
-        description="Who is told: Apprise URLs with blanks between, each with the least severity "
-        "that it gets before it, as in warning=mailto://... (info, warning, error; default error).",
+        description="Apprise URLs of the alert channels, each with an optional minimum severity, "
+        "e.g. warning=mailto://ops@example.org.",
+        json_schema_extra=about(allowed="[severity=]URL entries; severity: info, warning, error"),
     )
     alert_url_name: Annotated[Mapping[str, SecretStr] | None, NoDecode] = Field(
         None,
-        description="One more of these under a name of your own in place of NAME: ALERT_URL_OPS is "
-        "the channel ops of alerts.yaml.",
+        description="Apprise URL of the alert channel <CHANNEL> of alerts.yaml, with an optional "
+        "minimum severity: ALERT_URL_OPS is the channel ops.",
+        json_schema_extra=about(
+            group="tuning",
+            name="ALERT_URL_<CHANNEL>",
+            allowed="[severity=]URL; severity: info, warning, error",
+        ),
     )
     slack_webhook: SecretStr | None = Field(
         None,
-        description="A webhook of Slack's: one more entry of ALERT_URLS.",
+        description="Slack webhook URL, added to ALERT_URLS.",
+        json_schema_extra=about(group="tuning"),
     )
     alert_repeat_after_hours: float = Field(
         24,
         gt=0,
         le=MOST_HOURS,
-        description="The same failure is told again after this long: once a day.",
+        description="Time after which an alert of the same failure is repeated.",
+        json_schema_extra=about(unit="hours"),
     )
     alert_rules: Path = Field(
-        Path("alerts.yaml"), description="The file of rules: who is told of what."
+        Path("alerts.yaml"), description="YAML file of the alert routing rules."
     )
 
     @property

@@ -1,6 +1,10 @@
 """Prints docs/settings.md from the declarations of the settings; with --example, .env.example."""
 
-from orchestration_project.settings.settings import setting_names, settings_class
+from collections.abc import Sequence
+from textwrap import wrap
+
+from orchestration_project.settings.about import GROUPS
+from orchestration_project.settings.described import DescribedSetting, described_settings
 
 PAGE = """# Settings
 
@@ -8,33 +12,72 @@ Read from the environment and from `.env`; the environment goes before. An appli
 [preset](presets.md) goes before both, and a run's config before all.
 An empty value is no value.
 Made by `python -m orchestration_project.settings`; a test holds it to the code.
-
-| setting | default | what it is |
-|---|---|---|
 """
+
+TABLE = """
+| setting | type | default | allowed | required when | description |
+|---|---|---|---|---|---|
+"""
+
+EXAMPLE = """# All settings with their defaults. Copy to .env and set what differs.
+# Precedence: defaults < .env < environment < applied preset < a run's config.
+# Complete examples: examples/env.local, examples/env.finra-api, examples/env.production.
+# Lists are comma-separated. A secret NAME may be read from the file that NAME_FILE names.
+"""
+
+WIDTH = 98
 
 
 def page() -> str:
     """Return docs/settings.md."""
-    return PAGE + "".join(f"{_line(name)}\n" for name in setting_names())
+    return PAGE + "".join(
+        f"\n## {group.capitalize()}\n\n{intro}\n{TABLE}{''.join(map(_line, _of_group(group)))}"
+        for group, intro in GROUPS.items()
+    )
 
 
-def _line(name: str) -> str:
-    field = settings_class().model_fields[name]
-    default = "" if field.default is None else f"`{field.default}`"
-    return f"| `{name.upper()}` | {default} | {field.description} |"
-
-
-EXAMPLE = """# Every setting, with its default. Copy to .env and set what should differ.
-# Precedence: defaults < .env < environment < applied preset < a run's config.
-"""
+def _line(each: DescribedSetting) -> str:
+    kind = f"{each.type}, {each.unit}" if each.unit else each.type
+    default = each.default if each.is_computed or not each.default else f"`{each.default}`"
+    secret = " Secret." if each.is_secret else ""
+    cells = (
+        f"`{each.name}`",
+        kind,
+        default,
+        each.allowed,
+        each.required_when,
+        f"{each.description}{secret}",
+    )
+    return f"| {' | '.join(cells)} |\n"
 
 
 def example() -> str:
     """Return .env.example."""
     return EXAMPLE + "".join(
-        f"\n# {field.description}\n#{name.upper()}="
-        f"{'' if field.default is None else field.default}\n"
-        for name in setting_names()
-        if (field := settings_class().model_fields[name])
+        f"\n# === {group.capitalize()}: {intro} ===\n{''.join(map(_commented, _of_group(group)))}"
+        for group, intro in GROUPS.items()
     )
+
+
+def _of_group(group: str) -> Sequence[DescribedSetting]:
+    return [each for each in described_settings() if each.group == group]
+
+
+def _commented(each: DescribedSetting) -> str:
+    texts = (each.description, " ".join(_notes(each)))
+    lines = "\n".join(
+        f"# {line}" for text in texts for line in wrap(text, WIDTH, break_on_hyphens=False)
+    )
+    if "<" in each.name:  # as it stands it is not a name
+        return f"\n{lines}\n# {each.name}=\n"
+    return f"\n{lines}\n#{each.name}={'' if each.is_computed else each.default}\n"
+
+
+def _notes(each: DescribedSetting) -> Sequence[str]:
+    notes = {
+        "Unit": each.unit,
+        "Allowed": each.allowed,
+        "Default": each.default.strip("()") if each.is_computed else "",
+        "Required when": each.required_when,
+    }
+    return [f"{name}: {text}." for name, text in notes.items() if text]

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from pydantic_settings import BaseSettings
 
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings.about import Group, about
 from orchestration_project.settings.values import MOST_DAYS, Zoned, from_root
 
 Profile = Literal["demo", "real"]
@@ -25,8 +26,11 @@ class ProfileSettings(BaseSettings):
 
     data_profile: Profile = Field(
         "demo",
-        description="Whether every domain uses its embedded demo, or real sources: demo or real; "
-        "default: real if a setting …_SOURCE names a real source, else demo.",
+        description="Kind of data of every domain: synthetic data of the embedded demos, or real "
+        "sources.",
+        json_schema_extra=about(
+            default="(real if a setting …_SOURCE names a real source, else demo)"
+        ),
     )
 
     @model_validator(mode="before")
@@ -79,6 +83,7 @@ def switched_off(domain: str, setting: str, sources: str) -> ConfigurationError:
 class DemoSettings(BaseSettings):
     """The demo."""
 
+    group: ClassVar[Group] = "demo"
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {"demo_latency_seconds", "demo_requests_per_second", "demo_idle_seconds"}
     )
@@ -86,25 +91,47 @@ class DemoSettings(BaseSettings):
     demo_rows_per_week: int = Field(
         160_000,
         ge=300,
-        le=1_000_000,  # more run out of tickers
-        description="Firm rows a week that the demo source makes, over all tiers.",
+        le=1_000_000,
+        description="Firm rows per week of the demo source, over all tiers.",
+        json_schema_extra=about(unit="rows"),
     )
-    demo_seed: int = Field(20_250_106, ge=0, description="Seed of the demo's market.")
-    demo_latency_seconds: float = Field(0.0, ge=0, description="Delay of each demo answer.")
+    demo_seed: int = Field(
+        20_250_106,
+        ge=0,
+        description="Seed of the demo's random market.",
+    )
+    demo_latency_seconds: float = Field(
+        0.0,
+        ge=0,
+        description="Delay of each response of the demo.",
+        json_schema_extra=about(unit="seconds"),
+    )
     demo_requests_per_second: int = Field(
-        20, ge=0, description="Rate above which the demo answers 429; 0: no limit."
+        20,
+        ge=0,
+        description="Rate above which the demo responds with status 429; 0 for no limit.",
+        json_schema_extra=about(unit="requests per second"),
     )
     demo_saas_tasks: int = Field(
-        40, ge=0, description="Tasks that the demo of PeopleForce starts with."
+        40,
+        ge=0,
+        description="Number of tasks with which the PeopleForce demo starts.",
+        json_schema_extra=about(unit="tasks"),
     )
-    demo_idle_seconds: float = Field(900, gt=0, description="The demo ends after this long unused.")
+    demo_idle_seconds: float = Field(
+        900,
+        gt=0,
+        description="Time without a request after which the demo server exits.",
+        json_schema_extra=about(unit="seconds"),
+    )
     demo_prices_vendor: Literal["yahoo", "alpha_vantage"] = Field(
-        "yahoo", description="As which vendor the demo is asked for prices."
+        "yahoo", description="Vendor whose protocol the price demo serves."
     )
     demo_vendor_requests_per_day: int = Field(
         25,
         ge=0,
-        description="What the demo of Alpha Vantage grants a free key, one a second; 0: no limit.",
+        description="Daily request limit of the Alpha Vantage demo; 0 for no limit.",
+        json_schema_extra=about(unit="requests per day"),
     )
 
 
@@ -125,51 +152,81 @@ class StorageSettings(BaseSettings):
 
     database_url: SecretStr | None = Field(
         None,
-        description="SQLAlchemy URL; default: a SQLite file for each source in STATE_DIR.",
+        description="SQLAlchemy URL of the database for loaded data, SQLite or PostgreSQL.",
+        json_schema_extra=about(default="(a SQLite file in STATE_DIR)"),
     )
-    database_schema: str | None = Field(None, description="PostgreSQL schema of our tables.")
+    database_schema: str | None = Field(
+        None,
+        description="PostgreSQL schema of the project's tables.",
+        json_schema_extra=about(default="(the connection's search path)"),
+    )
     dagster_database_url: SecretStr | None = Field(
-        None, description="postgresql:// URL of Dagster's own storage; default: SQLite."
+        None,
+        description="PostgreSQL URL of Dagster's own storage.",
+        json_schema_extra=about(
+            default="(SQLite files in STATE_DIR)", allowed="a postgresql:// URL"
+        ),
     )
     dagster_run_log_days: int = Field(
         90,
         ge=1,
         le=MOST_DAYS,
-        description="Days after which operations_prune frees what a finished run left in Dagster's "
-        "logs: a quarter, as ticks are kept.",
+        description="Age from which operations_prune deletes the event logs of finished runs.",
+        json_schema_extra=about(unit="days"),
     )
     artifacts_url: str | None = Field(
-        None, description="Folder or s3:// URL that keeps raw bytes; default: STATE_DIR/artifacts."
+        None,
+        description="Folder or s3:// URL of the stored raw bytes.",
+        json_schema_extra=about(default="(STATE_DIR/artifacts)"),
     )
     artifacts_captured_days: int | None = Field(
         None,
         ge=2,
         le=MOST_DAYS,
-        description="Days after which operations_cleanup may delete captured bytes that no current "
-        "row was read from; default: never.",
+        description="Age from which operations_cleanup may delete captured bytes that no current "
+        "row was read from.",
+        json_schema_extra=about(unit="days", default="(never)"),
     )
     artifacts_staged_days: int | None = Field(
-        30, ge=2, le=MOST_DAYS, description="The same of staged rows, which nothing reads again."
+        30,
+        ge=2,
+        le=MOST_DAYS,
+        description="Age from which operations_cleanup may delete staged rows.",
+        json_schema_extra=about(unit="days"),
     )
     artifacts_picture_days: int | None = Field(
-        365, ge=2, le=MOST_DAYS, description="The same of pictures."
+        365,
+        ge=2,
+        le=MOST_DAYS,
+        description="Age from which operations_cleanup may delete pictures.",
+        json_schema_extra=about(unit="days"),
     )
     artifacts_keep_newest: int = Field(
         3,
         ge=1,
-        description="How many deliveries of a partition, or pictures of a kind, stay however old "
-        "they are.",
+        description="Number of latest deliveries of a partition, and of pictures of a kind, that "
+        "are kept regardless of age.",
+        json_schema_extra=about(unit="deliveries or pictures"),
     )
-    state_dir: Path = Field(Path("var"), description="The folder of all state.")
+    state_dir: Path = Field(
+        Path("var"),
+        description="Folder of all local state; a relative path is below the project's root.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO",
-        description="Least severe log line that is written.",
+        "INFO", description="Minimum severity of log lines."
     )
     log_format: Literal["text", "json"] = Field(
-        "text", description="Log lines as text, or each as a JSON object for a log store."
+        "text", description="Format of log lines: text, or one JSON object per line."
     )
     demo_clock_now: Zoned | None = Field(
-        None, description="An ISO time with zone from which the clock advances; for tests, demos."
+        None,
+        description="Time from which the clock advances, instead of the current time; for tests "
+        "and demos.",
+        json_schema_extra=about(
+            group="demo",
+            default="(now)",
+            allowed="an ISO 8601 timestamp with time zone, e.g. 2026-03-02T12:00:00Z",
+        ),
     )
 
     @property

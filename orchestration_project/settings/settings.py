@@ -139,8 +139,13 @@ class Settings(
     @classmethod
     def domain_of(cls, name: str) -> str:
         """Return the domain of a setting, empty if it belongs to no single one."""
+        return getattr(cls.owner_of(name), "domain", "")
+
+    @classmethod
+    def owner_of(cls, name: str) -> type | None:
+        """Return the class that declares a setting."""
         owners = (base for base in cls.__mro__ if name in vars(base).get("__annotations__", {}))
-        return getattr(next(owners, None), "domain", "")
+        return next(owners, None)
 
     @classmethod
     def names_without_effect(cls) -> frozenset[str]:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
+from orchestration_project.settings.about import about
 from orchestration_project.settings.values import from_root
 
 
@@ -20,23 +21,27 @@ class WebhookSettings(BaseSettings):
 
     webhooks_file: Path = Field(
         Path("webhooks.yaml"),
-        description="Who may deliver webhooks, and how they sign; the secrets are in "
-        "WEBHOOK_SECRET_<SOURCE>, and the one before it in WEBHOOK_SECRET_<SOURCE>_OLD.",
+        description="YAML file of webhook sources; their secrets are in WEBHOOK_SECRET_<SOURCE> "
+        "and, during rotation, WEBHOOK_SECRET_<SOURCE>_OLD.",
     )
     webhook_max_body_mib: int = Field(
-        5, ge=1, description="Largest body of a webhook, MiB; a larger one is refused."
+        5,
+        ge=1,
+        description="Maximum body size of a webhook delivery.",
+        json_schema_extra=about(unit="MiB"),
     )
     webhook_inbox_rows: int = Field(
         100_000,
         ge=1,
-        description="Deliveries that may wait in the inbox; from then on senders are told to come "
-        "again later.",
+        description="Number of waiting deliveries above which senders receive status 503.",
+        json_schema_extra=about(unit="deliveries"),
     )
 
     api_allowed_origins: str = Field(
         "",
-        description="Origins of web pages elsewhere that may call the API with a key, with blanks "
-        "between, such as https://reports.example.org; default: none.",
+        description="Origins of web pages that may call the API with an access key, e.g. "
+        "https://reports.example.org.",
+        json_schema_extra=about(default="(none)", group="security"),
     )
 
     @field_validator("api_allowed_origins")

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
 from orchestration_project.settings.values import MOST_HOURS, MOST_WEEKS, Monday, from_root
@@ -25,127 +26,162 @@ class FinraSettings(Settings):
         Literal["demo", "api", "files"] | None, AfterValidator(require_profile)
     ] = Field(
         None,
-        description="Where FINRA data comes from: the embedded demo, FINRA, or a folder; default: "
-        "the demo, or with DATA_PROFILE=real nothing.",
+        description="Source of FINRA data: the embedded demo, FINRA's Query API, or downloaded "
+        "files.",
+        json_schema_extra=about(
+            default="(demo; none if DATA_PROFILE=real)",
+            required_when="DATA_PROFILE=real, for FINRA jobs",
+        ),
     )
     finra_api_url: str = Field(FINRA_API_URL, description="Base URL of FINRA's Query API.")
-    finra_token_url: str = Field(FINRA_TOKEN_URL, description="Where an access token is had.")
+    finra_token_url: str = Field(FINRA_TOKEN_URL, description="OAuth 2.0 token endpoint of FINRA.")
     finra_access_token: SecretStr | None = Field(
         None,
-        description="A bearer token, sent as it is; takes the place of client and secret.",
+        description="Bearer token for FINRA's Query API, sent instead of FINRA_CLIENT_ID and "
+        "FINRA_CLIENT_SECRET.",
+        json_schema_extra=about(group="security"),
     )
-    finra_client_id: str | None = Field(None, description="API client; without it, anonymous.")
-    finra_client_secret: SecretStr | None = Field(None, description="The API client's secret.")
-    finra_files_dir: Path | None = Field(None, description="Folder of downloaded weekly files.")
+    finra_client_id: str | None = Field(
+        None,
+        description="OAuth 2.0 client ID for FINRA's Query API; without one, requests are "
+        "anonymous.",
+        json_schema_extra=about(required_when="FINRA_CLIENT_SECRET is set"),
+    )
+    finra_client_secret: SecretStr | None = Field(
+        None,
+        description="OAuth 2.0 client secret for FINRA's Query API.",
+        json_schema_extra=about(required_when="FINRA_CLIENT_ID is set"),
+    )
+    finra_files_dir: Path | None = Field(
+        None,
+        description="Folder of downloaded weekly FINRA files.",
+        json_schema_extra=about(required_when="FINRA_SOURCE=files"),
+    )
     finra_bonds_files_dir: Path | None = Field(
-        None, description="Folder of a licensed feed's files of bonds by CUSIP."
+        None, description="Folder of a licensed bond feed's files by CUSIP."
     )
     finra_bonds_api_url: str | None = Field(
-        None,
-        description="Base URL of a licensed feed of bonds that speaks FINRA's Query API; without "
-        "it and the folder, there is none.",
+        None, description="Base URL of a licensed bond feed with FINRA's Query API protocol."
     )
     finra_bonds_api_key: SecretStr | None = Field(
-        None, description="A bearer token for FINRA_BONDS_API_URL; FINRA's own is never sent there."
+        None,
+        description="Bearer token for FINRA_BONDS_API_URL, sent to no other address.",
+        json_schema_extra=about(group="security"),
     )
     finra_first_week: Monday | None = Field(
         None,
-        description="First weekly partition, a Monday; default: 52 weeks back; of files 2014.",
+        description="First weekly partition.",
+        json_schema_extra=about(
+            default="(52 weeks ago; 2014 if FINRA_SOURCE=files)", allowed="a Monday"
+        ),
     )
     finra_requests_per_second: int = Field(
         20,
         ge=0,
-        description="FINRA allows 20 synchronous requests a second for an IP address; 0: no limit, "
-        "of a source of your own.",
+        description="Rate limit of requests to FINRA's Query API; 0 for no limit.",
+        json_schema_extra=about(unit="requests per second"),
     )
-    finra_concurrent_requests: int = Field(8, ge=1, description="Pages in flight at once.")
+    finra_concurrent_requests: int = Field(
+        8,
+        ge=1,
+        description="Number of pages requested concurrently.",
+        json_schema_extra=about(unit="requests"),
+    )
     finra_max_reject_ratio: float = Field(
-        0.005, ge=0, le=1, description="Rejected share of rows (0-1) above which a week is held."
+        0.005,
+        ge=0,
+        le=1,
+        description="Share of rejected rows above which a partition is quarantined.",
+        json_schema_extra=about(unit="ratio"),
     )
     finra_restatement_notice_ratio: float = Field(
         0.001,
         ge=0,
         le=2,
-        description="Shares that a restatement moves, over the week's shares (0-2), above which it "
-        "is a notice; below a thousandth, percentages with one decimal hardly change.",
+        description="Share of a week's shares that a restatement moves above which is notable.",
+        json_schema_extra=about(unit="ratio"),
     )
     finra_band_weeks: int = Field(
         12,
         ge=1,
         le=MOST_WEEKS,
-        description="How many weeks before a week, by date, say what is usual: a quarter, so that "
-        "a market that grows or shrinks over the year is usual.",
+        description="Number of earlier weeks that define the usual range of a week's size.",
+        json_schema_extra=about(unit="weeks"),
     )
     finra_band_min_weeks: int = Field(
         4,
         ge=1,
-        description="Earlier weeks without which a week's size is not judged: the median of fewer "
-        "follows a single odd one.",
+        description="Minimum number of earlier weeks without which a week's size is not checked.",
+        json_schema_extra=about(unit="weeks"),
     )
     finra_band_width: float = Field(
         4.0,
         gt=0,
-        description="Half of a band in standard deviations: under a normal law one in 16,000 weeks "
-        "would lie outside.",
+        description="Half-width of the usual range.",
+        json_schema_extra=about(unit="standard deviations"),
     )
     finra_band_floor: float = Field(
         1.5,
         ge=1,
-        description="Factor that every band has at least, up and down, so that calm weeks do not "
-        "make it narrow; shares fell by 29 % in a week before Christmas.",
+        description="Minimum factor of the usual range, up and down.",
+        json_schema_extra=about(unit="factor"),
     )
     finra_band_cap: float = Field(
         2.0,
         ge=1,
         lt=2.5,
-        description="Factor that no band exceeds, up and down, however restless the weeks before "
-        "were; below 2.5, so that a loss of 60 % always warns.",
+        description="Maximum factor of the usual range, up and down.",
+        json_schema_extra=about(unit="factor"),
     )
     finra_large_venue_share: float = Field(
         0.02,
         gt=0,
         le=1,
-        description="Share of a tier's shares (0-1) from which on a venue is missed; smaller ones "
-        "come and go.",
+        description="Share of a tier's shares from which a missing venue warns.",
+        json_schema_extra=about(unit="ratio"),
     )
     finra_large_venue_weeks: int = Field(
         4,
         ge=1,
-        description="In how many of the latest weeks a venue has to be that large, so that one "
-        "week's block trade makes none.",
+        description="Number of latest weeks in which a venue has that share.",
+        json_schema_extra=about(unit="weeks"),
     )
     finra_max_row_shares: int = Field(
         100_000_000_000,
         ge=1,
-        description="Shares of one row, of a symbol and venue in a week, above which the check "
-        "has_no_implausible_share_quantity warns.",
+        description="Shares in one row above which the check has_no_implausible_share_quantity "
+        "warns.",
+        json_schema_extra=about(unit="shares"),
     )
     finra_value_min_coverage: float = Field(
         0.1,
         ge=0,
         le=1,
-        description="Share of a week's shares (0-1) whose symbols should have prices; 25 symbols "
-        "of thousands have a fifth or so.",
+        description="Minimum share of a week's shares whose symbols have prices.",
+        json_schema_extra=about(unit="ratio"),
     )
     finra_lookback_weeks: int = Field(
         30,
         ge=1,
         le=MOST_WEEKS,
-        description="How far back schedule, sensors and freshness look for missing or restated "
-        "weeks; restatements were seen up to 169 days after a week's start.",
+        description="Number of past weeks in which schedules, sensors and freshness checks look "
+        "for missing or restated weeks.",
+        json_schema_extra=about(unit="weeks"),
     )
     finra_max_runs_per_tick: int = Field(
         12,
         ge=1,
-        description="Most runs that a sensor asks for in a tick, each of one partition: four weeks "
-        "of the three tiers, so that other runs need not queue behind a backlog.",
+        description="Maximum number of runs, of one partition each, that a sensor requests in one "
+        "tick.",
+        json_schema_extra=about(unit="runs"),
     )
     finra_freshness_grace_hours: float = Field(
         36,
         ge=0,
         le=MOST_HOURS,
-        description="Hours after New York's midnight of a publication day from which a missing "
-        "week is late: FINRA names no hour, so that day, and half of the next to load it.",
+        description="Hours after midnight in New York on the publication day from which a missing "
+        "week is late.",
+        json_schema_extra=about(unit="hours"),
     )
 
     @field_validator("finra_band_min_weeks", "finra_large_venue_weeks")

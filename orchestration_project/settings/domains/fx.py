@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
 
@@ -19,8 +20,11 @@ class FxSettings(Settings):
 
     fx_source: Annotated[Literal["demo", "api"] | None, AfterValidator(require_profile)] = Field(
         None,
-        description="Source of euro reference rates: demo or api (the ECB); default: the demo, or "
-        "with DATA_PROFILE=real nothing.",
+        description="Source of euro reference rates: the embedded demo, or the ECB.",
+        json_schema_extra=about(
+            default="(demo; none if DATA_PROFILE=real)",
+            required_when="DATA_PROFILE=real, for FX jobs",
+        ),
     )
     fx_api_url: str = Field(
         "https://www.ecb.europa.eu/stats/eurofxref",
@@ -29,11 +33,13 @@ class FxSettings(Settings):
     fx_first_day: date | None = Field(
         None,
         ge=FIRST_DAY_OF_ALL,
-        description="First daily partition, not before 1999-01-04; default: 365 days back.",
+        description="First daily partition.",
+        json_schema_extra=about(default="(365 days ago)"),
     )
     fx_max_reject_ratio: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="Rejected share of rates (0-1) above which a day is quarantined.",
+        description="Share of rejected rates above which a day is quarantined.",
+        json_schema_extra=about(unit="ratio"),
     )

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
 from orchestration_project.settings.values import MOST_WEEKS, from_root
@@ -23,84 +24,114 @@ class PricesSettings(Settings):
 
     prices_source: Annotated[PricesSource | None, AfterValidator(require_profile)] = Field(
         None,
-        description="Where prices come from: the embedded demo, a vendor, or a folder; default: "
-        "the demo, or with DATA_PROFILE=real nothing.",
+        description="Source of daily prices: the embedded demo, a vendor, or files.",
+        json_schema_extra=about(
+            default="(demo; none if DATA_PROFILE=real)",
+            required_when="DATA_PROFILE=real, for price jobs",
+        ),
     )
     prices_files_dir: Path | None = Field(
-        None, description="Folder of prices, CSV or Parquet: a file for each symbol, or one of all."
+        None,
+        description="Folder of price files, CSV or Parquet: one per symbol, or one with all "
+        "symbols.",
+        json_schema_extra=about(required_when="PRICES_SOURCE=files"),
     )
     prices_symbols: str = Field(
         "",
-        description="Symbols whose prices are loaded, as FINRA spells them, separated by spaces or "
-        "commas; default: those with most OTC volume.",
+        description="Symbols whose prices are loaded, in FINRA's spelling.",
+        json_schema_extra=about(
+            default="(the PRICES_UNIVERSE_SIZE symbols with the highest OTC volume)"
+        ),
     )
     prices_universe_size: int = Field(
         25,
         ge=1,
-        description="How many those are: as many as Alpha Vantage grants a free key a day.",
+        description="Number of symbols with the highest OTC volume that are loaded without "
+        "PRICES_SYMBOLS.",
+        json_schema_extra=about(unit="symbols"),
     )
     prices_universe_weeks: int = Field(
         4,
         ge=1,
         le=MOST_WEEKS,
-        description="Over how many of the latest weeks of each tier the volume is summed.",
+        description="Number of latest weeks over which the OTC volume is summed.",
+        json_schema_extra=about(unit="weeks"),
     )
     prices_symbols_file: Path = Field(
         Path("prices.yaml"),
-        description="The file that says how vendors spell symbols for which there is no rule.",
+        description="YAML file of vendors' spellings of symbols that follow no rule.",
     )
     alpha_vantage_api_url: str = Field(
-        "https://www.alphavantage.co", description="Base URL of Alpha Vantage."
+        "https://www.alphavantage.co", description="Base URL of Alpha Vantage's API."
     )
     alpha_vantage_api_key: SecretStr | None = Field(
-        None, description="The key, without which that vendor answers nothing."
+        None,
+        description="API key of Alpha Vantage.",
+        json_schema_extra=about(group="security", required_when="PRICES_SOURCE=alpha_vantage"),
     )
     alpha_vantage_is_premium: bool = Field(
         default=False,
-        description="Whether the key is a premium one: adjusted prices, long histories, and no "
-        "limit of requests a day.",
+        description="Whether ALPHA_VANTAGE_API_KEY is a premium key: adjusted prices, long "
+        "histories, no daily limit.",
     )
     alpha_vantage_requests_per_day: int = Field(
-        25, ge=1, description="What a free key is granted, counted over all processes."
+        25,
+        ge=1,
+        description="Daily request limit of a free Alpha Vantage key, counted over all processes.",
+        json_schema_extra=about(unit="requests per day"),
     )
     alpha_vantage_requests_per_second: int = Field(
-        1, ge=1, description="The same a second; a premium key has as many as its plan says."
+        1,
+        ge=1,
+        description="Rate limit of requests to Alpha Vantage.",
+        json_schema_extra=about(unit="requests per second"),
     )
     yahoo_api_url: str = Field(
-        "https://query1.finance.yahoo.com", description="Base URL of Yahoo's chart."
+        "https://query1.finance.yahoo.com", description="Base URL of Yahoo's chart API."
     )
     yahoo_requests_per_second: int = Field(
         2,
         ge=0,
-        description="Yahoo names no limit, and turns away who asks much faster; 0: no limit.",
+        description="Rate limit of requests to Yahoo; 0 for no limit.",
+        json_schema_extra=about(unit="requests per second"),
     )
 
     prices_second_source: Literal["alpha_vantage", "yahoo", "files"] | None = Field(
         None,
-        description="Another source whose returns are compared with those that land; where the "
-        "data is the demo's, the demo in the guise of that vendor.",
+        description="Second source whose daily returns are compared with the loaded ones.",
+        json_schema_extra=about(default="(none)"),
     )
     prices_first_month: date | None = Field(
-        None, description="First monthly partition, a first of a month; default: 12 months back."
+        None,
+        description="First monthly partition.",
+        json_schema_extra=about(default="(12 months ago)", allowed="the first day of a month"),
     )
     prices_max_reject_ratio: float = Field(
         0.05,
         ge=0,
         le=1,
-        description="Rejected share of days (0-1) above which a symbol is held back; one day may "
-        "always be rejected, as a month has twenty.",
+        description="Share of rejected days above which a symbol is quarantined; one rejected day "
+        "is always accepted.",
+        json_schema_extra=about(unit="ratio"),
     )
     prices_jump_ratio: float = Field(
         0.4,
         gt=0,
-        description="Move of a close from one session to the next (0.4: 40 %) above which a day "
-        "without dividend or split warns.",
+        description="Change of the close between sessions above which a day without dividend or "
+        "split warns.",
+        json_schema_extra=about(unit="ratio"),
     )
     prices_stale_sessions: int = Field(
-        3, ge=0, description="Sessions that a symbol's newest price may be behind the latest one."
+        3,
+        ge=0,
+        description="Maximum number of sessions that a symbol's latest price may lag behind.",
+        json_schema_extra=about(unit="sessions"),
     )
     prices_disagreement_ratio: float = Field(
-        0.01, gt=0, description="Difference of a day's returns in two sources that warns."
+        0.01,
+        gt=0,
+        description="Difference of a day's returns between two sources above which a check warns.",
+        json_schema_extra=about(unit="ratio"),
     )
 
     @field_validator("prices_first_month")

@@ -10,6 +10,7 @@ from pydantic import (
     field_validator,
 )
 
+from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
 
@@ -26,27 +27,45 @@ class SaasSettings(Settings):
 
     saas_source: Annotated[Literal["demo", "api"] | None, AfterValidator(require_profile)] = Field(
         None,
-        description="Which two systems are kept equal: the embedded demos, or yours (api); "
-        "default: the demos, or with DATA_PROFILE=real none.",
+        description="Systems that are synced: the embedded demos, or PeopleForce and Jira.",
+        json_schema_extra=about(
+            default="(demo; none if DATA_PROFILE=real)",
+            required_when="DATA_PROFILE=real, for SaaS jobs",
+        ),
     )
     peopleforce_url: str = Field(PEOPLEFORCE_URL, description="Base URL of PeopleForce's API.")
     peopleforce_api_key: SecretStr | None = Field(
-        None, description="A key of PeopleForce's API that may read and complete tasks."
+        None,
+        description="API key of PeopleForce with permission to read and complete tasks.",
+        json_schema_extra=about(group="security", required_when="SAAS_SOURCE=api"),
     )
     peopleforce_requests_per_second: int = Field(
-        5, ge=0, description="PeopleForce allows about 300 requests a minute; 0: no limit."
+        5,
+        ge=0,
+        description="Rate limit of requests to PeopleForce; 0 for no limit.",
+        json_schema_extra=about(unit="requests per second"),
     )
     jira_url: str | None = Field(
-        None, description="Where your Jira Cloud is, such as https://example.atlassian.net."
+        None,
+        description="Base URL of the Jira Cloud site, e.g. https://example.atlassian.net.",
+        json_schema_extra=about(required_when="SAAS_SOURCE=api"),
     )
-    jira_email: str | None = Field(None, description="The account that an API token belongs to.")
+    jira_email: str | None = Field(
+        None,
+        description="Email address of the Jira account that owns JIRA_TOKEN.",
+        json_schema_extra=about(group="security", required_when="SAAS_SOURCE=api"),
+    )
     jira_token: SecretStr | None = Field(
-        None, description="That account's API token; it may create, edit and transition issues."
+        None,
+        description="API token of the Jira account JIRA_EMAIL with permission to create, edit and "
+        "transition issues.",
+        json_schema_extra=about(group="security", required_when="SAAS_SOURCE=api"),
     )
     jira_requests_per_second: int = Field(
         10,
         ge=0,
-        description="Most requests a second that we ask of Jira, which names none; 0: no limit.",
+        description="Rate limit of requests to Jira; 0 for no limit.",
+        json_schema_extra=about(unit="requests per second"),
     )
 
     @field_validator("peopleforce_api_key", "jira_url", "jira_email", "jira_token")

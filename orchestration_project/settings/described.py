@@ -1,0 +1,152 @@
+"""What generators of pages and of `.env.example` read about each setting."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic.fields import FieldInfo
+
+from orchestration_project.settings.about import GROUPS, Group
+from orchestration_project.settings.settings import setting_names, settings_class
+
+ESSENTIAL = (
+    "data_profile",
+    "finra_source",
+    "finra_client_id",
+    "finra_client_secret",
+    "finra_files_dir",
+    "prices_source",
+    "database_url",
+    "dagster_database_url",
+    "state_dir",
+    "artifacts_url",
+    "public_url",
+    "alert_urls",
+)
+"""The twelve settings to read first, in this order."""
+
+TYPES: Mapping[object, str] = {
+    Literal: "choice",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    datetime: "timestamp",
+    date: "date",
+    Path: "path",
+    tuple: "list",
+}
+"""The name of a setting's type, else text; a list is comma-separated, a timestamp is ISO 8601."""
+
+BOUNDS = {Ge: (">=", "ge"), Gt: (">", "gt"), Le: ("<=", "le"), Lt: ("<", "lt")}
+
+
+@dataclass(frozen=True)
+class DescribedSetting:
+    """A setting as it is documented.
+
+    Attributes:
+        name: In upper case, as in the environment, such as FINRA_SOURCE. A name with a part for
+            its user holds that part in angle brackets: ALERT_URL_<CHANNEL>.
+        group: One of `GROUPS`.
+        domain: The domain that it belongs to, empty if all share it.
+        type: One of choice, boolean, integer, number, text, list, date, timestamp and path.
+        default: The value without the setting; in parentheses where it is computed; may be empty.
+        allowed: Choices separated by commas, or bounds such as `>= 1, <= 5200`; may be empty.
+        unit: Such as weeks, or empty.
+        required_when: The condition under which it has to be set, or empty.
+        is_secret: Whether its value is never shown, and may be in a file that NAME_FILE names.
+        description: One or two sentences.
+    """
+
+    name: str
+    group: Group
+    domain: str
+    type: str
+    default: str
+    allowed: str
+    unit: str
+    required_when: str
+    is_secret: bool
+    description: str
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether the default is not a value but says how it is computed."""
+        return self.default.startswith("(")
+
+
+def described_settings() -> Sequence[DescribedSetting]:
+    """Return every setting, by group; the essential ones in the order of `ESSENTIAL`."""
+    fields = settings_class().model_fields
+    found = [_described(name, fields[name]) for name in (*ESSENTIAL, *_others())]
+    return sorted(found, key=lambda each: list(GROUPS).index(each.group))
+
+
+def _others() -> Sequence[str]:
+    return [name for name in setting_names() if name not in ESSENTIAL]
+
+
+def _described(name: str, field: FieldInfo) -> DescribedSetting:
+    notes = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    return DescribedSetting(
+        name=str(notes.get("name", name.upper())),
+        group=_group(name, notes),
+        domain=settings_class().domain_of(name),
+        type=_type(field),
+        default=str(notes.get("default", "")) or _default(field.default),
+        allowed=str(notes.get("allowed", "")) or allowed(field),
+        unit=str(notes.get("unit", "")),
+        required_when=str(notes.get("required_when", "")),
+        is_secret=_is_secret(field),
+        description=field.description or "",
+    )
+
+
+def _group(name: str, notes: Mapping[str, Any]) -> Group:
+    if name in ESSENTIAL:
+        return "essential"
+    return notes.get("group") or getattr(settings_class().owner_of(name), "group", "tuning")
+
+
+def _default(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _without_none(annotation: object) -> object:
+    """Return the type that an annotation allows, without None and without constraints."""
+    if get_origin(annotation) in (Union, UnionType):
+        [annotation] = [each for each in get_args(annotation) if each is not type(None)]
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _type(field: FieldInfo) -> str:
+    kind = _without_none(field.annotation)
+    return TYPES.get(get_origin(kind) or kind, "text")
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return "SecretStr" in str(field.annotation)
+
+
+def allowed(field: FieldInfo) -> str:
+    """Return the values that a field takes: its choices or its bounds; empty if any."""
+    kind = _without_none(field.annotation)
+    if get_origin(kind) is Literal:
+        return ", ".join(map(str, get_args(kind)))
+    if kind is bool:
+        return "true, false"
+    limits = [
+        f"{sign} {getattr(each, name)}"
+        for kind, (sign, name) in BOUNDS.items()
+        for each in field.metadata
+        if isinstance(each, kind)
+    ]
+    return ", ".join(limits)
