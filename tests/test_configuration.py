@@ -14,7 +14,7 @@ from orchestration_project.settings.domains.finra import FinraSettings
 from tests.runs import executed
 
 MODULE = "orchestration_project.definitions"
-PROBLEM = "1 setting(s) cannot be used: FINRA_BAND_WEEKS: "
+PROBLEM = "1 invalid setting: FINRA_BAND_WEEKS='many' (environment): "
 
 
 @pytest.fixture

@@ -210,8 +210,8 @@ def test_settings_that_cannot_be_used_are_all_named_when_the_definitions_load(tm
     )
     _, error = process.communicate(timeout=programs.PATIENCE_SECONDS)
     assert process.returncode != 0
-    assert "2 setting(s) cannot be used: FINRA_SOURCE: " in error
-    assert "FINRA_FIRST_WEEK: 2026-03-03 is a Tuesday" in error
+    assert "2 invalid settings: FINRA_SOURCE=" in error
+    assert "FINRA_FIRST_WEEK='2026-03-03' (environment): expected a Monday" in error
 
 
 def test_heavy_libraries_are_not_imported_with_the_definitions(tmp_path):

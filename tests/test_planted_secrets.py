@@ -182,7 +182,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
             HTTPS_PROXY=f"http://me:{planted.in_url('proxy')}@127.0.0.1:{NOWHERE}",
             OIDC_DISCOVERY_URL=f"{source.url}/openid",
             OIDC_CLIENT_ID="gateway",
-            SAAS_SOURCE="real",
+            SAAS_SOURCE="api",
             PEOPLEFORCE_URL=f"{source.url}/peopleforce",
             JIRA_URL=f"{source.url}/jira",
             JIRA_EMAIL="robot@example.org",

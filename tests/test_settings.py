@@ -15,6 +15,7 @@ from orchestration_project.settings import (
     child_environment,
     load_settings,
     origins,
+    read_secrets,
     settings_class,
     shown_values,
     without_secrets,
@@ -81,7 +82,7 @@ def test_a_name_that_is_nearly_a_settings_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, meant: str
 ):
     monkeypatch.setenv(name, "s3cret-value")
-    refused = f"(?s){name}: no such setting.*{meant}"
+    refused = rf"{name} \(environment\): unknown setting, did you mean {meant}"
     with pytest.raises(ConfigurationError, match=refused) as refusal:
         load_settings()
     assert "s3cret" not in str(refusal.value)
@@ -123,18 +124,19 @@ def test_all_problems_are_listed_at_once_and_no_value_of_a_secret(
     with pytest.raises(ConfigurationError) as refused:
         load_settings()
     problems = [
-        "FINRA_SOURCE: Input should be 'demo', 'api' or 'files'",
-        "FINRA_CLIENT_SECRET: set FINRA_CLIENT_ID and FINRA_CLIENT_SECRET both, or neither",
-        "FINRA_FIRST_WEEK: 2025-11-11 is a Tuesday; FINRA's weeks start on Mondays",
-        "FINRA_REQUESTS_PER_SECOND: Input should be a valid integer, unable to parse string as an "
-        "integer",
-        "FINRA_MAX_REJECT_RATIO: Input should be less than or equal to 1",
-        "DEMO_CLOCK_NOW: needs a time zone, as in 2026-03-02T12:00:00+00:00",
-        "DEMO_IDLE_SECONDS: Input should be greater than 0",
+        "FINRA_SOURCE='ftp' (environment): expected one of demo, api, files",
+        "FINRA_CLIENT_SECRET='***' (environment): expected FINRA_CLIENT_ID and "
+        "FINRA_CLIENT_SECRET, both or neither",
+        "FINRA_FIRST_WEEK='2025-11-11' (environment): expected a Monday, found a Tuesday",
+        "FINRA_REQUESTS_PER_SECOND='many' (environment): expected an integer >= 0",
+        "FINRA_MAX_REJECT_RATIO='1.5' (environment): expected a number >= 0, <= 1",
+        "DEMO_CLOCK_NOW='2026-03-02T12:00:00' (environment): expected a time zone, e.g. "
+        "2026-03-02T12:00:00+00:00",
+        "DEMO_IDLE_SECONDS='0' (environment): expected a number > 0",
     ]
     assert str(refused.value).split("\n") == [
-        f"7 setting(s) cannot be used: {'; '.join(problems)}",
-        "  what to do: set them in the environment or in .env; .env.example lists every setting",
+        f"7 invalid settings: {'; '.join(problems)}",
+        "  what to do: correct them in the environment or in .env; .env.example lists all",
     ]
     assert "hunter2" not in repr(refused.value)
     assert refused.value.__cause__ is None
@@ -145,7 +147,9 @@ def test_a_clock_that_cannot_be_reckoned_with_is_refused(
     monkeypatch: pytest.MonkeyPatch, year: str
 ):
     monkeypatch.setenv("DEMO_CLOCK_NOW", f"{year}-06-01T00:00:00+00:00")
-    with pytest.raises(ConfigurationError, match="DEMO_CLOCK_NOW: is no time from 1971 to 2200"):
+    with pytest.raises(
+        ConfigurationError, match=r"DEMO_CLOCK_NOW=.* expected a year from 1971 to 2200"
+    ):
         load_settings()
 
 
@@ -165,7 +169,7 @@ def test_a_state_dir_that_sqlite_would_be_given_as_another_is_refused(
     monkeypatch: pytest.MonkeyPatch, folder: str
 ):
     monkeypatch.setenv("STATE_DIR", folder)
-    with pytest.raises(ConfigurationError, match=r"STATE_DIR: a path with \? or % cannot be used"):
+    with pytest.raises(ConfigurationError, match=r"STATE_DIR=.*: expected a path without \? and %"):
         load_settings()
 
 
@@ -190,7 +194,7 @@ def test_a_time_further_back_than_the_calendar_goes_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ):
     monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigurationError, match=f"{name}: Input should be less than or equal"):
+    with pytest.raises(ConfigurationError, match=rf"{name}=.*: expected .* <= \d+"):
         load_settings()
 
 
@@ -211,9 +215,9 @@ def test_an_env_file_that_is_no_text_is_a_clear_error(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("FINRA_SOURCE=files", "needed when FINRA_SOURCE=files"),
-        ("FINRA_CLIENT_ID=me", "FINRA_CLIENT_ID and FINRA_CLIENT_SECRET both, or neither"),
-        ("FINRA_CLIENT_SECRET=x", "FINRA_CLIENT_ID and FINRA_CLIENT_SECRET both, or neither"),
+        ("FINRA_SOURCE=files", "required when FINRA_SOURCE=files"),
+        ("FINRA_CLIENT_ID=me", "FINRA_CLIENT_ID and FINRA_CLIENT_SECRET, both or neither"),
+        ("FINRA_CLIENT_SECRET=x", "FINRA_CLIENT_ID and FINRA_CLIENT_SECRET, both or neither"),
         ("DEMO_ROWS_PER_WEEK=299", "greater than or equal to 300"),
         ("DEMO_ROWS_PER_WEEK=1000001", "less than or equal to 1000000"),
         ("DEMO_SEED=-1", "greater than or equal to 0"),
@@ -274,15 +278,125 @@ def test_one_profile_decides_which_domains_use_their_demo(tmp_path: Path, text: 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("DATA_PROFILE=demo\nPRICES_SOURCE=yahoo", "expected demo or nothing"),
-        ("DATA_PROFILE=real\nFINRA_SOURCE=demo", "expected a real source or nothing"),
-        ("FINRA_SOURCE=api\nPRICES_SOURCE=demo", "expected a real source or nothing"),
+        ("DATA_PROFILE=demo\nPRICES_SOURCE=yahoo", "expected demo or no value"),
+        ("DATA_PROFILE=real\nFINRA_SOURCE=demo", "expected a real source or no value"),
+        ("FINRA_SOURCE=api\nPRICES_SOURCE=demo", "expected a real source or no value"),
         ("DATA_PROFILE=test", "'demo' or 'real'"),
     ],
 )
 def test_a_source_of_another_profile_is_refused(tmp_path: Path, text: str, problem: str):
     with pytest.raises(ValidationError, match=problem):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "read_as"),
+    [("a,b", ("a", "b")), (" a , b,\n c,", ("a", "b", "c")), ('"a,b",c', ("a,b", "c")), ("", ())],
+)
+def test_a_list_has_commas_between_its_entries(tmp_path: Path, text: str, read_as):
+    assert read(tmp_path, f"ALLOWED_HOSTS='{text}'").allowed_hosts == read_as
+
+
+@pytest.mark.parametrize("text", ["a b", "a,b c", '"a'])
+def test_a_list_with_spaces_between_its_entries_is_refused(
+    monkeypatch: pytest.MonkeyPatch, text: str
+):
+    monkeypatch.setenv("ALLOWED_HOSTS", text)
+    with pytest.raises(ConfigurationError, match="expected entries separated by commas"):
+        load_settings()
+
+
+def test_a_channels_url_with_a_comma_is_in_double_quotes(tmp_path: Path):
+    settings = read(tmp_path, "ALERT_URLS='\"mailto://h?to=a,b\",warning=json://h'")
+    assert settings.every_alert_url == ("mailto://h?to=a,b", "warning=json://h")
+
+
+SECRET_NAMES = [
+    each.name for each in described_settings() if each.is_secret and "<" not in each.name
+]
+
+
+BESIDE = {
+    "FINRA_CLIENT_SECRET": "FINRA_CLIENT_ID=me\n",
+    "OIDC_CLIENT_SECRET": "OIDC_DISCOVERY_URL=https://id\nOIDC_CLIENT_ID=me\n",
+}
+"""What has to be set beside a secret."""
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_each_secret_is_read_from_the_file_that_its_variable_names(tmp_path: Path, name: str):
+    secret = "json://me:s3cret-of-32-characters-or-more@h"
+    (tmp_path / "secret").write_text(f"{secret}\r\n")
+    settings = read(tmp_path, f"{BESIDE.get(name, '')}{name}_FILE={tmp_path}/secret\n")
+    assert getattr(settings, name.lower()).get_secret_value() == secret
+    assert "s3cret" not in f"{settings!r} {shown_values(settings)}"
+
+
+def test_a_channel_and_a_secret_of_a_webhook_may_be_in_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "secret").write_text("json://hunter2\n")
+    monkeypatch.setenv("ALERT_URL_OPS_FILE", str(tmp_path / "secret"))
+    monkeypatch.setenv("WEBHOOK_SECRET_GITHUB_FILE", str(tmp_path / "secret"))
+    assert load_settings().named_alert_urls == {"ops": "json://hunter2"}
+    assert read_secrets("WEBHOOK_SECRET_GITHUB") == {"WEBHOOK_SECRET_GITHUB": "json://hunter2"}
+    assert origins()["alert_url_name"] == "environment"
+
+
+def test_a_secret_that_is_changed_in_its_file_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "secret"
+    file.write_text("sqlite:///one\n")
+    monkeypatch.setenv("DATABASE_URL_FILE", str(file))
+    assert load_settings().database_url == SecretStr("sqlite:///one")
+    assert origins()["database_url"] == "environment"
+    file.write_text("sqlite:///another\n")
+    assert load_settings().database_url == SecretStr("sqlite:///another")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"", "the file is empty"),
+        (b"\n", "the file is empty"),
+        (b"\xff", "cannot be read: not UTF-8"),
+    ],
+)
+def test_a_file_without_a_secret_is_a_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, problem: str
+):
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("DATABASE_URL_FILE", str(file))
+    found = re.escape(f"DATABASE_URL_FILE='{file}' (environment): {problem}")
+    with pytest.raises(ConfigurationError, match=found):
+        load_settings()
+
+
+def test_a_secret_and_its_file_exclude_each_other(tmp_path: Path, monkeypatch):
+    file = tmp_path / ".env"
+    file.write_text("\n# a comment\nDATABASE_URL=sqlite:///hunter2\n")
+    monkeypatch.setitem(settings_class().model_config, "env_file", file)
+    monkeypatch.setenv("DATABASE_URL_FILE", str(file))
+    both = r"DATABASE_URL \(\.env line 3\) and DATABASE_URL_FILE \(environment\): expected one"
+    with pytest.raises(ConfigurationError, match=both) as refused:
+        load_settings()
+    assert "hunter2" not in str(refused.value)
+
+
+def test_an_invalid_setting_of_the_env_file_is_named_with_its_line(tmp_path: Path, monkeypatch):
+    file = tmp_path / ".env"
+    file.write_text("# first\n\nLOG_FORMAT=text\n\nFINRA_LOOKBACK_WEEKS=0\nexport DEMO_SEED=x\n")
+    monkeypatch.setitem(settings_class().model_config, "env_file", file)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings()
+    assert refused.value.what == (
+        "2 invalid settings: FINRA_LOOKBACK_WEEKS='0' (.env line 5): expected an integer >= 1, "
+        "<= 5214; DEMO_SEED='x' (.env line 6): expected an integer >= 0"
+    )
 
 
 def test_each_setting_is_described_in_one_group_the_essential_ones_first():
@@ -362,15 +476,17 @@ def test_an_earlier_name_is_refused_with_the_present_one(
     monkeypatch: pytest.MonkeyPatch, earlier: str, present: str
 ):
     monkeypatch.setenv(earlier, "s3cret-value")
-    with pytest.raises(ConfigurationError, match=f"(?s){earlier}: renamed.*{present}") as refusal:
+    with pytest.raises(
+        ConfigurationError, match=rf"{earlier} \(environment\): renamed, use {present}"
+    ) as refusal:
         load_settings()
     assert "s3cret" not in str(refusal.value)
 
 
 def test_the_webhook_of_slack_is_the_last_of_the_alert_urls(tmp_path: Path):
     settings = read(tmp_path, "ALERT_URLS=json://host\nSLACK_WEBHOOK=https://hooks.slack.com/x\n")
-    assert settings.every_alert_url == "json://host https://hooks.slack.com/x"
-    assert read(tmp_path).every_alert_url == ""
+    assert settings.every_alert_url == ("json://host", "https://hooks.slack.com/x")
+    assert read(tmp_path).every_alert_url == ()
 
 
 def test_channels_of_alerts_have_names_from_the_environment_and_the_env_file(

@@ -68,7 +68,7 @@ def _loaded(
         "PRICES_SOURCE": "yahoo",
         "YAHOO_API_URL": url,
         "YAHOO_REQUESTS_PER_SECOND": str(NO_RATE_LIMIT),
-        "PRICES_SYMBOLS": " ".join(f"S{number}" for number in range(symbols)),
+        "PRICES_SYMBOLS": ",".join(f"S{number}" for number in range(symbols)),
         "PRICES_FIRST_MONTH": FIRST_MONTH,
         "DEMO_CLOCK_NOW": now,
         "LOG_LEVEL": "ERROR",

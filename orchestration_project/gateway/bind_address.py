@@ -27,7 +27,7 @@ def require_safe(settings: Settings, host: str) -> None:
         missing.append("GATEWAY_AUTH=on")
     if not settings.public_url.startswith("https://"):
         missing.append("PUBLIC_URL beginning with https://, which a proxy in front serves")
-    if not settings.trusted_proxies.split():
+    if not settings.trusted_proxies:
         missing.append("TRUSTED_PROXIES with the address of that proxy")
     if settings.session_secret is None:
         missing.append("SESSION_SECRET")
@@ -42,9 +42,9 @@ def require_safe(settings: Settings, host: str) -> None:
 def place_of(settings: Settings, host: str) -> Place:
     """Return where we are served: by which names, and whether by TLS alone."""
     names = {host_name(origin_of(settings.public_url).partition("://")[2]), host.lower()}
-    has_proxy = bool(settings.trusted_proxies.split())
+    has_proxy = bool(settings.trusted_proxies)
     return Place(
-        hosts=frozenset({*OWN_NAMES, *names, *settings.allowed_hosts.lower().split()} - {""}),
+        hosts=frozenset({*OWN_NAMES, *names, *map(str.lower, settings.allowed_hosts)} - {""}),
         public_origin=origin_of(settings.public_url) if has_proxy else "",
         is_secure=not is_loopback(host) or settings.public_url.startswith("https://"),
     )

@@ -58,7 +58,7 @@ def opened(
         timedelta(minutes=settings.session_idle_minutes), timedelta(hours=settings.session_hours)
     )
     with open_warehouse(settings) as warehouse:
-        domains = settings.oidc_allowed_domains.lower().split()
+        domains = [each.lower() for each in settings.oidc_allowed_domains]
         access = Access(warehouse, clock, limits, rules, domains)
         secret = session_secret(settings)
         doors = Doors(access, AccessLog(warehouse, clock), place_of(settings, host), secret=secret)
@@ -76,7 +76,7 @@ def opened(
                 public=[*provider, *hooks.routes(taken), *health.routes(readiness)],
                 private=[*measured, *api],
                 is_open=settings.gateway_auth == "off",
-                origins=settings.api_allowed_origins.split(),
+                origins=settings.api_allowed_origins,
             )
             yield Counted(app)
 
@@ -124,7 +124,7 @@ def spare_pauses() -> None:
 
 def server_options(settings: Settings) -> dict[str, Any]:
     """Return how uvicorn is asked to behave: whom to believe, and how much to take."""
-    proxies = settings.trusted_proxies.split()
+    proxies = list(settings.trusted_proxies)
     return {
         "http": LimitedProtocol,
         "ws_max_size": BODY_BYTES,

@@ -1,16 +1,16 @@
 """Every setting of the project: a module of fields for each domain, read in one place."""
 
-from orchestration_project.settings.profile import switched_off
-from orchestration_project.settings.settings import (
-    Settings,
-    child_environment,
+from orchestration_project.settings.given import child_environment
+from orchestration_project.settings.loading import (
     load_settings,
     load_shared_settings,
     origins,
     read_secrets,
-    settings_class,
-    shown_values,
+    settings_of_file,
 )
+from orchestration_project.settings.profile import switched_off
+from orchestration_project.settings.settings import Settings, settings_class
+from orchestration_project.settings.shown import shown_values
 from orchestration_project.settings.values import (
     PROJECT_ROOT,
     SECRET_QUERY_WORDS,
@@ -28,6 +28,7 @@ __all__ = [
     "origins",
     "read_secrets",
     "settings_class",
+    "settings_of_file",
     "shown_values",
     "switched_off",
     "without_query",

@@ -7,7 +7,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
 from orchestration_project.settings.about import Group, about
-from orchestration_project.settings.values import MOST_HOURS, MOST_MINUTES
+from orchestration_project.settings.values import MOST_HOURS, MOST_MINUTES, Entries, Words
 
 SHORTEST_SESSION_SECRET = 32
 
@@ -58,14 +58,14 @@ class AccessSettings(BaseSettings):
         description="Maximum duration of a session.",
         json_schema_extra=about(unit="hours"),
     )
-    trusted_proxies: str = Field(
-        "",
+    trusted_proxies: Words = Field(
+        (),
         description="IP addresses or networks (CIDR) of reverse proxies whose X-Forwarded-For and "
         "-Proto headers are trusted.",
         json_schema_extra=about(required_when="the UI is served on a non-loopback address"),
     )
-    allowed_hosts: str = Field(
-        "",
+    allowed_hosts: Words = Field(
+        (),
         description="Host names of the UI besides that of PUBLIC_URL and the loopback names.",
     )
     oidc_discovery_url: str | None = Field(
@@ -87,13 +87,13 @@ class AccessSettings(BaseSettings):
         description="OpenID Connect client secret.",
         json_schema_extra=about(required_when="OIDC_DISCOVERY_URL is set"),
     )
-    oidc_allowed_domains: str = Field(
-        "",
+    oidc_allowed_domains: Words = Field(
+        (),
         description="Domains of verified email addresses that may log in.",
         json_schema_extra=about(default="(any)"),
     )
-    oidc_roles: str = Field(
-        "",
+    oidc_roles: Entries = Field(
+        (),
         description="Roles of OpenID Connect users, by email address, @domain or group; the "
         "highest matching role applies.",
         json_schema_extra=about(allowed="admin, operator or viewer=EMAIL, @DOMAIN or group:NAME"),
@@ -103,14 +103,18 @@ class AccessSettings(BaseSettings):
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         if value and len(value.get_secret_value()) < SHORTEST_SESSION_SECRET:
-            raise ValueError(f"shorter than {SHORTEST_SESSION_SECRET} characters")
+            raise ValueError(f"expected at least {SHORTEST_SESSION_SECRET} characters")
         return value
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _networks(cls, value: str) -> str:
-        for each in value.split():
-            ip_network(each)
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                ip_network(each)
+            except ValueError as error:
+                expected = "expected IP addresses or networks, e.g. 10.0.0.1,192.168.0.0/16"
+                raise ValueError(f"{expected}; found {each}") from error
         return value
 
     @field_validator("oidc_client_secret")
@@ -119,6 +123,6 @@ class AccessSettings(BaseSettings):
         others = (info.data.get("oidc_discovery_url"), info.data.get("oidc_client_id"))
         if len({each is None for each in (value, *others)}) > 1:
             raise ValueError(
-                "set OIDC_DISCOVERY_URL, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET all, or none"
+                "expected OIDC_DISCOVERY_URL, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, all or none"
             )
         return value

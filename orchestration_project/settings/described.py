@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from orchestration_project.settings.about import GROUPS, Group
 from orchestration_project.settings.settings import setting_names, settings_class
+from orchestration_project.settings.values import is_secret
 
 ESSENTIAL = (
     "data_profile",
@@ -101,7 +102,7 @@ def _described(name: str, field: FieldInfo) -> DescribedSetting:
         allowed=str(notes.get("allowed", "")) or allowed(field),
         unit=str(notes.get("unit", "")),
         required_when=str(notes.get("required_when", "")),
-        is_secret=_is_secret(field),
+        is_secret=is_secret(field),
         description=field.description or "",
     )
 
@@ -132,8 +133,23 @@ def _type(field: FieldInfo) -> str:
     return TYPES.get(get_origin(kind) or kind, "text")
 
 
-def _is_secret(field: FieldInfo) -> bool:
-    return "SecretStr" in str(field.annotation)
+EXPECTED = {
+    "boolean": "true or false",
+    "integer": "an integer",
+    "number": "a number",
+    "date": "a date, e.g. 2026-03-02",
+    "timestamp": "a timestamp with time zone, e.g. 2026-03-02T12:00:00Z",
+}
+
+
+def expected_value(field: FieldInfo) -> str:
+    """Return which values a setting takes, for an error: `an integer >= 1, <= 5214`."""
+    kind = _type(field)
+    if kind == "choice":
+        return f"one of {allowed(field)}"
+    if kind == "boolean":
+        return EXPECTED[kind]
+    return f"{EXPECTED.get(kind, f'a {kind}')} {allowed(field)}".strip()
 
 
 def allowed(field: FieldInfo) -> str:

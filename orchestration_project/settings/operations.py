@@ -1,14 +1,14 @@
 """Settings of what operators look at: readiness and alerts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings
 
 from orchestration_project.settings.about import about
-from orchestration_project.settings.values import MOST_HOURS, MOST_MINUTES, from_root
+from orchestration_project.settings.values import MOST_HOURS, MOST_MINUTES, from_root, split_entries
 
 
 class ReadinessSettings(BaseSettings):
@@ -71,7 +71,7 @@ class AlertSettings(BaseSettings):
         "e.g. warning=mailto://ops@example.org.",
         json_schema_extra=about(allowed="[severity=]URL entries; severity: info, warning, error"),
     )
-    alert_url_name: Annotated[Mapping[str, SecretStr] | None, NoDecode] = Field(
+    alert_url_name: Mapping[str, SecretStr] | None = Field(
         None,
         description="Apprise URL of the alert channel <CHANNEL> of alerts.yaml, with an optional "
         "minimum severity: ALERT_URL_OPS is the channel ops.",
@@ -97,11 +97,17 @@ class AlertSettings(BaseSettings):
         Path("alerts.yaml"), description="YAML file of the alert routing rules."
     )
 
+    @field_validator("alert_urls")
+    @classmethod
+    def _is_list(cls, value: SecretStr | None) -> SecretStr | None:
+        split_entries(value.get_secret_value() if value else "")
+        return value
+
     @property
-    def every_alert_url(self) -> str:
+    def every_alert_url(self) -> Sequence[str]:
         """The entries of ALERT_URLS, and SLACK_WEBHOOK as the last of them."""
-        given = (self.alert_urls, self.slack_webhook)
-        return " ".join(each.get_secret_value() for each in given if each)
+        found = split_entries(self.alert_urls.get_secret_value()) if self.alert_urls else ()
+        return (*found, self.slack_webhook.get_secret_value()) if self.slack_webhook else found
 
     @property
     def named_alert_urls(self) -> Mapping[str, str]:

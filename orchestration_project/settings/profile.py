@@ -65,9 +65,9 @@ def require_profile(value: str | None, info: ValidationInfo) -> str | None:
     """
     profile = info.data.get("data_profile")
     if profile == "demo" and value != "demo":
-        raise ValueError(f"expected demo or nothing, as DATA_PROFILE is demo; found {value}")
+        raise ValueError("expected demo or no value, as DATA_PROFILE is demo")
     if profile == "real" and value == "demo":
-        raise ValueError("expected a real source or nothing, as DATA_PROFILE is real; found demo")
+        raise ValueError("expected a real source or no value, as DATA_PROFILE is real")
     return value
 
 
@@ -238,7 +238,7 @@ class StorageSettings(BaseSettings):
     @classmethod
     def _as_it_is_in_a_url(cls, value: Path) -> Path:
         if {"?", "%"} & set(str(value)):  # Dagster puts it into one unescaped: it lay elsewhere
-            raise ValueError("a path with ? or % cannot be used")
+            raise ValueError("expected a path without ? and %")
         return value
 
     @property

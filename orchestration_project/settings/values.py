@@ -1,12 +1,14 @@
 """What settings are made of: paths, names, times with a zone; and what of a URL is secret."""
 
+import csv
 import re
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
+from pydantic.fields import FieldInfo
 
 from orchestration_project.errors import ConfigurationError
 
@@ -20,6 +22,35 @@ FIRST_YEAR, LAST_YEAR = 1971, 2200
 """Beyond, there is no time to go back to, or forward, by as much as settings may say."""
 
 
+def is_secret(field: FieldInfo) -> bool:
+    """Whether the value of a setting is never shown."""
+    return "SecretStr" in str(field.annotation)
+
+
+def _entries(given: object) -> object:
+    return split_entries(given) if isinstance(given, str) else given
+
+
+def split_entries(text: str) -> tuple[str, ...]:
+    """Return the entries of a comma-separated list; one with a comma in it is in double quotes.
+
+    Raises:
+        ValueError: A quote is not closed.
+    """
+    lines = [text.replace("\n", " ")]
+    try:
+        [found] = csv.reader(lines, skipinitialspace=True, strict=True)
+    except csv.Error as error:
+        raise ValueError(f"expected entries separated by commas, found: {error}") from error
+    return tuple(each.strip() for each in found if each.strip())
+
+
+def _without_spaces(found: tuple[str, ...]) -> tuple[str, ...]:
+    if any(len(each.split()) > 1 for each in found):
+        raise ValueError("expected entries separated by commas, found spaces between them")
+    return found
+
+
 def from_root(path: Path) -> Path:
     """Return ``path`` as an absolute one: our processes have different working directories.
 
@@ -31,24 +62,30 @@ def from_root(path: Path) -> Path:
     except RuntimeError as error:
         raise ConfigurationError(
             f"the path {path} leads nowhere",
-            found=f"nobody whose home is {path.parts[0]}",
+            found=f"unknown user {path.parts[0]}",
             remedy="correct it, in the environment or in .env",
         ) from error
 
 
 def _zoned(moment: datetime) -> datetime:
     if moment.tzinfo is None:
-        raise ValueError("needs a time zone, as in 2026-03-02T12:00:00+00:00")
+        raise ValueError("expected a time zone, e.g. 2026-03-02T12:00:00+00:00")
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        raise ValueError(f"is no time from {FIRST_YEAR} to {LAST_YEAR}")
+        raise ValueError(f"expected a year from {FIRST_YEAR} to {LAST_YEAR}")
     return moment
 
 
 def _monday(day: date) -> date:
     if day.weekday() != 0:
-        raise ValueError(f"{day} is a {day:%A}; FINRA's weeks start on Mondays")
+        raise ValueError(f"expected a Monday, found a {day:%A}")
     return day
 
+
+Entries = Annotated[tuple[str, ...], BeforeValidator(_entries)]
+"""A comma-separated list; spaces belong to its entries."""
+
+Words = Annotated[Entries, AfterValidator(_without_spaces)]
+"""A comma-separated list of entries without spaces."""
 
 Zoned = Annotated[datetime, AfterValidator(_zoned)]
 """A time that says its zone, of a year that can be reckoned with."""
@@ -78,7 +115,7 @@ def passwords_in(url: str) -> list[str]:
 
 def tokens_in(urls: str) -> list[str]:
     """Return what may be a token in the path and query of ``urls``."""
-    parts = [each for url in urls.split() for each in re.split(r"[/?&=@]", url)]
+    parts = re.split(r"[/?&=@,\s\"]", urls)
     long = [each for each in parts if len(each) >= SHORTEST_TOKEN_CHARACTERS]
     return [*long, *map(unquote, long)]
 

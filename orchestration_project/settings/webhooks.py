@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
 from orchestration_project.settings.about import about
-from orchestration_project.settings.values import from_root
+from orchestration_project.settings.values import Words, from_root
 
 
 class WebhookSettings(BaseSettings):
@@ -37,8 +37,8 @@ class WebhookSettings(BaseSettings):
         json_schema_extra=about(unit="deliveries"),
     )
 
-    api_allowed_origins: str = Field(
-        "",
+    api_allowed_origins: Words = Field(
+        (),
         description="Origins of web pages that may call the API with an access key, e.g. "
         "https://reports.example.org.",
         json_schema_extra=about(default="(none)", group="security"),
@@ -46,11 +46,11 @@ class WebhookSettings(BaseSettings):
 
     @field_validator("api_allowed_origins")
     @classmethod
-    def _origins(cls, value: str) -> str:
-        for each in value.split():
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
             parts = urlsplit(each)
             if parts.scheme not in ("http", "https") or each != f"{parts.scheme}://{parts.netloc}":
-                raise ValueError("an origin is scheme and host, such as https://example.org")
+                raise ValueError("expected scheme and host, e.g. https://example.org")
         return value
 
     @property

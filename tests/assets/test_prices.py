@@ -37,7 +37,7 @@ def url(demo_settings, prepared, set_clock, tmp_path, monkeypatch: pytest.Monkey
         "FINRA_FILES_DIR": f"{tmp_path}/finra",
         "PRICES_SOURCE": "files",
         "PRICES_FILES_DIR": f"{tmp_path}/prices",
-        "PRICES_SYMBOLS": "AAA BBB",
+        "PRICES_SYMBOLS": "AAA,BBB",
     }.items():
         monkeypatch.setenv(name, value)
     set_clock("2026-03-03T23:30:00+00:00")
@@ -172,7 +172,7 @@ def test_prices_are_late_once_some_are_loaded_and_a_wanted_symbol_lacks_a_due_se
     assert freshness().passed
     (tmp_path / "prices" / "CCC.csv").write_bytes(csv(line(DAYS[0])))
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PRICES_SYMBOLS", "AAA BBB CCC")
+        environment.setenv("PRICES_SYMBOLS", "AAA,BBB,CCC")
         assert run(instance, "prices_daily", FEBRUARY, MARCH).success
         late = freshness()
     assert not late.passed

@@ -78,7 +78,7 @@ def url(demo_settings, prepared, set_clock, tmp_path, monkeypatch: pytest.Monkey
         "DATABASE_URL": found,
         "FINRA_SOURCE": "files",
         "FINRA_FILES_DIR": f"{tmp_path}/finra",
-        "PRICES_SYMBOLS": "AAA BBB",
+        "PRICES_SYMBOLS": "AAA,BBB",
         "NO_PROXY": "127.0.0.1",
     }.items():
         monkeypatch.setenv(name, value)
@@ -154,7 +154,7 @@ def test_a_month_of_which_all_symbols_wait_is_not_materialized_and_says_so(
 def test_symbols_whose_answers_cannot_be_used_fail_the_run_by_name_and_the_others_land(
     url, instance, yahoo: Vendor, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("PRICES_SYMBOLS", "EUR SHORT OTHER PAGE AAA")
+    monkeypatch.setenv("PRICES_SYMBOLS", "EUR,SHORT,OTHER,PAGE,AAA")
     yahoo.answers = {
         "EUR": lambda symbol: chart(symbol, currency="EUR"),
         "SHORT": lambda symbol: chart(symbol, close=[10.5]),

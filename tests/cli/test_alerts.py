@@ -26,7 +26,7 @@ TITLE = "Test: alerts of orchestration_project reach you here"
 
 def test_a_test_reaches_every_channel_and_tells_of_each(desk, monkeypatch, capsys):
     with http_receiver() as hook, mail_receiver() as mailbox:
-        monkeypatch.setenv("ALERT_URLS", f"warning={hook.url()} {mailbox.url}")
+        monkeypatch.setenv("ALERT_URLS", f"warning={hook.url()},{mailbox.url}")
         assert main(["alerts", "test"]) == 0
         assert capsys.readouterr().out == (
             "json-1 (warning and worse): taken\nmailto-2 (error and worse): taken\n"
@@ -49,7 +49,7 @@ def test_a_test_fails_if_a_channel_does_not_take_it_or_there_is_none(desk, monke
     with http_receiver() as hook:
         hook.status = 404
         down = f"json://127.0.0.1:{free_port()}/secret"
-        monkeypatch.setenv("ALERT_URLS", f"{hook.url('secret')} {down} nosuch://secret")
+        monkeypatch.setenv("ALERT_URLS", f"{hook.url('secret')},{down},nosuch://secret")
         assert main(["alerts", "test"]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "json-1 (error and worse): json-1 did not take an alert: HTTP 404",
@@ -64,7 +64,7 @@ def test_a_test_fails_if_a_channel_does_not_take_it_or_there_is_none(desk, monke
 
 
 def test_a_malformed_entry_is_an_error_that_names_its_number(desk, monkeypatch, capsys):
-    monkeypatch.setenv("ALERT_URLS", "json://h hunter2")
+    monkeypatch.setenv("ALERT_URLS", "json://h,hunter2")
     assert main(["alerts", "list"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("entry 2 of ALERT_URLS cannot be used")
@@ -75,7 +75,7 @@ def test_the_list_shows_what_is_open_and_what_waits(desk, monkeypatch, capsys):
     monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     assert main(["alerts", "list"]) == 0
     assert capsys.readouterr().out == "no alert is open\n"
-    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1 error=json://127.0.0.1:1")
+    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1,error=json://127.0.0.1:1")
     store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
     assert main(["alerts", "list"]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -137,7 +137,7 @@ def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monke
 
 def test_channels_that_take_their_time_leave_the_rest_to_the_next_tick(desk, monkeypatch):
     with http_receiver() as hook:
-        monkeypatch.setenv("ALERT_URLS", f"{hook.url('a')} {hook.url('b')}")
+        monkeypatch.setenv("ALERT_URLS", f"{hook.url('a')},{hook.url('b')}")
         for cause in "abc":
             store(cause, Problem("failed", "finra/otc_weekly", cause))
         monkeypatch.setattr("orchestration_project.services.alerts.alerts.SECONDS_PER_TICK", 0)
@@ -236,7 +236,7 @@ def test_a_check_of_the_rules_shows_them_and_the_names_that_the_project_does_not
 
 
 def test_a_check_tells_of_a_channel_that_nothing_can_be_sent_to(desk, monkeypatch, capsys):
-    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1 nosuch://hunter2")
+    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1,nosuch://hunter2")
     assert main(["alerts", "check"]) == 1
     told = capsys.readouterr()
     assert told.err.startswith("entry 2 of ALERT_URLS cannot be used")
@@ -303,7 +303,7 @@ def test_a_look_from_outside_tells_directly_and_once_where_alerts_cannot_be_stor
 
 def test_what_waits_for_a_channel_that_is_gone_is_given_up(desk, monkeypatch):
     monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
-    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1 json://127.0.0.1:1")
+    monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1,json://127.0.0.1:1")
     store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
     monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1")
     deliver()

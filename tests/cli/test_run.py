@@ -215,7 +215,7 @@ def test_a_database_of_demo_data_refuses_real_data(state_dir, tmp_path):
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"FINRA_SOURCE": "ftp", "LOG_LEVEL": "LOUD"}, "2 setting(s) cannot be used: FINRA_SOURCE"),
+        ({"FINRA_SOURCE": "ftp", "LOG_LEVEL": "LOUD"}, "2 invalid settings: FINRA_SOURCE"),
         pytest.param(
             {"FINRA_SOURCE": "files", "FINRA_FILES_DIR": "/nowhere"},
             "FINRA_FILES_DIR cannot be read",

@@ -161,7 +161,7 @@ def test_a_failure_counts_for_the_address_and_for_the_key_that_was_named():
     assert network_of("unknown") == "unknown"
 
 
-RULES = read_rules("admin=Me@example.org operator=group:data%20team viewer=@Example.org")
+RULES = read_rules(["admin=Me@example.org", "operator=group:data team", "viewer=@Example.org"])
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_the_highest_role_that_fits_holds(member: Member, role: Role | None):
 
 
 def test_a_domain_that_is_not_allowed_has_no_role_whatever_the_rules_say():
-    anybody = read_rules("viewer=*")
+    anybody = read_rules(["viewer=*"])
     assert role_of(Member("1", "a@b.org"), anybody, []) is Role.VIEWER
     assert role_of(Member("1", "a@b.org"), anybody, ["b.org"]) is Role.VIEWER
     assert role_of(Member("1", "a@c.org"), anybody, ["b.org"]) is None
@@ -191,13 +191,17 @@ def test_a_domain_that_is_not_allowed_has_no_role_whatever_the_rules_say():
 
 
 def test_nobody_has_a_role_without_a_rule():
-    assert role_of(Member("1", "me@example.org"), read_rules(""), []) is None
+    assert role_of(Member("1", "me@example.org"), read_rules([]), []) is None
 
 
-@pytest.mark.parametrize("text", ["admin", "boss=*", "admin=me", "admin=", "viewer=group:", "=*"])
+NO_RULES = ("admin", "boss=*", "admin=me", "admin=", "viewer=group:", "=*")
+SPACES = ("admin=me@example.org viewer=@example.org", "operator=group:data team viewer=*")
+
+
+@pytest.mark.parametrize("text", [*NO_RULES, *SPACES])
 def test_a_rule_that_is_none_is_refused(text: str):
-    with pytest.raises(ConfigurationError, match="OIDC_ROLES has the entry"):
-        read_rules(text)
+    with pytest.raises(ConfigurationError, match="invalid OIDC_ROLES entry"):
+        read_rules([text])
 
 
 def test_an_address_that_the_provider_did_not_verify_counts_for_nothing():

@@ -194,7 +194,7 @@ def test_a_channel_gets_its_least_severity_and_worse():
 
 
 def test_entries_are_read_with_their_severity_and_named_by_scheme_and_place():
-    read, errors = channels("  slack://a/b/c\n WARNING=mailto://u:p@h?to=x\tinfo=json://h ")
+    read, errors = channels(["slack://a/b/c", "WARNING=mailto://u:p@h?to=x", "info=json://h"])
     assert read == (
         Channel("slack-1", "error", "slack://a/b/c", "entry 1 of ALERT_URLS"),
         Channel("mailto-2", "warning", "mailto://u:p@h?to=x", "entry 2 of ALERT_URLS"),
@@ -202,24 +202,27 @@ def test_entries_are_read_with_their_severity_and_named_by_scheme_and_place():
     )
     assert "u:p" not in repr(read)
     assert errors == ()
-    assert channels("") == ((), ())
+    assert channels(()) == ((), ())
 
 
 def test_channels_with_names_of_their_own_come_after_the_entries():
-    read, _ = channels("json://h", {"ops": "info=json://o", "data": " mailto://u:p@h "})
+    read, _ = channels(["json://h"], {"ops": "info=json://o", "data": " mailto://u:p@h "})
     assert [(each.name, each.least, each.url, each.setting) for each in read] == [
         ("json-1", "error", "json://h", "entry 1 of ALERT_URLS"),
         ("data", "error", "mailto://u:p@h", "ALERT_URL_DATA"),
         ("ops", "info", "json://o", "ALERT_URL_OPS"),
     ]
-    (kept,), (error,) = channels("", {"data": "json://d", "ops": "hunter2"})
+    (kept,), (error,) = channels((), {"data": "json://d", "ops": "hunter2"})
     assert (kept.name, error.what) == ("data", "ALERT_URL_OPS cannot be used")
     assert "hunter2" not in str(error)
 
 
-@pytest.mark.parametrize("entry", ["hunter2", "loud=json://hunter2", "=json://hunter2", "x://"])
+MALFORMED = ("hunter2", "loud=json://hunter2", "=json://hunter2", "x://")
+
+
+@pytest.mark.parametrize("entry", [*MALFORMED, "json://hunter2 json://b"])
 def test_a_malformed_entry_is_refused_by_its_number_without_its_text(entry):
-    read, (error,) = channels(f"json://good {entry} json://third")
+    read, (error,) = channels(["json://good", entry, "json://third"])
     assert error.what == "entry 2 of ALERT_URLS cannot be used"
     assert "hunter2" not in str(error)
     assert [each.name for each in read] == ["json-1", "json-3"]

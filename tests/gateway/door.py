@@ -215,7 +215,7 @@ def open_door(
 @contextmanager
 def running(app: Any) -> Iterator[int]:
     """Serve ``app`` on a free port, and believe this machine as if it were a proxy."""
-    settings = load_settings().model_copy(update={"trusted_proxies": "127.0.0.1"})
+    settings = load_settings().model_copy(update={"trusted_proxies": ("127.0.0.1",)})
     config = uvicorn.Config(app, port=0, log_level="critical", **server_options(settings))
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -32,8 +32,8 @@ def settings(monkeypatch: pytest.MonkeyPatch, **values: str) -> Settings:
         ("demo", "demo", "demo"),
         ("api", "yahoo", "yahoo"),
         ("", "yahoo", "yahoo"),
-        ("api", "demo", "PRICES_SOURCE: expected a real source or nothing"),
-        ("demo", "yahoo", "FINRA_SOURCE: expected a real source or nothing"),
+        ("api", "demo", "PRICES_SOURCE='demo' .environment.: expected a real source or no value"),
+        ("demo", "yahoo", "FINRA_SOURCE='demo' .environment.: expected a real source or no value"),
         ("api", "", "prices has no source: PRICES_SOURCE is not set"),
     ],
 )
@@ -58,7 +58,7 @@ def test_made_up_and_real_data_do_not_meet(
 def test_what_a_source_needs_is_asked_for_by_name(
     monkeypatch: pytest.MonkeyPatch, source: str, missing: str
 ):
-    with pytest.raises(ConfigurationError, match=f"{missing}: needed"):
+    with pytest.raises(ConfigurationError, match=f"{missing} is not set: required"):
         settings(monkeypatch, PRICES_SOURCE=source)
 
 
@@ -123,7 +123,7 @@ def test_the_symbols_that_trade_most_in_each_tier_s_latest_weeks_are_wanted(ware
     assert most_traded(warehouse, weeks=2, size=2) == ["LATE", "AAA"]
 
 
-@pytest.mark.parametrize("symbols", ["BRK.B  EP$C BRK.B NA", "BRK.B,EP$C, BRK.B ,NA,"])
+@pytest.mark.parametrize("symbols", ["BRK.B,EP$C,BRK.B,NA", "BRK.B,EP$C, BRK.B ,NA,"])
 def test_the_symbols_of_the_settings_are_wanted_as_they_are_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, symbols: str
 ):

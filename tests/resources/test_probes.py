@@ -224,12 +224,12 @@ def test_a_source_that_tells_no_time_is_named_and_blames_no_clock(look: Look, re
 
 def test_channels_of_alerts_are_looked_at_and_nothing_is_sent(look: Look):
     with http_receiver() as hook:
-        found = look("alerts", ALERT_URLS=f"{hook.url(SECRET)} discord://{SECRET}/{SECRET}")
+        found = look("alerts", ALERT_URLS=f"{hook.url(SECRET)},discord://{SECRET}/{SECRET}")
         assert (found.outcome, found.got) == (
             "passed",
             "json-1 takes connections, discord-2 is well formed",
         )
-        found = look("alerts", ALERT_URLS=f"{hook.url(SECRET)} nosuch://{SECRET}")
+        found = look("alerts", ALERT_URLS=f"{hook.url(SECRET)},nosuch://{SECRET}")
         assert hook.received == []
     assert (found.outcome, "entry 2 of ALERT_URLS cannot be used" in found.got) == ("failed", True)
     assert "json" not in found.got  # that one takes connections

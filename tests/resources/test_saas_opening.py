@@ -20,7 +20,7 @@ def settings_for(saas_demo, tmp_path, monkeypatch):
         real = {
             "state_dir": tmp_path,
             "finra_source": "api",
-            "saas_source": "real",
+            "saas_source": "api",
             "peopleforce_url": f"{saas_demo.url}/peopleforce/api/public/v3",
             "peopleforce_api_key": SecretStr("demo-key"),
             "jira_url": f"{saas_demo.url}/jira",
@@ -59,7 +59,9 @@ def test_the_demos_are_not_started_to_be_looked_at(settings_for, tmp_path):
 
 
 def test_made_up_and_real_data_never_meet(settings_for):
-    with pytest.raises(ValidationError, match="as DATA_PROFILE is real; found demo"):
+    with pytest.raises(
+        ValidationError, match="expected a real source or no value, as DATA_PROFILE is real"
+    ):
         settings_for(finra_source="demo")
 
 
@@ -72,8 +74,8 @@ def test_without_a_source_neither_system_is_opened(settings_for):
 
 
 def test_real_systems_need_their_settings(monkeypatch, tmp_path):
-    monkeypatch.setenv("SAAS_SOURCE", "real")
+    monkeypatch.setenv("SAAS_SOURCE", "api")
     with pytest.raises(ConfigurationError) as refusal:
         load_settings()
-    assert "PEOPLEFORCE_API_KEY: needed when SAAS_SOURCE=api" in refusal.value.what
-    assert "JIRA_TOKEN: needed when SAAS_SOURCE=api" in refusal.value.what
+    assert "PEOPLEFORCE_API_KEY is not set: required when SAAS_SOURCE=api" in refusal.value.what
+    assert "JIRA_TOKEN is not set: required when SAAS_SOURCE=api" in refusal.value.what

@@ -291,7 +291,7 @@ def test_what_a_run_landed_is_told_once_though_it_was_taken_for_dead(watch, hook
 def test_each_channel_gets_what_is_as_severe_as_it_wants(watch, hook, instance, monkeypatch):
     with http_receiver() as all_, http_receiver() as usual, http_receiver() as errors:
         monkeypatch.setenv(
-            "ALERT_URLS", f"INFO={all_.url()} warning={usual.url()}\n {errors.url()}"
+            "ALERT_URLS", f"INFO={all_.url()},warning={usual.url()},\n {errors.url()}"
         )
         shop(instance, "a", notice="10 orders", notice_kind="landed")
         shop(instance, "a", stale="yes")
@@ -519,8 +519,8 @@ def test_no_secret_of_a_channel_is_stored_logged_or_said(
     secret = "hunter2hunter2"
     monkeypatch.setenv(
         "ALERT_URLS",
-        f"json://me:{secret}@127.0.0.1:{hook.port}/{secret} json://127.0.0.1:1/{secret} "
-        f"nosuch://{secret} slack://{secret}",
+        f"json://me:{secret}@127.0.0.1:{hook.port}/{secret},json://127.0.0.1:1/{secret},"
+        f"nosuch://{secret},slack://{secret}",
     )
     monkeypatch.setenv("ALERT_URL_OPS", f"json://127.0.0.1:1/{secret}")
     monkeypatch.setenv("ALERT_URL_BROKEN", secret)

@@ -90,7 +90,7 @@ def test_after_the_close_the_present_month_is_asked_for(desk: Desk, now: datetim
 def test_what_a_month_lacks_of_its_last_evening_is_asked_for_with_the_next(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, error: OrchestrationError | None, lacks: int
 ):
-    monkeypatch.setenv("PRICES_SYMBOLS", "AAA BBB")
+    monkeypatch.setenv("PRICES_SYMBOLS", "AAA,BBB")
     march = sessions(date(2026, 3, 1), date(2026, 3, 3))
     desk.write("AAA", *map(line, FEBRUARY))
     desk.write("BBB", *map(line, FEBRUARY[: len(FEBRUARY) - lacks]))
@@ -147,14 +147,14 @@ def test_what_waits_for_a_quota_is_asked_for_when_its_time_has_come_and_not_befo
         desk.write(symbol, *map(line, FEBRUARY))
     desk.load("AAA", "BBB", months=("2026-01-01", "2026-02-01"))
 
-    def tick(symbols: str = "AAA BBB"):
+    def tick(symbols: str = "AAA,BBB"):
         monkeypatch.setenv("PRICES_SYMBOLS", symbols)
         return ticked(prices_waiting_hourly, desk)
 
     nothing = "Nothing to do: no symbol waits for a time that has come."
     assert said(tick()) == nothing
     clock.at += timedelta(hours=6)
-    assert said(tick("AAA CCC")) == nothing
+    assert said(tick("AAA,CCC")) == nothing
     asked = tick()
     assert isinstance(asked, dg.RunRequest)
     assert (asked.tags[FIRST], asked.tags[LAST]) == ("2026-01-01", "2026-02-01")
@@ -198,11 +198,11 @@ def test_new_symbols_are_asked_for_over_the_months_that_others_have(
     assert said(tick("AAA")).endswith("no price was ever asked for; launch prices_backfill.")
     desk.write("AAA", *map(line, FEBRUARY))
     desk.load("AAA", "GONE")
-    assert said(tick("AAA GONE")) == "Nothing to do: all 2 wanted symbols were asked for."
-    asked = tick("AAA BBB")
+    assert said(tick("AAA,GONE")) == "Nothing to do: all 2 wanted symbols were asked for."
+    asked = tick("AAA,BBB")
     assert isinstance(asked, dg.RunRequest)
     assert asked.tags[FIRST] == "2026-02-01"
-    assert asked.run_key != getattr(tick("AAA CCC"), "run_key", None)
+    assert asked.run_key != getattr(tick("AAA,CCC"), "run_key", None)
 
 
 def test_a_new_symbol_that_an_evening_met_first_is_asked_for_over_the_months_that_others_have(
@@ -211,7 +211,7 @@ def test_a_new_symbol_that_an_evening_met_first_is_asked_for_over_the_months_tha
     def tick() -> Any:
         return prices_on_new_symbol(dg.build_sensor_context(resources=resources(desk)))
 
-    monkeypatch.setenv("PRICES_SYMBOLS", "AAA BBB")
+    monkeypatch.setenv("PRICES_SYMBOLS", "AAA,BBB")
     for symbol in ("AAA", "BBB"):
         desk.write(symbol, *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
     desk.load("AAA", months=BOTH)
@@ -232,7 +232,7 @@ def test_a_new_symbol_that_an_evening_was_refused_is_asked_for_once_that_may_hel
     def tick() -> Any:
         return prices_on_new_symbol(dg.build_sensor_context(resources=resources(desk)))
 
-    monkeypatch.setenv("PRICES_SYMBOLS", "AAA GONE")
+    monkeypatch.setenv("PRICES_SYMBOLS", "AAA,GONE")
     monkeypatch.setenv("PRICES_SOURCE", "demo")
     desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
     desk.load("AAA", months=BOTH)

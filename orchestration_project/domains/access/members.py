@@ -1,13 +1,14 @@
 """Which role somebody has whom an OpenID Connect provider vouches for."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.errors import ConfigurationError
 
-EXAMPLE = "admin=me@example.org operator=group:data%20team viewer=@example.org"
+EXAMPLE = "admin=me@example.org,operator=group:data team,viewer=@example.org"
 
 
 @dataclass(frozen=True)
@@ -46,25 +47,31 @@ class AccessRule:
         return self.who == "*" or (member.email != "" and member.email == self.who.lower())
 
 
-def read_rules(text: str) -> list[AccessRule]:
-    """Read OIDC_ROLES: ``role=who`` with blanks between; a blank within a name is ``%20``.
+SEVERAL = re.compile(rf"\s({'|'.join(Role)})=")
+"""A second rule in an entry: the comma before it is missing."""
+
+
+def read_rules(entries: Iterable[str]) -> list[AccessRule]:
+    """Read the entries ``role=who`` of OIDC_ROLES.
 
     Raises:
-        ConfigurationError: An entry is none.
+        ConfigurationError: An entry is malformed.
     """
-    return [_rule(entry) for entry in text.split()]
+    return [_rule(entry) for entry in entries]
 
 
 def _rule(entry: str) -> AccessRule:
     role, _, who = entry.partition("=")
     known = who == "*" or "@" in who or who.startswith("group:")
-    if role not in list(Role) or not known or who in ("@", "group:"):
+    is_address = not who.startswith("group:")
+    has_spaces = SEVERAL.search(who) or (is_address and " " in who)
+    if role not in list(Role) or not known or who in ("@", "group:") or has_spaces:
         raise ConfigurationError(
-            f"OIDC_ROLES has the entry {entry!r}",
-            expected=f"entries such as {EXAMPLE}",
+            f"invalid OIDC_ROLES entry {entry!r}",
+            expected=f"entries separated by commas, e.g. {EXAMPLE}",
             remedy="correct it: viewer, operator or admin, then an address, @domain, group: or *",
         )
-    return AccessRule(Role(role), who.replace("%20", " "))
+    return AccessRule(Role(role), who)
 
 
 def member_of(claims: Mapping[str, Any]) -> Member:

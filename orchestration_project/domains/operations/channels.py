@@ -1,7 +1,7 @@
 """Who is told: the channels that ALERT_URLS and each ALERT_URL_<NAME> name."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestration_project.domains.operations.alerts import SEVERITIES, Severity
@@ -33,16 +33,16 @@ class Channel:
 
 
 def channels(
-    alert_urls: str, named: Mapping[str, str] | None = None
+    alert_urls: Sequence[str], named: Mapping[str, str] | None = None
 ) -> tuple[tuple[Channel, ...], tuple[ConfigurationError, ...]]:
-    """Return the channels of ``alert_urls``, entries ``[severity=]url`` with blanks between.
+    """Return the channels of ``alert_urls``, the entries ``[severity=]url`` of ALERT_URLS.
 
     Those of ``named``, an entry by name, come after them. An entry that is malformed silences no
     other: with the channels come the errors, which say which one, and nothing of it.
     """
     placed = [
         (entry, f"entry {number} of ALERT_URLS", str(number), None)
-        for number, entry in enumerate(alert_urls.split(), 1)
+        for number, entry in enumerate(alert_urls, 1)
     ]
     called = [
         (entry.strip(), f"ALERT_URL_{name.upper()}", name, name)
@@ -63,7 +63,8 @@ def channels(
 def _channel(entry: str, setting: str, place: str) -> Channel:
     found = ENTRY.fullmatch(entry)
     if found is None:
-        raise unusable(setting, "no such entry")
+        spaces = "spaces within the entry" if len(entry.split()) > 1 else "another form"
+        raise unusable(setting, spaces)
     least = LEAST.get((found["severity"] or "error").lower())
     if least is None:
         raise unusable(setting, "another word before its =")
@@ -74,7 +75,8 @@ def unusable(setting: str, found: str) -> ConfigurationError:
     """Return the error for the entry in this place, which shows nothing of it."""
     return ConfigurationError(
         f"{setting} cannot be used",
-        expected="[severity=]URL, the severity info, warning or error, the URL one of Apprise's",
+        expected="[severity=]URL, the severity info, warning or error, the URL one of Apprise's; "
+        "commas between entries",
         found=found,
         remedy="correct the entry; docs/how-to/set-up-alerts.md has examples",
     )

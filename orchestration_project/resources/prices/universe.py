@@ -26,8 +26,8 @@ def wanted_symbols(settings: Settings, warehouse: Warehouse) -> Sequence[str]:
     that are landed, and none before any is.
     """
     settings = PricesSettings.of(settings)
-    if given := settings.prices_symbols.replace(",", " ").split():
-        return list(dict.fromkeys(given))
+    if settings.prices_symbols:
+        return list(dict.fromkeys(settings.prices_symbols))
     return most_traded(
         warehouse, weeks=settings.prices_universe_weeks, size=settings.prices_universe_size
     )

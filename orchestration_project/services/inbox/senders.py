@@ -54,10 +54,10 @@ def declared_sources(settings: Settings) -> Mapping[str, WebhookSource]:
 
 def _sender(name: str, declared: WebhookSource) -> Sender:
     present, earlier = secret_names(name)
-    secrets = read_secrets(present, earlier)
-    if present not in secrets:
-        return Sender(name, declared, problem=f"{present} is not set")
     try:
+        secrets = read_secrets(present, earlier)
+        if present not in secrets:
+            return Sender(name, declared, problem=f"{present} is not set")
         keys = tuple(key_of(name, declared, secret) for secret in secrets.values())
     except ConfigurationError as error:
         return Sender(name, declared, problem=str(error))

@@ -188,14 +188,14 @@ class FinraSettings(Settings):
     @classmethod
     def _within_band_weeks(cls, value: int, info: ValidationInfo) -> int:
         if value > info.data.get("finra_band_weeks", value):
-            raise ValueError("more weeks than FINRA_BAND_WEEKS looks at")
+            raise ValueError("expected at most FINRA_BAND_WEEKS")
         return value
 
     @field_validator("finra_files_dir")
     @classmethod
     def _needed_for_files(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is None and info.data.get("finra_source") == "files":
-            raise ValueError("needed when FINRA_SOURCE=files")
+            raise ValueError("required when FINRA_SOURCE=files")
         return value and from_root(value)
 
     @field_validator("finra_bonds_files_dir")
@@ -207,7 +207,7 @@ class FinraSettings(Settings):
     @classmethod
     def _both_or_neither(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if (value is None) != (info.data.get("finra_client_id") is None):
-            raise ValueError("set FINRA_CLIENT_ID and FINRA_CLIENT_SECRET both, or neither")
+            raise ValueError("expected FINRA_CLIENT_ID and FINRA_CLIENT_SECRET, both or neither")
         return value
 
     @property

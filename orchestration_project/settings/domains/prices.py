@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
-from orchestration_project.settings.values import MOST_WEEKS, from_root
+from orchestration_project.settings.values import MOST_WEEKS, Words, from_root
 
 PricesSource = Literal["demo", "alpha_vantage", "yahoo", "files"]
 
@@ -36,8 +36,8 @@ class PricesSettings(Settings):
         "symbols.",
         json_schema_extra=about(required_when="PRICES_SOURCE=files"),
     )
-    prices_symbols: str = Field(
-        "",
+    prices_symbols: Words = Field(
+        (),
         description="Symbols whose prices are loaded, in FINRA's spelling.",
         json_schema_extra=about(
             default="(the PRICES_UNIVERSE_SIZE symbols with the highest OTC volume)"
@@ -138,21 +138,21 @@ class PricesSettings(Settings):
     @classmethod
     def _first_of_a_month(cls, value: date | None) -> date | None:
         if value is not None and value.day != 1:
-            raise ValueError(f"{value} is no first of a month")
+            raise ValueError("expected the first day of a month, e.g. 2026-03-01")
         return value
 
     @field_validator("prices_files_dir")
     @classmethod
     def _needed_for_price_files(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is None and info.data.get("prices_source") == "files":
-            raise ValueError("needed when PRICES_SOURCE=files")
+            raise ValueError("required when PRICES_SOURCE=files")
         return value and from_root(value)
 
     @field_validator("alpha_vantage_api_key")
     @classmethod
     def _needed_for_vendor(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is None and info.data.get("prices_source") == "alpha_vantage":
-            raise ValueError("needed when PRICES_SOURCE=alpha_vantage")
+            raise ValueError("required when PRICES_SOURCE=alpha_vantage")
         return value
 
     @property

@@ -74,5 +74,5 @@ class SaasSettings(Settings):
         cls, value: SecretStr | str | None, info: ValidationInfo
     ) -> SecretStr | str | None:
         if value is None and info.data.get("saas_source") == "api":
-            raise ValueError("needed when SAAS_SOURCE=api")
+            raise ValueError("required when SAAS_SOURCE=api")
         return value

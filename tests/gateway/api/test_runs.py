@@ -219,7 +219,7 @@ def test_a_month_of_prices_is_missing_until_each_wanted_symbol_is_landed(
     api.run("prices_daily", partition=month)
     others = api.post("/backfills", {**body, "dry_run": True})["partitions"]
     assert others == [month]  # it is materialized, and the other wanted symbols are not landed
-    settings = api.services.settings.model_copy(update={"prices_symbols": symbol})
+    settings = api.services.settings.model_copy(update={"prices_symbols": (symbol,)})
     operator = Principal("ada", Role.OPERATOR, "open")
     services = replace(api.services, settings=settings, caller=lambda: operator)
     alone = replace(api, app=Starlette(routes=routes(services)))

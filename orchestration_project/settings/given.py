@@ -1,0 +1,158 @@
+"""The values that the environment, `.env` and files of secrets give to settings."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
+from pydantic.fields import FieldInfo
+
+from orchestration_project.settings.values import from_root, is_secret
+
+ENVIRONMENT: Mapping[str, str] = os.environ
+"""The process's environment as it is now; nothing else reads it."""
+
+FROM_FILE = "_file"
+"""With this ends the name of a variable that holds the path of a secret's file."""
+
+CHANNEL = "alert_url_"
+"""With this begin the names of variables that are channels of alerts."""
+
+CHANNELS = "alert_url_name"
+"""The setting that holds them, by channel."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """The text of a variable, and where it was found.
+
+    Attributes:
+        text: The value as it was written.
+        file: The `.env` that holds it; None for the environment.
+        name: The variable's name in capitals, for errors.
+    """
+
+    text: str
+    file: Path | None
+    name: str
+
+    @property
+    def origin(self) -> str:
+        """Either file or environment."""
+        return "environment" if self.file is None else "file"
+
+    @property
+    def place(self) -> str:
+        """The origin as errors name it, such as `.env line 12`."""
+        if self.file is None:
+            return "environment"
+        line = _lines(self.file).get(self.name)
+        return f"{self.file.name} line {line}" if line else self.file.name
+
+
+class Unusable:
+    """Takes the place of a secret that cannot be read; no setting accepts it."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return self.reason
+
+
+GivenValues = Mapping[str, Given]
+"""What is given, by the variable's name in lower case."""
+
+
+def read_given(env_file: Path | None, environment: Mapping[str, str] | None = None) -> GivenValues:
+    """Return the variables of ``env_file`` and, before these, those of the environment.
+
+    Names are in lower case; an empty value is no value.
+
+    Raises:
+        OSError: The file cannot be read.
+        UnicodeDecodeError: It is not UTF-8.
+    """
+    file = env_file if env_file is not None and env_file.is_file() else None
+    of_file = dotenv_values(file, encoding="utf-8") if file else {}
+    process = ENVIRONMENT if environment is None else environment
+    return {
+        name.lower(): Given(text, file if origin == "file" else None, name.upper())
+        for origin, values in (("file", of_file), ("environment", process))
+        for name, text in values.items()
+        if text
+    }
+
+
+def value_of(name: str, given: GivenValues) -> str | Unusable | None:
+    """Return the secret ``name``: its own variable's, or the text of the file that NAME_FILE names.
+
+    A newline at the end of the file does not belong to it.
+    """
+    plain, path = given.get(name), given.get(name + FROM_FILE)
+    if path is None:
+        return plain.text if plain else None
+    if plain is not None:
+        both = f"{plain.name} ({plain.place}) and {path.name} ({path.place})"
+        return Unusable(f"{both}: expected one of the two")
+    return _content(path)
+
+
+def _content(path: Given) -> str | Unusable:
+    try:
+        text = from_root(Path(path.text)).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        found = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        return Unusable(f"{path.name}={path.text!r} ({path.place}): cannot be read: {found}")
+    secret = text.rstrip("\r\n")
+    return secret or Unusable(f"{path.name}={path.text!r} ({path.place}): the file is empty")
+
+
+def field_values(fields: Mapping[str, FieldInfo], given: GivenValues) -> dict[str, Any]:
+    """Return the values that are given for ``fields``, not yet validated."""
+    found: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name == CHANNELS:
+            found[name] = _channel_urls(given) or None
+        elif is_secret(field):
+            found[name] = value_of(name, given)
+        elif variable := given.get(name):
+            found[name] = variable.text
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _channel_urls(given: GivenValues) -> Mapping[str, str | Unusable]:
+    """Return the variables ALERT_URL_<CHANNEL> by channel in lower case."""
+    names = {name.removesuffix(FROM_FILE) for name in given if name.startswith(CHANNEL)}
+    found = {name.removeprefix(CHANNEL): value_of(name, given) for name in sorted(names)}
+    return {name: url for name, url in found.items() if name and url is not None}
+
+
+def secret_files(names: list[str], given: GivenValues) -> list[Path]:
+    """Return the files of secrets that are read."""
+    channels = [each for each in given if each.startswith(CHANNEL) and each.endswith(FROM_FILE)]
+    files = [given.get(name + FROM_FILE) for name in names] + [given[each] for each in channels]
+    return [from_root(Path(each.text)) for each in files if each]
+
+
+def _lines(file: Path) -> Mapping[str, int]:
+    """Return the line of each variable's last value in ``file``."""
+    with file.open(encoding="utf-8") as stream:
+        bindings = list(parse_stream(stream))
+    return {
+        each.key.upper(): each.original.line + _blank_lines(each.original.string)
+        for each in bindings
+        if each.key
+    }
+
+
+def _blank_lines(text: str) -> int:
+    return text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """Return this process's environment with ``changes``, for a program that we start."""
+    return {**ENVIRONMENT, **changes}

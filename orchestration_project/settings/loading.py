@@ -1,0 +1,262 @@
+"""Reads the settings of a process, and says of each invalid one its value and origin."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.redaction import hide, keep_secrets_out_of_logs
+from orchestration_project.settings.described import expected_value
+from orchestration_project.settings.given import (
+    CHANNEL,
+    CHANNELS,
+    ENVIRONMENT,
+    FROM_FILE,
+    GivenValues,
+    Unusable,
+    field_values,
+    read_given,
+    secret_files,
+    value_of,
+)
+from orchestration_project.settings.profile import profile_of, sources_of
+from orchestration_project.settings.renamed import RENAMED
+from orchestration_project.settings.settings import (
+    Settings,
+    invalid_settings,
+    setting_names,
+    settings_class,
+)
+from orchestration_project.settings.shown import secrets_of, shown_text
+from orchestration_project.settings.values import is_secret
+
+NAMED_BY_USERS = (CHANNEL, "webhook_secret_")
+"""How names begin of which the rest is the user's."""
+
+SIMILARITY = 0.9
+"""Two names that are as similar (0-1, difflib) are a setting and a typing error: FINRA_SORCE."""
+
+MAX_SHOWN_CHARACTERS = 60
+
+
+def load_settings() -> Settings:
+    """Read the settings.
+
+    Raises:
+        ConfigurationError: Naming every setting that is missing or malformed, all at once.
+    """
+    settings = load_shared_settings()
+    if settings.problems:
+        raise invalid_settings([text for texts in settings.problems.values() for text in texts])
+    return settings
+
+
+def load_shared_settings() -> Settings:
+    """Read the settings; where those of a domain are invalid, the domain has its defaults.
+
+    `Settings.require_domain` then refuses what belongs to the domain. The setting that names its
+    source is none of these, as the sources decide the data profile.
+
+    Raises:
+        ConfigurationError: A setting that belongs to no single domain is missing or malformed.
+    """
+    settings = _read(_state())
+    hide(*secrets_of(settings))
+    keep_secrets_out_of_logs()
+    return settings
+
+
+def settings_of_file(file: Path) -> Settings:
+    """Return the settings as ``file`` alone gives them, without the environment.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or a setting in it is invalid.
+    """
+    given = _given(file, {})
+    fields = settings_class().model_fields
+    profile = {"data_profile": profile_of(_texts(given), sources_of(settings_class()))}
+    values = {**_defaults(fields), **profile, **field_values(fields, given)}
+    try:
+        return settings_class()(**values)
+    except ValidationError as error:
+        raise invalid_settings([_problem(each, given) for each in error.errors()]) from None
+
+
+def origins() -> Mapping[str, str]:
+    """Return where the value of each setting comes from now: default, file or environment."""
+    return _origins(_state())
+
+
+def read_secrets(*names: str) -> Mapping[str, str]:
+    """Return those of the secrets ``names`` that are given, in a variable or in a file.
+
+    They are hidden from now on, as the secrets among the settings are.
+
+    Raises:
+        ConfigurationError: The file of one cannot be read.
+    """
+    given = _given(_env_file())
+    values = {name: value_of(name.lower(), given) for name in names}
+    problems = [each.reason for each in values.values() if isinstance(each, Unusable)]
+    if problems:
+        raise invalid_settings(problems)
+    found = {name: value for name, value in values.items() if isinstance(value, str)}
+    hide(*found.values())
+    return found
+
+
+def _env_file() -> Path | None:
+    file = settings_class().model_config.get("env_file")
+    return Path(str(file)) if file else None
+
+
+def _given(file: Path | None, environment: Mapping[str, str] | None = None) -> GivenValues:
+    try:
+        return read_given(file, environment)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            "the file .env cannot be read",
+            expected=f"a text file in UTF-8 at {file}",
+            found=type(error).__name__,
+            remedy="save it as UTF-8, or correct its permissions",
+        ) from None  # the original quotes the file, secrets included
+
+
+def _state() -> object:
+    """Return what differs when a setting may have been changed."""
+    file = _env_file()
+    read = (frozenset(ENVIRONMENT.items()), str(file), _stat(file))
+    return (*read, *map(_stat, _secret_files(read)))
+
+
+@lru_cache(maxsize=1)
+def _secret_files(_: object) -> Sequence[Path]:
+    return secret_files(_secret_names(), _given(_env_file()))
+
+
+def _stat(file: Path | None) -> object:
+    try:
+        found = file.stat() if file else None
+    except OSError:
+        return None
+    return found and (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _secret_names() -> list[str]:
+    return [name for name, field in settings_class().model_fields.items() if is_secret(field)]
+
+
+@lru_cache(maxsize=1)  # to read them takes as long as a small load
+def _read(_: object) -> Settings:
+    given = _given(_env_file())
+    wrong_names = _wrong_names(given)
+    try:
+        settings = settings_class()()  # pyright: ignore[reportCallIssue] - pydantic fills the fields
+    except ValidationError as error:
+        settings = _without_invalid_domains(error, given, wrong_names)
+    if wrong_names:
+        raise invalid_settings(wrong_names)
+    return settings
+
+
+def _without_invalid_domains(
+    error: ValidationError, given: GivenValues, wrong_names: Sequence[str]
+) -> Settings:
+    """Return the settings with the defaults of each domain that has an invalid one.
+
+    Raises:
+        ConfigurationError: A setting that belongs to no single domain is invalid.
+    """
+    problems: dict[str, list[str]] = {}
+    sources = sources_of(settings_class())
+    places = {name: place for place, name in enumerate(setting_names())}
+    found = sorted(
+        error.errors(), key=lambda each: places.get("".join(map(str, each["loc"][:1])), -1)
+    )
+    for item in found:
+        name = str(item["loc"][0]) if item["loc"] else ""
+        domain = "" if name in sources else settings_class().domain_of(name)
+        problems.setdefault(domain, []).append(_problem(item, given))
+    if "" in problems or wrong_names:
+        raise invalid_settings([*wrong_names, *(_problem(each, given) for each in found)]) from None
+    defaults = _defaults(
+        name
+        for name in settings_class().model_fields
+        if settings_class().domain_of(name) in problems
+    )
+    settings = settings_class()(**{"data_profile": profile_of(_texts(given), sources), **defaults})
+    settings._problems = problems
+    return settings
+
+
+def _texts(given: GivenValues) -> Mapping[str, str]:
+    return {name: each.text for name, each in given.items()}
+
+
+def _defaults(names: Iterable[str]) -> dict[str, Any]:
+    fields = settings_class().model_fields
+    return {name: fields[name].get_default() for name in names}
+
+
+def _wrong_names(given: GivenValues) -> list[str]:
+    """Return the problems of variables that are no settings, but meant as such.
+
+    Their values would be left out in silence: earlier names, and typing errors.
+    """
+    known = set(settings_class().model_fields)
+    files = {name + FROM_FILE for name in _secret_names()}
+    words = tuple({name.partition("_")[0] + "_" for name in known})
+    problems = []
+    for name in sorted(given.keys() - known - files):
+        variable = given[name]
+        if present := RENAMED.get(variable.name):
+            problems.append(f"{variable.name} ({variable.place}): renamed, use {present}")
+        elif name.startswith(words) and not name.startswith(NAMED_BY_USERS):
+            meant = get_close_matches(name, known | files, n=1, cutoff=SIMILARITY)
+            if meant:
+                problems.append(
+                    f"{variable.name} ({variable.place}): unknown setting, "
+                    f"did you mean {meant[0].upper()}?"
+                )
+    return problems
+
+
+@lru_cache(maxsize=1)
+def _origins(_: object) -> Mapping[str, str]:
+    given = _given(_env_file())
+    files = {name + FROM_FILE: name for name in _secret_names()}
+    found = dict.fromkeys(settings_class().model_fields, "default")
+    for name, each in given.items():
+        own = CHANNELS if name.startswith(CHANNEL) else files.get(name, name)
+        if own in found and found[own] != "environment":
+            found[own] = each.origin
+    return found
+
+
+def _problem(error: ErrorDetails, given: GivenValues) -> str:
+    """Return what is wrong with a setting, such as `DEMO_SEED='x' (environment): expected …`."""
+    if isinstance(error["input"], Unusable):
+        return error["input"].reason
+    if not error["loc"]:
+        return _reason(error)
+    name = str(error["loc"][0])
+    field = settings_class().model_fields[name]
+    found = given.get(name) or given.get(name + FROM_FILE)
+    reason = _reason(error) or f"expected {expected_value(field)}"
+    if found is None:
+        return f"{name.upper()} is not set: {reason}"
+    text = "***" if is_secret(field) else shown_text(name, found.text)
+    if len(text) > MAX_SHOWN_CHARACTERS:
+        text = text[:MAX_SHOWN_CHARACTERS] + "…"
+    return f"{name.upper()}={text!r} ({found.place}): {reason}"
+
+
+def _reason(error: ErrorDetails) -> str:
+    """Return the text of our own validators; empty for pydantic's."""
+    is_own = error["type"] == "value_error"
+    return error["msg"].removeprefix("Value error, ") if is_own else ""
