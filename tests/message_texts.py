@@ -1,0 +1,191 @@
+"""Collects the texts that people read from the source of a module, and lints them.
+
+`python -m tests.message_texts` lists what is wrong; `--write` lowers the numbers of `messages.txt`,
+which lists how many findings each file had when this lint was added.
+"""
+
+import ast
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+ALLOWED = Path(__file__).with_name("messages.txt")
+WORDS = runpy.run_path(str(ROOT / ".ci" / "words.py"))["hits"]
+
+HEADLESS = re.compile(
+    r"(?:^|(?<=[.!?] ))(?!What to do\b)(Who|Whose|What|Of|Where|Which"
+    r"|(?:In|After|By|On|For|At|To|From|With|Under|Through|Behind) (?:which|what|whom|whose|how))\b"
+    r"(?=[^.?]*(?:[.]|$))"
+)
+"""The first words of a sentence without a subject; a question may begin with them."""
+
+LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical"}
+LOGGERS = {"log", "logger", "_log", "_logger"}
+
+LABELS = {"description", "help", "title", "body", "summary", "reason", "detail", "remedy"}
+"""Keyword arguments whose text is shown, whatever is called."""
+
+ERRORS = {"ConfigurationError", "ContractError", "SourceError", "TransientError"}
+FORM = {"expected", "found", "remedy"}
+"""Keyword arguments of an error beside its first: see errors.py."""
+
+SHORTEST_SENTENCE = 4
+"""Words. A shorter literal is a name, a format or a part of a message."""
+
+SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|WITH|PRAGMA|SET|LOCK|CASE)\b")
+
+PLACEHOLDER = "…"
+"""Stands for a value that is known only when the program runs."""
+
+
+class Text(NamedTuple):
+    """A text, its line in the module, and what it is used as."""
+
+    line: int
+    kind: str
+    text: str
+
+
+def collect(source: str) -> list[Text]:
+    """Return the texts of a module: of docstrings the first paragraph."""
+    tree = ast.parse(source)
+    docstrings = list(_docstrings(tree))
+    found = {
+        id(node): Text(node.lineno, "docstring", _first_paragraph(str(node.value)))
+        for node in docstrings
+    }
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    for kind, argument in (each for call in calls for each in _arguments(call)):
+        for node in _strings(argument):
+            found.setdefault(id(node), Text(node.lineno, kind, _text(node)))
+    return sorted({*found.values(), *_others(tree, set(found))})
+
+
+def _others(tree: ast.AST, collected: set[int]) -> Iterator[Text]:
+    """Yield the sentences among the other literals."""
+    parts = {id(part) for node in ast.walk(tree) for part in _parts(node)}
+    for node in ast.walk(tree):
+        if id(node) not in collected | parts and _is_string(node):
+            text = _text(node)
+            if len(text.split()) >= SHORTEST_SENTENCE and not SQL.match(text):
+                yield Text(getattr(node, "lineno", 0), "text", text)
+
+
+def _parts(node: ast.AST) -> list[ast.expr]:
+    if isinstance(node, ast.JoinedStr):
+        return node.values
+    return [node.left, node.right] if isinstance(node, ast.BinOp) else []
+
+
+def findings(source: str) -> list[tuple[int, str]]:
+    """Return line and finding of each text of a module that breaks a rule, and of each bare error.
+
+    An error is bare if it names neither what was expected or found, nor what to do.
+    """
+    found = [
+        (line, f"{kind} {finding}: {text!r}")
+        for line, kind, text in collect(source)
+        for finding in lint(text)
+    ]
+    bare = [
+        (call.lineno, f"{_name(call.func)} without {', '.join(sorted(FORM))}")
+        for call in ast.walk(ast.parse(source))
+        if isinstance(call, ast.Call) and _name(call.func) in ERRORS
+        if not {each.arg for each in call.keywords} & {*FORM, None}
+    ]
+    return sorted(found + bare)
+
+
+def lint(text: str) -> list[str]:
+    """Return the words of the dialect in a text, and the beginnings of its headless sentences."""
+    words = [f"{word!r} (use: {instead})" for _, word, instead in WORDS(text)]
+    return words + [f"headless {found[0]!r}" for found in HEADLESS.finditer(text)]
+
+
+def package() -> dict[str, str]:
+    """Return the source of each module of the package."""
+    listed = subprocess.run(
+        ["git", "ls-files", "orchestration_project/*.py"],  # noqa: S607 - git of the PATH
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    return {name: (ROOT / name).read_text() for name in listed}
+
+
+def allowed() -> dict[str, int]:
+    """Return how many findings each file may have at most."""
+    lines = (line.split(maxsplit=1) for line in ALLOWED.read_text().splitlines())
+    return {name: int(count) for count, name in lines}
+
+
+def _arguments(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
+    name = _name(call.func)
+    if name == "SkipReason":
+        yield from (("skip", each) for each in [*call.args, *(k.value for k in call.keywords)])
+    elif name in LOG_METHODS and _name(getattr(call.func, "value", call.func)) in LOGGERS:
+        yield from (("log", each) for each in call.args[:1])
+    elif name.endswith(("Error", "Refusal", "Failure")):
+        yield from (("error", each) for each in call.args)
+        yield from (("error", each.value) for each in call.keywords if each.arg in FORM)
+    yield from (("description", each.value) for each in call.keywords if each.arg in LABELS)
+
+
+def _strings(node: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(node, ast.IfExp):
+        yield from _strings(node.body)
+        yield from _strings(node.orelse)
+    elif _is_string(node):
+        yield node
+
+
+def _is_string(node: ast.AST) -> bool:
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.Add) and (_is_string(node.left) or _is_string(node.right))
+    return isinstance(node, ast.JoinedStr) or (
+        isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+
+
+def _text(node: ast.AST) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(each) for each in node.values)
+    if isinstance(node, ast.BinOp):
+        return _text(node.left) + _text(node.right)
+    return PLACEHOLDER
+
+
+def _docstrings(tree: ast.AST) -> Iterator[ast.Constant]:
+    """Yield docstrings, and the strings below a constant or an attribute that describe it."""
+    for node in ast.walk(tree):
+        value = node.value if isinstance(node, ast.Expr) else None
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            yield value
+
+
+def _first_paragraph(text: str) -> str:
+    return " ".join(text.strip().split("\n\n")[0].split())
+
+
+def _name(node: ast.expr) -> str:
+    return getattr(node, "attr", getattr(node, "id", ""))
+
+
+if __name__ == "__main__":
+    by_file = {name: findings(source) for name, source in package().items()}
+    if "--write" in sys.argv:
+        ALLOWED.write_text(
+            "".join(f"{len(each)} {name}\n" for name, each in by_file.items() if each)
+        )
+    else:
+        for name, each in by_file.items():
+            for line, finding in each:
+                sys.stdout.write(f"{name}:{line}: {finding}\n")

@@ -1,0 +1,69 @@
+"""Messages and docstrings use the field's words: each file has at most the findings it had."""
+
+import pytest
+
+from tests.message_texts import Text, allowed, collect, findings, lint, package
+
+SOURCE = '''
+"""What can go wrong.
+
+Of no interest.
+"""
+LIMIT = 5
+"""Bytes."""
+
+def load(context, name):
+    """Load it."""
+    context.log.info(f"{name} loaded")
+    if not name:
+        raise ConfigurationError("no " "name", expected="one" if name else "two")
+    yield dg.SkipReason("Nothing to do.")
+    add(description="Of a job", other="short text")
+    return "a longer text of " + name, "SELECT a FROM b WHERE c"
+'''
+
+
+def test_messages_are_collected_with_their_kinds():
+    assert [each[1:] for each in collect(SOURCE)] == [
+        ("docstring", "What can go wrong."),
+        ("docstring", "Bytes."),
+        ("docstring", "Load it."),
+        ("log", "… loaded"),
+        ("error", "no name"),
+        ("error", "one"),
+        ("error", "two"),
+        ("skip", "Nothing to do."),
+        ("description", "Of a job"),
+        ("text", "a longer text of …"),
+    ]
+    assert collect("x = 1\ny = 'this has four words'") == [Text(2, "text", "this has four words")]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Whose week it is.", ["headless 'Whose'"]),
+        ("It failed. After which it ends.", ["headless 'After which'"]),
+        ("What did we know then?", []),
+        ("What to do: restart it", []),
+        ("The week of which it is one.", []),
+        ("It was held back.", ["'held back' (use: quarantined)"]),
+    ],
+)
+def test_a_text_is_linted_for_words_and_headless_sentences(text: str, found: list[str]):
+    assert lint(text) == found
+
+
+def test_an_error_names_what_was_expected_or_found_or_what_to_do():
+    assert findings("raise SourceError('it failed', found='5')") == []
+    assert findings("raise SourceError('it failed')") == [
+        (1, "SourceError without expected, found, remedy")
+    ]
+
+
+def test_no_file_has_more_findings_than_are_allowed():
+    limits = allowed()
+    found = {name: findings(source) for name, source in package().items()}
+    assert {name: each for name, each in found.items() if len(each) > limits.get(name, 0)} == {}, (
+        "list them with python -m tests.message_texts"
+    )
