@@ -109,10 +109,12 @@ def _source_in(tags: Mapping[str, str]) -> str:
     """
     if SOURCE_TAG not in tags:
         raise ConfigurationError(
-            "the run does not say which source it is for",
+            "the run has no source tag",
             expected=f"the tag {SOURCE_TAG}, such as github",
-            remedy="switch on events_on_webhook, which requests runs; for deliveries that are done "
-            "or dead launch operations_replay_webhook",
+            remedy=(
+                "start the sensor events_on_webhook, which requests runs; to repeat deliveries "
+                "that are done or dead, launch operations_replay_webhook"
+            ),
         )
     return tags[SOURCE_TAG]
 
@@ -120,6 +122,6 @@ def _source_in(tags: Mapping[str, str]) -> str:
 webhooks_job = dg.define_asset_job(
     "events_webhooks",
     selection=dg.AssetSelection.assets(webhooks),
-    description="Lands the webhook deliveries of a source that are due; its tags say which source.",
+    description="Loads the due webhook deliveries of one source, which the run's tags name.",
     tags={"domain": "events"},
 )

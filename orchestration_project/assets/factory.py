@@ -254,7 +254,7 @@ def _table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
 
 def _checks(dataset: Dataset) -> Mapping[str, str]:
     """Return the checks that a load evaluates, by name, with what each asserts."""
-    fields = "The source lists every field that a load asks for, in its type, and no other."
+    fields = "The source lists exactly the declared fields, with the declared types."
     return {**({FIELDS_CHECK: fields} if dataset.lists_fields else {}), **dataset.contract.audits}
 
 
@@ -414,7 +414,7 @@ def _freshness(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=dataset.key,
         name=FRESHNESS_CHECK,
-        description="Nothing newer than what is landed is overdue, once anything is landed.",
+        description="No partition newer than the loaded ones is overdue.",
         blocking=False,
         required_resource_keys={"clock", "settings", "warehouse"},
     )
@@ -468,9 +468,9 @@ def _plan_replay(
     if unknown and request.partitions:
         raise ConfigurationError(
             "the partitions do not exist",
-            expected=f"partitions of {table.name} that are over, such as {assets.keys[-1]}",
+            expected=f"partitions of {table.name} that have ended, e.g. {assets.keys[-1]}",
             found=", ".join(unknown),
-            remedy="choose others, or set the domain's first partition to the first of them",
+            remedy="choose others, or set the domain's first partition to the earliest of them",
         )
     if not keys:
         return None

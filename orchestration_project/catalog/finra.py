@@ -112,7 +112,7 @@ FINRA = Domain(
     ],
     resources={
         "finra": Connection(
-            description="Where FINRA's weekly data comes from.",
+            description="Source of FINRA's weekly data.",
             open=lambda given: opened_finra(given.settings, asks_anyway=given.asks_anyway),
             preflight="finra",
             shown_name="FINRA",
@@ -126,7 +126,7 @@ FINRA = Domain(
             tried=lambda settings: f"asked {shown_source(settings)} for its list of partitions",
         ),
         "finra_datasets": Connection(
-            description="Where FINRA's further datasets come from.",
+            description="Source of FINRA's other datasets.",
             open=lambda given: open_datasets(given.settings, given.admit),
             preflight=None,
         ),

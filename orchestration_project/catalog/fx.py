@@ -90,7 +90,7 @@ FX = domain_of(
     [RATES],
     resources={
         "fx": Connection(
-            description="Where euro reference rates come from.",
+            description="Source of euro reference rates.",
             shown_name="the ECB",
             open=_open,
             preflight="fx",

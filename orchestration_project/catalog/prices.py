@@ -85,7 +85,7 @@ PRICES = Domain(
     sensors=[sensors.prices_on_landing, sensors.prices_on_new_symbol],
     resources={
         "prices": Connection(
-            description="Where daily prices come from.",
+            description="Source of daily prices.",
             open=lambda given: opened_prices(
                 given.settings, given.captures, given.clock, asks_anyway=given.asks_anyway
             ),

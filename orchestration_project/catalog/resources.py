@@ -90,19 +90,19 @@ def settings_resource() -> Settings:
     return settings
 
 
-@dg.resource(description="Who is told of alerts, and where they are kept.")
+@dg.resource(description="Alert channels, and the alert inbox.")
 def alerts_resource() -> Alerts:
-    """Who is told of alerts, and where they are kept."""
+    """Alert channels, and the alert inbox."""
     return open_alerts(load_shared_settings())
 
 
-@dg.resource(description="The one clock.")
+@dg.resource(description="Clock, UTC.")
 def clock_resource() -> Clock:
-    """The one clock."""
+    """Clock, UTC."""
     return open_clock(load_shared_settings())
 
 
-@dg.resource(description="The user's database.")
+@dg.resource(description="Database of the user.")
 def warehouse_resource(context: dg.InitResourceContext) -> Iterator[Warehouse]:
     """The user's database, its tables up to date; a run that opens it is tagged with its config."""
 
@@ -118,10 +118,11 @@ def warehouse_resource(context: dg.InitResourceContext) -> Iterator[Warehouse]:
 
 
 @dg.resource(
-    description="Where raw bytes and staged files are kept.", required_resource_keys={"gate"}
+    description="Artifact store for captured bytes and staged files.",
+    required_resource_keys={"gate"},
 )
 def artifacts_resource(context: dg.InitResourceContext) -> Iterator[ArtifactStore]:
-    """Where raw bytes and staged files are kept."""
+    """Artifact store for captured bytes and staged files."""
 
     def opening() -> AbstractContextManager[ArtifactStore]:
         if context.run is not None:
@@ -139,14 +140,13 @@ def _opened_store() -> Iterator[ArtifactStore]:
 
 def _gate_resource(registry: Registry) -> dg.ResourceDefinition:
     @dg.resource(
-        description="Lets a run's work through while what it depends on is ready.",
+        description="Preflight check: admits a run's work while its dependencies are ready.",
         required_resource_keys={"warehouse"},
         config_schema={
             "force": dg.Field(
                 bool,
                 default_value=False,
-                description="Go on although a dependency is not ready; the run is tagged with "
-                "which.",
+                description="Continue although a dependency is not ready; the run's tags name it.",
             )
         },
     )

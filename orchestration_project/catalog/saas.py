@@ -52,7 +52,7 @@ SAAS = Domain(
     sensors=[saas_on_tick],
     resources={
         "peopleforce": Connection(
-            description="The tasks that issues are made of.",
+            description="Source system of tasks.",
             open=lambda given: opened_peopleforce(
                 given.settings, given.captures, given.clock, asks_anyway=given.asks_anyway
             ),
@@ -63,7 +63,7 @@ SAAS = Domain(
             attributes={"system": peopleforce.SYSTEM},
         ),
         "jira": Connection(
-            description="The issues made of tasks.",
+            description="Target system of issues.",
             open=lambda given: opened_jira(given.settings, asks_anyway=given.asks_anyway),
             preflight="jira",
             probe=lambda target, _: f"it knows us as {target.myself()}",

@@ -217,9 +217,11 @@ class FolderStore:
                 raise
             raise ConfigurationError(
                 f"cannot {what} the artifact {name}",
-                expected=f"a folder with free space, ours to read and write, at {self.folder}",
+                expected=(
+                    f"a folder with free space that this user may read and write, at {self.folder}"
+                ),
                 found=f"{error.strerror}",
-                remedy="mend the folder's permissions, free some disk, or set ARTIFACTS_URL",
+                remedy="fix the folder's permissions, free some disk, or set ARTIFACTS_URL",
             ) from error
 
 

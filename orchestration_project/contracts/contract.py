@@ -235,7 +235,7 @@ def _cusip_rules(name: str) -> list[RowRule]:
         RowRule(
             "not_a_cusip",
             ~has_cusip_shape(name),
-            pl.format(f"{name} is no CUSIP of nine characters: {{}}", shown(name)),
+            pl.format(f"{name} is not a CUSIP of nine characters: {{}}", shown(name)),
         ),
         RowRule(
             "wrong_check_digit",

@@ -82,7 +82,7 @@ def _problem(body: bytes) -> tuple[str, str] | None:
     except RecursionError:
         return "depth", f"the body is more than {DEEPEST} objects and lists deep"
     except ValueError as error:
-        return "json", f"the body is no JSON: {error}"
+        return "json", f"the body is not JSON: {error}"
     if not isinstance(found, dict):
         return "object", f"the body is a JSON {type(found).__name__}, not an object"
     if _is_deeper(found, DEEPEST):
@@ -91,7 +91,7 @@ def _problem(body: bytes) -> tuple[str, str] | None:
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _is_deeper(found: Any, most: int) -> bool:

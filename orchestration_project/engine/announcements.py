@@ -217,7 +217,7 @@ class Announcements(Generic[ChangeT]):
     def _late(self, row: RowMapping) -> Announcement[ChangeT]:
         figures = _json_of(self.dataset.figures_type).validate_json(row["figures"])
         run = row["run_id"][:SHOWN_OF_A_RUN]
-        late = f"(Told late: run {run}, which landed it, had not told of it.)"
+        late = f"(Reported late: run {run}, which loaded it, had not reported it.)"
         return Announcement(row["change_cause"], figures, f"{row['sentence']} {late}")
 
 

@@ -51,7 +51,7 @@ def test_what_a_killed_run_loaded_is_announced_by_the_next_and_then_deleted(url,
     assert pending(url) == sorted(LOADED[noun])
     first, last = LOADED[noun]
     told = told_by(load(instance, noun, last, last))[noun][last]
-    late = f" (Told late: run {died.run_id[:8]}, which landed it, had not told of it.)"
+    late = f" (Reported late: run {died.run_id[:8]}, which loaded it, had not reported it.)"
     assert told["change"].endswith(late)
     assert told["outcome"] == "reported late"
     assert pending(url) == [first]

@@ -463,7 +463,7 @@ def test_no_reject_is_landed_under_a_limit_of_none(url, instance):
 def test_a_partition_that_is_none_is_refused_by_name(url, instance, partition, found):
     result = load(instance, partition)
     assert not result.success
-    assert f"there is no partition {partition}" in failure_of(result, OP)
+    assert f"invalid partition {partition}" in failure_of(result, OP)
     assert f"found: {found}" in failure_of(result, OP)
 
 

@@ -96,7 +96,7 @@ def test_a_preset_is_previewed_then_applied_then_taken_by_loads_and_undone(url, 
     assert databases.rows(url, limit) == 2 * [("at most 0.0000% of lines rejected",)]
 
     again = choose(instance, preset="strict_quality", **ADA)
-    assert told(again)["outcome"] == "nothing to do: it is in force already"
+    assert told(again)["outcome"] == "nothing to do: it is already applied"
     assert load(instance, max_reject_ratio=0.01) == (True, "strict_quality#1")
 
     tags = {"user": "grace"}  # who was logged in goes before who somebody says to be
@@ -122,7 +122,7 @@ def test_the_presets_are_listed_with_their_jobs_and_which_is_in_force(url, insta
 def test_nothing_is_applied_by_nobody_or_for_no_reason(url, instance):
     refused = choose(instance, preset="strict_quality", dry_run=False)
     [failure] = [event for event in refused.all_events if event.is_step_failure]
-    assert "the run does not say who and why" in str(failure.step_failure_data.error)
+    assert "the run's config lacks who and why" in str(failure.step_failure_data.error)
     assert kept(url) == []
 
 

@@ -71,7 +71,9 @@ def test_a_backfill_says_where_there_is_no_month(url, instance, monkeypatch: pyt
     refused = run(instance, "prices_backfill").failure_data_for_node("launch_prices_backfill")
     assert refused
     assert refused.error
-    assert "there is no month to load" in refused.error.to_string()
+    assert (
+        "no month can be loaded: PRICES_FIRST_MONTH is in the future" in refused.error.to_string()
+    )
     assert instance.get_backfills() == []
 
 
@@ -205,7 +207,7 @@ def test_a_chart_is_of_the_symbols_that_a_run_names(url, instance, tmp_path):
     assert refused
     assert refused.error
     assert refused.error.cause
-    assert "there is nothing to draw of CCC" in refused.error.cause.message
+    assert "no prices are loaded of CCC" in refused.error.cause.message
 
 
 def test_a_replay_needs_no_source_and_writes_nothing_by_the_same_rules(

@@ -232,7 +232,7 @@ def test_a_check_of_the_rules_shows_them_and_the_names_that_the_project_does_not
     assert main(["alerts", "check"]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"the rules of alerts in {rules} cannot be used")
-    assert "rule ops: channels: there is no channel json-9, but json-1" in error
+    assert "rule ops: channels: unknown channel json-9, expected one of json-1" in error
 
 
 def test_a_check_tells_of_a_channel_that_nothing_can_be_sent_to(desk, monkeypatch, capsys):

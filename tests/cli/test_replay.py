@@ -85,7 +85,7 @@ def test_an_older_group_is_refused_and_published_again_with_leave(place, replay)
 REFUSED = {
     "name partitions, or a --group, or a choice": [[], [KEY, "--all"]],
     "choose partitions of finra_otc_weekly": [["--table", "prices_daily", "--tier", "T1"]],
-    "nonsense is no delivery": [["--group", "nonsense"]],
+    "nonsense is not a delivery": [["--group", "nonsense"]],
     "2025-11-11 is a Tuesday": [["T1|2025-11-11"]],
     "T1|2025-11-03 has no delivery to replay": [["T1|2025-11-03"]],
     "there is nothing to replay": [["--tier", "OTCE"]],

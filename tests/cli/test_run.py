@@ -83,7 +83,7 @@ def test_more_weeks_than_there_are_is_refused_before_any_work_with_their_number(
 def test_a_held_back_week_fails_the_command_and_the_other_weeks_land(state_dir):
     status, output, _ = programs.run(state_dir, *RUN, "9", DEMO_ROWS_PER_WEEK="6000")
     assert status == 1
-    assert re.search(r"T2\|2025-12-01.*held back by reconciles_with_symbol_totals", output)
+    assert re.search(r"T2\|2025-12-01.*quarantined by reconciles_with_symbol_totals", output)
     assert "FAILED" in output
     url = databases.sqlite_url(state_dir)
     weeks = select(func.count(finra_otc_weekly.c.week_start.distinct()))
@@ -223,7 +223,7 @@ def test_a_database_of_demo_data_refuses_real_data(state_dir, tmp_path):
         ),
         pytest.param(
             {"DATABASE_URL": "nonsense"},
-            "DATABASE_URL is no database URL",
+            "invalid DATABASE_URL",
             marks=pytest.mark.slow,
         ),
         pytest.param(

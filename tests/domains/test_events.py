@@ -32,11 +32,11 @@ def test_a_json_object_lands_letter_by_letter(body):
 @pytest.mark.parametrize(
     ("body", "code", "reason"),
     [
-        (b"", "json", "the body is no JSON: Expecting value"),
-        (b'{"a": 1', "json", "the body is no JSON: Expecting ',' delimiter"),
-        (b"{} {}", "json", "the body is no JSON: Extra data"),
-        (b'{"a": NaN}', "json", "the body is no JSON: NaN is no number of JSON"),
-        (b'{"a": -Infinity}', "json", "-Infinity is no number"),
+        (b"", "json", "the body is not JSON: Expecting value"),
+        (b'{"a": 1', "json", "the body is not JSON: Expecting ',' delimiter"),
+        (b"{} {}", "json", "the body is not JSON: Extra data"),
+        (b'{"a": NaN}', "json", "the body is not JSON: NaN is not a JSON number"),
+        (b'{"a": -Infinity}', "json", "-Infinity is not a JSON number"),
         (b"\xef\xbb\xbf{}", "json", "BOM"),
         (b'{"a": "\xff"}', "encoding", "the body is not UTF-8, from byte 7 on"),
         (b"[]", "object", "the body is a JSON list, not an object"),

@@ -78,8 +78,8 @@ def test_records_become_rows_in_the_order_of_the_key_with_exact_amounts():
     ("changes", "code", "reason"),
     [
         ({"bond": "037833101"}, "wrong_check_digit", "ends in 1, its check digit is 0"),
-        ({"bond": "03783310"}, "not_a_cusip", "bond is no CUSIP of nine characters: 03783310"),
-        ({"bond": "03783310X"}, "not_a_cusip", "bond is no CUSIP of nine characters: 03783310X"),
+        ({"bond": "03783310"}, "not_a_cusip", "bond is not a CUSIP of nine characters: 03783310"),
+        ({"bond": "03783310X"}, "not_a_cusip", "bond is not a CUSIP of nine characters: 03783310X"),
         ({"bond": " "}, "missing_value", "bond is blank"),
         ({"trades": None}, "missing_quantity", "trades is blank"),
         ({"trades": "7.5"}, "fractional_quantity", "trades is written with a fraction: 7.5"),

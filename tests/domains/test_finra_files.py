@@ -77,7 +77,7 @@ def test_a_name_with_a_day_without_publication_is_refused(day: str):
 )
 def test_a_name_of_another_kind_is_refused(name: str):
     assert refusal([name]) == [
-        f"cannot tell the week of the file {name}",
+        f"cannot find the week of the file {name}",
         "  expected: finra_otc_weekly_<otc|tier1|tier2>_<publication date, yyyymmdd>.csv, "
         "or a line in manifest.csv (file,tier,week_start,market)",
         "  what to do: rename the file or list it in manifest.csv",
@@ -165,7 +165,7 @@ def test_a_file_counts_by_its_ending_or_because_it_is_listed():
     listed = WeeklyFile(date(2025, 11, 10), "T1", "ATS", "week.txt")
     assert identify(["README.md", "week.txt"], manifest) == [listed]
     upper = "finra_otc_weekly_tier1_20251201.CSV"
-    assert refusal([upper], None)[0] == f"cannot tell the week of the file {upper}"
+    assert refusal([upper], None)[0] == f"cannot find the week of the file {upper}"
 
 
 def test_two_files_of_one_market_of_a_partition_are_refused():

@@ -68,7 +68,7 @@ def test_a_key_that_is_no_past_monday_of_a_tier_is_refused(key: str, found: str)
     with pytest.raises(ConfigurationError) as refused:
         tier_week(key, today=date(2025, 11, 23))
     assert str(refused.value).split("\n") == [
-        f"there is no partition {key}",
+        f"invalid partition {key}",
         "  expected: <T1|T2|OTCE>|<a past Monday, yyyy-mm-dd>, as in T1|2025-11-10",
         f"  found: {found}",
         "  what to do: ask for another partition",
@@ -152,7 +152,7 @@ def test_a_published_week_that_is_no_date_is_the_sources_fault():
     with pytest.raises(SourceError) as refused:
         of_known_tiers([("2025-01-06", "T1"), ("06/01/2025", "T2")])
     assert str(refused.value).split("\n") == [
-        "the source lists a week of T2 that is no date",
+        "the source lists a week of T2 that is not a date",
         "  expected: weekStartDate as yyyy-mm-dd",
         "  found: 06/01/2025",
         "  what to do: report it to the source",
@@ -196,8 +196,8 @@ def test_a_sweep_starts_at_its_watermark_or_at_the_oldest_publication_and_never_
     with pytest.raises(ConfigurationError) as refused:
         sweep_start("yesterday", taken, today=today)
     assert str(refused.value).split("\n") == [
-        "the cursor of finra_on_restatement is no date",
-        "  expected: the day up to which it has looked, yyyy-mm-dd, or nothing",
+        "invalid cursor of finra_on_restatement",
+        "  expected: the day up to which it has polled, yyyy-mm-dd, or nothing",
         "  found: yesterday",
         "  what to do: reset the cursor: the sensor then looks at every week that was taken",
     ]

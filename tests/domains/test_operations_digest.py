@@ -55,7 +55,7 @@ def test_a_digest_counts_by_kind_and_leads_to_the_first_of_the_worst():
     message = message_of(due)
     assert (message.kind, message.severity) == ("digest", "error")
     assert message.title == "50 alerts at once: 30 failed, 20 check"
-    assert message.body.startswith("Told together by the rule everything: 30 failed, 20 check.\n")
+    assert message.body.startswith("Grouped by the rule everything: 30 failed, 20 check.\n")
     assert message.body.count("http://ui/runs/") == 5
     assert "it failed 20\n  http://ui/runs/20\n" in message.body
     assert "and 45 more\n" in message.body

@@ -28,7 +28,7 @@ def test_a_friday_means_the_week_that_began_on_its_monday():
         ({"tier": "T1", "week_ending": "2025-01-10", "week": "1"}, "load does not take week"),
         ({"tier": "T1", "week_ending": "2025-01-12"}, "is a Sunday"),
         ({"tier": "T1", "week_ending": "0001-01-01"}, "is a Monday"),
-        ({"tier": "T1", "week_ending": "10.1.2025"}, "week_ending is no date"),
+        ({"tier": "T1", "week_ending": "10.1.2025"}, "invalid week_ending"),
     ],
 )
 def test_what_names_no_week_is_refused(given, said):

@@ -185,7 +185,7 @@ def test_names_that_the_project_does_not_have_are_found_with_their_rule():
         ("rules: [{name: x}, {name: x}]", "two rules are called x"),
         (
             "rules: [{name: x, channels: [opps]}]",
-            "rule x: channels: there is no channel opps, but json-1, json-2, json-3, ops",
+            "rule x: channels: unknown channel opps, expected one of json-1, json-2, json-3, ops",
         ),
         ("rules: []\nrules: []", "rules stands there twice"),
         ("rules: [{name: 2026-02-30}]", "day is out of range for month"),

@@ -67,12 +67,12 @@ def test_a_day_becomes_a_row_of_exact_integers():
         (
             {"high": "10.1234567"},
             "not_a_decimal",
-            "high is no decimal number that 64 bits keep exactly with 6 places: 10.1234567",
+            "high is not a decimal number that 64 bits keep exactly with 6 places: 10.1234567",
         ),
         (
             {"low": "n/a"},
             "not_a_decimal",
-            "low is no decimal number that 64 bits keep exactly with 6 places: n/a",
+            "low is not a decimal number that 64 bits keep exactly with 6 places: n/a",
         ),
         ({"low": "0"}, "not_positive", "low is not above zero: 0"),
         ({"adjusted_close": "0.0"}, "not_positive", "adjusted_close is not above zero: 0.0"),
@@ -85,7 +85,7 @@ def test_a_day_becomes_a_row_of_exact_integers():
             "low_is_not_lowest",
             "low 10.5 is above another price of the day",
         ),
-        ({"date": "2026-02-30"}, "impossible_date", "trade_date is no day: 2026-02-30"),
+        ({"date": "2026-02-30"}, "impossible_date", "trade_date is not a date: 2026-02-30"),
     ],
 )
 def test_a_day_that_breaks_a_rule_is_rejected_with_its_reason(changed, code, reason):

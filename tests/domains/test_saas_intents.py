@@ -222,9 +222,9 @@ def test_what_is_in_a_list_and_long_texts_take_the_types_of_the_target_too():
     [
         ("os", "Paris", "os: 'Paris' is none of New York, Oslo"),
         ("us", "ana@example.org", "us: several people cannot be given"),
-        ("n", "many", "n: 'many' is no number"),
-        ("n", "nan", "n: 'nan' is no number"),
-        ("d", "tomorrow", "d: 'tomorrow' is no day"),
+        ("n", "many", "n: 'many' is not a number"),
+        ("n", "nan", "n: 'nan' is not a number"),
+        ("d", "tomorrow", "d: 'tomorrow' is not a date"),
         ("o", "Paris", "o: 'Paris' is none of Rome, Oslo"),
         ("none", "x", "none: the issue type has no such field"),
     ],
@@ -263,7 +263,7 @@ def test_a_rule_is_proven_wrong_by_what_the_target_requires_and_by_fields_that_i
     filled = {"summary": None, "description": None, "assignee": None}
     assert violations(filled, required) == ["r (Region) is required, and nothing fills it"]
     assert violations({**filled, "r": "EU", "x": None, "o": "Paris"}, required) == [
-        "x is no field of these issues",
+        "x is not a field of these issues",
         "o: 'Paris' is none of Rome, Oslo",
     ]
 

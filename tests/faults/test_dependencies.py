@@ -219,7 +219,7 @@ CASES: Mapping[str, Case] = {
         (
             "cannot write the artifact trials/",
             "found Read-only file system",
-            "mend the folder's permissions, free some disk, or set ARTIFACTS_URL",
+            "fix the folder's permissions, free some disk, or set ARTIFACTS_URL",
         ),
         ("cannot write the artifact ", "found: Read-only file system"),
     ),

@@ -50,7 +50,7 @@ def test_a_load_that_was_stopped_cannot_commit_over_what_another_landed_meanwhil
         "SupersededError: another run delivered the same partition first\n"
         "  expected: delivery 1\n"
         "  found: 1 deliveries\n"
-        "  what to do: nothing: the partition is looked at once more\n"
+        "  what to do: nothing: the partition is read again\n"
         f"  where: partition={pipeline.key_of(0)}"
     )
     assert loaded(newer) == [pipeline.unchanged]

@@ -199,7 +199,8 @@ def test_a_folder_that_cannot_be_is_a_wrong_setting(tmp_path, action):
     said, found = {"put": ("write", "File exists"), "get": ("read", "Not a directory")}[action]
     assert str(refusal.value).splitlines()[:3] == [
         f"cannot {said} the artifact a/x",
-        f"  expected: a folder with free space, ours to read and write, at {tmp_path}/file/below",
+        "  expected: a folder with free space that this user may read and write, at "
+        f"{tmp_path}/file/below",
         f"  found: {found}",
     ]
 

@@ -135,7 +135,7 @@ def test_a_file_of_another_week_tier_or_market_is_quarantined_with_both_names(
     folder.remove("one.csv")
     folder.put("two.csv", body, **scope)
     asked = {name: value for name, value in scope.items() if name != "market"}
-    with pytest.raises(HeldBackError, match="is held back by is_not_a_copy") as refusal:
+    with pytest.raises(HeldBackError, match="is quarantined by is_not_a_copy") as refusal:
         folder.take_up(**asked)
     own = f"{scope.get('tier', 'OTCE')}|{scope.get('week', MONDAY)} {scope.get('market', 'ATS')}"
     what = "bytes" if body == original else "rows"

@@ -324,7 +324,7 @@ def test_a_page_that_is_no_text_is_refused_and_its_bytes_are_kept(bench):
 def test_a_delivery_that_breaks_an_audit_is_held_back_with_its_evidence(bench):
     bench.load()
     bench.finra.rows = [record(APPLE, trades="7.5"), record("037833101"), record(CISCO)]
-    with pytest.raises(HeldBackError, match="held back by has_few_rejects"):
+    with pytest.raises(HeldBackError, match="quarantined by has_few_rejects"):
         bench.load()
     assert bench.trades() == {APPLE: 7, CISCO: 8}
     codes = bench.rows(rejects, "reason_code")
@@ -353,7 +353,7 @@ def test_a_change_that_no_event_reports_is_announced_by_the_next_load_in_its_wor
     late = bench.load(reported="no")
     (told,) = late.changes
     assert told.sentence == (
-        f"{first.sentence} (Told late: run run, which landed it, had not told of it.)"
+        f"{first.sentence} (Reported late: run run, which loaded it, had not reported it.)"
     )
     assert (told.cause, told.figures, late.announced_until) == ("first", None, late.known_from)
     bench.finra.rows = [record(APPLE)]

@@ -109,7 +109,7 @@ def test_a_week_that_is_held_back_is_compared_too(desk_of):
     for back in (4, 3, 2, 1):
         land(desk_of(back), *TWO_MARKETS)
     desk = desk_of(0)
-    with pytest.raises(HeldBackError, match="is held back by has_few_rejects"):
+    with pytest.raises(HeldBackError, match="is quarantined by has_few_rejects"):
         land(desk, row("AAA"), audits=[FAILED])
     latest = desk.warehouse.latest_audits(finra_otc_weekly)
     of_week = latest.filter(partition_key=desk.partition_key)

@@ -83,7 +83,7 @@ def test_what_each_landing_changed_is_what_it_said_of_it(desk, clock, ranges_of)
     found = told_of(desk, *["no"] * len(DELIVERIES))
     assert [each.figures for each in found] == [each.change for each in said]
     assert [each.cause for each in found] == [each.change_cause for each in said]
-    late = " (Told late: run run, which landed it, had not told of it.)"
+    late = " (Reported late: run run, which loaded it, had not reported it.)"
     assert all(each.sentence.endswith(late) for each in found)
 
 

@@ -229,7 +229,7 @@ def test_rows_that_do_not_add_up_are_held_back_with_their_evidence(load_of, desk
     rows = week(AAA=100, BBB=5)
     rows[3] = record("BBB", summaryTypeCode="ATS_W_SMBL", totalWeeklyShareQuantity=6)
     load, _ = load_of(Finra(rows))
-    with pytest.raises(HeldBackError, match="held back by reconciles_with_symbol_totals"):
+    with pytest.raises(HeldBackError, match="quarantined by reconciles_with_symbol_totals"):
         loaded(load)
     assert desk.count(finra_otc_weekly) == 0
     verdicts = dict(desk.rows(audits, "name", "outcome"))
@@ -282,7 +282,7 @@ def test_a_partition_from_another_source_is_replaced_by_force_alone(load_of, des
 @pytest.mark.parametrize("key", ["T1|2025-11-11", "T9|2025-11-10", "T1", "T1|2026-01-05"])
 def test_a_partition_that_there_is_not_is_refused_before_anything_is_asked(load_of, key):
     load, requests = load_of(Finra(week(AAA=1)))
-    with pytest.raises(ConfigurationError, match="there is no partition"):
+    with pytest.raises(ConfigurationError, match="invalid partition"):
         load.take(key)
     assert requests == []
 

@@ -211,5 +211,5 @@ def test_a_deliverys_name_holds_its_table_and_partition():
 
 @pytest.mark.parametrize("name", ["", "T1|2025-11-10", "finra_otc_weekly:T1|2025-11-10#x"])
 def test_what_is_no_deliverys_name_is_refused(name):
-    with pytest.raises(ConfigurationError, match="is no delivery"):
+    with pytest.raises(ConfigurationError, match="is not a delivery"):
         place_of(name)

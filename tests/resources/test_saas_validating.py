@@ -26,7 +26,7 @@ def test_a_refusal_that_is_about_who_asks_proves_nothing_of_a_rule(office):
 def test_issues_that_take_no_label_prove_a_rule_wrong(office):
     office.issues.fields = [each for each in FIELDS if each.field_id != "labels"]
     found = examine(office.world.target, [SyncRule.model_validate(ALL)])
-    assert found.proven == {"all": ["labels is no field of these issues"]}
+    assert found.proven == {"all": ["labels is not a field of these issues"]}
 
 
 def test_a_disabled_rule_that_is_put_into_effect_again_is_a_new_version(office):

@@ -116,7 +116,7 @@ def test_a_schema_that_is_no_plain_name_is_refused(schema):
     ],
 )
 def test_a_text_that_is_no_url_is_refused_without_being_quoted(url):
-    with pytest.raises(ConfigurationError, match="DATABASE_URL is no database URL") as refusal:
+    with pytest.raises(ConfigurationError, match="invalid DATABASE_URL") as refusal:
         Warehouse(url, clock=Clock())
     assert SECRET not in whole_text(refusal.value)
 

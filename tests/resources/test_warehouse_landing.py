@@ -319,7 +319,7 @@ def test_a_held_back_delivery_is_recorded_and_leaves_what_is_published(desk):
     error = refusal.value
     assert (error.category, error.is_retryable) == ("contract", False)
     assert str(error).splitlines()[:3] == [
-        "T1|2025-11-10 is held back by has_few_rejects",
+        "T1|2025-11-10 is quarantined by has_few_rejects",
         "  expected: at most 1",
         '  found: 2 [{"line_number": 7}]',
     ]

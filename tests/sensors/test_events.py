@@ -351,8 +351,8 @@ def test_a_body_that_is_no_event_is_rejected_with_its_reason_and_done(settings, 
 @pytest.mark.parametrize(
     ("source", "body", "record", "found"),
     [
-        ("jira", b'{"webhookEvent": NaN}', '{"webhookEvent": NaN}', "NaN is no number of JSON"),
-        ("peopleforce", b"\xff", "\\xff", "no UTF-8 from byte 0"),
+        ("jira", b'{"webhookEvent": NaN}', '{"webhookEvent": NaN}', "NaN is not a JSON number"),
+        ("peopleforce", b"\xff", "\\xff", "invalid UTF-8 from byte 0"),
     ],
 )
 def test_a_body_that_no_system_sends_is_rejected_once_with_its_reason_and_is_a_dead_letter(
@@ -466,8 +466,8 @@ def test_without_order_other_deliveries_go_on_while_as_many_as_may_run_wait(sett
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        ({"source": "kept"}, "nothing works on deliveries of kept"),
-        ({"source": "nobody"}, "nothing works on deliveries of nobody"),
+        ({"source": "kept"}, "no job loads the deliveries of kept"),
+        ({"source": "nobody"}, "no job loads the deliveries of nobody"),
         ({"source": "git", "delivery_id": "1"}, "the inbox has no such delivery of git"),
     ],
 )
@@ -522,4 +522,4 @@ def test_a_run_that_names_no_source_is_refused(settings, instance):
     failure = ran.failure_data_for_node("land_webhook")
     assert failure
     assert failure.error
-    assert "the run does not say which source it is for" in failure.error.to_string()
+    assert "the run has no source tag" in failure.error.to_string()

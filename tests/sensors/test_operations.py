@@ -142,7 +142,7 @@ def test_a_run_that_holds_a_partition_back_is_told_once_with_reason_and_links(
     (alert,) = [each for each in hook.received if each["title"] == title]
     assert (alert["title"], alert["type"]) == (title, "failure")
     body = alert["message"]
-    assert f"{HELD_BACK} is held back by {CHECK}" in body
+    assert f"{HELD_BACK} is quarantined by {CHECK}" in body
     assert "what to do: see the table audits" in body
     assert f"Check finra/otc_weekly {CHECK} failed (error): " in body
     assert "partitions_failed: 1" in body
@@ -782,7 +782,7 @@ def test_an_asset_tells_whether_alerts_reach_their_channels_and_the_rules_hold(
         return [(each.check_name, each.passed, str(each.description)) for each in checks]
 
     assert looked() == [
-        ("reach_their_channels", True, "every channel takes what it is sent"),
+        ("reach_their_channels", True, "every channel accepts its messages"),
         ("go_by_usable_rules", True, "1 rules"),
     ]
     hook.status = 500

@@ -130,7 +130,7 @@ def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(in
 
     [told] = told_by(execute(instance, "operations_control_tower"))["control_tower"].values()
     assert (told["operations_runs_24h"], told["operations_state"]) == (1, "healthy")
-    assert told["picture"].startswith("![What ran by day, and how each domain fares](data:image")
+    assert told["picture"].startswith("![Runs by day, and the health of each domain](data:image")
     assert len(told["operations_rows_by_day"]) < 1000  # shown in its place
     for name in ("picture", "operations_rows_by_day"):
         assert "SYNTHETIC DATA" in texts_of(told[name])
@@ -148,7 +148,7 @@ def test_the_hourly_repair_asks_for_its_job_with_a_config_that_it_takes():
 
 
 def test_a_config_that_gives_no_time_is_told_what_one_is():
-    with pytest.raises(ConfigurationError, match="since is no time"):
+    with pytest.raises(ConfigurationError, match="invalid since"):
         moment_of("yesterday")
     assert moment_of("2026-03-02T13:00:00+01:00") == datetime(2026, 3, 2, 12, tzinfo=UTC)
 

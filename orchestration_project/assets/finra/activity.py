@@ -101,6 +101,6 @@ def _tables(activity: Activity) -> dict[str, Any]:
 trade_activity_job = dg.define_asset_job(
     "finra_trade_activity",
     selection=dg.AssetSelection.assets(trade_activity),
-    description="Draws the picture of what is landed.",
+    description="Draws the chart of the loaded weeks.",
     tags={"domain": "finra"},
 )

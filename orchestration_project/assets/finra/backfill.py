@@ -37,16 +37,23 @@ class FinraBackfill(dg.Config):
     weeks: int | None = Field(
         default=None,
         ge=1,
-        description="Of each tier so many published weeks, the latest; else FINRA_LOOKBACK_WEEKS.",
+        description="Number of latest published weeks per tier; default: FINRA_LOOKBACK_WEEKS.",
     )
     only_taken: bool | None = Field(
         default=None,
-        description="Just what was taken once and changed since, nothing missing; else false.",
+        description=(
+            "Load only weeks that were loaded before and changed since, no missing ones; default: "
+            "false."
+        ),
     )
     full: bool | None = Field(
-        default=None, description="Read also what the source says is unchanged; else false."
+        default=None,
+        description="Fetch also weeks that the source reports as unchanged; default: false.",
     )
-    dry_run: bool = Field(default=False, description="Say what would be asked for; launch nothing.")
+    dry_run: bool = Field(
+        default=False,
+        description="List the partitions that would be loaded, without launching a backfill.",
+    )
 
 
 BACKFILLING = PresetTarget(

@@ -28,7 +28,7 @@ SHOWN_WEEKS = 100
 @dg.asset_check(
     asset=OTC_WEEKLY,
     name=CHECK,
-    description="Every week that FINRA's calendar has promised, within the horizon, is landed.",
+    description="Every week that is due by FINRA's calendar, within the lookback, is loaded.",
     blocking=False,
     retry_policy=ONCE_MORE,
 )
@@ -104,6 +104,6 @@ freshness_job = dg.define_asset_job(
     selection=dg.AssetSelection.checks(
         as_new_as_the_calendar, *(each.freshness for each in DATASET_ASSETS)
     ),
-    description="Looks whether what is landed is as new as FINRA's calendar promises.",
+    description="Checks whether the loaded weeks are as new as FINRA's calendar requires.",
     tags={"domain": "finra"},
 )

@@ -146,7 +146,7 @@ tier_week = _gold_assets(
 gold_job = dg.define_asset_job(
     "finra_gold",
     selection=dg.AssetSelection.assets(across_weeks),
-    description="Derives what looks across the weeks of a tier, for weeks that are landed.",
+    description="Derives the tables that span the weeks of a tier, for loaded weeks.",
     tags={"domain": "finra"},
 )
 
@@ -154,6 +154,6 @@ gold_job = dg.define_asset_job(
 tier_week_job = dg.define_asset_job(
     "finra_tier_week",
     selection=dg.AssetSelection.assets(tier_week),
-    description="Derives what looks across tiers, for weeks of which all tiers are landed.",
+    description="Derives the tables that span all tiers, for weeks with all tiers loaded.",
     tags={"domain": "finra"},
 )

@@ -56,9 +56,9 @@ def _require_partitions(unknown: Sequence[str]) -> None:
     if unknown:
         raise ConfigurationError(
             "the partitions do not exist",
-            expected="such from FINRA_FIRST_WEEK on that are over",
+            expected="weeks from FINRA_FIRST_WEEK on that have ended",
             found=", ".join(unknown),
-            remedy="set FINRA_FIRST_WEEK to the first of them, or choose others",
+            remedy="set FINRA_FIRST_WEEK to the earliest of them, or choose others",
         )
 
 

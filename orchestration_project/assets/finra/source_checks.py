@@ -19,7 +19,7 @@ from orchestration_project.services.metadata import table_if_any
 
 @dg.asset_check(
     asset=WEEKLY_SUMMARY,
-    description="The source lists no tier that is not loaded, such as NMS.",
+    description="The source lists only tiers that are loaded: T1, T2 and OTCE.",
     retry_policy=ONCE_MORE,
 )
 def lists_only_known_tiers(finra: dg.ResourceParam[FinraSource]) -> dg.AssetCheckResult:
@@ -35,7 +35,7 @@ def lists_only_known_tiers(finra: dg.ResourceParam[FinraSource]) -> dg.AssetChec
 
 @dg.asset_check(
     asset=WEEKLY_SUMMARY,
-    description="The source lists every field that a load asks for, in its type, and no other.",
+    description="The source lists exactly the declared fields, with the declared types.",
     retry_policy=ONCE_MORE,
 )
 def has_the_fields_that_we_know(
@@ -70,6 +70,6 @@ SOURCE_CHECKS = [lists_only_known_tiers, has_the_fields_that_we_know]
 source_checks_job = dg.define_asset_job(
     "finra_source_checks",
     selection=dg.AssetSelection.checks(*SOURCE_CHECKS),
-    description="Asks FINRA whether its tiers and fields are those that we know: two requests.",
+    description="Compares FINRA's tiers and fields with the declared ones, by two requests.",
     tags={"domain": "finra"},
 )

@@ -33,7 +33,7 @@ WEEKS_SHOWN = 50
         dg.AssetCheckSpec(
             COVERS,
             asset=SYMBOL_WEEK_VALUE,
-            description="The symbols with prices have enough of each week's shares.",
+            description="The share of each week's volume that has prices is above the limit.",
         )
     ],
     partitions_def=WEEKS_OF_ALL_TIERS,

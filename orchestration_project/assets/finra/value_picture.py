@@ -70,7 +70,6 @@ def _metadata(
 symbol_week_value_job = dg.define_asset_job(
     "finra_symbol_week_value",
     selection=dg.AssetSelection.assets(symbol_week_value, value_picture),
-    description="Derives what the shares of complete weeks were worth, from landed prices, and "
-    "draws it.",
+    description="Estimates the dollar value of complete weeks from loaded prices, and draws it.",
     tags={"domain": "finra"},
 )

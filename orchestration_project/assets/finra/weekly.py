@@ -169,6 +169,8 @@ otc_weekly_job = dg.define_asset_job(
 replay_job = dg.define_asset_job(
     REPLAY_JOB,
     selection=otc_weekly_job.selection,
-    description="Checks and lands again what was captured of weeks, without asking the source.",
+    description=(
+        "Replays captured weeks: validates and loads them again, without a request to the source."
+    ),
     tags={"domain": "finra", **BY_HAND},
 )

@@ -24,12 +24,12 @@ ALERTS_SHOWN = 50
         dg.AssetCheckSpec(
             DELIVERED,
             asset=ALERTS,
-            description="No delivery was tried in vain, is overdue, or was given up in a day.",
+            description="No alert delivery failed, is overdue, or was abandoned in the last day.",
         ),
         dg.AssetCheckSpec(
             RULES,
             asset=ALERTS,
-            description="The file of rules can be used, and names what the project has.",
+            description="The alert rules file is valid, and each name in it exists in the project.",
         ),
     ],
 )
@@ -51,7 +51,7 @@ def alerts_asset(
     )
     yield _delivered(reaches)
     problem = alerts.policy.problem
-    said = said_by(problem) if problem else "an open alert tells what is wrong" if doubts else ""
+    said = said_by(problem) if problem else "an open alert has the details" if doubts else ""
     yield dg.AssetCheckResult(
         asset_key=ALERTS,
         check_name=RULES,
@@ -66,7 +66,7 @@ def _delivered(reaches: Sequence[ChannelReach]) -> dg.AssetCheckResult:
         asset_key=ALERTS,
         check_name=DELIVERED,
         passed=not ill,
-        description="; ".join(map(str, ill)) or "every channel takes what it is sent",
+        description="; ".join(map(str, ill)) or "every channel accepts its messages",
         metadata={
             "tried_in_vain": sum(each.failed_count for each in ill),
             "overdue": sum(each.overdue for each in ill),

@@ -15,8 +15,8 @@ from orchestration_project.services.metadata import as_metadata, table_of
 
 COLUMNS = {
     "kind": "captured bytes, staged rows, picture, or other",
-    "artifact_count": "How many there are",
-    "byte_count": "What they take as stored, bytes",
+    "artifact_count": "Number of artifacts",
+    "byte_count": "Stored size, bytes",
 }
 
 NAMES_SHOWN = 20
@@ -31,9 +31,11 @@ class ArtifactsWanted(dg.Config):
         description="Conditions on columns of captures that must all hold, as export takes them: "
         "partition_key=T1|2026-10-05, run_id=..., fetched_at>=2026-11-01T00:00:00Z.",
     )
-    limit: int = Field(default=50, ge=1, le=500, description="At most so many, the latest first.")
+    limit: int = Field(
+        default=50, ge=1, le=500, description="Maximum number of captures, the latest first."
+    )
     read_all: bool = Field(
-        default=False, description="Read all captured bytes, and compute their SHA-256 anew."
+        default=False, description="Read all captured bytes and verify their SHA-256."
     )
 
 
@@ -96,6 +98,6 @@ def _check(inventory: Inventory) -> dg.AssetCheckResult:
 artifacts_job = dg.define_asset_job(
     "operations_artifacts",
     selection=dg.AssetSelection.assets(artifacts),
-    description="Lists captures and what is stored, and compares the store with the tables.",
+    description="Lists captures and artifacts, and compares the store with the tables.",
     tags={"domain": "operations"},
 )

@@ -70,7 +70,7 @@ def moment_of(given: str | None, name: str = "since") -> datetime | None:
         return read_moment(given)
     except ValueError as error:
         raise ConfigurationError(
-            f"{name} is no time",
+            f"invalid {name}",
             expected=MOMENT,
             found=repr(given),
             remedy="correct the run's config",

@@ -30,11 +30,15 @@ NAMES_SHOWN = 50
 class CleanUpArtifacts(dg.Config):
     """Whether artifacts go."""
 
-    dry_run: bool = Field(default=True, description="Only say what would go; false deletes it.")
+    dry_run: bool = Field(
+        default=True, description="Dry run: only list what would be deleted; false deletes it."
+    )
     only_database: bool = Field(
         default=False,
-        description="No other database uses this artifact store; without that, captured bytes are "
-        "not deleted.",
+        description=(
+            "Confirms that no other database uses this artifact store; without it, captured bytes "
+            "are kept."
+        ),
     )
 
 
@@ -92,6 +96,6 @@ def retention_of(settings: Settings) -> Retention:
 cleanup_job = dg.define_asset_job(
     "operations_cleanup",
     selection=dg.AssetSelection.assets(removals),
-    description="Deletes artifacts that are old and not needed; a dry run unless told otherwise.",
+    description="Deletes old artifacts that nothing references; a dry run by default.",
     tags={"domain": "operations"},
 )

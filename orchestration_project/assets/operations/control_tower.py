@@ -82,7 +82,7 @@ def _pictures(
     landed = {each: by_day(look.ended, each)["rows_landed"].to_list() for each in shares}
     lines = {name: sparkline(each, is_synthetic=is_synthetic) for name, each in landed.items()}
     return {
-        "picture": image("What ran by day, and how each domain fares", svg_uri(drawn)),
+        "picture": image("Runs by day, and the health of each domain", svg_uri(drawn)),
         **{
             f"{domain}_rows_by_day": image(f"Rows landed by day: {domain}", line)
             for domain, line in lines.items()
@@ -124,6 +124,6 @@ def _tables(rows: pl.DataFrame) -> dict[str, Any]:
 control_tower_job = dg.define_asset_job(
     "operations_control_tower",
     selection=dg.AssetSelection.assets(control_tower, alerts_asset),
-    description="Looks how every domain stands, what alerts are open, and whether they arrive.",
+    description="Summarizes the health of every domain, the open alerts, and their delivery.",
     tags={"domain": "operations"},
 )

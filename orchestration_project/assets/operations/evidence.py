@@ -28,7 +28,7 @@ from orchestration_project.settings import Settings
 
 COLUMNS = {
     "member": "A file of the archive",
-    "row_count": "Its rows, empty where it has none",
+    "row_count": "Number of its rows, empty where it has none",
     "byte_count": "Its size, bytes",
     "sha256": "Its SHA-256, hex",
 }
@@ -39,25 +39,30 @@ MEMBERS_SHOWN = 60
 class Evidence(dg.Config):
     """What the archive is about: a run, or a session, or a partition and a time."""
 
-    run_id: str | None = Field(default=None, description="The run.")
+    run_id: str | None = Field(default=None, description="Run ID.")
     session: str | None = Field(
-        default=None, description="The session: all runs that were started together."
+        default=None, description="Session: all runs that were started together."
     )
     partition: str | None = Field(
         default=None,
-        description="The partition, such as T1|2026-10-05, a symbol, or source|delivery_id of a "
-        "webhook, as it was known `at`.",
+        description=(
+            "Partition, such as T1|2026-10-05, a symbol, or source|delivery_id of a webhook, as it "
+            "was known `at`."
+        ),
     )
     at: str | None = Field(
-        default=None, description="Of a partition: the time, such as 2026-11-01T00:00:00Z."
+        default=None,
+        description="Time of the partition's state, such as 2026-11-01T00:00:00Z.",
     )
     include_bytes: bool = Field(
-        default=False, description="Put in the captured bytes themselves, beside their hashes."
+        default=False, description="Include the captured bytes, not only their hashes."
     )
     file: str | None = Field(
         default=None,
-        description="Where to: a path ending in .zip, a relative one below STATE_DIR/evidence, of "
-        "no file that is there; without it, a name there that says what it is about.",
+        description=(
+            "Path of a new file, ending in .zip; a relative path is below STATE_DIR/evidence. "
+            "Default: a name there that describes the subject."
+        ),
     )
 
 
@@ -115,6 +120,8 @@ def _shown(exported: ExportedArchive) -> dg.MaterializeResult[Any]:
 export_evidence_job = dg.define_asset_job(
     "operations_export_evidence",
     selection=dg.AssetSelection.assets(evidence),
-    description="Writes what is known of a run, a session, or a partition at a time, as one file.",
+    description=(
+        "Exports the evidence of a run, a session, or a partition at a time, as one archive."
+    ),
     tags={"domain": "operations"},
 )

@@ -35,15 +35,16 @@ class PresetChoice(dg.Config):
     """Which preset is shown or applied."""
 
     preset: PresetName | None = Field(  # pyright: ignore[reportInvalidTypeForm] - names of files
-        default=None, description="The preset; without it, those that there are are listed."
+        default=None, description="Name of the preset; without it, all presets are listed."
     )
     dry_run: bool = Field(
-        default=True, description="Show what would change; false: apply it to later runs."
+        default=True,
+        description="Dry run: only show the changes; false applies the preset to later runs.",
     )
     who: str | None = Field(
-        default=None, description="Who applies it; the run's tag user goes before it."
+        default=None, description="Name of the user; the run's tag user takes precedence."
     )
-    why: str | None = Field(default=None, description="Why it is applied.")
+    why: str | None = Field(default=None, description="Reason.")
 
 
 @dg.multi_asset(name="apply_preset", specs=[SPEC])
@@ -69,7 +70,7 @@ def presets(
     user, reason = _who_and_why(config, context.run.tags)
     applied = kept.apply(preset, user=user, reason=reason, run_id=context.run.run_id)
     if applied is None:
-        yield _seen({"outcome": "nothing to do: it is in force already", **changes})
+        yield _seen({"outcome": "nothing to do: it is already applied", **changes})
         return
     changes["outcome"] = f"applied as {applied} by {user}: {reason}"
     yield dg.MaterializeResult(asset_key=PRESETS, metadata=as_metadata(changes))
@@ -104,7 +105,7 @@ def _who_and_why(config: PresetChoice, tags: Mapping[str, str]) -> tuple[str, st
     missing = [name for name, said in (("who", user), ("why", reason)) if not said]
     if missing:
         raise ConfigurationError(
-            f"nothing was applied: the run does not say {' and '.join(missing)}",
+            f"nothing was applied: the run's config lacks {' and '.join(missing)}",
             expected="who (or the run's tag user) and why",
             remedy="add them to the run's config",
         )
@@ -114,6 +115,6 @@ def _who_and_why(config: PresetChoice, tags: Mapping[str, str]) -> tuple[str, st
 apply_preset_job = dg.define_asset_job(
     "operations_apply_preset",
     selection=dg.AssetSelection.assets(PRESETS),
-    description="Lists presets, shows what one would change, and applies it to later runs.",
+    description="Lists presets, shows the changes of one, and applies it to later runs.",
     tags={"domain": "operations"},
 )

@@ -54,20 +54,24 @@ COLUMNS = (
 class RetryFailures(dg.Config):
     """Which failed partitions and work items are retried."""
 
-    domain: str | None = Field(default=None, description="Of this domain; without it, of all.")
+    domain: str | None = Field(default=None, description="Domain; without it, all domains.")
     since: str | None = Field(
         default=None,
-        description="Of runs that ended after this time, such as 2026-11-01T00:00:00Z; without it, "
-        "of all.",
+        description=(
+            "Only runs that ended after this time, such as 2026-11-01T00:00:00Z; without it, all "
+            "runs."
+        ),
     )
     run_id: str | None = Field(
         default=None,
-        description="Only what this run did not materialize and is failed now, also by a later "
-        "run, and work items whose latest attempt it made; without it, all that is failed now.",
+        description=(
+            "Run ID: only partitions that this run did not materialize and that are failed now, "
+            "and work items whose latest attempt it made; without it, all that are failed now."
+        ),
     )
     kinds: list[str] = Field(
         default=list(PASSING),
-        description="Kinds of failure of partitions that are retried, of source, contract, "
+        description="Failure categories of partitions to retry: source, contract, "
         "configuration, transient, database, refused, crash, canceled and defect.",
     )
     topics: list[str] = Field(
@@ -86,7 +90,7 @@ class RetryFailures(dg.Config):
         "configuration).",
     )
     dry_run: bool = Field(
-        default=False, description="List them, launch nothing, and change no work item."
+        default=False, description="Dry run: only list partitions and work items."
     )
 
 
@@ -172,7 +176,7 @@ def _launched(context: dg.OpExecutionContext, due: Sequence[Batch], *, dry_run: 
     if running is not None:
         return f"none: {running}, of an earlier run of this job, is not over"
     if not due or dry_run:
-        return "none: dry run" if due else "none: nothing is to be tried again"
+        return "none: dry run" if due else "none: nothing is to be retried"
     return ", ".join(
         request_backfill(
             context.instance,
@@ -180,7 +184,7 @@ def _launched(context: dg.OpExecutionContext, due: Sequence[Batch], *, dry_run: 
             [dg.AssetKey.from_user_string(asset) for asset in batch.assets],
             [each.partition for each in batch.partitions],
             tags=launched_by_job(RETRY_JOB, context.run.tags),
-            title=f"Tried again: {len(batch.partitions)} partitions of {batch.assets[0]}",
+            title=f"Retry: {len(batch.partitions)} partitions of {batch.assets[0]}",
             run_config=batch.config or None,
         )
         for batch in due
@@ -205,7 +209,7 @@ def _table(partitions: Sequence[tuple[FailedPartition, str]]) -> dg.TableMetadat
 
 @dg.job(
     name=RETRY_JOB,
-    description="Finds failed partitions and work items, and retries those that may load now.",
+    description="Retries failed partitions and work items that may succeed now.",
     tags={"domain": "operations"},
 )
 def retry_failures_job() -> None:

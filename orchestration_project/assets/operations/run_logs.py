@@ -19,10 +19,10 @@ from orchestration_project.settings import Settings
 from orchestration_project.settings.values import MOST_DAYS
 
 COLUMNS = {
-    "store": "Where it lies: the event log, or the compute logs",
-    "run_count": "Runs that left something there",
+    "store": "Store: the event log, or the compute logs",
+    "run_count": "Number of runs with data there",
     "item_count": "Lines of the event log in PostgreSQL; files elsewhere",
-    "byte_count": "What it takes, bytes; of lines without their indexes",
+    "byte_count": "Size, bytes; of lines without their indexes",
 }
 
 
@@ -30,13 +30,13 @@ class PruneLogs(dg.Config):
     """Which logs, and whether they go."""
 
     dry_run: bool = Field(
-        default=True, description="Only measure what would be freed; false deletes it."
+        default=True, description="Dry run: only measure what would be freed; false deletes it."
     )
     older_than_days: int | None = Field(
         default=None,
         ge=1,
         le=MOST_DAYS,
-        description="Of runs that ended so many days ago; without it, DAGSTER_RUN_LOG_DAYS.",
+        description="Age of ended runs in days; default: DAGSTER_RUN_LOG_DAYS.",
     )
 
 
@@ -44,7 +44,7 @@ class PruneLogs(dg.Config):
     name="prune_run_logs",
     specs=[
         report_spec(
-            RUN_LOGS, "One row per store of Dagster's in which old runs left something.", COLUMNS
+            RUN_LOGS, "One row per store of Dagster's with data of old runs.", COLUMNS
         ).merge_attributes(tags=REQUIRES_ADMIN)
     ],
 )
@@ -82,6 +82,6 @@ def run_logs(
 prune_job = dg.define_asset_job(
     "operations_prune",
     selection=dg.AssetSelection.assets(run_logs),
-    description="Frees what old runs left in Dagster's logs; a dry run unless told otherwise.",
+    description="Deletes the logs of old runs from Dagster's storage; a dry run by default.",
     tags={"domain": "operations"},
 )

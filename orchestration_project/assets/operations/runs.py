@@ -66,6 +66,6 @@ def ledger(
 reconcile_job = dg.define_asset_job(
     "operations_reconcile",
     selection=dg.AssetSelection.assets(ledger),
-    description="Compares the ledger of runs with all that Dagster knows, and repairs it.",
+    description="Compares the ledger with Dagster's runs, and repairs the ledger.",
     tags={"domain": "operations"},
 )

@@ -27,11 +27,13 @@ class ListSessions(dg.Config):
         description="Sessions of which a run was asked for after this time, such as "
         "2026-11-01T00:00:00Z; without it, all.",
     )
-    domain: str | None = Field(default=None, description="Sessions of this domain.")
+    domain: str | None = Field(default=None, description="Domain; without it, all domains.")
     status: str | None = Field(
         default=None, description="PENDING, RUNNING, COMPLETED, FAILED or CANCELLED."
     )
-    limit: int = Field(default=50, ge=1, le=500, description="At most so many, the latest first.")
+    limit: int = Field(
+        default=50, ge=1, le=500, description="Maximum number of sessions, the latest first."
+    )
 
 
 @dg.multi_asset(
@@ -63,6 +65,6 @@ def sessions(
 sessions_job = dg.define_asset_job(
     "operations_sessions",
     selection=dg.AssetSelection.assets(sessions),
-    description="Lists sessions: what was started together, how far it is, what came of it.",
+    description="Lists sessions (runs that were started together) with progress and results.",
     tags={"domain": "operations"},
 )

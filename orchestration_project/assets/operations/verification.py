@@ -38,7 +38,9 @@ class Verification(dg.Config):
 
     send_test_message: bool = Field(
         default=False,
-        description="Send each channel of alerts a test message; otherwise it is only looked at.",
+        description=(
+            "Send a test message to each alert channel; otherwise channels are only checked."
+        ),
     )
 
 
@@ -50,7 +52,7 @@ SPECS = [
         {
             "name": "The setting; a preset and a path in it; or a job and what a preset that was "
             "applied to it sets",
-            "value": "Without secrets; empty where it is not set",
+            "value": "Value without secrets; empty where it is not set",
             "origin": "default, file, environment, a preset, or an applied preset and who applied "
             "it",
         },
@@ -151,6 +153,6 @@ def _table(label: str, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
 verify_job = dg.define_asset_job(
     "operations_verify",
     selection=dg.AssetSelection.assets(READINESS, EFFECTIVE_CONFIG),
-    description="Looks whether all that loads depend on is ready, and what was reconfigured.",
+    description="Verifies that every dependency is ready, and lists changed settings.",
     tags={"domain": "operations"},
 )

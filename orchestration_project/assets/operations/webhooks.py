@@ -21,10 +21,12 @@ SHOWN = 200
 class ReplayWebhooks(dg.Config):
     """Which deliveries are worked on again."""
 
-    source: str = Field(description="Of this source, as webhooks.yaml names it.")
+    source: str = Field(description="Source, as named in webhooks.yaml.")
     delivery_id: str | None = Field(
         default=None,
-        description="This delivery, which is done or dead; without it, all that are dead.",
+        description=(
+            "Delivery ID, of a delivery that is done or dead; without it, all dead deliveries."
+        ),
     )
 
 
@@ -40,7 +42,7 @@ def replay_webhook(
     declared = declared_sources(settings).get(config.source)
     if declared is None or declared.job is None:
         raise ConfigurationError(
-            f"nothing works on deliveries of {config.source}",
+            f"no job loads the deliveries of {config.source}",
             expected="a source of WEBHOOKS_FILE that has a job",
             remedy="correct the run's config, or give the source a job",
         )
@@ -63,7 +65,7 @@ def replay_webhook(
 
 @dg.job(
     name=REPLAY_WEBHOOK_JOB,
-    description="Puts webhook deliveries that are done or dead back into the queue.",
+    description="Requeues webhook deliveries that are done or dead.",
     tags={"domain": "operations"},
 )
 def replay_webhook_job() -> None:

@@ -21,9 +21,12 @@ class PricesBackfill(dg.Config):
     """Which months are backfilled."""
 
     months: int | None = Field(
-        default=None, ge=1, description="So many latest months; without it, all there are."
+        default=None, ge=1, description="Number of latest months; without it, all months."
     )
-    dry_run: bool = Field(default=False, description="Say what would be asked for; launch nothing.")
+    dry_run: bool = Field(
+        default=False,
+        description="List the partitions that would be loaded, without launching a backfill.",
+    )
 
 
 @dg.op(name="launch_prices_backfill", out=dg.Out(dg.Nothing))
@@ -36,9 +39,9 @@ def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfil
     keys = list(MONTHS.get_partition_keys())[-(config.months or 0) :]
     if not keys:
         raise ConfigurationError(
-            "there is no month to load",
-            expected="a PRICES_FIRST_MONTH that has begun",
-            remedy="set it to an earlier month, and start what serves the code again",
+            "no month can be loaded: PRICES_FIRST_MONTH is in the future",
+            expected="a month that has begun",
+            remedy="set PRICES_FIRST_MONTH to an earlier month, and restart the code server",
         )
     context.add_output_metadata(
         as_metadata(

@@ -30,8 +30,10 @@ class PriceCharts(dg.Config):
 
     symbols: list[str] = Field(
         default_factory=list,
-        description="A file of each, the first three shown; without any, the three with most "
-        "dollars traded.",
+        description=(
+            "Symbols to draw, one file each, the first three shown; default: the three with the "
+            "highest dollar volume."
+        ),
     )
 
 
@@ -68,7 +70,7 @@ def _refuse_without_prices(symbols: Sequence[str], shown: Shown | None) -> None:
     missing = sorted(set(symbols) - set(shown.largest if shown else ()))
     if missing:
         raise ConfigurationError(
-            f"there is nothing to draw of {', '.join(missing)}",
+            f"no prices are loaded of {', '.join(missing)}",
             expected="symbols with prices in the latest sessions, spelled as in prices_daily",
             remedy="load them by the job prices_daily, or leave them out of the run's config",
         )
@@ -111,6 +113,6 @@ def _metadata(
 charts_job = dg.define_asset_job(
     "prices_charts",
     selection=dg.AssetSelection.assets(charts),
-    description="Draws candlesticks, volume, and which days of prices are landed.",
+    description="Draws candlesticks, volume, and the loaded days of prices.",
     tags={"domain": "prices"},
 )

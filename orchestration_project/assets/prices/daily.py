@@ -243,6 +243,8 @@ daily_job = dg.define_asset_job(
 replay_job = dg.define_asset_job(
     REPLAY_JOB,
     selection=daily_job.selection,
-    description="Checks and lands again what was captured of symbols, without asking the source.",
+    description=(
+        "Replays captured symbols: validates and loads them again, without a request to the source."
+    ),
     tags={"domain": "prices", **BY_HAND},
 )

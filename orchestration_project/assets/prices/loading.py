@@ -25,7 +25,9 @@ class PricesLoad(ReplayOptions):
 
     symbols: list[str] = Field(
         default_factory=list,
-        description="Of a replay: these; without any, all that were asked for in its months.",
+        description=(
+            "Symbols to replay; default: all symbols that were requested in the months of the run."
+        ),
     )
 
 
@@ -62,7 +64,7 @@ def _months_with_prices(warehouse: Warehouse) -> tuple[str, str]:
         raise ConfigurationError(
             "no month with these prices is a partition",
             expected="months from PRICES_FIRST_MONTH on",
-            found=f"{first or 'no symbol that was ever asked for'}",
+            found=f"{first or 'no symbol that was ever requested'}",
             remedy="load prices, or set PRICES_FIRST_MONTH to an earlier month",
         )
     return months[0], months[-1]

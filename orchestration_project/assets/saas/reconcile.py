@@ -61,20 +61,22 @@ class Reconcile(dg.Config):
         default=None,
         ge=0,
         le=1,
-        description="Share of tasks (0-1) that may be without a rule; without a preset "
+        description="Maximum share of tasks (0-1) without a rule; without a preset "
         f"{MANY_UNMATCHED_SHARE:g}.",
     )
     max_refused_share: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Dead letters by tasks (0-1) that are to have an issue; without a preset "
-        f"{MANY_REFUSED_SHARE:g}.",
+        description="Maximum share of dead letters (0-1) among tasks that need an issue; without "
+        f"a preset {MANY_REFUSED_SHARE:g}.",
     )
     longest_wait_minutes: int | None = Field(
         default=None,
         ge=1,
-        description=f"For which an intention may wait; without a preset {LONGEST_WAIT_MINUTES}.",
+        description=(
+            f"Maximum wait of an intention, minutes; without a preset {LONGEST_WAIT_MINUTES}."
+        ),
     )
 
 
@@ -109,7 +111,9 @@ RECONCILING = PresetTarget(
             description="Each assignee is exactly one user of the target.",
         ),
         dg.AssetCheckSpec(
-            IN_TIME, asset=OUTBOX, description="Nothing waits for longer than longest_wait_minutes."
+            IN_TIME,
+            asset=OUTBOX,
+            description="No intention waits for longer than longest_wait_minutes.",
         ),
         dg.AssetCheckSpec(
             ACCEPTED,
@@ -232,6 +236,9 @@ def _checks(
 reconcile_job = dg.define_asset_job(
     "saas_reconcile",
     selection=dg.AssetSelection.assets(reconcile),
-    description="Brings tasks and issues into agreement; of a webhook just what it tells of.",
+    description=(
+        "Syncs PeopleForce tasks with Jira issues; for a webhook run, only the records in its "
+        "payload."
+    ),
     tags={"domain": "saas"},
 )

@@ -20,7 +20,7 @@ class ReplayDeadLetters(dg.Config):
     """Which dead letters are tried anew."""
 
     entity_ids: list[str] = Field(
-        default=[], description="Those of these tasks, by their id; without any, all."
+        default=[], description="Task IDs; without any, all dead letters."
     )
 
 
@@ -63,6 +63,6 @@ def replay(
 replay_dead_letters_job = dg.define_asset_job(
     "saas_replay_dead_letters",
     selection=dg.AssetSelection.assets(replay),
-    description="Does once more, by the rules in effect now, what a system had refused.",
+    description="Retries dead letters by the rules in effect now.",
     tags={"domain": "saas"},
 )

@@ -24,9 +24,9 @@ from orchestration_project.tables.saas import saas_routing_rules
 COLUMNS = {
     "entity_id": "The source's id of the task",
     "title": "Its title",
-    "field": "What of its treatment or its issue would differ",
+    "field": "Part of its treatment or its issue that would differ",
     "before": "By the rules in effect",
-    "after": "By those that are tried",
+    "after": "By the edited rules",
 }
 
 
@@ -42,10 +42,10 @@ class Edit(Trial):
     """Rules that are put into effect, and who does that."""
 
     rules: list[Any] = Field(
-        description="All rules that are to be in effect: one that is left out ends."
+        description="All rules to put into effect: an omitted rule is removed."
     )
     who: str | None = Field(
-        default=None, description="Who edits them; the run's tag user goes before it."
+        default=None, description="Name of the user; the run's tag user takes precedence."
     )
 
 
@@ -117,7 +117,7 @@ def _shown(run: DryRun) -> dict[str, Any]:
 edit_rules_job = dg.define_asset_job(
     "saas_edit_rules",
     selection=dg.AssetSelection.assets(edit_rules),
-    description="Tries rules, and puts them into effect unless the target refuses them.",
+    description="Validates rules, and puts them into effect unless the target rejects them.",
     tags={"domain": "saas"},
 )
 
@@ -125,6 +125,6 @@ edit_rules_job = dg.define_asset_job(
 dry_run_job = dg.define_asset_job(
     "saas_dry_run",
     selection=dg.AssetSelection.assets(try_rules),
-    description="Shows what edited rules would do with the tasks that were seen; writes nothing.",
+    description="Dry run: shows the effect of edited rules on the recorded tasks.",
     tags={"domain": "saas"},
 )

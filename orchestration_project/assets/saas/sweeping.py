@@ -25,8 +25,8 @@ MENDED, USABLE, FRESH = "is_mended", "goes_by_usable_rules", "goes_by_a_fresh_lo
 COLUMNS = {
     "entity_id": "The source's id of the task",
     "target_key": "Key of its issue",
-    "what": "missing: there is no such issue; to_source, to_target: who has to follow; "
-    "unreadable: it is there, and people have to correct it",
+    "what": "missing: the issue does not exist; to_source, to_target: the side to update; "
+    "unreadable: it exists, and a person has to correct it",
 }
 
 
@@ -37,16 +37,18 @@ COLUMNS = {
     ],
     check_specs=[
         dg.AssetCheckSpec(
-            MENDED, asset=DRIFT, description="What differed was mended in the same run."
+            MENDED, asset=DRIFT, description="Every difference was repaired in the same run."
         ),
         dg.AssetCheckSpec(
-            USABLE, asset=DRIFT, description="The target refuses no rule that is in effect."
+            USABLE, asset=DRIFT, description="The target accepts every rule in effect."
         ),
         dg.AssetCheckSpec(
             FRESH,
             asset=DRIFT,
-            description="The latest look at all tasks that ended well is no older than an hour, or "
-            "three intervals; it may be paused.",
+            description=(
+                "The latest successful poll of all tasks is at most an hour, or three intervals, "
+                "old, or polling is paused."
+            ),
         ),
     ],
 )
@@ -129,6 +131,6 @@ def _fresh(tick: Tick, now: datetime) -> dg.AssetCheckResult:
 sweep_job = dg.define_asset_job(
     "saas_sweep",
     selection=dg.AssetSelection.assets(sweep),
-    description="Looks at all issues for what no webhook told, and holds the rules to the target.",
+    description="Compares all issues with their tasks, and validates the rules against the target.",
     tags={"domain": "saas"},
 )

@@ -19,12 +19,13 @@ class SetTick(dg.Config):
     """What is changed; what is left out stays."""
 
     interval_seconds: int | None = Field(
-        default=None, ge=15, le=A_WEEK, description="Seconds from one look to the next."
+        default=None, ge=15, le=A_WEEK, description="Poll interval, seconds."
     )
     is_paused: bool | None = Field(
-        default=None, description="Whether only a manual trigger starts a look."
+        default=None,
+        description="Whether polling is paused, so that only a manual trigger starts it.",
     )
-    trigger: bool = Field(default=False, description="Ask for a look now, also while paused.")
+    trigger: bool = Field(default=False, description="Poll now, also while paused.")
 
 
 @dg.op(name="set_tick", out=dg.Out(dg.Nothing))
@@ -58,7 +59,7 @@ def set_tick(
 
 @dg.job(
     name=SET_TICK_JOB,
-    description="Says how often both systems are looked through, pauses that, or asks for a look.",
+    description="Sets the poll interval of both systems, pauses polling, or polls now.",
     tags={"domain": "saas"},
 )
 def set_tick_job() -> None:

@@ -41,7 +41,7 @@ def series(
     if without is not None and answer.first <= without < answer.last:
         lines = pl.concat([lines[: without - answer.first], lines[without - answer.first + 1 :]])
     meta = {
-        "1. Information": "Daily Prices and Volumes (made-up data)",
+        "1. Information": "Daily Prices and Volumes (synthetic data)",
         "2. Symbol": symbol,
         "3. Last Refreshed": day[-1],
         "4. Output Size": size,

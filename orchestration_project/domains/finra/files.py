@@ -64,7 +64,7 @@ def _named(name: str) -> WeeklyFile:
     match = FILE_NAME.fullmatch(name)
     if match is None:
         raise ConfigurationError(
-            f"cannot tell the week of the file {name}",
+            f"cannot find the week of the file {name}",
             expected="finra_otc_weekly_<otc|tier1|tier2>_<publication date, yyyymmdd>.csv, "
             f"or a line in {MANIFEST} ({','.join(MANIFEST_COLUMNS)})",
             remedy=f"rename the file or list it in {MANIFEST}",

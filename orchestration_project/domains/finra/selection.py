@@ -92,7 +92,7 @@ PARTITIONING = WeekPartitioning(
 
 def _wrong_key(key: str, found: str) -> ConfigurationError:
     return ConfigurationError(
-        f"there is no partition {key}",
+        f"invalid partition {key}",
         expected=f"<{'|'.join(TIERS)}>|<a past Monday, yyyy-mm-dd>, as in T1|2025-11-10",
         found=found,
         remedy="ask for another partition",
@@ -171,8 +171,8 @@ def sweep_start(watermark: str | None, taken: Iterable[TierWeek], *, today: date
         return min(date.fromisoformat(watermark), today)
     except ValueError:
         raise ConfigurationError(
-            "the cursor of finra_on_restatement is no date",
-            expected="the day up to which it has looked, yyyy-mm-dd, or nothing",
+            "invalid cursor of finra_on_restatement",
+            expected="the day up to which it has polled, yyyy-mm-dd, or nothing",
             found=watermark[:60],
             remedy="reset the cursor: the sensor then looks at every week that was taken",
         ) from None
@@ -249,7 +249,7 @@ def _published_week(week: str, tier: str) -> date:
         return date.fromisoformat(week)
     except ValueError:
         raise SourceError(
-            f"the source lists a week of {tier} that is no date",
+            f"the source lists a week of {tier} that is not a date",
             expected="weekStartDate as yyyy-mm-dd",
             found=week,
             remedy="report it to the source",
@@ -266,7 +266,7 @@ def week_ending_on(written: str) -> str:
         day = date.fromisoformat(written)
     except ValueError:
         raise ConfigurationError(
-            "week_ending is no date", expected="a Friday such as 2025-01-10"
+            "invalid week_ending", expected="a Friday such as 2025-01-10"
         ) from None
     if day.weekday() != FRIDAY:
         friday = _moved(day, FRIDAY - day.weekday())

@@ -71,7 +71,7 @@ def message_of(batch: Sequence[AlertDelivery]) -> Message:
         title=cut(f"{len(messages)} alerts at once: {counts}", 200),
         body="\n".join(
             [
-                f"Told together by the rule {batch[0].rule}: {counts}.",
+                f"Grouped by the rule {batch[0].rule}: {counts}.",
                 "",
                 *shown,
                 *([f"and {more} more"] if more else []),

@@ -140,18 +140,18 @@ def problems(promised: Mapping[str, str], found: Mapping[str, MemberContent]) ->
 
 
 CONTENTS = {
-    "runs.jsonl": "runs: what was asked, by whom, by which preset, what came of it",
+    "runs.jsonl": "runs: request, user, preset, result",
     "steps.jsonl": "their steps",
-    "deliveries.jsonl": "deliveries: states of a partition that a source gave, and their outcome",
-    "captures.jsonl": "what was fetched for them: address, request, headers, time, SHA-256",
-    "blobs.jsonl": "the distinct contents of that: sizes, SHA-256",
-    "rejects.jsonl": "lines that were refused, with place, record and reason",
-    "audits.jsonl": "what was audited before landing, what was expected and found",
-    "landings.jsonl": "what landed, and how many rows that changed",
-    "alerts.jsonl": "what people were told",
-    "alert_deliveries.jsonl": "which channels took it",
-    "events.jsonl": "what happened to the data, from capture to clean-up",
-    "presets.jsonl": "named run configs that were applied: values, who, when, why",
+    "deliveries.jsonl": "deliveries: each state of a partition that a source sent, and its outcome",
+    "captures.jsonl": "captures of these deliveries: address, request, headers, time, SHA-256",
+    "blobs.jsonl": "distinct contents of the captures: sizes, SHA-256",
+    "rejects.jsonl": "rejected lines, with place, record and reason",
+    "audits.jsonl": "audits before loading, with expected and found",
+    "landings.jsonl": "loads, with numbers of changed rows",
+    "alerts.jsonl": "alerts about it",
+    "alert_deliveries.jsonl": "delivery of these alerts by channel",
+    "events.jsonl": "data events, from capture to clean-up",
+    "presets.jsonl": "applied presets: values, user, time, reason",
     "checks.jsonl": "checks of the stored data that the runs evaluated",
     "run_events.jsonl": "Dagster's log of the runs, in Dagster's own form",
     "settings.jsonl": "values and origin of the settings, by config_hash (see runs.jsonl)",
@@ -168,33 +168,33 @@ def readme(about: Mapping[str, str]) -> bytes:
     subject = "\n".join(f"  {name}: {value}" for name, value in about.items())
     contents = "\n".join(f"  {name:24}{text}" for name, text in CONTENTS.items())
     return f"""\
-Evidence of what was fetched, checked and published
+Evidence of fetched, checked and published data
 
-It is about
+Subject
 {subject}
 
-What is in it (what does not apply is empty or left out)
+Contents (what does not apply is empty or left out)
 {contents}
 
-Is it whole?
+Verify the archive
   With the program that made it, on any machine, without database or network:
-    python -m orchestration_project evidence verify FILE.zip
+    orchestrate evidence verify FILE.zip
   Without it:
     unzip FILE.zip -d evidence && cd evidence && sha256sum -c SHA256SUMS
-  Both find what was damaged. Who alters the archive on purpose can write new sums, too: so ask
-  who made it, by another way, for the SHA-256 of manifest.json, and compare.
+  Both find damage, but not forgery: somebody who alters the archive can write new sums, too.
+  So ask its maker, over another channel, for the SHA-256 of manifest.json, and compare.
 
-How to read it
+File formats
   .jsonl files have one JSON object on each line, in UTF-8. Whole numbers of the tables are
   written as text, since many programs round large ones. Times are UTC with microseconds. Columns
   that hold JSON (request, offenders, ...) hold it as text. Money in columns *_usd is US dollars
   times 1,000,000.
 
-What to know
+Limits
   Secrets are masked as ***; the contents in {CAPTURED_BYTES} are as the source sent them.
   Settings and versions are those under which the archive was made, and the settings that were
-  verified under a config_hash of its runs. A run whose config_hash has no line in settings.jsonl
-  ran under settings that nobody had verified.
-  Of a partition at a time, deliveries, landings, alerts and events are those until then; runs are
-  told as they stood when the archive was made.
+  verified under a config_hash of its runs. If a run's config_hash has no line in settings.jsonl,
+  its settings were not verified.
+  For a partition at a time, deliveries, loads, alerts and events are those until then; runs are
+  in the state at which the archive was made.
 """.encode()

@@ -76,7 +76,7 @@ def as_written(name: str, content: str) -> tuple[Preset, dict[str, Any]]:
     """Return a preset and its run config as the file says, whether or not its job can take it.
 
     Raises:
-        ConfigurationError: It is no YAML, does not say what it is, or is no config of one op.
+        ConfigurationError: It is no YAML, has no description, or is no config of one op.
     """
     job, description = _header(name, content)
     config = _parsed(name, content)
@@ -85,7 +85,7 @@ def as_written(name: str, content: str) -> tuple[Preset, dict[str, Any]]:
     values = said[0].get("config") if said and isinstance(said[0], dict) else {}
     if not isinstance(ops, dict) or len(said) > 1 or not isinstance(values, dict):
         raise ConfigurationError(
-            f"the preset {name} is no config of one op",
+            f"the preset {name} is not the config of one op",
             expected="ops: {<op>: {config: …}}, or ops: {} for the settings",
             remedy="correct the file",
         )
@@ -172,7 +172,7 @@ def _header(name: str, content: str) -> tuple[str, str]:
     description = " ".join(line for line in lines if not JOB_LINE.fullmatch(line)).strip()
     if len(jobs) > 1 or not description:
         raise ConfigurationError(
-            f"the preset {name} does not say what it is",
+            f"the preset {name} has no description",
             expected="comment lines at the top: what it does, and one line '# Job: …'",
             remedy="correct the file's header",
         )
@@ -184,7 +184,7 @@ def _parsed(name: str, content: str) -> Any:
         return read_yaml(content)
     except YAMLError as error:
         raise ConfigurationError(
-            f"the preset {name} is no YAML",
+            f"the preset {name} is not YAML",
             found=str(error),
             remedy="correct the file; `dagster job execute -c` takes the same",
         ) from error
@@ -203,7 +203,7 @@ def _values(name: str, config: Any, target: PresetTarget) -> dict[str, Any]:
     )
     if not is_alone or not isinstance(values, dict):
         raise ConfigurationError(
-            f"the preset {name} is no config of {target.op} alone",
+            f"the preset {name} is not the config of {target.op} alone",
             expected=f"ops: {{{target.op}: {{config: …}}}}, or ops: {{}} for the settings",
             remedy="correct the file",
         )

@@ -14,12 +14,12 @@ PASSING: tuple[Category, ...] = ("transient", "database", "crash")
 """Kinds of failure that another try may mend; the others stay until somebody changes something."""
 
 STAYS: Mapping[str, str] = {
-    "source": "the source would answer the same again; look at its answer",
-    "contract": "it stays held back until the source or a rule changes; then load or replay it",
+    "source": "the source would send the same response; inspect the capture",
+    "contract": "it stays quarantined until the source or a rule changes; then load or replay it",
     "configuration": "a setting or run config has to be corrected first",
     "refused": "the step ended itself on purpose",
     "canceled": "somebody ended it",
-    "defect": "nobody foresaw it; the same would happen again",
+    "defect": "it is a defect; a retry would fail the same way",
 }
 """Why a kind of failure is not retried by itself, by its category."""
 
@@ -66,8 +66,8 @@ def check_kinds(kinds: Collection[str]) -> None:
     unknown = sorted(set(kinds) - set(get_args(Category)))
     if unknown:
         raise ConfigurationError(
-            f"there is no such kind of failure: {', '.join(unknown)}",
-            expected=f"of {', '.join(get_args(Category))}",
+            f"unknown failure category: {', '.join(unknown)}",
+            expected=f"one of {', '.join(get_args(Category))}",
             remedy="correct the run's config",
         )
 

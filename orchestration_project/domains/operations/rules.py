@@ -95,7 +95,9 @@ class RoutingRule(_Strict):
     @model_validator(mode="after")
     def _does_something(self) -> Self:
         if self.channels == () and not self.stop:
-            raise ValueError("channels: [] tells nobody and stops no other rule; add stop: true")
+            raise ValueError(
+                "channels: [] notifies no channel and stops no other rule; add stop: true"
+            )
         return self
 
 
@@ -252,7 +254,8 @@ def read_rules(text: str, file: str, channels: Sequence[Channel]) -> tuple[Routi
         raise _unusable(file, "; ".join(found)) from None  # pydantic's own text is long
     known = [channel.name for channel in channels]
     unknown = [
-        f"rule {rule.name}: channels: there is no channel {name}, but {', '.join(known) or 'none'}"
+        f"rule {rule.name}: channels: unknown channel {name}, expected one of "
+        f"{', '.join(known) or 'none'}"
         for rule in rules
         for name in rule.channels or ()
         if name not in known
@@ -267,7 +270,7 @@ def _unusable(file: str, found: str) -> ConfigurationError:
         f"the rules of alerts in {file} cannot be used",
         expected="rules as in docs/how-to/set-up-alerts.md",
         found=found,
-        remedy="correct the file; until then alerts go by the rule that tells every channel",
+        remedy="correct the file; until then every alert notifies every channel",
     )
 
 

@@ -92,7 +92,7 @@ def _dates(timestamps: Sequence[str], offset: int) -> list[str]:
 def _date(timestamp: str, offset: int) -> str:
     """Return a day; all symbols of an exchange have the same timestamps."""
     if not NUMBER.fullmatch(timestamp):
-        raise ValueError("a timestamp that is no time")
+        raise ValueError("a timestamp that is not a time")
     day = EPOCH + (int(timestamp) + offset) // SECONDS_A_DAY
     return date.fromordinal(day).isoformat()
 

@@ -206,7 +206,9 @@ def _shown(name: str) -> pl.Expr:
 
 
 def _unreadable(name: str) -> RowRule:
-    reason = f"{name} is no decimal number that 64 bits keep exactly with {USD_SCALE} places: {{}}"
+    reason = (
+        f"{name} is not a decimal number that 64 bits keep exactly with {USD_SCALE} places: {{}}"
+    )
     return RowRule(
         "not_a_decimal",
         ~_is_blank(name) & pl.col(f"{name}_exact").is_null(),
@@ -240,7 +242,7 @@ RULES = [
     RowRule(
         "impossible_date",
         pl.col("day").is_null(),
-        pl.format("trade_date is no day: {}", _shown("trade_date").fill_null("nothing")),
+        pl.format("trade_date is not a date: {}", _shown("trade_date").fill_null("nothing")),
     ),
     RowRule(
         "no_price",
@@ -260,7 +262,7 @@ RULES = [
     RowRule(
         "not_a_volume",
         pl.col("volume_number").is_null(),
-        pl.format("volume is no whole number from 0 to 2^63-1: {}", _shown("volume")),
+        pl.format("volume is not an integer from 0 to 2^63-1: {}", _shown("volume")),
     ),
     RowRule(
         "high_is_not_highest",

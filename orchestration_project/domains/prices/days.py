@@ -52,7 +52,7 @@ def answer_of(
         TypeError, ValueError: A value is no text, or the lengths differ.
     """
     if not isinstance(symbol, str | None):
-        raise TypeError(f"a symbol that is no text: {symbol!r}")
+        raise TypeError(f"a symbol that is not text: {symbol!r}")
     texts = {name: _texts(name, column) for name, column in values.items()}
     length = max(map(len, texts.values()), default=0)
     return pl.DataFrame(  # each column as it comes: expressions would cost more than a few days do

@@ -88,7 +88,7 @@ def _single(spec: FieldSpec, text: str) -> Any:
             return _number(spec, text)
         case "date":
             if not re.match(r"\d{4}-\d{2}-\d{2}", text):
-                raise UnfitValueError(spec.field_id, f"{text[:40]!r} is no day")
+                raise UnfitValueError(spec.field_id, f"{text[:40]!r} is not a date")
             return text[:10]
         case "datetime":
             return _moment(text)
@@ -121,9 +121,9 @@ def _number(spec: FieldSpec, text: str) -> int | float:
     try:
         number = float(text)
     except ValueError as error:
-        raise UnfitValueError(spec.field_id, f"{text[:40]!r} is no number") from error
+        raise UnfitValueError(spec.field_id, f"{text[:40]!r} is not a number") from error
     if number != number or number in (float("inf"), float("-inf")):
-        raise UnfitValueError(spec.field_id, f"{text[:40]!r} is no number")
+        raise UnfitValueError(spec.field_id, f"{text[:40]!r} is not a number")
     return int(text) if re.fullmatch(r"[+-]?\d{1,15}", text) else number
 
 
@@ -168,7 +168,7 @@ def violations(fields: Mapping[str, str | None], specs: Sequence[FieldSpec]) -> 
     for name, value in fields.items():
         spec = by_id.get(name)
         if spec is None and name not in (*BY_ITSELF, "summary"):
-            found.append(f"{name} is no field of these issues")
+            found.append(f"{name} is not a field of these issues")
         elif spec is not None and value is not None:
             try:
                 _value(name, spec, value)

@@ -30,7 +30,9 @@ def json_of(body: bytes) -> Any:
     try:
         return json.loads(body.decode(), parse_constant=_no_number)
     except UnicodeDecodeError as error:
-        raise unreadable("a body", "JSON in UTF-8", f"no UTF-8 from byte {error.start}") from error
+        raise unreadable(
+            "a body", "JSON in UTF-8", f"invalid UTF-8 from byte {error.start}"
+        ) from error
     except RecursionError as error:
         raise unreadable("a body", f"at most {DEEPEST} levels", "nested without end") from error
     except ValueError as error:
@@ -38,7 +40,7 @@ def json_of(body: bytes) -> Any:
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def unreadable(what: str, expected: str, found: object) -> ContractError:

@@ -119,7 +119,7 @@ def _timed_out(connection: Connection) -> Iterator[None]:
     except (exc.DBAPIError, connection.dialect.loaded_dbapi.Error) as error:
         if not _was_ended(getattr(error, "orig", None) or error):
             raise
-        raise TimeoutError("the database took too long, and was told to stop") from error
+        raise TimeoutError("the query exceeded its time limit and was canceled") from error
 
 
 def _was_ended(error: BaseException) -> bool:

@@ -84,8 +84,11 @@ def parsed_url(given: str | URL) -> URL:
 
 def _no_url() -> ConfigurationError:
     return ConfigurationError(
-        "DATABASE_URL is no database URL",
-        expected="such as postgresql://user:password@host/database or sqlite:////path/file.db",
+        "invalid DATABASE_URL",
+        expected=(
+            "a database URL, e.g. postgresql://user:password@host/database or "
+            "sqlite:////path/file.db"
+        ),
         remedy="correct DATABASE_URL; in a password, write @ : / as %40 %3A %2F",
     )
 

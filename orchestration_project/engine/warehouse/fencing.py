@@ -148,7 +148,7 @@ def _superseded(target: Fenced, token: int) -> SupersededError:
         "another run delivered the same partition first",
         expected=f"delivery {target.token + 1}",
         found=f"{token} deliveries",
-        remedy="nothing: the partition is looked at once more",
+        remedy="nothing: the partition is read again",
         partition=target.partition_key,
     )
 
@@ -287,7 +287,7 @@ def held_back(batch: ValidatedBatch) -> HeldBackError:
     failed = [audit for audit in batch.validated.audits if audit.blocks]
     key = batch.target.partition_key
     return HeldBackError(
-        f"{key} is held back by " + ", ".join(audit.name for audit in failed),
+        f"{key} is quarantined by " + ", ".join(audit.name for audit in failed),
         expected="; ".join(audit.expected for audit in failed),
         found="; ".join(f"{audit.found} {audit.offenders_json[:300]}" for audit in failed),
         remedy=f"see the table audits, group_id {group_id(batch.target)}; the published rows stay "

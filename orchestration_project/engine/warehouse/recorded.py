@@ -208,7 +208,7 @@ def place_of(group: str) -> tuple[str, str]:
     found = GROUP_ID.fullmatch(group)
     if found is None:
         raise ConfigurationError(
-            f"{group} is no delivery",
+            f"{group} is not a delivery",
             expected="a group_id as in the table deliveries: finra_otc_weekly:T1|2025-11-10#2",
             remedy="copy it from that table; quote it for the shell",
         )

@@ -48,10 +48,12 @@ OF_SQL_STATES = {
     "25P0": "nothing, unless it happens again; then raise the role's "
     "idle_in_transaction_session_timeout or transaction_timeout",
     "40": "nothing, unless it happens again; then see what else writes to our tables",
-    "42501": "have the tables' owner grant the role its rights, as docs/databases.md tells",
+    "42501": "have the tables' owner grant the role its rights, as docs/databases.md describes",
     "53100": MAKE_SPACE,
-    "55P03": "nothing, unless it happens again; then end the session that holds the lock, as "
-    "pg_blocking_pids() tells",
+    "55P03": (
+        "nothing, unless it happens again; then end the session that holds the lock: "
+        "pg_blocking_pids() finds it"
+    ),
     "57014": "nothing, unless it happens again; then see what slows the database, or raise the "
     "role's statement_timeout",
 }

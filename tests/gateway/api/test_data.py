@@ -151,7 +151,7 @@ def test_a_read_that_takes_too_long_is_ended_by_the_database(api, prepared, tmp_
         answer = replace(api, app=Starlette(routes=routes(slow))).handle_request(request)
     problem = answer.json()
     assert (problem["status"], problem["category"]) == (504, "limit")
-    assert problem["detail"] == "the database took too long, and was told to stop"
+    assert problem["detail"] == "the query exceeded its time limit and was canceled"
 
 
 def test_more_rows_than_a_file_may_have_are_refused(api, landed, monkeypatch):
