@@ -233,7 +233,7 @@ def test_a_code_server_that_is_not_there_is_told_in_a_line():
 
 
 def test_what_is_on_is_told_from_what_somebody_switched_on(instance):
-    """Check InstigatorStatus: what is on from the start has one of its own."""
+    """Check InstigatorStatus: sensors and schedules that run by default has one of its own."""
     for status in InstigatorStatus:
         add_sensor(instance, status.value.lower(), status)
     running = {state.instigator_name for state in running_instigators(instance)}

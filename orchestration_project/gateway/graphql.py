@@ -99,7 +99,7 @@ def _parsed(text: str) -> DocumentNode:
     try:
         return parse(text, no_location=True, max_tokens=MOST_TOKENS)
     except GraphQLError as error:
-        raise Refusal(400, f"This is no GraphQL that is taken here: {error.message}") from error
+        raise Refusal(400, f"Invalid GraphQL document: {error.message}") from error
     except RecursionError:
         raise Refusal(400, "The query is nested too deeply.") from None
 
@@ -157,7 +157,7 @@ def _size_of_fragment(
     known: dict[str, _Size | None],
 ) -> _Size:
     if name not in fragments:
-        raise Refusal(400, "The query names a fragment that it does not have.")
+        raise Refusal(400, "The query uses an undefined fragment.")
     if name not in known:
         known[name] = None
         known[name] = _size(fragments[name].selection_set.selections, fragments, known)

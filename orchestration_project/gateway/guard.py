@@ -53,7 +53,7 @@ RECHECK_SECONDS = 5
 """What goes on after its request was let in, a websocket or a log that is followed, is asked that
 often whether it still may."""
 
-AWAY = "The database that knows who may come in does not answer. Try again in a moment."
+AWAY = "The database of keys and sessions does not respond. Try again in a moment."
 AWAY_SECONDS = 5
 
 BETWEEN_NOTES = timedelta(minutes=1)
@@ -283,7 +283,7 @@ def _key_of(scope: Scope) -> str | None:
     """Return the key that a request brings, None if it brings none."""
     key, bearer = header_of(scope, "x-api-key"), header_of(scope, "authorization")
     if key and bearer:
-        raise Refusal(400, "The request brings two keys.")
+        raise Refusal(400, "The request has two keys.")
     if bearer:
         kind, _, key = bearer.partition(" ")
         return key.strip() if kind.lower() == "bearer" else ""

@@ -110,7 +110,7 @@ class Hooks:
         """Answer one delivery."""
         sender = self._senders.get(request.path_params["source"])
         if sender is None:
-            raise HTTPException(404, "there is no such source")
+            raise HTTPException(404, "source not found")
         try:
             answer = await self._received(sender, request)
         except HTTPException as refused:
@@ -143,7 +143,7 @@ class Hooks:
 
     async def _refuse_when_full(self, sender: Sender) -> None:
         if not sender.keys:
-            raise _unavailable("this source cannot be verified here at present")
+            raise _unavailable("the signature of this source cannot be verified at present")
         problem = await self._problem()
         if problem:
             LOG.error("webhooks are not taken: %s", problem)
@@ -213,14 +213,14 @@ class Hooks:
             return (await asyncio.shield(asyncio.wrap_future(done)))[place]
         except OrchestrationError as error:
             LOG.error("a webhook of %s was not stored: %s", delivery.source, error)
-            raise _unavailable("it could not be stored at present") from error
+            raise _unavailable("the delivery could not be stored at present") from error
 
 
 def _delivery(sender: Sender, headers: Headers, body: bytes) -> NewDelivery:
     declared = sender.declared
     delivery_id = delivery_id_of(declared, headers, body)
     if delivery_id is None:
-        raise HTTPException(400, "the delivery's id is not plain, or longer than 200 characters")
+        raise HTTPException(400, "invalid delivery id: expected at most 200 plain characters")
     return NewDelivery(
         sender.name,
         delivery_id,
@@ -232,7 +232,7 @@ def _delivery(sender: Sender, headers: Headers, body: bytes) -> NewDelivery:
 
 
 def _no_room() -> HTTPException:
-    return _unavailable("there is no room for more at present")
+    return _unavailable("too many unfinished bodies at present")
 
 
 def _unavailable(why: str) -> HTTPException:

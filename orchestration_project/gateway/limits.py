@@ -33,7 +33,7 @@ def require_plain(scope: Scope, place: Place) -> None:
     if host_name(header_of(scope, "host")) not in place.hosts:
         raise Refusal(421, "This host is not served here; ALLOWED_HOSTS may name it.")
     if not is_plain_path(scope["path"]):
-        raise Refusal(400, "The path is not plain.")
+        raise Refusal(400, "Invalid path.")
 
 
 async def read_body(scope: Scope, receive: Receive, *, most: int = BODY_BYTES) -> bytes:
@@ -52,7 +52,7 @@ async def read_body(scope: Scope, receive: Receive, *, most: int = BODY_BYTES) -
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
-                    raise Refusal(HTTPStatus.BAD_REQUEST, "The body broke off.")
+                    raise Refusal(HTTPStatus.BAD_REQUEST, "The connection ended within the body.")
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
                 if size > most:

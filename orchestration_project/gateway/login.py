@@ -133,7 +133,7 @@ async def _form(request: Request) -> dict[str, str]:
     """
     media_type = header_of(request.scope, "content-type").partition(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded":
-        raise Refusal(415, "Only a form is taken here.")
+        raise Refusal(415, "Only a form is accepted here.")
     body = await read_body(request.scope, request.receive, most=FORM_BYTES)
     fields = parse_qs(body.decode("latin-1"))
     return {name: values[0] for name, values in fields.items()}

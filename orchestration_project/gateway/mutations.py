@@ -73,14 +73,14 @@ class Mutations:
             return await self._dagster(scope, receive, send)
         if scope["method"] in ("GET", "HEAD"):
             if scope["path"] == GRAPHQL and "text/html" not in header_of(scope, "accept"):
-                raise Refusal(405, "GraphQL is asked for by POST.", {"allow": "POST"})
+                raise Refusal(405, "GraphQL requests must use POST.", {"allow": "POST"})
             if scope["path"] in NOTEBOOKS or scope["path"].startswith(DEBUG_FILES):
                 await self._require_role(scope, [f"{scope['method']} {scope['path']}"], "")
             _require_log(scope)
             return await self._dagster(scope, receive, send)
         is_report = scope["path"].startswith(REPORTS)
         if scope["method"] != "POST" or not (is_report or scope["path"] == GRAPHQL):
-            raise Refusal(405, "This cannot be asked for here.", {"allow": "GET, HEAD"})
+            raise Refusal(405, "Path not found.", {"allow": "GET, HEAD"})
         _require_json(scope)
         scope = _as_judged(scope)
         body = await read_body(scope, receive)
@@ -103,7 +103,7 @@ class Mutations:
             Refusal: It is not the websocket of GraphQL.
         """
         if scope["path"] != GRAPHQL:
-            raise Refusal(404, "There is no websocket here.")
+            raise Refusal(404, "Websocket not found.")
 
         begun = set[str]()
 
@@ -199,7 +199,7 @@ def _require_json(scope: Scope) -> None:
     """
     media_type = header_of(scope, "content-type").partition(";")[0].strip().lower()
     if media_type != "application/json":
-        raise Refusal(415, "Only application/json is taken here.")
+        raise Refusal(415, "Only application/json is accepted here.")
 
 
 def _as_judged(scope: Scope) -> Scope:
@@ -223,7 +223,7 @@ def _mutations(body: bytes) -> tuple[list[str], str, Sequence[str]]:
     text, variables = _document(_object(body))
     asked = read_document(text)
     if "subscription" in asked.kinds:
-        raise Refusal(400, "A subscription is asked for by websocket.")
+        raise Refusal(400, "A subscription must use a websocket.")
     if "mutation" not in asked.kinds:
         return [], "", ()
     return list(asked.mutations), target_of(text, variables), asked.untyped
@@ -233,9 +233,9 @@ def _object(body: bytes | str) -> Mapping[str, Any]:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
-        raise Refusal(400, "The body is no JSON.") from None
+        raise Refusal(400, "The body is not JSON.") from None
     if not isinstance(found, dict):
-        raise Refusal(400, "The body is no JSON object.")
+        raise Refusal(400, "The body is not a JSON object.")
     return found
 
 
@@ -244,7 +244,7 @@ def _document(data: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     if isinstance(variables, str):
         variables = _object(variables)
     if not isinstance(text, str) or not isinstance(variables, dict):
-        raise Refusal(400, "The body has no GraphQL query, or variables that are none.")
+        raise Refusal(400, "The body has no GraphQL query, or invalid variables.")
     _require_texts([text, variables, data.get("operationName")])
     return text, variables
 
@@ -256,14 +256,14 @@ def _require_texts(given: Sequence[Any]) -> None:
     except RecursionError:
         raise Refusal(400, "The variables are nested too deeply.") from None
     if not are_storable or NUL.search(given[0]):
-        raise Refusal(400, "A text has NUL or half a character.")
+        raise Refusal(400, "A text has a NUL or an unpaired surrogate.")
 
 
 def _require_log(scope: Scope) -> None:
     """Refuse the path of a log that no run can have."""
     path = scope["path"]
     if path.startswith(LOGS) and not is_log_key(path.removeprefix(LOGS).split("/")[:-1]):
-        raise Refusal(404, "There is no such log.")
+        raise Refusal(404, "Log not found.")
 
 
 def _require_subscription(sent: str, begun: set[str]) -> None:
@@ -277,10 +277,10 @@ def _require_subscription(sent: str, begun: set[str]) -> None:
         return
     begun.add(str(data.get("id")))
     if len(begun) > MOST_SUBSCRIPTIONS:
-        raise Refusal(429, f"At most {MOST_SUBSCRIPTIONS} subscriptions go on at once.")
+        raise Refusal(429, f"At most {MOST_SUBSCRIPTIONS} subscriptions at once.")
     payload = data.get("payload")
     if not isinstance(payload, dict):
-        raise Refusal(400, "There is nothing that could be started.")
+        raise Refusal(400, "The message has no payload.")
     asked: Asked = read_document(_document(payload)[0])
     if asked.kinds != {"subscription"}:
-        raise Refusal(400, "Only subscriptions are asked for by websocket.")
+        raise Refusal(400, "Only subscriptions may use a websocket.")

@@ -39,7 +39,7 @@ ALGORITHMS = ["EdDSA", *(f"{kind}{n}" for kind in ("RS", "ES", "PS") for n in (2
 """Of signatures that a provider alone can make, whatever else it says that it makes."""
 
 NOT_COMPLETE = "Your organisation did not confirm who you are. Try again."
-NO_ROLE = "Your organisation knows you, but nobody gave you a role here."
+NO_ROLE = "Your organisation confirmed who you are, but no role is assigned to you here."
 
 
 class Provider:

@@ -70,7 +70,7 @@ def known_user() -> Principal:
     """Return who asks in this task, behind the guard."""
     user = CURRENT.get()
     if user is None:
-        raise AssertionError("the guard lets nobody through who is not known")
+        raise AssertionError("the guard admits only authenticated requests")
     return user
 
 
@@ -110,4 +110,4 @@ def require_same_origin(scope: Scope, place: Place, *, is_needed: bool) -> None:
     fetch_site = header_of(scope, "sec-fetch-site")
     origins = headers_of(scope, "origin")
     if not is_same_origin(origins, own, is_needed=is_needed, fetch_site=fetch_site):
-        raise Refusal(403, "This may only be asked for by a page of this site.")
+        raise Refusal(403, "Only a page of this site may send this request.")

@@ -54,7 +54,7 @@ class CheckedRunLauncher(DefaultRunLauncher):
         if beat is not None and beat.machine != socket.gethostname():
             return self._heard_of(beat)
         if beat is None and not is_on_this_machine(run.tags):
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "taken by another machine")
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "running on another machine")
         for start in self._instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_START):
             pid = start.get_dagster_event().pid
             if pid and not is_alive(pid, since=start.timestamp):
@@ -74,7 +74,7 @@ class CheckedRunLauncher(DefaultRunLauncher):
             return CheckRunHealthResult(WorkerStatus.RUNNING, f"alive on {beat.machine}")
         return CheckRunHealthResult(
             WorkerStatus.FAILED,
-            f"no sign of life from {beat.machine} for {beat.silent_seconds:.0f} seconds",
+            f"no heartbeat from {beat.machine} for {beat.silent_seconds:.0f} seconds",
         )
 
 

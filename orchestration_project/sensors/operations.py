@@ -47,7 +47,7 @@ def operations_on_undelivered_alert(alerts: dg.ResourceParam[Alerts]) -> dg.Skip
         taken, reasons = alerts.deliver(inbox)
         waiting = inbox.waiting()
     if not alerts.channels:
-        return dg.SkipReason("Nobody is told of alerts: ALERT_URLS is not set.")
+        return dg.SkipReason("Alerts notify no channel: ALERT_URLS is not set.")
     left = ", ".join(f"{count} to {name}" for name, count in waiting.items()) or "none"
     why = "".join(f" {reason}." for reason in reasons.values())
     return dg.SkipReason(f"Sent {taken} alerts; still waiting: {left}.{why}")
@@ -78,7 +78,7 @@ operations_control_tower_hourly = dg.ScheduleDefinition(
     cron_schedule="0 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,  # it reads, and asks no source
-    description="Look every hour at all domains, and whether alerts reach their channels.",
+    description="Check the health of all domains and the delivery of alerts every hour.",
 )
 
 operations_reconcile_hourly = dg.ScheduleDefinition(
@@ -88,7 +88,7 @@ operations_reconcile_hourly = dg.ScheduleDefinition(
     execution_timezone="UTC",
     run_config={"ops": {"reconcile_operations": {"config": {"only_changed": True}}}},
     default_status=dg.DefaultScheduleStatus.RUNNING,  # it reads, and asks no source
-    description="Repair the ledger every hour: of whatever was missed, by whatever cause.",
+    description="Repair the ledger every hour, after any missed events.",
 )
 
 operations_verify_daily = dg.ScheduleDefinition(
@@ -96,5 +96,5 @@ operations_verify_daily = dg.ScheduleDefinition(
     job=verify_job,
     cron_schedule="0 7 * * *",  # before what starts by itself; a load looks for itself in any case
     execution_timezone="America/New_York",
-    description="Look every day whether everything that loads depend on is ready.",
+    description="Check every day whether every dependency of loads is ready.",
 )

@@ -36,10 +36,12 @@ def saas_on_tick(
     if due is not None:
         under_way = dg.RunsFilter(tags=BY_TICK, statuses=UNDER_WAY)
         if found := context.instance.get_run_ids(under_way, limit=1):
-            return dg.SkipReason(f"A look is due; the one before has not ended: run {found[0]}.")
+            return dg.SkipReason(
+                f"A poll is due, but the previous one has not ended: run {found[0]}."
+            )
         return dg.RunRequest(run_key=due)
     if tick.is_paused:
-        return dg.SkipReason("It is paused; a manual trigger starts a look all the same.")
+        return dg.SkipReason("Polling is paused; a manual trigger starts a poll.")
     began = f"{tick.started_at:%H:%M:%S}" if tick.started_at else "never"
     return dg.SkipReason(f"The latest look began {began}; one begins every {tick.interval}.")
 
@@ -49,5 +51,5 @@ saas_sweep_nightly = dg.ScheduleDefinition(
     job=sweep_job,
     cron_schedule="15 3 * * *",
     execution_timezone="UTC",
-    description="Look at all issues every night, for what no webhook told.",
+    description="Compare all issues with their tasks every night.",
 )

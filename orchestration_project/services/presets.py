@@ -104,7 +104,7 @@ def _content(name: str) -> str:
     if name not in names:
         likely = get_close_matches(name, names, 1)
         raise ConfigurationError(
-            f"there is no preset {name!r}",
+            f"preset not found: {name!r}",
             expected=f"one of {', '.join(names)}",
             remedy=f"did you mean {likely[0]}?" if likely else "name one of them",
         )

@@ -63,7 +63,7 @@ def daemon_probe(
         instance = open_instance()
         silent = silent_daemons(instance, clock)
         if not silent:
-            return Answer(f"every part of it was heard in the last {PATIENCE_SECONDS} s")
+            return Answer(f"each part sent a heartbeat in the last {PATIENCE_SECONDS} s")
         whens = sorted(set(silent.values()))
         said = "; ".join(
             f"{when}: {', '.join(name for name in silent if silent[name] == when)}"
@@ -71,15 +71,17 @@ def daemon_probe(
         )
         waiting = waiting_for_it(instance)
         if not waiting and not (is_missed and set(whens) != {NEVER_HEARD}):
-            return Answer(f"not running, and nothing waits for it ({said})", is_applicable=False)
+            return Answer(f"not running, and nothing depends on it ({said})", is_applicable=False)
         raise TransientError(
             "Dagster's daemon does not run",
-            expected=f"a word of each of its parts in the last {PATIENCE_SECONDS} s",
-            found=f"{said}; waiting for it: {waiting or 'what is on from the start'}",
+            expected=f"a heartbeat of each of its parts in the last {PATIENCE_SECONDS} s",
+            found=(
+                f"{said}; waiting for it: {waiting or 'sensors and schedules that run by default'}"
+            ),
             remedy="start it: make ui, or dagster-daemon run",
         )
 
-    tried = "asked Dagster's storage when each part of the daemon was last heard"
+    tried = "read the heartbeats of the daemon's parts from Dagster's storage"
     return Probe("daemon", (QUEUED_RUNS,), tried, run)
 
 
@@ -88,7 +90,7 @@ def code_server_probe(home: Path) -> Probe:
 
     def run() -> Answer:
         if not _ui_runs(home):
-            return Answer("no `ui` of ours runs on this STATE_DIR", is_applicable=False)
+            return Answer("no `ui` runs on this STATE_DIR", is_applicable=False)
         address = _address(home)
         try:
             ping_code_server(address["host"], address["port"])
@@ -118,7 +120,7 @@ def _address(home: Path) -> Mapping[str, Any]:
     return servers[0]["grpc_server"]
 
 
-NO_CHANNEL = Answer("ALERT_URLS is not set: nobody is told of alerts", is_applicable=False)
+NO_CHANNEL = Answer("ALERT_URLS is not set: alerts notify no channel", is_applicable=False)
 
 
 def alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
@@ -136,7 +138,7 @@ def alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
                 wrong.append(f"{error.what}: {error.found}")
         if wrong:
             raise ConfigurationError(
-                "alerts would not reach everybody",
+                "alerts would not reach every channel",
                 found="; ".join(wrong),
                 remedy="check these settings, their services, and the rules; `alerts test` sends "
                 "a message, `alerts check` reads the rules",
@@ -158,7 +160,7 @@ def sending_probe(open_alerts: Callable[[], Alerts]) -> Probe:
         refused = [f"{name}: {reason}" for name, reason in refusals.items() if reason]
         if refused:
             raise TransientError(
-                "channels did not take a test message",
+                "channels did not accept a test message",
                 found="; ".join(refused),
                 remedy="check these channels' settings, and their services",
             )

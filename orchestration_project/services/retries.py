@@ -117,7 +117,7 @@ def _of_group(
         run = _FailedRun(instance, record)
         for partition in sorted(by_run[record.dagster_run.run_id]):
             is_known = assets.partitions_def and assets.partitions_def.has_partition_key(partition)
-            obstacle = "" if is_known else "there is no such partition any more"
+            obstacle = "" if is_known else "the partition does not exist any more"
             obstacle = "only an admin may launch it" if is_admins else obstacle
             yield run.failed(group, partition, assets.op.name, obstacle)
 

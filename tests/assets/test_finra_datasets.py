@@ -222,7 +222,7 @@ def test_bonds_need_a_licence_where_the_data_is_real(settings, instance, monkeyp
     monkeypatch.setenv("FINRA_FILES_DIR", str(tmp_path))
     refused = load(instance, "bond_trade_activity", NEWEST_BONDS)
     said = failure_of(refused, "finra_bond_trade_activity_load")
-    assert "there is no source of bonds by CUSIP: FINRA does not publish them" in said
+    assert "no source of bonds by CUSIP is set: FINRA does not publish them" in said
     feed = tmp_path / "feed"
     feed.mkdir()
     monkeypatch.setenv("FINRA_BONDS_FILES_DIR", str(feed))

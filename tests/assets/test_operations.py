@@ -166,7 +166,9 @@ def test_a_load_is_refused_before_the_source_is_asked_and_the_next_go_by_what_wa
     assert not result.success
     said = failure_of(result, LOAD)
     assert said.startswith("cannot write the artifact ")
-    assert "refused_by=the gate, before any data was asked for, dependency=artifacts" in said
+    assert (
+        "refused_by=the preflight check, before any request for data, dependency=artifacts" in said
+    )
     assert f"partitions=OTCE|2026-01-26, run={result.run_id}" in said
     assert not (demo_settings.state_path / "demo").exists()
     found = select(operations_readiness.c.dependency, operations_readiness.c.outcome)

@@ -52,8 +52,8 @@ def test_a_test_fails_if_a_channel_does_not_take_it_or_there_is_none(desk, monke
         monkeypatch.setenv("ALERT_URLS", f"{hook.url('secret')},{down},nosuch://secret")
         assert main(["alerts", "test"]) == 1
     assert capsys.readouterr().out.splitlines() == [
-        "json-1 (error and worse): json-1 did not take an alert: HTTP 404",
-        "json-2 (error and worse): json-2 did not take an alert: no connection, no answer, or a "
+        "json-1 (error and worse): json-1 did not accept an alert: HTTP 404",
+        "json-2 (error and worse): json-2 did not accept an alert: no connection, no answer, or a "
         "refusal",
         "nosuch-3 (error and worse): entry 3 of ALERT_URLS cannot be used: a URL that Apprise "
         "cannot use",
@@ -191,7 +191,7 @@ def test_a_flood_is_one_message_and_a_row_for_each(desk, monkeypatch):
             store(str(number), Problem("failed", "finra/otc_weekly", str(number)))
         assert deliver() == (0, {})  # more may come
         hook.status = 500
-        assert deliver("15:02") == (0, {"json-1": "json-1 did not take an alert: HTTP 500"})
+        assert deliver("15:02") == (0, {"json-1": "json-1 did not accept an alert: HTTP 500"})
         hook.status = 200
         assert deliver("15:10") == (30, {})
         assert deliver("15:11") == (0, {})
@@ -292,7 +292,10 @@ def test_a_look_from_outside_tells_directly_and_once_where_alerts_cannot_be_stor
                 meanwhile.setenv(name, value)
             main(["alerts", "watch"])
             main(["alerts", "watch"])  # by cron, or by `ui`, again and again
-        assert capsys.readouterr().out.count("alerts cannot be stored; told of it: json-1.") == 2
+        assert (
+            capsys.readouterr().out.count("alerts cannot be stored. Notified channels: json-1.")
+            == 2
+        )
         main(["alerts", "watch"])
         main(["alerts", "watch"])
         assert hook.titles == [

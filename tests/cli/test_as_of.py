@@ -98,7 +98,7 @@ def test_who_asks_for_a_time_before_anything_landed_is_told_so(desk, capfd):
             "one of events_webhooks, fact_bond_trade_activity, finra_corporate_market_breadth",
         ),
         ("v_finra_otc_weekly", "2026-01-05T00:00:00Z", "v_finra_otc_weekly keeps no history"),
-        ("nothing", "2026-01-05T00:00:00Z", "there is no table or view 'nothing'"),
+        ("nothing", "2026-01-05T00:00:00Z", "table or view not found: 'nothing'"),
     ],
 )
 def test_what_cannot_be_known_is_a_clear_message(desk, capfd, table, at, message):

@@ -202,9 +202,9 @@ def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["finra_otc_wekly"], "there is no table or view 'finra_otc_wekly'"),
+        (["finra_otc_wekly"], "table or view not found: 'finra_otc_wekly'"),
         (["finra_otc_wekly"], "what to do: did you mean finra_otc_weekly?"),
-        (["sqlite_master"], "there is no table or view 'sqlite_master'"),
+        (["sqlite_master"], "table or view not found: 'sqlite_master'"),
         ([WEEKLY, "--columns", "symbl"], "finra_otc_weekly has no column 'symbl'"),
         ([WEEKLY, "--columns", "symbol,tier,symbol"], "a column of finra_otc_weekly is named tw"),
         ([WEEKLY, "--where", "symbl=A"], "did you mean symbol?"),

@@ -41,7 +41,7 @@ def test_a_workspace_that_is_none_is_named(tmp_path, capsys, text):
     if text is not None:
         file.write_bytes(text if isinstance(text, bytes) else text.encode())
     assert gateway("-w", str(file)) == 1
-    assert capsys.readouterr().err.startswith(f"{file} is no workspace file\n  expected: a file")
+    assert capsys.readouterr().err.startswith(f"{file} is not a workspace file\n  expected: a file")
 
 
 @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])

@@ -64,7 +64,7 @@ def test_a_refusal_is_of_the_kind_of_the_first_error_and_names_the_others():
     assert str(refused) == (
         "no answer\n"
         "  what to do: wait\n"
-        "  where: refused_by=the gate, before any data was asked for, dependency=finra, "
+        "  where: refused_by=the preflight check, before any request for data, dependency=finra, "
         "tried=asked it, also_not_ready=disk, "
         "override=resources.gate.config.force: true in the run's config"
     )

@@ -174,7 +174,11 @@ def case(dependency: str, breaks, mends, verified, refused=(), *, also: tuple[st
         breaks,
         mends,
         verified,
-        (*refused, "refused_by=the gate, before any data was asked for", f"={dependency}, "),
+        (
+            *refused,
+            "refused_by=the preflight check, before any request for data",
+            f"={dependency}, ",
+        ),
         frozenset(told),
         frozenset({*recovered(*told), LANDED}),
     )
@@ -254,7 +258,7 @@ CASES: Mapping[str, Case] = {
         lambda place: place.stop_receiving(),
         lambda place: place.receive_later(),
         (
-            "alerts would not reach everybody; found json-1 takes no connection: ",
+            "alerts would not reach every channel; found json-1 accepts no connection: ",
             "check these settings, their services, and the rules",
         ),
         (),

@@ -222,7 +222,7 @@ def test_while_the_inbox_is_full_senders_are_told_to_come_later(settings, wareho
         )
     answer = post(Client(routes(hooks)))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
-    assert answer.text == "there is no room for more at present"
+    assert answer.text == "too many unfinished bodies at present"
 
 
 def test_no_delivery_waits_for_a_look_while_the_last_one_is_recent(settings, warehouse):

@@ -124,7 +124,7 @@ def test_who_has_no_role_is_told_so_and_is_in_the_audit(door: Door, sub: str, na
     location, cookie = begin(door)
     answer = door.ask("GET", back_from(location, sub), cookie=cookie)
     assert (answer.status, "session=" in cookies_of(answer)) == (403, False)
-    assert "nobody gave you a role here" in answer.text
+    assert "no role is assigned to you here" in answer.text
     [row] = door.audit(answer.headers["x-request-id"])
     assert (row["outcome"], row["target"], row["reason"]) == ("refused", name, "no role")
 

@@ -84,7 +84,7 @@ def test_signs_go_on_after_an_outage_of_the_server(instance, monkeypatch, caplog
     signing.begin("run")
     assert all(was_asked.acquire(timeout=30) for _ in range(3))
     signing.end("run")
-    assert "no sign of life of run run could be given: too many retries" in caplog.text
+    assert "failed to record the heartbeat of run run: too many retries" in caplog.text
 
 
 def test_a_run_of_another_machine_lives_while_it_gives_signs(instance):
@@ -110,7 +110,7 @@ def test_a_run_of_a_machine_that_went_silent_is_marked_failed_with_that_reason(i
     run_id = record.dagster_run.run_id
     assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.FAILURE
     [failure] = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
-    assert "no sign of life from elsewhere for " in failure.message
+    assert "no heartbeat from elsewhere for " in failure.message
     assert run_id not in signs(instance)
 
 
@@ -118,7 +118,7 @@ def test_a_run_that_gave_no_sign_and_is_not_here_is_let_be(instance):
     job = dg.Definitions([quick]).resolve_implicit_global_asset_job_def()
     run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
     health = instance.run_launcher.check_run_worker_health(run)
-    assert (health.status, health.msg) == (WorkerStatus.RUNNING, "taken by another machine")
+    assert (health.status, health.msg) == (WorkerStatus.RUNNING, "running on another machine")
 
 
 def test_the_pool_slots_of_a_dead_run_are_freed_a_minute_after_it_was_marked_failed(instance):

@@ -103,10 +103,10 @@ def test_a_completion_whose_answer_is_lost_is_asked_for_again(demo, source):
 @pytest.mark.parametrize("kind", ["html", "cut"])
 def test_a_page_that_is_no_json_is_worth_another_try_later(demo, source, kind):
     demo.fault(kind, path="/tasks")
-    with pytest.raises(TransientError, match="an answer is no JSON"):
+    with pytest.raises(TransientError, match="a response is not JSON"):
         all_ids(source)
     demo.fault(kind, method="PUT")
-    with pytest.raises(TransientError, match="an answer is no JSON"):
+    with pytest.raises(TransientError, match="a response is not JSON"):
         source.complete("1000")
 
 

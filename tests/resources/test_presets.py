@@ -48,7 +48,7 @@ def test_presets_that_are_applied_at_once_are_counted_one_after_the_other(preset
 
 @pytest.mark.parametrize("name", ["../workspace", "../dagster", "../presets/full", "full.yaml", ""])
 def test_no_file_is_read_for_a_name_that_is_none_of_a_preset(name):
-    with pytest.raises(ConfigurationError, match="there is no preset"):
+    with pytest.raises(ConfigurationError, match="preset not found:"):
         preset_of_file(name, [])
 
 

@@ -219,7 +219,7 @@ def test_a_source_that_tells_no_time_is_named_and_blames_no_clock(look: Look, re
     with FaultyServer(lambda _: reply) as server:
         found = look("clock", **api(server))
         assert len(server.requests) == 1  # the source's own probe is the one that insists
-    assert (found.outcome, found.got) == ("not_applicable", "nobody told the time: FINRA")
+    assert (found.outcome, found.got) == ("not_applicable", "no time was compared: FINRA")
 
 
 def test_channels_of_alerts_are_looked_at_and_nothing_is_sent(look: Look):
@@ -239,7 +239,8 @@ def test_a_channel_at_a_closed_port_is_named_without_its_address(look: Look):
     found = look("alerts", ALERT_URLS=f"json://127.0.0.1:{free_port()}/{SECRET}")
     assert (found.outcome, found.got) == (
         "failed",
-        "alerts would not reach everybody; found json-1 takes no connection: Connection refused",
+        "alerts would not reach every channel; found json-1 accepts no connection: Connection "
+        "refused",
     )
 
 
@@ -292,7 +293,7 @@ def test_a_queue_that_moves_is_not_stuck_however_long_it_is(instance):
         other.run_storage.add_historical_run(waits, now - timedelta(hours=9))
         assert queue(other, 0).outcome == "failed"
         other.add_run(dg.DagsterRun("b", status=Status.SUCCESS))
-        assert queue(other, 0).got == "runs wait, and others start or end meanwhile"
+        assert queue(other, 0).got == "runs wait, and others start or end"
 
 
 def test_a_code_server_is_looked_for_while_a_ui_runs_and_missed_if_it_does_not_answer(

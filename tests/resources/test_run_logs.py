@@ -199,7 +199,7 @@ def test_what_alerts_noted_of_the_ends_of_pruned_runs_goes_with_them(
     assert prune(instance, ledger, before, dry_run=False).evaluation_count == 2
     assert causes(warehouse) == kept
     raised = stored_alerts(warehouse)
-    assert look(instance, alerts, watched).said == "Looked at 0 ended runs."
+    assert look(instance, alerts, watched).said == "Evaluated 0 ended runs."
     assert (stored_alerts(warehouse), causes(warehouse)) == (raised, kept)
 
 

@@ -96,7 +96,7 @@ def test_a_target_that_refuses_everything_ends_the_run_and_proves_nothing(office
     with FaultyServer(lambda _: page) as server, http_client(tmp_path) as http:
         target = office.world.target = jira(server.url, http)
         for _ in range(MOST_DOUBTS):
-            with pytest.raises(ConfigurationError, match="Jira refuses whatever it is asked"):
+            with pytest.raises(ConfigurationError, match="Jira rejects every request"):
                 office.round()
         examined = revalidate(office.warehouse, target, at=office.clock.now(), run_id="x")
         assert (examined.proven, list(examined.unknown)) == ({}, ["all"])

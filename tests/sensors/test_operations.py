@@ -137,7 +137,7 @@ def test_a_run_that_holds_a_partition_back_is_told_once_with_reason_and_links(
     assert not result.success
     title = f"finra_otc_weekly: 1 of 3 partitions did not land: {HELD_BACK}"
     landed = f"info: Landed: {GOOD[0]}, {GOOD[1]}."
-    assert watch.look() == f"Looked at 1 ended runs. error: {title}. {landed}"
+    assert watch.look() == f"Evaluated 1 ended runs. error: {title}. {landed}"
     assert watch.deliver() == "Sent 2 alerts; still waiting: none."
     (alert,) = [each for each in hook.received if each["title"] == title]
     assert (alert["title"], alert["type"]) == (title, "failure")
@@ -153,7 +153,7 @@ def test_a_run_that_holds_a_partition_back_is_told_once_with_reason_and_links(
         f"{quote(HELD_BACK, safe='')}" in body
     )
     assert f"{CHECK}: {ui}/assets/finra/otc_weekly?view=checks&checkDetail={CHECK}" in body
-    assert watch.look() == "Looked at 0 ended runs."
+    assert watch.look() == "Evaluated 0 ended runs."
     assert watch.deliver() == "Sent 0 alerts; still waiting: none."
     assert len(hook.received) == 2
     assert sorted(watch.alerts("kind", "state", "run_id", "job")) == [
@@ -172,7 +172,7 @@ def test_the_same_failure_is_told_again_only_after_the_window(watch, hook, insta
     watch.look()
     load(instance, HELD_BACK)
     load(instance, HELD_BACK)
-    assert watch.look() == "Looked at 2 ended runs."
+    assert watch.look() == "Evaluated 2 ended runs."
     assert watch.alerts("state", "repeated_count") == [("open", 2)]
     watch.deliver()
     set_clock(from_then_on("2026-03-03T16:00"))  # a day and an hour later
@@ -186,9 +186,9 @@ def test_the_same_failure_is_told_again_only_after_the_window(watch, hook, insta
 def test_a_week_that_lands_is_told_for_information_once(watch, hook, instance, monkeypatch):
     monkeypatch.setenv("FINRA_FRESHNESS_GRACE_HOURS", "10000")  # no other week is late
     assert load(instance, GOOD[0]).success
-    assert watch.look() == f"Looked at 1 ended runs. info: Landed: {GOOD[0]}."
+    assert watch.look() == f"Evaluated 1 ended runs. info: Landed: {GOOD[0]}."
     assert load(instance, GOOD[0]).success
-    assert watch.look() == "Looked at 1 ended runs."
+    assert watch.look() == "Evaluated 1 ended runs."
     assert watch.alerts("kind", "severity") == [("landed", "info")]
 
 
@@ -437,7 +437,7 @@ def test_a_channel_that_is_down_loses_nothing_and_gets_it_once_when_it_is_back(
     assert watch.deliver() == "Sent 0 alerts; still waiting: 1 to json-1."
     d = operations_alert_deliveries
     assert databases.rows(url, select(d.c.state, d.c.attempt_count, d.c.last_error)) == [
-        ("pending", 1, "json-1 did not take an alert: HTTP 503")
+        ("pending", 1, "json-1 did not accept an alert: HTTP 503")
     ]
     hook.status = 200
     monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:10"))
@@ -448,7 +448,7 @@ def test_a_channel_that_is_down_loses_nothing_and_gets_it_once_when_it_is_back(
     came = select(s.state, s.channel, s.times_count, s.detail).order_by(s.happened_at)
     assert databases.rows(url, came) == [
         ("raised", "", 1, ""),
-        ("delivery_failed", "json-1", 2, "json-1 did not take an alert: HTTP 503"),
+        ("delivery_failed", "json-1", 2, "json-1 did not accept an alert: HTTP 503"),
         ("delivered", "json-1", 1, "everything"),
     ]
 
@@ -491,7 +491,9 @@ def test_a_lost_database_is_told_directly_once_and_the_runs_follow_when_it_is_ba
     shop(instance, "a", broken="yes")
     seen = json.loads(watch.cursor)["seen"]
     said = watch.look()
-    assert said.startswith("Alerts cannot be stored, and wait; told of it: json-1. the folder of")
+    assert said.startswith(
+        "Alerts cannot be stored, and wait. Notified channels: json-1. the folder of"
+    )
     watch.look()
     assert hook.titles == ["The database cannot be used: nothing lands, and alerts wait"]
     assert json.loads(watch.cursor)["seen"] == seen
@@ -508,8 +510,8 @@ def test_without_a_channel_alerts_are_stored_and_the_tick_says_that_nobody_is_to
 ):
     monkeypatch.delenv("ALERT_URLS")
     shop(instance, "a", broken="yes")
-    assert watch.look().endswith("Nobody is told: ALERT_URLS is not set.")
-    assert watch.deliver() == "Nobody is told of alerts: ALERT_URLS is not set."
+    assert watch.look().endswith("No channel is notified: ALERT_URLS is not set.")
+    assert watch.deliver() == "Alerts notify no channel: ALERT_URLS is not set."
     assert watch.alerts("title", "state") == [("shop_orders failed: a", "open")]
 
 
@@ -796,7 +798,7 @@ def test_an_asset_tells_whether_alerts_reach_their_channels_and_the_rules_hold(
         "reach_their_channels",
         False,
         "json-1: 1 wait, 1 tried in vain, 0 overdue, 0 given up "
-        "(json-1 did not take an alert: HTTP 500)",
+        "(json-1 did not accept an alert: HTTP 500)",
     )
     assert ruled[1] is False
     assert "rule a: match.chek: Extra inputs are not permitted" in ruled[2]

@@ -92,7 +92,7 @@ def test_a_thousand_failures_in_a_minute_are_one_message(
             instance.add_run(run)
             instance.report_run_failed(run, "no host")
         begun, looks = time.monotonic(), 0
-        while "Looked at 0 ended runs." not in watch.look():
+        while "Evaluated 0 ended runs." not in watch.look():
             watch.deliver()
             looks += 1
         print(f"{looks} looks in {time.monotonic() - begun:.1f} s")  # noqa: T201 - a measurement

@@ -11,36 +11,36 @@ from orchestration_project.domains.api.runs import Launched
 class WrongField(BaseModel):
     """A parameter or a field of the body that cannot be taken."""
 
-    field: str = Field(description="Its name; of a nested one the way to it, with dots")
-    problem: str = Field(description="What is wrong with it")
+    field: str = Field(description="Name; a nested field has a dotted path")
+    problem: str = Field(description="Violation")
 
 
 class Problem(BaseModel):
     """Why something was not done, and what to do."""
 
-    type: str = Field(default="about:blank", description="A URI of the kind of problem")
+    type: str = Field(default="about:blank", description="URI of the problem type")
     title: str = Field(description="The status in words")
     status: int = Field(description="The HTTP status")
-    detail: str = Field(description="What is the matter, one sentence")
+    detail: str = Field(description="Description of this problem, one sentence")
     category: str = Field(
         description="request, access, not_found, conflict, limit or defect; or the category of "
         "what failed: transient, source, contract, configuration"
     )
-    run_id: str | None = Field(default=None, description="The run that it is about")
-    expected: str | None = Field(default=None, description="What would have been right")
-    found: str | None = Field(default=None, description="What was there instead")
-    remedy: str | None = Field(default=None, description="What to do")
-    errors: list[WrongField] = Field(default=[], description="What is wrong with each")
+    run_id: str | None = Field(default=None, description="Run that it concerns")
+    expected: str | None = Field(default=None, description="Expected value")
+    found: str | None = Field(default=None, description="Value that was found")
+    remedy: str | None = Field(default=None, description="Remedy")
+    errors: list[WrongField] = Field(default=[], description="Invalid fields")
 
 
 class Asked(BaseModel):
     """A backfill that was asked for, or would be."""
 
-    backfill_id: str | None = Field(description="Its id; null: nothing was launched")
+    backfill_id: str | None = Field(description="ID; null: nothing was launched")
     job: str = Field(description="Its job")
     partitions: list[str] = Field(description="The keys of its partitions")
     is_repeated: bool = Field(
-        description="Whether it was asked for before, by a request with the same Idempotency-Key"
+        description="Whether an earlier request with the same Idempotency-Key created it"
     )
 
 
@@ -49,11 +49,11 @@ class Backfill(BaseModel):
 
     backfill_id: str = Field(description="Its id")
     status: str = Field(description="In Dagster's words")
-    title: str | None = Field(description="What it is called")
-    created_at: datetime = Field(description="When it was asked for")
-    ended_at: datetime | None = Field(description="When it ended")
-    partition_count: int | None = Field(description="How many partitions it is of")
-    partitions: list[str] = Field(description="The keys of its partitions, where they are few")
+    title: str | None = Field(description="Title")
+    created_at: datetime = Field(description="Creation time")
+    ended_at: datetime | None = Field(description="End time")
+    partition_count: int | None = Field(description="Number of partitions")
+    partitions: list[str] = Field(description="Partition keys, where they are few")
     error: str | None = Field(description="Why it failed")
 
 
@@ -61,19 +61,19 @@ class Column(BaseModel):
     """A column of a table or view."""
 
     name: str = Field(description="Its name")
-    type: str = Field(description="Its type in SQL")
-    is_nullable: bool = Field(description="Whether a row may have none")
-    is_key: bool = Field(description="Whether it is part of the key")
-    description: str = Field(description="What it says, and its unit")
+    type: str = Field(description="SQL type")
+    is_nullable: bool = Field(description="Whether it is nullable")
+    is_key: bool = Field(description="Whether it is part of the primary key")
+    description: str = Field(description="Meaning, and unit")
 
 
 class Described(BaseModel):
     """A table or view."""
 
     name: str = Field(description="Its name")
-    kind: Literal["table", "view"] = Field(description="What it is")
-    description: str = Field(description="What a row is")
-    has_history: bool = Field(description="Whether it can be asked for as of a time")
+    kind: Literal["table", "view"] = Field(description="Kind: table or view")
+    description: str = Field(description="Meaning of a row")
+    has_history: bool = Field(description="Whether point-in-time queries are possible")
     columns: list[Column] = Field(description="Its columns, in order")
 
 
@@ -88,7 +88,9 @@ class Page(BaseModel):
 
     table: str = Field(description="The table or view")
     rows: list[dict[str, Any]] = Field(description="In the order of the key")
-    next_cursor: str | None = Field(description="For the next page; null: this is the last")
+    next_cursor: str | None = Field(
+        description="Cursor of the next page; null: this is the last page"
+    )
 
 
 class Tick(BaseModel):
@@ -96,21 +98,21 @@ class Tick(BaseModel):
 
     at: datetime = Field(description="When")
     status: str = Field(description="STARTED, SKIPPED, SUCCESS or FAILURE")
-    run_ids: list[str] = Field(description="The runs that it launched")
-    said: str | None = Field(description="Why it launched nothing, or what failed")
+    run_ids: list[str] = Field(description="Launched runs")
+    said: str | None = Field(description="Skip reason, or error")
 
 
 class Automation(BaseModel):
     """A schedule or sensor."""
 
     name: str = Field(description="Its name")
-    description: str | None = Field(description="What it does")
-    jobs: list[str] = Field(description="What it launches")
-    is_on: bool = Field(description="Whether it runs")
-    cron: str | None = Field(description="Of a schedule: when")
-    timezone: str | None = Field(description="Of a schedule: by which time")
-    interval_seconds: int | None = Field(description="Of a sensor: how often at most")
-    ticks: list[Tick] = Field(description="Its last ticks, the latest first")
+    description: str | None = Field(description="Description")
+    jobs: list[str] = Field(description="Launched job")
+    is_on: bool = Field(description="Whether it is running")
+    cron: str | None = Field(description="Cron expression of a schedule")
+    timezone: str | None = Field(description="Time zone of a schedule")
+    interval_seconds: int | None = Field(description="Minimum interval of a sensor, seconds")
+    ticks: list[Tick] = Field(description="Latest ticks, the latest first")
 
 
 class Automations(BaseModel):
@@ -123,40 +125,42 @@ class Switched(BaseModel):
     """A schedule or sensor that was switched."""
 
     name: str = Field(description="Its name")
-    is_on: bool = Field(description="Whether it runs now")
+    is_on: bool = Field(description="Whether it is running now")
 
 
 class Capture(BaseModel):
     """Something that was fetched."""
 
-    capture_id: str = Field(description="Its id, digits")
-    partition: str = Field(description="What it was fetched for")
-    part_number: int = Field(description="Which part of the delivery it is")
+    capture_id: str = Field(description="ID, digits")
+    partition: str = Field(description="Partition key, or symbol")
+    part_number: int = Field(description="Part of the delivery")
     fetched_at: AwareDatetime = Field(description="When")
-    rows: int | None = Field(description="Data lines; null: it is no such lines")
-    bytes: int = Field(description="Its size as it was received, bytes")
-    sha256: str = Field(description="Of the bytes, hex")
-    run_id: str = Field(description="The run that fetched it")
-    url: str = Field(description="Where it was fetched")
+    rows: int | None = Field(description="Number of data lines; null: not delimited text")
+    bytes: int = Field(description="Size as received, bytes")
+    sha256: str = Field(description="SHA-256 of the bytes, hex")
+    run_id: str = Field(description="Run that fetched it")
+    url: str = Field(description="Address that it was fetched from")
 
 
 class Artifacts(BaseModel):
     """What was captured."""
 
-    captures: list[Capture] = Field(description="The latest first")
+    captures: list[Capture] = Field(description="Entries, the latest first")
 
 
 class Archive(BaseModel):
     """An archive of evidence."""
 
     file: str = Field(description="Its name")
-    bytes: int = Field(description="Its size, bytes")
+    bytes: int = Field(description="Size, bytes")
 
 
 class Export(Launched):
     """A run that writes an archive."""
 
-    file: str = Field(description="Its name once the run has succeeded: GET /evidence/{file}")
+    file: str = Field(
+        description="File name, available once the run has succeeded: GET /evidence/{file}"
+    )
 
 
 class Archives(BaseModel):
@@ -169,8 +173,8 @@ class InForce(BaseModel):
     """What was applied last to a job."""
 
     preset: str = Field(description="The preset")
-    number: int = Field(description="Counts what was applied to the job")
-    user: str = Field(description="Who applied it")
+    number: int = Field(description="Version: number of presets applied to the job so far")
+    user: str = Field(description="User who applied it")
     reason: str = Field(description="Why")
     applied_at: datetime = Field(description="When")
 
@@ -179,11 +183,11 @@ class Preset(BaseModel):
     """A preset as its file says."""
 
     name: str = Field(description="Its name")
-    job: str = Field(description="The job that it is for; empty where the file cannot be read")
-    description: str = Field(description="What it does")
-    values: dict[str, Any] = Field(description="What it sets")
-    in_force: InForce | None = Field(description="What its job goes by now")
-    problem: str | None = Field(description="Why it cannot be used")
+    job: str = Field(description="Job; empty where the file cannot be read")
+    description: str = Field(description="Description")
+    values: dict[str, Any] = Field(description="Values that it sets")
+    in_force: InForce | None = Field(description="Preset that is applied to its job now")
+    problem: str | None = Field(description="Why it is invalid")
 
 
 class PresetList(BaseModel):
@@ -195,17 +199,17 @@ class PresetList(BaseModel):
 class Change(BaseModel):
     """A value before and after a preset is applied."""
 
-    field: str = Field(description="What is set")
-    now: str = Field(description="What holds now")
-    then: str = Field(description="What would hold")
-    is_changed: bool = Field(description="Whether that differs")
+    field: str = Field(description="Path of the value")
+    now: str = Field(description="Current value")
+    then: str = Field(description="Value after it is applied")
+    is_changed: bool = Field(description="Whether they differ")
 
 
 class Preview(BaseModel):
     """What a preset would change for later runs of its job."""
 
     preset: Preset = Field(description="The preset")
-    changes: list[Change] = Field(description="Each value that it or the present one sets")
+    changes: list[Change] = Field(description="Each value that it or the applied preset sets")
 
 
 class Finding(BaseModel):
@@ -213,32 +217,32 @@ class Finding(BaseModel):
 
     dependency: str = Field(description="Such as database, finra or disk")
     outcome: str = Field(description="passed, failed or not_applicable")
-    tried: str = Field(description="What was done to find out")
-    got: str = Field(description="What came of it")
-    remedy: str = Field(description="What to do; empty where nothing is")
-    seconds: float = Field(description="How long it took")
+    tried: str = Field(description="Probe that was run")
+    got: str = Field(description="Result of the probe")
+    remedy: str = Field(description="Remedy; empty where none is needed")
+    seconds: float = Field(description="Duration, seconds")
     checked_at: datetime = Field(description="When")
 
 
 class Readiness(BaseModel):
     """Whether all that work depends on was found ready on this machine; runs look anew."""
 
-    is_ready: bool = Field(description="Whether it was looked at, and nothing failed")
+    is_ready: bool = Field(description="Whether all dependencies were probed and none failed")
     findings: list[Finding] = Field(description="By dependency")
 
 
 class ConfigEntry(BaseModel):
     """A value in effect."""
 
-    name: str = Field(description="Of a setting, or of a field of a preset")
-    value: str = Field(description="Without secrets")
-    origin: str = Field(description="default, file, environment or a preset")
+    name: str = Field(description="Name of a setting, or of a preset's field")
+    value: str = Field(description="Value without secrets")
+    origin: str = Field(description="Origin: default, file, environment or a preset")
 
 
 class Config(BaseModel):
     """The configuration in effect."""
 
-    config_hash: str = Field(description="The hash that runs have as a tag")
+    config_hash: str = Field(description="Hash, which runs have as a tag")
     entries: list[ConfigEntry] = Field(description="By name")
 
 
@@ -254,7 +258,7 @@ class ControlTower(BaseModel):
     """How each domain and asset stands, by windows of time."""
 
     rows: list[dict[str, Any]] = Field(
-        description="Rows of operations_control_tower, as of the last look"
+        description="Rows of operations_control_tower, as of the latest refresh"
     )
 
 
@@ -262,33 +266,35 @@ class RuleInEffect(BaseModel):
     """A sync rule in effect."""
 
     rule_id: str = Field(description="Its name")
-    version: int = Field(description="From 1, rises with each edit")
-    disabled_reason: str | None = Field(description="What the target refuses of it; null: nothing")
-    rule: dict[str, Any] = Field(description="What it says, as the job saas_edit_rules takes it")
+    version: int = Field(description="Version, from 1, incremented by each edit")
+    disabled_reason: str | None = Field(description="Parts that the target rejects; null: none")
+    rule: dict[str, Any] = Field(description="Definition, as the job saas_edit_rules accepts it")
 
 
 class RulesInEffect(BaseModel):
     """All sync rules in effect."""
 
-    rules: list[RuleInEffect] = Field(description="In the order in which they are asked")
+    rules: list[RuleInEffect] = Field(description="In order of evaluation")
 
 
 class AuditEntry(BaseModel):
     """An action or decision of the sync between PeopleForce and Jira."""
 
-    entry_id: str = Field(description="Sorts as it happened")
+    entry_id: str = Field(description="Sequence number, in order of events")
     happened_at: datetime = Field(description="UTC time")
-    system: str = Field(description="The source; of rules: rules")
-    entity_type: str = Field(description="Such as task; of rules: rule")
-    entity_id: str = Field(description="The source's id; of rules: their name")
-    issue_key: str | None = Field(description="Of the issue; null: there is none")
-    operation: str = Field(description="What was done, one word")
-    detail: dict[str, Any] = Field(description="What changed, or why")
+    system: str = Field(description="Source system; of rules: rules")
+    entity_type: str = Field(description="Record type, such as task; of rules: rule")
+    entity_id: str = Field(description="ID in the source; of rules: rule name")
+    issue_key: str | None = Field(description="Issue key; null: no issue")
+    operation: str = Field(description="Action, one word")
+    detail: dict[str, Any] = Field(description="Changes, or reason")
     run_id: str = Field(description="Dagster run")
 
 
 class AuditEntries(BaseModel):
     """A page of the audit log of the sync."""
 
-    entries: list[AuditEntry] = Field(description="The latest first")
-    next_cursor: str | None = Field(description="For the next page; null: this is the last")
+    entries: list[AuditEntry] = Field(description="Entries, the latest first")
+    next_cursor: str | None = Field(
+        description="Cursor of the next page; null: this is the last page"
+    )

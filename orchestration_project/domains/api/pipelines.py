@@ -14,25 +14,25 @@ class Execution(BaseModel):
     """An execution that began."""
 
     execution_id: str = Field(description="Its id")
-    status: Literal["started"] = Field(description="That it was asked for")
+    status: Literal["started"] = Field(description="Always true: the request was accepted")
     pipeline: str = Field(description="Its pipeline")
 
 
 class Failure(BaseModel):
     """Why an execution failed."""
 
-    category: str = Field(description="What kind of failure it was")
-    message: str = Field(description="What failed")
+    category: str = Field(description="Failure category")
+    message: str = Field(description="Error text")
 
 
 class Metrics(BaseModel):
     """What an execution did."""
 
-    duration_seconds: float | None = Field(description="From beginning to end")
+    duration_seconds: float | None = Field(description="Duration, seconds")
     rows_in: int = Field(description="Lines fetched")
     rows_landed: int = Field(description="Rows landed: new, changed and unchanged ones")
-    rows_rejected: int = Field(description="Lines refused by the contract")
-    bytes_processed: int = Field(description="Size of what was fetched, bytes")
+    rows_rejected: int = Field(description="Lines rejected by the contract")
+    bytes_processed: int = Field(description="Fetched bytes")
 
 
 class Executed(BaseModel):
@@ -40,11 +40,11 @@ class Executed(BaseModel):
 
     execution_id: str = Field(description="Its id")
     pipeline: str = Field(description="Its pipeline")
-    status: State = Field(description="How it is")
-    started_at: datetime | None = Field(description="When it began")
-    completed_at: datetime | None = Field(description="When it ended")
-    metrics: Metrics = Field(description="What it did")
-    error: Failure | None = Field(description="Why it failed")
+    status: State = Field(description="Status")
+    started_at: datetime | None = Field(description="Start time")
+    completed_at: datetime | None = Field(description="End time")
+    metrics: Metrics = Field(description="Totals")
+    error: Failure | None = Field(description="Error")
 
 
 class ExecutionStatus(Executed):
@@ -63,8 +63,8 @@ class Declared(BaseModel):
     """A pipeline that can be run by name."""
 
     name: str = Field(description="Its name")
-    job: str = Field(description="The job that it is")
-    parameters: list[str] = Field(description="What it takes, all of it")
+    job: str = Field(description="Job")
+    parameters: list[str] = Field(description="Required parameters")
 
 
 class Pipelines(BaseModel):

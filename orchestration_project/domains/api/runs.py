@@ -12,7 +12,7 @@ class Launched(BaseModel):
     job: str = Field(description="Its job")
     status: str = Field(description="Its status, in Dagster's words")
     is_repeated: bool = Field(
-        description="Whether it was launched before, by a request with the same Idempotency-Key"
+        description="Whether an earlier request with the same Idempotency-Key launched it"
     )
 
 
@@ -34,9 +34,7 @@ class FailedItem(BaseModel):
     reason_code: str | None = Field(description="Kind of the latest failure")
     reason: str | None = Field(description="The latest failure, and what to do about it")
     run_id: str | None = Field(description="The run of the latest attempt")
-    left_out_because: str = Field(
-        description="What has to change before it is retried; empty: it is retried"
-    )
+    left_out_because: str = Field(description="Condition for a retry; empty: it is retried")
 
 
 class FailedItems(BaseModel):
@@ -46,15 +44,13 @@ class FailedItems(BaseModel):
     first: list[FailedItem] = Field(
         description="At most 100 items, those first that are retried, by topic and key"
     )
-    missing_keys: list[str] = Field(
-        description="Keys of the request that no failed or dead item has"
-    )
+    missing_keys: list[str] = Field(description="Requested keys without a failed or dead item")
 
 
 class RetryLaunched(Launched):
     """A run that retries what failed, and the work items that it finds."""
 
-    items: FailedItems = Field(description="Work items that it retries or leaves out")
+    items: FailedItems = Field(description="Work items that it retries or omits")
 
 
 class Run(BaseModel):
@@ -64,14 +60,16 @@ class Run(BaseModel):
     job: str = Field(description="Its job")
     status: str = Field(description="QUEUED, STARTED, SUCCESS, FAILURE, CANCELED or another")
     partition: str | None = Field(description="Its partition, or first...last of its range")
-    created_at: datetime = Field(description="When it was asked for")
-    started_at: datetime | None = Field(description="When it began")
-    ended_at: datetime | None = Field(description="When it ended")
-    duration_seconds: float | None = Field(description="From beginning to end")
-    trigger_kind: str = Field(description="schedule, sensor, backfill or person")
-    trigger_name: str | None = Field(description="Which schedule, sensor or backfill")
-    user: str | None = Field(description="Who launched it")
-    retry_of: str | None = Field(description="The run that it tries again")
+    created_at: datetime = Field(description="Creation time")
+    started_at: datetime | None = Field(description="Start time")
+    ended_at: datetime | None = Field(description="End time")
+    duration_seconds: float | None = Field(description="Duration, seconds")
+    trigger_kind: str = Field(description="Trigger: schedule, sensor, backfill or person")
+    trigger_name: str | None = Field(
+        description="Name of the schedule or sensor, or ID of the backfill"
+    )
+    user: str | None = Field(description="User who launched it")
+    retry_of: str | None = Field(description="Parent run that it retries")
 
 
 class Step(BaseModel):
@@ -79,17 +77,17 @@ class Step(BaseModel):
 
     name: str = Field(description="Its key")
     status: str = Field(description="IN_PROGRESS, SUCCESS, FAILURE, SKIPPED or CANCELED")
-    assets: str = Field(description="What it makes, a JSON list")
-    started_at: datetime | None = Field(description="When it began")
-    ended_at: datetime | None = Field(description="When it ended")
-    duration_seconds: float | None = Field(description="From beginning to end")
-    attempts: int = Field(description="How often it was tried")
+    assets: str = Field(description="Asset keys, a JSON list")
+    started_at: datetime | None = Field(description="Start time")
+    ended_at: datetime | None = Field(description="End time")
+    duration_seconds: float | None = Field(description="Duration, seconds")
+    attempts: int = Field(description="Number of attempts")
     rows: int = Field(description="Rows landed: new, changed and unchanged ones")
     rows_in: int = Field(description="Lines fetched")
-    rows_rejected: int = Field(description="Lines refused by the contract")
-    quality_passed: bool | None = Field(description="Whether its checks hold; null: it has none")
-    error_category: str | None = Field(description="What kind of failure it was")
-    error: str | None = Field(description="What failed")
+    rows_rejected: int = Field(description="Lines rejected by the contract")
+    quality_passed: bool | None = Field(description="Whether its checks passed; null: it has none")
+    error_category: str | None = Field(description="Failure category")
+    error: str | None = Field(description="Error text")
 
 
 class RunStatus(Run):
@@ -97,10 +95,10 @@ class RunStatus(Run):
 
     rows: int = Field(description="Rows landed: new, changed and unchanged ones")
     rows_in: int = Field(description="Lines fetched")
-    rows_rejected: int = Field(description="Lines refused by the contract")
-    bytes_in: int = Field(description="Size of what was fetched, bytes")
-    error_category: str | None = Field(description="What kind of failure it was")
-    error: str | None = Field(description="What failed")
+    rows_rejected: int = Field(description="Lines rejected by the contract")
+    bytes_in: int = Field(description="Fetched bytes")
+    error_category: str | None = Field(description="Failure category")
+    error: str | None = Field(description="Error text")
     steps: list[Step] = Field(description="Its steps")
 
 
@@ -108,7 +106,9 @@ class Runs(BaseModel):
     """A page of runs."""
 
     runs: list[Run] = Field(description="The latest first")
-    next_cursor: str | None = Field(description="For the next page; null: this is the last")
+    next_cursor: str | None = Field(
+        description="Cursor of the next page; null: this is the last page"
+    )
 
 
 class Ending(BaseModel):
@@ -121,19 +121,19 @@ class Ending(BaseModel):
 class Event(BaseModel):
     """Something that happened in a run, or a line of its log."""
 
-    id: int = Field(description="Grows with each")
+    id: int = Field(description="Sequence number")
     at: datetime = Field(description="When")
-    type: str = Field(description="Of an event of Dagster's its type; LOG for a line of the log")
+    type: str = Field(description="Type of Dagster's event; LOG for a log line")
     level: str = Field(description="DEBUG, INFO, WARNING, ERROR or CRITICAL")
     step: str | None = Field(description="The step")
     asset: str | None = Field(description="The asset")
     partition: str | None = Field(description="Its partition")
-    message: str = Field(description="In words")
+    message: str = Field(description="Message")
 
 
 class Events(BaseModel):
     """A page of events."""
 
-    events: list[Event] = Field(description="In their order")
-    next: int | None = Field(description="For the next page; null: there are no more now")
+    events: list[Event] = Field(description="Events in order")
+    next: int | None = Field(description="Cursor of the next page; null: no more events yet")
     is_finished: bool = Field(description="Whether the run has ended")

@@ -77,7 +77,7 @@ def refusal(
     first, *others = errors
     also = {"also_not_ready": ", ".join(others)} if others else {}
     return errors[first].within(
-        refused_by="the gate, before any data was asked for",
+        refused_by="the preflight check, before any request for data",
         dependency=first,
         tried=tried[first],
         **also,

@@ -62,7 +62,7 @@ def routes(services: Services) -> list[BaseRoute]:
 async def _http_problem(_: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    details = {404: "there is no such path", 405: "this path does not take this method"}
+    details = {404: "path not found", 405: "this path does not accept this method"}
     detail = details.get(error.status_code, error.detail)
     return ProblemError(error.status_code, detail, headers=error.headers).response()
 
@@ -70,4 +70,4 @@ async def _http_problem(_: Request, error: Exception) -> Response:
 async def _defect(_: Request, error: Exception) -> Response:
     """Answer what nobody foresaw, without saying what; it is raised on, into the log."""
     phrase = HTTPStatus.INTERNAL_SERVER_ERROR.phrase
-    return ProblemError(500, f"{phrase}: the gateway's log says what").response()
+    return ProblemError(500, f"{phrase}: see the gateway's log").response()

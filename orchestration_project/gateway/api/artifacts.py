@@ -49,29 +49,36 @@ class CapturesWanted(Parameters):
     where: list[Name] = Field(
         [],
         max_length=20,
-        description="column=value of the table captures, or with != < <= > >=; all must hold",
+        description=(
+            "Filter COLUMN OP VALUE on the table captures, OP one of = != < <= > >=; all must hold"
+        ),
     )
-    limit: int = Field(50, ge=1, le=MOST, description="At most so many")
+    limit: int = Field(50, ge=1, le=MOST, description="Maximum number of captures")
 
 
 class ArtifactName(Parameters):
     """Which bytes."""
 
-    artifact: Name = Field(description="A capture_id or the SHA-256 of the bytes")
+    artifact: Name = Field(description="capture_id, or SHA-256 of the bytes")
 
 
 class FileName(Parameters):
     """Which file."""
 
-    file: Name = Field(description="The name of an archive")
+    file: Name = Field(description="File name of an archive")
 
 
 class Cleanup(Body):
     """Whether artifacts go."""
 
-    dry_run: bool = Field(True, description="Only say what would go; false deletes it")
+    dry_run: bool = Field(
+        True, description="Dry run: only list what would be deleted; false deletes it"
+    )
     only_database: bool = Field(
-        False, description="No other database uses this store; else captured bytes stay"
+        False,
+        description=(
+            "Confirms that no other database uses this store; without it, captured bytes are kept"
+        ),
     )
 
 
@@ -80,11 +87,11 @@ class NewEvidence(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"run_id": "RUN_ID"}]})
 
-    run_id: Name | None = Field(None, description="A run")
-    session: Name | None = Field(None, description="All runs that were started together")
-    partition: Name | None = Field(None, description="A partition, as it was known `at`")
-    at: Moment | None = Field(None, description="Of a partition: the time")
-    include_bytes: bool = Field(False, description="With the captured bytes themselves")
+    run_id: Name | None = Field(None, description="Run ID")
+    session: Name | None = Field(None, description="Session: all runs that were started together")
+    partition: Name | None = Field(None, description="Partition, as it was known `at`")
+    at: Moment | None = Field(None, description="Time of the partition's state")
+    include_bytes: bool = Field(False, description="Include the captured bytes")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
@@ -193,7 +200,7 @@ async def download_evidence(call: Call[FileName, Body]) -> Response:
     """Send an archive; `evidence verify` looks whether it is whole."""
     found = await call.services.in_thread(_archives, call.services)
     if call.query.file not in found:  # no path is made of a name that is not one of them
-        raise not_found(f"there is no archive {call.query.file!r}")
+        raise not_found(f"archive not found: {call.query.file!r}")
     path = found[call.query.file]
     return FileResponse(path, media_type="application/zip", filename=path.name)
 

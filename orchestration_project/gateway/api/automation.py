@@ -52,7 +52,7 @@ Action = Literal["start", "stop"]
 class TicksWanted(Parameters):
     """How much of the past."""
 
-    ticks: int = Field(5, ge=0, le=MOST_TICKS, description="So many last ticks of each")
+    ticks: int = Field(5, ge=0, le=MOST_TICKS, description="Number of latest ticks of each")
 
 
 class AutomationName(Parameters):
@@ -128,7 +128,7 @@ async def _switch(call: Call[AutomationName, Body], kind: Kind) -> Switched:
     known = await _found(call, kind, 0)
     if name not in known:
         raise ProblemError(
-            404, f"there is no {kind} {name!r}", expected=f"one of {', '.join(sorted(known))}"
+            404, f"{kind} not found: {name!r}", expected=f"one of {', '.join(sorted(known))}"
         )
     found = known[name]
     selector = {

@@ -40,16 +40,20 @@ STATUS = """query ($id: String!) {
 class NewBackfill(Body):
     """Which partitions of a job."""
 
-    job: Name = Field(description="A job that has partitions")
+    job: Name = Field(description="Partitioned job")
     first: date = Field(alias="from", description="The first day, such as a week's Monday")
     last: date = Field(alias="to", description="The last day, included")
-    part: Name | None = Field(None, description="Another part of their keys, such as T1; any")
+    part: Name | None = Field(
+        None, description="Other part of the partition keys, such as T1; default: any"
+    )
     only_missing: bool = Field(
         False,
-        description="Just those of which an asset was never made, and months of prices of which a "
-        "wanted symbol is not landed",
+        description=(
+            "Only partitions with an asset that was never materialized, and months of prices with "
+            "a wanted symbol that is not loaded"
+        ),
     )
-    dry_run: bool = Field(False, description="Say which, and launch nothing")
+    dry_run: bool = Field(False, description="Dry run: list the partitions only")
 
 
 class BackfillId(Parameters):
@@ -189,7 +193,7 @@ OPERATIONS = (
         "GET",
         "/backfills/{backfill_id}",
         "viewer",
-        "How a backfill is",
+        "Get a backfill",
         backfill_status,
         query=BackfillId,
         answer=Backfill,

@@ -58,20 +58,25 @@ class TableName(Parameters):
 class Rows(TableName):
     """Which rows of a table or view, in the order of its key."""
 
-    columns: Text | None = Field(None, description="These columns, with commas between; all")
+    columns: Text | None = Field(None, description="Columns, comma-separated; default: all")
     where: list[Text] = Field(
         [],
         max_length=20,
-        description="column=value, or with != < <= > >=; all must hold, and NULL meets none",
+        description=(
+            "Filter COLUMN OP VALUE, OP one of = != < <= > >=; all must hold, and NULL matches none"
+        ),
     )
     as_of: Moment | None = Field(
-        None, description="As it was known at this time; only of tables with history"
+        None,
+        description="Point in time: rows as they were known then; only for tables with history",
     )
-    format: Literal["json", "csv", "parquet"] = Field("json", description="Of the answer")
+    format: Literal["json", "csv", "parquet"] = Field("json", description="Format of the response")
     escape_formulas: bool | None = Field(
         None,
-        description="Of csv: put ' before texts that begin with = + - @, a tab or a carriage "
-        "return, of all columns or of none; of those that senders write, if not said",
+        description=(
+            "For csv, put ' before texts that begin with = + - @, a tab or a carriage return: in "
+            "all columns or in none; default: in columns that senders write"
+        ),
     )
     limit: int | None = Field(
         None,
@@ -79,18 +84,18 @@ class Rows(TableName):
         le=MOST_FILE_ROWS,
         description=f"At most so many rows; of json {MOST} at most, {USUAL_ROWS} if not said",
     )
-    cursor: Text | None = Field(None, description="`next_cursor` of the page before")
+    cursor: Text | None = Field(None, description="`next_cursor` of the previous page")
 
 
 class Items(Parameters):
     """Which work items, in the order of topic and key."""
 
-    topic: Name | None = Field(None, description="Of this topic, such as webhooks/github; of all")
+    topic: Name | None = Field(None, description="Topic, such as webhooks/github; default: all")
     state: Literal["ready", "leased", "done", "skipped", "failed", "dead"] | None = Field(
-        None, description="In this state; in all"
+        None, description="State; default: all"
     )
-    limit: int = Field(USUAL_ROWS, ge=1, le=MOST, description="At most so many")
-    cursor: Text | None = Field(None, description="`next_cursor` of the page before")
+    limit: int = Field(USUAL_ROWS, ge=1, le=MOST, description="Maximum number of items")
+    cursor: Text | None = Field(None, description="`next_cursor` of the previous page")
 
 
 def served() -> Mapping[str, Table]:
@@ -159,7 +164,7 @@ async def list_items(call: Call[Items, Body]) -> Response:
 def _relation(wanted: Rows) -> Relation:
     if wanted.name not in served():
         raise ProblemError(
-            404, f"there is no table or view {wanted.name!r}", remedy="GET /api/v1/tables lists all"
+            404, f"table or view not found: {wanted.name!r}", remedy="GET /api/v1/tables lists all"
         )
     try:
         return relation_as_of(wanted.name, wanted.as_of) if wanted.as_of else relation(wanted.name)

@@ -22,9 +22,9 @@ class Activity(Parameters):
 
     week_ending: date = Field(description="The Friday on which the week ends")
     tier: Name = Field(description="Such as T1")
-    symbol: Name | None = Field(None, description="Of this symbol alone")
-    limit: int = Field(USUAL_ROWS, ge=1, le=MOST, description="At most so many rows")
-    cursor: Text | None = Field(None, description="`next_cursor` of the page before")
+    symbol: Name | None = Field(None, description="Symbol; default: all")
+    limit: int = Field(USUAL_ROWS, ge=1, le=MOST, description="Maximum number of rows")
+    cursor: Text | None = Field(None, description="`next_cursor` of the previous page")
 
 
 async def trade_activity(call: Call[Activity, Body]) -> Response:

@@ -92,7 +92,7 @@ async def find_job(call: Call[Any, Any], name: str, partition: str | None = None
         likely = get_close_matches(name, where, 1)
         raise ProblemError(
             404,
-            f"there is no job {name!r}",
+            f"job not found: {name!r}",
             expected=f"one of {', '.join(sorted(where))}",
             remedy=f"did you mean {likely[0]}?" if likely else None,
         )
@@ -197,5 +197,5 @@ def known_run(instance: dg.DagsterInstance, run_id: str) -> dg.RunRecord:
     """
     found = instance.get_run_records(dg.RunsFilter(run_ids=[run_id]), limit=1)
     if not found:
-        raise not_found("there is no such run", run_id=run_id)
+        raise not_found("run not found", run_id=run_id)
     return found[0]

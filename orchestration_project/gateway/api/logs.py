@@ -32,8 +32,8 @@ class EventsWanted(Parameters):
     """Which events of a run, in their order."""
 
     run_id: Name = Field(description="The id of a run")
-    after: int = Field(0, ge=0, lt=2**63, description="`next` of the page before")
-    limit: int = Field(200, ge=1, le=MOST, description="At most so many")
+    after: int = Field(0, ge=0, lt=2**63, description="`next` of the previous page")
+    limit: int = Field(200, ge=1, le=MOST, description="Maximum number of events")
 
 
 class LogsWanted(Parameters):
@@ -168,7 +168,7 @@ OPERATIONS = (
         "GET",
         "/runs/{run_id}/events",
         "viewer",
-        "What happened in a run",
+        "List the events of a run",
         run_events,
         query=EventsWanted,
         answer=Events,

@@ -26,10 +26,12 @@ SessionState = Literal["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"]
 class SessionsWanted(Parameters):
     """Which sessions, the latest first."""
 
-    since: Moment | None = Field(None, description="With runs asked for after this time")
-    domain: Name | None = Field(None, description="Of this domain")
-    state: SessionState | None = Field(None, description="In this state")
-    limit: int = Field(50, ge=1, le=MOST, description="At most so many")
+    since: Moment | None = Field(
+        None, description="Only sessions with runs created after this time"
+    )
+    domain: Name | None = Field(None, description="Domain")
+    state: SessionState | None = Field(None, description="Status")
+    limit: int = Field(50, ge=1, le=MOST, description="Maximum number of sessions")
 
 
 async def readiness(call: Call[Parameters, Body]) -> Readiness:

@@ -66,8 +66,8 @@ class Given(Body):
 class HistoryWanted(Parameters):
     """Which executions."""
 
-    status: State | None = Field(None, description="In this state")
-    limit: int = Field(50, ge=1, le=MOST, description="At most so many")
+    status: State | None = Field(None, description="Status")
+    limit: int = Field(50, ge=1, le=MOST, description="Maximum number of executions")
 
 
 async def list_pipelines(call: Call[Parameters, Body]) -> Pipelines:
@@ -88,7 +88,7 @@ async def run_pipeline(call: Call[PipelineName, Given]) -> Execution:
     pipeline = pipelines.get(name)
     if pipeline is None:
         raise ProblemError(
-            404, f"there is no pipeline {name!r}", expected=f"one of {', '.join(pipelines)}"
+            404, f"pipeline not found: {name!r}", expected=f"one of {', '.join(pipelines)}"
         )
     launched = await launch(call, Launch(pipeline.job, _partition(pipeline, call.body)))
     return Execution(execution_id=launched.run_id, status="started", pipeline=name)
@@ -168,7 +168,7 @@ OPERATIONS = (
         "GET",
         "/pipelines/status/{execution_id}",
         "viewer",
-        "How an execution is",
+        "Get an execution",
         execution_status,
         query=ExecutionId,
         answer=ExecutionStatus,

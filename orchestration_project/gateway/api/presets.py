@@ -81,7 +81,7 @@ async def preview_preset(call: Call[PresetName, Body]) -> Preview:
 def _require(name: str) -> None:
     if name not in preset_names():
         raise ProblemError(
-            404, f"there is no preset {name!r}", expected=f"one of {', '.join(preset_names())}"
+            404, f"preset not found: {name!r}", expected=f"one of {', '.join(preset_names())}"
         )
 
 
@@ -115,7 +115,7 @@ OPERATIONS = (
         "GET",
         "/presets/{name}",
         "viewer",
-        "What a preset would change",
+        "Show the changes of a preset",
         preview_preset,
         query=PresetName,
         answer=Preview,

@@ -97,4 +97,4 @@ def wrong_fields(errors: Sequence[Mapping[str, Any]]) -> ProblemError:
         for each in errors
     ]
     names = ", ".join(dict.fromkeys(each.field for each in wrong))
-    return ProblemError(422, f"the request cannot be taken: {names}", errors=wrong)
+    return ProblemError(422, f"invalid request: {names}", errors=wrong)

@@ -89,7 +89,8 @@ class NewRun(Body):
     config: dict[str, Any] | None = Field(None, description="A run config, as the Launchpad takes")
     tags: dict[TagName, TagValue] = Field({}, max_length=20, description="Tags of the run")
     force: bool = Field(
-        False, description="Go on although the gate finds a dependency that is not ready"
+        False,
+        description="Continue although the preflight check finds a dependency that is not ready",
     )
 
 
@@ -102,14 +103,14 @@ class RunId(Parameters):
 class Wanted(Parameters):
     """Which runs, the latest first."""
 
-    job: Name | None = Field(None, description="Of this job")
-    status: list[Status] = Field([], description="In one of these statuses")
-    partition: Name | None = Field(None, description="Of this partition alone")
-    user: Name | None = Field(None, description="Launched by this user")
-    since: Moment | None = Field(None, description="Asked for after this time")
-    until: Moment | None = Field(None, description="Asked for before this time")
-    limit: int = Field(50, ge=1, le=MOST, description="At most so many")
-    cursor: Name | None = Field(None, description="`next_cursor` of the page before")
+    job: Name | None = Field(None, description="Job")
+    status: list[Status] = Field([], description="Statuses")
+    partition: Name | None = Field(None, description="Partition key")
+    user: Name | None = Field(None, description="User who launched the run")
+    since: Moment | None = Field(None, description="Only runs created after this time")
+    until: Moment | None = Field(None, description="Only runs created before this time")
+    limit: int = Field(50, ge=1, le=MOST, description="Maximum number of runs")
+    cursor: Name | None = Field(None, description="`next_cursor` of the previous page")
 
 
 class Retry(Body):
@@ -117,28 +118,30 @@ class Retry(Body):
 
     what: Literal["from_failure", "failed_items", "all"] = Field(
         "from_failure",
-        description="from_failure: the steps that failed and what follows them; failed_items: a "
-        "backfill of the partitions that it held back or did not come to, and the work items whose "
+        description="from_failure: the steps that failed and their dependents; failed_items: a "
+        "backfill of the partitions that it quarantined or did not reach, and the work items whose "
         "latest attempt it made; all: every step",
     )
     kinds: list[Name] | None = Field(
         None,
         max_length=20,
-        description="Of failed_items: kinds of failure, such as contract; by default those that "
-        "may pass",
+        description=(
+            "Failure categories, such as contract, for failed_items; default: those that are "
+            "retryable"
+        ),
     )
-    dry_run: bool = Field(False, description="Of failed_items: list them, and launch nothing")
+    dry_run: bool = Field(False, description="Dry run for failed_items: list them only")
 
 
 class RetryItems(Body):
     """Which failed partitions and work items of all runs are retried."""
 
-    domain: Name | None = Field(None, description="Of this domain")
-    since: Moment | None = Field(None, description="Of runs that ended after this time")
+    domain: Name | None = Field(None, description="Domain")
+    since: Moment | None = Field(None, description="Only runs that ended after this time")
     kinds: list[Name] | None = Field(
         None,
         max_length=20,
-        description="Kinds of failure of partitions; by default those that may pass",
+        description="Failure categories of partitions; default: those that are retryable",
     )
     topics: list[Name] = Field(
         [],
@@ -155,9 +158,7 @@ class RetryItems(Body):
         description="Retry also work items with a permanent failure: source, contract or "
         "configuration",
     )
-    dry_run: bool = Field(
-        False, description="List them, launch no backfill, and change no work item"
-    )
+    dry_run: bool = Field(False, description="Dry run: list partitions and work items only")
 
 
 async def launch_run(call: Call[Parameters, NewRun]) -> Launched:
@@ -193,7 +194,7 @@ def _config(wanted: NewRun) -> dict[str, Any]:
 def _forced(config: dict[str, Any]) -> dict[str, Any]:
     resources = config.get("resources", {})
     if not isinstance(resources, dict):
-        raise ProblemError(422, "resources of the config is no object")
+        raise ProblemError(422, "invalid resources of the config: expected an object")
     return config | {"resources": resources | {"gate": {"config": {"force": True}}}}
 
 
@@ -268,7 +269,7 @@ def entry_of_run(services: Services, run_id: str) -> LedgerEntry:
         return LedgerEntry(entry.run, written.steps) if written else entry
     entry = ledger.written([run_id]).get(run_id)
     if entry is None:
-        raise not_found("there is no such run", run_id=run_id)
+        raise not_found("run not found", run_id=run_id)
     return entry
 
 
@@ -419,7 +420,7 @@ OPERATIONS = (
         "GET",
         "/runs/{run_id}",
         "viewer",
-        "A run and its steps",
+        "Get a run and its steps",
         run_status,
         query=RunId,
         answer=RunStatus,
@@ -428,7 +429,7 @@ OPERATIONS = (
         "POST",
         "/runs/{run_id}/retry",
         "operator",
-        "Try a run again",
+        "Retry a run",
         retry_run,
         query=RunId,
         body=Retry,

@@ -28,10 +28,10 @@ class AuditWanted(Parameters):
 
     entity: Name | None = Field(None, description="The id of a task, or the name of a rule")
     issue: Name | None = Field(None, description="The key of an issue")
-    operation: Name | None = Field(None, description="What was done, such as created")
-    text: Text | None = Field(None, description="Stands anywhere in the detail")
-    limit: int = Field(50, ge=1, le=MOST, description="At most so many")
-    cursor: Name | None = Field(None, description="`next_cursor` of the page before")
+    operation: Name | None = Field(None, description="Action, such as created")
+    text: Text | None = Field(None, description="Text that the detail contains")
+    limit: int = Field(50, ge=1, le=MOST, description="Maximum number of entries")
+    cursor: Name | None = Field(None, description="`next_cursor` of the previous page")
 
 
 async def list_rules(call: Call[Parameters, Body]) -> RulesInEffect:

@@ -66,7 +66,7 @@ def _of_a_log(resolve: Resolver) -> Resolver:
         key = arguments.get("logKey", [arguments.get("fileKey")])
         if not is_log_key(key):
             # with its path, or GraphQL would take it for a failure of the server
-            raise GraphQLError("There is no such log.", path=info.path.as_list())
+            raise GraphQLError("Log not found.", path=info.path.as_list())
         return resolve(source, info, **arguments)
 
     return log

@@ -231,7 +231,7 @@ def _read_workspace(file: Path) -> WorkspaceFileTarget:
         target.create_origins()
     except (OSError, ValueError, YAMLError, CheckError, dg.DagsterError) as error:
         raise ConfigurationError(
-            f"{file} is no workspace file",
+            f"{file} is not a workspace file",
             expected="a file such as workspace.yaml at the root",
             found=str(error).strip(),
             remedy="name another one: -w",

@@ -67,7 +67,7 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
         """
         with self.request_context(request) as context:
             if not context.instance.has_run(request.path_params["run_id"]):
-                raise HTTPException(404, "There is no such run.")
+                raise HTTPException(404, "Run not found.")
         return await super().download_debug_file_endpoint(request)
 
     async def execute_graphql_request(

@@ -69,7 +69,7 @@ def may_pass(response: Response, *, is_anonymous: bool) -> bool:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def fields_in(response: Response) -> Mapping[str, str]:

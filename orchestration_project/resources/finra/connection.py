@@ -243,7 +243,7 @@ def _open_bonds(settings: Settings, stack: ExitStack) -> SourceOf:
         )
         return partial(DatasetApiSource, api)
     raise ConfigurationError(
-        "there is no source of bonds by CUSIP: FINRA does not publish them",
+        "no source of bonds by CUSIP is set: FINRA does not publish them",
         expected="FINRA_BONDS_FILES_DIR, or FINRA_BONDS_API_URL",
         remedy="set one of them to what your licence gives, or leave out this job",
     )

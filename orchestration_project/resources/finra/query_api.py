@@ -150,7 +150,7 @@ class QueryApi:
                     "the pages ended before all records came",
                     expected=f"Record-Total {total}",
                     found=f"no record at offset {offset}",
-                    remedy="it is tried once more; if it stays so, report it to FINRA",
+                    remedy="it is retried once; if it persists, report it to FINRA",
                     url=response.url,
                 )
             offset += rows
@@ -184,7 +184,7 @@ class QueryApi:
                 "a page was cut short",
                 expected=f"Total-Records-On-Page {said}",
                 found=f"{rows} rows in {len(response.body)} bytes",
-                remedy="it is tried once more; if it stays so, report it to FINRA",
+                remedy="it is retried once; if it persists, report it to FINRA",
                 url=response.url,
             )
         return rows
@@ -193,7 +193,7 @@ class QueryApi:
         text = response.headers.get("record-total", "")
         if not text.isdecimal() or len(text) > LONGEST_COUNT:
             raise SourceError(
-                "an answer does not say how many records there are",
+                "a response has no count of records",
                 expected="the header Record-Total with a number",
                 found=f"Record-Total {text[:60]!r}",
                 remedy="check FINRA_API_URL: something between here and FINRA may drop headers",

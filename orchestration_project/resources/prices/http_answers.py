@@ -51,6 +51,6 @@ def refuse_another(response: Response, symbol: str) -> None:
 def unmapped(symbol: str, vendor: str) -> ConfigurationError:
     """Return the error of a symbol that nobody knows how to ask for."""
     return ConfigurationError(
-        f"{symbol} cannot be asked of {vendor}: nobody knows its spelling there",
+        f"{symbol} cannot be requested from {vendor}: its spelling there is unknown",
         remedy="spell it in the file that PRICES_SYMBOLS_FILE names, or leave it out",
     )

@@ -124,7 +124,7 @@ class PriceLoad:
         if not found:
             raise ConfigurationError(
                 "no symbol's prices are wanted",
-                expected="symbols in PRICES_SYMBOLS, or landed weeks of FINRA that tell which",
+                expected="symbols in PRICES_SYMBOLS, or loaded weeks of FINRA that contain some",
                 remedy="load weeks by the job finra_otc_weekly, or set PRICES_SYMBOLS",
             )
         return list(dict.fromkeys(found))

@@ -148,10 +148,10 @@ class SyncPair:
         issue = self.target.find_after(begun.mark, agreement.entity.source_id)
         if issue is None and passed < UNDER_WAY:
             raise UnderWayError(
-                "an issue may still be made by a request that nobody answered",
+                "an earlier request without a response may still create the issue",
                 expected=f"{UNDER_WAY} between it and the next one",
                 found=f"{passed}",
-                remedy="nothing: it is looked for again, and then made",
+                remedy="nothing: the next run searches for it, and then creates it",
             )
         return issue
 
@@ -219,5 +219,5 @@ class SyncPair:
             f"no step of {issue.key} leads to a status that {'ends' if to_done else 'opens'} it",
             expected="a transition to a status of that category, other than one like Cancelled",
             found=f"the status {issue.status_name}",
-            remedy="give the workflow such a transition, or take it by hand; then replay",
+            remedy="add such a transition to the workflow, or move the issue manually; then replay",
         )

@@ -22,10 +22,10 @@ def json_in(response: Response) -> Any:
         return json_of(response.body)
     except ContractError as error:
         raise TransientError(
-            "an answer is no JSON",
+            "a response is not JSON",
             expected="JSON",
             found=shown(response),
-            remedy="it is asked for again; if it stays so, look what stands between here and there",
+            remedy="it is retried; if it persists, check the proxies on the way",
             url=response.url,
         ) from error
 

@@ -332,11 +332,13 @@ class Jira:
         response = self._ask("GET", "/myself")
         if response.status in REFUSES:
             raise ConfigurationError(
-                "Jira refuses whatever it is asked",
-                expected="that it tells who we are",
+                "Jira rejects every request",
+                expected="that GET /myself names this account",
                 found=shown(response),
-                remedy="check JIRA_URL, and what Jira takes from here: its licence, its list of "
-                "addresses; what waits is tried again",
+                remedy=(
+                    "check JIRA_URL, Jira's licence, and its allowed addresses; waiting changes "
+                    "are retried"
+                ),
                 url=response.url,
             )
 

@@ -92,7 +92,7 @@ finra_freshness_daily = dg.ScheduleDefinition(
     job=freshness_job,
     cron_schedule="0 13 * * *",  # an hour after the default grace ends, whatever day it began
     execution_timezone=ZONE,
-    description="Look every day whether the weeks that are due have landed.",
+    description="Check every day whether the due weeks are loaded.",
 )
 
 finra_source_checks_daily = dg.ScheduleDefinition(
@@ -100,7 +100,7 @@ finra_source_checks_daily = dg.ScheduleDefinition(
     job=source_checks_job,
     cron_schedule="0 8 * * *",  # before the Monday loads
     execution_timezone=ZONE,
-    description="Look every day whether FINRA's tiers and fields are those that we know.",
+    description="Compare FINRA's tiers and fields with the declared ones every day.",
 )
 
 
@@ -120,7 +120,7 @@ def finra_symbol_week_value_daily(
     """
     complete = list(filter(WEEKS_OF_ALL_TIERS.has_partition_key, complete_weeks(warehouse)))
     if not complete:
-        return dg.SkipReason("Nothing to do: there is no week of which all tiers are landed.")
+        return dg.SkipReason("Nothing to do: no week has all tiers loaded.")
     restated = filter(WEEKS_OF_ALL_TIERS.has_partition_key, restated_weeks(warehouse))
     return [
         dg.RunRequest(run_key=f"{start}...{end}", tags={RANGE_START: start, RANGE_END: end})

@@ -116,8 +116,8 @@ def _found(connection: Connection, key_id: str) -> KeyFacts:
     row = connection.execute(wanted).mappings().first()
     if row is None:
         raise ConfigurationError(
-            f"there is no key {key_id!r}",
-            expected="the id of a key: of op_<id>_<secret> the part in the middle",
+            f"key not found: {key_id!r}",
+            expected="a key ID, the middle part of op_<id>_<secret>",
             remedy="list them: keys list",
         )
     return _facts(row)

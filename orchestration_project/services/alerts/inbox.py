@@ -134,7 +134,7 @@ class Inbox:
         with self._warehouse.reading() as connection:
             closed = [each for each in open_alerts(connection) if each.alert_id == alert_id]
         about = frozenset(problem for alert in closed for problem in alert.problems)
-        return self.recover(f"closed {alert_id}", about.__contains__, "by hand: it was closed")
+        return self.recover(f"closed {alert_id}", about.__contains__, "manually: it was closed")
 
     def recover(self, cause: str, is_well: Callable[[Problem], bool], how: str) -> list[Message]:
         """Store what ``cause`` made well, once; return the messages."""

@@ -78,8 +78,7 @@ def _text(path: Path) -> str:
             f"the rules of alerts in {path} cannot be read",
             expected="a text file in UTF-8",
             found=getattr(error, "strerror", None) or str(error),
-            remedy="correct ALERT_RULES or the file; until then alerts go by the rule that tells "
-            "every channel",
+            remedy="correct ALERT_RULES or the file; until then every alert notifies every channel",
         ) from error
 
 

@@ -52,7 +52,7 @@ class LastResortLog:
         try:
             yield
         except OSError as error:
-            log.warning("%s cannot be written, so people may be told again: %s", self._file, error)
+            log.warning("cannot write %s, so a notification may repeat: %s", self._file, error)
 
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ def send(channel: Channel, message: Message) -> None:
     if not result:
         found = [match[1] for log in result.logs() if (match := HTTP_STATUS.search(log.message))]
         raise TransientError(
-            f"{channel.name} did not take an alert",
+            f"{channel.name} did not accept an alert",
             found=f"HTTP {found[-1]}" if found else "no connection, no answer, or a refusal",
-            remedy=f"check the service and {channel.setting}; it is tried again",
+            remedy=f"check the service and {channel.setting}; it is retried",
         )
 
 
@@ -108,7 +108,7 @@ def look_at(channel: Channel) -> str:
 
     Raises:
         ConfigurationError: Apprise knows no such URL.
-        TransientError: The service takes no connection.
+        TransientError: The service accepts no connection.
     """
     places = [
         (str(getattr(service, "smtp_host", None) or service.host), int(service.port))
@@ -120,7 +120,7 @@ def look_at(channel: Channel) -> str:
             socket.create_connection(place, timeout=SECONDS_TO_CONNECT).close()
         except OSError as error:
             raise TransientError(
-                f"{channel.name} takes no connection",
+                f"{channel.name} accepts no connection",
                 found=error.strerror or type(error).__name__,
                 remedy=f"check the service and {channel.setting}",
             ) from None  # its text may hold the host

@@ -58,9 +58,7 @@ class WatchResult:
 
 def first_poll(instance: dg.DagsterInstance) -> WatchResult:
     """Begin with what ends from now on."""
-    return WatchResult(
-        "Watching the runs that end from now on.", Progress(seen=[latest_end(instance)])
-    )
+    return WatchResult("Watching runs that end from now on.", Progress(seen=[latest_end(instance)]))
 
 
 def look(
@@ -90,9 +88,9 @@ def look(
             return _stored(instance, alerts, inbox, progress, lasting)
     except OrchestrationError as error:
         notified = alerts.notify_of_lost_database(error, progress.told)
-        who = ", ".join(notified) or "nobody"
+        who = ", ".join(notified) or "none"
         return WatchResult(
-            f"Alerts cannot be stored, and wait; told of it: {who}. {error}",
+            f"Alerts cannot be stored, and wait. Notified channels: {who}. {error}",
             progress.model_copy(update={"told": notified}),
         )
 
@@ -110,8 +108,8 @@ def watch(alerts: Alerts, seen: Sequence[ConditionResult]) -> list[str]:
     except OrchestrationError as error:
         informed = alerts.notify_of_lost_database(error, alerts.last_resort_log.read())
         alerts.last_resort_log.keep(informed)
-        who = ", ".join(informed) or "nobody"
-        return [f"alerts cannot be stored; told of it: {who}. {error}"]
+        who = ", ".join(informed) or "none"
+        return [f"alerts cannot be stored. Notified channels: {who}. {error}"]
     titles = [f"{message.severity}: {message.title}" for message in messages]
     return [*titles, f"sent {taken} alerts", *reasons.values()]
 
@@ -175,11 +173,11 @@ def _without_reported(run: EndedRun, reported: Collection[tuple[str, str]]) -> E
 
 
 def _summary(runs: int, messages: Sequence[Message], waiting: Iterable[str], alerts: Alerts) -> str:
-    said = [f"Looked at {runs} ended runs."]
+    said = [f"Evaluated {runs} ended runs."]
     said += [f"{message.severity}: {message.title}." for message in messages]
     said += [f"The run {run_id} is to be retried." for run_id in waiting]
     if messages and not alerts.channels:
-        said.append("Nobody is told: ALERT_URLS is not set.")
+        said.append("No channel is notified: ALERT_URLS is not set.")
     return " ".join(said)
 
 

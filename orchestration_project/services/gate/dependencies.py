@@ -51,7 +51,7 @@ def artifacts_probe(open_store: Callable[[], ArtifactStore]) -> Probe:
         store.put(name, content)
         if store.found(name) is None or store.get(name) != content:
             raise ConfigurationError(
-                "the artifact store does not give back what it was given",
+                "the artifact store returns other bytes than were written",
                 expected=f"the same {len(content)} bytes at {store.url}",
                 remedy="look for what changes or removes objects; set ARTIFACTS_URL to another",
             )
@@ -78,7 +78,9 @@ def disk_probe(places: Callable[[], Sequence[Path]], headroom_mib: int) -> Probe
             )
         return Answer(_listed(free))
 
-    return Probe("disk", (ANY_WORK,), "asked how much space is free where we write", run)
+    return Probe(
+        "disk", (ANY_WORK,), "measured the free space of the folders that loads write to", run
+    )
 
 
 def _listed(free: Mapping[str, int]) -> str:
@@ -111,7 +113,9 @@ def clock_probe(
             )
         silent = ", ".join(who for who in others if who not in known)
         if not known:
-            return Answer(f"nobody told the time: {silent or 'nobody to ask'}", is_applicable=False)
+            return Answer(
+                f"no time was compared: {silent or 'no remote clock is set'}", is_applicable=False
+            )
         return Answer(differences + (f"; no time from {silent}" if silent else ""))
 
     return Probe("clock", ("finra",), "compared this machine's time with that of others", run)
@@ -173,7 +177,7 @@ def queue_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) -
             return Answer("no run has waited for long")
         moved = dg.RunsFilter(statuses=MOVED, updated_after=since)
         if instance.get_run_records(moved, limit=1):
-            return Answer("runs wait, and others start or end meanwhile")
+            return Answer("runs wait, and others start or end")
         raise TransientError(
             "the queue of runs is stuck",
             expected=f"a run that starts or ends within {STILL}",
@@ -183,4 +187,4 @@ def queue_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) -
             "end a run that hangs, free a pool's slots, or start the daemon again",
         )
 
-    return Probe("queue", (), "asked Dagster's storage what waits and what moved", run)
+    return Probe("queue", (), "read the queue from Dagster's storage", run)

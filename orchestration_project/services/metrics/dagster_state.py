@@ -27,7 +27,7 @@ def dagster_families(instance: dg.DagsterInstance, now: datetime) -> list[Metric
     return [
         gauge(
             "queue_runs",
-            "Runs that wait or are under way, by Dagster's status.",
+            "Runs that are queued or in progress, by Dagster's status.",
             ("status",),
             {
                 (status.value,): instance.get_runs_count(dg.RunsFilter(statuses=[status]))
@@ -36,7 +36,7 @@ def dagster_families(instance: dg.DagsterInstance, now: datetime) -> list[Metric
         ),
         gauge(
             "daemon_heartbeat_age_seconds",
-            "Time since each part of Dagster's daemon was last heard.",
+            "Time since the last heartbeat of each part of Dagster's daemon.",
             ("daemon",),
             {
                 (name,): now.timestamp() - beat.timestamp
@@ -62,13 +62,13 @@ def _ticks(instance: dg.DagsterInstance, now: datetime) -> Iterable[Metric]:
         failures[labels] = len(failed)
     yield gauge(
         "tick_age_seconds",
-        "Time since the latest tick of what is switched on.",
+        "Time since the latest tick of each running sensor and schedule.",
         ("kind", "name"),
         ages,
     )
     yield gauge(
         "tick_failures",
-        f"Failed ticks within a day of what is switched on, {MOST_FAILURES} at most.",
+        f"Failed ticks within a day of running sensors and schedules, {MOST_FAILURES} at most.",
         ("kind", "name"),
         failures,
     )

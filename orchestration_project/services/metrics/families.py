@@ -55,11 +55,11 @@ def host_families(state_path: Path) -> Iterable[Metric]:
     disk, process = psutil.disk_usage(str(state_path)), psutil.Process()
     yield counter(
         "host_cpu_seconds",
-        "Seconds that the machine's cores spent, by what on.",
+        "CPU time of the machine, by mode.",
         ("mode",),
         {(mode,): getattr(cpu, mode) for mode in ("user", "system", "idle")},
     )
-    yield gauge("host_cores", "Cores of the machine.", (), {(): psutil.cpu_count() or 1})
+    yield gauge("host_cores", "CPU cores of the machine.", (), {(): psutil.cpu_count() or 1})
     yield gauge(
         "host_memory_bytes",
         "Memory of the machine.",
@@ -68,7 +68,7 @@ def host_families(state_path: Path) -> Iterable[Metric]:
     )
     yield gauge(
         "host_disk_bytes",
-        "The disk that STATE_DIR lies on.",
+        "Disk of STATE_DIR.",
         ("kind",),
         {("total",): disk.total, ("free",): disk.free},
     )

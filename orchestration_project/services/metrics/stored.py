@@ -52,7 +52,7 @@ def _runs(connection: Connection) -> Iterable[Metric]:
     ).all()
     yield gauge(
         "runs",
-        "Runs in the ledger by how they stand; what has ended only grows.",
+        "Runs in the ledger by status; the counts of ended runs only grow.",
         ("job", "status"),
         {(row.job, row.status): row.runs for row in found},
         together=lambda one, other: one + other,
@@ -104,7 +104,7 @@ def _inbox(connection: Connection, now: datetime) -> Iterable[Metric]:
     ).all()
     yield gauge(
         "inbox_deliveries",
-        "Webhook deliveries that wait, are worked on, or are dead letters.",
+        "Webhook deliveries by state: received, running, failed or dead.",
         ("source", "state"),
         {(row.source, row.state): row.rows for row in found},
         together=lambda one, other: one + other,
@@ -131,7 +131,7 @@ def _alerts(connection: Connection) -> Metric:
     )
     return gauge(
         "alert_deliveries",
-        "Alerts by channel and whether they were delivered, wait, or were given up.",
+        "Alert deliveries by channel and state: delivered, pending or failed.",
         ("channel", "state"),
         {(row.channel, row.state): row.alerts for row in found},
         together=lambda one, other: one + other,
@@ -147,7 +147,7 @@ def _assets(connection: Connection, now: datetime) -> Iterable[Metric]:
     ).all()
     yield gauge(
         "asset_landed_age_seconds",
-        "Time since something last landed in the asset.",
+        "Time since the last load of the asset.",
         ("asset",),
         {
             (row.asset,): (now - row.last_landed_at).total_seconds()
@@ -157,7 +157,7 @@ def _assets(connection: Connection, now: datetime) -> Iterable[Metric]:
     )
     yield gauge(
         "asset_late_seconds",
-        "How long the oldest partition that is due has been missing; 0: none is.",
+        "Time by which the oldest due partition is overdue; 0: none is.",
         ("asset",),
         {(row.asset,): _late(row, now) for row in found},
     )

@@ -28,13 +28,13 @@ def system_families(state_path: Path) -> list[Metric]:
         ),
         counter(
             "source_retries",
-            "Attempts that were not a request's first.",
+            "Retried attempts.",
             ("system",),
             {(name,): system.retries for name, system in systems.items()},
         ),
         gauge(
             "source_breaker_open",
-            "1: the source is not asked, because it failed too often.",
+            "Circuit breaker: 1 while it is open, as the source failed too often.",
             ("system",),
             {(name,): float(system.is_open) for name, system in systems.items()},
         ),

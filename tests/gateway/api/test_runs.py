@@ -49,7 +49,7 @@ def test_a_pipeline_is_run_for_the_week_that_ends_on_a_friday(api, landed):
         ({"tier": "T1", "week_ending": "soon"}, "invalid week_ending"),
         ({"tier": "T1"}, "finra_otc_weekly needs week_ending"),
         ({"tier": "T9", "week_ending": FRIDAY}, "the job finra_otc_weekly has no partition"),
-        ({"tier": "T1", "week_ending": FRIDAY, "force": 1}, "the request cannot be taken: force"),
+        ({"tier": "T1", "week_ending": FRIDAY, "force": 1}, "invalid request: force"),
     ],
 )
 def test_a_pipeline_is_not_run_for_what_it_has_not(api, body, detail):
@@ -294,7 +294,7 @@ def test_what_is_before_an_event_is_not_read_again(api, landed, asked):
     assert answer.status_code == 200
     assert min(reading.read) > middle
     problem = api.problem("GET", f"/runs/{landed}/events?after={2**63}")
-    assert problem["detail"] == "the request cannot be taken: after"
+    assert problem["detail"] == "invalid request: after"
 
 
 def test_unknown_kinds_of_failure_are_refused_before_a_run_is_launched(api, landed):
