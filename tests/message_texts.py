@@ -24,8 +24,8 @@ HEADLESS = re.compile(
 )
 """The first words of a sentence without a subject; a question may begin with them."""
 
-LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical"}
-LOGGERS = {"log", "logger", "_log", "_logger"}
+LOG_METHODS = {"log", "debug", "info", "warning", "error", "exception", "critical"}
+LOGGERS = {"log", "logger", "progress", "get_dagster_logger"}
 
 LABELS = {"description", "help", "title", "body", "summary", "reason", "detail", "remedy"}
 """Keyword arguments whose text is shown, whatever is called."""
@@ -101,6 +101,18 @@ def findings(source: str) -> list[tuple[int, str]]:
     return sorted(found + bare)
 
 
+def log_events(source: str) -> list[tuple[int, list[str]]]:
+    """Return line and event names of each log call of a module; no names where it passes none."""
+    found: list[tuple[int, list[str]]] = []
+    for call in ast.walk(ast.parse(source)):
+        if isinstance(call, ast.Call) and _is_log_call(call):
+            extra = [each.value for each in call.keywords if each.arg == "extra"]
+            values = [each for node in extra for each in getattr(node, "values", [])]
+            names = [_text(name) for value in values for name in _strings(value)]
+            found.append((call.lineno, names))
+    return sorted(found)
+
+
 def lint(text: str) -> list[str]:
     """Return the words of the dialect in a text, and the beginnings of its headless sentences."""
     words = [f"{word!r} (use: {instead})" for _, word, instead in WORDS(text)]
@@ -129,12 +141,20 @@ def _arguments(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
     name = _name(call.func)
     if name == "SkipReason":
         yield from (("skip", each) for each in [*call.args, *(k.value for k in call.keywords)])
-    elif name in LOG_METHODS and _name(getattr(call.func, "value", call.func)) in LOGGERS:
-        yield from (("log", each) for each in call.args[:1])
+    elif _is_log_call(call):
+        yield from (("log", each) for each in call.args[: 2 if name == "log" else 1])
     elif name.endswith(("Error", "Refusal", "Failure")):
         yield from (("error", each) for each in call.args)
         yield from (("error", each.value) for each in call.keywords if each.arg in FORM)
     yield from (("description", each.value) for each in call.keywords if each.arg in LABELS)
+
+
+def _is_log_call(call: ast.Call) -> bool:
+    if not isinstance(call.func, ast.Attribute) or call.func.attr not in LOG_METHODS:
+        return False
+    receiver = call.func.value
+    name = _name(receiver.func if isinstance(receiver, ast.Call) else receiver)
+    return name.lower().strip("_") in LOGGERS
 
 
 def _strings(node: ast.expr) -> Iterator[ast.expr]:

@@ -1,8 +1,14 @@
 """Messages and docstrings use the field's words: each file has at most the findings it had."""
 
+from collections import Counter
+
 import pytest
 
-from tests.message_texts import Text, allowed, collect, findings, lint, package
+from orchestration_project.instance.logs import LOG_EVENTS
+from tests.message_texts import Text, allowed, collect, findings, lint, log_events, package
+
+UNNAMED = "orchestration_project/connections/http/"
+"""The HTTP client, whose log calls have no event names yet."""
 
 SOURCE = '''
 """What can go wrong.
@@ -59,6 +65,30 @@ def test_an_error_names_what_was_expected_or_found_or_what_to_do():
     assert findings("raise SourceError('it failed')") == [
         (1, "SourceError without expected, found, remedy")
     ]
+
+
+def test_events_of_log_calls_are_collected():
+    source = """
+LOG.error("a", extra={"event": "a_failed"})
+context.log.info("b", extra={"event": "b" if x else "c"})
+dg.get_dagster_logger().info("d")
+math.log(2)
+"""
+    assert log_events(source) == [(2, ["a_failed"]), (3, ["b", "c"]), (4, [])]
+
+
+def test_each_log_call_has_an_event_name_of_its_own_that_the_table_describes():
+    calls = {
+        f"{name}:{line}": events
+        for name, source in package().items()
+        if not name.startswith(UNNAMED)
+        for line, events in log_events(source)
+    }
+    assert [place for place, events in calls.items() if not events] == []
+    used = Counter(event for events in calls.values() for event in events)
+    assert {event: count for event, count in used.items() if count > 1} == {}
+    assert set(used) == set(LOG_EVENTS)
+    assert all(description.endswith(".") for description in LOG_EVENTS.values())
 
 
 def test_no_file_has_more_findings_than_are_allowed():

@@ -253,8 +253,8 @@ def test_a_run_first_logs_its_partitions_and_last_what_became_of_them(instance):
     result = run_tagged(script, instance, first="T1|2026-01-11", last="OTCE|2026-01-11")
     entries = instance.all_logs(result.run_id)
     first, *_, last = [each.user_message for each in entries if each.dagster_event is None]
-    assert first == "partitions asked for (3): T1|2026-01-11, T2|2026-01-11, OTCE|2026-01-11"
-    assert last == "partitions: 3 asked for, 1 loaded, 1 unchanged, 1 quarantined"
+    assert first == "3 partitions requested: T1|2026-01-11, T2|2026-01-11, OTCE|2026-01-11"
+    assert last == "partitions: 3 requested, 1 loaded, 1 unchanged, 1 quarantined"
 
 
 def test_a_run_of_which_a_partition_has_no_result_fails_and_names_it(instance):

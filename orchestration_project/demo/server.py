@@ -135,7 +135,14 @@ class QueryApi:
         if where:
             rows = rows.head(faults.page_length(where, query.offset, rows.height))
         page = _page(rows, query, is_json)
-        log.info("data %s total=%d page=%d+%d", where, found.height, query.offset, page.records)
+        log.info(
+            "data %s total=%d page=%d+%d",
+            where,
+            found.height,
+            query.offset,
+            page.records,
+            extra={"event": "demo_data_served"},
+        )
         return _page_response(page, query, found.height, is_json)
 
     async def _admitted(self, request: Request) -> Dataset:
@@ -164,10 +171,10 @@ class QueryApi:
         """Return the failure that the first page of ``where`` meets, once in the folder's life."""
         throttled = faults.THROTTLED.get(where) if where else None
         if throttled and self._memory.serve_once(throttled):
-            log.info("fault: 429 for %s", where)
+            log.info("fault: 429 for %s", where, extra={"event": "demo_fault_throttled"})
             return _error(429, "Too many requests", {"Retry-After": "1"})
         if where == faults.GATEWAY_TIMEOUT and self._memory.serve_once("gateway_timeout"):
-            log.info("fault: 504 for %s", where)
+            log.info("fault: 504 for %s", where, extra={"event": "demo_fault_timed_out"})
             return HTMLResponse(GATEWAY_TIMEOUT_BODY, status_code=504)
         return None
 
@@ -204,7 +211,7 @@ def _headers(answer: str) -> dict[str, str]:
 
 
 def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-    log.info("answered %d: %s", status, message)
+    log.info("answered %d: %s", status, message, extra={"event": "demo_request_rejected"})
     body = {"statusCode": status, "message": message}
     return JSONResponse(body, status_code=status, headers=_headers(message) | (headers or {}))
 

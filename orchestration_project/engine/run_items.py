@@ -267,9 +267,12 @@ def run_items(
                 break
             run.process(claimed, pool, item_timeout)
             left -= len(claimed)
-            context.log.info(f"{topic}: {run.summary}")
+            context.log.info(f"{topic}: {run.summary}", extra={"event": "items_processed"})
         if lost_count := run.summary.counts["lost"]:
-            context.log.warning(f"{topic}: another run had claimed {lost_count} of the items")
+            context.log.warning(
+                f"{topic}: another run had claimed {lost_count} of the items",
+                extra={"event": "items_lost"},
+            )
     except OrchestrationError as error:
         error.within(topic=topic, run=context.run.run_id)
         metadata = run.summary.as_metadata()

@@ -126,7 +126,10 @@ def each_item(
         RetryRequested: The same, where another attempt may help and was not made.
     """
     keys = asked_keys(context)
-    context.log.info(f"partitions asked for ({len(keys)}): {', '.join(keys)}")
+    context.log.info(
+        f"{len(keys)} partitions requested: {', '.join(keys)}",
+        extra={"event": "partitions_requested"},
+    )
     refused: dict[str, OrchestrationError] = {}
     taken: list[ItemResult[Any]] = []
 
@@ -252,6 +255,7 @@ def _log_progress(
             "of": of,
             "left": seconds / done * (of - done),
         },
+        extra={"event": "partition_quarantined" if outcome.error else "partition_loaded"},
     )
 
 
@@ -294,8 +298,9 @@ def _log_sums(
     loaded = with_data - unchanged
     empty = {each.partition_key for each in outcomes} - with_data - quarantined
     context.log.info(
-        f"partitions: {len(keys)} asked for, {len(loaded)} loaded, {len(unchanged)} unchanged, "
-        f"{len(quarantined)} quarantined" + (f", {len(empty)} without data" if empty else "")
+        f"partitions: {len(keys)} requested, {len(loaded)} loaded, {len(unchanged)} unchanged, "
+        f"{len(quarantined)} quarantined" + (f", {len(empty)} without data" if empty else ""),
+        extra={"event": "partitions_summarized"},
     )
     return sorted((landed.keys() | quarantined | empty) ^ set(keys))
 
@@ -323,7 +328,10 @@ def _settle(
     try:
         report.settle(loaded)
     except OrchestrationError as error:
-        context.log.warning(f"The reported loads were not settled: {error}")
+        context.log.warning(
+            f"Reported loads could not be marked as reported: {error}",
+            extra={"event": "announcements_unsettled"},
+        )
 
 
 def _to_events(
@@ -443,7 +451,8 @@ def _again_or(
         return failure
     if wait:
         context.log.warning(
-            f"Waits {wait:.0f} s, as it is asked to, for another attempt.\n{failure}"
+            f"Retry in {wait:.0f} s, as the source asks for.\n{failure}",
+            extra={"event": "retry_delayed"},
         )
         time.sleep(wait)
     again = dg.RetryRequested(max_retries=1, seconds_to_wait=SECONDS_TO_NEXT_ATTEMPT)

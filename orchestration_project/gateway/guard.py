@@ -96,7 +96,11 @@ class Doors:
         try:
             return await run_sync(partial(function, *arguments, **named), limiter=self._threads)
         except OrchestrationError as error:
-            LOG.error("who asks cannot be looked up, nor anything be written down: %s", error)
+            LOG.error(
+                "the database of keys and sessions does not respond: %s",
+                error,
+                extra={"event": "access_unavailable"},
+            )
             raise Refusal(503, AWAY, {"retry-after": str(AWAY_SECONDS)}) from error
 
     def signed(self, token: str) -> str:
@@ -169,7 +173,11 @@ class Doors:
         try:
             await self.in_thread(self.access.note_use, principal)
         except Refusal:
-            LOG.warning("that %s was here could not be written down", principal.name)
+            LOG.warning(
+                "the use by %s could not be recorded",
+                principal.name,
+                extra={"event": "use_not_recorded"},
+            )
 
 
 def unknown() -> Refusal:

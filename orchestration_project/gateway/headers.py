@@ -78,6 +78,7 @@ class Edge:
                     "time": self._clock.now().isoformat(),
                     "level": "INFO",
                     "logger": LOG.name,
+                    "event": "request_served",
                     "message": "request",
                     "request_id": scope[REQUEST_ID],
                     "user": user.name if user else None,
@@ -87,5 +88,6 @@ class Edge:
                     "status": status[0] if status else None,
                     "seconds": round(seconds, 6),
                 }
-            )
+            ),
+            extra={"event": "request_served"},
         )

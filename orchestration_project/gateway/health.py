@@ -59,7 +59,12 @@ class Readiness:
             examined = list(pool.map(_examined, self._probes))
         for each in examined:
             if each.error is not None:
-                LOG.warning("not ready, %s: %s", each.finding.dependency, each.error)
+                LOG.warning(
+                    "not ready, %s: %s",
+                    each.finding.dependency,
+                    each.error,
+                    extra={"event": "dependency_not_ready"},
+                )
         return {each.finding.dependency: each.finding.outcome for each in examined}
 
 

@@ -117,7 +117,11 @@ class Hooks:
             DELIVERIES.labels(sender.name, str(refused.status_code)).inc()
             where = request.client.host if request.client else "?"
             said = (sender.name, where, refused.status_code, refused.detail)
-            LOG.warning("a webhook of %s from %s was refused with %s: %s", *said)
+            LOG.warning(
+                "a webhook of %s from %s was rejected with %s: %s",
+                *said,
+                extra={"event": "webhook_rejected"},
+            )
             raise
         DELIVERIES.labels(sender.name, str(answer.status_code)).inc()
         return answer
@@ -146,7 +150,7 @@ class Hooks:
             raise _unavailable("the signature of this source cannot be verified at present")
         problem = await self._problem()
         if problem:
-            LOG.error("webhooks are not taken: %s", problem)
+            LOG.error("webhooks are not accepted: %s", problem, extra={"event": "webhooks_paused"})
             raise _no_room()
 
     async def _problem(self) -> str:
@@ -212,7 +216,12 @@ class Hooks:
             # All of a batch wait for one future, so one of them that is gone must not cancel it.
             return (await asyncio.shield(asyncio.wrap_future(done)))[place]
         except OrchestrationError as error:
-            LOG.error("a webhook of %s was not stored: %s", delivery.source, error)
+            LOG.error(
+                "a webhook of %s was not stored: %s",
+                delivery.source,
+                error,
+                extra={"event": "webhook_not_stored"},
+            )
             raise _unavailable("the delivery could not be stored at present") from error
 
 
@@ -255,7 +264,7 @@ def opened_hooks(settings: Settings, warehouse: Warehouse) -> Iterator[Hooks]:
     limit = settings.webhook_max_body_mib * MIB
     hooks = Hooks(senders, commit, room, clock=Clock(), max_body_bytes=limit)
     for problem in hooks.problems:
-        LOG.error("%s", problem)
+        LOG.error("%s", problem, extra={"event": "webhook_source_disabled"})
     try:
         yield hooks
     finally:

@@ -79,7 +79,12 @@ class StoredMetrics(Collector):
         try:
             return list(part())
         except (OrchestrationError, *STORAGE_ERRORS, dg.DagsterError, OSError) as error:
-            LOG.error("the metrics of %s cannot be read: %s", name, error)
+            LOG.error(
+                "the metrics of %s cannot be read: %s",
+                name,
+                error,
+                extra={"event": "metrics_unavailable"},
+            )
             return None
 
 

@@ -113,7 +113,11 @@ class Mutations:
                 return message
             text = message.get("text")
             if text is None:
-                LOG.warning("%s sent a binary frame by websocket", known_user().name)
+                LOG.warning(
+                    "%s sent a binary frame by websocket",
+                    known_user().name,
+                    extra={"event": "binary_frame_rejected"},
+                )
                 await send({"type": "websocket.close", "code": TEXT_EXPECTED})
                 return {"type": "websocket.disconnect", "code": TEXT_EXPECTED}
             await self._read(_require_subscription, text, begun)

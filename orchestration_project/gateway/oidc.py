@@ -140,5 +140,9 @@ class Provider:
 
     def _page(self, status: int, problem: str, reason: str) -> Response:
         """Say no more to the browser than that it did not work; the reason is for the log."""
-        LOG.warning("a login by OpenID Connect was refused: %s", reason)
+        LOG.warning(
+            "a login by OpenID Connect was rejected: %s",
+            reason,
+            extra={"event": "oidc_login_rejected"},
+        )
         return login_page(wanted="/", has_provider=True, problem=problem, status=status)

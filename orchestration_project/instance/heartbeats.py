@@ -80,7 +80,12 @@ class Heartbeats:
             try:
                 self._beat(run_id)
             except STORAGE_ERRORS as error:  # the next one may get through
-                _logger.warning("failed to record the heartbeat of run %s: %s", run_id, error)
+                _logger.warning(
+                    "failed to record the heartbeat of run %s: %s",
+                    run_id,
+                    error,
+                    extra={"event": "heartbeat_failed"},
+                )
 
     def _beat(self, run_id: str) -> None:
         sign = literal(f"{socket.gethostname()} ").concat(NOW)

@@ -7,7 +7,7 @@ these that ends it if the run dies: four processes, and the time it takes to end
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +19,58 @@ from dagster._core.execution.compute_logs import redirect_to_file
 
 from orchestration_project.settings import load_shared_settings
 
+LOG_EVENTS: Mapping[str, str] = {
+    # Runs
+    "partitions_requested": "A run begins to load its partitions.",
+    "partition_loaded": "A partition was loaded, or was unchanged.",
+    "partition_quarantined": "A partition failed an audit, or could not be fetched or parsed.",
+    "partitions_summarized": "Counts of loaded, unchanged and quarantined partitions of a run.",
+    "retry_delayed": "A step waits for the time that a source asked for, then is retried.",
+    "announcements_unsettled": "Reported loads could not be marked as reported.",
+    "metadata_reported": "The metadata that a run adds to its asset, as text.",
+    "items_processed": "Counts of the work items of a topic after a batch.",
+    "items_lost": "Another run had claimed some of the work items.",
+    "heartbeat_failed": "The heartbeat of a run could not be recorded.",
+    "historic_weeks_unavailable": "FINRA's list of historic weeks could not be read.",
+    "page_cache_unavailable": "The cache of task pages could not be read: all pages are read.",
+    # Sensors
+    "partition_runs_requested": "A sensor requests runs of new or changed partitions.",
+    "week_runs_requested": "A sensor requests runs of new or restated FINRA weeks.",
+    "derivation_runs_requested": "A sensor requests runs that derive tables across weeks.",
+    "chart_run_requested": "A sensor requests a run that draws the chart of trading.",
+    "symbol_run_requested": "A sensor requests a run that loads prices of new symbols.",
+    "price_derivation_run_requested": "A sensor requests a run that derives tables of prices.",
+    # Alerts
+    "last_resort_log_unwritable": "The file of direct notifications cannot be written.",
+    "run_log_unreadable": "Dagster's event log of an ended run cannot be read.",
+    # Gateway
+    "request_served": "A request was answered; the line has user, address, path and status.",
+    "access_unavailable": "The database of keys and sessions does not respond.",
+    "use_not_recorded": "The use of a key or session could not be recorded.",
+    "dependency_not_ready": "A readiness probe failed.",
+    "webhook_rejected": "A webhook delivery was rejected.",
+    "webhooks_paused": "Webhooks are not accepted, as the inbox or the disk is full.",
+    "webhook_not_stored": "A webhook delivery could not be stored.",
+    "webhook_source_disabled": "A webhook source cannot be used, such as one without its secret.",
+    "metrics_unavailable": "A part of the metrics cannot be read.",
+    "binary_frame_rejected": "A client sent a binary frame over a websocket.",
+    "oidc_login_rejected": "A login by OpenID Connect was rejected.",
+    # Demo
+    "demo_data_served": "The demo served a page of data.",
+    "demo_fault_throttled": "The demo answered 429 on purpose.",
+    "demo_fault_timed_out": "The demo answered 504 on purpose.",
+    "demo_request_rejected": "The demo rejected a request.",
+    "demo_saas_fault": "The demo of the synced systems caused a fault on purpose.",
+}
+"""The events of log lines, and what each means.
+
+Each log call passes its name as ``extra={"event": …}``. Names are stable, so that queries and alerts
+on logs may use them; the text of a line may change. A test compares this table with the calls.
+"""
+
 
 class JsonLines(logging.Formatter):
-    """One JSON object for a record: when, how severe, who said what, and about which run.
+    """Formatter that writes a record as one JSON object: time, level, logger, event, run.
 
     The keys are those of docs/logs.md; what a record has not is left out.
     """
@@ -42,14 +91,15 @@ class JsonLines(logging.Formatter):
 def _about(record: logging.LogRecord) -> dict[str, Any]:
     """Return the message, and what Dagster knows of a record that was written in a run."""
     known: dict[str, Any] | None = getattr(record, "dagster_meta", None)
+    name = getattr(record, "event", None)
     if known is None:
-        return {"message": record.getMessage()}
+        return {"message": record.getMessage(), "event": name}
     event: dg.DagsterEvent | None = known["dagster_event"]
     tags = known["job_tags"] or {}
     asset = event.asset_key if event else None
     return {
         "message": record.getMessage() if event else known["orig_message"],
-        "event": event.event_type.name if event else None,
+        "event": event.event_type.name if event else name,
         "run_id": known["run_id"],
         "job": known["job_name"],
         "domain": tags.get("domain") or (asset.path[0] if asset else None),

@@ -75,7 +75,9 @@ def dataset_sensor(made: DatasetAssets) -> dg.SensorDefinition:
         rest = len(requests) - len(chosen)
         waiting = f" {rest} more wait for the next tick." if rest else ""
         keys = ", ".join(str(each.partition_key) for each in chosen)
-        context.log.info(f"Asked for {keys}.{waiting}{aside}")
+        context.log.info(
+            f"Requested {keys}.{waiting}{aside}", extra={"event": "partition_runs_requested"}
+        )
         return dg.SensorResult(run_requests=list(chosen))
 
     return on_publication

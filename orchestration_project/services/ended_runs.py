@@ -97,7 +97,12 @@ def entries_of(
     except DatabaseError as error:
         if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF not in DAMAGED:
             raise
-        log.warning("the log of the run %s cannot be read: %s", run_id, error.orig)
+        log.warning(
+            "the log of the run %s cannot be read: %s",
+            run_id,
+            error.orig,
+            extra={"event": "run_log_unreadable"},
+        )
         return []
     return [record.event_log_entry for record in records]
 

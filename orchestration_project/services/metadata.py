@@ -82,7 +82,9 @@ def table_of(rows: pl.DataFrame) -> dg.TableMetadataValue:
 
 def as_metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return ``metadata``, having logged it: a terminal shows what is logged, and not metadata."""
-    dg.get_dagster_logger().info(f"Found:\n{in_words(metadata)}")
+    dg.get_dagster_logger().info(
+        f"Found:\n{in_words(metadata)}", extra={"event": "metadata_reported"}
+    )
     return metadata
 
 

@@ -42,6 +42,7 @@ def test_each_request_is_a_line_with_who_what_and_how_it_ended(door: Door, log: 
         "time": told["time"],
         "level": "INFO",
         "logger": "orchestration_project.access",
+        "event": "request_served",
         "message": "request",
         "request_id": answer.headers["x-request-id"],
         "user": "the viewer",

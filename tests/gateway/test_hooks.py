@@ -174,7 +174,7 @@ def test_neither_log_nor_answer_tells_a_secret_or_a_signature(client, caplog):
             post(client, x_github_delivery="1"),
         ]
     said = caplog.text + "".join(f"{each.text}{each.headers}" for each in answers)
-    assert "a webhook of git from 192.0.2.1 was refused with 403: the signature is not" in said
+    assert "a webhook of git from 192.0.2.1 was rejected with 403: the signature is not" in said
     for secret in (SECRET, EARLIER, right, signed(BODY, EARLIER)["x-hub-signature-256"][7:]):
         assert secret not in said
 

@@ -11,7 +11,7 @@ from orchestration_project.instance.logs import write_in_log_format
     key=["finra", "one"], partitions_def=dg.StaticPartitionsDefinition(["T1|2025-11-10", "b"])
 )
 def one(context: dg.AssetExecutionContext):
-    context.log.info("Zürich\nis a city")
+    context.log.info("Zürich\nis a city", extra={"event": "city_found"})
     raise ValueError("a reason")
 
 
@@ -47,6 +47,7 @@ def test_each_line_is_an_object_with_run_job_step_asset_partition_and_domain(mon
         "level": "INFO",
         "logger": "dagster",
         "message": "Zürich\nis a city",
+        "event": "city_found",
         "run_id": result.run_id,
         "job": "__ASSET_JOB",
         "step": "finra__one",

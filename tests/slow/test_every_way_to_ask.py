@@ -288,7 +288,7 @@ def asked_by(scene: Scene, run: dg.DagsterRun) -> list[str]:
     ]
     told, _, keys = first.partition(": ")
     found = keys.split(", ")
-    assert told == f"partitions asked for ({len(found)})"
+    assert told == f"{len(found)} partitions requested"
     return found
 
 

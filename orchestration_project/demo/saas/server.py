@@ -84,7 +84,13 @@ class Systems:
         if fault is None:
             await self._app(scope, receive, send)
             return
-        log.info("fault: %s for %s %s", fault.kind, scope["method"], scope["path"])
+        log.info(
+            "fault: %s for %s %s",
+            fault.kind,
+            scope["method"],
+            scope["path"],
+            extra={"event": "demo_saas_fault"},
+        )
         if answer := before_the_effect(fault):
             await answer(scope, receive, send)
             return

@@ -44,7 +44,7 @@ class FinraApi(QueryApi):
             try:
                 listed |= self._historic_weeks()
             except SourceError as error:
-                LOG.warning("%s", error)
+                LOG.warning("%s", error, extra={"event": "historic_weeks_unavailable"})
         return sorted((week, tier) for week, tier in listed if week >= start)
 
     def maybe_changed(

@@ -62,7 +62,12 @@ class PageMemory:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("%s cannot be used, so all pages are read: %s", self._file, error)
+            log.warning(
+                "%s cannot be read, so all pages are fetched: %s",
+                self._file,
+                error,
+                extra={"event": "page_cache_unavailable"},
+            )
             return {}
 
     def keep(self, name: str, pages: Mapping[str, CachedPage]) -> None:

@@ -186,5 +186,7 @@ def _asked(
     """Return what is asked for; a tick that asks for runs has no message, so its log says it."""
     partitions = summary(parsed(str(each.partition_key)) for each in requests)
     waiting = f" {wait} more wait for the next tick." if wait else ""
-    context.log.info(f"Asked for {partitions}.{waiting}{left_out}")
+    context.log.info(
+        f"Requested {partitions}.{waiting}{left_out}", extra={"event": "week_runs_requested"}
+    )
     return dg.SensorResult(run_requests=list(requests))

@@ -112,7 +112,7 @@ def _asked(
         known = ", ".join(f"{run.first} to {run.last}" for run in runs)
         return dg.SkipReason(f"Not derived, and asked for today: {known}; {ONCE_A_DAY}{left_out}")
     asked = ", ".join(f"{each.tags[RANGE_START]} to {each.tags[RANGE_END]}" for each in wanted)
-    context.log.info(f"Asked for {asked}.{left_out}")
+    context.log.info(f"Requested {asked}.{left_out}", extra={"event": "derivation_runs_requested"})
     return dg.SensorResult(run_requests=list(wanted))
 
 
@@ -141,7 +141,7 @@ def finra_on_gold(
     wanted = dg.RunRequest(run_key=f"{version} ({clock.today_in_new_york()})")
     if not not_yet_asked(context.instance, [wanted]):
         return dg.SkipReason(f"The picture of {version} was asked for today; {ONCE_A_DAY}")
-    context.log.info(f"Asked for the picture of {version}.")
+    context.log.info(f"Requested the chart of {version}.", extra={"event": "chart_run_requested"})
     return wanted
 
 

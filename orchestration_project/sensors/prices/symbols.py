@@ -53,7 +53,9 @@ def prices_on_new_symbol(
         soonest = min(until[symbol] for symbol in missing)
         return dg.SkipReason(f"Nothing to do: a new symbol may be asked for from {soonest} on.")
     named = ", ".join(new[:SYMBOLS_NAMED]) + " and more" * (len(new) > SYMBOLS_NAMED)
-    context.log.info(f"Asked for {len(new)} new symbols: {named}.")
+    context.log.info(
+        f"Requested {len(new)} new symbols: {named}.", extra={"event": "symbol_run_requested"}
+    )
     digest = hashlib.sha256("\n".join(sorted(new)).encode()).hexdigest()[:16]
     return dg.RunRequest(
         run_key=f"prices_on_new_symbol {digest} {clock.today_in_new_york()}",
@@ -79,6 +81,8 @@ def prices_on_landing(
         return dg.SkipReason("Nothing to do: what is derived of prices is current.")
     if wait := while_under_way(context.instance, gold_job.name):
         return wait
-    context.log.info(f"Asked for {len(due)} symbols.")
+    context.log.info(
+        f"Requested {len(due)} symbols.", extra={"event": "price_derivation_run_requested"}
+    )
     newest, today = max(due.values()).isoformat(), clock.today_in_new_york()
     return dg.RunRequest(run_key=f"prices_gold {newest} {len(due)} ({today})")

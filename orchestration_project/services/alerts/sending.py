@@ -52,7 +52,12 @@ class LastResortLog:
         try:
             yield
         except OSError as error:
-            log.warning("cannot write %s, so a notification may repeat: %s", self._file, error)
+            log.warning(
+                "cannot write %s, so a notification may repeat: %s",
+                self._file,
+                error,
+                extra={"event": "last_resort_log_unwritable"},
+            )
 
 
 if TYPE_CHECKING:
