@@ -1,4 +1,4 @@
-"""The recipes of docs/recipes.md, run as they stand there on both databases."""
+"""The SQL of the how-to pages about the past and a row's source, run on both databases."""
 
 import re
 from datetime import date, timedelta
@@ -11,10 +11,14 @@ from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.spine import blobs
 from tests.resources.weeks import FAILED, MONDAY, NOON, Desk, rejected, row
 
+PAGES = [
+    (PROJECT_ROOT / "docs" / "how-to" / name).read_text()
+    for name in ("query-the-past.md", "trace-a-row.md")
+]
 RECIPES = dict(
     re.findall(
-        r"^## (.*?)\n(?:(?!^## ).)*?```sql\n(.*?)```",
-        (PROJECT_ROOT / "docs" / "recipes.md").read_text(),
+        r"^## ([^\n]*)\n(?:(?!^## ).)*?```sql\n(.*?)```",
+        "\n".join(PAGES),
         re.DOTALL | re.MULTILINE,
     )
 )
@@ -47,12 +51,12 @@ def only(rows, *names):
 
 
 def test_these_are_the_recipes():
-    headings = re.findall(r"^## (.*)", (PROJECT_ROOT / "docs" / "recipes.md").read_text(), re.M)
-    assert list(RECIPES) == headings
+    headings = re.findall(r"^## (.*)", "\n".join(PAGES), re.M)
+    assert list(RECIPES) == [each for each in headings if each != "See also"]
 
 
 def test_what_did_we_know_then(asked):
-    assert only(asked("What did we know then?"), "symbol", "share_quantity") == [
+    assert only(asked("Rows as of a time"), "symbol", "share_quantity") == [
         ("AAA", 100),
         ("BBB", 100),
         ("CCC", 100),
@@ -63,7 +67,7 @@ def test_what_did_we_know_then(asked):
 @pytest.mark.parametrize(("seconds", "shares"), [(-1, 100), (0, 150)])
 def test_a_state_ends_in_the_microsecond_in_which_the_next_begins(desk, asked, seconds, shares):
     at = NOON + timedelta(days=7, microseconds=seconds)
-    sql = RECIPES["What did we know then?"].replace(
+    sql = RECIPES["Rows as of a time"].replace(
         "2026-01-08 00:00:00.000000+00", at.strftime("%Y-%m-%d %H:%M:%S.%f+00")
     )
     with desk.warehouse.reading() as connection:
@@ -74,7 +78,7 @@ def test_a_state_ends_in_the_microsecond_in_which_the_next_begins(desk, asked, s
 
 def test_what_changed_between_two_times(asked):
     names = ("symbol", "change", "shares_before", "shares_after", "trades_before", "trades_after")
-    assert only(asked("What changed between two times?"), *names) == [
+    assert only(asked("Changes between two times"), *names) == [
         ("AAA", "changed", 100, 150, 1, 1),
         ("DDD", "removed", 100, None, 1, None),
         ("EEE", "added", None, 100, None, 1),
@@ -82,7 +86,7 @@ def test_what_changed_between_two_times(asked):
 
 
 def test_what_was_restated_when_and_how_much(desk, asked, clock):
-    [found] = asked("What was restated, when, and how much?")
+    [found] = asked("Restatements, with their size")
     assert (found["partition_key"], found["cause"]) == ("T1|2025-11-10", "source")
     names = ("rows_added", "rows_changed", "rows_removed")
     assert only([found], *names) == [(1, 1, 1)]
@@ -91,7 +95,7 @@ def test_what_was_restated_when_and_how_much(desk, asked, clock):
 
     clock.at += timedelta(days=7)
     landed = desk.land(row("AAA", share_quantity=140), row("BBB"), row("CCC"), version="v3")
-    first, second = asked("What was restated, when, and how much?")
+    first, second = asked("Restatements, with their size")
     assert first == found
     change = landed.change
     assert {name: int(second[name]) for name in second if name.startswith(("rows", "shares"))} == {
@@ -106,7 +110,7 @@ def test_what_was_restated_when_and_how_much(desk, asked, clock):
 
 def test_which_rows_did_a_restatement_move_most(desk, asked, clock):
     names = ("symbol", "shares_before", "shares_after", "shares_moved")
-    heading = "Which rows did a restatement move most?"
+    heading = "Rows that a restatement moved most"
     moves = [("DDD", 100, 0, -100), ("EEE", 0, 100, 100), ("AAA", 100, 150, 50)]
     assert only(asked(heading), *names) == moves
     clock.at += timedelta(days=7)
@@ -118,7 +122,7 @@ def test_which_rows_did_a_restatement_move_most(desk, asked, clock):
 
 
 def test_where_does_this_row_come_from(desk, asked):
-    [found] = asked("Where does this row come from?")
+    [found] = asked("From a row to its bytes and runs")
     [(sha256, byte_count, storage_uri)] = desk.rows(blobs, "sha256", "byte_count", "storage_uri")
     assert (found["symbol"], found["share_quantity"]) == ("AAA", 150)
     assert (found["fetched_by"], found["landed_by"], found["replay_of"]) == ("run", "run", None)
@@ -128,7 +132,7 @@ def test_where_does_this_row_come_from(desk, asked):
 
 
 def test_which_lines_of_a_week_were_refused_and_why(asked):
-    found = asked("Which lines of a week were refused, and why?")
+    found = asked("Rejects of a week")
     assert only(found, "reason_code", "line_number", "record", "part_number") == [
         ("blank_symbol", 3, r"|\xe9|x", 1),
         ("blank_symbol", 7, r"|\xe9|x", 1),
@@ -136,19 +140,19 @@ def test_which_lines_of_a_week_were_refused_and_why(asked):
 
 
 def test_which_partitions_are_held_back(desk, asked):
-    assert asked("Which partitions are held back?") == []
+    assert asked("Quarantined partitions") == []
     other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + timedelta(7))
     with pytest.raises(ContractError):
         other.land(row("AAA"), audits=[FAILED])
     assert only(
-        asked("Which partitions are held back?"), "partition_key", "name", "expected", "found"
+        asked("Quarantined partitions"), "partition_key", "name", "expected", "found"
     ) == [("T1|2025-11-17", "has_few_rejects", "at most 1", "2")]
     other.land(row("AAA"), version="v2")
-    assert asked("Which partitions are held back?") == []
+    assert asked("Quarantined partitions") == []
 
 
 def test_what_does_a_week_look_like_to_a_reader(asked):
-    first, *others = asked("What does a week look like to a reader?")
+    first, *others = asked("A week with names and dollars")
     assert {name: str(value) for name, value in first.items()} == {
         "tier_name": "NMS Tier 1",
         "market_name": "ATS",
