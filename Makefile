@@ -62,7 +62,7 @@ check: $(VENV)/installed-dev ## lint, types, architecture, dependencies and word
 	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/deptry --no-ansi orchestration_project
 	@$(VENV)/bin/deptry --no-ansi --ignore DEP004 --optional-dependencies-dev-groups db2 \
-	  orchestration_project tests benchmarks .ci
+	  orchestration_project tests benchmarks reference_pages .ci
 	@$(VENV)/bin/python .ci/words.py
 
 lock: $(VENV)/installed-dev ## pin the newest dependencies, install them and list their licences

@@ -69,11 +69,25 @@ on logs may use them; the text of a line may change. A test compares this table 
 """
 
 
-class JsonLines(logging.Formatter):
-    """Formatter that writes a record as one JSON object: time, level, logger, event, run.
+LOG_KEYS = {
+    "time": "ISO 8601 timestamp, UTC",
+    "level": "severity: DEBUG, INFO, WARNING, ERROR or CRITICAL",
+    "logger": "name of the Python logger",
+    "message": "text; line breaks are escaped",
+    "event": "name of the log event (`LOG_EVENTS`), or Dagster's event type, e.g. STEP_FAILURE",
+    "run_id": "Dagster run",
+    "job": "job of the run",
+    "domain": "first part of the asset key, or the job's tag `domain`",
+    "step": "step of the run",
+    "asset": "asset key",
+    "partition": "partition key",
+    "exception": "traceback",
+}
+"""Keys of a line in JSON; a key without a value is left out."""
 
-    The keys are those of docs/logs.md; what a record has not is left out.
-    """
+
+class JsonLines(logging.Formatter):
+    """Formats a record as one JSON object with the keys of `LOG_KEYS`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return ``record`` as one line."""

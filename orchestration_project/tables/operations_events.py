@@ -3,7 +3,7 @@
 No fact is stored twice: each event is a row of another table, which `reference` leads to.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, literal, select, type_coerce
 
@@ -11,6 +11,62 @@ from orchestration_project.tables.operations import operations_alerts, operation
 from orchestration_project.tables.schema import BYTEWISE_TEXT, moment, text
 from orchestration_project.tables.spine import captures, deliveries, landings
 from orchestration_project.tables.views import view_of_all
+
+
+
+class EventKind(NamedTuple):
+    """What an event of the view stands for, and what its columns hold."""
+
+    when: str
+    reference: str
+    detail: str
+    table: str
+
+
+EVENTS = {
+    "captured": EventKind(
+        "bytes of a source were fetched and stored; a replay fetches none",
+        "SHA-256 of the bytes",
+        "address",
+        "captures",
+    ),
+    "checked": EventKind(
+        "a delivery was validated and audited, with any outcome",
+        "group_id",
+        "outcome: landed or held_back",
+        "deliveries",
+    ),
+    "held_back": EventKind(
+        "an audit of severity error failed: the delivery is quarantined",
+        "group_id",
+        "version of the source",
+        "deliveries; the reason is in audits",
+    ),
+    "refused": EventKind(
+        "the delivery could not be validated", "group_id", "version of the source", "deliveries"
+    ),
+    "landed": EventKind(
+        "a delivery was loaded, perhaps without a changed row",
+        "group_id",
+        "change_cause: first, more, source, metadata, ours or none",
+        "landings",
+    ),
+    "restated": EventKind(
+        "the source changed rows that were loaded before",
+        "group_id",
+        "source (values) or metadata (dates only)",
+        "landings",
+    ),
+    "alerted": EventKind("an alert was raised", "alert_id", "title", "operations_alerts"),
+    "recovered": EventKind("the alert recovered", "alert_id", "title", "operations_alerts"),
+    "cleaned_up": EventKind(
+        "an artifact was deleted because of its age",
+        "name of the artifact",
+        "its kind",
+        "operations_removals",
+    ),
+}
+"""Every event of the view, by name."""
 
 _captures, _deliveries, _landings = captures.c, deliveries.c, landings.c
 _alerts, _removals = operations_alerts.c, operations_removals.c

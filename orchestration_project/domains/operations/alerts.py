@@ -27,11 +27,40 @@ AHEAD = LONGEST_WAIT
 set back, and nobody waits for that time."""
 
 
+class AlertKind(NamedTuple):
+    """What raises alerts of a kind, and how severe they are."""
+
+    severity: str
+    raised_when: str
+
+
+KINDS = {
+    "held_back": AlertKind("error", "a run quarantines partitions"),
+    "failed": AlertKind("error", "a run of assets fails, never starts, or its process exits"),
+    "job_failed": AlertKind("error", "the same of a job without assets; a backfill fails"),
+    "check": AlertKind("that of the check", "an asset check fails, also in a run that succeeds"),
+    "tick_failed": AlertKind("error", "the latest tick of a sensor or schedule failed"),
+    "daemon_silent": AlertKind(
+        "error", "no heartbeat of a part of Dagster's daemon for 150 s, or the daemon exited"
+    ),
+    "queue_stuck": AlertKind("error", "a run is queued for an hour in which none started or ended"),
+    "disk_low": AlertKind("error", "a disk has less than DISK_HEADROOM_MIB free"),
+    "alert_rules": AlertKind(
+        "error", "the rules or channels are malformed, or a rule names something unknown"
+    ),
+    "database": AlertKind("error", "the database cannot be used"),
+    "restatement": AlertKind("warning", "a source restated more than the limit"),
+    "landed": AlertKind("info", "a new partition was loaded"),
+    "recovered": AlertKind("that of the alert", "what an alert reported has recovered"),
+    "test": AlertKind("info", "a test message was requested"),
+}
+"""Every kind that a rule can match; an asset may add kinds of notices of its own."""
+
+
 class Problem(NamedTuple):
     """One thing that is not well; equal problems are the same failure.
 
-    ``kind`` is held_back, failed (both of an asset's partition), job_failed (what has no asset),
-    check_error, check_warning, tick_failed, or a condition of what runs beside (`conditions.py`).
+    ``kind`` is one of `KINDS`; of a check it is check_error or check_warning.
     """
 
     kind: str

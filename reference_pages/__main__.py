@@ -1,0 +1,34 @@
+"""Compares docs/reference with the code, or with `--write` writes its pages.
+
+Run as `python -m reference_pages`. The result does not depend on the environment or on `.env`:
+both are left out before the code is imported that reads them.
+"""
+
+import os
+import sys
+import tempfile
+
+
+def main() -> int:
+    """Write the pages, or name those that are outdated; return 1 if there are any."""
+    from orchestration_project.settings import Settings
+
+    Settings.model_config["env_file"] = None
+    with tempfile.TemporaryDirectory() as folder:
+        for name in list(os.environ):
+            if name not in ("HOME", "LANG", "PATH", "TMPDIR"):
+                del os.environ[name]
+        os.environ["STATE_DIR"] = folder
+        from reference_pages import pages
+
+        if "--write" in sys.argv:
+            pages.write_all()
+            return 0
+        outdated = pages.outdated()
+    for name in outdated:
+        print(f"docs/reference/{name} is outdated: run `python -m reference_pages --write`")
+    return 1 if outdated else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

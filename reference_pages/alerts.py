@@ -1,0 +1,19 @@
+"""The page of alerts: what raises one, and what a rule of alerts.yaml may hold."""
+
+from orchestration_project.domains.operations.alerts import KINDS
+from orchestration_project.domains.operations.rules import Match, RoutingRule
+from reference_pages.markdown import code, page, section, table
+from reference_pages.models import fields_table
+
+
+def write() -> str:
+    """Return the page."""
+    kinds = [(code(name), kind.severity, kind.raised_when) for name, kind in KINDS.items()]
+    return page(
+        "alerts",
+        [
+            section("Kinds", table(("kind", "severity", "raised when"), kinds)),
+            section("Rules", fields_table(RoutingRule)),
+            section("Conditions of `match`", fields_table(Match)),
+        ],
+    )

@@ -1,0 +1,130 @@
+"""The pages of jobs and of automation: what can be launched, and what launches it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import dagster as dg
+import yaml
+
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.definitions import defs
+from orchestration_project.registry import Domain, Job
+from orchestration_project.settings import PROJECT_ROOT
+from reference_pages.markdown import code, codes, first_sentence, page, section, table
+
+PARTITIONS = {
+    dg.MultiPartitionsDefinition: "two dimensions",
+    dg.MonthlyPartitionsDefinition: "month",
+    dg.WeeklyPartitionsDefinition: "week",
+    dg.TimeWindowPartitionsDefinition: "time window",
+}
+
+
+def write_jobs() -> str:
+    """Return the page of jobs and presets."""
+    return page("jobs", [*map(_jobs, _with_jobs()), _presets()])
+
+
+def _with_jobs() -> Iterable[Domain]:
+    return (each for each in REGISTRY.selected if each.jobs)
+
+
+def _jobs(domain: Domain) -> str:
+    columns = ("job", "partitions", "what it does", "parameters of the API", "also")
+    return section(code(domain.name), table(columns, map(_job, domain.jobs)))
+
+
+def _job(job: Job) -> tuple[str, ...]:
+    definition = job.definition
+    partitions = definition.partitions_def
+    known = [
+        name for each, name in PARTITIONS.items() if partitions and isinstance(partitions, each)
+    ]
+    also = [
+        "presets" if job.presets else "",
+        "consumes webhooks" if job.consumes_webhooks or job.claims_webhooks else "",
+    ]
+    if isinstance(partitions, dg.MultiPartitionsDefinition):
+        known = [" x ".join(each.name for each in partitions.partitions_defs)]
+    return (
+        code(job.name),
+        known[0] if known else "",
+        first_sentence(definition.description),
+        codes(each.name for each in job.parameters or ()),
+        ", ".join(filter(None, also)),
+    )
+
+
+def _presets() -> str:
+    rows = map(_preset, sorted((PROJECT_ROOT / "presets").glob("*.yaml")))
+    return section("Presets", table(("preset", "job", "what it does", "sets"), rows))
+
+
+def _preset(path: Path) -> tuple[str, ...]:
+    text = path.read_text()
+    comments = [line.removeprefix("#").strip() for line in text.splitlines() if line[:1] == "#"]
+    jobs = [line.removeprefix("Job:").strip() for line in comments if line.startswith("Job:")]
+    about = " ".join(line for line in comments if not line.startswith("Job:"))
+    return code(path.stem), codes(jobs), about, codes(_fields(yaml.safe_load(text)))
+
+
+def _fields(config: dict[str, object]) -> Iterable[str]:
+    for name, value in (config or {}).items():
+        if isinstance(value, dict) and name in ("ops", "config"):
+            yield from _fields(value)
+        elif isinstance(value, dict) and "config" in value:
+            yield from _fields(value["config"])
+        else:
+            yield f"{name}: {value}"
+
+
+def write_automation() -> str:
+    """Return the page of schedules and sensors."""
+    repository = defs.get_repository_def()
+    schedules = sorted(repository.schedule_defs, key=lambda each: each.name)
+    sensors = sorted(repository.sensor_defs, key=lambda each: each.name)
+    return page(
+        "automation",
+        [
+            section(
+                "Schedules",
+                table(
+                    ("schedule", "cron", "time zone", "job", "initially", "what it does"),
+                    map(_schedule, schedules),
+                ),
+            ),
+            section(
+                "Sensors",
+                table(
+                    ("sensor", "every", "jobs", "initially", "what it does"), map(_sensor, sensors)
+                ),
+            ),
+        ],
+    )
+
+
+def _state(each: dg.ScheduleDefinition | dg.SensorDefinition) -> str:
+    return "on" if each.default_status.value == "RUNNING" else "off"
+
+
+def _schedule(each: dg.ScheduleDefinition) -> tuple[str, ...]:
+    return (
+        code(each.name),
+        code(each.cron_schedule),
+        str(each.execution_timezone),
+        code(each.job_name),
+        _state(each),
+        first_sentence(each.description),
+    )
+
+
+def _sensor(each: dg.SensorDefinition) -> tuple[str, ...]:
+    jobs = codes(sorted(job.name for job in each.jobs)) if each.has_jobs else ""
+    interval = each.minimum_interval_seconds or 30
+    return (
+        code(each.name),
+        f"{interval} s" if interval < 120 else f"{interval // 60} min",
+        jobs,
+        _state(each),
+        first_sentence(each.description),
+    )

@@ -1,0 +1,59 @@
+"""Every file of docs/reference that is generated, by its path below that folder."""
+
+from collections.abc import Mapping
+
+from orchestration_project.settings import PROJECT_ROOT
+from reference_pages import (
+    alerts,
+    automation,
+    checks,
+    diagram,
+    errors,
+    faults,
+    logs,
+    metrics,
+    python_client,
+    rest_api,
+    settings,
+    tables,
+)
+
+FOLDER = PROJECT_ROOT / "docs" / "reference"
+
+PAGES = {
+    "alerts.md": alerts.write,
+    "automation.md": automation.write_automation,
+    "checks.md": checks.write,
+    "errors.md": errors.write,
+    "fault-matrix.md": faults.write,
+    "jobs.md": automation.write_jobs,
+    "logs.md": logs.write,
+    "metrics.md": metrics.write,
+    "python-client.md": python_client.write,
+    "rest-api.md": rest_api.write,
+    "settings.md": settings.write,
+    "tables.md": tables.write,
+}
+
+
+def generated() -> Mapping[str, str]:
+    """Return the text of each file."""
+    return {name: write() for name, write in PAGES.items()} | dict(diagram.write())
+
+
+def outdated() -> list[str]:
+    """Return the files that differ from what the code generates, or are not there."""
+    return [
+        name
+        for name, text in generated().items()
+        if not (FOLDER / name).is_file() or (FOLDER / name).read_text() != text
+    ]
+
+
+def write_all() -> None:
+    """Write every file that differs."""
+    for name, text in generated().items():
+        path = FOLDER / name
+        path.parent.mkdir(exist_ok=True)
+        if not path.is_file() or path.read_text() != text:
+            path.write_text(text)

@@ -1,0 +1,83 @@
+"""The pages of docs/reference are what the code generates, and hold what it has."""
+
+import re
+
+import pytest
+
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.definitions import defs
+from orchestration_project.domains.operations.alerts import KINDS
+from orchestration_project.gateway.api.app import operations_of
+from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.tables.catalogue import known_tables
+from reference_pages.markdown import HEADS, cell, table
+from reference_pages.pages import FOLDER, generated
+
+MOST_WORDS = 150
+
+
+@pytest.fixture(scope="module")
+def files():
+    """Every generated file, by its path below docs/reference."""
+    return generated()
+
+
+def test_every_page_is_what_the_code_generates(files):
+    outdated = [
+        name
+        for name, text in files.items()
+        if not (FOLDER / name).is_file() or (FOLDER / name).read_text() != text
+    ]
+    assert outdated == [], "run `python -m reference_pages --write`"
+
+
+def test_no_page_is_left_of_what_is_no_longer_generated(files):
+    names = {str(each.relative_to(FOLDER)) for each in FOLDER.rglob("*") if each.is_file()}
+    assert names == set(files) | {"dependencies.md"}
+
+
+def test_every_name_that_users_can_type_is_on_its_page(files):
+    repository = defs.get_repository_def()
+    checks = {each.name for each in defs.resolve_asset_graph().asset_check_keys}
+    names = {
+        "tables.md": set(known_tables()),
+        "jobs.md": {name for name in repository.job_names if name != "__ASSET_JOB"},
+        "automation.md": {
+            each.name for each in (*repository.schedule_defs, *repository.sensor_defs)
+        },
+        "checks.md": checks,
+        "alerts.md": set(KINDS),
+        "rest-api.md": {f"{each.method} {each.path}" for each in operations_of(REGISTRY)},
+    }
+    assert min(map(len, names.values())) > 10
+    missing = {
+        page: sorted(name for name in found if f"`{name}`" not in files[page])
+        for page, found in names.items()
+    }
+    assert not any(missing.values()), missing
+
+
+def test_every_kind_of_alert_in_the_code_is_listed():
+    """As a literal: of a problem, a condition or a message, or the constant of the ticks."""
+    package = PROJECT_ROOT / "orchestration_project"
+    sources = [
+        *(package / "services" / "alerts").glob("*.py"),
+        package / "domains" / "operations" / "messages.py",
+        package / "services" / "probes.py",
+    ]
+    named = re.compile(r'(?:Problem\(|AlertCondition\(|\bkind=|KIND = )"(\w+)"')
+    kinds = {kind for path in sources for kind in named.findall(path.read_text())}
+    assert {"database", "disk_low", "tick_failed"} <= kinds <= set(KINDS)
+
+
+@pytest.mark.parametrize("head", sorted(HEADS.glob("*.md")), ids=lambda path: path.stem)
+def test_what_is_written_by_hand_is_short(head):
+    assert len(head.read_text().split()) <= MOST_WORDS
+
+
+def test_cells_hold_what_would_end_them_or_be_html():
+    assert cell("a | b\nc `<x>` <y>") == r"a \| b c `<x>` &lt;y>"
+
+
+def test_a_column_without_values_is_left_out():
+    assert table(("a", "b"), [("1", ""), ("2", None)]) == "| a |\n| --- |\n| 1 |\n| 2 |\n"
