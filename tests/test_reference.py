@@ -8,7 +8,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.alerts import KINDS
 from orchestration_project.gateway.api.app import operations_of
-from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.settings import PROJECT_ROOT, settings_class
 from orchestration_project.tables.catalogue import known_tables
 from reference_pages.markdown import HEADS, cell, table
 from reference_pages.pages import FOLDER, generated
@@ -81,3 +81,14 @@ def test_cells_hold_what_would_end_them_or_be_html():
 
 def test_a_column_without_values_is_left_out():
     assert table(("a", "b"), [("1", ""), ("2", None)]) == "| a |\n| --- |\n| 1 |\n| 2 |\n"
+
+
+def test_every_check_of_data_says_what_to_do_and_how_severe_it_is():
+    graph = defs.resolve_asset_graph()
+    specs = [graph.get_check_spec(key) for key in graph.asset_check_keys]
+    assert {each.metadata["severity"] for each in specs} == {"ERROR", "WARN"}
+    without = {each.name for each in specs if "remedy" not in each.metadata}
+    assert all(re.fullmatch("finds_[a-z_]+_ready", name) for name in without)
+    named = {name for each in specs for name in each.metadata.get("settings", "").split()}
+    assert named
+    assert named <= {name.upper() for name in settings_class().model_fields}

@@ -44,6 +44,7 @@ from orchestration_project.engine.runner import AssetEvent, Report, each_partiti
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import AnyJob, Replay, ReplayRequest, ReplayRuns
+from orchestration_project.services.check_specs import ERROR, WARN, check_notes, check_spec
 from orchestration_project.services.metadata import (
     check_result,
     column_schema,
@@ -178,7 +179,15 @@ def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
         name=dataset.op_name,
         specs=[_table_spec(dataset, source)],
         check_specs=[
-            dg.AssetCheckSpec(name, asset=dataset.key, description=text)
+            check_spec(
+                name,
+                asset=dataset.key,
+                description=text,
+                severity=_severity(dataset, name),
+                settings=[f"{dataset.key.path[0].upper()}_MAX_REJECT_RATIO"]
+                if name == "has_few_rejects"
+                else (),
+            )
             for name, text in _checks(dataset).items()
         ],
         partitions_def=dagster_partitions(
@@ -258,6 +267,11 @@ def _checks(dataset: Dataset) -> Mapping[str, str]:
     return {**({FIELDS_CHECK: fields} if dataset.lists_fields else {}), **dataset.contract.audits}
 
 
+def _severity(dataset: Dataset, check: str) -> dg.AssetCheckSeverity:
+    is_warning = check == FIELDS_CHECK or dataset.contract.is_warning(check)
+    return WARN if is_warning else ERROR
+
+
 def _deliveries(
     dataset: Dataset, context: dg.AssetExecutionContext, config: ReplayOptions
 ) -> Deliveries:
@@ -308,9 +322,7 @@ def _audit_results(warehouse: Warehouse, dataset: Dataset) -> list[dg.AssetCheck
         check_result(
             dataset.key,
             each,
-            dg.AssetCheckSeverity.WARN
-            if dataset.contract.is_warning(each.audit)
-            else dg.AssetCheckSeverity.ERROR,
+            _severity(dataset, each.audit),
         )
         for each in summarised(latest, dataset.contract.audits)
     ]
@@ -415,6 +427,7 @@ def _freshness(dataset: Dataset) -> dg.AssetChecksDefinition:
         asset=dataset.key,
         name=FRESHNESS_CHECK,
         description="No partition newer than the loaded ones is overdue.",
+        metadata=check_notes(FRESHNESS_CHECK, WARN),
         blocking=False,
         required_resource_keys={"clock", "settings", "warehouse"},
     )

@@ -13,7 +13,6 @@ from orchestration_project.tables.spine import captures, deliveries, landings
 from orchestration_project.tables.views import view_of_all
 
 
-
 class EventKind(NamedTuple):
     """What an event of the view stands for, and what its columns hold."""
 

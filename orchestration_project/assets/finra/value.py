@@ -15,6 +15,7 @@ from orchestration_project.engine.derived import DerivedResult
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.value import coverage_by_week, figures_of, value_load
+from orchestration_project.services.check_specs import WARN, check_spec
 from orchestration_project.services.metadata import table_of
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_symbol_week_value
@@ -30,10 +31,11 @@ WEEKS_SHOWN = 50
     name="derive_finra_symbol_week_value",
     specs=[table_spec(SYMBOL_WEEK_VALUE, finra_symbol_week_value, "gold", SYMBOL_WEEK, DAILY)],
     check_specs=[
-        dg.AssetCheckSpec(
+        check_spec(
             COVERS,
             asset=SYMBOL_WEEK_VALUE,
             description="The share of each week's volume that has prices is above the limit.",
+            severity=WARN,
         )
     ],
     partitions_def=WEEKS_OF_ALL_TIERS,

@@ -47,6 +47,7 @@ from orchestration_project.engine.warehouse.difference import BOOKKEEPING
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.preview import WrittenPreview
 from orchestration_project.resources.finra.weekly import WeeklyDataset
+from orchestration_project.services.check_specs import check_spec
 from orchestration_project.services.metadata import check_result, column_schema, evaluated
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.services.retries import BY_HAND
@@ -89,7 +90,13 @@ SPECS = [
     name=LOAD_OP,
     specs=SPECS,
     check_specs=[
-        dg.AssetCheckSpec(name, asset=OTC_WEEKLY, description=claim)
+        check_spec(
+            name,
+            asset=OTC_WEEKLY,
+            description=claim,
+            severity=SEVERITY[name],
+            settings=["FINRA_MAX_REJECT_RATIO"] if name == "has_few_rejects" else (),
+        )
         for name, claim in (BLOCKING | WARNING).items()
     ],
     partitions_def=WEEKS,

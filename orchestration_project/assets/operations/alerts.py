@@ -10,6 +10,7 @@ from orchestration_project.assets.operations.catalogue import ALERTS, asset_spec
 from orchestration_project.domains.operations.channel_health import ChannelReach
 from orchestration_project.domains.operations.readiness import said_by
 from orchestration_project.services.alerts import Alerts, AlertState
+from orchestration_project.services.check_specs import check_spec
 from orchestration_project.services.metadata import table_of
 from orchestration_project.tables.operations import operations_alerts
 
@@ -21,12 +22,12 @@ ALERTS_SHOWN = 50
     name="look_at_alerts",
     specs=[asset_spec(ALERTS, operations_alerts, {"ledger"})],
     check_specs=[
-        dg.AssetCheckSpec(
+        check_spec(
             DELIVERED,
             asset=ALERTS,
             description="No alert delivery failed, is overdue, or was abandoned in the last day.",
         ),
-        dg.AssetCheckSpec(
+        check_spec(
             RULES,
             asset=ALERTS,
             description="The alert rules file is valid, and each name in it exists in the project.",

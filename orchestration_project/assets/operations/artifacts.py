@@ -10,6 +10,7 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, report_spec
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.check_specs import check_spec
 from orchestration_project.services.inventory import Inventory, read_captures, take_inventory
 from orchestration_project.services.metadata import as_metadata, table_of
 
@@ -43,7 +44,7 @@ class ArtifactsWanted(dg.Config):
     name="list_artifacts",
     specs=[report_spec(ARTIFACTS, "One row per kind of artifact that is stored.", COLUMNS)],
     check_specs=[
-        dg.AssetCheckSpec(
+        check_spec(
             "hold_what_was_captured",
             asset=ARTIFACTS,
             description="Every blob that the tables name is stored, with the bytes of its SHA-256.",

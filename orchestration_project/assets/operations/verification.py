@@ -14,6 +14,7 @@ from orchestration_project.domains.operations.readiness import Finding, are_read
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
+from orchestration_project.services.check_specs import WARN, check_spec
 from orchestration_project.services.gate import Gate
 from orchestration_project.services.presets import (
     Presets,
@@ -76,15 +77,16 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
         specs=SPECS,
         check_specs=[
             *(
-                dg.AssetCheckSpec(
+                check_spec(
                     check_name(each.dependency), asset=READINESS, description=f"We {each.tried}."
                 )
                 for each in probes
             ),
-            dg.AssetCheckSpec(
+            check_spec(
                 DRIFT,
                 asset=EFFECTIVE_CONFIG,
                 description="The configuration is the one that was last verified.",
+                severity=WARN,
             ),
         ],
     )

@@ -40,6 +40,7 @@ from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.universe import wanted_symbols
+from orchestration_project.services.check_specs import check_spec
 from orchestration_project.services.metadata import (
     check_result,
     column_schema,
@@ -94,7 +95,13 @@ SPECS = [
     name=LOAD_OP,
     specs=[each.replace_attributes(skippable=True) for each in SPECS],  # a month may have no row
     check_specs=[
-        dg.AssetCheckSpec(name, asset=DAILY, description=claim)
+        check_spec(
+            name,
+            asset=DAILY,
+            description=claim,
+            severity=SEVERITY[name],
+            settings=["PRICES_MAX_REJECT_RATIO"] if name == "has_few_rejects" else (),
+        )
         for name, claim in (AUDITS | WARNINGS).items()
     ],
     partitions_def=MONTHS,

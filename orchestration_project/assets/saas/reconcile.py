@@ -37,6 +37,7 @@ from orchestration_project.resources.saas.standing import (
     standing,
 )
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
+from orchestration_project.services.check_specs import WARN, check_spec
 from orchestration_project.services.inbox.work import (
     DELIVERY_TAG,
     REJECTED_TAG,
@@ -100,22 +101,24 @@ RECONCILING = PresetTarget(
         table_spec(AUDIT_LOG, saas_audit_log, OUTBOX),
     ],
     check_specs=[
-        dg.AssetCheckSpec(
+        check_spec(
             ROUTED,
             asset=STATES,
             description="Rules match the tasks, but for max_unmatched_share of them.",
+            severity=WARN,
         ),
-        dg.AssetCheckSpec(
+        check_spec(
             ASSIGNED,
             asset=STATES,
             description="Each assignee is exactly one user of the target.",
+            severity=WARN,
         ),
-        dg.AssetCheckSpec(
+        check_spec(
             IN_TIME,
             asset=OUTBOX,
             description="No intention waits for longer than longest_wait_minutes.",
         ),
-        dg.AssetCheckSpec(
+        check_spec(
             ACCEPTED,
             asset=OUTBOX,
             description="At most max_refused_share of the tasks have a dead letter.",

@@ -18,6 +18,7 @@ from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.resources.saas.validating import Examined
+from orchestration_project.services.check_specs import WARN, check_spec
 from orchestration_project.services.metadata import as_metadata, table_of
 
 SHOWN = 200
@@ -36,19 +37,19 @@ COLUMNS = {
         report_spec(DRIFT, "One row per issue that its task differs from.", COLUMNS, STATES, RULES)
     ],
     check_specs=[
-        dg.AssetCheckSpec(
-            MENDED, asset=DRIFT, description="Every difference was repaired in the same run."
+        check_spec(
+            MENDED,
+            asset=DRIFT,
+            description="Every difference was repaired in the same run.",
+            severity=WARN,
         ),
-        dg.AssetCheckSpec(
-            USABLE, asset=DRIFT, description="The target accepts every rule in effect."
-        ),
-        dg.AssetCheckSpec(
+        check_spec(USABLE, asset=DRIFT, description="The target accepts every rule in effect."),
+        check_spec(
             FRESH,
             asset=DRIFT,
-            description=(
-                "The latest successful poll of all tasks is at most an hour, or three intervals, "
-                "old, or polling is paused."
-            ),
+            description="The latest successful poll of all tasks is at most an hour, or three intervals, "
+            "old, or polling is paused.",
+            severity=WARN,
         ),
     ],
 )
