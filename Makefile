@@ -3,6 +3,7 @@ PYTHON ?= python3
 PORT ?= 3000
 VENV := .venv
 BENCH_VENV := .venv-bench
+DOCS_VENV := .venv-docs
 RUN := $(VENV)/bin/python -m orchestration_project
 # Two for each core: half of a worker's time goes to waiting for programs that a test started.
 TEST_WORKERS := $(shell expr 2 \* $$(nproc))
@@ -11,7 +12,7 @@ TEST_WORKERS := $(shell expr 2 \* $$(nproc))
 TEST_ENVIRONMENT := PYTHONDONTWRITEBYTECODE= POLARS_MAX_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-saas ui test test-slow test-histories test-faults bench check migrate migration new-source verify reset lock
+.PHONY: help run run-saas ui test test-slow test-histories test-faults bench docs check migrate migration new-source verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -55,6 +56,11 @@ test-faults: $(VENV)/installed-dev ## the fault matrix: hundreds of kills; ARGS=
 bench: $(BENCH_VENV)/installed ## speed and memory against named peers, as ratios; takes long
 	@PYTHONPATH=$(CURDIR) $(BENCH_VENV)/bin/python -m benchmarks --plot $(ARGS)
 
+docs: $(VENV)/installed-dev $(DOCS_VENV)/installed ## docs/reference from the code, then the site: a broken link ends it
+	@$(VENV)/bin/python -m reference_pages --write
+	@NO_COLOR=1 $(DOCS_VENV)/bin/zensical build --strict --clean
+	@echo "built; to read it: python3 -m http.server --directory site"
+
 check: $(VENV)/installed-dev ## lint, types, architecture, dependencies and words
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -70,6 +76,8 @@ lock: $(VENV)/installed-dev ## pin the newest dependencies, install them and lis
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-package ibm-db --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade $$set pyproject.toml \
 	    -o requirements$${set:+-$${set#--extra }}.lock; done
+	@$(VENV)/bin/python .ci/locks.py docs | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade - -o requirements-docs.lock
 	@$(MAKE) --no-print-directory $(VENV)/installed-dev
 	@$(VENV)/bin/python .ci/dependencies.py --write
 
@@ -96,4 +104,12 @@ $(BENCH_VENV)/bin/python: | $(VENV)/bin/python
 $(BENCH_VENV)/installed: requirements-bench.lock | $(BENCH_VENV)/bin/python
 	@echo "installing the peers of the benchmark into $(BENCH_VENV) …"
 	@$(BENCH_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(DOCS_VENV)/bin/python: | $(VENV)/bin/python
+	@$(VENV)/bin/python -m venv $(DOCS_VENV)
+
+$(DOCS_VENV)/installed: requirements-docs.lock | $(DOCS_VENV)/bin/python
+	@echo "installing the builder of the site into $(DOCS_VENV) …"
+	@$(DOCS_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@

@@ -13,7 +13,11 @@ LOCKS = {
     "requirements.lock": None,
     "requirements-dev.lock": "dev",
     "requirements-bench.lock": "bench",
+    "requirements-docs.lock": "docs",
 }
+ALONE = ("docs",)
+"""Extras that are installed without the project."""
+
 PYTHONS = ("3.11", "3.12", "3.13")
 HOST = re.compile(r"index-url|find-links|https?://")
 
@@ -38,8 +42,8 @@ def pinned(lines: list[str], python: str) -> dict[str, str]:
 
 def wanted(project: Mapping[str, object], extra: str | None) -> Iterator[Requirement]:
     """Yield what pyproject.toml asks for, with an extra's."""
-    asked = [*project["dependencies"], *(project["optional-dependencies"][extra] if extra else ())]
-    yield from map(Requirement, asked)
+    own = () if extra in ALONE else project["dependencies"]
+    yield from map(Requirement, [*own, *(project["optional-dependencies"][extra] if extra else ())])
 
 
 def problems(project: Mapping[str, object]) -> Iterator[str]:
@@ -57,8 +61,12 @@ def problems(project: Mapping[str, object]) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print every problem; return 1 if there is one."""
-    found = list(problems(tomllib.loads(Path("pyproject.toml").read_text())["project"]))
+    """Print every problem and return 1 if there is one; of an extra's name, what it asks for."""
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    if len(sys.argv) > 1:
+        print(*wanted(project, sys.argv[1]), sep="\n")
+        return 0
+    found = list(problems(project))
     for each in found:
         print(f"{each}; run `make lock`", file=sys.stderr)
     return 1 if found else 0
