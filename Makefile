@@ -4,7 +4,7 @@ PORT ?= 3000
 VENV := .venv
 BENCH_VENV := .venv-bench
 DOCS_VENV := .venv-docs
-RUN := $(VENV)/bin/python -m orchestration_project
+RUN := $(VENV)/bin/orchestrate
 # Two for each core: half of a worker's time goes to waiting for programs that a test started.
 TEST_WORKERS := $(shell expr 2 \* $$(nproc))
 
@@ -15,13 +15,13 @@ TEST_ENVIRONMENT := PYTHONDONTWRITEBYTECODE= POLARS_MAX_THREADS=1
 .PHONY: help run run-saas ui test test-slow test-histories test-faults bench docs check migrate migration new-source verify reset lock
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 run: $(VENV)/installed ## load the latest published weeks and show what that did
 	@$(RUN) run $(if $(WEEKS),--weeks $(WEEKS))
 
 run-saas: $(VENV)/installed ## bring tasks of PeopleForce and issues of Jira into agreement, in a demo
-	@$(RUN) run-saas
+	@$(RUN) run saas
 
 ui: $(VENV)/installed ## Dagster's UI and daemon on 127.0.0.1, PORT=3000, until Ctrl-C
 	@exec $(RUN) ui --port $(PORT)
@@ -88,12 +88,17 @@ $(VENV)/bin/python:
 	@$@ -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), \
 	  "orchestration_project.pth").write_text("$(CURDIR)\n")'
 
-$(VENV)/installed: requirements.lock | $(VENV)/bin/python
+# -P: the folder that it is called in is no place for modules.
+$(VENV)/bin/orchestrate: | $(VENV)/bin/python
+	@printf '#!/bin/sh\nexec "%s" -P -m orchestration_project "$$@"\n' '$(CURDIR)/$(VENV)/bin/python' > $@
+	@chmod +x $@
+
+$(VENV)/installed: requirements.lock | $(VENV)/bin/python $(VENV)/bin/orchestrate
 	@echo "installing into $(VENV) …"
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-$(VENV)/installed-dev: requirements-dev.lock | $(VENV)/bin/python
+$(VENV)/installed-dev: requirements-dev.lock | $(VENV)/bin/python $(VENV)/bin/orchestrate
 	@echo "installing the tools of the tests into $(VENV) …"
 	@$(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@ $(VENV)/installed

@@ -1,78 +1,179 @@
-"""`python -m orchestration_project <command>`: the commands that are no run of Dagster's.
+"""`orchestrate COMMAND`, also as `python -m orchestration_project COMMAND`.
 
-A command is a module of its name in `cli/` (`as-of` is `as_of.py`), or the one that `MODULES`
-names, with a function `main(arguments) -> exit status`. Only the one that is asked for is imported.
+`COMMANDS` lists them; the module of a command is imported when it is asked for. An error or a
+signal becomes an exit status here.
 """
 
-import argparse
 import os
+import platform
 import sys
+import tomllib
+import traceback
 from collections.abc import Sequence
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import click
+from click.shell_completion import shell_complete
+
+from orchestration_project.cli import console
+from orchestration_project.cli.commands import GIVEN, Entry, LazyGroup
 from orchestration_project.connections.files import make_files_private
 from orchestration_project.errors import OrchestrationError
 
+PROGRAM = "orchestrate"
+REFUSED = 1
 INTERRUPTED, UNREAD = 130, 141
 """The exit statuses of a shell for SIGINT and SIGPIPE."""
 
+COMPLETE = f"_{PROGRAM.upper()}_COMPLETE"
+"""The variable by which a shell asks click for completions."""
+
+LOAD, QUERY, OPERATE, ADMIN = SECTIONS = ("Load", "Query", "Operate", "Admin")
+
+COMPLETION = f"""Shell completion: eval "$(_{PROGRAM.upper()}_COMPLETE=bash_source {PROGRAM})" in
+~/.bashrc; zsh_source and fish_source for the other shells."""
+
+CLI = "orchestration_project.cli"
 COMMANDS = {
-    "run": "load the latest published weeks",
-    "run-saas": "bring PeopleForce's tasks and Jira's issues into agreement",
-    "replay": "check and land again what was captured, without the source",
-    "migrate": "bring the database's tables up to date",
-    "copy-database": "copy all tables into an empty database, and compare them",
-    "verify": "look whether everything that loads depend on is ready",
-    "reset": "delete what lies in STATE_DIR, after a question",
-    "export": "write a table or view as CSV, Parquet, Excel, HTML or Markdown",
-    "as-of": "the same of what a table with history held at a time",
-    "artifacts": "get the bytes of a capture as they were received",
-    "evidence": "make sure that an archive of evidence is whole, from the file alone",
-    "items": "list work items, with state, attempts and reason",
-    "alerts": "list open alerts, send a test to every channel, check the rules",
-    "ui": "Dagster's UI and daemon, until Ctrl-C",
-    "gateway": "the UI alone, behind its login; `ui` starts it",
-    "keys": "make, list, rotate or revoke the keys that open the UI",
+    "run": Entry(f"{CLI}.loads:run", "Load the latest weeks of a source, or sync once.", LOAD),
+    "load": Entry(f"{CLI}.loads:load", "Load partitions of a dataset.", LOAD),
+    "backfill": Entry(f"{CLI}.loads:backfill", "Load all partitions between two dates.", LOAD),
+    "replay": Entry(
+        f"{CLI}.loads:replay", "Load recorded deliveries again, without the source.", LOAD
+    ),
+    "items": Entry(f"{CLI}.queries:items", "List work items: state, attempts, reason.", LOAD),
+    "datasets": Entry(
+        f"{CLI}.loads:datasets", "List what can be loaded, and its partitions.", LOAD
+    ),
+    "export": Entry(f"{CLI}.queries:export", "Write a table or view to a file or pipe.", QUERY),
+    "tables": Entry(f"{CLI}.queries:tables", "List tables and views.", QUERY),
+    "ui": Entry(f"{CLI}.operate:ui", "Serve Dagster's UI with its daemon.", OPERATE),
+    "gateway": Entry(f"{CLI}.operate:gateway", "Serve the UI alone, behind its login.", OPERATE),
+    "verify": Entry(
+        f"{CLI}.operate:verify", "Check that everything a load needs is ready.", OPERATE
+    ),
+    "alerts": Entry(
+        f"{CLI}.operate:alerts", "List, close and test alerts; check their rules.", OPERATE
+    ),
+    "keys": Entry(f"{CLI}.operate:keys", "Create, list, rotate and revoke API keys.", OPERATE),
+    "config": Entry(f"{CLI}.config:command", "Show, check and compare settings.", OPERATE),
+    "migrate": Entry(f"{CLI}.administration:migrate", "Upgrade the database's tables.", ADMIN),
+    "copy-database": Entry(
+        f"{CLI}.administration:copy_database", "Copy all tables to an empty database.", ADMIN
+    ),
+    "reset": Entry(
+        f"{CLI}.administration:reset", "Delete all local state, after a question.", ADMIN
+    ),
+    "evidence": Entry(
+        f"{CLI}.administration:evidence", "Export and verify archives of evidence.", ADMIN
+    ),
+    "artifacts": Entry(
+        f"{CLI}.administration:artifacts", "List captures, and get their bytes.", ADMIN
+    ),
+    "run-saas": Entry(f"{CLI}.loads:run_saas", "Alias of `run saas`."),
+    "as-of": Entry(f"{CLI}.queries:as_of", "Alias of `export --as-of`."),
 }
 
-MODULES = {"run": "finra_run", "run-saas": "saas_run"}
-"""The modules of commands that are a domain's."""
+if find_spec(COMMANDS["config"].place.partition(":")[0]) is None:
+    del COMMANDS["config"]
 
 
-def module_of(command: str) -> str:
-    """Return the name of the module of a command."""
-    return f"orchestration_project.cli.{MODULES.get(command, command.replace('-', '_'))}"
+def versions() -> dict[str, str]:
+    """Return the versions of this program and of what it runs on."""
+    from importlib.metadata import version
+
+    from orchestration_project.engine.warehouse.migrating import newest_version
+
+    return {
+        PROGRAM: _own_version(),
+        "dagster": version("dagster"),
+        "schema": newest_version(),
+        "python": platform.python_version(),
+    }
+
+
+def _own_version() -> str:
+    """Return the version of the installed package, or of the checkout where none is installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("orchestration_project")
+    except PackageNotFoundError:
+        declared = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+        return declared["project"]["version"]
+
+
+def _show_version(context: click.Context, _: click.Parameter, value: Any) -> None:
+    if not value or context.resilient_parsing:
+        return
+    found = versions()
+    if context.meta.get(GIVEN, {}).get("is_json"):
+        console.emit(found)
+    else:
+        others = ", ".join(f"{name} {text}" for name, text in found.items() if name != PROGRAM)
+        console.echo(f"{PROGRAM} {found[PROGRAM]} ({others})")
+    context.exit()
+
+
+root = LazyGroup(
+    PROGRAM,
+    entries=COMMANDS,
+    sections=SECTIONS,
+    help="Auditable data ingestion on Dagster.",
+    epilog=COMPLETION,
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            callback=_show_version,
+            help="Show the versions of this program, Dagster, schema and Python.",
+        )
+    ],
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that ``arguments`` name and return its exit status."""
-    if sys.stderr is None:  # closed before we were started: nobody reads what is said there
+    """Run the command that ``arguments`` name and return its exit status.
+
+    Raises:
+        SystemExit: With 0 after ``--help`` or ``--version``, with 2 after a usage error.
+    """
+    if sys.stderr is None:  # closed before this process started, so there is no reader
         sys.stderr = Path(os.devnull).open("w", errors="backslashreplace")  # noqa: SIM115 - to the end
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestration_project",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="\n".join(["commands:", *(f"  {name:15}{text}" for name, text in COMMANDS.items())]),
-    )
-    parser.add_argument("command", choices=COMMANDS, metavar="command")
-    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="its options")
-    chosen = parser.parse_args(arguments)
+    if instruction := os.environ.get(COMPLETE):  # noqa: TID251 - click's protocol, no setting
+        return shell_complete(root, {}, PROGRAM, COMPLETE, instruction)
     make_files_private()
-    try:  # the import too: it takes seconds, in which somebody may press Ctrl-C
-        command = import_module(module_of(chosen.command))
-        return command.main(chosen.options)
+    console.OUTPUT.set()
+    try:  # the imports of a command too: they take seconds, in which Ctrl-C may come
+        return _run(sys.argv[1:] if arguments is None else arguments)
     except OrchestrationError as error:
+        if console.OUTPUT.is_verbose:
+            traceback.print_exception(error)
         sys.stderr.write(f"{error}\n")
-        return 1
+        return REFUSED
     except (KeyboardInterrupt, RuntimeError) as error:
         # Python 3.11 makes a RuntimeError of a Ctrl-C while it creates a class with a property.
         if KeyboardInterrupt not in (type(error), type(error.__cause__)):
             raise
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
-    except BrokenPipeError:  # who read what is said has gone, as `head` does
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNREAD
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        with root.make_context(PROGRAM, list(arguments)) as context:
+            return root.invoke(context) or 0
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

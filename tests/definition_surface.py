@@ -3,18 +3,17 @@
 `python -m tests.definition_surface` writes it to `tests/definitions.txt`.
 """
 
-import contextlib
-import importlib
-import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import dagster as dg
 from sqlalchemy import Column
 
-from orchestration_project.__main__ import COMMANDS, module_of
+from orchestration_project.__main__ import root
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.cli.commands import LazyGroup
 from orchestration_project.definitions import defs
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.settings import settings_class
@@ -99,13 +98,29 @@ def _column(column: Column[Any]) -> str:
 
 
 def _commands() -> Iterator[str]:
-    for name in COMMANDS:
-        command = importlib.import_module(module_of(name))
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
-            command.main(["--help"])
-        usage = said.getvalue().split("\n\n")[0]
-        yield f"{name}: {' '.join(usage.split())}"
+    """Yield each command with its arguments and options, without the global ones."""
+    for path, command in leaf_commands(root):
+        named = [
+            each.make_metavar(click.Context(command))
+            if isinstance(each, click.Argument)
+            else "|".join(each.opts + each.secondary_opts)
+            for each in command.params
+        ]
+        yield f"{' '.join(path)}: {' '.join(named)}".rstrip()
+
+
+def leaf_commands(
+    group: click.Group, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield every command that is not a group, aliases too, with the words that name it."""
+    context = click.Context(group)
+    names = group.entries if isinstance(group, LazyGroup) else group.list_commands(context)
+    for name in names:
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from leaf_commands(command, (*path, name))
+        elif command is not None:
+            yield (*path, name), command
 
 
 if __name__ == "__main__":

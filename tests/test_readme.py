@@ -74,4 +74,4 @@ def test_every_command_says_what_it_takes(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
     assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith(f"usage: python -m orchestration_project {command}")
+    assert capsys.readouterr().out.startswith(f"Usage: orchestrate {command} ")

@@ -17,6 +17,7 @@ from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import summarised
 from orchestration_project.contracts.values import decimal_texts
+from orchestration_project.domains.operations.partition_tags import consecutive_ranges
 from orchestration_project.engine.announcements import (
     KNOWN_FROM,
     REPORTED_LATE,
@@ -489,24 +490,7 @@ def _plan_replay(
         return None
     skipped = f"; {len(unknown)} before the first partition are not replayed" if unknown else ""
     return ReplayRuns(
-        ranges=_ranges(keys, assets.keys),
+        ranges=consecutive_ranges(keys, assets.keys),
         description=f"{len(keys)} partitions of {table.name}{skipped}",
         count=len(keys),
     )
-
-
-def _ranges(keys: Sequence[str], ordered: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the ranges of ``keys`` that are consecutive in ``ordered``, as (first, last).
-
-    Keys of one range differ in their last dimension only.
-    """
-    place = {key: number for number, key in enumerate(ordered)}
-    found: list[tuple[str, str]] = []
-    for key in sorted(set(keys), key=place.__getitem__):
-        last = found[-1][1] if found else ""
-        is_next = bool(found) and place[key] == place[last] + 1
-        if is_next and key.rpartition("|")[0] == last.rpartition("|")[0]:
-            found[-1] = (found[-1][0], key)
-        else:
-            found.append((key, key))
-    return found

@@ -1,9 +1,8 @@
-"""`alerts`: the open alerts as a table, a test message to every channel, the rules checked."""
+"""What `alerts` does: list and close alerts, test channels, check rules, watch the daemon."""
 
-import argparse
 from collections.abc import Sequence
 
-from orchestration_project.cli.console import echo
+from orchestration_project.cli.console import OUTPUT, echo, emit, emit_or, preview, show_rows
 from orchestration_project.cli.execution import repository
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.connections.clock import Clock
@@ -18,77 +17,94 @@ from orchestration_project.services.alerts.watching import watch
 from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
 
-HEADINGS = ("id", "since (UTC)", "severity", "again", "alert", "not delivered to")
+HEADINGS = {
+    "shown_id": "id",
+    "since": "since (UTC)",
+    "severity": "severity",
+    "repeated_count": "again",
+    "shown_title": "alert",
+    "undelivered": "not delivered to",
+}
 LONGEST_TITLE = 80
 SHOWN_OF_AN_ID = 8
 
 
-def main(arguments: Sequence[str]) -> int:
-    """List, close, test, check or watch; return 1 if a message was not taken, or not all is well.
+def _opened() -> Alerts:
+    return open_alerts(load_settings())
+
+
+def _status(alerts: Alerts, status: int) -> int:
+    """Return the exit status.
 
     Raises:
         ConfigurationError: A channel or the rules cannot be used; what can was.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestration_project alerts",
-        description="Show what is not well, or find out whether alerts reach their channels.",
-    )
-    parser.add_argument(
-        "what",
-        choices=[*COMMANDS, CLOSE, WATCH],
-        help="list open alerts, close some of them, send a test to every channel, check the rules, "
-        "or watch: look once at daemon, queue and disk from outside of the daemon, and tell",
-    )
-    parser.add_argument(
-        "ids", nargs="*", metavar="ID", help="of close: what list shows as the id of an alert"
-    )
-    parser.add_argument(
-        "--because", default="", metavar="TEXT", help="of watch: tell that the daemon ended, so"
-    )
-    options = parser.parse_args(arguments)
-    alerts = open_alerts(load_settings())
-    if bool(options.ids) != (options.what == CLOSE):
-        parser.error("close takes the ids of alerts, and nothing else does")
-    if options.what == WATCH:
-        return _watch(alerts, options.because)
-    if options.what == CLOSE:
-        return _close(alerts, options.ids)
-    status = COMMANDS[options.what](alerts)
     if alerts.policy.problem:
         raise alerts.policy.problem
     return status
 
 
-def _test(alerts: Alerts) -> int:
+def test_channels() -> int:
+    """Send a test message to each channel; return 1 if one of them refused it."""
+    alerts = _opened()
+    if OUTPUT.is_dry_run:
+        names = [channel.name for channel in alerts.channels]
+        preview(f"a test message would go to {', '.join(names) or 'no channel'}", channels=names)
+        return _status(alerts, 0)
     if not alerts.channels:
-        echo("ALERT_URLS is not set: nobody is told of alerts; see docs/how-to/set-up-alerts.md")
-        return 1
+        emit_or([], "ALERT_URLS is not set: alerts go nowhere; see docs/how-to/set-up-alerts.md")
+        return _status(alerts, 1)
     refusals = alerts.send_to_all(trial_message())
-    for channel in alerts.channels:
-        reason = refusals[channel.name]
-        echo(f"{channel.name} ({channel.least} and worse): {reason or 'taken'}")
-    return int(any(refusals.values()))
+    emit_or(
+        [{"channel": each.name, "problem": refusals[each.name]} for each in alerts.channels],
+        *(
+            f"{each.name} ({each.least} and worse): {refusals[each.name] or 'taken'}"
+            for each in alerts.channels
+        ),
+    )
+    return _status(alerts, int(any(refusals.values())))
 
 
-def _check(alerts: Alerts) -> int:
+def check_rules() -> int:
+    """Check rules and channels; return 1 if a rule names what the project does not have."""
+    alerts = _opened()
     policy = alerts.policy
     for rule in policy.rules:
         echo(_rule(rule))
     for channel in alerts.channels:
         refuse_unusable(channel)
     if policy.problem:
-        return 1
+        return _status(alerts, 1)
     unknown = unknown_names(policy.rules, names_of(repository()))
-    echo("\n".join(unknown) or "every name in them is one of the project")
+    rules, channels = len(policy.rules), len(alerts.channels)
+    emit_or(
+        {"is_valid": not unknown, "rules": rules, "channels": channels, "unknown": unknown},
+        "\n".join(unknown) or f"valid: {rules} rules, {channels} channels",
+    )
     return int(bool(unknown))
 
 
-def _watch(alerts: Alerts, because: str) -> int:
+def watch_once(because: str) -> int:
+    """Look at daemon, queue and disk, and send alerts; return 1 if something is wrong."""
+    alerts = _opened()
     seen = see([failed_daemon(_end(because))], Clock()) if because else _seen(alerts)
-    for each in seen:
-        echo(f"{each.problem.kind}: {each.finding.outcome}: {each.finding.got}")
-    echo("\n".join(watch(alerts, seen)))
+    sent = [] if OUTPUT.is_dry_run else list(watch(alerts, seen))
+    if OUTPUT.is_json:
+        emit({"conditions": [_condition(each) for each in seen], "alerts": sent})
+    else:
+        for each in seen:
+            echo(f"{each.problem.kind}: {each.finding.outcome}: {each.finding.got}")
+        echo("\n".join(sent) or "dry run: no alert was sent")
     return int(any(each.is_bad for each in seen))
+
+
+def _condition(each: ConditionResult) -> dict[str, object]:
+    return {
+        "kind": each.problem.kind,
+        "outcome": each.finding.outcome,
+        "found": each.finding.got,
+        "is_bad": each.is_bad,
+    }
 
 
 def _end(because: str) -> TransientError:
@@ -119,58 +135,60 @@ def _words(value: str | Sequence[str]) -> str:
     return value if isinstance(value, str) else ", ".join(value)
 
 
-def _list(alerts: Alerts) -> int:
+def list_open() -> int:
+    """List open alerts and what waits for delivery."""
+    alerts = _opened()
     with alerts.inbox() as inbox:
         standing = inbox.standing()
         waiting = inbox.waiting()
+    if OUTPUT.is_json:
+        emit({"alerts": [_row(alert) for alert in standing], "waiting": waiting})
+        return _status(alerts, 0)
     if standing:
-        echo(_table([HEADINGS, *(_row(alert) for alert in standing)]))
+        show_rows([_row(alert) for alert in standing], HEADINGS)
     else:
         echo("no alert is open")
     if waiting:
         pending = ", ".join(f"{count} to {name}" for name, count in waiting.items())
         echo(f"waiting to be delivered: {pending}")
-    return 0
+    return _status(alerts, 0)
 
 
-def _close(alerts: Alerts, starts: Sequence[str]) -> int:
+def close(beginnings: Sequence[str]) -> int:
+    """Close the alerts whose ids begin so, all of them or none."""
+    alerts = _opened()
     with alerts.inbox() as inbox:
         standing = inbox.standing()
-        for alert in [_the_one(standing, start) for start in starts]:
+        for alert in [_the_one(standing, each) for each in beginnings]:
+            if OUTPUT.is_dry_run:
+                preview(f"would be closed: {alert.title}", alert_id=alert.alert_id)
+                continue
             inbox.close(alert.alert_id)
             echo(f"closed: {alert.title}")
     return 0
 
 
-def _the_one(standing: Sequence[AlertState], start: str) -> AlertState:
-    found = [alert for alert in standing if alert.alert_id.startswith(start.lower())]
-    if len(found) != 1:
-        raise ConfigurationError(
-            f"{len(found)} open alerts have an id that begins with {start}",
-            expected="one",
-            remedy="take the id from `alerts list`; nothing was closed",
-        )
-    return found[0]
-
-
-def _row(alert: AlertState) -> tuple[str, ...]:
-    return (
-        alert.alert_id[:SHOWN_OF_AN_ID],
-        f"{alert.raised_at:%Y-%m-%d %H:%M}",
-        alert.severity,
-        str(alert.repeated_count),
-        cut(alert.title, LONGEST_TITLE),
-        ", ".join(alert.undelivered),
+def _the_one(standing: Sequence[AlertState], beginning: str) -> AlertState:
+    found = [alert for alert in standing if alert.alert_id.startswith(beginning.lower())]
+    if len(found) == 1:
+        return found[0]
+    raise ConfigurationError(
+        f"{len(found)} open alerts match {beginning!r}"
+        if found
+        else f"no open alert matches {beginning!r}",
+        expected="the beginning of one id",
+        remedy="take the id from `alerts list`; nothing was closed",
     )
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(row[place]) for row in rows) for place in range(len(HEADINGS))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-
-
-COMMANDS = {"list": _list, "test": _test, "check": _check}
-CLOSE, WATCH = "close", "watch"
+def _row(alert: AlertState) -> dict[str, object]:
+    return {
+        "alert_id": alert.alert_id,
+        "shown_id": alert.alert_id[:SHOWN_OF_AN_ID],
+        "since": f"{alert.raised_at:%Y-%m-%d %H:%M}",
+        "severity": alert.severity,
+        "repeated_count": alert.repeated_count,
+        "title": alert.title,
+        "shown_title": cut(alert.title, LONGEST_TITLE),
+        "undelivered": ", ".join(alert.undelivered),
+    }

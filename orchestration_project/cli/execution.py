@@ -1,15 +1,17 @@
-"""Run jobs in this process, show their progress and summarize their results, for the commands."""
+"""Runs jobs in this process, as `dagster job execute` does, and shows progress and results."""
 
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import dagster as dg
 from sqlalchemy import select
 
-from orchestration_project.cli.console import echo
+from orchestration_project.cli import console
+from orchestration_project.cli.console import OUTPUT, aligned
 from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.announcements import REPORTED_LATE, UNCHANGED
 from orchestration_project.engine.dagster_private import SerializableErrorInfo, load_repository
@@ -23,11 +25,6 @@ from orchestration_project.tables.spine import audits, rejects
 
 Materializations: TypeAlias = Mapping[tuple[str, str | None], Mapping[str, Any]]
 """Metadata of materializations, by asset and partition."""
-
-DEFINITIONS = "orchestration_project.definitions"
-INTERRUPTED = "DagsterExecutionInterruptedError"
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-RETRIES = logging.getLogger("orchestration_project.http")
 
 COLUMNS = {
     "dagster/row_count": "rows",
@@ -43,6 +40,22 @@ COLUMNS = {
 """Metadata of a materialization, or a count of the summary, and the column that shows it."""
 
 RESTATEMENTS_SHOWN = 20
+
+DEFINITIONS = "orchestration_project.definitions"
+INTERRUPTED = "DagsterExecutionInterruptedError"
+
+RETRIES = logging.getLogger("orchestration_project.http")
+
+Range = tuple[str, str]
+"""The first and the last partition of a run."""
+
+
+class PartitionOutcome(NamedTuple):
+    """How a partition ended, by its latest attempt."""
+
+    partition: str
+    outcome: str
+    is_loaded: bool
 
 
 def execute(
@@ -60,7 +73,7 @@ def execute(
     result = dg.execute_job(
         load_repository(DEFINITIONS, "defs", PROJECT_ROOT).get_reconstructable_job(job),
         instance,
-        run_config={**QUIET, **(config or {})},
+        run_config={**_log_config(), **(config or {})},
         tags=own_run_tags() | dict(zip((RANGE_START, RANGE_END), between or (), strict=False)),
     )
     if any(error.cls_name == INTERRUPTED for error in _errors(result)):
@@ -68,8 +81,14 @@ def execute(
     return result
 
 
+def _log_config() -> Mapping[str, Any]:
+    """Return how much of Dagster's own log goes to standard error."""
+    level = "INFO" if OUTPUT.is_verbose else "CRITICAL"
+    return {"loggers": {"console": {"config": {"log_level": level}}}}
+
+
 def failures(results: Sequence[dg.JobExecutionResult]) -> list[str]:
-    """Return a text for each failed step; `ProgressLine` has printed why a partition failed."""
+    """Return a text for each failed step; the progress has why a partition failed."""
     return [
         f"FAILED: run {result.run_id}: {_without_partitions(_description(event))}"
         for result in results
@@ -112,35 +131,47 @@ def repository() -> dg.RepositoryDefinition:
 def run_over(
     instance: dg.DagsterInstance,
     job: str,
-    partitions: Sequence[tuple[str, str]],
+    partitions: Sequence[Range],
     progress: "ProgressLine",
     config: Mapping[str, Any] | None = None,
+    *,
+    after_each: Callable[[Range, dg.JobExecutionResult], object] = lambda *_: None,
 ) -> list[dg.JobExecutionResult]:
     """Run a job once for each range of ``partitions``, given as its first and last key.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; how many partitions are done is printed.
     """
+    results: list[dg.JobExecutionResult] = []
     try:
-        return [execute(instance, job, between=between, config=config) for between in partitions]
+        for between in partitions:
+            results.append(execute(instance, job, between=between, config=config))
+            after_each(between, results[-1])
     except KeyboardInterrupt:
-        echo(
+        console.echo(
             f"\n{progress.done} of {progress.of} partitions are through; what landed stays, and "
             "the same command goes on from there"
         )
         raise
+    return results
 
 
 class ProgressLine(logging.Handler):
     """Prints a line for each partition that is done, with the total count and an ETA.
 
-    The second attempt of a step has a count of its own.
+    The second attempt of a step has a count of its own, and so have pieces of a partition.
+
+    Args:
+        of: How many partitions there are.
+        keys: The partitions; whatever else is reported as done is a piece of one. None: whatever is
+            reported is counted.
     """
 
-    def __init__(self, of: int) -> None:
+    def __init__(self, of: int, keys: Collection[str] | None = None) -> None:
         super().__init__(logging.INFO)
         self.of = of
-        self._ended: set[str] = set()
+        self._keys = keys
+        self._outcomes: dict[str, PartitionOutcome] = {}
         self._unchanged: dict[str, bool] = {}
         self._retries = in_log_format(logging.StreamHandler())
         self._started = time.monotonic()
@@ -156,9 +187,14 @@ class ProgressLine(logging.Handler):
         RETRIES.removeHandler(self._retries)
 
     @property
+    def outcomes(self) -> list[PartitionOutcome]:
+        """How each partition ended that is done."""
+        return list(self._outcomes.values())
+
+    @property
     def done(self) -> int:
         """How many partitions are done, each counted once."""
-        return len(self._ended)
+        return len(self._outcomes)
 
     @property
     def unchanged(self) -> int:
@@ -167,28 +203,75 @@ class ProgressLine(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the line."""
-        done_item = cast(Mapping[str, Any], record.args)
-        key, outcome, attempt = done_item["key"], done_item["outcome"], done_item["attempt"]
-        self._ended.add(key)
-        if record.levelno < logging.ERROR:
-            self._unchanged.setdefault(key, str(outcome).startswith("unchanged"))
-        done, of, left = done_item["done"], done_item["of"], done_item["left"]
-        if not attempt:
-            done, of = self.done, self.of
-            left = (time.monotonic() - self._started) / done * max(of - done, 0)
-        echo(f"[{done:2}/{of}] {key}: {outcome}  ({attempt}{left:.0f} s left)")
+        item = cast(Mapping[str, Any], record.args)
+        key, outcome, attempt = item["key"], str(item["outcome"]), item["attempt"]
+        is_partition = self._keys is None or key in self._keys
+        if is_partition:
+            self._outcomes[key] = PartitionOutcome(key, outcome, record.levelno < logging.ERROR)
+        if is_partition and record.levelno < logging.ERROR:
+            self._unchanged.setdefault(key, outcome.startswith("unchanged"))
+        done, of, left = item["done"], item["of"], item["left"]
+        if is_partition and not attempt:
+            done, of, left = self.done, self.of, self._seconds_left()
+        console.progress(f"[{done:2}/{of}] {key}: {outcome}  ({attempt}{left:.0f} s left)")
+
+    def finish(self, keys: Sequence[str], *, is_loaded: bool) -> None:
+        """Count partitions of a run that has ended, and print those that it did not report."""
+        outcome = "loaded" if is_loaded else "FAILED"
+        for key in keys:
+            if key not in self._outcomes:
+                self._outcomes[key] = PartitionOutcome(key, outcome, is_loaded)
+                left = self._seconds_left()
+                console.progress(f"[{self.done:2}/{self.of}] {key}: {outcome}  ({left:.0f} s left)")
+
+    def _seconds_left(self) -> float:
+        per_partition = (time.monotonic() - self._started) / self.done
+        return per_partition * max(self.of - self.done, 0)
 
 
-def outcome_of(
+@dataclass(frozen=True)
+class RunResults:
+    """What runs did.
+
+    Attributes:
+        totals: Figures by asset and column.
+        restatements: A line for each partition whose loaded values were replaced by others.
+    """
+
+    totals: Mapping[str, Mapping[str, Any]]
+    restatements: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        shown = list(self.restatements[:RESTATEMENTS_SHOWN])
+        if len(self.restatements) > len(shown):
+            rest = len(self.restatements) - len(shown)
+            shown.append(f"and {rest} more, which docs/recipes.md asks for by SQL")
+        return _table(self.totals) + ("\n".join(["\n", *shown]) if shown else "")
+
+
+def results_of(
     warehouse: Warehouse, results: Sequence[dg.JobExecutionResult], summary: RunSummary
-) -> str:
-    """Return what the runs did: a line for each asset, and for each restated partition."""
+) -> RunResults:
+    """Return what the runs did: figures of each asset, and each restated partition."""
     materializations = materializations_of(results)
     totals = _totals(materializations, summary)
     totals[summary.audited]["audits"], totals[summary.rejecting]["rejects"] = _counts(
         warehouse, [result.run_id for result in results]
     )
-    return _table(totals) + _restatements(materializations)
+    return RunResults(totals, _restatements(materializations))
+
+
+def document(
+    found: RunResults | None, partitions: Sequence[PartitionOutcome], failed: Sequence[str]
+) -> dict[str, Any]:
+    """Return what `--json` shows of runs."""
+    return {
+        "is_success": not failed,
+        "partitions": [each._asdict() for each in partitions],
+        "assets": {name: dict(total) for name, total in found.totals.items()} if found else {},
+        "restatements": list(found.restatements) if found else [],
+        "failures": list(failed),
+    }
 
 
 def _counts(warehouse: Warehouse, run_ids: Sequence[str]) -> tuple[str, int]:
@@ -206,11 +289,7 @@ def _table(totals: Mapping[str, Mapping[str, Any]]) -> str:
     lines += [
         [name, *(_shown(total.get(key)) for key in COLUMNS)] for name, total in totals.items()
     ]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
-    return "\n" + "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
-        for line in lines
-    )
+    return "\n" + aligned(lines, numbers_from=1)
 
 
 def materializations_of(results: Sequence[dg.JobExecutionResult]) -> Materializations:
@@ -238,17 +317,13 @@ def _totals(materializations: Materializations, summary: RunSummary) -> dict[str
     return totals
 
 
-def _restatements(materializations: Materializations) -> str:
-    """Return a line for each partition whose landed values were replaced by others."""
-    lines = [
+def _restatements(materializations: Materializations) -> list[str]:
+    """Return a line for each partition whose loaded values were replaced by others."""
+    return [
         metadata["change"]
         for metadata in materializations.values()
         if metadata.get("restated_rows") and metadata.get("outcome") != UNCHANGED
     ]
-    if len(lines) > RESTATEMENTS_SHOWN:
-        rest = f"and {len(lines) - RESTATEMENTS_SHOWN} more, which docs/recipes.md asks for by SQL"
-        lines = [*lines[:RESTATEMENTS_SHOWN], rest]
-    return "\n".join(["\n", *lines]) if lines else ""
 
 
 def _shown(value: object) -> str:

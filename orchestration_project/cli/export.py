@@ -1,128 +1,176 @@
-"""`export`: a table or view as CSV, Parquet, Excel, HTML or Markdown, streamed."""
+"""Exports a table or view: checks what was asked for, then streams the rows."""
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePath
 
+from sqlalchemy import Table
+
+from orchestration_project.cli.console import OUTPUT, note, preview
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.export import (
     TEXT_FORMATS,
     WRITERS,
-    XLSX_ROWS,
     Batches,
     ExportSummary,
     whole_file,
     with_escaped_formulas,
 )
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.catalogue import Relation, internal_tables, known_tables, relation
+from orchestration_project.tables.catalogue import (
+    Relation,
+    internal_tables,
+    relation,
+    relation_as_of,
+)
+from orchestration_project.tables.conditions import MOMENT, read_moment
 
 READER_WENT_AWAY = 141
 """The exit status of a program that SIGPIPE ended."""
 
+STANDARD_OUTPUT = "-"
 
-def main(arguments: Sequence[str]) -> int:
-    """Export; return 0 when all rows are written."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestration_project export",
-        description="Write a table or view of the database to a file.",
-        epilog="tables and views: "
-        + ", ".join(name for name in known_tables() if name not in internal_tables()),
-    )
-    add_options(parser)
-    options = parser.parse_args(arguments)
-    return export(relation(options.table), options)
+SUFFIXES = {**{f".{name}": name for name in WRITERS}, ".htm": "html", ".jsonl": "ndjson"}
+"""The formats by the end of a file's name."""
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what `export` and `as-of` both take."""
-    parser.add_argument("table", metavar="TABLE", help="a table or view")
-    parser.add_argument(
-        "--where",
-        action="append",
-        default=[],
-        metavar="EXPR",
-        help="column=value, or with != < <= > >=; may be repeated, and all must hold; NULL meets "
-        "none; quote it for the shell",
-    )
-    parser.add_argument("--columns", metavar="A,B", help="these columns, in this order (all)")
-    parser.add_argument(
-        "--format",
-        choices=WRITERS,
-        default="csv",
-        help="csv: RFC 4180, NULL is nothing between commas, empty text is two quotes; times in "
-        f"UTC. parquet: typed. xlsx: a sheet of Excel, at most {XLSX_ROWS - 1} rows. html, md: a "
-        "table to read.",
-    )
-    parser.add_argument(
-        "--output",
-        default="-",
-        metavar="FILE",
-        help=f"a file, or - for standard output ({', '.join(TEXT_FORMATS)})",
-    )
-    parser.add_argument(
-        "--escape-formulas",
-        action=argparse.BooleanOptionalAction,
-        help=f"{', '.join(TEXT_FORMATS)}: put ' before texts that begin with = + - @, a tab or a "
-        "carriage return: of all columns or of none; without either option, of the columns that "
-        "senders write",
-    )
-    parser.add_argument(
-        "--internal",
-        action="store_true",
-        help=f"also of internal tables: {', '.join(internal_tables())}",
-    )
-    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+@dataclass(frozen=True)
+class _Destination:
+    """Where the rows go, and how."""
+
+    form: str
+    output: str
+    escape_formulas: bool | None
+    force: bool
 
 
-def export(chosen: Relation, options: argparse.Namespace) -> int:
-    """Write the rows that ``options`` name of a relation; return the exit status."""
-    if chosen.table.name in internal_tables() and not options.internal:
+def export_table(
+    *,
+    table: str,
+    at: str | None,
+    at_option: str,
+    where: Sequence[str],
+    columns: str | None,
+    order_by: str | None,
+    limit: int | None,
+    form: str | None,
+    output: str,
+    escape_formulas: bool | None,
+    internal: bool,
+    force: bool,
+) -> int:
+    """Write the chosen rows of ``table``; return the exit status.
+
+    Args:
+        table: A table or view.
+        at: The time of which the rows are, if not those of now.
+        at_option: The option that gave it.
+        where: Conditions, which must all hold.
+        columns: Comma-separated; None: all.
+        order_by: Comma-separated, with - where descending; None: the key.
+        limit: How many rows at most.
+        form: The format; None: by the suffix of ``output``.
+        output: A file, or ``-``.
+        escape_formulas: In all columns, in none, or (None) in those that senders write.
+        internal: Whether the table may be an internal one.
+        force: Whether an existing file is replaced.
+    """
+    moment = _moment(at, at_option) if at is not None else None
+    chosen = relation(table) if moment is None else relation_as_of(table, moment)
+    if chosen.table.name in internal_tables() and not internal:
         raise ConfigurationError(
             f"{chosen.table.name} is an internal table", remedy="to export it, add --internal"
         )
-    given = [name.strip() for name in (options.columns or "").split(",") if name.strip()]
-    columns = chosen.columns(given)
-    statement = chosen.select(columns, options.where)
-    if options.output == "-" and options.format not in TEXT_FORMATS:
+    destination = _Destination(_format(form, output), output, escape_formulas, force)
+    _require_writable(destination)
+    names, order = _names(columns), _names(order_by)
+    status = _export(chosen, chosen.columns(names), where, order, limit, destination)
+    if status == 0 and moment and (first := _first_after(chosen.table, moment)):
+        note(f"{table}: nothing had landed by then; the first did at {first}")
+    return status
+
+
+def _names(written: str | None) -> list[str]:
+    return [name.strip() for name in (written or "").split(",") if name.strip()]
+
+
+def _format(form: str | None, output: str) -> str:
+    return form or SUFFIXES.get(PurePath(output).suffix.lower(), "csv")
+
+
+def _require_writable(destination: _Destination) -> None:
+    if destination.output == STANDARD_OUTPUT and destination.form not in TEXT_FORMATS:
         raise ConfigurationError(
-            f"{options.format} is not written to standard output", remedy="name a file: --output"
+            f"{destination.form} is not written to standard output",
+            remedy="name a file: --output",
         )
-    if options.output.endswith("/"):
-        raise ConfigurationError(f"{options.output} is a folder", remedy="name a file: --output")
+    if destination.output.endswith("/"):
+        raise ConfigurationError(
+            f"{destination.output} is a folder", remedy="name a file: --output"
+        )
+
+
+def _export(
+    chosen: Relation,
+    columns: Sequence[str],
+    where: Sequence[str],
+    order: Sequence[str],
+    limit: int | None,
+    destination: _Destination,
+) -> int:
+    statement = chosen.select(columns, where, order_by=order, limit=limit)
+    escape = destination.escape_formulas if destination.form in TEXT_FORMATS else False
+    escaped = chosen.escaped_columns(columns, escape=escape)
+    if OUTPUT.is_dry_run:
+        name = "standard output" if destination.output == STANDARD_OUTPUT else destination.output
+        preview(f"{', '.join(columns)} of {chosen.table.name} would be written to {name}")
+        return 0
     with (
         open_warehouse(load_settings()) as warehouse,
         warehouse.batches(statement, chosen.table) as found,
     ):
-        escape = options.escape_formulas if options.format in TEXT_FORMATS else False
-        escaped = chosen.escaped_columns(columns, escape=escape)
         batches = (with_escaped_formulas(batch.select(columns), escaped) for batch in found)
-        if options.output == "-":
-            return _to_standard_output(chosen.table.name, batches, options.format)
-        with whole_file(Path(options.output), replace=options.force) as file:
-            written = WRITERS[options.format](batches, file)
-    _say(chosen.table.name, written, options.output)
+        if destination.output == STANDARD_OUTPUT:
+            return _to_standard_output(chosen.table.name, batches, destination.form)
+        with whole_file(Path(destination.output), replace=destination.force) as file:
+            written = WRITERS[destination.form](batches, file)
+    _report(chosen.table.name, written, destination.output)
     return 0
 
 
 def _to_standard_output(name: str, batches: Batches, form: str) -> int:
-    if sys.stdout is None:  # closed before we were started
+    if sys.stdout is None:  # closed before this process started
         return READER_WENT_AWAY
     try:
         written = WRITERS[form](batches, sys.stdout.buffer)
-    except BrokenPipeError:  # such as `| head`; Python would complain of it once more at its end
+    except BrokenPipeError:  # such as `| head`; Python would complain of it again at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_WENT_AWAY
     except OSError as error:
         raise ConfigurationError(
             "standard output cannot be written", found=str(error.strerror)
         ) from error
-    _say(name, written, "standard output")
+    _report(name, written, "standard output")
     return 0
 
 
-def _say(name: str, written: ExportSummary, where: str) -> None:
-    sys.stderr.write(f"{name}: {written.row_count} rows, {written.byte_count} bytes to {where}\n")
+def _report(name: str, written: ExportSummary, where: str) -> None:
+    note(f"{name}: {written.row_count} rows, {written.byte_count} bytes to {where}")
+
+
+def _first_after(table: Table, at: datetime) -> str:
+    """Return when a partition landed first, if that was after ``at``: nothing was known before."""
+    with open_warehouse(load_settings()) as warehouse:
+        first = warehouse.first_landed_at(table)
+    return first.isoformat() if first and first > at else ""
+
+
+def _moment(written: str, option: str) -> datetime:
+    try:
+        return read_moment(written)
+    except ValueError:
+        raise ConfigurationError(f"invalid {option} {written!r}: expected {MOMENT}") from None

@@ -1,17 +1,18 @@
-"""`run`: load each tier's latest published weeks, derive what follows, and report the outcome."""
+"""`run finra`: load each tier's latest published weeks, derive what follows, report both."""
 
-import argparse
 from collections.abc import Sequence
 
 import dagster as dg
 
-from orchestration_project.cli.console import echo
+from orchestration_project.cli import console
 from orchestration_project.cli.execution import (
     ProgressLine,
+    RunResults,
+    document,
     execute,
     failures,
     materializations_of,
-    outcome_of,
+    results_of,
     run_over,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
@@ -36,48 +37,48 @@ from orchestration_project.settings import Settings, load_settings, without_quer
 from orchestration_project.settings.domains.finra import FinraSettings
 
 JOB = "finra_otc_weekly"
+WEEKS = 8
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Load the weeks; return 0 if all of them are landed."""
-    options = _parser().parse_args(arguments)
+def run(weeks: int | None) -> int:
+    """Load the latest ``weeks`` of each tier; return 0 if all of them are landed."""
+    count = weeks or WEEKS
     settings = load_settings()
-    _refuse_too_many(options.weeks)
+    _refuse_too_many(count)
+    if console.OUTPUT.is_dry_run:
+        _preview(settings, count)
+        return 0
     with (
         full_disk_explained(settings),
         open_instance() as instance,
         open_warehouse(settings) as warehouse,
     ):
-        echo(f"source    {_source(settings)}")
-        echo(f"database  {warehouse.shown_url}")
-        weeks = _latest(settings, options.weeks)
-        echo(f"weeks     the {options.weeks} latest of each tier: {len(weeks)} partitions\n")
-        with ProgressLine(len(weeks)) as progress:
-            results = run_over(instance, JOB, key_ranges(weeks), progress)
+        console.progress(f"source    {_source(settings)}")
+        console.progress(f"database  {warehouse.shown_url}")
+        chosen = _latest(settings, count)
+        console.progress(f"weeks     the {count} latest of each tier: {len(chosen)} partitions\n")
+        with ProgressLine(len(chosen)) as progress:
+            results = run_over(instance, JOB, key_ranges(chosen), progress)
         results += derive(instance, warehouse)
-        echo(_outcome(warehouse, results))
+        found = _results(warehouse, results)
+        console.echo(str(found))
         results += (pictures := draw(instance, warehouse))
-        echo(_pictures(pictures))
+        console.echo(_pictures(pictures))
         failed = [result for result in results if not result.success]
-        echo(_conclusion(settings, warehouse, progress, failed))
+        console.echo(_conclusion(settings, warehouse, progress, failed))
+    if console.OUTPUT.is_json:
+        console.emit(document(found, progress.outcomes, failures(failed)))
     return 1 if failed else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestration_project run",
-        description="Load the latest published weeks of FINRA's OTC data into the database.",
+def _preview(settings: Settings, count: int) -> None:
+    weeks = _latest(settings, count)
+    console.preview(
+        f"{len(weeks)} partitions of {JOB} would be loaded: {summary(weeks)}",
+        job=JOB,
+        runs=key_ranges(weeks),
+        partition_count=len(weeks),
     )
-    parser.add_argument(
-        "--weeks", type=_positive, default=8, help="how many weeks of each tier (%(default)s)"
-    )
-    return parser
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of weeks, such as 8")
-    return int(text)
 
 
 def _refuse_too_many(weeks: int) -> None:
@@ -112,13 +113,13 @@ def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
         published = published_lately(open_finra(settings, http), weeks, today=today)
     known, unknown = of_known_tiers(published)
     if unknown:
-        echo(f"left out  partitions of undocumented tiers: {', '.join(unknown)}")
+        console.progress(f"left out  partitions of undocumented tiers: {', '.join(unknown)}")
     latest = latest_weeks(known, weeks)
     keys = week_keys()
     there_are = [each for each in latest if each.key in keys]
     outside = sorted(set(latest) - set(there_are))
     if outside:
-        echo(f"left out  before FINRA_FIRST_WEEK or not over yet: {summary(outside)}")
+        console.progress(f"left out  before FINRA_FIRST_WEEK or not over yet: {summary(outside)}")
     if not there_are:
         raise SourceError(
             "there is no week to load",
@@ -130,11 +131,11 @@ def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
     return there_are
 
 
-def _outcome(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> str:
+def _results(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> RunResults:
     # Not at the top, as in `_latest`.
     from orchestration_project.assets.finra import WEEKLY_RUN_SUMMARY
 
-    return outcome_of(warehouse, results, WEEKLY_RUN_SUMMARY)
+    return results_of(warehouse, results, WEEKLY_RUN_SUMMARY)
 
 
 def _pictures(results: Sequence[dg.JobExecutionResult]) -> str:

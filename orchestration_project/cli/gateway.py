@@ -1,7 +1,6 @@
 """`gateway`: Dagster's web server behind its login, in one process."""
 
-import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import dagster as dg
 from orchestration_project.cli.execution import repository
 from orchestration_project.domains.operations.run_config import require_valid
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.gateway.bind_address import add_address, refuse_taken, require_safe
+from orchestration_project.gateway.bind_address import refuse_taken, require_safe
 from orchestration_project.gateway.dagster_web.process import dagster_web
 from orchestration_project.gateway.server import limit_free_memory, opened, serve
 from orchestration_project.instance.run_config import models_of
@@ -19,26 +18,25 @@ from orchestration_project.registry import Registry
 from orchestration_project.settings import load_settings
 
 
-def main(arguments: Sequence[str]) -> int:
+def serve_gateway(workspace: Path, host: str, port: int) -> int:
     """Serve until a signal ends it; return the exit status."""
-    options = _parser().parse_args(arguments)
     limit_free_memory()  # before there are threads
     settings = load_settings()
-    require_safe(settings, options.host)
-    refuse_taken(options.host, options.port)
+    require_safe(settings, host)
+    refuse_taken(host, port)
     log_format = "json" if settings.log_format == "json" else "colored"
     with (
         _instance() as instance,
         dagster_web(
             instance,
-            options.workspace,
+            workspace,
             check_config,
             log_level=settings.log_level,
             log_format=log_format,
         ) as dagster,
-        opened(settings, dagster, options.host, instance, _registry) as app,
+        opened(settings, dagster, host, instance, _registry) as app,
     ):
-        serve(app, settings, options.host, options.port)
+        serve(app, settings, host, port)
     return 0
 
 
@@ -79,14 +77,3 @@ def _instance() -> dg.DagsterInstance:
             remedy="set DAGSTER_HOME to that of the daemon; after a first `make ui` it may be the "
             "folder dagster in STATE_DIR",
         ) from error
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestration_project gateway",
-        description="Serve Dagster's UI behind its login, without daemon and code server: what "
-        "`ui` starts, for who runs those by other means. DAGSTER_HOME names the instance.",
-    )
-    parser.add_argument("-w", "--workspace", type=Path, required=True, help="a workspace.yaml")
-    add_address(parser)
-    return parser

@@ -1,12 +1,11 @@
-"""`reset`: delete what this project keeps in STATE_DIR, after a question."""
+"""Deletes what this project keeps in STATE_DIR, after a question."""
 
-import argparse
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from orchestration_project.cli.console import echo
+from orchestration_project.cli.console import OUTPUT, echo, preview
 from orchestration_project.cli.ui import LOCK, refuse_other_ui
 from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.errors import ConfigurationError
@@ -22,16 +21,18 @@ OURS = (
 """What all domains keep there; with what each keeps, all that is deleted."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Ask, then delete; return 1 if the answer is no."""
-    options = _parser().parse_args(arguments)
+def reset(*, is_confirmed: bool) -> int:
+    """Ask unless ``is_confirmed``, then delete; return 1 if the answer is no."""
     settings = load_settings()
     folder = settings.state_path
     if not folder.exists():
         echo(f"{folder} does not exist: there is nothing to delete")
         return 0
     _refuse_foreign(folder)
-    if not options.yes and not _agreed(folder):
+    if OUTPUT.is_dry_run:
+        preview(f"of {folder} would be deleted: {_names(folder)}")
+        return 0
+    if not is_confirmed and not _agreed(folder):
         echo("nothing was deleted")
         return 1
     with _no_ui_on(folder / "dagster"):
@@ -89,15 +90,6 @@ def _ours(folder: Path) -> list[Path]:
     return sorted(each for pattern in patterns for each in folder.glob(pattern))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestration_project reset",
-        description="Delete STATE_DIR: Dagster's history, what was fetched, the SQLite databases.",
-    )
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    return parser
-
-
 def _refuse_foreign(folder: Path) -> None:
     if folder in PROJECT_ROOT.parents or folder == PROJECT_ROOT:
         found = "the project itself, or a folder above it"
@@ -113,10 +105,13 @@ def _refuse_foreign(folder: Path) -> None:
     )
 
 
+def _names(folder: Path) -> str:
+    return ", ".join(each.name for each in _ours(folder))
+
+
 def _agreed(folder: Path) -> bool:
-    names = ", ".join(each.name for each in _ours(folder))
     try:
-        answer = input(f"Delete all data in {folder}: {names}? [y/N] ")
-    except EOFError:  # nobody is there to ask
+        answer = input(f"Delete all data in {folder}: {_names(folder)}? [y/N] ")
+    except EOFError:  # standard input is closed
         return False
     return answer.strip().lower() in ("y", "yes")

@@ -1,12 +1,12 @@
-"""`run-saas`: sync PeopleForce's tasks with Jira's issues, and report the outcome."""
+"""`run saas`: sync PeopleForce's tasks with Jira's issues, and report the outcome."""
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import click
 import dagster as dg
 
-from orchestration_project.cli.console import echo
+from orchestration_project.cli import console
 from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.saas.peopleforce import SYSTEM
@@ -66,25 +66,48 @@ RULES: list[Mapping[str, Any]] = [
 """What the demo's tasks become: the first rules of a demo's database, to be edited from there."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Reconcile once; return 0 if the runs succeeded: tasks that are refused are shown, no more."""
-    argparse.ArgumentParser(
-        prog="python -m orchestration_project run-saas",
-        description="Bring PeopleForce's tasks and Jira's issues into agreement, once.",
-    ).parse_args(arguments)
+def run(weeks: int | None) -> int:
+    """Sync once; return 0 if the runs succeeded: tasks that are refused are shown, no more.
+
+    Raises:
+        UsageError: There are ``weeks``, which a sync does not take.
+    """
+    if weeks is not None:
+        raise click.UsageError("--weeks applies to `run finra` only")
     settings = load_settings()
+    if console.OUTPUT.is_dry_run:
+        console.preview(f"{RECONCILE} would sync {_systems(settings)}", job=RECONCILE)
+        return 0
     with (
         full_disk_explained(settings),
         open_instance() as instance,
         open_warehouse(settings) as warehouse,
     ):
-        echo(f"systems   {_systems(settings)}")
-        echo(f"database  {warehouse.shown_url}")
+        console.progress(f"systems   {_systems(settings)}")
+        console.progress(f"database  {warehouse.shown_url}")
         results = [*_first_rules(settings, instance, warehouse)]
         if all(each.success for each in results):
             results.append(execute(instance, RECONCILE))
-        echo("\n".join(["", *_outcome(results, warehouse)]))
+        if console.OUTPUT.is_json:
+            console.emit(_document(results, warehouse))
+        else:
+            console.echo("\n".join(["", *_outcome(results, warehouse)]))
     return int(not all(each.success for each in results))
+
+
+def _document(
+    results: Sequence[dg.JobExecutionResult], warehouse: Warehouse
+) -> Mapping[str, object]:
+    found = standing(warehouse, SYSTEM, PEOPLEFORCE_JIRA)
+    return {
+        "is_success": all(each.success for each in results),
+        "counts": _counts(results[-1]),
+        "by_action": found.by_action,
+        "outcomes": found.outcomes,
+        "unresolved": found.unresolved,
+        "refused": found.refused.to_dicts(),
+        "failures": failures(results),
+    }
 
 
 def _systems(settings: Settings) -> str:
@@ -101,7 +124,7 @@ def _first_rules(
     with warehouse.reading() as connection:
         rules = rules_in_effect(connection).rules
     if rules:
-        echo(f"rules     {len(rules)} in effect")
+        console.progress(f"rules     {len(rules)} in effect")
         return
     if not settings.is_demo:
         raise ConfigurationError(
@@ -110,7 +133,7 @@ def _first_rules(
             remedy="try some with the job saas_dry_run first; "
             "see docs/how-to/sync-peopleforce-and-jira.md",
         )
-    echo(f"rules     {len(RULES)} of the demo, put into effect now")
+    console.progress(f"rules     {len(RULES)} of the demo, put into effect now")
     config = {"ops": {"edit_saas_rules": {"config": {"rules": RULES, "who": "run-saas"}}}}
     yield execute(instance, EDIT_RULES, config=config)
 

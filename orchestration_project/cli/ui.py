@@ -4,13 +4,12 @@
 behind however it ends, keeps the logs below STATE_DIR, and refuses a second daemon.
 """
 
-import argparse
 import fcntl
 import http.client
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -30,7 +29,6 @@ from orchestration_project.engine.dagster_private import DAEMON_MODULE
 from orchestration_project.engine.environment import open_warehouse, state_folder
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.gateway.bind_address import (
-    add_address,
     origin,
     refuse_taken,
     require_safe,
@@ -55,29 +53,28 @@ TELLING = ("alerts-watch", "orchestration_project", "alerts", "watch")
 SECONDS_TO_TELL = 60.0
 
 
-def main(arguments: Sequence[str]) -> int:
+def serve_ui(host: str, port: int) -> int:
     """Serve the UI until a signal stops it; return the exit status."""
-    options = _parser().parse_args(arguments)
     settings = load_settings()
     home = state_folder(settings, "dagster")
     with full_disk_explained(settings), only_ui_on(home) as lock:
-        require_safe(settings, options.host)
-        refuse_taken(options.host, options.port)
+        require_safe(settings, host)
+        refuse_taken(host, port)
         _prepare(home)
         environment = child_environment(
             DAGSTER_HOME=str(home),
             PYTHONPATH=str(PROJECT_ROOT),
-            PUBLIC_URL=_public_url(settings, options.host, options.port),
+            PUBLIC_URL=_public_url(settings, host, port),
         )
         services = SupervisedServices(
             folder=home, logs=state_folder(settings, "logs"), environment=environment, lock=lock
         )
         with services:
             try:
-                _serve(services, home, options.host, options.port)
+                _serve(services, home, host, port)
             except StopRequest:
                 sys.stdout.write(
-                    "Stopping; runs in progress are ended, and tried again at the next start.\n"
+                    "Stopping; runs in progress end now, and are retried at the next start.\n"
                 )
             except TransientError as error:
                 _tell_of_the_end(services, settings, error)
@@ -90,16 +87,6 @@ def _public_url(settings: Settings, host: str, port: int) -> str:
     """Return PUBLIC_URL; where nobody set it, alerts link to what is served."""
     default = Settings.model_fields["public_url"].default
     return settings.public_url if settings.public_url != default else f"http://{origin(host, port)}"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestration_project ui",
-        description="Serve Dagster's UI, with its daemon, until Ctrl-C or SIGTERM. Then everything "
-        "that was started is ended; runs in progress fail, and are tried again at the next start.",
-    )
-    add_address(parser)
-    return parser
 
 
 @contextmanager

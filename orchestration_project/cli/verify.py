@@ -1,12 +1,11 @@
-"""`verify`: look whether everything that loads depend on is ready, by the job of that name."""
+"""Runs the job that verifies all dependencies, and shows what it found."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from orchestration_project.cli.console import echo
+from orchestration_project.cli.console import OUTPUT, echo, emit, show_rows
 from orchestration_project.cli.execution import execute
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.instance.storage import open_instance
@@ -14,59 +13,76 @@ from orchestration_project.settings import load_settings
 
 JOB, OP, DRIFT = "operations_verify", "verify_operations", "has_not_drifted"
 
+STATES = {"passed": "OK", "failed": "FAIL", "not_applicable": "SKIP"}
+HEADINGS = {"dependency": "dependency", "state": "state", "took": "took", "got": "found"}
+
 Finding = Mapping[str, Any]
 
 
-def main(arguments: Sequence[str]) -> int:
+def verify(*, send_test: bool) -> int:
     """Verify and show what was found; return 0 if nothing that applies failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestration_project verify",
-        description="Look whether the source, the database, the artifact store, the disk, clocks, "
-        "alerts, daemon and code server are ready, and whether the settings are those that were "
-        "last verified.",
-    )
-    parser.add_argument(
-        "--send-test", action="store_true", help="send each channel of alerts a test message"
-    )
-    options = parser.parse_args(arguments)
-    config = {"ops": {OP: {"config": {"send_test_message": options.send_test}}}}
+    config = {"ops": {OP: {"config": {"send_test_message": send_test}}}}
     with full_disk_explained(load_settings()), open_instance() as instance:
         result = execute(instance, JOB, config=config)
         evaluations = result.get_asset_check_evaluations()
     found = [_finding(each) for each in evaluations if each.check_name != DRIFT]
-    drifts = [_of_drift(each) for each in evaluations if each.check_name == DRIFT]
-    for line in [*_lines(found), *drifts]:
-        echo(line)
-    if not result.success:
-        echo(f"\nwhat was found could not be stored: {_reason(result)}")
-    return int(not result.success or any(each["outcome"] == "failed" for each in found))
+    drifts = [each for each in evaluations if each.check_name == DRIFT]
+    problem = "" if result.success else _reason(result)
+    is_ready = result.success and all(each["outcome"] != "failed" for each in found)
+    if OUTPUT.is_json:
+        emit(_document(found, drifts, problem, is_ready=is_ready))
+    else:
+        _show(found, drifts, problem)
+    return int(not is_ready)
+
+
+def _document(
+    found: Sequence[Finding],
+    drifts: Sequence[dg.AssetCheckEvaluation],
+    problem: str,
+    *,
+    is_ready: bool,
+) -> Mapping[str, Any]:
+    return {
+        "is_ready": is_ready,
+        "dependencies": found,
+        "settings": [
+            {"outcome": _finding(each)["outcome"], "changes": _changes(each)} for each in drifts
+        ],
+        "problem": problem,
+    }
+
+
+def _show(
+    found: Sequence[Finding], drifts: Sequence[dg.AssetCheckEvaluation], problem: str
+) -> None:
+    """Write the dependencies as a table, then those that failed with what to do, then changes."""
+    rows = [
+        {**each, "state": STATES[each["outcome"]], "took": f"{each['seconds']:.2f} s"}
+        for each in found
+    ]
+    show_rows(rows, HEADINGS)
+    for each in found:
+        if each["outcome"] == "failed":
+            echo(f"\n{each['dependency']} failed: {each['got']}")
+            echo(f"  tried: {each['tried']}")
+            echo(f"  what to do: {each['remedy'] or 'see the above'}")
+    for each in drifts:
+        echo(f"\nsettings since they were last verified: {_finding(each)['outcome']}")
+        for row in _changes(each):
+            echo(f"  {row['name']}: {row['before']!r} -> {row['now']!r} ({row['origin']})")
+    if problem:
+        echo(f"\nwhat was found could not be stored: {problem}")
 
 
 def _finding(evaluation: dg.AssetCheckEvaluation) -> Finding:
     return {name: value.value for name, value in evaluation.metadata.items()}
 
 
-def _lines(found: Sequence[Finding]) -> list[str]:
-    width = max((len(each["dependency"]) for each in found), default=0)
-    words = {"passed": "ready", "failed": "FAILED", "not_applicable": "-"}
-    lines: list[str] = []
-    for each in found:
-        mark, seconds = words[each["outcome"]], each["seconds"]
-        lines.append(f"{each['dependency']:{width}}  {mark:6}  {seconds:6.2f} s  {each['got']}")
-        if each["outcome"] == "failed":
-            lines.append(f"{'':{width + 20}}tried: {each['tried']}")
-            lines.append(f"{'':{width + 20}}what to do: {each['remedy'] or 'see the above'}")
-    return lines
-
-
-def _of_drift(evaluation: dg.AssetCheckEvaluation) -> str:
+def _changes(evaluation: dg.AssetCheckEvaluation) -> list[Mapping[str, Any]]:
+    """Return the settings that changed since they were last verified."""
     table = evaluation.metadata.get("differences")
-    rows = [each.data for each in table.records] if isinstance(table, dg.TableMetadataValue) else []
-    changes = [
-        f"  {row['name']}: {row['before']!r} -> {row['now']!r} ({row['origin']})" for row in rows
-    ]
-    outcome = _finding(evaluation)["outcome"]
-    return "\n".join([f"\nsettings since they were last verified: {outcome}", *changes])
+    return [each.data for each in table.records] if isinstance(table, dg.TableMetadataValue) else []
 
 
 def _reason(result: dg.JobExecutionResult) -> str:

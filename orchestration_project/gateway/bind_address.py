@@ -1,6 +1,5 @@
-"""Where to serve: the options of the commands that do, and what has to be there before."""
+"""Where to serve: which addresses are safe, and whether one is free."""
 
-import argparse
 import socket
 
 from orchestration_project.domains.access.addresses import (
@@ -48,18 +47,6 @@ def place_of(settings: Settings, host: str) -> Place:
         public_origin=origin_of(settings.public_url) if has_proxy else "",
         is_secure=not is_loopback(host) or settings.public_url.startswith("https://"),
     )
-
-
-def add_address(parser: argparse.ArgumentParser) -> None:
-    """Add ``--host`` and ``--port``."""
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (%(default)s)")
-    parser.add_argument("--port", default=3000, type=_port, help="port to serve on (%(default)s)")
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 65535")
-    return int(text)
 
 
 def refuse_taken(host: str, port: int) -> None:

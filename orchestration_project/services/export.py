@@ -1,4 +1,4 @@
-"""Frames into a file of one of five formats, batch by batch, the file whole or not at all.
+"""Frames into a file of one of six formats, batch by batch, the file whole or not at all.
 
 CSV is that of RFC 4180: CRLF, a header, quotes where they are needed. NULL is nothing between two
 commas, an empty text is `""`. Dates are ISO, timestamps ISO in UTC with microseconds. A text that a
@@ -105,6 +105,20 @@ def write_csv(batches: Batches, sink: IO[bytes]) -> ExportSummary:
         sink.write(lines)
         row_count += batch.height
         byte_count += len(lines)
+    sink.flush()
+    return ExportSummary(row_count, byte_count)
+
+
+def write_ndjson(batches: Batches, sink: IO[bytes]) -> ExportSummary:
+    """Write ``batches`` as a JSON object a line, none of them kept.
+
+    Timestamps are the text that a CSV has, and decimals are text, as JSON's numbers are inexact.
+    """
+    row_count = byte_count = 0
+    for batch in batches:
+        lines = _with_utc_text(batch).with_columns(pl.col(pl.Decimal).cast(pl.String))
+        byte_count += sink.write(lines.write_ndjson().encode())
+        row_count += batch.height
     sink.flush()
     return ExportSummary(row_count, byte_count)
 
@@ -270,8 +284,9 @@ WRITERS: Mapping[str, Callable[[Batches, IO[bytes]], ExportSummary]] = {
     "xlsx": write_xlsx,
     "html": write_html,
     "md": write_markdown,
+    "ndjson": write_ndjson,
 }
-TEXT_FORMATS = ("csv", "html", "md")
+TEXT_FORMATS = ("csv", "html", "md", "ndjson")
 """Formats that a pipe takes, and in which a text that is a formula is escaped."""
 
 
@@ -309,6 +324,5 @@ def _refuse_taken(place: Path, shown: Path, *, replace: bool) -> None:
     if place.exists() and not (replace and place.is_file()):
         raise ConfigurationError(
             f"{shown} is there already" if place.is_file() else f"{shown} is not a file",
-            remedy="name another file"
-            + (", or of a command say --force" if place.is_file() else ""),
+            remedy="name another file" + (", or add --force" if place.is_file() else ""),
         )

@@ -68,7 +68,7 @@ def find_blob(warehouse: Warehouse, wanted: str) -> Blob:
     """Return the blob of a capture_id or of a SHA-256.
 
     Raises:
-        ConfigurationError: There is none.
+        ConfigurationError: There is none, or it is neither.
     """
     with warehouse.reading() as connection:
         found = _blobs(connection, *_named(wanted))
@@ -76,7 +76,7 @@ def find_blob(warehouse: Warehouse, wanted: str) -> Blob:
         raise ConfigurationError(
             f"nothing was captured under {wanted}",
             expected="a capture_id or a SHA-256 of the table captures",
-            remedy="find it with `export captures --where 'partition_key=…'`",
+            remedy="find it with `artifacts list --where 'partition_key=…'`",
         )
     return found[0]
 
@@ -84,6 +84,11 @@ def find_blob(warehouse: Warehouse, wanted: str) -> Blob:
 def _named(wanted: str) -> list[ColumnElement[bool]]:
     if len(wanted) == SHA256_LENGTH:
         return [blobs.c.sha256 == wanted.lower()]
+    if not (wanted.isascii() and wanted.isdecimal()):
+        raise ConfigurationError(
+            f"invalid capture {wanted!r}: expected a capture_id or a SHA-256, e.g. 17",
+            remedy="find it with `artifacts list`",
+        )
     capture = condition(captures, f"capture_id={wanted}")
     return [blobs.c.sha256.in_(select(captures.c.sha256).where(capture))]
 

@@ -16,7 +16,9 @@ from orchestration_project.tables.conditions import (
     column_of,
     condition,
     is_secret,
+    ordering,
     public_column_of,
+    refuse_contradictions,
 )
 from orchestration_project.tables.schema import (
     FROM_SENDERS,
@@ -78,20 +80,39 @@ class Relation:
             return {name for name in names if self.table.columns[name].info.get(FROM_SENDERS)}
         return names if escape else ()
 
-    def select(self, names: Sequence[str], wheres: Sequence[str]) -> Query:
+    def select(
+        self,
+        names: Sequence[str],
+        wheres: Sequence[str],
+        *,
+        order_by: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> Query:
         """Return these columns, and those of the key, of the rows that meet ``wheres``, by key.
 
         With the key in each part, a database merges parts that its indexes have in this order;
         otherwise it would keep and sort them all.
 
+        Args:
+            names: The columns.
+            wheres: Conditions as a person writes them, which must all hold.
+            order_by: Columns before the key by which rows are sorted, descending after a ``-``.
+            limit: How many rows at most; None: all.
+
         Raises:
             ConfigurationError: A column is unknown, or a condition cannot be read.
         """
+        refuse_contradictions(wheres)
         key = key_names(self.table)
-        needed = [*names, *(name for name in key if name not in names)]
+        sorting = [public_column_of(self.table, name.removeprefix("-")).name for name in order_by]
+        needed = list(dict.fromkeys([*names, *key, *sorting]))
         first, *others = (part.select(needed, wheres) for part in self.parts)
         rows = union_all(first, *others) if others else first
-        return rows.order_by(*(rows.selected_columns[name] for name in key))
+        if not order_by:
+            return rows.order_by(*(rows.selected_columns[name] for name in key)).limit(limit)
+        found = rows.subquery()  # a union cannot be sorted by an expression
+        order = [ordering(found.c[name.removeprefix("-")], name) for name in order_by]
+        return select(found).order_by(*order, *(found.c[name] for name in key)).limit(limit)
 
 
 def tables() -> Sequence[Table]:
@@ -118,10 +139,11 @@ def relation(name: str) -> Relation:
     """
     found = known_tables().get(name)
     if found is None:
-        likely = get_close_matches(name, known_tables(), 1)
+        public = [each for each in known_tables() if each not in internal_tables()]
+        likely = get_close_matches(name, public, 1)
         raise ConfigurationError(
             f"there is no table or view {name!r}",
-            expected=f"one of {', '.join(known_tables())}",
+            expected="a name that `orchestrate tables` lists",
             remedy=f"did you mean {likely[0]}?" if likely else "",
         )
     return Relation(found, [Part(found)])
@@ -136,12 +158,14 @@ def relation_as_of(name: str, at: datetime) -> Relation:
     current = relation(name).table
     history = current.info.get(HISTORY)
     if history is None:
-        with_history = [
+        with_history = sorted(
             each.name for each in METADATA.tables.values() if each.info.get(HISTORY) is not None
-        ]
+        )
+        likely = get_close_matches(name, with_history, 1)
         raise ConfigurationError(
             f"{name} keeps no history: what it held at a time is not known",
-            expected=f"one of {', '.join(sorted(with_history))}",
+            expected=f"one of {', '.join(with_history)}",
+            remedy=f"did you mean {likely[0]}?" if likely else "",
         )
     earlier = Part(history, [history.c.known_from <= at, history.c.known_to > at])
     return Relation(current, [Part(current, [current.c.known_from <= at]), earlier])

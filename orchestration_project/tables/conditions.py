@@ -1,13 +1,15 @@
 """Conditions as a person writes them, `column>=value`, into typed and bound comparisons.
 
-Nothing of what is written becomes SQL: the column must be a declared one, the operator one of six,
-and the value is read by the column's type and bound. NULL meets no condition.
+`column in (value,value)` is met by any of these values. Nothing of what is written becomes SQL:
+the column must be a declared one, the operator one of seven, and each value is read by the column's
+type and bound. NULL meets no condition.
 """
 
+import csv
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from typing import Any
@@ -29,6 +31,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.schema import HIDDEN, USD_SCALE, Dollars, UtcTimestamp
 
 WRITTEN = re.compile(r"\s*(\w+)\s*(!=|<=|>=|=|<|>)(.*)", re.DOTALL)
+WRITTEN_LIST = re.compile(r"\s*(\w+)\s+in\s*\((.*)\)\s*", re.DOTALL | re.IGNORECASE)
 
 OPERATORS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
     "=": operator.eq,
@@ -157,27 +160,72 @@ def is_secret(column: ColumnElement[Any]) -> bool:
 
 
 def condition(rows: FromClause, written: str) -> ColumnElement[bool]:
-    """Return the comparison that ``written`` names, its value bound.
+    """Return the comparison that ``written`` names, its values bound.
 
     Raises:
-        ConfigurationError: It is no comparison, of no column of ``rows``, of a secret's hash, or
-            its value is not of the column's type.
+        ConfigurationError: It is not a comparison, its column is unknown or holds hashes of
+            secrets, or a value is not of the column's type.
     """
-    parts = WRITTEN.fullmatch(written)
-    if parts is None:
-        raise ConfigurationError(
-            f"{written!r} is no condition",
-            expected="column=value, or with !=, <, <=, >, >= between them, such as tier=T1",
-        )
-    name, compare, value = parts.groups()
+    name, compare, values = _read(written)
     column = public_column_of(rows, name)
     read, expected = READERS[type(column.type)]
     try:
-        return OPERATORS[compare](_comparable(column), read(value))
+        found = [read(value) for value in values]
     except (ValueError, KeyError):
         raise ConfigurationError(
-            f"{written!r} cannot be compared with {name}", expected=expected, found=repr(value)
+            f"{written!r} cannot be compared with {name}",
+            expected=expected,
+            found=repr(values[0] if len(values) == 1 else values),
         ) from None
+    if compare == "in":
+        return _comparable(column).in_(found)
+    return OPERATORS[compare](_comparable(column), found[0])
+
+
+def refuse_contradictions(wheres: Sequence[str]) -> None:
+    """Make sure that no two conditions ask for different values of one column: no row has both.
+
+    Raises:
+        ConfigurationError: Two do.
+    """
+    wanted: dict[str, str] = {}
+    for written in wheres:
+        name, compare, (value, *_) = _read(written)
+        if compare == "=" and wanted.setdefault(name, value) != value:
+            raise ConfigurationError(
+                f"invalid conditions: {name}={wanted[name]} and {name}={value} never both hold",
+                expected=f"one of them, or either: '{name} in ({wanted[name]},{value})'",
+            )
+
+
+def _read(written: str) -> tuple[str, str, list[str]]:
+    """Return column, operator and values of a condition.
+
+    Raises:
+        ConfigurationError: It is not a comparison.
+    """
+    if listed := WRITTEN_LIST.fullmatch(written):
+        name, texts = listed.groups()
+        values = next(csv.reader([texts], skipinitialspace=True), [])
+        if values and "\n" not in texts:
+            return name, "in", [value.strip() for value in values]
+    if parts := WRITTEN.fullmatch(written):
+        name, compare, value = parts.groups()
+        return name, compare, [value]
+    raise ConfigurationError(
+        f"{written!r} is no condition",
+        expected="COLUMN OP VALUE, e.g. tier=T1 or 'tier in (T1,T2)', with OP one of = != < <= > "
+        ">= in",
+    )
+
+
+def ordering(column: ColumnElement[Any], written: str) -> ColumnElement[Any]:
+    """Return how rows are sorted by a column, descending if ``written`` begins with ``-``.
+
+    NULL comes last.
+    """
+    term = _comparable(column)
+    return (term.desc() if written.startswith("-") else term.asc()).nulls_last()
 
 
 def _comparable(column: ColumnElement[Any]) -> ColumnElement[Any]:

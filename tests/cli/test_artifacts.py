@@ -1,5 +1,6 @@
 """The `artifacts` command: captured bytes come back to the byte, or not at all."""
 
+import json
 import sys
 
 import pytest
@@ -36,6 +37,25 @@ def test_bytes_that_are_others_than_those_received_are_refused(capture, desk, tm
     assert main(["artifacts", "get", capture.sha256, "--output", str(file)]) == 1
     assert "is not what was captured" in capsys.readouterr().err
     assert not file.exists()
+
+
+def test_captures_are_listed_with_what_gets_their_bytes(capture, capsys):
+    assert main(["artifacts", "list", "--json", "--where", "row_count>=0"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [each["sha256"] for each in shown] == [capture.sha256]
+    assert main(["artifacts", "list"]) == 0
+    assert str(shown[0]["capture_id"]) in capsys.readouterr().out.splitlines()[1].split()
+    assert main(["artifacts", "get", str(shown[0]["capture_id"]), "--dry-run"]) == 0
+    told = capsys.readouterr()
+    assert (told.out, "would be written to -" in told.err) == ("", True)
+
+
+@pytest.mark.parametrize("wrong", ["abc", "-1", "1.5", "²", ""])
+def test_a_capture_that_cannot_be_one_is_named_with_what_can(capture, capsys, wrong):
+    assert main(["artifacts", "get", "--", wrong]) == 1
+    assert (
+        f"invalid capture {wrong!r}: expected a capture_id or a SHA-256" in capsys.readouterr().err
+    )
 
 
 def test_a_standard_output_that_is_closed_is_told(capture, monkeypatch, capsys):

@@ -88,9 +88,17 @@ def test_who_asks_for_a_time_before_anything_landed_is_told_so(desk, capfd):
 @pytest.mark.parametrize(
     ("table", "at", "message"),
     [
-        ("finra_otc_weekly", "2026-01-05", "--at 2026-01-05 is no moment"),
-        ("finra_otc_weekly", "yesterday", "expected: an ISO time with its zone"),
-        ("finra_otc_weekly", "0001-01-01T00:00:00+14:00", "--at 0001-01-01T00:00:00+14:00 is no"),
+        (
+            "finra_otc_weekly",
+            "2026-01-05",
+            "invalid --at '2026-01-05': expected an ISO time with its zone",
+        ),
+        ("finra_otc_weekly", "yesterday", "expected an ISO time with its zone"),
+        (
+            "finra_otc_weekly",
+            "0001-01-01T00:00:00+14:00",
+            "invalid --at '0001-01-01T00:00:00+14:00'",
+        ),
         ("finra_venue_week", "2026-01-05T00:00:00Z", "finra_venue_week keeps no history"),
         (
             "finra_venue_week",
@@ -98,6 +106,7 @@ def test_who_asks_for_a_time_before_anything_landed_is_told_so(desk, capfd):
             "one of events_webhooks, fact_bond_trade_activity, finra_corporate_market_breadth",
         ),
         ("v_finra_otc_weekly", "2026-01-05T00:00:00Z", "v_finra_otc_weekly keeps no history"),
+        ("v_finra_otc_weekly", "2026-01-05T00:00:00Z", "did you mean finra_otc_weekly?"),
         ("nothing", "2026-01-05T00:00:00Z", "table or view not found: 'nothing'"),
     ],
 )

@@ -184,6 +184,11 @@ def test_a_view_gives_dollars_with_all_their_digits(desk, capfd, tmp_path):
         (["notional_dollars>9.5"], ["AAA"]),
         (["notional_dollars=9.5"], ["BBB"]),
         (["notional_dollars<=10.000001"], ["AAA", "BBB"]),
+        (["symbol in (AAA, aaa)"], ["AAA", "aaa"]),
+        (['symbol IN ("a,b",BBB)'], ["BBB"]),
+        (["notional_dollars in (9.5, 1)"], ["BBB"]),
+        ([f"week_start in ({MONDAY})", "symbol!=AAA", "symbol!=BBB"], ["aaa"]),
+        (["symbol=AAA", "symbol=AAA"], ["AAA"]),
     ],
 )
 def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(
@@ -210,6 +215,17 @@ def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(
         ([WEEKLY, "--where", "symbl=A"], "did you mean symbol?"),
         ([WEEKLY, "--where", "1=1; DROP TABLE blobs"], "finra_otc_weekly has no column '1'"),
         ([WEEKLY, "--where", "symbol LIKE 'A%'"], "is no condition"),
+        ([WEEKLY, "--where", "symbol in ()"], "is no condition"),
+        ([WEEKLY, "--where", "symbol in AAA"], "is no condition"),
+        ([WEEKLY, "--where", "share_quantity in (1,x)"], "expected: a whole number of 64 bits"),
+        (
+            [WEEKLY, "--where", "tier=T1", "--where", "tier=T2"],
+            "tier=T1 and tier=T2 never both hold\n  expected: one of them, or either: "
+            "'tier in (T1,T2)'",
+        ),
+        ([WEEKLY, "--order-by", "symbol,-symbl"], "did you mean symbol?"),
+        (["access_keys", "--internal", "--order-by", "secret_hash"], "which are never written"),
+        (["acess_keys"], "expected: a name that `orchestrate tables` lists"),
         ([WEEKLY, "--where", "week_start=2025-W46-1"], "expected: a date such as 2025-11-10"),
         ([WEEKLY, "--where", "week_start=2025-02-30"], "expected: a date such as 2025-11-10"),
         ([WEEKLY, "--where", "share_quantity=1.5"], "expected: a whole number of 64 bits"),
@@ -277,6 +293,48 @@ def test_a_table_to_read_goes_to_standard_output_with_its_texts_escaped(desk, ca
     columns = ["--columns", "symbol,share_quantity,participant_name"]
     assert main(["export", WEEKLY, *columns, "--format", form, "--escape-formulas"]) == 0
     assert line in capfd.readouterr().out.splitlines()
+
+
+def test_rows_are_sorted_by_columns_and_limited_and_null_comes_last(desk, capfd):
+    desk.land(
+        row("AAA", notional_usd=9_000_000),
+        row("BBB", notional_usd=10_000_000),
+        row("CCC"),
+        row("DDD", notional_usd=10_000_000),
+    )
+
+    def symbols(*options: str) -> list[str]:
+        shown = ["--columns", "symbol", *options]
+        return exported(capfd, "v_finra_otc_weekly", *shown)[0][1:]
+
+    assert symbols("--order-by", "-notional_dollars") == ["BBB", "DDD", "AAA", "CCC"]
+    assert symbols("--order-by", "notional_dollars,-symbol") == ["AAA", "DDD", "BBB", "CCC"]
+    assert symbols("--order-by", "-symbol", "--limit", "2") == ["DDD", "CCC"]
+    assert symbols("--limit", "0") == []
+    at = ["--as-of", "2026-02-01T00:00:00Z", "--order-by=-symbol", "--limit=1"]
+    assert exported(capfd, WEEKLY, "--columns", "symbol", *at)[0] == ["symbol", "DDD"]
+
+
+def test_the_suffix_of_a_file_decides_its_format_unless_one_is_named(desk, capfd, tmp_path):
+    desk.land(row("AAA", notional_usd=2**63 - 1, issue_name=None))
+    columns = ["--columns", "symbol,notional_dollars,issue_name,known_from"]
+    line = (
+        '{"symbol":"AAA","notional_dollars":"9223372036854.775807","issue_name":null,'
+        '"known_from":"2026-01-05T12:00:00.123456Z"}\n'
+    )
+    for name in ("rows.ndjson", "rows.JSONL"):
+        file = tmp_path / name
+        assert main(["export", "v_finra_otc_weekly", *columns, "--output", str(file)]) == 0
+        assert file.read_text() == line
+    parquet = tmp_path / "rows.parquet"
+    assert main(["export", WEEKLY, "--output", str(parquet)]) == 0
+    assert pl.read_parquet(parquet).height == 1
+    other = tmp_path / "other.parquet"
+    assert main(["export", WEEKLY, "--output", str(other), "--format", "csv"]) == 0
+    assert other.read_text().startswith("week_start,tier,")
+    capfd.readouterr()
+    assert main(["export", WEEKLY, "--where", "symbol=ZZZ", "--format", "ndjson"]) == 0
+    assert capfd.readouterr().out == ""
 
 
 def test_an_export_of_nothing_has_a_header_and_types(desk, capfd, tmp_path):

@@ -48,7 +48,7 @@ def test_a_key_is_made_listed_rotated_and_revoked(say, demo_settings):
     first = made(say("create", "--role", "operator", "--owner", "the loader", "--days", "7"))
     second = made(say("rotate", first, "--overlap-hours", "1"))
     status, output, _ = say("revoke", second)
-    assert (status, output) == (0, f"{second} of the loader opens nothing any more\n")
+    assert (status, output) == (0, f"revoked {second} of the loader\n")
     headings, *rows = listed(say("list"))
     assert headings == ["id", "role", "owner", "last used (UTC)", "ends (UTC)", "state"]
     shown = {row[0]: (*row[1:4], row[5]) for row in rows}
@@ -96,9 +96,12 @@ def test_what_it_needs_is_said(say, arguments: list[str]):
     [
         (
             ["create", "--role", "viewer", "--owner", "x", "--days", "abc"],
-            "abc is not between 1 and",
+            "'--days': 'abc' is not a valid integer range",
         ),
-        (["rotate", "x", "--overlap-hours", "abc"], "abc is not between 0 and"),
+        (
+            ["rotate", "x", "--overlap-hours", "abc"],
+            "'--overlap-hours': 'abc' is not a valid float range",
+        ),
     ],
 )
 def test_what_is_no_number_is_told_what_it_may_be(say, capsys, arguments: list[str], message: str):

@@ -75,7 +75,7 @@ def test_an_older_group_is_refused_and_published_again_with_leave(place, replay)
     status, output, _ = replay("--group", group)
     assert status == 1
     assert f"{group} is older than what is landed" in output
-    older = ("orchestration_project", "replay", "--group", group, "--older")
+    older = ("orchestration_project", "replay", "--group", group, "--allow-older")
     status, output, error = programs.run(place / "state", *older, **settings_of(place))
     assert status == 0, error
     assert "0 rows added, 1 changed, 0 removed" in output
@@ -84,12 +84,17 @@ def test_an_older_group_is_refused_and_published_again_with_leave(place, replay)
 
 REFUSED = {
     "name partitions, or a --group, or a choice": [[], [KEY, "--all"]],
-    "choose partitions of finra_otc_weekly": [["--table", "prices_daily", "--tier", "T1"]],
+    "--tier chooses partitions of finra_otc_weekly": [["--table", "prices_daily", "--tier", "T1"]],
     "nonsense is not a delivery": [["--group", "nonsense"]],
     "2025-11-11 is a Tuesday": [["T1|2025-11-11"]],
     "T1|2025-11-03 has no delivery to replay": [["T1|2025-11-03"]],
     "there is nothing to replay": [["--tier", "OTCE"]],
-    "2025-13-01 is no day, such as": [["--from", "2025-13-01"], ["--to", "2025-13-01"]],
+    "'2025-13-01' does not match the format '%Y-%m-%d'": [
+        ["--from", "2025-13-01"],
+        ["--to", "2025-13-01"],
+    ],
+    "'T9' is not one of T1, T2, OTCE": [["--tier", "T9"]],
+    "Did you mean 'prices_daily'?": [["--table", "prices_dayly", "--all"]],
 }
 
 

@@ -35,10 +35,10 @@ VALUES = {
 MOST_MIB = 64
 EXPORT = """
 import resource, sys
-from orchestration_project.cli.export import main
+from orchestration_project.__main__ import main
 
 def peak(*arguments):
-    assert main([*arguments, "--output", sys.argv[1], "--force"]) == 0
+    assert main(["export", *arguments, "--output", sys.argv[1], "--force"]) == 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 idle = peak("database_labels", "--internal")

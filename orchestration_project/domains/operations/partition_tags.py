@@ -75,6 +75,23 @@ def asked_partitions(tags: Mapping[str, str], dimensions: Dimensions) -> list[st
     return asked
 
 
+def consecutive_ranges(keys: Sequence[str], ordered: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the ranges of ``keys`` that are consecutive in ``ordered``, as (first, last).
+
+    Keys of one range differ in their last dimension only.
+    """
+    place = {key: number for number, key in enumerate(ordered)}
+    found: list[tuple[str, str]] = []
+    for key in sorted(set(keys), key=place.__getitem__):
+        last = found[-1][1] if found else ""
+        is_next = bool(found) and place[key] == place[last] + 1
+        if is_next and key.rpartition("|")[0] == last.rpartition("|")[0]:
+            found[-1] = (found[-1][0], key)
+        else:
+            found.append((key, key))
+    return found
+
+
 def _key_of_dimensions(tags: Mapping[str, str]) -> str:
     return "|".join(tags[name] for name in sorted(tags) if name.startswith(DIMENSION))
 

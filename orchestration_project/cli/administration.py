@@ -1,0 +1,298 @@
+"""The commands that administer: database, local state, evidence and captured bytes."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestration_project.cli.commands import Command, Group
+from orchestration_project.cli.console import (
+    OUTPUT,
+    aligned,
+    echo,
+    emit_or,
+    note,
+    preview,
+    show_rows,
+)
+from orchestration_project.domains.operations.evidence import MANIFEST
+from orchestration_project.errors import ConfigurationError, OrchestrationError
+
+if TYPE_CHECKING:
+    from orchestration_project.engine.warehouse import Warehouse
+    from orchestration_project.settings import Settings
+
+EVIDENCE_JOB, EVIDENCE_OP = "operations_export_evidence", "export_evidence"
+
+CAPTURE_HEADINGS = {
+    "capture_id": "id",
+    "partition_key": "partition",
+    "part_number": "part",
+    "fetched_at": "fetched (UTC)",
+    "row_count": "rows",
+    "byte_count": "bytes",
+    "sha256": "SHA-256",
+}
+
+
+@click.command(cls=Command, has_dry_run=True)
+@click.option("--sql", is_flag=True, help="Print the SQL for an owner to run, and execute nothing.")
+def migrate(sql: bool) -> int:
+    """Upgrade the tables in DATABASE_URL to the version of this program.
+
+    Loads do so by themselves. Repeating it is safe.
+    """
+    from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
+    from orchestration_project.engine.warehouse.migrating import newest_version
+    from orchestration_project.settings import load_settings
+
+    settings = load_settings()
+    if sql:
+        with unprepared_warehouse(settings) as warehouse:
+            print(warehouse.migration_sql(), end="")  # noqa: T201 - the result
+        return 0
+    if OUTPUT.is_dry_run:
+        with unprepared_warehouse(settings) as warehouse:
+            found = warehouse.version() or "none"
+            preview(f"{warehouse.shown_url}: version {found} -> {newest_version()}")
+        return 0
+    with open_warehouse(settings) as warehouse:
+        echo(f"the tables in {warehouse.shown_url} are up to date")
+    return 0
+
+
+@click.command(cls=Command, has_dry_run=True)
+@click.option(
+    "--to",
+    required=True,
+    metavar="URL",
+    help="The empty database. The process list shows a password in it; PGPASSWORD and ~/.pgpass "
+    "keep it out.",
+)
+@click.option("--to-schema", metavar="NAME", help="The DATABASE_SCHEMA of the empty database.")
+def copy_database(to: str, to_schema: str | None) -> int:
+    """Copy all tables of DATABASE_URL into an empty database and compare counts and hashes.
+
+    The copy is one transaction. Stop runs before: what they load meanwhile is not copied.
+    Artifacts stay where they are.
+    """
+    from orchestration_project.engine.environment import open_warehouse
+    from orchestration_project.settings import load_settings
+
+    settings = load_settings()
+    with open_warehouse(settings) as source, _target(to, to_schema, settings) as target:
+        if OUTPUT.is_dry_run:
+            _preview(source, target)
+            return 0
+        counts = target.fill_from(source)
+        echo(_as_table(counts))
+        echo(
+            f"\n{target.shown_url} holds what {source.shown_url} held: count and hash of each "
+            "table are equal. Set DATABASE_URL to it, with its password"
+            + (f", and DATABASE_SCHEMA={to_schema}." if to_schema else ".")
+        )
+    return 0
+
+
+def _preview(source: "Warehouse", target: "Warehouse") -> None:
+    from orchestration_project.tables.catalogue import tables
+
+    echo(_as_table(source.row_counts(tables(), {})))
+    preview(f"these rows would be copied from {source.shown_url} to {target.shown_url}")
+
+
+def _as_table(counts: "dict[str, int]") -> str:
+    return aligned([[name, f"{count:,}", "rows"] for name, count in counts.items()], numbers_from=1)
+
+
+def _target(url: str, schema: str | None, settings: "Settings") -> "Warehouse":
+    from orchestration_project.engine.environment import open_clock
+    from orchestration_project.engine.warehouse import Warehouse
+
+    try:
+        target = Warehouse(url, clock=open_clock(settings), schema=schema)
+        target.version()  # an error of the connection concerns the option, too
+        return target
+    except OrchestrationError as error:
+        error.within(option="--to")  # its text names DATABASE_URL
+        raise
+
+
+@click.command(cls=Command, has_dry_run=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def reset(yes: bool) -> int:
+    """Delete all local state: Dagster's history, captured bytes, the SQLite databases.
+
+    A database named by DATABASE_URL stays as it is.
+    """
+    from orchestration_project.cli.reset import reset as delete_state
+
+    return delete_state(is_confirmed=yes)
+
+
+@click.group(cls=Group)
+def evidence() -> None:
+    """Archives of evidence: everything known of a run, a session or a partition."""
+
+
+@evidence.command("verify", has_json=True)
+@click.argument("file")
+@click.option("--sha256", metavar="HEX", help=f"SHA-256 of {MANIFEST}, as its author sent it.")
+def verify_evidence(file: str, sha256: str | None) -> int:
+    """Compare every member of the archive FILE with its manifest.
+
+    Names members that are missing, changed or extra. Needs no database, network or setting.
+    With --sha256 it finds changes made on purpose.
+    """
+    from orchestration_project.services.evidence.verifying import verify as verify_archive
+
+    found = verify_archive(Path(file))
+    wrong = [str(each) for each in found.problems]
+    if sha256 and sha256.lower() != found.manifest_sha256:
+        wrong.append(f"{MANIFEST} is not the one with SHA-256 {sha256.lower()}")
+    about = ", ".join(f"{name} {value}" for name, value in found.manifest.about.items())
+    count = len(found.manifest.members)
+    emit_or(
+        {
+            "about": dict(found.manifest.about),
+            "member_count": count,
+            "manifest_sha256": found.manifest_sha256,
+            "problems": wrong,
+            "is_whole": not wrong,
+        },
+        f"evidence of {ascii(about)[1:-1]}",
+        f"{count} members; SHA-256 of {MANIFEST}: {found.manifest_sha256}",
+        "\n".join(wrong) or "whole: every member is there as it was, and no other",
+    )
+    return int(bool(wrong))
+
+
+@evidence.command("export", has_json=True, has_dry_run=True)
+@click.option("--run", "run_id", metavar="ID", help="The run that it is about.")
+@click.option("--session", metavar="ID", help="The session: runs that were started together.")
+@click.option("--partition", metavar="KEY", help="The partition, e.g. 'T1|2026-10-05'; with --at.")
+@click.option("--at", metavar="TIME", help="Time of the partition's state, e.g. 2026-11-01T00:00Z.")
+@click.option(
+    "--include-bytes", is_flag=True, help="Add the captured bytes, not only their hashes."
+)
+@click.option("--output", metavar="FILE", help="A new .zip file; default: in STATE_DIR/evidence.")
+def export_evidence(
+    run_id: str | None,
+    session: str | None,
+    partition: str | None,
+    at: str | None,
+    include_bytes: bool,
+    output: str | None,
+) -> int:
+    """Write an archive about a run, a session, or a partition at a time."""
+    wanted = {"run_id": run_id, "session": session, "partition": partition, "at": at}
+    subjects = [name for name in ("run_id", "session", "partition") if wanted[name]]
+    if len(subjects) != 1 or bool(partition) != bool(at):
+        raise click.UsageError("expected one of: --run, --session, --partition with --at")
+    file = str(Path(output).resolve()) if output else None
+    config = {name: value for name, value in {**wanted, "file": file}.items() if value}
+    if OUTPUT.is_dry_run:
+        preview(f"{EVIDENCE_JOB} would run with {config}", job=EVIDENCE_JOB, config=config)
+        return 0
+    return _export({**config, "include_bytes": include_bytes})
+
+
+def _export(config: dict[str, Any]) -> int:
+    from orchestration_project.cli.execution import execute, failures, materializations_of
+    from orchestration_project.cli.full_disk import full_disk_explained
+    from orchestration_project.instance.storage import open_instance
+    from orchestration_project.settings import load_settings
+
+    with full_disk_explained(load_settings()), open_instance() as instance:
+        result = execute(instance, EVIDENCE_JOB, config={"ops": {EVIDENCE_OP: {"config": config}}})
+        for metadata in materializations_of([result]).values():
+            found = {name: metadata[name] for name in ("file", "bytes", "members", "sha256")}
+            found["manifest_sha256"] = metadata["manifest_sha256"]
+            emit_or(
+                found,
+                f"{found['file']}: {found['members']} members, {found['bytes']} bytes",
+                f"SHA-256 of {MANIFEST}: {found['manifest_sha256']}",
+            )
+    for text in failures([result]):
+        echo(text)
+    return int(not result.success)
+
+
+@click.group(cls=Group)
+def artifacts() -> None:
+    """Captured bytes, as they were received."""
+
+
+@artifacts.command("list", has_json=True)
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="EXPR",
+    help="Only captures with COLUMN OP VALUE, e.g. 'partition_key=T1|2026-10-05'; repeatable.",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="Number of captures."
+)
+def list_captures(where: tuple[str, ...], limit: int) -> int:
+    """List captures, the latest first."""
+    from orchestration_project.engine.environment import open_warehouse
+    from orchestration_project.services.inventory import read_captures
+    from orchestration_project.settings import load_settings
+
+    with open_warehouse(load_settings()) as warehouse:
+        found = read_captures(warehouse, where, limit)
+    shown = [
+        row | {"fetched_at": f"{row['fetched_at']:%Y-%m-%d %H:%M:%S}"} for row in found.to_dicts()
+    ]
+    show_rows(found.to_dicts() if OUTPUT.is_json else shown, CAPTURE_HEADINGS)
+    return 0
+
+
+@artifacts.command("get", has_dry_run=True)
+@click.argument("capture")
+@click.option(
+    "--output", default="-", metavar="FILE", show_default=True, help="A file; - is stdout."
+)
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def get_capture(capture: str, output: str, force: bool) -> int:
+    """Write the bytes of CAPTURE, a capture id or a SHA-256, after verifying their SHA-256."""
+    from orchestration_project.engine.captures import Captures
+    from orchestration_project.engine.environment import open_store, open_warehouse
+    from orchestration_project.services.export import whole_file
+    from orchestration_project.services.inventory import find_blob
+    from orchestration_project.settings import load_settings
+
+    settings = load_settings()
+    with open_warehouse(settings) as warehouse:
+        blob = find_blob(warehouse, capture)
+    body = Captures(open_store(settings)).verified(
+        sha256=blob.sha256, byte_count=blob.byte_count, storage_uri=blob.storage_uri
+    )
+    found = f"{len(body)} bytes with SHA-256 {blob.sha256}"
+    if OUTPUT.is_dry_run:
+        note(f"dry run: {found} would be written to {output}")
+        return 0
+    if output == "-":
+        _to_standard_output(body)
+    else:
+        with whole_file(Path(output), replace=force) as file:
+            file.write(body)
+    note(f"{found} to {output}")
+    return 0
+
+
+def _to_standard_output(body: bytes) -> None:
+    if sys.stdout is None:  # closed before this process started
+        raise _unwritable("it is closed")
+    try:
+        sys.stdout.buffer.write(body)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise _unwritable(str(error.strerror)) from error
+
+
+def _unwritable(found: str) -> ConfigurationError:
+    return ConfigurationError(
+        "standard output cannot be written", found=found, remedy="name a file: --output"
+    )

@@ -1,0 +1,205 @@
+"""The classes of commands and groups: global options at any place, modules imported when needed."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from orchestration_project.cli.console import OUTPUT
+from orchestration_project.errors import ConfigurationError
+
+GIVEN = "orchestration_project.cli.options"
+"""Where click's context keeps the global options, wherever on the line they were given."""
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    if value is not None and value is not False:
+        context.meta.setdefault(GIVEN, {})[parameter.name] = value
+    return value
+
+
+def _option(*names: str, **attributes: Any) -> click.Option:
+    return click.Option(names, expose_value=False, callback=_remember, **attributes)
+
+
+STATE_DIR = _option(
+    "--state-dir",
+    metavar="PATH",
+    type=click.Path(file_okay=False),
+    help="Folder of all local state. [env: STATE_DIR]",
+)
+ENV_FILE = _option(
+    "--env-file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="File of settings; it overrides .env, the environment overrides it.",
+)
+QUIET = _option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
+VERBOSE = _option("-v", "--verbose", is_flag=True, help="Dagster's log and tracebacks too.")
+JSON = _option("--json", "is_json", is_flag=True, is_eager=True, help="Write the result as JSON.")
+DRY_RUN = _option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+
+COMMON = (STATE_DIR, ENV_FILE, QUIET, VERBOSE)
+GLOBAL = (*COMMON, JSON, DRY_RUN)
+
+
+def _write_options(
+    command: click.Command, context: click.Context, formatter: click.HelpFormatter
+) -> None:
+    """Write the options of a command, those that all commands take in a section of their own."""
+    given: dict[str, list[tuple[str, str]]] = {"Options": [], "Global options": []}
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is not None and isinstance(parameter, click.Option):
+            given["Global options" if parameter in GLOBAL else "Options"].append(record)
+    given["Global options"].append(given["Options"].pop())  # --help, which is the last
+    for heading, records in given.items():
+        if records:
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+class Command(click.Command):
+    """A command that takes the global options too.
+
+    Args:
+        has_json: Whether it takes ``--json``, as whatever lists or judges does.
+        has_dry_run: Whether it takes ``--dry-run``, as whatever writes does.
+    """
+
+    def __init__(
+        self, *arguments: Any, has_json: bool = False, has_dry_run: bool = False, **attributes: Any
+    ) -> None:
+        super().__init__(*arguments, **attributes)
+        own = [option for option, has in ((JSON, has_json), (DRY_RUN, has_dry_run)) if has]
+        self._own = (*own, *COMMON)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return its own parameters and the global ones that it takes."""
+        *own, help_option = super().get_params(ctx)
+        return [*own, *self._own, help_option]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, global ones last."""
+        _write_options(self, ctx, formatter)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Apply the global options, then run."""
+        given = ctx.meta.get(GIVEN, {})
+        for option in GLOBAL:
+            if option.name in given and option not in self._own:
+                raise click.UsageError(f"{ctx.command_path} has no {option.opts[-1]}", ctx)
+        _apply(ctx, given)
+        return super().invoke(ctx)
+
+
+def _apply(context: click.Context, given: Mapping[str, Any]) -> None:
+    names = ("is_json", "dry_run", "quiet", "verbose")
+    is_json, is_dry_run, is_quiet, is_verbose = (bool(given.get(name)) for name in names)
+    if is_quiet and is_verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other", context)
+    OUTPUT.set(is_json=is_json, is_dry_run=is_dry_run, is_quiet=is_quiet, is_verbose=is_verbose)
+    changes = dict(_of_file(given["env_file"])) if "env_file" in given else {}
+    if "state_dir" in given:
+        changes["STATE_DIR"] = str(Path(given["state_dir"]).resolve())
+    os.environ.update(changes)  # noqa: TID251 - the settings, and programs started, read it here
+
+
+def _of_file(file: str) -> Iterator[tuple[str, str]]:
+    """Yield the settings of a file that the environment does not have.
+
+    Raises:
+        ConfigurationError: The file cannot be read.
+    """
+    from dotenv import dotenv_values
+
+    try:
+        found = dotenv_values(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"invalid --env-file {file}: it cannot be read",
+            expected="a text file in UTF-8",
+            found=type(error).__name__,
+        ) from None  # the original quotes the file, secrets included
+    for name, value in found.items():
+        if value is not None and name not in os.environ:  # noqa: TID251 - it overrides the file
+            yield name, value
+
+
+class Group(click.Group):
+    """A group whose commands are of `Command`, and which takes the global options too."""
+
+    command_class = Command
+    group_class = type
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return its own parameters and all global ones."""
+        *own, help_option = super().get_params(ctx)
+        return [*own, *GLOBAL, help_option]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, global ones last, then the commands."""
+        _write_options(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+class Entry(NamedTuple):
+    """A command of the root: where it is defined, and what the list of commands shows.
+
+    Attributes:
+        place: Its module and its name there, with a colon between.
+        section: The heading under which it is listed; empty: it is an alias, and not listed.
+    """
+
+    place: str
+    summary: str
+    section: str = ""
+
+
+class LazyGroup(Group):
+    """A group that imports the module of the one command that is asked for."""
+
+    def __init__(
+        self,
+        *arguments: Any,
+        entries: Mapping[str, Entry],
+        sections: Sequence[str],
+        **attributes: Any,
+    ) -> None:
+        super().__init__(*arguments, **attributes)
+        self.entries = entries
+        self._sections = sections
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands that are listed."""
+        return [name for name, entry in self.entries.items() if entry.section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        if cmd_name not in self.entries:
+            return None
+        module, _, name = self.entries[cmd_name].place.partition(":")
+        return getattr(import_module(module), name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command, or refuse an unknown name with those that are like it."""
+        name = args[0]
+        if name not in self.entries and not name.startswith("-"):
+            raise click.exceptions.NoSuchCommand(name, possibilities=list(self.entries), ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a list for each section, without importing a command."""
+        for section in self._sections:
+            rows = [
+                (name, entry.summary)
+                for name, entry in self.entries.items()
+                if entry.section == section
+            ]
+            with formatter.section(section):
+                formatter.write_dl(rows, col_max=20)

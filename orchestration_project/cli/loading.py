@@ -1,0 +1,285 @@
+"""Loads partitions of a dataset: a run of its job for each range, then a table of changes."""
+
+import calendar
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from difflib import get_close_matches
+
+import click
+import dagster as dg
+
+from orchestration_project.cli import console
+from orchestration_project.cli.execution import (
+    ProgressLine,
+    Range,
+    document,
+    execute,
+    failures,
+    repository,
+    results_of,
+    run_over,
+)
+from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.domains.operations.partition_tags import consecutive_ranges
+from orchestration_project.domains.operations.pipelines import Parameter, between
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.registry import Domain, Job, RunSummary
+from orchestration_project.settings import load_settings
+
+
+@dataclass(frozen=True)
+class DatasetJob:
+    """A dataset, and the job that loads it.
+
+    Attributes:
+        name: The name of its table with history, or that of the job.
+        tables: All tables that the job writes.
+        keys: The keys of its partitions, in their order.
+        is_partitioned: Whether it has partitions.
+        parameter: How the API reads a key, where that is one value.
+        summary: What is shown of its runs.
+    """
+
+    name: str
+    job: str
+    description: str
+    tables: Sequence[str]
+    keys: Sequence[str]
+    is_partitioned: bool
+    parameter: Parameter | None
+    summary: RunSummary
+
+    def key_of(self, written: str) -> str:
+        """Return the key of the partition that a person names.
+
+        Raises:
+            ConfigurationError: The dataset lacks that partition.
+        """
+        if written in self.keys:
+            return written
+        if self.parameter is not None and (key := _read(self.parameter, written)) in self.keys:
+            return key
+        likely = self._like(written)
+        raise ConfigurationError(
+            f"{self.name} has no partition {written!r}",
+            expected=f"one of {len(self.keys)} partitions, {self.keys[0]} to {self.keys[-1]}"
+            if self.keys
+            else "a partition; there is none yet",
+            remedy=f"did you mean {likely!r}?" if likely else "",
+        )
+
+    def _like(self, written: str) -> str:
+        """Return the latest partition before a lacking one, else the one spelled most like it."""
+        part = written.rpartition("|")[0]
+        before = [each for each in self.keys if each.rpartition("|")[0] == part and each <= written]
+        return max(before, default="") or "".join(get_close_matches(written, self.keys, 1, 0))
+
+
+def _read(parameter: Parameter, written: str) -> str:
+    try:
+        return parameter.to_key(written)
+    except ConfigurationError:
+        return ""
+
+
+def dataset_jobs() -> list[DatasetJob]:
+    """Return all datasets, by name."""
+    # Not at the top: this import reads the settings, and `main` reports invalid ones.
+    from orchestration_project.catalog import REGISTRY
+
+    replaying = {replay.job for replay in REGISTRY.replays.values()}
+    found = [
+        dataset
+        for domain in REGISTRY.domains
+        if domain.tables
+        for dataset in _of_domain(domain, replaying)
+    ]
+    return sorted(found, key=lambda each: each.name)
+
+
+def find_dataset(name: str) -> DatasetJob:
+    """Return the dataset of that name, or the one that writes the table of that name.
+
+    Raises:
+        BadParameter: There is none.
+    """
+    found = dataset_jobs()
+    for each in found:
+        if name in (each.name, each.job):
+            return each
+    writing = [each for each in found if name in each.tables]
+    if len(writing) == 1:
+        return writing[0]
+    likely = get_close_matches(name, [each.name for each in found], 1)
+    hint = f" Did you mean {likely[0]!r}?" if likely else ""
+    raise click.BadParameter(
+        f"unknown dataset {name!r}; `orchestrate datasets` lists all.{hint}",
+        param_hint="DATASET",
+    )
+
+
+def _of_domain(domain: Domain, replaying: Collection[str]) -> Iterator[DatasetJob]:
+    with_history = {each.table.name for each in domain.tables}
+    for job in domain.jobs:
+        if job.name not in replaying and (dataset := _dataset_of(job, with_history)):
+            yield dataset
+
+
+def _dataset_of(job: Job, with_history: Collection[str]) -> DatasetJob | None:
+    """Return the dataset that a job loads, None where it writes no table or needs more than a key.
+
+    A job without partitions that the API cannot run by name takes its work from tags or config.
+    """
+    definition = repository().get_job(job.name)
+    tables = _tables(definition)
+    partitions = definition.partitions_def
+    if not tables or (partitions is None and job.parameters is None):
+        return None
+    main = next((each for each in tables if each in with_history), None)
+    asset = main if main in _asset_names(definition) else _asset_names(definition)[-1]
+    parameters = job.parameters or ()
+    return DatasetJob(
+        name=main or job.name,
+        job=job.name,
+        description=(definition.description or "").partition(". ")[0].rstrip("."),
+        tables=tables,
+        keys=partitions.get_partition_keys() if partitions else (),
+        is_partitioned=partitions is not None,
+        parameter=parameters[0] if len(parameters) == 1 else None,
+        summary=RunSummary(assets=_asset_names(definition), audited=asset, rejecting=asset),
+    )
+
+
+def _tables(job: dg.JobDefinition) -> list[str]:
+    """Return the tables of the assets that a job materializes."""
+    graph = job.asset_layer.asset_graph
+    found = [
+        graph.get(key).metadata.get("dagster/table_name")
+        for key in graph.toposorted_asset_keys
+        if key in job.asset_layer.executable_asset_keys
+    ]
+    return [str(name) for name in found if name]
+
+
+def _asset_names(job: dg.JobDefinition) -> list[str]:
+    graph = job.asset_layer.asset_graph
+    keys = job.asset_layer.executable_asset_keys
+    return ["_".join(key.path) for key in graph.toposorted_asset_keys if key in keys]
+
+
+def load(name: str, partitions: Sequence[str]) -> int:
+    """Load partitions; return 0 if all runs succeeded.
+
+    Raises:
+        UsageError: The dataset is unknown, or partitions are missing or too many.
+        ConfigurationError: A partition does not exist.
+    """
+    dataset = find_dataset(name)
+    if partitions and not dataset.is_partitioned:
+        raise click.UsageError(f"{dataset.name} has no partitions: leave PARTITION out")
+    if dataset.is_partitioned and not partitions:
+        example = f", e.g. '{dataset.keys[-1]}'" if dataset.keys else ""
+        raise click.UsageError(f"{dataset.name} needs partitions{example}, or use `backfill`")
+    return _load(dataset, [dataset.key_of(each) for each in partitions])
+
+
+def backfill(name: str, first: str, last: str) -> int:
+    """Load all partitions from ``first`` to ``last``; return 0 if all runs succeeded.
+
+    Raises:
+        UsageError: The dataset is unknown, it has no partitions, or an end is not a date.
+        ConfigurationError: No partition lies between the two.
+    """
+    dataset = find_dataset(name)
+    if not dataset.is_partitioned:
+        raise click.UsageError(f"{dataset.name} has no partitions: use `load {dataset.name}`")
+    (part, start), (end_part, end) = _end(first, "--from"), _end(last, "--to")
+    if part != end_part:
+        raise click.UsageError(f"--from {first} and --to {last} name different partitions")
+    keys = between(dataset.keys, start, end, part)
+    if not keys:
+        raise ConfigurationError(
+            f"{dataset.name} has no partition from {first} to {last}",
+            expected=f"dates between {dataset.keys[0]} and {dataset.keys[-1]}"
+            if dataset.keys
+            else "a partition; there is none yet",
+            remedy="choose other dates; `orchestrate datasets` lists the first and last partition",
+        )
+    return _load(dataset, keys)
+
+
+def _end(written: str, option: str) -> tuple[str | None, date]:
+    """Return the first part of a key, if one is given, and the day of an end of a backfill.
+
+    Raises:
+        BadParameter: It has no date.
+    """
+    part, _, day = written.rpartition("|")
+    try:
+        if len(day) == len("2026-09"):
+            month = date.fromisoformat(f"{day}-01")
+            days = calendar.monthrange(month.year, month.month)[1]
+            return part or None, month.replace(day=1 if option == "--from" else days)
+        return part or None, date.fromisoformat(day)
+    except ValueError:
+        raise click.BadParameter(
+            f"{written!r} is not a date, month or partition key, e.g. 2026-09-07",
+            param_hint=option,
+        ) from None
+
+
+def _load(dataset: DatasetJob, keys: Sequence[str]) -> int:
+    ranges = consecutive_ranges(keys, dataset.keys)
+    if console.OUTPUT.is_dry_run:
+        runs = [first if first == last else f"{first} to {last}" for first, last in ranges]
+        console.preview(
+            f"{_counted(len(ranges) or 1, 'run')} of {dataset.job}"
+            + "".join(f"\n  {run}" for run in runs),
+            job=dataset.job,
+            runs=ranges,
+            partition_count=len(set(keys)),
+        )
+        return 0
+    settings = load_settings()
+    with (
+        full_disk_explained(settings),
+        open_instance() as instance,
+        open_warehouse(settings) as warehouse,
+    ):
+        console.progress(f"database  {warehouse.shown_url}")
+        counts = f"{_counted(len(set(keys)), 'partition')} in {_counted(len(ranges) or 1, 'run')}"
+        console.progress(f"job       {dataset.job}: {counts}\n")
+        with ProgressLine(len(set(keys)), keys) as progress:
+            results = (
+                run_over(
+                    instance,
+                    dataset.job,
+                    ranges,
+                    progress,
+                    after_each=lambda span, result: progress.finish(
+                        _keys_in(span, dataset.keys), is_loaded=result.success
+                    ),
+                )
+                if dataset.is_partitioned
+                else [execute(instance, dataset.job)]
+            )
+        found = results_of(warehouse, results, dataset.summary)
+    failed = [result for result in results if not result.success]
+    if console.OUTPUT.is_json:
+        console.emit(document(found, progress.outcomes, failures(failed)))
+    else:
+        console.echo("\n".join([str(found), *failures(failed)]))
+    return 1 if failed else 0
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _keys_in(span: Range, keys: Sequence[str]) -> Sequence[str]:
+    """Return the keys from the first to the last of a range, which are consecutive."""
+    first, last = span
+    return keys[keys.index(first) : keys.index(last) + 1]

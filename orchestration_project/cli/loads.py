@@ -1,0 +1,150 @@
+"""The commands that load: run, load, backfill, replay, and the list of datasets.
+
+Each imports what it works with when it runs, so that its help comes at once.
+"""
+
+from datetime import datetime
+from importlib import import_module
+from typing import Any
+
+import click
+
+from orchestration_project.cli.commands import Command
+from orchestration_project.cli.console import show_rows
+
+DAY = click.DateTime(["%Y-%m-%d"])
+"""A day such as 2025-11-10."""
+
+SOURCES = ("finra", "saas")
+"""What `run` can run: `run` of the module with the name of one and `_run`. The first by default."""
+
+DATASET_HEADINGS = {
+    "name": "dataset",
+    "partition_count": "partitions",
+    "first_key": "first",
+    "last_key": "last",
+    "job": "job",
+    "description": "description",
+}
+
+
+@click.command(cls=Command, has_json=True, has_dry_run=True)
+@click.argument("source", type=click.Choice(SOURCES), default=SOURCES[0])
+@click.option(
+    "--weeks",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Number of weeks of each tier; finra only. [default: 8]",
+)
+def run(source: str, weeks: int | None) -> int:
+    """Load the latest weeks of FINRA's OTC data, or sync PeopleForce with Jira once.
+
+    SOURCE is finra, the default, or saas. Data is synthetic unless the settings name a real source.
+    """
+    return import_module(f"orchestration_project.cli.{source}_run").run(weeks)
+
+
+@click.command(cls=Command, has_json=True, has_dry_run=True)
+def run_saas() -> int:
+    """Sync PeopleForce's tasks with Jira's issues, once; the same as `run saas`."""
+    return import_module("orchestration_project.cli.saas_run").run(None)
+
+
+@click.command(cls=Command, has_json=True, has_dry_run=True)
+@click.argument("dataset")
+@click.argument("partitions", nargs=-1, metavar="[PARTITION]...")
+def load(dataset: str, partitions: tuple[str, ...]) -> int:
+    """Load partitions of DATASET, one run for each range of consecutive ones.
+
+    `orchestrate datasets` lists datasets and their partitions, e.g. finra_otc_weekly and
+    'T1|2026-10-05'. A dataset without partitions takes none. Loading a partition again changes
+    nothing unless the source has changed.
+    """
+    from orchestration_project.cli.loading import load as load_partitions
+
+    return load_partitions(dataset, partitions)
+
+
+@click.command(cls=Command, has_json=True, has_dry_run=True)
+@click.argument("dataset")
+@click.option(
+    "--from",
+    "first",
+    required=True,
+    metavar="DATE",
+    help="First date, month or partition key, e.g. 2026-09-07, 2026-09 or 'T1|2026-09-07'.",
+)
+@click.option("--to", "last", required=True, metavar="DATE", help="Last one, included.")
+def backfill(dataset: str, first: str, last: str) -> int:
+    """Load the partitions of DATASET from one date to another, both included.
+
+    One run for each range of consecutive partitions, in this process. A partition key with a
+    first part, such as a tier, restricts the backfill to it. The UI backfills in the background.
+    """
+    from orchestration_project.cli.loading import backfill as backfill_partitions
+
+    return backfill_partitions(dataset, first, last)
+
+
+@click.command(cls=Command, has_json=True, has_dry_run=True)
+@click.argument("partitions", nargs=-1, metavar="[PARTITION]...")
+@click.option("--table", metavar="TABLE", help="Table to load. [default: finra_otc_weekly]")
+@click.option("--group", metavar="ID", help="One delivery, by its group_id.")
+@click.option("--all", "is_all", is_flag=True, help="Every partition with a delivery.")
+@click.option("--tier", metavar="TIER", help="Partitions of this tier, e.g. T1.")
+@click.option("--from", type=DAY, help="Partitions from this day on.")
+@click.option("--to", type=DAY, help="Partitions up to this day.")
+@click.option(
+    "--allow-older", "--older", is_flag=True, help="Replay even if newer data is already loaded."
+)
+def replay(
+    partitions: tuple[str, ...],
+    table: str | None,
+    group: str | None,
+    is_all: bool,
+    allow_older: bool,
+    **filters: str | datetime | None,
+) -> int:
+    """Validate and load recorded deliveries again, by the present rules, without the source.
+
+    PARTITION is a key such as 'T1|2025-11-10', or a symbol of --table prices_daily. Of each, the
+    latest delivery is replayed that was read whole; of a symbol, all that make up its prices.
+    """
+    given: dict[str, Any] = {
+        name: value.date() if isinstance(value, datetime) else value
+        for name, value in filters.items()
+        if value is not None
+    }
+    if sum(map(bool, (partitions, group, is_all or given))) != 1:
+        raise click.UsageError(
+            "name partitions, or a --group, or a choice: --all, --tier, --from, --to"
+        )
+    if group and table:
+        raise click.UsageError("a --group names its table; leave --table out")
+    from orchestration_project.cli.replay import ReplayChoice
+    from orchestration_project.cli.replay import replay as replay_deliveries
+
+    return replay_deliveries(ReplayChoice(partitions, table, group, given, allow_older=allow_older))
+
+
+@click.command(cls=Command, has_json=True)
+def datasets() -> int:
+    """List datasets: partitions, first and last partition key, the job that loads them."""
+    from orchestration_project.cli.loading import dataset_jobs
+
+    show_rows(
+        [
+            {
+                "name": each.name,
+                "partition_count": len(each.keys) if each.is_partitioned else None,
+                "first_key": each.keys[0] if each.keys else None,
+                "last_key": each.keys[-1] if each.keys else None,
+                "job": each.job,
+                "tables": each.tables,
+                "description": each.description,
+            }
+            for each in dataset_jobs()
+        ],
+        DATASET_HEADINGS,
+    )
+    return 0

@@ -1,0 +1,292 @@
+"""The commands that operate: the UI and its gateway, verify, alerts and keys."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import click
+
+from orchestration_project.cli.commands import Command, Group
+from orchestration_project.cli.console import OUTPUT, emit_or, preview, show_rows
+from orchestration_project.domains.access.roles import Role
+
+if TYPE_CHECKING:
+    from orchestration_project.connections.clock import Clock
+    from orchestration_project.domains.access.credentials import Key
+    from orchestration_project.engine.warehouse import Warehouse
+    from orchestration_project.services.access import KeyFacts
+
+Function = Callable[..., Any]
+
+MAX_DAYS = 3650
+KEY_HEADINGS = {
+    "key_id": "id",
+    "role": "role",
+    "owner": "owner",
+    "last_used": "last used (UTC)",
+    "ends": "ends (UTC)",
+    "state": "state",
+}
+
+days_option = click.option(
+    "--days",
+    type=click.IntRange(1, MAX_DAYS),
+    default=90,
+    show_default=True,
+    help="Validity in days.",
+)
+key_argument = click.argument("key_id", metavar="KEY_ID")
+
+
+def _address_options(function: Function) -> Function:
+    """Add ``--host`` and ``--port``."""
+    host = click.option(
+        "--host", default="127.0.0.1", show_default=True, help="Address to serve on."
+    )
+    port = click.option(
+        "--port",
+        type=click.IntRange(1, 65535),
+        default=3000,
+        show_default=True,
+        help="Port to serve on.",
+    )
+    return host(port(function))
+
+
+@click.command(cls=Command)
+@_address_options
+def ui(host: str, port: int) -> int:
+    """Serve Dagster's UI, with its daemon, until Ctrl-C or SIGTERM.
+
+    All programs that it started then end. Runs in progress fail, and are retried at the next start.
+    """
+    from orchestration_project.cli.ui import serve_ui
+
+    return serve_ui(host, port)
+
+
+@click.command(cls=Command)
+@click.option(
+    "-w",
+    "--workspace",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="A workspace.yaml.",
+)
+@_address_options
+def gateway(workspace: Path, host: str, port: int) -> int:
+    """Serve Dagster's UI behind its login, without daemon and code server.
+
+    `ui` starts it too. Run it alone where other means start daemon and code server.
+    DAGSTER_HOME names the instance.
+    """
+    from orchestration_project.cli.gateway import serve_gateway
+
+    return serve_gateway(workspace, host, port)
+
+
+@click.command(cls=Command, has_json=True)
+@click.option("--send-test", is_flag=True, help="Send each alert channel a test message.")
+def verify(send_test: bool) -> int:
+    """Check that everything a load needs is ready. Exit status 1 if something failed.
+
+    Checks sources, database, artifact store, disk, clocks, alerts, daemon and code server. Shows
+    which settings changed since they were last verified.
+    """
+    from orchestration_project.cli.verify import verify as verify_all
+
+    return verify_all(send_test=send_test)
+
+
+@click.group(cls=Group)
+def alerts() -> None:
+    """Open alerts, the channels that receive them, and the rules that route them."""
+
+
+@alerts.command("list", has_json=True)
+def list_alerts() -> int:
+    """List open alerts, and messages that wait for delivery."""
+    from orchestration_project.cli import alerts as actions
+
+    return actions.list_open()
+
+
+@alerts.command("close", has_dry_run=True)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def close_alerts(ids: tuple[str, ...]) -> int:
+    """Close alerts by the IDs, or their beginnings, that `alerts list` shows."""
+    from orchestration_project.cli import alerts as actions
+
+    return actions.close(ids)
+
+
+@alerts.command("test", has_json=True, has_dry_run=True)
+def test_alerts() -> int:
+    """Send a test message to every channel. Exit status 1 if one refused it."""
+    from orchestration_project.cli import alerts as actions
+
+    return actions.test_channels()
+
+
+@alerts.command("check", has_json=True)
+def check_alerts() -> int:
+    """Check alerts.yaml and the channels, without sending anything."""
+    from orchestration_project.cli import alerts as actions
+
+    return actions.check_rules()
+
+
+@alerts.command("watch", has_json=True, has_dry_run=True)
+@click.option(
+    "--because",
+    default="",
+    metavar="TEXT",
+    help="Alert that Dagster's daemon ended, with this reason.",
+)
+def watch_alerts(because: str) -> int:
+    """Check daemon, queue and disk once from outside the daemon, and send alerts.
+
+    For cron: exit status 1 if something is wrong.
+    """
+    from orchestration_project.cli import alerts as actions
+
+    return actions.watch_once(because)
+
+
+def _name(_: click.Context, __: click.Parameter, text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise click.BadParameter("expected printable characters in one line")
+    return text
+
+
+@click.group(cls=Group)
+def keys() -> None:
+    """API keys: people enter one at /login, programs send one in a header.
+
+    KEY_ID is the middle part of a key, op_<id>_<secret>.
+    """
+
+
+@keys.command(has_json=True, has_dry_run=True)
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    required=True,
+    help="What the key permits.",
+)
+@click.option("--owner", required=True, callback=_name, help="Person or program that uses it.")
+@days_option
+def create(role: str, owner: str, days: int) -> int:
+    """Create a key and show it once."""
+    if OUTPUT.is_dry_run:
+        preview(f"a key of {owner} with the role {role} would be valid for {days} days")
+        return 0
+    with _opened() as warehouse:
+        from orchestration_project.services.access import Keys
+
+        made = Keys(warehouse, _clock()).create(
+            owner=owner, role=Role(role), lasts=timedelta(days=days)
+        )
+        _record(warehouse, "create", made.key_id)
+    _show(made, days)
+    return 0
+
+
+@keys.command("list", has_json=True)
+def list_keys() -> int:
+    """List all keys, without their secrets."""
+    with _opened() as warehouse:
+        from orchestration_project.services.access import Keys
+
+        clock = _clock()
+        show_rows([_row(key, clock) for key in Keys(warehouse, clock).listed()], KEY_HEADINGS)
+    return 0
+
+
+@keys.command(has_json=True, has_dry_run=True)
+@key_argument
+@click.option(
+    "--overlap-hours",
+    type=click.FloatRange(0, MAX_DAYS * 24),
+    default=0,
+    show_default=True,
+    help="Hours for which the old key stays valid.",
+)
+@days_option
+def rotate(key_id: str, overlap_hours: float, days: int) -> int:
+    """Replace a key by a new one with the same role and owner."""
+    if overlap_hours != overlap_hours:  # NaN is neither below nor above a limit
+        raise click.BadParameter("expected a number of hours", param_hint="--overlap-hours")
+    if OUTPUT.is_dry_run:
+        preview(f"the key {key_id} would be replaced; it stays valid for {overlap_hours} h")
+        return 0
+    with _opened() as warehouse:
+        from orchestration_project.services.access import Keys
+
+        made = Keys(warehouse, _clock()).rotate(
+            key_id, lasts=timedelta(days=days), overlap=timedelta(hours=overlap_hours)
+        )
+        _record(warehouse, "rotate", f"{key_id} by {made.key_id}")
+    _show(made, days)
+    return 0
+
+
+@keys.command(has_json=True, has_dry_run=True)
+@key_argument
+def revoke(key_id: str) -> int:
+    """Revoke a key and end its sessions."""
+    if OUTPUT.is_dry_run:
+        preview(f"the key {key_id} would be revoked")
+        return 0
+    with _opened() as warehouse:
+        from orchestration_project.services.access import Keys
+
+        key = Keys(warehouse, _clock()).revoke(key_id)
+        _record(warehouse, "revoke", key.key_id)
+    emit_or(
+        {"key_id": key.key_id, "owner": key.owner, "state": "revoked"},
+        f"revoked {key.key_id} of {key.owner}",
+    )
+    return 0
+
+
+def _opened() -> "Warehouse":
+    from orchestration_project.engine.environment import open_warehouse
+    from orchestration_project.settings import load_settings
+
+    return open_warehouse(load_settings())
+
+
+def _clock() -> "Clock":
+    from orchestration_project.connections.clock import Clock
+
+    return Clock()
+
+
+def _record(warehouse: "Warehouse", action: str, target: str) -> None:
+    from orchestration_project.services.access import AccessLog, AccessLogEntry
+
+    entry = AccessLogEntry(uuid4().hex, "shell", f"keys {action}", "done", target=target)
+    AccessLog(warehouse, _clock()).record(entry)
+
+
+def _show(key: "Key", days: int) -> None:
+    emit_or(
+        {"key_id": key.key_id, "key": str(key), "days": days},
+        f"This key is shown only now, and holds for {days} days:\n  {key}",
+    )
+
+
+def _row(key: "KeyFacts", clock: "Clock") -> dict[str, Any]:
+    state = "valid" if key.expires_at > clock.now() else "expired"
+    return {
+        "key_id": key.key_id,
+        "role": key.role.value,
+        "owner": key.owner,
+        "last_used": f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never",
+        "ends": f"{key.expires_at:%Y-%m-%d %H:%M}",
+        "state": "revoked" if key.revoked_at else state,
+    }

@@ -1,0 +1,208 @@
+"""The commands that read: export and its alias, the list of tables, work items."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from orchestration_project.cli.commands import Command, Group
+from orchestration_project.cli.console import OUTPUT, echo, emit, note, printable, show_rows
+from orchestration_project.contracts.work_items import ItemState, WorkItem
+
+if TYPE_CHECKING:
+    from orchestration_project.engine.work_items import WorkItems
+
+FORMATS = ("csv", "parquet", "xlsx", "html", "md", "ndjson")
+TEXT_FORMATS = ("csv", "html", "md", "ndjson")
+"""As in services/export.py, whose import takes a second."""
+
+Function = Callable[..., Any]
+
+OPTIONS = (
+    click.argument("table"),
+    click.option(
+        "--where",
+        multiple=True,
+        metavar="EXPR",
+        help="Only rows with COLUMN OP VALUE, e.g. tier=T1 or 'tier in (T1,T2)'; OP is one of "
+        "= != < <= > >= in. Repeatable: all must hold. NULL matches nothing.",
+    ),
+    click.option("--columns", metavar="A,B", help="These columns, in this order. [default: all]"),
+    click.option(
+        "--order-by",
+        metavar="A,-B",
+        help="Sort by these columns, descending after a -. [default: the key]",
+    ),
+    click.option("--limit", type=click.IntRange(0), metavar="N", help="At most N rows."),
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(FORMATS),
+        help="csv is RFC 4180, NULL is empty and empty text is two quotes. [default: by the suffix "
+        "of --output, else csv]",
+    ),
+    click.option(
+        "--output",
+        default="-",
+        metavar="FILE",
+        show_default=True,
+        help=f"A file; - is stdout ({', '.join(TEXT_FORMATS)}).",
+    ),
+    click.option(
+        "--escape-formulas/--no-escape-formulas",
+        default=None,
+        help="csv, html, md: put ' before texts that a spreadsheet would calculate, in all columns "
+        "or in none. [default: in columns that senders write]",
+    ),
+    click.option("--internal", is_flag=True, help="Also an internal table of this program."),
+    click.option("--force", is_flag=True, help="Replace an existing file."),
+)
+
+TABLE_HEADINGS = {
+    "name": "name",
+    "kind": "kind",
+    "column_count": "columns",
+    "history": "history",
+    "shown_key": "key",
+}
+
+PAGE = 500
+
+
+def export_options(function: Function) -> Function:
+    """Add what `export` and its alias `as-of` take."""
+    for option in reversed(OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command(cls=Command, has_dry_run=True)
+@click.option(
+    "--as-of",
+    metavar="TIME",
+    help="The rows as they were known at a time with zone, e.g. 2026-11-01T00:00:00Z.",
+)
+@export_options
+def export(as_of: str | None, **chosen: Any) -> int:
+    """Write the rows of TABLE, a table or view, to a file or to standard output.
+
+    `orchestrate tables` lists the tables and views.
+    """
+    from orchestration_project.cli.export import export_table
+
+    return export_table(at=as_of, at_option="--as-of", **chosen)
+
+
+@click.command(cls=Command, has_dry_run=True)
+@click.option(
+    "--at", required=True, metavar="TIME", help="A time with zone, e.g. 2026-11-01T00:00:00Z."
+)
+@export_options
+def as_of(at: str, **chosen: Any) -> int:
+    """Write the rows of TABLE as they were known at a time; the same as `export --as-of`."""
+    from orchestration_project.cli.export import export_table
+
+    return export_table(at=at, at_option="--at", **chosen)
+
+
+@click.command(cls=Command, has_json=True)
+@click.option("--internal", is_flag=True, help="Also internal tables of this program.")
+def tables(internal: bool) -> int:
+    """List tables and views; `export --as-of` writes those with history."""
+    from orchestration_project.tables.catalogue import internal_tables, known_tables
+    from orchestration_project.tables.schema import HISTORY, key_names
+    from orchestration_project.tables.views import VIEWS
+
+    hidden = () if internal else internal_tables()
+    show_rows(
+        [
+            {
+                "name": name,
+                "kind": "view" if name in VIEWS else "table",
+                "column_count": len(table.columns),
+                "history": "yes" if table.info.get(HISTORY) is not None else "",
+                "shown_key": ", ".join(key_names(table)),
+                "columns": [column.name for column in table.columns],
+            }
+            for name, table in known_tables().items()
+            if name not in hidden
+        ],
+        TABLE_HEADINGS,
+    )
+    return 0
+
+
+@click.group(cls=Group)
+def items() -> None:
+    """Work items, such as webhook deliveries and symbols."""
+
+
+@items.command("list", has_json=True)
+@click.option("--topic", help="Only items of this topic, e.g. webhooks/github.")
+@click.option("--state", type=click.Choice(get_args(ItemState)), help="Only items in this state.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, help="Number of items."
+)
+def list_items(topic: str | None, state: ItemState | None, limit: int) -> int:
+    """List work items in the order of topic and key."""
+    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.environment import open_warehouse
+    from orchestration_project.engine.work_items import WorkItems
+    from orchestration_project.settings import load_settings
+
+    with open_warehouse(load_settings()) as warehouse:
+        items = _items(WorkItems(warehouse, Clock()), topic, state)
+        chosen = islice(items, limit)
+        if OUTPUT.is_json:
+            emit(found := [_fields(item) for item in chosen])
+            is_empty = not found
+        else:
+            is_empty = not sum(_show(item) for item in chosen)
+        if next(items, None) is not None:
+            note(f"there are more than {limit}: raise --limit")
+        elif is_empty:
+            note(f"no work items{_conditions(topic, state)}")
+    return 0
+
+
+def _conditions(topic: str | None, state: str | None) -> str:
+    """Return the options that select items, for a message."""
+    given = {"--topic": topic, "--state": state}
+    chosen = " ".join(f"{name} {value}" for name, value in given.items() if value)
+    return f" with {printable(chosen)}" if chosen else ""
+
+
+def _items(items: "WorkItems", topic: str | None, state: ItemState | None) -> Iterator[WorkItem]:
+    """Yield the items, read a page at a time."""
+    after: tuple[str, str] | None = None
+    while page := items.list_items(topic=topic, state=state, after=after, limit=PAGE):
+        yield from page
+        after = page[-1].topic, page[-1].item_key
+
+
+def _fields(item: WorkItem) -> dict[str, Any]:
+    names = (
+        *("topic", "item_key", "state", "attempt_count", "allowed_count"),
+        *("due_at", "lease_holder", "reason_code", "reason"),
+    )
+    return {name: getattr(item, name) for name in names}
+
+
+def _show(item: WorkItem) -> int:
+    """Write a line for an item; return 1, to be counted."""
+    echo(_line(item))
+    return 1
+
+
+def _line(item: WorkItem) -> str:
+    """Return topic, key, state and attempts, and what is known of the latest failure."""
+    parts = [item.topic, item.item_key, item.state]
+    parts.append(f"{item.attempt_count} of {item.allowed_count} attempts")
+    if item.state == "failed":
+        parts.append(f"due {item.due_at:%Y-%m-%d %H:%M:%S} UTC")
+    if item.lease_holder:
+        parts.append(f"run {item.lease_holder}")
+    if item.reason:
+        parts.append(f"{item.reason_code}: {item.reason}")
+    return printable("  ".join(parts))

@@ -1,0 +1,165 @@
+"""`datasets`, `load` and `backfill`: the jobs of Dagster, by the names of tables and dates."""
+
+import json
+
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.__main__ import main
+from orchestration_project.connections.simulator import stop_demos
+from orchestration_project.domains.operations.partition_tags import consecutive_ranges
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.catalogue import METADATA
+from tests import databases
+from tests.programs import DEMO
+
+WEEKLY, TREASURY = "finra_otc_weekly", "finra_treasury_weekly"
+
+
+@pytest.fixture
+def state_dir(tmp_path, monkeypatch):
+    folder = tmp_path / "state"
+    for name, value in {**DEMO, "STATE_DIR": str(folder)}.items():
+        monkeypatch.setenv(name, value)
+    yield folder
+    stop_demos(load_settings())
+
+
+def keys_of(dataset: str, capsys) -> tuple[str, str]:
+    """Return the first and the last partition, as `datasets` lists them."""
+    assert main(["datasets", "--json"]) == 0
+    [found] = [each for each in json.loads(capsys.readouterr().out) if each["name"] == dataset]
+    return found["first_key"], found["last_key"]
+
+
+def usage_error(capsys, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_the_datasets_are_tables_that_load_and_derive_with_jobs_and_partitions(capsys):
+    assert main(["datasets", "--json"]) == 0
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert {name: each["job"] for name, each in found.items()} == {
+        **{
+            name: name
+            for name in (
+                *(WEEKLY, TREASURY, "finra_corporate_market_breadth", "finra_short_interest"),
+                *("finra_gold", "finra_tier_week", "finra_symbol_week_value"),
+                *("fx_rates_daily", "prices_daily", "prices_gold"),
+            )
+        },
+        "fact_bond_trade_activity": "finra_bond_trade_activity",
+    }
+    assert all(each["description"] for each in found.values())
+    assert {name for each in found.values() for name in each["tables"]} <= METADATA.tables.keys()
+    assert found["prices_gold"]["partition_count"] is None
+    assert main(["datasets"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split() == ["dataset", "partitions", "first", "last", "job", "description"]
+    assert len(shown) == len(found) + 1
+
+
+def test_partitions_load_in_ranges_and_again_change_nothing(state_dir, capsys):
+    weeks = ["2026-01-12", "2026-01-05", "2026-01-26"]
+    assert main(["load", TREASURY, *weeks]) == 0
+    shown = capsys.readouterr().out
+    assert f"job       {TREASURY}: 3 partitions in 2 runs" in shown
+    for place, week in enumerate(sorted(weeks), 1):
+        assert f"[ {place}/3] {week}: 14 rows added" in shown
+    assert [line.split()[:3] for line in shown.splitlines() if line.startswith(TREASURY)] == [
+        [TREASURY, "42", "42"]
+    ]
+    url = databases.sqlite_url(state_dir)
+    table = METADATA.tables[TREASURY]
+    before = databases.rows(url, select(table))
+    assert main(["load", TREASURY, weeks[0], "--json"]) == 0
+    output, error = capsys.readouterr()
+    found = json.loads(output)
+    assert found["is_success"]
+    assert [each["partition"] for each in found["partitions"]] == [weeks[0]]
+    assert found["partitions"][0]["outcome"].startswith("unchanged")
+    assert f"[ 1/1] {weeks[0]}: unchanged" in error
+    assert databases.rows(url, select(table)) == before
+    with open_instance() as instance:
+        assert [run.job_name for run in instance.get_runs()] == 3 * [TREASURY]
+
+
+def test_a_partition_that_fails_is_named_and_the_others_land(state_dir, capsys):
+    assert main(["backfill", TREASURY, "--from", "2026-02-16", "--to", "2026-02-23", "-q"]) == 1
+    shown = capsys.readouterr().out
+    assert "FAILED: run " in shown
+    assert "1 of 2 partitions did not land: 2026-02-23" in shown
+    assert "[ 1/2]" not in shown
+    assert (
+        len(databases.rows(databases.sqlite_url(state_dir), select(METADATA.tables[TREASURY])))
+        == 14
+    )
+
+
+def test_a_dataset_without_partitions_loads_by_its_name_alone(state_dir, capsys):
+    assert main(["load", "prices_gold"]) == 0
+    assert "job       prices_gold: 0 partitions in 1 run" in capsys.readouterr().out
+    assert "prices_gold has no partitions" in usage_error(capsys, "load", "prices_gold", "2026-01")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "runs"),
+    [
+        (
+            ["load", WEEKLY, "T2|2026-01-05", "T1|2026-01-12", "T1|2026-01-05"],
+            [["T1|2026-01-05", "T1|2026-01-12"], ["T2|2026-01-05", "T2|2026-01-05"]],
+        ),
+        (["load", "prices_daily", "2026-01"], [["2026-01-01", "2026-01-01"]]),
+        (["load", "finra_venue_week", "T1|2026-01-05"], [["T1|2026-01-05", "T1|2026-01-05"]]),
+        (
+            ["backfill", WEEKLY, "--from", "2026-01", "--to", "2026-01"],
+            [[f"{tier}|2026-01-05", f"{tier}|2026-01-26"] for tier in ("T1", "T2", "OTCE")],
+        ),
+        (
+            ["backfill", WEEKLY, "--from", "T2|2026-01-05", "--to", "T2|2026-02-02"],
+            [["T2|2026-01-05", "T2|2026-02-02"]],
+        ),
+        (
+            ["backfill", "prices_daily", "--from", "2025-12", "--to", "2026-02"],
+            [["2025-12-01", "2026-02-01"]],
+        ),
+    ],
+)
+def test_a_dry_run_lists_the_runs_and_starts_none(arguments, runs, state_dir, capsys):
+    assert main([*arguments, "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"] == runs
+    assert not list(state_dir.rglob("*.sqlite"))
+
+
+def test_what_does_not_exist_is_refused_with_what_was_probably_meant(state_dir, capsys):
+    first, last = keys_of(TREASURY, capsys)
+    message = usage_error(capsys, "load", "finra_tresury_weekly", first)
+    assert "unknown dataset 'finra_tresury_weekly'" in message
+    assert "Did you mean 'finra_treasury_weekly'?" in message
+    assert f"{TREASURY} needs partitions, e.g. '{last}'" in usage_error(capsys, "load", TREASURY)
+    wrong = usage_error(capsys, "backfill", TREASURY, "--from", "soon", "--to", last)
+    assert "'soon' is not a date, month or partition key" in wrong
+    assert "use `load prices_gold`" in usage_error(
+        capsys, "backfill", "prices_gold", "--from", first, "--to", last
+    )
+    assert main(["load", TREASURY, f"{last[:-1]}x"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"{TREASURY} has no partition '{last[:-1]}x'\n")
+    assert f"{first} to {last}" in error
+    assert "did you mean " in error
+    assert main(["backfill", TREASURY, "--from", "2001-01-01", "--to", "2001-12-31"]) == 1
+    assert f"expected: dates between {first} and {last}" in capsys.readouterr().err
+    assert not list(state_dir.rglob("*.sqlite"))
+
+
+def test_ranges_are_consecutive_and_of_one_first_part():
+    keys = [f"{tier}|{week}" for tier in "AB" for week in "1234"]
+    assert consecutive_ranges(["B|1", "A|4", "A|3", "A|1"], keys) == [
+        ("A|1", "A|1"),
+        ("A|3", "A|4"),
+        ("B|1", "B|1"),
+    ]
