@@ -1,4 +1,4 @@
-"""The README's commands, run as they stand there."""
+"""The commands of the README and of the pages that it leads to, run as they stand there."""
 
 import re
 import shlex
@@ -12,15 +12,24 @@ from orchestration_project.settings import PROJECT_ROOT
 from tests import programs
 
 README = (PROJECT_ROOT / "README.md").read_text()
+CONTRIBUTING = (PROJECT_ROOT / "CONTRIBUTING.md").read_text()
+DAGSTER = (PROJECT_ROOT / "docs" / "how-to" / "run-with-dagster.md").read_text()
 MAKEFILE = (PROJECT_ROOT / "Makefile").read_text()
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+TARGETS = set(re.findall(r"^([\w-]+):.*## ", MAKEFILE, re.MULTILINE))
+
+
+def commands_of(page: str) -> list[str]:
+    """Return the shell commands of a page, each in one line and without its comment."""
+    blocks = "\n".join(re.findall(r"^ *```sh\n(.*?)```", page, re.DOTALL | re.MULTILINE))
+    lines = blocks.replace("\\\n", " ").splitlines()
+    return [each for each in (line.split("  #")[0].strip() for line in lines) if each]
 
 
 def dagster_commands() -> list[str]:
-    """Return the README's commands of Dagster that end by themselves."""
-    lines = "\n".join(BLOCKS).replace("\\\n", " ").splitlines()
-    commands = [line.split("  #")[0].strip() for line in lines]
-    return [line for line in commands if re.match(r"\.venv/bin/dagster (job|asset)", line)]
+    """Return the page's commands of Dagster that end by themselves."""
+    return [
+        line for line in commands_of(DAGSTER) if re.match(r"\.venv/bin/dagster (job|asset)", line)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +48,7 @@ WAYS = [each for each in dagster_commands() if not DATASETS.search(each)]
 OF_DATASETS = [each for each in dagster_commands() if DATASETS.search(each)]
 
 
-def test_the_readme_names_three_ways_of_dagsters_own_to_load_prices_and_each_dataset():
+def test_the_page_has_three_ways_of_dagsters_own_to_load_prices_and_each_dataset():
     assert len(WAYS) == 4
     assert len(OF_DATASETS) == len(finra_datasets.DATASETS)
 
@@ -50,9 +59,9 @@ def test_the_readme_names_three_ways_of_dagsters_own_to_load_prices_and_each_dat
     ids=lambda line: line[:40],
 )
 def test_a_command_of_dagster_alone_loads_in_a_new_shell_at_the_root(command, state_dir):
-    clock = {"DEMO_CLOCK_NOW": "2026-11-20T15:00:00+00:00"}  # the weeks that the README names
+    clock = {"DEMO_CLOCK_NOW": "2026-11-20T15:00:00+00:00"}  # the weeks that the page names
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(state_dir), "STATE_DIR": str(state_dir)}
-    done = subprocess.run(  # noqa: S603 - a command of our README
+    done = subprocess.run(  # noqa: S603 - a command of our page
         shlex.split(command),
         cwd=PROJECT_ROOT,
         env=environment | programs.DEMO | clock,
@@ -63,10 +72,16 @@ def test_a_command_of_dagster_alone_loads_in_a_new_shell_at_the_root(command, st
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_every_make_target_is_in_the_readme_and_in_make_help():
-    documented = set(re.findall(r"^\| `make ([\w-]+)", README, re.MULTILINE))
-    with_help = set(re.findall(r"^([\w-]+):.*## ", MAKEFILE, re.MULTILINE))
-    assert documented == with_help - {"help"}
+def test_every_make_target_is_in_contributing_and_in_make_help():
+    documented = set(re.findall(r"^\| `make ([\w-]+)` \|", CONTRIBUTING, re.MULTILINE))
+    assert documented == TARGETS - {"help"}
+
+
+def test_the_readme_is_short_with_one_table_and_names_the_commands_of_a_first_session():
+    assert 700 <= len(README.split()) <= 900
+    assert len(re.findall(r"^\|[-|]+\|$", README, re.MULTILINE)) == 1
+    named = [command.split()[1] for command in commands_of(README) if command.startswith("make ")]
+    assert named == ["run", "test", "ui"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

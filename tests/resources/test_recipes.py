@@ -144,9 +144,9 @@ def test_which_partitions_are_held_back(desk, asked):
     other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + timedelta(7))
     with pytest.raises(ContractError):
         other.land(row("AAA"), audits=[FAILED])
-    assert only(
-        asked("Quarantined partitions"), "partition_key", "name", "expected", "found"
-    ) == [("T1|2025-11-17", "has_few_rejects", "at most 1", "2")]
+    assert only(asked("Quarantined partitions"), "partition_key", "name", "expected", "found") == [
+        ("T1|2025-11-17", "has_few_rejects", "at most 1", "2")
+    ]
     other.land(row("AAA"), version="v2")
     assert asked("Quarantined partitions") == []
 
