@@ -64,8 +64,9 @@ LOG_EVENTS: Mapping[str, str] = {
 }
 """The events of log lines, and what each means.
 
-Each log call passes its name as ``extra={"event": …}``. Names are stable, so that queries and alerts
-on logs may use them; the text of a line may change. A test compares this table with the calls.
+Each log call passes its name as ``extra={"event": …}``. Names are stable, so that queries and
+alerts on logs may use them; the text of a line may change. A test compares this table with
+the calls.
 """
 
 

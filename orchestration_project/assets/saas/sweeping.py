@@ -47,8 +47,8 @@ COLUMNS = {
         check_spec(
             FRESH,
             asset=DRIFT,
-            description="The latest successful poll of all tasks is at most an hour, or three intervals, "
-            "old, or polling is paused.",
+            description="The latest successful poll of all tasks is at most an hour, or three "
+            "intervals, old, or polling is paused.",
             severity=WARN,
         ),
     ],
