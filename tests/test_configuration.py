@@ -14,7 +14,7 @@ from orchestration_project.settings.domains.finra import FinraSettings
 from tests.runs import executed
 
 MODULE = "orchestration_project.definitions"
-PROBLEM = "1 invalid setting: FINRA_BAND_WEEKS='many' (environment): "
+PROBLEM = "1 invalid setting: FINRA_LOOKBACK_WEEKS='many' (environment): "
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def instance(demo_settings):
 
 @pytest.fixture
 def invalid(instance):
-    """Sets FINRA_BAND_WEEKS to what is no number, until the test ends."""
+    """Sets FINRA_LOOKBACK_WEEKS to what is no number, until the test ends."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FINRA_BAND_WEEKS", "many")
+        patch.setenv("FINRA_LOOKBACK_WEEKS", "many")
         yield
 
 
@@ -62,13 +62,13 @@ def test_a_job_of_the_domain_fails_at_its_start_with_the_same_text(instance, inv
 
 def test_its_connections_are_refused_and_the_code_location_loads(instance, invalid):
     dg.Definitions.validate_loadable(build())
-    with pytest.raises(ConfigurationError, match="FINRA_BAND_WEEKS"):
+    with pytest.raises(ConfigurationError, match="FINRA_LOOKBACK_WEEKS"):
         load_settings()  # a command says it at once
-    assert FinraSettings.of(load_shared_settings()).finra_band_weeks == 12
+    assert FinraSettings.of(load_shared_settings()).finra_lookback_weeks == 30
 
 
 def test_a_setting_that_all_domains_share_stops_everything(monkeypatch):
-    monkeypatch.setenv("FINRA_BAND_WEEKS", "many")
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "many")
     monkeypatch.setenv("LOG_LEVEL", "LOUD")
     with pytest.raises(ConfigurationError, match="LOG_LEVEL"):
         load_shared_settings()
@@ -83,6 +83,17 @@ def test_an_invalid_file_fails_the_check_of_its_domain(instance, monkeypatch, tm
     assert problem(instance, "finra") == ""
     failed = executed(instance, "prices_charts", module=MODULE)
     assert not failed.success
+
+
+def test_an_invalid_file_of_limits_fails_the_checks_of_the_domains_that_have_some(
+    instance, monkeypatch, tmp_path
+):
+    file = tmp_path / "checks.yaml"
+    file.write_text("prices_daily: {jump_ratio: 0}\n")
+    monkeypatch.setenv("CHECKS_FILE", str(file))
+    for domain in ("finra", "prices"):
+        assert "prices_daily.jump_ratio=0: expected a value" in problem(instance, domain)
+    assert problem(instance, "fx") == ""
 
 
 def test_the_asset_shows_the_settings_of_its_domain_without_secrets(instance, monkeypatch):

@@ -21,9 +21,10 @@ from orchestration_project.settings import (
     without_secrets,
 )
 from orchestration_project.settings.about import GROUPS
+from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.settings.described import ESSENTIAL, described_settings
 from orchestration_project.settings.page import example, page
-from orchestration_project.settings.renamed import RENAMED
+from orchestration_project.settings.renamed import MOVED, RENAMED
 
 EXAMPLE = (PROJECT_ROOT / ".env.example").read_text()
 SECRETS = (
@@ -180,7 +181,6 @@ def test_a_state_dir_that_sqlite_would_be_given_as_another_is_refused(
         ("PREFLIGHT_CACHE_MINUTES", "inf"),
         ("FINRA_FRESHNESS_GRACE_HOURS", "1e300"),
         ("FINRA_LOOKBACK_WEEKS", "999999"),
-        ("FINRA_BAND_WEEKS", "999999"),
         ("PRICES_UNIVERSE_WEEKS", "999999"),
         ("SESSION_HOURS", "99999999"),
         ("SESSION_IDLE_MINUTES", "9999999999"),
@@ -469,6 +469,17 @@ def test_an_address_is_shown_without_its_secrets(url: str, shown: str):
 def test_the_page_of_settings_is_that_of_the_code():
     """Made by `python -m orchestration_project.settings > docs/settings.md`."""
     assert (PROJECT_ROOT / "docs" / "settings.md").read_text() == page()
+
+
+@pytest.mark.parametrize(("earlier", "limit"), MOVED.items())
+def test_a_limit_that_was_a_setting_is_refused_with_its_place(
+    monkeypatch: pytest.MonkeyPatch, earlier: str, limit: str
+):
+    monkeypatch.setenv(earlier, "1")
+    refused = rf"{earlier} \(environment\): use {limit} in checks.yaml"
+    with pytest.raises(ConfigurationError, match=refused):
+        load_settings()
+    assert limit in CheckLimits().flat()
 
 
 @pytest.mark.parametrize(("earlier", "present"), RENAMED.items())

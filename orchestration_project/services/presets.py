@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -33,6 +34,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT, Settings, origins, shown_values
+from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.tables.operations import operations_presets
 from orchestration_project.tables.operations import operations_verified_configs as verified
 
@@ -239,9 +241,33 @@ def effective_config(settings: Settings, presets: Path = PRESETS) -> EffectiveCo
         name.upper(): ConfigValue(value, origin[name])
         for name, value in shown_values(settings).items()
     }
+    entries |= _check_limits(settings)
     for file in preset_files(presets):
         entries |= _preset(file)
     return EffectiveConfig(entries, settings.names_without_effect())
+
+
+def _check_limits(settings: Settings) -> Mapping[str, ConfigValue]:
+    """Return the limits of checks; of an invalid file its bytes, as of a preset."""
+    path = settings.checks_path
+    try:
+        limits = settings.checks.flat()
+    except ConfigurationError:
+        return {"checks": ConfigValue(_unusable(path), "file")}
+    defaults = CheckLimits().flat()
+    return {
+        f"checks: {name}": ConfigValue(
+            str(value), "default" if value == defaults[name] or path is None else path.name
+        )
+        for name, value in limits.items()
+    }
+
+
+def _unusable(file: Path | None) -> str:
+    content = b""
+    with suppress(OSError):
+        content = file.read_bytes() if file else b""
+    return f"cannot be used, SHA-256 {hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def _preset(file: Path) -> Mapping[str, ConfigValue]:
@@ -249,15 +275,12 @@ def _preset(file: Path) -> Mapping[str, ConfigValue]:
 
     Somebody may be writing it: no run may fail for that.
     """
-    content = b""
     try:
-        content = file.read_bytes()
-        read = yaml.load(content.decode(), LOADER)  # noqa: S506 - a safe one
+        read = yaml.load(file.read_bytes().decode(), LOADER)  # noqa: S506 - a safe one
     except (OSError, ValueError, yaml.YAMLError):  # ValueError: of no UTF-8, and of 2026-02-30
         read = None
     if not isinstance(read, dict):
-        shown = f"cannot be used, SHA-256 {hashlib.sha256(content).hexdigest()[:12]}"
-        return {file.stem: ConfigValue(shown, f"preset {file.stem}")}
+        return {file.stem: ConfigValue(_unusable(file), f"preset {file.stem}")}
     values = leaves(read)
     return {
         f"{file.stem}: {path}": ConfigValue(value, f"preset {file.stem}")

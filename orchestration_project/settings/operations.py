@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
 from orchestration_project.settings.about import about
+from orchestration_project.settings.checks import CheckLimits, read_checks
 from orchestration_project.settings.values import MOST_HOURS, MOST_MINUTES, from_root, split_entries
 
 
@@ -42,6 +43,34 @@ class ReadinessSettings(BaseSettings):
         "server and FINRA.",
         json_schema_extra=about(unit="seconds"),
     )
+
+
+class CheckSettings(BaseSettings):
+    """The limits of asset checks."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset({"checks_file"})
+
+    checks_file: Path = Field(
+        Path("checks.yaml"),
+        description="YAML file of the limits of asset checks, by dataset; without the default "
+        "file, each limit has its default.",
+    )
+
+    @property
+    def checks(self) -> CheckLimits:
+        """The limits that CHECKS_FILE sets.
+
+        Raises:
+            ConfigurationError: The file cannot be read or is invalid.
+        """
+        return read_checks(self.checks_path)
+
+    @property
+    def checks_path(self) -> Path | None:
+        """CHECKS_FILE as an absolute path; None if it has its default and does not exist."""
+        path = from_root(self.checks_file)
+        is_own = self.checks_file != type(self).model_fields["checks_file"].default
+        return path if is_own or path.exists() else None
 
 
 class AlertSettings(BaseSettings):

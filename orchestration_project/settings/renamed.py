@@ -1,4 +1,4 @@
-"""Earlier names of settings, which are refused with the present one."""
+"""Earlier names of settings, which are refused with what takes their place."""
 
 from collections.abc import Mapping
 
@@ -16,3 +16,20 @@ RENAMED: Mapping[str, str] = {
     "UI_URL": "PUBLIC_URL",
 }
 """The present name of each setting, by its earlier one."""
+
+MOVED: Mapping[str, str] = {
+    "FINRA_BAND_CAP": "finra_otc_weekly.outliers.max_factor",
+    "FINRA_BAND_FLOOR": "finra_otc_weekly.outliers.min_factor",
+    "FINRA_BAND_MIN_WEEKS": "finra_otc_weekly.outliers.min_weeks",
+    "FINRA_BAND_WEEKS": "finra_otc_weekly.outliers.weeks",
+    "FINRA_BAND_WIDTH": "finra_otc_weekly.outliers.sigma",
+    "FINRA_LARGE_VENUE_SHARE": "finra_otc_weekly.large_venues.min_share",
+    "FINRA_LARGE_VENUE_WEEKS": "finra_otc_weekly.large_venues.weeks",
+    "FINRA_MAX_ROW_SHARES": "finra_otc_weekly.max_row_shares",
+    "FINRA_RESTATEMENT_NOTICE_RATIO": "finra_otc_weekly.restatement_notice_ratio",
+    "FINRA_VALUE_MIN_COVERAGE": "finra_symbol_week_value.min_price_coverage",
+    "PRICES_DISAGREEMENT_RATIO": "prices_daily.disagreement_ratio",
+    "PRICES_JUMP_RATIO": "prices_daily.jump_ratio",
+    "PRICES_STALE_SESSIONS": "prices_daily.stale_sessions",
+}
+"""The place of each limit in `checks.yaml`, by the setting that it was."""

@@ -22,7 +22,11 @@ from pydantic_settings import (
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.access import AccessSettings
 from orchestration_project.settings.given import field_values, read_given
-from orchestration_project.settings.operations import AlertSettings, ReadinessSettings
+from orchestration_project.settings.operations import (
+    AlertSettings,
+    CheckSettings,
+    ReadinessSettings,
+)
 from orchestration_project.settings.profile import DemoSettings, ProfileSettings, StorageSettings
 from orchestration_project.settings.values import PROJECT_ROOT
 from orchestration_project.settings.webhooks import WebhookSettings
@@ -47,6 +51,7 @@ class _Given(PydanticBaseSettingsSource):
 class Settings(
     DemoSettings,
     ReadinessSettings,
+    CheckSettings,
     WebhookSettings,
     AccessSettings,
     AlertSettings,

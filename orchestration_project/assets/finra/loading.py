@@ -3,7 +3,7 @@
 from orchestration_project.domains.finra.anomaly_bands import BandLimits
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.engine.loads import ReplayOptions, refuse_unused_options
-from orchestration_project.settings.domains.finra import FinraSettings
+from orchestration_project.settings.checks import WeeklyLimits
 
 LOAD_OP = "finra_otc_weekly_load"
 
@@ -33,15 +33,15 @@ def is_replay(job: str, config: ReplayOptions) -> bool:
     return found
 
 
-def limits_of(settings: FinraSettings) -> BandLimits:
-    """Return when to warn."""
+def limits_of(limits: WeeklyLimits) -> BandLimits:
+    """Return when to warn, as `checks.yaml` says."""
     return BandLimits(
-        weeks=settings.finra_band_weeks,
-        min_weeks=settings.finra_band_min_weeks,
-        width=settings.finra_band_width,
-        floor=settings.finra_band_floor,
-        cap=settings.finra_band_cap,
-        large_venue_share=settings.finra_large_venue_share,
-        large_venue_weeks=settings.finra_large_venue_weeks,
-        max_row_shares=settings.finra_max_row_shares,
+        weeks=limits.outliers.weeks,
+        min_weeks=limits.outliers.min_weeks,
+        width=limits.outliers.sigma,
+        floor=limits.outliers.min_factor,
+        cap=limits.outliers.max_factor,
+        large_venue_share=limits.large_venues.min_share,
+        large_venue_weeks=limits.large_venues.weeks,
+        max_row_shares=limits.max_row_shares,
     )

@@ -114,10 +114,11 @@ def otc_weekly(
     """Load each partition of the run into the tables: extract, validate, load and derive."""
     of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
     log = ReportLog(context.instance, OTC_WEEKLY, context.run.run_id)
+    limits = settings.checks.finra_otc_weekly
 
     def opened() -> DatasetLoader[WeekChange, WrittenPreview]:
         values = of_run.values(LOADING, config)
-        dataset = WeeklyDataset(limits=limits_of(settings), force=config.force)
+        dataset = WeeklyDataset(limits=limits_of(limits), force=config.force)
         done = landed_before(context, OTC_WEEKLY)
         deliveries = (
             RecordedDeliveries(dataset, warehouse, artifacts, config.group_id, config.allow_older)
@@ -141,7 +142,7 @@ def otc_weekly(
     metadata = partial(
         metadata_of,
         earlier=partial(earlier_metadata, context.instance),
-        notice_limit=settings.finra_restatement_notice_ratio,
+        notice_limit=limits.restatement_notice_ratio,
     )
     report = Report(
         metadata,

@@ -11,7 +11,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Replay, ReplayRequest, ReplayRuns
 from orchestration_project.resources.prices.states import oldest_month
 from orchestration_project.settings import Settings
-from orchestration_project.settings.domains.prices import PricesSettings
+from orchestration_project.settings.checks import PriceCheckLimits
 from orchestration_project.tables.prices import prices_daily
 
 LOAD_OP = "prices_daily_load"
@@ -75,11 +75,11 @@ DAILY_REPLAY = Replay(
 )
 
 
-def limits_of(settings: PricesSettings, max_reject_ratio: float) -> PriceLimits:
-    """Return when to hold back and when to warn."""
+def limits_of(limits: PriceCheckLimits, max_reject_ratio: float) -> PriceLimits:
+    """Return when to quarantine and, as `checks.yaml` says, when to warn."""
     return PriceLimits(
         max_reject_ratio=max_reject_ratio,
-        jump_ratio=settings.prices_jump_ratio,
-        stale_sessions=settings.prices_stale_sessions,
-        disagreement_ratio=settings.prices_disagreement_ratio,
+        jump_ratio=limits.jump_ratio,
+        stale_sessions=limits.stale_sessions,
+        disagreement_ratio=limits.disagreement_ratio,
     )

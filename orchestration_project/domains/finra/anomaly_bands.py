@@ -39,7 +39,7 @@ SHOWN_PLACES = 4
 
 @dataclass(frozen=True)
 class BandLimits:
-    """When to warn; the settings FINRA_BAND_… and FINRA_LARGE_VENUE_… say why.
+    """When to warn: `finra_otc_weekly` in checks.yaml.
 
     Attributes:
         weeks: How many weeks before, by date, are looked at.

@@ -94,72 +94,6 @@ class FinraSettings(Settings):
         description="Share of rejected rows above which a partition is quarantined.",
         json_schema_extra=about(unit="ratio"),
     )
-    finra_restatement_notice_ratio: float = Field(
-        0.001,
-        ge=0,
-        le=2,
-        description="Share of a week's shares that a restatement moves above which is notable.",
-        json_schema_extra=about(unit="ratio"),
-    )
-    finra_band_weeks: int = Field(
-        12,
-        ge=1,
-        le=MOST_WEEKS,
-        description="Number of earlier weeks that define the usual range of a week's size.",
-        json_schema_extra=about(unit="weeks"),
-    )
-    finra_band_min_weeks: int = Field(
-        4,
-        ge=1,
-        description="Minimum number of earlier weeks without which a week's size is not checked.",
-        json_schema_extra=about(unit="weeks"),
-    )
-    finra_band_width: float = Field(
-        4.0,
-        gt=0,
-        description="Half-width of the usual range.",
-        json_schema_extra=about(unit="standard deviations"),
-    )
-    finra_band_floor: float = Field(
-        1.5,
-        ge=1,
-        description="Minimum factor of the usual range, up and down.",
-        json_schema_extra=about(unit="factor"),
-    )
-    finra_band_cap: float = Field(
-        2.0,
-        ge=1,
-        lt=2.5,
-        description="Maximum factor of the usual range, up and down.",
-        json_schema_extra=about(unit="factor"),
-    )
-    finra_large_venue_share: float = Field(
-        0.02,
-        gt=0,
-        le=1,
-        description="Share of a tier's shares from which a missing venue warns.",
-        json_schema_extra=about(unit="ratio"),
-    )
-    finra_large_venue_weeks: int = Field(
-        4,
-        ge=1,
-        description="Number of latest weeks in which a venue has that share.",
-        json_schema_extra=about(unit="weeks"),
-    )
-    finra_max_row_shares: int = Field(
-        100_000_000_000,
-        ge=1,
-        description="Shares in one row above which the check has_no_implausible_share_quantity "
-        "warns.",
-        json_schema_extra=about(unit="shares"),
-    )
-    finra_value_min_coverage: float = Field(
-        0.1,
-        ge=0,
-        le=1,
-        description="Minimum share of a week's shares whose symbols have prices.",
-        json_schema_extra=about(unit="ratio"),
-    )
     finra_lookback_weeks: int = Field(
         30,
         ge=1,
@@ -183,13 +117,6 @@ class FinraSettings(Settings):
         "week is late.",
         json_schema_extra=about(unit="hours"),
     )
-
-    @field_validator("finra_band_min_weeks", "finra_large_venue_weeks")
-    @classmethod
-    def _within_band_weeks(cls, value: int, info: ValidationInfo) -> int:
-        if value > info.data.get("finra_band_weeks", value):
-            raise ValueError("expected at most FINRA_BAND_WEEKS")
-        return value
 
     @field_validator("finra_files_dir")
     @classmethod

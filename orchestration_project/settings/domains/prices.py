@@ -114,25 +114,6 @@ class PricesSettings(Settings):
         "is always accepted.",
         json_schema_extra=about(unit="ratio"),
     )
-    prices_jump_ratio: float = Field(
-        0.4,
-        gt=0,
-        description="Change of the close between sessions above which a day without dividend or "
-        "split warns.",
-        json_schema_extra=about(unit="ratio"),
-    )
-    prices_stale_sessions: int = Field(
-        3,
-        ge=0,
-        description="Maximum number of sessions that a symbol's latest price may lag behind.",
-        json_schema_extra=about(unit="sessions"),
-    )
-    prices_disagreement_ratio: float = Field(
-        0.01,
-        gt=0,
-        description="Difference of a day's returns between two sources above which a check warns.",
-        json_schema_extra=about(unit="ratio"),
-    )
 
     @field_validator("prices_first_month")
     @classmethod

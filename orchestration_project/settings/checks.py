@@ -1,0 +1,148 @@
+"""Limits of asset checks by dataset, which `checks.yaml` sets; the defaults stand here."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from yaml import YAMLError
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings.values import MOST_WEEKS
+from orchestration_project.settings.yaml import read_yaml
+
+
+class _Limits(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
+
+
+class Outliers(_Limits):
+    """Band around the median of earlier weeks outside of which a week's size warns."""
+
+    weeks: int = Field(12, ge=1, le=MOST_WEEKS)
+    """Number of earlier weeks, by date, that define the band."""
+
+    min_weeks: int = Field(4, ge=1)
+    """Minimum number of loaded earlier weeks; with fewer, the size is not checked."""
+
+    sigma: float = Field(4.0, gt=0)
+    """Half-width of the band in standard deviations."""
+
+    min_factor: float = Field(1.5, ge=1)
+    """Minimum factor of the band, up and down."""
+
+    max_factor: float = Field(2.0, ge=1, lt=2.5)
+    """Maximum factor of the band, up and down."""
+
+
+class LargeVenues(_Limits):
+    """Venues whose absence from a week warns."""
+
+    min_share: float = Field(0.02, gt=0, le=1)
+    """Minimum share (0-1) of a tier's shares."""
+
+    weeks: int = Field(4, ge=1)
+    """Number of latest weeks in each of which a venue has that share."""
+
+
+class WeeklyLimits(_Limits):
+    """Limits of FINRA's weekly OTC data."""
+
+    outliers: Outliers = Outliers()
+    large_venues: LargeVenues = LargeVenues()
+
+    max_row_shares: int = Field(100_000_000_000, ge=1)
+    """Shares in one row above which has_no_implausible_share_quantity warns."""
+
+    restatement_notice_ratio: float = Field(0.001, ge=0, le=2)
+    """Moved shares over a week's shares above which a restatement is a notice."""
+
+    @model_validator(mode="after")
+    def _within_weeks(self) -> Self:
+        if max(self.outliers.min_weeks, self.large_venues.weeks) > self.outliers.weeks:
+            raise ValueError(
+                "expected outliers.min_weeks and large_venues.weeks to be at most outliers.weeks, "
+                f"which is {self.outliers.weeks}"
+            )
+        return self
+
+
+class ValueLimits(_Limits):
+    """Limits of the traded value by symbol and week."""
+
+    min_price_coverage: float = Field(0.1, ge=0, le=1)
+    """Minimum share (0-1) of a week's shares whose symbols have prices."""
+
+
+class PriceCheckLimits(_Limits):
+    """Limits of daily prices."""
+
+    jump_ratio: float = Field(0.4, gt=0)
+    """Change of the close between sessions above which a day without dividend or split warns."""
+
+    stale_sessions: int = Field(3, ge=0)
+    """Maximum number of sessions that a symbol's latest price may lag behind."""
+
+    disagreement_ratio: float = Field(0.01, gt=0)
+    """Difference of a day's returns between two sources above which a check warns."""
+
+
+class CheckLimits(_Limits):
+    """Limits of asset checks, by dataset; each that is left out has its default."""
+
+    finra_otc_weekly: WeeklyLimits = WeeklyLimits()
+    finra_symbol_week_value: ValueLimits = ValueLimits()
+    prices_daily: PriceCheckLimits = PriceCheckLimits()
+
+    def flat(self) -> Mapping[str, object]:
+        """Return each limit by its path, such as `prices_daily.jump_ratio`."""
+        return dict(_leaves(self.model_dump()))
+
+
+def _leaves(tree: Mapping[str, Any], *above: str) -> Iterator[tuple[str, object]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, *above, name)
+        else:
+            yield ".".join((*above, name)), value
+
+
+def read_checks(path: Path | None) -> CheckLimits:
+    """Return the limits that a file sets; without a file, the defaults.
+
+    Raises:
+        ConfigurationError: The file cannot be read or is invalid; all problems at once.
+    """
+    if path is None:
+        return CheckLimits()
+    try:
+        content = read_yaml(path.read_text(encoding="utf-8"))
+        return CheckLimits.model_validate({} if content is None else content)
+    except (OSError, UnicodeDecodeError) as error:
+        raise _invalid(path, f"{type(error).__name__}: {error}") from error
+    except YAMLError as error:
+        raise _invalid(path, " ".join(str(error).split())) from error
+    except ValidationError as error:
+        raise _invalid(path, "; ".join(map(_problem, error.errors()))) from None
+
+
+def _problem(error: ErrorDetails) -> str:
+    where = ".".join(map(str, error["loc"])) or "the file"
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown name"
+    if error["type"] == "value_error":
+        return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+    message = error["msg"].replace("Input should be", "expected a value")
+    return f"{where}={error['input']!r}: {message}"
+
+
+def _invalid(path: Path, found: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"invalid limits in {path.name}",
+        expected=f"YAML in UTF-8 at {path}, as schemas/checks.schema.json describes it",
+        found=found,
+        remedy="correct the file, or CHECKS_FILE; without the file, the defaults are in effect",
+    )

@@ -1,0 +1,87 @@
+"""The file of limits of asset checks: optional, strict, and part of the configuration in effect."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestration_project.assets.finra.loading import limits_of
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.presets import effective_config
+from orchestration_project.settings import PROJECT_ROOT, load_settings
+from orchestration_project.settings.checks import CheckLimits, read_checks
+
+
+def checks(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> CheckLimits:
+    """Return the limits of a process whose CHECKS_FILE has this text."""
+    file = folder / "limits.yaml"
+    file.write_text(text)
+    monkeypatch.setenv("CHECKS_FILE", str(file))
+    return load_settings().checks
+
+
+def test_the_shipped_file_shows_every_limit_with_its_default():
+    shipped = PROJECT_ROOT / "checks.yaml"
+    assert read_checks(shipped) == CheckLimits() == load_settings().checks
+    assert all(
+        f"{path.rpartition('.')[2]}: " in shipped.read_text() for path in CheckLimits().flat()
+    )
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}", "finra_otc_weekly: {}"])
+def test_a_limit_that_is_left_out_has_its_default(monkeypatch, tmp_path, text: str):
+    assert checks(monkeypatch, tmp_path, text) == CheckLimits()
+
+
+def test_the_limits_of_a_dataset_reach_its_audits(monkeypatch, tmp_path):
+    found = checks(monkeypatch, tmp_path, "finra_otc_weekly: {outliers: {sigma: 3, weeks: 8}}")
+    limits = limits_of(found.finra_otc_weekly)
+    assert (limits.width, limits.weeks, limits.cap) == (3.0, 8, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("finra_otc_weekly: {outliers: {sigma: 0}}", "outliers.sigma=0: .* greater than 0"),
+        ("finra_otc_weekly: {outliers: {max_factor: 2.5}}", "max_factor=2.5: .* less than 2.5"),
+        ("finra_otc_weekly: {outliers: {weeks: 999999}}", "weeks=999999: .* less than or equal"),
+        ("finra_otc_weekly: {outliers: {weeks: 3}}", "at most outliers.weeks, which is 3"),
+        ("finra_otc_weekly: {large_venues: {weeks: 13}}", "at most outliers.weeks, which is 12"),
+        ("prices_daily: {jump_ratio: '0.4'}", "jump_ratio='0.4': expected a value"),
+        ("prices_daily: {jumps: 0.4}", "prices_daily.jumps: unknown name"),
+        ("fx_rates: {}", "fx_rates: unknown name"),
+        ("prices_daily: {jump_ratio: 1, jump_ratio: 2}", "jump_ratio"),
+        ("- a", "the file=.*: expected a value"),
+        ("a: [", "limits.yaml"),
+    ],
+)
+def test_an_invalid_limit_is_named_with_its_value(monkeypatch, tmp_path, text: str, problem: str):
+    with pytest.raises(ConfigurationError, match=rf"(?s)invalid limits in limits.yaml.*{problem}"):
+        checks(monkeypatch, tmp_path, text)
+
+
+def test_a_file_that_is_named_has_to_be_there(monkeypatch, tmp_path):
+    monkeypatch.setenv("CHECKS_FILE", str(tmp_path / "none.yaml"))
+    with pytest.raises(ConfigurationError, match="invalid limits in none.yaml"):
+        _ = load_settings().checks
+
+
+def test_a_limit_is_part_of_the_configuration_in_effect_and_of_its_hash(monkeypatch, tmp_path):
+    before = effective_config(load_settings())
+    name = "checks: prices_daily.jump_ratio"
+    assert (before.entries[name].value, before.entries[name].origin) == ("0.4", "default")
+    checks(monkeypatch, tmp_path, "prices_daily: {jump_ratio: 0.5}")
+    after = effective_config(load_settings())
+    assert (after.entries[name].value, after.entries[name].origin) == ("0.5", "limits.yaml")
+    assert after.config_hash != before.config_hash
+    checks(monkeypatch, tmp_path, "# as before\n")
+    assert effective_config(load_settings()).config_hash == before.config_hash
+
+
+def test_an_invalid_file_is_part_of_the_configuration_by_its_bytes(monkeypatch, tmp_path):
+    with pytest.raises(ConfigurationError):
+        checks(monkeypatch, tmp_path, "prices_daily: {jump_ratio: 0}")
+    first = effective_config(load_settings())
+    assert first.entries["checks"].value.startswith("cannot be used, SHA-256 ")
+    with pytest.raises(ConfigurationError):
+        checks(monkeypatch, tmp_path, "prices_daily: {jump_ratio: -1}")
+    assert effective_config(load_settings()).config_hash != first.config_hash
