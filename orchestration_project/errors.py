@@ -1,4 +1,4 @@
-"""What can go wrong, in four kinds that decide what Dagster does about it.
+"""Errors in four categories, which decide whether Dagster retries.
 
 Only a `TransientError` is worth another try. The other three need a person: the source
 (`SourceError`), the data (`ContractError`) or the settings (`ConfigurationError`) must change.

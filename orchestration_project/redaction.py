@@ -16,11 +16,11 @@ from types import TracebackType
 MASK = "***"
 
 SHORTEST_CHARACTERS = 6
-"""Of a secret that is searched for; a shorter one would take ordinary words with it."""
+"""Minimum length of a secret; a shorter one would mask ordinary words."""
 
 
 class Secrets:
-    """What is searched for, as one pattern; the longest first, as one may hold another."""
+    """Pattern of all secrets, the longest first, as one may contain another."""
 
     def __init__(self) -> None:
         self._lock = Lock()

@@ -1,4 +1,4 @@
-"""What a domain adds to the project, as one value, and all domains together as a `Registry`.
+"""Declaration of a domain as one value, and all domains together as a `Registry`.
 
 Types only: this module imports no domain. The values stand in `catalog/`, one module per domain.
 """
@@ -38,7 +38,7 @@ def _no_preflight(_: str) -> None:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a probe that went well, or that does not apply here."""
+    """Result of a probe that passed, or does not apply here."""
 
     got: str
     is_applicable: bool = True
@@ -64,7 +64,7 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What a connection is opened with.
+    """Arguments of a connection.
 
     Attributes:
         asks_anyway: Whether a source is asked also while its circuit breaker is open.
@@ -185,7 +185,7 @@ class ReplayFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayRequest:
-    """Which recorded deliveries of a table a user wants to replay.
+    """Recorded deliveries of a table that a user wants to replay.
 
     Attributes:
         partitions: Their partition keys; empty: all that ``filters`` select.
@@ -353,7 +353,7 @@ class Registry:
 
     @cached_property
     def preset_targets(self) -> Sequence[PresetTarget]:
-        """What presets may set."""
+        """Fields that presets may set."""
         return [job.presets for job in self.jobs.values() if job.presets is not None]
 
     @cached_property
@@ -382,7 +382,7 @@ class Registry:
 
     @property
     def sensors_of_all(self) -> Sequence[Callable[["Registry"], dg.SensorDefinition | None]]:
-        """What makes the sensors that look at several domains, selected or not."""
+        """Functions that make the sensors across several domains, selected or not."""
         return [make for domain in self.domains for make in domain.sensors_of_all]
 
     @property

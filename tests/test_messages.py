@@ -62,6 +62,7 @@ def test_a_text_is_linted_for_words_and_headless_sentences(text: str, found: lis
 
 def test_an_error_names_what_was_expected_or_found_or_what_to_do():
     assert findings("raise SourceError('it failed', found='5')") == []
+    assert findings("raise SourceError('invalid x: expected 1 or 2')") == []
     assert findings("raise SourceError('it failed')") == [
         (1, "SourceError without expected, found, remedy")
     ]

@@ -1,4 +1,4 @@
-"""The assets of events: what sources tell us of by webhook."""
+"""Assets of webhook events."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -30,7 +30,7 @@ CAPTURE_TIME = timedelta(seconds=1)
 
 MAX_DELIVERIES_PER_BATCH = 500
 MAX_DELIVERIES_PER_RUN = 10_000
-"""After which a run ends, so that its events and metadata are seen; the next one continues."""
+"""Time limit of a run, after which its events and metadata are visible; the next one continues."""
 
 MADE_OF = {
     "source": ("source",),

@@ -93,7 +93,7 @@ def asset_spec(
 
 @dataclass(frozen=True)
 class DatasetAssets:
-    """What Dagster shows of a dataset: its source, its table, whether that is fresh, its jobs."""
+    """Dagster definitions of a dataset: source asset, table, freshness check, jobs."""
 
     dataset: Dataset
     source: dg.AssetSpec

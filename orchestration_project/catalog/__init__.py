@@ -12,4 +12,4 @@ DOMAINS = (EVENTS, FINRA, FX, OPERATIONS, PRICES, SAAS)
 """Add a domain here; everything else derives from it."""
 
 REGISTRY = Registry.of(DOMAINS)
-"""Of a code location with all domains."""
+"""Registry of a code location with all domains."""

@@ -1,4 +1,4 @@
-"""Where raw bytes and staged files are kept: a local folder, or any S3 endpoint.
+"""Artifact store for captured bytes and staged files: a local folder, or an S3 endpoint.
 
 An object is there whole or not at all: it is written elsewhere and renamed, or put in one request
 or in parts that are joined by the last one, and is on disk before the call returns.
@@ -35,7 +35,7 @@ PARTIAL = ".partial"
 
 
 BYTES_AT_ONCE = 2**20
-"""Of a file that is copied."""
+"""Bytes of a file that are copied at once."""
 
 
 class StoredObject(NamedTuple):
@@ -200,7 +200,7 @@ class FolderStore:
             return _stored(name, found) if S_ISREG(found.st_mode) else None
 
     def delete_older(self, name: str, before: datetime) -> bool:
-        """Delete the file ``name`` if it is as old, while nobody puts any."""
+        """Delete the file ``name`` if it is as old, under the lock that excludes writers."""
         with self._explained("delete", name), _locked(self.folder, fcntl.LOCK_EX):
             found = self.found(name)
             if found is None or found.put_at >= before:

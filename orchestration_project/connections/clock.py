@@ -8,7 +8,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 
 
 class Clock:
-    """Tells the time in UTC; with ``start``, an aware moment, as if it were made at that moment."""
+    """Clock in UTC; with ``start``, an aware time, it begins at that time."""
 
     def __init__(self, start: datetime | None = None) -> None:
         if start is not None and start.tzinfo is None:

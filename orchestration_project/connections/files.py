@@ -15,7 +15,7 @@ from uuid import uuid4
 from orchestration_project.errors import SourceError
 
 PRIVATE_UMASK = 0o077
-"""With which files are made with mode 0600, and folders with 0700."""
+"""Umask for files of mode 0600, and folders of mode 0700."""
 
 _given: list[int] = []
 
@@ -40,7 +40,7 @@ def usual_mode() -> int:
 
 
 OURS_ALONE = 0o600
-"""Who may read what is being written: our user."""
+"""Permissions of a file while it is written: only this user."""
 
 
 @contextmanager

@@ -59,7 +59,7 @@ PLACE = ("part_number", "line_number")
 
 @dataclass(frozen=True)
 class Claim:
-    """What holds for every row of a delivery, besides what each dataset's audits assert.
+    """Rules for every row of a delivery, besides the audits of each dataset.
 
     Attributes:
         name: The audit's name.
@@ -76,7 +76,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Contract:
-    """What a delivery of one partition must be.
+    """Contract of a delivery of one partition.
 
     Attributes:
         table: Where its rows go.
@@ -200,7 +200,7 @@ def _read(rows: pl.DataFrame, field: Field) -> pl.Series | pl.Expr:
 
 
 def _rules(field: Field) -> list[RowRule]:
-    """What is wrong with a field: it is blank and may not be, or it is not written as it should."""
+    """Defect of a field: blank though required, or in a wrong format."""
     name, read, is_required = field.name, _read_name(field), not field.column.nullable
     if field.kind == "Date":
         return [*_required(field), unreadable("impossible_date", name, read, "no date")]
@@ -258,7 +258,7 @@ def record_total_audit(received_count: int, record_total: int | None) -> Audit:
 
 @dataclass(frozen=True)
 class AuditFinding:
-    """What an audit found: how many offend, of how many, and the first of them."""
+    """Result of an audit: numbers of offending and of all rows, and the first offenders."""
 
     count: int
     of: int

@@ -115,7 +115,7 @@ def _shown(name: str) -> str:
 
 
 def _seems(line: bytes, columns: Sequence[str]) -> tuple[str, str] | None:
-    """Return what a wrong header's bytes look like, and what to do; None where one cannot tell."""
+    """Return the likely format of bytes with a wrong header, and the remedy; None if unknown."""
     for start, seems in STARTS:
         if line.lstrip(b" \t\r").startswith(start):
             return seems
@@ -256,7 +256,7 @@ def _read_plain(
 
 
 def _plain_rows(part: Part, header: Header) -> int:
-    """Return how many lines are below a header; 0 if they are no plain text.
+    """Return the number of lines below a header; 0 if the bytes are not plain text.
 
     Neither are they if they do not add up to as many fields as they should.
     """
@@ -285,7 +285,7 @@ def _parse(part: Part, columns: Sequence[str], of: str) -> Parsed:
 
 
 def _line_rules(width: int) -> list[RowRule]:
-    """What makes a line no row; ``found`` is its number of fields, null where it has none."""
+    """Return the defect of a line; ``found`` is its number of fields, null where it has none."""
     line, found = pl.col("line"), pl.col("found")
     return [
         RowRule("not_utf8", line.is_null(), pl.lit("the line is not UTF-8")),

@@ -1,4 +1,4 @@
-"""Which partitions a dataset has: each is named by a day, and by another value where there is one.
+"""Partitions of a dataset: each key has a day and, in some datasets, another value.
 
 No table, source or clock is known here: days and settings come in as arguments.
 """
@@ -26,7 +26,7 @@ def never(day: date) -> bool:
 
 @dataclass(frozen=True)
 class Calendar:
-    """Which days name partitions, and when each should be published.
+    """Days that name partitions, and their publication dates.
 
     Attributes:
         weekday: The one day of each week (0: Monday), or None: all days from Monday to Friday.
@@ -66,7 +66,7 @@ class Calendar:
 
     @property
     def day_name(self) -> str:
-        """What a day that names a partition is called in messages."""
+        """Name of a partition's day in messages."""
         if self.month_days:
             return f"day {' or '.join(map(str, self.month_days))} of a month"
         return "weekday" if self.weekday is None else f"{date(2026, 1, 5 + self.weekday):%A}"

@@ -182,7 +182,7 @@ class Days:
 
 @dataclass(frozen=True)
 class KeyRange:
-    """The texts after one, up to another, which counts; None is no end.
+    """Range of texts: exclusive start, inclusive end; None is unbounded.
 
     They are compared by their bytes, as our tables compare them.
     """
@@ -278,7 +278,7 @@ def contents_sha256(rows: pl.DataFrame, lengths: Sequence[int]) -> list[str]:
 
 
 def _differs_from_above(column: pl.Series, ends: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell of each value whether it begins a run; so does the first one of each piece."""
+    """Return for each value whether it begins a run; the first one of each piece does."""
     differs = column.ne_missing(column.shift()).to_numpy(writable=True)
     firsts = np.append(0, ends[:-1])
     differs[firsts[firsts < len(differs)]] = True

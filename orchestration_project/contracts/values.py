@@ -17,7 +17,7 @@ LONGEST_TEXT_BYTES = 1000
 """Ten times what occurs. PostgreSQL keeps no key of more than 2.7 kB."""
 
 LONGEST_KEY_TEXT_BYTES = 800
-"""Of a text in the key of a table that may have three of them."""
+"""Maximum bytes of a text in a key, of which a table may have three."""
 
 CHARACTERS_SHOWN = 60
 
@@ -76,7 +76,7 @@ def shown(name: str) -> pl.Expr:
 
 
 def quantity_rules(name: str, parsed: str) -> list[RowRule]:
-    """What is wrong with a whole number that is required, ``parsed`` being the column it gave."""
+    """Return the defect of a required integer; ``parsed`` is its parsed column."""
     value, bad = pl.col(name), pl.col(parsed).is_null()
     spellings = {
         "negative_quantity": (r"^-[0-9]", "is negative"),
@@ -117,7 +117,7 @@ _DIGIT_SUMS = [
     {mark: sum(divmod(value * factor, 10)) for value, mark in enumerate(CUSIP_ALPHABET)}
     for factor in (1, 2)
 ]
-"""What a character adds, in an odd place and in an even one."""
+"""Checksum weight of a character at an odd place and at an even one."""
 
 
 def has_cusip_shape(name: str) -> pl.Expr:

@@ -28,7 +28,7 @@ WHAT_HAS_TO_CHANGE = {
     "contract": "the data, or the rule that it breaks, has to change",
     "configuration": "a setting or configuration file has to be corrected",
 }
-"""What a permanent failure waits for, by its category, where the error has no remedy."""
+"""Remedy of a permanent failure by category, where the error has none."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class ItemSettlement(Generic[ItemT]):
 
 @dataclass(frozen=True)
 class ItemChange:
-    """What became of items of a topic; equal changes are written together.
+    """Outcome of items of a topic; equal changes are written together.
 
     Attributes:
         state: Their state from now on.

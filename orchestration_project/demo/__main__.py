@@ -1,4 +1,4 @@
-"""`python -m orchestration_project.demo`: FINRA's Query API and prices, made up, on 127.0.0.1."""
+"""`python -m orchestration_project.demo`: synthetic FINRA Query API and prices on 127.0.0.1."""
 
 import argparse
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until idle or told to end; return at once where another server already does."""
+    """Serve until idle or stopped; return at once if another server already runs."""
     options = parse_options(arguments)
     folder = options.state_dir / "demo"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Who may ask, and how often: tokens for client credentials, and the limit of requests a second."""
+"""Access control: tokens for client credentials, and a rate limit per second."""
 
 import base64
 import binascii
@@ -40,7 +40,7 @@ class Tokens:
         return {"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS}
 
     def check(self, authorization: str | None) -> None:
-        """Refuse an ``authorization`` header that is no valid token; none at all is anonymous."""
+        """Refuse an ``authorization`` header with an invalid token; no header is anonymous."""
         if authorization is None:
             return
         scheme, _, token = authorization.partition(" ")

@@ -8,7 +8,7 @@ _KEYS = {"W_SMBL": _SYMBOL, "W_FIRM": _FIRM, "W_VOL_STATS": ()}
 
 
 def with_aggregates(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return firm ``rows`` and their totals, told apart by the new column summaryTypeCode.
+    """Return firm ``rows`` and their totals; the new column summaryTypeCode marks each kind.
 
     Totals are per market and symbol (`*_W_SMBL`), firm (`*_W_FIRM`) and per market alone
     (`*_W_VOL_STATS`); what a total does not speak of is null in it.

@@ -1,4 +1,4 @@
-"""Which partitions exist on a day, and in which edition: as first published, or restated."""
+"""Partitions that exist on a day, each as first published, or restated."""
 
 from dataclasses import dataclass
 from datetime import date

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 
 class Clock:
-    """Tells the time; ``start`` is a time with zone to advance from, or None for real time."""
+    """Clock of the demo; ``start`` is a time with zone to advance from, None is real time."""
 
     def __init__(self, start: datetime | None) -> None:
         self._start = start

@@ -1,4 +1,4 @@
-"""What is wrong with the demo's data and manners, and where: each fault lies on a known week.
+"""Faults of the demo's data and protocol: each is on a known week.
 
 Weeks are counted back from the anchor, tier by tier: 1 is the newest week that was published then,
 8 the oldest that a first run loads by default. Bonds have tiers of their own: "bonds T1".
@@ -74,7 +74,7 @@ def with_bad_rows(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def without_most(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return 40 % of the firm ``rows``; totals that are made of them do not tell that."""
+    """Return 40 % of the firm ``rows``; totals computed from them do not reveal it."""
     return rows.filter(pl.int_range(pl.len()) % 5 < 2)
 
 

@@ -1,4 +1,4 @@
-"""The fields of the datasets: names, types and order, as the metadata endpoint tells them."""
+"""Fields of the datasets: names, types and order, as in the metadata endpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

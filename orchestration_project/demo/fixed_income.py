@@ -165,7 +165,7 @@ def _bonds(rng: np.random.Generator, week_ending: str, tier: str) -> pl.DataFram
 
 
 def _cusip(number: int) -> str:
-    """Return a made-up CUSIP: a base of eight characters, and the digit that checks it."""
+    """Return a synthetic CUSIP: a base of eight characters, and its check digit."""
     base = f"{number:06d}A{_ALPHABET[10 + number % 26]}"
     added = 0
     for place, mark in enumerate(base):

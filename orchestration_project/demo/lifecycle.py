@@ -1,4 +1,4 @@
-"""One server per folder: found through its file, alone by its lock, gone when idle or told."""
+"""One server per folder: found by its file, exclusive by its lock, stopped when idle."""
 
 import asyncio
 import fcntl
@@ -80,7 +80,7 @@ def only_one(folder: Path) -> Iterator[bool]:
 def serve(
     api: Served, server_file: Path, *, idle_seconds: float, options: Mapping[str, object]
 ) -> None:
-    """Serve ``api`` on a free port of 127.0.0.1 until it is idle or told to end (SIGTERM, SIGINT).
+    """Serve ``api`` on a free port of 127.0.0.1 until idle or stopped (SIGTERM, SIGINT).
 
     SIGUSR1 says that who started it needs it no more: then it is idle after two seconds.
     ``server_file`` says where it is, while it is there.
@@ -132,7 +132,7 @@ async def _serve(
 
 
 def _config(api: Served) -> uvicorn.Config:
-    """Return how to serve ``api``: without hooks, with our logging, soon over when told."""
+    """Return uvicorn's config for ``api``: no hooks, our logging, a fast shutdown."""
     return uvicorn.Config(
         api,
         lifespan="off",
@@ -145,13 +145,13 @@ def _config(api: Served) -> uvicorn.Config:
 def _is_over(
     api: Served, server_file: Path, announcement: Mapping[str, object], idle_seconds: float
 ) -> bool:
-    """Return whether nobody has asked for ``idle_seconds``, or the folder was deleted meanwhile."""
+    """Return whether no request came for ``idle_seconds``, or the folder was deleted."""
     is_idle = time.monotonic() - api.last_request > idle_seconds
     return is_idle or not _is_announced(server_file, announcement)
 
 
 def _is_announced(server_file: Path, announcement: Mapping[str, object]) -> bool:
-    """Return whether the file tells of this server, not of one that came after a deletion."""
+    """Return whether the file names this server, not one that started after a deletion."""
     try:
         return json.loads(server_file.read_text()) == announcement
     except (OSError, ValueError):

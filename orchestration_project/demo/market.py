@@ -28,7 +28,7 @@ _NO_CENTS = pl.lit(None, pl.Int64)
 
 
 class Purpose(IntEnum):
-    """What random numbers are drawn for: each purpose has numbers of its own."""
+    """Purposes of random numbers: each has numbers of its own."""
 
     TRADING = 0
     AFFINITY = 1
@@ -107,7 +107,7 @@ class Market:
 
 @dataclass(frozen=True, eq=False)
 class _Tier:
-    """What never changes about a tier: symbols, venues, and how each is drawn to each.
+    """Constant parts of a tier: symbols, venues, and their affinities.
 
     ``affinity`` holds a log weight for each symbol (down) and venue (across).
     """

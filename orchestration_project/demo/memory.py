@@ -1,4 +1,4 @@
-"""What the demo remembers in its folder: the anchor, and which faults it has already served."""
+"""State of the demo in its folder: the anchor, and the faults that it has served."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a caller asks for: the request body, checked, and turned into a selection of rows."""
+"""Query of a caller: the request body, validated and turned into a selection of rows."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -42,7 +42,7 @@ Value = str | int | float
 
 
 class BadRequestError(Exception):
-    """The caller asked for what the API cannot answer; the text says what, as FINRA's 400 does."""
+    """Invalid request; the text names the defect, as FINRA's 400 does."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows and fields are asked for, in which order: all that does not depend on the page.
+    """Requested rows, fields and order: all parts that do not depend on the page.
 
     ``order`` holds pairs of a field and whether it descends.
     """

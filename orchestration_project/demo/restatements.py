@@ -1,4 +1,4 @@
-"""Which published weeks FINRA's stand-in corrects later, when, and what it changes in them."""
+"""Restatements of the demo: corrected weeks, times and changes."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta

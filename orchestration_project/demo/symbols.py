@@ -1,4 +1,4 @@
-"""What trades in the demo's market: tickers with names, each in one tier, some treacherous."""
+"""Symbols of the demo's market: tickers with names, each in one tier, some hard to parse."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -107,7 +107,7 @@ def universe(seed: int, tier: str, size: int) -> Universe:
 
 
 def _code(tier: str) -> int:
-    """Return the number by which seeds tell tiers apart."""
+    """Return the number of a tier that makes its seeds distinct."""
     return _TIER_ORDER.index(tier)
 
 

@@ -1,4 +1,4 @@
-"""Who trades in the demo's market: alternative trading systems, and firms beside them.
+"""Venues of the demo's market: alternative trading systems, and firms.
 
 Their figures are made up, so their names are, too.
 """

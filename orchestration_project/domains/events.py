@@ -16,7 +16,7 @@ LARGEST_BYTES = 5 * 1024 * 1024
 """As large as the gateway takes bodies by default; more than any sender of ours delivers."""
 
 DEEPEST = 64
-"""Objects and lists within each other: more is nobody's event, and readers' parsers give up."""
+"""Maximum nesting: no event has more, and parsers of readers fail on it."""
 
 ROW_SCHEMA = {
     "source": pl.String(),

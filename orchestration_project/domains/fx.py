@@ -33,7 +33,7 @@ RECENT = timedelta(days=85)
 
 NOT_QUOTED = ("", "N/A")
 LARGEST_TEXT_BYTES = 64 * 2**20
-"""Of an unpacked archive; the whole history takes 6 MiB."""
+"""Maximum bytes of an unpacked archive; the whole history takes 6 MiB."""
 
 UNREADABLE_ARCHIVE = (
     zipfile.BadZipFile,
@@ -44,7 +44,7 @@ UNREADABLE_ARCHIVE = (
     RuntimeError,
     ValueError,
 )
-"""What `zipfile` raises of bytes that are damaged, encrypted or compressed in an unknown way."""
+"""Errors of `zipfile` for damaged, encrypted or unsupported archives."""
 
 
 class Rate(NamedTuple):

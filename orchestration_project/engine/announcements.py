@@ -26,7 +26,7 @@ KNOWN_FROM = "known_from"
 """Metadata of a materialization: since when its rows are known; set by the load of these rows."""
 
 EVENTS_READ = 50
-"""Of a partition whose run ended badly; it is looked at far less often before it lands again."""
+"""Events read of a partition whose run failed; it is loaded again after far fewer."""
 
 
 UNCHANGED, REPORTED_LATE = "unchanged", "reported late"

@@ -14,8 +14,8 @@ from orchestration_project.contracts.rules import Part
 from orchestration_project.errors import ConfigurationError
 
 NEW_FOR = timedelta(days=1)
-"""What was put into the store so lately stays until a load that uses it has ended. Less than the
-least age from which on anything is cleaned up, and longer than any load."""
+"""Age below which a stored blob is not cleaned up, as a load may use it: longer than any load, and
+less than the least retention."""
 
 
 NO_HEADERS: Mapping[str, str] = {}
@@ -105,11 +105,11 @@ def parts_of(captures: Sequence[Capture]) -> list[Part]:
 
 
 AT_ONCE_BYTES, PIECE_BYTES = 32 * 2**20, 8 * 2**20
-"""Of text that is checked together: up to 32 MiB at once, which is fastest, more in pieces, as text
-takes several times the memory of rows."""
+"""Bytes of text that are validated together: up to 32 MiB at once, which is fastest; more in
+pieces, as text takes several times the memory of rows."""
 
 HELD_BYTES = 64 * 2**20
-"""Of text that the replay of a week holds in memory until it is checked."""
+"""Bytes of text that the replay of a week holds in memory until it is validated."""
 
 
 class Captures:

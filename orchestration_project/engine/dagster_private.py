@@ -94,7 +94,7 @@ def load_repository(module: str, attribute: str, folder: Path) -> Reconstructabl
 
 
 def is_worker_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Say whether the process of a run that is not over has ended; False where nobody can tell.
+    """Return whether the process of an unfinished run has ended; False if unknown.
 
     Dagster 1.13: `WorkerStatus`. No public way: the run's status follows only when the daemon has
     looked. At an upgrade: a launcher that answers FAILED is understood.
@@ -127,7 +127,7 @@ def ping_code_server(host: str, port: int) -> None:
 
 
 def running_instigators(instance: dg.DagsterInstance) -> Iterator[InstigatorState]:
-    """Yield the state of each sensor and schedule that is on, by hand or from the start.
+    """Yield the state of each running sensor and schedule, started manually or by default.
 
     Dagster 1.13: `all_instigator_state`. No public way: the code alone knows what is on from the
     start, the storage what was switched. At an upgrade: both are among it.
@@ -251,7 +251,7 @@ def connect_to_runs(instance: dg.DagsterInstance) -> AbstractContextManager[Conn
 
 
 class EventLogFiles:
-    """An event log in SQLite: a file for each run, and one for what is told of assets and runs.
+    """Event log in SQLite: a file for each run, and one for the events of assets and runs.
 
     Dagster 1.13: `SqliteEventLogStorage.path_for_shard`. No public way: Dagster deletes a run's
     events only with the run. At an upgrade: the file goes, and materializations are still found.

@@ -48,7 +48,7 @@ ROWS_SHOWN = 20
 
 @dataclass(frozen=True)
 class Announcement(Generic[SummaryT]):
-    """What a load for this ``cause`` (a `change_cause`) changed, in figures and a sentence."""
+    """Changes of a load with this ``cause`` (a `change_cause`), in figures and a sentence."""
 
     cause: str
     figures: SummaryT
@@ -56,7 +56,7 @@ class Announcement(Generic[SummaryT]):
 
 
 PreviewT = TypeVar("PreviewT", covariant=True)
-"""What people see of a loaded partition."""
+"""Preview of a loaded partition."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class LoadedPartition(Generic[SummaryT, PreviewT]):
 
 @dataclass(frozen=True)
 class LoadLimits:
-    """What the settings say of a dataset's loads.
+    """Settings of a dataset's loads.
 
     Attributes:
         first_day: Partitions begin at this day.
@@ -133,12 +133,12 @@ def _same(resource: Any) -> Any:
 
 
 ChangeT = TypeVar("ChangeT")
-"""What sums up a change."""
+"""Summary of a change."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
-    """What `DatasetLoader` needs to load a table from a source, partition by partition.
+    """Declaration that `DatasetLoader` needs to load a table from a source by partition.
 
     Attributes:
         domain: The domain's name: group and first part of the asset's key.

@@ -1,4 +1,4 @@
-"""What partitions of a dataset are loaded from: deliveries of its source, or recorded ones.
+"""Origins of a dataset's partitions: deliveries of its source, or recorded ones.
 
 How a delivery is validated and loaded does not belong here; that is in `engine/loader.py`.
 """
@@ -39,7 +39,7 @@ from orchestration_project.tables.spine import source_fields
 
 @dataclass(frozen=True)
 class FieldList:
-    """What a run found of the fields that a source lists; ``listed_count`` None: it lists none."""
+    """Findings about the fields that a source lists; ``listed_count`` None: it lists none."""
 
     differences: Sequence[Drift] = ()
     listed_count: int | None = None
@@ -69,11 +69,11 @@ class PendingDelivery:
 
 
 class Deliveries(Protocol):
-    """What partitions of a dataset are loaded from."""
+    """Origin of a dataset's partitions."""
 
     @property
     def name(self) -> str:
-        """What an error names as the source."""
+        """Name of the source in errors."""
         ...
 
     def open(self) -> FieldList:
@@ -234,7 +234,7 @@ class RecordedDeliveries:
 
     @property
     def name(self) -> str:
-        """Where they are read from: the source is not asked."""
+        """Artifact store that they are read from, without a request to the source."""
         return "captures"
 
     def open(self) -> FieldList:

@@ -30,7 +30,7 @@ ReadT = TypeVar("ReadT")
 
 
 class Reach(Protocol):
-    """What each derived partition is made of, and so which of them a change reaches.
+    """Inputs of each derived partition, and so the partitions that a change affects.
 
     A class that inherits from it has partitions that are made of the one with the same key.
     """
@@ -58,7 +58,7 @@ class Reach(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs(Generic[ReadT]):
-    """What derived tables are made of.
+    """Inputs of derived tables.
 
     Attributes:
         landed: Returns what is loaded; given a key, at least what `Reach` needs for that key.
@@ -137,7 +137,7 @@ class DerivedPart:
 
 @dataclass(frozen=True)
 class DerivedBatch:
-    """What was made for a partition that was asked for, which is made of ``versions`` by table."""
+    """Derived rows of a requested partition, from the input ``versions`` by table."""
 
     partition_key: str
     versions: Mapping[str, str]
@@ -147,7 +147,7 @@ class DerivedBatch:
 
 @dataclass(frozen=True)
 class DerivedRows:
-    """What was derived in one table, by partition.
+    """Derived partitions of one table.
 
     Attributes:
         versions: What each is made of, the partition that was asked for included.
@@ -164,7 +164,7 @@ class DerivedRows:
 
 @dataclass(frozen=True)
 class DerivedResult:
-    """What was derived for a partition, itself and its dependents, by table, in ``seconds``."""
+    """Derived partitions for a request, with dependents, by table, in ``seconds``."""
 
     partition_key: str
     tables: Mapping[str, DerivedRows]

@@ -61,7 +61,7 @@ class DocumentSource(Source):
 
     @property
     def name(self) -> str:
-        """What captures and loads are recorded under."""
+        """Source name in captures and loads."""
         return self.source_name
 
     def partitions(self, since: date | None = None) -> PartitionList:

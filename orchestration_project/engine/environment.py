@@ -1,4 +1,4 @@
-"""What the settings name, opened at first use: folders, clock, artifact store, database.
+"""Resources that the settings name, opened at first use: folders, clock, store, database.
 
 Dagster opens a run's resources before its first step: what fails there ends the run, without
 another attempt and without a word of what was to be done. In the step, the runner sees it.

@@ -22,7 +22,7 @@ class LostLeaseError(TransientError):
 
 @dataclass(frozen=True)
 class Lease:
-    """Something that one process works on; ``token`` tells it from those who did before."""
+    """Exclusive work of one process; ``token`` is its fencing token."""
 
     name: str
     holder: str
@@ -59,7 +59,7 @@ def take(
 
 
 def still_held(connection: Connection, lease: Lease) -> None:
-    """Make sure that nobody took the lease; in a transaction that writes, nor can until it ends.
+    """Verify the lease; in a transaction that writes, keep it until the transaction ends.
 
     Raises:
         LostLeaseError: Somebody did.
@@ -112,7 +112,7 @@ def acquire_for_run(
 
 
 def _holder(connection: Connection, place: dict[str, str]) -> str | None:
-    """Return which run claimed the work last; nobody else can until this transaction ends."""
+    """Return the run that claimed the work last, and lock it until this transaction ends."""
     empty = {"token": 0, "known_from": EPOCH, "source_version": None}
     insert_absent(connection, fences, [place | empty])
     wanted = select(fences.c.source_version).where(within(fences, place)).with_for_update()

@@ -78,14 +78,14 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
 
     @property
     def where(self) -> Mapping[str, str]:
-        """What an error names besides partition and run."""
+        """Context of errors besides partition and run."""
         declared = self.dataset.source_dataset
         named = {"dataset": declared} if declared else {"source": self.deliveries.name}
         return {"asset": f"{self.dataset.domain}/{self.dataset.noun}", **named}
 
     @property
     def announcements(self) -> Announcements[ChangeT]:
-        """What loads of the dataset changed, and Dagster is not known to have events of."""
+        """Changes of the dataset's loads without a known Dagster event."""
         return Announcements(self.warehouse, self.dataset, self.is_reported)
 
     def ready(self) -> None:

@@ -144,11 +144,11 @@ class Load(Protocol[Taken, Loaded]):
 
     @property
     def where(self) -> Mapping[str, str]:
-        """What an error should name besides partition and run, such as asset and source."""
+        """Context of errors besides partition and run, such as asset and source."""
         ...
 
     def ready(self) -> None:
-        """Open what is used; what cannot be opened is no single partition's failure."""
+        """Open all resources; a failure here concerns all partitions."""
         ...
 
     def take(self, key: str) -> Taken:
@@ -165,11 +165,11 @@ class BatchLoad(Protocol[Taken, Loaded]):
 
     @property
     def where(self) -> Mapping[str, str]:
-        """What an error should name besides piece and run, such as asset and source."""
+        """Context of errors besides piece and run, such as asset and source."""
         ...
 
     def ready(self) -> None:
-        """Open what is used; what cannot be opened is no single piece's failure."""
+        """Open all resources; a failure here concerns all pieces."""
         ...
 
     @property
@@ -238,7 +238,7 @@ class SingleItemLoad(Generic[Taken, Loaded]):
 
 @dataclass(frozen=True)
 class ItemResult(Generic[Loaded]):
-    """How one partition of a run ended, or one piece of its work: loaded, or held back by an error.
+    """Result of one partition of a run, or of one piece of its work: loaded, or an error.
 
     A partition that several pieces make up may be both: some of them loaded, others held back.
     """

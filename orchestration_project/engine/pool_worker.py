@@ -25,10 +25,10 @@ from orchestration_project.errors import (
 )
 
 HEADER = struct.Struct("!cQ")
-"""Of a frame: its kind and the length of its payload, which is pickled."""
+"""Header of a frame: its kind and the length of its pickled payload."""
 
 FUNCTION, ITEM = b"F", b"I"
-"""What the pool sends."""
+"""Messages from the pool."""
 
 READY, RESULT, ERROR, RAISED = b"R", b"V", b"E", b"X"
 """Replies: the function is loaded, its result, an error of errors.py, another exception."""
@@ -36,10 +36,10 @@ READY, RESULT, ERROR, RAISED = b"R", b"V", b"E", b"X"
 CATEGORIES = (TransientError, SourceError, ConfigurationError, ContractError)
 
 PR_SET_PDEATHSIG = 1
-"""Of prctl(2): the signal that a process gets when the thread that started it has ended."""
+"""Option of prctl(2): the signal for a process when the thread that started it ends."""
 
 FRAMES_SHOWN = 8
-"""Of a traceback, the innermost."""
+"""Maximum frames of a traceback, the innermost ones."""
 
 
 class ExceptionText(NamedTuple):

@@ -239,7 +239,7 @@ class ProcessPool:
 
 @dataclass
 class _Job:
-    """What a run of a process pool does with each item; `process` is called in its threads."""
+    """Work of a process pool's run for each item; `process` is called in its threads."""
 
     workers: "_Workers"
     function: bytes

@@ -1,4 +1,4 @@
-"""What was kept of deliveries, to be checked and landed again: the source is not asked."""
+"""Replay of recorded deliveries: validated and loaded again, without a request to the source."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +48,7 @@ ValidateEach = Callable[[Sequence[tuple[RecordedDelivery, Sequence[Capture]]]], 
 
 @dataclass(frozen=True)
 class ReplayPlan:
-    """What of a partition is loaded again as one delivery.
+    """Parts of a partition that are replayed as one delivery.
 
     Attributes:
         state: What is loaded of the partition.

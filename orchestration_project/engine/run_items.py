@@ -25,7 +25,7 @@ LOAD_TIME = timedelta(minutes=10)
 """That a lease lasts beyond what the items of its batch may take."""
 
 COUNTED = ("done", "skipped", "failed", "dead", "lost")
-"""What a run reports of its items. A lost one was claimed by another run meanwhile."""
+"""Summary of a run's items. Another run claimed a lost one meanwhile."""
 
 
 ItemT_co = TypeVar("ItemT_co", bound=ClaimedItem, covariant=True)
@@ -34,7 +34,7 @@ ExtractionT = TypeVar("ExtractionT")
 
 
 class ItemQueue(Protocol[ItemT_co]):
-    """Where the items of topics are claimed and settled, such as `WorkItems`."""
+    """Queue in which items of topics are claimed and settled, such as `WorkItems`."""
 
     def claim(
         self, topic: str, *, limit: int, run_id: str, until: datetime, in_order: bool
@@ -50,7 +50,7 @@ class ItemQueue(Protocol[ItemT_co]):
 
 
 class ItemLoader(Protocol[ItemT_contra, ExtractionT]):
-    """What is made of items."""
+    """Records made of items."""
 
     def ready(self) -> None:
         """Open what is used; what cannot be opened is not the failure of a single item."""
@@ -77,7 +77,7 @@ class ItemLoader(Protocol[ItemT_contra, ExtractionT]):
 
 
 class Database(Protocol):
-    """Where items are loaded, such as the warehouse."""
+    """Target that items are loaded into, such as the warehouse."""
 
     def writing(self) -> AbstractContextManager[Connection]:
         """Give a transaction that is committed at its end, and undone by an exception."""
@@ -86,7 +86,7 @@ class Database(Protocol):
 
 @dataclass
 class ItemSummary:
-    """What became of the items of a run; a subclass may count otherwise, and report more."""
+    """Outcomes of a run's items; a subclass may count otherwise, and report more."""
 
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, str]] = field(default_factory=list)
@@ -238,7 +238,7 @@ def run_items(
 
     Args:
         context: Dagster's, of an asset's step.
-        loader: What is made of items.
+        loader: Records made of items.
         items: Where they are claimed and settled.
         database: Where they are loaded and settled.
         clock: Decides when leases expire.

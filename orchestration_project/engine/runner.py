@@ -52,12 +52,12 @@ Checked = dg.AssetCheckResult | dg.AssetCheckEvaluation
 AssetEvent: TypeAlias = (
     Checked | dg.AssetMaterialization | dg.AssetObservation | dg.MaterializeResult[Any]
 )
-"""What an asset of several partitions yields."""
+"""Dagster events of an asset of several partitions."""
 
 
 @dataclass(frozen=True)
 class Report(Generic[Loaded]):
-    """What an asset reports of its partitions.
+    """Report of an asset about its partitions.
 
     Attributes:
         metadata: Of a loaded partition: the metadata of each asset.
@@ -79,7 +79,7 @@ class Report(Generic[Loaded]):
 
 @dataclass(frozen=True)
 class ItemPlan(Generic[Loaded]):
-    """What makes up a run's partitions, and is loaded in their place.
+    """Pieces of a run's partitions, loaded in their place.
 
     Attributes:
         summed: How each of the run's partitions ended, by how the pieces did.

@@ -1,4 +1,4 @@
-"""What a source of partitions is, and a folder of delimited files as one."""
+"""Protocol of a source of partitions, and its implementation for a folder of delimited files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,11 +55,11 @@ class Extraction:
 
 
 class Source(Protocol):
-    """Where a dataset's partitions come from; a class of a domain implements it."""
+    """Source of a dataset's partitions; a class of a domain implements it."""
 
     @property
     def name(self) -> str:
-        """What captures and loads are recorded under, such as api, files or demo."""
+        """Source name in captures and loads, such as api, files or demo."""
         ...
 
     def partitions(self, since: date | None = None) -> PartitionList:
@@ -190,7 +190,7 @@ class FolderSource(Source):
 
     @property
     def name(self) -> str:
-        """What captures and loads are recorded under."""
+        """Source name in captures and loads."""
         return "files"
 
     def partitions(self, since: date | None = None) -> PartitionList:

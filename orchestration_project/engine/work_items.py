@@ -63,7 +63,7 @@ def keep_no_copy(_: Connection, topic: str, keys: Sequence[str], change: ItemCha
 
 
 class NamedClaim(NamedTuple):
-    """What came of a claim of items by key: its leases, and the runs that hold the others."""
+    """Result of a claim of items by key: its leases, and the runs that hold the others."""
 
     claimed: Mapping[str, ClaimedItem]
     held_by: Mapping[str, str]

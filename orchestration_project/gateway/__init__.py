@@ -1,1 +1,1 @@
-"""The door around Dagster's unchanged web server: login, roles, audit, webhooks, metrics."""
+"""Gateway in front of Dagster's unchanged web server: login, roles, audit, webhooks, metrics."""

@@ -1,4 +1,4 @@
-"""Where to serve: which addresses are safe, and whether one is free."""
+"""Bind address: which addresses are safe, and whether one is free."""
 
 import socket
 

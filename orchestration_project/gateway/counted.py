@@ -1,4 +1,4 @@
-"""What the gateway counts of its own work, in its memory: it is one process, and it alone knows."""
+"""Metrics of the gateway's own work, in memory: it is one process."""
 
 import time
 
@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 GATEWAY = CollectorRegistry()
 
 ROUTES = ("hooks", "metrics", "healthz", "readyz", "graphql", "login", "logout", "api", "static")
-"""First parts of paths that are told apart; others are `other`: no sender makes labels."""
+"""First path segments that are labels; others are `other`, so that senders create no labels."""
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 

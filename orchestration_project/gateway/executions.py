@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from graphql import ExecutionContext, OperationType
 
 QUERY_SECONDS = 10.0
-"""For which a document is executed. What a mutation does is waited for, however long it takes; what
-the document asks for of its result has these seconds."""
+"""Time limit of a document's execution. A mutation itself has none; the fields of its result have
+this limit."""
 
 AT_ONCE, AT_ONCE_FOR_A_USER = 6, 4
 """Documents. They share one interpreter: more of them at once would only be slower each."""
@@ -68,7 +68,7 @@ class Executions:
 
     @property
     def context_class(self) -> type[ExecutionContext]:
-        """What executes a document for so many seconds at most."""
+        """Executor of a document, with a time limit in seconds."""
         return type("Bounded", (_Bounded,), {"seconds": self.seconds})
 
 

@@ -1,4 +1,4 @@
-"""What a GraphQL document asks for, before anybody executes it, and what came of it."""
+"""Analysis of a GraphQL document before its execution, and of its result."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,11 +24,11 @@ MOST_TOKENS = 20_000
 MOST_DEPTH = 20
 MOST_FIELDS = 5_000
 MOST_ALIASES = 100
-"""Of a document, with its fragments expanded. The pages of Dagster's UI ask for 11 levels, 1,100
-fields and 4 aliases at most; a query for the whole schema has 15 levels."""
+"""Limits of a document with its fragments expanded. The pages of Dagster's UI ask for 11 levels,
+1,100 fields and 4 aliases at most; a query for the whole schema has 15 levels."""
 
 MOST_CHARACTERS = 128 * 1024
-"""Of a document; the longest of the pages has 9,000."""
+"""Maximum tokens of a document; the longest of the pages has 9,000."""
 
 FAILED_ENDINGS = ("Error", "Invalid", "Conflict")
 """How Dagster's types end that say that a mutation did not do what it was asked for."""
@@ -39,12 +39,12 @@ PLAIN_ARGUMENTS = frozenset({"key", "path", "strategy", "cursor", "paused", "lim
 UNSHOWN_ARGUMENTS = frozenset(
     {"runConfigData", "tags", "extraTags", "executionMetadata", "metadata"}
 )
-"""What people write into a form, and may hold secrets."""
+"""Fields with user input, which may contain secrets."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What all operations of a document ask for together.
+    """Requests of all operations of a document together.
 
     Attributes:
         untyped: Those mutations of which the type of what they return is not asked for.

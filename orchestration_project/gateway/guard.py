@@ -1,4 +1,4 @@
-"""Lets nobody in who is not known: before http and websocket alike, whatever the path."""
+"""Authentication middleware for HTTP and WebSocket, on every path."""
 
 import asyncio
 import logging
@@ -50,8 +50,7 @@ PUBLIC_PREFIXES = ("/hooks/",)
 """Whatever lies below verifies by itself who sent it."""
 
 RECHECK_SECONDS = 5
-"""What goes on after its request was let in, a websocket or a log that is followed, is asked that
-often whether it still may."""
+"""Interval at which a websocket or a followed log is authenticated again."""
 
 AWAY = "The database of keys and sessions does not respond. Try again in a moment."
 AWAY_SECONDS = 5
@@ -60,13 +59,13 @@ BETWEEN_NOTES = timedelta(minutes=1)
 """A machine whose key has ended may ask for ever: so often it is in the audit."""
 
 THREADS = 8
-"""Of their own: a crowd of slow GraphQL queries shall not keep anybody from logging in or out."""
+"""Threads of the guard alone, so that slow GraphQL queries do not delay logins and logouts."""
 
 T = TypeVar("T")
 
 
 class Doors:
-    """What login, guard and mutations share: who asks, and the note that is made of it."""
+    """Shared part of login, guard and mutations: authentication and audit."""
 
     def __init__(
         self,

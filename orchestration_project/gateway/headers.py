@@ -1,4 +1,4 @@
-"""What every answer says besides: security headers, the request's id; and the access log."""
+"""Headers of every response (security, request ID), and the access log."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 ADDED = frozenset(name for name, _ in ALWAYS if name != b"content-security-policy")
 TOLD = frozenset({b"server", b"x-dagster-call-counts", b"feature-policy"})
-"""What an answer does not need to tell, or tells by another name."""
+"""Headers of Dagster that are removed, or replaced by others."""
 
 
 class Edge:

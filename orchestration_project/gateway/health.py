@@ -1,4 +1,4 @@
-"""`GET /healthz` and `GET /readyz`: does this process live, and is there what it works with.
+"""Health checks: `GET /healthz` (liveness) and `GET /readyz` (readiness).
 
 Anybody may ask, so the answer names no address and gives no reason; the log does.
 """
@@ -24,14 +24,14 @@ from orchestration_project.settings import Settings
 LOG = logging.getLogger(__name__)
 
 LOOKED_AT = ("database", "disk", "artifacts", "daemon")
-"""Of what loads depend on: what the gateway and its webhooks need, too."""
+"""Dependencies of the gateway and its webhooks, among those of loads."""
 
 TOLD_ALONE = frozenset({"webhooks"})
-"""What is told and makes nothing unready: a source without its secret is refused by itself, with
-503, and shall not take the pages and the other sources from everybody."""
+"""Reported findings that do not affect readiness: a source without its secret answers 503 by
+itself, while pages and other sources are served."""
 
 MAX_AGE_SECONDS = 5.0
-"""For which a look counts, however often it is asked for."""
+"""Time for which probe results are cached."""
 
 
 class Readiness:

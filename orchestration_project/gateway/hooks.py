@@ -43,10 +43,10 @@ LOG = logging.getLogger(__name__)
 MIB = 1024 * 1024
 
 BODY_SECONDS = 10.0
-"""In which a body has to be there: who sends it slower would hold a connection for long."""
+"""Time limit for a body: a slow sender would hold a connection."""
 
 MOST_BYTES_AT_ONCE = 128 * MIB
-"""Limit of all unfinished bodies together; memory is no place to queue in."""
+"""Limit of all unfinished bodies together, as they are in memory."""
 
 RETRY_AFTER_SECONDS = 30
 """When a sender may come again that could not be served."""
@@ -99,7 +99,7 @@ class Hooks:
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong with sources from which nothing can be taken, a sentence each."""
+        """Defects of unusable sources, a sentence each."""
         return [
             f"nothing is taken from the webhook source {each.name}: {each.problem}"
             for each in self._senders.values()

@@ -33,13 +33,13 @@ from orchestration_project.settings import Settings
 LOG = logging.getLogger(__name__)
 
 MAX_AGE_SECONDS = 5.0
-"""For which what was read is told again: Prometheus asks every 15 s or less often."""
+"""Cache time of metrics: Prometheus scrapes every 15 s or less often."""
 
 Part = Callable[[], Iterable[Metric]]
 
 
 class StoredMetrics(Collector):
-    """Collects ``parts``; one that cannot be read is told as such, and the others are there."""
+    """Collects ``parts``; an unreadable one is reported as such, next to the others."""
 
     def __init__(
         self, parts: Mapping[str, Part], *, monotonic: Callable[[], float] = time.monotonic

@@ -1,4 +1,4 @@
-"""What Dagster's web server is asked for: reads go through, what changes something by rule alone.
+"""Access rules for requests to Dagster's web server: reads pass, mutations need a permission.
 
 A mutation is an `application/json` POST to exactly `/graphql` that names mutations which we know,
 all of which the role may ask for. It is in the audit before Dagster sees it, and again with what
@@ -26,10 +26,10 @@ LOG = logging.getLogger(__name__)
 
 GRAPHQL = "/graphql"
 REPORTS = ("/report_asset_materialization/", "/report_asset_check/", "/report_asset_observation/")
-"""Where something is stated that no run did."""
+"""Mutations that report events without a run."""
 
 MOST_SUBSCRIPTIONS = 16
-"""Of one websocket; a page of Dagster's has a few, and begins another socket where one ends."""
+"""Subscriptions of one websocket; a page of Dagster's has a few, and reconnects."""
 
 READERS, SHORT_CHARACTERS = 2, 8 * 1024
 """Threads in which documents are read that are longer than those of the pages."""
@@ -41,16 +41,16 @@ NUL = re.compile(r"\\u(?:0000|\{0+\})")
 """As GraphQL writes it within a text."""
 
 LOGS = "/logs/"
-"""Where the output of a run is read."""
+"""Path of a run's compute logs."""
 
 MOST_OF_AN_END = 1_000
 """Characters of a message that a subscription is over, which bears nothing but its id."""
 
 NOTEBOOKS = ("/notebook", "/dagit/notebook")
-"""Where Dagster reads a file of the machine that the request names."""
+"""Path at which Dagster reads a file of the machine that the request names."""
 
 DEBUG_FILES = "/download_debug/"
-"""Where Dagster gives all events of a run as it stores them, with the stacks of errors."""
+"""Path at which Dagster sends all events of a run as stored, with stack traces."""
 
 
 T = TypeVar("T")

@@ -30,13 +30,13 @@ FLOW_SECONDS = 600
 CALLBACK = "/auth/oidc/callback"
 SCOPES = "openid email profile"
 HTTP = import_module("httpx2" if find_spec("httpx2") else "httpx")
-"""What Authlib asks by: httpx2, which a program beside us may have installed, or else httpx."""
+"""HTTP library of Authlib: httpx2, if another program installed it, or else httpx."""
 
 WRONG = (AuthlibBaseError, JoseError, HTTP.HTTPError, KeyError, ValueError)
-"""What comes of a provider that does not answer, or not as it should: no claim, no JSON, no key."""
+"""Errors of a provider that does not respond, or responds without claim, JSON or key."""
 
 ALGORITHMS = ["EdDSA", *(f"{kind}{n}" for kind in ("RS", "ES", "PS") for n in (256, 384, 512))]
-"""Of signatures that a provider alone can make, whatever else it says that it makes."""
+"""Accepted signature algorithms: those that only a provider can make."""
 
 NOT_COMPLETE = "Your organisation did not confirm who you are. Try again."
 NO_ROLE = "Your organisation confirmed who you are, but no role is assigned to you here."
@@ -76,7 +76,7 @@ class Provider:
         ]
 
     def _cookie(self) -> Middleware:
-        """Return what keeps a cookie of its own, that lives as long as a login takes."""
+        """Return middleware with a cookie of its own that expires after a login's time limit."""
         return Middleware(
             SessionMiddleware,
             secret_key=self._secret,

@@ -1,4 +1,4 @@
-"""What the gateway reads of a request, who is known to ask, and how a request is refused."""
+"""Parts of a request that the gateway reads, its user, and refusals."""
 
 from collections.abc import Collection, Mapping
 from contextvars import ContextVar
@@ -12,13 +12,13 @@ from orchestration_project.domains.access.roles import Principal
 from orchestration_project.engine.warehouse.frames import storable
 
 CURRENT: ContextVar[Principal | None] = ContextVar("CURRENT", default=None)
-"""Who asks in this task; Dagster's part reads it where it makes runs and answers errors."""
+"""User of this task; Dagster's part reads it where it makes runs and answers errors."""
 
 KEY_TAG, BODY_TAG = "idempotency_key", "idempotency_body"
 """Tags of a run or backfill: the key that it was asked for with, and the SHA-256 of what was."""
 
 MARKS: ContextVar[Mapping[str, str] | None] = ContextVar("MARKS", default=None)
-"""These two, of what the API makes in this task; nobody else may set them."""
+"""Tags of runs that the API launches in this task; callers cannot set them."""
 
 REQUEST_ID = "orchestration_project.request_id"
 """Under this name a scope has the id of its request."""
@@ -44,7 +44,7 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a failure of ours
 
 @dataclass(frozen=True)
 class Place:
-    """Where we are served.
+    """Public address of the gateway.
 
     Attributes:
         hosts: The names by which we may be asked for.
@@ -98,7 +98,7 @@ def address_of(scope: Scope) -> str:
 
 
 def require_same_origin(scope: Scope, place: Place, *, is_needed: bool) -> None:
-    """Let only our own pages, or who is no browser, ask for what may change something.
+    """Refuse requests from pages of other sites that may change something.
 
     Raises:
         Refusal: The request comes from a page of another site, or does not say from where.

@@ -123,7 +123,7 @@ def spare_pauses() -> None:
 
 
 def server_options(settings: Settings) -> dict[str, Any]:
-    """Return how uvicorn is asked to behave: whom to believe, and how much to take."""
+    """Return uvicorn's options: trusted proxies, and limits."""
     proxies = list(settings.trusted_proxies)
     return {
         "http": LimitedProtocol,

@@ -1,1 +1,1 @@
-"""What dagster.yaml names: where Dagster keeps its own state, and how it starts runs."""
+"""Classes that dagster.yaml names: storage of Dagster's own state, and the run launcher."""

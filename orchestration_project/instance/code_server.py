@@ -18,7 +18,7 @@ LOADED = [
     *("dagster._cli", "dagster._grpc.impl", "orchestration_project.definitions"),
     "pyarrow.parquet",  # most runs read or write rows by it; who only looks at definitions does not
 ]
-"""What a run's process would import.
+"""Modules that a run's process would import.
 
 The import opens no connection and computes nothing: the pools of polars and Arrow start at their
 first use, after the fork. The allocators and OpenBLAS, whose threads are there, know of forks.
@@ -29,7 +29,7 @@ class ForkingServer(server.DagsterApiServer):
     """Dagster's server of definitions; the process that its runs are forked from is started too."""
 
     def __init__(self, *arguments: object, **options: object) -> None:
-        """Take what Dagster's takes; definitions that cannot be loaded are told of as by it."""
+        """Accept the arguments of Dagster's server; report load errors as it does."""
         super().__init__(*arguments, **options)  # pyright: ignore[reportArgumentType] - passed on
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(LOADED)
@@ -38,7 +38,7 @@ class ForkingServer(server.DagsterApiServer):
 
 
 def _entry_point(executable: str) -> Sequence[str]:
-    """Return the command of the child that serves, which a reload in the UI starts anew."""
+    """Return the command of the serving child, which a reload in the UI restarts."""
     return [executable, "-m", __spec__.name]
 
 

@@ -1,4 +1,4 @@
-"""Signs of life of runs, in Dagster's PostgreSQL, where every machine can see them.
+"""Heartbeats of runs, in Dagster's PostgreSQL, where every machine can read them.
 
 A process can only be looked up on its own machine. So the process that executes a run says in
 Dagster's table of keys and values, from the run's start to its end, that it lives. Times are the
@@ -33,14 +33,14 @@ _logger = logging.getLogger(__name__)
 
 
 class Heartbeat(NamedTuple):
-    """A run's last sign of life: on which machine, and for how long it has been silent, seconds."""
+    """A run's last heartbeat: its machine, and its age in seconds."""
 
     machine: str
     silent_seconds: float
 
 
 class Heartbeats:
-    """The signs of life of runs, kept by a thread for each run that this process executes."""
+    """Heartbeats of runs, by a thread for each run that this process executes."""
 
     def __init__(self, connect: Callable[[], AbstractContextManager[Connection]]) -> None:
         self._connect = connect
@@ -65,7 +65,7 @@ class Heartbeats:
             connection.execute(delete(KeyValueStoreTable).where(_kvs.key == PREFIX + run_id))
 
     def last(self, run_id: str) -> Heartbeat | None:
-        """Return the run's last sign of life, None if it gave none."""
+        """Return the run's last heartbeat, None if it sent none."""
         found = select(_kvs.value).where(_kvs.key == PREFIX + run_id)
         with self._connect() as connection:
             heartbeat = connection.scalar(found)

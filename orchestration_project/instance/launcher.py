@@ -1,4 +1,4 @@
-"""A run launcher that notices when a run's process has died, so that run monitoring ends the run.
+"""Run launcher that detects a dead run process, so that run monitoring ends the run.
 
 Without it, runs whose whole process tree was killed stay "started" for ever and keep their place
 in the queue.
@@ -22,7 +22,7 @@ MACHINE_TAG = "orchestration_project/machine"
 """Run tag: the host name of the machine whose process takes the run."""
 
 LAST_WORDS = "; what it said last stands in logs/code-server.log of STATE_DIR"
-"""Where a launched run's process writes what it cannot record, such as that the disk is full."""
+"""File for errors that a run's process cannot record, such as a full disk."""
 
 
 def own_run_tags() -> dict[str, str]:
@@ -45,11 +45,11 @@ class CheckedRunLauncher(DefaultRunLauncher):
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Tell run monitoring to ask."""
+        """Enable run monitoring for this launcher."""
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """Say whether the process that started ``run`` lives; if we cannot know, that it does."""
+        """Return whether the process of ``run`` is running; True if unknown."""
         beat = self._last_beat(run.run_id)
         if beat is not None and beat.machine != socket.gethostname():
             return self._heard_of(beat)
@@ -69,7 +69,7 @@ class CheckedRunLauncher(DefaultRunLauncher):
         return storage.heartbeats.last(run_id) if isinstance(storage, PostgresEvents) else None
 
     def _heard_of(self, beat: Heartbeat) -> CheckRunHealthResult:
-        """Say how a run on another machine fares, by its signs of life."""
+        """Return the health of a run on another machine, by its heartbeats."""
         if beat.silent_seconds < self.silence_seconds:
             return CheckRunHealthResult(WorkerStatus.RUNNING, f"alive on {beat.machine}")
         return CheckRunHealthResult(

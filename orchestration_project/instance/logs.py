@@ -1,4 +1,4 @@
-"""What runs and steps write: to the console as text or JSON, and into a file as it happens.
+"""Log output of runs and steps: text or JSON on the console, mirrored into a file.
 
 Dagster starts a `tail` for each of the two streams of each step, and a Python program for each of
 these that ends it if the run dies: four processes, and the time it takes to end them again.

@@ -83,7 +83,7 @@ class RunsOfRanges(RunStorage[Any]):
 ENDS = {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
 
 KINDS = ("__class__", "__enum__")
-"""Where Dagster says of what kind a value is. A weak password may be such a word, or a field's."""
+"""Keys whose values are types in Dagster. A weak password may equal such a word."""
 
 MASK_OF_TITLES = "..."
 """Dagster allows no asterisk in them, and would not read such a backfill again."""
@@ -150,7 +150,7 @@ class RedactingRuns(RunStorage[Any]):
         super().update_backfill(_backfill_without_secrets(partition_backfill))
 
     def add_daemon_heartbeat(self, daemon_heartbeat: DaemonHeartbeat) -> None:
-        """Store a sign of life, and the errors since the last one."""
+        """Store a heartbeat, and the errors since the last one."""
         errors = [without_secrets_in(each) for each in daemon_heartbeat.errors or ()]
         super().add_daemon_heartbeat(daemon_heartbeat._replace(errors=errors))
 
@@ -178,11 +178,11 @@ class _PostgresTicks(RedactingTicks, LimitedReads, PostgresScheduleStorage):
 
 
 class PostgresEvents(RedactingEvents, PlannedChecks, LimitedReads, PostgresEventLogStorage):
-    """In PostgreSQL, where other machines may ask whether the process of a run lives."""
+    """Storage in PostgreSQL, where other machines may check the process of a run."""
 
     @cached_property
     def heartbeats(self) -> Heartbeats:
-        """The signs of life of runs."""
+        """Heartbeats of runs."""
         return Heartbeats(self.index_connection)
 
     def store_event(self, event: EventLogEntry) -> None:

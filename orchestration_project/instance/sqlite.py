@@ -48,7 +48,7 @@ from orchestration_project.instance.redacting import (
 from orchestration_project.instance.visible_runs import VisibleRuns
 
 EVENTS_AT_ONCE = 200
-"""Of one run, in one transaction: others wait for the file meanwhile."""
+"""Maximum rows of one run per transaction: others wait for the file meanwhile."""
 
 FILES_KEPT_OPEN = 8
 """The index, the runs, the schedules, and the runs that are looked at or written now."""
@@ -282,7 +282,7 @@ class _IdleConnections:
         self._of_file: OrderedDict[str, sqlite3.Connection] = OrderedDict()
 
     def keep(self, file: str) -> None:
-        """Hold ``file`` open; let go of the one that was used least recently."""
+        """Keep ``file`` open; close the least recently used one."""
         with self._lock:
             if file not in self._of_file:
                 self._of_file[file] = sqlite3.connect(file, check_same_thread=False)

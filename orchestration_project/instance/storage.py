@@ -1,4 +1,4 @@
-"""Where Dagster keeps its own data: below STATE_DIR, or in PostgreSQL when a URL names one.
+"""Storage of Dagster's own data: below STATE_DIR, or in PostgreSQL if a URL names one.
 
 dagster.yaml names these classes without any config. Each process reads the settings itself, so a
 database password is never part of the instance that Dagster passes on command lines.
@@ -117,7 +117,7 @@ def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> Postgre
 
 
 class StateComputeLogs(LocalComputeLogManager):
-    """What steps write to stdout and stderr, below STATE_DIR."""
+    """Compute logs of steps, below STATE_DIR."""
 
     @classmethod
     def config_type(cls) -> Mapping[str, Any]:
@@ -147,7 +147,7 @@ class StateComputeLogs(LocalComputeLogManager):
 
 
 class StateArtifacts(LocalArtifactStorage):
-    """What Dagster itself stores as files, below STATE_DIR."""
+    """Files that Dagster itself stores, below STATE_DIR."""
 
     @classmethod
     def config_type(cls) -> Mapping[str, Any]:

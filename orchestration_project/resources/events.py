@@ -43,14 +43,14 @@ CAPTURE_THREADS = 8
 EVENTS = TableSpec(table=events_webhooks, rule_version=RULE_VERSION, summarise=no_summary)
 
 OUTCOMES = ("landed", "unchanged", "rejected", "failed", "lost")
-"""What a run counts of its deliveries. A lost one was claimed by another run meanwhile."""
+"""Counts of a run's deliveries. Another run claimed a lost one meanwhile."""
 
 MAX_DELIVERIES_SHOWN = 100
 MAX_REASON_LENGTH = 500
 
 
 class CapturePool:
-    """Keeps captures in threads. What fails is the store, so it fails for all items."""
+    """Stores captures in threads. A failure is one of the store, so it fails all items."""
 
     def run(
         self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, timeout: timedelta
@@ -141,7 +141,7 @@ def _settlement(
 
 @dataclass
 class DeliverySummary(ItemSummary):
-    """What became of the deliveries of a run.
+    """Outcomes of a run's deliveries.
 
     Attributes:
         source: Whose deliveries.

@@ -1,4 +1,4 @@
-"""What all sensors and schedules share: their description, and which runs are under way."""
+"""Shared part of all sensors and schedules: description, and runs in progress."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""When the two systems are looked through: by the table saas_ticks, and every night."""
+"""Polls of the two systems: by the table saas_ticks, and every night."""
 
 import dagster as dg
 

@@ -1,1 +1,1 @@
-"""What operations need beside the loads: alerts, ledger, evidence, preflight, presets, access."""
+"""Services for operations: alerts, ledger, evidence, preflight, presets, access."""

@@ -38,7 +38,7 @@ class Retention(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What may go, by kind, and before which time each artifact must have been put."""
+    """Retention by kind: the time before which an artifact must have been stored."""
 
     files: dict[str, list[File]]
     before: dict[str, datetime]

@@ -24,7 +24,7 @@ NEVER_HEARD = "no heartbeat"
 
 
 def silent_daemons(instance: dg.DagsterInstance, clock: Clock) -> Mapping[str, str]:
-    """Return by part of the daemon that was not heard lately when it was."""
+    """Return by part of the daemon without a recent heartbeat the age of its last one."""
     now = clock.now().timestamp()
     beats = instance.get_daemon_heartbeats()
     ages = {

@@ -30,11 +30,11 @@ READ = {
 }
 WILL_RETRY, RETRIED_AS = "dagster/will_retry", "dagster/auto_retry_run_id"
 SHOWN_LENGTH = 120
-"""Characters; longer metadata of a check is left out of what it is told to have said."""
+"""Characters; longer metadata of a check is omitted from its reported text."""
 
 
 DAMAGED = (11, 26)
-"""What SQLite calls a file that is malformed, or none of a database."""
+"""Errors of SQLite for a malformed file, or one that is not a database."""
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ def _together(
 def _made_and_refused(
     events: Iterable[dg.DagsterEvent], speaks: Mapping[str | None, str]
 ) -> tuple[set[Unit], dict[Unit, str]]:
-    """Return what landed, and what was held back and why: of several attempts, the last counts."""
+    """Return loaded partitions, and quarantined ones with reason: the last attempt counts."""
     landed: set[Unit] = set()
     refused: dict[Unit, str] = {}
     for event in events:

@@ -37,7 +37,7 @@ FORMULA = r"^[=+\-@\t\r]"
 """How a text begins that a spreadsheet may take for a formula."""
 
 XLSX_ROWS, XLSX_DIGITS, XLSX_CHARACTERS = 1_048_576, 15, 32_767
-"""What a sheet of Excel holds: rows with the header, digits of a number, characters of a cell."""
+"""Limits of an Excel sheet: rows with the header, digits of a number, characters of a cell."""
 
 XLSX_FIRST_DAY = date(1900, 3, 1)
 """Excel counts days from 1900 on, and a 29th of February that this year did not have."""
@@ -73,7 +73,7 @@ PLAIN_ARROW = pl.CompatLevel.oldest()
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What an export came to."""
+    """Result of an export."""
 
     row_count: int
     byte_count: int

@@ -1,4 +1,4 @@
-"""What the artifact store holds, beside the tables that name it: listed, found, compared.
+"""Inventory of the artifact store, compared with the tables.
 
 One store may serve several databases, so what this one does not name may be another's.
 """
@@ -36,7 +36,7 @@ class Blob(NamedTuple):
 
 
 class Inventory(NamedTuple):
-    """What is stored by kind, what does not agree with the tables, how many blobs were read."""
+    """Inventory: sizes by kind, differences from the tables, number of verified blobs."""
 
     kinds: pl.DataFrame
     found: Compared

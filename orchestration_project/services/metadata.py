@@ -1,4 +1,4 @@
-"""What Dagster's UI shows of a run: metadata of assets, and audits as results of checks."""
+"""Metadata of assets and results of checks for Dagster's UI."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
@@ -33,7 +33,7 @@ def column_schema(columns: Iterable[Column[Any]]) -> dg.TableSchema:
 
 
 def report_schema(columns: Mapping[str, str]) -> dg.TableSchema:
-    """Return the same of columns that are no table's, of which only a description is known."""
+    """Return the same for columns without a table, which have only descriptions."""
     return dg.TableSchema(
         columns=[dg.TableColumn(name, description=said) for name, said in columns.items()]
     )
@@ -45,7 +45,7 @@ def image(alternative: str, uri: str) -> dg.MarkdownMetadataValue:
 
 
 def data_label(*, is_synthetic: bool) -> Mapping[str, str]:
-    """Return the metadata that marks rows which are shown as made up; none for real ones."""
+    """Return the metadata that marks shown rows as synthetic; none for real ones."""
     return {"data": SYNTHETIC} if is_synthetic else {}
 
 
@@ -133,7 +133,7 @@ def table_if_any(label: str, rows: list[dict[str, object]]) -> Mapping[str, Any]
 
 SHOWN_OF_A_FAILURE = ("partition_key", "expected", "found", "offenders", "group_id", "run_id")
 KEYS_NAMED = 5
-"""Of partitions that fail a check, in the line that alerts quote."""
+"""Maximum partitions with a failed check in the line that alerts quote."""
 
 
 def check_result(

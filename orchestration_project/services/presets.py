@@ -179,7 +179,7 @@ class Presets:
 
 @dataclass(frozen=True)
 class RunPresets:
-    """What the applied presets mean for one run."""
+    """Values of the applied presets for one run."""
 
     instance: dg.DagsterInstance
     run_id: str

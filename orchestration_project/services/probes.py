@@ -170,7 +170,7 @@ def sending_probe(open_alerts: Callable[[], Alerts]) -> Probe:
 
 
 OF_DATA = ("database", "disk", "artifacts")
-"""Where data is kept: verified first."""
+"""Storage dependencies, verified first."""
 
 
 def open_probes(

@@ -1,4 +1,4 @@
-"""What failed and may be retried: partitions by the events of Dagster, work items by their state.
+"""Retryable failures: partitions by Dagster's events, work items by state.
 
 A partition failed if its latest attempt failed and it did not land since. Dagster's own record is
 read rather than the ledger, which may be some ticks behind; what kind of failure it was follows

@@ -1,4 +1,4 @@
-"""What finished runs left behind in Dagster's own storage, measured and freed.
+"""Logs of finished runs in Dagster's own storage: measured and deleted.
 
 Runs themselves are never deleted: Dagster would forget with a run what it materialized.
 
@@ -30,7 +30,7 @@ from orchestration_project.services.ledger import Ledger
 from orchestration_project.tables.operations import operations_evaluations
 
 RUNS_AT_ONCE = 100
-"""Whose lines are deleted in one transaction, so that runs under way hardly wait for it."""
+"""Runs per delete transaction, so that runs in progress hardly wait for it."""
 
 RUNS_PER_PAGE = 500
 """How many runs Dagster is asked for at once."""
@@ -45,7 +45,7 @@ EVENT_LOG, COMPUTE_LOGS = "event log", "compute logs"
 
 
 class LogUsage(NamedTuple):
-    """What runs left in one store: of how many runs, rows or files, and bytes."""
+    """Logs of runs in one store: numbers of runs, rows or files, and bytes."""
 
     run_count: int = 0
     item_count: int = 0
@@ -74,7 +74,7 @@ class RunLogs(Protocol):
 
 
 class PruneResult(NamedTuple):
-    """What was freed (or would be) by store; runs that stay because the ledger lacks them.
+    """Freed (or freeable) logs by store; runs that are kept because the ledger lacks them.
 
     ``evaluation_count`` is the number of rows of `operations_evaluations` that refer to the runs.
     """
@@ -226,7 +226,7 @@ class EventRows:
 
 
 class ComputeLogs:
-    """What steps wrote to stdout and stderr, as files."""
+    """Compute logs of steps, as files."""
 
     name = COMPUTE_LOGS
 

@@ -32,7 +32,7 @@ BACKFILL_JOB = "finra_backfill"
 
 
 class FinraBackfill(dg.Config):
-    """Which weeks are backfilled; what is left open is as the applied preset says, else as said."""
+    """Weeks to backfill; unset fields default to the applied preset, then to the given defaults."""
 
     weeks: int | None = Field(
         default=None,

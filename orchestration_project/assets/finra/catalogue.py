@@ -29,7 +29,7 @@ from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import MADE_OF
 
 A_YEAR = 52 * WEEK
-"""What FINRA keeps in its current dataset."""
+"""Weeks that FINRA keeps in its current dataset."""
 
 
 def first_finra_week(settings: Settings, now: date) -> date:

@@ -1,4 +1,4 @@
-"""What is derived across weeks and tiers, from what is landed, whenever that changed."""
+"""Tables derived across weeks and tiers, updated whenever loaded weeks change."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -19,7 +19,7 @@ LOADING = PresetTarget(
         "max_reject_ratio": lambda settings: settings.finra_max_reject_ratio,
     },
 )
-"""What a preset may say of loads; its limit is that of replays too: they fill the same tables."""
+"""Fields that a preset may set for loads; its limit holds for replays too."""
 
 
 def is_replay(job: str, config: ReplayOptions) -> bool:

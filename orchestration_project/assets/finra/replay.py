@@ -32,7 +32,7 @@ WEEKLY_RUN_SUMMARY = RunSummary(
     audited="finra_otc_weekly",
     rejecting="finra_otc_weekly_staged",
 )
-"""Of runs that load or replay weeks."""
+"""Options of runs that load or replay weeks."""
 
 
 def _plan_weeks(

@@ -1,4 +1,4 @@
-"""What a week's shares were worth, once all tiers and the prices of its sessions are landed."""
+"""Dollar value of a week's shares, once all tiers and the prices of its sessions are loaded."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

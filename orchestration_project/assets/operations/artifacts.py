@@ -1,4 +1,4 @@
-"""What the artifact store holds: captures by filter, all by kind, and whether its tables agree."""
+"""Contents of the artifact store: captures by filter, sizes by kind, agreement with the tables."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -25,7 +25,7 @@ PROBLEMS = {"problem": pl.String, "artifact": pl.String}
 
 
 class ArtifactsWanted(dg.Config):
-    """Which captures are listed, and how closely the store is looked at."""
+    """Filter of captures, and options of the comparison."""
 
     where: list[str] = Field(
         default=[],

@@ -34,7 +34,7 @@ def asset_spec(key: dg.AssetKey, rows: Table, kinds: set[str], *deps: dg.AssetKe
 def report_spec(
     key: dg.AssetKey, description: str, columns: Mapping[str, str], kind: str = "report"
 ) -> dg.AssetSpec:
-    """Return an asset that is no table: a job looks, and shows what it found in the metadata."""
+    """Return an asset without a table: its job reports results as metadata."""
     metadata = {"dagster/column_schema": report_schema(columns)}
     return _spec(key, description, {kind}, metadata)
 

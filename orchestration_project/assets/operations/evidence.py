@@ -37,7 +37,7 @@ MEMBERS_SHOWN = 60
 
 
 class Evidence(dg.Config):
-    """What the archive is about: a run, or a session, or a partition and a time."""
+    """Subject of the archive: a run, a session, or a partition and a time."""
 
     run_id: str | None = Field(default=None, description="Run ID.")
     session: str | None = Field(
@@ -79,7 +79,7 @@ def evidence(
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
-    """Write the archive, and tell where it lies and what is in it."""
+    """Write the archive, and report its path and contents."""
     wanted = EvidenceRequest(
         config.run_id, config.session, config.partition, moment_of(config.at, "at")
     )

@@ -32,7 +32,7 @@ SPEC = asset_spec(PRESETS, operations_presets, {"ledger"}).replace_attributes(sk
 
 
 class PresetChoice(dg.Config):
-    """Which preset is shown or applied."""
+    """Preset to show or apply."""
 
     preset: PresetName | None = Field(  # pyright: ignore[reportInvalidTypeForm] - names of files
         default=None, description="Name of the preset; without it, all presets are listed."

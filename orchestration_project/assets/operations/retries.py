@@ -52,7 +52,7 @@ COLUMNS = (
 
 
 class RetryFailures(dg.Config):
-    """Which failed partitions and work items are retried."""
+    """Failed partitions and work items to retry."""
 
     domain: str | None = Field(default=None, description="Domain; without it, all domains.")
     since: str | None = Field(

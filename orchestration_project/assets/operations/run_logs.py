@@ -1,4 +1,4 @@
-"""What old runs left in Dagster's own storage, measured and, when asked to, freed."""
+"""Logs of old runs in Dagster's own storage: measured and, on request, deleted."""
 
 from datetime import timedelta
 from typing import Any
@@ -27,7 +27,7 @@ COLUMNS = {
 
 
 class PruneLogs(dg.Config):
-    """Which logs, and whether they go."""
+    """Selection of logs, and whether to delete them."""
 
     dry_run: bool = Field(
         default=True, description="Dry run: only measure what would be freed; false deletes it."

@@ -15,7 +15,7 @@ from orchestration_project.tables.operations import operations_runs, operations_
 
 
 class Reconciliation(dg.Config):
-    """Which runs are compared."""
+    """Runs to compare."""
 
     since: str | None = Field(
         default=None,

@@ -20,7 +20,7 @@ from orchestration_project.tables.operations import operations_sessions
 
 
 class ListSessions(dg.Config):
-    """Which sessions are listed."""
+    """Sessions to list."""
 
     since: str | None = Field(
         default=None,

@@ -19,7 +19,7 @@ SHOWN = 200
 
 
 class ReplayWebhooks(dg.Config):
-    """Which deliveries are worked on again."""
+    """Deliveries to requeue."""
 
     source: str = Field(description="Source, as named in webhooks.yaml.")
     delivery_id: str | None = Field(

@@ -18,7 +18,7 @@ PRICES_BACKFILL_JOB = "prices_backfill"
 
 
 class PricesBackfill(dg.Config):
-    """Which months are backfilled."""
+    """Months to backfill."""
 
     months: int | None = Field(
         default=None, ge=1, description="Number of latest months; without it, all months."

@@ -1,4 +1,4 @@
-"""What the assets of prices have in common: keys, partitions, columns and tags."""
+"""Shared parts of the price assets: keys, partitions, columns and tags."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date

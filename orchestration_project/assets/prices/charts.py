@@ -26,7 +26,7 @@ NOTHING: dict[str, Any] = {"outcome": "no prices are landed of a wanted symbol"}
 
 
 class PriceCharts(dg.Config):
-    """Which symbols a run draws."""
+    """Symbols that a run draws."""
 
     symbols: list[str] = Field(
         default_factory=list,

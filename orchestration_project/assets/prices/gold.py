@@ -1,4 +1,4 @@
-"""What is derived of prices, of just the symbols that changed."""
+"""Tables derived from prices, for changed symbols only."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -40,7 +40,7 @@ PRICES_LOADING = PresetTarget(
         "max_reject_ratio": lambda settings: settings.prices_max_reject_ratio,
     },
 )
-"""What a preset may say of loads; its limit is that of replays too: they fill the same tables."""
+"""Fields that a preset may set for loads; its limit holds for replays too."""
 
 
 def _plan_replay(request: ReplayRequest, _: Settings, warehouse: Warehouse) -> ReplayRuns | None:

@@ -22,7 +22,7 @@ SYMBOLS_NAMED = 10
 
 @dataclass(frozen=True)
 class ChangedMonth:
-    """What a run changed in a month that is not one of its partitions.
+    """Changes of a run in a month that is not one of its partitions.
 
     A new corporate action changes earlier months; so does a change of source. All counts are of the
     symbols that were loaded as a whole.
@@ -37,7 +37,7 @@ class ChangedMonth:
 
 @dataclass(frozen=True)
 class MonthSummary:
-    """What a run did for one month.
+    """Result of a run for one month.
 
     ``states`` and ``unchanged_count`` count symbols; ``open`` are those that are not landed.
     ``source`` names where the prices of its symbols come from, or came from where they are

@@ -33,7 +33,7 @@ def table_spec(key: dg.AssetKey, rows: Table, *deps: dg.AssetKey) -> dg.AssetSpe
 def report_spec(
     key: dg.AssetKey, description: str, columns: Mapping[str, str], *deps: dg.AssetKey
 ) -> dg.AssetSpec:
-    """Return an asset that is no table: a job looks, and shows what it found in the metadata."""
+    """Return an asset without a table: its job reports results as metadata."""
     metadata = {"dagster/column_schema": report_schema(columns)}
     return _spec(key, description, {"report"}, metadata, deps)
 

@@ -1,4 +1,4 @@
-"""Tasks and issues, brought into agreement: a whole look, or what one webhook tells of."""
+"""Sync of tasks and issues: a full poll, or the records of one webhook."""
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta

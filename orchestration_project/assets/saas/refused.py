@@ -1,4 +1,4 @@
-"""Dead letters, listed and tried anew."""
+"""Dead letters: list and retry."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from orchestration_project.tables.saas import saas_dead_letters
 
 
 class ReplayDeadLetters(dg.Config):
-    """Which dead letters are tried anew."""
+    """Dead letters to retry."""
 
     entity_ids: list[str] = Field(
         default=[], description="Task IDs; without any, all dead letters."
@@ -35,7 +35,7 @@ def replay(
     peopleforce: dg.ResourceParam[SourceSystem],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
-    """Plan for refused tasks once more, by the rules in effect now, and do it."""
+    """Plan rejected tasks again, by the rules in effect now, and apply the plan."""
     reconciler = Reconciler(warehouse, clock, peopleforce, jira, run_id=context.run.run_id)
     chosen = [reconciler.entity(each) for each in config.entity_ids] or None
     unknown = sorted({each.entity_id for each in set(chosen or ()) - reconciler.refused()})

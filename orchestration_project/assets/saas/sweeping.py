@@ -1,4 +1,4 @@
-"""What no webhook told: all issues looked at, and the rules held against the target."""
+"""Full comparison of issues with tasks, and validation of the rules against the target."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime

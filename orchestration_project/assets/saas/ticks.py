@@ -1,4 +1,4 @@
-"""How often both systems are looked through, said by a person."""
+"""Poll interval of both systems, as set by a user."""
 
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ A_WEEK = 7 * 24 * 60 * 60
 
 
 class SetTick(dg.Config):
-    """What is changed; what is left out stays."""
+    """Changed fields; omitted fields stay."""
 
     interval_seconds: int | None = Field(
         default=None, ge=15, le=A_WEEK, description="Poll interval, seconds."

@@ -1,1 +1,1 @@
-"""Made-up daily prices of the demo's symbols, as Alpha Vantage and Yahoo's chart answer."""
+"""Synthetic daily prices of the demo's symbols, in the formats of Alpha Vantage and Yahoo."""

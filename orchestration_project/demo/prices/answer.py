@@ -1,4 +1,4 @@
-"""What vendors answer about a symbol's days: the newest perhaps not over, and how prices adjust."""
+"""Vendor responses with a symbol's days: perhaps an unfinished newest day, adjusted prices."""
 
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,7 @@ class PriceAnswer:
 
     @property
     def days(self) -> slice:
-        """Where these days lie."""
+        """Range of these days."""
         return slice(self.first, self.last)
 
 

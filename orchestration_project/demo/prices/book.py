@@ -1,4 +1,4 @@
-"""Made-up prices of every symbol of the demo's market: what was traded, split and paid each day.
+"""Synthetic prices of every symbol of the demo's market: trades, splits and dividends by day.
 
 Only seed, symbol, day and anchor decide a price, never what was asked before. A price is held in
 ten-thousandths of a dollar, as it was on the day; what a vendor adjusts, it adjusts itself.
@@ -22,7 +22,7 @@ from orchestration_project.demo.prices.sessions import position, sessions
 from orchestration_project.demo.publication import TIERS
 
 UNITS = 10_000
-"""Of a dollar."""
+"""Units of a dollar."""
 
 _CENT = UNITS // 100
 _HISTORIES_AT_HAND = 64  # of about half a megabyte each
@@ -32,7 +32,7 @@ _SPLIT_RATIOS = (2, 3, 4)
 _QUARTERLY_YIELD = 0.005
 _SESSIONS_A_WEEK = 5
 _OTC_SHARE = 0.2
-"""Of a symbol's shares, those that FINRA counts. It is about 0.4 in life; but here a week's shares
+"""Share of a symbol's volume that FINRA counts. It is about 0.4 in life; but here a week's shares
 have a long tail, and a part should not be more than the whole."""
 
 
@@ -78,7 +78,7 @@ class PriceBook:
         return each is not None and not (each.fault == "vanished" and has_vanished)
 
     def history(self, symbol: str, today: date) -> History:
-        """Return all days of a listed ``symbol`` as they are told on ``today``."""
+        """Return all days of a listed ``symbol`` as published on ``today``."""
         each = self.listed[symbol]
         is_revised = each.fault == "revised" and today >= self.anchor + REVISED_AFTER
         return self._made(each, is_revised)

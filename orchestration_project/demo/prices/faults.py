@@ -1,4 +1,4 @@
-"""What is wrong with the demo's prices, and where: each fault lies on a known symbol.
+"""Faults of the demo's prices: each is on a known symbol.
 
 A symbol is a tier and a place among its ordinary symbols, the largest first. What a second request
 mends lies on large ones, which a first run asks for by default; the rest on smaller ones.

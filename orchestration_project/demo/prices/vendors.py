@@ -32,7 +32,7 @@ _PLANS = "any of the premium plans at https://www.alphavantage.co/premium/"
 _THANKS = "Thank you for using Alpha Vantage!"
 
 _BLAMED = "OTHER"
-"""Whose prices an answer says that it has, where it mixes symbols up."""
+"""Symbol that a mixed-up response names."""
 
 _TOO_FAST: dict[str, Callable[[], Response]] = {
     "alpha_vantage": lambda: JSONResponse(

@@ -1,4 +1,4 @@
-"""`python -m orchestration_project.demo.saas`: PeopleForce and Jira, made up, on 127.0.0.1."""
+"""`python -m orchestration_project.demo.saas`: synthetic PeopleForce and Jira on 127.0.0.1."""
 
 import argparse
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until idle or told to end; return at once where another server already does."""
+    """Serve until idle or stopped; return at once if another server already runs."""
     options = parse_options(arguments)
     folder = options.state_dir / "demo_saas"
     folder.mkdir(parents=True, exist_ok=True)

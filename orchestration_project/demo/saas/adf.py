@@ -1,4 +1,4 @@
-"""What Jira accepts as an Atlassian document: nodes and marks that it knows, in a bound."""
+"""Atlassian documents that Jira accepts: known nodes and marks, limited in size."""
 
 from typing import Any
 

@@ -19,7 +19,7 @@ SIGNATURES = {"peopleforce": "X-PeopleForce-Signature", "jira": "X-Hub-Signature
 
 @dataclass(frozen=True)
 class Hook:
-    """Where a system delivers, and what it signs with."""
+    """Webhook target of a system, and its signing secret."""
 
     url: str
     secret: str
@@ -45,7 +45,7 @@ class Delivery:
 
 
 class Deliveries:
-    """What is to be delivered, once somebody says so; nothing waits for a system without a hook."""
+    """Queue of deliveries, sent on request; a system without a hook queues none."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now

@@ -107,7 +107,7 @@ class Systems:
         return JSONResponse({"status": "ok", "source": "demo"})
 
     async def _state(self, _: Request) -> Response:
-        """Tell all that there is, and how often anything was written from outside."""
+        """Return the whole state, and the number of writes from outside."""
         issues = [
             self._issues.shown(each) | {"properties": each.properties}
             for each in self._issues.all()

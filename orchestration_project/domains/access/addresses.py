@@ -1,4 +1,4 @@
-"""Which addresses are ours: where a login may lead to, and where a request may come from."""
+"""Own addresses: targets after a login, and origins of requests."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -11,7 +11,7 @@ HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 URL = re.compile(r"(https?://[^/?#@\s]+)(?:[/?#].*)?", re.IGNORECASE)
 
 MOST_PARTS, LONGEST_PART = 16, 200
-"""Of the key of a log: how many, and how many bytes each has."""
+"""Maximum number of parts of a log's key, and of bytes per part."""
 
 OF_THE_DOOR = ("/login", "/logout", "/session", "/auth/")
 """Pages that lead nowhere after a login."""

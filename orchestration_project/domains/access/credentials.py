@@ -15,7 +15,7 @@ NOTED_AFTER = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class LoginLimits:
-    """How long a session may lie unused, and how long it may live."""
+    """Idle timeout and maximum age of a session."""
 
     idle: timedelta
     absolute: timedelta
@@ -45,7 +45,7 @@ def is_to_be_noted(now: datetime, last: datetime | None) -> bool:
 
 ID_BYTES = 6
 SECRET_BYTES = 32
-"""256 bits: nobody guesses them, so a plain hash keeps them as well as a slow one would."""
+"""256 bits cannot be guessed, so a plain hash protects them as well as a slow one."""
 
 WRITTEN = re.compile(r"op_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
@@ -82,7 +82,7 @@ def hash_of(secret: str) -> str:
 
 
 def matches(stored_hash: str | None, secret: str) -> bool:
-    """Whether ``secret`` is the one that was stored, in a time that does not tell how nearly."""
+    """Whether ``secret`` is the stored one, compared in constant time."""
     return hmac.compare_digest((stored_hash or NO_HASH).encode(), hash_of(secret).encode())
 
 
@@ -110,7 +110,7 @@ def subjects(key_id: str | None, address: str) -> list[str]:
 
 
 def network_of(address: str) -> str:
-    """Return ``address``, of IPv6 its network; text that is no address stays as it is."""
+    """Return ``address``, of IPv6 its network; other text is returned unchanged."""
     try:
         known = ip_address(address)
     except ValueError:

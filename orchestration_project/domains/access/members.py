@@ -1,4 +1,4 @@
-"""Which role somebody has whom an OpenID Connect provider vouches for."""
+"""Role of a user whom an OpenID Connect provider authenticated."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ EXAMPLE = "admin=me@example.org,operator=group:data team,viewer=@example.org"
 
 @dataclass(frozen=True)
 class Member:
-    """What a provider said of somebody.
+    """Claims of a provider about a user.
 
     Attributes:
         subject: The provider's own, lasting id of them.

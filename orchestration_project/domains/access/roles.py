@@ -8,7 +8,7 @@ from typing import Literal
 
 
 class Role(StrEnum):
-    """What somebody may do; each role may do all that those before it may."""
+    """Roles, each with all permissions of the previous ones."""
 
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -22,7 +22,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks.
+    """Authenticated caller.
 
     Attributes:
         name: The owner of a key, or an e-mail address.
@@ -68,8 +68,8 @@ ADMIN_PERMISSIONS = frozenset(
         "refresh_component_state",
     }
 )
-"""What an admin may besides: delete, wipe, and state what no run did. Editing components in the UI
-is nobody's: open-source Dagster has it not."""
+"""Additional permissions of an admin: delete, wipe, and report events without a run. Editing
+components in the UI is in no role: open-source Dagster lacks it."""
 
 OPERATOR_MUTATIONS = frozenset(
     {
@@ -134,7 +134,7 @@ def permissions_of(role: Role) -> frozenset[str]:
 
 
 def may_ask(role: Role, mutation: str) -> bool:
-    """Whether ``role`` may ask for a mutation; nobody may for one that is not known."""
+    """Whether ``role`` may send a mutation; unknown mutations are forbidden."""
     if mutation in OPERATOR_MUTATIONS:
         return role.covers(Role.OPERATOR)
     return mutation in ADMIN_MUTATIONS and role.covers(Role.ADMIN)

@@ -1,1 +1,1 @@
-"""What the API answers: declared once, for the gateway that answers and the client that reads."""
+"""Response models of the API, declared once for gateway and client."""

@@ -78,7 +78,7 @@ class Described(BaseModel):
 
 
 class Tables(BaseModel):
-    """What can be read."""
+    """Readable tables and views."""
 
     tables: list[Described] = Field(description="By name")
 
@@ -143,7 +143,7 @@ class Capture(BaseModel):
 
 
 class Artifacts(BaseModel):
-    """What was captured."""
+    """Captures."""
 
     captures: list[Capture] = Field(description="Entries, the latest first")
 
@@ -170,7 +170,7 @@ class Archives(BaseModel):
 
 
 class InForce(BaseModel):
-    """What was applied last to a job."""
+    """Preset that was applied last to a job."""
 
     preset: str = Field(description="The preset")
     number: int = Field(description="Version: number of presets applied to the job so far")
@@ -206,14 +206,14 @@ class Change(BaseModel):
 
 
 class Preview(BaseModel):
-    """What a preset would change for later runs of its job."""
+    """Changes by a preset for later runs of its job."""
 
     preset: Preset = Field(description="The preset")
     changes: list[Change] = Field(description="Each value that it or the applied preset sets")
 
 
 class Finding(BaseModel):
-    """What was last found of a dependency."""
+    """Latest finding about a dependency."""
 
     dependency: str = Field(description="Such as database, finra or disk")
     outcome: str = Field(description="passed, failed or not_applicable")
@@ -225,7 +225,7 @@ class Finding(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether all that work depends on was found ready on this machine; runs look anew."""
+    """Readiness of all dependencies on this machine, as last probed; runs probe again."""
 
     is_ready: bool = Field(description="Whether all dependencies were probed and none failed")
     findings: list[Finding] = Field(description="By dependency")
@@ -247,7 +247,7 @@ class Config(BaseModel):
 
 
 class Sessions(BaseModel):
-    """What was started together, how far it is, and what came of it."""
+    """Sessions (runs started together), with progress and results."""
 
     sessions: list[dict[str, Any]] = Field(
         description="Rows of operations_sessions; GET /tables describes the columns"

@@ -1,4 +1,4 @@
-"""Executions of pipelines as the API tells of them."""
+"""Executions of pipelines in the API."""
 
 from datetime import datetime
 from typing import Literal
@@ -26,7 +26,7 @@ class Failure(BaseModel):
 
 
 class Metrics(BaseModel):
-    """What an execution did."""
+    """Totals of an execution."""
 
     duration_seconds: float | None = Field(description="Duration, seconds")
     rows_in: int = Field(description="Lines fetched")
@@ -68,6 +68,6 @@ class Declared(BaseModel):
 
 
 class Pipelines(BaseModel):
-    """What can be run by name."""
+    """Pipelines that can be run by name."""
 
     pipelines: list[Declared] = Field(description="By name")

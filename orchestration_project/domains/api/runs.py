@@ -1,4 +1,4 @@
-"""Runs as the API tells of them."""
+"""Runs in the API."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""What is derived across weeks and tiers: the rolling window, concentration, the tiers' shares.
+"""Derivations across weeks and tiers: rolling window, concentration, shares of tiers.
 
 docs/gold.md has the definitions. Sums are exact integers of 128 bits, and the trend is decided on
 them, so that no order of rows and no rounding tips a symbol over a threshold.

@@ -1,4 +1,4 @@
-"""What the picture of FINRA's trading shows: totals by week, the largest of its newest week.
+"""Data of the trading chart: totals by week, and the largest of the newest week.
 
 docs/gold.md has the definitions. Sums come from the database, ratios and ranks are made here.
 """
@@ -18,7 +18,7 @@ PICTURE_VERSION = "1"
 """Version of what is drawn and how; another one makes a picture out of date."""
 
 WEEKS_SHOWN = 104
-"""Two years back from the newest week: as many as can be told apart in one picture."""
+"""Two years back from the newest week: as many as fit into one readable chart."""
 
 LARGEST_SHOWN = 10
 
@@ -28,7 +28,7 @@ INDEX_DIGITS = 6
 
 @dataclass(frozen=True)
 class Activity:
-    """What is drawn.
+    """Data of the chart.
 
     Attributes:
         made_of: What the figures are made of, as `version_of` names it.

@@ -28,8 +28,8 @@ SIZE, LARGE_VENUES = WARNINGS
 
 MEASURES = ("rows", "shares", "trades", "symbols", "venues")
 BY_SESSIONS = ("shares", "trades")
-"""What a holiday takes away. Nearly every pair of symbol and venue that meets in a week meets in a
-shorter one too, so the other measures are compared as they are."""
+"""Measures that a holiday reduces. Nearly every pair of symbol and venue that meets in a week meets
+in a shorter one too, so the other measures are compared as they are."""
 
 SIGMA_OF_MAD = 1.4826
 """A normal distribution's standard deviation, in median absolute deviations."""
@@ -63,7 +63,7 @@ class BandLimits:
 
 
 class VenueWeek(NamedTuple):
-    """What is landed of a venue in a week and market: a row of `finra_venue_week`."""
+    """Loaded totals of a venue in a week and market: a row of `finra_venue_week`."""
 
     week_start: date
     market: str
@@ -116,7 +116,7 @@ class EarlierWeeks:
 
 @dataclass(frozen=True)
 class Band:
-    """What a measure may be without a warning, both ends included; ``usual`` is its middle."""
+    """Tolerance band of a measure, both ends inclusive; ``usual`` is its middle."""
 
     measure: str
     least: int

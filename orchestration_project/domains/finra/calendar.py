@@ -75,14 +75,14 @@ HALF_SESSION = 0.5
 """A session that ends at 13:00 New York time."""
 
 SLOW_LEVEL = 0.9
-"""What a session of Thanksgiving week, or of a week around Christmas and New Year, trades of an
-ordinary one. FINRA's trades fell by 38 % in a Thanksgiving week, which has 3.5 sessions: 0.62 is
+"""Volume of a session of Thanksgiving week, or of a week around Christmas and New Year, by an
+ordinary one's. FINRA's trades fell by 38 % in a Thanksgiving week, which has 3.5 sessions: 0.62 is
 0.7 x 0.89."""
 
 
 @cache
 def _short_days(year: int) -> dict[date, float]:
-    """Return how much of a session the days of ``year`` are that are no whole one."""
+    """Return the partial sessions of ``year``, each as a share of a whole session."""
     halves = holidays.financial_holidays("NYSE", years=year, categories=("half_day",))
     closed = holidays.financial_holidays("NYSE", years=year)
     return dict.fromkeys(halves, HALF_SESSION) | dict.fromkeys(closed, 0.0)

@@ -81,10 +81,10 @@ KNOWN_FIELDS = {name: _KINDS.get(name, "String") for name in API_FIELDS}
 """Every field that a load asks for, and its type in FINRA's words: a load needs all of them."""
 
 TIER_OF_DESCRIPTION = {"NMS Tier 1": "T1", "NMS Tier 2": "T2", "OTC": "OTCE", "OTCE": "OTCE"}
-"""What a file says of its tier; other descriptions occur and say nothing."""
+"""Tier descriptions in files; other descriptions occur and are ignored."""
 
 KEY = ["market", "symbol", "venue_id"]
-"""What tells the table rows of one week and tier apart."""
+"""Key columns of the rows of one week and tier."""
 
 DE_MINIMIS_NAME, DE_MINIMIS = "De Minimis Firms", "CRD:0"
 """The lump of small firms: its name, and its venue_id, also where a file has no CRD number."""
@@ -241,7 +241,7 @@ USED_COLUMNS = (
     *("summaryTypeCode", *TEXTS, "firm_crd_number", "share_quantity", "trade_count"),
     *("notional_usd", *(f"{name}_day" for name in DATES), "part_number"),
 )
-"""What a table row is made of: a filter copies every column, and there are twice as many."""
+"""Columns of a table row: a filter copies every column, and the input has twice as many."""
 
 
 def _table_rows(good: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:

@@ -82,7 +82,7 @@ class FinraDataset:
 
     @property
     def history(self) -> Table:
-        """Where replaced and removed rows go."""
+        """History table of replaced and removed rows."""
         return self.table.info[HISTORY]
 
     @property
@@ -101,7 +101,7 @@ class FinraDataset:
 
     @property
     def contract(self) -> Contract:
-        """What a delivery of it must be."""
+        """Contract of its deliveries."""
         return Contract(
             self.table, self.fields, self.partition_fields, self.claims, self.rule_version
         )

@@ -1,4 +1,4 @@
-"""Which week, tier and market a downloaded weekly file is of.
+"""Week, tier and market of a downloaded weekly file.
 
 A file does not say (it has no week column, and `lastUpdateDate` is no week): its name says, or a
 line of `manifest.csv` with the columns file, tier, week_start, market.

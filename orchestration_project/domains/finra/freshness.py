@@ -19,7 +19,7 @@ NEW_YORK = ZoneInfo("America/New_York")
 
 
 class State(StrEnum):
-    """Where a week is that was due."""
+    """State of a due week."""
 
     LANDED = "landed"
     HELD_BACK = "held back"

@@ -1,4 +1,4 @@
-"""What is derived of one week and tier: by symbol and by venue.
+"""Derivations of one week and tier: by symbol and by venue.
 
 The Herfindahl index is the sum of squared shares, 0-1: (sum of q^2) / (sum of q)^2.
 "De Minimis Firms" (CRD 0) lumps an unknown number of firms, so it is no venue: the index has a
@@ -16,13 +16,14 @@ from orchestration_project.tables.finra import MARKETS, finra_symbol_week, finra
 from orchestration_project.tables.schema import in_table_order
 
 LARGEST_TOTAL = (2**63 - 1) // 2
-"""Of a delivery: the two markets of a week may come one by one, and add up to a BIGINT, too."""
+"""Limit of a delivery's sum: the two markets of a week may come separately, and their sum is a
+BIGINT, too."""
 
 TOP = {f"top_{places}_venue_share": places for places in (3, 5)}
 """How many of a symbol's largest named venues are taken together."""
 
 PREFIXES = {"ATS": "ats", "NON_ATS": "non_ats"}
-"""With what the names of columns begin that hold a market's part."""
+"""Prefixes of columns with a market's part."""
 
 
 def quantities_of(rows: pl.DataFrame) -> Mapping[str, int]:
@@ -137,5 +138,5 @@ def venue_week(sums: pl.DataFrame) -> pl.DataFrame:
 
 
 def ratio_of(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
-    """Return a part of a whole as a float, NULL where there is no whole."""
+    """Return a part of a whole as a float, NULL where the whole is 0 or NULL."""
     return pl.when(whole > 0).then(part.cast(pl.Float64) / whole.cast(pl.Float64))

@@ -1,4 +1,4 @@
-"""Which derived partitions a change reaches: what each is made of, declared once.
+"""Derived partitions that a change affects, from their declared inputs.
 
 What a partition is made of is named by partition and delivery, as in ``T1|2025-11-10#2``: the
 number of the delivery that last changed its values. The names of all of them are the version of
@@ -103,7 +103,7 @@ def _version(inputs: Iterable[str], landed: Landed) -> str:
 
 @dataclass(frozen=True)
 class RecomputationRequest:
-    """A run over consecutive partitions, and what tells it from an earlier one of the same."""
+    """A run over consecutive partitions, with a version that makes it unique."""
 
     first: str
     last: str

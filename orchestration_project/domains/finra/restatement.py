@@ -1,4 +1,4 @@
-"""What a delivery changed in a week that was landed before: in figures, and in a sentence."""
+"""Changes by a delivery in a loaded week: in figures, and in a sentence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

@@ -1,4 +1,4 @@
-"""Which weeks there are, which are due, and how they fit into ranges."""
+"""Existing weeks, due weeks, and their ranges."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -277,7 +277,7 @@ def week_ending_on(written: str) -> str:
         )
     start = _moved(day, -FRIDAY)
     if start is None:
-        raise ConfigurationError(f"no week ends on {day}")
+        raise ConfigurationError(f"no week ends on {day}", expected="a Friday such as 2025-01-10")
     return start.isoformat()
 
 

@@ -1,4 +1,4 @@
-"""What a week's shares were worth: FINRA counts shares, others have prices.
+"""Dollar value of a week's shares: volume by FINRA, prices by others.
 
 Shares are those of the week. A source may write closes and volumes after all later splits; such a
 split does not show as a jump of its own day, and is undone.

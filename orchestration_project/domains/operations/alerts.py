@@ -1,4 +1,4 @@
-"""Which alerts the end of a run raises, repeats and recovers, from plain facts.
+"""Alert decisions at the end of a run: raised, repeated and recovered alerts, from plain facts.
 
 A *problem* is one thing that is not well: a partition of an asset, a check, a job. An *alert* tells
 of all problems of one run, and is open until each of them is well again or a later alert tells of
@@ -19,12 +19,12 @@ LONGEST_WAIT = timedelta(hours=1)
 """Between the attempts to deliver an alert; the wait doubles with each."""
 
 EARLY = timedelta(minutes=10)
-"""So much before its end, or a tenth of it, a window counts as over: what is looked at each day
-comes some seconds earlier or later than the day before, and would be told of every other day."""
+"""A window counts as over this long, or a tenth of it, before its end: a daily check comes some
+seconds earlier or later than the day before, and would else be reported every other day."""
 
 AHEAD = LONGEST_WAIT
-"""By how much another machine's clock may be ahead. What is dated later was so before the clock was
-set back, and nobody waits for that time."""
+"""Tolerated clock skew of other machines. A later date is of a clock that was set back, and is
+ignored."""
 
 
 class AlertKind(NamedTuple):
@@ -82,7 +82,7 @@ class Unit(NamedTuple):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What an asset check said in a run."""
+    """Result of an asset check in a run."""
 
     asset: str
     name: str
@@ -92,13 +92,13 @@ class CheckResult:
 
     @property
     def problem(self) -> Problem:
-        """What is not well if it fails."""
+        """Problem that its failure raises."""
         return Problem(f"check_{self.severity}", self.asset, self.name)
 
 
 @dataclass(frozen=True)
 class Notice:
-    """What a materialization wants people to know though nothing failed."""
+    """Notice of a materialization without a failure."""
 
     kind: str
     text: str
@@ -134,14 +134,14 @@ class EndedRun:
 
 
 class Route(NamedTuple):
-    """By which rule a channel is notified of a problem, and for how long not again."""
+    """Rule that routes a problem to a channel, and its repeat interval."""
 
     rule: str
     window: timedelta
 
 
 class Notification(NamedTuple):
-    """By which rule a channel was notified, and when."""
+    """Rule by which a channel was notified, and the time."""
 
     rule: str
     at: datetime
@@ -166,7 +166,7 @@ class OpenAlert:
 
 @dataclass(frozen=True)
 class AlertDecision:
-    """What becomes of the alerts.
+    """Decision about the alerts.
 
     Attributes:
         raised: The problems of a new alert; empty if there is none.
@@ -205,7 +205,7 @@ class FailedBackfill:
 
     @property
     def problems(self) -> frozenset[Problem]:
-        """What is not well after it."""
+        """Problems after it."""
         return frozenset(Problem("job_failed" if self.job else "failed", *u) for u in self.missing)
 
 
@@ -225,7 +225,7 @@ def _failures(run: EndedRun) -> set[Problem]:
 
 
 def wellness(run: EndedRun) -> Callable[[Problem], bool]:
-    """Return what tells of a problem whether it is well after ``run``.
+    """Return a predicate: whether a problem is resolved after ``run``.
 
     A partition is well once it landed, in whichever job; a check once it passes. That a run named
     no partition is well once any of the asset landed.

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 OVERDUE = timedelta(minutes=15)
-"""Nobody tried for so long what is due: the sensor that sends looks twice a minute, and a flood is
-held back for five."""
+"""Age from which a due delivery counts as stuck: the sending sensor polls twice a minute, and a
+digest waits for five minutes."""
 
 LATELY = timedelta(days=1)
 """For so long a delivery that was given up is spoken of."""

@@ -1,4 +1,4 @@
-"""Who is told: the channels that ALERT_URLS and each ALERT_URL_<NAME> name."""
+"""Alert channels, named by ALERT_URLS and each ALERT_URL_<NAME>."""
 
 import re
 from collections.abc import Mapping, Sequence

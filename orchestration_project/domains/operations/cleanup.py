@@ -1,4 +1,4 @@
-"""Which artifacts may be cleaned up: old ones that nothing current leads to."""
+"""Selection of artifacts to clean up: old ones without a current reference."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -27,7 +27,7 @@ def removable_blobs(
     before: datetime,
     keep_newest: int,
 ) -> set[str]:
-    """Return the SHA-256 of the blobs whose bytes nobody will need.
+    """Return the SHA-256 of the blobs whose bytes are no longer needed.
 
     Kept are all captures of a delivery that a current row was read from, or that a replay takes
     with others, of the newest deliveries of each partition, and of the newest that were read whole;

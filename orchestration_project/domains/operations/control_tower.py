@@ -69,7 +69,7 @@ class OldestMissing:
 
 @dataclass(frozen=True)
 class ActiveRuns:
-    """What has not ended: runs that wait, those at work, and since when the first waits."""
+    """Unfinished runs: waiting ones, running ones, and the first wait's start."""
 
     queue_depth: int = 0
     running_count: int = 0
@@ -78,7 +78,7 @@ class ActiveRuns:
 
 @dataclass(frozen=True)
 class Observation:
-    """What the database tells.
+    """Figures from the database.
 
     Attributes:
         ended: What ended in the last 28 days, see `COUNTS`.
@@ -93,7 +93,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Figures:
-    """What ended of a subject in one window."""
+    """Ended runs of a subject in one window."""
 
     hours: int
     run_count: int = 0

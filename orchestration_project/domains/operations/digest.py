@@ -1,4 +1,4 @@
-"""What is sent in one message: an alert by itself, or of a flood one digest for each rule."""
+"""Contents of a message: one alert, or a digest of many alerts for each rule."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ CALM = timedelta(seconds=45)
 """A flood is over when so long nothing came: more than the time between two looks at what ended."""
 
 LONGEST_FLOOD = timedelta(minutes=5)
-"""A flood that goes on is told after this long, and the rest of it later."""
+"""Maximum wait before a digest is sent; later alerts go into the next digest."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _is_over(waiting: Sequence[AlertDelivery], now: datetime) -> bool:
 
 
 def message_of(batch: Sequence[AlertDelivery]) -> Message:
-    """Return the message that tells of a batch: the alert's own, or the digest of several."""
+    """Return the message for a batch: the alert's own, or a digest of several."""
     if len(batch) == 1:
         return batch[0].message
     messages = [each.message for each in batch]

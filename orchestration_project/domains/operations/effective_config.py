@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 HASH_DIGITS = 16
-"""Of SHA-256 in hex: 64 bits, which nobody wants to forge, and which fit a tag."""
+"""Hex digits of a SHA-256: 64 bits need no protection against forgery here, and fit a tag."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What an evidence archive says of itself, and whether what came of it is what it was.
+"""Manifest of an evidence archive, and verification against it.
 
 The manifest names every member with its SHA-256. `SHA256SUMS` says the same of the members and of
 the manifest, in the form that `sha256sum -c` reads, for who has nothing but the archive.
@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from orchestration_project.errors import ContractError
 
 FORMAT = 1
-"""Of the archive; a reader refuses what it does not know."""
+"""Format version of the archive; a reader refuses unknown versions."""
 
 MANIFEST, SUMS, README = "manifest.json", "SHA256SUMS", "README.txt"
 
@@ -21,7 +21,7 @@ NO_MANIFEST = (
     *(ValueError, TypeError, KeyError, AttributeError),
     *(OverflowError, RecursionError),  # of a number without end, or lists in lists in lists
 )
-"""What a text that is no manifest raises when it is read."""
+"""Errors of reading an invalid manifest."""
 
 CAPTURED_BYTES = "bytes/"
 """The folder of captured bytes, each under its SHA-256."""
@@ -39,7 +39,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the archive is about, and every member but itself and the sums."""
+    """Subject of the archive, and every member but itself and the sums."""
 
     about: Mapping[str, str]
     members: Sequence[Member]
@@ -109,7 +109,7 @@ Kind = Literal["missing", "changed", "extra"]
 
 
 class Problem(NamedTuple):
-    """What is wrong with a member."""
+    """Defect of a member."""
 
     kind: Kind
     name: str

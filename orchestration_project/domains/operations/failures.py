@@ -1,4 +1,4 @@
-"""What kind of failure ended a step or a run: one word, from the names of what was raised."""
+"""Failure category of a step or run: one word, from the names of its exceptions."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ Category = Literal[
     "canceled",
     "defect",
 ]
-"""The first four are those of `errors.py`, whose docs say what to do about each."""
+"""The first four are those of `errors.py`, whose docs have the remedy of each."""
 
 DATABASE_ERRORS = frozenset(
     {
@@ -32,7 +32,7 @@ DATABASE_ERRORS = frozenset(
         "ProgrammingError",
     }
 )
-"""What every driver of a database calls its errors (PEP 249), and SQLAlchemy after it."""
+"""Names of database errors (PEP 249), also used by SQLAlchemy."""
 
 OTHERS: dict[str, Category] = {
     "DagsterExecutionInterruptedError": "canceled",
@@ -72,7 +72,7 @@ def _named(classes: Sequence[str]) -> str | None:
 
 
 def is_ours(class_name: str) -> bool:
-    """Whether an error of this name is one of ours, whose text says what to do."""
+    """Whether an error of this name is one of ours, whose text has a remedy."""
     return class_name in _of_ours()
 
 

@@ -1,4 +1,4 @@
-"""What the ledger says of a run and its steps, from plain facts of Dagster and of our tables."""
+"""Ledger rows of a run and its steps, from plain facts of Dagster and of our tables."""
 
 import json
 import re
@@ -28,7 +28,7 @@ PASSWORD_OF_A_URL = re.compile(r"(?<=://)[^/\s@]+:[^/\s@]+(?=@)")
 
 @dataclass(frozen=True)
 class Check:
-    """What an asset check said in a step; ``numbers`` are those of its metadata."""
+    """Result of an asset check in a step; ``numbers`` are those of its metadata."""
 
     name: str
     passed: bool
@@ -38,7 +38,7 @@ class Check:
 
 @dataclass(frozen=True)
 class StepFacts:
-    """What Dagster tells of a step.
+    """Facts of Dagster about a step.
 
     Attributes:
         refusals: Categories of the partitions that it held back.
@@ -59,7 +59,7 @@ class StepFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What Dagster tells of a run; ``error`` is that of the run itself or of its steps."""
+    """Facts of Dagster about a run; ``error`` is that of the run itself or of its steps."""
 
     run_id: str
     job: str
@@ -80,7 +80,7 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Volume:
-    """What a run's deliveries to one table fetched, landed and refused."""
+    """Totals of a run's deliveries to one table: fetched, loaded and rejected."""
 
     rows_in: int = 0
     rows_landed: int = 0

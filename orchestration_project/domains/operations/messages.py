@@ -35,7 +35,7 @@ RECOVERED = "recovered"
 
 
 class Links(Protocol):
-    """Where the UI shows things."""
+    """Links to pages of the UI."""
 
     def run(self, run_id: str) -> str:
         """Return the page of a run."""
@@ -64,7 +64,7 @@ class Links(Protocol):
 
 @dataclass(frozen=True)
 class Message:
-    """What is stored, and sent to each channel that wants its severity."""
+    """Message that is stored, and sent to each channel that wants its severity."""
 
     kind: str
     severity: Severity

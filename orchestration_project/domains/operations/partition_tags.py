@@ -1,4 +1,4 @@
-"""Which partitions a run was asked for, by its tags."""
+"""Partitions of a run, by its tags."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product

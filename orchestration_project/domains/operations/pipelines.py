@@ -1,4 +1,4 @@
-"""What callers of the API name: a pipeline, and parameters that name a partition of it."""
+"""Pipelines of the API, and the parameters that name a partition."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -191,7 +191,7 @@ def _parsed(name: str, content: str) -> Any:
 
 
 def _values(name: str, config: Any, target: PresetTarget) -> dict[str, Any]:
-    """Return what a run config says to the target's op, and to nobody else."""
+    """Return the values of a run config for the target's op alone."""
     ops = config.get("ops", {}) if isinstance(config, dict) else None
     said = ops.get(target.op, {"config": {}}) if isinstance(ops, dict) else None
     values = said.get("config") if isinstance(said, dict) else None

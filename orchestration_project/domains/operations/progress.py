@@ -5,14 +5,14 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 LOOKED_BACK = 20
-"""Ends of runs read once more: two processes may write them in another order than their numbers."""
+"""Overlap of reads: two processes may write ends of runs in another order than their numbers."""
 
 LOOKS_FOR_A_RETRY = 10
 """After so many looks a retry that was announced will not be made: its backfill may be over."""
 
 
 class Progress(BaseModel):
-    """What a tick hands to the next.
+    """State that a tick hands to the next.
 
     Attributes:
         seen: Places of the latest ends of runs that were looked at, in order.

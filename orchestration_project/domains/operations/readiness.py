@@ -1,4 +1,4 @@
-"""What is found of the things that work depends on, and when that is too old to go by."""
+"""Findings about dependencies, and their maximum age."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Literal
 from orchestration_project.errors import OrchestrationError
 
 Outcome = Literal["passed", "failed", "not_applicable"]
-"""The last: there is nothing to find out, such as of alerts where nobody is told."""
+"""The last: the probe does not apply, such as alerts without a channel."""
 
 ANY_WORK = "any work"
 """Said by a dependency without which no work of a gate's can be done."""
@@ -19,7 +19,7 @@ QUEUED_RUNS = "queued runs"
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one dependency.
+    """Finding about one dependency.
 
     Attributes:
         dependency: Its name, such as `finra` or `database`.

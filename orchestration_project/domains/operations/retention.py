@@ -1,4 +1,4 @@
-"""What may go: by age and need, of Dagster's logs and of artifacts."""
+"""Retention rules, by age and need, for Dagster's logs and for artifacts."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -17,7 +17,7 @@ FORGOTTEN_EVENTS = frozenset(
         *("PIPELINE_DEQUEUED", "ALERT_START", "ALERT_SUCCESS", "ALERT_FAILURE"),
     }
 )
-"""Dagster's events that tell how a run went, step by step; log lines have no type, and go too.
+"""Dagster's events about the steps of a run; log lines have no type, and are deleted too.
 
 All others stay, those that Dagster may add some day as well: materializations, observations, what
 was planned and did not come, checks, and each change of a run's status. From these Dagster tells
@@ -49,7 +49,7 @@ KINDS = {"blobs": CAPTURED, "staged": STAGED, "plots": PICTURE}
 
 
 class Compared(NamedTuple):
-    """What the tables name and the store lacks; has in another size; has and no table names."""
+    """Differences of store and tables: missing, of another size, or unreferenced."""
 
     missing: list[str]
     resized: list[str]

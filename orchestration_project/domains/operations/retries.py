@@ -1,4 +1,4 @@
-"""Which failed partitions and work items are worth another try, and what is launched together."""
+"""Selection of failed partitions and work items to retry, and grouping of launches."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -93,7 +93,7 @@ def batches(due: Sequence[FailedPartition]) -> list[Batch]:
 
 @dataclass(frozen=True, kw_only=True)
 class ItemFilter:
-    """Which failed and dead work items a user wants to retry.
+    """Failed and dead work items that a user wants to retry.
 
     Attributes:
         domain: Items of this domain; None: of all.
@@ -156,7 +156,7 @@ class FailedItem:
 
 @dataclass(frozen=True)
 class ItemRetryPlan:
-    """What a retry of work items would do.
+    """Plan of a retry of work items.
 
     Attributes:
         topics: The items by topic, of topics that have any.

@@ -33,7 +33,7 @@ OF_OTHERS = ("job_failed", "tick_failed")
 """Kinds whose subject is a job, a sensor or a schedule, all named after their domain."""
 
 MOST_HOURS = 36_500 * 24
-"""A century: for an infinity there is no time that lies as far back."""
+"""A century, as a bound: a longer window would precede the first representable time."""
 
 OPERATIONS = "operations"
 """The domain of what is about no other, such as a disk that is nearly full."""
@@ -52,7 +52,7 @@ class _Strict(BaseModel):
 
 
 class Match(_Strict):
-    """What a rule is about: all that is given must hold, of a list any one.
+    """Conditions of a rule: all given ones must hold, of a list any one.
 
     Attributes:
         domain: Such as `finra` or `operations`.
@@ -72,7 +72,7 @@ class Match(_Strict):
 
 
 class RoutingRule(_Strict):
-    """Which channels are notified of what a match is about.
+    """Channels that a rule notifies of matching problems.
 
     Attributes:
         name: What tables, ticks and errors call it.
@@ -118,7 +118,7 @@ class _File(_Strict):
 
 
 class Facts(NamedTuple):
-    """What of a problem or a notice rules can match."""
+    """Attributes of a problem or a notice that rules can match."""
 
     kind: str
     severity: Severity

@@ -17,13 +17,13 @@ from orchestration_project.domains.prices.tabular import PARQUET, read_csv, read
 SERIES = "Time Series (Daily)"
 
 Kind = Literal["rate", "quota", "key", "premium", "unknown_symbol", "empty", "no_json", "other"]
-"""What a refusal means: too fast, enough for today, another key, another plan, no such symbol,
-nothing at all, a web page or so, or something that nobody has seen."""
+"""Meaning of a refusal: rate limit, daily quota, invalid key, other plan, unknown symbol, empty
+response, not JSON such as a web page, or unknown."""
 
 
 @dataclass(frozen=True)
 class VendorRefusal:
-    """Why there are no prices, and the vendor's words, which may quote the key."""
+    """Reason for missing prices, and the vendor's text, which may quote the key."""
 
     kind: Kind
     said: str
@@ -139,6 +139,6 @@ def read_answer(source: str, part: Part) -> pl.DataFrame:
 
 
 def with_records(rejects: pl.DataFrame) -> pl.DataFrame:
-    """Add ``byte_offset`` (0: days are no lines) and ``record``, the day as JSON, to some rows."""
+    """Add ``byte_offset`` (0: days are not lines) and ``record``, the day as JSON, to some rows."""
     record = pl.struct("symbol", *VALUES).struct.json_encode()
     return rejects.with_columns(byte_offset=pl.lit(0, pl.Int64), record=record)

@@ -21,7 +21,7 @@ CLOSE, EARLY_CLOSE = time(16), time(13)
 SATURDAY = 5
 
 FIRST_YEAR, LAST_YEAR = 1970, 2100
-"""Beyond these nobody asks, and no calendar is made."""
+"""Bounds of the calendar."""
 
 
 @cache

@@ -100,7 +100,7 @@ def _date(timestamp: str, offset: int) -> str:
 def _in_effect(
     dates: Sequence[str], values: Mapping[str, Sequence[str | None]]
 ) -> Callable[[str], str]:
-    """Return what tells on which day an event takes effect: the next one of the chart with prices.
+    """Return a function from an event to its effective day: the next one with prices.
 
     Where nobody traded on its own day, only later prices are those after it. An event before the
     chart's first day, or after its last price, keeps its day.

@@ -46,7 +46,7 @@ UNKNOWN = -1
 
 @dataclass(frozen=True)
 class RequestedRange:
-    """What a source said of a symbol, and which days count, ``first`` and ``last`` among them.
+    """Data of a source for a symbol, and the valid days, ``first`` and ``last`` included.
 
     ``answer`` has a row for each day, by `ANSWER_SCHEMA`; ``spelled`` is how the source spells
     ``symbol``. ``said_on`` is the day on which it answered.

@@ -22,7 +22,7 @@ VALUES = (
     "dividend",
     "split_ratio",
 )
-"""What is read of each day, all as text; null where a format has none or says null."""
+"""Columns of each day, all as text; null where a format has none or null."""
 
 ANSWER_SCHEMA = {
     "part_number": pl.Int64(),

@@ -1,4 +1,4 @@
-"""What is derived of a symbol's prices: its corporate actions and its returns.
+"""Derivations of a symbol's prices: corporate actions and returns.
 
 A row depends on its own window alone and adds it up in one order, so that deriving a part again
 gives the same digits as deriving all.

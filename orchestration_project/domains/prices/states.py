@@ -1,4 +1,4 @@
-"""What of a symbol is landed, month by month, and what waits, for what and until when."""
+"""State of a symbol by month: loaded, or waiting, with reason and time."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""FINRA's spelling of a symbol and a vendor's. What no rule spells for sure is not mapped.
+"""FINRA's spelling of a symbol and a vendor's. Ambiguous symbols are not mapped.
 
 The case and every character of FINRA's spelling are identity: `ABCp` is not `ABCP`.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Vendor = Literal["alpha_vantage", "yahoo", "files"]
-"""Whose spelling it is; the demo of a vendor spells as the vendor does, files as FINRA does."""
+"""Owner of the spelling; a vendor's demo spells as the vendor does, files as FINRA does."""
 
 Overrides = Mapping[str, str]
 """A vendor's spelling by ours; an empty one: this symbol is not to be asked for."""

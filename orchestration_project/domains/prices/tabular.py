@@ -1,4 +1,4 @@
-"""Files of prices, CSV or Parquet, of one symbol or of many: their header says what is where."""
+"""Files of prices, CSV or Parquet, of one or many symbols; the header names the columns."""
 
 import csv
 import re
@@ -35,10 +35,10 @@ PLAIN = (
     *("null", "integer", "floating", "decimal32", "decimal64", "decimal128", "string"),
     *("large_string", "string_view", "binary", "large_binary", "date", "timestamp"),
 )
-"""What a column of a Parquet file may hold, as `pyarrow.types` calls it."""
+"""Allowed types of a Parquet column, as in `pyarrow.types`."""
 
 NOT_PLAIN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError)
-"""What polars raises of values beyond all bounds, such as a time in no zone that it knows."""
+"""Errors of polars for values out of bounds, such as a time in an unknown zone."""
 
 NEEDED = ("trade_date", "close")
 

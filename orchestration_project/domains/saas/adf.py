@@ -61,13 +61,13 @@ def _trimmed(texts: list[Node]) -> list[Node]:
 
 
 MOST_CHARACTERS = 30_000
-"""Of text: Jira takes 32,767 of a description, its own marks included."""
+"""Maximum characters of text: Jira accepts 32,767 in a description, with its marks."""
 
 MOST_LISTS = 6
 """Lists within each other; what lies deeper becomes items of the last one."""
 
 CELL_CHARACTERS = 2
-"""What a cell counts for beside its text: as many as Jira's marks around it."""
+"""Characters of a cell beside its text: those of Jira's marks around it."""
 
 CUT = " … (cut: the description is longer than the target takes)"
 

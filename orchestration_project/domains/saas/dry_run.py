@@ -1,4 +1,4 @@
-"""What edited rules would do otherwise with the tasks that are recorded; nothing is written."""
+"""Dry run of edited rules on the recorded tasks; nothing is written."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class DryRunDifference:
 
 @dataclass
 class DryRun:
-    """What edited rules would do.
+    """Effect of edited rules.
 
     Attributes:
         by_rule: Tasks by the rule that would match; "" where none would.

@@ -1,10 +1,10 @@
-"""What a webhook tells of: something happened to a record, which is then read as it is now."""
+"""Event of a webhook: a record changed, and is then read in its current state."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["created", "updated", "completed", "deleted", "commented", "other"]
-"""What happened; ``completed`` also where only its result shows. ``other`` concerns no record."""
+"""Kind of event; ``completed`` also where only its result shows. ``other`` has no record."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a task's issue should be, and how that is brought together with what people made of it.
+"""Intended issue of a task, and its merge with manual changes.
 
 Fields are merged three ways: what we last wrote tells whether the source changed a value, people
 changed it in the target, or both. People's edits stay while the source says what it said before;
@@ -20,7 +20,7 @@ from orchestration_project.domains.saas.values import time_in
 
 @dataclass(frozen=True)
 class Intent:
-    """What a task's issue should be.
+    """Intended issue of a task.
 
     Attributes:
         rule: The rule and version that say so.
@@ -71,7 +71,7 @@ def intent_of(task: Task, active: ActiveRule) -> Intent:
 
 @dataclass(frozen=True)
 class Merge:
-    """What the merge of an issue's fields comes to.
+    """Result of merging an issue's fields.
 
     Attributes:
         writes: Values that are to be written.
@@ -109,7 +109,7 @@ def merged(ours: Mapping[str, Any], before: Mapping[str, Any], theirs: Mapping[s
 
 
 def agrees(ours: Any, theirs: Any) -> bool:
-    """Whether a value of a target says what we wrote.
+    """Whether a value of a target equals the written one.
 
     It adds ids and addresses of its own, and says times in a zone of its own.
     """

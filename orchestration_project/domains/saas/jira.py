@@ -26,12 +26,12 @@ from orchestration_project.domains.saas.wire import (
 SYSTEM = "jira"
 
 PROPERTY = "orchestration-source"
-"""The entity property that says what an issue was made of: ``{"id": …}``."""
+"""Entity property with the source of an issue: ``{"id": …}``."""
 
 LONGEST_LABEL = 255
 
 PERMISSIONS = ("BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES")
-"""What we have to be allowed in a project, as Jira calls it."""
+"""Permissions that the account needs in a project, as Jira names them."""
 
 CATEGORIES: Mapping[str, StatusCategory] = {
     "new": "new",
@@ -41,7 +41,7 @@ CATEGORIES: Mapping[str, StatusCategory] = {
 }
 
 COMMENTED = frozenset({"issue_commented", "issue_comment_edited", "issue_comment_deleted"})
-"""What Server calls an update that is a comment and no change."""
+"""Server's name of an update that is only a comment."""
 
 
 def issue_of(record: Any) -> Issue:
@@ -217,7 +217,7 @@ def user_of_address(users: Sequence[User], email: str) -> User | None:
 
 
 def event_in(body: bytes) -> TaskEvent:
-    """Return what a webhook of Jira's tells of, Cloud's or a Server's.
+    """Return the event of a Jira webhook, of Cloud or Server.
 
     Raises:
         ContractError: It is none.

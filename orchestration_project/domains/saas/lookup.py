@@ -15,7 +15,7 @@ NAMES: Final = (
     "associated_name",
     "entity_id",
 )
-"""What every source has; all else is named by a path such as ``fields.assigned_to.team``."""
+"""Names that every source has; others are paths such as ``fields.assigned_to.team``."""
 
 FIELDS: Final = "fields."
 

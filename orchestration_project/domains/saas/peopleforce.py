@@ -30,7 +30,7 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True)
 class Pagination:
-    """What a page says of all of them: how many pages and tasks there are."""
+    """Totals on a page: numbers of pages and tasks."""
 
     page: int
     pages: int
@@ -92,7 +92,7 @@ def pagination_of(page: Mapping[str, Any]) -> Pagination:
 
 
 def event_in(body: bytes) -> TaskEvent:
-    """Return what a webhook of PeopleForce's tells of.
+    """Return the event of a PeopleForce webhook.
 
     Raises:
         ContractError: It is none.

@@ -1,4 +1,4 @@
-"""What the two sides of a reconciliation hold, in our words: tasks of one, issues of the other.
+"""Records of the two sides of a sync in common terms: tasks and issues.
 
 Times are aware and in UTC. What a system leaves out or gives as null is None; its text is kept
 letter by letter.
@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 StatusCategory = Literal["new", "indeterminate", "done"]
-"""What a status means, whatever it is called: not begun, under way, ended."""
+"""Category of a status, whatever its name: not begun, in progress, ended."""
 
 
 @dataclass(frozen=True)

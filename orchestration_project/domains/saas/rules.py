@@ -30,7 +30,7 @@ Operator = Literal["is", "is_not", "contains", "starts_with", "is_empty", "is_pr
 WITHOUT_VALUE = ("is_empty", "is_present")
 
 ALWAYS_USED = ("title", "description_html", "is_completed", "assignee_email")
-"""What every issue is made of, whatever the mappings say."""
+"""Base mappings of every issue."""
 
 NAME = r"^[a-z][a-z0-9_]{0,62}$"
 PATHS = "title, assignee_email, assignee_name, associated_name … or a path fields.<name>.<name>"
@@ -41,7 +41,7 @@ class _Strict(BaseModel):
 
 
 class RuleCondition(_Strict):
-    """What must hold of a part of a task; upper and lower case are the same.
+    """Condition on a part of a task, case-insensitive.
 
     Of a list, it must hold of one of its items. A part that a task lacks is empty.
     """
@@ -81,7 +81,7 @@ HOLDS: Mapping[Operator, Callable[[Sequence[str], str], bool]] = {
 
 
 class FieldMapping(_Strict):
-    """Where the value of an issue's field comes from.
+    """Source of the value of an issue's field.
 
     Attributes:
         value: Of static the value itself; of path a part of the task; of template text in which
@@ -179,7 +179,7 @@ def template_parts(template: str) -> Sequence[tuple[str, TemplatePart | None]]:
 
 
 class SyncRule(_Strict):
-    """Which tasks become which issues.
+    """Rule that maps tasks to issues.
 
     Attributes:
         priority: The lowest is asked first; of equal ones the first by name.
@@ -214,7 +214,7 @@ class SyncRule(_Strict):
 
     @property
     def order(self) -> tuple[int, str]:
-        """What rules are sorted by."""
+        """Sort key of rules."""
         return self.priority, self.rule_id
 
     def matches(self, task: Task) -> bool:
@@ -238,7 +238,7 @@ class ActiveRule:
 
 @dataclass(frozen=True)
 class RoutingDecision:
-    """What is done with a task, and by which rule; None: no rule matches."""
+    """Decision about a task, and its rule; None: no rule matches."""
 
     action: Action
     rule: ActiveRule | None

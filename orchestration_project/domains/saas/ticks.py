@@ -1,4 +1,4 @@
-"""When a pair of systems is looked through: by its interval, or because somebody asked."""
+"""Schedule of polls of a pair of systems: by interval, or on request."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True)
 class Tick:
-    """How a pair of systems is looked through, and when it was."""
+    """Poll settings of a pair of systems, and the latest poll."""
 
     pair: str
     interval: timedelta
@@ -38,7 +38,7 @@ def turn(tick: Tick, now: datetime) -> str | None:
 
 
 FRESH_FOR, FRESH_LOOKS = timedelta(hours=1), 3
-"""For how long what was seen counts as new, or for so many intervals, whichever is longer."""
+"""Age up to which a poll counts as fresh, or number of intervals, whichever is longer."""
 
 
 def is_fresh(tick: Tick, now: datetime) -> bool:

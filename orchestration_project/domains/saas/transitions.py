@@ -1,4 +1,4 @@
-"""Which step an issue takes towards a status, by what the status means, not by its name alone."""
+"""Next transition of an issue towards a status, by the status category, not its name alone."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What an intent's values become in the target's types."""
+"""Conversion of an intent's values to the target's types."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -9,7 +9,7 @@ from typing import Any
 from orchestration_project.errors import ContractError
 
 DEEPEST = 64
-"""Objects and lists within each other: more is no system's record, and readers' parsers give up."""
+"""Maximum nesting: no record has more, and parsers of readers fail on it."""
 
 LONGEST_ID = 64
 SHOWN_CHARACTERS = 80

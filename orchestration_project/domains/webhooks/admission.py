@@ -1,4 +1,4 @@
-"""Which webhook bodies are admitted: by rate, and by bytes that unfinished bodies hold."""
+"""Admission of webhook bodies: by rate, and by bytes of unfinished bodies."""
 
 from collections import Counter
 from collections.abc import Iterator

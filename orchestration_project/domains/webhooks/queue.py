@@ -1,4 +1,4 @@
-"""Which delivery is worked on next, and what a run makes of it.
+"""Order of webhook deliveries, and their outcome in a run.
 
 A delivery's attempts are counted for ever, so that each has a name of its own, also after a replay.
 """
@@ -11,7 +11,7 @@ from typing import Literal
 State = Literal["received", "running", "done", "failed", "dead"]
 
 RETRY_PATIENCE = timedelta(minutes=10)
-"""For which a run that Dagster means to try again counts as under way."""
+"""Time for which a run that Dagster will retry counts as in progress."""
 
 RETRY_PAUSES = (timedelta(minutes=1), timedelta(minutes=5))
 """After the end of the first failed attempt, and of each later one: what was away may be back."""
@@ -41,7 +41,7 @@ class Row:
 
     @property
     def age(self) -> tuple[datetime, str, str]:
-        """What rows are sorted by, the oldest first."""
+        """Sort key of rows, the oldest first."""
         return self.received_at, self.source, self.delivery_id
 
 
@@ -61,7 +61,7 @@ class AttemptRun:
 
 @dataclass(frozen=True)
 class DeliveryChange:
-    """What becomes of a row, and since when: the end of its run, where that ended."""
+    """New state of a row and its time: the end of its run, where that ended."""
 
     row: Row
     state: State

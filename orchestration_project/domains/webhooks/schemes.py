@@ -18,18 +18,18 @@ Headers = Mapping[str, str]
 """By their names in lower case, as `headers_of` gives them."""
 
 Verdict = Literal["valid", "unsigned", "invalid", "stale"]
-"""Of a delivery: signed by a secret of its source, without a signature, with a wrong one, or signed
-at another time than about now."""
+"""Verdict on a delivery: signed by a secret of its source, without a signature, with a wrong one,
+or signed outside of the time tolerance."""
 
 TOLERANCE = timedelta(minutes=5)
-"""By which a signature's time may differ from ours, as Standard Webhooks and Stripe ask for."""
+"""Clock tolerance of a signature's time, as in Standard Webhooks and Stripe."""
 
 UNIX_SECONDS = re.compile(r"[0-9]{1,11}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class SignatureClaim:
-    """What a signature header claims.
+    """Claims of a signature header.
 
     Attributes:
         signatures: Of which one must be right; senders send several while they change a secret.
@@ -44,7 +44,7 @@ class SignatureClaim:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a delivery says something: in the header ``name``, or in the JSON field ``path``."""
+    """Place of a value in a delivery: the header ``name``, or the JSON field ``path``."""
 
     header: str = ""
     path: tuple[str, ...] = ()
@@ -82,7 +82,7 @@ def verify(
     now: datetime,
     signature_header: str | None = None,
 ) -> Verdict:
-    """Return whether ``body`` is signed with one of ``keys``, in a time that does not tell which.
+    """Return whether ``body`` is signed with one of ``keys``, in constant time.
 
     Args:
         scheme: How the source signs.
@@ -105,7 +105,7 @@ def verify(
 
 
 def headers_of(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return headers by name, without those that came twice: nobody can say which one counts."""
+    """Return headers by name, without duplicated ones, which are ambiguous."""
     found: dict[str, str] = {}
     twice: set[str] = set()
     for name, value in raw:

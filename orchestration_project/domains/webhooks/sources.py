@@ -21,7 +21,7 @@ PLAIN = re.compile(r"[!-~]{1,200}", re.ASCII)
 HEADER = r"^[A-Za-z0-9-]{1,100}$"
 
 SHORTEST_SECRET_BYTES = 16
-"""Of a key, as a shorter one can be guessed from one delivery that somebody overheard."""
+"""Minimum bytes of a key: a shorter one can be guessed from one intercepted delivery."""
 
 ALWAYS_KEPT = ("content-type", "user-agent")
 
@@ -33,7 +33,7 @@ class _Strict(BaseModel):
 
 
 class DeliveryId(_Strict):
-    """Where a source's deliveries have their id: a header, or a field of the JSON body."""
+    """Place of a delivery's id: a header, or a field of the JSON body."""
 
     header: str | None = Field(default=None, pattern=HEADER)
     field: str | None = Field(default=None, min_length=1)
@@ -53,7 +53,7 @@ class DeliveryId(_Strict):
 
 
 class WebhookSource(_Strict):
-    """What is declared of a source.
+    """Declaration of a source.
 
     Attributes:
         scheme: How it signs, a name in `SCHEMES`.

@@ -1,4 +1,4 @@
-"""A read that the database itself ends when it takes too long: nobody else can end it."""
+"""Read with a time limit that the database enforces: no other process can end it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, exc, text
 from orchestration_project.engine.warehouse.connecting import sql_state
 
 STEPS = 10_000
-"""Of SQLite's virtual machine between two looks at the clock: well below a millisecond."""
+"""Steps of SQLite's virtual machine between two clock checks: well below a millisecond."""
 
 Batch = TypeVar("Batch")
 

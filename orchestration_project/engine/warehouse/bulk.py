@@ -77,8 +77,7 @@ MOST_FILES = 8
 """In a transaction: SQLite attaches ten databases at most, and lets go of none before its end."""
 
 FILE, ATTACHED = "incoming file", "incoming files attached"
-"""What a connection's record keeps: where rows on their way are written, and how many files of them
-it has attached."""
+"""Keys of a connection's info: path of the incoming rows, and number of attached files."""
 
 
 def insert_into_sqlite(
@@ -195,8 +194,8 @@ def as_stored(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 ROWS_PER_BATCH = 5_000
-"""A batch of wide rows takes about 20 MiB, as Python objects and as a frame; larger ones are no
-faster."""
+"""A batch of wide rows takes about 20 MiB, as Python objects and as a frame. Larger ones gain
+nothing."""
 
 STORED_AS_TEXT = (pl.Date, pl.Datetime, pl.Decimal)
 

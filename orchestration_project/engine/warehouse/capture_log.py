@@ -29,7 +29,7 @@ from orchestration_project.tables.spine import blobs, captures, deliveries, reje
 
 @dataclass(frozen=True, kw_only=True)
 class CaptureGroup:
-    """What captures were fetched for: a row of `deliveries`, whose columns are described there."""
+    """Delivery that captures belong to: a row of `deliveries`, which describes its columns."""
 
     group_id: str
     table_name: str

@@ -27,14 +27,14 @@ OWN_DRIVERS = {
     "ibm_db_sa": "db2",
     "db2+ibm_db": "db2",
 }
-"""What a URL means that names no driver of PostgreSQL, or IBM's dialect for Db2 as it is."""
+"""Drivers of URLs that name none for PostgreSQL, or IBM's unchanged dialect for Db2."""
 
 TIMEOUTS = {"sqlite": ("timeout", 30), "postgresql": ("connect_timeout", 15)}
 """Seconds to wait for another's write to end, or for a server to answer; a URL may say otherwise.
 The names are those of the drivers."""
 
 IN_UTF_8 = {"client_encoding": "utf8"}
-"""What PostgreSQL's drivers are told, whatever the server, the role or the URL prefers: a COPY
+"""Options for PostgreSQL's drivers, whatever the server, the role or the URL prefers: a COPY
 brings and gets texts in UTF-8."""
 
 ONE_SPELLING = (
@@ -247,8 +247,8 @@ SQLITE_CODES_OF_DEFECTS = (1, 18, 19, 20, 21, 25)
 """Wrong SQL or values, broken constraints, misuse: nothing that a user could mend."""
 
 TRANSIENT_SQL_STATES = ("08", "25P03", "25P04", "40", "53300", "55P03", "57")
-"""How the SQLSTATEs begin that may pass: connection lost, a transaction idle or open for too long,
-rolled back, too many connections, a lock not had in time, told to stop."""
+"""Prefixes of transient SQLSTATEs: connection lost, a transaction idle or open for too long,
+rolled back, too many connections, a lock timeout, canceled."""
 
 REFUSING_SQL_STATES = ("22P05", "25006", "28", "3D", "3F", "42501", "53", "58")
 """A letter that the database's encoding lacks, read-only, not let in, no such database or schema,
@@ -260,14 +260,14 @@ WRONG_HOWEVER_OFTEN = (
     "does not support ssl",
     "certificate",
 )
-"""What libpq says of the URL's options, and of a server that is not as safe as they ask."""
+"""Errors of libpq about the URL's options, and about an insecure server."""
 
 OF_THE_NETWORK = (
     *("connection", "timeout", "timed out", "closed", "broken pipe", "no route", "unreachable"),
     "temporary failure in name resolution",
     *("eof detected", "unexpected eof"),  # TLS, of a connection that ended
 )
-"""What a driver says without a SQLSTATE of a network that may be well again."""
+"""Texts of drivers, without a SQLSTATE, for transient network errors."""
 
 STILL_STARTING = ("starting up", "shutting down", "too many", "recovery")
 

@@ -1,4 +1,4 @@
-"""What a source gave for a partition, validated and ready to be written, and what came of it."""
+"""Delivery of a partition, validated and ready to be written, and its outcome."""
 
 import hashlib
 from collections import Counter
@@ -34,7 +34,7 @@ class HeldBackError(ContractError):
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a source gave for a partition.
+    """Delivery of a source for a partition.
 
     Attributes:
         source: Where from.
@@ -72,7 +72,7 @@ class Delivery:
 
 
 Outcome = Literal["landed", "held_back", "refused"]
-"""What came of a delivery: an audit holds it back; what cannot be read or checked is refused."""
+"""Outcome of a delivery: held_back by an audit; refused if it cannot be read or checked."""
 
 
 AsFile = Callable[[Validated, Sequence[str]], tuple[bytes | BufferedRandom, str]]
@@ -138,7 +138,7 @@ class ValidatedBatch(Generic[SummaryT]):
 
     @property
     def staged_name(self) -> str:
-        """Where the file of its rows is stored; blank: none is staged."""
+        """Path of the staged rows; blank: none is staged."""
         if not self.staged:
             return ""
         return staged_name(self.target.table.name, self.target.partition_key, self.content_sha256)
@@ -166,7 +166,7 @@ CAUSES_WITHOUT_VALUES = ("none", "metadata")
 
 @dataclass(frozen=True)
 class WriteResult(Generic[SummaryT]):
-    """What a landing did; row counts are of the landed table, ``seconds`` without the commit.
+    """Result of a write; row counts are of the loaded table, ``seconds`` without the commit.
 
     ``change`` is what the target's ``summarise`` said of it; None where no row was written.
     ``warnings`` are the audits that failed and do not hold it back.
@@ -196,7 +196,7 @@ class WriteResult(Generic[SummaryT]):
 
     @property
     def in_words(self) -> str:
-        """What became of rows, in numbers."""
+        """Row counts by change."""
         return (
             f"{self.rows_added} rows added, {self.rows_changed} changed, "
             f"{self.rows_removed} removed, {self.rows_unchanged} unchanged"

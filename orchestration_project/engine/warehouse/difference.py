@@ -1,4 +1,4 @@
-"""What a delivery changes, what is derived of it, and what is loaded now, read from fences alone.
+"""Differences of a delivery, its derivations, and the loaded state, read from fences alone.
 
 A fence keeps what the partition was made of where a landed one's keeps the source's version.
 Who derives reads the token and the inputs in one state of the database, and must find the token
@@ -320,7 +320,7 @@ def latest_audits(connection: Connection, table: Table) -> pl.DataFrame:
 
 
 def first_landed_at(connection: Connection, table: Table) -> datetime | None:
-    """Return when a partition of ``table`` landed first: it tells this database from another.
+    """Return when a partition of ``table`` was loaded first, which identifies this database.
 
     Partitions and the numbers of their deliveries are the same in each of them.
     """

@@ -56,7 +56,7 @@ Scope = Mapping[str, object | Sequence[object] | Days | KeyRange]
 
 
 def range_of(scope: Scope) -> Days | None:
-    """Return the days for which a delivery holds; None: its scope is no range."""
+    """Return the days that a delivery covers; None: its scope is not a range."""
     return next((value for value in scope.values() if isinstance(value, Days)), None)
 
 

@@ -147,7 +147,7 @@ def _audits_of_append(
 
 @dataclass(frozen=True)
 class _PartitionWrite(Generic[SummaryT]):
-    """What was written of a delivery."""
+    """Written parts of a delivery."""
 
     counts: Counts
     summary: SummaryT | None
@@ -248,7 +248,7 @@ def _write_ranges(
 
 
 def _is_derived(batch: ValidatedBatch, counts: Counts) -> bool:
-    """Whether the derived tables are made anew: rows changed, or the rules did."""
+    """Whether the derived tables are rebuilt: rows or rules changed."""
     return counts.is_any or batch.target.state.rule_version != batch.target.rule_version
 
 

@@ -17,7 +17,7 @@ from orchestration_project.migrations.scripts import VERSIONS, alembic_config
 INSUFFICIENT_PRIVILEGE = "42501"
 VERSION_TABLE = "orchestration_project_version"
 BEGIN = {"postgresql": ["BEGIN;"], "sqlite": ["BEGIN IMMEDIATE;"]}
-"""What begins a transaction; other databases are in one by themselves."""
+"""Statement that begins a transaction; other databases begin one implicitly."""
 
 LOCK = 0x6F72636865737472
 """PostgreSQL's advisory lock that one migrating process holds."""

@@ -1,4 +1,4 @@
-"""What was recorded of earlier deliveries: their parts, and which of them are effective."""
+"""Recorded deliveries: their parts, and which of them are effective."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -396,7 +396,7 @@ def has_landed(each: RecordedDelivery, recorded: Sequence[RecordedDelivery]) -> 
 
 
 def is_of_one(each: RecordedDelivery, recorded: Sequence[RecordedDelivery]) -> bool:
-    """Whether it was read whole, and is no replay of several deliveries."""
+    """Whether it was read whole, and does not replay several deliveries."""
     return each.part_count > 0 and any(
         other.group_id == each.fetched_group
         and (other.scope, other.part_count) == (each.scope, each.part_count)

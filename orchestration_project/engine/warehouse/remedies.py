@@ -1,9 +1,9 @@
-"""What a reader can do about a refusal of the database, and what a pooler (PgBouncer) forbids."""
+"""Remedies for errors of the database, and limits of a pooler (PgBouncer)."""
 
 from typing import Any
 
 REFUSES_OPTION = "unsupported startup parameter"
-"""What PgBouncer answers to an option of the URL that it does not hand on."""
+"""Error of PgBouncer for an option of the URL that it does not pass on."""
 
 WITHOUT_OPTION = (
     "take that option out of {setting} and give it to the role, as ALTER ROLE … SET does; or name "
@@ -57,7 +57,7 @@ OF_SQL_STATES = {
     "57014": "nothing, unless it happens again; then see what slows the database, or raise the "
     "role's statement_timeout",
 }
-"""By how they begin."""
+"""Remedies by prefix of the SQLSTATE."""
 
 
 def remedy(

@@ -1,4 +1,4 @@
-"""Where and how deliveries are written: a table, what is derived of it, and one partition of it."""
+"""Targets of writes: a table, its derived tables, and one partition of it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from orchestration_project.tables.schema import HISTORY
 
 @dataclass(frozen=True)
 class ScopeState:
-    """What is landed of a partition: the fence's token, and the latest landing if there is one."""
+    """Loaded state of a partition: the fence's token, and the latest load if there is one."""
 
     token: int
     landed_at: datetime | None = None
@@ -27,7 +27,7 @@ class ScopeState:
 
 
 WriteDisposition = Literal["replace_scope", "merge", "append"]
-"""What a delivery does to the loaded rows of its partition.
+"""Effect of a delivery on the loaded rows of its partition.
 
 replace_scope: The rows of its scope become the delivery's; those that it lacks are removed.
 merge: Its rows are inserted, or update the rows with their keys; no row is removed.
@@ -40,7 +40,7 @@ WRITE_DISPOSITION = "write_disposition"
 
 @dataclass(frozen=True)
 class Transform:
-    """What makes a derived table's rows of a partition.
+    """Function that derives a table's rows of a partition.
 
     Attributes:
         of_rows: Makes them of all its rows; or of those of a range of symbols, what is of them.
@@ -85,7 +85,7 @@ def no_summary(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFr
 
 
 class Fenced(Protocol):
-    """What is written under a fence: the partition of a table, and the token that was seen."""
+    """Write under a fence: the partition of a table, and the token that was seen."""
 
     @property
     def table(self) -> Table:
@@ -125,7 +125,7 @@ class TableSpec(Generic[SummaryT]):
 
     @property
     def history(self) -> Table:
-        """Where replaced and removed rows go."""
+        """History table of replaced and removed rows."""
         return self.table.info[HISTORY]
 
     def target(
@@ -153,7 +153,7 @@ class TableSpec(Generic[SummaryT]):
 
 @dataclass(frozen=True)
 class WriteTarget(Generic[SummaryT]):
-    """Where and how a delivery is to be written; `TableSpec.target` makes one.
+    """Target of a delivery; `TableSpec.target` makes one.
 
     Attributes:
         spec: How deliveries are written to the table.
@@ -186,7 +186,7 @@ class WriteTarget(Generic[SummaryT]):
 
     @property
     def state(self) -> ScopeState:
-        """What was landed when the token was read; the token alone, if no more was read."""
+        """Loaded state when the token was read; the token alone, if no more was read."""
         return self.before or ScopeState(self.token)
 
     @property

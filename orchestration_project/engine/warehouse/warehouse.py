@@ -252,7 +252,7 @@ class Warehouse:
             return changes(connection, table)
 
     def first_landed_at(self, table: Table) -> datetime | None:
-        """Return when a partition landed first: it tells this database from another."""
+        """Return when a partition was loaded first, which identifies this database."""
         with self.reading() as connection:
             return first_landed_at(connection, table)
 

@@ -68,6 +68,6 @@ async def _http_problem(_: Request, error: Exception) -> Response:
 
 
 async def _defect(_: Request, error: Exception) -> Response:
-    """Answer what nobody foresaw, without saying what; it is raised on, into the log."""
+    """Answer an unexpected error without its text, which goes to the log."""
     phrase = HTTPStatus.INTERNAL_SERVER_ERROR.phrase
     return ProblemError(500, f"{phrase}: see the gateway's log").response()

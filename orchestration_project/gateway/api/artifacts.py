@@ -1,4 +1,4 @@
-"""What was captured, byte for byte: listed, downloaded, cleaned up; and evidence for others."""
+"""Captured bytes: list, download, clean up; and evidence archives."""
 
 import re
 from base64 import b64encode
@@ -28,7 +28,7 @@ from orchestration_project.services.evidence.subjects import EvidenceRequest, na
 from orchestration_project.services.inventory import find_blob, read_captures
 
 MOST_BYTES = 512 * 1024 * 1024
-"""Of an artifact that is sent: it is checked as a whole before any of it goes."""
+"""Maximum bytes of a response: an artifact is verified as a whole before it is sent."""
 
 CLEANUP_JOB, CLEANUP_OP = "operations_cleanup", "clean_up_artifacts"
 EVIDENCE_JOB, EVIDENCE_OP = "operations_export_evidence", "export_evidence"
@@ -44,7 +44,7 @@ RANGE_HEADERS = {
 
 
 class CapturesWanted(Parameters):
-    """Which captures, the latest first."""
+    """Filter of captures, the latest first."""
 
     where: list[Name] = Field(
         [],
@@ -57,13 +57,13 @@ class CapturesWanted(Parameters):
 
 
 class ArtifactName(Parameters):
-    """Which bytes."""
+    """Captured bytes to send."""
 
     artifact: Name = Field(description="capture_id, or SHA-256 of the bytes")
 
 
 class FileName(Parameters):
-    """Which file."""
+    """Archive to send."""
 
     file: Name = Field(description="File name of an archive")
 
@@ -83,7 +83,7 @@ class Cleanup(Body):
 
 
 class NewEvidence(Body):
-    """What an archive of evidence is about: one of the three."""
+    """Subject of an evidence archive: one of the three."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"run_id": "RUN_ID"}]})
 

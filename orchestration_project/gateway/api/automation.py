@@ -56,7 +56,7 @@ class TicksWanted(Parameters):
 
 
 class AutomationName(Parameters):
-    """Which schedule or sensor, and what of it."""
+    """Schedule or sensor, and the action."""
 
     name: Name = Field(description="Its name")
     action: Action = Field(description="Switch it on or off")

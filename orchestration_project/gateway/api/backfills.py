@@ -19,7 +19,7 @@ from orchestration_project.gateway.api.runs import Name, moment
 from orchestration_project.gateway.api.services import Services
 
 MOST_PARTITIONS = 5000
-"""Of a backfill: more than thirty years of weeks of three tiers."""
+"""Maximum partitions of a backfill: more than thirty years of weeks of three tiers."""
 
 LAUNCH = """mutation ($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) { __typename
@@ -38,7 +38,7 @@ STATUS = """query ($id: String!) {
 
 
 class NewBackfill(Body):
-    """Which partitions of a job."""
+    """Partitions of a job."""
 
     job: Name = Field(description="Partitioned job")
     first: date = Field(alias="from", description="The first day, such as a week's Monday")
@@ -57,7 +57,7 @@ class NewBackfill(Body):
 
 
 class BackfillId(Parameters):
-    """Which backfill."""
+    """Backfill to show."""
 
     backfill_id: Name = Field(description="The id of a backfill")
 

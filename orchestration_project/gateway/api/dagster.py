@@ -15,7 +15,7 @@ from orchestration_project.gateway.api.problems import (
 from orchestration_project.gateway.request import Refusal
 
 KEPT_HEADERS = frozenset({b"host", b"cookie", b"authorization", b"x-api-key", b"user-agent"})
-"""Of the caller's request: by what they are known. Where the page is from has been looked at."""
+"""Headers of the caller's request that identify the caller; its origin is already verified."""
 
 CONFLICTS = ("TerminateRunFailure", "RunConflict", "ConflictingExecutionParamsError")
 NOT_FOUND = ("NotFoundError", "NotFound")

@@ -35,14 +35,14 @@ from orchestration_project.tables.views import VIEWS
 
 USUAL_ROWS = 100
 MOST_FILE_ROWS = 1_000_000
-"""Of a CSV or Parquet file; the command `export` writes any number."""
+"""Maximum rows of a CSV or Parquet file; the command `export` has no limit."""
 
 BEGIN_MARGIN_SECONDS = 2.0
 """Until a file's sending begins, beyond what its read may take: so the database ends that first."""
 
 UNSERVED_PREFIXES = ("access_",)
 UNSERVED = frozenset({"inbox"})
-"""Who may come in, and what others sent unread: not data, and with secrets among it."""
+"""Tables of access and of unread deliveries: not data, and with secrets."""
 
 MEDIA_TYPES = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 
@@ -50,13 +50,13 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 
 
 class TableName(Parameters):
-    """Which table."""
+    """Table or view to describe."""
 
     name: Name = Field(description="The name of a table or view")
 
 
 class Rows(TableName):
-    """Which rows of a table or view, in the order of its key."""
+    """Rows of a table or view, in the order of its key."""
 
     columns: Text | None = Field(None, description="Columns, comma-separated; default: all")
     where: list[Text] = Field(
@@ -88,7 +88,7 @@ class Rows(TableName):
 
 
 class Items(Parameters):
-    """Which work items, in the order of topic and key."""
+    """Work items, in the order of topic and key."""
 
     topic: Name | None = Field(None, description="Topic, such as webhooks/github; default: all")
     state: Literal["ready", "leased", "done", "skipped", "failed", "dead"] | None = Field(

@@ -18,7 +18,7 @@ TRADE_ACTIVITY = "v_finra_otc_weekly"
 
 
 class Activity(Parameters):
-    """Which week and tier."""
+    """Week and tier to read."""
 
     week_ending: date = Field(description="The Friday on which the week ends")
     tier: Name = Field(description="Such as T1")

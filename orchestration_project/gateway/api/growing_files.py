@@ -21,7 +21,7 @@ Frames = Iterator[pl.DataFrame]
 
 
 class AbandonedError(Exception):
-    """Nobody reads the file any more."""
+    """The reader of the file is gone."""
 
 
 class GrowingFile:
@@ -78,7 +78,7 @@ class GrowingFile:
             yield chunk
 
     def abandon(self) -> None:
-        """Close the file, once nobody writes to it; the writer ends at its next batch."""
+        """Close the file after its writer has ended, which it does at its next batch."""
         self._is_abandoned = True
         if self._writing.done():
             self._close()

@@ -38,7 +38,7 @@ LAUNCH = """mutation ($params: ExecutionParams!) {
 
 REPOSITORY = ("repositoryName", "repositoryLocationName")
 PARTITION_SET_SUFFIX = "_partition_set"
-"""What Dagster appends to the name of a job for that of its partitions."""
+"""Suffix that Dagster appends to a job's name for its partition set."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name of the job."""
         return self.selector["pipelineName"]
 
     @property
@@ -73,7 +73,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Launch:
-    """What is to be run."""
+    """Job to run, with partition and config."""
 
     job: str
     partition: str | None = None

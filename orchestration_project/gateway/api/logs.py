@@ -1,4 +1,4 @@
-"""What happens in a run: its events a page at a time, and its log as it is written."""
+"""Events of a run by page, and its log as a stream."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from orchestration_project.gateway.api.services import Services
 
 POLL_SECONDS = 0.5
 LONGEST_SECONDS = 3600.0
-"""After which a follower has to come again: it says where it was."""
+"""Maximum duration of a stream; a client then resumes from its last event."""
 
 READ_AT_ONCE = 500
 
@@ -29,7 +29,7 @@ SSE = "text/event-stream"
 
 
 class EventsWanted(Parameters):
-    """Which events of a run, in their order."""
+    """Events of a run, in order."""
 
     run_id: Name = Field(description="The id of a run")
     after: int = Field(0, ge=0, lt=2**63, description="`next` of the previous page")
@@ -37,7 +37,7 @@ class EventsWanted(Parameters):
 
 
 class LogsWanted(Parameters):
-    """Whose log."""
+    """Run whose log is followed."""
 
     run_id: Name = Field(description="The id of a run")
 

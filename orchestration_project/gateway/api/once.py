@@ -1,4 +1,4 @@
-"""What is asked for twice under one key is made once: a run or backfill bears its key as a tag."""
+"""Idempotent requests: a run or backfill has its Idempotency-Key as a tag, and is made once."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Before:
-    """What a key was used for: a run, or a backfill; the other one is None.
+    """Result of a used key: a run, or a backfill; the other one is None.
 
     Attributes:
         body: The hash of what was asked for.

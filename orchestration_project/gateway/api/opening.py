@@ -1,4 +1,4 @@
-"""The API behind the door: who asks is whom the guard found, what it asks Dagster is audited."""
+"""The API behind the guard, which authenticates callers; requests to Dagster are audited."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -32,7 +32,7 @@ from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.request import is_storable
 
 TIME_LIMIT_SECONDS = 30.0
-"""After which an operation is not waited for; an answer that streams has limits of its own."""
+"""Time limit of an operation; a streamed response has limits of its own."""
 
 MOST_BODY_BYTES = 256 * 1024
 
@@ -71,7 +71,7 @@ class Parameters(_Given):
 
 
 class Body(_Given):
-    """What a request says; a field that is not known is refused."""
+    """Request body; unknown fields are refused."""
 
 
 class NoBody(Body):
@@ -103,7 +103,7 @@ Handler = Callable[[Call[Any, Any]], Awaitable[Answer]]
 
 @dataclass(frozen=True)
 class Operation:
-    """What can be asked for.
+    """Operation of the API.
 
     Attributes:
         path: Below /api/v1; a part in braces is a field of ``query``.
@@ -129,7 +129,7 @@ class Operation:
 
     @property
     def name(self) -> str:
-        """What the operation is called in the document."""
+        """Name of the operation in the OpenAPI document."""
         return self.handler.__name__
 
 

@@ -24,7 +24,7 @@ SessionState = Literal["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"]
 
 
 class SessionsWanted(Parameters):
-    """Which sessions, the latest first."""
+    """Filter of sessions, the latest first."""
 
     since: Moment | None = Field(
         None, description="Only sessions with runs created after this time"
@@ -35,7 +35,7 @@ class SessionsWanted(Parameters):
 
 
 async def readiness(call: Call[Parameters, Body]) -> Readiness:
-    """Return what was last found of each dependency; the job operations_verify looks anew."""
+    """Return the latest finding about each dependency; the job operations_verify probes again."""
     found = await call.services.in_thread(Register(call.services.warehouse).latest)
     findings = [
         Finding(**{name: getattr(each, name) for name in Finding.model_fields})
@@ -64,7 +64,7 @@ async def list_sessions(call: Call[SessionsWanted, Body]) -> Sessions:
 
 
 async def control_tower(call: Call[Parameters, Body]) -> ControlTower:
-    """Return how domains and assets stand; the job operations_control_tower looks anew."""
+    """Return the health of domains and assets; the job operations_control_tower refreshes it."""
     table = operations_control_tower
     wanted = select(table).order_by(*table.primary_key.columns).limit(MOST)
     frame = await call.services.in_thread(call.services.warehouse.frame, wanted, table)

@@ -43,13 +43,13 @@ Value = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
 class PipelineName(Parameters):
-    """Which pipeline."""
+    """Pipeline to run."""
 
     name: Name = Field(description="The name of a pipeline")
 
 
 class ExecutionId(Parameters):
-    """Which execution."""
+    """Execution to show."""
 
     execution_id: Name = Field(description="The id of an execution: that of its run")
 
@@ -64,7 +64,7 @@ class Given(Body):
 
 
 class HistoryWanted(Parameters):
-    """Which executions."""
+    """Filter of executions."""
 
     status: State | None = Field(None, description="Status")
     limit: int = Field(50, ge=1, le=MOST, description="Maximum number of executions")

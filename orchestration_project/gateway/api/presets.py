@@ -26,7 +26,7 @@ OF_SETTINGS = "(as the settings say)"
 
 
 class PresetName(Parameters):
-    """Which preset."""
+    """Preset to show or apply."""
 
     name: Name = Field(description="The name of a preset")
 
@@ -73,7 +73,7 @@ def _in_force(applied: AppliedPreset) -> InForce:
 
 
 async def preview_preset(call: Call[PresetName, Body]) -> Preview:
-    """Say what a preset would change; a run's own config goes before either."""
+    """Return the changes of a preset; a run's own config takes precedence over presets."""
     _require(call.query.name)
     return await call.services.in_thread(_preview, call.services, call.query.name)
 

@@ -1,4 +1,4 @@
-"""What the API answers when it does not do what it was asked for: RFC 9457's problem details."""
+"""Error responses of the API: problem details of RFC 9457."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -29,7 +29,7 @@ CATEGORIES = {
     503: "transient",
     504: "limit",
 }
-"""What kind of problem a status is; any other is a wrong ``request``."""
+"""Problem category by status; any other is an invalid ``request``."""
 
 
 class ProblemError(Exception):
@@ -64,7 +64,7 @@ class ProblemError(Exception):
 
 
 def not_found(what: str, *, run_id: str | None = None) -> ProblemError:
-    """Return the problem that there is no such thing."""
+    """Return the problem of a subject that is not found."""
     return ProblemError(404, what, run_id=run_id)
 
 
@@ -86,7 +86,7 @@ def problem_of(error: OrchestrationError, status: int | None = None) -> ProblemE
 
 
 def problem_of_refusal(refusal: Refusal) -> ProblemError:
-    """Return the problem that a refusal of the door's is."""
+    """Return the problem for a refusal of the gateway."""
     return ProblemError(refusal.status, refusal.text, headers=refusal.headers)
 
 

@@ -1,4 +1,4 @@
-"""Runs: launched, listed, followed, tried again, ended."""
+"""Runs: launch, list, follow, retry, terminate."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ from orchestration_project.services.presets import config_of_preset
 from orchestration_project.services.retries import ItemRetries
 
 MOST = 1000
-"""Of a page."""
+"""Maximum number of entries of a page."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 TagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,62}$")]
@@ -79,7 +79,7 @@ TERMINATE = """mutation ($run: String!) {
 
 
 class NewRun(Body):
-    """What is to be run: a job, or one partition of it, with a preset's config or its own."""
+    """Launch request: a job, or one partition of it, with a preset's config or its own."""
 
     job: Name = Field(description="Its name")
     partition: Name | None = Field(
@@ -95,13 +95,13 @@ class NewRun(Body):
 
 
 class RunId(Parameters):
-    """Which run."""
+    """Run to show."""
 
     run_id: Name = Field(description="The id of a run")
 
 
 class Wanted(Parameters):
-    """Which runs, the latest first."""
+    """Filter of runs, the latest first."""
 
     job: Name | None = Field(None, description="Job")
     status: list[Status] = Field([], description="Statuses")
@@ -114,7 +114,7 @@ class Wanted(Parameters):
 
 
 class Retry(Body):
-    """What of a run is tried again."""
+    """Parts of a run to retry."""
 
     what: Literal["from_failure", "failed_items", "all"] = Field(
         "from_failure",
@@ -134,7 +134,7 @@ class Retry(Body):
 
 
 class RetryItems(Body):
-    """Which failed partitions and work items of all runs are retried."""
+    """Failed partitions and work items of all runs to retry."""
 
     domain: Name | None = Field(None, description="Domain")
     since: Moment | None = Field(None, description="Only runs that ended after this time")

@@ -24,7 +24,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class AuditWanted(Parameters):
-    """Which entries, the latest first; all that is said must hold."""
+    """Filter of entries, the latest first; all given conditions must hold."""
 
     entity: Name | None = Field(None, description="The id of a task, or the name of a rule")
     issue: Name | None = Field(None, description="The key of an issue")

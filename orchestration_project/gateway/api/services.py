@@ -1,4 +1,4 @@
-"""What the API stands on: Dagster, our tables and the artifact store; nothing of its own."""
+"""Services behind the API: Dagster, our tables and the artifact store."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Services:
-    """What operations use.
+    """Services that operations use.
 
     Attributes:
         registry: Returns the domains; the first call imports them, which takes a second.

@@ -1,4 +1,4 @@
-"""What a launch would run, resolved as Dagster resolves it: its assets, checks, ops and job.
+"""Subject of a launch, resolved as in Dagster: its assets, checks, ops and job.
 
 It reads snapshots that are private to Dagster 1.13; `domains/access/roles.py` decides by tags.
 """
@@ -62,14 +62,14 @@ class Launches:
         return [repository.get_full_job(job).tags, *(_tags(repository, key) for key in chosen)]
 
     def of_job(self, selector: JobSelector) -> Sequence[Part] | None:
-        """Return the parts of a whole job, None if there is no such job."""
+        """Return the parts of a whole job, None for an unknown job."""
         repository = self._repository(selector.location_name, selector.repository_name)
         if repository is None or not repository.has_job(selector.job_name):
             return None
         return _parts_of_job(repository, selector.job_name)
 
     def of_schedule(self, selector: ScheduleSelector) -> Sequence[Part] | None:
-        """Return the parts of what a schedule may launch, None if there is no such schedule."""
+        """Return the parts that a schedule may launch, None for an unknown schedule."""
         schedule = self._context.get_schedule(selector)
         repository = self._repository(selector.location_name, selector.repository_name)
         if schedule is None or repository is None:
@@ -77,7 +77,7 @@ class Launches:
         return _parts_of_job(repository, schedule.job_name)
 
     def of_sensor(self, selector: SensorSelector) -> Sequence[Part] | None:
-        """Return the parts of what a sensor may launch, None if there is no such sensor."""
+        """Return the parts that a sensor may launch, None for an unknown sensor."""
         sensor = self._context.get_sensor(selector)
         repository = self._repository(selector.location_name, selector.repository_name)
         if sensor is None or repository is None:

@@ -88,20 +88,20 @@ USER_TAG = "user"
 """The tag of a run that names who launched it; the ledger reads it."""
 
 NOT_IN_A_TAG = re.compile(r"[^A-Za-z0-9_.-]")
-"""What Dagster refuses in a tag of an event; a run's may have it."""
+"""Characters that Dagster refuses in a tag of an event, though not of a run."""
 
 NO_CALLERS_TAGS = frozenset({KEY_TAG, BODY_TAG, AUTO_RETRY_RUN_ID_TAG})
 """Tags that no request may give: our marks, and the run that Dagster's daemon starts as a retry."""
 
 STOP = Permissions.STOP_RUNNING_SCHEDULE
-"""What is done to a schedule without that it could launch anything."""
+"""Mutations of a schedule that launch nothing."""
 
 STATEMENT_MILLISECONDS, RECYCLE_SECONDS, MORE_CONNECTIONS = 15_000, 3600, 20
-"""What Dagster's own command gives its web server."""
+"""Arguments that Dagster's own command gives its web server."""
 
 
 class RoleContext(WorkspaceRequestContext):
-    """What one request may ask of Dagster, which is what its role may."""
+    """Permissions of one request, by its role."""
 
     principal: Principal
 
@@ -148,7 +148,7 @@ class RoleContext(WorkspaceRequestContext):
         return may_run(self.principal.role, parts)
 
     def may_terminate(self, run: dg.DagsterRun) -> bool:
-        """Whether the role may end a run; what cannot be resolved any more keeps nobody from it."""
+        """Whether the role may terminate a run, also one that cannot be resolved any more."""
         return self.may_launch(_known(Launches(self).of_run(run)))
 
     def get_viewer_tags(self) -> dict[str, str]:
@@ -156,7 +156,7 @@ class RoleContext(WorkspaceRequestContext):
         return user_tags(self.principal)
 
     def get_reporting_user_tags(self) -> dict[str, str]:
-        """The tags of what is stated by hand, which may hold few letters."""
+        """Tags of manually reported events, which allow few characters."""
         tags = user_tags(self.principal)
         return {name: NOT_IN_A_TAG.sub(".", value)[:63] for name, value in tags.items()}
 
@@ -308,5 +308,5 @@ def _own_tags(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def user_tags(user: Principal | None) -> dict[str, str]:
-    """Return the tags that name who asks; none where nobody is known."""
+    """Return the tags that name the user; none where the user is unknown."""
     return {USER_TAG: user.name} if user and user.way != "open" else {}

@@ -35,8 +35,9 @@ POLL_MILLISECONDS = 2000
 """How often the pages ask for what is new: Dagster's default."""
 
 MOST_DOCUMENTS, KEPT_CHARACTERS = 128, 8 * 1024
-"""Of queries that were found valid: each takes 40 to 200 bytes of memory a character. Those of the
-pages have 4,000 characters at most, as far as seen; a longer one is parsed again."""
+"""Limits of the cache of valid queries: number, and characters of one. A query takes 40 to 200
+bytes of memory a character. Those of the pages have 4,000 characters at most, as far as seen; a
+longer one is parsed again."""
 
 
 class GatewayWebserver(DagsterWebserver[Any, Any]):

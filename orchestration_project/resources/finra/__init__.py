@@ -1,4 +1,4 @@
-"""Where FINRA's weekly data comes from: its Query API (or the demo of it), or downloaded files."""
+"""Sources of FINRA's weekly data: its Query API (or the demo of it), or downloaded files."""
 
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.files import FinraFiles

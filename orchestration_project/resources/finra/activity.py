@@ -1,4 +1,4 @@
-"""What the picture of FINRA's trading is drawn from, read in one state of the database.
+"""Data of the trading chart, read in one snapshot of the database.
 
 Gold tables alone, summed by the database over ranges of their keys; only names, which gold does
 not have, are looked up in the weekly table, by whole keys.

@@ -21,7 +21,7 @@ def is_html(response: Response) -> bool:
 
 
 def is_no_text(response: Response) -> bool:
-    """Whether its lines are no data."""
+    """Whether its lines are not data."""
     return is_html(response) or bool(_compression(response))
 
 

@@ -73,7 +73,7 @@ class FinraApi(QueryApi):
         return sorted(found)
 
     def _updated(self, tier: str, before: date, since: date, until: date) -> set[str] | None:
-        """Return the weeks before ``before`` with updated rows, or None: too many rows to tell."""
+        """Return the weeks before ``before`` with updated rows, None if there are too many."""
         query = _updates_query(tier, before=before, since=since, until=until)
         response = self._post(GROUP, CURRENT, query, accept="application/json")
         rows = self._rows(response) if response.status != 204 else []

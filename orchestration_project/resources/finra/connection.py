@@ -114,7 +114,7 @@ class DatasetApiSource(Source):
 
     @property
     def name(self) -> str:
-        """What captures and loads are recorded under: demo or api."""
+        """Source name in captures and loads: demo or api."""
         return self.api.name
 
     def partitions(self, since: date | None = None) -> PartitionList:
@@ -135,7 +135,7 @@ SourceOf = Callable[[FinraDataset], Source]
 
 @dataclass(frozen=True)
 class FinraDatasets:
-    """Where each dataset comes from; a source is opened when it is asked for."""
+    """Source of each dataset, opened on first use."""
 
     public: SourceOf
     licensed: SourceOf

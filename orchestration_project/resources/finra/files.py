@@ -115,7 +115,7 @@ class FinraFiles:
 def _identified(
     names: tuple[str, ...], manifest: str | None
 ) -> Mapping[tuple[date, str], Sequence[WeeklyFile]]:
-    """Return the files of each partition: all are looked through, so once for all partitions."""
+    """Return the files of each partition: one scan of the folder serves all partitions."""
     files: dict[tuple[date, str], list[WeeklyFile]] = {}
     for each in identify(names, manifest):
         files.setdefault((each.week_start, each.tier), []).append(each)

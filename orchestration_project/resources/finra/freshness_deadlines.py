@@ -1,4 +1,4 @@
-"""What FINRA's calendar has promised and is not landed, for who watches over all domains."""
+"""Due weeks of FINRA's calendar that are not loaded, for the control tower."""
 
 from datetime import date, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""What FINRA derives across weeks and tiers: each table's inputs, reach, and how it is made."""
+"""Tables derived across weeks and tiers: inputs, affected partitions and functions."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -38,7 +38,7 @@ COLUMNS = {
     ),
     finra_tier_week: OF_SYMBOL,
 }
-"""What each table needs of `finra_symbol_week`."""
+"""Columns of `finra_symbol_week` that each table needs."""
 
 
 def landed_weeks(connection: Connection, _key: str | None = None) -> recomputation.Landed:

@@ -1,4 +1,4 @@
-"""What a person sees of a partition at a glance: its largest rows, its captures, its last weeks.
+"""Preview of a partition: its largest rows, its captures, its last weeks.
 
 Everything is bounded, and comes of frames at hand or of one query over a range of a key.
 """
@@ -31,7 +31,7 @@ DIGITS_OF_A_HASH = 12
 
 @dataclass(frozen=True)
 class WrittenPreview:
-    """What is shown of a partition that was landed.
+    """Preview of a loaded partition.
 
     Attributes:
         partition_key: Dagster's key of it.

@@ -36,10 +36,10 @@ LARGEST_OFFSET = 500_000
 LONGEST_COUNT = 18
 
 RECORDS_HELD = 300_000
-"""Of a query with more, the store alone has the pages: they would be more than 60 MiB."""
+"""Maximum records in memory; above it only the store has the pages, of more than 60 MiB."""
 
 PAGE_START = 200
-"""Bytes of an answer that tell whether it is a page."""
+"""Bytes at the start of a response that identify a page."""
 
 KEPT_HEADERS = (
     "content-encoding",
@@ -50,7 +50,7 @@ KEPT_HEADERS = (
     "record-total",
     "total-records-on-page",
 )
-"""What a capture keeps of an answer's headers: what FINRA says of the data."""
+"""Response headers that a capture keeps: those of FINRA about the data."""
 
 
 class TruncatedResponseError(TransientError):
@@ -58,7 +58,7 @@ class TruncatedResponseError(TransientError):
 
 
 class QueryApi:
-    """What every dataset of FINRA's Query API is asked by, or of whatever speaks it elsewhere."""
+    """Client of FINRA's Query API, or of another server of the same protocol."""
 
     def __init__(
         self,
@@ -256,7 +256,7 @@ class QueryApi:
         query: Mapping[str, object] | None = None,
         accept: str = "application/json",
     ) -> tuple[Response, bool]:
-        """Send a request; where the token is refused, once more with a new one.
+        """Send a request; if the token is refused, repeat it with a new one.
 
         Returns the answer, and whether it is one to a request without credentials.
         """
@@ -327,7 +327,7 @@ class QueryApi:
         return token
 
     def _unusable(self, response: Response, expected: str) -> SourceError | TransientError:
-        """An answer that is no data; a statusCode of 500 and above in its body may pass."""
+        """Response without data; a statusCode of 500 and above in its body is transient."""
         kind = TransientError if status_code_in(response) >= 500 else SourceError
         return kind(
             "FINRA's answer cannot be used",

@@ -30,7 +30,7 @@ class FinraSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What captures and landings say of where their bytes came from."""
+        """Source names in captures and loads."""
         ...
 
     def published(self, *, since: date | None = None) -> Sequence[tuple[str, str]]:
@@ -92,7 +92,7 @@ class WeeklySource(Source):
 
     @property
     def name(self) -> str:
-        """What captures and loads are recorded under: demo, api or files."""
+        """Source name in captures and loads: demo, api or files."""
         return self.finra.name
 
     def partitions(self, since: date | None = None) -> PartitionList:

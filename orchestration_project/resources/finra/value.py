@@ -1,4 +1,4 @@
-"""What a week's shares were worth, derived of FINRA's gold and of landed prices, by table."""
+"""Dollar value of a week's shares, derived from gold tables and loaded prices, by table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ _week, _daily = finra_symbol_week.c, prices_daily.c
 
 @dataclass(frozen=True)
 class ValueFigures:
-    """What is reported of a week; ``coverage_ratio`` is the share of its shares with a value."""
+    """Report of a week; ``coverage_ratio`` is the share of its shares with a value."""
 
     row_count: int
     coverage_ratio: float

@@ -1,4 +1,4 @@
-"""Where daily prices come from: Alpha Vantage, Yahoo's chart (or the demo of them), or files."""
+"""Sources of daily prices: Alpha Vantage, Yahoo's chart (or their demo), or files."""
 
 from orchestration_project.resources.prices.quota import Quota, QuotaEndedError
 from orchestration_project.resources.prices.source import PriceRange, PriceSource

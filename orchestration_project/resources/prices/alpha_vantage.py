@@ -85,7 +85,7 @@ class AlphaVantage:
         return self._quota.left
 
     def vendor_symbol(self, symbol: str) -> str | None:
-        """Return Alpha Vantage's spelling, None where nobody knows it."""
+        """Return Alpha Vantage's spelling, None if unknown."""
         return vendor_symbol(symbol, VENDOR, self._overrides)
 
     def mapped(self, symbols: Iterable[str]) -> VendorSpellings:

@@ -1,4 +1,4 @@
-"""What the pictures of prices show, read from what is landed."""
+"""Data of the price charts, read from loaded prices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from orchestration_project.tables.prices import PRICES, prices_daily
 from orchestration_project.tables.schema import USD_SCALE
 
 SESSIONS = 60
-"""A quarter of a year: more candles cannot be told from each other."""
+"""A quarter of a year: more candles would overlap."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Shown:
 
 
 def read_shown(warehouse: Warehouse, symbols: Sequence[str]) -> Shown | None:
-    """Return the latest sessions of these symbols; None: there are no prices yet."""
+    """Return the latest sessions of these symbols; None: no prices yet."""
     with warehouse.reading() as connection:
         own = {"symbol": tuple(symbols)}
         newest = select(func.max(prices_daily.c.trade_date)).where(within(prices_daily, own))

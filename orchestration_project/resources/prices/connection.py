@@ -24,13 +24,13 @@ from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.prices import PricesSettings, PricesSource
 
 LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
-"""Of one symbol's whole history, which is a megabyte or two."""
+"""Maximum bytes of one symbol's whole history, which is a megabyte or two."""
 
 ALPHA_VANTAGE_ATTEMPTS = 3
 """Fewer than elsewhere: each is one of few that are granted a day."""
 
 DEMO_KEYS = {True: SecretStr("premium-demo-key"), False: SecretStr("free-demo-key")}
-"""What the demo of Alpha Vantage takes for a premium key, and for a free one."""
+"""Premium key and free key of the Alpha Vantage demo."""
 
 
 def prices_source_name(settings: Settings) -> PricesSource:

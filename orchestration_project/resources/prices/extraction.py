@@ -81,7 +81,7 @@ class FetchedSymbol:
 
     @property
     def byte_count(self) -> int:
-        """Nothing: its bytes are let go of."""
+        """Nothing: its bytes are released."""
         return 0
 
 
@@ -124,7 +124,7 @@ class PriceExtractor:
 
     @property
     def version(self) -> str:
-        """What symbols are asked for, as a text: that of more days, or with options, is later."""
+        """Fetch request of symbols as a text, ordered: more days, or with options, sorts later."""
         options = " full" * self.full + " force" * self.force
         return f"{self.days.last} {self.source.name}{options}"
 
@@ -247,8 +247,7 @@ class PriceExtractor:
         [validated[reading.symbol]] = checked_prices(rows, self.limits)
 
     def _restated(self, asked: Sequence[PendingFetch], rows: PriceRows) -> dict[str, date]:
-        """Return the first landed day of each symbol of which not the landed dividends and splits
-        are told.
+        """Return the first loaded day of each symbol with other dividends and splits than loaded.
 
         Only where that is before the days that were asked for.
         """

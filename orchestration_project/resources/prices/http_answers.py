@@ -1,4 +1,4 @@
-"""What the sources that speak HTTP make of an answer, before it is read."""
+"""Validation of responses of HTTP sources, before they are parsed."""
 
 import re
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ def refuse_another(response: Response, symbol: str) -> None:
 
 
 def unmapped(symbol: str, vendor: str) -> ConfigurationError:
-    """Return the error of a symbol that nobody knows how to ask for."""
+    """Return the error of a symbol without a known spelling."""
     return ConfigurationError(
         f"{symbol} cannot be requested from {vendor}: its spelling there is unknown",
         remedy="spell it in the file that PRICES_SYMBOLS_FILE names, or leave it out",

@@ -1,4 +1,4 @@
-"""What the load of a symbol and its replay have in common: how it is landed and told of."""
+"""Shared part of load and replay of a symbol: writing and reporting."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -101,7 +101,7 @@ class PriceLoad:
 
     @property
     def where(self) -> Mapping[str, str]:
-        """What an error names besides symbol and run."""
+        """Context of errors besides symbol and run."""
         return {"asset": "prices/daily", "source": self.source.name}
 
     def ready(self) -> None:

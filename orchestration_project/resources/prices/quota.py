@@ -10,7 +10,7 @@ from orchestration_project.connections.http.shared_state import SharedState
 from orchestration_project.errors import TransientError
 
 VENDOR_ZONE = ZoneInfo("America/New_York")
-"""Where Alpha Vantage's day begins. It names no zone, and users report midnight in UTC or in New
+"""Time zone of Alpha Vantage's day. It names no zone, and users report midnight in UTC or in New
 York: the latter is the later of the two, so that what waits for it is early in neither."""
 
 SCHEMA = """

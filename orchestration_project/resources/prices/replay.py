@@ -1,4 +1,4 @@
-"""Symbols once more, from the bytes that were kept of them: no source is asked."""
+"""Replay of symbols from captured bytes, without a request to a source."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,7 +44,7 @@ from orchestration_project.tables.prices import prices_daily
 
 @dataclass(frozen=True)
 class ReplayedPrices:
-    """What was kept of a symbol, checked; without ``batch`` it is landed as it is.
+    """Recorded deliveries of a symbol, validated; without ``batch`` they are loaded unchanged.
 
     ``arrives`` is the range of a delivery that was not landed before.
     """
@@ -77,7 +77,7 @@ class PriceReplay:
 
     @property
     def where(self) -> Mapping[str, str]:
-        """What an error names besides symbol and run."""
+        """Context of errors besides symbol and run."""
         return {"asset": "prices/daily", "source": "captures"}
 
     def ready(self) -> None:
@@ -173,7 +173,7 @@ class PriceReplay:
         connection: Connection,
         ended: Sequence[WriteOutcome[PriceChange]],
     ) -> None:
-        """Note what a landing changes; what is held back leaves all as it stood."""
+        """Record the changes of a load; a quarantined delivery changes nothing."""
         if not isinstance(ended[0], WriteResult):
             return
         now, arrives = self.clock.now(), taken.arrives

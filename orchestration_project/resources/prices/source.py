@@ -1,4 +1,4 @@
-"""What every source of daily prices can do."""
+"""Protocol of a source of daily prices."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from orchestration_project.engine.captures import Capture
 
 @dataclass(frozen=True)
 class PriceRange:
-    """What is asked of a source at once; one request serves many months.
+    """Fetch request; one request serves many months.
 
     ``symbol`` is ours, in FINRA's spelling, exact; both dates count.
     """
@@ -26,7 +26,7 @@ class PriceSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What captures and rows say of where they came from."""
+        """Source name in captures and rows."""
         ...
 
     @property
@@ -35,7 +35,7 @@ class PriceSource(Protocol):
         ...
 
     def vendor_symbol(self, symbol: str) -> str | None:
-        """Return how the source spells our ``symbol``; None: nobody knows, and nobody guesses."""
+        """Return the source's spelling of our ``symbol``; None if unknown."""
         ...
 
     def mapped(self, symbols: Iterable[str]) -> VendorSpellings:
@@ -43,7 +43,7 @@ class PriceSource(Protocol):
         ...
 
     def ready(self) -> str:
-        """Make sure that the source can be asked, at no cost of quota; say what was seen of it.
+        """Verify that the source responds, at no cost of quota; return the finding.
 
         Raises:
             OrchestrationError: It cannot; says what to do.

@@ -1,4 +1,4 @@
-"""What a source, and a second one beside it, answer of one symbol, and for which days it holds."""
+"""Responses of a source, and of a second one, for one symbol, and the days they cover."""
 
 import time
 from collections.abc import Sequence

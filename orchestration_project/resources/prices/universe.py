@@ -1,4 +1,4 @@
-"""Which prices are wanted and due: symbols, months and sessions."""
+"""Wanted and due prices: symbols, months and sessions."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -57,7 +57,7 @@ def most_traded(warehouse: Warehouse, *, weeks: int, size: int) -> Sequence[str]
 ASSET = "prices/daily"
 
 GRACE = timedelta(hours=20)
-"""From a session's close to noon of the next day: vendors take hours, and a quota begins anew."""
+"""From a session's close to noon of the next day: vendors take hours, and a quota restarts."""
 
 
 def months_not_landed(

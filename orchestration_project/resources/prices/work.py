@@ -23,7 +23,7 @@ from orchestration_project.tables.spine import work_items
 SYMBOLS_TOPIC = "prices_symbols"
 
 LEASE = timedelta(hours=1)
-"""More than a batch takes of a slow source. Of a run that has ended, leases count no more."""
+"""Longer than a batch of a slow source takes. Leases of ended runs are void."""
 
 
 class SymbolWork(NamedTuple):

@@ -22,7 +22,7 @@ from orchestration_project.resources.prices.source import PriceRange
 VENDOR = "yahoo"
 
 KNOWN_SYMBOL = "SPY"
-"""What is asked for to see whether anybody answers; the demo says that it has none: an answer."""
+"""Symbol of the readiness probe; the demo responds that it has none, which passes."""
 
 CHART = b'"chart"'
 

@@ -21,10 +21,10 @@ from orchestration_project.resources.saas.systems import (
 )
 
 UNDER_WAY = timedelta(minutes=1)
-"""For which a create whose answer never came may still have its effect."""
+"""Time for which a create without a response may still take effect."""
 
 INDEXED = timedelta(days=1)
-"""After which a search finds an issue for sure; the target says: after seconds to minutes."""
+"""Time after which a search finds a new issue; the target documents seconds to minutes."""
 
 
 class NoStepError(ContractError):
@@ -37,7 +37,7 @@ class UnderWayError(TransientError):
 
 @dataclass(frozen=True)
 class PendingCreate:
-    """A create that was sent, or was about to be, and of which nobody knows what came of it.
+    """Create request with an unknown outcome, sent or about to be sent.
 
     Attributes:
         mark: The target's place that its issue comes after, if it was made.
@@ -49,7 +49,7 @@ class PendingCreate:
 
 @dataclass
 class SyncState:
-    """What both sides agree on so far, and what was done to get there.
+    """Agreed state of both sides, and the actions that led to it.
 
     Attributes:
         target_key: The issue's key; None: there is none.

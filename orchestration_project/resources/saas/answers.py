@@ -1,4 +1,4 @@
-"""What both clients make of an answer: JSON, or a typed failure that says what came."""
+"""Response parsing of both clients: JSON, or a typed error with the received text."""
 
 from typing import Any
 

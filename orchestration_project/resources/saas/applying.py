@@ -1,4 +1,4 @@
-"""What waits in the outbox, done: one lease and one record of the outcome per task."""
+"""Application of the outbox: one lease and one record of the outcome per task."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -283,7 +283,7 @@ def _waits(topic: str) -> Any:
 
 
 def _is_due(now: datetime) -> Any:
-    """What is dated long after now waits for nothing: the clock was set back since."""
+    """Maximum clock skew: a later date is due at once, as the clock was set back."""
     return or_(outbox.c.due_at <= now, outbox.c.changed_at > now + LEASE)
 
 

@@ -20,7 +20,7 @@ LONGEST = 20_000
 
 @dataclass(frozen=True)
 class Entity:
-    """What an entry is about; by name the key of saas_source_states."""
+    """Subject of an entry; by name the key of saas_source_states."""
 
     system: str
     entity_type: str
@@ -33,12 +33,12 @@ class Entity:
 
     @property
     def source_id(self) -> str:
-        """What the target calls it: our entity property holds this."""
+        """Name in the target: our entity property has it."""
         return f"{self.system}:{self.entity_type}:{self.entity_id}"
 
     @property
     def outbox_entity(self) -> str:
-        """What the outbox calls it, within its topic."""
+        """Key in the outbox, within its topic."""
         return f"{self.entity_type}|{self.entity_id}"
 
     @property
@@ -90,7 +90,7 @@ LOG = saas_audit_log.c
 
 @dataclass(frozen=True)
 class Search:
-    """Which entries, the latest first; None: whichever.
+    """Filter of entries, the latest first; None: no condition.
 
     Attributes:
         text: Stands anywhere in the detail; upper and lower case are the same.

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CachedPage:
-    """What a page said.
+    """Cached page.
 
     Attributes:
         page: Its number, from 1.

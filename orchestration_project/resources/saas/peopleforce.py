@@ -42,7 +42,7 @@ class _Answer:
 
 @dataclass(frozen=True)
 class _TaskPage:
-    """What a page says, its tasks, and what of it is none."""
+    """Contents of a page: totals, tasks, and records that are not tasks."""
 
     cached: CachedPage
     read: Callable[[], Sequence[Task]]

@@ -56,12 +56,12 @@ UNREADABLE = "unreadable"
 """How a sweep calls an issue that exists, and of which no more is known."""
 
 MANY_UNREADABLE_SHARE = 0.2
-"""Of the records that are listed; where more are not tasks, the source has changed its format."""
+"""Maximum share of listed records that are not tasks; above it, the format has changed."""
 
 
 @dataclass
 class PollResult:
-    """What a look at the source found.
+    """Result of a poll of the source.
 
     Attributes:
         unreadable: Why some of the records that were listed, or else asked for, are not tasks.
@@ -94,7 +94,7 @@ class PollResult:
 
 @dataclass(frozen=True)
 class WebhookEffect:
-    """What was made of a webhook, of which tasks something may be due now, and why of none."""
+    """Result of a webhook: tasks that may be due now, or the reason for none."""
 
     outcome: str
     entities: Sequence[Entity] = ()

@@ -89,7 +89,7 @@ def put_in_effect(
 
 @dataclass(frozen=True)
 class RuleTrial:
-    """What rules would do: with recorded tasks, and at the target."""
+    """Effect of rules: on recorded tasks, and at the target."""
 
     run: DryRun
     problems: Sequence[str]

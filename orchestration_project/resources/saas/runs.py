@@ -1,4 +1,4 @@
-"""What a run of reconciliation does: a whole look by the tick, or what one webhook tells of."""
+"""Steps of a sync run: a full poll by the tick, or the records of one webhook."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ RULE_VERSION = "1"
 
 @dataclass(frozen=True)
 class SyncResult:
-    """What a run did, as counts, and what it could not do, if anything.
+    """Result of a run: counts, and failures, if any.
 
     ``rejection``: why the delivery that it is for cannot be read; empty: it can.
     """

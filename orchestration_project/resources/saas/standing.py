@@ -24,7 +24,7 @@ PREVIEWED, PREVIEWED_CHARACTERS = 20, 500
 """Rows of a preview, and of a detail what it shows, so that an event stays small."""
 
 LONGEST_WAIT_MINUTES = 60
-"""For which an intention may wait; the systems are asked again at least as often."""
+"""Maximum wait of an intention; the systems are polled at least as often."""
 
 MANY_REFUSED_SHARE = 0.01
 MANY_UNMATCHED_SHARE = 0.5

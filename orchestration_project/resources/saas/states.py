@@ -24,7 +24,7 @@ SEEN_EARLY = timedelta(hours=1)
 """A task that stays as it is gets its time of being seen at most so late: it is one statement."""
 
 AHEAD = timedelta(minutes=5)
-"""By which another machine's clock may be ahead; a later time is of a clock that was set back."""
+"""Tolerated clock skew of other machines; a later time is of a clock that was set back."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class FetchedTask:
 
     @property
     def entity(self) -> Entity:
-        """What it is."""
+        """Kind of the record."""
         return Entity(self.task.system, self.task.entity_type, self.task.entity_id)
 
 
 @dataclass(frozen=True)
 class RuleDecision:
-    """What the rules say of a task: an intent, or why there can be none."""
+    """Decision of the rules about a task: an intent, or the reason for none."""
 
     action: Action
     rule: str | None
@@ -53,7 +53,7 @@ class RuleDecision:
 
 @dataclass(frozen=True)
 class SyncContext:
-    """Who plans and applies: a topic of the outbox, a run.
+    """Planner and applier: a topic of the outbox, and a run.
 
     Rows of states are written whole, so transactions that write some of a topic come one by one.
     """
@@ -165,7 +165,7 @@ def plan_again(
     cause: str,
     now: datetime,
 ) -> PlanCounts:
-    """Put into the outbox what is to be done of tasks as they were last seen, once more."""
+    """Plan tasks again, as last seen, and put the intentions into the outbox."""
     lock_row(connection, desk.topic)
     planned, writer = PlanCounts(), _Writer(connection, desk, now)
     for row in _rows(connection, list(entities)).values():

@@ -1,4 +1,4 @@
-"""What each side of a reconciliation can do, whatever product it is.
+"""Protocols of both sides of a sync, independent of the product.
 
 All methods raise a TransientError where the same call may work later: unreachable, throttled (with
 ``retry_in_seconds``), 5xx, or a write whose answer never came, which may have had its effect. What
@@ -24,7 +24,7 @@ class RefusedError(SourceError):
 
 @dataclass(frozen=True)
 class UnreadableRecord:
-    """A record of a page that is no task: of which bytes, its place there from 1, and why.
+    """Record of a page that is not a task: its bytes, position from 1, and reason.
 
     ``entity_id`` is the task's, where that at least can be read.
     """
@@ -58,7 +58,7 @@ class SourcePage:
 
 
 class SourceSystem(Protocol):
-    """Where tasks come from."""
+    """Source of tasks."""
 
     @property
     def system(self) -> str:
@@ -67,12 +67,12 @@ class SourceSystem(Protocol):
 
     @property
     def origin(self) -> str:
-        """What captures say of where their bytes came from."""
+        """Source name in captures."""
         ...
 
     @property
     def unreadable(self) -> Sequence[UnreadableRecord]:
-        """The records of the pages given last that are no tasks: the others go on without them."""
+        """Records of the latest pages that are not tasks; the others are processed without them."""
         ...
 
     def pages(self, digesting: DigestScheme, *, kept: list[Capture]) -> Iterator[SourcePage]:
@@ -95,7 +95,7 @@ class SourceSystem(Protocol):
 
 
 class TargetSystem(Protocol):
-    """Where issues are made of tasks."""
+    """Target of issues."""
 
     @property
     def system(self) -> str:

@@ -10,12 +10,12 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.saas.systems import RefusedError, TargetSystem
 
 PROVING = (400, 403, 404)
-"""Statuses by which a target says that there is no such project or issue type for us."""
+"""HTTP statuses of a target for an unknown project or issue type."""
 
 
 @dataclass
 class Examined:
-    """What is known of rules, by rule_id.
+    """Findings about rules, by rule_id.
 
     Attributes:
         proven: What the target is sure to refuse.

@@ -1,4 +1,4 @@
-"""What starts by the calendar: the Monday backfill, and daily looks at source and freshness."""
+"""Schedules: the Monday backfill, and daily checks of source and freshness."""
 
 import dagster as dg
 

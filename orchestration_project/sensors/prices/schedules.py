@@ -1,4 +1,4 @@
-"""What starts by the clock: the load after the close, what waited until now, and freshness."""
+"""Schedules: the load after the close, waiting symbols, and freshness."""
 
 import dagster as dg
 

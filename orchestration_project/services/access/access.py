@@ -1,4 +1,4 @@
-"""Who asks: by a key, or by a session that began with one or with OpenID Connect."""
+"""Authentication by a key, or by a session that began with one or with OpenID Connect."""
 
 import json
 import secrets
@@ -49,7 +49,7 @@ BY_SESSION = (
 
 @dataclass(frozen=True)
 class KnownCaller:
-    """Somebody who may come in, and whether their use is to be written down."""
+    """Authenticated user, and whether the use must be recorded."""
 
     principal: Principal
     is_to_note: bool = False
@@ -57,7 +57,7 @@ class KnownCaller:
 
 @dataclass(frozen=True)
 class DeniedCaller:
-    """Nobody who may come in; with a time until which nothing is looked at.
+    """Refused caller, with the time until which further attempts are refused.
 
     ``is_over`` says that it was a right key, and no guess, which has ended or is revoked.
     """

@@ -25,7 +25,7 @@ from orchestration_project.tables.access import access_keys
 
 @dataclass(frozen=True)
 class KeyFacts:
-    """What is known of a key, which is all but its secret."""
+    """Record of a key, without its secret."""
 
     key_id: str
     role: Role

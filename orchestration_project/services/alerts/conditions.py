@@ -1,4 +1,4 @@
-"""What lasts, and ends no run: a silent daemon, a stuck queue, a full disk, rules that are broken.
+"""Conditions outside of runs: a silent daemon, a stuck queue, a full disk, invalid rules.
 
 Looked at by a sensor while the daemon works, and by `alerts watch` from outside of it.
 """
@@ -31,14 +31,14 @@ OF_A_MACHINE = ("disk_low",)
 
 @dataclass(frozen=True)
 class AlertCondition:
-    """What should hold, and the kind of alert that there is while it does not."""
+    """Condition that should hold, and the kind of its alert."""
 
     kind: str
     probe: Probe
 
     @property
     def problem(self) -> Problem:
-        """What is not well while it does not hold."""
+        """Problem while it does not hold."""
         return Problem(self.kind, socket.gethostname() if self.kind in OF_A_MACHINE else "")
 
 

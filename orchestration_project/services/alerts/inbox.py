@@ -54,7 +54,7 @@ from orchestration_project.tables.operations import operations_alerts as alerts
 from orchestration_project.tables.operations import operations_evaluations as evaluations
 
 LEASE = timedelta(minutes=5)
-"""For how long a delivery that was begun belongs to its process; after that it may be dead."""
+"""Lease of a delivery in progress; after that its process may be dead."""
 
 MOST_DUE = 5000
 """Deliveries to one channel that a tick looks at."""

@@ -1,4 +1,4 @@
-"""Which channels alerts notify: rules, channels, and links to the UI."""
+"""Alert policy: rules, channels, and links to the UI."""
 
 from collections.abc import Sequence
 from datetime import timedelta

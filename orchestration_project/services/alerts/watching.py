@@ -50,7 +50,7 @@ SECONDS_PER_TICK = 30
 
 @dataclass(frozen=True)
 class WatchResult:
-    """What one look found, and from where the next one goes on."""
+    """Result of one poll, and the cursor of the next one."""
 
     said: str
     progress: Progress

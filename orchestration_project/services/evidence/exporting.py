@@ -40,7 +40,7 @@ SUFFIX = ".zip"
 
 @dataclass(frozen=True)
 class Sources:
-    """What evidence is taken from.
+    """Sources of evidence.
 
     Attributes:
         config: The settings and presets that are in effect.

@@ -1,4 +1,4 @@
-"""What Dagster's log says of runs, as lines of JSON, page by page."""
+"""Events of runs in Dagster's log, as lines of JSON, page by page."""
 
 import json
 from collections.abc import Iterator, Sequence

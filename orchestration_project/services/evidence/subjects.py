@@ -1,4 +1,4 @@
-"""What an archive is about: a run, a session, or a partition at a time, as conditions on tables."""
+"""Subject of an archive: a run, a session, or a partition at a time, as table filters."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ LONGEST_NAME, MARK_DIGITS = 120, 8
 
 @dataclass(frozen=True)
 class EvidenceRequest:
-    """What is asked for: exactly one of run, session, and partition with the time ``at``."""
+    """Request: exactly one of run, session, and partition with the time ``at``."""
 
     run_id: str | None = None
     session: str | None = None
@@ -30,7 +30,7 @@ class EvidenceRequest:
 
 @dataclass(frozen=True)
 class EvidenceSubject:
-    """What belongs to it.
+    """Rows that belong to it.
 
     Attributes:
         name: For the archive's file.

@@ -1,4 +1,4 @@
-"""Which settings and which versions an archive was made under, and the runs before it."""
+"""Settings and versions of an archive and of its runs."""
 
 import json
 import platform

@@ -27,14 +27,14 @@ LARGEST_TEXT_BYTES = 256 * 1024 * 1024
 """More than any manifest takes: of a member without a promised size not more is read."""
 
 NO_ZIP = (BadZipFile, NotImplementedError, UnicodeDecodeError, OSError)
-"""What a file that is none, or a damaged one, raises when it is opened."""
+"""Errors of opening an invalid or damaged archive."""
 
 UNREADABLE = (*NO_ZIP, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError)
-"""What a member raises that was damaged, or is said to be encrypted or packed otherwise."""
+"""Errors of a member that is damaged, encrypted or unsupported."""
 
 
 class ArchiveVerdict(NamedTuple):
-    """What was found: the manifest, its SHA-256, and what is wrong with which member."""
+    """Result: the manifest, its SHA-256, and the defects of members."""
 
     manifest: Manifest
     manifest_sha256: str

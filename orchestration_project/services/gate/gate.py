@@ -75,7 +75,7 @@ class Register:
 
 
 def write_and_take_back(warehouse: Warehouse, now: datetime) -> None:
-    """Write a row to the database and delete it, in a transaction that nobody else sees.
+    """Write a row to the database and delete it, in one transaction.
 
     Raises:
         OrchestrationError: The database did not do it.
@@ -90,7 +90,7 @@ def write_and_take_back(warehouse: Warehouse, now: datetime) -> None:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What was found of a dependency, with the error of one that is not ready."""
+    """Finding about a dependency, with the error of one that is not ready."""
 
     finding: Finding
     error: OrchestrationError | None = None

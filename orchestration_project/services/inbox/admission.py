@@ -9,11 +9,11 @@ from orchestration_project.registry import Probe
 from orchestration_project.services.inbox.rows import Inbox
 
 LOOK_SECONDS = 1.0
-"""After which there is another look."""
+"""Interval between counts of the inbox."""
 
 RECENT_SECONDS = 5.0
-"""For which the last one is gone by meanwhile, so that no delivery waits for a look; so much later
-than full at most, senders hear of it."""
+"""Time for which the last count is reused, so that no delivery waits for a look; senders get the
+refusal so much later than full at most."""
 
 
 class Admission:
@@ -43,7 +43,7 @@ class Admission:
 
     @property
     def is_new(self) -> bool:
-        """Whether the last look was just now, and there is no need of another."""
+        """Whether the last count is recent enough."""
         return self._age < LOOK_SECONDS
 
     @property

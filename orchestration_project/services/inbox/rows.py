@@ -30,7 +30,7 @@ WAITING = ("received", "running", "failed")
 """States of rows that are to be worked on."""
 
 Stored = Literal["stored", "duplicate", "changed"]
-"""What came of a delivery: it is new, it was there already, or it was there with another body."""
+"""Outcome of a delivery: new, a duplicate, or a conflict with another body."""
 
 SAME_BODY = "same_id_has_the_same_body"
 
@@ -312,7 +312,10 @@ class GroupCommit:
             batch = self._open
             is_full = batch.byte_count + len(delivery.body) > MOST_BYTES
             if batch.deliveries and (is_full or len(batch.deliveries) >= MOST_DELIVERIES):
-                raise TransientError("more deliveries came than the database takes just now")
+                raise TransientError(
+                    "more deliveries came than the database can store at present",
+                    remedy="the sender repeats the delivery; raise the database's capacity",
+                )
             batch.deliveries.append(delivery)
             batch.byte_count += len(delivery.body)
             return batch.done, len(batch.deliveries) - 1

@@ -1,4 +1,4 @@
-"""Who may deliver webhooks: what is declared of them, and their keys."""
+"""Webhook senders: their declarations and keys."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -80,7 +80,7 @@ ITEM_STATES: Mapping[State, ItemState] = {
 """The state of a delivery's work item, by that in `inbox`."""
 
 ROW_COLUMNS = [inbox.c[each.name] for each in fields(Row)]
-"""Of the inbox: all that decides whose turn it is, and no body."""
+"""Columns of the inbox that decide the order, without bodies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class ClaimedDelivery(ClaimedItem):
 
 @dataclass(frozen=True)
 class DispatchPlan:
-    """What a poll of the inbox found: the rows to run now, and what became of others.
+    """Result of a poll of the inbox: the rows to run now, and new states of others.
 
     Attributes:
         due: Deliveries that runs are requested for; of a source whose runs claim many, the first.

@@ -1,4 +1,4 @@
-"""Which runs differ between Dagster and the ledger, found without reading the body of any run.
+"""Runs that differ between Dagster and the ledger, found without reading their bodies.
 
 Each database adds up its runs by status and by the hour of their last change. Where these sums
 differ, ids, statuses and times are compared run by run.

@@ -1,4 +1,4 @@
-"""What the control tower looks at, added up by the database, and what it found.
+"""Inputs of the control tower, aggregated by the database, and its findings.
 
 A day is a range of an index that holds all that is added up; nothing else of the ledger is read.
 """
@@ -50,7 +50,7 @@ A_DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class _CountedTable:
-    """What is counted: rows of ``table``, by asset if it has one, with the retries among them."""
+    """Counted rows of ``table``, by asset if it has one, with the retries among them."""
 
     table: Table
     retries: ColumnElement[int]

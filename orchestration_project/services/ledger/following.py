@@ -1,4 +1,4 @@
-"""Keeping the ledger current: what changed since the last look, and all of it once more."""
+"""Ledger updates: incremental since the last poll, and full."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -20,8 +20,8 @@ RUNS_PER_TICK = 100
 """Dagster ends a tick that takes longer than 60 s; what it wrote until then stays."""
 
 SECONDS_PER_TICK = 20
-"""After which no further page is asked for: where the ledger has nearly all of many runs, a tick
-that looked at every one would be ended each time, and begin anew."""
+"""Time after which no further page is read: where the ledger has nearly all of many runs, a tick
+that looked at every one would be ended each time, and begin again."""
 
 RUNS_PER_BATCH = 20
 """Runs read and written together."""
@@ -39,7 +39,7 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class LedgerUpdate:
-    """What a look at the changed runs wrote, whether more wait, and up to when it looked."""
+    """Result of an incremental update: written rows, whether more wait, and its cursor."""
 
     written: Written
     is_all: bool
@@ -48,7 +48,7 @@ class LedgerUpdate:
 
 @dataclass(frozen=True)
 class LedgerRepair:
-    """What a look at all runs wrote, and how many were marked as gone."""
+    """Result of a full update: written rows, and runs marked as deleted."""
 
     written: Written
     gone: int

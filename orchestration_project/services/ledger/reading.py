@@ -140,7 +140,7 @@ def _numbers(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, int | float]
 
 
 def _refusals(events: Iterable[dg.DagsterEvent]) -> list[str]:
-    """Return the categories of what stayed held back; of several attempts, the last counts."""
+    """Return the categories of quarantined partitions; the last attempt counts."""
     held: dict[tuple[str, str | None], str] = {}
     for event in events:
         unit = (asset_of(event), event.partition)

@@ -32,7 +32,7 @@ from orchestration_project.tables.spine import (
 )
 
 LEDGER = operations_runs.name
-"""By which name those who write to the ledger wait for each other."""
+"""Name of the lock that serializes writers of the ledger."""
 
 GONE = "DELETED"
 
@@ -167,7 +167,7 @@ def _rows(
 
 
 def _is_due(before: LedgerEntry | None, now: LedgerEntry) -> bool:
-    """Whether ``now`` is the later state: an end is, by whatever clock the worker told its time."""
+    """Whether ``now`` is the later state: an ended one always is, whatever the worker's clock."""
     if before is None:
         return True
     ends = before.run["ended_at"] is None and now.run["ended_at"] is not None

@@ -14,7 +14,7 @@ from orchestration_project.tables.operations import STATES, operations_runs, ope
 
 @dataclass(frozen=True)
 class SessionFilter:
-    """Which sessions: None asks for any; ``since`` looks at when their runs were asked for."""
+    """Filter of sessions: None matches any; ``since`` is compared with their runs' creation."""
 
     since: datetime | None = None
     domain: str | None = None

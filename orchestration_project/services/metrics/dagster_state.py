@@ -1,4 +1,4 @@
-"""What Dagster's storage knows: what waits, whether its daemon lives, how ticks go."""
+"""Metrics from Dagster's storage: queued runs, heartbeats of the daemon, ticks."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta

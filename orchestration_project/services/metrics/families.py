@@ -10,7 +10,7 @@ MOST_NAMES = 200
 """Values of a label; those after them, by name, are `other`: a series for each costs memory."""
 
 Values = Mapping[tuple[str, ...], float]
-"""Of a metric, by the values of its labels."""
+"""Values of a metric, by its labels."""
 
 
 def counter(name: str, what: str, labels: tuple[str, ...], values: Values) -> Metric:

@@ -1,4 +1,4 @@
-"""What our own database knows: runs, rows, the inbox, alerts, how late assets are."""
+"""Metrics from our own database: runs, rows, the inbox, alerts, overdue assets."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from orchestration_project.tables.spine import inbox
 
 QUANTILES = (0.5, 0.95, 1.0)
 WINDOW = timedelta(hours=DAY)
-"""For which durations are told: those of a year would hide that today is slow."""
+"""Window of durations: a year would hide a slow day."""
 
 
 def stored_families(warehouse: Warehouse, now: datetime) -> list[Metric]:

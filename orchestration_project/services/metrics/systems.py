@@ -1,4 +1,4 @@
-"""What all processes know of the systems that they ask: requests, retries, breakers."""
+"""Metrics of all processes about their sources: requests, retries, circuit breakers."""
 
 from pathlib import Path
 
