@@ -15,7 +15,8 @@ import polars as pl
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import summarised
+from orchestration_project.contracts.contract import HELP
+from orchestration_project.contracts.rules import COMPARE, summarised
 from orchestration_project.contracts.values import decimal_texts
 from orchestration_project.domains.operations.partition_tags import consecutive_ranges
 from orchestration_project.engine.announcements import (
@@ -45,9 +46,11 @@ from orchestration_project.engine.runner import AssetEvent, Report, each_partiti
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import AnyJob, Replay, ReplayRequest, ReplayRuns
-from orchestration_project.services.check_specs import ERROR, WARN, check_notes, check_spec
 from orchestration_project.services.metadata import (
+    FRESHNESS_REMEDY,
+    check_notes,
     check_result,
+    check_spec,
     column_schema,
     data_label,
     evaluated,
@@ -185,6 +188,7 @@ def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
                 asset=dataset.key,
                 description=text,
                 severity=_severity(dataset, name),
+                remedy=FIELDS_REMEDY if name == FIELDS_CHECK else HELP.get(name, COMPARE).remedy,
                 settings=[f"{dataset.key.path[0].upper()}_MAX_REJECT_RATIO"]
                 if name == "has_few_rejects"
                 else (),
@@ -268,9 +272,12 @@ def _checks(dataset: Dataset) -> Mapping[str, str]:
     return {**({FIELDS_CHECK: fields} if dataset.lists_fields else {}), **dataset.contract.audits}
 
 
+FIELDS_REMEDY = "missing or another type: change the declaration; new: decide whether to load it"
+
+
 def _severity(dataset: Dataset, check: str) -> dg.AssetCheckSeverity:
     is_warning = check == FIELDS_CHECK or dataset.contract.is_warning(check)
-    return WARN if is_warning else ERROR
+    return dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR
 
 
 def _deliveries(
@@ -428,7 +435,10 @@ def _freshness(dataset: Dataset) -> dg.AssetChecksDefinition:
         asset=dataset.key,
         name=FRESHNESS_CHECK,
         description="No partition newer than the loaded ones is overdue.",
-        metadata=check_notes(FRESHNESS_CHECK, WARN),
+        metadata=check_notes(
+            dg.AssetCheckSeverity.WARN,
+            FRESHNESS_REMEDY,
+        ),
         blocking=False,
         required_resource_keys={"clock", "settings", "warehouse"},
     )

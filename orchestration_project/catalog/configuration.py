@@ -8,8 +8,7 @@ import polars as pl
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Domain
-from orchestration_project.services.check_specs import check_spec
-from orchestration_project.services.metadata import table_of
+from orchestration_project.services.metadata import check_spec, table_of
 from orchestration_project.settings import Settings, load_shared_settings, origins, shown_values
 
 CONFIGURATION = "configuration"
@@ -42,7 +41,10 @@ def configuration_asset(domain: Domain) -> dg.AssetsDefinition:
         ],
         check_specs=[
             check_spec(
-                CHECK, asset=key, description="The settings and files of the domain are valid."
+                CHECK,
+                asset=key,
+                description="The settings and files of the domain are valid.",
+                remedy="correct the settings that the check lists",
             )
         ],
     )

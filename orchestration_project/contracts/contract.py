@@ -15,6 +15,7 @@ from orchestration_project.contracts.delimited import Parsed, with_records
 from orchestration_project.contracts.rules import (
     OFFENDERS_KEPT,
     Audit,
+    AuditHelp,
     Part,
     RowRule,
     Validated,
@@ -53,6 +54,15 @@ AUDITS = {
 
 Only a contract with ``has_record_total`` has the first one.
 """
+
+HELP = {
+    "has_all_rows_of_record_total": AuditHelp("run the partition again; files are not checked"),
+    "holds_only_its_partition": AuditHelp("check the file's name; report it to the source"),
+    "has_unique_keys": AuditHelp("load the partition again; report it to the source"),
+    "has_few_rejects": AuditHelp("read the table rejects; report it, or raise the limit"),
+    "has_rows": AuditHelp("run the partition again later; report it to the source if it stays so"),
+}
+"""What to do, by audit; of others: compare the rows."""
 
 PLACE = ("part_number", "line_number")
 

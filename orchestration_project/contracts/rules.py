@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
@@ -90,6 +90,17 @@ class Audit:
     def offenders_json(self) -> str:
         """The first offenders as a JSON list."""
         return json.dumps(list(self.offenders[:OFFENDERS_KEPT]), default=str, ensure_ascii=True)
+
+
+class AuditHelp(NamedTuple):
+    """What a person does about an audit that fails, and the settings that it depends on."""
+
+    remedy: str
+    settings: tuple[str, ...] = ()
+
+
+COMPARE = AuditHelp("compare the rows with the source's page and report them")
+"""Of audits that name rows."""
 
 
 def verdict(holds: bool) -> Literal["passed", "failed"]:

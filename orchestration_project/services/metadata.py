@@ -195,3 +195,29 @@ def _failures(summary: AuditSummary) -> dict[str, Any]:
         "failed": ", ".join(keys[:KEYS_NAMED]) + (f" and {more} more" * (more > 0)),
         "failures": dg.MetadataValue.table(offenders),
     }
+
+
+FRESHNESS_REMEDY = "find why its runs failed, or whether the source publishes later than expected"
+"""What to do where a table is older than its calendar."""
+
+
+def check_notes(
+    severity: dg.AssetCheckSeverity, remedy: str, settings: Sequence[str] = ()
+) -> dict[str, str]:
+    """Return the metadata of a check's spec: its severity, settings, and what to do if it fails."""
+    notes = {"severity": severity.value, "settings": " ".join(settings), "remedy": remedy}
+    return {label: note for label, note in notes.items() if note}
+
+
+def check_spec(
+    name: str,
+    *,
+    asset: dg.AssetKey,
+    description: str,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    remedy: str = "",
+    settings: Sequence[str] = (),
+) -> dg.AssetCheckSpec:
+    """Return the spec of a check that a step evaluates; ``description`` is its claim."""
+    notes = check_notes(severity, remedy, settings)
+    return dg.AssetCheckSpec(name, asset=asset, description=description, metadata=notes)

@@ -14,14 +14,13 @@ from orchestration_project.engine.deliveries import remember_fields
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.api import CURRENT
-from orchestration_project.services.check_specs import WARN, check_notes
-from orchestration_project.services.metadata import table_if_any
+from orchestration_project.services.metadata import check_notes, table_if_any
 
 
 @dg.asset_check(
     asset=WEEKLY_SUMMARY,
     description="The source lists only tiers that are loaded: T1, T2 and OTCE.",
-    metadata=check_notes("lists_only_known_tiers", WARN),
+    metadata=check_notes(dg.AssetCheckSeverity.WARN, "decide whether to load the tier"),
     retry_policy=ONCE_MORE,
 )
 def lists_only_known_tiers(finra: dg.ResourceParam[FinraSource]) -> dg.AssetCheckResult:
@@ -38,7 +37,10 @@ def lists_only_known_tiers(finra: dg.ResourceParam[FinraSource]) -> dg.AssetChec
 @dg.asset_check(
     asset=WEEKLY_SUMMARY,
     description="The source lists exactly the declared fields, with the declared types.",
-    metadata=check_notes("has_the_fields_that_we_know"),
+    metadata=check_notes(
+        dg.AssetCheckSeverity.ERROR,
+        "missing or another type: change the declaration; new: decide whether to load it",
+    ),
     retry_policy=ONCE_MORE,
 )
 def has_the_fields_that_we_know(

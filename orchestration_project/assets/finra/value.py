@@ -15,8 +15,7 @@ from orchestration_project.engine.derived import DerivedResult
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.value import coverage_by_week, figures_of, value_load
-from orchestration_project.services.check_specs import WARN, check_spec
-from orchestration_project.services.metadata import table_of
+from orchestration_project.services.metadata import check_spec, table_of
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_symbol_week_value
 
@@ -35,7 +34,9 @@ WEEKS_SHOWN = 50
             COVERS,
             asset=SYMBOL_WEEK_VALUE,
             description="The share of each week's volume that has prices is above the limit.",
-            severity=WARN,
+            severity=dg.AssetCheckSeverity.WARN,
+            remedy="load the missing prices",
+            settings=["FINRA_VALUE_MIN_COVERAGE"],
         )
     ],
     partitions_def=WEEKS_OF_ALL_TIERS,

@@ -27,9 +27,9 @@ from orchestration_project.assets.finra.loading import (
 from orchestration_project.assets.finra.materialization_metadata import metadata_of
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import summarised
+from orchestration_project.contracts.rules import COMPARE, summarised
 from orchestration_project.domains.finra.anomaly_bands import WARNINGS
-from orchestration_project.domains.finra.audits import AUDITS
+from orchestration_project.domains.finra.audits import AUDITS, HELP
 from orchestration_project.domains.finra.copies import COPIES
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.domains.finra.restatement import WeekChange
@@ -47,8 +47,12 @@ from orchestration_project.engine.warehouse.difference import BOOKKEEPING
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.preview import WrittenPreview
 from orchestration_project.resources.finra.weekly import WeeklyDataset
-from orchestration_project.services.check_specs import check_spec
-from orchestration_project.services.metadata import check_result, column_schema, evaluated
+from orchestration_project.services.metadata import (
+    check_result,
+    check_spec,
+    column_schema,
+    evaluated,
+)
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.services.retries import BY_HAND
 from orchestration_project.settings.domains.finra import FinraSettings
@@ -95,7 +99,8 @@ SPECS = [
             asset=OTC_WEEKLY,
             description=claim,
             severity=SEVERITY[name],
-            settings=["FINRA_MAX_REJECT_RATIO"] if name == "has_few_rejects" else (),
+            remedy=HELP.get(name, COMPARE).remedy,
+            settings=HELP.get(name, COMPARE).settings,
         )
         for name, claim in (BLOCKING | WARNING).items()
     ],

@@ -10,8 +10,7 @@ from orchestration_project.assets.operations.catalogue import ALERTS, asset_spec
 from orchestration_project.domains.operations.channel_health import ChannelReach
 from orchestration_project.domains.operations.readiness import said_by
 from orchestration_project.services.alerts import Alerts, AlertState
-from orchestration_project.services.check_specs import check_spec
-from orchestration_project.services.metadata import table_of
+from orchestration_project.services.metadata import check_spec, table_of
 from orchestration_project.tables.operations import operations_alerts
 
 DELIVERED, RULES = "reach_their_channels", "go_by_usable_rules"
@@ -26,11 +25,13 @@ ALERTS_SHOWN = 50
             DELIVERED,
             asset=ALERTS,
             description="No alert delivery failed, is overdue, or was abandoned in the last day.",
+            remedy="check the channel's settings and service; `alerts test`",
         ),
         check_spec(
             RULES,
             asset=ALERTS,
             description="The alert rules file is valid, and each name in it exists in the project.",
+            remedy="correct the rules that the check lists",
         ),
     ],
 )

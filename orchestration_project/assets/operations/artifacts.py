@@ -10,9 +10,8 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, report_spec
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.services.check_specs import check_spec
 from orchestration_project.services.inventory import Inventory, read_captures, take_inventory
-from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.metadata import as_metadata, check_spec, table_of
 
 COLUMNS = {
     "kind": "captured bytes, staged rows, picture, or other",
@@ -48,6 +47,7 @@ class ArtifactsWanted(dg.Config):
             "hold_what_was_captured",
             asset=ARTIFACTS,
             description="Every blob that the tables name is stored, with the bytes of its SHA-256.",
+            remedy="restore the blobs from a backup of the store",
         )
     ],
 )

@@ -14,8 +14,8 @@ from orchestration_project.domains.operations.readiness import Finding, are_read
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
-from orchestration_project.services.check_specs import WARN, check_spec
 from orchestration_project.services.gate import Gate
+from orchestration_project.services.metadata import check_spec
 from orchestration_project.services.presets import (
     Presets,
     effective_config,
@@ -86,7 +86,8 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
                 DRIFT,
                 asset=EFFECTIVE_CONFIG,
                 description="The configuration is the one that was last verified.",
-                severity=WARN,
+                severity=dg.AssetCheckSeverity.WARN,
+                remedy="verify, if the change of configuration is meant",
             ),
         ],
     )

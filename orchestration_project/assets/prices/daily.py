@@ -28,7 +28,7 @@ from orchestration_project.assets.prices.months import MonthSummary, by_month
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import summarised
-from orchestration_project.domains.prices.audits import AUDITS, SECOND_SOURCE, WARNINGS
+from orchestration_project.domains.prices.audits import AUDITS, HELP, SECOND_SOURCE, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.loads import BatchLoad, SingleItemLoad, refuse_unused_options
@@ -40,9 +40,9 @@ from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.universe import wanted_symbols
-from orchestration_project.services.check_specs import check_spec
 from orchestration_project.services.metadata import (
     check_result,
+    check_spec,
     column_schema,
     data_label,
     table_of,
@@ -100,7 +100,8 @@ SPECS = [
             asset=DAILY,
             description=claim,
             severity=SEVERITY[name],
-            settings=["PRICES_MAX_REJECT_RATIO"] if name == "has_few_rejects" else (),
+            remedy=HELP[name].remedy,
+            settings=HELP[name].settings,
         )
         for name, claim in (AUDITS | WARNINGS).items()
     ],

@@ -9,7 +9,7 @@ from orchestration_project.assets.prices.catalogue import DAILY, GROUP, first_pr
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.universe import oldest_unlanded_session, wanted_symbols
-from orchestration_project.services.check_specs import WARN, check_notes
+from orchestration_project.services.metadata import FRESHNESS_REMEDY, check_notes
 from orchestration_project.settings.domains.prices import PricesSettings
 
 SECONDS_PER_DAY = 24 * 60 * 60
@@ -19,7 +19,10 @@ SECONDS_PER_DAY = 24 * 60 * 60
     asset=DAILY,
     name=FRESHNESS_CHECK,
     description="Every wanted symbol has all sessions that are due, once prices were loaded.",
-    metadata=check_notes(FRESHNESS_CHECK, WARN),
+    metadata=check_notes(
+        dg.AssetCheckSeverity.WARN,
+        FRESHNESS_REMEDY,
+    ),
     blocking=False,
 )
 def as_new_as_the_calendar(

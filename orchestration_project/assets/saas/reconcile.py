@@ -37,14 +37,13 @@ from orchestration_project.resources.saas.standing import (
     standing,
 )
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
-from orchestration_project.services.check_specs import WARN, check_spec
 from orchestration_project.services.inbox.work import (
     DELIVERY_TAG,
     REJECTED_TAG,
     SOURCE_TAG,
     InboxQueue,
 )
-from orchestration_project.services.metadata import as_metadata, image, table_of
+from orchestration_project.services.metadata import as_metadata, check_spec, image, table_of
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings.domains.saas import SaasSettings
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
@@ -105,23 +104,27 @@ RECONCILING = PresetTarget(
             ROUTED,
             asset=STATES,
             description="Rules match the tasks, but for max_unmatched_share of them.",
-            severity=WARN,
+            remedy="add a routing rule for the tasks that the check lists",
+            severity=dg.AssetCheckSeverity.WARN,
         ),
         check_spec(
             ASSIGNED,
             asset=STATES,
             description="Each assignee is exactly one user of the target.",
-            severity=WARN,
+            remedy="map or create the users that the check lists",
+            severity=dg.AssetCheckSeverity.WARN,
         ),
         check_spec(
             IN_TIME,
             asset=OUTBOX,
             description="No intention waits for longer than longest_wait_minutes.",
+            remedy="check whether the target answers",
         ),
         check_spec(
             ACCEPTED,
             asset=OUTBOX,
             description="At most max_refused_share of the tasks have a dead letter.",
+            remedy="correct the cause and run `saas_replay_dead_letters`",
         ),
     ],
 )

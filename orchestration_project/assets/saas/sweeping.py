@@ -18,8 +18,7 @@ from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.resources.saas.validating import Examined
-from orchestration_project.services.check_specs import WARN, check_spec
-from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.metadata import as_metadata, check_spec, table_of
 
 SHOWN = 200
 MENDED, USABLE, FRESH = "is_mended", "goes_by_usable_rules", "goes_by_a_fresh_look"
@@ -41,15 +40,22 @@ COLUMNS = {
             MENDED,
             asset=DRIFT,
             description="Every difference was repaired in the same run.",
-            severity=WARN,
+            remedy="read the dead letters; correct rules or permissions",
+            severity=dg.AssetCheckSeverity.WARN,
         ),
-        check_spec(USABLE, asset=DRIFT, description="The target accepts every rule in effect."),
+        check_spec(
+            USABLE,
+            asset=DRIFT,
+            description="The target accepts every rule in effect.",
+            remedy="correct the rules that the check lists",
+        ),
         check_spec(
             FRESH,
             asset=DRIFT,
             description="The latest successful poll of all tasks is at most an hour, or three "
             "intervals, old, or polling is paused.",
-            severity=WARN,
+            remedy="check whether the sync is paused, or why its runs fail",
+            severity=dg.AssetCheckSeverity.WARN,
         ),
     ],
 )

@@ -16,6 +16,7 @@ from orchestration_project.contracts.contract import (
 from orchestration_project.contracts.rules import (
     OFFENDERS_KEPT,
     Audit,
+    AuditHelp,
     Part,
     SpilledRows,
     SpillStore,
@@ -36,6 +37,38 @@ AUDITS = {
     "has_firm_rows": "Rows of firms came: a week of sums alone would empty what is published.",
 }
 """Each blocking audit and what it claims."""
+
+HELP = {
+    "has_all_rows_of_record_total": AuditHelp("run the partition again; files are not checked"),
+    "holds_only_its_week_and_tier": AuditHelp("check the file's name; report it to FINRA"),
+    "has_unique_keys": AuditHelp("load the partition again; report it to the source"),
+    "reconciles_with_symbol_totals": AuditHelp(
+        "run the week again once FINRA has corrected it; files have no totals"
+    ),
+    "has_few_rejects": AuditHelp(
+        "read the table rejects; report it, or raise the limit", ("FINRA_MAX_REJECT_RATIO",)
+    ),
+    "has_firm_rows": AuditHelp(
+        "run the partition again later; report it to the source if it stays so"
+    ),
+    "is_not_a_copy": AuditHelp(
+        "find which of the two names is right; `force: true` in the run's config loads it"
+    ),
+    "is_of_usual_size": AuditHelp(
+        "compare with the source; if it is short there, report it and load it again later"
+    ),
+    "has_all_large_venues": AuditHelp(
+        "check whether the venue closed or changed its MPID; otherwise report it to FINRA",
+        (
+            "FINRA_LARGE_VENUE_SHARE",
+            "FINRA_LARGE_VENUE_WEEKS",
+        ),
+    ),
+    "has_no_implausible_share_quantity": AuditHelp(
+        "compare with FINRA's page; raise the limit if the row is right", ("FINRA_MAX_ROW_SHARES",)
+    ),
+}
+"""What to do about each audit, also those that warn; of others: compare the rows."""
 
 
 def checked_week(

@@ -6,7 +6,13 @@ from datetime import date
 
 import polars as pl
 
-from orchestration_project.contracts.rules import OFFENDERS_KEPT, Audit, Validated, verdict
+from orchestration_project.contracts.rules import (
+    OFFENDERS_KEPT,
+    Audit,
+    AuditHelp,
+    Validated,
+    verdict,
+)
 from orchestration_project.contracts.values import BATCH_INDEX, counted, split_batches
 from orchestration_project.domains.prices.calendar import session_days, sessions_from
 from orchestration_project.domains.prices.contract import ONE, UNSOUND, PriceRows
@@ -29,6 +35,25 @@ WARNINGS = {
     SECOND_SOURCE: "A second source has the same returns, where one is set, and answers.",
 }
 """Each audit that only warns."""
+
+HELP = {
+    "holds_only_its_symbol": AuditHelp("report it to the vendor"),
+    "has_unique_days": AuditHelp("report it to the vendor"),
+    "has_few_rejects": AuditHelp(
+        "read the table rejects; report it, or raise the limit", ("PRICES_MAX_REJECT_RATIO",)
+    ),
+    "has_sound_bars": AuditHelp("compare the day with another vendor; the row is rejected"),
+    "follows_the_calendar": AuditHelp("load the month again; compare with another vendor"),
+    "has_no_unexplained_jump": AuditHelp("compare with another vendor; look for a missing split"),
+    "is_adjusted_as_its_actions_say": AuditHelp("load the months again with `full: true`"),
+    "is_not_stale": AuditHelp(
+        "load the present month; check whether the symbol was delisted", ("PRICES_STALE_SESSIONS",)
+    ),
+    "agrees_with_second_source": AuditHelp(
+        "compare both; correct the symbol's override", ("PRICES_SECOND_SOURCE",)
+    ),
+}
+"""What to do about each audit."""
 
 LEAST_REJECTS = 1
 """So many days may be rejected whatever their share: a month has twenty."""
