@@ -61,7 +61,7 @@ docs: $(VENV)/installed-dev $(DOCS_VENV)/installed ## docs/reference from the co
 	@NO_COLOR=1 $(DOCS_VENV)/bin/zensical build --strict --clean
 	@echo "built; to read it: python3 -m http.server --directory site"
 
-check: $(VENV)/installed-dev ## lint, types, architecture, dependencies and words
+check: $(VENV)/installed-dev ## lint, types, architecture, dependencies and prose
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/pyright
@@ -70,6 +70,7 @@ check: $(VENV)/installed-dev ## lint, types, architecture, dependencies and word
 	@$(VENV)/bin/deptry --no-ansi --ignore DEP004 --optional-dependencies-dev-groups db2 \
 	  orchestration_project tests benchmarks reference_pages .ci
 	@$(VENV)/bin/python .ci/words.py
+	@$(VENV)/bin/python .ci/prose.py
 
 lock: $(VENV)/installed-dev ## pin the newest dependencies, install them and list their licences
 	@for set in "" "--extra dev" "--extra bench"; do \
