@@ -1,8 +1,9 @@
-"""The page of settings."""
+"""The page of settings, a table for each group."""
 
-from orchestration_project.settings.page import page as settings_page
+from orchestration_project.settings.page import sections
+from reference_pages.markdown import page
 
 
 def write() -> str:
     """Return the page."""
-    return settings_page()
+    return page("settings", sections())

@@ -54,7 +54,7 @@ class Group:
     @property
     def title(self) -> str:
         """The heading."""
-        return TITLES[self.name]
+        return TITLES.get(self.name, self.name.replace("_", " ").capitalize())
 
 
 def groups() -> Iterator[Group]:

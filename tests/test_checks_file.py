@@ -61,7 +61,7 @@ def test_an_invalid_limit_is_named_with_its_value(monkeypatch, tmp_path, text: s
 
 def test_a_file_that_is_named_has_to_be_there(monkeypatch, tmp_path):
     monkeypatch.setenv("CHECKS_FILE", str(tmp_path / "none.yaml"))
-    with pytest.raises(ConfigurationError, match="invalid limits in none.yaml"):
+    with pytest.raises(ConfigurationError, match=r"invalid limits in none\.yaml"):
         _ = load_settings().checks
 
 

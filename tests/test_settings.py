@@ -23,7 +23,7 @@ from orchestration_project.settings import (
 from orchestration_project.settings.about import GROUPS
 from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.settings.described import ESSENTIAL, described_settings
-from orchestration_project.settings.page import example, page
+from orchestration_project.settings.page import example
 from orchestration_project.settings.renamed import MOVED, RENAMED
 
 EXAMPLE = (PROJECT_ROOT / ".env.example").read_text()
@@ -245,7 +245,7 @@ def test_settings_do_not_change(tmp_path: Path):
 
 
 def test_the_example_is_the_one_that_the_settings_make():
-    """Made by `python -m orchestration_project.settings --example > .env.example`."""
+    """Made by `python -m orchestration_project.settings > .env.example`."""
     assert example() == EXAMPLE
 
 
@@ -464,11 +464,6 @@ def test_a_child_gets_this_environment_with_the_changes(monkeypatch: pytest.Monk
 )
 def test_an_address_is_shown_without_its_secrets(url: str, shown: str):
     assert without_secrets(url) == shown
-
-
-def test_the_page_of_settings_is_that_of_the_code():
-    """Made by `python -m orchestration_project.settings > docs/settings.md`."""
-    assert (PROJECT_ROOT / "docs" / "settings.md").read_text() == page()
 
 
 @pytest.mark.parametrize(("earlier", "limit"), MOVED.items())

@@ -157,12 +157,11 @@ def write(name: str, root: Path) -> Sequence[str]:
     _run(root, "ruff", "check", "--quiet", "--select", "I", "--fix", *paths)
     _run(root, "ruff", "format", "--quiet", *paths)
     migration = _run(root, f"{PACKAGE}.migrations", f"add_{name}").strip()
-    page, example = (_run(root, f"{PACKAGE}.settings", *each) for each in ([], ["--example"]))
-    (root / "docs" / "settings.md").write_text(page, encoding="utf-8")
-    (root / ".env.example").write_text(example, encoding="utf-8")
+    (root / ".env.example").write_text(_run(root, f"{PACKAGE}.settings"), encoding="utf-8")
     _run(root, "tests.definition_surface")
+    _run(root, "reference_pages", "--write")
     written = Path(migration.removeprefix("written: ")).relative_to(root).as_posix()
-    return [*paths, written, "docs/settings.md", ".env.example", "tests/definitions.txt"]
+    return [*paths, written, "docs/reference", ".env.example", "tests/definitions.txt"]
 
 
 def main(name: str) -> int:

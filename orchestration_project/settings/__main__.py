@@ -1,8 +1,8 @@
-"""Prints docs/settings.md; with --example, .env.example."""
+"""Prints .env.example."""
 
 import sys
 
-from orchestration_project.settings.page import example, page
+from orchestration_project.settings.page import example
 
 if __name__ == "__main__":
-    sys.stdout.write(example() if sys.argv[1:] == ["--example"] else page())
+    sys.stdout.write(example())

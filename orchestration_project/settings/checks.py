@@ -22,29 +22,29 @@ class _Limits(BaseModel):
 class Outliers(_Limits):
     """Band around the median of earlier weeks outside of which a week's size warns."""
 
-    weeks: int = Field(12, ge=1, le=MOST_WEEKS)
+    weeks: int = Field(default=12, ge=1, le=MOST_WEEKS)
     """Number of earlier weeks, by date, that define the band."""
 
-    min_weeks: int = Field(4, ge=1)
+    min_weeks: int = Field(default=4, ge=1)
     """Minimum number of loaded earlier weeks; with fewer, the size is not checked."""
 
-    sigma: float = Field(4.0, gt=0)
+    sigma: float = Field(default=4.0, gt=0)
     """Half-width of the band in standard deviations."""
 
-    min_factor: float = Field(1.5, ge=1)
+    min_factor: float = Field(default=1.5, ge=1)
     """Minimum factor of the band, up and down."""
 
-    max_factor: float = Field(2.0, ge=1, lt=2.5)
+    max_factor: float = Field(default=2.0, ge=1, lt=2.5)
     """Maximum factor of the band, up and down."""
 
 
 class LargeVenues(_Limits):
     """Venues whose absence from a week warns."""
 
-    min_share: float = Field(0.02, gt=0, le=1)
+    min_share: float = Field(default=0.02, gt=0, le=1)
     """Minimum share (0-1) of a tier's shares."""
 
-    weeks: int = Field(4, ge=1)
+    weeks: int = Field(default=4, ge=1)
     """Number of latest weeks in each of which a venue has that share."""
 
 
@@ -54,10 +54,10 @@ class WeeklyLimits(_Limits):
     outliers: Outliers = Outliers()
     large_venues: LargeVenues = LargeVenues()
 
-    max_row_shares: int = Field(100_000_000_000, ge=1)
+    max_row_shares: int = Field(default=100_000_000_000, ge=1)
     """Shares in one row above which has_no_implausible_share_quantity warns."""
 
-    restatement_notice_ratio: float = Field(0.001, ge=0, le=2)
+    restatement_notice_ratio: float = Field(default=0.001, ge=0, le=2)
     """Moved shares over a week's shares above which a restatement is a notice."""
 
     @model_validator(mode="after")
@@ -73,20 +73,20 @@ class WeeklyLimits(_Limits):
 class ValueLimits(_Limits):
     """Limits of the traded value by symbol and week."""
 
-    min_price_coverage: float = Field(0.1, ge=0, le=1)
+    min_price_coverage: float = Field(default=0.1, ge=0, le=1)
     """Minimum share (0-1) of a week's shares whose symbols have prices."""
 
 
 class PriceCheckLimits(_Limits):
     """Limits of daily prices."""
 
-    jump_ratio: float = Field(0.4, gt=0)
+    jump_ratio: float = Field(default=0.4, gt=0)
     """Change of the close between sessions above which a day without dividend or split warns."""
 
-    stale_sessions: int = Field(3, ge=0)
+    stale_sessions: int = Field(default=3, ge=0)
     """Maximum number of sessions that a symbol's latest price may lag behind."""
 
-    disagreement_ratio: float = Field(0.01, gt=0)
+    disagreement_ratio: float = Field(default=0.01, gt=0)
     """Difference of a day's returns between two sources above which a check warns."""
 
 

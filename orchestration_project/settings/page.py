@@ -1,18 +1,10 @@
-"""Prints docs/settings.md from the declarations of the settings; with --example, .env.example."""
+"""What is written of the settings from their declarations: tables of a page, and .env.example."""
 
 from collections.abc import Sequence
 from textwrap import wrap
 
 from orchestration_project.settings.about import GROUPS
 from orchestration_project.settings.described import DescribedSetting, described_settings
-
-PAGE = """# Settings
-
-Read from the environment and from `.env`; the environment goes before. An applied
-[preset](presets.md) goes before both, and a run's config before all.
-An empty value is no value.
-Made by `python -m orchestration_project.settings`; a test holds it to the code.
-"""
 
 TABLE = """
 | setting | type | default | allowed | required when | description |
@@ -28,12 +20,12 @@ EXAMPLE = """# All settings with their defaults. Copy to .env and set what diffe
 WIDTH = 98
 
 
-def page() -> str:
-    """Return docs/settings.md."""
-    return PAGE + "".join(
-        f"\n## {group.capitalize()}\n\n{intro}\n{TABLE}{''.join(map(_line, _of_group(group)))}"
+def sections() -> Sequence[str]:
+    """Return the sections of docs/reference/settings.md, one for each group."""
+    return [
+        f"## {group.capitalize()}\n\n{intro}\n{TABLE}{''.join(map(_line, _of_group(group)))}"
         for group, intro in GROUPS.items()
-    )
+    ]
 
 
 def _line(each: DescribedSetting) -> str:

@@ -14,7 +14,7 @@ from orchestration_project.gateway.metrics import StoredMetrics, parts_of
 from orchestration_project.settings import PROJECT_ROOT
 
 WEBHOOKS = (PROJECT_ROOT / "docs" / "how-to" / "receive-webhooks.md").read_text()
-METRICS = (PROJECT_ROOT / "docs" / "metrics.md").read_text()
+METRICS = (PROJECT_ROOT / "docs" / "reference" / "metrics.md").read_text()
 
 
 def first_cells(text: str) -> set[str]:
@@ -40,12 +40,12 @@ def test_every_scheme_field_and_status_is_documented():
 def test_every_metric_and_each_of_its_labels_is_documented(settings, warehouse, instance):
     stored: list[Metric] = list(StoredMetrics(parts_of(settings, warehouse, instance)).collect())
     named = {
-        family.name.removeprefix("orchestration_") + ("_total" if family.type == "counter" else "")
+        family.name + ("_total" if family.type == "counter" else "")
         for family in (*stored, *GATEWAY.collect())
     }
-    assert named == first_cells(METRICS.partition("## `GET /healthz`")[0])
+    assert named == first_cells(METRICS.partition("## `GET /readyz`")[0])
 
 
 def test_every_part_of_readiness_is_documented(settings, instance):
     parts = {probe.dependency for probe in probes_of(settings, instance)}
-    assert parts == first_cells(METRICS.partition("## `GET /healthz`")[2])
+    assert parts == first_cells(METRICS.partition("## `GET /readyz`")[2])

@@ -1,6 +1,7 @@
 """Data of the trading chart: totals by week, and the largest of the newest week.
 
-docs/gold.md has the definitions. Sums come from the database, ratios and ranks are made here.
+docs/explanation/derived-tables.md defines them. Sums come from the database; ratios and ranks are
+made here.
 """
 
 import hashlib
