@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import click
-from orchestration_project.__main__ import root
 
+from orchestration_project.__main__ import root
 from orchestration_project.cli.commands import GLOBAL
 from reference_pages.markdown import code, page, section, table
 

@@ -9,6 +9,7 @@ from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.alerts import KINDS
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.settings import PROJECT_ROOT, settings_class
+from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.tables.catalogue import known_tables
 from reference_pages.markdown import HEADS, cell, table
 from reference_pages.pages import FOLDER, generated
@@ -91,4 +92,6 @@ def test_every_check_of_data_says_what_to_do_and_how_severe_it_is():
     assert all(re.fullmatch("finds_[a-z_]+_ready", name) for name in without)
     named = {name for each in specs for name in each.metadata.get("settings", "").split()}
     assert named
-    assert named <= {name.upper() for name in settings_class().model_fields}
+    settings = {name.upper() for name in settings_class().model_fields}
+    limits = list(CheckLimits().flat())
+    assert {n for n in named - settings if not any(each.startswith(n) for each in limits)} == set()

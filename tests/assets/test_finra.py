@@ -256,18 +256,32 @@ def test_a_week_that_lands_for_the_first_time_is_a_notice_and_no_restatement(url
     assert told["restated_rows"] == 0
 
 
+@pytest.fixture
+def notice_above(tmp_path, monkeypatch):
+    """Set the limit of restatements in a checks.yaml."""
+
+    def notice_above(ratio: float) -> None:
+        file = tmp_path / "checks.yaml"
+        file.write_text(f"finra_otc_weekly: {{restatement_notice_ratio: {ratio}}}\n")
+        monkeypatch.setenv("CHECKS_FILE", str(file))
+
+    return notice_above
+
+
 def test_a_restatement_below_the_limit_is_told_without_a_notice(
-    url, instance, set_clock, monkeypatch
+    url, instance, set_clock, notice_above
 ):
-    monkeypatch.setenv("FINRA_RESTATEMENT_NOTICE_RATIO", "0.5")
+    notice_above(0.5)
     _, told = restated_by_two(instance, set_clock, key("T1", 5))
     assert told["restated_rows"] > 0
     assert "notice" not in told
     assert "notice_kind" not in told
 
 
-def test_a_change_of_metadata_alone_is_told_without_a_notice(url, instance, set_clock, monkeypatch):
-    monkeypatch.setenv("FINRA_RESTATEMENT_NOTICE_RATIO", "0")
+def test_a_change_of_metadata_alone_is_told_without_a_notice(
+    url, instance, set_clock, notice_above
+):
+    notice_above(0)
     _, told = restated_by_two(instance, set_clock, key("OTCE", 6))
     assert "only dates that FINRA keeps about rows changed" in told["change"]
     assert told.keys().isdisjoint({"notice", "notice_kind"})

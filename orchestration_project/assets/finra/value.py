@@ -36,7 +36,7 @@ WEEKS_SHOWN = 50
             description="The share of each week's volume that has prices is above the limit.",
             severity=dg.AssetCheckSeverity.WARN,
             remedy="load the missing prices",
-            settings=["FINRA_VALUE_MIN_COVERAGE"],
+            settings=["finra_symbol_week_value.min_price_coverage"],
         )
     ],
     partitions_def=WEEKS_OF_ALL_TIERS,

@@ -60,12 +60,13 @@ HELP = {
     "has_all_large_venues": AuditHelp(
         "check whether the venue closed or changed its MPID; otherwise report it to FINRA",
         (
-            "FINRA_LARGE_VENUE_SHARE",
-            "FINRA_LARGE_VENUE_WEEKS",
+            "finra_otc_weekly.large_venues.min_share",
+            "finra_otc_weekly.large_venues.weeks",
         ),
     ),
     "has_no_implausible_share_quantity": AuditHelp(
-        "compare with FINRA's page; raise the limit if the row is right", ("FINRA_MAX_ROW_SHARES",)
+        "compare with FINRA's page; raise the limit if the row is right",
+        ("finra_otc_weekly.max_row_shares",),
     ),
 }
 """What to do about each audit, also those that warn; of others: compare the rows."""

@@ -15,7 +15,7 @@ PLAUSIBILITY = {
     "has_trades_where_it_has_shares": "No row has shares and 0 trades.",
     "has_no_more_trades_than_shares": "No row has fewer shares than trades; 0 shares count above.",
     "has_trading_in_every_row": "No row has 0 shares and 0 trades.",
-    "has_no_implausible_share_quantity": "No row has more shares than FINRA_MAX_ROW_SHARES.",
+    "has_no_implausible_share_quantity": "No row has more shares than the limit max_row_shares.",
 }
 """Each audit that looks at single rows and only warns, and what it claims."""
 

@@ -47,7 +47,8 @@ HELP = {
     "has_no_unexplained_jump": AuditHelp("compare with another vendor; look for a missing split"),
     "is_adjusted_as_its_actions_say": AuditHelp("load the months again with `full: true`"),
     "is_not_stale": AuditHelp(
-        "load the present month; check whether the symbol was delisted", ("PRICES_STALE_SESSIONS",)
+        "load the present month; check whether the symbol was delisted",
+        ("prices_daily.stale_sessions",),
     ),
     "agrees_with_second_source": AuditHelp(
         "compare both; correct the symbol's override", ("PRICES_SECOND_SOURCE",)
