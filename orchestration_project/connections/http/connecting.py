@@ -2,7 +2,8 @@
 
 urllib3 limits each read, so a source that sends a byte now and then is waited for without end. Here
 every read of a connection is given no more time than its request has left. urllib3 spends half of
-the CPU time of httpcore on large answers, see docs/performance.md. Only this module imports it.
+the CPU time of httpcore on large answers, see docs/explanation/performance.md. Only this module
+imports it.
 """
 
 import ssl

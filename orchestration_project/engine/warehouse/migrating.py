@@ -47,7 +47,7 @@ def current_version(connection: Connection) -> str | None:
     except KeyError as error:
         raise ConfigurationError(
             f"Alembic cannot make tables in a database of the kind {connection.dialect.name}",
-            expected="PostgreSQL, SQLite, or what docs/databases.md says of others",
+            expected="PostgreSQL, SQLite, or another as in docs/how-to/use-another-database.md",
             remedy="set DATABASE_URL to such a database",
         ) from error
     return context.get_current_revision()

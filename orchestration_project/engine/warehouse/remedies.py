@@ -48,7 +48,7 @@ OF_SQL_STATES = {
     "25P0": "nothing, unless it happens again; then raise the role's "
     "idle_in_transaction_session_timeout or transaction_timeout",
     "40": "nothing, unless it happens again; then see what else writes to our tables",
-    "42501": "have the tables' owner grant the role its rights, as docs/databases.md describes",
+    "42501": "have the tables' owner grant the role its rights; see docs/how-to/use-postgresql.md",
     "53100": MAKE_SPACE,
     "55P03": (
         "nothing, unless it happens again; then end the session that holds the lock: "
