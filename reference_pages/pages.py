@@ -1,4 +1,4 @@
-"""Every file of docs/reference that is generated, by its path below that folder."""
+"""Every file that is generated, by its path as seen from docs/reference."""
 
 from collections.abc import Mapping
 
@@ -15,6 +15,7 @@ from reference_pages import (
     metrics,
     python_client,
     rest_api,
+    schemas,
     settings,
     tables,
 )
@@ -40,7 +41,11 @@ PAGES = {
 
 def generated() -> Mapping[str, str]:
     """Return the text of each file."""
-    return {name: write() for name, write in PAGES.items()} | dict(diagram.write())
+    return (
+        {name: write() for name, write in PAGES.items()}
+        | dict(diagram.write())
+        | dict(schemas.write())
+    )
 
 
 def outdated() -> list[str]:
