@@ -24,14 +24,16 @@ from benchmarks.structure import (
 MOST_SHORT = 0.112
 """Share of modules of 60 lines or less."""
 
-MOST_OUTSIDE_DOMAINS = 263
+MOST_OUTSIDE_DOMAINS = 271
 """Modules that belong to no domain.
 
-It was 244 before FINRA's dataset engine, work items and derived tables became everybody's.
+It was 244 before FINRA's dataset engine, work items and derived tables became everybody's, and 263
+before commands on click, `checks.yaml` and the described settings.
 """
 
-MOST_NAMING_A_DOMAIN = 1
-"""Modules outside the domains that name one: `catalog/__init__.py`."""
+MOST_NAMING_A_DOMAIN = 2
+"""Modules outside the domains that name one: `catalog/__init__.py`, and `settings/renamed.py`, which
+has the earlier names of settings."""
 
 
 DERIVED_TABLES = "engine/derived.py"
@@ -48,8 +50,8 @@ LOAD = "engine/warehouse/landing.py"
 RUN_OPTIONS = ["LoadOptions", "ReplayOptions", "PricesLoad"]
 """How a run loads or replays; prices add the symbols of a replay."""
 
-MOST_ENTERED = 63
-"""Modules that one run of a dataset enters whose fields declare it."""
+MOST_ENTERED = 70
+"""Modules that one run of a dataset enters whose fields declare it; seven are of the settings."""
 
 
 @pytest.fixture(scope="module")

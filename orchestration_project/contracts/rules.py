@@ -93,14 +93,14 @@ class Audit:
 
 
 class AuditHelp(NamedTuple):
-    """What a person does about an audit that fails, and the settings that it depends on."""
+    """Remedy of an audit that fails, and the settings that the audit depends on."""
 
     remedy: str
     settings: tuple[str, ...] = ()
 
 
 COMPARE = AuditHelp("compare the rows with the source's page and report them")
-"""Of audits that name rows."""
+"""Remedy of audits that name rows."""
 
 
 def verdict(holds: bool) -> Literal["passed", "failed"]:
