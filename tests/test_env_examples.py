@@ -25,5 +25,6 @@ def test_a_complete_example_is_valid(name, expected, tmp_path):
     settings = settings_of_file(file)
     assert {each: getattr(settings, each) for each in expected} == expected
     assert not settings.problems
-    if name == "env.production":
+    assert (settings.session_secret is not None) is (name == "env.production")
+    if settings.session_secret is not None:
         assert settings.session_secret.get_secret_value() == SECRET
