@@ -30,7 +30,7 @@ operations_alerts = table(
     "operations_alerts",
     "One row per alert: what people are told about a run, a sensor, or what is well again.",
     text("alert_id", "First 128 bits of the SHA-256 of kind and cause, hex", key=True),
-    text("kind", "What failed or recovered, or a kind of notice; see docs/reference/alerts.md"),
+    text("kind", "What is not well, recovered, or what a notice tells; docs/alerts.md has them"),
     text("severity", "info, warning or error"),
     text("title", "One line"),
     text("body", "What failed, why, what to do, and links"),

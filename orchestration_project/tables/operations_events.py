@@ -160,7 +160,7 @@ operations_events = view_of_all(
     "operations_events",
     "One row per event in the life of data: from the tables that hold it, and as long as they do.",
     [
-        text("event", "What happened, one word: a key of EVENTS", key=True),
+        text("event", "What happened, one word; docs/events.md has all", key=True),
         moment("happened_at", "UTC time", key=True),
         text("run_id", "Dagster run; NULL where there is none", optional=True),
         text(

@@ -91,7 +91,7 @@ saas_audit_log = table(
     text("entity_type", "Such as task; of rules: rule"),
     text("entity_id", "The source's id; of rules: rule_id", from_senders=True),
     text("target_key", "Key of the issue; NULL: there is none", optional=True),
-    text("operation", "What was done, one word; docs/explanation/sync.md lists all"),
+    text("operation", "What was done, one word; docs/saas.md has all"),
     text("detail", "What changed from what into what, or why, JSON"),
     text("run_id", "Dagster run"),
 )

@@ -138,7 +138,7 @@ def restate(folder: Path) -> None:
         desk = Desk(warehouse, folder, tier="T2", week_start=MONDAY - timedelta(days=70))
         desk.land(*(row(f"A{n}") for n in range(12)), rejects=rejected(7))
         desk.land(*(row(f"A{n}") for n in range(11)), row("A12"), version="v2")
-        with pytest.raises(Exception, match="held back"):
+        with pytest.raises(Exception, match="is quarantined"):
             desk.land(row("ZZZ"), version="v3", audits=[FAILED])
         warehouse.record_refused(desk.target(), desk.delivery("v4"))
         warehouse.known_versions(finra_otc_weekly)

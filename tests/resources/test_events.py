@@ -43,7 +43,7 @@ def told(desk) -> list[tuple]:
 def test_each_event_is_told_once_with_what_it_was_about(desk):
     desk.land(row("A"), version="v1")
     desk.land(row("A", share_quantity=7), version="v2")
-    with pytest.raises(Exception, match="held back"):
+    with pytest.raises(Exception, match="is quarantined"):
         desk.land(row("B"), version="v3", audits=[FAILED])
     with desk.warehouse.writing() as connection:
         connection.execute(insert(operations_alerts), ALERT)

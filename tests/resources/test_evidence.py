@@ -327,7 +327,7 @@ def test_bytes_that_are_gone_are_named_and_the_rest_is_evidence_all_the_same(exp
 
 @ON_SQLITE
 def test_what_was_held_back_is_evidence_too(export, desk):
-    with pytest.raises(Exception, match="held back"):
+    with pytest.raises(Exception, match="is quarantined"):
         desk.land(row("A"), audits=[FAILED])
     found = export(partition=PARTITION, at=AFTER)
     assert [each["outcome"] for each in lines(found.path, "audits")] == ["failed"]

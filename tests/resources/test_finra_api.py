@@ -549,7 +549,7 @@ def test_an_answer_without_a_record_total_is_refused(ask, on, total):
         return Reply(200, headers | ({} if total is None else {"Record-Total": total}), reply.body)
 
     api, _ = ask(Finra(records(3), spoil=on(drop)))
-    with pytest.raises(SourceError, match="does not say how many records") as refusal:
+    with pytest.raises(SourceError, match="has no count of records") as refusal:
         fetched(api)
     assert refusal.value.found == f"Record-Total {(total or '')[:60]!r}"
     assert not refusal.value.is_retryable

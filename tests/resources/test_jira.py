@@ -349,7 +349,7 @@ def test_what_refuses_everything_is_no_answer_to_what_was_asked(tmp_path, ask, s
     with (
         FaultyServer(lambda _: Reply(status)) as server,
         http_client(tmp_path) as http,
-        pytest.raises(ConfigurationError, match="refuses whatever it is asked"),
+        pytest.raises(ConfigurationError, match="rejects every request"),
     ):
         ask(jira(server.url, http))
 

@@ -310,7 +310,7 @@ def test_rows_and_bytes_are_those_of_the_runs_deliveries_landed_or_held_back(des
     desk.land(row("AAA"), row("BBB"), captures=[good], rejects=rejected(3, 4))
     bad = desk.capture(b"other\nlines\n", row_count=3)
     held_back = Desk(desk.warehouse, desk.folder, tier="T2")
-    with pytest.raises(Exception, match="held back"):
+    with pytest.raises(Exception, match="is quarantined"):
         held_back.land(row("CCC"), captures=[bad], audits=[FAILED], rejects=rejected(2))
     ledger.record([facts(steps=[LOAD]), facts(run_id="other")])
     figures = {"rows_in": 7, "rows_landed": 2, "rows_rejected": 3, "byte_count": 23}

@@ -6,7 +6,7 @@ from orchestration_project.migrations.frozen import Column, Index, Table
 OPERATIONS = [
     Table("operations_alerts", "One row per alert: what people are told about a run, a sensor, or what is well again.", [
         Column("alert_id", "text", "First 128 bits of the SHA-256 of kind and cause, hex", key=True),
-        Column("kind", "text", "What failed or recovered, or a kind of notice; see docs/reference/alerts.md"),
+        Column("kind", "text", "What is not well, recovered, or what a notice tells; docs/alerts.md has them"),
         Column("severity", "text", "info, warning or error"),
         Column("title", "text", "One line"),
         Column("body", "text", "What failed, why, what to do, and links"),

@@ -66,7 +66,7 @@ SAAS = [
         Column("entity_type", "text", "Such as task; of rules: rule"),
         Column("entity_id", "text", "The source's id; of rules: rule_id"),
         Column("target_key", "text", "Key of the issue; NULL: there is none", optional=True),
-        Column("operation", "text", "What was done, one word; docs/explanation/sync.md lists all"),
+        Column("operation", "text", "What was done, one word; docs/saas.md has all"),
         Column("detail", "text", "What changed from what into what, or why, JSON"),
         Column("run_id", "text", "Dagster run"),
     ], indexes=[
