@@ -87,6 +87,12 @@ ELSEWHERE = [
         "KeyValueStoreTable has key and value",
     ),
     (
+        "instance/visible_runs.py",
+        "tests/instance/test_visible_runs.py",
+        "test_a_run_that_a_process_executes_itself_is_listed_with_its_job",
+        "the origin of a run, and the tags of what launched it",
+    ),
+    (
         "instance/launcher.py",
         "tests/instance/test_launcher.py",
         "test_a_run_is_healthy_until_its_process_is_killed",

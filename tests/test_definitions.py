@@ -115,7 +115,7 @@ EXAMPLES = {
 
 @pytest.mark.parametrize("place", EXAMPLES)
 def test_the_examples_of_rules_can_be_used_and_name_what_there_is(place: str):
-    data, _ = channels("", {"data": "json://host"})
+    data, _ = channels([], {"data": "json://host"})
     rules = read_rules(EXAMPLES[place], place, data)
     assert [rule.name for rule in rules][:2] == [
         "what the data team mends",

@@ -128,7 +128,7 @@ PLANTING: dict[str, Callable[[Scene, str], str]] = {
     "database_url": lambda _, secret: f"postgresql://me:{in_url(secret)}@127.0.0.1:{NOWHERE}/none",
     "dagster_database_url": lambda _, secret: f"mysql://me:{in_url(secret)}@127.0.0.1/none",
     "alert_urls": lambda scene, secret: (
-        f"info=json://me:{in_url(secret)}@127.0.0.1:{scene.hook.port}/{in_url(secret)} "
+        f"info=json://me:{in_url(secret)}@127.0.0.1:{scene.hook.port}/{in_url(secret)},"
         f"nosuch://{in_url(secret)}"
     ),
     "oidc_client_secret": lambda _, secret: secret,

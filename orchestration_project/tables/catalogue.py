@@ -142,7 +142,7 @@ def relation(name: str) -> Relation:
         public = [each for each in known_tables() if each not in internal_tables()]
         likely = get_close_matches(name, public, 1)
         raise ConfigurationError(
-            f"there is no table or view {name!r}",
+            f"table or view not found: {name!r}",
             expected="a name that `orchestrate tables` lists",
             remedy=f"did you mean {likely[0]}?" if likely else "",
         )

@@ -219,7 +219,7 @@ def test_the_job_launches_just_what_may_land_now_and_lists_the_rest_with_the_rea
     assert (due["asset"], due["partition"], due["kind"]) == ("letters/thing", "d", "database")
     left_out = {each.data["partition"]: each.data for each in told["left_out"].records}
     assert left_out["b"]["failure"].startswith("b breaks a rule")
-    assert left_out["b"]["left_out_because"].startswith("it stays held back until the source")
+    assert left_out["b"]["left_out_because"].startswith("it stays quarantined until the source")
     assert left_out["c"]["left_out_because"] == (
         "a run of letters_by_hand is repeated by launching that job again"
     )

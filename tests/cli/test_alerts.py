@@ -390,5 +390,5 @@ def test_where_it_cannot_be_kept_whom_a_lost_database_was_told_to_that_is_said(t
     (tmp_path / "file").touch()
     told = LastResortLog(tmp_path / "file" / "alerts_told.json")
     told.keep({"json-1": datetime(2026, 1, 5, tzinfo=UTC)})
-    assert "people may be told again" in caplog.text
+    assert "a notification may repeat" in caplog.text
     assert told.read() == {}

@@ -189,7 +189,7 @@ def test_quiet_leaves_the_result_and_verbose_adds_the_traceback(state_dir, capsy
     assert main(["export", "nothing", "-v"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("Traceback")
-    assert "\nthere is no table or view 'nothing'\n" in error
+    assert "\ntable or view not found: 'nothing'\n" in error
 
 
 def test_every_filter_of_a_replay_is_an_option():

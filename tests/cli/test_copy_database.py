@@ -45,7 +45,7 @@ def test_what_is_wrong_with_the_other_database_is_said_of_it(state_dir, monkeypa
     monkeypatch.setenv("STATE_DIR", str(state_dir))
     assert main([*COPY[1:], ""]) == 1
     said = capfd.readouterr().err
-    assert "is no database URL" in said
+    assert "invalid DATABASE_URL" in said
     assert "where: option=--to" in said
 
 

@@ -53,7 +53,7 @@ def test_partitions_of_the_same_assets_and_config_are_launched_together():
 
 def test_a_kind_that_there_is_not_is_refused():
     check_kinds(["crash"])
-    with pytest.raises(ConfigurationError, match="no such kind of failure: bad luck"):
+    with pytest.raises(ConfigurationError, match="unknown failure category: bad luck"):
         check_kinds(["crash", "bad luck"])
 
 

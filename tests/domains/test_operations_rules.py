@@ -42,7 +42,7 @@ WARNED = Problem("check_warning", ASSET, "has_few_rejects")
 LATE = Problem("check_error", "finra/otc_weekly", "is_as_new_as_the_calendar")
 TICK = Problem("tick_failed", "finra_on_publication")
 DISK = Problem("disk_low", "/var")
-CHANNELS, _ = channels("info=json://a warning=json://b json://c", {"ops": "json://o"})
+CHANNELS, _ = channels(["info=json://a", "warning=json://b", "json://c"], {"ops": "json://o"})
 EVERY = ["json-1", "json-2", "json-3", "ops"]
 
 
@@ -181,7 +181,7 @@ def test_names_that_the_project_does_not_have_are_found_with_their_rule():
         ("rules: [{name: x, window_hours: 0}]", "rule x: window_hours: Input should be greater"),
         ("rules: [{name: x, window_hours: .inf}]", "rule x: window_hours: Input should be less"),
         ("rules: [{name: x, recovered: 1}]", "rule x: recovered: Input should be a valid boolean"),
-        ("rules: [{name: x, channels: []}]", "rule x: channels: [] tells nobody"),
+        ("rules: [{name: x, channels: []}]", "rule x: channels: [] notifies no channel"),
         ("rules: [{name: x}, {name: x}]", "two rules are called x"),
         (
             "rules: [{name: x, channels: [opps]}]",

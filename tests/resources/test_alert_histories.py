@@ -44,7 +44,7 @@ class History:
 
     def __init__(self, warehouse, clock, hooks, tmp_path: Path) -> None:
         self.warehouse, self.clock, self.hooks = warehouse, clock, hooks
-        found, _ = channels(" ".join(hook.url() for hook in hooks))
+        found, _ = channels([hook.url() for hook in hooks])
         self.policy = Policy(found, timedelta(hours=24))
         self.links = Links("http://127.0.0.1:3000")
         self.alerts = Alerts(

@@ -263,7 +263,7 @@ def test_a_daemon_is_missed_once_something_waits_for_it(look: Look, instance):
     assert look("daemon").outcome == "passed"
     heard(instance, seconds_ago=200)
     found = look("daemon")
-    assert (found.outcome, "heard 20" in found.got) == ("failed", True)
+    assert (found.outcome, "heartbeat 20" in found.got) == ("failed", True)
 
 
 def queue(instance: dg.DagsterInstance, hours_on: float) -> Finding:

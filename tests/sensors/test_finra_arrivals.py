@@ -318,5 +318,5 @@ def test_the_cursor_of_another_database_is_none(restatement, instance):
 
 def test_a_cursor_that_is_no_date_is_refused_with_a_remedy(instance):
     load(instance, QUIET)
-    with pytest.raises(ConfigurationError, match="cursor of finra_on_restatement is no date"):
+    with pytest.raises(ConfigurationError, match="invalid cursor of finra_on_restatement"):
         Sensor(finra_on_restatement, instance, cursor="yesterday").tick()
