@@ -32,8 +32,8 @@ before commands on click, `checks.yaml` and the described settings.
 """
 
 MOST_NAMING_A_DOMAIN = 2
-"""Modules outside the domains that name one: `catalog/__init__.py`, and `settings/renamed.py`, which
-has the earlier names of settings."""
+"""Modules outside the domains that name one: `catalog/__init__.py`, and `settings/renamed.py`,
+which has the earlier names of settings."""
 
 
 DERIVED_TABLES = "engine/derived.py"

@@ -311,7 +311,7 @@ def test_what_a_run_landed_that_died_before_it_told_is_told_once_by_the_next(url
         assert told[partition]["notice_kind"] == "landed"
         assert told[partition]["outcome"] == ("none" if full else "reported late")
         assert (
-            f"run {died.run_id[:8]}, which landed it, had not told of it"
+            f"run {died.run_id[:8]}, which loaded it, had not reported it"
             in told[partition]["change"]
         )
     for again in (False, full):
