@@ -10,7 +10,6 @@ import sys
 import tomllib
 import traceback
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +74,6 @@ COMMANDS = {
     "run-saas": Entry(f"{CLI}.loads:run_saas", "Alias of `run saas`."),
     "as-of": Entry(f"{CLI}.queries:as_of", "Alias of `export --as-of`."),
 }
-
-if find_spec(COMMANDS["config"].place.partition(":")[0]) is None:
-    del COMMANDS["config"]
 
 
 def versions() -> dict[str, str]:
