@@ -28,7 +28,7 @@ LOCATION = "orchestration_project.definitions"
 """The module, and the name of the code location that has it."""
 
 LAUNCHERS = {BACKFILL_ID_TAG: "backfill", SCHEDULE_NAME_TAG: "schedule", SENSOR_NAME_TAG: "sensor"}
-"""What launched a run, by the tag that Dagster gives to it."""
+"""Trigger of a run, by Dagster's tag."""
 
 
 class VisibleRuns(RunStorage[Any]):

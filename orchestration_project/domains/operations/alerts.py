@@ -28,7 +28,7 @@ ignored."""
 
 
 class AlertKind(NamedTuple):
-    """What raises alerts of a kind, and how severe they are."""
+    """Cause and severity of alerts of a kind."""
 
     severity: str
     raised_when: str
