@@ -53,29 +53,29 @@ def asked(desk, clock):
 
 def test_every_question_has_its_answer_here(asked):
     answers = {question: asked(question) for question in QUESTIONS}
-    assert [each[1:] for each in answers.pop("What failed, and why?")] == [
+    assert [each[1:] for each in answers.pop("Failed runs and their reasons")] == [
         ("finra_otc_weekly", None, "contract", "bad", "again"),
         ("finra_otc_weekly", None, "source", "no", "first"),
     ]
-    [(*job, share)] = answers.pop("Which job lands how much, and how fast?")
+    [(*job, share)] = answers.pop("Rows and speed by job")
     assert job == ["finra_otc_weekly", 3, 2, job[3], pytest.approx(2 / 30)]
     assert float(share) == pytest.approx(1 / 3)
-    assert answers.pop("Which failures are not mended by a retry?") == [
+    assert answers.pop("Permanent failures") == [
         ("again", "finra_otc_weekly", None, "contract")
     ]
-    [session] = answers.pop("How far is a session?")
+    [session] = answers.pop("Progress of a session")
     assert session[:-1] == ("FAILED", 3, 1, 1, 1.0, 2)
-    [step] = answers.pop("Which checks failed in which step?")
+    [step] = answers.pop("Failed checks by step")
     assert step[:-1] == ("again", "load", "finra/otc_weekly")
-    assert answers.pop("Who started the run that fetched a row?") == [
+    assert answers.pop("User of the run that fetched a row") == [
         ("good", "year end", "person", None, "ada", "SUCCESS")
     ]
-    assert answers.pop("What would another workflow system show?") == [
+    assert answers.pop("Runs in the terms of other workflow systems") == [
         ("finra_otc_weekly", "COMPLETED", None, None, None),
         ("finra_otc_weekly", "FAILED", None, None, None),
         ("finra_otc_weekly", "FAILED", "load", "FAILED", 0),
     ]
-    assert [each[:3] for each in answers.pop("What is not well?")] == [
+    assert [each[:3] for each in answers.pop("Open problems")] == [
         ("finra", "", "failing"),
         ("finra", "finra/otc_weekly", "failing"),
     ]
