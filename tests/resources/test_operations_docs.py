@@ -60,9 +60,7 @@ def test_every_question_has_its_answer_here(asked):
     [(*job, share)] = answers.pop("Rows and speed by job")
     assert job == ["finra_otc_weekly", 3, 2, job[3], pytest.approx(2 / 30)]
     assert float(share) == pytest.approx(1 / 3)
-    assert answers.pop("Permanent failures") == [
-        ("again", "finra_otc_weekly", None, "contract")
-    ]
+    assert answers.pop("Permanent failures") == [("again", "finra_otc_weekly", None, "contract")]
     [session] = answers.pop("Progress of a session")
     assert session[:-1] == ("FAILED", 3, 1, 1, 1.0, 2)
     [step] = answers.pop("Failed checks by step")
