@@ -12,7 +12,7 @@ from orchestration_project.new_source.__main__ import main, skeleton, write
 from orchestration_project.settings import PROJECT_ROOT
 
 NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv*", ".*_cache", "__pycache__", "node_modules", "var", "worktrees"
+    ".git", ".venv*", ".*_cache", "__pycache__", "node_modules", "site", "var", "worktrees"
 )
 
 

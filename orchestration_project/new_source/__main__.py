@@ -1,7 +1,7 @@
 """`python -m orchestration_project.new_source NAME` writes the skeleton of a source over HTTP.
 
 It writes the four modules of a domain, its simulator and its test, and registers both; then it runs
-the generators of the migration, the settings' pages and the list of definitions.
+the generators of the migration, .env.example, the reference pages and the list of definitions.
 """
 
 import keyword
@@ -161,7 +161,7 @@ def write(name: str, root: Path) -> Sequence[str]:
     _run(root, "tests.definition_surface")
     _run(root, "reference_pages", "--write")
     written = Path(migration.removeprefix("written: ")).relative_to(root).as_posix()
-    return [*paths, written, "docs/reference", ".env.example", "tests/definitions.txt"]
+    return [*paths, written, "docs/reference/settings.md", ".env.example", "tests/definitions.txt"]
 
 
 def main(name: str) -> int:
