@@ -1,14 +1,20 @@
 """The commands about settings: their effective values, whether they are valid, what differs."""
 
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestration_project.cli.commands import Group
 from orchestration_project.cli.console import emit_or, show_rows
 
+if TYPE_CHECKING:
+    from orchestration_project.settings import Settings
+
 HEADINGS = {"name": "name", "value": "value", "origin": "origin"}
-COMPARED = {"name": "name", "value": "here", "other": "in the file"}
+COMPARED = {"name": "name", "value": "value", "other": "value in the file", "origin": "origin"}
 
 
 @click.group("config", cls=Group)
@@ -20,12 +26,13 @@ def command() -> None:
 def show() -> int:
     """List each setting, check limit and preset value with its origin."""
     from orchestration_project.services.presets import effective_config
-    from orchestration_project.settings import load_settings
+    from orchestration_project.settings import load_settings, places
 
     entries = effective_config(load_settings()).entries
+    where = {name.upper(): place for name, place in places().items()}
     show_rows(
         [
-            {"name": name, "value": each.value, "origin": each.origin}
+            {"name": name, "value": each.value, "origin": where.get(name, each.origin)}
             for name, each in entries.items()
         ],
         HEADINGS,
@@ -36,43 +43,42 @@ def show() -> int:
 @command.command(has_json=True)
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
 def diff(file: str | None) -> int:
-    """List the settings that differ from their defaults, or from those of FILE.
+    """List the settings and check limits that differ from their defaults, or from those of FILE.
 
-    Secrets are compared only by whether they are set.
+    FILE is a file of settings, read without the environment. Secrets are compared, and masked.
     """
-    from orchestration_project.settings import (
-        load_settings,
-        origins,
-        settings_of_file,
-        shown_values,
-    )
+    from orchestration_project.settings import load_settings, places, settings_of_file
 
-    here = shown_values(load_settings())
-    if file is None:
-        origin = origins()
-        rows = [
-            {"name": name.upper(), "value": value, "origin": origin[name]}
-            for name, value in here.items()
-            if origin[name] != "default"
-        ]
-        show_rows(rows, HEADINGS)
-        return 0
-    there = shown_values(settings_of_file(Path(file)))
-    show_rows(
-        [
-            {"name": name.upper(), "value": value, "other": there[name]}
-            for name, value in here.items()
-            if value != there[name]
-        ],
-        COMPARED,
-    )
+    here = _values(load_settings())
+    there = _values(settings_of_file(Path(file).resolve() if file else None))
+    where = {name.upper(): place for name, place in places().items()}
+    rows = [
+        {"name": name, "value": shown, "other": there[name][1], "origin": where.get(name, "file")}
+        for name, (value, shown) in here.items()
+        if value != there[name][0]
+    ]
+    show_rows(rows, COMPARED if file else COMPARED | {"other": "default"})
     return 0
+
+
+def _values(settings: "Settings") -> Mapping[str, tuple[object, str]]:
+    """Return each setting and check limit by name, as it is and as it is shown."""
+    from orchestration_project.settings import shown_values
+
+    shown = shown_values(settings)
+    limits = {name: (limit, str(limit)) for name, limit in settings.checks.flat().items()}
+    return {
+        **{name.upper(): (getattr(settings, name), text) for name, text in shown.items()},
+        **{f"checks: {name}": each for name, each in limits.items()},
+    }
 
 
 @command.command(has_json=True)
 def check() -> int:
-    """Check all settings and the YAML files that they name; exit status 1 if one is invalid."""
-    from orchestration_project.catalog import DOMAINS
+    """Check all settings, the YAML files that they name, and the presets.
+
+    Exit status 1 if one is invalid.
+    """
     from orchestration_project.errors import ConfigurationError
     from orchestration_project.settings import load_settings
 
@@ -82,10 +88,42 @@ def check() -> int:
     except ConfigurationError as error:
         problems.append(str(error))
     else:
-        for domain in DOMAINS:
+        for read in _readers(settings):
             try:
-                domain.require_valid(settings)
+                read()
             except ConfigurationError as error:
                 problems.append(str(error))
+    problems = list(dict.fromkeys(problems))  # two domains read checks.yaml
     emit_or({"is_valid": not problems, "problems": problems}, *(problems or ["valid"]))
     return int(bool(problems))
+
+
+def _readers(settings: "Settings") -> Iterator[Callable[[], object]]:
+    """Yield the functions that read the files of all domains, the alert rules and each preset."""
+    from orchestration_project.catalog import REGISTRY
+    from orchestration_project.services.presets import preset_names, preset_of_file
+
+    yield from (partial(domain.require_valid, settings) for domain in REGISTRY.domains)
+    yield partial(_read_alert_rules, settings)
+    for name in preset_names():
+        yield partial(preset_of_file, name, REGISTRY.preset_targets)
+
+
+def _read_alert_rules(settings: "Settings") -> None:
+    """Read the alert channels and their rules.
+
+    Raises:
+        ConfigurationError: One is invalid.
+    """
+    from datetime import timedelta
+
+    from orchestration_project.domains.operations.channels import channels
+    from orchestration_project.services.alerts import read_policy
+
+    policy = read_policy(
+        settings.alert_rules_path,
+        *channels(settings.every_alert_url, settings.named_alert_urls),
+        window=timedelta(hours=settings.alert_repeat_after_hours),
+    )
+    if policy.problem is not None:
+        raise policy.problem

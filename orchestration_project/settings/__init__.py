@@ -5,6 +5,7 @@ from orchestration_project.settings.loading import (
     load_settings,
     load_shared_settings,
     origins,
+    places,
     read_secrets,
     settings_of_file,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "load_settings",
     "load_shared_settings",
     "origins",
+    "places",
     "read_secrets",
     "settings_class",
     "settings_of_file",

@@ -17,6 +17,7 @@ from orchestration_project.settings.given import (
     CHANNELS,
     ENVIRONMENT,
     FROM_FILE,
+    Given,
     GivenValues,
     Unusable,
     field_values,
@@ -71,8 +72,10 @@ def load_shared_settings() -> Settings:
     return settings
 
 
-def settings_of_file(file: Path) -> Settings:
+def settings_of_file(file: Path | None) -> Settings:
     """Return the settings as ``file`` alone gives them, without the environment.
+
+    Without a file, these are the defaults.
 
     Raises:
         ConfigurationError: The file cannot be read, or a setting in it is invalid.
@@ -89,7 +92,12 @@ def settings_of_file(file: Path) -> Settings:
 
 def origins() -> Mapping[str, str]:
     """Return where the value of each setting comes from now: default, file or environment."""
-    return _origins(_state())
+    return {name: each.origin if each else "default" for name, each in _sources(_state()).items()}
+
+
+def places() -> Mapping[str, str]:
+    """Return the same for people: default, environment, or such as `.env line 12`."""
+    return {name: each.place if each else "default" for name, each in _sources(_state()).items()}
 
 
 def read_secrets(*names: str) -> Mapping[str, str]:
@@ -229,14 +237,14 @@ def _wrong_names(given: GivenValues) -> list[str]:
 
 
 @lru_cache(maxsize=1)
-def _origins(_: object) -> Mapping[str, str]:
-    given = _given(_env_file())
+def _sources(_: object) -> Mapping[str, Given | None]:
+    """Return the variable that gives each setting its value; None: it has its default."""
     files = {name + FROM_FILE: name for name in _secret_names()}
-    found = dict.fromkeys(settings_class().model_fields, "default")
-    for name, each in given.items():
+    found: dict[str, Given | None] = dict.fromkeys(settings_class().model_fields)
+    for name, each in _given(_env_file()).items():
         own = CHANNELS if name.startswith(CHANNEL) else files.get(name, name)
-        if own in found and found[own] != "environment":
-            found[own] = each.origin
+        if own in found and (found[own] is None or each.file is None):
+            found[own] = each
     return found
 
 

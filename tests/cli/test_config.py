@@ -1,8 +1,11 @@
+"""The commands about settings: what is in effect, what differs, what is invalid."""
+
 import json
 
 import pytest
 
 from orchestration_project.__main__ import main
+from orchestration_project.settings import settings_class
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +70,55 @@ def test_check_names_a_file_that_is_invalid(tmp_path, monkeypatch, capsys):
     status, document = shown(capsys, "check")
     assert status == 1
     assert "jump_ratio" in document["problems"][0]
+
+
+def test_show_and_diff_name_the_line_of_the_env_file(tmp_path, monkeypatch, capsys):
+    file = tmp_path / ".env"
+    file.write_text("# first\n\nFINRA_LOOKBACK_WEEKS=9\n")
+    monkeypatch.setitem(settings_class().model_config, "env_file", file)
+    monkeypatch.delenv("FINRA_LOOKBACK_WEEKS", raising=False)
+    for command in ("show", "diff"):
+        _, rows = shown(capsys, command)
+        [row] = [each for each in rows if each["name"] == "FINRA_LOOKBACK_WEEKS"]
+        assert (row["value"], row["origin"]) == ("9", ".env line 3")
+    assert row["other"] == "30"
+
+
+def test_diff_lists_limits_of_checks_and_other_secrets_without_showing_them(
+    tmp_path, monkeypatch, capsys
+):
+    limits = tmp_path / "checks.yaml"
+    limits.write_text("prices_daily: {jump_ratio: 0.5}\n")
+    monkeypatch.setenv("CHECKS_FILE", str(limits))
+    monkeypatch.setenv("JIRA_TOKEN", "s3cret-here")
+    file = tmp_path / "other.env"
+    file.write_text("JIRA_TOKEN=s3cret-there\n")
+    _, rows = shown(capsys, "diff", str(file))
+    found = {each["name"]: (each["value"], each["other"]) for each in rows}
+    assert found["checks: prices_daily.jump_ratio"] == ("0.5", "0.4")
+    assert found["JIRA_TOKEN"] == ("***", "***")
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "problem"),
+    [
+        ("ALERT_RULES", "rules: [{name: a, window: 4}]", "the rules of alerts"),
+        ("WEBHOOKS_FILE", "sources: {a: {scheme: none}}", "webhook sources"),
+        ("PRICES_SYMBOLS_FILE", "bloomberg: {}", "bloomberg"),
+    ],
+)
+def test_check_reads_each_yaml_file(tmp_path, monkeypatch, capsys, setting, text, problem):
+    file = tmp_path / "file.yaml"
+    file.write_text(text)
+    monkeypatch.setenv(setting, str(file))
+    status, document = shown(capsys, "check")
+    assert (status, len(document["problems"])) == (1, 1)
+    assert problem in document["problems"][0]
+
+
+def test_check_reads_the_presets(tmp_path, monkeypatch, capsys):
+    (tmp_path / "half.yaml").write_text("# Loads half.\n# Job: finra_otc_weekly\nops: {a: {}}\n")
+    monkeypatch.setattr("orchestration_project.services.presets.FOLDER", tmp_path)
+    status, document = shown(capsys, "check")
+    assert status == 1
+    assert "half" in document["problems"][0]
