@@ -2,16 +2,56 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.domains.operations.presets import PresetTarget
+from orchestration_project.domains.operations.rules import RulesFile
+from orchestration_project.domains.prices.overrides import VENDORS
+from orchestration_project.domains.webhooks.sources import SourcesFile
 from orchestration_project.settings.checks import CheckLimits
 
-MODELS = {"checks": CheckLimits}
-"""The model of each file, by the file's name."""
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schemas() -> Mapping[str, Mapping[str, Any]]:
+    """Return each schema by the name of the file that it is for."""
+    return {
+        "alerts": RulesFile.model_json_schema(),
+        "checks": CheckLimits.model_json_schema(),
+        "preset": _preset(),
+        "prices": _spellings(),
+        "webhooks": SourcesFile.model_json_schema(),
+    }
 
 
 def write() -> Mapping[str, str]:
     """Return each schema by its path, seen from docs/reference."""
     return {
-        f"../../schemas/{name}.schema.json": json.dumps(model.model_json_schema(), indent=2) + "\n"
-        for name, model in MODELS.items()
+        f"../../schemas/{name}.schema.json": json.dumps({"$schema": DRAFT, **schema}, indent=2)
+        + "\n"
+        for name, schema in schemas().items()
     }
+
+
+def _preset() -> Mapping[str, Any]:
+    """Return the schema of presets: the fields that one may set, by the op of its job."""
+    ops = {each.op: _op(each) for each in REGISTRY.preset_targets}
+    return _object({"ops": {**_object(ops), "maxProperties": 1}}, required=["ops"])
+
+
+def _op(target: PresetTarget) -> Mapping[str, Any]:
+    fields = target.model.model_json_schema()["properties"]
+    config = _object({name: fields[name] for name in target.fields})
+    return {**_object({"config": config}), "description": f"Job: {target.job}"}
+
+
+def _spellings() -> Mapping[str, Any]:
+    """Return the schema of `prices.yaml`: by vendor, its spelling of a symbol; none: left out."""
+    symbol = {"type": ["string", "number", "boolean", "null"]}
+    vendor = {"type": ["object", "null"], "additionalProperties": symbol}
+    return _object(dict.fromkeys(VENDORS, vendor))
+
+
+def _object(properties: Mapping[str, Any], **other: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "additionalProperties": False, **other}

@@ -14,6 +14,9 @@ from orchestration_project.settings.yaml import read_yaml
 JOB_LINE = re.compile(r"Job: *(\S+)")
 """The line of a preset's header that names its job."""
 
+SCHEMA_LINE = "yaml-language-server:"
+"""The beginning of the line that names the JSON Schema for editors."""
+
 REMEDY = "correct the file in presets/, and apply it (again), or apply another preset"
 
 
@@ -168,6 +171,7 @@ def _header(name: str, content: str) -> tuple[str, str]:
         if not line.startswith("#"):
             break
         lines.append(line.removeprefix("#").strip())
+    lines = [line for line in lines if not line.startswith(SCHEMA_LINE)]
     jobs = [found[1] for line in lines if (found := JOB_LINE.fullmatch(line))]
     description = " ".join(line for line in lines if not JOB_LINE.fullmatch(line)).strip()
     if len(jobs) > 1 or not description:

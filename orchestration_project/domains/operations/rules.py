@@ -10,7 +10,15 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from yaml import YAMLError
 
 from orchestration_project.domains.operations.alerts import (
@@ -43,7 +51,11 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+WORDS: dict[str, Any] = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+}
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_listed), WithJsonSchema(WORDS)]
 """One word or a list of them, each perhaps with ``*`` for any characters."""
 
 
@@ -105,7 +117,9 @@ EVERYTHING = RoutingRule(name="everything")
 """Each channel gets what it takes by its own severity: errors, unless its entry says otherwise."""
 
 
-class _File(_Strict):
+class RulesFile(_Strict):
+    """The content of `alerts.yaml`."""
+
     rules: tuple[RoutingRule, ...]
 
     @model_validator(mode="after")
@@ -248,7 +262,7 @@ def read_rules(text: str, file: str, channels: Sequence[Channel]) -> tuple[Routi
     except YAMLError as error:
         raise _unusable(file, " ".join(str(error).split())) from error
     try:
-        rules = _File.model_validate(parsed).rules
+        rules = RulesFile.model_validate(parsed).rules
     except ValidationError as error:
         found = [_located(each["loc"], each["msg"], parsed) for each in error.errors()]
         raise _unusable(file, "; ".join(found)) from None  # pydantic's own text is long

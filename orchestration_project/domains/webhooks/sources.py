@@ -65,7 +65,7 @@ class WebhookSource(_Strict):
         signature_header: Another header for the signature than the scheme's.
     """
 
-    scheme: str
+    scheme: str = Field(json_schema_extra={"enum": list(SCHEMES)})
     job: str | None = None
     requests_per_second: int = Field(default=100, ge=1)
     max_attempts: int = Field(default=3, ge=1, le=20)
@@ -85,7 +85,9 @@ class WebhookSource(_Strict):
         return SCHEMES[self.scheme]
 
 
-class _File(_Strict):
+class SourcesFile(_Strict):
+    """The content of `webhooks.yaml`."""
+
     sources: dict[str, WebhookSource] | None
 
 
@@ -96,15 +98,17 @@ def read_sources(content: str) -> Mapping[str, WebhookSource]:
         ConfigurationError: The file is invalid; names the first problem.
     """
     try:
-        sources = _File.model_validate(read_yaml(content)).sources or {}
+        sources = SourcesFile.model_validate(read_yaml(content)).sources or {}
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise _unreadable("; ".join(wrong)) from error
     except YAMLError as error:
         raise _unreadable(f"no YAML: {error}") from error
     for name in sources:
-        if not NAME.fullmatch(name) or name.endswith("_old"):
-            raise _unreadable(f"{name!r}: a name has a-z, 0-9 and _, and does not end in _old")
+        if not NAME.fullmatch(name) or name.endswith(("_old", "_file")):
+            raise _unreadable(
+                f"{name!r}: a name has a-z, 0-9 and _, and does not end in _old or _file"
+            )
     return sources
 
 
