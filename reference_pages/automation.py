@@ -1,15 +1,13 @@
 """The pages of jobs and of automation: what can be launched, and what launches it."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import dagster as dg
-import yaml
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.registry import Domain, Job
-from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.services.presets import preset_names, preset_of_file
 from reference_pages.markdown import code, codes, first_sentence, page, section, table
 
 PARTITIONS = {
@@ -56,26 +54,14 @@ def _job(job: Job) -> tuple[str, ...]:
 
 
 def _presets() -> str:
-    rows = map(_preset, sorted((PROJECT_ROOT / "presets").glob("*.yaml")))
+    rows = map(_preset, preset_names())
     return section("Presets", table(("preset", "job", "what it does", "sets"), rows))
 
 
-def _preset(path: Path) -> tuple[str, ...]:
-    text = path.read_text()
-    comments = [line.removeprefix("#").strip() for line in text.splitlines() if line[:1] == "#"]
-    jobs = [line.removeprefix("Job:").strip() for line in comments if line.startswith("Job:")]
-    about = " ".join(line for line in comments if not line.startswith("Job:"))
-    return code(path.stem), codes(jobs), about, codes(_fields(yaml.safe_load(text)))
-
-
-def _fields(config: dict[str, object]) -> Iterable[str]:
-    for name, value in (config or {}).items():
-        if isinstance(value, dict) and name in ("ops", "config"):
-            yield from _fields(value)
-        elif isinstance(value, dict) and "config" in value:
-            yield from _fields(value["config"])
-        else:
-            yield f"{name}: {value}"
+def _preset(name: str) -> tuple[str, ...]:
+    preset, _ = preset_of_file(name, REGISTRY.preset_targets)
+    fields = [f"{field}: {value}" for field, value in preset.values.items()]
+    return code(name), code(preset.job), preset.description, codes(fields)
 
 
 def write_automation() -> str:
