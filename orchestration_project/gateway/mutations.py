@@ -80,7 +80,7 @@ class Mutations:
             return await self._dagster(scope, receive, send)
         is_report = scope["path"].startswith(REPORTS)
         if scope["method"] != "POST" or not (is_report or scope["path"] == GRAPHQL):
-            raise Refusal(405, "Path not found.", {"allow": "GET, HEAD"})
+            raise Refusal(405, "This path does not accept this method.", {"allow": "GET, HEAD"})
         _require_json(scope)
         scope = _as_judged(scope)
         body = await read_body(scope, receive)
