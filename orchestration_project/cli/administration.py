@@ -214,8 +214,8 @@ def _export(config: dict[str, Any]) -> int:
                 f"{found['file']}: {found['members']} members, {found['bytes']} bytes",
                 f"SHA-256 of {MANIFEST}: {found['manifest_sha256']}",
             )
-    for text in failures([result]):
-        echo(text)
+    if not result.success:
+        emit_or({"failures": failures([result])}, *failures([result]))
     return int(not result.success)
 
 

@@ -1,5 +1,6 @@
 """`evidence verify`: every kind of damage is named, from the file alone."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
@@ -203,3 +204,11 @@ def test_what_is_no_whole_zip_is_told(archive, capsys, content):
         archive.write_bytes(whole[:-30] if content == "cut" else content)
     assert main(["evidence", "verify", str(archive)]) == 1
     assert "cannot be read as an evidence archive" in capsys.readouterr().err
+
+
+def test_an_export_that_fails_names_the_failure_in_json(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("FINRA_SOURCE")
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    assert main(["evidence", "export", "--run", "nothing", "--json"]) == 1
+    [failure] = json.loads(capsys.readouterr().out)["failures"]
+    assert "nothing" in failure
