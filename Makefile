@@ -89,7 +89,7 @@ $(VENV)/bin/python:
 	@$@ -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), \
 	  "orchestration_project.pth").write_text("$(CURDIR)\n")'
 
-# -P: the folder that it is called in is no place for modules.
+# -P: modules are not imported from the working directory.
 $(VENV)/bin/orchestrate: | $(VENV)/bin/python
 	@printf '#!/bin/sh\nexec "%s" -P -m orchestration_project "$$@"\n' '$(CURDIR)/$(VENV)/bin/python' > $@
 	@chmod +x $@
