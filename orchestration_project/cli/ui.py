@@ -34,10 +34,9 @@ from orchestration_project.gateway.bind_address import (
     require_safe,
 )
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.instance.visible_runs import DEFINITIONS
 from orchestration_project.services.access import AccessLog, AccessLogEntry, Keys
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, load_settings
-
-DEFINITIONS = "orchestration_project.definitions"
 
 LOCK = "ui.lock"
 """The file in DAGSTER_HOME that the one `ui` has locked."""

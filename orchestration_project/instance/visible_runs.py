@@ -24,7 +24,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from orchestration_project.domains.operations.ledger import LAUNCHED_BY
 from orchestration_project.settings import PROJECT_ROOT
 
-LOCATION = "orchestration_project.definitions"
+DEFINITIONS = "orchestration_project.definitions"
 """The module, and the name of the code location that has it."""
 
 LAUNCHERS = {BACKFILL_ID_TAG: "backfill", SCHEDULE_NAME_TAG: "schedule", SENSOR_NAME_TAG: "sensor"}
@@ -66,10 +66,10 @@ def _domain(run: DagsterRun) -> dict[str, str]:
 
 def _is_of_location(run: DagsterRun) -> bool:
     origin = run.job_code_origin
-    return origin is not None and getattr(origin.get_repo_pointer(), "module", None) == LOCATION
+    return origin is not None and getattr(origin.get_repo_pointer(), "module", None) == DEFINITIONS
 
 
 def _origin(job: str) -> RemoteJobOrigin:
-    target = LoadableTargetOrigin(module_name=LOCATION, working_directory=str(PROJECT_ROOT))
-    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=LOCATION)
+    target = LoadableTargetOrigin(module_name=DEFINITIONS, working_directory=str(PROJECT_ROOT))
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=DEFINITIONS)
     return RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job)
