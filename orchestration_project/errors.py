@@ -4,8 +4,9 @@ Only a `TransientError` is worth another try. The other three need a person: the
 (`SourceError`), the data (`ContractError`) or the settings (`ConfigurationError`) must change.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
 from orchestration_project.redaction import redacted
@@ -46,6 +47,11 @@ class OrchestrationError(Exception):
         }
         lines = [f"  {label}: {text}" for label, text in parts.items() if text]
         return "\n".join([self.what, *lines])
+
+
+def did_you_mean(written: str, known: Iterable[str]) -> str:
+    """Return the remedy for a mistyped name: the known one that is most like it; empty: none is."""
+    return "".join(f"did you mean {name}?" for name in get_close_matches(written, list(known), 1))
 
 
 @contextmanager

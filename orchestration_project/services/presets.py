@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from orchestration_project.domains.operations.presets import (
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.settings import PROJECT_ROOT, Settings, origins, shown_values
 from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.tables.operations import operations_presets
@@ -104,11 +103,10 @@ def config_of_preset(name: str, job: str) -> dict[str, Any]:
 def _content(name: str) -> str:
     names = preset_names()  # no path is made of a name that is not one of them
     if name not in names:
-        likely = get_close_matches(name, names, 1)
         raise ConfigurationError(
             f"preset not found: {name!r}",
             expected=f"one of {', '.join(names)}",
-            remedy=f"did you mean {likely[0]}?" if likely else "name one of them",
+            remedy=did_you_mean(name, names) or "name one of them",
         )
     try:
         return (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")

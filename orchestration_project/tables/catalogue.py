@@ -4,14 +4,13 @@ import pkgutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Select, Table, select, union_all
 
 import orchestration_project.tables
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.tables.conditions import (
     column_of,
     condition,
@@ -140,11 +139,10 @@ def relation(name: str) -> Relation:
     found = known_tables().get(name)
     if found is None:
         public = [each for each in known_tables() if each not in internal_tables()]
-        likely = get_close_matches(name, public, 1)
         raise ConfigurationError(
             f"table or view not found: {name!r}",
             expected="a name that `orchestrate tables` lists",
-            remedy=f"did you mean {likely[0]}?" if likely else "",
+            remedy=did_you_mean(name, public),
         )
     return Relation(found, [Part(found)])
 
@@ -161,11 +159,10 @@ def relation_as_of(name: str, at: datetime) -> Relation:
         with_history = sorted(
             each.name for each in METADATA.tables.values() if each.info.get(HISTORY) is not None
         )
-        likely = get_close_matches(name, with_history, 1)
         raise ConfigurationError(
             f"{name} keeps no history: what it held at a time is not known",
             expected=f"one of {', '.join(with_history)}",
-            remedy=f"did you mean {likely[0]}?" if likely else "",
+            remedy=did_you_mean(name, with_history),
         )
     earlier = Part(history, [history.c.known_from <= at, history.c.known_to > at])
     return Relation(current, [Part(current, [current.c.known_from <= at]), earlier])

@@ -11,7 +11,6 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
-from difflib import get_close_matches
 from typing import Any
 
 from sqlalchemy import (
@@ -27,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.tables.schema import HIDDEN, USD_SCALE, Dollars, UtcTimestamp
 
 WRITTEN = re.compile(r"\s*(\w+)\s*(!=|<=|>=|=|<|>)(.*)", re.DOTALL)
@@ -130,11 +129,10 @@ def column_of(rows: FromClause, name: str) -> ColumnElement[Any]:
     """
     found = rows.c.get(name)
     if found is None:
-        likely = get_close_matches(name, rows.c.keys(), 1)
         raise ConfigurationError(
             f"{rows.description} has no column {name!r}",
             expected=f"one of {', '.join(rows.c.keys())}",
-            remedy=f"did you mean {likely[0]}?" if likely else "",
+            remedy=did_you_mean(name, rows.c.keys()),
         )
     return found
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import dagster as dg
@@ -11,6 +10,7 @@ import dagster as dg
 from orchestration_project.domains.api.runs import Launched
 from orchestration_project.domains.operations.ledger import LAUNCHED_BY
 from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
+from orchestration_project.errors import did_you_mean
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.once import Before, once
 from orchestration_project.gateway.api.operation import Call
@@ -89,12 +89,11 @@ async def find_job(call: Call[Any, Any], name: str, partition: str | None = None
     """
     where = await _places(call)
     if name not in where:
-        likely = get_close_matches(name, where, 1)
         raise ProblemError(
             404,
             f"job not found: {name!r}",
             expected=f"one of {', '.join(sorted(where))}",
-            remedy=f"did you mean {likely[0]}?" if likely else None,
+            remedy=did_you_mean(name, where) or None,
         )
     data = await call.dagster(ABOUT, job=where[name], key=partition or "")
     found = result(data, "pipelineOrError", "Pipeline")
@@ -134,12 +133,11 @@ def _require(job: Job, partition: str) -> None:
         return
     if not job.keys:
         raise ProblemError(422, f"the job {job.name} has no partitions")
-    likely = get_close_matches(partition, job.keys, 1)
     raise ProblemError(
         422,
         f"the job {job.name} has no partition {partition!r}",
         expected=f"one of {len(job.keys)}, {job.keys[0]} to {job.keys[-1]}",
-        remedy=f"did you mean {likely[0]}?" if likely else None,
+        remedy=did_you_mean(partition, job.keys) or None,
     )
 
 
