@@ -8,12 +8,29 @@ from pathlib import Path
 
 import orchestration_project
 from orchestration_project import errors
+from orchestration_project.domains.operations.failures import Category
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.api.problems import CATEGORIES, STATUSES
 from reference_pages.markdown import code, first_sentence, page, section, table
 
 PACKAGE = Path(orchestration_project.__path__[0])
 LEFT_OUT = ("demo", "new_source")
+
+FAILURES: dict[Category, tuple[str, str]] = {
+    "source": ("the source's answer cannot be used", "read the message; ask the source"),
+    "contract": (
+        "data broke a rule and is quarantined",
+        "see `audits` and `rejects`; replay after a change of rules",
+    ),
+    "configuration": ("a setting, name or run config is invalid", "correct it"),
+    "transient": ("unreachable, throttled or busy, also at the last attempt", "run it again"),
+    "database": ("the database refused, or was unreachable", "see the message"),
+    "refused": ("a step ended itself by Dagster's `Failure`", "read the message"),
+    "crash": ("the run's process exited or never started", "see the run's log"),
+    "canceled": ("a user ended or deleted the run", ""),
+    "defect": ("an unforeseen error", "report it, with the run's log"),
+}
+"""Meaning and remedy of each `error_category` in the run ledger."""
 
 
 @dataclass(frozen=True, order=True)
@@ -47,6 +64,13 @@ def write() -> str:
     found = sorted(set(messages({each.__name__ for each in named})))
     sections = [
         section("Classes", table(("class", "category", "retried", "HTTP", "meaning"), rows)),
+        section(
+            "Categories of failed runs",
+            table(
+                ("`error_category`", "meaning", "what to do"),
+                [(code(name), *texts) for name, texts in FAILURES.items()],
+            ),
+        ),
         section("Problems of the API", table(("status", "`category`"), sorted(CATEGORIES.items()))),
     ]
     for each in named:

@@ -10,6 +10,7 @@ from reference_pages import (
     cli,
     diagram,
     errors,
+    evidence,
     faults,
     logs,
     metrics,
@@ -18,6 +19,7 @@ from reference_pages import (
     schemas,
     settings,
     tables,
+    webhooks,
 )
 
 FOLDER = PROJECT_ROOT / "docs" / "reference"
@@ -28,6 +30,7 @@ PAGES = {
     "checks.md": checks.write,
     "cli.md": cli.write,
     "errors.md": errors.write,
+    "evidence.md": evidence.write,
     "fault-matrix.md": faults.write,
     "jobs.md": automation.write_jobs,
     "logs.md": logs.write,
@@ -36,6 +39,7 @@ PAGES = {
     "rest-api.md": rest_api.write,
     "settings.md": settings.write,
     "tables.md": tables.write,
+    "webhooks.md": webhooks.write,
 }
 
 

@@ -26,7 +26,7 @@ from tests import programs
 
 SPECS = sorted(defs.resolve_all_asset_specs(), key=lambda spec: spec.key)
 PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
-PRESETS_DOCS = PROJECT_ROOT / "docs" / "how-to" / "use-presets.md"
+PRESETS_DOCS = PROJECT_ROOT / "docs" / "reference" / "jobs.md"
 TARGETS = REGISTRY.preset_targets
 WITH_SOURCE = [domain.name for domain in DOMAINS if domain.source_setting]
 
@@ -127,7 +127,8 @@ def test_the_examples_of_rules_can_be_used_and_name_what_there_is(place: str):
 
 
 def test_the_docs_of_alerts_have_each_key_and_condition_of_a_rule():
-    rows = set(re.findall(r"^\| `(\w+)` \|", ALERTS_DOCS, re.MULTILINE))
+    page = (PROJECT_ROOT / "docs" / "reference" / "alerts.md").read_text()
+    rows = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     assert {*RoutingRule.model_fields, *Match.model_fields} <= rows
 
 

@@ -13,7 +13,7 @@ from orchestration_project.gateway.hooks import STATUSES
 from orchestration_project.gateway.metrics import StoredMetrics, parts_of
 from orchestration_project.settings import PROJECT_ROOT
 
-WEBHOOKS = (PROJECT_ROOT / "docs" / "how-to" / "receive-webhooks.md").read_text()
+WEBHOOKS = (PROJECT_ROOT / "docs" / "reference" / "webhooks.md").read_text()
 METRICS = (PROJECT_ROOT / "docs" / "reference" / "metrics.md").read_text()
 
 

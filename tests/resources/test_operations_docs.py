@@ -14,8 +14,7 @@ from orchestration_project.services.ledger.control_tower import read_look, write
 from orchestration_project.settings import PROJECT_ROOT
 from tests.resources.weeks import NOON, row
 
-HOW_TO = PROJECT_ROOT / "docs" / "how-to"
-DOCS = (HOW_TO / "monitor.md").read_text()
+DOCS = (PROJECT_ROOT / "docs" / "how-to" / "monitor.md").read_text()
 QUESTIONS = dict(re.findall(r"^### (.*?)\n\n```sql\n(.*?)```", DOCS, re.DOTALL | re.MULTILINE))
 
 
@@ -81,6 +80,6 @@ def test_every_question_has_its_answer_here(asked):
 
 
 def test_every_category_of_errors_is_explained():
-    page = (HOW_TO / "retry-failures.md").read_text()
-    explained = re.findall(r"^\| `(\w+)` \|", page.split("| error_category |")[1], re.MULTILINE)
+    page = (PROJECT_ROOT / "docs" / "reference" / "errors.md").read_text()
+    explained = re.findall(r"^\| `(\w+)` \|", page.split("| `error_category` |")[1], re.MULTILINE)
     assert explained[: len(Category.__args__)] == list(Category.__args__)

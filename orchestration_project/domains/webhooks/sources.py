@@ -56,13 +56,13 @@ class WebhookSource(_Strict):
     """Declaration of a source.
 
     Attributes:
-        scheme: How it signs, a name in `SCHEMES`.
-        job: What works on its deliveries; None: they are just kept.
-        requests_per_second: Signed deliveries above which it gets a Retry-After.
-        max_attempts: Failures after which a delivery is a dead letter.
-        in_order: Whether a delivery waits for the end of the one before.
-        delivery_id: Where the id is, if elsewhere than the scheme has it.
-        signature_header: Another header for the signature than the scheme's.
+        scheme: Name of the signature scheme.
+        job: Job that processes deliveries; without one they are only stored.
+        requests_per_second: Rate of signed deliveries above which the answer is 429.
+        max_attempts: Failed runs after which a delivery is dead.
+        in_order: Whether a delivery waits for the one before it.
+        delivery_id: Place of the id, `{header: X-Id}` or `{field: data.id}`; default: the scheme's.
+        signature_header: Header with the signature; default: the scheme's.
     """
 
     scheme: str = Field(json_schema_extra={"enum": list(SCHEMES)})

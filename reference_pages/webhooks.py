@@ -1,0 +1,65 @@
+"""The page of webhooks: what a source of webhooks.yaml may hold, and how each scheme signs."""
+
+from orchestration_project.domains.webhooks.schemes import SCHEMES, Place
+from orchestration_project.domains.webhooks.sources import WebhookSource
+from reference_pages.markdown import code, page, section, table
+from reference_pages.models import fields_table
+
+STATUSES = {
+    202: "stored",
+    200: "stored before, with the same body",
+    400: "malformed id, or the connection ended within the body",
+    401: "no signature",
+    403: "invalid signature, or its time differs by more than five minutes",
+    404: "unknown source",
+    408: "the body took longer than 10 seconds",
+    409: "known id with another body; recorded in `audits`",
+    413: "body above `WEBHOOK_MAX_BODY_MIB`",
+    415: "not JSON, or compressed",
+    429: "above the rate of its source, with `Retry-After`",
+    503: "retry later: inbox, memory or disk full, database down, or secret missing",
+}
+STATES = {
+    "received": "ready for a run",
+    "running": "claimed by a run",
+    "failed": "waits for its next attempt: after one minute, then after five minutes each",
+    "done": "loaded or rejected, or its source has no job",
+    "dead": "no further attempts",
+}
+SIGNED = {
+    "standard": "`v1,<base64>` over id, `webhook-timestamp` and body",
+    "github": "`sha256=<hex>` over the body",
+    "jira": "`sha256=<hex>` over the body",
+    "peopleforce": "`sha256=<hex>` over the body",
+    "stripe": "`t=<time>,v1=<hex>` over time and body",
+}
+"""The HMAC-SHA-256 in the header of each scheme."""
+
+
+def write() -> str:
+    """Return the page."""
+    schemes = [
+        (
+            code(name),
+            f"{code(each.signature)}: {SIGNED[name]}",
+            _place(each.delivery_id) or "SHA-256 of the body",
+            _place(each.kind),
+        )
+        for name, each in SCHEMES.items()
+    ]
+    states = [(code(state), meaning) for state, meaning in STATES.items()]
+    return page(
+        "webhooks",
+        [
+            section("Fields of a source", fields_table(WebhookSource)),
+            section("Schemes", table(("scheme", "signature", "delivery id", "kind"), schemes)),
+            section("Answers to the sender", table(("status", "meaning"), STATUSES.items())),
+            section("States of a delivery", table(("state", "meaning"), states)),
+        ],
+    )
+
+
+def _place(place: Place | None) -> str:
+    if place is None:
+        return ""
+    return f"header {code(place.header)}" if place.header else f"field {code('.'.join(place.path))}"
