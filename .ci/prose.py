@@ -18,7 +18,7 @@ ALLOWED = ROOT / ".ci" / "prose.txt"
 
 MOST_WORDS = 30
 MOST_CHARACTERS = 110
-FENCE = re.compile(r"^(```|~~~).*?^\1`*\s*$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^ *(```|~~~).*?^ *\1`*\s*$", re.DOTALL | re.MULTILINE)
 HEADLESS = re.compile(
     r"(who|whose|whom|what|where|which|of|in which|after which|how (it|they|a|an|the|this)|how)\b"
     r"(?! to\b)|(is|are|does|did) ",

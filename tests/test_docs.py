@@ -67,3 +67,16 @@ def test_every_threat_names_tests_that_exist():
     assert all(named), rows
     there = {each.name for each in (PROJECT_ROOT / "tests").rglob("test_*.py")}
     assert {name for names in named for name in names} <= there
+
+
+def test_how_to_pages_are_short_and_begin_and_end_alike():
+    pages = {path.name: path.read_text() for path in (PROJECT_ROOT / "docs/how-to").glob("*.md")}
+    shape = re.compile(
+        r"# .*?\n\n[^#]*\n\n\*\*Prerequisites:\*\* .*\n## See also\n\n(.*)", re.DOTALL
+    )
+    ends = {name: shape.fullmatch(text) for name, text in pages.items()}
+    assert [name for name, end in ends.items() if not end or end[1].count("](") > 3] == []
+    assert {
+        name: len(text.split()) for name, text in pages.items() if len(text.split()) > 480
+    } == {}
+    assert sum(len(text.split()) for text in pages.values()) <= 9000

@@ -245,7 +245,7 @@ class RunResults:
         shown = list(self.restatements[:RESTATEMENTS_SHOWN])
         if len(self.restatements) > len(shown):
             rest = len(self.restatements) - len(shown)
-            shown.append(f"and {rest} more, which docs/how-to/query-the-past.md asks for by SQL")
+            shown.append(f"and {rest} more; docs/how-to/measure-restatements.md has the SQL")
         return _table(self.totals) + ("\n".join(["\n", *shown]) if shown else "")
 
 

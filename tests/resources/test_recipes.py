@@ -13,7 +13,7 @@ from tests.resources.weeks import FAILED, MONDAY, NOON, Desk, rejected, row
 
 PAGES = [
     (PROJECT_ROOT / "docs" / "how-to" / name).read_text()
-    for name in ("query-the-past.md", "trace-a-row.md")
+    for name in ("query-the-past.md", "measure-restatements.md", "trace-a-row.md")
 ]
 RECIPES = dict(
     re.findall(
