@@ -1,6 +1,6 @@
 """Derivations across weeks and tiers: rolling window, concentration, shares of tiers.
 
-docs/explanation/derived-tables.md defines them. Sums are exact integers of 128 bits, and the trend
+docs/reference/tables.md defines them. Sums are exact integers of 128 bits, and the trend
 is decided on them, so that no order of rows and no rounding tips a symbol over a threshold.
 """
 

@@ -1,6 +1,6 @@
 """Data of the trading chart: totals by week, and the largest of the newest week.
 
-docs/explanation/derived-tables.md defines them. Sums come from the database; ratios and ranks are
+docs/reference/tables.md defines them. Sums come from the database; ratios and ranks are
 made here.
 """
 
