@@ -123,7 +123,7 @@ class Scene:
 PLANTING: dict[str, Callable[[Scene, str], str]] = {
     "alpha_vantage_api_key": lambda _, secret: secret,
     "finra_access_token": lambda _, secret: secret,
-    "finra_bonds_api_key": lambda _, secret: secret,
+    "finra_bonds_access_token": lambda _, secret: secret,
     "finra_client_secret": lambda _, secret: secret,
     "database_url": lambda _, secret: f"postgresql://me:{in_url(secret)}@127.0.0.1:{NOWHERE}/none",
     "dagster_database_url": lambda _, secret: f"mysql://me:{in_url(secret)}@127.0.0.1/none",
@@ -280,13 +280,13 @@ def with_a_bearer_token(scene: Scene, instance: dg.DagsterInstance) -> None:
 
 
 def with_a_licensed_feed(scene: Scene, instance: dg.DagsterInstance) -> None:
-    key = value_of(scene, "FINRA_BONDS_API_KEY")
-    scene.set(FINRA_BONDS_API_URL=scene.source.url, FINRA_BONDS_API_KEY=key)
+    key = value_of(scene, "FINRA_BONDS_ACCESS_TOKEN")
+    scene.set(FINRA_BONDS_API_URL=scene.source.url, FINRA_BONDS_ACCESS_TOKEN=key)
     tags = {"dagster/partition": "T1|2026-02-20"}
     gate = {"gate": {"config": {"force": True}}}
     job = "finra_bond_trade_activity"
     assert not executed(instance, job, tags=tags, resources=gate).success
-    scene.unset("FINRA_BONDS_API_URL", "FINRA_BONDS_API_KEY")
+    scene.unset("FINRA_BONDS_API_URL", "FINRA_BONDS_ACCESS_TOKEN")
 
 
 def with_a_password_in_the_url(scene: Scene, instance: dg.DagsterInstance) -> None:
@@ -353,7 +353,7 @@ def assert_they_travelled(scene: Scene) -> None:
         "query",
         "header",
     }
-    wanted |= {"alpha_vantage_api_key", "finra_bonds_api_key", "peopleforce_api_key"}
+    wanted |= {"alpha_vantage_api_key", "finra_bonds_access_token", "peopleforce_api_key"}
     assert sent >= wanted | {"aws token"}
     assert scene.planted.found_in("".join(scene.hook.paths)) == {"alert_urls"}
     assert {"The database cannot be used: nothing lands, and alerts wait"} <= set(scene.hook.titles)

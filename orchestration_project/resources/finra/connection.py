@@ -238,7 +238,7 @@ def _open_bonds(settings: Settings, stack: ExitStack) -> SourceOf:
             api_url=settings.finra_bonds_api_url,
             token_url="",
             credentials=None,  # FINRA's are for FINRA alone
-            api_key=settings.finra_bonds_api_key,
+            api_key=settings.finra_bonds_access_token,
             concurrent_requests=settings.finra_concurrent_requests,
         )
         return partial(DatasetApiSource, api)

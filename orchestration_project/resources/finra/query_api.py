@@ -344,7 +344,7 @@ def _no_access(response: Response, *, is_anonymous: bool) -> ConfigurationError:
     expected = "an answer for a client that may read this dataset"
     remedy = (
         "check FINRA_CLIENT_ID and FINRA_CLIENT_SECRET, or FINRA_ACCESS_TOKEN, or of a licensed "
-        "feed FINRA_BONDS_API_KEY, and what they may read"
+        "feed FINRA_BONDS_ACCESS_TOKEN, and what they may read"
     )
     if is_anonymous:
         expected = "an answer to a request without credentials, as for public data"

@@ -63,7 +63,7 @@ class FinraSettings(Settings):
     finra_bonds_api_url: str | None = Field(
         None, description="Base URL of a licensed bond feed with FINRA's Query API protocol."
     )
-    finra_bonds_api_key: SecretStr | None = Field(
+    finra_bonds_access_token: SecretStr | None = Field(
         None,
         description="Bearer token for FINRA_BONDS_API_URL, sent to no other address.",
         json_schema_extra=about(group="security"),
