@@ -297,12 +297,25 @@ def test_a_list_has_commas_between_its_entries(tmp_path: Path, text: str, read_a
     assert read(tmp_path, f"ALLOWED_HOSTS='{text}'").allowed_hosts == read_as
 
 
-@pytest.mark.parametrize("text", ["a b", "a,b c", '"a'])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ALLOWED_HOSTS", "a b"),
+        ("ALLOWED_HOSTS", "a,b c"),
+        ("ALLOWED_HOSTS", '"a'),
+        ("PRICES_SYMBOLS", "SPY\nQQQ"),
+        ("ALERT_URLS", "json://a warning=mailto://b"),
+        ("ALERT_URLS", "json://a,json://b json://c"),
+        ("OIDC_ROLES", "admin=me@example.org viewer=@example.org"),
+    ],
+)
 def test_a_list_with_spaces_between_its_entries_is_refused(
-    monkeypatch: pytest.MonkeyPatch, text: str
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str
 ):
-    monkeypatch.setenv("ALLOWED_HOSTS", text)
-    with pytest.raises(ConfigurationError, match="expected entries separated by commas"):
+    monkeypatch.setenv(name, text)
+    with pytest.raises(
+        ConfigurationError, match=rf"{name}=.* \(environment\): expected comma-separated entries"
+    ):
         load_settings()
 
 

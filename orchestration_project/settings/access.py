@@ -7,7 +7,13 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
 from orchestration_project.settings.about import Group, about
-from orchestration_project.settings.values import MOST_HOURS, MOST_MINUTES, Entries, Words
+from orchestration_project.settings.values import (
+    MOST_HOURS,
+    MOST_MINUTES,
+    Entries,
+    Words,
+    require_one_each,
+)
 
 SHORTEST_SESSION_SECRET = 32
 
@@ -115,6 +121,12 @@ class AccessSettings(BaseSettings):
             except ValueError as error:
                 expected = "expected IP addresses or networks, e.g. 10.0.0.1,192.168.0.0/16"
                 raise ValueError(f"{expected}; found {each}") from error
+        return value
+
+    @field_validator("oidc_roles")
+    @classmethod
+    def _one_role_each(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        require_one_each(value, "(admin|operator|viewer)=")
         return value
 
     @field_validator("oidc_client_secret")

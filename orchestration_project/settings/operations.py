@@ -9,7 +9,13 @@ from pydantic_settings import BaseSettings
 
 from orchestration_project.settings.about import about
 from orchestration_project.settings.checks import CheckLimits, read_checks
-from orchestration_project.settings.values import MOST_HOURS, MOST_MINUTES, from_root, split_entries
+from orchestration_project.settings.values import (
+    MOST_HOURS,
+    MOST_MINUTES,
+    from_root,
+    require_one_each,
+    split_entries,
+)
 
 
 class ReadinessSettings(BaseSettings):
@@ -129,7 +135,8 @@ class AlertSettings(BaseSettings):
     @field_validator("alert_urls")
     @classmethod
     def _is_list(cls, value: SecretStr | None) -> SecretStr | None:
-        split_entries(value.get_secret_value() if value else "")
+        found = split_entries(value.get_secret_value() if value else "")
+        require_one_each(found, r"([A-Za-z]+=)?[A-Za-z0-9]+://")
         return value
 
     @property

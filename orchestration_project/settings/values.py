@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections.abc import Iterable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,9 @@ MOST_WEEKS, MOST_HOURS, MOST_MINUTES = MOST_DAYS // 7, MOST_DAYS * 24, MOST_DAYS
 
 FIRST_YEAR, LAST_YEAR = 1971, 2200
 """Beyond, there is no time to go back to, or forward, by as much as settings may say."""
+
+
+SPACES = "expected comma-separated entries, found spaces between them"
 
 
 def is_secret(field: FieldInfo) -> bool:
@@ -41,14 +45,28 @@ def split_entries(text: str) -> tuple[str, ...]:
     try:
         [found] = csv.reader(lines, skipinitialspace=True, strict=True)
     except csv.Error as error:
-        raise ValueError(f"expected entries separated by commas, found: {error}") from error
+        raise ValueError(f"expected comma-separated entries, found: {error}") from error
     return tuple(each.strip() for each in found if each.strip())
 
 
 def _without_spaces(found: tuple[str, ...]) -> tuple[str, ...]:
     if any(len(each.split()) > 1 for each in found):
-        raise ValueError("expected entries separated by commas, found spaces between them")
+        raise ValueError(SPACES)
     return found
+
+
+def require_one_each(entries: Iterable[str], start: str) -> None:
+    """Refuse entries in which a second one begins after a space.
+
+    Args:
+        entries: Entries that may have spaces in them.
+        start: A regular expression of what an entry begins with.
+
+    Raises:
+        ValueError: Two have no comma between them.
+    """
+    if any(re.search(rf"\s({start})", each) for each in entries):
+        raise ValueError(SPACES)
 
 
 def from_root(path: Path) -> Path:
