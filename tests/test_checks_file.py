@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestration_project.assets.finra.loading import limits_of
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.presets import effective_config
 from orchestration_project.settings import PROJECT_ROOT, load_settings
@@ -41,16 +42,25 @@ def test_the_limits_of_a_dataset_reach_its_audits(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("finra_otc_weekly: {outliers: {sigma: 0}}", "outliers.sigma=0: .* greater than 0"),
-        ("finra_otc_weekly: {outliers: {max_factor: 2.5}}", "max_factor=2.5: .* less than 2.5"),
-        ("finra_otc_weekly: {outliers: {weeks: 999999}}", "weeks=999999: .* less than or equal"),
+        (
+            "finra_otc_weekly: {outliers: {sigma: 0}}",
+            "outliers.sigma: expected a number greater than 0, found 0",
+        ),
+        (
+            "finra_otc_weekly: {outliers: {max_factor: 2.5}}",
+            "max_factor: expected a number less than 2.5, found 2.5",
+        ),
+        (
+            "finra_otc_weekly: {outliers: {weeks: 999999}}",
+            "weeks: expected a number less than or equal to 5214, found 999999",
+        ),
         ("finra_otc_weekly: {outliers: {weeks: 3}}", "at most outliers.weeks, which is 3"),
         ("finra_otc_weekly: {large_venues: {weeks: 13}}", "at most outliers.weeks, which is 12"),
-        ("prices_daily: {jump_ratio: '0.4'}", "jump_ratio='0.4': expected a value"),
-        ("prices_daily: {jumps: 0.4}", "prices_daily.jumps: unknown name"),
+        ("prices_daily: {jump_ratio: '0.4'}", "jump_ratio: expected a number, found '0.4'"),
+        ("prices_daily:\n  jumps: 0.4", "line 2: prices_daily.jumps: unknown name"),
         ("fx_rates: {}", "fx_rates: unknown name"),
         ("prices_daily: {jump_ratio: 1, jump_ratio: 2}", "jump_ratio"),
-        ("- a", "the file=.*: expected a value"),
+        ("- a", "the file: expected a mapping, found"),
         ("a: [", "limits.yaml"),
     ],
 )
@@ -85,3 +95,22 @@ def test_an_invalid_file_is_part_of_the_configuration_by_its_bytes(monkeypatch, 
     with pytest.raises(ConfigurationError):
         checks(monkeypatch, tmp_path, "prices_daily: {jump_ratio: -1}")
     assert effective_config(load_settings()).config_hash != first.config_hash
+
+
+def test_a_domain_whose_limits_are_valid_goes_on_and_the_other_names_file_line_and_value(
+    monkeypatch, tmp_path
+):
+    file = tmp_path / "limits.yaml"
+    file.write_text("finra_otc_weekly: {outliers: {sigma: 3}}\nprices_daily:\n  jump_ratio: x\n")
+    monkeypatch.setenv("CHECKS_FILE", str(file))
+    finra, prices = (each for each in REGISTRY.domains if each.name in ("finra", "prices"))
+    finra.require_valid(load_settings())
+    assert load_settings().checks_of("finra").finra_otc_weekly.outliers.sigma == 3
+    with pytest.raises(ConfigurationError) as refused:
+        prices.require_valid(load_settings())
+    assert refused.value.what == "invalid limits in limits.yaml"
+    assert refused.value.found == "line 3: prices_daily.jump_ratio: expected a number, found 'x'"
+    file.write_text("finra_otc_wekly: {}\n")
+    prices.require_valid(load_settings())
+    with pytest.raises(ConfigurationError, match="line 1: finra_otc_wekly: unknown name"):
+        finra.require_valid(load_settings())

@@ -1,16 +1,15 @@
 """Limits of asset checks by dataset, which `checks.yaml` sets; the defaults stand here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 from yaml import YAMLError
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.values import MOST_WEEKS
-from orchestration_project.settings.yaml import read_yaml
+from orchestration_project.settings.yaml import read_yaml, syntax_problem, value_problems
 
 
 class _Limits(BaseModel):
@@ -110,33 +109,48 @@ def _leaves(tree: Mapping[str, Any], *above: str) -> Iterator[tuple[str, object]
             yield ".".join((*above, name)), value
 
 
-def read_checks(path: Path | None) -> CheckLimits:
+def read_checks(path: Path | None, domain: str = "") -> CheckLimits:
     """Return the limits that a file sets; without a file, the defaults.
 
+    Args:
+        path: The file.
+        domain: The domain whose limits have to be valid, empty for all. Invalid limits of
+            other domains have their defaults.
+
     Raises:
-        ConfigurationError: The file cannot be read or is invalid; all problems at once.
+        ConfigurationError: The file cannot be read, or limits of ``domain`` are invalid; names
+            all of them.
     """
     if path is None:
         return CheckLimits()
     try:
-        content = read_yaml(path.read_text(encoding="utf-8"))
-        return CheckLimits.model_validate({} if content is None else content)
+        text = path.read_text(encoding="utf-8")
+        content = read_yaml(text)
     except (OSError, UnicodeDecodeError) as error:
         raise _invalid(path, f"{type(error).__name__}: {error}") from error
     except YAMLError as error:
-        raise _invalid(path, " ".join(str(error).split())) from error
+        raise _invalid(path, syntax_problem(error)) from error
+    try:
+        return CheckLimits.model_validate({} if content is None else content)
     except ValidationError as error:
-        raise _invalid(path, "; ".join(map(_problem, error.errors()))) from None
+        invalid = [each["loc"][0] if each["loc"] else "" for each in error.errors()]
+        problems = value_problems(text, error)
+    concerned = [
+        problem
+        for problem, section in zip(problems, invalid, strict=True)
+        if not domain or domain in _domains_of(str(section))
+    ]
+    if concerned:
+        raise _invalid(path, "; ".join(concerned))
+    return CheckLimits.model_validate(
+        {name: each for name, each in content.items() if name not in invalid}
+    )
 
 
-def _problem(error: ErrorDetails) -> str:
-    where = ".".join(map(str, error["loc"])) or "the file"
-    if error["type"] == "extra_forbidden":
-        return f"{where}: unknown name"
-    if error["type"] == "value_error":
-        return f"{where}: {error['msg'].removeprefix('Value error, ')}"
-    message = error["msg"].replace("Input should be", "expected a value")
-    return f"{where}={error['input']!r}: {message}"
+def _domains_of(section: str) -> Collection[str]:
+    """Return the domains that a section belongs to: that of its name, else all."""
+    known = {name.partition("_")[0] for name in CheckLimits.model_fields}
+    return known & {section.partition("_")[0]} or known
 
 
 def _invalid(path: Path, found: str) -> ConfigurationError:

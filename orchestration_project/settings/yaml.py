@@ -1,8 +1,27 @@
-"""YAML as people write it into a file: what stands there twice is a mistake, and said to be one."""
+"""YAML files that people write: read strictly, and each problem named with its line."""
 
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+Place = Sequence[int | str]
+"""The keys and positions that lead to a value."""
+
+WORDINGS = (
+    (r"^Value error, ", ""),
+    (r"^Input should be a valid dictionary( or instance of \w+)?", "expected a mapping"),
+    (r"^Input should be a valid integer", "expected an integer"),
+    (r"^Input should be (greater|less)", r"expected a number \1"),
+    (r"^Input should be (a )?(valid )?", r"expected \1"),
+    (r"^String should (match|have)", r"expected text to \1"),
+)
+"""The beginnings of pydantic's messages, and ours."""
+
+MAX_SHOWN_CHARACTERS = 60
 
 
 class _EachKeyOnce(yaml.SafeLoader):
@@ -28,3 +47,62 @@ def read_yaml(text: str) -> Any:
         return yaml.load(text, _EachKeyOnce)  # noqa: S506 - a safe loader
     except ValueError as error:
         raise yaml.YAMLError(str(error)) from error
+
+
+def syntax_problem(error: yaml.YAMLError) -> str:
+    """Return why a text cannot be read, such as `line 3: invalid YAML: found …`."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}: " if mark else ""
+    reason = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"{where}invalid YAML: {reason}"
+
+
+def value_problems(text: str, error: ValidationError) -> list[str]:
+    """Return each invalid value of a text, as `line 3: a.b: expected an integer, found 'x'`."""
+    return [
+        located(text, each["loc"], ".".join(map(str, each["loc"])) or "the file", reason_of(each))
+        for each in error.errors()
+    ]
+
+
+def located(text: str, place: Place, *parts: str) -> str:
+    """Return the parts of a problem, after the line of its place if the text has one."""
+    line = _line_of(yaml.compose(text, yaml.SafeLoader), place)
+    return ": ".join([f"line {line}", *filter(None, parts)] if line else filter(None, parts))
+
+
+def reason_of(error: ErrorDetails) -> str:
+    """Return what was expected and found, in our words."""
+    if error["type"] == "extra_forbidden":
+        return "unknown name"
+    if error["type"] == "missing":
+        return "expected a value, found none"
+    expected = error["msg"]
+    for theirs, ours in WORDINGS:
+        expected = re.sub(theirs, ours, expected)
+    if error["type"] == "value_error":
+        return expected
+    found = "nothing" if error["input"] is None else repr(error["input"])
+    if len(found) > MAX_SHOWN_CHARACTERS:
+        found = found[:MAX_SHOWN_CHARACTERS] + "…"
+    return f"{expected}, found {found}"
+
+
+def _line_of(node: yaml.Node | None, place: Place) -> int | None:
+    """Return the line of a place, or that of what would hold it."""
+    line = node.start_mark.line + 1 if node else None
+    for part in place:
+        found = next((each for each in _members(node) if each[0] == str(part)), None)
+        if found is None:
+            break
+        _, key, node = found
+        line = key.start_mark.line + 1
+    return line
+
+
+def _members(node: yaml.Node | None) -> Iterable[tuple[str, yaml.Node, yaml.Node]]:
+    """Yield each member of a node: its key or position, what marks its line, its value."""
+    if isinstance(node, yaml.MappingNode):
+        yield from ((str(key.value), key, value) for key, value in node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        yield from ((str(number), each, each) for number, each in enumerate(node.value))

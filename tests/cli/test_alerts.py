@@ -237,7 +237,7 @@ def test_a_check_of_the_rules_shows_them_and_the_names_that_the_project_does_not
     rules.write_text(RULES.replace("json-1", "json-9"))
     assert main(["alerts", "check"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"the rules of alerts in {rules} cannot be used")
+    assert error.startswith(f"invalid alert rules in {rules}")
     assert "rule ops: channels: unknown channel json-9, expected one of json-1" in error
 
 

@@ -167,20 +167,23 @@ def test_names_that_the_project_does_not_have_are_found_with_their_rule():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("rules: [", 'in "<unicode string>", line 1'),
-        ("", "Input should be a valid dictionary"),
-        ("rule: []", "rules: Field required; rule: Extra inputs are not permitted"),
-        ("rules: [3]", "rule 1: Input should be a valid dictionary"),
-        ("rules: [{name: x, chanels: [a]}]", "rule x: chanels: Extra inputs are not permitted"),
-        ("rules: [{match: {}}]", "rule 1: name: Field required"),
+        ("rules: [", "line 1: invalid YAML: "),
+        ("", "expected a mapping, found nothing"),
+        ("rule: []", "line 1: rules: expected a value, found none; line 1: rule: unknown name"),
+        ("rules: [3]", "line 1: rule 1: expected a mapping, found 3"),
+        ("rules:\n- name: x\n  chanels: [a]", "line 3: rule x: chanels: unknown name"),
+        ("rules: [{match: {}}]", "rule 1: name: expected a value, found none"),
         (
             "rules: [{name: x, match: {severity: bad}}]",
-            "rule x: match.severity: Input should be 'info', 'warning' or 'error'",
+            "match.severity: expected 'info', 'warning' or 'error', found 'bad'",
         ),
-        ("rules: [{name: x, match: {job: [1]}}]", "rule x: match.job.0: Input should be a valid"),
-        ("rules: [{name: x, window_hours: 0}]", "rule x: window_hours: Input should be greater"),
-        ("rules: [{name: x, window_hours: .inf}]", "rule x: window_hours: Input should be less"),
-        ("rules: [{name: x, recovered: 1}]", "rule x: recovered: Input should be a valid boolean"),
+        (
+            "rules: [{name: x, match: {job: [1]}}]",
+            "rule x: match.job.0: expected a string, found 1",
+        ),
+        ("rules: [{name: x, window_hours: 0}]", "rule x: window_hours: expected a number greater"),
+        ("rules: [{name: x, window_hours: .inf}]", "rule x: window_hours: expected a number less"),
+        ("rules: [{name: x, recovered: 1}]", "rule x: recovered: expected a boolean, found 1"),
         ("rules: [{name: x, channels: []}]", "rule x: channels: [] notifies no channel"),
         ("rules: [{name: x}, {name: x}]", "two rules are called x"),
         (
@@ -192,7 +195,7 @@ def test_names_that_the_project_does_not_have_are_found_with_their_rule():
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_rule_and_field(text: str, said: str):
-    with pytest.raises(ConfigurationError, match=r"rules of alerts in a\.yaml") as refused:
+    with pytest.raises(ConfigurationError, match=r"invalid alert rules in a\.yaml") as refused:
         read_rules(text, "a.yaml", CHANNELS)
     assert said in refused.value.found
 

@@ -41,26 +41,38 @@ def test_the_shipped_file_declares_no_source_and_its_examples_can_be_used():
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("sources: [", "no YAML"),
-        ("sources: {x: 2026-02-30}", "no YAML: day is out of range for month"),
-        ("", "Input should be"),
-        ("- github", "Input should be"),
-        ("sources: {a: {}}", "sources.a.scheme: Field required"),
-        ("sources: {a: {scheme: sha1}}", "'sha1' is none of standard, github, jira"),
-        ("sources: {a: {scheme: github, sekret: x}}", "sources.a.sekret: Extra inputs"),
-        ("source: {}", "Field required"),
-        ("sources: {A: {scheme: github}}", "'A': a name has a-z"),
-        ("sources: {../x: {scheme: github}}", "'../x': a name has a-z"),
-        ("sources: {git_old: {scheme: github}}", "'git_old': a name has a-z"),
+        ("sources: [", "line 1: invalid YAML: "),
+        ("sources: {x: 2026-02-30}", "invalid YAML: day is out of range for month"),
+        ("", "the file: expected a mapping, found nothing"),
+        ("- github", "expected a mapping, found ['github']"),
+        ("sources: {a: {}}", "sources.a.scheme: expected a value, found none"),
+        (
+            "sources:\n  a: {scheme: sha1}",
+            "line 2: sources.a: expected scheme one of standard, github",
+        ),
+        ("sources: {a: {scheme: github, sekret: x}}", "sources.a.sekret: unknown name"),
+        ("source: {}", "line 1: sources: expected a value, found none"),
+        ("sources: {A: {scheme: github}}", "'A': expected a-z, 0-9 and _"),
+        ("sources: {../x: {scheme: github}}", "'../x': expected a-z"),
+        ("sources: {git_old: {scheme: github}}", "'git_old': expected a-z"),
         ("sources: {a: {scheme: github}, a: {scheme: jira}}", "a stands there twice"),
-        ("sources: {a: {scheme: github, max_attempts: 0}}", "greater than or equal to 1"),
-        ("sources: {a: {scheme: github, requests_per_second: '9'}}", "valid integer"),
-        ("sources: {a: {scheme: jira, delivery_id: {}}}", "name either a header or a field"),
-        ("sources: {a: {scheme: jira, signature_header: 'A: b'}}", "should match pattern"),
+        (
+            "sources: {a: {scheme: github, max_attempts: 0}}",
+            "expected a number greater than or equal to 1, found 0",
+        ),
+        (
+            "sources: {a: {scheme: github, requests_per_second: '9'}}",
+            "expected an integer, found '9'",
+        ),
+        ("sources: {a: {scheme: jira, delivery_id: {}}}", "expected either a header or a field"),
+        (
+            "sources: {a: {scheme: jira, signature_header: 'A: b'}}",
+            "expected text to match pattern",
+        ),
     ],
 )
 def test_a_declaration_that_says_anything_unclear_is_refused(content, problem):
-    with pytest.raises(ConfigurationError, match="cannot be used") as refused:
+    with pytest.raises(ConfigurationError, match="invalid webhook sources") as refused:
         read_sources(content)
     assert problem in str(refused.value.found)
 

@@ -78,7 +78,9 @@ def test_the_file_of_symbols_reaches_the_source(monkeypatch: pytest.MonkeyPatch,
         assert source.mapped(["ABCw", "XYZw"]).spelling == {"ABCw": "ABC-WI"}
     file.unlink()
     with (
-        pytest.raises(ConfigurationError, match="the file of symbols cannot be read"),
+        pytest.raises(
+            ConfigurationError, match="invalid symbol spellings: the file cannot be read"
+        ),
         opened_prices(given, captures, Clock()),
     ):
         pass

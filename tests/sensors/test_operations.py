@@ -741,9 +741,9 @@ def test_rules_that_cannot_be_used_are_told_to_every_channel_and_alerts_go_on(
     rules.write_text("rules: [{name: none, chanels: [], stop: true}]")
     shop(instance, "a", broken="yes")
     assert told(watch, hook) == [("shop_orders failed: a", "failure")]
-    title = f"The rules of alerts in {rules} cannot be used"
+    title = f"Invalid alert rules in {rules}"
     assert told(watch, hook) == [(title, "failure")]
-    assert "rule none: chanels: Extra inputs are not permitted" in hook.received[1]["message"]
+    assert "line 1: rule none: chanels: unknown name" in hook.received[1]["message"]
     rules.write_text("rules: [{name: unknown, match: {job: none}}]")
     watch.repository = defs.get_repository_def()
     title = f"Recovered: {title}"

@@ -32,7 +32,7 @@ from orchestration_project.domains.operations.alerts import (
 from orchestration_project.domains.operations.channels import Channel
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings.yaml import read_yaml
+from orchestration_project.settings.yaml import located, read_yaml, reason_of, syntax_problem
 
 OF_ASSETS = ("failed", "held_back", "check")
 """Kinds of problems whose subject is an asset."""
@@ -260,44 +260,50 @@ def read_rules(text: str, file: str, channels: Sequence[Channel]) -> tuple[Routi
     try:
         parsed = read_yaml(text)
     except YAMLError as error:
-        raise _unusable(file, " ".join(str(error).split())) from error
+        raise _invalid(file, syntax_problem(error)) from error
     try:
         rules = RulesFile.model_validate(parsed).rules
     except ValidationError as error:
-        found = [_located(each["loc"], each["msg"], parsed) for each in error.errors()]
-        raise _unusable(file, "; ".join(found)) from None  # pydantic's own text is long
+        found = [
+            located(text, each["loc"], *_named(each["loc"], parsed), reason_of(each))
+            for each in error.errors()
+        ]
+        raise _invalid(file, "; ".join(found)) from None  # pydantic's own text is long
     known = [channel.name for channel in channels]
     unknown = [
-        f"rule {rule.name}: channels: unknown channel {name}, expected one of "
-        f"{', '.join(known) or 'none'}"
-        for rule in rules
+        located(
+            text,
+            ("rules", number, "channels"),
+            f"rule {rule.name}: channels: unknown channel {name}, expected one of "
+            f"{', '.join(known) or 'none'}",
+        )
+        for number, rule in enumerate(rules)
         for name in rule.channels or ()
         if name not in known
     ]
     if unknown:
-        raise _unusable(file, "; ".join(unknown))
+        raise _invalid(file, "; ".join(unknown))
     return rules
 
 
-def _unusable(file: str, found: str) -> ConfigurationError:
+def _invalid(file: str, found: str) -> ConfigurationError:
     return ConfigurationError(
-        f"the rules of alerts in {file} cannot be used",
+        f"invalid alert rules in {file}",
         expected="rules as in docs/how-to/set-up-alerts.md",
         found=found,
         remedy="correct the file; until then every alert notifies every channel",
     )
 
 
-def _located(place: tuple[int | str, ...], message: str, parsed: Any) -> str:
-    said = message.removeprefix("Value error, ")
+def _named(place: tuple[int | str, ...], parsed: Any) -> list[str]:
+    """Return the rule and the field of a place."""
     match place:
         case ("rules", int(number), *field):
             raw = parsed["rules"][number]
             name = raw.get("name") if isinstance(raw, dict) else None
-            where = [f"rule {name or number + 1}", ".".join(map(str, field))]
+            return [f"rule {name or number + 1}", ".".join(map(str, field))]
         case _:
-            where = [".".join(map(str, place))]
-    return ": ".join([*(each for each in where if each), said])
+            return [".".join(map(str, place))]
 
 
 def unknown_names(rules: Iterable[RoutingRule], names: Names) -> list[str]:

@@ -7,6 +7,7 @@ import yaml
 
 from orchestration_project.domains.prices.symbols import Overrides, Vendor
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings.yaml import syntax_problem
 
 VENDORS: tuple[str, ...] = get_args(Vendor)
 
@@ -22,13 +23,13 @@ def read_overrides(content: str) -> Mapping[str, Overrides]:
     try:
         root = yaml.compose(content, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
-        raise _unreadable(f"no YAML: {error}") from error
+        raise _invalid(syntax_problem(error)) from error
     found: dict[str, Overrides] = {vendor: {} for vendor in VENDORS}
     for vendor, node in _members(root, "the file"):
         if vendor not in VENDORS:
-            raise _unreadable(f"{vendor}: none of {', '.join(VENDORS)}")
+            raise _invalid(f"expected one of {', '.join(VENDORS)}, found {vendor!r}", node)
         found[vendor] = {ours: _text(each, ours) for ours, each in _members(node, vendor)}
-        _refuse_alike(vendor, found[vendor])
+        _refuse_alike(vendor, found[vendor], node)
     return found
 
 
@@ -37,30 +38,31 @@ def _members(node: yaml.Node | None, where: str) -> list[tuple[str, yaml.Node]]:
     if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
         return []
     if not isinstance(node, yaml.MappingNode):
-        raise _unreadable(f"{where}: no mapping")
+        raise _invalid(f"{where}: expected a mapping", node)
     members = [(_text(name, where), value) for name, value in node.value]
     names = [name for name, _ in members]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise _unreadable(f"{', '.join(twice)} stands there twice below {where}")
+        raise _invalid(f"{where}: expected each name once, found two of {', '.join(twice)}", node)
     return members
 
 
 def _text(node: yaml.Node, where: str) -> str:
     if not isinstance(node, yaml.ScalarNode):
-        raise _unreadable(f"{where}: no plain text")
+        raise _invalid(f"{where}: expected plain text", node)
     return node.value
 
 
-def _refuse_alike(vendor: str, spellings: Overrides) -> None:
+def _refuse_alike(vendor: str, spellings: Overrides, node: yaml.Node) -> None:
     theirs = [each for each in spellings.values() if each]
     if twice := sorted({each for each in theirs if theirs.count(each) > 1}):
-        raise _unreadable(f"{vendor}: {', '.join(twice)} is said of two symbols")
+        found = f"{', '.join(twice)} for two symbols"
+        raise _invalid(f"{vendor}: expected a spelling for each symbol, found {found}", node)
 
 
-def _unreadable(found: str) -> ConfigurationError:
+def _invalid(found: str, node: yaml.Node | None = None) -> ConfigurationError:
     return ConfigurationError(
-        "the file of symbols cannot be used",
+        "invalid symbol spellings",
         expected=EXPECTED,
-        found=found,
+        found=f"line {node.start_mark.line + 1}: {found}" if node else found,
         remedy="correct the file that PRICES_SYMBOLS_FILE names",
     )

@@ -11,7 +11,12 @@ from yaml import YAMLError
 
 from orchestration_project.domains.webhooks.schemes import SCHEMES, Headers, Place, Scheme
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings.yaml import read_yaml
+from orchestration_project.settings.yaml import (
+    located,
+    read_yaml,
+    syntax_problem,
+    value_problems,
+)
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 
@@ -41,7 +46,7 @@ class DeliveryId(_Strict):
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.header is None) == (self.field is None):
-            raise ValueError("name either a header or a field")
+            raise ValueError("expected either a header or a field")
         return self
 
     @property
@@ -76,7 +81,7 @@ class WebhookSource(_Strict):
     @model_validator(mode="after")
     def _of_a_known_scheme(self) -> Self:
         if self.scheme not in SCHEMES:
-            raise ValueError(f"scheme: {self.scheme!r} is none of {', '.join(SCHEMES)}")
+            raise ValueError(f"expected scheme one of {', '.join(SCHEMES)}, found {self.scheme!r}")
         return self
 
     @property
@@ -95,26 +100,24 @@ def read_sources(content: str) -> Mapping[str, WebhookSource]:
     """Return the sources that a `webhooks.yaml` declares, by name.
 
     Raises:
-        ConfigurationError: The file is invalid; names the first problem.
+        ConfigurationError: The file is invalid; names each value that is.
     """
     try:
         sources = SourcesFile.model_validate(read_yaml(content)).sources or {}
     except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise _unreadable("; ".join(wrong)) from error
+        raise _invalid("; ".join(value_problems(content, error))) from None
     except YAMLError as error:
-        raise _unreadable(f"no YAML: {error}") from error
+        raise _invalid(syntax_problem(error)) from error
     for name in sources:
         if not NAME.fullmatch(name) or name.endswith(("_old", "_file")):
-            raise _unreadable(
-                f"{name!r}: a name has a-z, 0-9 and _, and does not end in _old or _file"
-            )
+            reason = "expected a-z, 0-9 and _ in a name, which does not end in _old or _file"
+            raise _invalid(located(content, ("sources", name), repr(name), reason))
     return sources
 
 
-def _unreadable(found: str) -> ConfigurationError:
+def _invalid(found: str) -> ConfigurationError:
     return ConfigurationError(
-        "the declaration of webhook sources cannot be used",
+        "invalid webhook sources",
         expected=EXPECTED,
         found=found,
         remedy="correct the file that WEBHOOKS_FILE names",

@@ -94,9 +94,11 @@ def read_spellings(settings: Settings) -> Mapping[str, Overrides]:
         return {}
     try:
         return read_overrides(path.read_text(encoding="utf-8"))
+    except ConfigurationError as error:
+        raise error.within(file=path) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            "the file of symbols cannot be read",
+            "invalid symbol spellings: the file cannot be read",
             expected=f"a text file in UTF-8 at {path}",
             found=f"{type(error).__name__}: {error}",
             remedy="correct PRICES_SYMBOLS_FILE",

@@ -75,7 +75,7 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"the rules of alerts in {path} cannot be read",
+            f"invalid alert rules in {path}: the file cannot be read",
             expected="a text file in UTF-8",
             found=getattr(error, "strerror", None) or str(error),
             remedy="correct ALERT_RULES or the file; until then every alert notifies every channel",

@@ -43,9 +43,11 @@ def declared_sources(settings: Settings) -> Mapping[str, WebhookSource]:
     path = settings.webhooks_path
     try:
         return read_sources(path.read_text(encoding="utf-8"))
+    except ConfigurationError as error:
+        raise error.within(file=path) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            "the declaration of webhook sources cannot be read",
+            "invalid webhook sources: the file cannot be read",
             expected=f"a text file in UTF-8 at {path}",
             found=f"{type(error).__name__}: {error}",
             remedy="correct WEBHOOKS_FILE, or put the file there; `sources: {}` declares none",
