@@ -67,7 +67,7 @@ def _dataset_scope(dataset: FinraDataset, key: str) -> Scope:
 FINRA = Domain(
     name="finra",
     source_setting="finra_source",
-    read_files=lambda settings: settings.checks,
+    read_files=lambda settings: settings.checks_of("finra"),
     assets=[
         finra.weekly_summary,
         finra.otc_weekly,

@@ -110,5 +110,5 @@ PRICES = Domain(
     replays=[prices.DAILY_REPLAY],
     item_topics=[ItemTopics(prefix=SYMBOLS_TOPIC, open=WorkItems)],
     oldest_unlanded=_oldest_unlanded,
-    read_files=lambda settings: (read_spellings(settings), settings.checks),
+    read_files=lambda settings: (read_spellings(settings), settings.checks_of("prices")),
 )

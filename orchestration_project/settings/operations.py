@@ -71,6 +71,14 @@ class CheckSettings(BaseSettings):
         """
         return read_checks(self.checks_path)
 
+    def checks_of(self, domain: str) -> CheckLimits:
+        """Return the same for a domain: invalid limits of other domains have their defaults.
+
+        Raises:
+            ConfigurationError: The file cannot be read, or limits of the domain are invalid.
+        """
+        return read_checks(self.checks_path, domain)
+
     @property
     def checks_path(self) -> Path | None:
         """CHECKS_FILE as an absolute path; None if it has its default and does not exist."""

@@ -48,7 +48,7 @@ def symbol_week_value(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[AssetEvent]:
     """Derive each week of the run; a week whose rows are the same stays as it is."""
-    least = settings.checks.finra_symbol_week_value.min_price_coverage
+    least = settings.checks_of("finra").finra_symbol_week_value.min_price_coverage
     report = Report[DerivedResult](
         lambda derived: {SYMBOL_WEEK_VALUE: _metadata(derived)},
         checks=lambda: [_check_result(coverage_by_week(warehouse), least)],

@@ -119,7 +119,7 @@ def otc_weekly(
     """Load each partition of the run into the tables: extract, validate, load and derive."""
     of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
     log = ReportLog(context.instance, OTC_WEEKLY, context.run.run_id)
-    limits = settings.checks.finra_otc_weekly
+    limits = settings.checks_of("finra").finra_otc_weekly
 
     def opened() -> DatasetLoader[WeekChange, WrittenPreview]:
         values = of_run.values(LOADING, config)

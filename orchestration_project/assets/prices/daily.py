@@ -128,7 +128,7 @@ def daily(
             config, f"the job {context.job_name}", is_replay=is_replay, replays=REPLAY_JOB
         )
         values = of_run.values(PRICES_LOADING, config)
-        limits = limits_of(settings.checks.prices_daily, values["max_reject_ratio"])
+        limits = limits_of(settings.checks_of("prices").prices_daily, values["max_reject_ratio"])
         if is_replay:
             replay = PriceReplay(
                 warehouse,
