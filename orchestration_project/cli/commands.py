@@ -103,6 +103,10 @@ def _apply(context: click.Context, given: Mapping[str, Any]) -> None:
         raise click.UsageError("--quiet and --verbose exclude each other", context)
     OUTPUT.set(is_json=is_json, is_dry_run=is_dry_run, is_quiet=is_quiet, is_verbose=is_verbose)
     changes = dict(_of_file(given["env_file"])) if "env_file" in given else {}
+    if changes:
+        from orchestration_project.settings.given import ENV_FILE
+
+        changes[ENV_FILE] = str(Path(given["env_file"]).resolve())
     if "state_dir" in given:
         changes["STATE_DIR"] = str(Path(given["state_dir"]).resolve())
     os.environ.update(changes)  # noqa: TID251 - the settings, and programs started, read it here

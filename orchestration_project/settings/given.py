@@ -18,6 +18,9 @@ ENVIRONMENT: Mapping[str, str] = os.environ
 FROM_FILE = "_file"
 """With this ends the name of a variable that holds the path of a secret's file."""
 
+ENV_FILE = "ORCHESTRATE_ENV_FILE"
+"""The variable that names the file of `--env-file`, whose values the environment then has."""
+
 CHANNEL = "alert_url_"
 """With this begin the names of variables that are channels of alerts."""
 
@@ -31,7 +34,7 @@ class Given:
 
     Attributes:
         text: The value as it was written.
-        file: The `.env` that holds it; None for the environment.
+        file: The `.env`, or the file of `--env-file`, that holds it; None for the environment.
         name: The variable's name in capitals, for errors.
     """
 
@@ -79,12 +82,22 @@ def read_given(env_file: Path | None, environment: Mapping[str, str] | None = No
     file = env_file if env_file is not None and env_file.is_file() else None
     of_file = dotenv_values(file, encoding="utf-8") if file else {}
     process = ENVIRONMENT if environment is None else environment
-    return {
-        name.lower(): Given(text, file if origin == "file" else None, name.upper())
-        for origin, values in (("file", of_file), ("environment", process))
-        for name, text in values.items()
-        if text
-    }
+    option = Path(process[ENV_FILE]) if ENV_FILE in process else None
+    of_option = _values(option) if option else {}
+    found = {name: Given(text, file, name.upper()) for name, text in of_file.items() if text}
+    for name, text in process.items():
+        if text:
+            source = option if of_option.get(name) == text else None
+            found[name] = Given(text, source, name.upper())
+    return {name.lower(): each for name, each in found.items()}
+
+
+def _values(file: Path) -> Mapping[str, str | None]:
+    """Return the values of the file of `--env-file`; of one that has gone since, none."""
+    try:
+        return dotenv_values(file, encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
 
 
 def value_of(name: str, given: GivenValues) -> str | Unusable | None:

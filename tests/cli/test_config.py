@@ -6,6 +6,7 @@ import pytest
 
 from orchestration_project.__main__ import main
 from orchestration_project.settings import settings_class
+from orchestration_project.settings.given import ENV_FILE
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +85,23 @@ def test_show_and_diff_name_the_line_of_the_env_file(tmp_path, monkeypatch, caps
     assert row["other"] == "30"
 
 
+def test_values_of_the_option_env_file_show_its_name_and_line(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "local.env"
+    for name in (ENV_FILE, "FINRA_LOOKBACK_WEEKS", "DEMO_SEED"):
+        monkeypatch.setenv(name, "")  # what the option sets goes with the test
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("LOG_LEVEL", "ERROR")
+    file.write_text("# first\nFINRA_LOOKBACK_WEEKS=9\nLOG_LEVEL=INFO\n")
+    _, rows = shown(capsys, "show", "--env-file", str(file))
+    found = {each["name"]: (each["value"], each["origin"]) for each in rows}
+    assert found["FINRA_LOOKBACK_WEEKS"] == ("9", "local.env line 2")
+    assert found["LOG_LEVEL"] == ("ERROR", "environment")
+    file.write_text("DEMO_SEED=x\n")
+    status, document = shown(capsys, "check", "--env-file", str(file))
+    assert status == 1
+    assert "DEMO_SEED='x' (local.env line 1): expected an integer" in document["problems"][0]
+
+
 def test_diff_lists_limits_of_checks_and_other_secrets_without_showing_them(
     tmp_path, monkeypatch, capsys
 ):
@@ -102,7 +120,7 @@ def test_diff_lists_limits_of_checks_and_other_secrets_without_showing_them(
 @pytest.mark.parametrize(
     ("setting", "text", "problem"),
     [
-        ("ALERT_RULES", "rules: [{name: a, window: 4}]", "the rules of alerts"),
+        ("ALERT_RULES", "rules: [{name: a, window: 4}]", "invalid alert rules"),
         ("WEBHOOKS_FILE", "sources: {a: {scheme: none}}", "webhook sources"),
         ("PRICES_SYMBOLS_FILE", "bloomberg: {}", "bloomberg"),
     ],
