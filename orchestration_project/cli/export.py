@@ -11,7 +11,7 @@ from sqlalchemy import Table
 
 from orchestration_project.cli.console import OUTPUT, note, preview
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.services.export import (
     TEXT_FORMATS,
     WRITERS,
@@ -99,7 +99,21 @@ def _names(written: str | None) -> list[str]:
 
 
 def _format(form: str | None, output: str) -> str:
-    return form or SUFFIXES.get(PurePath(output).suffix.lower(), "csv")
+    """Return the format, which the suffix of a file's name decides unless one is named.
+
+    Raises:
+        ConfigurationError: No format has that suffix.
+    """
+    suffix = PurePath(output).suffix.lower()
+    if form or not suffix:
+        return form or "csv"
+    if suffix not in SUFFIXES:
+        raise ConfigurationError(
+            f"invalid --output {output}: no format has the suffix {suffix}",
+            expected=f"one of {', '.join(SUFFIXES)}",
+            remedy=did_you_mean(suffix, SUFFIXES) or "choose another suffix, or add --format",
+        )
+    return SUFFIXES[suffix]
 
 
 def _require_writable(destination: _Destination) -> None:

@@ -211,7 +211,7 @@ def _read(written: str) -> tuple[str, str, list[str]]:
         name, compare, value = parts.groups()
         return name, compare, [value]
     raise ConfigurationError(
-        f"{written!r} is no condition",
+        f"invalid condition {written!r}",
         expected="COLUMN OP VALUE, e.g. tier=T1 or 'tier in (T1,T2)', with OP one of = != < <= > "
         ">= in",
     )

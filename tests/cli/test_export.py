@@ -214,9 +214,9 @@ def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(
         ([WEEKLY, "--columns", "symbol,tier,symbol"], "a column of finra_otc_weekly is named tw"),
         ([WEEKLY, "--where", "symbl=A"], "did you mean symbol?"),
         ([WEEKLY, "--where", "1=1; DROP TABLE blobs"], "finra_otc_weekly has no column '1'"),
-        ([WEEKLY, "--where", "symbol LIKE 'A%'"], "is no condition"),
-        ([WEEKLY, "--where", "symbol in ()"], "is no condition"),
-        ([WEEKLY, "--where", "symbol in AAA"], "is no condition"),
+        ([WEEKLY, "--where", "symbol LIKE 'A%'"], "invalid condition"),
+        ([WEEKLY, "--where", "symbol in ()"], "invalid condition"),
+        ([WEEKLY, "--where", "symbol in AAA"], "invalid condition"),
         ([WEEKLY, "--where", "share_quantity in (1,x)"], "expected: a whole number of 64 bits"),
         (
             [WEEKLY, "--where", "tier=T1", "--where", "tier=T2"],
@@ -236,6 +236,8 @@ def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(
         ([WEEKLY, "--where", "symbol=\udcff"], "expected: text in UTF-8"),
         ([WEEKLY, "--format", "parquet"], "parquet is not written to standard output"),
         ([WEEKLY, "--format", "xlsx"], "xlsx is not written to standard output"),
+        ([WEEKLY, "--output", "x.json"], "invalid --output x.json: no format has the suffix .json"),
+        ([WEEKLY, "--output", "x.json"], "what to do: did you mean .jsonl?"),
         ([WEEKLY, "--output", "/nowhere/x.csv"], "/nowhere/x.csv cannot be written"),
         ([WEEKLY, "--output", "/tmp/not_there/"], "/tmp/not_there/ is a folder"),  # noqa: S108 - never made
         ([WEEKLY, "--output", "/dev/null", "--force"], "/dev/null is not a file"),

@@ -87,7 +87,7 @@ def test_a_table_is_read_as_it_was_known(api, landed):
 @pytest.mark.parametrize(
     ("query", "detail"),
     [
-        ("?where=tier", "'tier' is no condition"),
+        ("?where=tier", "invalid condition 'tier'"),
         ("?where=colour=red", "finra_otc_weekly has no column 'colour'"),
         ("?columns=colour", "finra_otc_weekly has no column 'colour'"),
         ("?cursor=WzFd", "the cursor is none of this table"),
