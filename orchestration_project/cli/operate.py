@@ -71,7 +71,7 @@ def ui(host: str, port: int) -> int:
 @click.option(
     "-w",
     "--workspace",
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     required=True,
     metavar="FILE",
     help="A workspace.yaml.",

@@ -35,13 +35,20 @@ def test_without_a_folder_of_dagsters_it_says_what_to_set(monkeypatch, capsys, n
     assert (named or "$DAGSTER_HOME is not set") in error
 
 
-@pytest.mark.parametrize("text", [None, "", "load_from: 3", "a: b: c", "\0", b"\xff"])
+@pytest.mark.parametrize("text", ["", "load_from: 3", "a: b: c", "\0", b"\xff"])
 def test_a_workspace_that_is_none_is_named(tmp_path, capsys, text):
     file = tmp_path / "workspace.yaml"
-    if text is not None:
-        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
     assert gateway("-w", str(file)) == 1
     assert capsys.readouterr().err.startswith(f"{file} is not a workspace file\n  expected: a file")
+
+
+def test_a_workspace_that_is_not_there_is_named_before_anything_else(monkeypatch, capsys):
+    monkeypatch.delenv("DAGSTER_HOME")
+    with pytest.raises(SystemExit) as ended:
+        gateway("-w", "nope.yaml")
+    assert ended.value.code == 2
+    assert "File 'nope.yaml' does not exist." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
