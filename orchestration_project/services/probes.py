@@ -69,6 +69,8 @@ def daemon_probe(
             f"{when}: {', '.join(name for name in silent if silent[name] == when)}"
             for when in whens
         )
+        if whens == [NEVER_HEARD] and silent.keys() >= set(instance.get_required_daemon_types()):
+            said = f"{NEVER_HEARD} of any part"
         waiting = waiting_for_it(instance)
         if not waiting and not (is_missed and set(whens) != {NEVER_HEARD}):
             return Answer(f"not running, and nothing depends on it ({said})", is_applicable=False)
