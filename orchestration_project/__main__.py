@@ -117,6 +117,7 @@ root = LazyGroup(
     PROGRAM,
     entries=COMMANDS,
     sections=SECTIONS,
+    context_settings={"help_option_names": ["--help", "-h"]},
     help="Auditable data ingestion on Dagster.",
     epilog=COMPLETION,
     params=[

@@ -42,6 +42,9 @@ VERBOSE = _option("-v", "--verbose", is_flag=True, help="Dagster's log and trace
 JSON = _option("--json", "is_json", is_flag=True, is_eager=True, help="Write the result as JSON.")
 DRY_RUN = _option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 
+WHOLE = 1000
+"""More characters than a first sentence has."""
+
 COMMON = (STATE_DIR, ENV_FILE, QUIET, VERBOSE)
 GLOBAL = (*COMMON, JSON, DRY_RUN)
 
@@ -149,6 +152,14 @@ class Group(click.Group):
         _write_options(self, ctx, formatter)
         self.format_commands(ctx, formatter)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, each with its whole first sentence, which click would cut."""
+        found = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, each.get_short_help_str(WHOLE)) for name, each in found.items() if each]
+            )
+
 
 class Entry(NamedTuple):
     """A command of the root: where it is defined, and what the list of commands shows.
@@ -194,7 +205,8 @@ class LazyGroup(Group):
         """Return the command, or refuse an unknown name with those that are like it."""
         name = args[0]
         if name not in self.entries and not name.startswith("-"):
-            raise click.exceptions.NoSuchCommand(name, possibilities=list(self.entries), ctx=ctx)
+            known = [*self.entries, "--help", "--version"]
+            raise click.exceptions.NoSuchCommand(name, possibilities=known, ctx=ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

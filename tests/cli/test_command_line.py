@@ -18,6 +18,7 @@ from orchestration_project.cli.loads import replay
 from orchestration_project.cli.queries import FORMATS, TEXT_FORMATS
 from orchestration_project.services import export
 from orchestration_project.settings import PROJECT_ROOT, load_settings
+from orchestration_project.settings.given import ENV_FILE
 from tests import databases, programs
 from tests.definition_surface import leaf_commands
 
@@ -51,8 +52,9 @@ def usage_error(capsys, *arguments: str) -> str:
 def state_dir(tmp_path, monkeypatch) -> Path:
     """A STATE_DIR of this process; what commands set in the environment goes with the test."""
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("LOG_LEVEL", "WARNING")
-    monkeypatch.delenv("LOG_LEVEL")
+    for name in ("LOG_LEVEL", ENV_FILE):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     return tmp_path / "state"
 
 
@@ -78,6 +80,16 @@ def test_the_help_lists_every_command_in_a_section_and_how_to_complete(capsys):
     listed = [name for name, entry in COMMANDS.items() if entry.section]
     assert re.findall(r"^  ([a-z][a-z-]*)  +[A-Z]", shown, re.MULTILINE) == listed
     assert "_ORCHESTRATE_COMPLETE=bash_source" in shown
+
+
+@pytest.mark.parametrize("group", ["alerts", "keys", "config", "evidence", "artifacts", "items"])
+def test_a_group_lists_its_commands_with_whole_sentences_and_takes_h_for_help(group, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([group, "-h"])
+    assert ended.value.code == 0
+    listed = capsys.readouterr().out.partition("\nCommands:\n")[2]
+    assert re.findall(r"^  (\w+)", listed, re.MULTILINE)
+    assert "..." not in listed
 
 
 def test_a_shell_gets_completions(monkeypatch, capsys):
@@ -122,6 +134,8 @@ def test_the_script_in_the_venv_runs_in_any_folder_and_takes_no_module_from_it(t
     [
         ([], "Usage: orchestrate [OPTIONS] COMMAND"),
         (["exprot"], "No such command 'exprot'. Did you mean 'export'?"),
+        (["version"], "No such command 'version'. (Did you mean one of: '--version', 'verify'?)"),
+        (["help"], "No such command 'help'. Did you mean '--help'?"),
         (["keys", "lst"], "No such command 'lst'. Did you mean 'list'?"),
         (["run", "--week", "8"], "No such option '--week'. Did you mean '--weeks'?"),
         (["run", "prices"], "'prices' is not one of 'finra', 'saas'"),
