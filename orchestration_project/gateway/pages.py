@@ -65,7 +65,7 @@ LOGIN = """<form method="post" action="/login">
 <input id="key" name="key" type="password" required autofocus autocomplete="current-password"
   spellcheck="false" aria-describedby="{described}"{invalid}>
 <p class="hint" id="hint">It begins with op_. On the machine that runs this,
-<code>python -m orchestration_project keys create</code> makes one.</p>
+<code>orchestrate keys create</code> makes one.</p>
 <input type="hidden" name="next" value="{next}">
 <button type="submit">Log in</button>
 </form>{provider}"""

@@ -76,7 +76,7 @@ def message_of(batch: Sequence[AlertDelivery]) -> Message:
                 *shown,
                 *([f"and {more} more"] if more else []),
                 "",
-                "All: the table operations_alerts, `python -m orchestration_project alerts list`.",
+                "All: the table operations_alerts, `orchestrate alerts list`.",
             ]
         ),
     )

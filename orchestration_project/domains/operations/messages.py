@@ -200,7 +200,7 @@ def trial_message() -> Message:
         kind="test",
         severity="info",
         title="Test: alerts of orchestration_project reach you here",
-        body="Nothing failed. `python -m orchestration_project alerts test` sent this.",
+        body="Nothing failed. `orchestrate alerts test` sent this.",
     )
 
 

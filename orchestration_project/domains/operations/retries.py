@@ -191,5 +191,5 @@ def check_topics(wanted: Collection[str], known: Collection[str]) -> None:
         raise ConfigurationError(
             f"invalid topic {unknown[0]!r}",
             expected=expected,
-            remedy="list the items: python -m orchestration_project items list",
+            remedy="list the items: orchestrate items list",
         )

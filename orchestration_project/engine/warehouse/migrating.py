@@ -101,7 +101,7 @@ def migrate(connection: Connection, schema: str | None) -> None:
             "this role may not bring the tables up to date",
             expected="a role that may make and change our tables, or tables that are up to date",
             found=str(error.orig).strip(),
-            remedy="have an owner run what `python -m orchestration_project migrate --sql` prints, "
+            remedy="have an owner run what `orchestrate migrate --sql` prints, "
             "and let this role select, insert, update and delete",
         ) from error
 

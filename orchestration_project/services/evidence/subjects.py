@@ -110,7 +110,7 @@ def _of_session(connection: Connection, session: str) -> EvidenceSubject:
 def _unknown(what: str, listing: str) -> ConfigurationError:
     return ConfigurationError(
         f"the ledger does not know {what}",
-        expected=f"one that `python -m orchestration_project {listing}` lists",
+        expected=f"one that `orchestrate {listing}` lists",
         remedy="name one of those; if it has just begun, or nothing keeps the ledger, start the "
         "job operations_reconcile first",
     )
@@ -124,7 +124,7 @@ def _of_partition(connection: Connection, partition: str, at: datetime) -> Evide
             f"nothing was delivered of the partition {partition} until {at.isoformat()}",
             expected="a partition, and a time after its first delivery",
             found=f"its first delivery is of {first.isoformat()}" if first else "no delivery",
-            remedy="`python -m orchestration_project export deliveries --columns "
+            remedy="`orchestrate export deliveries --columns "
             "partition_key,recorded_at` lists them",
         )
     until = own & (deliveries.c.recorded_at <= at)
