@@ -249,6 +249,13 @@ def test_the_example_is_the_one_that_the_settings_make():
     assert example() == EXAMPLE
 
 
+def test_the_group_of_the_demo_has_its_own_settings_alone():
+    groups = {each.name: each.group for each in described_settings()}
+    of_demo = {name for name, group in groups.items() if group == "demo"}
+    assert of_demo == {name for name in groups if name.startswith("DEMO_")}
+    assert {groups[name] for name in ("FINRA_FIRST_WEEK", "SAAS_SOURCE", "JIRA_URL")} == {"tuning"}
+
+
 def test_the_example_with_its_comments_taken_off_gives_the_defaults(tmp_path: Path):
     values = re.findall(r"^#([A-Z_]+=.*)$", EXAMPLE, re.MULTILINE)
     assert len(values) == len(settings_class().model_fields) - 1  # ALERT_URL_<CHANNEL> has no name

@@ -110,7 +110,9 @@ def _described(name: str, field: FieldInfo) -> DescribedSetting:
 def _group(name: str, notes: Mapping[str, Any]) -> Group:
     if name in ESSENTIAL:
         return "essential"
-    return notes.get("group") or getattr(settings_class().owner_of(name), "group", "tuning")
+    owner = settings_class().owner_of(name)
+    own = vars(owner) if owner else {}  # without the group of the classes that all domains share
+    return notes.get("group") or own.get("group", "tuning")
 
 
 def _default(value: object) -> str:
