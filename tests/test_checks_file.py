@@ -59,6 +59,10 @@ def test_the_limits_of_a_dataset_reach_its_audits(monkeypatch, tmp_path):
         ("prices_daily: {jump_ratio: '0.4'}", "jump_ratio: expected a number, found '0.4'"),
         ("prices_daily:\n  jumps: 0.4", "line 2: prices_daily.jumps: unknown name"),
         ("fx_rates: {}", "fx_rates: unknown name"),
+        (
+            "finra_otc_weekly:\n  large_venues: {min_share: 0.1}",
+            "line 2: finra_otc_weekly.large_venues: min_share: renamed, use min_ratio",
+        ),
         ("prices_daily: {jump_ratio: 1, jump_ratio: 2}", "jump_ratio"),
         ("- a", "the file: expected a mapping, found"),
         ("a: [", "limits.yaml"),

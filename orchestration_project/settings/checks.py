@@ -40,11 +40,18 @@ class Outliers(_Limits):
 class LargeVenues(_Limits):
     """Venues whose absence from a week warns."""
 
-    min_share: float = Field(default=0.02, gt=0, le=1)
-    """Minimum share (0-1) of a tier's shares."""
+    min_ratio: float = Field(default=0.02, gt=0, le=1)
+    """Minimum ratio (0-1) of a venue's shares to those of its tier."""
 
     weeks: int = Field(default=4, ge=1)
-    """Number of latest weeks in each of which a venue has that share."""
+    """Number of latest weeks in each of which a venue has that ratio."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_earlier_name(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "min_share" in data:
+            raise ValueError("min_share: renamed, use min_ratio")
+        return data
 
 
 class WeeklyLimits(_Limits):

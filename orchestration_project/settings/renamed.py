@@ -24,7 +24,7 @@ MOVED: Mapping[str, str] = {
     "FINRA_BAND_MIN_WEEKS": "finra_otc_weekly.outliers.min_weeks",
     "FINRA_BAND_WEEKS": "finra_otc_weekly.outliers.weeks",
     "FINRA_BAND_WIDTH": "finra_otc_weekly.outliers.sigma",
-    "FINRA_LARGE_VENUE_SHARE": "finra_otc_weekly.large_venues.min_share",
+    "FINRA_LARGE_VENUE_SHARE": "finra_otc_weekly.large_venues.min_ratio",
     "FINRA_LARGE_VENUE_WEEKS": "finra_otc_weekly.large_venues.weeks",
     "FINRA_MAX_ROW_SHARES": "finra_otc_weekly.max_row_shares",
     "FINRA_RESTATEMENT_NOTICE_RATIO": "finra_otc_weekly.restatement_notice_ratio",

@@ -41,7 +41,7 @@ def limits_of(limits: WeeklyLimits) -> BandLimits:
         width=limits.outliers.sigma,
         floor=limits.outliers.min_factor,
         cap=limits.outliers.max_factor,
-        large_venue_share=limits.large_venues.min_share,
+        large_venue_share=limits.large_venues.min_ratio,
         large_venue_weeks=limits.large_venues.weeks,
         max_row_shares=limits.max_row_shares,
     )

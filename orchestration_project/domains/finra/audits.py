@@ -60,7 +60,7 @@ HELP = {
     "has_all_large_venues": AuditHelp(
         "check whether the venue closed or changed its MPID; otherwise report it to FINRA",
         (
-            "finra_otc_weekly.large_venues.min_share",
+            "finra_otc_weekly.large_venues.min_ratio",
             "finra_otc_weekly.large_venues.weeks",
         ),
     ),
