@@ -10,12 +10,7 @@ import pytest
 from orchestration_project.settings import PROJECT_ROOT
 from tests import programs
 
-COMMAND = PROJECT_ROOT / ".venv" / "bin" / "orchestrate"
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not COMMAND.exists(), reason="the command orchestrate is not installed"),
-]
+pytestmark = pytest.mark.slow
 
 PAGE = (PROJECT_ROOT / "docs" / "tutorial.md").read_text()
 BLOCKS = re.findall(r"^```(sh|text)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
