@@ -1,6 +1,7 @@
 """`datasets`, `load` and `backfill`: the jobs of Dagster, by the names of tables and dates."""
 
 import json
+import re
 
 import pytest
 from sqlalchemy import select
@@ -70,6 +71,7 @@ def test_partitions_load_in_ranges_and_again_change_nothing(state_dir, capsys):
     assert f"job       {TREASURY}: 3 partitions in 2 runs" in shown
     for place, week in enumerate(sorted(weeks), 1):
         assert f"[ {place}/3] {week}: 14 rows added" in shown
+    assert len(re.findall(r"^\[ ./3\] .*  \(\d+ s left\)$", shown, re.MULTILINE)) == 3
     assert [line.split()[:3] for line in shown.splitlines() if line.startswith(TREASURY)] == [
         [TREASURY, "42", "42"]
     ]
