@@ -1,6 +1,5 @@
 """FINRA's spelling and the vendors': what is certain, and what is left out."""
 
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

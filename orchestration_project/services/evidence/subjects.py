@@ -124,8 +124,7 @@ def _of_partition(connection: Connection, partition: str, at: datetime) -> Evide
             f"nothing was delivered of the partition {partition} until {at.isoformat()}",
             expected="a partition, and a time after its first delivery",
             found=f"its first delivery is of {first.isoformat()}" if first else "no delivery",
-            remedy="`orchestrate export deliveries --columns "
-            "partition_key,recorded_at` lists them",
+            remedy="`orchestrate export deliveries --columns partition_key,recorded_at` lists them",
         )
     until = own & (deliveries.c.recorded_at <= at)
     groups = select(deliveries.c.group_id).where(until)
