@@ -88,13 +88,24 @@ def _log_config() -> Mapping[str, Any]:
 
 
 def failures(results: Sequence[dg.JobExecutionResult]) -> list[str]:
-    """Return a text for each failed step; the progress has why a partition failed."""
+    """Return a text for each failed step, or why a run failed before its first step.
+
+    The progress has why a partition failed.
+    """
     return [
-        f"FAILED: run {result.run_id}: {_without_partitions(_description(event))}"
+        f"FAILED: run {result.run_id}: {reason}"
         for result in results
+        for reason in _reasons(result)
+    ]
+
+
+def _reasons(result: dg.JobExecutionResult) -> list[str]:
+    of_steps = [
+        _without_partitions(_description(event))
         for event in result.all_events
         if event.is_step_failure
     ]
+    return of_steps or [error.message.strip() for error in [*_errors(result)][-1:]]
 
 
 def _without_partitions(text: str) -> str:

@@ -102,6 +102,18 @@ def test_a_partition_that_fails_is_named_and_the_others_land(state_dir, capsys):
     )
 
 
+def test_a_run_that_is_refused_before_its_first_step_says_why(
+    state_dir, tmp_path, monkeypatch, capsys
+):
+    file = tmp_path / "limits.yaml"
+    file.write_text("finra_otc_weekly:\n  outliers: {sigma: 0}\n")
+    monkeypatch.setenv("CHECKS_FILE", str(file))
+    assert main(["load", TREASURY, "2026-01-05"]) == 1
+    shown = capsys.readouterr().out
+    assert re.search(r"^FAILED: run \S+: .*invalid limits in limits\.yaml$", shown, re.MULTILINE)
+    assert "line 2: finra_otc_weekly.outliers.sigma: expected a number greater than 0" in shown
+
+
 def test_a_dataset_without_partitions_loads_by_its_name_alone(state_dir, capsys):
     assert main(["load", "prices_gold"]) == 0
     assert "job       prices_gold: 0 partitions in 1 run" in capsys.readouterr().out
