@@ -10,6 +10,7 @@ import dagster as dg
 from orchestration_project.cli.execution import repository
 from orchestration_project.domains.operations.run_config import require_valid
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.bar import installation_of
 from orchestration_project.gateway.bind_address import refuse_taken, require_safe
 from orchestration_project.gateway.dagster_web.process import dagster_web
 from orchestration_project.gateway.server import limit_free_memory, opened, serve
@@ -31,6 +32,7 @@ def serve_gateway(workspace: Path, host: str, port: int) -> int:
             instance,
             workspace,
             check_config,
+            installation_of(settings),
             log_level=settings.log_level,
             log_format=log_format,
         ) as dagster,

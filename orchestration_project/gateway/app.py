@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestration_project.gateway.api.openapi import PATH
 from orchestration_project.gateway.api.problems import problem_of_refusal
+from orchestration_project.gateway.bar import style_route
 from orchestration_project.gateway.connection_limits import mark_authenticated
 from orchestration_project.gateway.guard import Doors, Guard
 from orchestration_project.gateway.headers import Edge
@@ -124,7 +125,7 @@ def create_app(
     login = Login(doors, has_provider=has_provider)
     for_anybody = Router([*login.public_routes(), *public], redirect_slashes=False)
     for_known = Router(
-        [*login.private_routes(), *private],
+        [*login.private_routes(), style_route(), *private],
         redirect_slashes=False,
         default=Mutations(doors, dagster),
     )

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.errors import OrchestrationError
+from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.limits import Crowd
 from orchestration_project.gateway.pages import problem_page
 from orchestration_project.gateway.request import (
@@ -72,6 +73,7 @@ class Doors:
         access: Access,
         audit: AccessLog,
         place: Place,
+        installation: Installation,
         *,
         secret: str,
         recheck_seconds: float = RECHECK_SECONDS,
@@ -79,6 +81,7 @@ class Doors:
         self.access = access
         self.audit = audit
         self.place = place
+        self.installation = installation
         self.recheck_seconds = recheck_seconds
         self.cookie = "__Host-session" if place.is_secure else "session"
         self._signer = Signer(secret, salt="orchestration_project.session")

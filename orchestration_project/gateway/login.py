@@ -48,7 +48,8 @@ class Login:
 
     async def _page(self, request: Request) -> Response:
         wanted = safe_next(request.query_params.get("next", ""))
-        return login_page(wanted=wanted, has_provider=self._has_provider)
+        installation = self._doors.installation
+        return login_page(installation, wanted=wanted, has_provider=self._has_provider)
 
     async def _log_in(self, request: Request) -> Response:
         scope = request.scope
@@ -60,6 +61,7 @@ class Login:
         except Refusal as refusal:
             problem = WRONG_KEY if refusal.status == 401 else refusal.text
             return login_page(
+                self._doors.installation,
                 wanted=wanted,
                 has_provider=self._has_provider,
                 problem=problem,

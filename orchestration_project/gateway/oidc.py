@@ -145,4 +145,7 @@ class Provider:
             reason,
             extra={"event": "oidc_login_rejected"},
         )
-        return login_page(wanted="/", has_provider=True, problem=problem, status=status)
+        installation = self._doors.installation
+        return login_page(
+            installation, wanted="/", has_provider=True, problem=problem, status=status
+        )

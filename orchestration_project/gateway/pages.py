@@ -11,6 +11,7 @@ from urllib.parse import quote
 from starlette.responses import HTMLResponse
 
 from orchestration_project.domains.access.roles import Principal
+from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.request import Refusal
 
 STYLE = """
@@ -60,7 +61,8 @@ PAGE = """<!doctype html>
 </html>
 """
 
-LOGIN = """<form method="post" action="/login">
+LOGIN = """<p class="hint">Installation <strong>{name}</strong>, {data}</p>
+<form method="post" action="/login">
 {alert}<label for="key">Key</label>
 <input id="key" name="key" type="password" required autofocus autocomplete="current-password"
   spellcheck="false" aria-describedby="{described}"{invalid}>
@@ -120,6 +122,7 @@ REF = "#/components/schemas/"
 
 
 def login_page(
+    installation: Installation,
     *,
     wanted: str,
     has_provider: bool,
@@ -129,6 +132,8 @@ def login_page(
 ) -> HTMLResponse:
     """Return the form that asks for a key; ``wanted`` is where it leads to."""
     content = LOGIN.format(
+        name=escape(installation.name),
+        data=escape(installation.data),
         alert=_alert(problem) if problem else "",
         described="problem hint" if problem else "hint",
         invalid=' aria-invalid="true"' if problem else "",

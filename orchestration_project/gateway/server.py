@@ -20,6 +20,7 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway import health, hooks, metrics
 from orchestration_project.gateway.api.opening import opened_api
 from orchestration_project.gateway.app import create_app
+from orchestration_project.gateway.bar import installation_of
 from orchestration_project.gateway.bind_address import place_of
 from orchestration_project.gateway.connection_limits import HEAD_SECONDS, LimitedProtocol
 from orchestration_project.gateway.counted import Counted
@@ -61,7 +62,8 @@ def opened(
         domains = [each.lower() for each in settings.oidc_allowed_domains]
         access = Access(warehouse, clock, limits, rules, domains)
         secret = session_secret(settings)
-        doors = Doors(access, AccessLog(warehouse, clock), place_of(settings, host), secret=secret)
+        log, place = AccessLog(warehouse, clock), place_of(settings, host)
+        doors = Doors(access, log, place, installation_of(settings), secret=secret)
         provider = _provider_routes(settings, doors, secret)
         readiness = health.Readiness(health.probes_of(settings, instance))
         measured = metrics.routes(metrics.parts_of(settings, warehouse, instance))

@@ -93,6 +93,7 @@ class AlertSettings(BaseSettings):
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {
             "public_url",
+            "installation_name",
             "alert_urls",
             "alert_url_name",
             "slack_webhook",
@@ -107,6 +108,12 @@ class AlertSettings(BaseSettings):
         json_schema_extra=about(
             required_when="the UI is served on a non-loopback address (https://)"
         ),
+    )
+    installation_name: str = Field(
+        "",
+        max_length=60,
+        description="Name of the installation, shown on the login page and above the UI's pages.",
+        json_schema_extra=about(default="(the host of PUBLIC_URL)", group="tuning"),
     )
     alert_urls: SecretStr | None = Field(
         None,

@@ -32,6 +32,7 @@ from orchestration_project.domains.access.members import AccessRule
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.app import create_app
+from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.dagster_web.process import served
 from orchestration_project.gateway.executions import QUERY_SECONDS
 from orchestration_project.gateway.guard import Doors
@@ -42,6 +43,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_audit
 
 SECRET = "s" * 40
+INSTALLATION = Installation("Market <data>", "demo")
 DAY = timedelta(days=1)
 LIMITS = LoginLimits(idle=timedelta(hours=8), absolute=DAY)
 RULES = [AccessRule(Role.OPERATOR, "group:team"), AccessRule(Role.VIEWER, "@example.org")]
@@ -196,14 +198,13 @@ def open_door(
         dg.instance_for_test(
             {"run_coordinator": queue, "telemetry": {"enabled": False}}
         ) as instance,
-        served(instance, target, query_seconds=query_seconds) as dagster,
+        served(instance, target, INSTALLATION, query_seconds=query_seconds) as dagster,
     ):
         warehouse.prepare(holds="demo")
         access, ring = Access(warehouse, clock, LIMITS, RULES), Keys(warehouse, clock)
         place = Place(hosts=frozenset({"127.0.0.1", "door.example.org"}), is_secure=is_secure)
-        doors = Doors(
-            access, AccessLog(warehouse, clock), place, secret=SECRET, recheck_seconds=0.05
-        )
+        log = AccessLog(warehouse, clock)
+        doors = Doors(access, log, place, INSTALLATION, secret=SECRET, recheck_seconds=0.05)
         app = create_app(
             doors, dagster, public=public(doors), has_provider=has_provider, is_open=is_open
         )

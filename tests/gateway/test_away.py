@@ -14,7 +14,7 @@ from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.guard import AWAY, Doors
 from orchestration_project.gateway.request import Place
 from orchestration_project.services.access import Access, AccessLog
-from tests.gateway.door import LIMITS, SECRET, asked
+from tests.gateway.door import INSTALLATION, LIMITS, SECRET, asked
 
 KEY = str(Key("0" * 12, "A" * 43))
 
@@ -25,7 +25,8 @@ def door() -> Iterator[tuple[ASGIApp, str]]:
     clock = Clock()
     with Warehouse("postgresql://me:hunter2@127.0.0.1:1/x", clock=clock) as away:
         place = Place(hosts={"127.0.0.1"})
-        doors = Doors(Access(away, clock, LIMITS), AccessLog(away, clock), place, secret=SECRET)
+        access, log = Access(away, clock, LIMITS), AccessLog(away, clock)
+        doors = Doors(access, log, place, INSTALLATION, secret=SECRET)
         app = create_app(doors, PlainTextResponse("Dagster"))
         yield app, f"session={doors.signed('token')}"
 

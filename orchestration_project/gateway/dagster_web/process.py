@@ -40,6 +40,7 @@ from orchestration_project.domains.access.roles import (
     permissions_of,
 )
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.dagster_web.launches import Launches, Part
 from orchestration_project.gateway.dagster_web.webserver import GatewayWebserver
 from orchestration_project.gateway.executions import QUERY_SECONDS, Executions
@@ -201,6 +202,7 @@ def dagster_web(
     instance: dg.DagsterInstance,
     workspace: Path,
     check_config: Check,
+    installation: Installation,
     *,
     log_level: str,
     log_format: str,
@@ -211,6 +213,7 @@ def dagster_web(
         instance: What it serves.
         workspace: The file.
         check_config: Raises ConfigurationError for the run config of a launch that is invalid.
+        installation: What the bar above its pages shows.
         log_level: Of Dagster's own log lines.
         log_format: The same.
 
@@ -221,7 +224,7 @@ def dagster_web(
     target = _read_workspace(workspace)
     instance.optimize_for_webserver(STATEMENT_MILLISECONDS, RECYCLE_SECONDS, MORE_CONNECTIONS)
     check_run_configs(instance, check_config)
-    with served(instance, target) as app:
+    with served(instance, target, installation) as app:
         yield app
 
 
@@ -241,19 +244,24 @@ def _read_workspace(file: Path) -> WorkspaceFileTarget:
 
 @contextmanager
 def served(
-    instance: dg.DagsterInstance, target: Any, *, query_seconds: float = QUERY_SECONDS
+    instance: dg.DagsterInstance,
+    target: Any,
+    installation: Installation,
+    *,
+    query_seconds: float = QUERY_SECONDS,
 ) -> Iterator[ASGIApp]:
     """Give Dagster's web server over ``target``, which says where code locations are.
 
     Args:
         instance: Dagster's runs and events.
         target: Where the code locations are.
+        installation: What the bar above its pages shows.
         query_seconds: For which a GraphQL document is executed at most.
     """
     with RoleProcessContext(instance, target, version=__version__) as process:
         name_users(process)
         graphql_execution.has_permission_for_run = _may_terminate  # pyright: ignore[reportPrivateImportUsage] - the one name by which all that terminates asks
-        yield GatewayWebserver(process, Executions(query_seconds)).create_asgi_app()
+        yield GatewayWebserver(process, Executions(query_seconds), installation).create_asgi_app()
 
 
 def _may_terminate(info: Any, permission: Permissions, run: dg.DagsterRun) -> bool:

@@ -22,14 +22,15 @@ from graphql import (
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.websockets import WebSocket
 
 from orchestration_project.domains.access.roles import Role, shown_to
+from orchestration_project.gateway.bar import Installation, with_bar
 from orchestration_project.gateway.dagster_web.fields import answer_by_role
 from orchestration_project.gateway.executions import TOOK_TOO_LONG, Executions, TookTooLong
 from orchestration_project.gateway.graphql import read_document
-from orchestration_project.gateway.request import CURRENT
+from orchestration_project.gateway.request import CURRENT, known_user
 
 POLL_MILLISECONDS = 2000
 """How often the pages ask for what is new: Dagster's default."""
@@ -46,9 +47,15 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
     Dagster's own parses and validates each request again, which takes longer than the gateway does.
     """
 
-    def __init__(self, process: IWorkspaceProcessContext[Any], executions: Executions) -> None:
+    def __init__(
+        self,
+        process: IWorkspaceProcessContext[Any],
+        executions: Executions,
+        installation: Installation,
+    ) -> None:
         super().__init__(process, live_data_poll_rate=POLL_MILLISECONDS)
         self._executions = executions
+        self._installation = installation
         self._known = lru_cache(maxsize=MOST_DOCUMENTS)(self._valid)
         answer_by_role(self._graphene_schema.graphql_schema)
 
@@ -59,6 +66,13 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
             for each in shown:
                 each.pop("extensions", None)
         return shown
+
+    def index_html_endpoint(self, request: Request) -> HTMLResponse:
+        """Return Dagster's page with the bar of who asks above it."""
+        answer = super().index_html_endpoint(request)
+        page = with_bar(bytes(answer.body).decode(), self._installation, known_user())
+        kept = {name: value for name, value in answer.headers.items() if name != "content-length"}
+        return HTMLResponse(page, answer.status_code, kept)
 
     async def download_debug_file_endpoint(self, request: Request) -> StreamingResponse:
         """Give what is known of a run.

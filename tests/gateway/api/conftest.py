@@ -35,6 +35,7 @@ from orchestration_project.gateway.request import Place
 from orchestration_project.services.access import Access, AccessLog, Keys
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.access import access_audit
+from tests.gateway.door import INSTALLATION
 from tests.programs import DEMO
 
 DEFINITIONS = "orchestration_project.definitions"
@@ -121,7 +122,7 @@ def _dagster(instance: dg.DagsterInstance) -> Iterator[ASGIApp]:
         # Dagster's own, as it describes schedules in this process
         warnings.filterwarnings("ignore", "Property `ScheduleDefinition.environment_vars`")
         check_run_configs(instance, check_config)
-        serving = served(instance, InProcessWorkspaceLoadTarget(origin))
+        serving = served(instance, InProcessWorkspaceLoadTarget(origin), INSTALLATION)
         dagster = serving.__enter__()
     with ExitStack() as stack:
         stack.push(serving)
@@ -142,7 +143,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         warehouse = stack.enter_context(open_warehouse(settings))
         access = Access(warehouse, clock, LoginLimits(HOURS, HOURS), [], [])
         place, audit = Place(frozenset({"127.0.0.1"})), AccessLog(warehouse, clock)
-        doors = Doors(access, audit, place, secret="s" * 40, recheck_seconds=0.1)
+        doors = Doors(access, audit, place, INSTALLATION, secret="s" * 40, recheck_seconds=0.1)
         dagster = stack.enter_context(_dagster(instance))
         services = services_of(settings, warehouse, doors, dagster, instance, lambda: REGISTRY)
         app = create_app(doors, dagster, private=routes(services), origins=[ALLOWED])

@@ -1,0 +1,115 @@
+"""Bar above Dagster's pages: installation, data profile, shortcuts, user, role and log-out."""
+
+from dataclasses import dataclass
+from html import escape
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration_project.domains.access.roles import Principal
+from orchestration_project.settings import Settings
+
+STYLE_PATH = "/bar.css"
+
+LOCATION = "/locations/orchestration_project.definitions/jobs"
+SHORTCUTS = {
+    "Control tower": "/assets/operations/control_tower?view=overview",
+    "Retry failures": f"{LOCATION}/operations_retry_failures/playground",
+}
+"""Pages of Dagster's that operators open most, by the text of their links."""
+
+PROFILES = {"demo": "demo data", "real": "real data"}
+
+STYLE = """
+body { flex-direction: column; }
+#__next { flex: 1 1 0; min-height: 0; }
+body #root, body.dagster-mobile #root { height: 100%; }
+#installation-bar { flex: none; box-sizing: border-box; display: flex; align-items: center;
+  gap: 4px 16px; width: 100%; height: 32px; padding: 0 16px; overflow: hidden;
+  background: #16181d; color: #eceef2; font: 13px/1 system-ui, sans-serif; white-space: nowrap; }
+#installation-bar nav { display: flex; gap: 16px; flex: 1 1 auto; min-width: 0; overflow: hidden; }
+#installation-bar a { color: #c7cdff; text-decoration: none; }
+#installation-bar a:hover { text-decoration: underline; }
+#installation-bar :focus-visible { outline: 2px solid #fff; outline-offset: -2px; }
+#installation-bar .name { overflow: hidden; max-width: 24ch; text-overflow: ellipsis;
+  font-weight: 600; }
+#installation-bar .demo, #installation-bar .real { padding: 3px 8px; border-radius: 10px;
+  background: #ffd54a; color: #16181d; }
+#installation-bar .real { background: #b3261e; color: #fff; }
+#installation-bar .user { overflow: hidden; max-width: 28ch; text-overflow: ellipsis; }
+#installation-bar form { margin: 0; }
+#installation-bar button { padding: 4px 10px; border: 1px solid #767b87; border-radius: 6px;
+  background: none; color: inherit; font: inherit; cursor: pointer; }
+@media (max-width: 900px) { #installation-bar .name { display: none; } }
+@media (max-width: 640px) {
+  #installation-bar { gap: 8px; padding: 0 8px; }
+  #installation-bar nav, #installation-bar .profile { display: none; }
+  #installation-bar .user { flex: 1 1 auto; max-width: none; }
+}
+"""
+
+BAR = """<header id="installation-bar">
+<span class="name" title="{name}">{name}</span>
+<span class="profile {profile}">{data}</span>
+<nav aria-label="Shortcuts">{shortcuts}</nav>
+<a class="user" href="/session" title="{user}, role {role}">{user} ({role})</a>
+{log_out}</header>"""
+
+LOG_OUT = """<form method="post" action="/logout"><button type="submit">Log out</button></form>
+"""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What people see of the installation that they use.
+
+    Attributes:
+        name: Its name.
+        profile: Its data profile, demo or real.
+    """
+
+    name: str
+    profile: str
+
+    @property
+    def data(self) -> str:
+        """The data profile in words."""
+        return PROFILES[self.profile]
+
+
+def installation_of(settings: Settings) -> Installation:
+    """Return the installation of these settings; unnamed, it has the host of PUBLIC_URL."""
+    name = settings.installation_name or urlsplit(settings.public_url).netloc.rpartition("@")[2]
+    return Installation(name, settings.data_profile)
+
+
+def with_bar(page: str, installation: Installation, user: Principal) -> str:
+    """Return a page of Dagster's with the bar above its content; the page itself stays as it is."""
+    link = f'<link rel="stylesheet" href="{STYLE_PATH}"/></head>'
+    bar = BAR.format(
+        name=escape(installation.name),
+        profile=escape(installation.profile),
+        data=escape(installation.data),
+        shortcuts="".join(
+            f'<a href="{escape(path)}">{escape(text)}</a>' for text, path in SHORTCUTS.items()
+        ),
+        user=escape(user.name),
+        role=escape(user.role.value),
+        log_out="" if user.way == "open" else LOG_OUT,
+    )
+    head, end, rest = page.partition("</head>")
+    before, body, after = rest.partition("<body>")
+    if not (end and body):
+        raise AssertionError("Dagster's page has a head and a body")
+    return f"{head}{link}{before}{body}{bar}{after}"
+
+
+def style_route() -> Route:
+    """Return the route of the bar's style sheet, which Dagster's policy allows from this host."""
+    return Route(STYLE_PATH, _style, methods=["GET"])
+
+
+async def _style(_request: Request) -> Response:
+    return Response(STYLE, media_type="text/css", headers={"cache-control": "no-cache"})
