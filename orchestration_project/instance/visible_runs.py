@@ -30,6 +30,9 @@ DEFINITIONS = "orchestration_project.definitions"
 LAUNCHERS = {BACKFILL_ID_TAG: "backfill", SCHEDULE_NAME_TAG: "schedule", SENSOR_NAME_TAG: "sensor"}
 """Trigger of a run, by Dagster's tag."""
 
+BY_CLI = "cli"
+"""Trigger of a run that its own process executes."""
+
 
 class VisibleRuns(RunStorage[Any]):
     """Put before a storage of runs."""
@@ -43,9 +46,13 @@ def visible(run: DagsterRun) -> DagsterRun:
     """Return ``run`` as it is stored.
 
     A run that its own process executes gets an origin. Dagster must not launch it again when it
-    fails, as it does with runs of an origin, so it gets no retries.
+    fails, as it does with runs of an origin, so it gets no retries. Re-executed by Dagster it is
+    one of Dagster's runs: neither tag is of it then.
     """
-    tags = {LAUNCHED_BY: _launcher(run), **_domain(run), **run.tags}
+    given = dict(run.tags)
+    if run.parent_run_id and run.remote_job_origin and given.get(LAUNCHED_BY) == BY_CLI:
+        given = {name: given[name] for name in given.keys() - {LAUNCHED_BY, MAX_RETRIES_TAG}}
+    tags = {LAUNCHED_BY: _launcher(run), **_domain(run), **given}
     if run.remote_job_origin is None and _is_of_location(run):
         run = run._replace(remote_job_origin=_origin(run.job_name))
         tags.setdefault(MAX_RETRIES_TAG, "0")
@@ -54,7 +61,7 @@ def visible(run: DagsterRun) -> DagsterRun:
 
 def _launcher(run: DagsterRun) -> str:
     if run.remote_job_origin is None:
-        return "cli"
+        return BY_CLI
     return next((name for tag, name in LAUNCHERS.items() if tag in run.tags), "ui")
 
 

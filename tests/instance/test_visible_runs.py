@@ -55,6 +55,20 @@ def test_dagster_does_not_retry_a_run_that_a_process_executes_itself(instance):
     assert "dagster/max_retries" not in launched.tags
 
 
+def test_a_run_that_dagster_executes_again_is_one_of_dagsters(instance):
+    first = stored(instance, executed_here())
+    again = dg.DagsterRun(
+        "finra_otc_weekly",
+        tags=first.tags,
+        remote_job_origin=first.remote_job_origin,
+        parent_run_id=first.run_id,
+        root_run_id=first.run_id,
+    )
+    tags = stored(instance, again).tags
+    assert tags["launched_by"] == "ui"
+    assert "dagster/max_retries" not in tags
+
+
 def test_a_run_of_another_project_gets_no_code_location_of_ours(instance):
     run = stored(instance, executed_here("other.definitions"))
     assert run.remote_job_origin is None
