@@ -15,6 +15,14 @@ def thing() -> None: ...
 def parts() -> None: ...
 
 
+@dg.asset(
+    partitions_def=dg.MultiPartitionsDefinition(
+        {"letter": LETTERS, "week": dg.WeeklyPartitionsDefinition("2026-01-04", "2026-02-08")}
+    )
+)
+def letter_weeks() -> None: ...
+
+
 @dg.asset(key=["operations", "removals"], tags=REQUIRES_ADMIN)
 def removals() -> None: ...
 
@@ -92,7 +100,7 @@ def never(_: dg.SensorEvaluationContext) -> dg.SkipReason:
 
 
 defs = dg.Definitions(
-    assets=[thing, parts, removals, report, shreds, ashes, eager_ashes],
+    assets=[thing, parts, letter_weeks, removals, report, shreds, ashes, eager_ashes],
     asset_checks=[is_careful],
     jobs=[
         *(work, reports, mixed, lettered, shredding),

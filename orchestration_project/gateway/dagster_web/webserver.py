@@ -28,6 +28,9 @@ from starlette.websockets import WebSocket
 from orchestration_project.domains.access.roles import Role, shown_to
 from orchestration_project.gateway.bar import Installation, with_bar
 from orchestration_project.gateway.dagster_web.fields import answer_by_role
+from orchestration_project.gateway.dagster_web.partition_statuses import (
+    group_by_first_dimension,
+)
 from orchestration_project.gateway.executions import TOOK_TOO_LONG, Executions, TookTooLong
 from orchestration_project.gateway.graphql import read_document
 from orchestration_project.gateway.request import CURRENT, known_user
@@ -58,6 +61,7 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
         self._installation = installation
         self._known = lru_cache(maxsize=MOST_DOCUMENTS)(self._valid)
         answer_by_role(self._graphene_schema.graphql_schema)
+        group_by_first_dimension(self._graphene_schema.graphql_schema)
 
     def handle_graphql_errors(self, errors: Sequence[GraphQLError]) -> list[Any]:
         """Return the errors as they are shown: with their extensions to admins only."""

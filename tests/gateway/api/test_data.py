@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import insert
 from starlette.applications import Starlette
 
+from orchestration_project.connections.artifacts import put_content
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import NewItem
 from orchestration_project.engine.warehouse import Warehouse
@@ -19,6 +20,7 @@ from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.gateway.api import data
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.data import served
+from orchestration_project.services.links import file_path
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.webhooks import events_webhooks
@@ -208,6 +210,19 @@ def test_captured_bytes_are_listed_and_sent_with_their_hash_whole_or_in_part(api
     assert (beyond["status"], beyond["category"]) == (416, "limit")
     assert api.ask("GET", f"/artifacts/{capture['sha256']}").content == whole.content
     assert api.problem("GET", "/artifacts/none")["status"] == 404
+
+
+def test_pictures_and_staged_files_are_sent_and_nothing_else_of_the_store(api):
+    store, content = api.services.store, b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+    name = put_content(store, "plots/finra/value", content, suffix="svg")
+    other = put_content(store, "blobs", content, suffix="svg")
+    answer = api.ask("GET", file_path(name).removeprefix("/api/v1"))
+    assert (answer.status_code, answer.content) == (200, content)
+    assert answer.headers["content-type"] == "image/svg+xml"
+    assert any("sandbox" in each for each in answer.headers.get_list("content-security-policy"))
+    missing = f"staged/x/{'0' * 64}.parquet"
+    for wrong in (other, missing, f"plots/../{name}", f"plots/{name}/..", "plots/finra/value"):
+        assert api.problem("GET", file_path(wrong).removeprefix("/api/v1"))["status"] == 404
 
 
 def test_a_clean_up_is_an_admin_s_run_and_a_dry_one_unless_told_otherwise(api):
