@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
+from orchestration_project.assets.specs import SOURCE, system_spec
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
@@ -42,28 +44,24 @@ MADE_OF = {
 """Columns of `events_webhooks`, and those of the inbox that they come from."""
 
 
-inbox = dg.AssetSpec(
+_spec = partial(system_spec, owners=OWNERS)
+
+inbox = _spec(
     INBOX,
-    description="One delivery per row of the table inbox: the gateway fills it.",
-    group_name=GROUP,
-    owners=OWNERS,
-    kinds={"http", "source"},
-    tags={"domain": GROUP},
-    metadata={"dagster/column_schema": column_schema(inbox_table.columns)},
+    "One delivery per row of the table inbox: the gateway fills it.",
+    column_schema(inbox_table.columns),
+    SOURCE,
 )
 """Nothing makes it here."""
 
-SPEC = dg.AssetSpec(
+SPEC = _spec(
     WEBHOOKS,
-    deps=[INBOX],
-    description=str(events_webhooks.comment),
-    group_name=GROUP,
-    owners=OWNERS,
-    kinds={"table", "landed"},
-    tags={"domain": GROUP},
-    metadata={
+    str(events_webhooks.comment),
+    column_schema(events_webhooks.columns),
+    {"table", "landed"},
+    INBOX,
+    **{
         "dagster/table_name": events_webhooks.name,
-        "dagster/column_schema": column_schema(events_webhooks.columns),
         "dagster/column_lineage": dg.TableColumnLineage(
             {
                 name: [dg.TableColumnDep(INBOX, source) for source in sources]

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from orchestration_project.assets.specs import SOURCE, asset_spec
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.contract import HELP
@@ -68,30 +69,6 @@ NO_FIELDS = (
     "credentials alone; each header is judged when it is read"
 )
 """Why the fields of a source were not compared."""
-
-
-def asset_spec(
-    key: dg.AssetKey,
-    description: str,
-    columns: dg.TableSchema | None,
-    kinds: set[str],
-    *deps: dg.AssetKey,
-    owners: Sequence[str],
-    **metadata: Any,
-) -> dg.AssetSpec:
-    """Return an asset of the domain that its key names, with these columns; a picture has none."""
-    domain = key.path[0]
-    shown = {} if columns is None else {"dagster/column_schema": columns}
-    return dg.AssetSpec(
-        key,
-        deps=deps,
-        description=description,
-        group_name=domain,
-        owners=owners,
-        kinds=kinds,
-        tags={"domain": domain, "data": "made_up" if SETTINGS.is_demo else "real"},
-        metadata={**shown, **metadata},
-    )
 
 
 @dataclass(frozen=True)
@@ -168,7 +145,7 @@ def _source_spec(dataset: Dataset) -> dg.AssetSpec:
         f"One record per row of {dataset.table.name}: the source itself, "
         f"{dataset.source_description} or what stands in for it.",
         dg.TableSchema(columns=shown),
-        {"http", "source"},
+        SOURCE,
         owners=dataset.owners,
         licence=dataset.licence,
     )

@@ -39,7 +39,10 @@ def _tried_jira(settings: Settings) -> str:
 SAAS = Domain(
     name="saas",
     source_setting="saas_source",
-    assets=[saas.edit_rules, saas.reconcile, saas.replay, saas.sweep, saas.try_rules],
+    assets=[
+        *(saas.peopleforce, saas.jira),
+        *(saas.edit_rules, saas.reconcile, saas.replay, saas.sweep, saas.try_rules),
+    ],
     jobs=[
         Job(definition=saas.dry_run_job),
         Job(definition=saas.edit_rules_job),

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from datetime import date, timedelta
 from functools import partial
-from typing import Any
 
 import dagster as dg
 from sqlalchemy import Table
 
+from orchestration_project.assets import specs
 from orchestration_project.assets.factory import dataset_assets
 from orchestration_project.connections.clock import NEW_YORK, Clock
 from orchestration_project.domains.finra.calendar import (
@@ -105,27 +105,7 @@ def week_keys() -> frozenset[str]:
     return frozenset(WEEKS.get_partition_keys())
 
 
-def asset_spec(
-    key: dg.AssetKey,
-    description: str,
-    columns: dg.TableSchema | None,
-    kinds: set[str],
-    *deps: dg.AssetKey,
-    **metadata: Any,
-) -> dg.AssetSpec:
-    """Return an asset of this domain, with these columns; a picture has none."""
-    shown = {} if columns is None else {"dagster/column_schema": columns}
-    return dg.AssetSpec(
-        key,
-        deps=deps,
-        description=description,
-        group_name=GROUP,
-        owners=OWNERS,
-        kinds=kinds,
-        tags={"domain": GROUP, "data": "made_up" if SETTINGS.is_demo else "real"},
-        metadata={**shown, **metadata},
-    )
-
+asset_spec = partial(specs.asset_spec, owners=OWNERS)
 
 weekly_summary = asset_spec(
     WEEKLY_SUMMARY,
@@ -137,7 +117,7 @@ weekly_summary = asset_spec(
             for name, kind in KNOWN_FIELDS.items()
         ]
     ),
-    {"http", "source"},
+    specs.SOURCE,
 )
 """Nothing makes it here; what is checked of the source by itself is shown on it."""
 

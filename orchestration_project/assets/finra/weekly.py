@@ -74,7 +74,7 @@ SPECS = [
         "One object per fetched page or file of FINRA's weekly data, its bytes unchanged, and one "
         "row per fetch in `captures`.",
         column_schema(captures.columns),
-        {"http", "bronze"},
+        {"api", "bronze"},
         WEEKLY_SUMMARY,
     ),
     asset_spec(

@@ -1,12 +1,13 @@
 """How the assets of operations look in the catalogue, and the times that their configs take."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from functools import partial
 
 import dagster as dg
 from sqlalchemy import Table
 
+from orchestration_project.assets import specs
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.metadata import column_schema, report_schema
 from orchestration_project.tables.conditions import MOMENT, read_moment
@@ -22,40 +23,20 @@ RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS, RUN_LOGS, ARTIFACTS, REMOVALS, EV
 )
 
 
+_spec = partial(specs.system_spec, owners=OWNERS)
+
+
 def asset_spec(key: dg.AssetKey, rows: Table, kinds: set[str], *deps: dg.AssetKey) -> dg.AssetSpec:
     """Return the asset that is this table or view."""
-    metadata: dict[str, Any] = {
-        "dagster/table_name": rows.name,
-        "dagster/column_schema": column_schema(rows.columns),
-    }
-    return _spec(key, str(rows.comment), kinds, metadata, deps)
+    named = {"dagster/table_name": rows.name}
+    return _spec(key, str(rows.comment), column_schema(rows.columns), kinds, *deps, **named)
 
 
 def report_spec(
     key: dg.AssetKey, description: str, columns: Mapping[str, str], kind: str = "report"
 ) -> dg.AssetSpec:
     """Return an asset without a table: its job reports results as metadata."""
-    metadata = {"dagster/column_schema": report_schema(columns)}
-    return _spec(key, description, {kind}, metadata)
-
-
-def _spec(
-    key: dg.AssetKey,
-    description: str,
-    kinds: set[str],
-    metadata: Mapping[str, Any],
-    deps: Iterable[dg.AssetKey] = (),
-) -> dg.AssetSpec:
-    return dg.AssetSpec(
-        key,
-        deps=deps,
-        description=description,
-        group_name=GROUP,
-        owners=OWNERS,
-        kinds=kinds,
-        tags={"domain": GROUP},
-        metadata=metadata,
-    )
+    return _spec(key, description, report_schema(columns), {kind})
 
 
 def moment_of(given: str | None, name: str = "since") -> datetime | None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import date
+from functools import partial
 from typing import Any
 
 import dagster as dg
 from sqlalchemy import Column, Table
 
+from orchestration_project.assets import specs
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.prices.calendar import NEW_YORK, month_of
 from orchestration_project.domains.prices.days import VALUES
@@ -66,33 +68,13 @@ MONTHS = price_months(
 )
 
 
-def asset_spec(
-    key: dg.AssetKey,
-    description: str,
-    columns: dg.TableSchema | None,
-    kinds: set[str],
-    *deps: dg.AssetKey,
-    **metadata: Any,
-) -> dg.AssetSpec:
-    """Return an asset of this domain, with these columns; a picture has none."""
-    shown = {} if columns is None else {"dagster/column_schema": columns}
-    return dg.AssetSpec(
-        key,
-        deps=deps,
-        description=description,
-        group_name=GROUP,
-        owners=OWNERS,
-        kinds=kinds,
-        tags={"domain": GROUP, "data": "made_up" if SETTINGS.is_demo else "real"},
-        metadata={**shown, **metadata},
-    )
-
+asset_spec = partial(specs.asset_spec, owners=OWNERS)
 
 quotes = asset_spec(
     QUOTES,
     "One answer per symbol: the source itself, a vendor, a folder, or what stands in for them.",
     dg.TableSchema(columns=[dg.TableColumn(name, description="Exact text") for name in VALUES]),
-    {"http", "source"},
+    specs.SOURCE,
 )
 """Nothing makes it here."""
 

@@ -65,7 +65,7 @@ SPECS = [
         "One object per answer of a source of prices, its bytes unchanged, and one row per fetch "
         "in `captures`; an answer serves all months that were asked for.",
         column_schema(captures.columns),
-        {"http", "bronze"},
+        {"api", "bronze"},
         QUOTES,
     ),
     table_spec(

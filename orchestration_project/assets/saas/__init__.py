@@ -1,5 +1,6 @@
 """The assets of saas: what tasks are, by which rules, what was done of them, and what was not."""
 
+from orchestration_project.assets.saas.catalogue import jira, peopleforce
 from orchestration_project.assets.saas.reconcile import RECONCILING, reconcile, reconcile_job
 from orchestration_project.assets.saas.refused import replay, replay_dead_letters_job
 from orchestration_project.assets.saas.rules import (
@@ -17,6 +18,8 @@ __all__ = [
     "dry_run_job",
     "edit_rules",
     "edit_rules_job",
+    "jira",
+    "peopleforce",
     "reconcile",
     "reconcile_job",
     "replay",

@@ -11,6 +11,7 @@ from pydantic import Field
 from orchestration_project.assets.saas.catalogue import (
     AUDIT_LOG,
     OUTBOX,
+    PEOPLEFORCE,
     RULES,
     STATES,
     table_spec,
@@ -95,7 +96,7 @@ RECONCILING = PresetTarget(
 @dg.multi_asset(
     name=OP,
     specs=[
-        table_spec(STATES, saas_source_states, RULES),
+        table_spec(STATES, saas_source_states, RULES, PEOPLEFORCE),
         table_spec(OUTBOX, outbox, STATES),
         table_spec(AUDIT_LOG, saas_audit_log, OUTBOX),
     ],
