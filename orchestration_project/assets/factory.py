@@ -47,6 +47,7 @@ from orchestration_project.engine.runner import AssetEvent, Report, each_partiti
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import AnyJob, Replay, ReplayRequest, ReplayRuns
+from orchestration_project.services.links import captures_path, link
 from orchestration_project.services.metadata import (
     FRESHNESS_REMEDY,
     check_notes,
@@ -358,6 +359,7 @@ def _metadata(
         **common,
         "outcome": landed.change_cause,
         "group_id": landed.group_id,
+        "captured": link(captures_path(landed.group_id)),
         "rows_added": landed.rows_added,
         "rows_changed": landed.rows_changed,
         "rows_removed": landed.rows_removed,
@@ -394,6 +396,7 @@ def _unchanged(
         "outcome": outcome,
         "landed_by": dg.MetadataValue.dagster_run(landed.run_id),
         "group_id": landed.group_id,
+        "captured": link(captures_path(landed.group_id)),
         "rows_added": landed.rows_added,
         "rows_changed": landed.rows_changed,
         "rows_removed": landed.rows_removed,

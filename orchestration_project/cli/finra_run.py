@@ -25,7 +25,7 @@ from orchestration_project.domains.finra.selection import (
     summary,
 )
 from orchestration_project.engine.derived import find_outdated
-from orchestration_project.engine.environment import open_clock, open_warehouse
+from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.instance.storage import open_instance
@@ -33,6 +33,7 @@ from orchestration_project.resources.finra import published_lately
 from orchestration_project.resources.finra.activity import made_of
 from orchestration_project.resources.finra.connection import open_finra, open_http
 from orchestration_project.resources.finra.gold import TIER_WEEKS, WINDOWS
+from orchestration_project.services.links import name_in
 from orchestration_project.settings import Settings, load_settings, without_query, without_secrets
 from orchestration_project.settings.domains.finra import FinraSettings
 
@@ -63,7 +64,7 @@ def run(weeks: int | None) -> int:
         found = _results(warehouse, results)
         console.echo(str(found))
         results += (pictures := draw(instance, warehouse))
-        console.echo(_pictures(pictures))
+        console.echo(_pictures(settings, pictures))
         failed = [result for result in results if not result.success]
         console.echo(_conclusion(settings, warehouse, progress, failed))
     if console.OUTPUT.is_json:
@@ -138,10 +139,11 @@ def _results(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> 
     return results_of(warehouse, results, WEEKLY_RUN_SUMMARY)
 
 
-def _pictures(results: Sequence[dg.JobExecutionResult]) -> str:
-    """Return the path of each picture that was drawn."""
+def _pictures(settings: Settings, results: Sequence[dg.JobExecutionResult]) -> str:
+    """Return the address of each picture that was drawn, which opens also where no UI runs."""
     drawn = materializations_of([result for result in results if result.success])
-    return "".join(f"\npicture   {metadata['svg_file']}" for metadata in drawn.values())
+    names = [name_in(str(metadata["svg_file"])) for metadata in drawn.values()]
+    return "".join(f"\npicture   {open_store(settings).url}/{name}" for name in names)
 
 
 def _conclusion(

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
-from urllib.parse import quote
 
 import dagster as dg
 import polars as pl
@@ -12,6 +11,7 @@ from sqlalchemy import Column
 from orchestration_project.connections.artifacts import ArtifactStore, put_content
 from orchestration_project.contracts.rules import OFFENDERS_KEPT, AuditSummary
 from orchestration_project.plots.figures import SYNTHETIC
+from orchestration_project.services.links import file_path, link, partition_page
 
 DIGITS_SHOWN = 6
 ROWS_LOGGED, CELL_CHARACTERS = 20, 60
@@ -51,15 +51,14 @@ def data_label(*, is_synthetic: bool) -> Mapping[str, str]:
 
 def kept_file(
     artifacts: ArtifactStore, folder: str, content: bytes, *, suffix: str
-) -> dg.PathMetadataValue:
-    """Store a file that is shown, under the SHA-256 of its ``content``; return where it lies."""
-    name = put_content(artifacts, folder, content, suffix=suffix)
-    return dg.MetadataValue.path(f"{artifacts.url}/{name}")
+) -> dg.UrlMetadataValue:
+    """Store a file that is shown, under the SHA-256 of its ``content``; return a link to it."""
+    return link(file_path(put_content(artifacts, folder, content, suffix=suffix)))
 
 
 def partition_path(key: dg.AssetKey, partition: str) -> str:
     """Return the address of a partition's page, on the server that shows it."""
-    return f"/assets/{'/'.join(key.path)}?view=partitions&partition={quote(partition)}"
+    return partition_page(key.path, partition)
 
 
 def partition_link(key: dg.AssetKey, partition: str) -> str:
@@ -94,7 +93,7 @@ def in_words(metadata: Mapping[str, Any]) -> str:
     for name, value in metadata.items():
         if isinstance(value, dg.TableMetadataValue):
             lines += _table_in_words(name, value.records)
-        elif isinstance(value, str | int | float | dg.PathMetadataValue):
+        elif isinstance(value, str | int | float | dg.PathMetadataValue | dg.UrlMetadataValue):
             lines.append(f"{name}: {getattr(value, 'value', value)}")
     return "\n".join(lines)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from orchestration_project.assets.finra.catalogue import (
     CAPTURE,
@@ -24,6 +25,7 @@ from orchestration_project.engine.announcements import (
 from orchestration_project.engine.warehouse.delivery import staged_name
 from orchestration_project.plots.sparkline import sparkline
 from orchestration_project.resources.finra.weekly import LoadedWeek
+from orchestration_project.services.links import capture_path, captures_path, file_path, link
 from orchestration_project.services.metadata import data_label, image, partition_link, table_of
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
@@ -83,9 +85,19 @@ def _preview(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     origin = {
         "recent_shares": image("Shares of the tier by week", line),
         "first_captures": table_of(seen.captures),
+        "downloads": dg.MetadataValue.md(_downloads(seen.captures)),
         "captured_as": dg.MetadataValue.md(partition_link(CAPTURE, seen.partition_key)),
     }
     return {**largest, OTC_WEEKLY: {**origin, **largest[OTC_WEEKLY]}}
+
+
+def _downloads(captures: pl.DataFrame) -> str:
+    """Return the Markdown of links to the captured bytes, one per part."""
+    links = (
+        f"[part {part}]({capture_path(sha256)})"
+        for part, sha256 in captures["part", "sha256"].rows()
+    )
+    return ", ".join(links)
 
 
 def _carried(
@@ -115,6 +127,7 @@ def _unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         CAPTURE: {
             **marks,
             "group_id": landed.group_id,
+            "captured": link(captures_path(landed.group_id)),
             "dagster/row_count": landed.lines,
             "captures": landed.captures,
             "bytes": landed.bytes,
@@ -124,8 +137,10 @@ def _unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
             **marks,
             "dagster/row_count": landed.rows,
             "rejects": landed.rejects,
-            "artifact": staged_name(
-                finra_otc_weekly.name, landed.partition_key, landed.content_sha256
+            "artifact": link(
+                file_path(
+                    staged_name(finra_otc_weekly.name, landed.partition_key, landed.content_sha256)
+                )
             ),
         },
         OTC_WEEKLY: {
@@ -152,6 +167,7 @@ def _loaded_metadata(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, An
     return {
         CAPTURE: {
             "group_id": landed.group_id,
+            "captured": link(captures_path(landed.group_id)),
             "dagster/row_count": figures.lines,
             "captures": figures.captures,
             "bytes": figures.bytes,
@@ -161,7 +177,7 @@ def _loaded_metadata(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, An
         STAGED: {
             "dagster/row_count": figures.rows,
             "rejects": figures.rejects,
-            "artifact": loaded.staged_name,
+            "artifact": link(file_path(loaded.staged_name)),
             "seconds": figures.check_seconds,
         },
         OTC_WEEKLY: {

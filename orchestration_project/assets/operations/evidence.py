@@ -1,5 +1,6 @@
 """Evidence of a run, a session, or a partition at a time, in one file for somebody else."""
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -17,11 +18,13 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.evidence.exporting import (
+    FOLDER,
     ExportedArchive,
     Sources,
     export_evidence,
 )
 from orchestration_project.services.evidence.subjects import EvidenceRequest
+from orchestration_project.services.links import evidence_path, link
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.presets import Presets, effective_config, in_force
 from orchestration_project.settings import Settings
@@ -91,10 +94,17 @@ def evidence(
         registry.tables,
         Captures(artifacts) if config.include_bytes else None,
     )
-    return _shown(export_evidence(sources, wanted, settings, config.file, now=clock.now()))
+    exported = export_evidence(sources, wanted, settings, config.file, now=clock.now())
+    return _shown(exported, settings)
 
 
-def _shown(exported: ExportedArchive) -> dg.MaterializeResult[Any]:
+def _address(path: Path, settings: Settings) -> dg.MetadataValue[Any]:
+    """Return a link to an archive that the gateway serves; of another file its path."""
+    is_served = path.parent == settings.state_path / FOLDER
+    return link(evidence_path(path.name)) if is_served else dg.MetadataValue.path(path)
+
+
+def _shown(exported: ExportedArchive, settings: Settings) -> dg.MaterializeResult[Any]:
     members = exported.manifest.members
     rows = [
         {"member": each.name, **{name: getattr(each, name) for name in FIGURES}}
@@ -104,7 +114,7 @@ def _shown(exported: ExportedArchive) -> dg.MaterializeResult[Any]:
         asset_key=EVIDENCE,
         metadata=as_metadata(
             {
-                "file": dg.MetadataValue.path(exported.path),
+                "file": _address(exported.path, settings),
                 "bytes": exported.byte_count,
                 "sha256": exported.sha256,
                 "manifest_sha256": exported.manifest.sha256,

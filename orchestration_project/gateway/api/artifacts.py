@@ -37,6 +37,19 @@ RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 OCTETS = "application/octet-stream"
 BYTES = {"type": "string", "format": "binary"}
 
+FILE_TYPES = {
+    "svg": "image/svg+xml",
+    "png": "image/png",
+    "parquet": "application/vnd.apache.parquet",
+}
+STORED = re.compile(
+    r"(?:plots|staged)(?:/[A-Za-z0-9_-]+)+/(?P<file>[0-9a-f]{64}\.(?P<suffix>svg|png|parquet))"
+)
+"""Names of files that metadata links to: no part of a path leads elsewhere."""
+
+PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+"""A picture runs no script, whatever it holds."""
+
 RANGE_HEADERS = {
     "Range": "bytes=first-last, one range; another is as none",
     "If-None-Match": "An ETag: 304 where the bytes are those",
@@ -60,6 +73,14 @@ class ArtifactName(Parameters):
     """Captured bytes to send."""
 
     artifact: Name = Field(description="capture_id, or SHA-256 of the bytes")
+
+
+class StoredFile(Parameters):
+    """Stored file to send."""
+
+    name: Name = Field(
+        description="Name in the artifact store of a picture (plots/…) or a staged file (staged/…)"
+    )
 
 
 class FileName(Parameters):
@@ -171,6 +192,26 @@ def _bytes(services: Services, wanted: str) -> tuple[str, bytes]:
     return blob.sha256, Captures(services.store).verified(sha256=blob.sha256, **named)
 
 
+async def download_file(call: Call[StoredFile, Body]) -> Response:
+    """Send a picture or a staged file; captured bytes have a path of their own."""
+    name, store = call.query.name, call.services.store
+    named = STORED.fullmatch(name)
+    found = await call.services.in_thread(store.found, name) if named else None
+    if named is None or found is None:
+        raise not_found(f"file not found: {name!r}")
+    if found.byte_count > MOST_BYTES:
+        raise ProblemError(413, f"these are {found.byte_count} bytes")
+    file, suffix = named["file"], named["suffix"]
+    shown = "attachment" if suffix == "parquet" else "inline"
+    headers = {
+        "cache-control": "private, max-age=86400, immutable",
+        "content-disposition": f'{shown}; filename="{file}"',
+        "content-security-policy": PICTURE_POLICY,
+    }
+    body = await call.services.in_thread(store.get, name)
+    return Response(body, 200, headers, FILE_TYPES[suffix])
+
+
 async def clean_up_artifacts(call: Call[Parameters, Cleanup]) -> Launched:
     """Find the artifacts that may go, and delete them unless it is a dry run; a run does it."""
     config = call.body.model_dump()
@@ -241,6 +282,16 @@ OPERATIONS = (
         media={OCTETS: BYTES},
         headers=RANGE_HEADERS,
         problems=(413, 416),
+    ),
+    Operation(
+        "GET",
+        "/files",
+        "viewer",
+        "Show a picture, or download a staged file",
+        download_file,
+        query=StoredFile,
+        media=dict.fromkeys(FILE_TYPES.values(), BYTES),
+        problems=(413,),
     ),
     Operation(
         "POST",

@@ -26,7 +26,6 @@ SHOWN_OF_A_ROW = (
     *("market", "symbol", "venue_id", "share_quantity", "trade_count"),
     "participant_name",  # long, so last
 )
-DIGITS_OF_A_HASH = 12
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class WrittenPreview:
     Attributes:
         partition_key: Dagster's key of it.
         largest: By table, its rows with most shares, without the columns that name the partition.
-        captures: The first fetches of the delivery: part, rows, bytes, sha256 (its start), url.
+        captures: The first fetches of the delivery: part, rows, bytes, sha256, url.
         recent_shares: Shares of the tier by week, up to this one; None for a week not landed.
     """
 
@@ -117,7 +116,7 @@ def _captures(captures: Sequence[Capture]) -> pl.DataFrame:
                 part,
                 each.row_count,
                 each.byte_count,
-                each.sha256[:DIGITS_OF_A_HASH],
+                each.sha256,
                 each.url,
             )
             for part, each in enumerate(captures[:CAPTURES_SHOWN], start=1)

@@ -1,0 +1,62 @@
+"""Links from metadata to what the gateway serves: stored files, captures, evidence archives."""
+
+from collections.abc import Sequence
+from functools import cache
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+import dagster as dg
+
+from orchestration_project.domains.access.addresses import is_loopback
+from orchestration_project.settings import load_shared_settings, without_secrets
+
+API = "/api/v1"
+FILES = f"{API}/files"
+
+
+def base_of(public_url: str) -> str:
+    """Return what links begin with: PUBLIC_URL, or nothing if that is an address of this machine.
+
+    A path alone leads to the host that shows it, so it works on any machine.
+    """
+    base = without_secrets(public_url).rstrip("/")
+    return "" if is_loopback(urlsplit(base).hostname or "localhost") else base
+
+
+@cache
+def _base() -> str:
+    return base_of(load_shared_settings().public_url)
+
+
+def link(path: str) -> dg.UrlMetadataValue:
+    """Return a link to a path of the gateway."""
+    return dg.MetadataValue.url(f"{_base()}{path}")
+
+
+def file_path(name: str) -> str:
+    """Return the path of a file in the artifact store: a picture or a staged file."""
+    return f"{FILES}?{urlencode({'name': name})}"
+
+
+def name_in(link: str) -> str:
+    """Return the name of the stored file that a link of `file_path` leads to."""
+    return parse_qs(urlsplit(link).query)["name"][0]
+
+
+def capture_path(sha256: str) -> str:
+    """Return the path of captured bytes."""
+    return f"{API}/artifacts/{sha256}"
+
+
+def captures_path(group_id: str) -> str:
+    """Return the path of the list of a delivery's captures."""
+    return f"{API}/artifacts?{urlencode({'where': f'group_id={group_id}'})}"
+
+
+def partition_page(key: Sequence[str], partition: str) -> str:
+    """Return the address of a partition's page, on the server that shows it."""
+    return f"/assets/{'/'.join(key)}?view=partitions&partition={quote(partition)}"
+
+
+def evidence_path(file: str) -> str:
+    """Return the path of an archive below STATE_DIR/evidence."""
+    return f"{API}/evidence/{quote(file)}"
