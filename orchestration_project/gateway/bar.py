@@ -12,18 +12,20 @@ from orchestration_project.domains.access.roles import Principal
 from orchestration_project.settings import Settings
 
 STYLE_PATH = "/bar.css"
+STYLE_LINK = f'<link rel="stylesheet" href="{STYLE_PATH}"/>'
 
 LOCATION = "/locations/orchestration_project.definitions/jobs"
 SHORTCUTS = {
     "Control tower": "/assets/operations/control_tower?view=overview",
+    "Quarantined": "/quarantined",
     "Retry failures": f"{LOCATION}/operations_retry_failures/playground",
 }
-"""Pages of Dagster's that operators open most, by the text of their links."""
+"""Pages that operators open most, by the text of their links."""
 
 PROFILES = {"demo": "demo data", "real": "real data"}
 
 STYLE = """
-body { flex-direction: column; }
+body:has(#__next) { flex-direction: column; }
 #__next { flex: 1 1 0; min-height: 0; }
 body #root, body.dagster-mobile #root { height: 100%; }
 #installation-bar { flex: none; box-sizing: border-box; display: flex; align-items: center;
@@ -63,7 +65,7 @@ LOG_OUT = """<form method="post" action="/logout"><button type="submit">Log out<
 
 @dataclass(frozen=True)
 class Installation:
-    """What people see of the installation that they use.
+    """Name and data of the installation, as people see them.
 
     Attributes:
         name: Its name.
@@ -86,9 +88,18 @@ def installation_of(settings: Settings) -> Installation:
 
 
 def with_bar(page: str, installation: Installation, user: Principal) -> str:
-    """Return a page of Dagster's with the bar above its content; the page itself stays as it is."""
-    link = f'<link rel="stylesheet" href="{STYLE_PATH}"/></head>'
-    bar = BAR.format(
+    """Return a page with the bar above its content; the page itself stays as it is."""
+    head, end, rest = page.partition("</head>")
+    before, body, after = rest.partition("<body>")
+    if not (end and body):
+        raise AssertionError("invalid page: expected a head and a body")
+    bar = bar_of(installation, user)
+    return f"{head}{STYLE_LINK}</head>{before}<body>{bar}{after}"
+
+
+def bar_of(installation: Installation, user: Principal) -> str:
+    """Return the bar."""
+    return BAR.format(
         name=escape(installation.name),
         profile=escape(installation.profile),
         data=escape(installation.data),
@@ -99,11 +110,6 @@ def with_bar(page: str, installation: Installation, user: Principal) -> str:
         role=escape(user.role.value),
         log_out="" if user.way == "open" else LOG_OUT,
     )
-    head, end, rest = page.partition("</head>")
-    before, body, after = rest.partition("<body>")
-    if not (end and body):
-        raise AssertionError("Dagster's page has a head and a body")
-    return f"{head}{link}{before}{body}{bar}{after}"
 
 
 def style_route() -> Route:

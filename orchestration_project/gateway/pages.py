@@ -3,7 +3,7 @@
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from urllib.parse import quote
 from starlette.responses import HTMLResponse
 
 from orchestration_project.domains.access.roles import Principal
-from orchestration_project.gateway.bar import Installation
+from orchestration_project.gateway.bar import Installation, with_bar
 from orchestration_project.gateway.request import Refusal
 
 STYLE = """
@@ -118,6 +118,30 @@ variables of the shell; capital letters stand for values of yours:</p>
 </html>
 """
 
+TABLE_STYLE = f"""{API_STYLE}
+body {{ max-width: none; padding: 0; }}
+main {{ max-width: 64rem; margin: 0 auto; padding: 1rem; }}
+"""
+
+TABLE_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+<p>{explanation}</p>
+{content}
+<p><a href="/">To Dagster</a></p>
+</main>
+</body>
+</html>
+"""
+
 REF = "#/components/schemas/"
 
 
@@ -164,10 +188,27 @@ def _page(
     return HTMLResponse(body, status, headers={**_headers(STYLE), **(headers or {})})
 
 
-def _headers(style: str) -> dict[str, str]:
+def _headers(style: str, others: str = "") -> dict[str, str]:
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'"
+    policy = f"default-src 'none'; style-src {others}'sha256-{digest}'; form-action 'self'"
     return {"content-security-policy": policy, "cache-control": "no-store"}
+
+
+def table_page(
+    title: str,
+    explanation: str,
+    headings: Iterable[str],
+    rows: Sequence[Iterable[str]],
+    installation: Installation,
+    user: Principal,
+) -> HTMLResponse:
+    """Return a page with a table under the bar; the cells are HTML."""
+    content = _table(headings, rows) if rows else "<p><strong>There are none.</strong></p>"
+    page = TABLE_PAGE.format(
+        title=escape(title), explanation=escape(explanation), style=TABLE_STYLE, content=content
+    )
+    headers = _headers(TABLE_STYLE, "'self' ")  # the bar's style is a file of this host
+    return HTMLResponse(with_bar(page, installation, user), headers=headers)
 
 
 def api_page(document: Mapping[str, Any], origin: str) -> HTMLResponse:

@@ -17,7 +17,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.credentials import LoginLimits
 from orchestration_project.domains.access.members import read_rules
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.gateway import health, hooks, metrics
+from orchestration_project.gateway import health, hooks, metrics, quarantine
 from orchestration_project.gateway.api.opening import opened_api
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.bar import installation_of
@@ -67,6 +67,7 @@ def opened(
         provider = _provider_routes(settings, doors, secret)
         readiness = health.Readiness(health.probes_of(settings, instance))
         measured = metrics.routes(metrics.parts_of(settings, warehouse, instance))
+        listed = quarantine.routes(warehouse, doors.installation)
         with (
             hooks.opened_hooks(settings, warehouse) as taken,
             opened_api(settings, warehouse, doors, dagster, instance, registry) as api,
@@ -76,7 +77,7 @@ def opened(
                 dagster,
                 has_provider=bool(provider),
                 public=[*provider, *hooks.routes(taken), *health.routes(readiness)],
-                private=[*measured, *api],
+                private=[*measured, *api, *listed],
                 is_open=settings.gateway_auth == "off",
                 origins=settings.api_allowed_origins,
             )

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
+from orchestration_project.domains.access.credentials import Key
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.gateway.bar import SHORTCUTS, installation_of
 from orchestration_project.settings import load_settings
@@ -33,7 +34,7 @@ def bar_of(page: str) -> Elements:
     return Elements(page[start : page.index("</header>")])
 
 
-def page_of(door: Door, key: object, path: str = "/runs"):
+def page_of(door: Door, key: Key, path: str = "/runs"):
     return door.ask("GET", path, key=key, Accept="text/html")
 
 
