@@ -8,7 +8,8 @@ dimension, which the pages support as well, nothing is reversed.
 """
 
 from collections import defaultdict
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from dagster import MultiPartitionsDefinition
 from dagster._core.definitions.partitions.utils import PartitionRangeStatus
@@ -20,6 +21,16 @@ from dagster_graphql.schema.pipelines.pipeline import (
     GrapheneTimePartitionStatuses,
 )
 from graphql import GraphQLResolveInfo, GraphQLSchema
+
+STATUSES, OF_A_KEY, OF_TIMES, RANGE = (
+    cast("Callable[..., Any]", kind)  # graphene declares fields, not parameters
+    for kind in (
+        GrapheneMultiPartitionStatuses,
+        GrapheneMultiPartitionRangeStatuses,
+        GrapheneTimePartitionStatuses,
+        GrapheneTimePartitionRangeStatus,
+    )
+)
 
 KEYS_BY_STATUS = {
     PartitionRangeStatus.MATERIALIZED: "materializedPartitions",
@@ -59,13 +70,13 @@ def by_first_dimension(
         for status, keys in KEYS_BY_STATUS.items():
             for key in getattr(each.secondaryDim, keys):
                 _add(ranges[key], each, status)
-    return GrapheneMultiPartitionStatuses(
+    return STATUSES(
         primaryDimensionName=first.name,
         ranges=[
-            GrapheneMultiPartitionRangeStatuses(
+            OF_A_KEY(
                 primaryDimStartKey=key,
                 primaryDimEndKey=key,
-                secondaryDim=GrapheneTimePartitionStatuses(ranges=ranges[key]),
+                secondaryDim=OF_TIMES(ranges=ranges[key]),
             )
             for key in first.partitions_def.get_partition_keys()
             if key in ranges
@@ -80,7 +91,7 @@ def _add(ranges: list[Any], found: Any, status: PartitionRangeStatus) -> None:
         last.endTime, last.endKey = found.primaryDimEndTime, found.primaryDimEndKey
         return
     ranges.append(
-        GrapheneTimePartitionRangeStatus(
+        RANGE(
             startTime=found.primaryDimStartTime,
             endTime=found.primaryDimEndTime,
             startKey=found.primaryDimStartKey,
