@@ -41,7 +41,7 @@ def system_spec(
 
     Args:
         key: Domain and noun.
-        description: Its first sentence says what a row is.
+        description: Its first sentence names a row.
         columns: None of a picture.
         kinds: Of a table, the kind of the database is added.
         deps: Assets that it is made of.
@@ -71,6 +71,6 @@ def asset_spec(
     owners: Sequence[str],
     **metadata: Any,
 ) -> dg.AssetSpec:
-    """Return the same of what holds data of a source: a tag says whether that is synthetic."""
+    """Return the same of what holds data of a source: a tag marks it as synthetic or real."""
     spec = system_spec(key, description, columns, kinds, *deps, owners=owners, **metadata)
     return spec.merge_attributes(tags=DATA)
