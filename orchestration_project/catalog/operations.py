@@ -37,6 +37,7 @@ OPERATIONS = Domain(
         sensors.operations_verify_daily,
     ],
     sensors=[
+        sensors.operations_control_tower_at_start,
         sensors.operations_on_run_change,
         sensors.operations_on_run_end,
         sensors.operations_on_undelivered_alert,

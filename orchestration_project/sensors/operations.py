@@ -1,22 +1,27 @@
 """When alerts are raised and sent, runs recorded, the control tower looks, and all is verified.
 
-The sensors have no job: a tick does the work.
+Most sensors have no job: a tick does the work.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import dagster as dg
 
 from orchestration_project.assets.operations import control_tower_job, reconcile_job, verify_job
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.control_tower import DAYS
 from orchestration_project.domains.operations.progress import Progress
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.sensors.definitions import sensor
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.alerts.watching import first_poll, look
 from orchestration_project.services.ledger import Ledger, follow
+from orchestration_project.services.ledger.comparing import compare
 
 SECONDS_BETWEEN_LOOKS = 30
+
+CODE_LOADED_AT = Clock().now()
+"""When this code location was loaded, which every start of the UI does."""
 
 
 @sensor(
@@ -70,6 +75,27 @@ def operations_on_run_change(
     return dg.SkipReason(
         f"Recorded {found.written.added} new and {found.written.changed} changed runs.{more}"
     )
+
+
+@sensor(
+    job=control_tower_job,
+    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    default_status=dg.DefaultSensorStatus.RUNNING,  # it reads, and asks no source
+)
+def operations_control_tower_at_start(
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.RunRequest | dg.SkipReason:
+    """Start the control tower once after each start of the UI, when the ledger has all runs."""
+    loaded_at = CODE_LOADED_AT.isoformat()
+    if context.cursor == loaded_at:
+        return dg.SkipReason(f"The control tower was started; the code was loaded at {loaded_at}.")
+    counted_since = Clock().now() - timedelta(days=DAYS)
+    if missing := compare(context.instance, Ledger(warehouse, clock), counted_since).differing:
+        return dg.SkipReason(f"The ledger lacks {len(missing)} runs; the next tick looks again.")
+    context.update_cursor(loaded_at)
+    return dg.RunRequest(run_key=loaded_at)
 
 
 operations_control_tower_hourly = dg.ScheduleDefinition(

@@ -17,10 +17,17 @@ from orchestration_project.domains.operations.control_tower import (
     standings,
     state_of,
     table_rows,
+    verdict,
+    verdict_of,
 )
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 LATE = OldestMissing("finra/otc_weekly", "T1|2026-02-02", NOON - timedelta(hours=30))
+IS_LATE = (
+    "finra/otc_weekly is 30 h late, 1 partition missing, oldest T1|2026-02-02; "
+    "do this: load it, or see why its runs failed"
+)
+FIX = "; do this: fix the cause that the failed runs show, then start operations_retry_failures"
 
 
 def ended(*rows) -> pl.DataFrame:
@@ -79,9 +86,7 @@ def test_an_asset_stands_by_itself_and_its_domain_by_the_runs_and_the_worst_late
         ("web", ""): "healthy",
         ("web", "web/pages"): "healthy",
     }
-    assert found[Subject("finra")].reasons == [
-        "finra/otc_weekly T1|2026-02-02 is due for 30 h, not landed"
-    ]
+    assert found[Subject("finra")].reasons == [IS_LATE]
 
 
 def test_nothing_at_all_is_healthy():
@@ -95,13 +100,13 @@ def test_more_failures_than_successes_are_failing_and_any_failure_asks_for_atten
     good, bad, expected
 ):
     day = Figures(24, good + bad, good, bad, failures={"source": bad})
-    reason = f"{bad} of {good + bad} failed in the last 24 h: {bad} source"
+    reason = f"{bad} of {good + bad} failed in the last 24 h: {bad} source{FIX}"
     assert state(day) == (expected, [reason])
 
 
 def test_without_an_end_within_a_day_the_week_decides():
     week = Figures(168, 3, 0, 3, failures={"crash": 3})
-    assert state(week=week) == ("failing", ["3 of 3 failed in the last 168 h: 3 crash"])
+    assert state(week=week) == ("failing", [f"3 of 3 failed in the last 7 days: 3 crash{FIX}"])
     assert state(Figures(24, 1, 1), week) == ("healthy", [])
 
 
@@ -109,10 +114,25 @@ def test_failing_is_worse_than_stale_and_both_are_told():
     day = Figures(24, 1, 0, 1, failures={"source": 1})
     worst, reasons = state(day, unlanded=LATE)
     assert worst == "failing"
-    assert reasons == [
-        "1 of 1 failed in the last 24 h: 1 source",
-        "finra/otc_weekly T1|2026-02-02 is due for 30 h, not landed",
-    ]
+    assert reasons == [f"1 of 1 failed in the last 24 h: 1 source{FIX}", IS_LATE]
+
+
+def test_lateness_of_more_than_two_days_is_told_in_days_with_its_amount_and_remedy():
+    late = OldestMissing(
+        *("finra/otc_weekly", "T1|2025-06-02", NOON - timedelta(days=203)),
+        missing="84 weeks",
+        remedy="start finra_otc_weekly",
+    )
+    expected = "finra/otc_weekly is 203 days late, 84 weeks missing, oldest T1|2025-06-02"
+    assert state(unlanded=late) == ("stale", [f"{expected}; do this: start finra_otc_weekly"])
+
+
+def test_the_verdict_names_the_domains_of_each_state_the_worst_first():
+    counts = ended(("saas", "", 0, "FAILURE", "source", 1, 0), ("fx", "", 0, "SUCCESS", None, 1, 0))
+    look = Observation(counts, landed_at={"finra/otc_weekly": NOON, "web/pages": NOON})
+    found = [each for each in stand(look, LATE).values() if not each.subject.asset]
+    assert verdict(found) == "failing: saas; stale: finra; healthy: fx, web"
+    assert [verdict_of(each) for each in found][:2] == [f"stale\n{IS_LATE}", "healthy"]
 
 
 @pytest.mark.parametrize(
@@ -121,13 +141,14 @@ def test_failing_is_worse_than_stale_and_both_are_told():
         (
             Figures(24, 1, 1, rows_in=1000, rows_rejected=6),
             ActiveRuns(),
-            "0.60% of the lines of the last 24 h were rejected",
+            "0.60% of the lines of the last 24 h were rejected; do this: read the table rejects",
         ),
         (Figures(24, 3, 3, retry_count=3), ActiveRuns(), "3 retries in the last 24 h"),
         (
             Figures(24),
             ActiveRuns(1, 0, NOON - timedelta(minutes=90)),
-            "a run has waited for 1.5 h to start",
+            "a run has waited for 1.5 h to start; "
+            "do this: see what runs, and whether the daemon does",
         ),
     ],
 )

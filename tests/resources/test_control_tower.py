@@ -2,6 +2,7 @@
 
 from datetime import date, datetime, timedelta
 
+import pytest
 from sqlalchemy import select
 
 from orchestration_project.domains.operations.control_tower import (
@@ -90,3 +91,19 @@ def test_the_oldest_week_that_is_due_is_the_one_that_is_told(desk, clock):
     # published on 2025-12-08, midnight in New York, and 36 h
     assert found.due_at.isoformat() == "2025-12-09T17:00:00+00:00"
     assert oldest(date(2026, 1, 26)) is None  # no such week is due yet
+
+
+@pytest.mark.parametrize(
+    ("source", "oldest", "missing"),
+    [("demo", "T1|2025-11-17", "4 weeks"), ("api", "T1|2025-11-03", "13 weeks")],
+)
+def test_a_demo_lacks_only_weeks_after_those_that_it_loaded(
+    desk, clock, monkeypatch, source, oldest, missing
+):
+    monkeypatch.setenv("FINRA_SOURCE", source)
+    desk.land(row("AAA"))
+    settings = load_settings()
+    first_week = MONDAY - timedelta(weeks=1)
+    found = oldest_unlanded(desk.warehouse, settings, clock.now(), first_week=first_week)
+    assert found is not None
+    assert (found.partition, found.missing) == (oldest, missing)

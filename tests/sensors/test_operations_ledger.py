@@ -11,6 +11,7 @@ from orchestration_project.assets.operations.catalogue import moment_of
 from orchestration_project.definitions import defs
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.sensors.operations import (
+    operations_control_tower_at_start,
     operations_on_run_change,
     operations_reconcile_hourly,
 )
@@ -107,6 +108,26 @@ def test_a_tick_without_a_database_fails_and_the_next_one_with_it_has_lost_nothi
     assert tick(instance)[0] == "Recorded 1 new and 0 changed runs."
 
 
+def test_the_control_tower_starts_once_when_the_ledger_has_all_runs(instance, url):
+    instance.create_run_for_job(defs.resolve_job_def("operations_sessions"))
+    names = ("clock", "warehouse")
+    with dg.build_resources({name: RESOURCES[name] for name in names}, instance) as resources:
+        given = resources._asdict()
+
+        def ask(cursor=None):
+            context = dg.build_sensor_context(instance, cursor, resources=given)
+            return operations_control_tower_at_start(context), context.cursor
+
+        said, cursor = ask()
+        assert (said.skip_message, cursor) == (
+            *("The ledger lacks 1 runs; the next tick looks again.", None),
+        )
+        tick(instance)
+        request, cursor = ask()
+        assert request.run_key == cursor
+        assert isinstance(ask(cursor)[0], dg.SkipReason)
+
+
 def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(instance, url):
     first = execute(instance, "operations_reconcile", {"session": "evening", "user": "ada"})
     second = execute(instance, "operations_reconcile")
@@ -129,13 +150,13 @@ def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(in
     assert (record.data["user_name"], record.data["progress_share"]) == ("ada", 1.0)
 
     [told] = told_by(execute(instance, "operations_control_tower"))["control_tower"].values()
-    assert (told["operations_runs_24h"], told["operations_state"]) == (1, "healthy")
+    assert list(told)[:2] == ["verdict", "operations_verdict"]
+    assert (told["verdict"], told["operations_verdict"]) == ("healthy: operations", "healthy")
+    assert told["operations_runs_24h"] == 1
     assert told["picture"].startswith("![Runs by day, and the health of each domain](data:image")
     assert len(told["operations_rows_by_day"]) < 1000  # shown in its place
     for name in ("picture", "operations_rows_by_day"):
         assert "SYNTHETIC DATA" in texts_of(told[name])
-    [record] = told["states"].records
-    assert record.data == {"domain": "operations", "state": "healthy", "reasons": "[]"}
     kept = databases.rows(url, select(operations_control_tower.c.window_hours).distinct())
     assert sorted(kept) == [(24,), (168,), (672,)]
 

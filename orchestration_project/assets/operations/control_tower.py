@@ -1,4 +1,4 @@
-"""How every domain stands, as a table, as pictures, and as numbers that Dagster plots over time."""
+"""Health of every domain: its verdict as text, numbers over time, pictures and tables."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,13 +15,14 @@ from orchestration_project.assets.operations.catalogue import (
 )
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import (
-    DAY,
     WEEK,
     Observation,
     SubjectHealth,
     by_day,
     standings,
     table_rows,
+    verdict,
+    verdict_of,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import frame_of
@@ -64,6 +65,8 @@ def control_tower(
         asset_key=CONTROL_TOWER,
         metadata=as_metadata(
             {
+                "verdict": verdict(domains),
+                **{f"{each.subject.domain}_verdict": verdict_of(each) for each in domains},
                 **_pictures(look, domains, is_synthetic=settings.is_demo),
                 **_numbers(domains),
                 **_tables(frame_of(rows, operations_control_tower)),
@@ -99,7 +102,6 @@ def _numbers(domains: Sequence[SubjectHealth]) -> dict[str, Any]:
     for each in domains:
         day, name = each.figures[0], each.subject.domain
         numbers |= {
-            f"{name}_state": each.state,
             f"{name}_runs_24h": day.run_count,
             f"{name}_failures_24h": day.failure_count,
             f"{name}_rows_landed_24h": day.rows_landed,
@@ -115,7 +117,6 @@ def _tables(rows: pl.DataFrame) -> dict[str, Any]:
     assets = rows.filter(is_asset, window_hours=WEEK).select(LITTLE)
     domains = rows.filter(~is_asset).drop("asset", "looked_at")
     return {
-        "states": table_of(domains.filter(window_hours=DAY).select("domain", "state", "reasons")),
         "domains": table_of(domains.drop("reasons")),
         "assets_7d": table_of(assets.head(ASSETS_SHOWN)),
     }

@@ -8,12 +8,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import polars as pl
 
 State = Literal["healthy", "attention", "stale", "failing"]
 """From the best to the worst."""
+
+STATES: tuple[State, ...] = get_args(State)
 
 DAY, WEEK, MONTH = 24, 7 * 24, 28 * 24
 WINDOWS = (DAY, WEEK, MONTH)
@@ -32,6 +34,11 @@ MANY_RETRIES = 3
 
 LONG_WAIT_HOURS = 1.0
 """A run that waits for longer asks for attention."""
+
+SHOWN_IN_HOURS = 48
+"""A shorter time is shown in hours, a longer one in days."""
+
+FAILURE_REMEDY = "fix the cause that the failed runs show, then start operations_retry_failures"
 
 COUNTS: dict[str, Any] = {
     "domain": pl.String,
@@ -60,11 +67,21 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True)
 class OldestMissing:
-    """The oldest partition that a calendar has promised and that is not landed."""
+    """The oldest partition that is due by its calendar and not loaded.
+
+    Attributes:
+        asset: The asset that lacks it.
+        partition: Its key.
+        due_at: When it was due.
+        missing: How many partitions are due and not loaded, e.g. "84 weeks".
+        remedy: What an operator does about it.
+    """
 
     asset: str
     partition: str
     due_at: datetime
+    missing: str = "1 partition"
+    remedy: str = "load it, or see why its runs failed"
 
 
 @dataclass(frozen=True)
@@ -176,10 +193,7 @@ def state_of(
     if recent and (recent.success_share or 0.0) < FAILING_SUCCESS_SHARE:
         reasons.append(("failing", _failures(recent)))
     if unlanded is not None:
-        late = _hours(unlanded.due_at, now)
-        reasons.append(
-            ("stale", f"{unlanded.asset} {unlanded.partition} is due for {late:.0f} h, not landed")
-        )
+        reasons.append(("stale", _lateness(unlanded, now)))
     worries = _worries(figures[0], under_way, machine_now)
     reasons.extend(("attention", worry) for worry in worries)
     worst: State = reasons[0][0] if reasons else "healthy"
@@ -189,19 +203,46 @@ def state_of(
 def _worries(day: Figures, under_way: ActiveRuns, machine_now: datetime) -> list[str]:
     worries = [_failures(day)] if day.failure_count else []
     if (day.reject_share or 0.0) > MANY_REJECTS_SHARE:
-        worries.append(f"{day.reject_share:.2%} of the lines of the last 24 h were rejected")
+        share = f"{day.reject_share:.2%} of the lines of the last 24 h were rejected"
+        worries.append(f"{share}; do this: read the table rejects")
     if day.retry_count >= MANY_RETRIES:
         worries.append(f"{day.retry_count} retries in the last 24 h")
     waiting = under_way.waiting_since
     if waiting and (hours := _hours(waiting, machine_now)) > LONG_WAIT_HOURS:
-        worries.append(f"a run has waited for {hours:.1f} h to start")
+        wait = f"a run has waited for {hours:.1f} h to start"
+        worries.append(f"{wait}; do this: see what runs, and whether the daemon does")
     return worries
+
+
+def _lateness(oldest: OldestMissing, now: datetime) -> str:
+    late = _duration(_hours(oldest.due_at, now))
+    missing = f"{oldest.missing} missing, oldest {oldest.partition}"
+    return f"{oldest.asset} is {late} late, {missing}; do this: {oldest.remedy}"
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.0f} h" if hours < SHOWN_IN_HOURS else f"{hours / DAY:.0f} days"
+
+
+def verdict(found: Iterable[SubjectHealth]) -> str:
+    """Return the domains by state, the worst first, e.g. "stale: finra; healthy: fx, saas"."""
+    names: dict[State, list[str]] = {}
+    for each in found:
+        names.setdefault(each.state, []).append(each.subject.domain)
+    worst_first = sorted(names, key=STATES.index, reverse=True)
+    return "; ".join(f"{state}: {', '.join(names[state])}" for state in worst_first)
+
+
+def verdict_of(standing: SubjectHealth) -> str:
+    """Return the state of a subject and each reason for it on a line of its own."""
+    return "\n".join([standing.state, *standing.reasons])
 
 
 def _failures(figures: Figures) -> str:
     ended = figures.success_count + figures.failure_count
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(figures.failures.items()))
-    return f"{figures.failure_count} of {ended} failed in the last {figures.hours} h: {kinds}"
+    failed = f"{figures.failure_count} of {ended} failed in the last {_duration(figures.hours)}"
+    return f"{failed}: {kinds}; do this: {FAILURE_REMEDY}"
 
 
 def table_rows(found: Iterable[SubjectHealth], now: datetime) -> list[dict[str, Any]]:
