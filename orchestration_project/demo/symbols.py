@@ -89,7 +89,7 @@ def universe(seed: int, tier: str, size: int) -> Universe:
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, _code(tier), 1])))
     tickers = _tickers(seed, tier, size, rng)
     kinds = rng.integers(len(_KINDS), size=size)
-    median_price = {"T1": 60.0, "T2": 18.0, "OTCE": 0.9, "NMS": 10.0}[tier]
+    median_price = {"T1": 20.0, "T2": 18.0, "OTCE": 0.9, "NMS": 10.0}[tier]
     median_trade, spread = (4_000.0, 2.1) if tier == "OTCE" else (140.0, 0.5)
     named = len(TREACHEROUS[tier])
     rank = np.arange(size) - named
@@ -99,7 +99,7 @@ def universe(seed: int, tier: str, size: int) -> Universe:
     return Universe(
         _named(tickers, kinds),
         activity=-1.1 * np.log(rank + 3.0),
-        price_usd=median_price * np.exp(rng.normal(0, 1.1, size)),
+        price_usd=median_price * np.exp(rng.normal(0, 0.7, size)),
         trade_size=np.maximum(1.0, median_trade * np.exp(rng.normal(0, spread, size))),
         phase=phase,
         treacherous_count=named,

@@ -127,6 +127,12 @@ def test_a_default_week_has_150_000_rows_like_the_real_market(market: Market, we
         assert each["trades"].min() == 1
 
 
+def test_a_week_is_worth_tens_to_a_few_hundred_billion_dollars(market: Market):
+    week = date(2025, 11, 10)
+    dollars = [int(market.firm_rows(tier, week)["cents"].sum()) / 100 for tier in TIERS]
+    assert 50e9 < sum(dollars) < 500e9
+
+
 def test_volumes_are_heavy_tailed_and_one_venue_holds_most_of_the_otc_market(market: Market):
     rows = market.firm_rows("OTCE", date(2025, 11, 10))
     by_symbol = rows.group_by("issueSymbolIdentifier").agg(pl.col("shares").sum())

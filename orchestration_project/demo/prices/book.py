@@ -89,7 +89,7 @@ class PriceBook:
         count = len(sessions())
         split = _splits(rng, count, position(self.anchor), listed.fault)
         path = listed.price_usd * np.exp(np.cumsum(0.012 * rng.standard_normal(count)))
-        close = _rounded(np.clip(path, 0.02, 5_000.0) / np.cumprod(split) * 4)
+        close = _rounded(np.clip(path, 0.02, 5_000.0) * np.prod(split) / np.cumprod(split))
         gap = np.exp(0.004 * rng.standard_normal(count))
         before = np.concatenate([close[:1], close[:-1]]) / split
         opened = _rounded(before / UNITS * gap)
