@@ -12,6 +12,8 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from sqlalchemy import Engine
 from sqlalchemy.event import listens_for, remove
 
+from orchestration_project.domains.operations.metadata_keys import key_named
+
 
 def failure_of(result: dg.ExecuteInProcessResult | dg.JobExecutionResult, op: str) -> str:
     """Return what a failed op says."""
@@ -24,13 +26,21 @@ def failure_of(result: dg.ExecuteInProcessResult | dg.JobExecutionResult, op: st
 def told_by(result: dg.ExecuteInProcessResult) -> Mapping[str, Mapping[str | None, dict[str, Any]]]:
     """Return the metadata of each materialization, by asset and partition."""
     told: dict[str, dict[str | None, dict[str, Any]]] = defaultdict(dict)
+    for evaluation in result.get_asset_check_evaluations():
+        declared(evaluation.metadata)
     for event in result.get_asset_materialization_events():
         assert event.asset_key
         metadata = event.step_materialization_data.materialization.metadata
         told[event.asset_key.path[-1]][event.partition] = {
-            label: value.value for label, value in metadata.items()
+            label: value.value for label, value in declared(metadata).items()
         }
     return told
+
+
+def declared(metadata: Mapping[str, dg.MetadataValue[Any]]) -> Mapping[str, dg.MetadataValue[Any]]:
+    """Return metadata of which every key is declared with its meaning."""
+    assert [name for name in metadata if key_named(name) is None] == []
+    return metadata
 
 
 def observed_by(
@@ -42,7 +52,7 @@ def observed_by(
         if event.event_type == dg.DagsterEventType.ASSET_OBSERVATION:
             observation = event.asset_observation_data.asset_observation
             found[observation.asset_key.path[-1]][observation.partition] = {
-                label: value.value for label, value in observation.metadata.items()
+                label: value.value for label, value in declared(observation.metadata).items()
             }
     return found
 
@@ -71,7 +81,8 @@ def executed(
 def told_by_op(result: dg.JobExecutionResult) -> dict[str, Any]:
     """Return the metadata of the one output of a job."""
     [output] = [event for event in result.all_events if event.is_successful_output]
-    return {name: value.value for name, value in output.step_output_data.metadata.items()}
+    found = declared(output.step_output_data.metadata)
+    return {name: value.value for name, value in found.items()}
 
 
 @contextmanager

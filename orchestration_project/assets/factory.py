@@ -27,6 +27,7 @@ from orchestration_project.engine.announcements import (
     EarlierMetadata,
     ReportLog,
     earlier_metadata,
+    is_known_from,
     settle_announcements,
 )
 from orchestration_project.engine.dataset import (
@@ -369,8 +370,8 @@ def _metadata(
         "bytes": figures.bytes,
         "audits_passed": figures.audit_outcomes.get("passed", 0),
         "audits_warning": len(landed.warnings),
-        KNOWN_FROM: landed.known_from.isoformat(),
-        "seconds": round(figures.read_seconds + figures.check_seconds + landed.seconds, 3),
+        KNOWN_FROM: landed.known_from,
+        "seconds": figures.read_seconds + figures.check_seconds + landed.seconds,
         **shown,
     }
 
@@ -387,9 +388,8 @@ def _unchanged(
     landed, outcome = loaded.earlier, REPORTED_LATE if loaded.changes else UNCHANGED
     if landed is None:
         return {"outcome": outcome}
-    known_from = landed.landed_at.isoformat()
     carried = earlier(key, landed.partition_key)
-    is_of_it = KNOWN_FROM in carried and carried[KNOWN_FROM].value == known_from
+    is_of_it = is_known_from(carried, landed.landed_at)
     return {
         "seconds": 0.0,
         **(carried if is_of_it else {}),
@@ -406,7 +406,7 @@ def _unchanged(
         "bytes": landed.bytes,
         "audits_passed": Counter(landed.audits.values())["passed"],
         "audits_warning": landed.warning_count,
-        **({KNOWN_FROM: known_from} if loaded.known_from else {}),
+        **({KNOWN_FROM: landed.landed_at} if loaded.known_from else {}),
     }
 
 

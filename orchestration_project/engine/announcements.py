@@ -18,6 +18,7 @@ from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, insert,
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.dagster_private import is_worker_gone
 from orchestration_project.engine.dataset import Announcement, ChangeT, LoadedPartition, LoadSpec
+from orchestration_project.engine.event_metadata import time_of
 from orchestration_project.engine.warehouse import Delivery, Warehouse, WriteResult, WriteTarget
 from orchestration_project.engine.warehouse.delivery import AfterWrite
 from orchestration_project.tables.spine import pending_announcements
@@ -55,6 +56,11 @@ def earlier_metadata(
     return {}
 
 
+def is_known_from(metadata: Mapping[str, dg.MetadataValue[Any]], known_from: datetime) -> bool:
+    """Return whether a materialization's metadata is of the rows known from a time."""
+    return KNOWN_FROM in metadata and time_of(metadata[KNOWN_FROM]) == known_from
+
+
 class ReportLog:
     """Finds out whether Dagster has an event of the load of an asset's partition.
 
@@ -71,7 +77,7 @@ class ReportLog:
         self._instance = instance
         self._asset = asset
         self._run_id = run_id
-        self._reported_by: dict[str, Literal["all"] | frozenset[tuple[str | None, str]]] = {}
+        self._reported_by: dict[str, Literal["all"] | frozenset[tuple[str | None, datetime]]] = {}
 
     def __call__(
         self, run_id: str, partition_key: str, known_from: datetime
@@ -87,14 +93,14 @@ class ReportLog:
             is_sure = run is None or run.is_success
             self._reported_by[run_id] = "all" if is_sure else self._reported_in(run_id)
         reported = self._reported_by[run_id]
-        if reported == "all" or (partition_key, known_from.isoformat()) in reported:
+        if reported == "all" or (partition_key, known_from) in reported:
             return "yes"
-        return "yes" if known_from.isoformat() in self._reported_lately(partition_key) else "no"
+        return "yes" if known_from in self._reported_lately(partition_key) else "no"
 
     def has_latest_event(self, partition_key: str, known_from: datetime) -> bool:
         """Return whether the latest event of a partition is of its load known from a time."""
         found = earlier_metadata(self._instance, self._asset, partition_key)
-        return KNOWN_FROM in found and found[KNOWN_FROM].value == known_from.isoformat()
+        return is_known_from(found, known_from)
 
     def _goes_on(self, run: dg.DagsterRun) -> bool:
         """Whether a run may yield events yet; the daemon detects a lost process only later."""
@@ -102,25 +108,25 @@ class ReportLog:
             return False
         return not is_worker_gone(self._instance, run)
 
-    def _reported_in(self, run_id: str) -> frozenset[tuple[str | None, str]]:
+    def _reported_in(self, run_id: str) -> frozenset[tuple[str | None, datetime]]:
         """Return the loads of which a run stored events: partition and `KNOWN_FROM`."""
         records = self._instance.get_records_for_run(
             run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
         ).records
         return frozenset(_landings(each for each in records if each.asset_key == self._asset))
 
-    def _reported_lately(self, partition_key: str) -> frozenset[str]:
+    def _reported_lately(self, partition_key: str) -> frozenset[datetime]:
         """Return the loads of a partition of which any run stored an event, by `KNOWN_FROM`."""
         wanted = dg.AssetRecordsFilter(asset_key=self._asset, asset_partitions=[partition_key])
         records = self._instance.fetch_materializations(wanted, limit=EVENTS_READ).records
         return frozenset(known_from for _, known_from in _landings(records))
 
 
-def _landings(records: Iterable[dg.EventLogRecord]) -> Iterator[tuple[str | None, str]]:
+def _landings(records: Iterable[dg.EventLogRecord]) -> Iterator[tuple[str | None, datetime]]:
     for record in records:
         materialization = record.asset_materialization
         if materialization is not None and KNOWN_FROM in materialization.metadata:
-            yield record.partition_key, str(materialization.metadata[KNOWN_FROM].value)
+            yield record.partition_key, time_of(materialization.metadata[KNOWN_FROM])
 
 
 SHOWN_OF_A_RUN = 8

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeAlias, cast
 import dagster as dg
 
 from orchestration_project.domains.operations.partition_tags import own_tags
+from orchestration_project.engine.event_metadata import QUARANTINED, event_metadata
 from orchestration_project.engine.loads import (
     BatchLoad,
     ItemResult,
@@ -351,7 +352,8 @@ def _to_events(
             yield from (_held_back(asset_key, key, error) for asset_key in _selected(context))
         if loaded is None:
             continue
-        for asset_key, metadata in report.metadata(loaded).items():
+        for asset_key, found in report.metadata(loaded).items():
+            metadata = event_metadata(found)
             if not report.has_data(loaded):
                 if error is None:
                     yield _without_data(asset_key, key, metadata)
@@ -383,7 +385,7 @@ def _held_back(
         asset_key,
         partition=partition_key,
         metadata={
-            "outcome": "held back",
+            "outcome": QUARANTINED,
             "category": error.category,
             "is_retryable": error.is_retryable,
             "reason": str(error),
@@ -418,7 +420,7 @@ def _failure(
     reasons = "\n".join(str(error) for error in failed.values())
     failure = dg.Failure(
         f"{len(failed)} of {of} {DID_NOT_LAND}: {', '.join(failed)}\n{reasons}",
-        metadata={"held_back": list(failed)},
+        metadata={QUARANTINED: list(failed)},
         allow_retries=False,
     )
     return _again_or(failure, context, list(failed.values()))

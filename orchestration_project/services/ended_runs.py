@@ -12,6 +12,7 @@ from orchestration_project.domains.operations.alerts import CheckResult, EndedRu
 from orchestration_project.domains.operations.failures import is_ours
 from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
 from orchestration_project.engine.dagster_private import SerializableErrorInfo
+from orchestration_project.engine.event_metadata import is_quarantined
 
 Outcome = Literal["success", "failure", "canceled"]
 
@@ -186,7 +187,7 @@ def _made_and_refused(
             observation = event.asset_observation_data.asset_observation
             metadata = {name: value.value for name, value in observation.metadata.items()}
             unit = Unit(asset_of(event), observation.partition or "")
-            if metadata.get("outcome") == "held back" and unit.asset == speaks.get(event.step_key):
+            if is_quarantined(metadata) and unit.asset == speaks.get(event.step_key):
                 landed.discard(unit)
                 refused[unit] = str(metadata.get("reason", ""))
     return landed, refused

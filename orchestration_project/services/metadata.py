@@ -10,6 +10,7 @@ from sqlalchemy import Column
 
 from orchestration_project.connections.artifacts import ArtifactStore, put_content
 from orchestration_project.contracts.rules import OFFENDERS_KEPT, AuditSummary
+from orchestration_project.engine.event_metadata import event_metadata, time_of
 from orchestration_project.plots.figures import SYNTHETIC
 from orchestration_project.services.links import file_path, link, partition_page
 
@@ -80,7 +81,8 @@ def table_of(rows: pl.DataFrame) -> dg.TableMetadataValue:
 
 
 def as_metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return ``metadata``, having logged it: a terminal shows what is logged, and not metadata."""
+    """Return `event_metadata` of it, having logged it: a terminal shows the log, not metadata."""
+    metadata = event_metadata(metadata)
     dg.get_dagster_logger().info(
         f"Found:\n{in_words(metadata)}", extra={"event": "metadata_reported"}
     )
@@ -95,6 +97,10 @@ def in_words(metadata: Mapping[str, Any]) -> str:
             lines += _table_in_words(name, value.records)
         elif isinstance(value, str | int | float | dg.PathMetadataValue | dg.UrlMetadataValue):
             lines.append(f"{name}: {getattr(value, 'value', value)}")
+        elif isinstance(value, dg.MarkdownMetadataValue) and not str(value.value).startswith("!["):
+            lines.append(f"{name}: {value.value}")
+        elif isinstance(value, dg.TimestampMetadataValue):
+            lines.append(f"{name}: {time_of(value).isoformat()}")
     return "\n".join(lines)
 
 

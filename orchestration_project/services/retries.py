@@ -24,6 +24,7 @@ from orchestration_project.domains.operations.retries import (
     check_topics,
     topic_counts,
 )
+from orchestration_project.engine.event_metadata import is_quarantined
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
 from orchestration_project.errors import ConfigurationError
@@ -180,7 +181,7 @@ def _held_back(instance: dg.DagsterInstance, run_id: str) -> Quarantined:
         if event is None or observation is None:
             continue
         metadata = {name: value.value for name, value in observation.metadata.items()}
-        if metadata.get("outcome") == "held back":
+        if is_quarantined(metadata):
             unit = (asset_of(event), observation.partition or "")
             found[unit] = (str(metadata["category"]), str(metadata["reason"]))
     return found

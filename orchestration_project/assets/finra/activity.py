@@ -16,6 +16,7 @@ from orchestration_project.assets.finra.catalogue import (
 )
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.domains.finra.activity import Activity, by_tier
+from orchestration_project.engine.event_metadata import event_metadata
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.finra import trade_activity as drawn
 from orchestration_project.plots.sparkline import sparkline, svg_uri
@@ -49,15 +50,17 @@ def trade_activity(
     picture = drawn(activity, is_synthetic=is_synthetic)
     return dg.MaterializeResult(
         asset_key=TRADE_ACTIVITY,
-        metadata={
-            "picture": image("The trading by week, and the largest", svg_uri(picture.svg)),
-            **_numbers(activity),
-            **_lines(activity, is_synthetic=is_synthetic),
-            "svg_file": kept_file(artifacts, FOLDER, picture.svg, suffix="svg"),
-            "png_file": kept_file(artifacts, FOLDER, picture.png, suffix="png"),
-            "made_of": activity.made_of,
-            **_tables(activity),
-        },
+        metadata=event_metadata(
+            {
+                "picture": image("The trading by week, and the largest", svg_uri(picture.svg)),
+                **_numbers(activity),
+                **_lines(activity, is_synthetic=is_synthetic),
+                "svg_file": kept_file(artifacts, FOLDER, picture.svg, suffix="svg"),
+                "png_file": kept_file(artifacts, FOLDER, picture.png, suffix="png"),
+                "made_of": activity.made_of,
+                **_tables(activity),
+            }
+        ),
     )
 
 

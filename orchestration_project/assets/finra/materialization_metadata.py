@@ -21,6 +21,7 @@ from orchestration_project.engine.announcements import (
     REPORTED_LATE,
     UNCHANGED,
     EarlierMetadata,
+    is_known_from,
 )
 from orchestration_project.engine.warehouse.delivery import staged_name
 from orchestration_project.plots.sparkline import sparkline
@@ -108,7 +109,7 @@ def _carried(
     if landed is None:
         return {}
     of_week = earlier(OTC_WEEKLY, landed.partition_key)
-    if KNOWN_FROM not in of_week or of_week[KNOWN_FROM].value != landed.landed_at.isoformat():
+    if not is_known_from(of_week, landed.landed_at):
         return {key: {"seconds": 0.0} for key in ASSETS}
     others = {key: earlier(key, landed.partition_key) for key in ASSETS if key != OTC_WEEKLY}
     return {key: {"seconds": 0.0, **each} for key, each in (others | {OTC_WEEKLY: of_week}).items()}
@@ -122,7 +123,7 @@ def _unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         return dict.fromkeys(ASSETS, outcome)
     marks = {**outcome, "landed_by": dg.MetadataValue.dagster_run(landed.run_id)}
     audits = Counter(landed.audits.get(name) for name in AUDITS)
-    known_from = {KNOWN_FROM: loaded.known_from.isoformat()} if loaded.known_from else {}
+    known_from = {KNOWN_FROM: loaded.known_from} if loaded.known_from else {}
     return {
         CAPTURE: {
             **marks,
@@ -190,7 +191,7 @@ def _loaded_metadata(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, An
             "audits_passed": figures.audit_outcomes.get("passed", 0),
             "audits_not_applicable": figures.audit_outcomes.get("not_applicable", 0),
             "audits_warning": len(landed.warnings),
-            KNOWN_FROM: landed.known_from.isoformat(),
+            KNOWN_FROM: landed.known_from,
             "seconds": landed.seconds - sum(landed.derived_seconds.values()),
         },
         SYMBOL_WEEK: {"seconds": landed.derived_seconds.get(finra_symbol_week.name, 0.0)},

@@ -68,7 +68,7 @@ def run_logs(
         metadata=as_metadata(
             {
                 "dry_run": config.dry_run,
-                "before": before.isoformat(),
+                "before": before,
                 "stores": table_of(pl.DataFrame(rows)),
                 "runs": max(left.run_count for left in found.freed.values()),
                 "bytes": sum(left.byte_count for left in found.freed.values()),

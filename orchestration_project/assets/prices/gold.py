@@ -11,6 +11,7 @@ from orchestration_project.assets.prices.catalogue import (
     RETURNS,
     table_spec,
 )
+from orchestration_project.engine.event_metadata import event_metadata
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.gold import derive_outdated
 from orchestration_project.tables.prices import prices_corporate_actions, prices_returns
@@ -31,7 +32,7 @@ def derived(warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.MaterializeRe
             "rows_written": figures.rows[table.name],
             "seconds": figures.seconds,
         }
-        yield dg.MaterializeResult(asset_key=key, metadata=metadata)
+        yield dg.MaterializeResult(asset_key=key, metadata=event_metadata(metadata))
 
 
 gold_job = dg.define_asset_job(

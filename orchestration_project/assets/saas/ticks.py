@@ -44,14 +44,17 @@ def set_tick(
     if config.trigger:
         ticks.trigger(clock.now())
     tick = ticks.tick()
+    times = {
+        "triggered_at": tick.triggered_at,
+        "started_at": tick.started_at,
+        "synced_at": tick.synced_at,
+    }
     context.add_output_metadata(
         as_metadata(
             {
                 "interval_seconds": int(tick.interval.total_seconds()),
                 "is_paused": tick.is_paused,
-                "triggered_at": str(tick.triggered_at or ""),
-                "started_at": str(tick.started_at or ""),
-                "synced_at": str(tick.synced_at or ""),
+                **{name: at for name, at in times.items() if at is not None},
             }
         )
     )

@@ -9,6 +9,7 @@ from dagster import DagsterEventType as Happened
 
 from orchestration_project.domains.operations.ledger import Check, RunFacts, StepFacts
 from orchestration_project.engine.dagster_private import SerializableErrorInfo
+from orchestration_project.engine.event_metadata import is_quarantined
 from orchestration_project.services.ended_runs import (
     asset_of,
     entries_of,
@@ -149,7 +150,7 @@ def _refusals(events: Iterable[dg.DagsterEvent]) -> list[str]:
         elif event.event_type == Happened.ASSET_OBSERVATION:
             observation = event.asset_observation_data.asset_observation
             metadata = {name: value.value for name, value in observation.metadata.items()}
-            if metadata.get("outcome") == "held back":
+            if is_quarantined(metadata):
                 held[unit[0], observation.partition] = str(metadata["category"])
     return list(held.values())
 

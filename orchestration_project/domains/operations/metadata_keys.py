@@ -1,0 +1,414 @@
+"""Every key of the metadata that runs report to Dagster, with its unit and meaning.
+
+`docs/reference/metadata.md` is made of it. A key with `*` stands for keys that data names, such as
+a domain or a symbol. Dagster plots every number over time.
+"""
+
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import NamedTuple
+
+DIGITS = {"bytes": 0, "dollars": 2, "hours": 1, "ratio": 4, "seconds": 3}
+"""Decimal places by unit; any other number has `OTHER_DIGITS`."""
+
+OTHER_DIGITS = 6
+
+
+class MetadataKey(NamedTuple):
+    """Unit and meaning of a key; a `ratio` lies between 0 and 1."""
+
+    unit: str
+    meaning: str
+
+
+class KeyGroup(NamedTuple):
+    """Keys of one subject, for the page."""
+
+    title: str
+    keys: dict[str, MetadataKey]
+
+
+def _keys(unit: str, **meanings: str) -> dict[str, MetadataKey]:
+    return {name: MetadataKey(unit, meaning) for name, meaning in meanings.items()}
+
+
+LOADS = KeyGroup(
+    "Loads",
+    {
+        "change": MetadataKey("text", "What the load changed, in a sentence; the first key"),
+        "outcome": MetadataKey("text", "Result of the partition, or why nothing was done"),
+        "dagster/row_count": MetadataKey("rows", "Rows of the partition after the load"),
+        **_keys(
+            "rows",
+            rows="Rows that the run wrote or exported",
+            rows_added="Rows with a new key",
+            rows_changed="Rows whose values differ from the loaded ones",
+            rows_removed="Rows that the source no longer has",
+            rows_unchanged="Rows equal to the loaded ones",
+            rows_written="Rows written by the run",
+            rows_replaced="Earlier rows moved to the history",
+            rejects="Lines rejected by the contract",
+            rejects_of_the_run="Lines of all partitions of the run that the contract rejected",
+            restated_rows="Loaded rows that the source changed",
+        ),
+        **_keys(
+            "bytes",
+            bytes="Bytes fetched; of lists of artifacts: bytes stored",
+            stored_bytes="Bytes of the captures as stored, compressed",
+            bytes_of_the_run="Bytes that the run fetched for all partitions",
+        ),
+        **_keys(
+            "count",
+            captures="Captured responses or files; in lists: a table of them",
+            captures_of_the_run="Captures of the run for all partitions",
+            audits_passed="Audits that passed",
+            audits_warning="Audits that warned",
+            audits_not_applicable="Audits that do not apply to the partition",
+            symbols_added="Symbols with shares now and none before",
+            symbols_removed="Symbols with shares before and none now",
+            symbols_unchanged="Symbols whose prices stayed as loaded",
+            symbols_landed="Symbols of the month that are loaded",
+            symbols_waiting="Symbols of the month that wait for another request",
+            symbols_refused="Symbols of the month whose delivery was quarantined or refused",
+            symbols_unmapped="Symbols of the month that the source cannot spell",
+            symbols_restated="Symbols of the month with changed rows",
+            symbols_derived="Symbols that were derived again",
+            quota_left="Requests left of the source's daily quota",
+            recomputed_week_count="Weeks derived again",
+            **{
+                "*_item_count": "Work items of the run in this state",
+                "*_count": "Number of what the key names",
+            },
+        ),
+        **_keys(
+            "shares",
+            shares_before="Shares of the week before the restatement",
+            shares_after="Shares of the week after the restatement",
+        ),
+        **_keys(
+            "trades",
+            trades_before="Trades of the week before the restatement",
+            trades_after="Trades of the week after the restatement",
+        ),
+        **_keys("seconds", seconds="Time to read, validate and load, or to derive"),
+        **_keys("ratio", restated_share_ratio="Moved shares among all shares of the week"),
+        **_keys("timestamp", known_from="Time of the load that made the current rows"),
+        **_keys(
+            "text",
+            source="Source that the rows came from",
+            source_version="Version of the delivery, as the source names it",
+            data="SYNTHETIC DATA: the rows are made up",
+            group_id="Identifier of the delivery",
+            artifact="File of the staged rows",
+            category="Error category of a quarantined partition",
+            reason="Why a partition was quarantined or has no data",
+            notice="Changes that ask for attention",
+            notice_kind="restatement, or landed for a new partition",
+            made_of="Version of the inputs that were read",
+            recomputed_weeks="Weeks derived again",
+            failed="Keys that failed the check",
+            quarantined="Partitions that the run did not load",
+        ),
+        **_keys("flag", is_retryable="Whether a retry may succeed"),
+        **_keys("run", landed_by="Run that loaded the current rows"),
+        **_keys(
+            "link",
+            captured_as="Partition of the captures",
+            made_of_weekly="Partitions that the picture was drawn from",
+        ),
+        **_keys(
+            "table",
+            first_rows="First rows of the partition",
+            first_captures="First captures of the partition",
+            first_failures="First work items that failed",
+            largest="Rows with most shares",
+            largest_moves="Rows with the largest changes of shares",
+            open_symbols="Symbols that are not loaded, and why",
+            failures="Deliveries that failed the check",
+            deliveries="Webhook deliveries of the run",
+        ),
+        **_keys("picture", recent_shares="Shares of the tier by week"),
+    },
+)
+
+PICTURES = KeyGroup(
+    "Charts and reports",
+    {
+        **_keys(
+            "picture",
+            picture="The chart",
+            coverage="Loaded days by symbol",
+            flow="Tasks on their way to issues",
+            **{
+                "chart_*": "Candlesticks of a symbol",
+                "shares_*": "Shares of a tier by week",
+                "*_rows_by_day": "Rows loaded by day of a domain",
+            },
+        ),
+        **_keys(
+            "path",
+            svg_file="The chart as SVG",
+            png_file="The chart as PNG",
+            coverage_file="The chart of loaded days as SVG",
+            file="The exported archive",
+            **{"*_file": "The symbol's chart as SVG"},
+        ),
+        **_keys(
+            "date",
+            week_start="Monday of the newest week shown",
+            first_session="First trading day shown",
+            last_session="Last trading day shown",
+        ),
+        **_keys("shares", share_quantity="Shares of the newest week, all tiers"),
+        **_keys("trades", trade_count="Trades of the newest week, all tiers"),
+        **_keys("dollars", notional_dollars="Estimated value of the week, US dollars"),
+        **_keys(
+            "ratio",
+            coverage_ratio="Share of the volume or of the days that has prices",
+            de_minimis_share="Share of the week's volume of De Minimis Firms",
+            valued_share="Share of the week's volume that has prices",
+        ),
+        **_keys("count", weeks_shown="Weeks in the chart"),
+        **_keys(
+            "table",
+            top_symbols="Symbols with most shares",
+            top_venues="Venues with most shares",
+            tiers="Figures of each tier in the newest week",
+        ),
+    },
+)
+
+CONTROL_TOWER = KeyGroup(
+    "Control tower",
+    {
+        **_keys(
+            "text",
+            verdict="Domains by state, the worst first",
+            **{"*_verdict": "State of a domain, each reason, and what to do"},
+        ),
+        **_keys(
+            "runs",
+            queue_depth="Runs that wait to start",
+            runs_under_way="Runs in progress",
+            **{
+                "*_runs_24h": "Runs of a domain that ended in the last 24 h",
+                "*_failures_24h": "Runs of a domain that failed in the last 24 h",
+            },
+        ),
+        **_keys("rows", **{"*_rows_landed_24h": "Rows of a domain loaded in the last 24 h"}),
+        **_keys("bytes", **{"*_bytes_24h": "Bytes of a domain fetched in the last 24 h"}),
+        **_keys("ratio", **{"*_success_share_24h": "Succeeded runs of a domain, last 24 h"}),
+        **_keys(
+            "table",
+            domains="Figures of each domain and window",
+            assets_7d="Figures of each asset, last 7 days",
+        ),
+    },
+)
+
+OPERATIONS = KeyGroup(
+    "Operations",
+    {
+        **_keys(
+            "runs",
+            runs="Runs of the listed sessions, or with deleted logs",
+            runs_failed="Failed runs of the listed sessions",
+            runs_missing="Runs that the ledger lacked",
+            runs_differing="Runs that the ledger had differently",
+            runs_same="Runs that the ledger had",
+            runs_gone="Runs that Dagster has deleted",
+            runs_not_in_ledger="Runs with logs that the ledger lacks",
+        ),
+        **_keys("rows", rows_landed="Rows loaded by the listed sessions"),
+        **_keys(
+            "count",
+            sessions_listed="Listed sessions",
+            evaluations="Deleted evaluations of automation conditions",
+            captures_listed="Listed captures",
+            artifacts="Artifacts",
+            members="Files of the archive",
+            open="Open alerts",
+            waiting="Alerts that wait for a channel",
+            fields_changed="Settings that the preset changes",
+        ),
+        **_keys("timestamp", before="Logs of runs that ended before it are deleted"),
+        **_keys("flag", dry_run="Whether the run only listed what it would do"),
+        **_keys(
+            "text",
+            channels="Channels of alerts",
+            preset="Name of the preset",
+            description="Description of the preset",
+            job="Job that the preset is for",
+            in_force_before="Preset that was applied before",
+            sha256="SHA-256 of the archive, hex",
+            manifest_sha256="SHA-256 of its manifest, hex",
+            backfill="Launched backfill, or why none was launched",
+            backfills="Launched backfills, or why none were launched",
+            partitions="Partitions of the backfill",
+            first_month="First month of the backfill",
+            last_month="Last month of the backfill",
+            items_missing="Keys of work items that do not exist",
+            not_answered="Tiers that the source did not answer for",
+            tiers_left_out="Tiers that are not documented",
+        ),
+        **_keys("json", about="What the archive holds"),
+        **_keys(
+            "table",
+            alerts="Open alerts",
+            contents="Files of the archive",
+            difference="Settings before and after",
+            differences="What differs",
+            due="Partitions that are retried",
+            left_out="Partitions that are not retried, and why",
+            item_topics="Work items by topic",
+            items="Work items",
+            kinds="Artifacts by kind",
+            examples="Some of the artifacts",
+            sessions="The sessions",
+            settings="Settings with value and origin",
+            stores="Stores of logs, with size",
+            findings="Results of the readiness checks",
+        ),
+    },
+)
+
+SYNC = KeyGroup(
+    "PeopleForce and Jira",
+    {
+        **_keys(
+            "count",
+            tasks="Tasks that are known",
+            issues="Tasks with an issue",
+            dead_letters="Changes that were given up",
+            still_refused="Dead letters after the run",
+            differed="Issues that differ from their task",
+            unreadable="Issues that a person has to correct",
+            rules_not_examined="Rules that the target could not validate",
+            seen="Tasks that the poll returned",
+            gone="Tasks that no longer exist",
+            planned="Tasks with a change to write",
+            completed_before="Tasks completed before they had an issue",
+            drop="Tasks that a rule leaves out",
+            hold="Tasks whose rule is disabled",
+            overtaken="Tasks that another run has polled later",
+            sync="Tasks that a rule syncs",
+            unresolved="Values that no mapping resolves",
+            left="Issues that still differ",
+            disabled="Rules that the target refuses",
+            tasks_that_differ="Tasks that the edited rules treat differently",
+            tasks_refused="Tasks that the edited rules refuse",
+            **{
+                "no rule": "Tasks that no rule matches",
+                "applied_*": "Changes that ended so",
+                "tasks_of_*": "Tasks that the rule decides",
+            },
+        ),
+        **_keys(
+            "seconds",
+            interval_seconds="Time between two polls",
+            oldest_waits_seconds="Age of the oldest change that waits",
+        ),
+        **_keys(
+            "ratio",
+            unmatched_share="Share of the tasks that no rule matches",
+            refused_share="Dead letters among the synced tasks",
+        ),
+        **_keys("flag", is_paused="Whether polling is paused"),
+        **_keys(
+            "timestamp",
+            triggered_at="Time of the manual trigger",
+            started_at="Time of the latest poll's start",
+            synced_at="Time of the latest complete poll",
+        ),
+        **_keys(
+            "text",
+            webhook="Result of the webhook delivery",
+            event="Kind of the webhook's event",
+            added="Added rules",
+            changed="Changed rules",
+            ended="Removed rules",
+            not_known="What could not be examined",
+            refused_by_target="What the target refuses",
+            without_a_dead_letter="Task IDs without a dead letter",
+        ),
+        **_keys(
+            "table",
+            by_rule_says="Tasks by decision of the rules",
+            intentions="Planned changes by state",
+            refused="Dead letters; of a poll and a check: their number",
+            latest="Latest entries of the audit log",
+            drift="Issues that differ",
+            unreadable_issues="Issues that a person has to correct",
+        ),
+    },
+)
+
+CHECKS = KeyGroup(
+    "Asset checks",
+    {
+        **_keys(
+            "count",
+            fields_known="Declared fields",
+            fields_listed="Fields that the source lists",
+            partitions_landed="Loaded partitions",
+            partitions_listed="Partitions that the source lists",
+            symbols_wanted="Symbols that are expected",
+            weeks="Weeks that were checked",
+            tried_in_vain="Alert deliveries that failed",
+            overdue="Alert deliveries that are late",
+            given_up="Alert deliveries that were given up",
+            **{
+                "*_passed": "Partitions or symbols that passed the audit",
+                "*_not_applicable": "Partitions or symbols that the audit does not apply to",
+                "*_failed": "Partitions or symbols that failed the audit",
+                "weeks_*": "Weeks in the named state",
+            },
+        ),
+        **_keys("days", days_late="Days since the oldest missing partition was due"),
+        **_keys("ratio", least_coverage_ratio="Least share of the volume that needs prices"),
+        **_keys("of the check", limit="Limit of the audit"),
+        **_keys(
+            "text",
+            dependency="Dependency that was verified",
+            tried="What was tried",
+            got="What was found",
+            remedy="What to do",
+            what_to_do="What to do",
+            problem="Error of the configuration",
+            config_hash="Hash of the settings in effect",
+            oldest_month="Oldest month that lacks a session",
+            due_at="Time when it was due",
+            second_source_fails_since="Time since when the second source fails",
+            second_source_error="Error of the second source",
+        ),
+        **_keys(
+            "table",
+            newest="Newest loaded partitions, and when the next is due",
+            missing_weeks="Due weeks that are not loaded, and why",
+            unknown_tiers="Partitions of tiers that are not documented",
+            short="Weeks below the limit",
+            entries="Settings in effect",
+        ),
+    },
+)
+
+GROUPS = (LOADS, PICTURES, CONTROL_TOWER, OPERATIONS, SYNC, CHECKS)
+
+
+@cache
+def key_named(name: str) -> MetadataKey | None:
+    """Return the declaration of a key; None: it has none."""
+    for group in GROUPS:
+        if name in group.keys:
+            return group.keys[name]
+    patterns = [
+        (pattern, key) for group in GROUPS for pattern, key in group.keys.items() if "*" in pattern
+    ]
+    found = [(len(pattern), key) for pattern, key in patterns if fnmatchcase(name, pattern)]
+    return max(found, default=(0, None), key=lambda each: each[0])[1]
+
+
+def rounded(name: str, value: float) -> float:
+    """Return a number with the decimal places of its key's unit."""
+    key = key_named(name)
+    return round(value, DIGITS.get(key.unit, OTHER_DIGITS) if key else OTHER_DIGITS)
