@@ -132,7 +132,13 @@ def test_the_verdict_names_the_domains_of_each_state_the_worst_first():
     look = Observation(counts, landed_at={"finra/otc_weekly": NOON, "web/pages": NOON})
     found = [each for each in stand(look, LATE).values() if not each.subject.asset]
     assert verdict(found) == "failing: saas; stale: finra; healthy: fx, web"
-    assert [verdict_of(each) for each in found][:2] == [f"stale\n{IS_LATE}", "healthy"]
+    assert [verdict_of(each) for each in found][:2] == [
+        "**stale**\n\n"
+        "- finra/otc_weekly is 30 h late, 1 partition  \n"
+        "  missing, oldest T1|2026-02-02  \n"
+        "  do this: load it, or see why its runs  \n  failed",
+        "**healthy**",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -119,11 +119,13 @@ def test_the_control_tower_starts_once_when_the_ledger_has_all_runs(instance, ur
             return operations_control_tower_at_start(context), context.cursor
 
         said, cursor = ask()
+        assert isinstance(said, dg.SkipReason)
         assert (said.skip_message, cursor) == (
             *("The ledger lacks 1 runs; the next tick looks again.", None),
         )
         tick(instance)
         request, cursor = ask()
+        assert isinstance(request, dg.RunRequest)
         assert request.run_key == cursor
         assert isinstance(ask(cursor)[0], dg.SkipReason)
 
@@ -151,7 +153,7 @@ def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(in
 
     [told] = told_by(execute(instance, "operations_control_tower"))["control_tower"].values()
     assert list(told)[:2] == ["verdict", "operations_verdict"]
-    assert (told["verdict"], told["operations_verdict"]) == ("healthy: operations", "healthy")
+    assert (told["verdict"], told["operations_verdict"]) == ("healthy: operations", "**healthy**")
     assert told["operations_runs_24h"] == 1
     assert told["picture"].startswith("![Runs by day, and the health of each domain](data:image")
     assert len(told["operations_rows_by_day"]) < 1000  # shown in its place

@@ -66,13 +66,19 @@ def control_tower(
         metadata=as_metadata(
             {
                 "verdict": verdict(domains),
-                **{f"{each.subject.domain}_verdict": verdict_of(each) for each in domains},
+                **_verdicts(domains),
                 **_pictures(look, domains, is_synthetic=settings.is_demo),
                 **_numbers(domains),
                 **_tables(frame_of(rows, operations_control_tower)),
             }
         ),
     )
+
+
+def _verdicts(domains: Sequence[SubjectHealth]) -> dict[str, Any]:
+    """Return Markdown, in short lines: the UI cuts a long one."""
+    found = {f"{each.subject.domain}_verdict": verdict_of(each) for each in domains}
+    return {name: dg.MetadataValue.md(text) for name, text in found.items()}
 
 
 def _pictures(

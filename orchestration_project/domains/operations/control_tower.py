@@ -5,6 +5,7 @@ words.
 """
 
 import json
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -37,6 +38,9 @@ LONG_WAIT_HOURS = 1.0
 
 SHOWN_IN_HOURS = 48
 """A shorter time is shown in hours, a longer one in days."""
+
+LINE_CHARACTERS, HARD_BREAK = 42, "  \n  "
+"""Dagster's table of metadata does not wrap a cell, and cuts it after about 45 characters."""
 
 FAILURE_REMEDY = "fix the cause that the failed runs show, then start operations_retry_failures"
 
@@ -234,8 +238,15 @@ def verdict(found: Iterable[SubjectHealth]) -> str:
 
 
 def verdict_of(standing: SubjectHealth) -> str:
-    """Return the state of a subject and each reason for it on a line of its own."""
-    return "\n".join([standing.state, *standing.reasons])
+    """Return the Markdown of a subject's state, with its reasons in a list of short lines."""
+    reasons = map(_in_short_lines, standing.reasons)
+    return "\n".join([f"**{standing.state}**\n", *(f"- {reason}" for reason in reasons)]).rstrip()
+
+
+def _in_short_lines(reason: str) -> str:
+    parts = reason.replace("; do this:", "\ndo this:").splitlines()
+    lines = [line for part in parts for line in textwrap.wrap(part, LINE_CHARACTERS)]
+    return HARD_BREAK.join(lines)
 
 
 def _failures(figures: Figures) -> str:

@@ -28,7 +28,7 @@ def oldest_unlanded(
     landed = warehouse.changes(finra_otc_weekly)
     if not landed:
         return None
-    first = dict.fromkeys(TIERS, date.max if is_demo else first_week)
+    first = dict.fromkeys(map(str, TIERS), date.max if is_demo else first_week)
     if is_demo:
         for week in (tier_week(key, today=date.max) for key in landed):
             first[week.tier] = max(first_week, min(first[week.tier], week.week_start))
