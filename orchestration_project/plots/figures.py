@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 INK = "#7a8190"
 """Text, axes and grid: a grey with a contrast of about 4 to 1 on white and on black."""
 
+BLUE, VERMILLION, PURPLE = "#0072b2", "#d55e00", "#cc79a7"
+"""Colours of Okabe and Ito, distinct for colour-blind people; each has a contrast of 3 to 1
+or more on white and on black."""
+
 STYLE: dict[Any, Any] = {
     "axes.edgecolor": INK,
     "axes.grid": True,

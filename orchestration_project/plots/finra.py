@@ -1,6 +1,6 @@
 """FINRA's pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,10 @@ import polars as pl
 from orchestration_project.domains.finra.activity import Activity, weeks_between
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.plots.figures import (
+    BLUE,
     INK,
+    PURPLE,
+    VERMILLION,
     fitted,
     mark_synthetic,
     png_of,
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {"T1": "#3b82f6", "T2": "#d97706", "OTCE": "#0d9488"}
-"""By tier; each has a contrast of 3 to 1 or more on white and on black."""
+COLOURS = {"T1": BLUE, "T2": VERMILLION, "OTCE": PURPLE}
+"""By tier."""
 
 MARKETS = {"ATS": ("ATS", "solid"), "NON_ATS": ("non-ATS", "dashed")}
 """By market: its name and its line."""
@@ -81,6 +84,7 @@ def trade_activity(activity: Activity, *, is_synthetic: bool = False) -> Picture
             "venues": figure.add_subplot(largest[0, 1]),
         }
         _draw_traded(axes["shares"], activity, "share_quantity", "Shares by week")
+        _mark_quarantined(axes["shares"], activity.quarantined)
         _draw_traded(axes["trades"], activity, "trade_count", "Trades by week")
         _draw_concentration(axes["concentration"], activity)
         _draw_symbols(axes["symbols"], activity)
@@ -159,6 +163,16 @@ def _draw_traded(axes: "Axes", activity: Activity, quantity: str, title: str) ->
     _date_axis(axes, activity.weeks)
 
 
+def _mark_quarantined(axes: "Axes", weeks: Collection[date]) -> None:
+    """Mark weeks of which a tier is quarantined on the axis of days."""
+    from matplotlib.dates import date2num
+
+    if weeks:
+        places = date2num(list(weeks))
+        marks = {"color": INK, "linestyle": "none", "marker": "x", "clip_on": False}
+        axes.plot(places, [0.0] * len(weeks), label="quarantined", **marks)
+
+
 def _draw_concentration(axes: "Axes", activity: Activity) -> None:
     lower, upper = (
         _by_week(activity.weeks, activity.concentration, "tier", value=name)
@@ -201,13 +215,13 @@ def _draw_symbols(axes: "Axes", activity: Activity) -> None:
         labels=[f"{row['symbol']}  {row['name'] or ''}" for row in rows],
         colours=[COLOURS[row["tier"]] for row in rows],
     )
-    axes.set_title(f"Largest symbols, week of {activity.week_start}")
+    axes.set_title(f"Largest symbols, week of {activity.week_start}, % of all shares")
 
 
 def _draw_venues(axes: "Axes", activity: Activity) -> None:
     labels = activity.venues["name"].to_list()
     _draw_bars(axes, activity.venues, labels=labels, colours=[INK] * len(labels))
-    axes.set_title("Largest venues")
+    axes.set_title("Largest venues, % of all shares")
     if activity.de_minimis_share:
         note = f"De Minimis Firms, together: {activity.de_minimis_share:.1%}"
         place = {"ha": "right", "va": "top", "transform": axes.transAxes}

@@ -5,18 +5,32 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from orchestration_project.plots.figures import INK, fitted, mark_synthetic, short, styled, svg_of
+from orchestration_project.plots.figures import (
+    BLUE,
+    INK,
+    VERMILLION,
+    fitted,
+    mark_synthetic,
+    short,
+    styled,
+    svg_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-GOOD, BAD = "#0d9488", "#dc2626"
-"""Each has a contrast of 3 to 1 or more on white and on black."""
+GOOD, BAD = BLUE, VERMILLION
 
 SIZE_INCHES = (11.0, 6.0)
 
 LABEL_SPACE_POINTS = (0.72 - 0.6) * SIZE_INCHES[0] * 72
-"""Between the runs by day and the success of each domain, for the names of the domains."""
+"""Between the runs by day and the success of each domain, for the labels of its bars."""
+
+WINDOWS = {"24 h": 0.27, "7 d": 0.0, "28 d": -0.27}
+"""Windows of time: the label of each bar, and its place beside the domain's middle."""
+
+WINDOW_POINTS = 30
+"""Width of the labels of the windows, which stand between the domains' names and the bars."""
 
 
 def control_tower(
@@ -67,13 +81,23 @@ def _draw_rows(axes: "Axes", days: pl.DataFrame) -> None:
 
 def _draw_shares(axes: "Axes", shares: Mapping[str, Sequence[float | None]]) -> None:
     names = sorted(shares, reverse=True)
-    for offset, window, alpha in ((0.27, 0, 1.0), (0.0, 1, 0.6), (-0.27, 2, 0.3)):
+    for window, offset in enumerate(WINDOWS.values()):
         values = [shares[name][window] or 0.0 for name in names]
         places = [place + offset for place in range(len(names))]
-        axes.barh(places, values, height=0.24, color=GOOD, alpha=alpha)
-    axes.set_yticks(range(len(names)), [fitted(name, LABEL_SPACE_POINTS) for name in names])
+        axes.barh(places, values, height=0.24, color=GOOD, alpha=0.75)
+    space = LABEL_SPACE_POINTS - WINDOW_POINTS
+    axes.set_yticks(range(len(names)), [fitted(name, space) for name in names])
+    windows = [
+        (place + offset, label) for place in range(len(names)) for label, offset in WINDOWS.items()
+    ]
+    axes.set_yticks([place for place, _ in windows], [label for _, label in windows], minor=True)
+    axes.yaxis.remove_overlapping_locs = False
+    axes.tick_params(axis="y", which="minor", length=0, labelcolor=INK, labelsize=8)
+    axes.tick_params(axis="y", which="major", pad=WINDOW_POINTS)
     axes.set_xlim(0, 1)
-    axes.set_title("Success: 24 h, 7 d, 28 d")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.set_xlabel("succeeded, % of succeeded and failed runs")
+    axes.set_title("Success by domain")
 
 
 def _day_axis(axes: "Axes") -> None:

@@ -1,19 +1,27 @@
 """The pictures of prices: a symbol's candlesticks with volume, and which days are landed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from orchestration_project.plots.figures import INK, fitted, mark_synthetic, short, styled, svg_of
+from orchestration_project.plots.figures import (
+    BLUE,
+    INK,
+    VERMILLION,
+    fitted,
+    mark_synthetic,
+    short,
+    styled,
+    svg_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-UP, DOWN = "#0d9488", "#dc2626"
-"""Each has a contrast of 3 to 1 or more on white and on black."""
+UP, DOWN = BLUE, VERMILLION
 
 CANDLES_INCHES, COVERAGE_INCHES = (9.0, 4.2), (9.0, 5.0)
 LABELS = 6
@@ -68,13 +76,15 @@ def coverage(
     symbols: Sequence[str],
     days: Sequence[date],
     landed: pl.DataFrame,
+    requested: Collection[tuple[str, date]] | None = None,
     *,
     is_synthetic: bool = False,
 ) -> bytes:
     """Draw which of ``days`` each symbol has a price of; return SVG.
 
-    ``landed`` has symbol and trade_date of each that there is. ``is_synthetic`` writes across the
-    picture that its data is made up.
+    ``landed`` has symbol and trade_date of each that there is, ``requested`` the symbols and first
+    days of months that were requested (None: all); other days stay blank. ``is_synthetic`` writes
+    across the picture that its data is made up.
     """
     from matplotlib.figure import Figure
 
@@ -83,13 +93,20 @@ def coverage(
         figure = Figure(figsize=COVERAGE_INCHES)
         axes = figure.add_axes((LEFT, 0.08, 0.98 - LEFT, 0.84))
         for row, symbol in enumerate(symbols):
-            missing = [place for place, day in enumerate(days) if (symbol, day) not in present]
-            _bars(axes, row, range(len(days)), UP, 0.35)
+            priced = [place for place, day in enumerate(days) if (symbol, day) in present]
+            missing = [
+                place
+                for place, day in enumerate(days)
+                if (symbol, day) not in present
+                and (requested is None or (symbol, day.replace(day=1)) in requested)
+            ]
+            _bars(axes, row, priced, UP, 0.5)
             _bars(axes, row, missing, DOWN, 1.0)
         space = LEFT * COVERAGE_INCHES[0] * 72
         axes.set_yticks(range(len(symbols)), [fitted(symbol, space) for symbol in symbols])
-        axes.invert_yaxis()
-        axes.set_title("Sessions with a price (green) and without one (red)")
+        axes.set_ylim(max(len(symbols), 1) - 0.5, -0.5)
+        axes.set_title("Sessions: priced (blue), without a price (orange), never requested (blank)")
+        axes.set_xlim(0, max(len(days), 1))
         axes.grid(visible=False)
         _label_days(axes, days)
         if is_synthetic:

@@ -1,5 +1,6 @@
 """The picture of the trading: well-formed, small, and the same for the same figures."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from io import BytesIO
 from xml.etree import ElementTree
@@ -102,6 +103,13 @@ def test_the_same_figures_give_the_same_bytes():
 
 def test_a_picture_with_a_gap_in_each_line_is_small_too():
     assert len(trade_activity(activity(104, gaps=True)).svg) < 60_000
+
+
+def test_quarantined_weeks_are_marked_and_percentages_say_of_what():
+    whole = activity(4)
+    marked = trade_activity(replace(whole, quarantined=[NEWEST - timedelta(weeks=2)]))
+    assert sorted(set(texts(marked.svg)) - set(texts(trade_activity(whole).svg))) == ["quarantined"]
+    assert f"Largest symbols, week of {NEWEST}, % of all shares" in texts(marked.svg)
 
 
 def test_a_line_breaks_at_a_gap():

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import polars as pl
 
-from orchestration_project.plots.prices import DOWN, candlesticks, coverage
+from orchestration_project.plots.prices import DOWN, UP, candlesticks, coverage
 
 SVG = "{http://www.w3.org/2000/svg}"
 DAYS = [date(2026, 1, 5) + timedelta(days=number) for number in range(60)]
@@ -39,6 +39,15 @@ def test_the_days_without_a_price_are_drawn_and_neighbours_are_one_bar():
     assert set(symbols) <= texts(svg)
     assert whole.count(DOWN.encode()) < svg.count(DOWN.encode()) <= 2 * len(symbols)
     assert len(svg) < 30_000
+
+
+def test_days_that_were_never_requested_stay_blank():
+    landed = pl.DataFrame([("AAA", DAYS[0])], ["symbol", "trade_date"], orient="row")
+    january = date(2026, 1, 1)
+    svg = coverage(["AAA", "BBB"], DAYS, landed, {("AAA", january)})
+    # one bar of the price, one of the other days of January
+    assert (svg.count(UP.encode()), svg.count(DOWN.encode())) == (1, 1)
+    assert DOWN.encode() not in coverage(["AAA", "BBB"], DAYS, landed, set())
 
 
 def test_symbols_beside_their_days_are_as_wide_as_the_place_there_is():

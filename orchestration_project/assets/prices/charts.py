@@ -9,6 +9,7 @@ from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import CHARTS, DAILY, asset_spec
 from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.engine.event_metadata import event_metadata
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.plots.prices import candlesticks, coverage
@@ -63,7 +64,7 @@ def charts(
     if asked:
         _refuse_without_prices(asked, shown)
     metadata = NOTHING if shown is None else _metadata(artifacts, shown, symbols, asked, settings)
-    return dg.MaterializeResult(asset_key=CHARTS, metadata=metadata)
+    return dg.MaterializeResult(asset_key=CHARTS, metadata=event_metadata(metadata))
 
 
 def _refuse_without_prices(symbols: Sequence[str], shown: Shown | None) -> None:
@@ -88,13 +89,12 @@ def _metadata(
         symbol: candlesticks(symbol, shown.of(symbol), is_synthetic=is_synthetic)
         for symbol in asked or shown.largest[:DRAWN]
     }
-    of_all = coverage(symbols[:LISTED], shown.days, shown.rows, is_synthetic=is_synthetic)
+    of_all = coverage(
+        *(symbols[:LISTED], shown.days, shown.rows, shown.requested), is_synthetic=is_synthetic
+    )
     pictures = {
         "coverage": of_all,
-        **{
-            f"chart_{place}": drawn[symbol]
-            for place, symbol in enumerate(list(drawn)[:DRAWN], start=1)
-        },
+        **{f"chart_{symbol}": drawn[symbol] for symbol in list(drawn)[:DRAWN]},
     }
     present = shown.rows.filter(pl.col("trade_date").is_in(list(shown.days))).height
     return {

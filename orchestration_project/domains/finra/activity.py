@@ -15,7 +15,7 @@ from orchestration_project.domains.finra.calendar import TIERS, WEEK
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.domains.finra.gold import ratio_of
 
-PICTURE_VERSION = "1"
+PICTURE_VERSION = "2"
 """Version of what is drawn and how; another one makes a picture out of date."""
 
 WEEKS_SHOWN = 104
@@ -45,6 +45,7 @@ class Activity:
         de_minimis_share: The part of the week's shares that De Minimis Firms have, 0-1.
         symbol_count: Symbols traded in the week.
         venue_count: Venues known by name that traded in it.
+        quarantined: Weeks shown of which the latest delivery of a tier is quarantined.
     """
 
     made_of: str
@@ -59,6 +60,7 @@ class Activity:
     de_minimis_share: float | None
     symbol_count: int
     venue_count: int
+    quarantined: Collection[date] = ()
 
     def total(self, quantity: str) -> int:
         """Return the sum of ``quantity`` over the tiers and markets of the week."""

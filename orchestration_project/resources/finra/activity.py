@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Double, cast, func
 from orchestration_project.domains.finra import activity
 from orchestration_project.domains.finra.activity import LARGEST_SHOWN, Activity
 from orchestration_project.domains.finra.calendar import TIERS
+from orchestration_project.domains.finra.selection import tier_week
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import (
     changes,
@@ -29,6 +30,7 @@ from orchestration_project.tables.finra import (
     finra_tier_week,
     finra_venue_week,
 )
+from orchestration_project.tables.spine import deliveries
 
 
 def made_of(warehouse: Warehouse) -> str | None:
@@ -87,7 +89,25 @@ def _activity(connection: Connection, version: str, newest: date) -> Activity:
         de_minimis_share=lump,
         symbol_count=symbol_count,
         venue_count=len(venues),
+        quarantined=_quarantined(connection, first),
     )
+
+
+def _quarantined(connection: Connection, first: date) -> list[date]:
+    """Return the weeks from ``first`` on of which the latest delivery of a tier is quarantined."""
+    column = deliveries.c
+    found = connection.execute(
+        select(column.partition_key, column.outcome)
+        .where(column.table_name == finra_otc_weekly.name)
+        .order_by(column.recorded_at)
+    )
+    latest = {each.partition_key: each.outcome for each in found}
+    weeks = {
+        tier_week(key, today=date.max).week_start
+        for key, outcome in latest.items()
+        if outcome == "held_back"
+    }
+    return sorted(week for week in weeks if week >= first)
 
 
 def _traded(connection: Connection, first: date) -> pl.DataFrame:

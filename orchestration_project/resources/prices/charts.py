@@ -11,7 +11,7 @@ from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.prices.calendar import sessions, sessions_from
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import read_frame, within
-from orchestration_project.tables.prices import PRICES, prices_daily
+from orchestration_project.tables.prices import PRICES, prices_daily, prices_symbol_months
 from orchestration_project.tables.schema import USD_SCALE
 
 SESSIONS = 60
@@ -20,10 +20,14 @@ SESSIONS = 60
 
 @dataclass(frozen=True)
 class Shown:
-    """The latest sessions, and the rows of the wanted symbols in them, prices in dollars."""
+    """The latest sessions, and the rows of the wanted symbols in them, prices in dollars.
+
+    ``requested`` has the symbols and months, by their first day, that were requested.
+    """
 
     days: Sequence[date]
     rows: pl.DataFrame
+    requested: frozenset[tuple[str, date]]
 
     @property
     def largest(self) -> list[str]:
@@ -49,4 +53,10 @@ def read_shown(warehouse: Warehouse, symbols: Sequence[str]) -> Shown | None:
         scope = own | {"trade_date": Days(first, last)}
         statement = select(prices_daily).where(within(prices_daily, scope))
         rows = read_frame(connection, statement, prices_daily)
-    return Shown(sessions(first, last), rows.with_columns(pl.col(PRICES) / 10**USD_SCALE))
+        month = prices_symbol_months.c
+        asked = select(month.symbol, month.month_start).where(within(prices_symbol_months, own))
+        requested = frozenset(
+            (symbol, start) for symbol, start in connection.execute(asked) if start <= last
+        )
+    dollars = rows.with_columns(pl.col(PRICES) / 10**USD_SCALE)
+    return Shown(sessions(first, last), dollars, requested)
