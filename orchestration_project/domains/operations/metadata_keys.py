@@ -35,7 +35,7 @@ def _keys(unit: str, **meanings: str) -> dict[str, MetadataKey]:
 LOADS = KeyGroup(
     "Loads",
     {
-        "change": MetadataKey("text", "What the load changed, in a sentence; the first key"),
+        "change": MetadataKey("text", "Change of the load in a sentence; the first key"),
         "outcome": MetadataKey("text", "Result of the partition, or why nothing was done"),
         "dagster/row_count": MetadataKey("rows", "Rows of the partition after the load"),
         **_keys(
@@ -97,7 +97,7 @@ LOADS = KeyGroup(
             "text",
             source="Source that the rows came from",
             source_version="Version of the delivery, as the source names it",
-            data="SYNTHETIC DATA: the rows are made up",
+            data="SYNTHETIC DATA: the rows are of the demo",
             group_id="Identifier of the delivery",
             artifact="File of the staged rows",
             category="Error category of a quarantined partition",
@@ -251,7 +251,7 @@ OPERATIONS = KeyGroup(
             not_answered="Tiers that the source did not answer for",
             tiers_left_out="Tiers that are not documented",
         ),
-        **_keys("json", about="What the archive holds"),
+        **_keys("json", about="Content of the archive"),
         **_keys(
             "table",
             alerts="Open alerts",
@@ -327,8 +327,8 @@ SYNC = KeyGroup(
             added="Added rules",
             changed="Changed rules",
             ended="Removed rules",
-            not_known="What could not be examined",
-            refused_by_target="What the target refuses",
+            not_known="Rules that could not be examined",
+            refused_by_target="Rules that the target refuses",
             without_a_dead_letter="Task IDs without a dead letter",
         ),
         **_keys(
