@@ -7,7 +7,7 @@ partition announces the change. Dagster stores the events of a step when it ends
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Generic, Literal, cast
 
@@ -18,7 +18,6 @@ from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, insert,
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.dagster_private import is_worker_gone
 from orchestration_project.engine.dataset import Announcement, ChangeT, LoadedPartition, LoadSpec
-from orchestration_project.engine.event_metadata import time_of
 from orchestration_project.engine.warehouse import Delivery, Warehouse, WriteResult, WriteTarget
 from orchestration_project.engine.warehouse.delivery import AfterWrite
 from orchestration_project.tables.spine import pending_announcements
@@ -35,6 +34,47 @@ UNCHANGED, REPORTED_LATE = "unchanged", "reported late"
 
 NOTICES = frozenset({"notice", "notice_kind"})
 """Metadata that asks for attention, once: it is not carried forward."""
+
+CHANGE = "change"
+
+PLACES = {"dollars": 2, "seconds": 3, "ratio": 4, "share": 4}
+"""Decimal places of floats, by the unit that their key names; any other has `OTHER_PLACES`."""
+
+OTHER_PLACES = 6
+
+QUARANTINED = "quarantined"
+"""Outcome of a partition that an error kept from being loaded."""
+
+EARLIER_QUARANTINED = "held back"
+"""The same outcome in events of earlier versions."""
+
+
+def event_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata with `change` first, floats rounded by unit, and times as timestamps."""
+    shown = {name: _shown(name, value) for name, value in metadata.items()}
+    return {CHANGE: shown.pop(CHANGE), **shown} if CHANGE in shown else shown
+
+
+def _shown(name: str, value: Any) -> Any:
+    if isinstance(value, float):
+        places = (places for unit, places in PLACES.items() if unit in name)
+        return round(value, next(places, OTHER_PLACES))
+    if isinstance(value, datetime):
+        return dg.MetadataValue.timestamp(value)
+    return value
+
+
+def is_quarantined(metadata: Mapping[str, Any]) -> bool:
+    """Return whether an observation, given by its values, is of a quarantined partition."""
+    return metadata.get("outcome") in (QUARANTINED, EARLIER_QUARANTINED)
+
+
+def time_of(value: dg.MetadataValue[Any]) -> datetime:
+    """Return the time of a timestamp; events of earlier versions have it as text."""
+    found = value.value
+    is_text = isinstance(found, str)
+    return datetime.fromisoformat(found) if is_text else datetime.fromtimestamp(found, UTC)
+
 
 IsReported = Callable[[str, str, datetime], Literal["yes", "no", "not yet"]]
 """Whether Dagster has an event of a run's load of a partition, known from a time; "not yet": the

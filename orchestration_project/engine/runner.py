@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeAlias, cast
 import dagster as dg
 
 from orchestration_project.domains.operations.partition_tags import own_tags
-from orchestration_project.engine.event_metadata import QUARANTINED, event_metadata
+from orchestration_project.engine.announcements import QUARANTINED, event_metadata
 from orchestration_project.engine.loads import (
     BatchLoad,
     ItemResult,

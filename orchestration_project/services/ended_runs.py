@@ -11,8 +11,8 @@ from sqlalchemy.exc import DatabaseError
 from orchestration_project.domains.operations.alerts import CheckResult, EndedRun, Notice, Unit
 from orchestration_project.domains.operations.failures import is_ours
 from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
+from orchestration_project.engine.announcements import is_quarantined
 from orchestration_project.engine.dagster_private import SerializableErrorInfo
-from orchestration_project.engine.event_metadata import is_quarantined
 
 Outcome = Literal["success", "failure", "canceled"]
 

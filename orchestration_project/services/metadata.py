@@ -10,7 +10,7 @@ from sqlalchemy import Column
 
 from orchestration_project.connections.artifacts import ArtifactStore, put_content
 from orchestration_project.contracts.rules import OFFENDERS_KEPT, AuditSummary
-from orchestration_project.engine.event_metadata import event_metadata, time_of
+from orchestration_project.engine.announcements import event_metadata, time_of
 from orchestration_project.plots.figures import SYNTHETIC
 from orchestration_project.services.links import file_path, link, partition_page
 

@@ -24,7 +24,7 @@ from orchestration_project.domains.operations.retries import (
     check_topics,
     topic_counts,
 )
-from orchestration_project.engine.event_metadata import is_quarantined
+from orchestration_project.engine.announcements import is_quarantined
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
 from orchestration_project.errors import ConfigurationError

@@ -6,8 +6,12 @@ import dagster as dg
 import pytest
 
 from orchestration_project.domains.operations.metadata_keys import GROUPS, key_named
-from orchestration_project.engine.announcements import KNOWN_FROM, is_known_from
-from orchestration_project.engine.event_metadata import event_metadata, is_quarantined
+from orchestration_project.engine.announcements import (
+    KNOWN_FROM,
+    event_metadata,
+    is_known_from,
+    is_quarantined,
+)
 
 NAMES = [name for group in GROUPS for name in group.keys]
 AT = datetime(2026, 1, 5, 12, 0, 0, 123456, tzinfo=UTC)

@@ -16,7 +16,7 @@ from orchestration_project.assets.finra.catalogue import (
 )
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.domains.finra.activity import Activity, by_tier
-from orchestration_project.engine.event_metadata import event_metadata
+from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.finra import trade_activity as drawn
 from orchestration_project.plots.sparkline import sparkline, svg_uri

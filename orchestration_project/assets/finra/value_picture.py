@@ -8,7 +8,7 @@ import polars as pl
 from orchestration_project.assets.finra.catalogue import SYMBOL_WEEK, asset_spec
 from orchestration_project.assets.finra.value import SYMBOL_WEEK_VALUE, symbol_week_value
 from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.engine.event_metadata import event_metadata
+from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.finra import traded_value
 from orchestration_project.plots.sparkline import svg_uri

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import CHARTS, DAILY, asset_spec
 from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.engine.event_metadata import event_metadata
+from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.plots.prices import candlesticks, coverage

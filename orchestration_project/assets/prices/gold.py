@@ -11,7 +11,7 @@ from orchestration_project.assets.prices.catalogue import (
     RETURNS,
     table_spec,
 )
-from orchestration_project.engine.event_metadata import event_metadata
+from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.gold import derive_outdated
 from orchestration_project.tables.prices import prices_corporate_actions, prices_returns

@@ -8,11 +8,6 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import NamedTuple
 
-DIGITS = {"bytes": 0, "dollars": 2, "hours": 1, "ratio": 4, "seconds": 3}
-"""Decimal places by unit; any other number has `OTHER_DIGITS`."""
-
-OTHER_DIGITS = 6
-
 
 class MetadataKey(NamedTuple):
     """Unit and meaning of a key; a `ratio` lies between 0 and 1."""
@@ -406,9 +401,3 @@ def key_named(name: str) -> MetadataKey | None:
     ]
     found = [(len(pattern), key) for pattern, key in patterns if fnmatchcase(name, pattern)]
     return max(found, default=(0, None), key=lambda each: each[0])[1]
-
-
-def rounded(name: str, value: float) -> float:
-    """Return a number with the decimal places of its key's unit."""
-    key = key_named(name)
-    return round(value, DIGITS.get(key.unit, OTHER_DIGITS) if key else OTHER_DIGITS)

@@ -8,8 +8,8 @@ import dagster as dg
 from dagster import DagsterEventType as Happened
 
 from orchestration_project.domains.operations.ledger import Check, RunFacts, StepFacts
+from orchestration_project.engine.announcements import is_quarantined
 from orchestration_project.engine.dagster_private import SerializableErrorInfo
-from orchestration_project.engine.event_metadata import is_quarantined
 from orchestration_project.services.ended_runs import (
     asset_of,
     entries_of,
