@@ -1,7 +1,7 @@
 """The page of metadata keys: each with its unit and meaning."""
 
-from orchestration_project.domains.operations.metadata_keys import GROUPS
 from reference_pages.markdown import code, page, section, table
+from reference_pages.metadata_keys import GROUPS
 
 
 def write() -> str:

@@ -12,7 +12,7 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from sqlalchemy import Engine
 from sqlalchemy.event import listens_for, remove
 
-from orchestration_project.domains.operations.metadata_keys import key_named
+from reference_pages.metadata_keys import key_named
 
 
 def failure_of(result: dg.ExecuteInProcessResult | dg.JobExecutionResult, op: str) -> str:

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
-from orchestration_project.domains.operations.metadata_keys import GROUPS, key_named
 from orchestration_project.engine.announcements import (
     KNOWN_FROM,
     event_metadata,
     is_known_from,
     is_quarantined,
 )
+from reference_pages.metadata_keys import GROUPS, key_named
 
 NAMES = [name for group in GROUPS for name in group.keys]
 AT = datetime(2026, 1, 5, 12, 0, 0, 123456, tzinfo=UTC)
