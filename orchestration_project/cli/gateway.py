@@ -14,7 +14,7 @@ from orchestration_project.gateway.bar import installation_of
 from orchestration_project.gateway.bind_address import refuse_taken, require_safe
 from orchestration_project.gateway.dagster_web.process import dagster_web
 from orchestration_project.gateway.server import limit_free_memory, opened, serve
-from orchestration_project.instance.run_config import models_of
+from orchestration_project.instance.run_config import models_of, refuse_options_of_other_jobs
 from orchestration_project.registry import Registry
 from orchestration_project.settings import load_settings
 
@@ -42,14 +42,16 @@ def serve_gateway(workspace: Path, host: str, port: int) -> int:
     return 0
 
 
-def check_config(run_config: Mapping[str, Any]) -> None:
-    """Make sure that the models of our ops can take a run config.
+def check_config(job: str, run_config: Mapping[str, Any]) -> None:
+    """Make sure that a job, and the models of our ops, can take a run config.
 
     Raises:
-        ConfigurationError: One of them refuses a value.
+        ConfigurationError: One of them refuses a value or an option.
     """
     if run_config:  # most launches have none, and the definitions take a second to import
         require_valid(run_config, _models())
+        replay_jobs = {each.job for each in _registry().replays.values()}
+        refuse_options_of_other_jobs(job, run_config, _models(), replay_jobs)
 
 
 @cache

@@ -1,13 +1,15 @@
 """Refuses runs whose config or settings are invalid before their first step does work."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 
 from orchestration_project.catalog.configuration import CONFIGURATION
-from orchestration_project.domains.operations.run_config import require_valid
+from orchestration_project.domains.operations.run_config import require_valid, within
+from orchestration_project.engine.loads import ReplayOptions, options_of
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
 from orchestration_project.settings import load_shared_settings
 
@@ -22,6 +24,32 @@ def models_of(jobs: Iterable[dg.JobDefinition]) -> Mapping[str, type[dg.Config]]
         and isinstance(node.definition.compute_fn, DecoratedOpFunction)
         and node.definition.compute_fn.has_config_arg()
     }
+
+
+def refuse_options_of_other_jobs(
+    job: str,
+    run_config: Mapping[str, Any],
+    models: Mapping[str, type[dg.Config]],
+    replay_jobs: Collection[str],
+) -> None:
+    """Make sure that a load gives no option of a replay, and a replay none of a load.
+
+    Both jobs share an op, so Dagster's schema takes the options of both.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    is_replay = job in replay_jobs
+    for op, model in models.items():
+        if not issubclass(model, ReplayOptions):
+            continue
+        own = options_of(model, is_replay=is_replay)
+        given = within(run_config, "ops", op, "config")
+        if others := [name for name, value in given.items() if value and name not in own]:
+            raise ConfigurationError(
+                f"invalid {', '.join(others)} in the config of {op}: expected an option of "
+                f"{'a replay' if is_replay else 'a load'}, one of {', '.join(own)}"
+            )
 
 
 class CheckingExecutor(dg.Executor):

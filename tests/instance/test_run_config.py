@@ -16,7 +16,7 @@ from orchestration_project.services.ledger.reading import read_facts
 from tests.runs import executed
 
 WORK = list[str]()
-SENTENCE = "invalid ratio in the config of second: expected less than or equal to 1, found 5"
+SENTENCE = "invalid ratio in the config of second: expected 0 to 1, found 5"
 
 
 class Limits(dg.Config):

@@ -48,8 +48,8 @@ from orchestration_project.gateway.request import BODY_TAG, CURRENT, KEY_TAG, MA
 
 REASON = "RUNTIME_TYPE_MISMATCH"
 
-Check = Callable[[Mapping[str, Any]], None]
-"""Raises ConfigurationError for a run config that is invalid."""
+Check = Callable[[str, Mapping[str, Any]], None]
+"""Raises ConfigurationError for a run config that is invalid for the job of that name."""
 
 
 def check_run_configs(instance: dg.DagsterInstance, check: Check) -> None:
@@ -71,7 +71,7 @@ def check_run_configs(instance: dg.DagsterInstance, check: Check) -> None:
 
 def _require_valid(check: Check, job: str, run_config: Mapping[str, Any]) -> None:
     try:
-        check(run_config)
+        check(job, run_config)
     except ConfigurationError as error:
         raise UserFacingGraphQLError(_invalid(job, error.what)) from error
 

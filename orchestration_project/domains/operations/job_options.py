@@ -1,0 +1,86 @@
+"""Options of a job as people read them: range, default, example, and the text of the launchpad."""
+
+from collections.abc import Collection, Mapping
+from enum import Enum
+from typing import Any, get_args
+
+import yaml
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+RANGE, CHOICES = "Range: ", "One of: "
+
+
+def range_of(field: FieldInfo) -> str:
+    """Return the range of a field in words, "" where any number will do."""
+    low = next((f"{each.ge:g}" for each in field.metadata if isinstance(each, Ge)), "")
+    high = next((f"{each.le:g}" for each in field.metadata if isinstance(each, Le)), "")
+    above = next((f"more than {each.gt:g}" for each in field.metadata if isinstance(each, Gt)), "")
+    below = next((f"less than {each.lt:g}" for each in field.metadata if isinstance(each, Lt)), "")
+    if low and high:
+        return f"{low} to {high}"
+    parts = [f"{low} or more" if low else above, f"{high} or less" if high else below]
+    return ", ".join(filter(None, parts))
+
+
+def with_limits(field: FieldInfo) -> str:
+    """Return the description of a field that ends with its range or choices, each named once."""
+    text = field.description or ""
+    for label, limits in ((RANGE, range_of(field)), (CHOICES, ", ".join(_choices(field)))):
+        if limits and label not in text:
+            text = f"{text} {label}{limits}."
+    return text.strip()
+
+
+def _choices(field: FieldInfo) -> list[str]:
+    kinds = [each for each in _types(field.annotation) if isinstance(each, type)]
+    return [str(each.value) for kind in kinds if issubclass(kind, Enum) for each in kind]
+
+
+def _types(annotation: Any) -> list[Any]:
+    return [annotation, *(inner for each in get_args(annotation) for inner in _types(each))]
+
+
+def example_of(field: FieldInfo) -> Any:
+    """Return a value that an option may have: its declared example, or another than its default."""
+    if field.examples:
+        return field.examples[0]
+    kinds = _types(field.annotation)
+    if bool in kinds:
+        return not field.default
+    if choices := _choices(field):
+        return choices[0]
+    if not field.is_required() and field.default not in (None, [], ""):
+        return field.default
+    raise ValueError(f"missing example of an option: {field.description}")
+
+
+def job_text(
+    summary: str, op: str, model: type[BaseModel], *, only: Collection[str] | None = None
+) -> str:
+    """Return the description of a job: what it does, each option, and a run config to copy.
+
+    Args:
+        summary: What it does, in a sentence.
+        op: The op of the job that has the config.
+        model: What the op's config may say.
+        only: The options that this job takes; None: all of the model.
+    """
+    fields = {
+        name: field for name, field in model.model_fields.items() if only is None or name in only
+    }
+    listed = "\n".join(f"- `{name}`: {with_limits(field)}" for name, field in fields.items())
+    return f"{summary}\n\nOptions:\n\n{listed}\n\n```yaml\n{_config(op, fields)}```"
+
+
+def _config(op: str, fields: Mapping[str, FieldInfo]) -> str:
+    """Return a run config as YAML: required options, or else the first; the others as comments."""
+    required = [name for name, field in fields.items() if field.is_required()]
+    given = required or list(fields)[:1]
+    lines = [f"ops:\n  {op}:\n    config:\n"]
+    for name, field in fields.items():
+        value = yaml.safe_dump(example_of(field), default_flow_style=True, width=1000)
+        shown = value.removesuffix("...\n").strip()
+        lines.append(f"      {'' if name in given else '# '}{name}: {shown}\n")
+    return "".join(lines)

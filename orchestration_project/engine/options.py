@@ -1,0 +1,45 @@
+"""The base of the options of jobs: each description ends with the option's range or choices."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel
+
+from orchestration_project.domains.operations.job_options import with_limits
+
+
+class JobOptions(dg.Config):
+    """Options of a job, as the launchpad lists them: Dagster's config schema has no ranges."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """End each description with the range or the choices of its option."""
+        for field in cls.model_fields.values():
+            field.description = with_limits(field)
+
+
+def report_dry_run(log: logging.Logger, unchanged: str, *, is_dry_run: bool) -> dict[str, bool]:
+    """Log that a run is a dry run, if it is, and return the first entry of its metadata.
+
+    Args:
+        log: The run's.
+        unchanged: What a dry run leaves as it is, such as ``nothing is deleted``.
+        is_dry_run: Whether it is one.
+    """
+    if is_dry_run:
+        log.info(f"dry run: {unchanged}", extra={"event": "dry_run"})
+    return {"dry_run": is_dry_run}
+
+
+def describe_defaults(model: type[BaseModel], defaults: Mapping[str, str]) -> None:
+    """End the descriptions of options with their defaults, which the launchpad cannot show.
+
+    Args:
+        model: A class of its own; other models with these options keep their descriptions.
+        defaults: Where the value comes from when a run does not give it, by option.
+    """
+    for name, default in defaults.items():
+        field = model.model_fields[name]
+        field.description = f"{field.description} Default: {default}."
