@@ -112,7 +112,8 @@ def _told(url: str | urllib.request.Request) -> Any:
 def _look(instance: dg.DagsterInstance, *, raise_on_error: bool = True) -> float:
     job = defs.resolve_job_def("saas_reconcile")
     started = time.perf_counter()
-    job.execute_in_process(instance=instance, raise_on_error=raise_on_error)
+    config = {"ops": {"reconcile_saas": {"config": {"dry_run": False}}}}
+    job.execute_in_process(instance=instance, run_config=config, raise_on_error=raise_on_error)
     return time.perf_counter() - started
 
 

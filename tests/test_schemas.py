@@ -64,7 +64,7 @@ def test_what_the_how_to_pages_show_keeps_its_schema(schema: str, text: str):
         ),
         ("checks", "prices_daily: {jump_ratio: 0}", ["prices_daily", "jump_ratio"]),
         ("checks", "prices: {}", []),
-        ("preset", "ops: {finra_otc_weekly_load: {config: {force: true}}}", None),
+        ("preset", "ops: {finra_otc_weekly_load: {config: {allow_conflicts: true}}}", None),
         ("preset", "ops: {finra_otc_weekly_load: {config: {full: maybe}}}", None),
         ("preset", "ops: {unknown: {}}", ["ops"]),
         ("prices", "bloomberg: {}", []),

@@ -19,6 +19,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.contract import HELP
 from orchestration_project.contracts.rules import COMPARE, summarised
 from orchestration_project.contracts.values import decimal_texts
+from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.partition_tags import consecutive_ranges
 from orchestration_project.engine.announcements import (
     KNOWN_FROM,
@@ -43,7 +44,8 @@ from orchestration_project.engine.deliveries import (
     SourceDeliveries,
 )
 from orchestration_project.engine.loader import DatasetLoader
-from orchestration_project.engine.loads import ReplayOptions, refuse_unused_options
+from orchestration_project.engine.loads import ReplayOptions, options_of, refuse_unused_options
+from orchestration_project.engine.options import describe_defaults
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -116,24 +118,54 @@ def dataset_assets(dataset: Dataset) -> DatasetAssets:
     """Return the assets, the freshness check and the jobs of a declared dataset."""
     source = _source_spec(dataset)
     freshness = _freshness(dataset)
+    options = _options(dataset)
     selection = dg.AssetSelection.assets(dataset.key) - dg.AssetSelection.checks(freshness)
     define = partial(dg.define_asset_job, selection=selection, tags={"domain": dataset.domain})
     return DatasetAssets(
         dataset,
         source,
-        _table_asset(dataset, source.key),
+        _table_asset(dataset, source.key, options),
         freshness,
         define(
             dataset.job_name,
-            description=f"Loads {dataset.table.name} of {dataset.source_label}, or what stands in "
-            "for it: fetch, check, land.",
+            description=job_text(
+                f"Loads {dataset.table.name} of {dataset.source_label}, or what stands in for it: "
+                "fetch, check, land.",
+                dataset.op_name,
+                options,
+                only=options_of(options, is_replay=False),
+            ),
         ),
         define(
             dataset.replay_job_name,
-            description=f"Replays recorded deliveries of {dataset.table.name} by the present rules "
-            "and limits; the source is not asked.",
+            description=job_text(
+                f"Replays recorded deliveries of {dataset.table.name} by the present rules and "
+                "limits; the source is not asked.",
+                dataset.op_name,
+                options,
+                only=options_of(options, is_replay=True),
+            ),
         ),
     )
+
+
+def _options(dataset: Dataset) -> type[ReplayOptions]:
+    """Return the options of a dataset's runs, whose descriptions name its own defaults."""
+
+    class DatasetOptions(ReplayOptions):
+        """How a run loads its partitions, or replays recorded deliveries of them."""
+
+    today = Clock(SETTINGS.demo_clock_now).today(dataset.partitioning.calendar.zone)
+    ratio = dataset.limits(SETTINGS, today).max_reject_ratio
+    describe_defaults(
+        DatasetOptions,
+        {"full": "false", "max_reject_ratio": f"{_reject_setting(dataset)} ({ratio:g})"},
+    )
+    return DatasetOptions
+
+
+def _reject_setting(dataset: Dataset) -> str:
+    return f"{dataset.domain.upper()}_MAX_REJECT_RATIO"
 
 
 def _source_spec(dataset: Dataset) -> dg.AssetSpec:
@@ -153,7 +185,9 @@ def _source_spec(dataset: Dataset) -> dg.AssetSpec:
     )
 
 
-def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
+def _table_asset(
+    dataset: Dataset, source: dg.AssetKey, options: type[ReplayOptions]
+) -> dg.AssetsDefinition:
     zone = dataset.partitioning.calendar.zone
     today = Clock(SETTINGS.demo_clock_now).today(zone)
     first_day = dataset.limits(SETTINGS, today).first_day
@@ -168,9 +202,7 @@ def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
                 description=text,
                 severity=_severity(dataset, name),
                 remedy=FIELDS_REMEDY if name == FIELDS_CHECK else HELP.get(name, COMPARE).remedy,
-                settings=[f"{dataset.key.path[0].upper()}_MAX_REJECT_RATIO"]
-                if name == "has_few_rejects"
-                else (),
+                settings=[_reject_setting(dataset)] if name == "has_few_rejects" else (),
             )
             for name, text in _checks(dataset).items()
         ],
@@ -183,7 +215,10 @@ def _table_asset(dataset: Dataset, source: dg.AssetKey) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         required_resource_keys={"artifacts", "clock", "settings", "warehouse", dataset.resource},
     )
-    def load(context: dg.AssetExecutionContext, config: ReplayOptions) -> Iterator[AssetEvent]:
+    def load(
+        context: dg.AssetExecutionContext,
+        config: options,  # pyright: ignore[reportInvalidTypeForm] - a model of the dataset's own
+    ) -> Iterator[AssetEvent]:
         """Extract, validate and load each partition of the run."""
         warehouse: Warehouse = context.resources.warehouse
         limits = _limits(dataset, context.resources)
@@ -275,7 +310,7 @@ def _deliveries(
         resource,
         warehouse,
         context.resources.clock,
-        config.force,
+        config.allow_conflicts,
         bool(config.full),
         landed_before(context, dataset.key) if config.full else frozenset(),
     )

@@ -17,6 +17,7 @@ from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import Connection, Domain, Job, PartitionedTable
+from orchestration_project.sensors.definitions import cron_schedule
 from orchestration_project.sensors.factory import backfill_schedule, dataset_sensor
 from orchestration_project.settings import Settings
 
@@ -83,12 +84,14 @@ def _key_of(dataset: Dataset, text: str) -> str:
 def _freshness_schedule(
     name: str, job: Any, made: Sequence[DatasetAssets]
 ) -> dg.ScheduleDefinition:
-    return dg.ScheduleDefinition(
+    return cron_schedule(
+        profile=name,
+        needs="loaded partitions",
         name=f"{name}_freshness_daily",
         job=job,
         cron_schedule=FRESHNESS_CRON,
         execution_timezone=made[0].dataset.partitioning.calendar.zone,
-        description=f"Check every day whether the tables of {name} are fresh.",
+        what=f"Check every day whether the tables of {name} are fresh.",
     )
 
 

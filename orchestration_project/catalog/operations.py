@@ -29,6 +29,7 @@ OPERATIONS = Domain(
         Job(definition=operations.replay_webhook_job),
         Job(definition=operations.retry_failures_job),
         Job(definition=operations.sessions_job),
+        Job(definition=operations.switch_automation_job),
         Job(definition=operations.verify_job, parameters=()),
     ],
     schedules=[

@@ -46,7 +46,12 @@ SAAS = Domain(
     jobs=[
         Job(definition=saas.dry_run_job),
         Job(definition=saas.edit_rules_job),
-        Job(definition=saas.reconcile_job, presets=saas.RECONCILING, consumes_webhooks=True),
+        Job(
+            definition=saas.reconcile_job,
+            presets=saas.RECONCILING,
+            consumes_webhooks=True,
+            webhook_config=saas.RECONCILE_CONFIG,
+        ),
         Job(definition=saas.replay_dead_letters_job),
         Job(definition=saas.set_tick_job),
         Job(definition=saas.sweep_job),

@@ -21,6 +21,7 @@ from orchestration_project.settings import Settings, load_settings, without_secr
 from orchestration_project.settings.domains.saas import SaasSettings
 
 RECONCILE, EDIT_RULES = "saas_reconcile", "saas_edit_rules"
+RECONCILE_OP = "reconcile_saas"
 SHOWN = 10
 
 RULES: list[Mapping[str, Any]] = [
@@ -87,7 +88,8 @@ def run(weeks: int | None) -> int:
         console.progress(f"database  {warehouse.shown_url}")
         results = [*_first_rules(settings, instance, warehouse)]
         if all(each.success for each in results):
-            results.append(execute(instance, RECONCILE))
+            config = {"ops": {RECONCILE_OP: {"config": {"dry_run": False}}}}
+            results.append(execute(instance, RECONCILE, config=config))
         if console.OUTPUT.is_json:
             console.emit(_document(results, warehouse))
         else:

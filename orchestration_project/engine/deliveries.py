@@ -193,7 +193,7 @@ class SourceDeliveries:
             expected=f"more from {loaded}",
             found=f"{setting}={source.name}" if setting else f"source {source.name}",
             remedy=f"set {setting or 'the source'} back, use another DATABASE_URL, or replace the "
-            "partition by force: true in the run's config",
+            "partition by allow_conflicts: true in the run's config",
         )
 
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from orchestration_project.contracts.rules import Validated
 from orchestration_project.domains.operations.partition_tags import Dimensions, asked_partitions
 from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import (
     AsFile,
     Delivery,
@@ -248,26 +249,25 @@ class ItemResult(Generic[Loaded]):
     error: OrchestrationError | None = None
 
 
-class LoadOptions(dg.Config):
+class LoadOptions(JobOptions):
     """How a run loads its partitions; an applied preset fills in what is None."""
 
     full: bool | None = Field(
         default=None,
         description="Ask the source also for what it has unchanged, and for what waits or was "
-        "refused; default: as the applied preset says, else false.",
+        "refused.",
     )
-    force: bool = Field(
+    allow_conflicts: bool = Field(
         default=False,
-        description="Replace what was loaded from another source; load a file that has the bytes "
-        "or the rows of another partition.",
+        description="Load also what conflicts with loaded data: replace rows of another source, "
+        "and load a file with the bytes or the rows of another partition.",
     )
     max_reject_ratio: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Rejected share of rows (0-1) above which a partition or symbol is "
-        "quarantined; default: as the applied preset says, else the limit in the domain's "
-        "settings.",
+        examples=[0.05],
+        description="Rejected share of rows above which a partition or symbol is quarantined.",
     )
 
 
@@ -276,16 +276,26 @@ class ReplayOptions(LoadOptions):
 
     group_id: str | None = Field(
         default=None,
-        description="Replay this delivery, such as finra_otc_weekly:T1|2025-11-10#2; default: "
-        "each partition's latest, and of a symbol all that make it up.",
+        examples=["finra_otc_weekly:T1|2025-11-10#2"],
+        description="Replay only: the recorded delivery to replay. Default: each partition's "
+        "latest, and of a symbol all that make it up.",
     )
     allow_older: bool = Field(
-        default=False, description="Replay a delivery also where newer data is loaded."
+        default=False,
+        description="Replay only: replay a delivery also where newer data is loaded.",
     )
 
 
-OF_LOADS = ("full", "force")
+OF_LOADS = ("full", "allow_conflicts")
 """Options that mean nothing to a replay."""
+
+
+def options_of(model: type[ReplayOptions], *, is_replay: bool) -> list[str]:
+    """Return the options of a model that a load takes, or that a replay takes."""
+    of_loads = LoadOptions.model_fields
+    if is_replay:
+        return [name for name in model.model_fields if name not in OF_LOADS]
+    return [name for name in model.model_fields if name in of_loads]
 
 
 def refuse_unused_options(

@@ -28,7 +28,12 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
         return None
     own = {job.name: job.definition for job in registry.webhook_jobs}
 
-    @sensor(jobs=list(own.values()), minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+    @sensor(
+        jobs=list(own.values()),
+        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        profile="webhooks",
+        needs="a source with a job in WEBHOOKS_FILE",
+    )
     def events_on_webhook(
         context: dg.SensorEvaluationContext,
         clock: dg.ResourceParam[Clock],
@@ -46,7 +51,12 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
             return dg.SkipReason(_why_none(plan))
         return dg.SensorResult(
             run_requests=[
-                request_of(row, job_of_source[row.source], claims=row.source in claimed)
+                request_of(
+                    row,
+                    job_of_source[row.source],
+                    claims=row.source in claimed,
+                    config=registry.jobs[job_of_source[row.source]].webhook_config,
+                )
                 for row in plan.due
             ]
         )

@@ -2,15 +2,17 @@
 
 import dagster as dg
 
-from orchestration_project.assets.saas import reconcile_job, sweep_job
+from orchestration_project.assets.saas import RECONCILE_CONFIG, reconcile_job, sweep_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.ticks import turn
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
-from orchestration_project.sensors.definitions import sensor
+from orchestration_project.sensors.definitions import cron_schedule, sensor
 
 SECONDS_BETWEEN_LOOKS = 14
 """A look reads one row; Dagster's daemon comes round every 5 seconds."""
+
+PROFILE, NEEDS = "sync", "SAAS_SOURCE, and rules in effect"
 
 UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
@@ -21,7 +23,12 @@ BY_TICK = {"dagster/sensor_name": "saas_on_tick"}
 """The tag that Dagster gives to the runs of this sensor."""
 
 
-@sensor(job=reconcile_job, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@sensor(
+    job=reconcile_job,
+    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    profile=PROFILE,
+    needs=NEEDS,
+)
 def saas_on_tick(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
@@ -39,17 +46,20 @@ def saas_on_tick(
             return dg.SkipReason(
                 f"A poll is due, but the previous one has not ended: run {found[0]}."
             )
-        return dg.RunRequest(run_key=due)
+        return dg.RunRequest(run_key=due, run_config=RECONCILE_CONFIG)
     if tick.is_paused:
         return dg.SkipReason("Polling is paused; a manual trigger starts a poll.")
     began = f"{tick.started_at:%H:%M:%S}" if tick.started_at else "never"
     return dg.SkipReason(f"The latest look began {began}; one begins every {tick.interval}.")
 
 
-saas_sweep_nightly = dg.ScheduleDefinition(
+saas_sweep_nightly = cron_schedule(
+    profile=PROFILE,
+    needs=NEEDS,
     name="saas_sweep_nightly",
     job=sweep_job,
     cron_schedule="15 3 * * *",
+    run_config={"ops": {"sweep_saas": {"config": {"dry_run": False}}}},
     execution_timezone="UTC",
-    description="Compare all issues with their tasks every night.",
+    what="Compare all issues with their tasks every night.",
 )

@@ -517,7 +517,7 @@ def test_another_real_source_replaces_a_partition_only_by_force(
     result = load(instance, partition)
     assert not result.success
     assert "was landed from another source" in failure_of(result, OP)
-    assert load(instance, partition, force=True).success
+    assert load(instance, partition, allow_conflicts=True).success
     assert count(url, finra_otc_weekly, market="ATS") == 1
     assert count(url, finra_otc_weekly, market="NON_ATS") == others > 0
 

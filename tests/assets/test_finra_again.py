@@ -67,7 +67,7 @@ def test_a_full_run_that_succeeded_reads_anew_when_it_is_re_executed(url, instan
 
 def backfilled(instance, tags=None, **config):
     """Run the job that launches backfills, and return what it tells."""
-    ops = {"launch_finra_backfill": {"config": config}}
+    ops = {"launch_finra_backfill": {"config": {"dry_run": False, **config}}}
     result = executed(instance, "finra_backfill", tags=tags, ops=ops)
     assert result.success
     return told_by_op(result)

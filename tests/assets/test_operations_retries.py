@@ -105,7 +105,7 @@ def found(instance, **wanted) -> list[tuple[str, str, str]]:
 
 def retried(instance, **config) -> Mapping[str, Any]:
     """Run the job that tries again, and return what it tells."""
-    ops = {"retry_failures": {"config": config}}
+    ops = {"retry_failures": {"config": {"dry_run": False, **config}}}
     result = executed(instance, "operations_retry_failures", module=__name__, ops=ops)
     assert result.success
     return told_by_op(result)

@@ -4,6 +4,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from orchestration_project.domains.operations.presets import (
+    Default,
     Preset,
     PresetTarget,
     difference,
@@ -19,7 +20,7 @@ class Load(BaseModel):
     secretly: str | None = None
 
 
-TARGET = PresetTarget("load", "load_op", Load, {"full": lambda _: False, "ratio": lambda _: 0.005})
+TARGET = PresetTarget("load", "load_op", Load, {"full": Default(False), "ratio": Default(0.005)})
 HEADER = "# Refuses any reject.\n# Job: load\n"
 
 

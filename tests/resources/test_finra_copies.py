@@ -141,7 +141,7 @@ def test_a_file_of_another_week_tier_or_market_is_quarantined_with_both_names(
     what = "bytes" if body == original else "rows"
     said = f"file:two.csv ({own}) has the {what} of file:one.csv (OTCE|{MONDAY} ATS)"
     assert said in refusal.value.found
-    assert "force: true" in refusal.value.expected
+    assert "allow_conflicts: true" in refusal.value.expected
     assert folder.counts() == landed
     (count,) = landed.values()
     assert folder.take_up(**asked, force=True).startswith(f"{count} rows added")

@@ -8,7 +8,7 @@ from orchestration_project.errors import ConfigurationError
 
 
 def test_a_domain_adds_its_own_options_to_those_of_all_loads_and_replays():
-    assert list(LoadOptions.model_fields) == ["full", "force", "max_reject_ratio"]
+    assert list(LoadOptions.model_fields) == ["full", "allow_conflicts", "max_reject_ratio"]
     assert set(ReplayOptions.model_fields) - set(LoadOptions.model_fields) == {
         "group_id",
         "allow_older",
@@ -19,8 +19,8 @@ def test_a_domain_adds_its_own_options_to_those_of_all_loads_and_replays():
 @pytest.mark.parametrize(
     ("options", "is_replay", "strange"),
     [
-        ({"full": True, "force": True}, True, "full, force"),
-        ({"full": True, "force": True}, False, ""),
+        ({"full": True, "allow_conflicts": True}, True, "full, allow_conflicts"),
+        ({"full": True, "allow_conflicts": True}, False, ""),
         ({"full": False}, True, ""),
         ({"max_reject_ratio": 0.5}, True, ""),
         ({"symbols": ["AAA"], "allow_older": True}, False, "allow_older, symbols"),
@@ -40,6 +40,6 @@ def test_an_option_of_the_other_kind_of_run_is_refused(options, is_replay: bool,
         refuse()
     assert str(refused.value).splitlines()[:2] == [
         f"{strange} means nothing to the job x",
-        "  expected: group_id and allow_older and symbols for prices_replay; full and force for a "
-        "load",
+        "  expected: group_id and allow_older and symbols for prices_replay; full and "
+        "allow_conflicts for a load",
     ]

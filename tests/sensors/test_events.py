@@ -179,11 +179,11 @@ def test_a_delivery_that_is_replayed_after_it_landed_changes_nothing(settings, i
     assert rows(settings, inbox, "state", "attempt_count") == [("received", 2)]
 
 
-def replay(instance, **config: str):
+def replay(instance, **config: str | bool):
     ran = execute(
         instance,
         job="operations_replay_webhook",
-        ops={"replay_webhook": {"config": config}},
+        ops={"replay_webhook": {"config": {"dry_run": False, **config}}},
     )
     assert ran.success
 

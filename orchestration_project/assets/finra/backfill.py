@@ -15,7 +15,9 @@ from orchestration_project.domains.finra.selection import (
     of_known_tiers,
     summary,
 )
-from orchestration_project.domains.operations.presets import PresetTarget
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.presets import Default, PresetTarget
+from orchestration_project.engine.options import JobOptions, describe_defaults, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource, outdated_weeks, published_lately
 from orchestration_project.services.backfills import (
@@ -26,33 +28,32 @@ from orchestration_project.services.backfills import (
 )
 from orchestration_project.services.metadata import as_metadata
 from orchestration_project.services.presets import Presets, RunPresets
+from orchestration_project.settings import load_shared_settings
 from orchestration_project.settings.domains.finra import FinraSettings
 
 BACKFILL_JOB = "finra_backfill"
 
 
-class FinraBackfill(dg.Config):
+class FinraBackfill(JobOptions):
     """Weeks to backfill; unset fields default to the applied preset, then to the given defaults."""
 
     weeks: int | None = Field(
         default=None,
         ge=1,
-        description="Number of latest published weeks per tier; default: FINRA_LOOKBACK_WEEKS.",
+        examples=[13],
+        description="Number of latest published weeks per tier.",
     )
     only_taken: bool | None = Field(
         default=None,
-        description=(
-            "Load only weeks that were loaded before and changed since, no missing ones; default: "
-            "false."
-        ),
+        description="Load only weeks that were loaded before and changed since, no missing ones.",
     )
     full: bool | None = Field(
         default=None,
-        description="Fetch also weeks that the source reports as unchanged; default: false.",
+        description="Fetch also weeks that the source reports as unchanged.",
     )
     dry_run: bool = Field(
-        default=False,
-        description="List the partitions that would be loaded, without launching a backfill.",
+        default=True,
+        description="Dry run: only list the partitions; false launches a backfill.",
     )
 
 
@@ -61,11 +62,13 @@ BACKFILLING = PresetTarget(
     op="launch_finra_backfill",
     model=FinraBackfill,
     fields={
-        "weeks": lambda settings: settings.finra_lookback_weeks,
-        "only_taken": lambda _: False,
-        "full": lambda _: False,
+        "weeks": Default(setting="finra_lookback_weeks"),
+        "only_taken": Default(False),
+        "full": Default(False),
     },
 )
+
+describe_defaults(FinraBackfill, BACKFILLING.default_texts(load_shared_settings()))
 
 
 @dg.op(name=BACKFILLING.op, out=dg.Out(dg.Nothing))
@@ -78,6 +81,7 @@ def launch_backfill(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> None:
     """Ask for a backfill of the latest weeks, of those among them that are missing or changed."""
+    reported = report_dry_run(context.log, "no backfill is launched", is_dry_run=config.dry_run)
     of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
     values = of_run.values(BACKFILLING, config)
     known, unknown = of_known_tiers(
@@ -92,6 +96,7 @@ def launch_backfill(
     context.add_output_metadata(
         as_metadata(
             {
+                **reported,
                 "backfill": _launched(context, due, config.dry_run, full=values["full"]),
                 "partitions": summary(due) or "none",
                 "partition_count": len(due),
@@ -125,7 +130,12 @@ def _launched(
 
 @dg.job(
     name=BACKFILL_JOB,
-    description="Launches a backfill of the latest weeks that are missing or changed.",
+    description=job_text(
+        "Launches a backfill of the latest weeks that are missing or changed; a dry run by "
+        "default.",
+        BACKFILLING.op,
+        FinraBackfill,
+    ),
     tags={"domain": "finra"},
 )
 def backfill_job() -> None:

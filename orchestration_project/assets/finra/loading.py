@@ -1,8 +1,10 @@
 """How a run loads its weeks: from the source, or, in the replay job, from recorded deliveries."""
 
 from orchestration_project.domains.finra.anomaly_bands import BandLimits
-from orchestration_project.domains.operations.presets import PresetTarget
+from orchestration_project.domains.operations.presets import Default, PresetTarget
 from orchestration_project.engine.loads import ReplayOptions, refuse_unused_options
+from orchestration_project.engine.options import describe_defaults
+from orchestration_project.settings import load_shared_settings
 from orchestration_project.settings.checks import WeeklyLimits
 
 LOAD_OP = "finra_otc_weekly_load"
@@ -10,16 +12,20 @@ LOAD_OP = "finra_otc_weekly_load"
 REPLAY_JOB = "finra_replay"
 """The job whose runs load recorded deliveries, and do not ask the source."""
 
+
+class WeeklyLoad(ReplayOptions):
+    """How a run loads its weeks, or replays recorded deliveries of them."""
+
+
 LOADING = PresetTarget(
     job="finra_otc_weekly",
     op=LOAD_OP,
-    model=ReplayOptions,
-    fields={
-        "full": lambda _: False,
-        "max_reject_ratio": lambda settings: settings.finra_max_reject_ratio,
-    },
+    model=WeeklyLoad,
+    fields={"full": Default(False), "max_reject_ratio": Default(setting="finra_max_reject_ratio")},
 )
 """Fields that a preset may set for loads; its limit holds for replays too."""
+
+describe_defaults(WeeklyLoad, LOADING.default_texts(load_shared_settings()))
 
 
 def is_replay(job: str, config: ReplayOptions) -> bool:

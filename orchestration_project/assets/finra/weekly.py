@@ -21,6 +21,7 @@ from orchestration_project.assets.finra.loading import (
     LOAD_OP,
     LOADING,
     REPLAY_JOB,
+    WeeklyLoad,
     is_replay,
     limits_of,
 )
@@ -33,6 +34,7 @@ from orchestration_project.domains.finra.audits import AUDITS, HELP
 from orchestration_project.domains.finra.copies import COPIES
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.domains.finra.restatement import WeekChange
+from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.announcements import (
     ReportLog,
     earlier_metadata,
@@ -40,7 +42,7 @@ from orchestration_project.engine.announcements import (
 )
 from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader
-from orchestration_project.engine.loads import ReplayOptions
+from orchestration_project.engine.loads import options_of
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import BOOKKEEPING
@@ -109,7 +111,7 @@ SPECS = [
 )
 def otc_weekly(
     context: dg.AssetExecutionContext,
-    config: ReplayOptions,
+    config: WeeklyLoad,
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
     finra: dg.ResourceParam[FinraSource],
@@ -123,13 +125,13 @@ def otc_weekly(
 
     def opened() -> DatasetLoader[WeekChange, WrittenPreview]:
         values = of_run.values(LOADING, config)
-        dataset = WeeklyDataset(limits=limits_of(limits), force=config.force)
+        dataset = WeeklyDataset(limits=limits_of(limits), force=config.allow_conflicts)
         done = landed_before(context, OTC_WEEKLY)
         deliveries = (
             RecordedDeliveries(dataset, warehouse, artifacts, config.group_id, config.allow_older)
             if is_replay(context.job_name, config)
             else SourceDeliveries(
-                dataset, finra, warehouse, clock, config.force, values["full"], done
+                dataset, finra, warehouse, clock, config.allow_conflicts, values["full"], done
             )
         )
         return DatasetLoader(
@@ -174,7 +176,12 @@ otc_weekly_job = dg.define_asset_job(
     "finra_otc_weekly",
     selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS))
     - dg.AssetSelection.checks(as_new_as_the_calendar),
-    description="Loads weeks of FINRA's OTC data: fetch, check, land, derive.",
+    description=job_text(
+        "Loads weeks of FINRA's OTC data: fetch, check, land, derive.",
+        LOAD_OP,
+        WeeklyLoad,
+        only=options_of(WeeklyLoad, is_replay=False),
+    ),
     tags={"domain": "finra"},
 )
 
@@ -182,8 +189,11 @@ otc_weekly_job = dg.define_asset_job(
 replay_job = dg.define_asset_job(
     REPLAY_JOB,
     selection=otc_weekly_job.selection,
-    description=(
-        "Replays captured weeks: validates and loads them again, without a request to the source."
+    description=job_text(
+        "Replays captured weeks: validates and loads them again, without a request to the source.",
+        LOAD_OP,
+        WeeklyLoad,
+        only=options_of(WeeklyLoad, is_replay=True),
     ),
     tags={"domain": "finra", **BY_HAND},
 )

@@ -2,6 +2,7 @@
 
 from orchestration_project.assets.operations.alerts import alerts_asset
 from orchestration_project.assets.operations.artifacts import artifacts, artifacts_job
+from orchestration_project.assets.operations.automation import switch_automation_job
 from orchestration_project.assets.operations.cleanup import cleanup_job, removals
 from orchestration_project.assets.operations.control_tower import control_tower, control_tower_job
 from orchestration_project.assets.operations.evidence import evidence, export_evidence_job
@@ -35,6 +36,7 @@ __all__ = [
     "run_logs",
     "sessions",
     "sessions_job",
+    "switch_automation_job",
     "verification_asset",
     "verify_job",
 ]

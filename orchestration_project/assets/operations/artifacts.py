@@ -9,6 +9,8 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, report_spec
 from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.inventory import Inventory, read_captures, take_inventory
 from orchestration_project.services.metadata import as_metadata, check_spec, table_of
@@ -23,11 +25,12 @@ NAMES_SHOWN = 20
 PROBLEMS = {"problem": pl.String, "artifact": pl.String}
 
 
-class ArtifactsWanted(dg.Config):
+class ArtifactsWanted(JobOptions):
     """Filter of captures, and options of the comparison."""
 
     where: list[str] = Field(
         default=[],
+        examples=[["partition_key=T1|2026-10-05", "fetched_at>=2026-11-01T00:00:00Z"]],
         description="Conditions on columns of captures that must all hold, as export takes them: "
         "partition_key=T1|2026-10-05, run_id=..., fetched_at>=2026-11-01T00:00:00Z.",
     )
@@ -99,6 +102,10 @@ def _check(inventory: Inventory) -> dg.AssetCheckResult:
 artifacts_job = dg.define_asset_job(
     "operations_artifacts",
     selection=dg.AssetSelection.assets(artifacts),
-    description="Lists captures and artifacts, and compares the store with the tables.",
+    description=job_text(
+        "Lists captures and artifacts, and compares the store with the tables.",
+        "list_artifacts",
+        ArtifactsWanted,
+    ),
     tags={"domain": "operations"},
 )

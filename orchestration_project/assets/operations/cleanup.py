@@ -10,8 +10,10 @@ from orchestration_project.assets.operations.catalogue import ARTIFACTS, REMOVAL
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
+from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.retention import CAPTURED, PICTURE, STAGED
 from orchestration_project.engine.leases import acquire_for_run
+from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.cleanup import (
     Retention,
@@ -27,7 +29,7 @@ from orchestration_project.tables.operations import operations_removals
 NAMES_SHOWN = 50
 
 
-class CleanUpArtifacts(dg.Config):
+class CleanUpArtifacts(JobOptions):
     """Whether artifacts go."""
 
     dry_run: bool = Field(
@@ -60,6 +62,7 @@ def removals(
 ) -> dg.MaterializeResult[Any]:
     """Find the artifacts that may go, and delete them unless this is a dry run."""
     now = clock.now()
+    reported = report_dry_run(context.log, "nothing is deleted", is_dry_run=config.dry_run)
     if not config.dry_run:
         acquire_for_run(warehouse, context.instance, REMOVALS, run_id=context.run.run_id)
     plan = plan_cleanup(warehouse, artifacts, retention_of(settings), now=now)
@@ -73,7 +76,7 @@ def removals(
         asset_key=REMOVALS,
         metadata=as_metadata(
             {
-                "dry_run": config.dry_run,
+                **reported,
                 "kinds": table_of(kinds),
                 "artifacts": int(kinds["artifact_count"].sum()),
                 "bytes": int(kinds["byte_count"].sum()),
@@ -96,6 +99,10 @@ def retention_of(settings: Settings) -> Retention:
 cleanup_job = dg.define_asset_job(
     "operations_cleanup",
     selection=dg.AssetSelection.assets(removals),
-    description="Deletes old artifacts that nothing references; a dry run by default.",
+    description=job_text(
+        "Deletes old artifacts that nothing references; a dry run by default.",
+        "clean_up_artifacts",
+        CleanUpArtifacts,
+    ),
     tags={"domain": "operations"},
 )

@@ -14,7 +14,9 @@ from orchestration_project.assets.operations.catalogue import (
 )
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.evidence.exporting import (
@@ -39,15 +41,20 @@ FIGURES = ("row_count", "byte_count", "sha256")
 MEMBERS_SHOWN = 60
 
 
-class Evidence(dg.Config):
+class Evidence(JobOptions):
     """Subject of the archive: a run, a session, or a partition and a time."""
 
-    run_id: str | None = Field(default=None, description="Run ID.")
+    run_id: str | None = Field(
+        default=None, examples=["0d3f1a52-7c1e-4f0a-9d57-6f1f5f7a2b11"], description="Run ID."
+    )
     session: str | None = Field(
-        default=None, description="Session: all runs that were started together."
+        default=None,
+        examples=["backfill:abcdefgh"],
+        description="Session: all runs that were started together.",
     )
     partition: str | None = Field(
         default=None,
+        examples=["T1|2026-10-05"],
         description=(
             "Partition, such as T1|2026-10-05, a symbol, or source|delivery_id of a webhook, as it "
             "was known `at`."
@@ -55,6 +62,7 @@ class Evidence(dg.Config):
     )
     at: str | None = Field(
         default=None,
+        examples=["2026-11-01T00:00:00Z"],
         description="Time of the partition's state, such as 2026-11-01T00:00:00Z.",
     )
     include_bytes: bool = Field(
@@ -62,6 +70,7 @@ class Evidence(dg.Config):
     )
     file: str | None = Field(
         default=None,
+        examples=["week.zip"],
         description=(
             "Path of a new file, ending in .zip; a relative path is below STATE_DIR/evidence. "
             "Default: a name there that describes the subject."
@@ -130,8 +139,10 @@ def _shown(exported: ExportedArchive, settings: Settings) -> dg.MaterializeResul
 export_evidence_job = dg.define_asset_job(
     "operations_export_evidence",
     selection=dg.AssetSelection.assets(evidence),
-    description=(
-        "Exports the evidence of a run, a session, or a partition at a time, as one archive."
+    description=job_text(
+        "Exports the evidence of a run, a session, or a partition at a time, as one archive.",
+        "export_evidence",
+        Evidence,
     ),
     tags={"domain": "operations"},
 )

@@ -10,7 +10,9 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import PRESETS, asset_spec
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.presets import Preset, difference
+from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
@@ -31,7 +33,7 @@ PresetName = Enum("PresetName", {name: name for name in preset_names()})
 SPEC = asset_spec(PRESETS, operations_presets, {"ledger"}).replace_attributes(skippable=True)
 
 
-class PresetChoice(dg.Config):
+class PresetChoice(JobOptions):
     """Preset to show or apply."""
 
     preset: PresetName | None = Field(  # pyright: ignore[reportInvalidTypeForm] - names of files
@@ -42,9 +44,13 @@ class PresetChoice(dg.Config):
         description="Dry run: only show the changes; false applies the preset to later runs.",
     )
     who: str | None = Field(
-        default=None, description="Name of the user; the run's tag user takes precedence."
+        default=None,
+        examples=["ada"],
+        description="Name of the user; the run's tag user takes precedence.",
     )
-    why: str | None = Field(default=None, description="Reason.")
+    why: str | None = Field(
+        default=None, examples=["FINRA restated the quarter"], description="Reason."
+    )
 
 
 @dg.multi_asset(name="apply_preset", specs=[SPEC])
@@ -64,8 +70,9 @@ def presets(
     preset, target = preset_of_file(str(config.preset.value), targets)
     before = kept.in_force(preset.job)
     changes = _preset_changes(preset, before, target.base(settings))
+    reported = report_dry_run(context.log, "nothing is applied", is_dry_run=config.dry_run)
     if config.dry_run:
-        yield _seen({"outcome": "dry run: nothing was applied", **changes})
+        yield _seen({**reported, "outcome": "dry run: nothing was applied", **changes})
         return
     user, reason = _who_and_why(config, context.run.tags)
     applied = kept.apply(preset, user=user, reason=reason, run_id=context.run.run_id)
@@ -115,6 +122,10 @@ def _who_and_why(config: PresetChoice, tags: Mapping[str, str]) -> tuple[str, st
 apply_preset_job = dg.define_asset_job(
     "operations_apply_preset",
     selection=dg.AssetSelection.assets(PRESETS),
-    description="Lists presets, shows the changes of one, and applies it to later runs.",
+    description=job_text(
+        "Lists presets, shows the changes of one, and applies it to later runs.",
+        "apply_preset",
+        PresetChoice,
+    ),
     tags={"domain": "operations"},
 )

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import moment_of
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.messages import cut
 from orchestration_project.domains.operations.retries import (
     PASSING,
@@ -21,6 +22,7 @@ from orchestration_project.domains.operations.retries import (
     check_kinds,
     why_left_out,
 )
+from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.backfills import (
@@ -51,12 +53,15 @@ COLUMNS = (
 )
 
 
-class RetryFailures(dg.Config):
+class RetryFailures(JobOptions):
     """Failed partitions and work items to retry."""
 
-    domain: str | None = Field(default=None, description="Domain; without it, all domains.")
+    domain: str | None = Field(
+        default=None, examples=["finra"], description="Domain; without it, all domains."
+    )
     since: str | None = Field(
         default=None,
+        examples=["2026-11-01T00:00:00Z"],
         description=(
             "Only runs that ended after this time, such as 2026-11-01T00:00:00Z; without it, all "
             "runs."
@@ -64,6 +69,7 @@ class RetryFailures(dg.Config):
     )
     run_id: str | None = Field(
         default=None,
+        examples=["0d3f1a52-7c1e-4f0a-9d57-6f1f5f7a2b11"],
         description=(
             "Run ID: only partitions that this run did not materialize and that are failed now, "
             "and work items whose latest attempt it made; without it, all that are failed now."
@@ -76,11 +82,13 @@ class RetryFailures(dg.Config):
     )
     topics: list[str] = Field(
         default=[],
+        examples=[["webhooks/github"]],
         description="Work items of these topics, such as webhooks/github, and no partitions; "
         "empty: of all topics.",
     )
     item_keys: list[str] = Field(
         default=[],
+        examples=[["42"]],
         description="Work items with these keys, whatever their failure, and no partitions; "
         "empty: all whose failure may pass.",
     )
@@ -90,7 +98,8 @@ class RetryFailures(dg.Config):
         "configuration).",
     )
     dry_run: bool = Field(
-        default=False, description="Dry run: only list partitions and work items."
+        default=True,
+        description="Dry run: only list partitions and work items; false retries them.",
     )
 
 
@@ -103,6 +112,7 @@ def retry_failures(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> None:
     """Launch backfills of failed partitions, put failed work items back, and list the others."""
+    reported = report_dry_run(context.log, "nothing is retried", is_dry_run=config.dry_run)
     check_kinds(config.kinds)
     items, wanted = ItemRetries(warehouse, clock, registry), _item_filter(config)
     plan = items.plan(wanted)
@@ -117,6 +127,7 @@ def retry_failures(
     context.add_output_metadata(
         as_metadata(
             {
+                **reported,
                 "backfills": backfills,
                 "due": _table([(each, "") for each in due]),
                 "due_count": len(due),
@@ -209,7 +220,11 @@ def _table(partitions: Sequence[tuple[FailedPartition, str]]) -> dg.TableMetadat
 
 @dg.job(
     name=RETRY_JOB,
-    description="Retries failed partitions and work items that may succeed now.",
+    description=job_text(
+        "Retries failed partitions and work items that may succeed now; a dry run by default.",
+        "retry_failures",
+        RetryFailures,
+    ),
     tags={"domain": "operations"},
 )
 def retry_failures_job() -> None:

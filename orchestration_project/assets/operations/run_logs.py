@@ -10,12 +10,14 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import RUN_LOGS, report_spec
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
+from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.leases import acquire_for_run
+from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.run_logs import prune
-from orchestration_project.settings import Settings
+from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.values import MOST_DAYS
 
 COLUMNS = {
@@ -26,7 +28,7 @@ COLUMNS = {
 }
 
 
-class PruneLogs(dg.Config):
+class PruneLogs(JobOptions):
     """Selection of logs, and whether to delete them."""
 
     dry_run: bool = Field(
@@ -36,7 +38,9 @@ class PruneLogs(dg.Config):
         default=None,
         ge=1,
         le=MOST_DAYS,
-        description="Age of ended runs in days; default: DAGSTER_RUN_LOG_DAYS.",
+        examples=[30],
+        description="Age of ended runs in days. Default: DAGSTER_RUN_LOG_DAYS "
+        f"({load_shared_settings().dagster_run_log_days}).",
     )
 
 
@@ -56,6 +60,7 @@ def run_logs(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
     """Measure what finished runs left in Dagster's logs, and free it unless this is a dry run."""
+    reported = report_dry_run(context.log, "nothing is deleted", is_dry_run=config.dry_run)
     days = config.older_than_days or settings.dagster_run_log_days
     before = Clock().now() - timedelta(days=days)  # the machine's time, as Dagster's runs have
     ledger = Ledger(warehouse, clock)
@@ -67,7 +72,7 @@ def run_logs(
         asset_key=RUN_LOGS,
         metadata=as_metadata(
             {
-                "dry_run": config.dry_run,
+                **reported,
                 "before": before,
                 "stores": table_of(pl.DataFrame(rows)),
                 "runs": max(left.run_count for left in found.freed.values()),
@@ -82,6 +87,10 @@ def run_logs(
 prune_job = dg.define_asset_job(
     "operations_prune",
     selection=dg.AssetSelection.assets(run_logs),
-    description="Deletes the logs of old runs from Dagster's storage; a dry run by default.",
+    description=job_text(
+        "Deletes the logs of old runs from Dagster's storage; a dry run by default.",
+        "prune_run_logs",
+        PruneLogs,
+    ),
     tags={"domain": "operations"},
 )

@@ -8,17 +8,20 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import RUNS, STEPS, asset_spec, moment_of
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger, reconcile
 from orchestration_project.services.metadata import as_metadata
 from orchestration_project.tables.operations import operations_runs, operations_steps
 
 
-class Reconciliation(dg.Config):
+class Reconciliation(JobOptions):
     """Runs to compare."""
 
     since: str | None = Field(
         default=None,
+        examples=["2026-11-01T00:00:00Z"],
         description="Runs that were asked for after this time, such as 2026-11-01T00:00:00Z; "
         "without it, all.",
     )
@@ -66,6 +69,10 @@ def ledger(
 reconcile_job = dg.define_asset_job(
     "operations_reconcile",
     selection=dg.AssetSelection.assets(ledger),
-    description="Compares the ledger with Dagster's runs, and repairs the ledger.",
+    description=job_text(
+        "Compares the ledger with Dagster's runs, and repairs the ledger.",
+        "reconcile_operations",
+        Reconciliation,
+    ),
     tags={"domain": "operations"},
 )

@@ -1,5 +1,6 @@
 """Sessions, listed: what was started together, how far it is, and what came of it."""
 
+from enum import Enum
 from typing import Any
 
 import dagster as dg
@@ -12,24 +13,31 @@ from orchestration_project.assets.operations.catalogue import (
     moment_of,
 )
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.sessions import listed
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.sessions import STATUSES, listed
+from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger.sessions import SessionFilter, read_sessions
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.tables.operations import operations_sessions
 
+SessionStatus = Enum("SessionStatus", {name: name for name in STATUSES})
 
-class ListSessions(dg.Config):
+
+class ListSessions(JobOptions):
     """Sessions to list."""
 
     since: str | None = Field(
         default=None,
+        examples=["2026-11-01T00:00:00Z"],
         description="Sessions of which a run was asked for after this time, such as "
         "2026-11-01T00:00:00Z; without it, all.",
     )
-    domain: str | None = Field(default=None, description="Domain; without it, all domains.")
-    status: str | None = Field(
-        default=None, description="PENDING, RUNNING, COMPLETED, FAILED or CANCELLED."
+    domain: str | None = Field(
+        default=None, examples=["finra"], description="Domain; without it, all domains."
+    )
+    status: SessionStatus | None = Field(  # pyright: ignore[reportInvalidTypeForm] - made of a list
+        default=None, description="Status; without it, all."
     )
     limit: int = Field(
         default=50, ge=1, le=500, description="Maximum number of sessions, the latest first."
@@ -45,7 +53,12 @@ def sessions(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
     """List the sessions that were asked for."""
-    wanted = SessionFilter(moment_of(config.since), config.domain, config.status, config.limit)
+    wanted = SessionFilter(
+        moment_of(config.since),
+        config.domain,
+        config.status and str(config.status.value),
+        config.limit,
+    )
     # The machine's time, by which Dagster says when a run changed.
     found = listed(read_sessions(warehouse, wanted), Clock().now())
     return dg.MaterializeResult(
@@ -65,6 +78,10 @@ def sessions(
 sessions_job = dg.define_asset_job(
     "operations_sessions",
     selection=dg.AssetSelection.assets(sessions),
-    description="Lists sessions (runs that were started together) with progress and results.",
+    description=job_text(
+        "Lists sessions (runs that were started together) with progress and results.",
+        "list_operations_sessions",
+        ListSessions,
+    ),
     tags={"domain": "operations"},
 )

@@ -10,7 +10,9 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import GROUP, asset_spec, report_spec
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.effective_config import ConfigDifference, differences
+from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.readiness import Finding, are_ready
+from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
@@ -34,7 +36,7 @@ DRIFT = "has_not_drifted"
 ReadinessEvent = dg.AssetCheckResult | dg.MaterializeResult[Any]
 
 
-class Verification(dg.Config):
+class Verification(JobOptions):
     """How a run verifies."""
 
     send_test_message: bool = Field(
@@ -156,6 +158,10 @@ def _table(label: str, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
 verify_job = dg.define_asset_job(
     "operations_verify",
     selection=dg.AssetSelection.assets(READINESS, EFFECTIVE_CONFIG),
-    description="Verifies that every dependency is ready, and lists changed settings.",
+    description=job_text(
+        "Verifies that every dependency is ready, and lists changed settings.",
+        "verify_operations",
+        Verification,
+    ),
     tags={"domain": "operations"},
 )

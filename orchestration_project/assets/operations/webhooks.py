@@ -5,6 +5,8 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inbox.senders import declared_sources
@@ -18,15 +20,19 @@ SHOWN = 200
 """Rows that a table lists, so that an event stays below 100 KB; the count is of all."""
 
 
-class ReplayWebhooks(dg.Config):
+class ReplayWebhooks(JobOptions):
     """Deliveries to requeue."""
 
-    source: str = Field(description="Source, as named in webhooks.yaml.")
+    source: str = Field(examples=["github"], description="Source, as named in webhooks.yaml.")
     delivery_id: str | None = Field(
         default=None,
+        examples=["72d3162e-cc78-11e3-81ab-4c9367dc0958"],
         description=(
             "Delivery ID, of a delivery that is done or dead; without it, all dead deliveries."
         ),
+    )
+    dry_run: bool = Field(
+        default=True, description="Dry run: only list the deliveries; false requeues them."
     )
 
 
@@ -46,8 +52,12 @@ def replay_webhook(
             expected="a source of WEBHOOKS_FILE that has a job",
             remedy="correct the run's config, or give the source a job",
         )
-    rows = InboxQueue(warehouse, clock).put_back(
-        config.source, config.delivery_id, attempts=declared.max_attempts
+    reported = report_dry_run(context.log, "nothing is requeued", is_dry_run=config.dry_run)
+    queue = InboxQueue(warehouse, clock)
+    rows = (
+        queue.replayable(config.source, config.delivery_id)
+        if config.dry_run
+        else queue.put_back(config.source, config.delivery_id, attempts=declared.max_attempts)
     )
     listed = [
         {
@@ -59,13 +69,17 @@ def replay_webhook(
         for row in rows[:SHOWN]
     ]
     context.add_output_metadata(
-        {"put_back_count": len(rows), "put_back": table_of(pl.DataFrame(listed))}
+        {**reported, "put_back_count": len(rows), "put_back": table_of(pl.DataFrame(listed))}
     )
 
 
 @dg.job(
     name=REPLAY_WEBHOOK_JOB,
-    description="Requeues webhook deliveries that are done or dead.",
+    description=job_text(
+        "Requeues webhook deliveries that are done or dead; a dry run by default.",
+        "replay_webhook",
+        ReplayWebhooks,
+    ),
     tags={"domain": "operations"},
 )
 def replay_webhook_job() -> None:

@@ -5,6 +5,8 @@ from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import MONTHS
 from orchestration_project.assets.prices.daily import SPECS
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.backfills import (
     LAUNCHED_BY_JOB,
@@ -17,15 +19,18 @@ from orchestration_project.services.metadata import as_metadata
 PRICES_BACKFILL_JOB = "prices_backfill"
 
 
-class PricesBackfill(dg.Config):
+class PricesBackfill(JobOptions):
     """Months to backfill."""
 
     months: int | None = Field(
-        default=None, ge=1, description="Number of latest months; without it, all months."
+        default=None,
+        ge=1,
+        examples=[3],
+        description="Number of latest months; without it, all months.",
     )
     dry_run: bool = Field(
-        default=False,
-        description="List the partitions that would be loaded, without launching a backfill.",
+        default=True,
+        description="Dry run: only list the partitions; false launches a backfill.",
     )
 
 
@@ -36,6 +41,7 @@ def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfil
     Raises:
         ConfigurationError: There is no month.
     """
+    reported = report_dry_run(context.log, "no backfill is launched", is_dry_run=config.dry_run)
     keys = list(MONTHS.get_partition_keys())[-(config.months or 0) :]
     if not keys:
         raise ConfigurationError(
@@ -46,6 +52,7 @@ def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfil
     context.add_output_metadata(
         as_metadata(
             {
+                **reported,
                 "backfill": _launched(context, keys, dry_run=config.dry_run),
                 "first_month": keys[0],
                 "last_month": keys[-1],
@@ -74,7 +81,11 @@ def _launched(context: dg.OpExecutionContext, keys: list[str], *, dry_run: bool)
 
 @dg.job(
     name=PRICES_BACKFILL_JOB,
-    description="Launches a backfill of the latest months of daily prices.",
+    description=job_text(
+        "Launches a backfill of the latest months of daily prices; a dry run by default.",
+        "launch_prices_backfill",
+        PricesBackfill,
+    ),
     tags={"domain": "prices"},
 )
 def backfill_job() -> None:

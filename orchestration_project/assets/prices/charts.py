@@ -10,6 +10,8 @@ from pydantic import Field
 from orchestration_project.assets.prices.catalogue import CHARTS, DAILY, asset_spec
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.plots.prices import candlesticks, coverage
@@ -26,15 +28,14 @@ DRAWN, LISTED = 3, 30
 NOTHING: dict[str, Any] = {"outcome": "no prices are landed of a wanted symbol"}
 
 
-class PriceCharts(dg.Config):
+class PriceCharts(JobOptions):
     """Symbols that a run draws."""
 
     symbols: list[str] = Field(
         default_factory=list,
-        description=(
-            "Symbols to draw, one file each, the first three shown; default: the three with the "
-            "highest dollar volume."
-        ),
+        examples=[["AAPL", "MSFT"]],
+        description="Symbols to draw, one file each, the first three shown. Default: the three "
+        "with the highest dollar volume.",
     )
 
 
@@ -113,6 +114,8 @@ def _metadata(
 charts_job = dg.define_asset_job(
     "prices_charts",
     selection=dg.AssetSelection.assets(charts),
-    description="Draws candlesticks, volume, and the loaded days of prices.",
+    description=job_text(
+        "Draws candlesticks, volume, and the loaded days of prices.", "draw_prices", PriceCharts
+    ),
     tags={"domain": "prices"},
 )

@@ -28,10 +28,16 @@ from orchestration_project.assets.prices.months import MonthSummary, by_month
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import summarised
+from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.prices.audits import AUDITS, HELP, SECOND_SOURCE, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.engine.leases import is_at_work
-from orchestration_project.engine.loads import BatchLoad, SingleItemLoad, refuse_unused_options
+from orchestration_project.engine.loads import (
+    BatchLoad,
+    SingleItemLoad,
+    options_of,
+    refuse_unused_options,
+)
 from orchestration_project.engine.runner import AssetEvent, ItemPlan, Report, each_item
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices import PriceSource
@@ -150,7 +156,7 @@ def daily(
             limits=limits,
             second=prices_second if settings.prices_second_source else None,
             full=values["full"],
-            force=config.force,
+            force=config.allow_conflicts,
             is_under_way=partial(is_at_work, context.instance),
         )
 
@@ -243,7 +249,12 @@ daily_job = dg.define_asset_job(
     "prices_daily",
     selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS))
     - dg.AssetSelection.checks(dg.AssetCheckKey(DAILY, FRESHNESS_CHECK)),
-    description="Loads months of daily prices: a request for each symbol, check, land.",
+    description=job_text(
+        "Loads months of daily prices: a request for each symbol, check, land.",
+        LOAD_OP,
+        PricesLoad,
+        only=options_of(PricesLoad, is_replay=False),
+    ),
     tags={"domain": "prices"},
 )
 
@@ -251,8 +262,12 @@ daily_job = dg.define_asset_job(
 replay_job = dg.define_asset_job(
     REPLAY_JOB,
     selection=daily_job.selection,
-    description=(
-        "Replays captured symbols: validates and loads them again, without a request to the source."
+    description=job_text(
+        "Replays captured symbols: validates and loads them again, without a request to the "
+        "source.",
+        LOAD_OP,
+        PricesLoad,
+        only=options_of(PricesLoad, is_replay=True),
     ),
     tags={"domain": "prices", **BY_HAND},
 )

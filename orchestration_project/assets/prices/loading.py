@@ -3,14 +3,15 @@
 from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import MONTHS
-from orchestration_project.domains.operations.presets import PresetTarget
+from orchestration_project.domains.operations.presets import Default, PresetTarget
 from orchestration_project.domains.prices.audits import PriceLimits
 from orchestration_project.engine.loads import ReplayOptions
+from orchestration_project.engine.options import describe_defaults
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Replay, ReplayRequest, ReplayRuns
 from orchestration_project.resources.prices.states import oldest_month
-from orchestration_project.settings import Settings
+from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.checks import PriceCheckLimits
 from orchestration_project.tables.prices import prices_daily
 
@@ -25,9 +26,9 @@ class PricesLoad(ReplayOptions):
 
     symbols: list[str] = Field(
         default_factory=list,
-        description=(
-            "Symbols to replay; default: all symbols that were requested in the months of the run."
-        ),
+        examples=[["AAPL", "MSFT"]],
+        description="Replay only: symbols to replay. Default: all symbols that were requested in "
+        "the months of the run.",
     )
 
 
@@ -36,11 +37,13 @@ PRICES_LOADING = PresetTarget(
     op=LOAD_OP,
     model=PricesLoad,
     fields={
-        "full": lambda _: False,
-        "max_reject_ratio": lambda settings: settings.prices_max_reject_ratio,
+        "full": Default(False),
+        "max_reject_ratio": Default(setting="prices_max_reject_ratio"),
     },
 )
 """Fields that a preset may set for loads; its limit holds for replays too."""
+
+describe_defaults(PricesLoad, PRICES_LOADING.default_texts(load_shared_settings()))
 
 
 def _plan_replay(request: ReplayRequest, _: Settings, warehouse: Warehouse) -> ReplayRuns | None:

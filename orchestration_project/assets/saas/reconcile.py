@@ -18,8 +18,10 @@ from orchestration_project.assets.saas.catalogue import (
 )
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.presets import PresetTarget
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.presets import Default, PresetTarget
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.options import JobOptions, describe_defaults, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.plots.saas import flow
@@ -46,6 +48,7 @@ from orchestration_project.services.inbox.work import (
 )
 from orchestration_project.services.metadata import as_metadata, check_spec, image, table_of
 from orchestration_project.services.presets import Presets, RunPresets
+from orchestration_project.settings import load_shared_settings
 from orchestration_project.settings.domains.saas import SaasSettings
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from orchestration_project.tables.spine import outbox
@@ -55,29 +58,33 @@ ROUTED, ASSIGNED = "are_matched_by_rules", "have_known_assignees"
 IN_TIME, ACCEPTED = "is_done_in_time", "has_few_dead_letters"
 
 
-class Reconcile(dg.Config):
+class Reconcile(JobOptions):
     """From when on a run's checks fail; what is left out is as the applied preset says."""
 
     max_unmatched_share: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Maximum share of tasks (0-1) without a rule; without a preset "
-        f"{MANY_UNMATCHED_SHARE:g}.",
+        examples=[0.1],
+        description="Maximum share of tasks without a rule.",
     )
     max_refused_share: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="Maximum share of dead letters (0-1) among tasks that need an issue; without "
-        f"a preset {MANY_REFUSED_SHARE:g}.",
+        examples=[0.01],
+        description="Maximum share of dead letters among tasks that need an issue.",
     )
     longest_wait_minutes: int | None = Field(
         default=None,
         ge=1,
-        description=(
-            f"Maximum wait of an intention, minutes; without a preset {LONGEST_WAIT_MINUTES}."
-        ),
+        examples=[30],
+        description="Maximum wait of an intention, minutes.",
+    )
+    dry_run: bool = Field(
+        default=True,
+        description="Dry run: read the source and plan, but write no issue and no task; false "
+        "applies the plan, also what earlier dry runs planned.",
     )
 
 
@@ -86,11 +93,16 @@ RECONCILING = PresetTarget(
     op=OP,
     model=Reconcile,
     fields={
-        "max_unmatched_share": lambda _: MANY_UNMATCHED_SHARE,
-        "max_refused_share": lambda _: MANY_REFUSED_SHARE,
-        "longest_wait_minutes": lambda _: LONGEST_WAIT_MINUTES,
+        "max_unmatched_share": Default(MANY_UNMATCHED_SHARE),
+        "max_refused_share": Default(MANY_REFUSED_SHARE),
+        "longest_wait_minutes": Default(LONGEST_WAIT_MINUTES),
     },
 )
+
+RECONCILE_CONFIG = {"ops": {OP: {"config": {"dry_run": False}}}}
+"""Run config of a run that is no dry run."""
+
+describe_defaults(Reconcile, RECONCILING.default_texts(load_shared_settings()))
 
 
 @dg.multi_asset(
@@ -140,21 +152,23 @@ def reconcile(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Look at what changed, plan what follows from it, and do what is due."""
+    unchanged = "no issue and no task is written; what is planned waits for the next sync"
+    reported = report_dry_run(context.log, unchanged, is_dry_run=config.dry_run)
     of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
     limits = of_run.values(RECONCILING, config)
     reconciler = Reconciler(warehouse, clock, peopleforce, jira, run_id=context.run.run_id)
     tags = context.run.tags
     if SOURCE_TAG in tags:
         content = InboxQueue(warehouse, clock).content(tags[SOURCE_TAG], tags[DELIVERY_TAG])
-        done = follow_delivery(reconciler, content)
+        done = follow_delivery(reconciler, content, is_dry_run=config.dry_run)
         if done.rejection:
             run_id, kept = context.run.run_id, Captures(artifacts)
             record_rejection(warehouse, kept, content, done.rejection, run_id=run_id)
             context.instance.add_run_tags(run_id, {REJECTED_TAG: run_id})
     else:
-        done = poll_all(reconciler, warehouse, clock)
+        done = poll_all(reconciler, warehouse, clock, is_dry_run=config.dry_run)
     found = standing(warehouse, peopleforce.system, reconciler.pair)
-    yield from _results(done, found, is_synthetic=settings.is_demo)
+    yield from _results(reported, done, found, is_synthetic=settings.is_demo)
     yield from _checks(found, clock, limits)
     if done.problem is not None:
         raise failure_of(done.problem)
@@ -166,12 +180,12 @@ def failure_of(problem: OrchestrationError) -> dg.Failure:
 
 
 def _results(
-    done: SyncResult, found: SyncSummary, *, is_synthetic: bool
+    reported: Mapping[str, object], done: SyncResult, found: SyncSummary, *, is_synthetic: bool
 ) -> Iterator[dg.MaterializeResult[Any]]:
     yield dg.MaterializeResult(
         asset_key=STATES,
         metadata={
-            **as_metadata(done.counts),
+            **as_metadata({**reported, **done.counts}),
             "tasks": found.task_count,
             "issues": found.linked_count,
             "by_rule_says": _table(found.by_action, "tasks"),
@@ -243,9 +257,11 @@ def _checks(
 reconcile_job = dg.define_asset_job(
     "saas_reconcile",
     selection=dg.AssetSelection.assets(reconcile),
-    description=(
+    description=job_text(
         "Syncs PeopleForce tasks with Jira issues; for a webhook run, only the records in its "
-        "payload."
+        "payload. A dry run by default.",
+        OP,
+        Reconcile,
     ),
     tags={"domain": "saas"},
 )

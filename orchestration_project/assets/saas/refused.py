@@ -1,5 +1,6 @@
 """Dead letters: list and retry."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -8,19 +9,24 @@ from pydantic import Field
 from orchestration_project.assets.saas.catalogue import DEAD_LETTERS, OUTBOX, table_spec
 from orchestration_project.assets.saas.reconcile import failure_of
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.reconciling import Reconciler
-from orchestration_project.resources.saas.standing import standing
+from orchestration_project.resources.saas.standing import SyncSummary, standing
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.tables.saas import saas_dead_letters
 
 
-class ReplayDeadLetters(dg.Config):
+class ReplayDeadLetters(JobOptions):
     """Dead letters to retry."""
 
     entity_ids: list[str] = Field(
-        default=[], description="Task IDs; without any, all dead letters."
+        default=[], examples=[["42"]], description="Task IDs; without any, all dead letters."
+    )
+    dry_run: bool = Field(
+        default=True, description="Dry run: only list the dead letters; false retries them."
     )
 
 
@@ -39,18 +45,26 @@ def replay(
     reconciler = Reconciler(warehouse, clock, peopleforce, jira, run_id=context.run.run_id)
     chosen = [reconciler.entity(each) for each in config.entity_ids] or None
     unknown = sorted({each.entity_id for each in set(chosen or ()) - reconciler.refused()})
+    reported = report_dry_run(context.log, "nothing is retried", is_dry_run=config.dry_run)
+    if config.dry_run:
+        return _result(reported, standing(warehouse, peopleforce.system, reconciler.pair), unknown)
     planned = reconciler.retry_refused(chosen)
     applied = reconciler.apply(planned.entities)
     if applied.problem is not None:
         raise failure_of(applied.problem)
     found = standing(warehouse, peopleforce.system, reconciler.pair)
+    return _result({**reported, **planned.actions, **applied.outcomes}, found, unknown)
+
+
+def _result(
+    first: Mapping[str, object], found: SyncSummary, unknown: Sequence[str]
+) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(
         asset_key=DEAD_LETTERS,
         metadata={
             **as_metadata(
                 {
-                    **planned.actions,
-                    **applied.outcomes,
+                    **first,
                     "still_refused": found.refused_count,
                     "without_a_dead_letter": ", ".join(unknown),
                 }
@@ -63,6 +77,10 @@ def replay(
 replay_dead_letters_job = dg.define_asset_job(
     "saas_replay_dead_letters",
     selection=dg.AssetSelection.assets(replay),
-    description="Retries dead letters by the rules in effect now.",
+    description=job_text(
+        "Retries dead letters by the rules in effect now; a dry run by default.",
+        "replay_dead_letters",
+        ReplayDeadLetters,
+    ),
     tags={"domain": "saas"},
 )

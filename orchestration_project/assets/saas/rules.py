@@ -13,8 +13,10 @@ from orchestration_project.assets.saas.catalogue import (
     table_spec,
 )
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.saas.dry_run import DryRun
 from orchestration_project.domains.saas.rules import read_rules
+from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.rules import edit, tried
 from orchestration_project.resources.saas.systems import TargetSystem
@@ -29,12 +31,22 @@ COLUMNS = {
     "after": "By the edited rules",
 }
 
+EXAMPLE = [
+    {
+        "rule_id": "birthdays",
+        "priority": 10,
+        "conditions": [{"field": "title", "operator": "starts_with", "value": "Birthday"}],
+        "action": "drop",
+    }
+]
 
-class Trial(dg.Config):
+
+class Trial(JobOptions):
     """Rules that are tried."""
 
     rules: list[Any] = Field(
-        description="All rules to validate; see docs/how-to/sync-peopleforce-and-jira.md."
+        examples=[EXAMPLE],
+        description="All rules to validate; see docs/how-to/sync-peopleforce-and-jira.md.",
     )
 
 
@@ -42,10 +54,13 @@ class Edit(Trial):
     """Rules that are put into effect, and who does that."""
 
     rules: list[Any] = Field(
-        description="All rules to put into effect: an omitted rule is removed."
+        examples=[EXAMPLE],
+        description="All rules to put into effect: an omitted rule is removed.",
     )
     who: str | None = Field(
-        default=None, description="Name of the user; the run's tag user takes precedence."
+        default=None,
+        examples=["ada"],
+        description="Name of the user; the run's tag user takes precedence.",
     )
 
 
@@ -117,7 +132,11 @@ def _shown(run: DryRun) -> dict[str, Any]:
 edit_rules_job = dg.define_asset_job(
     "saas_edit_rules",
     selection=dg.AssetSelection.assets(edit_rules),
-    description="Validates rules, and puts them into effect unless the target rejects them.",
+    description=job_text(
+        "Validates rules, and puts them into effect unless the target rejects them.",
+        "edit_saas_rules",
+        Edit,
+    ),
     tags={"domain": "saas"},
 )
 
@@ -125,6 +144,8 @@ edit_rules_job = dg.define_asset_job(
 dry_run_job = dg.define_asset_job(
     "saas_dry_run",
     selection=dg.AssetSelection.assets(try_rules),
-    description="Dry run: shows the effect of edited rules on the recorded tasks.",
+    description=job_text(
+        "Dry run: shows the effect of edited rules on the recorded tasks.", "try_saas_rules", Trial
+    ),
     tags={"domain": "saas"},
 )

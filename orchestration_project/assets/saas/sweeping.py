@@ -6,11 +6,14 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from pydantic import Field
 
 from orchestration_project.assets.saas.catalogue import DRIFT, RULES, STATES, report_spec
 from orchestration_project.assets.saas.reconcile import failure_of
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.saas.ticks import Tick, is_fresh
+from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.applying import ApplyResult
 from orchestration_project.resources.saas.reconciling import UNREADABLE, Reconciler, SyncDrift
@@ -28,6 +31,16 @@ COLUMNS = {
     "what": "missing: the issue does not exist; to_source, to_target: the side to update; "
     "unreadable: it exists, and a person has to correct it",
 }
+
+
+class Sweep(JobOptions):
+    """Whether differences are repaired."""
+
+    dry_run: bool = Field(
+        default=True,
+        description="Dry run: compare, and plan the repairs, but write no issue and no task; "
+        "false repairs.",
+    )
 
 
 @dg.multi_asset(
@@ -61,18 +74,21 @@ COLUMNS = {
 )
 def sweep(
     context: dg.AssetExecutionContext,
+    config: Sweep,
     clock: dg.ResourceParam[Clock],
     jira: dg.ResourceParam[TargetSystem],
     peopleforce: dg.ResourceParam[SourceSystem],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Hold the rules against the target, look at all issues, and mend what differs."""
+    unchanged = "no issue and no task is written; what is planned waits for the next sync"
+    reported = report_dry_run(context.log, unchanged, is_dry_run=config.dry_run)
     reconciler = Reconciler(warehouse, clock, peopleforce, jira, run_id=context.run.run_id)
     examined = revalidate(warehouse, jira, at=clock.now(), run_id=context.run.run_id)
     drifts = reconciler.sweep()
-    applied = reconciler.apply()
-    yield _result(drifts, applied, examined, reconciler.unreadable_issues)
-    yield _mended(drifts, applied)
+    applied = ApplyResult() if config.dry_run else reconciler.apply()
+    yield _result(reported, drifts, applied, examined, reconciler.unreadable_issues)
+    yield _mended(drifts, applied, is_dry_run=config.dry_run)
     yield _usable(examined)
     yield _fresh(Ticks(warehouse, reconciler.pair).tick(), clock.now())
     if applied.problem is not None:
@@ -80,6 +96,7 @@ def sweep(
 
 
 def _result(
+    reported: Mapping[str, object],
     drifts: Sequence[SyncDrift],
     applied: ApplyResult,
     examined: Examined,
@@ -92,7 +109,7 @@ def _result(
     return dg.MaterializeResult(
         asset_key=DRIFT,
         metadata={
-            **as_metadata({"differed": len(drifts), **applied.outcomes}),
+            **as_metadata({**reported, "differed": len(drifts), **applied.outcomes}),
             "rules_not_examined": len(examined.unknown),
             "unreadable": len(unreadable),
             "unreadable_issues": table_of(pl.DataFrame(shown, reasons, orient="row")),
@@ -101,9 +118,11 @@ def _result(
     )
 
 
-def _mended(drifts: Sequence[SyncDrift], applied: ApplyResult) -> dg.AssetCheckResult:
+def _mended(
+    drifts: Sequence[SyncDrift], applied: ApplyResult, *, is_dry_run: bool
+) -> dg.AssetCheckResult:
     left = applied.outcomes.get("waiting", 0) + applied.outcomes.get("dead", 0)
-    left += sum(each.what == UNREADABLE for each in drifts)
+    left += sum(is_dry_run or each.what == UNREADABLE for each in drifts)
     return dg.AssetCheckResult(
         asset_key=DRIFT,
         check_name=MENDED,
@@ -138,6 +157,11 @@ def _fresh(tick: Tick, now: datetime) -> dg.AssetCheckResult:
 sweep_job = dg.define_asset_job(
     "saas_sweep",
     selection=dg.AssetSelection.assets(sweep),
-    description="Compares all issues with their tasks, and validates the rules against the target.",
+    description=job_text(
+        "Compares all issues with their tasks, and validates the rules against the target; a dry "
+        "run by default.",
+        "sweep_saas",
+        Sweep,
+    ),
     tags={"domain": "saas"},
 )

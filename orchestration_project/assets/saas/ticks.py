@@ -6,6 +6,8 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
 from orchestration_project.services.metadata import as_metadata
@@ -15,15 +17,20 @@ SET_TICK_JOB = "saas_set_tick"
 A_WEEK = 7 * 24 * 60 * 60
 
 
-class SetTick(dg.Config):
+class SetTick(JobOptions):
     """Changed fields; omitted fields stay."""
 
     interval_seconds: int | None = Field(
-        default=None, ge=15, le=A_WEEK, description="Poll interval, seconds."
+        default=None,
+        ge=15,
+        le=A_WEEK,
+        examples=[300],
+        description="Poll interval, seconds; without it, unchanged.",
     )
     is_paused: bool | None = Field(
         default=None,
-        description="Whether polling is paused, so that only a manual trigger starts it.",
+        description="Whether polling is paused, so that only a manual trigger starts it; without "
+        "it, unchanged.",
     )
     trigger: bool = Field(default=False, description="Poll now, also while paused.")
 
@@ -62,7 +69,11 @@ def set_tick(
 
 @dg.job(
     name=SET_TICK_JOB,
-    description="Sets the poll interval of both systems, pauses polling, or polls now.",
+    description=job_text(
+        "Sets the poll interval of both systems, pauses polling, or polls now.",
+        "set_tick",
+        SetTick,
+    ),
     tags={"domain": "saas"},
 )
 def set_tick_job() -> None:

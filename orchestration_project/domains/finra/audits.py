@@ -52,7 +52,7 @@ HELP = {
         "run the partition again later; report it to the source if it stays so"
     ),
     "is_not_a_copy": AuditHelp(
-        "find which of the two names is right; `force: true` in the run's config loads it"
+        "find which of the two names is right; `allow_conflicts: true` in the run's config loads it"
     ),
     "is_of_usual_size": AuditHelp(
         "compare with the source; if it is short there, report it and load it again later"

@@ -15,7 +15,7 @@ from orchestration_project.domains.finra.selection import TierWeek
 COPIES = {
     "is_not_a_copy": "No file has the bytes or the rows of another week, tier or market.",
 }
-"""The audit, and what it claims; it blocks unless the run says force."""
+"""The audit, and what it claims; it blocks unless the run says allow_conflicts."""
 
 (NAME,) = COPIES
 
@@ -88,8 +88,8 @@ def copies_audit(copies: Sequence[Copy], *, is_forced: bool) -> Audit:
         NAME,
         "not_applicable" if copies and is_forced else verdict(not copies),
         "0 files with the bytes or rows of another week, tier or market, unless the run's config "
-        "says force: true",
-        f"{found}; landed by force" if copies and is_forced else found,
+        "says allow_conflicts: true",
+        f"{found}; landed by allow_conflicts" if copies and is_forced else found,
         [
             {
                 "file": each.file,

@@ -1,7 +1,7 @@
 """Presets: named run configs, read and checked, and what a run goes by when one is applied."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,23 +21,48 @@ REMEDY = "correct the file in presets/, and apply it (again), or apply another p
 
 
 @dataclass(frozen=True)
+class Default:
+    """What holds where neither a run nor a preset gives an option: a setting, or a fixed value."""
+
+    value: Any = None
+    setting: str = ""
+
+    def of(self, settings: object) -> Any:
+        """Return the value under these settings."""
+        return getattr(settings, self.setting) if self.setting else self.value
+
+    def text(self, settings: object) -> str:
+        """Return the default in words: a setting's name and value, or the value as YAML has it."""
+        value = self.of(settings)
+        shown = str(value).lower() if isinstance(value, bool) else f"{value:g}"
+        return f"{self.setting.upper()} ({shown})" if self.setting else shown
+
+
+@dataclass(frozen=True)
 class PresetTarget:
     """A job whose runs take from an applied preset what their own config leaves open.
 
     Attributes:
         op: The op of the job that has the config.
         model: What the op's config may say; a field that is None is left open.
-        fields: The fields that a preset may set, each with what the settings make it without one.
+        fields: The fields that a preset may set, each with what holds without one.
     """
 
     job: str
     op: str
     model: type[BaseModel]
-    fields: Mapping[str, Callable[[Any], Any]]
+    fields: Mapping[str, Default]
 
     def base(self, settings: object) -> dict[str, Any]:
         """Return what holds where neither a run nor a preset says anything."""
-        return {name: default(settings) for name, default in self.fields.items()}
+        return {name: default.of(settings) for name, default in self.fields.items()}
+
+    def default_texts(self, settings: object) -> dict[str, str]:
+        """Return of each field where its value comes from when a run does not give it."""
+        return {
+            name: f"applied preset, else {default.text(settings)}"
+            for name, default in self.fields.items()
+        }
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import polars as pl
 OPEN = ("PENDING", "RUNNING")
 """States in which a session has runs that have not ended."""
 
+STATUSES = (*OPEN, "COMPLETED", "FAILED", "CANCELLED")
+
 SHOWN = (
     "session",
     "state",

@@ -326,7 +326,7 @@ class PriceExtractor:
                 expected=f"more from {source}: sources write splits in different ways",
                 found=f"PRICES_SOURCE={self.source.name}",
                 remedy="set PRICES_SOURCE back, use another DATABASE_URL, or replace the symbol by "
-                "force: true in the run's config",
+                "allow_conflicts: true in the run's config",
             )
         with self.landing.warehouse.reading() as connection:
             first, last = first_days(connection, [symbol]), last_days(connection, [symbol])

@@ -14,7 +14,7 @@ from orchestration_project.engine.warehouse import TableSpec, Warehouse
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
 from orchestration_project.resources.saas.applying import ApplyResult
-from orchestration_project.resources.saas.reconciling import Reconciler
+from orchestration_project.resources.saas.reconciling import PollResult, Reconciler
 from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.services.inbox.rows import Content, delivery_of, keep
 from orchestration_project.tables.saas import saas_source_states
@@ -40,8 +40,16 @@ class SyncResult:
     rejection: str = ""
 
 
-def poll_all(reconciler: Reconciler, warehouse: Warehouse, clock: Clock) -> SyncResult:
-    """Look at all tasks and do what is due; the tick says so only if all went well."""
+def poll_all(
+    reconciler: Reconciler, warehouse: Warehouse, clock: Clock, *, is_dry_run: bool = False
+) -> SyncResult:
+    """Look at all tasks and do what is due; the tick says so only if all went well.
+
+    A dry run only plans: no tick, and nothing is applied.
+    """
+    if is_dry_run:
+        looked = reconciler.look()
+        return SyncResult(_looked_counts(looked), looked.problem)
     ticks, began_at = Ticks(warehouse, reconciler.pair), clock.now()
     ticks.begin(began_at)
     looked = reconciler.look()
@@ -49,13 +57,18 @@ def poll_all(reconciler: Reconciler, warehouse: Warehouse, clock: Clock) -> Sync
     problem = looked.problem or applied.problem
     if problem is None:
         ticks.end(began_at)
-    counts = {"seen": looked.seen_count, "gone": looked.gone_count, **looked.planned.actions}
-    if looked.unreadable:
-        counts |= {"unreadable": len(looked.unreadable)}
-    return SyncResult({**counts, **_prefixed(applied)}, problem)
+    return SyncResult({**_looked_counts(looked), **_prefixed(applied)}, problem)
 
 
-def follow_delivery(reconciler: Reconciler, content: Content) -> SyncResult:
+def _looked_counts(looked: PollResult) -> dict[str, int | str]:
+    counts: dict[str, int | str] = {"seen": looked.seen_count, "gone": looked.gone_count}
+    unreadable = {"unreadable": len(looked.unreadable)} if looked.unreadable else {}
+    return {**counts, **looked.planned.actions, **unreadable}
+
+
+def follow_delivery(
+    reconciler: Reconciler, content: Content, *, is_dry_run: bool = False
+) -> SyncResult:
     """Do what a webhook gives reason for; where nothing follows from it, the counts say why.
 
     Raises:
@@ -74,7 +87,8 @@ def follow_delivery(reconciler: Reconciler, content: Content) -> SyncResult:
         reason = f"{error.what}; expected: {error.expected}; found: {error.found}"
         return SyncResult({"webhook": "rejected", "reason": reason}, None, reason)
     effect = reconciler.handle_event(event)
-    applied = reconciler.apply(effect.entities) if effect.entities else ApplyResult()
+    is_due = effect.entities and not is_dry_run
+    applied = reconciler.apply(effect.entities) if is_due else ApplyResult()
     counts: dict[str, int | str] = {"webhook": effect.outcome, "event": content.kind or event.kind}
     if effect.reason and not applied.outcomes:
         counts["reason"] = effect.reason

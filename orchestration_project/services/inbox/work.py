@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import ColumnElement, Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import (
@@ -277,15 +277,8 @@ class InboxQueue:
         Raises:
             ConfigurationError: There is no such delivery, or it is being worked on.
         """
-        if delivery_id is None:
-            wanted = and_(inbox.c.source == source, inbox.c.state == "dead")
-        else:
-            wanted = and_(_is(source, delivery_id), inbox.c.state.in_(["done", "dead"]))
         with self._warehouse.writing() as connection:
-            columns = select(*ROW_COLUMNS, inbox.c.sha256).where(wanted)
-            rows = connection.execute(columns).mappings().all()
-            if delivery_id is not None and not rows:
-                raise _missing(source, delivery_id)
+            rows = _replayable(connection, source, delivery_id)
             items = [item_of(row) for row in rows]  # of a source that had no job, there is none yet
             self._items.enqueue(topic_of(source), items, connection=connection)
             self._items.retry(
@@ -295,7 +288,16 @@ class InboxQueue:
                 attempts=attempts,
                 connection=connection,
             )
-        return [Row(**{each.name: row[each.name] for each in ROW_COLUMNS}) for row in rows]
+        return _rows(rows)
+
+    def replayable(self, source: str, delivery_id: str | None) -> list[Row]:
+        """Return what `put_back` would put back, and change nothing.
+
+        Raises:
+            ConfigurationError: There is no such delivery, or it is being worked on.
+        """
+        with self._warehouse.reading() as connection:
+            return _rows(_replayable(connection, source, delivery_id))
 
     def _look(
         self, instance: dg.DagsterInstance, sources: Mapping[str, WebhookSource]
@@ -322,13 +324,36 @@ class InboxQueue:
                 self._items.record_run(connection, topic, key, change, seen=seen)
 
 
-def request_of(row: Row, job: str, *, claims: bool = False) -> dg.RunRequest:
+def _replayable(
+    connection: Connection, source: str, delivery_id: str | None
+) -> Sequence[RowMapping]:
+    if delivery_id is None:
+        wanted = and_(inbox.c.source == source, inbox.c.state == "dead")
+    else:
+        wanted = and_(_is(source, delivery_id), inbox.c.state.in_(["done", "dead"]))
+    columns = select(*ROW_COLUMNS, inbox.c.sha256).where(wanted)
+    rows = connection.execute(columns).mappings().all()
+    if delivery_id is not None and not rows:
+        raise _missing(source, delivery_id)
+    return rows
+
+
+def _rows(found: Sequence[RowMapping]) -> list[Row]:
+    return [Row(**{each.name: row[each.name] for each in ROW_COLUMNS}) for row in found]
+
+
+def request_of(
+    row: Row, job: str, *, claims: bool = False, config: Mapping[str, Any] | None = None
+) -> dg.RunRequest:
     """Return the request of a run of ``job`` for a delivery; ``claims``: and all that are due."""
     tags = {ATTEMPT_TAG: row.attempt, SOURCE_TAG: row.source, LAUNCHED_BY: "webhook"}
     if claims:
-        return dg.RunRequest(job_name=job, tags=tags)
+        return dg.RunRequest(job_name=job, tags=tags, run_config=config)
     return dg.RunRequest(
-        run_key=row.attempt, job_name=job, tags={**tags, DELIVERY_TAG: row.delivery_id}
+        run_key=row.attempt,
+        job_name=job,
+        tags={**tags, DELIVERY_TAG: row.delivery_id},
+        run_config=config,
     )
 
 

@@ -1,0 +1,71 @@
+"""Schedules and sensors of a profile, switched on or off together."""
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.engine.options import JobOptions, report_dry_run
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.automation import switch
+from orchestration_project.services.metadata import table_of
+
+COLUMNS = ("name", "kind", "profile")
+
+
+class SwitchAutomation(JobOptions):
+    """Profile to switch."""
+
+    profile: str = Field(
+        examples=["weekly-finra"],
+        description="Profile, as `orchestrate automation list` shows it, such as prices or sync; "
+        "demo: everything.",
+    )
+    switch_on: bool = Field(default=True, description="Switch on; false switches off.")
+    dry_run: bool = Field(
+        default=True, description="Dry run: only list what would be switched; false switches it."
+    )
+
+
+@dg.op(name="switch_automation", out=dg.Out(dg.Nothing))
+def switch_automation(context: dg.OpExecutionContext, config: SwitchAutomation) -> None:
+    """Switch the schedules and sensors of a profile, and list those that changed."""
+    reported = report_dry_run(context.log, "nothing is switched", is_dry_run=config.dry_run)
+    stored = context.instance.get_run_by_id(context.run.run_id)
+    if stored is None or stored.remote_job_origin is None:
+        raise ConfigurationError(
+            "this run has no code location",
+            expected="a run that Dagster's UI, daemon or `dagster job execute` launched",
+            remedy="launch the job there, or use `orchestrate automation`",
+        )
+    changed = switch(
+        context.instance,
+        context.repository_def,
+        stored.remote_job_origin.repository_origin,
+        config.profile,
+        on=config.switch_on,
+        is_dry_run=config.dry_run,
+    )
+    rows = [{name: getattr(each, name) for name in COLUMNS} for each in changed]
+    context.add_output_metadata(
+        {
+            **reported,
+            "switched": "on" if config.switch_on else "off",
+            "changed_count": len(changed),
+            "changed": table_of(pl.DataFrame(rows, dict.fromkeys(COLUMNS, pl.String))),
+        }
+    )
+
+
+@dg.job(
+    name="operations_switch_automation",
+    description=job_text(
+        "Switches the schedules and sensors of a profile on or off; a dry run by default.",
+        "switch_automation",
+        SwitchAutomation,
+    ),
+    tags={"domain": "operations"},
+)
+def switch_automation_job() -> None:
+    """Switch a profile."""
+    switch_automation()

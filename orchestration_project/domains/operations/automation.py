@@ -1,0 +1,71 @@
+"""Automation: what a schedule or sensor says of itself, and the profiles that are on together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestration_project.errors import ConfigurationError, did_you_mean
+
+ALL = "demo"
+"""The profile of everything in the code location: a demo asks no outside system."""
+
+PROFILE = "profile"
+"""Key in the metadata of a schedule or sensor: its profile."""
+
+
+@dataclass(frozen=True)
+class Automation:
+    """A schedule or sensor, and whether it is on."""
+
+    name: str
+    kind: str
+    profile: str
+    is_on: bool
+
+
+def interval_text(seconds: int) -> str:
+    """Return how often a sensor looks, in words."""
+    if seconds < 120:
+        return f"every {seconds} s"
+    return f"every {seconds // 60} min" if seconds < 7200 else f"every {seconds // 3600} h"
+
+
+def automation_text(what: str, trigger: str, *, needs: str, profile: str, is_on: bool) -> str:
+    """Return the description of a schedule or sensor.
+
+    Args:
+        what: What it does, in sentences.
+        trigger: What starts it, and how often, as a sentence without its stop.
+        needs: Settings and loaded data without which it has nothing to do; "" for none.
+        profile: The profile that switches it on.
+        is_on: Whether it is on from the start.
+    """
+    switch = "from the start" if is_on else f"after `orchestrate automation on {profile}`"
+    needed = needs or "nothing"
+    return (
+        f"{what} {trigger}. Needs: {needed}. On in a normal installation: yes, {switch}. "
+        f"Profile: {profile}."
+    )
+
+
+def chosen(automations: Sequence[Automation], profile: str) -> Sequence[Automation]:
+    """Return the schedules and sensors of a profile.
+
+    Raises:
+        ConfigurationError: There is no such profile here.
+    """
+    names = profiles(automations)
+    if profile not in names:
+        raise ConfigurationError(
+            f"profile not found: {profile!r}",
+            expected=f"one of {', '.join(names)}",
+            remedy=did_you_mean(profile, names) or "name one of them; set the domain's source",
+        )
+    return [each for each in automations if profile in (ALL, each.profile)]
+
+
+def profiles(automations: Sequence[Automation]) -> Mapping[str, Sequence[str]]:
+    """Return the names of the schedules and sensors of each profile."""
+    found: dict[str, list[str]] = {}
+    for each in automations:
+        found.setdefault(each.profile, []).append(each.name)
+    return {**dict(sorted(found.items())), ALL: [each.name for each in automations]}
