@@ -56,6 +56,9 @@ COMMANDS = {
     "alerts": Entry(
         f"{CLI}.operate:alerts", "List, close and test alerts; check their rules.", OPERATE
     ),
+    "automation": Entry(
+        f"{CLI}.automation:automation", "List schedules and sensors; switch profiles.", OPERATE
+    ),
     "keys": Entry(f"{CLI}.operate:keys", "Create, list, rotate and revoke API keys.", OPERATE),
     "config": Entry(f"{CLI}.config:command", "Show, check and compare settings.", OPERATE),
     "migrate": Entry(f"{CLI}.administration:migrate", "Upgrade the database's tables.", ADMIN),

@@ -6,6 +6,7 @@ server), and nowhere else. `tests/test_dagster_private.py` runs each of these be
 with what to check where an upgrade changes one.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,14 +14,18 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.event_api import EventLogCursor
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 from dagster._core.launcher.base import WorkerStatus
+from dagster._core.remote_origin import RemoteInstigatorOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
     InstigatorTick,
+    ScheduleInstigatorData,
+    SensorInstigatorData,
     TickStatus,
 )
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
@@ -36,11 +41,13 @@ from sqlalchemy import Connection
 __all__ = [
     "DAEMON_MODULE",
     "FINISHED_TICKS",
+    "AnyAutomation",
     "BulkActionStatus",
     "EventLogFiles",
     "EventLogTable",
     "InstigatorTick",
     "PartitionBackfill",
+    "RepositoryOrigin",
     "RunsTable",
     "SerializableErrorInfo",
     "TickStatus",
@@ -53,11 +60,13 @@ __all__ = [
     "find_backfills",
     "find_ticks",
     "instigators_switched_on",
+    "is_switched_on",
     "is_worker_gone",
     "load_repository",
     "ping_code_server",
     "running_instigators",
     "serialize_event",
+    "switch_automation",
     "unmade_partitions",
 ]
 
@@ -146,6 +155,66 @@ def instigators_switched_on(instance: dg.DagsterInstance) -> list[str]:
         for state in instance.all_instigator_state()
         if state.status == InstigatorStatus.RUNNING
     ]
+
+
+AnyAutomation = dg.ScheduleDefinition | dg.SensorDefinition
+
+RepositoryOrigin = RemoteRepositoryOrigin
+"""Where a code location's definitions come from."""
+
+
+def is_switched_on(instance: dg.DagsterInstance, definition: AnyAutomation) -> bool:
+    """Return whether a schedule or sensor is on: as it was switched, or else as declared.
+
+    Dagster 1.13: `InstigatorState`. No public way: none to read the state without a code server.
+    At an upgrade: what is declared on, and switched off, is off.
+    """
+    state = _state_of(instance, definition)
+    if state is None or state.status == InstigatorStatus.DECLARED_IN_CODE:
+        return definition.default_status.value == "RUNNING"
+    return state.status == InstigatorStatus.RUNNING
+
+
+def switch_automation(
+    instance: dg.DagsterInstance,
+    definition: AnyAutomation,
+    origin: RemoteRepositoryOrigin,
+    *,
+    on: bool,
+) -> None:
+    """Switch a schedule or sensor on or off; the daemon follows at its next round.
+
+    Dagster 1.13: `InstigatorState`. No public way: `start_schedule` and `start_sensor` take what
+    only a code server gives. At an upgrade: one that is switched here is found so by the UI.
+    """
+    status = InstigatorStatus.RUNNING if on else InstigatorStatus.STOPPED
+    known, now = _state_of(instance, definition), time.time()
+    if isinstance(definition, dg.ScheduleDefinition):
+        kind = InstigatorType.SCHEDULE
+        data: Any = ScheduleInstigatorData(definition.cron_schedule, now if on else None)
+    else:
+        kind = InstigatorType.SENSOR
+        before = known.instigator_data if known is not None else None
+        if isinstance(before, SensorInstigatorData):
+            data = before.with_sensor_start_timestamp(now)
+        else:
+            data = SensorInstigatorData(
+                min_interval=definition.minimum_interval_seconds,
+                last_sensor_start_timestamp=now,
+                sensor_type=definition.sensor_type,
+            )
+    if known is None:
+        at = RemoteInstigatorOrigin(repository_origin=origin, instigator_name=definition.name)
+        instance.add_instigator_state(InstigatorState(at, kind, status, data))
+    else:
+        instance.update_instigator_state(known.with_status(status).with_data(data))
+
+
+def _state_of(instance: dg.DagsterInstance, definition: AnyAutomation) -> InstigatorState | None:
+    is_schedule = isinstance(definition, dg.ScheduleDefinition)
+    kind = InstigatorType.SCHEDULE if is_schedule else InstigatorType.SENSOR
+    found = instance.all_instigator_state(instigator_type=kind)
+    return next((each for each in found if each.instigator_name == definition.name), None)
 
 
 def find_ticks(

@@ -54,7 +54,7 @@ def visible(run: DagsterRun) -> DagsterRun:
         given = {name: given[name] for name in given.keys() - {LAUNCHED_BY, MAX_RETRIES_TAG}}
     tags = {LAUNCHED_BY: _launcher(run), **_domain(run), **given}
     if run.remote_job_origin is None and _is_of_location(run):
-        run = run._replace(remote_job_origin=_origin(run.job_name))
+        run = run._replace(remote_job_origin=RemoteJobOrigin(repository_origin(), run.job_name))
         tags.setdefault(MAX_RETRIES_TAG, "0")
     return run._replace(tags=tags)
 
@@ -76,7 +76,8 @@ def _is_of_location(run: DagsterRun) -> bool:
     return origin is not None and getattr(origin.get_repo_pointer(), "module", None) == DEFINITIONS
 
 
-def _origin(job: str) -> RemoteJobOrigin:
+def repository_origin() -> RemoteRepositoryOrigin:
+    """Return where the code location's definitions come from, as `workspace.yaml` names it."""
     target = LoadableTargetOrigin(module_name=DEFINITIONS, working_directory=str(PROJECT_ROOT))
     location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=DEFINITIONS)
-    return RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job)
+    return RemoteRepositoryOrigin(location, "__repository__")

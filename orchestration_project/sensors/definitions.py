@@ -1,23 +1,80 @@
 """Shared part of all sensors and schedules: description, and runs in progress."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import dagster as dg
 
+from orchestration_project.domains.operations.automation import (
+    PROFILE,
+    automation_text,
+    interval_text,
+)
 from orchestration_project.engine.loads import partition_keys
 from orchestration_project.errors import ConfigurationError
 
 
-def sensor(**options: Any) -> Callable[[Callable[..., Any]], dg.SensorDefinition]:
-    """Do what `dg.sensor` does, whose ``options`` these are."""
-    return lambda decide: dg.sensor(**options, description=_first_doc_line(decide))(decide)
+def sensor(
+    *, profile: str, needs: str = "", what: str = "", **options: Any
+) -> Callable[[Callable[..., Any]], dg.SensorDefinition]:
+    """Do what `dg.sensor` does, whose ``options`` these are, and describe the sensor.
+
+    Args:
+        profile: The profile that switches it on.
+        needs: Settings and loaded data without which it has nothing to do.
+        what: What it does; default: the first line of the function's docstring.
+        options: Those of `dg.sensor`.
+    """
+    jobs = [options["job"]] if "job" in options else options.get("jobs", [])
+    names = ", ".join(each.name for each in jobs)
+    seconds = options["minimum_interval_seconds"]
+    trigger = f"Looks {interval_text(seconds)} and " + (
+        f"starts {names}" if names else "does the work in the tick itself"
+    )
+    is_on = options.get("default_status") == dg.DefaultSensorStatus.RUNNING
+
+    def described(decide: Callable[..., Any]) -> dg.SensorDefinition:
+        text = automation_text(
+            what or _first_doc_line(decide), trigger, needs=needs, profile=profile, is_on=is_on
+        )
+        return dg.sensor(**options, description=text, metadata={PROFILE: profile})(decide)
+
+    return described
 
 
-def schedule(**options: Any) -> Callable[[Callable[..., Any]], dg.ScheduleDefinition]:
-    """Do what `dg.schedule` does, whose ``options`` these are."""
-    return lambda decide: dg.schedule(**options, description=_first_doc_line(decide))(decide)
+def schedule(
+    *, profile: str, needs: str = "", what: str = "", **options: Any
+) -> Callable[[Callable[..., Any]], dg.ScheduleDefinition]:
+    """Do what `dg.schedule` does, whose ``options`` these are, and describe the schedule.
+
+    The other arguments are those of `sensor`.
+    """
+
+    def described(decide: Callable[..., Any]) -> dg.ScheduleDefinition:
+        kept = _described_schedule(what or _first_doc_line(decide), profile, needs, options)
+        return dg.schedule(**options, **kept)(decide)
+
+    return described
+
+
+def cron_schedule(
+    *, profile: str, what: str, needs: str = "", **options: Any
+) -> dg.ScheduleDefinition:
+    """Return a schedule that always starts its job, described as those of `schedule` are."""
+    kept = _described_schedule(what, profile, needs, options)
+    return dg.ScheduleDefinition(**options, **kept)
+
+
+def _described_schedule(
+    what: str, profile: str, needs: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return description and metadata of a schedule with these options."""
+    zone, cron = options["execution_timezone"], options["cron_schedule"]
+    trigger = f"Starts {options['job'].name} by the cron `{cron}` ({zone})"
+    is_on = options.get("default_status") == dg.DefaultScheduleStatus.RUNNING
+    text = automation_text(what, trigger, needs=needs, profile=profile, is_on=is_on)
+    return {"description": text, "metadata": {PROFILE: profile}}
 
 
 def _first_doc_line(decide: Callable[..., Any]) -> str:

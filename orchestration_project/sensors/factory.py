@@ -14,7 +14,13 @@ from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.source import Source
 from orchestration_project.errors import SourceError
-from orchestration_project.sensors.definitions import ONCE_A_DAY, keys_under_way, not_yet_asked
+from orchestration_project.sensors.definitions import (
+    ONCE_A_DAY,
+    keys_under_way,
+    not_yet_asked,
+    schedule,
+    sensor,
+)
 from orchestration_project.services.backfills import (
     REQUESTED_BY,
     active_backfill,
@@ -32,15 +38,20 @@ REREAD_COUNT = 4
 row changed. An older one is read again by a backfill."""
 
 
-def dataset_sensor(made: DatasetAssets) -> dg.SensorDefinition:
-    """Return the sensor that requests partitions of a dataset that are new, or changed lately."""
+def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefinition:
+    """Return the sensor that requests partitions of a dataset that are new, or changed lately.
+
+    The default of ``profile`` is the domain.
+    """
     dataset = made.dataset
 
-    @dg.sensor(
+    @sensor(
+        profile=profile or dataset.domain,
+        needs=f"{dataset.domain.upper()}_SOURCE",
         name=f"{dataset.domain}_on_{dataset.noun}",
         job=made.job,
         minimum_interval_seconds=POLL_SECONDS,
-        description=f"Ask for the partitions of {dataset.table.name} that are published and were "
+        what=f"Ask for the partitions of {dataset.table.name} that are published and were "
         "never taken, and for the latest whose rows changed.",
         required_resource_keys={"clock", "settings", "warehouse", dataset.resource},
     )
@@ -88,12 +99,14 @@ def backfill_schedule(made: DatasetAssets) -> dg.ScheduleDefinition:
     dataset = made.dataset
     name = f"{dataset.domain}_{dataset.noun}_weekly_backfill"
 
-    @dg.schedule(
+    @schedule(
+        profile=dataset.domain,
+        needs=f"{dataset.domain.upper()}_SOURCE",
         name=name,
         job=made.job,
         cron_schedule=BACKFILL_CRON,
         execution_timezone=dataset.partitioning.calendar.zone,
-        description=f"Backfill the partitions of {dataset.table.name} that were never loaded.",
+        what=f"Backfill the partitions of {dataset.table.name} that were never loaded.",
         required_resource_keys={"clock", "settings", "warehouse", dataset.resource},
     )
     def weekly_backfill(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:

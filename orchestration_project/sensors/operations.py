@@ -12,7 +12,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import DAYS
 from orchestration_project.domains.operations.progress import Progress
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.sensors.definitions import sensor
+from orchestration_project.sensors.definitions import cron_schedule, sensor
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.alerts.watching import first_poll, look
 from orchestration_project.services.ledger import Ledger, follow
@@ -23,8 +23,11 @@ SECONDS_BETWEEN_LOOKS = 30
 CODE_LOADED_AT = Clock().now()
 """When this code location was loaded, which every start of the UI does."""
 
+PROFILE = "operations"
+
 
 @sensor(
+    profile=PROFILE,
     minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
     default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
 )
@@ -42,6 +45,8 @@ def operations_on_run_end(
 
 
 @sensor(
+    profile=PROFILE,
+    needs="ALERT_URLS, for a channel to send to",
     minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
     default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
 )
@@ -59,6 +64,7 @@ def operations_on_undelivered_alert(alerts: dg.ResourceParam[Alerts]) -> dg.Skip
 
 
 @sensor(
+    profile=PROFILE,
     minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
     default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
 )
@@ -78,6 +84,7 @@ def operations_on_run_change(
 
 
 @sensor(
+    profile=PROFILE,
     job=control_tower_job,
     minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
     default_status=dg.DefaultSensorStatus.RUNNING,  # it reads, and asks no source
@@ -98,29 +105,32 @@ def operations_control_tower_at_start(
     return dg.RunRequest(run_key=loaded_at)
 
 
-operations_control_tower_hourly = dg.ScheduleDefinition(
+operations_control_tower_hourly = cron_schedule(
+    profile=PROFILE,
     name="operations_control_tower_hourly",
     job=control_tower_job,
     cron_schedule="0 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,  # it reads, and asks no source
-    description="Check the health of all domains and the delivery of alerts every hour.",
+    what="Check the health of all domains and the delivery of alerts every hour.",
 )
 
-operations_reconcile_hourly = dg.ScheduleDefinition(
+operations_reconcile_hourly = cron_schedule(
+    profile=PROFILE,
     name="operations_reconcile_hourly",
     job=reconcile_job,
     cron_schedule="30 * * * *",  # between two looks of the control tower
     execution_timezone="UTC",
     run_config={"ops": {"reconcile_operations": {"config": {"only_changed": True}}}},
     default_status=dg.DefaultScheduleStatus.RUNNING,  # it reads, and asks no source
-    description="Repair the ledger every hour, after any missed events.",
+    what="Repair the ledger every hour, after any missed events.",
 )
 
-operations_verify_daily = dg.ScheduleDefinition(
+operations_verify_daily = cron_schedule(
+    profile=PROFILE,
     name="operations_verify_daily",
     job=verify_job,
     cron_schedule="0 7 * * *",  # before what starts by itself; a load looks for itself in any case
     execution_timezone="America/New_York",
-    description="Check every day whether every dependency of loads is ready.",
+    what="Check every day whether every dependency of loads is ready.",
 )

@@ -17,7 +17,7 @@ from orchestration_project.sensors.finra.schedules import (
     finra_symbol_week_value_daily,
 )
 
-DATASET_SENSORS = [dataset_sensor(each) for each in DATASET_ASSETS]
+DATASET_SENSORS = [dataset_sensor(each, profile="finra-datasets") for each in DATASET_ASSETS]
 
 __all__ = [
     "DATASET_SENSORS",

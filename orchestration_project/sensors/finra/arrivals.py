@@ -32,6 +32,8 @@ from orchestration_project.sensors.definitions import (
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables import finra as tables
 
+PROFILE, NEEDS = "weekly-finra", "FINRA_SOURCE"
+
 SECONDS_BETWEEN_LISTINGS = 900
 """FINRA names no hour of publication; a look is one request and a small query."""
 
@@ -42,7 +44,12 @@ SECONDS_BETWEEN_SWEEPS = 3600
 """Restatements come months after a week: an hour does not matter, a look is four requests."""
 
 
-@sensor(job=otc_weekly_job, minimum_interval_seconds=SECONDS_BETWEEN_LISTINGS)
+@sensor(
+    job=otc_weekly_job,
+    minimum_interval_seconds=SECONDS_BETWEEN_LISTINGS,
+    profile=PROFILE,
+    needs=NEEDS,
+)
 def finra_on_publication(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
@@ -84,7 +91,12 @@ def finra_on_publication(
     return dg.SensorResult(skip_reason=asked_today, cursor=look)
 
 
-@sensor(job=otc_weekly_job, minimum_interval_seconds=SECONDS_BETWEEN_SWEEPS)
+@sensor(
+    job=otc_weekly_job,
+    minimum_interval_seconds=SECONDS_BETWEEN_SWEEPS,
+    profile=PROFILE,
+    needs=f"{NEEDS}, and loaded weeks",
+)
 def finra_on_restatement(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],

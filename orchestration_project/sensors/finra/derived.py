@@ -33,13 +33,19 @@ from orchestration_project.sensors.definitions import (
     sensor,
     while_under_way,
 )
+from orchestration_project.sensors.finra.arrivals import PROFILE
 from orchestration_project.tables.finra import finra_otc_weekly
 
 SECONDS_BETWEEN_LOOKS = 60
 """The landings are read from the database, some queries a look."""
 
 
-@sensor(job=gold_job, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@sensor(
+    job=gold_job,
+    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    profile=PROFILE,
+    needs="loaded weeks",
+)
 def finra_on_landing(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
@@ -66,7 +72,12 @@ def finra_on_landing(
     return _asked(context, runs, left_out)
 
 
-@sensor(job=tier_week_job, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@sensor(
+    job=tier_week_job,
+    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    profile=PROFILE,
+    needs="loaded weeks",
+)
 def finra_on_last_tier(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
@@ -124,7 +135,12 @@ SECONDS_BETWEEN_PICTURES = 300
 """While many weeks land, each look finds other gold: this is how often it is drawn then."""
 
 
-@sensor(job=trade_activity_job, minimum_interval_seconds=SECONDS_BETWEEN_PICTURES)
+@sensor(
+    job=trade_activity_job,
+    minimum_interval_seconds=SECONDS_BETWEEN_PICTURES,
+    profile=PROFILE,
+    needs="loaded weeks",
+)
 def finra_on_gold(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],

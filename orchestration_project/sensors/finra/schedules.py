@@ -23,7 +23,8 @@ from orchestration_project.domains.operations.partition_tags import RANGE_END, R
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource, outdated_weeks
 from orchestration_project.resources.finra.value import complete_weeks, restated_weeks
-from orchestration_project.sensors.definitions import schedule
+from orchestration_project.sensors.definitions import cron_schedule, schedule
+from orchestration_project.sensors.finra.arrivals import NEEDS, PROFILE
 from orchestration_project.services.backfills import (
     REQUESTED_BY,
     active_backfill,
@@ -81,30 +82,38 @@ def backfill_outdated_weeks(
 
 
 finra_otc_weekly_mondays = schedule(
+    profile=PROFILE,
+    needs=NEEDS,
     name=MONDAYS,
     job=otc_weekly_job,
     cron_schedule="0 9 * * 1,2",  # after a Monday that is a holiday, FINRA publishes on Tuesday
     execution_timezone=ZONE,
 )(backfill_outdated_weeks)
 
-finra_freshness_daily = dg.ScheduleDefinition(
+finra_freshness_daily = cron_schedule(
+    profile=PROFILE,
+    needs=NEEDS,
     name="finra_freshness_daily",
     job=freshness_job,
     cron_schedule="0 13 * * *",  # an hour after the default grace ends, whatever day it began
     execution_timezone=ZONE,
-    description="Check every day whether the due weeks are loaded.",
+    what="Check every day whether the due weeks are loaded.",
 )
 
-finra_source_checks_daily = dg.ScheduleDefinition(
+finra_source_checks_daily = cron_schedule(
+    profile=PROFILE,
+    needs=NEEDS,
     name="finra_source_checks_daily",
     job=source_checks_job,
     cron_schedule="0 8 * * *",  # before the Monday loads
     execution_timezone=ZONE,
-    description="Compare FINRA's tiers and fields with the declared ones every day.",
+    what="Compare FINRA's tiers and fields with the declared ones every day.",
 )
 
 
 @schedule(
+    profile=PROFILE,
+    needs="loaded weeks, and prices of their symbols",
     name="finra_symbol_week_value_daily",
     job=symbol_week_value_job,
     cron_schedule="30 7 * * *",  # after the evening's prices, and what waited for a quota

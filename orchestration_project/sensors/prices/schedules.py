@@ -10,13 +10,17 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.states import oldest_month, waiting
 from orchestration_project.resources.prices.universe import months_not_landed, wanted_symbols
 from orchestration_project.resources.prices.work import SymbolWork, retried_work
-from orchestration_project.sensors.definitions import schedule
+from orchestration_project.sensors.definitions import cron_schedule, schedule
 from orchestration_project.settings.domains.prices import PricesSettings
 
 ZONE = "America/New_York"
 
+PROFILE, NEEDS = "prices", "PRICES_SOURCE"
+
 
 @schedule(
+    profile=PROFILE,
+    needs=NEEDS,
     job=daily_job,
     name="prices_daily_after_close",
     cron_schedule="30 18 * * 1-5",  # vendors have a session's prices an hour or two after its close
@@ -53,6 +57,8 @@ def prices_daily_after_close(
 
 
 @schedule(
+    profile=PROFILE,
+    needs=NEEDS,
     job=daily_job,
     name="prices_waiting_hourly",
     cron_schedule="5 * * * *",
@@ -93,10 +99,12 @@ def _are_partitions(work: SymbolWork) -> bool:
     return all(MONTHS.has_partition_key(month.isoformat()) for month in months)
 
 
-prices_freshness_daily = dg.ScheduleDefinition(
+prices_freshness_daily = cron_schedule(
+    profile=PROFILE,
+    needs=NEEDS,
     name="prices_freshness_daily",
     job=freshness_job,
     cron_schedule="0 13 * * *",  # an hour after the prices of the last session are due
     execution_timezone=ZONE,
-    description="Check every day whether prices are as new as the calendar of the exchange.",
+    what="Check every day whether prices are as new as the calendar of the exchange.",
 )

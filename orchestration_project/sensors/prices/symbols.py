@@ -14,6 +14,7 @@ from orchestration_project.resources.prices.gold import outdated_symbols
 from orchestration_project.resources.prices.states import oldest_month, refused_until, symbols_of
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.sensors.definitions import sensor, while_under_way
+from orchestration_project.sensors.prices.schedules import NEEDS, PROFILE
 from orchestration_project.settings.domains.prices import PricesSettings
 
 SECONDS_BETWEEN_LOOKS = 3600
@@ -22,7 +23,12 @@ SECONDS_BETWEEN_LOOKS = 3600
 SYMBOLS_NAMED = 10
 
 
-@sensor(job=daily_job, minimum_interval_seconds=SECONDS_BETWEEN_LOOKS)
+@sensor(
+    job=daily_job,
+    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    profile=PROFILE,
+    needs=f"{NEEDS}, and a month that was loaded before",
+)
 def prices_on_new_symbol(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
@@ -66,7 +72,12 @@ def prices_on_new_symbol(
 SECONDS_BETWEEN_DERIVATIONS = 60
 
 
-@sensor(job=gold_job, minimum_interval_seconds=SECONDS_BETWEEN_DERIVATIONS)
+@sensor(
+    job=gold_job,
+    minimum_interval_seconds=SECONDS_BETWEEN_DERIVATIONS,
+    profile=PROFILE,
+    needs="loaded prices",
+)
 def prices_on_landing(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
