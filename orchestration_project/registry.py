@@ -126,7 +126,8 @@ class Job:
         consumes_webhooks: Whether its runs work on webhook deliveries: each run on the one that its
             tags name.
         claims_webhooks: Whether each of these runs claims all due deliveries of a source instead.
-        webhook_config: Run config of its runs that work on webhook deliveries.
+        real_config: Run config of a run that is no dry run, for runs that a webhook or the API
+            asks for by name; empty: it has no dry runs.
         missing: Returns those of the given partitions that are not fully loaded although they are
             materialized, for backfills of what is missing.
     """
@@ -136,7 +137,7 @@ class Job:
     presets: PresetTarget | None = None
     consumes_webhooks: bool = False
     claims_webhooks: bool = False
-    webhook_config: Mapping[str, Any] = field(default_factory=dict)
+    real_config: Mapping[str, Any] = field(default_factory=dict)
     missing: Callable[[Settings, Warehouse, datetime, Sequence[str]], Collection[str]] | None = None
 
     @property

@@ -18,6 +18,8 @@ from orchestration_project.domains.operations.rules import (
     read_rules,
     unknown_names,
 )
+from orchestration_project.engine.loads import ReplayOptions, options_of
+from orchestration_project.instance.run_config import models_of
 from orchestration_project.services.alerts import names_of
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.catalogue import known_tables
@@ -83,6 +85,36 @@ def test_each_sensor_and_schedule_says_in_the_ui_what_it_does():
     assert [name for name, words in said.items() if not words or not words.endswith(".")] == []
 
 
+def test_each_job_lists_its_options_and_each_sensor_and_schedule_its_profile():
+    repository = defs.get_repository_def()
+    missing = [
+        f"{job.name}: {name}"
+        for job in repository.get_all_jobs()
+        if not job.name.startswith("__")
+        for model in models_of([job]).values()
+        for name in (
+            options_of(model, is_replay=job.name.endswith("replay"))
+            if issubclass(model, ReplayOptions)
+            else model.model_fields
+        )
+        if f"- `{name}`: " not in str(job.description)
+    ]
+    assert missing == []
+    for each in [*repository.schedule_defs, *repository.sensor_defs]:
+        assert f"Profile: {each.metadata['profile'].value}." in str(each.description)
+
+
+def test_the_jobs_that_delete_launch_others_or_write_elsewhere_are_dry_runs_by_default():
+    models = models_of(defs.get_repository_def().get_all_jobs())
+    dry = {op for op, model in models.items() if "dry_run" in model.model_fields}
+    assert dry == {
+        *("apply_preset", "clean_up_artifacts", "prune_run_logs", "replay_webhook"),
+        *("launch_finra_backfill", "launch_prices_backfill", "retry_failures"),
+        *("reconcile_saas", "replay_dead_letters", "sweep_saas", "switch_automation"),
+    }
+    assert all(models[op].model_fields["dry_run"].default for op in dry)
+
+
 def test_what_starts_runs_is_off_until_somebody_switches_it_on():
     schedules = list(defs.schedules or [])
     on = [
@@ -101,6 +133,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "operations_control_tower_at_start",
         "operations_on_run_change",
         "operations_on_run_end",
+        "operations_on_state_change",
         "operations_on_undelivered_alert",
     ]
 

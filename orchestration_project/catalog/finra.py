@@ -11,6 +11,7 @@ from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
 from orchestration_project.domains.finra.selection import tier_week, week_ending_on
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter
+from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import (
@@ -93,7 +94,12 @@ FINRA = Domain(
         Job(definition=finra.trade_activity_job, parameters=()),
         Job(definition=finra.freshness_job, parameters=()),
         Job(definition=finra.source_checks_job, parameters=()),
-        Job(definition=finra.backfill_job, parameters=(), presets=finra.BACKFILLING),
+        Job(
+            definition=finra.backfill_job,
+            parameters=(),
+            presets=finra.BACKFILLING,
+            real_config=not_dry(finra.BACKFILLING.op),
+        ),
         *(Job(definition=dataset.job) for dataset in finra.DATASET_ASSETS),
         *(Job(definition=dataset.replay_job) for dataset in finra.DATASET_ASSETS),
     ],

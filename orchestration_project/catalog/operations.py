@@ -41,6 +41,7 @@ OPERATIONS = Domain(
         sensors.operations_control_tower_at_start,
         sensors.operations_on_run_change,
         sensors.operations_on_run_end,
+        sensors.operations_on_state_change,
         sensors.operations_on_undelivered_alert,
     ],
 )

@@ -9,6 +9,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.domains.prices.calendar import month_named
+from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import (
@@ -71,7 +72,11 @@ PRICES = Domain(
             presets=prices.PRICES_LOADING,
             missing=_missing_months,
         ),
-        Job(definition=prices.backfill_job, parameters=()),
+        Job(
+            definition=prices.backfill_job,
+            parameters=(),
+            real_config=not_dry("launch_prices_backfill"),
+        ),
         Job(definition=prices.charts_job, parameters=()),
         Job(definition=prices.freshness_job, parameters=()),
         Job(definition=prices.gold_job, parameters=()),

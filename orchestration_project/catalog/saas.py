@@ -50,7 +50,7 @@ SAAS = Domain(
             definition=saas.reconcile_job,
             presets=saas.RECONCILING,
             consumes_webhooks=True,
-            webhook_config=saas.RECONCILE_CONFIG,
+            real_config=saas.RECONCILE_CONFIG,
         ),
         Job(definition=saas.replay_dead_letters_job),
         Job(definition=saas.set_tick_job),

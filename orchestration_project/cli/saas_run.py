@@ -11,6 +11,7 @@ from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.saas.peopleforce import SYSTEM
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
@@ -88,8 +89,7 @@ def run(weeks: int | None) -> int:
         console.progress(f"database  {warehouse.shown_url}")
         results = [*_first_rules(settings, instance, warehouse)]
         if all(each.success for each in results):
-            config = {"ops": {RECONCILE_OP: {"config": {"dry_run": False}}}}
-            results.append(execute(instance, RECONCILE, config=config))
+            results.append(execute(instance, RECONCILE, config=not_dry(RECONCILE_OP)))
         if console.OUTPUT.is_json:
             console.emit(_document(results, warehouse))
         else:

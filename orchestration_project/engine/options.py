@@ -33,6 +33,11 @@ def report_dry_run(log: logging.Logger, unchanged: str, *, is_dry_run: bool) -> 
     return {"dry_run": is_dry_run}
 
 
+def not_dry(op: str) -> dict[str, Any]:
+    """Return the run config of a job of ``op`` whose run is no dry run."""
+    return {"ops": {op: {"config": {"dry_run": False}}}}
+
+
 def describe_defaults(model: type[BaseModel], defaults: Mapping[str, str]) -> None:
     """End the descriptions of options with their defaults, which the launchpad cannot show.
 

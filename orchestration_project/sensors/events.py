@@ -55,7 +55,7 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
                     row,
                     job_of_source[row.source],
                     claims=row.source in claimed,
-                    config=registry.jobs[job_of_source[row.source]].webhook_config,
+                    config=registry.jobs[job_of_source[row.source]].real_config,
                 )
                 for row in plan.due
             ]

@@ -3,22 +3,29 @@
 Most sensors have no job: a tick does the work.
 """
 
+import json
 from datetime import datetime, timedelta
 
 import dagster as dg
 
 from orchestration_project.assets.operations import control_tower_job, reconcile_job, verify_job
+from orchestration_project.assets.operations.current_state import snapshots, state_changes
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import DAYS
 from orchestration_project.domains.operations.progress import Progress
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.registry import Registry
 from orchestration_project.sensors.definitions import cron_schedule, sensor
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.alerts.watching import first_poll, look
 from orchestration_project.services.ledger import Ledger, follow
 from orchestration_project.services.ledger.comparing import compare
+from orchestration_project.settings import Settings
 
 SECONDS_BETWEEN_LOOKS = 30
+
+SECONDS_BETWEEN_SNAPSHOTS = 60
+"""So many events at most: they are kept with those of runs."""
 
 CODE_LOADED_AT = Clock().now()
 """When this code location was loaded, which every start of the UI does."""
@@ -103,6 +110,36 @@ def operations_control_tower_at_start(
         return dg.SkipReason(f"The ledger lacks {len(missing)} runs; the next tick looks again.")
     context.update_cursor(loaded_at)
     return dg.RunRequest(run_key=loaded_at)
+
+
+@sensor(
+    profile=PROFILE,
+    minimum_interval_seconds=SECONDS_BETWEEN_SNAPSHOTS,
+    default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
+)
+def operations_on_state_change(
+    context: dg.SensorEvaluationContext,
+    alerts: dg.ResourceParam[Alerts],
+    clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.SensorResult:
+    """Show open alerts, presets, the configuration and the latest runs on their assets."""
+    before = json.loads(context.cursor) if context.cursor else {}
+    found = snapshots(
+        context.instance,
+        alerts=alerts,
+        clock=clock,
+        registry=registry,
+        settings=settings,
+        warehouse=warehouse,
+    )
+    digests, events = state_changes(before, found)
+    shown = ", ".join(event.asset_key.to_user_string() for event in events) or "nothing changed"
+    return dg.SensorResult(
+        skip_reason=f"Shown: {shown}.", cursor=json.dumps(digests), asset_events=events
+    )
 
 
 operations_control_tower_hourly = cron_schedule(

@@ -28,6 +28,7 @@ from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY
 from orchestration_project.sensors.operations import (
     operations_on_run_end,
+    operations_on_state_change,
     operations_on_undelivered_alert,
 )
 from orchestration_project.services.backfills import request_backfill
@@ -116,6 +117,37 @@ class Watch:
 @pytest.fixture
 def watch(instance, url, hook):
     return Watch(instance, url)
+
+
+STATE_RESOURCES = ("alerts", "clock", "registry", "settings", "warehouse")
+
+
+def changed_state(instance, cursor: str | None = None):
+    """Tick the sensor that shows states; return its cursor and its events by asset."""
+    resources = {name: RESOURCES[name] for name in STATE_RESOURCES}
+    with dg.build_sensor_context(instance, cursor, resources=resources) as context:
+        found = operations_on_state_change.evaluate_tick(context)
+    events = {each.asset_key.to_user_string(): each.metadata for each in found.asset_events}
+    return found.cursor, events
+
+
+def test_the_state_of_alerts_presets_and_runs_is_shown_when_it_changed_with_what_acts_on_it(
+    watch, instance
+):
+    cursor, shown = changed_state(instance)
+    kinds = ("alerts", "presets", "effective_config", "runs", "steps")
+    assert set(shown) == {f"operations/{kind}" for kind in kinds}
+    assert all(shown.values())
+    assert changed_state(instance, cursor)[1] == {}
+    load(instance, HELD_BACK)
+    watch.look()
+    cursor, shown = changed_state(instance, cursor)
+    assert set(shown) == {f"operations/{kind}" for kind in ("alerts", "runs", "steps")}
+    [(alert_id,)] = watch.alerts("alert_id")
+    [record] = shown["operations/alerts"]["alerts"].records
+    assert record.data["alert_id"] == alert_id
+    assert record.data["close_with"] == f"orchestrate alerts close {alert_id}"
+    assert changed_state(instance, cursor)[1] == {}
 
 
 def load(instance, first: str, last: str | None = None, **config) -> dg.ExecuteInProcessResult:

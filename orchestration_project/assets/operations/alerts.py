@@ -48,7 +48,7 @@ def alerts_asset(
             "channels": ", ".join(channel.name for channel in alerts.channels) or "none",
             "open": len(standing),
             "waiting": sum(each.waiting for each in reaches),
-            "alerts": table_of(_frame(standing[:ALERTS_SHOWN])),
+            "alerts": alerts_table(standing[:ALERTS_SHOWN]),
         },
     )
     yield _delivered(reaches)
@@ -77,22 +77,27 @@ def _delivered(reaches: Sequence[ChannelReach]) -> dg.AssetCheckResult:
     )
 
 
-def _frame(standing: Sequence[AlertState]) -> pl.DataFrame:
+def alerts_table(standing: Sequence[AlertState]) -> dg.TableMetadataValue:
+    """Return open alerts as a table, each with its ID and the command that closes it."""
     rows = [
         {
+            "alert_id": each.alert_id,
             "raised_at": each.raised_at,
             "severity": each.severity,
             "title": each.title,
             "repeated_count": each.repeated_count,
             "not_delivered_to": ", ".join(each.undelivered),
+            "close_with": f"orchestrate alerts close {each.alert_id}",
         }
         for each in standing
     ]
     schema = {
+        "alert_id": pl.String,
         "raised_at": pl.Datetime("us", "UTC"),
         "severity": pl.String,
         "title": pl.String,
         "repeated_count": pl.Int64,
         "not_delivered_to": pl.String,
+        "close_with": pl.String,
     }
-    return pl.DataFrame(rows, schema)
+    return table_of(pl.DataFrame(rows, schema))

@@ -52,18 +52,16 @@ def ledger(
         moment_of(config.since),
         only_changed=config.only_changed,
     )
-    yield dg.MaterializeResult(
-        asset_key=RUNS,
-        metadata=as_metadata(
-            {
-                "runs_missing": found.written.added,
-                "runs_differing": found.written.changed,
-                "runs_same": found.written.same,
-                "runs_gone": found.gone,
-            }
-        ),
+    metadata = as_metadata(
+        {
+            "runs_missing": found.written.added,
+            "runs_differing": found.written.changed,
+            "runs_same": found.written.same,
+            "runs_gone": found.gone,
+        }
     )
-    yield dg.MaterializeResult(asset_key=STEPS)
+    for key in (RUNS, STEPS):
+        yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
 
 reconcile_job = dg.define_asset_job(

@@ -1,6 +1,6 @@
 """Whether everything that work depends on is ready, and which configuration is in effect."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,7 +9,11 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import GROUP, asset_spec, report_spec
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.effective_config import ConfigDifference, differences
+from orchestration_project.domains.operations.effective_config import (
+    ConfigDifference,
+    ConfigValue,
+    differences,
+)
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.readiness import Finding, are_ready
 from orchestration_project.engine.options import JobOptions
@@ -116,11 +120,15 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
         if are_ready(findings):
             keep_verified(warehouse, now, at=findings[0].checked_at, run_id=context.run.run_id)
         shown = {**now.entries, **in_force(Presets(warehouse, clock))}
-        entries = [{"name": name, **asdict(entry)} for name, entry in shown.items()]
-        metadata = {"config_hash": now.config_hash, **_table("entries", entries)}
+        metadata = {"config_hash": now.config_hash, **entries_table(shown)}
         yield dg.MaterializeResult(asset_key=EFFECTIVE_CONFIG, metadata=metadata)
 
     return verification
+
+
+def entries_table(shown: Mapping[str, ConfigValue]) -> dict[str, Any]:
+    """Return settings and values of applied presets as a table of the UI."""
+    return _table("entries", [{"name": name, **asdict(entry)} for name, entry in shown.items()])
 
 
 def _shown(finding: Finding) -> dict[str, Any]:

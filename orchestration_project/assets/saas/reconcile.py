@@ -10,6 +10,7 @@ from pydantic import Field
 
 from orchestration_project.assets.saas.catalogue import (
     AUDIT_LOG,
+    DEAD_LETTERS,
     OUTBOX,
     PEOPLEFORCE,
     RULES,
@@ -21,7 +22,12 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.presets import Default, PresetTarget
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.options import JobOptions, describe_defaults, report_dry_run
+from orchestration_project.engine.options import (
+    JobOptions,
+    describe_defaults,
+    not_dry,
+    report_dry_run,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.plots.saas import flow
@@ -99,7 +105,7 @@ RECONCILING = PresetTarget(
     },
 )
 
-RECONCILE_CONFIG = {"ops": {OP: {"config": {"dry_run": False}}}}
+RECONCILE_CONFIG = not_dry(OP)
 """Run config of a run that is no dry run."""
 
 describe_defaults(Reconcile, RECONCILING.default_texts(load_shared_settings()))
@@ -168,10 +174,24 @@ def reconcile(
     else:
         done = poll_all(reconciler, warehouse, clock, is_dry_run=config.dry_run)
     found = standing(warehouse, peopleforce.system, reconciler.pair)
+    context.log_event(dead_letters_event(found))
     yield from _results(reported, done, found, is_synthetic=settings.is_demo)
     yield from _checks(found, clock, limits)
     if done.problem is not None:
         raise failure_of(done.problem)
+
+
+def dead_letters_event(found: SyncSummary) -> dg.AssetMaterialization:
+    """Return the dead letters as an event of their asset, with what retries one."""
+    return dg.AssetMaterialization(
+        DEAD_LETTERS,
+        metadata={
+            "dead_letters": found.refused_count,
+            "refused": table_of(found.refused.drop("payload")),
+            "retry_with": "saas_replay_dead_letters: ops: {replay_dead_letters: {config: "
+            "{entity_ids: [ID], dry_run: false}}}",
+        },
+    )
 
 
 def failure_of(problem: OrchestrationError) -> dg.Failure:

@@ -84,13 +84,15 @@ async def list_pipelines(call: Call[Parameters, Body]) -> Pipelines:
 async def run_pipeline(call: Call[PipelineName, Given]) -> Execution:
     """Run a pipeline for what its parameters name."""
     name = call.query.name
-    pipelines = (await call.services.in_thread(call.services.registry)).pipelines
+    registry = await call.services.in_thread(call.services.registry)
+    pipelines = registry.pipelines
     pipeline = pipelines.get(name)
     if pipeline is None:
         raise ProblemError(
             404, f"pipeline not found: {name!r}", expected=f"one of {', '.join(pipelines)}"
         )
-    launched = await launch(call, Launch(pipeline.job, _partition(pipeline, call.body)))
+    config = registry.jobs[pipeline.job].real_config or None
+    launched = await launch(call, Launch(pipeline.job, _partition(pipeline, call.body), config))
     return Execution(execution_id=launched.run_id, status="started", pipeline=name)
 
 

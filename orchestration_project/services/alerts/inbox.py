@@ -218,7 +218,8 @@ class Inbox:
     def standing(self) -> list[AlertState]:
         """Return the open alerts, the latest first."""
         waiting = select(deliveries.c.alert_id, deliveries.c.channel).where(
-            deliveries.c.state.in_(["pending", "failed"])
+            deliveries.c.state.in_(["pending", "failed"]),
+            deliveries.c.alert_id.in_(select(alerts.c.alert_id).where(alerts.c.state == "open")),
         )
         found = select(alerts).where(alerts.c.state == "open").order_by(alerts.c.raised_at.desc())
         with self._warehouse.reading() as connection:

@@ -82,6 +82,18 @@ def test_a_launch_with_an_invalid_config_is_refused_with_the_field(api, way):
     assert made(api) == before
 
 
+def test_an_option_of_a_replay_is_refused_in_a_load(api):
+    before = made(api)
+    config = {"ops": {OP: {"config": {"allow_older": True}}}}
+    problem = api.problem("POST", "/runs", json={"job": JOB, "partition": WEEK, "config": config})
+    assert problem["status"] == 422
+    assert problem["errors"][0]["problem"] == (
+        "invalid allow_older in the config of finra_otc_weekly_load: expected an option of a "
+        "load, one of full, allow_conflicts, max_reject_ratio"
+    )
+    assert made(api) == before
+
+
 def test_of_several_launches_each_with_an_invalid_config_is_refused(api):
     before = made(api)
     fields = f"{{__typename ... on LaunchMultipleRunsResult {{launchMultipleRunsResult {ANSWER}}}}}"

@@ -1,0 +1,131 @@
+"""The state of alerts, presets, configuration and ledger as events of their assets.
+
+A sensor compares a digest of each with that of its previous tick, and reports what changed. What
+is read is bounded: open alerts, one row per job with presets, and the latest runs.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from sqlalchemy import select
+
+from orchestration_project.assets.operations.alerts import ALERTS_SHOWN, alerts_table
+from orchestration_project.assets.operations.catalogue import ALERTS, PRESETS, RUNS, STEPS
+from orchestration_project.assets.operations.verification import EFFECTIVE_CONFIG, entries_table
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.registry import Registry
+from orchestration_project.services.alerts import Alerts
+from orchestration_project.services.metadata import table_of
+from orchestration_project.services.presets import Presets, effective_config, in_force, listed
+from orchestration_project.settings import Settings
+from orchestration_project.tables.operations import operations_runs
+
+RUNS_SHOWN = 20
+RUN_COLUMNS = ("run_id", "job", "status", "created_at", "ended_at", "error_message")
+
+Digests = Mapping[str, str]
+Snapshot = tuple[str, Callable[[], Mapping[str, Any]], Sequence[dg.AssetKey]]
+"""A digest of a state, the metadata that shows it, and the assets that it belongs to."""
+
+
+def state_changes(
+    before: Digests, snapshots: Mapping[str, Snapshot]
+) -> tuple[Digests, list[dg.AssetMaterialization]]:
+    """Return the digests now, and an event for each asset whose state changed since ``before``."""
+    events = [
+        dg.AssetMaterialization(key, metadata=metadata)
+        for name, (digest, show, keys) in snapshots.items()
+        if before.get(name) != digest
+        for metadata in [show()]
+        for key in keys
+    ]
+    return {name: digest for name, (digest, _, _) in snapshots.items()}, events
+
+
+def alerts_snapshot(alerts: Alerts) -> Snapshot:
+    """Return the open alerts, each with the command that closes it."""
+    with alerts.inbox() as inbox:
+        standing = inbox.standing()
+    metadata = {"open": len(standing), "alerts": alerts_table(standing[:ALERTS_SHOWN])}
+    return _digest([asdict(each) for each in standing]), lambda: metadata, [ALERTS]
+
+
+def presets_snapshot(presets: Presets, registry: Registry) -> Snapshot:
+    """Return the presets, and how each is applied."""
+    rows = [
+        {
+            **each,
+            "apply_with": "operations_apply_preset: ops: {apply_preset: {config: "
+            f"{{preset: {each['preset']}, why: ..., dry_run: false}}}}}}",
+        }
+        for each in listed(presets, registry.preset_targets)
+    ]
+    return _digest(rows), lambda: {"presets": table_of(pl.DataFrame(rows))}, [PRESETS]
+
+
+def config_snapshot(settings: Settings, presets: Presets) -> Snapshot:
+    """Return the settings in effect, and what applied presets set."""
+    now = effective_config(settings)
+    shown = {**now.entries, **in_force(presets)}
+    metadata = {
+        "config_hash": now.config_hash,
+        "change_with": "edit .env or the environment and restart; `orchestrate config` shows it",
+        **entries_table(shown),
+    }
+    digest = _digest([now.config_hash, [asdict(each) for each in shown.values()]])
+    return digest, lambda: metadata, [EFFECTIVE_CONFIG]
+
+
+def ledger_snapshot(
+    instance: dg.DagsterInstance, warehouse: Warehouse, link: Callable[[str], str]
+) -> Snapshot:
+    """Return the latest runs of the ledger; the latest change of a run is the digest."""
+    latest = instance.get_run_records(limit=1, order_by="update_timestamp", ascending=False)
+    changed = [[each.dagster_run.run_id, each.update_timestamp] for each in latest]
+
+    def metadata() -> Mapping[str, Any]:
+        columns = [operations_runs.c[name] for name in RUN_COLUMNS]
+        newest = select(*columns).order_by(operations_runs.c.created_at.desc()).limit(RUNS_SHOWN)
+        with warehouse.reading() as connection:
+            rows = [dict(row) for row in connection.execute(newest).mappings()]
+        shown = [
+            {**{name: str(value or "") for name, value in row.items()}, "link": link(row["run_id"])}
+            for row in rows
+        ]
+        schema = dict.fromkeys((*RUN_COLUMNS, "link"), pl.String)
+        return {
+            "latest_runs": table_of(pl.DataFrame(shown, schema)),
+            "repair_with": "the job operations_reconcile",
+            "retry_with": "the job operations_retry_failures, with dry_run: false",
+        }
+
+    return _digest(changed), metadata, [RUNS, STEPS]
+
+
+def snapshots(
+    instance: dg.DagsterInstance,
+    *,
+    alerts: Alerts,
+    clock: Clock,
+    registry: Registry,
+    settings: Settings,
+    warehouse: Warehouse,
+) -> Mapping[str, Snapshot]:
+    """Return the state of all assets that show one, by name."""
+    presets = Presets(warehouse, clock)
+    return {
+        "alerts": alerts_snapshot(alerts),
+        "presets": presets_snapshot(presets, registry),
+        "effective_config": config_snapshot(settings, presets),
+        "ledger": ledger_snapshot(instance, warehouse, alerts.links.run),
+    }
+
+
+def _digest(state: object) -> str:
+    return hashlib.sha256(json.dumps(state, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,84 @@
+"""The command `automation`: profiles listed, switched on and off, and as the UI finds them."""
+
+import json
+
+import pytest
+
+from orchestration_project.__main__ import main
+from orchestration_project.definitions import defs
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.instance.visible_runs import repository_origin
+from orchestration_project.services.automation import automations, switch
+from tests.runs import executed, told_by_op
+
+OF_PRICES = [
+    "prices_daily_after_close",
+    "prices_freshness_daily",
+    "prices_on_landing",
+    "prices_on_new_symbol",
+    "prices_waiting_hourly",
+]
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+
+
+def answer(capsys, *arguments: str):
+    status = main(["automation", *arguments, "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def states(capsys) -> dict[str, str]:
+    _, rows = answer(capsys, "list")
+    return {each["name"]: each["state"] for each in rows}
+
+
+def test_a_profile_is_switched_on_and_off_and_a_dry_run_switches_nothing(capsys):
+    before = states(capsys)
+    assert before["operations_on_run_end"] == "on"  # as declared
+    assert answer(capsys, "on", "prices", "--dry-run") == (
+        0,
+        {"is_dry_run": True, "state": "on", "changed": OF_PRICES},
+    )
+    assert states(capsys) == before
+    assert answer(capsys, "on", "prices") == (0, {"state": "on", "changed": OF_PRICES})
+    assert states(capsys) == {**before, **dict.fromkeys(OF_PRICES, "on")}
+    assert answer(capsys, "on", "prices")[1]["changed"] == []
+    assert answer(capsys, "off", "prices") == (0, {"state": "off", "changed": OF_PRICES})
+    assert states(capsys) == before
+    answer(capsys, "off", "operations")
+    assert states(capsys)["operations_on_run_end"] == "off"
+
+
+def test_an_unknown_profile_is_refused_with_the_known_ones(capsys):
+    assert main(["automation", "on", "price"]) == 1
+    error = capsys.readouterr().err
+    assert "profile not found: 'price'" in error
+    assert "finra-datasets, fx, operations, prices, sync, webhooks, weekly-finra, demo" in error
+
+
+def test_what_is_switched_here_is_what_the_ui_and_the_daemon_look_up():
+    repository = defs.get_repository_def()
+    with open_instance() as instance:
+        switch(instance, repository, repository_origin(), "sync", on=True, is_dry_run=False)
+        found = {each.name for each in automations(instance, repository) if each.is_on}
+        assert {"saas_on_tick", "saas_sweep_nightly"} <= found
+        for state in instance.all_instigator_state():
+            selector = state.origin.get_selector()
+            assert selector.location_name == "orchestration_project.definitions"
+            assert instance.get_instigator_state(state.instigator_origin_id, selector.get_id())
+
+
+def test_the_job_lists_by_default_and_switches_if_asked():
+    with open_instance() as instance:
+        for given, is_on in (({}, False), ({"dry_run": False}, True)):
+            ops = {"switch_automation": {"config": {"profile": "fx", **given}}}
+            result = executed(instance, "operations_switch_automation", ops=ops)
+            assert result.success
+            metadata = told_by_op(result)
+            assert (metadata["dry_run"], metadata["changed_count"]) == (not is_on, 3)
+            assert next(iter(metadata)) == "dry_run"
+            found = automations(instance, defs.get_repository_def())
+            assert {each.is_on for each in found if each.profile == "fx"} == {is_on}
