@@ -6,6 +6,7 @@ import dagster as dg
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
+from orchestration_project.domains.operations.automation import PROFILE
 from orchestration_project.registry import Domain, Job
 from orchestration_project.services.presets import preset_names, preset_of_file
 from reference_pages.markdown import code, codes, first_sentence, page, section, table
@@ -75,14 +76,14 @@ def write_automation() -> str:
             section(
                 "Schedules",
                 table(
-                    ("schedule", "cron", "time zone", "job", "initially", "what it does"),
+                    ("schedule", "cron", "time zone", "job", "initially", "profile", "what it does"),
                     map(_schedule, schedules),
                 ),
             ),
             section(
                 "Sensors",
                 table(
-                    ("sensor", "every", "jobs", "initially", "what it does"), map(_sensor, sensors)
+                    ("sensor", "every", "jobs", "initially", "profile", "what it does"), map(_sensor, sensors)
                 ),
             ),
         ],
@@ -100,6 +101,7 @@ def _schedule(each: dg.ScheduleDefinition) -> tuple[str, ...]:
         str(each.execution_timezone),
         code(each.job_name),
         _state(each),
+        code(each.metadata[PROFILE].value),
         first_sentence(each.description),
     )
 
@@ -112,5 +114,6 @@ def _sensor(each: dg.SensorDefinition) -> tuple[str, ...]:
         f"{interval} s" if interval < 120 else f"{interval // 60} min",
         jobs,
         _state(each),
+        code(each.metadata[PROFILE].value),
         first_sentence(each.description),
     )

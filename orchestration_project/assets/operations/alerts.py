@@ -82,22 +82,22 @@ def alerts_table(standing: Sequence[AlertState]) -> dg.TableMetadataValue:
     rows = [
         {
             "alert_id": each.alert_id,
+            "close_with": f"orchestrate alerts close {each.alert_id}",
             "raised_at": each.raised_at,
             "severity": each.severity,
             "title": each.title,
             "repeated_count": each.repeated_count,
             "not_delivered_to": ", ".join(each.undelivered),
-            "close_with": f"orchestrate alerts close {each.alert_id}",
         }
         for each in standing
     ]
     schema = {
         "alert_id": pl.String,
+        "close_with": pl.String,
         "raised_at": pl.Datetime("us", "UTC"),
         "severity": pl.String,
         "title": pl.String,
         "repeated_count": pl.Int64,
         "not_delivered_to": pl.String,
-        "close_with": pl.String,
     }
     return table_of(pl.DataFrame(rows, schema))
