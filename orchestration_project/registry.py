@@ -126,7 +126,7 @@ class Job:
         consumes_webhooks: Whether its runs work on webhook deliveries: each run on the one that its
             tags name.
         claims_webhooks: Whether each of these runs claims all due deliveries of a source instead.
-        real_config: Run config of a run that is no dry run, for runs that a webhook or the API
+        real_config: Run config of a run that is not a dry run, for runs that a webhook or the API
             asks for by name; empty: it has no dry runs.
         missing: Returns those of the given partitions that are not fully loaded although they are
             materialized, for backfills of what is missing.

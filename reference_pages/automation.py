@@ -76,14 +76,23 @@ def write_automation() -> str:
             section(
                 "Schedules",
                 table(
-                    ("schedule", "cron", "time zone", "job", "initially", "profile", "what it does"),
+                    (
+                        "schedule",
+                        "cron",
+                        "time zone",
+                        "job",
+                        "initially",
+                        "profile",
+                        "what it does",
+                    ),
                     map(_schedule, schedules),
                 ),
             ),
             section(
                 "Sensors",
                 table(
-                    ("sensor", "every", "jobs", "initially", "profile", "what it does"), map(_sensor, sensors)
+                    ("sensor", "every", "jobs", "initially", "profile", "what it does"),
+                    map(_sensor, sensors),
                 ),
             ),
         ],

@@ -153,7 +153,7 @@ def _options(dataset: Dataset) -> type[ReplayOptions]:
     """Return the options of a dataset's runs, whose descriptions name its own defaults."""
 
     class DatasetOptions(ReplayOptions):
-        """How a run loads its partitions, or replays recorded deliveries of them."""
+        """Options of a load or a replay of the dataset."""
 
     today = Clock(SETTINGS.demo_clock_now).today(dataset.partitioning.calendar.zone)
     ratio = dataset.limits(SETTINGS, today).max_reject_ratio

@@ -34,7 +34,7 @@ def report_dry_run(log: logging.Logger, unchanged: str, *, is_dry_run: bool) -> 
 
 
 def not_dry(op: str) -> dict[str, Any]:
-    """Return the run config of a job of ``op`` whose run is no dry run."""
+    """Return the run config of a job of ``op`` whose run is not a dry run."""
     return {"ops": {op: {"config": {"dry_run": False}}}}
 
 

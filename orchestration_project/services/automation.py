@@ -40,7 +40,7 @@ def switch(
     """Switch the schedules and sensors of a profile; return those that were the other way.
 
     Raises:
-        ConfigurationError: There is no such profile here.
+        ConfigurationError: The code location lacks the profile.
     """
     of_profile = chosen(automations(instance, repository), profile)
     changed = [each for each in of_profile if each.is_on != on]

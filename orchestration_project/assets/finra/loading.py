@@ -14,7 +14,7 @@ REPLAY_JOB = "finra_replay"
 
 
 class WeeklyLoad(ReplayOptions):
-    """How a run loads its weeks, or replays recorded deliveries of them."""
+    """Options of a load or a replay of weeks."""
 
 
 LOADING = PresetTarget(

@@ -106,7 +106,7 @@ RECONCILING = PresetTarget(
 )
 
 RECONCILE_CONFIG = not_dry(OP)
-"""Run config of a run that is no dry run."""
+"""Run config of a run that is not a dry run."""
 
 describe_defaults(Reconcile, RECONCILING.default_texts(load_shared_settings()))
 

@@ -1,4 +1,4 @@
-"""Automation: what a schedule or sensor says of itself, and the profiles that are on together."""
+"""Automation: descriptions of schedules and sensors, and profiles that are switched together."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def chosen(automations: Sequence[Automation], profile: str) -> Sequence[Automati
     """Return the schedules and sensors of a profile.
 
     Raises:
-        ConfigurationError: There is no such profile here.
+        ConfigurationError: The code location lacks the profile.
     """
     names = profiles(automations)
     if profile not in names:

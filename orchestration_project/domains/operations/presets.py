@@ -22,7 +22,7 @@ REMEDY = "correct the file in presets/, and apply it (again), or apply another p
 
 @dataclass(frozen=True)
 class Default:
-    """What holds where neither a run nor a preset gives an option: a setting, or a fixed value."""
+    """A default where neither a run nor a preset gives an option: a setting, or a fixed value."""
 
     value: Any = None
     setting: str = ""

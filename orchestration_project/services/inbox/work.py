@@ -294,7 +294,7 @@ class InboxQueue:
         """Return what `put_back` would put back, and change nothing.
 
         Raises:
-            ConfigurationError: There is no such delivery, or it is being worked on.
+            ConfigurationError: The delivery is missing, or a run works on it.
         """
         with self._warehouse.reading() as connection:
             return _rows(_replayable(connection, source, delivery_id))
