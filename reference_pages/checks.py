@@ -1,4 +1,4 @@
-"""The page of asset checks: what each claims, how severe it is, and what to do when it fails."""
+"""The page of asset checks: claim of each, effect of a failure, limit, and what to do."""
 
 from collections import defaultdict
 
@@ -7,7 +7,7 @@ import dagster as dg
 from orchestration_project.definitions import defs
 from reference_pages.markdown import code, codes, first_sentence, page, section, table
 
-COLUMNS = ("check", "severity", "claim", "settings", "when it fails")
+COLUMNS = ("check", "when it fails", "claim", "limit", "what to do")
 
 
 def write() -> str:
@@ -29,8 +29,8 @@ def _row(spec: dg.AssetCheckSpec) -> tuple[str, ...]:
     notes = spec.metadata
     return (
         code(spec.name),
-        str(notes.get("severity", "ERROR")),
+        str(notes["effect"]),
         first_sentence(spec.description),
-        codes(str(notes.get("settings", "")).split()),
+        str(notes.get("limit", "")) or codes(str(notes.get("settings", "")).split()),
         str(notes.get("remedy", "")),
     )

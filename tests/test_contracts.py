@@ -155,7 +155,13 @@ def test_a_long_line_is_cut_and_says_how_long_it_was():
 
 def test_a_summary_counts_partitions_and_keeps_limits_and_the_failed_ones():
     rows: list[dict[str, object]] = [
-        {"name": "has_unique_keys", "partition_key": key, "outcome": outcome, "expected": limit}
+        {
+            "name": "has_unique_keys",
+            "partition_key": key,
+            "outcome": outcome,
+            "expected": limit,
+            "found": "none",
+        }
         for key, outcome, limit in (
             ("a", "passed", "two"),
             ("b", "failed", "one"),
@@ -164,8 +170,10 @@ def test_a_summary_counts_partitions_and_keeps_limits_and_the_failed_ones():
     ]
     latest = pl.DataFrame(rows, schema=schema_of(audits, list(rows[0])))
     assert summarised(latest, ["has_rows", "has_unique_keys"]) == [
-        AuditSummary("has_rows", [], 0, 0, []),
-        AuditSummary("has_unique_keys", ["one", "two"], 1, 1, [rows[1]]),
+        AuditSummary("has_rows", [], 0, 0, [], []),
+        AuditSummary(
+            "has_unique_keys", ["one", "two"], 1, 1, [rows[1]], ["expected two, found none"]
+        ),
     ]
 
 

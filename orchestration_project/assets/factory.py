@@ -53,16 +53,18 @@ from orchestration_project.registry import AnyJob, Replay, ReplayRequest, Replay
 from orchestration_project.services.links import captures_path, link
 from orchestration_project.services.metadata import (
     FRESHNESS_REMEDY,
-    check_notes,
     check_result,
     check_spec,
     column_schema,
     data_label,
+    describe_check,
     evaluated,
+    not_applicable,
+    summary_of,
     table_if_any,
     table_of,
 )
-from orchestration_project.settings import Settings, load_shared_settings
+from orchestration_project.settings import Settings, load_shared_settings, settings_class
 
 SETTINGS = load_shared_settings()
 
@@ -203,6 +205,7 @@ def _table_asset(
                 severity=_severity(dataset, name),
                 remedy=FIELDS_REMEDY if name == FIELDS_CHECK else HELP.get(name, COMPARE).remedy,
                 settings=[_reject_setting(dataset)] if name == "has_few_rejects" else (),
+                quarantines="partition",
             )
             for name, text in _checks(dataset).items()
         ],
@@ -354,13 +357,14 @@ def _fields_result(found: FieldList, dataset: Dataset) -> dg.AssetCheckResult:
     """Name the fields that are new or retyped, and since when; a missing one ends the run."""
     metadata: dict[str, Any] = {"fields_known": len(dataset.contract.fields)}
     if found.listed_count is None:
-        metadata["outcome"] = f"not applicable: {NO_FIELDS}"
+        metadata = {**not_applicable(NO_FIELDS), **metadata}
     else:
         metadata["fields_listed"] = found.listed_count
     return dg.AssetCheckResult(
         asset_key=dataset.key,
         check_name=FIELDS_CHECK,
         passed=not found.differences,
+        description=summary_of(metadata),
         severity=dg.AssetCheckSeverity.WARN,
         metadata=metadata
         | dict(table_if_any("differences", [asdict(each) for each in found.differences])),
@@ -449,12 +453,16 @@ def _freshness(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=dataset.key,
         name=FRESHNESS_CHECK,
-        description="No partition newer than the loaded ones is overdue.",
-        metadata=check_notes(
-            dg.AssetCheckSeverity.WARN,
-            FRESHNESS_REMEDY,
-        ),
-        blocking=False,
+        **describe_check(
+            "No partition newer than the loaded ones is overdue.",
+            severity=dg.AssetCheckSeverity.WARN,
+            remedy=FRESHNESS_REMEDY,
+            settings=[
+                each
+                for each in [f"{dataset.domain.upper()}_FRESHNESS_GRACE_HOURS"]
+                if each.lower() in settings_class().model_fields
+            ],
+        )._asdict(),
         required_resource_keys={"clock", "settings", "warehouse"},
     )
     def as_new_as_the_calendar(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
@@ -477,12 +485,15 @@ def _freshness_result(
         for each in newest
         if calendar.is_late(each.next_due, now=now, grace=limits.freshness_grace)
     ]
+    outcome = {} if loaded else not_applicable("no partition is loaded yet")
     return dg.AssetCheckResult(
         asset_key=dataset.key,
         check_name=FRESHNESS_CHECK,
         passed=not late,
         severity=dg.AssetCheckSeverity.WARN,
+        description=summary_of(outcome),
         metadata={
+            **outcome,
             "partitions_landed": len(loaded),
             "days_late": max(((today - due).days for due in late), default=0),
             **table_if_any("newest", [asdict(each) for each in newest]),

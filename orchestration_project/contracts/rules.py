@@ -118,6 +118,7 @@ class AuditSummary:
         passed_count: Partitions that passed it.
         not_applicable_count: Partitions that gave no ground for it.
         failed: The rows of the table `audits` of those that failed it.
+        grounds: What the others lacked: what it expected of them and found, each text once.
     """
 
     audit: str
@@ -125,6 +126,7 @@ class AuditSummary:
     passed_count: int
     not_applicable_count: int
     failed: Sequence[dict[str, object]]
+    grounds: Sequence[str] = ()
 
 
 def summarised(latest: pl.DataFrame, names: Iterable[str]) -> list[AuditSummary]:
@@ -133,16 +135,21 @@ def summarised(latest: pl.DataFrame, names: Iterable[str]) -> list[AuditSummary]
     ``latest`` are rows of the table `audits`: those of the latest delivery of each partition.
     """
     outcome = pl.col("outcome")
+    ground = pl.concat_str(
+        pl.lit("expected "), pl.col("expected"), pl.lit(", found "), pl.col("found")
+    )
     return [
         AuditSummary(
             name,
             sorted(set(rows["expected"])),
             len(rows.filter(outcome == "passed")),
-            len(rows.filter(outcome == "not_applicable")),
+            len(without),
             rows.filter(outcome == "failed").to_dicts(),
+            sorted(set(without.select(ground).to_series())),
         )
         for name in names
         for rows in [latest.filter(pl.col("name") == name)]
+        for without in [rows.filter(outcome == "not_applicable")]
     ]
 
 

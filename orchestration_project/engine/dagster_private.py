@@ -18,6 +18,7 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.event_api import EventLogCursor
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
+from dagster._core.execution.context.system import StepExecutionContext
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.remote_origin import RemoteInstigatorOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import (
@@ -36,6 +37,7 @@ from dagster._core.storage.runs.schema import RunsTable
 from dagster._core.utils import make_new_backfill_id
 from dagster._serdes import serialize_value
 from dagster_shared.error import SerializableErrorInfo
+from dagster_shared.record import replace
 from sqlalchemy import Connection
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "RunsTable",
     "SerializableErrorInfo",
     "TickStatus",
+    "UnenforcedCheckResult",
     "UnresolvedAssetJobDefinition",
     "add_asset_backfill",
     "compute_log_folder",
@@ -130,6 +133,27 @@ def ping_code_server(host: str, port: int) -> None:
         DagsterGrpcClient(host=host, port=port).ping("")
     except DagsterUserCodeUnreachableError as error:
         raise ConnectionError(str(error.__cause__ or error).partition("\n")[0]) from error
+
+
+# Asset checks
+
+
+class UnenforcedCheckResult(dg.AssetCheckResult):
+    """Result of a check that is shown as blocking, and whose failure does not fail its step.
+
+    It judges all partitions: one that was quarantined earlier must not fail the load of others. A
+    step that quarantines a partition fails by itself.
+
+    Dagster 1.13: `AssetCheckResult.to_asset_check_evaluation`, called for each result of a step. No
+    public way: every failed result of a blocking check fails the step. At an upgrade: a step with a
+    failed one succeeds.
+    """
+
+    def to_asset_check_evaluation(
+        self, step_context: StepExecutionContext
+    ) -> dg.AssetCheckEvaluation:
+        """Return the event, without the mark that fails the step."""
+        return replace(super().to_asset_check_evaluation(step_context), blocking=False)
 
 
 # Sensors and schedules

@@ -32,6 +32,10 @@ READ = {
 WILL_RETRY, RETRIED_AS = "dagster/will_retry", "dagster/auto_retry_run_id"
 SHOWN_LENGTH = 120
 """Characters; longer metadata of a check is omitted from its reported text."""
+SHOWN_KINDS = (
+    dg.TextMetadataValue | dg.BoolMetadataValue | dg.IntMetadataValue | dg.FloatMetadataValue
+)
+"""Metadata that is reported as text; links have their own lines."""
 
 
 DAMAGED = (11, 26)
@@ -219,17 +223,21 @@ def _checks(events: Iterable[dg.DagsterEvent]) -> list[CheckResult]:
             name=each.check_name,
             passed=each.passed,
             severity="error" if each.severity == dg.AssetCheckSeverity.ERROR else "warning",
-            said=each.description or _shown(each.metadata),
+            said=_said(each),
         )
         for each in latest.values()
     ]
 
 
+def _said(check: dg.AssetCheckEvaluation) -> str:
+    """Return what a check reports; a description that sums up its metadata is not repeated."""
+    is_summary = "outcome" in check.metadata
+    return (None if is_summary else check.description) or _shown(check.metadata)
+
+
 def _shown(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
     plain = {
-        name: str(value.value)
-        for name, value in metadata.items()
-        if isinstance(value.value, int | float | str)
+        name: str(value.value) for name, value in metadata.items() if isinstance(value, SHOWN_KINDS)
     }
     return ", ".join(f"{name}: {text}" for name, text in plain.items() if len(text) <= SHOWN_LENGTH)
 

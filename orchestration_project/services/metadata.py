@@ -1,8 +1,9 @@
-"""Metadata of assets and results of checks for Dagster's UI."""
+"""Metadata of assets, and specs and results of their checks, for Dagster's UI."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import polars as pl
@@ -10,9 +11,17 @@ from sqlalchemy import Column
 
 from orchestration_project.connections.artifacts import ArtifactStore, put_content
 from orchestration_project.contracts.rules import OFFENDERS_KEPT, AuditSummary
+from orchestration_project.domains.operations.ledger import NOT_APPLICABLE
 from orchestration_project.engine.announcements import event_metadata, time_of
+from orchestration_project.engine.dagster_private import UnenforcedCheckResult
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.plots.figures import SYNTHETIC
+from orchestration_project.redaction import redacted
 from orchestration_project.services.links import file_path, link, partition_page
+from orchestration_project.settings import Settings, load_shared_settings, shown_values
+
+CELL_BYTES, TABLE_BYTES = 300, 24_000
+"""Limits of a table of quoted rows: an event with two of them stays below 64 KB."""
 
 DIGITS_SHOWN = 6
 ROWS_LOGGED, CELL_CHARACTERS = 20, 60
@@ -136,9 +145,148 @@ def table_if_any(label: str, rows: list[dict[str, object]]) -> Mapping[str, Any]
     return {label: dg.MetadataValue.table(shown)} if shown else {}
 
 
+def quoted_table(rows: Iterable[Mapping[str, object]]) -> dg.TableMetadataValue:
+    """Return rows of a source as a table, without secrets, and cut to `TABLE_BYTES`."""
+    records: list[dg.TableRecord] = []
+    left = TABLE_BYTES
+    for row in rows:
+        cells = {name: _quoted(value) for name, value in row.items()}
+        left -= len(json.dumps(cells))
+        if left < 0:
+            break
+        records.append(dg.TableRecord(cells))
+    return dg.MetadataValue.table(records)
+
+
+def _quoted(value: object) -> str:
+    text = "" if value is None else redacted(str(value))
+    return text if len(text) <= CELL_BYTES else f"{text[: CELL_BYTES - 1]}…"
+
+
 SHOWN_OF_A_FAILURE = ("partition_key", "expected", "found", "offenders", "group_id", "run_id")
 KEYS_NAMED = 5
 """Maximum partitions with a failed check in the line that alerts quote."""
+
+FRESHNESS_REMEDY = "find why its runs failed, or whether the source publishes later than expected"
+"""What to do where a table is older than its calendar."""
+
+
+class Described(NamedTuple):
+    """Description and metadata of a check, as `dg.asset_check` takes them."""
+
+    description: str
+    metadata: Mapping[str, str]
+
+
+def describe_check(
+    claim: str,
+    *,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    remedy: str = "",
+    settings: Sequence[str] = (),
+    limit: str = "",
+    quarantines: str = "",
+) -> Described:
+    """Return what the UI shows of a check: its claim, the effect of a failure, limits, remedy.
+
+    Args:
+        claim: What holds where it passes, a sentence.
+        severity: ERROR, or WARN where a failure only warns.
+        remedy: What to do if it fails.
+        settings: The settings and limits of `checks.yaml` that it depends on.
+        limit: The limit in words, where no setting has it.
+        quarantines: What a failure keeps from being published, such as partition; blank: nothing.
+    """
+    effect = _effect(severity, quarantines)
+    limits = limit or _limits(settings)
+    lines = [
+        claim,
+        EFFECTS[effect].format(quarantines),
+        f"Limit: {limits}." if limits else "",
+        f"What to do: {remedy}." if remedy else "",
+    ]
+    notes = {
+        "effect": effect,
+        "severity": severity.value,
+        "settings": " ".join(settings),
+        "limit": limit,
+        "remedy": remedy,
+    }
+    return Described(
+        "\n\n".join(line for line in lines if line),
+        {label: note for label, note in notes.items() if note},
+    )
+
+
+EFFECTS = {
+    "quarantines": "A failure quarantines the {}: nothing of it is published.",
+    "warns": "A failure only warns: it quarantines nothing.",
+    "fails": "A failure is an error. It quarantines nothing.",
+}
+"""Effect of a failed check, by kind."""
+
+
+def _effect(severity: dg.AssetCheckSeverity, quarantines: str) -> str:
+    if severity == dg.AssetCheckSeverity.WARN:
+        return "warns"
+    return "quarantines" if quarantines else "fails"
+
+
+def _limits(names: Sequence[str]) -> str:
+    """Return the settings with their present values, which a run's config may override."""
+    if not names:
+        return ""
+    present = _present_values(load_shared_settings())
+    return ", ".join(f"`{each}` = {present[each]}" if each in present else each for each in names)
+
+
+def _present_values(settings: Settings) -> Mapping[str, object]:
+    values = {name.upper(): value for name, value in shown_values(settings).items()}
+    try:
+        return {**values, **settings.checks.flat()}
+    except ConfigurationError:  # the check of the configuration reports it
+        return values
+
+
+def check_spec(
+    name: str,
+    *,
+    asset: dg.AssetKey,
+    description: str,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    remedy: str = "",
+    settings: Sequence[str] = (),
+    limit: str = "",
+    quarantines: str = "",
+) -> dg.AssetCheckSpec:
+    """Return the spec of a check that a step evaluates; ``description`` is its claim.
+
+    The others are those of `describe_check`. A check that quarantines is shown as blocking; it
+    yields the results of `check_result`, which Dagster does not enforce.
+    """
+    shown = describe_check(
+        description,
+        severity=severity,
+        remedy=remedy,
+        settings=settings,
+        limit=limit,
+        quarantines=quarantines,
+    )
+    return dg.AssetCheckSpec(
+        name, asset=asset, blocking=shown.metadata["effect"] == "quarantines", **shown._asdict()
+    )
+
+
+def not_applicable(why: str) -> Mapping[str, str]:
+    """Return the first metadata of a check that had nothing to judge: Dagster shows it passed."""
+    return {"outcome": f"{NOT_APPLICABLE}: {why}"}
+
+
+def summary_of(metadata: Mapping[str, Any]) -> str | None:
+    """Return the description of a result: the UI shows it above all metadata, which it sorts."""
+    lines = [metadata[name] for name in ("outcome", "failed") if name in metadata]
+    pair = [f"{name} {metadata[name]}" for name in ("expected", "found") if name in metadata]
+    return ". ".join([": ".join(lines), *([", ".join(pair)] if pair else [])]) or None
 
 
 def check_result(
@@ -154,20 +302,64 @@ def check_result(
     ``of`` is what the metadata calls the keys of deliveries, which are a run's partitions or, of
     prices, symbols. ``problem`` fails the check too, whatever the deliveries did.
     """
+    failed = sorted(summary.failed, key=lambda row: str(row["audited_at"]), reverse=True)
     metadata: dict[str, Any] = {
+        **_outcome(summary, of, has_problem=bool(problem)),
+        **(problem or {}),
+        **(_latest_failure(asset, failed, has_pages=of == "partitions") if failed else {}),
         f"{of}_passed": summary.passed_count,
         f"{of}_not_applicable": summary.not_applicable_count,
-        f"{of}_failed": len(summary.failed),
+        f"{of}_failed": len(failed),
     }
     if len(summary.limits) == 1:  # Record-Total differs from partition to partition
         metadata["limit"] = summary.limits[0]
-    return dg.AssetCheckResult(
+    if failed:
+        metadata["failures"] = quoted_table(
+            {name: row[name] for name in SHOWN_OF_A_FAILURE} for row in failed[:OFFENDERS_KEPT]
+        )
+    return UnenforcedCheckResult(
         asset_key=asset,
         check_name=summary.audit,
-        passed=not (summary.failed or problem),
+        passed=not (failed or problem),
         severity=severity,
-        metadata=metadata | _failures(summary) | dict(problem or {}),
+        description=summary_of(metadata),
+        metadata=metadata,
     )
+
+
+def _outcome(summary: AuditSummary, of: str, *, has_problem: bool) -> Mapping[str, str]:
+    """Return how it ended, in the first line: what gave no ground to judge did not pass."""
+    judged = summary.passed_count + len(summary.failed)
+    without = "; ".join(summary.grounds[:KEYS_NAMED]) or "no delivery was checked yet"
+    if not judged and not has_problem:
+        return not_applicable(without)
+    if summary.failed:
+        outcome = f"failed in {len(summary.failed)} of {judged} {of}"
+    else:
+        outcome = "failed" if has_problem else f"passed in {judged} {of}"
+    if summary.not_applicable_count:
+        outcome += f"; {NOT_APPLICABLE} in {summary.not_applicable_count}: {without}"
+    return {"outcome": outcome}
+
+
+def _latest_failure(
+    asset: dg.AssetKey, failed: Sequence[Mapping[str, object]], *, has_pages: bool
+) -> Mapping[str, Any]:
+    """Return the partitions that failed, and of the latest one its run and offenders."""
+    latest = failed[0]
+    keys = sorted({str(failure["partition_key"]) for failure in failed})
+    more = f" and {len(keys) - KEYS_NAMED} more" * (len(keys) > KEYS_NAMED)
+    named = keys[:KEYS_NAMED]
+    links = ", ".join(partition_link(asset, key) for key in named)
+    offenders = json.loads(str(latest["offenders"]))
+    return {
+        "failed": ", ".join(named) + more,
+        **({"pages": dg.MetadataValue.md(links + more)} if has_pages else {}),
+        "run": dg.MetadataValue.dagster_run(str(latest["run_id"])),
+        "expected": str(latest["expected"]),
+        "found": str(latest["found"]),
+        **({"offenders": quoted_table(offenders)} if offenders else {}),
+    }
 
 
 def evaluated(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
@@ -183,46 +375,6 @@ def evaluated(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
         check_name=result.check_name,
         passed=bool(result.passed),
         severity=result.severity,
+        description=result.description,
         metadata=dict(result.metadata),
     )
-
-
-def _failures(summary: AuditSummary) -> dict[str, Any]:
-    if not summary.failed:
-        return {}
-    keys = sorted({str(failure["partition_key"]) for failure in summary.failed})
-    more = len(keys) - KEYS_NAMED
-    offenders = [
-        dg.TableRecord({name: str(failure[name]) for name in SHOWN_OF_A_FAILURE})
-        for failure in summary.failed[:OFFENDERS_KEPT]
-    ]
-    return {
-        "failed": ", ".join(keys[:KEYS_NAMED]) + (f" and {more} more" * (more > 0)),
-        "failures": dg.MetadataValue.table(offenders),
-    }
-
-
-FRESHNESS_REMEDY = "find why its runs failed, or whether the source publishes later than expected"
-"""What to do where a table is older than its calendar."""
-
-
-def check_notes(
-    severity: dg.AssetCheckSeverity, remedy: str, settings: Sequence[str] = ()
-) -> dict[str, str]:
-    """Return the metadata of a check's spec: its severity, settings, and what to do if it fails."""
-    notes = {"severity": severity.value, "settings": " ".join(settings), "remedy": remedy}
-    return {label: note for label, note in notes.items() if note}
-
-
-def check_spec(
-    name: str,
-    *,
-    asset: dg.AssetKey,
-    description: str,
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
-    remedy: str = "",
-    settings: Sequence[str] = (),
-) -> dg.AssetCheckSpec:
-    """Return the spec of a check that a step evaluates; ``description`` is its claim."""
-    notes = check_notes(severity, remedy, settings)
-    return dg.AssetCheckSpec(name, asset=asset, description=description, metadata=notes)

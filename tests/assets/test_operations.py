@@ -87,7 +87,7 @@ def test_a_value_that_changed_since_the_last_verification_is_told_once_and_runs_
     file = databases.sqlite_url(folder.state_path, "real")
     first = run(instance, "operations_verify")
     assert checks(first)["has_not_drifted"].metadata["outcome"].value == (
-        "nothing was verified before"
+        "not applicable: nothing was verified before"
     )
     monkeypatch.setenv("FINRA_MAX_REJECT_RATIO", "0.25")
     monkeypatch.setenv("FINRA_CLIENT_ID", "somebody")

@@ -16,7 +16,7 @@ from orchestration_project.domains.finra.freshness import DueWeek, State, counts
 from orchestration_project.domains.finra.selection import TierWeek, horizon_start, of_known_tiers
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource
-from orchestration_project.services.metadata import FRESHNESS_REMEDY, check_notes
+from orchestration_project.services.metadata import FRESHNESS_REMEDY, describe_check
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_otc_weekly
 
@@ -29,13 +29,12 @@ SHOWN_WEEKS = 100
 @dg.asset_check(
     asset=OTC_WEEKLY,
     name=CHECK,
-    description="Every week that is due by FINRA's calendar, within the lookback, is loaded.",
-    metadata=check_notes(
-        dg.AssetCheckSeverity.WARN,
-        FRESHNESS_REMEDY,
-        ["FINRA_FRESHNESS_GRACE_HOURS"],
-    ),
-    blocking=False,
+    **describe_check(
+        "Every week that is due by FINRA's calendar, within the lookback, is loaded.",
+        severity=dg.AssetCheckSeverity.WARN,
+        remedy=FRESHNESS_REMEDY,
+        settings=["FINRA_FRESHNESS_GRACE_HOURS", "FINRA_LOOKBACK_WEEKS"],
+    )._asdict(),
     retry_policy=ONCE_MORE,
 )
 def as_new_as_the_calendar(

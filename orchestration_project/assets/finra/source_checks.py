@@ -14,13 +14,21 @@ from orchestration_project.engine.deliveries import remember_fields
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.api import CURRENT
-from orchestration_project.services.metadata import check_notes, table_if_any
+from orchestration_project.services.metadata import (
+    describe_check,
+    not_applicable,
+    summary_of,
+    table_if_any,
+)
 
 
 @dg.asset_check(
     asset=WEEKLY_SUMMARY,
-    description="The source lists only tiers that are loaded: T1, T2 and OTCE.",
-    metadata=check_notes(dg.AssetCheckSeverity.WARN, "decide whether to load the tier"),
+    **describe_check(
+        "The source lists only tiers that are loaded: T1, T2 and OTCE.",
+        severity=dg.AssetCheckSeverity.WARN,
+        remedy="decide whether to load the tier",
+    )._asdict(),
     retry_policy=ONCE_MORE,
 )
 def lists_only_known_tiers(finra: dg.ResourceParam[FinraSource]) -> dg.AssetCheckResult:
@@ -36,11 +44,10 @@ def lists_only_known_tiers(finra: dg.ResourceParam[FinraSource]) -> dg.AssetChec
 
 @dg.asset_check(
     asset=WEEKLY_SUMMARY,
-    description="The source lists exactly the declared fields, with the declared types.",
-    metadata=check_notes(
-        dg.AssetCheckSeverity.ERROR,
-        "missing or another type: change the declaration; new: decide whether to load it",
-    ),
+    **describe_check(
+        "The source lists exactly the declared fields, with the declared types.",
+        remedy="missing or another type: change the declaration; new: decide whether to load it",
+    )._asdict(),
     retry_policy=ONCE_MORE,
 )
 def has_the_fields_that_we_know(
@@ -54,8 +61,8 @@ def has_the_fields_that_we_know(
     """
     listed = finra.fields()
     if listed is None:
-        metadata = {"outcome": f"not applicable: {NO_FIELDS}"}
-        return dg.AssetCheckResult(passed=True, metadata=metadata)
+        outcome = not_applicable(NO_FIELDS)
+        return dg.AssetCheckResult(passed=True, description=summary_of(outcome), metadata=outcome)
     seen = remember_fields(warehouse, clock, listed, source=finra.name, dataset=CURRENT)
     found = drift(seen, KNOWN_FIELDS)
     is_missing = any(each.what == "missing" for each in found)

@@ -15,7 +15,7 @@ from orchestration_project.engine.derived import DerivedResult
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.value import coverage_by_week, figures_of, value_load
-from orchestration_project.services.metadata import check_spec, table_of
+from orchestration_project.services.metadata import check_spec, not_applicable, summary_of, table_of
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_symbol_week_value
 
@@ -74,12 +74,15 @@ def _check_result(covered: Mapping[str, float], least: float) -> dg.AssetCheckRe
     shown = pl.DataFrame(
         latest, {"week_start": pl.String, "coverage_ratio": pl.Float64}, orient="row"
     )
+    outcome = {} if covered else not_applicable("no week is derived yet")
     return dg.AssetCheckResult(
         asset_key=SYMBOL_WEEK_VALUE,
         check_name=COVERS,
         passed=not short,
         severity=dg.AssetCheckSeverity.WARN,
+        description=summary_of(outcome),
         metadata={
+            **outcome,
             "weeks": len(covered),
             "weeks_short": len(short),
             "least_coverage_ratio": least,

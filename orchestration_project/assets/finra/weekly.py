@@ -103,6 +103,7 @@ SPECS = [
             severity=SEVERITY[name],
             remedy=HELP.get(name, COMPARE).remedy,
             settings=HELP.get(name, COMPARE).settings,
+            quarantines="partition",
         )
         for name, claim in (BLOCKING | WARNING).items()
     ],

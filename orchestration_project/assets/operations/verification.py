@@ -21,7 +21,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.gate import Gate
-from orchestration_project.services.metadata import check_spec
+from orchestration_project.services.metadata import check_spec, not_applicable, summary_of
 from orchestration_project.services.presets import (
     Presets,
     effective_config,
@@ -84,7 +84,10 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
         check_specs=[
             *(
                 check_spec(
-                    check_name(each.dependency), asset=READINESS, description=f"We {each.tried}."
+                    check_name(each.dependency),
+                    asset=READINESS,
+                    description=f"We {each.tried}.",
+                    remedy="follow the remedy in the metadata of the result",
                 )
                 for each in probes
             ),
@@ -132,28 +135,37 @@ def entries_table(shown: Mapping[str, ConfigValue]) -> dict[str, Any]:
 
 
 def _shown(finding: Finding) -> dict[str, Any]:
-    names = ("dependency", "outcome", "tried", "got", "remedy", "seconds")
+    names = ("outcome", "dependency", "tried", "got", "remedy", "seconds")
     shown = {name: getattr(finding, name) for name in names}
     return {**shown, "seconds": round(finding.seconds, 3)}
 
 
 def _check_result(finding: Finding) -> dg.AssetCheckResult:
+    shown = _shown(finding)
+    if finding.outcome == "not_applicable":
+        shown |= not_applicable(finding.got)
     return dg.AssetCheckResult(
         asset_key=READINESS,
         check_name=check_name(finding.dependency),
         passed=finding.outcome != "failed",
-        metadata=_shown(finding),
+        description=summary_of(shown),
+        metadata=shown,
     )
 
 
 def _drift_result(found: Sequence[ConfigDifference], *, is_first: bool) -> dg.AssetCheckResult:
     said = "nothing was verified before" if is_first else f"{len(found)} values differ"
+    outcome = not_applicable(said) if is_first else {"outcome": said}
     return dg.AssetCheckResult(
         asset_key=EFFECTIVE_CONFIG,
         check_name=DRIFT,
         passed=not found,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"outcome": said, **_table("differences", map(asdict, found))},
+        description=summary_of(outcome),
+        metadata={
+            **outcome,
+            **_table("differences", map(asdict, found)),
+        },
     )
 
 

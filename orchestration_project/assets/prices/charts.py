@@ -9,8 +9,8 @@ from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import CHARTS, DAILY, asset_spec
 from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError

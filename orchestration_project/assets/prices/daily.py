@@ -108,6 +108,7 @@ SPECS = [
             severity=SEVERITY[name],
             remedy=HELP[name].remedy,
             settings=HELP[name].settings,
+            quarantines="symbol's delivery",
         )
         for name, claim in (AUDITS | WARNINGS).items()
     ],

@@ -9,7 +9,12 @@ from orchestration_project.assets.prices.catalogue import DAILY, GROUP, first_pr
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.universe import oldest_unlanded_session, wanted_symbols
-from orchestration_project.services.metadata import FRESHNESS_REMEDY, check_notes
+from orchestration_project.services.metadata import (
+    FRESHNESS_REMEDY,
+    describe_check,
+    not_applicable,
+    summary_of,
+)
 from orchestration_project.settings.domains.prices import PricesSettings
 
 SECONDS_PER_DAY = 24 * 60 * 60
@@ -18,12 +23,11 @@ SECONDS_PER_DAY = 24 * 60 * 60
 @dg.asset_check(
     asset=DAILY,
     name=FRESHNESS_CHECK,
-    description="Every wanted symbol has all sessions that are due, once prices were loaded.",
-    metadata=check_notes(
-        dg.AssetCheckSeverity.WARN,
-        FRESHNESS_REMEDY,
-    ),
-    blocking=False,
+    **describe_check(
+        "Every wanted symbol has all sessions that are due, once prices were loaded.",
+        severity=dg.AssetCheckSeverity.WARN,
+        remedy=FRESHNESS_REMEDY,
+    )._asdict(),
 )
 def as_new_as_the_calendar(
     clock: dg.ResourceParam[Clock],
@@ -36,6 +40,8 @@ def as_new_as_the_calendar(
     first_month: date = first_price_month(settings, today)
     late = oldest_unlanded_session(warehouse, symbols, now, first_month=first_month)
     metadata: dict[str, str | int | float] = {"symbols_wanted": len(symbols), "days_late": 0}
+    if not symbols:
+        metadata = {**not_applicable("no symbol is wanted"), **metadata}
     if late is not None:
         metadata |= {
             "oldest_month": late.partition,
@@ -48,6 +54,7 @@ def as_new_as_the_calendar(
         check_name=FRESHNESS_CHECK,
         passed=late is None,
         severity=dg.AssetCheckSeverity.WARN,
+        description=summary_of(metadata),
         metadata=metadata,
     )
 

@@ -110,6 +110,9 @@ RECONCILE_CONFIG = not_dry(OP)
 
 describe_defaults(Reconcile, RECONCILING.default_texts(load_shared_settings()))
 
+OPTION = "`{}`, an option of the job and of its presets, by default {}"
+"""Limit of a check in words."""
+
 
 @dg.multi_asset(
     name=OP,
@@ -124,6 +127,7 @@ describe_defaults(Reconcile, RECONCILING.default_texts(load_shared_settings()))
             asset=STATES,
             description="Rules match the tasks, but for max_unmatched_share of them.",
             remedy="add a routing rule for the tasks that the check lists",
+            limit=OPTION.format("max_unmatched_share", MANY_UNMATCHED_SHARE),
             severity=dg.AssetCheckSeverity.WARN,
         ),
         check_spec(
@@ -138,12 +142,14 @@ describe_defaults(Reconcile, RECONCILING.default_texts(load_shared_settings()))
             asset=OUTBOX,
             description="No intention waits for longer than longest_wait_minutes.",
             remedy="check whether the target answers",
+            limit=OPTION.format("longest_wait_minutes", LONGEST_WAIT_MINUTES),
         ),
         check_spec(
             ACCEPTED,
             asset=OUTBOX,
             description="At most max_refused_share of the tasks have a dead letter.",
             remedy="correct the cause and run `saas_replay_dead_letters`",
+            limit=OPTION.format("max_refused_share", MANY_REFUSED_SHARE),
         ),
     ],
 )

@@ -55,7 +55,14 @@ HELP = {
         "find which of the two names is right; `allow_conflicts: true` in the run's config loads it"
     ),
     "is_of_usual_size": AuditHelp(
-        "compare with the source; if it is short there, report it and load it again later"
+        "compare with the source; if it is short there, report it and load it again later",
+        (
+            "finra_otc_weekly.outliers.weeks",
+            "finra_otc_weekly.outliers.min_weeks",
+            "finra_otc_weekly.outliers.sigma",
+            "finra_otc_weekly.outliers.min_factor",
+            "finra_otc_weekly.outliers.max_factor",
+        ),
     ),
     "has_all_large_venues": AuditHelp(
         "check whether the venue closed or changed its MPID; otherwise report it to FINRA",

@@ -26,12 +26,19 @@ BY_HAND = "__"
 PASSWORD_OF_A_URL = re.compile(r"(?<=://)[^/\s@]+:[^/\s@]+(?=@)")
 
 
+NOT_APPLICABLE = "not applicable"
+"""How the outcome of a check begins that had nothing to judge; Dagster itself shows it passed."""
+
+
 @dataclass(frozen=True)
 class Check:
-    """Result of an asset check in a step; ``numbers`` are those of its metadata."""
+    """Result of an asset check in a step; ``numbers`` are those of its metadata.
+
+    ``passed`` is None where it was not applicable.
+    """
 
     name: str
-    passed: bool
+    passed: bool | None
     severity: str
     numbers: Mapping[str, int | float] = field(default_factory=dict)
 
@@ -239,9 +246,10 @@ def _failure(run: RunFacts, steps: Sequence[str]) -> Row:
 
 
 def _passed(checks: Sequence[Check]) -> bool | None:
-    if not checks:
+    judged = [check for check in checks if check.passed is not None]
+    if not judged:
         return None
-    return all(check.passed for check in checks if check.severity == "error")
+    return all(check.passed for check in judged if check.severity == "error")
 
 
 def _metrics(check: Check) -> Row:

@@ -44,14 +44,17 @@ HELP = {
     ),
     "has_sound_bars": AuditHelp("compare the day with another vendor; the row is rejected"),
     "follows_the_calendar": AuditHelp("load the month again; compare with another vendor"),
-    "has_no_unexplained_jump": AuditHelp("compare with another vendor; look for a missing split"),
+    "has_no_unexplained_jump": AuditHelp(
+        "compare with another vendor; look for a missing split", ("prices_daily.jump_ratio",)
+    ),
     "is_adjusted_as_its_actions_say": AuditHelp("load the months again with `full: true`"),
     "is_not_stale": AuditHelp(
         "load the present month; check whether the symbol was delisted",
         ("prices_daily.stale_sessions",),
     ),
     "agrees_with_second_source": AuditHelp(
-        "compare both; correct the symbol's override", ("PRICES_SECOND_SOURCE",)
+        "compare both; correct the symbol's override",
+        ("PRICES_SECOND_SOURCE", "prices_daily.disagreement_ratio"),
     ),
 }
 """What to do about each audit."""

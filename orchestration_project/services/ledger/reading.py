@@ -7,7 +7,12 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster import DagsterEventType as Happened
 
-from orchestration_project.domains.operations.ledger import Check, RunFacts, StepFacts
+from orchestration_project.domains.operations.ledger import (
+    NOT_APPLICABLE,
+    Check,
+    RunFacts,
+    StepFacts,
+)
 from orchestration_project.engine.announcements import is_quarantined
 from orchestration_project.engine.dagster_private import SerializableErrorInfo
 from orchestration_project.services.ended_runs import (
@@ -123,12 +128,18 @@ def _checks(events: Iterable[dg.DagsterEvent]) -> list[Check]:
     return [
         Check(
             name,
-            each.passed,
+            None if is_not_applicable(each.metadata) else each.passed,
             "error" if each.severity == dg.AssetCheckSeverity.ERROR else "warning",
             _numbers(each.metadata),
         )
         for name, each in sorted(latest.items())
     ]
+
+
+def is_not_applicable(metadata: Mapping[str, dg.MetadataValue]) -> bool:
+    """Whether the result of a check says that it had nothing to judge."""
+    outcome = metadata.get("outcome")
+    return outcome is not None and str(outcome.value).startswith(f"{NOT_APPLICABLE}: ")
 
 
 def _numbers(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, int | float]:
