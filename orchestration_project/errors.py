@@ -4,7 +4,7 @@ Only a `TransientError` is worth another try. The other three need a person: the
 (`SourceError`), the data (`ContractError`) or the settings (`ConfigurationError`) must change.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, ClassVar, Self
@@ -22,6 +22,8 @@ class OrchestrationError(Exception):
 
     category: ClassVar[str]
     is_retryable: ClassVar[bool] = False
+    group_ids: Sequence[str] = ()
+    """The recorded deliveries that a check quarantined."""
 
     def __init__(
         self, what: str, *, expected: str = "", found: str = "", remedy: str = "", **context: object
@@ -38,15 +40,23 @@ class OrchestrationError(Exception):
         self.context = _as_texts(context) | self.context
         return self
 
-    def __str__(self) -> str:
-        parts = {
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """The lines below what failed, by label; those that are empty too."""
+        return {
             "expected": self.expected,
             "found": self.found,
             "what to do": self.remedy,
             "where": ", ".join(f"{name}={value}" for name, value in self.context.items()),
         }
-        lines = [f"  {label}: {text}" for label, text in parts.items() if text]
-        return "\n".join([self.what, *lines])
+
+    def __str__(self) -> str:
+        return error_text(self.what, self.parts)
+
+
+def error_text(what: str, parts: Mapping[str, str]) -> str:
+    """Return what failed, and below it a line for each part that is not empty."""
+    return "\n".join([what, *(f"  {label}: {text}" for label, text in parts.items() if text)])
 
 
 def did_you_mean(written: str, known: Iterable[str]) -> str:

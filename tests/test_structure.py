@@ -24,11 +24,12 @@ from benchmarks.structure import (
 MOST_SHORT = 0.112
 """Share of modules of 60 lines or less."""
 
-MOST_OUTSIDE_DOMAINS = 271
+MOST_OUTSIDE_DOMAINS = 272
 """Modules that belong to no domain.
 
 It was 244 before FINRA's dataset engine, work items and derived tables became everybody's, and 263
-before commands on click, `checks.yaml` and the described settings.
+before commands on click, `checks.yaml` and the described settings. The metadata of quarantined
+deliveries, which every domain has, is one more.
 """
 
 MOST_NAMING_A_DOMAIN = 2
@@ -50,7 +51,7 @@ LOAD = "engine/warehouse/landing.py"
 RUN_OPTIONS = ["LoadOptions", "ReplayOptions", "PricesLoad"]
 """How a run loads or replays; prices add the symbols of a replay."""
 
-MOST_ENTERED = 70
+MOST_ENTERED = 72
 """Modules that one run of a dataset enters whose fields declare it; seven are of the settings."""
 
 

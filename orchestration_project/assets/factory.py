@@ -50,6 +50,7 @@ from orchestration_project.engine.runner import AssetEvent, Report, each_partiti
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import AnyJob, Replay, ReplayRequest, ReplayRuns
+from orchestration_project.services.delivery_evidence import evidence_of, rejects_of_load
 from orchestration_project.services.links import captures_path, link
 from orchestration_project.services.metadata import (
     FRESHNESS_REMEDY,
@@ -251,9 +252,13 @@ def _table_asset(
 
         report = Report[LoadedPartition[None, pl.DataFrame]](
             lambda loaded: {
-                dataset.key: _metadata(loaded, dataset, partial(earlier_metadata, context.instance))
+                dataset.key: {
+                    **_metadata(loaded, dataset, partial(earlier_metadata, context.instance)),
+                    **rejects_of_load(warehouse, loaded),
+                }
             },
             checks=checks,
+            evidence=lambda error: evidence_of(warehouse, error, dataset.key),
             has_data=lambda loaded: not loaded.is_holiday,
             is_unchanged=lambda loaded: loaded.landed is None,
             settle=partial(settle_announcements, warehouse, dataset.table, log),

@@ -42,12 +42,6 @@ PLACES = {"dollars": 2, "seconds": 3, "ratio": 4, "share": 4}
 
 OTHER_PLACES = 6
 
-QUARANTINED = "quarantined"
-"""Outcome of a partition that an error kept from being loaded."""
-
-EARLIER_QUARANTINED = "held back"
-"""The same outcome in events of earlier versions."""
-
 
 def event_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return metadata with `change` first, floats rounded by unit, and times as timestamps."""
@@ -62,11 +56,6 @@ def _shown(name: str, value: Any) -> Any:
     if isinstance(value, datetime):
         return dg.MetadataValue.timestamp(value)
     return value
-
-
-def is_quarantined(metadata: Mapping[str, Any]) -> bool:
-    """Return whether an observation, given by its values, is of a quarantined partition."""
-    return metadata.get("outcome") in (QUARANTINED, EARLIER_QUARANTINED)
 
 
 def time_of(value: dg.MetadataValue[Any]) -> datetime:

@@ -241,12 +241,14 @@ class SingleItemLoad(Generic[Taken, Loaded]):
 class ItemResult(Generic[Loaded]):
     """Result of one partition of a run, or of one piece of its work: loaded, or an error.
 
-    A partition that several pieces make up may be both: some of them loaded, others held back.
+    A partition that several pieces make up may be both: some of them loaded, others quarantined.
+    ``is_reported``: an earlier attempt of the step has reported the error.
     """
 
     partition_key: str
     loaded: Loaded | None = None
     error: OrchestrationError | None = None
+    is_reported: bool = False
 
 
 class LoadOptions(JobOptions):

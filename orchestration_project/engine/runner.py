@@ -9,8 +9,14 @@ from typing import Any, Generic, TypeAlias, cast
 
 import dagster as dg
 
+from orchestration_project.domains.operations.failures import (
+    NO_DATA,
+    QUARANTINED,
+    quarantine_lines,
+    read_quarantine,
+)
 from orchestration_project.domains.operations.partition_tags import own_tags
-from orchestration_project.engine.announcements import QUARANTINED, event_metadata
+from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.loads import (
     BatchLoad,
     ItemResult,
@@ -64,6 +70,7 @@ class Report(Generic[Loaded]):
         metadata: Of a loaded partition: the metadata of each asset.
         checks: The results of the asset's checks, once all partitions are through.
         side_effects: Materializations of partitions outside of the run that a partition changed.
+        evidence: Of a quarantined partition: further metadata of assets, by its error.
         has_data: Whether a loaded partition has data; without any it is observed, and is not
             materialized.
         is_unchanged: Whether a load of a partition wrote nothing.
@@ -73,6 +80,9 @@ class Report(Generic[Loaded]):
     metadata: Callable[[Loaded], Mapping[dg.AssetKey, Mapping[str, Any]]]
     checks: Callable[[], Sequence[Checked]] = tuple
     side_effects: Callable[[str, Loaded], Iterable[dg.AssetMaterialization]] = lambda *_: ()
+    evidence: Callable[[OrchestrationError], Mapping[dg.AssetKey, Mapping[str, Any]]] = (
+        lambda error: {}
+    )
     has_data: Callable[[Loaded], bool] = lambda loaded: True
     is_unchanged: Callable[[Loaded], bool] = lambda loaded: False
     settle: Callable[[Mapping[str, Loaded]], None] = lambda loaded: None
@@ -135,7 +145,9 @@ def each_item(
     taken: list[ItemResult[Any]] = []
 
     def ended() -> list[ItemResult[Loaded]]:
-        before = [ItemResult[Loaded](key, error=error) for key, error in refused.items()]
+        before = [
+            ItemResult[Loaded](key, error=error, is_reported=True) for key, error in refused.items()
+        ]
         return [*before, *pieces.summed([key for key in keys if key not in refused], taken)]
 
     try:
@@ -347,16 +359,17 @@ def _to_events(
     When a step succeeds, Dagster materializes each partition of the run; when it fails, none.
     So materializations are yielded if ``is_explicit``: some partitions failed or have no data.
     """
-    for key, loaded, error in ((each.partition_key, each.loaded, each.error) for each in outcomes):
-        if error is not None:
-            yield from (_held_back(asset_key, key, error) for asset_key in _selected(context))
+    for each in outcomes:
+        key, loaded, error = each.partition_key, each.loaded, each.error
+        if error is not None and not each.is_reported:
+            yield from _quarantined(context, key, error, report.evidence(error))
         if loaded is None:
             continue
         for asset_key, found in report.metadata(loaded).items():
             metadata = event_metadata(found)
             if not report.has_data(loaded):
                 if error is None:
-                    yield _without_data(asset_key, key, metadata)
+                    yield _without_data(context, asset_key, key, metadata)
             elif is_explicit:
                 yield dg.AssetMaterialization(asset_key, partition=key, metadata=metadata)
             else:
@@ -371,26 +384,29 @@ def _selected(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
 
 
 def _without_data(
-    asset_key: dg.AssetKey, partition_key: str, metadata: Mapping[str, Any]
+    context: dg.AssetExecutionContext,
+    asset_key: dg.AssetKey,
+    partition_key: str,
+    metadata: Mapping[str, Any],
 ) -> dg.AssetObservation:
+    run = {"run": dg.MetadataValue.dagster_run(context.run.run_id)}
     return dg.AssetObservation(
-        asset_key, partition=partition_key, metadata={"outcome": "no data", **metadata}
+        asset_key, partition=partition_key, metadata={"outcome": NO_DATA, **metadata, **run}
     )
 
 
-def _held_back(
-    asset_key: dg.AssetKey, partition_key: str, error: OrchestrationError
-) -> dg.AssetObservation:
-    return dg.AssetObservation(
-        asset_key,
-        partition=partition_key,
-        metadata={
-            "outcome": QUARANTINED,
-            "category": error.category,
-            "is_retryable": error.is_retryable,
-            "reason": str(error),
-        },
-    )
+def _quarantined(
+    context: dg.AssetExecutionContext,
+    partition_key: str,
+    error: OrchestrationError,
+    evidence: Mapping[dg.AssetKey, Mapping[str, Any]],
+) -> Iterator[dg.AssetObservation]:
+    """Explain a quarantined partition on its page, of each asset."""
+    run = {"run": dg.MetadataValue.dagster_run(context.run.run_id)}
+    lines = quarantine_lines(error)
+    for asset_key in _selected(context):
+        metadata = {**lines, **run, **evidence.get(asset_key, {})}
+        yield dg.AssetObservation(asset_key, partition=partition_key, metadata=metadata)
 
 
 def _refused_before(context: dg.AssetExecutionContext) -> dict[str, OrchestrationError]:
@@ -407,9 +423,9 @@ def _refused_before(context: dg.AssetExecutionContext) -> dict[str, Orchestratio
         if observation is None or observation.asset_key not in own:
             continue
         metadata = {name: value.value for name, value in observation.metadata.items()}
-        if observation.partition and not metadata.get("is_retryable", True):
-            kind = KINDS[str(metadata["category"])]
-            refused[observation.partition] = kind(str(metadata["reason"]))
+        quarantine = read_quarantine(metadata)
+        if observation.partition and quarantine is not None and not quarantine.is_retryable:
+            refused[observation.partition] = KINDS[quarantine.category](quarantine.reason)
     return refused
 
 

@@ -9,9 +9,8 @@ from dagster import DagsterEventType as Happened
 from sqlalchemy.exc import DatabaseError
 
 from orchestration_project.domains.operations.alerts import CheckResult, EndedRun, Notice, Unit
-from orchestration_project.domains.operations.failures import is_ours
+from orchestration_project.domains.operations.failures import WITHOUT_DATA, is_ours, read_quarantine
 from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
-from orchestration_project.engine.announcements import is_quarantined
 from orchestration_project.engine.dagster_private import SerializableErrorInfo
 
 Outcome = Literal["success", "failure", "canceled"]
@@ -179,7 +178,10 @@ def _together(
 def _made_and_refused(
     events: Iterable[dg.DagsterEvent], speaks: Mapping[str | None, str]
 ) -> tuple[set[Unit], dict[Unit, str]]:
-    """Return loaded partitions, and quarantined ones with reason: the last attempt counts."""
+    """Return loaded partitions, and quarantined ones with reason: the last attempt counts.
+
+    A partition without data is as good as loaded: a holiday, or one that is not published yet.
+    """
     landed: set[Unit] = set()
     refused: dict[Unit, str] = {}
     for event in events:
@@ -191,9 +193,12 @@ def _made_and_refused(
             observation = event.asset_observation_data.asset_observation
             metadata = {name: value.value for name, value in observation.metadata.items()}
             unit = Unit(asset_of(event), observation.partition or "")
-            if is_quarantined(metadata) and unit.asset == speaks.get(event.step_key):
+            quarantine = read_quarantine(metadata)
+            if quarantine is not None and unit.asset == speaks.get(event.step_key):
                 landed.discard(unit)
-                refused[unit] = str(metadata.get("reason", ""))
+                refused[unit] = quarantine.reason
+            elif metadata.get("outcome") in WITHOUT_DATA:
+                landed.add(unit)
     return landed, refused
 
 

@@ -14,7 +14,12 @@ from sqlalchemy import ColumnElement, Connection, and_, func, not_, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
-from orchestration_project.domains.operations.failures import run_category, step_category
+from orchestration_project.domains.operations.failures import (
+    WITHOUT_DATA,
+    read_quarantine,
+    run_category,
+    step_category,
+)
 from orchestration_project.domains.operations.ledger import RunFacts
 from orchestration_project.domains.operations.retries import (
     FailedItem,
@@ -24,7 +29,6 @@ from orchestration_project.domains.operations.retries import (
     check_topics,
     topic_counts,
 )
-from orchestration_project.engine.announcements import is_quarantined
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
 from orchestration_project.errors import ConfigurationError
@@ -116,7 +120,7 @@ def _of_group(
         by_run.setdefault(run_id, set()).add(partition)
     for record in _ended_badly(instance, list(by_run), since):
         run = _FailedRun(instance, record)
-        for partition in sorted(by_run[record.dagster_run.run_id]):
+        for partition in sorted(by_run[record.dagster_run.run_id] - run.without_data(group)):
             is_known = assets.partitions_def and assets.partitions_def.has_partition_key(partition)
             obstacle = "" if is_known else "the partition does not exist any more"
             obstacle = "only an admin may launch it" if is_admins else obstacle
@@ -151,8 +155,13 @@ class _FailedRun:
         self._run = record.dagster_run
         self._facts = read_facts(instance, record)
         self._ended_at = self._facts.ended_at or self._facts.changed_at
-        self._held_back = _held_back(instance, self._run.run_id)
+        self._held_back, self._without_data = _observed(instance, self._run.run_id)
         self._obstacle = _obstacle(instance, self._run, self._ended_at)
+
+    def without_data(self, group: Sequence[dg.AssetKey]) -> set[str]:
+        """Return the partitions of assets that have not failed: there was nothing to load."""
+        assets = {key.to_user_string() for key in group}
+        return {partition for asset, partition in self._without_data if asset in assets}
 
     def failed(
         self, group: Sequence[dg.AssetKey], partition: str, op: str, obstacle: str
@@ -174,17 +183,24 @@ class _FailedRun:
         )
 
 
-def _held_back(instance: dg.DagsterInstance, run_id: str) -> Quarantined:
+def _observed(
+    instance: dg.DagsterInstance, run_id: str
+) -> tuple[Quarantined, frozenset[tuple[str, str]]]:
+    """Return what a run quarantined, and what had no data, by asset and partition."""
     found: dict[tuple[str, str], tuple[str, str]] = {}
+    without_data: set[tuple[str, str]] = set()
     for entry in entries_of(instance, run_id, {dg.DagsterEventType.ASSET_OBSERVATION}):
         event, observation = entry.dagster_event, entry.asset_observation
         if event is None or observation is None:
             continue
         metadata = {name: value.value for name, value in observation.metadata.items()}
-        if is_quarantined(metadata):
-            unit = (asset_of(event), observation.partition or "")
-            found[unit] = (str(metadata["category"]), str(metadata["reason"]))
-    return found
+        quarantine = read_quarantine(metadata)
+        unit = (asset_of(event), observation.partition or "")
+        if quarantine is not None:
+            found[unit] = (quarantine.category, quarantine.reason)
+        elif metadata.get("outcome") in WITHOUT_DATA:
+            without_data.add(unit)
+    return found, frozenset(without_data)
 
 
 def _failure(run: RunFacts, assets: Sequence[str]) -> tuple[str, str]:

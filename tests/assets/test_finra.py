@@ -22,7 +22,7 @@ from orchestration_project.tables.finra import (
 from orchestration_project.tables.spine import captures, landings
 from tests import databases
 from tests.assets.conftest import BOTH
-from tests.runs import failure_of, texts_of, told_by, untold
+from tests.runs import failure_of, observed_by, texts_of, told_by, untold
 
 OP = "finra_otc_weekly_load"
 LATEST = {"T1": date(2026, 2, 9), "T2": date(2026, 1, 26), "OTCE": date(2026, 1, 26)}
@@ -79,6 +79,11 @@ def test_the_metadata_of_a_partition_tells_its_rows_rejects_and_bytes(url, insta
     assert told["otc_weekly"]["rows_added"] == rows
     assert told["otc_weekly"]["audits_passed"] == 6
     assert told["otc_weekly_staged"]["rejects"] == 4
+    for asset in ("otc_weekly_staged", "otc_weekly"):
+        lines = [each.data for each in told[asset]["rejected_lines"].records]
+        assert len(lines) == 4
+        assert list(lines[0]) == ["part", "line", "reason_code", "reason", "record"]
+    assert "orchestrate export rejects --where" in told["otc_weekly"]["all_rejects"]
     assert told["otc_weekly_capture"]["bytes"] > 100_000
     assert told["symbol_week"]["dagster/row_count"] == count(url, finra_symbol_week)
     assert told["venue_week"]["dagster/row_count"] == count(url, finra_venue_week)
@@ -173,6 +178,17 @@ def test_a_bad_partition_is_held_back_alone_and_a_repeated_run_does_only_what_is
         "is_not_a_copy": True,
         "is_as_new_as_the_calendar": False,
     }
+
+    quarantined = {name: each[key("T2", 9)] for name, each in observed_by(result).items()}
+    assert quarantined.keys() == {spec.key.path[-1] for spec in SPECS}
+    metadata = quarantined["otc_weekly"]
+    assert list(metadata)[:5] == ["outcome", "reason", "expected", "found", "what_to_do"]
+    assert metadata["outcome"] == "quarantined"
+    assert metadata["reason"] == f"{key('T2', 9)} is quarantined by reconciles_with_symbol_totals"
+    assert metadata["run"] == result.run_id
+    (offender,) = [each.data for each in metadata["offenders"].records]
+    assert offender["check"] == "reconciles_with_symbol_totals"
+    assert '"share_quantity_of_finra"' in offender["offender"]
 
     fetched = {index: count(url, captures, partition_key=key("T2", index)) for index in (8, 9, 10)}
     assert not load(instance, key("T2", 10), key("T2", 8)).success

@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
+from orchestration_project.domains.operations.failures import read_quarantine
 from orchestration_project.engine.announcements import (
     KNOWN_FROM,
     event_metadata,
     is_known_from,
-    is_quarantined,
 )
 from reference_pages.metadata_keys import GROUPS, key_named
 
@@ -50,7 +50,8 @@ def test_a_time_is_a_timestamp_and_is_read_back_to_the_microsecond(earlier: bool
     ("outcome", "expected"), [("quarantined", True), ("held back", True), ("no data", False)]
 )
 def test_quarantined_partitions_are_found_in_events_of_every_version(outcome: str, expected: bool):
-    assert is_quarantined({"outcome": outcome}) is expected
+    found = read_quarantine({"outcome": outcome, "category": "contract", "reason": "rows are missing"})
+    assert (found is not None) is expected
 
 
 def test_each_key_is_declared_once_and_names_of_data_are_found_by_pattern():

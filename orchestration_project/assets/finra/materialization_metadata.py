@@ -1,7 +1,7 @@
 """Metadata of the materializations of a loaded week: figures, tables and pictures."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -38,7 +38,11 @@ ASSETS = (OTC_WEEKLY, CAPTURE, STAGED, SYMBOL_WEEK, VENUE_WEEK)
 
 
 def metadata_of(
-    loaded: LoadedWeek, *, earlier: EarlierMetadata, notice_limit: float
+    loaded: LoadedWeek,
+    *,
+    rejects: Callable[[LoadedWeek], Mapping[str, Any]],
+    earlier: EarlierMetadata,
+    notice_limit: float,
 ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return the metadata of each asset after the load of a partition.
 
@@ -58,6 +62,7 @@ def metadata_of(
         if (table := "_".join(key.path)) in loaded.row_counts
     }
     seen = _preview(loaded)
+    rejected = dict.fromkeys((STAGED, OTC_WEEKLY), rejects(loaded))
     changes = {OTC_WEEKLY: change_metadata(loaded.changes, notice_limit=notice_limit)}
     return {
         key: {
@@ -67,6 +72,7 @@ def metadata_of(
             **counts.get(key, {}),
             **metadata,
             **seen.get(key, {}),
+            **rejected.get(key, {}),
         }
         for key, metadata in own.items()
     }

@@ -49,6 +49,7 @@ from orchestration_project.engine.warehouse.difference import BOOKKEEPING
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.preview import WrittenPreview
 from orchestration_project.resources.finra.weekly import WeeklyDataset
+from orchestration_project.services.delivery_evidence import evidence_of, rejects_of_load
 from orchestration_project.services.metadata import (
     check_result,
     check_spec,
@@ -149,6 +150,7 @@ def otc_weekly(
 
     metadata = partial(
         metadata_of,
+        rejects=partial(rejects_of_load, warehouse),
         earlier=partial(earlier_metadata, context.instance),
         notice_limit=limits.restatement_notice_ratio,
     )
@@ -158,6 +160,7 @@ def otc_weekly(
             *_check_results(warehouse),
             evaluated(freshness_of(warehouse, settings, clock)),
         ],
+        evidence=lambda error: evidence_of(warehouse, error, STAGED, OTC_WEEKLY),
         is_unchanged=lambda loaded: loaded.landed is None,
         settle=partial(settle_announcements, warehouse, finra_otc_weekly, log),
     )

@@ -46,6 +46,7 @@ from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.universe import wanted_symbols
+from orchestration_project.services.delivery_evidence import evidence_of, rejects_of
 from orchestration_project.services.metadata import (
     check_result,
     check_spec,
@@ -162,8 +163,9 @@ def daily(
         )
 
     report = Report[MonthSummary](
-        lambda month: _metadata(month, None if is_replay else prices.quota_left),
+        lambda month: _metadata(warehouse, month, None if is_replay else prices.quota_left),
         checks=lambda: _check_results(warehouse, settings),
+        evidence=lambda error: evidence_of(warehouse, error, DAILY),
         side_effects=lambda _, month: _other_months(month),
         has_data=lambda month: month.row_count > 0,
         is_unchanged=lambda month: not (month.written_count or month.replaced_count),
@@ -173,7 +175,7 @@ def daily(
 
 
 def _metadata(
-    month: MonthSummary, quota_left: int | None
+    warehouse: Warehouse, month: MonthSummary, quota_left: int | None
 ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return the metadata of each asset after the load of a month; a replay needs no quota."""
     states = {f"symbols_{state}": count for state, count in month.states.items()}
@@ -196,6 +198,7 @@ def _metadata(
             "rejects_of_the_run": month.reject_count,
             **states,
             **open_symbols,
+            **rejects_of(warehouse, *month.rejecting),
         },
         SYMBOL_MONTHS: {"dagster/row_count": sum(month.states.values()), **states},
     }

@@ -19,6 +19,9 @@ from orchestration_project.resources.prices.landing import LoadedPrices, PriceCh
 SYMBOLS_NAMED = 10
 """In an error; the table `prices_symbol_months` has all."""
 
+DELIVERIES_QUOTED = 200
+"""Maximum deliveries whose rejects are looked up for the metadata of a month."""
+
 
 @dataclass(frozen=True)
 class ChangedMonth:
@@ -42,7 +45,8 @@ class MonthSummary:
     ``states`` and ``unchanged_count`` count symbols; ``open`` are those that are not landed.
     ``source`` names where the prices of its symbols come from, or came from where they are
     replayed. The figures of fetches are those of the whole run: a request serves all of its
-    months. ``other_months``, of one of them alone, is what the run changed outside of its months.
+    months. ``rejecting`` are the deliveries with rejected lines, by group_id. ``other_months``, of
+    one of them alone, is what the run changed outside of its months.
     """
 
     month: date
@@ -56,6 +60,7 @@ class MonthSummary:
     open: Sequence[SymbolMonth]
     capture_count: int
     byte_count: int
+    rejecting: Sequence[str] = ()
     other_months: Sequence[ChangedMonth] = ()
 
     def __str__(self) -> str:
@@ -129,6 +134,11 @@ def _summary(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummary | None
         open=is_open,
         capture_count=sum(each.captures for each in figures),
         byte_count=sum(each.bytes for each in figures),
+        rejecting=[
+            each.landed.group_id
+            for each in of_month
+            if each.landed is not None and each.figures is not None and each.figures.rejects
+        ][:DELIVERIES_QUOTED],
     )
 
 
@@ -141,13 +151,17 @@ def _error_of(
         more = f" and {len(failed) - len(named)} more" if len(failed) > len(named) else ""
         what = f"{len(failed)} of {len(outcomes)} symbols failed: {', '.join(named)}{more}"
         found = "\n".join(str(failed[symbol]) for symbol in named)
+        group_ids = [each for error in failed.values() for each in error.group_ids]
         transient = [each for each in failed.values() if isinstance(each, TransientError)]
         if transient:
             wait = max(each.retry_in_seconds for each in transient)
-            return TransientError(what, found=found, retry_in_seconds=wait)
-        kinds = (ContractError, SourceError, ConfigurationError)
-        kind = next(kind for kind in kinds if any(isinstance(e, kind) for e in failed.values()))
-        return kind(what, found=found)
+            error: OrchestrationError = TransientError(what, found=found, retry_in_seconds=wait)
+        else:
+            kinds = (ContractError, SourceError, ConfigurationError)
+            kind = next(kind for kind in kinds if any(isinstance(e, kind) for e in failed.values()))
+            error = kind(what, found=found)
+        error.group_ids = group_ids[:DELIVERIES_QUOTED]
+        return error
     refused = [each for each in loaded if each.standing.state == "refused"]
     if refused and len(refused) == len(loaded):
         return SourceError(

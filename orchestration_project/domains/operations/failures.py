@@ -1,10 +1,10 @@
-"""Failure category of a step or run: one word, from the names of its exceptions."""
+"""Failure category of a step or run, and what an observation says of partitions without rows."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple, cast
 
-from orchestration_project.errors import OrchestrationError
+from orchestration_project.errors import OrchestrationError, error_text
 
 Category = Literal[
     "source",
@@ -47,7 +47,7 @@ def step_category(classes: Sequence[str], refusals: Iterable[str]) -> str:
 
     Args:
         classes: Names of the exception and of what caused it, the outermost first.
-        refusals: Categories of the partitions that it held back, if that is what it failed by.
+        refusals: Categories of the partitions that it quarantined, if that is what it failed by.
     """
     most = Counter(sorted(refusals)).most_common(1)
     return most[0][0] if most else _named(classes) or "defect"
@@ -84,3 +84,48 @@ def _kinds(kind: type[OrchestrationError]) -> Iterator[type[OrchestrationError]]
     for each in kind.__subclasses__():
         yield each
         yield from _kinds(each)
+
+
+QUARANTINED = "quarantined"
+OUTCOMES = (QUARANTINED, "held back")
+"""Outcomes of quarantined partitions; earlier versions wrote the second."""
+
+NO_DATA, NOT_PUBLISHED = "no data", "not published"
+WITHOUT_DATA = (NO_DATA, NOT_PUBLISHED)
+"""Outcomes of partitions that are not materialized, and have not failed."""
+
+LONGEST_PART = 4000
+"""Characters of one line of an error: an event with five assets stays small."""
+
+PARTS = {"expected": "expected", "found": "found", "what_to_do": "what to do", "where": "where"}
+"""Labels of the lines of an error by name of the metadata."""
+
+
+class Quarantine(NamedTuple):
+    """Why a partition was quarantined: category of the error, and its text."""
+
+    category: str
+    is_retryable: bool
+    reason: str
+
+
+def quarantine_lines(error: OrchestrationError) -> Mapping[str, str | bool]:
+    """Return the lines that explain a quarantined partition, the reason first."""
+    lines = {name: error.parts[label][:LONGEST_PART] for name, label in PARTS.items()}
+    return {
+        "outcome": QUARANTINED,
+        "reason": error.what,
+        **{name: text for name, text in lines.items() if text},
+        "category": error.category,
+        "is_retryable": error.is_retryable,
+    }
+
+
+def read_quarantine(metadata: Mapping[str, object]) -> Quarantine | None:
+    """Return what an observation with this metadata says; None if it is of no quarantine."""
+    if metadata.get("outcome") not in OUTCOMES:
+        return None
+    parts = {label: str(metadata.get(name, "")) for name, label in PARTS.items()}
+    reason = error_text(str(metadata.get("reason", "")), parts)
+    is_retryable = bool(metadata.get("is_retryable", True))
+    return Quarantine(str(metadata["category"]), is_retryable, reason)

@@ -286,7 +286,7 @@ def held_back(batch: ValidatedBatch) -> HeldBackError:
     """Return the error that names the audits which failed, with numbers."""
     failed = [audit for audit in batch.validated.audits if audit.blocks]
     key = batch.target.partition_key
-    return HeldBackError(
+    error = HeldBackError(
         f"{key} is quarantined by " + ", ".join(audit.name for audit in failed),
         expected="; ".join(audit.expected for audit in failed),
         found="; ".join(f"{audit.found} {audit.offenders_json[:300]}" for audit in failed),
@@ -295,3 +295,5 @@ def held_back(batch: ValidatedBatch) -> HeldBackError:
         "a limit or rule allows it",
         partition=key,
     )
+    error.group_ids = (group_id(batch.target),)
+    return error

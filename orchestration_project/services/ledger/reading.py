@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster import DagsterEventType as Happened
 
+from orchestration_project.domains.operations.failures import read_quarantine
 from orchestration_project.domains.operations.ledger import (
     NOT_APPLICABLE,
     Check,
     RunFacts,
     StepFacts,
 )
-from orchestration_project.engine.announcements import is_quarantined
 from orchestration_project.engine.dagster_private import SerializableErrorInfo
 from orchestration_project.services.ended_runs import (
     asset_of,
@@ -161,8 +161,9 @@ def _refusals(events: Iterable[dg.DagsterEvent]) -> list[str]:
         elif event.event_type == Happened.ASSET_OBSERVATION:
             observation = event.asset_observation_data.asset_observation
             metadata = {name: value.value for name, value in observation.metadata.items()}
-            if is_quarantined(metadata):
-                held[unit[0], observation.partition] = str(metadata["category"])
+            quarantine = read_quarantine(metadata)
+            if quarantine is not None:
+                held[unit[0], observation.partition] = quarantine.category
     return list(held.values())
 
 

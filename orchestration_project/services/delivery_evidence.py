@@ -1,0 +1,117 @@
+"""Evidence of a delivery as metadata: the rows that failed its checks, and its rejects."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import Connection, Row, func, select
+
+from orchestration_project.engine.dataset import LoadedPartition
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.services.metadata import quoted_table
+from orchestration_project.tables.spine import audits, captures, rejects
+
+OFFENDERS_SHOWN = 20
+REJECTS_SHOWN = 100
+"""Rejected lines in the metadata of a partition; the table `rejects` has all."""
+
+CAPTURES_NAMED = 20
+"""Captures that a command names; with more, it names their run."""
+
+
+def evidence_of(
+    warehouse: Warehouse, error: OrchestrationError, *keys: dg.AssetKey
+) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+    """Return offenders and rejects of the deliveries that an error is about, for these assets.
+
+    The error itself is reported in any case: a database that does not answer adds nothing to it.
+    """
+    if not error.group_ids:
+        return {}
+    try:
+        with warehouse.reading() as connection:
+            found = {
+                **_offenders(connection, error.group_ids),
+                **_rejects(connection, error.group_ids),
+            }
+    except OrchestrationError:
+        return {}
+    return dict.fromkeys(keys, found)
+
+
+def rejects_of(warehouse: Warehouse, *group_ids: str) -> Mapping[str, Any]:
+    """Return the rejects of deliveries as a table, and the command that exports all of them."""
+    try:
+        with warehouse.reading() as connection:
+            return _rejects(connection, group_ids) if group_ids else {}
+    except OrchestrationError:  # which must not fail the load
+        return {}
+
+
+def rejects_of_load(warehouse: Warehouse, loaded: LoadedPartition[Any, Any]) -> Mapping[str, Any]:
+    """Return the rejects of the delivery that was just loaded, or that is current."""
+    if loaded.landed is not None and loaded.figures is not None:
+        group_id, count = loaded.landed.group_id, loaded.figures.rejects
+    elif loaded.earlier is not None:
+        group_id, count = loaded.earlier.group_id, loaded.earlier.rejects
+    else:
+        return {}
+    return rejects_of(warehouse, group_id) if count else {}
+
+
+def _offenders(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, Any]:
+    """Return which rows failed which check, in one table."""
+    found = connection.execute(
+        select(audits.c.name, audits.c.partition_key, audits.c.offenders)
+        .where(audits.c.group_id.in_(group_ids))
+        .where(audits.c.outcome == "failed", audits.c.severity == "error")
+        .order_by(audits.c.group_id, audits.c.name)
+    ).all()
+    rows = [
+        {"check": name, "partition": key, "offender": json.dumps(offender)}
+        for name, key, offenders in found
+        for offender in json.loads(offenders)
+    ]
+    return {"offenders": quoted_table(rows[:OFFENDERS_SHOWN])} if rows else {}
+
+
+def _rejects(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, Any]:
+    is_of_them = captures.c.group_id.in_(group_ids)
+    joined = rejects.join(captures, rejects.c.capture_id == captures.c.capture_id)
+    counted = connection.execute(
+        select(rejects.c.table_name, rejects.c.run_id, rejects.c.capture_id, func.count())
+        .select_from(joined)
+        .where(is_of_them)
+        .group_by(rejects.c.table_name, rejects.c.run_id, rejects.c.capture_id)
+        .order_by(rejects.c.capture_id)
+    ).all()
+    if not counted:
+        return {}
+    lines = connection.execute(
+        select(
+            captures.c.part_number.label("part"),
+            rejects.c.line_number.label("line"),
+            rejects.c.reason_code,
+            rejects.c.reason,
+            rejects.c.record,
+        )
+        .select_from(joined)
+        .where(is_of_them)
+        .order_by(captures.c.group_id, captures.c.part_number, rejects.c.line_number)
+        .limit(REJECTS_SHOWN)
+    ).mappings()
+    shown = quoted_table(dict(each) for each in lines)
+    return {
+        "rejects": sum(row[3] for row in counted),
+        "rejected_lines": shown,
+        "all_rejects": _export_command(counted),
+    }
+
+
+def _export_command(counted: Sequence[Row[Any]]) -> str:
+    table_name, run_id, *_ = counted[0]
+    ids = [str(row.capture_id) for row in counted]
+    named = f"capture_id in ({','.join(ids)})" if len(ids) <= CAPTURES_NAMED else f"run_id={run_id}"
+    return f"orchestrate export rejects --where table_name={table_name} --where '{named}'"
