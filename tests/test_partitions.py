@@ -634,7 +634,7 @@ def test_weeks_and_months_go_by_the_projects_clock_whatever_the_machine_says(mac
     months = price_months(date(2024, 12, 1), now=now, machine_now=machine_now)
     of_weeks, of_months = _at(weeks, machine_clock), _at(months, machine_clock)
     assert (of_weeks[0], of_months[0]) == ("2024-12-30", "2024-12-01")
-    assert of_weeks[-1] == str(_monday(now) - timedelta(days=7))
+    assert of_weeks[-1] == str(_monday(now) - timedelta(days=21))  # FINRA has published it
     assert of_months[-1] == str(now.replace(day=1))
 
 

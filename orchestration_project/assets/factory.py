@@ -259,7 +259,7 @@ def _table_asset(
             },
             checks=checks,
             evidence=lambda error: evidence_of(warehouse, error, dataset.key),
-            has_data=lambda loaded: not loaded.is_holiday,
+            has_data=lambda loaded: loaded.has_data,
             is_unchanged=lambda loaded: loaded.landed is None,
             settle=partial(settle_announcements, warehouse, dataset.table, log),
         )
@@ -285,7 +285,7 @@ def _table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
             "dagster/column_lineage": dg.TableColumnLineage(lineage),
             "licence": dataset.licence,
         },
-    ).replace_attributes(skippable=dataset.partitioning.calendar.skips_holidays)
+    ).replace_attributes(skippable=True)  # a partition may be a holiday, or not published yet
 
 
 def _checks(dataset: Dataset) -> Mapping[str, str]:
@@ -384,8 +384,8 @@ def _metadata(
     Of an unchanged one these are the figures of the delivery that was loaded, and what the
     ``earlier`` materialization has besides.
     """
-    if loaded.is_holiday:
-        return {"reason": str(loaded)}
+    if not loaded.has_data:
+        return loaded.without_data
     common = {
         "source": loaded.source,
         "source_version": loaded.source_version,

@@ -170,6 +170,10 @@ class Partitioning:
         day = next((each for each in days if self.calendar.names(each)), None)
         return day if day is not None and self.row_day(day) == row_day else None
 
+    def published_on(self, partition: Partition) -> date:
+        """Return the day from which on the source should have a partition."""
+        return partition.day + self.calendar.delay_days * A_DAY
+
     def key_of(self, partition: Partition) -> str:
         """Return Dagster's key; its parts stand in the order of their columns' names."""
         named = {self.day_column: partition.day.isoformat(), self.value_column: partition.value}

@@ -20,6 +20,7 @@ from orchestration_project.contracts.contract import Contract, validate
 from orchestration_project.contracts.delimited import Parsed
 from orchestration_project.contracts.partitioning import A_DAY, Partition, Partitioning
 from orchestration_project.contracts.rules import Audit, Part, SpillStore, Validated
+from orchestration_project.domains.operations.failures import NO_DATA, NOT_PUBLISHED
 from orchestration_project.engine.source import Source
 from orchestration_project.engine.warehouse import (
     BatchFigures,
@@ -69,6 +70,7 @@ class LoadedPartition(Generic[SummaryT, PreviewT]):
         row_counts: Rows of the partition by table: the dataset's first, then derived ones.
         preview: What people see of it, if its load was written.
         is_holiday: Whether it has no data by its calendar.
+        unpublished_until: Of one that its source does not have yet: the day of its publication.
         changes: What its load changed, if it wrote rows; before that, what earlier loads changed
             and Dagster has no event of.
         known_from: Of what is loaded now, unless the run that loaded it is still to report that.
@@ -83,18 +85,37 @@ class LoadedPartition(Generic[SummaryT, PreviewT]):
     staged_name: str = ""
     preview: PreviewT | None = None
     is_holiday: bool = False
+    unpublished_until: date | None = None
     changes: Sequence[Announcement[SummaryT]] = ()
     known_from: datetime | None = None
 
     def __str__(self) -> str:
         if self.is_holiday:
             return "no data: a holiday of the source"
+        if self.unpublished_until is not None:
+            return f"not published until {self.unpublished_until}"
         if self.landed is None or self.figures is None:
             return f"unchanged; source {self.source}"
         warnings = self.landed.warnings
         unusual = f"; unusual: {', '.join(warnings)}" if warnings else ""
         rejected = f"{self.figures.rejects} rejected; source {self.source}"
         return f"{self.landed.in_words}, {rejected}{unusual}"
+
+    @property
+    def has_data(self) -> bool:
+        """Whether the source has it: no holiday, and published."""
+        return not self.is_holiday and self.unpublished_until is None
+
+    @property
+    def without_data(self) -> Mapping[str, str]:
+        """Metadata of a partition without data: it has neither failed nor been quarantined."""
+        if self.unpublished_until is None:
+            return {"outcome": NO_DATA, "reason": str(self)}
+        return {
+            "outcome": NOT_PUBLISHED,
+            "reason": str(self),
+            "what_to_do": "nothing: a sensor loads it once the source has it",
+        }
 
     @property
     def row_count(self) -> int:

@@ -16,7 +16,7 @@ from orchestration_project.connections.http.client import Response
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.source import Extraction, PartitionList, Source
-from orchestration_project.errors import SourceError, TransientError
+from orchestration_project.errors import SourceError, TransientError, UnavailableError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class DocumentSource(Source):
                 version = self.documents.version_in(body, partition)
             if version is not None:
                 return Extraction([self._fetched[name]], version)
-        raise SourceError(
+        raise UnavailableError(
             f"{self.label} has nothing for {partition.label}",
             expected=f"{partition.label} in {' or '.join(names)}",
             found="other days",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Generic
+from typing import Generic, TypeAlias
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.contracts.partitioning import Partition
@@ -25,7 +25,7 @@ from orchestration_project.engine.dataset import (
 )
 from orchestration_project.engine.deliveries import Deliveries, FieldList, PendingDelivery
 from orchestration_project.engine.environment import open_all
-from orchestration_project.engine.loads import take
+from orchestration_project.engine.loads import Read, take
 from orchestration_project.engine.replay import validate_together
 from orchestration_project.engine.spill import DiskSpill, staged_file
 from orchestration_project.engine.warehouse import (
@@ -36,6 +36,7 @@ from orchestration_project.engine.warehouse import (
     WriteTarget,
 )
 from orchestration_project.engine.warehouse.landing import is_landed
+from orchestration_project.errors import UnavailableError
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,17 @@ class Unchanged(Generic[ChangeT]):
 @dataclass(frozen=True)
 class Holiday:
     """A partition of a day on which its source publishes nothing."""
+
+
+@dataclass(frozen=True)
+class Unpublished:
+    """A partition that its source does not have yet, and the day of its publication."""
+
+    until: date
+
+
+Taken: TypeAlias = ValidatedBatch[ChangeT] | Unchanged[ChangeT] | Holiday | Unpublished
+"""Result of reading a partition."""
 
 
 @dataclass
@@ -98,8 +110,10 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
         open_all(self.warehouse, self.artifacts)
         self.fields = self.deliveries.open()
 
-    def take(self, key: str) -> ValidatedBatch[ChangeT] | Unchanged[ChangeT] | Holiday:
+    def take(self, key: str) -> Taken[ChangeT]:
         """Extract a partition and validate it; nothing is published.
+
+        A source is asked also for what its calendar has not published yet: it may be early.
 
         Raises:
             OrchestrationError: As the source, the contract and the key's rules do.
@@ -108,6 +122,17 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
         calendar = self.dataset.partitioning.calendar
         if calendar.skips_holidays and calendar.is_holiday(partition.day):
             return Holiday()
+        try:
+            return self._take(key, partition)
+        except UnavailableError:
+            if self._is_published(partition):
+                raise
+            return Unpublished(self.dataset.partitioning.published_on(partition))
+
+    def _is_published(self, partition: Partition) -> bool:
+        return self.dataset.partitioning.published_on(partition) <= self.today
+
+    def _take(self, key: str, partition: Partition) -> ValidatedBatch[ChangeT] | Unchanged[ChangeT]:
         pending = self.deliveries.pending(partition)
         target = self._target(key, partition, pending)
         if pending.is_loaded:
@@ -133,10 +158,19 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
             self.warehouse,
             target,
             pending.intended,
-            pending.read,
+            partial(self._fetch, partition, pending.read),
             partial(self._validate, partition, spill, pending.made_of),
             partial(staged_file, spill()) if self.dataset.is_staged else None,
         )
+
+    def _fetch(self, partition: Partition, read: Read, kept: list[Capture]) -> Delivery:
+        """Read a delivery; one that is not published yet leaves no captures."""
+        try:
+            return read(kept)
+        except UnavailableError:
+            if not self._is_published(partition):
+                kept.clear()
+            raise
 
     def _validate(
         self,
@@ -174,9 +208,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
             return False
         return self.warehouse.are_there([batch]) == [True]
 
-    def land(
-        self, taken: ValidatedBatch[ChangeT] | Unchanged[ChangeT] | Holiday
-    ) -> LoadedPartition[ChangeT, PreviewT]:
+    def land(self, taken: Taken[ChangeT]) -> LoadedPartition[ChangeT, PreviewT]:
         """Load a validated partition, in one transaction.
 
         Raises:
@@ -187,6 +219,8 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
             return self._write(taken)
         if isinstance(taken, Unchanged):
             return self._unchanged(taken)
+        if isinstance(taken, Unpublished):
+            return LoadedPartition("", "", {}, unpublished_until=taken.until)
         return LoadedPartition("", "", {}, is_holiday=True)
 
     def _write(self, batch: ValidatedBatch[ChangeT]) -> LoadedPartition[ChangeT, PreviewT]:

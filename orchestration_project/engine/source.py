@@ -12,7 +12,12 @@ from orchestration_project.contracts.delimited import read_header, row_count, un
 from orchestration_project.contracts.partitioning import Partition, Partitioning
 from orchestration_project.contracts.rules import Part, in_ascii
 from orchestration_project.engine.captures import Capture, Captures, rows_version
-from orchestration_project.errors import ConfigurationError, SourceError, TransientError
+from orchestration_project.errors import (
+    ConfigurationError,
+    SourceError,
+    TransientError,
+    UnavailableError,
+)
 
 
 class PartitionList(NamedTuple):
@@ -201,7 +206,7 @@ class FolderSource(Source):
         """Read the partition's file."""
         name = self.partitioning.file_name(partition)
         if name not in self.folder.names():
-            raise SourceError(
+            raise UnavailableError(
                 f"no file holds {self.partitioning.table_name} of {partition.label}",
                 expected=f"{name} in {self.folder.path}",
                 found="none",

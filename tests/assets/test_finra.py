@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import func, select
 
-from orchestration_project.assets.finra import SPECS
+from orchestration_project.assets.finra import OTC_WEEKLY, SPECS
 from orchestration_project.connections.simulator import demo_url
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
@@ -19,7 +19,7 @@ from orchestration_project.tables.finra import (
     finra_symbol_week,
     finra_venue_week,
 )
-from orchestration_project.tables.spine import captures, landings
+from orchestration_project.tables.spine import captures, deliveries, landings
 from tests import databases
 from tests.assets.conftest import BOTH
 from tests.runs import failure_of, observed_by, texts_of, told_by, untold
@@ -497,11 +497,18 @@ def test_a_partition_that_is_none_is_refused_by_name(url, instance, partition, f
     assert f"found: {found}" in failure_of(result, OP)
 
 
-def test_a_week_that_is_not_published_is_refused_with_the_newest_that_is(url, instance):
-    result = load(instance, "T1|2026-02-16")
-    assert not result.success
-    assert "FINRA has not published T1, week 2026-02-16" in failure_of(result, OP)
-    assert "the newest of T1 is 2026-02-09" in failure_of(result, OP)
+def test_weeks_that_are_not_published_are_observed_with_the_day_and_fail_nothing(url, instance):
+    result = load(instance, "T2|2026-01-26", "T2|2026-02-09")
+    assert result.success
+    assert instance.get_materialized_partitions(OTC_WEEKLY) == {"T2|2026-01-26"}
+    observed = observed_by(result)
+    assert observed.keys() == {spec.key.path[-1] for spec in SPECS}
+    assert observed["otc_weekly"].keys() == {"T2|2026-02-02", "T2|2026-02-09"}
+    metadata = observed["otc_weekly"]["T2|2026-02-09"]
+    assert metadata["outcome"] == "not published"
+    assert metadata["reason"] == "not published until 2026-03-16"
+    assert metadata["run"] == result.run_id
+    assert count(url, deliveries) == 1
 
 
 @BOTH

@@ -24,7 +24,7 @@ from orchestration_project.tables.spine import captures, landings, rejects
 from tests import databases
 from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
-from tests.runs import failure_of, told_by
+from tests.runs import failure_of, observed_by, told_by
 
 SENSORS = dict(zip((each.noun for each in DATASETS), DATASET_SENSORS, strict=True))
 TWO_WEEKS_LATER = "2026-03-16T15:00:00+00:00"
@@ -198,14 +198,14 @@ def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_reject
     assert "totalOddLotTradeCount" in str(fields.metadata["differences"])
 
 
-def test_days_of_breadth_land_and_what_is_no_partition_or_not_published_is_refused(
+def test_days_of_breadth_land_and_one_that_is_not_published_is_observed_with_its_day(
     settings, instance
 ):
     result = load(instance, "corporate_market_breadth", "2026-02-26", "2026-03-02")
-    assert not result.success  # the 2nd of March is to come out tomorrow
-    said = failure_of(result, "finra_corporate_market_breadth_load")
-    assert "1 of 3 partitions did not land: 2026-03-02" in said
-    assert "corporateMarketBreadth of 2026-03-02 is not published" in said
+    assert result.success
+    assert observed_by(result)["corporate_market_breadth"]["2026-03-02"]["reason"] == (
+        "not published until 2026-03-03"
+    )
     landed = told_by(result)["corporate_market_breadth"]
     assert {key: each["dagster/row_count"] for key, each in landed.items()} == {
         "2026-02-26": 3,
@@ -274,11 +274,13 @@ def test_short_interest_loads_by_half_month_is_restated_by_a_revision_and_replay
     assert databases.contents(url) == as_it_is
 
 
-def test_a_day_that_begins_no_half_month_and_one_that_is_not_published_are_refused(
+def test_a_day_that_begins_no_half_month_is_refused_and_an_unpublished_one_observed(
     settings, instance
 ):
     settled = load(instance, "short_interest", "2026-01-15")
     assert "no partition 2026-01-15" in failure_of(settled, "finra_short_interest_load")
     early = load(instance, "short_interest", "2026-02-16")
-    said = failure_of(early, "finra_short_interest_load")
-    assert "consolidatedShortInterest of 2026-02-16 is not published" in said
+    assert early.success
+    assert observed_by(early)["short_interest"]["2026-02-16"]["reason"] == (
+        "not published until 2026-03-18"
+    )

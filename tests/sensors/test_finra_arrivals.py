@@ -2,16 +2,23 @@
 
 import re
 import shutil
+from datetime import date
 
 import dagster as dg
 import pytest
 from sqlalchemy import select
 
 from orchestration_project.assets.finra import SPECS
+from orchestration_project.assets.finra.catalogue import finra_tier_weeks, finra_weeks
+from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.finra.connection import open_finra, open_http
-from orchestration_project.sensors.finra import finra_on_publication, finra_on_restatement
+from orchestration_project.sensors.finra import (
+    arrivals,
+    finra_on_publication,
+    finra_on_restatement,
+)
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.finra import finra_otc_weekly_history
 from orchestration_project.tables.spine import landings
@@ -202,6 +209,12 @@ OFTEN = ("Presidents", "clocks went forward")
 """The calendar itself has tests for every day to 2030."""
 
 
+def weeks_on(day: date) -> frozenset[str]:
+    """Return the partitions as a code location has them that is loaded on a day."""
+    weeks = finra_weeks(date(2025, 6, 2), now=day, machine_now=Clock().today_in_new_york())
+    return frozenset(finra_tier_weeks(weeks).get_partition_keys())
+
+
 @pytest.mark.parametrize(
     ("before", "after", "week"),
     [
@@ -213,6 +226,7 @@ def test_a_week_is_asked_for_from_new_yorks_midnight_of_its_publication_on(
     publication, demo_settings, monkeypatch, before, after, week
 ):
     shutil.rmtree(demo_settings.state_path / "demo")  # the first day of this one is that day
+    monkeypatch.setattr(arrivals, "week_keys", lambda: weeks_on(date.fromisoformat(after[:10])))
     monkeypatch.setenv("DEMO_CLOCK_NOW", before)
     assert f"T1|{week}" not in publication.tick().keys
     monkeypatch.setenv("DEMO_CLOCK_NOW", after)

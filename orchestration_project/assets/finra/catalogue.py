@@ -12,6 +12,7 @@ from orchestration_project.assets.factory import dataset_assets
 from orchestration_project.connections.clock import NEW_YORK, Clock
 from orchestration_project.domains.finra.calendar import (
     FIRST_WEEK_OF_ALL,
+    PUBLICATION_DELAY,
     TIERS,
     WEEK,
     monday_of,
@@ -41,16 +42,18 @@ def first_finra_week(settings: Settings, now: date) -> date:
 
 
 def finra_weeks(start: date, *, now: date, machine_now: date) -> dg.WeeklyPartitionsDefinition:
-    """Return the weeks from ``start``, a Monday, to the last that has ended by ``now``.
+    """Return the weeks from ``start``, a Monday, to the last that is published by ``now``.
 
+    That is the week of the tier that FINRA publishes first; on a holiday it comes a day later.
     Dagster ends weekly partitions by ``machine_now``; the offset makes that the project's ``now``.
     All three are days in New York.
     """
+    published_after = min(PUBLICATION_DELAY.values()) - WEEK  # Dagster's weeks end after one
     return dg.WeeklyPartitionsDefinition(
         start_date=start.isoformat(),
         timezone=NEW_YORK.key,
         day_offset=1,  # FINRA's weeks start on Mondays, Dagster's on Sundays
-        end_offset=(monday_of(now) - monday_of(machine_now)) // timedelta(days=7),
+        end_offset=(monday_of(now) - monday_of(machine_now) - published_after) // WEEK,
     )
 
 

@@ -49,6 +49,8 @@ def metadata_of(
     Of an unchanged partition these are the figures of the delivery that was loaded, and the
     metadata of the ``earlier`` materialization.
     """
+    if not loaded.has_data:
+        return dict.fromkeys(ASSETS, loaded.without_data)
     common = {
         "source": loaded.source,
         "source_version": loaded.source_version,

@@ -76,6 +76,10 @@ class WeekPartitioning(Partitioning):
         week = tier_week(key, today=today)
         return Partition(week.week_start, week.tier)
 
+    def published_on(self, partition: Partition) -> date:
+        """Return the day on which FINRA publishes a week of a tier."""
+        return publication_date(partition.day, partition.value)
+
     def scope_of(self, partition: Partition) -> Mapping[str, object]:
         """Return the condition on the table's columns; stored scopes name the tier first."""
         return {"tier": partition.value, "week_start": partition.day}

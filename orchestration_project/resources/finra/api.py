@@ -10,7 +10,7 @@ from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.source import SourceVersion
-from orchestration_project.errors import ConfigurationError, SourceError
+from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
 from orchestration_project.resources.finra.query_api import (
     PAGE_ROWS,
     Filter,
@@ -177,7 +177,7 @@ class FinraApi(QueryApi):
         if is_older and wanted in self._historic_weeks():
             return HISTORIC
         newest = weeks[-1] if weeks else "none"
-        raise SourceError(
+        raise UnavailableError(
             f"FINRA has not published {tier}, week {week_start}, or has it no more",
             expected=f"a week that /partitions lists; the newest of {tier} is {newest}",
             found=f"no such week in {CURRENT}" + f" and {HISTORIC}" * is_older,

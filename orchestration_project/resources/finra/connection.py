@@ -23,7 +23,7 @@ from orchestration_project.engine.source import (
     PartitionList,
     Source,
 )
-from orchestration_project.errors import ConfigurationError, SourceError
+from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
 from orchestration_project.resources.finra import FinraApi, FinraFiles, FinraSource
 from orchestration_project.resources.finra.api import CURRENT, GROUP
 from orchestration_project.resources.finra.query_api import QueryApi, compared, moved
@@ -50,7 +50,7 @@ class DatasetApi(QueryApi):
         values = dataset.source_values(partition)
         published = self.published(dataset)
         if tuple(values.values()) not in published:
-            raise SourceError(
+            raise UnavailableError(
                 f"{dataset.name} of {partition.label} is not published, or not kept any more",
                 expected="a partition that /partitions lists",
                 found=f"{len(published)} others",

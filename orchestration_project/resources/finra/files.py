@@ -13,7 +13,7 @@ from orchestration_project.domains.finra.files import MANIFEST, WeeklyFile, iden
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.source import Folder, SourceVersion, refuse_cut, refuse_empty
-from orchestration_project.errors import MovedError, SourceError
+from orchestration_project.errors import MovedError, UnavailableError
 
 DATASET = "weekly download"
 
@@ -91,7 +91,7 @@ class FinraFiles:
     def _files_of(self, week_start: date, tier: str) -> Sequence[WeeklyFile]:
         files = self._index().get((week_start, tier))
         if not files:
-            raise SourceError(
+            raise UnavailableError(
                 f"no file holds {tier}, week {week_start}",
                 expected=f"a file of that week in {self._folder.path}",
                 found="none",
