@@ -80,12 +80,9 @@ class CreateView:
         name, dialect = self.view.name, op.get_context().dialect.name
         op.execute(escaped(f"CREATE VIEW {name} AS {self.view.select_on(dialect)}"))
         if dialect == "postgresql":
-            comments = {f"VIEW {name}": self.view.comment} | {
-                f"COLUMN {name}.{column}": text for column, text in self.view.columns.items()
-            }
-            for place, text in comments.items():
-                quoted = text.replace("'", "''")
-                op.execute(escaped(f"COMMENT ON {place} IS '{quoted}'"))
+            _comment_on_view(name, None, self.view.comment)
+            for column, text in self.view.columns.items():
+                _comment_on_view(name, column, text)
 
     def reversed(self) -> "DropView":
         """Return its removal."""
@@ -205,18 +202,21 @@ class DropColumn:
 
 @dataclass(frozen=True)
 class ChangeComment:
-    """Another comment of a table, or of its ``column``."""
+    """Another comment of a table or view, or of its ``column``."""
 
     table: str
     column: str | None
     before: str
     after: str
+    is_view: bool = False
 
     def apply(self) -> None:
-        """Change it, where the database keeps comments."""
+        """Change it, where the database keeps comments; a view keeps its grants."""
         if not op.get_context().dialect.supports_comments:
             return
-        if self.column is None:
+        if self.is_view:
+            _comment_on_view(self.table, self.column, self.after)
+        elif self.column is None:
             op.create_table_comment(self.table, self.after, existing_comment=self.before)
         else:
             op.alter_column(
@@ -229,15 +229,18 @@ class ChangeComment:
 
     def record(self, schema: Schema) -> None:
         """Change it."""
-        table = _table(schema, self.table)
+        found = schema[self.table]
         if self.column is None:
-            schema[self.table] = replace(table, comment=self.after)
+            schema[self.table] = replace(found, comment=self.after)
+        elif isinstance(found, View):
+            columns = {**found.columns, self.column: self.after}
+            schema[self.table] = replace(found, columns=columns)
         else:
             columns = [
                 replace(each, comment=self.after) if each.name == self.column else each
-                for each in table.columns
+                for each in found.columns
             ]
-            schema[self.table] = replace(table, columns=columns)
+            schema[self.table] = replace(found, columns=columns)
 
 
 @dataclass(frozen=True)
@@ -308,6 +311,13 @@ def _create(table: Table, name: str) -> None:
         comment=table.comment,
         sqlite_with_rowid=False,
     )
+
+
+def _comment_on_view(view: str, column: str | None, comment: str) -> None:
+    """Set the comment of a view or of its column, on PostgreSQL."""
+    place = f"VIEW {view}" if column is None else f"COLUMN {view}.{column}"
+    quoted = comment.replace("'", "''")
+    op.execute(escaped(f"COMMENT ON {place} IS '{quoted}'"))
 
 
 def _table(schema: Schema, name: str) -> Table:

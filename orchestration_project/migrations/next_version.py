@@ -161,7 +161,7 @@ def changes_between(before: Schema, after: Schema) -> list[SchemaChange]:
         for name, changes in of_tables.items()
         if any(isinstance(each, DropColumn | RebuildTable) for each in changes)
     }
-    gone = [each for each in before.values() if after.get(each.name) != each]
+    gone = [each for each in before.values() if not _same_but_comments(each, after.get(each.name))]
     views = {each.name for each in gone if isinstance(each, View)}
     views = _with_their_views(moved | views, before)
     new = [
@@ -173,7 +173,29 @@ def changes_between(before: Schema, after: Schema) -> list[SchemaChange]:
         *(CreateTable(each) for name in new if isinstance(each := after[name], Table)),
         *(change for changes in of_tables.values() for change in changes),
         *(CreateView(each) for each in _views(after.values()) if each.name in {*views, *new}),
+        *(
+            change
+            for each in _views(before.values())
+            if each.name not in views and isinstance(now := after[each.name], View)
+            for change in _changes_of_comments(each, now)
+        ),
     ]
+
+
+def _same_but_comments(before: Table | View, after: Table | View | None) -> bool:
+    """Return whether only comments differ; of tables, whether nothing does."""
+    if isinstance(before, View) and isinstance(after, View):
+        silent = [replace(each, comment="", columns={}) for each in (before, after)]
+        return silent[0] == silent[1] and list(before.columns) == list(after.columns)
+    return before == after
+
+
+def _changes_of_comments(before: View, after: View) -> Iterator[ChangeComment]:
+    if before.comment != after.comment:
+        yield ChangeComment(after.name, None, before.comment, after.comment, is_view=True)
+    for name, comment in after.columns.items():
+        if before.columns[name] != comment:
+            yield ChangeComment(after.name, name, before.columns[name], comment, is_view=True)
 
 
 def _views(found: Any) -> Iterator[View]:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,10 @@ from sqlalchemy import (
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations.__main__ import main
-from orchestration_project.migrations.next_version import write_next_version
+from orchestration_project.migrations.changes import ChangeComment
+from orchestration_project.migrations.declared import declared_schema
+from orchestration_project.migrations.frozen import View as FrozenView
+from orchestration_project.migrations.next_version import changes_between, write_next_version
 from orchestration_project.migrations.scripts import VERSIONS, alembic_config
 from orchestration_project.tables.catalogue import METADATA, VIEWS
 from orchestration_project.tables.schema import BYTEWISE_TEXT
@@ -244,6 +248,22 @@ def test_what_a_version_cannot_hold_is_refused_by_name(column, found, tmp_path):
         write("x", tmp_path, metadata)
     assert found in error.value.found
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_view_with_other_comments_keeps_its_grants_and_is_not_created_again():
+    before = declared_schema(METADATA, VIEWS)
+    runs = before["workflow_runs"]
+    assert isinstance(runs, FrozenView)
+    other = replace(runs, comment="Runs", columns={**runs.columns, "status": "Its state"})
+    changes = changes_between(before, before | {"workflow_runs": other})
+    assert changes == [
+        ChangeComment("workflow_runs", None, runs.comment, "Runs", is_view=True),
+        ChangeComment("workflow_runs", "status", runs.columns["status"], "Its state", is_view=True),
+    ]
+    schema = dict(before)
+    for change in changes:
+        change.record(schema)
+    assert schema["workflow_runs"] == other
 
 
 def test_nothing_is_written_where_nothing_changed(capsys):
