@@ -7,9 +7,6 @@ import pytest
 from orchestration_project.instance.logs import LOG_EVENTS
 from tests.message_texts import Text, allowed, collect, findings, lint, log_events, package
 
-UNNAMED = "orchestration_project/connections/http/"
-"""The HTTP client, whose log calls have no event names yet."""
-
 SOURCE = '''
 """What can go wrong.
 
@@ -82,7 +79,6 @@ def test_each_log_call_has_an_event_name_of_its_own_that_the_table_describes():
     calls = {
         f"{name}:{line}": events
         for name, source in package().items()
-        if not name.startswith(UNNAMED)
         for line, events in log_events(source)
     }
     assert [place for place, events in calls.items() if not events] == []

@@ -33,6 +33,10 @@ LOG_EVENTS: Mapping[str, str] = {
     "heartbeat_failed": "The heartbeat of a run could not be recorded.",
     "historic_weeks_unavailable": "FINRA's list of historic weeks could not be read.",
     "page_cache_unavailable": "The cache of task pages could not be read: all pages are read.",
+    # HTTP client
+    "http_request_answered": "An outside system answered a request.",
+    "http_request_retried": "A request to an outside system failed and is retried.",
+    "unexpected_error_retried": "An unexpected error of a request is retried.",
     # Sensors
     "partition_runs_requested": "A sensor requests runs of new or changed partitions.",
     "week_runs_requested": "A sensor requests runs of new or restated FINRA weeks.",

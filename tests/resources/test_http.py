@@ -790,7 +790,7 @@ def test_after_failures_in_a_row_no_process_asks_any_more(serve, client_of, wall
     assert error.found.startswith(
         "open since 2026-01-01T00:00:01+00:00; the last failure: status 504 with '<html>"
     )
-    assert error.remedy.startswith("it is tried again from 2026-01-01T00:01:01+00:00")
+    assert error.remedy.startswith("requests are retried from 2026-01-01T00:01:01+00:00")
     assert error.context == {"system": "test_api", "url": server.url}
     assert len(server.requests) == 5
 

@@ -1,4 +1,4 @@
-"""Ask one system over HTTP, and give back whole answers or errors that say what to do."""
+"""Client of one system over HTTP: returns whole responses, or raises errors with a remedy."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -164,7 +164,7 @@ class HttpClient:
         is_repeatable: bool = True,
         may_pass: Callable[[Response], bool] = lambda _: False,
     ) -> Response:
-        """Return the whole answer, of any status but those that are tried again.
+        """Return the whole response, of any status that is not retried.
 
         Redirects are not followed. Connection errors, timeouts, broken answers and the statuses
         429, 500, 502, 503 and 504 are tried again, later if `Retry-After` asks for it. A request

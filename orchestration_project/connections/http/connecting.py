@@ -60,7 +60,7 @@ def deadline(seconds: float) -> Iterator[None]:
 
 
 class _Timed(RawIOBase):
-    """What comes by a socket, as long as there is time."""
+    """The bytes of a socket, until the deadline of the request."""
 
     def __init__(self, sock: socket) -> None:
         self._socket = sock
@@ -104,7 +104,7 @@ class _Answer(HTTPResponse):
         super().begin()
         assert_header_parsing(self.headers)  # urllib3 itself does no more than log it
         if "content-length" in self.headers and self.length is None and not self.chunked:
-            raise HTTPException("the source's Content-Length is no number")
+            raise HTTPException("invalid Content-Length of the source: expected a number")
 
 
 class HttpConnection(HTTPConnection):
@@ -132,7 +132,7 @@ class HttpsPool(HTTPSConnectionPool):
 
 
 POOLS = {"http": HttpPool, "https": HttpsPool}
-"""Of what `urllib3.PoolManager.pool_classes_by_scheme` has, those that keep to `deadline`."""
+"""Pools by scheme that keep to `deadline`, as `urllib3.PoolManager.pool_classes_by_scheme`."""
 
 
 def user_agent() -> str:
@@ -162,7 +162,7 @@ CONNECTIONS_KEPT = 64
 
 
 class Authorities(NamedTuple):
-    """Where the certificates lie of those who vouch for others: a PEM file, or a folder."""
+    """Certificates of the trusted authorities: a PEM file, or a folder."""
 
     file: str | None
     folder: str | None

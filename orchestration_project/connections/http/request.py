@@ -66,7 +66,7 @@ class Question:
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """The secrets that nobody would mistake for a word, without "Bearer"."""
+        """The secrets that are too long for a common word, without "Bearer"."""
         return tuple(
             each for each in self.secrets if len(each) >= TOKEN_LENGTH and each.split() == [each]
         )
@@ -159,7 +159,7 @@ def is_about_certificate(error: BaseException | None) -> bool:
 
 
 def untrusted(question: Question, error: Exception) -> ConfigurationError:
-    """Return the error of a source whose certificate nobody we know vouches for."""
+    """Return the error of a source whose certificate no trusted authority signed."""
     return ConfigurationError(
         f"the certificate behind {question.url} is not trusted",
         expected="one of a public authority, or of the one in SSL_CERT_FILE or SSL_CERT_DIR",
@@ -219,7 +219,7 @@ class AttemptError(Exception):
 
 
 def when_to_try_again(error: Exception) -> bool | float:
-    """Tell stamina whether to try again: by its own backoff, or after so many seconds."""
+    """Return to stamina whether to retry: with its own backoff, or after so many seconds."""
     if not isinstance(error, AttemptError):
         return False
     if error.retry_after is None:
@@ -264,6 +264,7 @@ def log_answer(question: Question, status: int, byte_count: int, elapsed_seconds
         status,
         byte_count,
         elapsed_seconds,
+        extra={"event": "http_request_answered"},
     )
 
 
@@ -274,7 +275,11 @@ def _refuse(_: logging.LogRecord) -> bool:
 def _log_retry(details: RetryDetails) -> None:
     error = details.caused_by
     if not isinstance(error, AttemptError):
-        logger.warning("retry of something that is not ours: %s", type(error).__name__)
+        logger.warning(
+            "retry of an unexpected error: %s",
+            type(error).__name__,
+            extra={"event": "unexpected_error_retried"},
+        )
         return
     logger.warning(
         "%s: %s %s failed (attempt %d: %s); next attempt in %.2f s",
@@ -284,4 +289,5 @@ def _log_retry(details: RetryDetails) -> None:
         error.number,
         error,
         details.wait_for,
+        extra={"event": "http_request_retried"},
     )

@@ -1,4 +1,4 @@
-"""What processes share of a source: rate, counts, circuit breaker, and the file they lie in.
+"""State of a source that processes share in a file: rate, counts and circuit breaker.
 
 pybreaker was tried and left: it holds its lock for the whole call, so that threads queue up behind
 one request; it takes an interrupted call for a failed or a successful one; and when the time is up
@@ -212,7 +212,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class SystemState:
-    """What all processes of a STATE_DIR know of a system that they ask.
+    """State of an outside system that all processes of a STATE_DIR share.
 
     Attributes:
         requests: Attempts by how they ended.
@@ -247,7 +247,7 @@ def _system(file: Path) -> SystemState:
 
 
 def _rows(file: Path, query: str) -> list[tuple[str, int, int]]:
-    """Return what a file that others may be writing holds; waits for nobody."""
+    """Return rows of a file that other processes may write to, without waiting."""
     try:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
             return connection.execute(query).fetchall()
@@ -317,7 +317,7 @@ class Breaker:
                 raise TransientError(
                     f"{system} is not asked, because it failed {count} requests in a row",
                     found=f"open since {opened_at}; the last failure: {failure}",
-                    remedy=f"it is tried again from {retry_at}; see whether it is up",
+                    remedy=f"requests are retried from {retry_at}; check whether the system is up",
                     retry_in_seconds=(datetime.fromisoformat(retry_at) - now).total_seconds(),
                     system=system,
                     url=url,
