@@ -1,4 +1,4 @@
-"""Which states alerts came to, one by one, in a view over the tables that hold them."""
+"""View of the states of alerts and of their deliveries, over the tables that hold them."""
 
 from typing import Any
 
@@ -55,21 +55,28 @@ _once = cast(literal(1), BigInteger)
 
 operations_alert_states = view_of_all(
     "operations_alert_states",
-    "One row per alert and state that it came to, and of deliveries per channel.",
+    "One row per alert and state, and per alert, channel and state of a delivery.",
     [
-        text("alert_id", "The alert", key=True),
+        text("alert_id", "Alert ID", key=True),
         text(
             "state",
-            "raised, repeated, recovered, replaced, waiting, delivered or delivery_failed",
+            "State: raised, repeated, recovered, replaced, waiting, delivered or delivery_failed",
             key=True,
         ),
-        text("channel", "Of deliveries: the channel; else empty", key=True),
-        moment("happened_at", "UTC time, the latest one; of waiting when it is tried next"),
-        count("times_count", "How often: repetitions within the window, attempts; else 1"),
-        text("severity", "info, warning or error"),
-        text("title", "One line"),
-        text("link", "Where the UI shows it; NULL where nothing does", optional=True),
-        text("detail", "Of a delivery that failed: why; of others its rule", optional=True),
+        text("channel", "Channel of the delivery; empty: a state of the alert", key=True),
+        moment(
+            "happened_at",
+            "UTC time of the latest change to the state; for waiting, of the next attempt",
+        ),
+        count("times_count", "Repetitions in the window, or attempts; for other states 1"),
+        text("severity", "Severity: info, warning or error"),
+        text("title", "Title, one line"),
+        text("link", "URL of the UI; NULL: no page", optional=True),
+        text(
+            "detail",
+            "Error of a failed delivery; rule of another delivery; empty: a state of the alert",
+            optional=True,
+        ),
     ],
     _state_of_alert(_word("raised"), _alerts.raised_at, _once),
     _state_of_alert(_word("repeated"), _alerts.repeated_at, _alerts.repeated_count).where(

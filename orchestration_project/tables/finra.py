@@ -25,44 +25,48 @@ NOTIONAL_SCALE = USD_SCALE
 
 TIER_NAMES = {"T1": "NMS Tier 1", "T2": "NMS Tier 2", "OTCE": "OTC Equity Securities"}
 MARKET_NAMES = {"ATS": "ATS", "NON_ATS": "Non-ATS OTC"}
-"""What people read; a code that has no name here is its own."""
+"""Displayed names of codes; a code without a name is displayed itself."""
 
 MARKETS = tuple(MARKET_NAMES)
 
 METADATA_COLUMNS = ("initial_published_date", "last_update_date", "last_reported_date")
-"""What FINRA says about a row, not of the trading: a change of these alone is no restatement."""
+"""Columns about FINRA's publication of a row: if only they change, the trading is not restated."""
 
 finra_otc_weekly = table(
     "finra_otc_weekly",
     "One row per week, tier, market, symbol and venue: the shares and trades reported to FINRA.",
     day("week_start", "Monday of the week", key=True),
-    text("tier", "T1, T2 or OTCE", key=True),
-    text("market", "ATS, or NON_ATS for other OTC trading", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
+    text("market", "Market: ATS, or NON_ATS (other OTC trading)", key=True),
     text("symbol", "FINRA's issue symbol, exact to the byte", key=True),
-    text("venue_id", "MPID; without one CRD:number; without both NAME:name", key=True),
+    text("venue_id", "Venue ID: MPID, else CRD:number, else NAME:name", key=True),
     day("week_end", "Friday of the week"),
     text("mpid", "Market participant identifier", optional=True),
-    count("firm_crd_number", "The firm's number in FINRA's registry; 0: De Minimis", optional=True),
-    text("participant_name", "The venue's or firm's name", optional=True),
-    text("issue_name", "The security's name", optional=True),
+    count(
+        "firm_crd_number",
+        "CRD number of the firm in FINRA's registry; 0: De Minimis Firms",
+        optional=True,
+    ),
+    text("participant_name", "Name of the venue or firm", optional=True),
+    text("issue_name", "Name of the security", optional=True),
     count("share_quantity", "Shares traded in the week"),
     count("trade_count", "Trades in the week"),
-    count("notional_usd", "Traded value, US dollars x 10^6; NULL: not given", optional=True),
+    count("notional_usd", "Traded value, US dollars x 10^6; NULL: not reported", optional=True),
     text("product_type", "FINRA's product type code", optional=True),
-    day("initial_published_date", "When FINRA first published the row", optional=True),
-    day("last_update_date", "When FINRA last changed the row", optional=True),
-    day("last_reported_date", "Day of the last report behind the row", optional=True),
-    count("capture_id", "The capture that the row was read from"),
-    moment("known_from", "UTC time from which we knew the row"),
+    day("initial_published_date", "Day on which FINRA first published the row", optional=True),
+    day("last_update_date", "Day on which FINRA last changed the row", optional=True),
+    day("last_reported_date", "Day of the last report in the row", optional=True),
+    count("capture_id", "Capture that the row was read from"),
+    moment("known_from", "UTC time from which the row is valid (system time)"),
 )
 
 finra_otc_weekly_history = history_of(finra_otc_weekly)
 
 finra_symbol_week = table(
     "finra_symbol_week",
-    "One row per week, tier and symbol: its trading over all venues, and how concentrated it was.",
+    "One row per week, tier and symbol: trading over all venues, and its concentration.",
     day("week_start", "Monday of the week", key=True),
-    text("tier", "T1, T2 or OTCE", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
     text("symbol", "FINRA's issue symbol", key=True),
     count("ats_share_quantity", "Shares traded on ATSs"),
     count("non_ats_share_quantity", "Shares traded OTC outside ATSs"),
@@ -70,58 +74,94 @@ finra_symbol_week = table(
     count("ats_trade_count", "Trades on ATSs"),
     count("non_ats_trade_count", "Trades outside ATSs"),
     count("total_trade_count", "Trades, both markets"),
-    count("venue_count", "Venues that are known by name: De Minimis Firms are not one"),
-    ratio("average_trade_size", "Shares for each trade; NULL without trades", optional=True),
-    text("top_venue_id", "The named venue with most shares; ties: the lowest id", optional=True),
-    ratio("top_venue_share", "Its share of the symbol's shares, 0-1", optional=True),
-    ratio("hhi_lower", "Herfindahl index 0-1 if De Minimis Firms are tiny", optional=True),
-    ratio("hhi_upper", "Herfindahl index 0-1 if De Minimis Firms are one", optional=True),
+    count("venue_count", "Named venues, without De Minimis Firms"),
+    ratio("average_trade_size", "Shares per trade; NULL: no trades", optional=True),
+    text(
+        "top_venue_id",
+        "Named venue with the most shares; of equal ones the lowest ID",
+        optional=True,
+    ),
+    ratio("top_venue_share", "Share of top_venue_id in the symbol's shares, 0-1", optional=True),
+    ratio(
+        "hhi_lower",
+        "Herfindahl-Hirschman index (HHI) with De Minimis Firms as many tiny venues, 0-1",
+        optional=True,
+    ),
+    ratio(
+        "hhi_upper",
+        "Herfindahl-Hirschman index (HHI) with De Minimis Firms as one venue, 0-1",
+        optional=True,
+    ),
     ratio("top_3_venue_share", "Share of the 3 largest named venues, 0-1", optional=True),
     ratio("top_5_venue_share", "Share of the 5 largest named venues, 0-1", optional=True),
 )
 
 finra_venue_week = table(
     "finra_venue_week",
-    "One row per week, tier, market and venue: its trading, and its share of the tier.",
+    "One row per week, tier, market and venue: trading, and share of the tier.",
     day("week_start", "Monday of the week", key=True),
-    text("tier", "T1, T2 or OTCE", key=True),
-    text("market", "ATS or NON_ATS", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
+    text("market", "Market: ATS or NON_ATS", key=True),
     text("venue_id", "As in finra_otc_weekly", key=True),
-    count("share_quantity", "Shares"),
-    count("trade_count", "Trades"),
+    count("share_quantity", "Shares traded in the week"),
+    count("trade_count", "Trades in the week"),
     count("symbol_count", "Symbols traded"),
     ratio("tier_share", "Share of the tier's shares in the week, both markets, 0-1", optional=True),
-    count("rank", "Place by shares in the tier, from 1; NULL: De Minimis Firms", optional=True),
+    count("rank", "Rank by shares in the tier, from 1; NULL: De Minimis Firms", optional=True),
 )
 
 finra_symbol_rolling_6w = table(
     "finra_symbol_rolling_6w",
-    "One row per week, tier and symbol traded in it: its trading in the six weeks that end there.",
+    "One row per week, tier and symbol traded in it: trading in the six weeks up to it.",
     day("week_start", "Monday of the window's last week", key=True),
-    text("tier", "T1, T2 or OTCE", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
     text("symbol", "FINRA's issue symbol", key=True),
-    count("weeks_in_window", "Weeks of the six, by date, that have the symbol, 1-6"),
-    flag("is_complete", "Whether all six weeks of the tier are landed"),
-    ratio("average_shares_per_week", "Shares, mean of the weeks that have the symbol"),
-    count("min_share_quantity", "Shares in the least of these weeks"),
-    count("max_share_quantity", "Shares in the greatest of these weeks"),
-    ratio("average_trades_per_week", "Trades, mean of the weeks that have the symbol"),
-    count("min_trade_count", "Trades in the least of these weeks"),
-    count("max_trade_count", "Trades in the greatest of these weeks"),
-    ratio("trend_ratio", "Mean shares, last 3 weeks / first 3; NULL: nothing there", optional=True),
-    text("trend_direction", "up: ratio over 1.1; down: under 0.9; else flat", optional=True),
+    count("weeks_in_window", "Weeks of the window in which the symbol was traded, 1-6"),
+    flag("is_complete", "Whether all six weeks of the tier are loaded"),
+    ratio("average_shares_per_week", "Mean shares of the weeks in which the symbol was traded"),
+    count("min_share_quantity", "Minimum shares of these weeks"),
+    count("max_share_quantity", "Maximum shares of these weeks"),
+    ratio("average_trades_per_week", "Mean trades of the weeks in which the symbol was traded"),
+    count("min_trade_count", "Minimum trades of these weeks"),
+    count("max_trade_count", "Maximum trades of these weeks"),
+    ratio(
+        "trend_ratio",
+        "Mean shares of the last 3 weeks / of the first 3; NULL: no trading in the first 3",
+        optional=True,
+    ),
+    text(
+        "trend_direction",
+        "Trend: up (trend_ratio over 1.1), down (under 0.9) or flat",
+        optional=True,
+    ),
 )
 
 finra_concentration_week = table(
     "finra_concentration_week",
-    "One row per week, tier and symbol: how few venues had its trading, and how that changed.",
+    "One row per week, tier and symbol: concentration of its trading on venues, and its change.",
     day("week_start", "Monday of the week", key=True),
-    text("tier", "T1, T2 or OTCE", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
     text("symbol", "FINRA's issue symbol", key=True),
-    ratio("hhi_lower", "Herfindahl index 0-1 if De Minimis Firms are tiny", optional=True),
-    ratio("hhi_upper", "Herfindahl index 0-1 if De Minimis Firms are one", optional=True),
-    ratio("hhi_lower_change", "hhi_lower less that of the week before; NULL: none", optional=True),
-    ratio("hhi_upper_change", "hhi_upper less that of the week before; NULL: none", optional=True),
+    ratio(
+        "hhi_lower",
+        "Herfindahl-Hirschman index (HHI) with De Minimis Firms as many tiny venues, 0-1",
+        optional=True,
+    ),
+    ratio(
+        "hhi_upper",
+        "Herfindahl-Hirschman index (HHI) with De Minimis Firms as one venue, 0-1",
+        optional=True,
+    ),
+    ratio(
+        "hhi_lower_change",
+        "hhi_lower minus that of the previous week; NULL: no previous week",
+        optional=True,
+    ),
+    ratio(
+        "hhi_upper_change",
+        "hhi_upper minus that of the previous week; NULL: no previous week",
+        optional=True,
+    ),
     ratio("top_1_venue_share", "Share of shares of the largest named venue, 0-1", optional=True),
     ratio("top_3_venue_share", "Share of shares of the 3 largest, 0-1", optional=True),
     ratio("top_5_venue_share", "Share of shares of the 5 largest, 0-1", optional=True),
@@ -129,31 +169,31 @@ finra_concentration_week = table(
 
 finra_tier_week = table(
     "finra_tier_week",
-    "One row per week and tier, once all tiers are landed: its trading and its part of the market.",
+    "One row per week and tier, once all tiers are loaded: trading, and share of the market.",
     day("week_start", "Monday of the week", key=True),
-    text("tier", "T1, T2 or OTCE", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
     count("share_quantity", "Shares, both markets"),
     count("trade_count", "Trades, both markets"),
     count("row_count", "Rows of finra_otc_weekly"),
     count("symbol_count", "Symbols traded"),
-    count("venue_count", "Venues that are known by name: De Minimis Firms are not one"),
+    count("venue_count", "Named venues, without De Minimis Firms"),
     ratio("market_share", "Share of all tiers' shares in the week, 0-1", optional=True),
 )
 
 finra_symbol_week_value = table(
     "finra_symbol_week_value",
-    "One row per week, tier and symbol with prices of all sessions: what its shares were worth.",
+    "One row per week, tier and symbol with prices of all sessions: estimated traded value.",
     day("week_start", "Monday of the week", key=True),
-    text("tier", "T1, T2 or OTCE", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
     text("symbol", "FINRA's issue symbol", key=True),
     count("share_quantity", "Shares traded OTC, both markets"),
-    scaled("price", "Mean close by volume, as traded, US dollars x 10^6"),
-    count("session_count", "Sessions of the week"),
-    ratio("notional_dollars", "Estimate of the traded value: shares x price, US dollars"),
-    ratio("dollar_volume_share", "Its share of the tier's estimates, 0-1", optional=True),
+    scaled("price", "Volume-weighted mean of unadjusted closes, US dollars x 10^6"),
+    count("session_count", "Trading sessions of the week"),
+    ratio("notional_dollars", "Estimated traded value: share_quantity x price, US dollars"),
+    ratio("dollar_volume_share", "Share of the tier's estimated traded value, 0-1", optional=True),
     ratio(
         "market_volume_share",
-        "Shares traded OTC / all shares traded, as the source of prices counts them",
+        "Shares traded OTC / all shares traded, counted by the source of prices",
         optional=True,
     ),
 )
@@ -162,29 +202,29 @@ _weekly = finra_otc_weekly.c
 
 v_finra_otc_weekly = view(
     "v_finra_otc_weekly",
-    "One row per row of finra_otc_weekly, for reading: names, labels, and money in dollars.",
+    "One row per row of finra_otc_weekly, with names, labels, and money in dollars.",
     as_it_is(_weekly.week_start),
     as_it_is(_weekly.tier),
     as_it_is(_weekly.market),
     as_it_is(_weekly.symbol),
     as_it_is(_weekly.venue_id),
     as_it_is(_weekly.week_end),
-    ViewColumn("tier_name", labelled(_weekly.tier, TIER_NAMES), "The tier in FINRA's words"),
-    ViewColumn("market_name", labelled(_weekly.market, MARKET_NAMES), "The market in words"),
+    ViewColumn("tier_name", labelled(_weekly.tier, TIER_NAMES), "Name of the tier"),
+    ViewColumn("market_name", labelled(_weekly.market, MARKET_NAMES), "Name of the market"),
     as_it_is(_weekly.issue_name),
     ViewColumn(
         "venue_name",
         type_coerce(
             func.coalesce(_weekly.participant_name, _weekly.mpid, _weekly.venue_id), BYTEWISE_TEXT
         ),
-        "The venue's or firm's name; without one its MPID, without both its venue_id",
+        "Name of the venue or firm, else its MPID, else its venue_id",
     ),
     as_it_is(_weekly.share_quantity),
     as_it_is(_weekly.trade_count),
     ViewColumn(
         "notional_dollars",
         in_dollars(_weekly.notional_usd),
-        "Traded value, US dollars with 6 decimals, text on SQLite; NULL: not given",
+        "Traded value, US dollars with 6 decimals, text on SQLite; NULL: not reported",
         optional=True,
     ),
     as_it_is(_weekly.last_update_date),
@@ -279,4 +319,4 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         "market_volume_share": (_symbols.total_share_quantity, _daily.volume),
     },
 }
-"""Of each derived table, the columns that each of its columns is made of."""
+"""Source columns of each column, by derived table."""

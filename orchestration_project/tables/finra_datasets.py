@@ -11,7 +11,7 @@ from orchestration_project.tables.schema import (
 )
 
 VOLUME_SCALE = 6
-"""Decimals of a volume that are kept: as a whole number times 10 to this power, exact."""
+"""Decimals of a volume: stored as an integer, times 10 to this power."""
 
 
 def _volume(name: str, column: str, comment: str) -> Field:
@@ -23,16 +23,17 @@ def _volume(name: str, column: str, comment: str) -> Field:
 TREASURY_FIELDS = (
     Field("beginningOfWeekDate", day("week_start", "Monday of the week", key=True)),
     Field(
-        "productCategory", text("product_category", "Such as Bills or Nominal Coupons", key=True)
+        "productCategory",
+        text("product_category", "Product category, such as Bills or Nominal Coupons", key=True),
     ),
     Field(
         "yearsToMaturity",
-        text("years_to_maturity", "Range of remaining years; blank: not told apart", key=True),
+        text("years_to_maturity", "Range of remaining years; blank: all maturities", key=True),
         may_be_blank=True,
     ),
     Field(
         "benchmark",
-        text("benchmark", "On-the-run or Off-the-run; blank: not told apart", key=True),
+        text("benchmark", "Benchmark: On-the-run or Off-the-run; blank: both", key=True),
         may_be_blank=True,
     ),
     _volume("atsInterdealerVolume", "ats_interdealer_volume", "Volume on ATSs and between dealers"),
@@ -49,10 +50,10 @@ finra_treasury_weekly = dataset_table(
 
 BOND_FIELDS = (
     Field("weekEnding", day("week_ending", "Friday of the week", key=True)),
-    Field("tierIdentifier", text("tier", "Bucket of liquidity: T1, T2 or OTCE", key=True)),
+    Field("tierIdentifier", text("tier", "FINRA tier: T1, T2 or OTCE", key=True)),
     Field(
         "cusip",
-        text("cusip", "The bond: nine characters, the last a check digit", key=True),
+        text("cusip", "CUSIP of the bond: nine characters, the last a check digit", key=True),
         form="cusip",
     ),
     Field("totalVolume", count("volume_total", "Par value traded in the week, US dollars")),
@@ -67,18 +68,21 @@ fact_bond_trade_activity = dataset_table(
 
 BREADTH_FIELDS = (
     Field("tradeReportDate", day("trade_date", "Day of the trades", key=True)),
-    Field("productCategory", text("product_category", "Such as high yield", key=True)),
+    Field(
+        "productCategory",
+        text("product_category", "Product category, such as high yield", key=True),
+    ),
     Field("totalTrades", count("trade_count", "Trades")),
     Field("advances", count("advance_count", "Bonds whose price rose")),
     Field("declines", count("decline_count", "Bonds whose price fell")),
-    Field("unchanged", count("unchanged_count", "Bonds whose price stayed")),
+    Field("unchanged", count("unchanged_count", "Bonds whose price was unchanged")),
     Field("fiftyTwoWeekHigh", count("new_high_count", "Bonds at their highest of 52 weeks")),
     Field("fiftyTwoWeekLow", count("new_low_count", "Bonds at their lowest of 52 weeks")),
     _volume("totalVolume", "total_volume", "Volume traded"),
 )
 finra_corporate_market_breadth = dataset_table(
     "finra_corporate_market_breadth",
-    "One row per day and product category: how many corporate bonds rose, fell and stayed.",
+    "One row per day and product category: corporate bonds that rose, fell and were unchanged.",
     *BREADTH_FIELDS,
 )
 
@@ -93,29 +97,53 @@ def _signed(name: str, column: str, comment: str) -> Field:
 
 
 SHORT_INTEREST_FIELDS = (
-    Field("settlementDate", day("settlement_date", "Mid-month or end of the month", key=True)),
+    Field(
+        "settlementDate",
+        day("settlement_date", "Settlement date: mid-month or end of month", key=True),
+    ),
     Field("symbolCode", text("symbol", "FINRA's symbol, exact to the byte", key=True)),
-    Field("issueName", text("issue_name", "The security's name", optional=True)),
+    Field("issueName", text("issue_name", "Name of the security", optional=True)),
     Field(
         "issuerServicesGroupExchangeCode",
         text("exchange_code", "FINRA's code of the listing exchange", optional=True),
     ),
-    Field("marketClassCode", text("market_class_code", "Such as NYSE or OTC", optional=True)),
+    Field(
+        "marketClassCode",
+        text("market_class_code", "Market class, such as NYSE or OTC", optional=True),
+    ),
     _shares("accountingYearMonthNumber", "accounting_period", "FINRA's number of the period"),
     Field("currentShortPositionQuantity", count("short_quantity", "Shares sold short")),
     _shares(
-        "previousShortPositionQuantity", "previous_short_quantity", "At the settlement date before"
+        "previousShortPositionQuantity",
+        "previous_short_quantity",
+        "Shares sold short at the previous settlement date",
     ),
     Field(
         "changePreviousNumber",
-        count("short_change", "Since then, shares; NULL: not given", optional=True),
+        count(
+            "short_change",
+            "Change of shares sold short since the previous settlement date; NULL: not reported",
+            optional=True,
+        ),
         is_signed=True,
     ),
-    _signed("changePercent", "change_percent", "The same in percent"),
-    _shares("averageDailyVolumeQuantity", "average_daily_volume", "Shares traded in a day"),
-    _signed("daysToCoverQuantity", "days_to_cover", "Days of that volume, at most 999.99,"),
-    Field("stockSplitFlag", text("stock_split_flag", "S: split in the period", optional=True)),
-    Field("revisionFlag", text("revision_flag", "R: revised after publication", optional=True)),
+    _signed(
+        "changePercent", "change_percent", "Change since the previous settlement date, percent"
+    ),
+    _shares("averageDailyVolumeQuantity", "average_daily_volume", "Average shares traded per day"),
+    _signed(
+        "daysToCoverQuantity",
+        "days_to_cover",
+        "Shares sold short / average_daily_volume, days, at most 999.99,",
+    ),
+    Field(
+        "stockSplitFlag",
+        text("stock_split_flag", "Split flag; S: split in the period", optional=True),
+    ),
+    Field(
+        "revisionFlag",
+        text("revision_flag", "Revision flag; R: revised after publication", optional=True),
+    ),
 )
 finra_short_interest = dataset_table(
     "finra_short_interest",

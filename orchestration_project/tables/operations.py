@@ -1,4 +1,4 @@
-"""What people are told, and what ran: alerts and their delivery, runs, their steps, sessions."""
+"""Tables of operations: alerts and their deliveries, runs, steps, sessions, presets."""
 
 from typing import Any
 
@@ -28,117 +28,146 @@ from orchestration_project.tables.views import ViewColumn, as_it_is, view
 
 operations_alerts = table(
     "operations_alerts",
-    "One row per alert: what people are told about a run, a sensor, or what is well again.",
-    text("alert_id", "First 128 bits of the SHA-256 of kind and cause, hex", key=True),
-    text("kind", "What is not well, recovered, or what a notice tells; docs/alerts.md has them"),
-    text("severity", "info, warning or error"),
-    text("title", "One line"),
-    text("body", "What failed, why, what to do, and links"),
-    text("run_id", "Dagster run; NULL where it is not about one", optional=True),
-    text("job", "Its job; NULL where it is not about one", optional=True),
+    "One row per alert: a failure of a run or sensor, a recovery, or a notice.",
+    text("alert_id", "Alert ID: first 128 bits of the SHA-256 of kind and cause, hex", key=True),
+    text("kind", "Kind of the alert, see docs/reference/alerts.md"),
+    text("severity", "Severity: info, warning or error"),
+    text("title", "Title, one line"),
+    text("body", "Text of the alert: failure, cause, remedy and links"),
+    text("run_id", "Dagster run of the alert; NULL: no run", optional=True),
+    text("job", "Job of the alert; NULL: no job", optional=True),
     text("assets", "Asset keys, a JSON list"),
     text("partitions", "Partition keys, a JSON list"),
-    text("link", "Where the UI shows it; NULL where nothing does", optional=True),
+    text("link", "URL of the UI; NULL: no page", optional=True),
     text(
-        "state", "open, recovered, replaced (a later alert tells of it) or told (nothing to mend)"
+        "state",
+        "State: open, recovered, replaced (by a later alert) or told (a notice, nothing to fix)",
     ),
-    text("open_problems", "What of it is not well yet, a JSON list of kind, subject and detail"),
-    count("repeated_count", "How often the same came again within the window, and was not told"),
-    moment("raised_at", "UTC time"),
-    moment("repeated_at", "UTC time of the latest repetition", optional=True),
-    moment("ended_at", "UTC time at which it recovered or was replaced", optional=True),
+    text("open_problems", "Problems that are open, a JSON list of kind, subject and detail"),
+    count("repeated_count", "Repetitions within the window, which were not sent"),
+    moment("raised_at", "UTC time at which the alert was raised"),
+    moment("repeated_at", "UTC time of the latest repetition; NULL: none", optional=True),
+    moment(
+        "ended_at", "UTC time at which it recovered or was replaced; NULL: neither", optional=True
+    ),
 )
 
 operations_alert_deliveries = table(
     "operations_alert_deliveries",
-    "One row per alert and channel that it is for.",
-    text("alert_id", "The alert", key=True),
-    text("channel", "Its name, such as ops, or mailto-2 for an entry of ALERT_URLS", key=True),
+    "One row per alert and channel that it is sent to.",
+    text("alert_id", "Alert ID", key=True),
+    text(
+        "channel",
+        "Name of the channel, such as ops, or mailto-2 for an entry of ALERT_URLS",
+        key=True,
+    ),
     text(
         "state",
-        "pending (also after attempts in vain), delivered, failed (given up) or told_before (too "
-        "lately by an earlier alert to be told again)",
+        "State: pending (also after failed attempts), delivered, failed (no further attempt) "
+        "or told_before (suppressed, since an earlier alert was sent within the window)",
     ),
-    count("attempt_count", "Attempts begun"),
-    text("last_error", "Why the latest attempt was in vain, without secrets", optional=True),
-    moment("next_attempt_at", "UTC time from which on it is tried (again)"),
-    moment("delivered_at", "UTC time at which the channel took it", optional=True),
-    text("rule", "Rule by which it is for the channel; NULL: from before rules", optional=True),
+    count("attempt_count", "Attempts started"),
+    text(
+        "last_error",
+        "Error of the latest failed attempt, without secrets; NULL: no failed attempt",
+        optional=True,
+    ),
+    moment("next_attempt_at", "UTC time from which the next attempt is due"),
     moment(
-        "told_at", "Of told_before: UTC time at which the earlier alert was raised", optional=True
+        "delivered_at",
+        "UTC time at which the channel accepted it; NULL: not delivered",
+        optional=True,
     ),
-    moment("failed_at", "UTC time of the latest attempt in vain, or when given up", optional=True),
+    text("rule", "Alert rule that selected the channel; NULL: before alert rules", optional=True),
+    moment(
+        "told_at",
+        "UTC time at which the earlier alert was raised; NULL: the state is not told_before",
+        optional=True,
+    ),
+    moment(
+        "failed_at", "UTC time of the latest failed attempt; NULL: no failed attempt", optional=True
+    ),
     count(
         "digest_count",
-        "Alerts in the message that the channel took, 1: just this; NULL: none yet, or unknown",
+        "Alerts in the message that was delivered; 1: only this one; NULL: not delivered, or "
+        "unknown",
         optional=True,
     ),
 )
 
 operations_evaluations = table(
     "operations_evaluations",
-    "One row per cause that was looked at: it raises alerts once, however often it is read.",
-    text("cause", "Such as a run's id and how it ended", key=True),
-    moment("evaluated_at", "UTC time"),
+    "One row per evaluated cause, so that each cause raises alerts only once.",
+    text("cause", "Cause, such as a run ID and its final status", key=True),
+    moment("evaluated_at", "UTC time of the evaluation"),
 )
 
 operations_removals = table(
     "operations_removals",
-    "One row per artifact that was cleaned up, recorded before it was deleted.",
-    text("name", "The artifact, relative to the artifact store", key=True),
-    moment("removed_at", "UTC time", key=True),
-    text("kind", "captured bytes, staged rows or picture"),
+    "One row per deleted artifact, recorded before the deletion.",
+    text("name", "Path of the artifact, relative to the artifact store", key=True),
+    moment("removed_at", "UTC time of the deletion", key=True),
+    text("kind", "Kind of the artifact: captured bytes, staged rows or picture"),
     count("byte_count", "Size as stored, bytes"),
-    moment("put_at", "UTC time at which it was last put into the store"),
+    moment("put_at", "UTC time at which it was last written to the store"),
     text("run_id", "Dagster run"),
 )
 
 operations_runs = table(
     "operations_runs",
-    "One row per run of Dagster, also after Dagster has forgotten it.",
-    text("run_id", "Dagster's run", key=True),
-    text("session", "What it was started in: a batch, a backfill, a tick, or else its first try"),
-    text("job", "Its job; __ASSET_JOB for assets that were chosen by hand"),
-    text("domain", "Tag domain; without one that of its assets or of its job's name"),
+    "One row per Dagster run, also after Dagster has deleted it.",
+    text("run_id", "Dagster run", key=True),
+    text(
+        "session",
+        "Session: the batch, backfill or tick that started it, else its first attempt",
+    ),
+    text("job", "Job; __ASSET_JOB: assets that were selected manually"),
+    text("domain", "Tag domain, else the domain of its assets or of its job's name"),
     text(
         "partition_key",
-        "Partition, or first...last of a range; NULL where there is none",
+        "Partition key, or first...last of a range; NULL: not partitioned",
         optional=True,
     ),
     text("params", "Run config, JSON; secrets as ***"),
     text(
         "status",
-        "Dagster's: NOT_STARTED, QUEUED, STARTING, STARTED, CANCELING, SUCCESS, FAILURE, CANCELED; "
-        "DELETED: gone from Dagster before it ended",
+        "Status in Dagster: NOT_STARTED, QUEUED, STARTING, STARTED, CANCELING, SUCCESS, "
+        "FAILURE or CANCELED; or DELETED (from Dagster before it ended)",
     ),
-    moment("created_at", "UTC time at which it was asked for"),
-    moment("started_at", "UTC time at which its process began", optional=True),
+    moment("created_at", "UTC time at which the run was created"),
+    moment("started_at", "UTC time at which its process started; NULL: not started", optional=True),
     moment(
         "ended_at",
-        "UTC time at which it ended; NULL: it has not; of a DELETED one, when that was noticed",
+        "UTC time of its end; for DELETED, of the detection; NULL: not ended",
         optional=True,
     ),
-    ratio("duration_seconds", "From start to end, seconds", optional=True),
-    count("rows_in", "Lines in what its deliveries fetched; 0 where it checked no delivery"),
-    count("rows_landed", "Rows of what landed: new, changed and unchanged ones"),
-    count("rows_rejected", "Lines refused by the contract, also of what was held back"),
-    count("byte_count", "Size of what its deliveries fetched, as received, bytes"),
-    text("trigger_kind", "schedule, sensor, backfill or person"),
+    ratio("duration_seconds", "Duration from start to end, seconds", optional=True),
+    count("rows_in", "Lines fetched by its deliveries; 0: it validated no delivery"),
+    count("rows_landed", "Rows loaded: new, changed and unchanged ones"),
+    count(
+        "rows_rejected", "Lines rejected by the contract, including those of quarantined deliveries"
+    ),
+    count("byte_count", "Size of the fetched content as received, bytes"),
+    text("trigger_kind", "Trigger: schedule, sensor, backfill or person"),
     text(
         "trigger_name",
-        "Which schedule, sensor or backfill; NULL for a person",
+        "Name of the schedule, sensor or backfill; NULL: a person",
         optional=True,
     ),
-    text("user_name", "Tag user; NULL where nobody is named", optional=True),
-    text("error_category", "Of a failed or canceled run, one word; else NULL", optional=True),
-    text("error_message", "What it failed with; NULL where it did not", optional=True),
-    text("config_hash", "Tag config_hash; NULL where there is none", optional=True),
-    text("retry_of", "The run that it tries again; NULL: a first try", optional=True),
+    text("user_name", "Tag user; NULL: no such tag", optional=True),
+    text(
+        "error_category",
+        "Category of the failure, one word; NULL: neither failed nor canceled",
+        optional=True,
+    ),
+    text("error_message", "Error message; NULL: not failed", optional=True),
+    text("config_hash", "Tag config_hash; NULL: no such tag", optional=True),
+    text("retry_of", "Run that this run retries; NULL: a first attempt", optional=True),
     moment("changed_at", "UTC time at which Dagster last changed the run"),
     moment("recorded_at", "UTC time at which this row was last written"),
     text(
         "preset",
-        "Applied preset that it went by, such as strict_quality#3; NULL: by none",
+        "Applied preset, such as strict_quality#3; NULL: no preset",
         optional=True,
     ),
 )
@@ -167,30 +196,36 @@ Index(
 
 operations_steps = table(
     "operations_steps",
-    "One row per step of a run in operations_runs that began, or was skipped.",
-    text("run_id", "Dagster's run", key=True),
-    text("step_key", "Dagster's step", key=True),
-    text("job", "The run's job"),
-    text("domain", "That of its assets; without any, the run's"),
-    text("asset", "The first by name of its assets; NULL: it makes none", optional=True),
-    text("assets", "All assets that it was to make, a JSON list"),
-    text("status", "IN_PROGRESS, SUCCESS, FAILURE or SKIPPED; CANCELED: its run ended first"),
-    moment("started_at", "UTC time; NULL: it never did", optional=True),
-    moment("ended_at", "UTC time; NULL: it has not", optional=True),
-    ratio("duration_seconds", "From its start to its end, all attempts, seconds", optional=True),
-    count("attempt_count", "Attempts begun"),
-    count("rows_in", "Lines in what was fetched for its tables"),
-    count("rows_landed", "Rows of what landed in its tables: new, changed and unchanged ones"),
-    count("rows_rejected", "Lines refused by the contract, also of what was held back"),
-    count("byte_count", "Size of what was fetched for its tables, as received, bytes"),
+    "One row per started or skipped step of a run in operations_runs.",
+    text("run_id", "Dagster run", key=True),
+    text("step_key", "Dagster step", key=True),
+    text("job", "Job of the run"),
+    text("domain", "Domain of its assets, else of the run"),
+    text("asset", "First of its assets by name; NULL: no asset", optional=True),
+    text("assets", "All assets of the step, a JSON list"),
+    text(
+        "status", "Status: IN_PROGRESS, SUCCESS, FAILURE, SKIPPED or CANCELED (its run ended first)"
+    ),
+    moment("started_at", "UTC time of its start; NULL: not started", optional=True),
+    moment("ended_at", "UTC time of its end; NULL: not ended", optional=True),
+    ratio(
+        "duration_seconds", "Duration from start to end over all attempts, seconds", optional=True
+    ),
+    count("attempt_count", "Attempts started"),
+    count("rows_in", "Lines fetched for its tables"),
+    count("rows_landed", "Rows loaded into its tables: new, changed and unchanged ones"),
+    count(
+        "rows_rejected", "Lines rejected by the contract, including those of quarantined deliveries"
+    ),
+    count("byte_count", "Size of the content fetched for its tables as received, bytes"),
     flag(
         "quality_passed",
-        "Whether all its checks of severity error passed; NULL: it evaluated none",
+        "Whether all its checks of severity error passed; NULL: no check evaluated",
         optional=True,
     ),
-    text("quality_metrics", "By check: passed, severity and its numbers, JSON"),
-    text("error_category", "Of a failed step, one word; else NULL", optional=True),
-    text("error_message", "What it failed with; NULL where it did not", optional=True),
+    text("quality_metrics", "Results by check: passed, severity and numbers, JSON"),
+    text("error_category", "Category of the failure, one word; NULL: not failed", optional=True),
+    text("error_message", "Error message; NULL: not failed", optional=True),
 )
 
 Index(
@@ -206,54 +241,59 @@ Index(
 
 operations_control_tower = table(
     "operations_control_tower",
-    "One row per domain, asset and window of time, as the latest look found it.",
-    text("domain", "The domain", key=True),
-    text("asset", "An asset of it; empty: all of the domain", key=True),
-    count("window_hours", "Hours before the look that are counted: 24, 168 or 672", key=True),
-    text("state", "healthy, attention, stale or failing; the same for each window"),
-    text("reasons", "Why it is in that state, a JSON list of sentences"),
-    count("run_count", "Runs (of an asset: steps) that ended in the window"),
-    count("success_count", "Those that succeeded"),
-    count("failure_count", "Those that failed"),
-    count("canceled_count", "Those that were canceled, skipped, or gone before they ended"),
-    ratio(
-        "success_share", "Succeeded among succeeded and failed; NULL: none of them", optional=True
-    ),
+    "One row per domain, asset and time window, from the latest evaluation.",
+    text("domain", "Domain", key=True),
+    text("asset", "Asset of the domain; empty: the whole domain", key=True),
+    count("window_hours", "Window before the evaluation, hours: 24, 168 or 672", key=True),
+    text("state", "State, the same for each window: healthy, attention, stale or failing"),
+    text("reasons", "Reasons for the state, a JSON list of sentences"),
+    count("run_count", "Runs (for an asset: steps) that ended in the window"),
+    count("success_count", "Runs or steps that succeeded"),
+    count("failure_count", "Runs or steps that failed"),
     count(
-        "retry_count", "Those that tried another run again; of an asset: attempts beyond the first"
+        "canceled_count", "Runs or steps that were canceled, skipped, or deleted before they ended"
     ),
-    text("failures_by_category", "Failures by error_category, JSON"),
-    ratio("runs_per_hour", "run_count by hour of the window"),
-    count("rows_in", "Lines fetched"),
-    count("rows_landed", "Rows landed: new, changed and unchanged ones"),
-    count("rows_rejected", "Lines refused by the contract"),
-    ratio("reject_share", "rows_rejected among rows_in; NULL: no row came in", optional=True),
-    count("byte_count", "Size of what was fetched, bytes"),
-    count("queue_depth", "Runs that wait to start now; of an asset: 0"),
-    count("running_count", "Runs under way now; of an asset: steps"),
-    moment("last_landed_at", "UTC time of the latest landing; NULL: there is none", optional=True),
-    ratio("hours_since_landing", "Hours since then", optional=True),
-    text(
-        "oldest_unlanded_partition",
-        "The first published partition that is due and not landed; NULL: there is none, or nobody "
-        "promises any",
+    ratio(
+        "success_share",
+        "Share of successes among successes and failures, 0-1; NULL: neither",
         optional=True,
     ),
-    ratio("hours_late", "Hours since that was due", optional=True),
-    moment("looked_at", "UTC time of the look"),
+    count("retry_count", "Runs that retried another run; for an asset: attempts after the first"),
+    text("failures_by_category", "Failures by error_category, JSON"),
+    ratio("runs_per_hour", "run_count per hour of the window"),
+    count("rows_in", "Lines fetched"),
+    count("rows_landed", "Rows loaded: new, changed and unchanged ones"),
+    count("rows_rejected", "Lines rejected by the contract"),
+    ratio(
+        "reject_share",
+        "Share of rows_rejected in rows_in, 0-1; NULL: no lines fetched",
+        optional=True,
+    ),
+    count("byte_count", "Size of the fetched content, bytes"),
+    count("queue_depth", "Runs that wait to start; for an asset: 0"),
+    count("running_count", "Runs in progress; for an asset: steps in progress"),
+    moment("last_landed_at", "UTC time of the latest load; NULL: nothing loaded", optional=True),
+    ratio("hours_since_landing", "Hours since last_landed_at", optional=True),
+    text(
+        "oldest_unlanded_partition",
+        "First published partition that is due and not loaded; NULL: none, or no calendar",
+        optional=True,
+    ),
+    ratio("hours_late", "Hours since that partition was due", optional=True),
+    moment("looked_at", "UTC time of the evaluation"),
 )
 
 operations_presets = table(
     "operations_presets",
-    "One row per time that a preset was applied; of each job the latest one is in force.",
-    text("job", "The job whose runs take it", key=True),
-    count("applied_number", "1 for the first that was applied to the job, then 2, …", key=True),
-    text("preset", "Its name: that of its file in presets/, without .yaml"),
-    text("content", "The fields that it set then, with their values, JSON"),
-    text("user_name", "Who applied it"),
-    text("reason", "Why"),
+    "One row per application of a preset; the latest one of each job is in force.",
+    text("job", "Job whose runs use the preset", key=True),
+    count("applied_number", "Number of the application among those of the job, from 1", key=True),
+    text("preset", "Name of the preset: its file in presets/, without .yaml"),
+    text("content", "Fields that it set at that time, with their values, JSON"),
+    text("user_name", "User who applied it"),
+    text("reason", "Reason that the user gave"),
     text("run_id", "Dagster run that applied it"),
-    moment("applied_at", "UTC time"),
+    moment("applied_at", "UTC time at which the preset was applied"),
 )
 
 STATES = {
@@ -269,7 +309,7 @@ STATES = {
     "DELETED": "CANCELLED",
     "SKIPPED": "CANCELLED",
 }
-"""What a status of Dagster, of a run or a step, is called in `workflow_…` and sessions."""
+"""Names of Dagster's statuses of runs and steps in `workflow_…` and sessions."""
 
 _runs, _steps = operations_runs.c, operations_steps.c
 _retries = operations_runs.alias("retries")
@@ -291,11 +331,11 @@ RUN_STATUSES = (
 """Every status of a run."""
 
 PENDING, RUNNING = RUN_STATUSES[:2], RUN_STATUSES[2:5]
-"""Statuses of runs that wait to start, and of those under way."""
+"""Statuses of runs that wait to start, and of those in progress."""
 
 workflow_runs = view(
     "workflow_runs",
-    "One row per run of operations_runs, in the words of other workflow systems.",
+    "One row per run of operations_runs, in the terms of other workflow systems.",
     as_it_is(_runs.run_id),
     _renamed("session_id", _runs.session),
     _renamed("workflow_name", _runs.job),
@@ -305,7 +345,7 @@ workflow_runs = view(
     ViewColumn(
         "status",
         _state(_runs.status, *RUN_STATUSES),
-        "PENDING, RUNNING, COMPLETED, FAILED or CANCELLED",
+        "Status: PENDING, RUNNING, COMPLETED, FAILED or CANCELLED",
     ),
     as_it_is(_runs.created_at),
     as_it_is(_runs.started_at),
@@ -326,7 +366,7 @@ workflow_runs = view(
 
 workflow_step_runs = view(
     "workflow_step_runs",
-    "One row per step of operations_steps, in the words of other workflow systems.",
+    "One row per step of operations_steps, in the terms of other workflow systems.",
     as_it_is(_steps.run_id),
     ViewColumn("step_name", _steps.step_key, str(_steps.step_key.comment), is_key=True),
     _renamed("workflow_name", _steps.job),
@@ -335,7 +375,7 @@ workflow_step_runs = view(
     ViewColumn(
         "status",
         _state(_steps.status, "IN_PROGRESS", "SUCCESS", "FAILURE", "SKIPPED", "CANCELED"),
-        "RUNNING, COMPLETED, FAILED or CANCELLED (also skipped)",
+        "Status: RUNNING, COMPLETED, FAILED or CANCELLED (also skipped)",
     ),
     as_it_is(_steps.started_at),
     _renamed("completed_at", _steps.ended_at),
@@ -367,19 +407,24 @@ _ended = func.count(_runs.ended_at)
 operations_sessions = view(
     "operations_sessions",
     "One row per session: the runs of one batch, one backfill or one tick, with their retries.",
-    ViewColumn("session", _runs.session, "The session", is_key=True),
+    ViewColumn("session", _runs.session, "Session", is_key=True),
     ViewColumn(
-        "domain", func.min(_runs.domain), "The domain of its runs; of several, the first by name"
+        "domain", func.min(_runs.domain), "Domain of its runs; of several, the first by name"
     ),
-    ViewColumn("job", func.min(_runs.job), "Their job; of several, the first by name"),
+    ViewColumn("job", func.min(_runs.job), "Job of its runs; of several, the first by name"),
     ViewColumn(
-        "trigger_kind", func.min(_runs.trigger_kind), "schedule, sensor, backfill or person"
+        "trigger_kind",
+        func.min(_runs.trigger_kind),
+        "Trigger: schedule, sensor, backfill or person",
     ),
     ViewColumn(
-        "trigger_name", func.min(_runs.trigger_name), "Which of them; NULL: a person", optional=True
+        "trigger_name",
+        func.min(_runs.trigger_name),
+        "Name of the schedule, sensor or backfill; NULL: a person",
+        optional=True,
     ),
     ViewColumn(
-        "user_name", func.min(_runs.user_name), "Who asked; NULL: nobody is named", optional=True
+        "user_name", func.min(_runs.user_name), "Tag user; NULL: no such tag", optional=True
     ),
     ViewColumn(
         "state",
@@ -394,69 +439,78 @@ operations_sessions = view(
             ),
             BYTEWISE_TEXT,
         ),
-        "PENDING, RUNNING, FAILED (and not tried again), CANCELLED or COMPLETED",
+        "State: PENDING, RUNNING, FAILED (and not retried), CANCELLED or COMPLETED",
     ),
-    ViewColumn("run_count", cast(func.count(), BigInteger), "Runs asked for so far, retries too"),
+    ViewColumn(
+        "run_count", cast(func.count(), BigInteger), "Runs created so far, including retries"
+    ),
     ViewColumn("pending_count", _number(_is_pending), "Runs that wait to start"),
-    ViewColumn("running_count", _number(_is_running), "Runs under way"),
+    ViewColumn("running_count", _number(_is_running), "Runs in progress"),
     ViewColumn("success_count", _number(_runs.status == "SUCCESS"), "Runs that succeeded"),
-    ViewColumn("failure_count", _number(_is_failure), "Runs that failed and were not tried again"),
+    ViewColumn("failure_count", _number(_is_failure), "Runs that failed and were not retried"),
     ViewColumn(
         "canceled_count",
         _number(_runs.status.in_(("CANCELED", "DELETED"))),
-        "Runs that were canceled, or gone before they ended",
+        "Runs that were canceled, or deleted before they ended",
     ),
     ViewColumn(
-        "retry_count", _number(_runs.retry_of.is_not(None)), "Runs that tried another again"
+        "retry_count", _number(_runs.retry_of.is_not(None)), "Runs that retried another run"
     ),
     ViewColumn(
         "progress_share",
         cast(func.avg(case((_runs.ended_at.is_not(None), 1.0), else_=0.0)), Double),
-        "Ended runs among those asked for so far",
+        "Share of ended runs in the runs created so far, 0-1",
     ),
     ViewColumn(
-        "created_at", func.min(_runs.created_at), "UTC time at which its first run was asked for"
+        "created_at", func.min(_runs.created_at), "UTC time at which its first run was created"
     ),
     ViewColumn(
-        "ended_at", func.max(_runs.ended_at), "UTC time of the latest end of a run", optional=True
+        "ended_at",
+        func.max(_runs.ended_at),
+        "UTC time of the latest end of a run; NULL: no run ended",
+        optional=True,
     ),
     ViewColumn("changed_at", func.max(_runs.changed_at), "UTC time of the latest change of a run"),
     ViewColumn(
         "busy_seconds",
         cast(func.coalesce(func.sum(_runs.duration_seconds), 0), Double),
-        "Durations of its runs together, seconds",
+        "Total duration of its runs, seconds",
     ),
     ViewColumn("rows_in", _total(_runs.rows_in), "Lines fetched"),
     ViewColumn(
-        "rows_landed", _total(_runs.rows_landed), "Rows landed: new, changed and unchanged ones"
+        "rows_landed", _total(_runs.rows_landed), "Rows loaded: new, changed and unchanged ones"
     ),
-    ViewColumn("rows_rejected", _total(_runs.rows_rejected), "Lines refused by the contract"),
-    ViewColumn("byte_count", _total(_runs.byte_count), "Size of what was fetched, bytes"),
+    ViewColumn("rows_rejected", _total(_runs.rows_rejected), "Lines rejected by the contract"),
+    ViewColumn("byte_count", _total(_runs.byte_count), "Size of the fetched content, bytes"),
     group_by=[_runs.session],
 )
 
 operations_readiness = table(
     "operations_readiness",
-    "One row per dependency and machine: what was last found of it.",
-    text("dependency", "Such as finra, database, artifacts or disk", key=True),
-    text("machine", "Host name of the machine that looked", key=True),
-    text("outcome", "passed, failed or not_applicable"),
-    text("tried", "What was done to find out"),
-    text("got", "What came of it, without secrets"),
-    text("remedy", "What to do; empty where nothing is"),
-    ratio("seconds", "How long it took"),
-    moment("checked_at", "UTC time at which it was looked at"),
-    text("config_hash", "Of the settings under which it was looked at"),
-    text("run_id", "Dagster run that looked"),
-    moment("forced_at", "UTC time at which a run last went on although it failed", optional=True),
-    text("forced_run_id", "That run; NULL where there was none", optional=True),
+    "One row per dependency and machine: the latest result of its probe.",
+    text("dependency", "Dependency, such as finra, database, artifacts or disk", key=True),
+    text("machine", "Host name of the machine that probed it", key=True),
+    text("outcome", "Outcome: passed, failed or not_applicable"),
+    text("tried", "Action of the probe"),
+    text("got", "Result of the probe, without secrets"),
+    text("remedy", "Remedy; empty: nothing to do"),
+    ratio("seconds", "Duration of the probe, seconds"),
+    moment("checked_at", "UTC time of the probe"),
+    text("config_hash", "Hash of the settings of the probe"),
+    text("run_id", "Dagster run that probed it"),
+    moment(
+        "forced_at",
+        "UTC time at which a run last continued despite the failure; NULL: never",
+        optional=True,
+    ),
+    text("forced_run_id", "Run that continued; NULL: none", optional=True),
 )
 
 operations_verified_configs = table(
     "operations_verified_configs",
-    "One row per configuration under which a verification found everything ready.",
-    text("config_hash", "First 64 bits of the SHA-256 of the values, hex", key=True),
-    text("entries", "The values without secrets, a JSON object by name: value and origin"),
-    moment("verified_at", "UTC time at which it was last verified"),
-    text("run_id", "Dagster run that did"),
+    "One row per configuration whose verification found every dependency ready.",
+    text("config_hash", "First 64 bits of the SHA-256 of the setting values, hex", key=True),
+    text("entries", "Setting values without secrets, a JSON object by name: value and origin"),
+    moment("verified_at", "UTC time of the latest verification"),
+    text("run_id", "Dagster run of the latest verification"),
 )

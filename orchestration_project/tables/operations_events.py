@@ -1,4 +1,4 @@
-"""What happened to data, from capture to clean-up, in one view over the tables that hold it.
+"""View of the events of data, from capture to clean-up, over the tables that hold them.
 
 No fact is stored twice: each event is a row of another table, which `reference` leads to.
 """
@@ -14,7 +14,7 @@ from orchestration_project.tables.views import view_of_all
 
 
 class EventKind(NamedTuple):
-    """What an event of the view stands for, and what its columns hold."""
+    """Meaning of an event of the view, and content of its columns."""
 
     when: str
     reference: str
@@ -158,27 +158,33 @@ _removed = _events(
 
 operations_events = view_of_all(
     "operations_events",
-    "One row per event in the life of data: from the tables that hold it, and as long as they do.",
+    "One row per event of data, as long as the row that it comes from is stored.",
     [
-        text("event", "What happened, one word; docs/events.md has all", key=True),
-        moment("happened_at", "UTC time", key=True),
-        text("run_id", "Dagster run; NULL where there is none", optional=True),
+        text(
+            "event",
+            "Event: captured, checked, held_back, refused, landed, restated, alerted, recovered "
+            "or cleaned_up",
+            key=True,
+        ),
+        moment("happened_at", "UTC time of the event", key=True),
+        text("run_id", "Dagster run; NULL: no run", optional=True),
         text(
             "asset",
-            "The table: the asset key, _ for /; of an alert a JSON list of keys; empty: of none",
+            "Table: the asset key with _ for /; for an alert, a JSON list of asset keys; empty: "
+            "no table",
             optional=True,
         ),
         text(
             "partition_key",
-            "Dagster's key of the partition; of an alert a JSON list; empty: of none",
+            "Partition key of Dagster; for an alert, a JSON list; empty: no partition",
             optional=True,
         ),
         text(
             "reference",
-            "SHA-256 of the bytes, group_id, alert_id or the name of an artifact",
+            "Reference: SHA-256 of the bytes, group_id, alert_id or name of the artifact",
             key=True,
         ),
-        text("detail", "The address, outcome, cause, title or kind"),
+        text("detail", "Address, outcome, cause, title or kind"),
     ],
     _captured,
     _of_delivery("checked", _deliveries.outcome).where(_deliveries.outcome != "refused"),

@@ -33,7 +33,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 METADATA = MetaData()
 
 Query = Select[Any] | CompoundSelect[Any]
-"""What a database is asked: one select, or several after each other."""
+"""Query of a database: a select, or a union of several."""
 
 HISTORY = "history"
 """Under this name a table's `info` has its history, if it has one."""
@@ -206,11 +206,14 @@ def history_of(current: Table) -> Table:
     ]
     history = table(
         f"{current.name}_history",
-        f"One row per earlier state of a row of {current.name}: true from known_from to known_to.",
+        f"One row per earlier state of a row of {current.name}, valid from known_from to known_to.",
         *copies,
-        moment("known_to", "UTC time at which the row was replaced or removed"),
-        text("change_cause", "Why: source (values), metadata (only its dates), ours (our rules)"),
-        text("rule_version", "Version of our rules that made the row that followed"),
+        moment("known_to", "UTC time at which the row was replaced or removed (system time)"),
+        text(
+            "change_cause",
+            "Cause: source (other values), metadata (other dates only) or ours (new rules)",
+        ),
+        text("rule_version", "Version of the rules that produced the next row"),
     )
     current.info[HISTORY] = history
     return history
@@ -248,7 +251,7 @@ def in_table_order(rows: pl.DataFrame, declared: Table) -> pl.DataFrame:
 
 
 TYPE_NAMES: Mapping[type, str] = {Date: "Date", Text: "String", BigInteger: "Number"}
-"""What a source's list of fields calls the type of a field that fills a column."""
+"""Names of field types in a source's list of fields, by column type."""
 
 
 @dataclass(frozen=True)
@@ -293,8 +296,8 @@ def dataset_table(name: str, comment: str, *fields: Field, asset: str = "") -> T
         name,
         comment,
         *(each.column for each in fields),
-        count("capture_id", "The capture that the row was read from"),
-        moment("known_from", "UTC time from which we knew the row"),
+        count("capture_id", "Capture that the row was read from"),
+        moment("known_from", "UTC time from which the row is valid (system time)"),
     )
     if asset:
         declared.info[ASSET] = asset

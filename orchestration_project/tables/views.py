@@ -1,4 +1,4 @@
-"""What a view is, and how its columns are written in the SQL of each database.
+"""Declaration of views, and their columns in the SQL of each database.
 
 A view is declared beside the table that it shows. The migrations make it; its columns and its
 select stand here so that exports, tests and docs derive from them.
@@ -31,7 +31,7 @@ Selected = TypeVar("Selected", bound=Query)
 
 @dataclass(frozen=True)
 class View(Generic[Selected]):
-    """A view: its columns as a table that nobody creates, and what it selects."""
+    """A view: its columns as a table that is never created, and its select."""
 
     table: Table
     select: Selected

@@ -8,22 +8,22 @@ from orchestration_project.tables.schema import count, history_of, moment, table
 events_webhooks = table(
     "events_webhooks",
     "One row per webhook delivery whose body is a JSON object.",
-    text("source", "The source's name in webhooks.yaml", key=True),
+    text("source", "Name of the source in webhooks.yaml", key=True),
     text(
         "delivery_id",
-        "The sender's id; without one sha256: and the body's digest",
+        "Delivery ID of the sender, else sha256: and the digest of the body",
         key=True,
         from_senders=True,
     ),
-    moment("received_at", "UTC time at which it came"),
+    moment("received_at", "UTC time of the receipt"),
     text(
         "kind",
-        "What happened, in the sender's word; NULL where it has none",
+        "Event type in the sender's terms; NULL: no type",
         optional=True,
         from_senders=True,
     ),
-    text("payload", "The JSON object, letter by letter as it came", from_senders=True),
-    count("capture_id", "The capture that the row was read from"),
-    moment("known_from", "UTC time from which we knew the row"),
+    text("payload", "Body as received, a JSON object", from_senders=True),
+    count("capture_id", "Capture that the row was read from"),
+    moment("known_from", "UTC time from which the row is valid (system time)"),
 )
 events_webhooks_history = history_of(events_webhooks)

@@ -1,4 +1,4 @@
-"""Who may use the UI, and webhook deliveries as events, as of version 0022."""
+"""Tables of the gateway and of webhook deliveries, as of version 0022."""
 
 from orchestration_project.migrations.frozen import Column, Table
 

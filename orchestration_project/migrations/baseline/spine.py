@@ -1,4 +1,4 @@
-"""What every domain shares, as of version 0022."""
+"""Tables that every domain shares, as of version 0022."""
 
 from orchestration_project.migrations.frozen import Column, Index, Table
 
