@@ -1,1 +1,1 @@
-"""Commands that are no run; each is thin and ends in a resource or a rule."""
+"""Commands of `orchestrate`; each parses its options and calls a resource or a rule."""

@@ -1,4 +1,4 @@
-"""What `alerts` does: list and close alerts, test channels, check rules, watch the daemon."""
+"""Commands of `alerts`: list and close alerts, test channels, check rules, watch the daemon."""
 
 from collections.abc import Sequence
 

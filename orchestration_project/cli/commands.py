@@ -12,7 +12,7 @@ from orchestration_project.cli.console import OUTPUT
 from orchestration_project.errors import ConfigurationError
 
 GIVEN = "orchestration_project.cli.options"
-"""Where click's context keeps the global options, wherever on the line they were given."""
+"""Key of the global options in click's context, at whatever place they were given."""
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> Any:

@@ -242,7 +242,7 @@ class ProgressLine(logging.Handler):
 
 @dataclass(frozen=True)
 class RunResults:
-    """What runs did.
+    """Results of runs.
 
     Attributes:
         totals: Figures by asset and column.

@@ -40,7 +40,7 @@ SUFFIXES = {**{f".{name}": name for name in WRITERS}, ".htm": "html", ".jsonl": 
 
 @dataclass(frozen=True)
 class _Destination:
-    """Where the rows go, and how."""
+    """Target file of the rows, and their format."""
 
     form: str
     output: str

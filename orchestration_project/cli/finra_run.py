@@ -99,7 +99,7 @@ def _refuse_too_many(weeks: int) -> None:
 def _source(settings: Settings) -> str:
     settings = FinraSettings.of(settings)
     return {
-        "demo": "demo (made-up data from the embedded source)",
+        "demo": "demo (synthetic data from the embedded source)",
         "api": f"api ({without_query(settings.finra_api_url)})",
         "files": f"files ({settings.finra_files_dir})",
     }.get(str(settings.finra_source), "none: FINRA_SOURCE is not set")
@@ -123,9 +123,9 @@ def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
         console.progress(f"left out  before FINRA_FIRST_WEEK or not over yet: {summary(outside)}")
     if not there_are:
         raise SourceError(
-            "there is no week to load",
+            "no week to load",
             expected="a published week that is a partition",
-            found=f"{len(known)} published weeks, {len(outside)} of the latest are no partitions",
+            found=f"{len(known)} published weeks, {len(outside)} of the latest without a partition",
             remedy="look at FINRA_SOURCE, at what lies in FINRA_FILES_DIR, at FINRA_FIRST_WEEK "
             "and DEMO_CLOCK_NOW",
         )

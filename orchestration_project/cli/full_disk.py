@@ -76,7 +76,7 @@ class DiskWatch:
         try:
             self._report(
                 f"The disk of {self._folder} is full: Dagster cannot record what runs do, and they "
-                "end. Make space; then they are tried again.\n"
+                "end. Make space; then they are retried.\n"
                 if is_full
                 else f"The disk of {self._folder} has space again.\n"
             )

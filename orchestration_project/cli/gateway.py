@@ -75,7 +75,7 @@ def _instance() -> dg.DagsterInstance:
         return dg.DagsterInstance.get()
     except dg.DagsterError as error:
         raise ConfigurationError(
-            "there is no instance of Dagster to serve",
+            "no Dagster instance to serve",
             expected="DAGSTER_HOME, the absolute path of a folder with the root's dagster.yaml",
             found=str(error).strip().partition("\n")[0],
             remedy="set DAGSTER_HOME to that of the daemon; after a first `make ui` it may be the "

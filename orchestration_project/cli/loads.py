@@ -16,7 +16,7 @@ DAY = click.DateTime(["%Y-%m-%d"])
 """A day such as 2025-11-10."""
 
 SOURCES = ("finra", "saas")
-"""What `run` can run: `run` of the module with the name of one and `_run`. The first by default."""
+"""Sources of `run`, each with a function `run` in its module `…_run`; the first is the default."""
 
 DATASET_HEADINGS = {
     "name": "dataset",

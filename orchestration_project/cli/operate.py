@@ -175,7 +175,7 @@ def keys() -> None:
     "--role",
     type=click.Choice([role.value for role in Role]),
     required=True,
-    help="What the key permits.",
+    help="Role of the key.",
 )
 @click.option("--owner", required=True, callback=_name, help="Person or program that uses it.")
 @days_option

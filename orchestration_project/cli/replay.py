@@ -27,7 +27,7 @@ from orchestration_project.settings import Settings, load_settings
 
 @dataclass(frozen=True)
 class ReplayChoice:
-    """What the options of the command select.
+    """Selection by the options of the command.
 
     Attributes:
         partitions: Keys of partitions.

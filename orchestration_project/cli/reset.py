@@ -12,13 +12,13 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 
 MARKS = ("dagster", "artifacts")
-"""What a folder of state has in it; one with none of it is somebody else's."""
+"""Folders that identify a STATE_DIR; a folder without any of them is not deleted."""
 
 OURS = (
     *(*MARKS, "evidence", "http", "logs", "scratch"),
     *("alerts_told.json", "bench.json", "session_secret", "*.sqlite", "*.sqlite-*"),
 )
-"""What all domains keep there; with what each keeps, all that is deleted."""
+"""Files and folders that all domains share; deleted with those of each domain."""
 
 
 def reset(*, is_confirmed: bool) -> int:

@@ -65,7 +65,7 @@ RULES: list[Mapping[str, Any]] = [
         "issue_type": "Task",
     },
 ]
-"""What the demo's tasks become: the first rules of a demo's database, to be edited from there."""
+"""Routing rules of the demo's tasks: the first rules of a demo database."""
 
 
 def run(weeks: int | None) -> int:
@@ -115,7 +115,7 @@ def _document(
 def _systems(settings: Settings) -> str:
     settings = SaasSettings.of(settings)
     if settings.is_demo:
-        return "demo (made-up tasks and issues of the embedded systems)"
+        return "demo (synthetic tasks and issues of the embedded systems)"
     return f"{without_secrets(settings.peopleforce_url)}, {without_secrets(str(settings.jira_url))}"
 
 
@@ -130,7 +130,7 @@ def _first_rules(
         return
     if not settings.is_demo:
         raise ConfigurationError(
-            "there are no rules that say which tasks become which issues",
+            "no routing rules from tasks to issues",
             expected="rules, put into effect by the job saas_edit_rules",
             remedy="try some with the job saas_dry_run first; "
             "see docs/how-to/sync-peopleforce-and-jira.md",

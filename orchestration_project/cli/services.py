@@ -1,4 +1,4 @@
-"""Programs that live and die with this process: started together, watched, ended without leftovers.
+"""Supervised programs: started together, watched, and ended with this process.
 
 Each leads a process group, which its own children join: code servers and run workers. A watcher
 process (`watcher.py`) knows the groups and ends them, so that a killed supervisor leaves nothing.
@@ -23,7 +23,7 @@ from orchestration_project.errors import TransientError
 
 LAST_LINES = 15
 LOG_BYTES = 16 * 1024 * 1024
-"""Of a log; when it is longer, it takes the place of the one before, and begins anew."""
+"""Size from which a log is rotated: it replaces the previous one, and a new one starts."""
 
 POLL_SECONDS = 0.1
 
@@ -200,6 +200,6 @@ def _death_of(service: Service, how: str) -> TransientError:
     return TransientError(
         f"{service.name} ended by itself {how}; all is stopped",
         found="\n    ".join(["its last lines are", *last_lines]),
-        remedy="mend what they tell, and start again",
+        remedy="fix the errors in these lines, and start again",
         log=service.log,
     )

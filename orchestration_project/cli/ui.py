@@ -47,7 +47,7 @@ FIRST_KEY = """Log in with this key of an admin, which is shown only now and hol
 """
 
 TELLING = ("alerts-watch", "orchestration_project", "alerts", "watch")
-"""The log, and the command that tells what is not well beside the runs."""
+"""Name of the log, and the command that sends alerts about problems outside of runs."""
 
 SECONDS_TO_TELL = 60.0
 
@@ -83,7 +83,7 @@ def serve_ui(host: str, port: int) -> int:
 
 
 def _public_url(settings: Settings, host: str, port: int) -> str:
-    """Return PUBLIC_URL; where nobody set it, alerts link to what is served."""
+    """Return PUBLIC_URL; if it is not set, alerts link to the served address."""
     default = Settings.model_fields["public_url"].default
     return settings.public_url if settings.public_url != default else f"http://{origin(host, port)}"
 
@@ -161,7 +161,7 @@ def _serve(services: SupervisedServices, home: Path, host: str, port: int) -> No
 
 
 def _watch(services: SupervisedServices, settings: Settings, home: Path) -> NoReturn:
-    """Watch the programs, the disk and the daemon; who is told of alerts hears of these."""
+    """Watch the programs, the disk and the daemon; problems are sent to the alert channels."""
 
     def tell() -> None:
         if settings.has_alert_channels:

@@ -44,13 +44,13 @@ if __name__ == "__main__":
 
 SECONDS_BETWEEN_LOOKS = 30
 SECONDS_BETWEEN_TELLINGS = 600
-"""What was told is stored: nothing comes twice, and what could not be sent is tried again."""
+"""Sent alerts are stored: none is sent twice, and failed ones are retried."""
 
 
 class DaemonWatch:
-    """Has it told that the daemon is silent, again and again while it is.
+    """Reports a silent daemon, repeatedly while it is silent.
 
-    In two looks in a row: after a sleep of the machine nothing was heard for long.
+    It must be silent in two polls in a row: after a sleep of the machine, heartbeats are old.
 
     Args:
         is_silent: Asks the daemon's storage.
@@ -86,7 +86,7 @@ class DaemonWatch:
 
 
 def is_silent(instance: dg.DagsterInstance) -> bool:
-    """Whether a part of the daemon was not heard lately, or nobody can tell."""
+    """Whether a part of the daemon has no recent heartbeat, or its storage does not respond."""
     try:
         return bool(silent_daemons(instance, Clock()))
     except OUTAGES:

@@ -31,7 +31,7 @@ def test_without_a_folder_of_dagsters_it_says_what_to_set(monkeypatch, capsys, n
     assert gateway("-w", WORKSPACE) == 1
     output, error = capsys.readouterr()
     assert (output, "Traceback" in error) == ("", False)
-    assert error.startswith("there is no instance of Dagster to serve\n  expected: DAGSTER_HOME")
+    assert error.startswith("no Dagster instance to serve\n  expected: DAGSTER_HOME")
     assert (named or "$DAGSTER_HOME is not set") in error
 
 

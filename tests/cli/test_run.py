@@ -33,7 +33,7 @@ def landed(tmp_path_factory):
     state_dir = tmp_path_factory.mktemp("landed") / "state"
     status, output, error = programs.run(state_dir, *RUN, "8")
     assert status == 0, error
-    assert "demo (made-up data from the embedded source)" in output
+    assert "demo (synthetic data from the embedded source)" in output
     assert "[24/24]" in output
     yield state_dir
     programs.kill_all_of(state_dir)
@@ -247,7 +247,7 @@ def test_a_folder_without_weekly_files_is_no_success(state_dir, tmp_path):
     environment = {"FINRA_SOURCE": "files", "FINRA_FILES_DIR": str(tmp_path)}
     status, _, error = programs.run(state_dir, *RUN, "1", **environment)
     assert status == 1
-    assert error.startswith("there is no week to load")
+    assert error.startswith("no week to load")
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def counted(state_dir, column):
 def test_every_task_is_brought_into_agreement_and_a_second_run_writes_nothing(state_dir, capsys):
     assert main(["run-saas"]) == 0
     shown = capsys.readouterr().out
-    assert "made-up tasks and issues" in shown
+    assert "synthetic tasks and issues" in shown
     assert "4 of the demo, put into effect now" in shown
     did = counted(state_dir, saas_audit_log.c.operation)
     assert did["rule_added"] == 4
