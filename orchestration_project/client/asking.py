@@ -1,4 +1,4 @@
-"""What the parts of the client share: a request, and its answer as a model or a DataFrame."""
+"""Requests of the client, and their responses as a model or a DataFrame."""
 
 import io
 import time
@@ -34,7 +34,7 @@ class PageOfAnswer(Protocol):
 
     @property
     def next_cursor(self) -> str | None:
-        """What the next page is asked for with; None: this is the last."""
+        """Cursor of the next page; None: this is the last."""
         ...
 
     @classmethod

@@ -20,7 +20,7 @@ from orchestration_project.redaction import hide
 PATH = "/api/v1"
 ATTEMPTS = 4
 LOG_ATTEMPTS = 8
-"""For a log, which is followed for hours: a minute, in which a gateway has started anew."""
+"""For a log, which is followed for hours: about a minute, in which a gateway restarts."""
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
 PASSING = frozenset({429, 502, 503})

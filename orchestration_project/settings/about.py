@@ -1,4 +1,4 @@
-"""What a setting's declaration says beside its type, default and description."""
+"""Attributes of a setting beside its type, default and description."""
 
 from collections.abc import Mapping
 from typing import Literal, TypedDict, Unpack

@@ -1,4 +1,4 @@
-"""Who may come in, and from where: the settings of the gateway's door."""
+"""Settings of the gateway: logins, roles, and trusted addresses."""
 
 from ipaddress import ip_network
 from typing import ClassVar, Literal

@@ -1,4 +1,4 @@
-"""What generators of pages and of `.env.example` read about each setting."""
+"""Descriptions of settings, for the generators of pages and of `.env.example`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

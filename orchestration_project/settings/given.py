@@ -67,7 +67,7 @@ class Unusable:
 
 
 GivenValues = Mapping[str, Given]
-"""What is given, by the variable's name in lower case."""
+"""Given values, by the variable's name in lower case."""
 
 
 def read_given(env_file: Path | None, environment: Mapping[str, str] | None = None) -> GivenValues:

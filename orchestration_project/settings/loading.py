@@ -212,7 +212,7 @@ def _defaults(names: Iterable[str]) -> dict[str, Any]:
 
 
 def _wrong_names(given: GivenValues) -> list[str]:
-    """Return the problems of variables that are no settings, but meant as such.
+    """Return the problems of variables whose names resemble settings.
 
     Their values would be left out in silence: earlier names, and typing errors.
     """

@@ -168,12 +168,12 @@ class AlertSettings(BaseSettings):
 
     @property
     def has_alert_channels(self) -> bool:
-        """Whether anybody is told of alerts."""
+        """Whether alerts are sent to any channel."""
         return bool(self.every_alert_url or self.named_alert_urls)
 
     @property
     def alert_rules_path(self) -> Path | None:
-        """ALERT_RULES as an absolute path; None where nobody set it and the file is not there."""
+        """ALERT_RULES as an absolute path; None: not set, and no such file."""
         path = from_root(self.alert_rules)
         is_own = self.alert_rules != type(self).model_fields["alert_rules"].default
         return path if is_own or path.exists() else None

@@ -1,4 +1,4 @@
-"""What is written of the settings from their declarations: tables of a page, and .env.example."""
+"""Texts from the declarations of settings: tables of the reference page, and .env.example."""
 
 from collections.abc import Sequence
 from textwrap import wrap

@@ -1,4 +1,4 @@
-"""Which data there is, real or synthetic, and where rows, raw bytes, runs and logs lie."""
+"""Settings of the data profile (real or demo), and of the places of rows, bytes, runs and logs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,7 +47,7 @@ class ProfileSettings(BaseSettings):
 
     @property
     def is_demo(self) -> bool:
-        """Whether the data is made up by the embedded demos."""
+        """Whether the data is synthetic, from the embedded demos."""
         return self.data_profile == "demo"
 
 

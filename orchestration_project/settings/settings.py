@@ -58,7 +58,7 @@ class Settings(
     StorageSettings,
     ProfileSettings,
 ):
-    """What all domains share of the settings of a process; names are upper case outside.
+    """Settings of a process that all domains share; as variables, their names are upper case.
 
     The settings of a process are of a class that is one of each domain's, too: `FinraSettings.of`
     gives them as those of the domain.
@@ -89,7 +89,7 @@ class Settings(
 
     @property
     def problems(self) -> Mapping[str, Sequence[str]]:
-        """What is wrong with the settings of each domain that has invalid ones."""
+        """Problems of settings, by domain with invalid ones."""
         return self._problems
 
     @classmethod

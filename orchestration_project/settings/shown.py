@@ -1,4 +1,4 @@
-"""Which parts of settings are secret, and each setting as text without them."""
+"""Secret parts of settings, and each setting as text without them."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ from orchestration_project.settings.values import (
 )
 
 SECRETS_OF_LIBRARIES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD")
-"""What libraries read from the environment without us."""
+"""Variables that libraries read from the environment themselves."""
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 """The same; a password may stand in their URLs."""

@@ -1,4 +1,4 @@
-"""What settings are made of: paths, names, times with a zone; and what of a URL is secret."""
+"""Types of settings: paths, names, times with a zone; and the secret parts of URLs."""
 
 import csv
 import re
@@ -17,10 +17,10 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 MOST_DAYS = 36_500
 MOST_WEEKS, MOST_HOURS, MOST_MINUTES = MOST_DAYS // 7, MOST_DAYS * 24, MOST_DAYS * 24 * 60
-"""A century. For much more, or an infinity, there is no such time to reckon with."""
+"""A century. Arithmetic of times overflows with much longer durations, or infinity."""
 
 FIRST_YEAR, LAST_YEAR = 1971, 2200
-"""Beyond, there is no time to go back to, or forward, by as much as settings may say."""
+"""Range of times in which adding or subtracting the longest duration does not overflow."""
 
 
 SPACES = "expected comma-separated entries, found spaces between them"
@@ -113,7 +113,7 @@ Monday = Annotated[date, AfterValidator(_monday)]
 
 
 SECRET_QUERY_WORDS = ("key", "token", "secret", "password", "sig", "credential")
-"""What names of secret query parameters hold: `apikey`, `client_secret`, `X-Amz-Signature`."""
+"""Parts of the names of secret query parameters: `apikey`, `client_secret`, `X-Amz-Signature`."""
 
 SHORTEST_TOKEN_CHARACTERS = 20
 """A part of an alert channel's URL that is as long is taken for a token, not for a name."""

@@ -1,4 +1,4 @@
-"""Who may deliver webhooks and call the API, and how much of it."""
+"""Settings of webhooks and the API: senders, keys and limits."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +12,7 @@ from orchestration_project.settings.values import Words, from_root
 
 
 class WebhookSettings(BaseSettings):
-    """What comes in from programs elsewhere."""
+    """Settings of requests from other programs."""
 
     domain: ClassVar[str] = "events"
     without_effect: ClassVar[frozenset[str]] = frozenset(

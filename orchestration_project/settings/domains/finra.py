@@ -1,4 +1,4 @@
-"""Where FINRA's data comes from, and what is usual in it."""
+"""Settings of FINRA's data: its source, and the usual sizes in it."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal

@@ -1,4 +1,4 @@
-"""Where euro reference rates come from."""
+"""Settings of the euro reference rates: their source."""
 
 from datetime import date
 from typing import Annotated, ClassVar, Literal

@@ -1,4 +1,4 @@
-"""Where daily prices come from, and of which symbols."""
+"""Settings of daily prices: their source and symbols."""
 
 from datetime import date
 from pathlib import Path
@@ -138,7 +138,7 @@ class PricesSettings(Settings):
 
     @property
     def prices_symbols_path(self) -> Path | None:
-        """PRICES_SYMBOLS_FILE as an absolute path; None: nobody set it, and it is not there."""
+        """PRICES_SYMBOLS_FILE as an absolute path; None: not set, and no such file."""
         path = from_root(self.prices_symbols_file)
         is_own = self.prices_symbols_file != type(self).model_fields["prices_symbols_file"].default
         return path if is_own or path.exists() else None
