@@ -55,7 +55,7 @@ WITHOUT_DATE = {"Creator": None, "Date": None, "Format": None, "Type": None}
 PNG_DPI = 110
 
 SYNTHETIC = "SYNTHETIC DATA"
-"""What stands in each picture of made-up data."""
+"""Watermark of each picture of synthetic data."""
 
 LABEL_POINTS = 9
 """Size of a label on an axis."""
@@ -79,7 +79,7 @@ def styled() -> Iterator[None]:
 
 
 def mark_synthetic(figure: "Figure") -> None:
-    """Write across ``figure`` that its data is made up."""
+    """Write the watermark of synthetic data across ``figure``."""
     figure.text(
         *(0.5, 0.5, SYNTHETIC),
         fontsize=figure.get_figwidth() * 6,
@@ -120,7 +120,7 @@ NEEDLESS = (
         b"\n",
     ),  # after "M" a line is meant anyway; our paths have no curve before one
 )
-"""What makes matplotlib's tags three times as long without a difference to see."""
+"""Attributes that make matplotlib's tags three times as long without a visible difference."""
 
 
 def svg_of(figure: "Figure") -> bytes:

@@ -37,7 +37,7 @@ SIZE_INCHES = (11.0, 10.0)
 """As wide as Dagster shows in a window of 1,400 pixels."""
 
 LEFT = 0.245
-"""Where the largest symbols begin; the same is left for the labels of the venues."""
+"""Left edge of the largest symbols; the labels of the venues get the same width."""
 
 LABEL_SPACE_POINTS = LEFT * SIZE_INCHES[0] * 72
 """Between the left edge and the bars."""
@@ -49,7 +49,7 @@ VALUE_PANELS = {
     "share_quantity": "Shares by week, of all symbols",
     "trade_count": "Trades by week, of all symbols",
 }
-"""What of a week is drawn, and under which title."""
+"""Figures of a week that are drawn, and their titles."""
 
 MARGIN = timedelta(days=4)
 

@@ -27,7 +27,7 @@ CANDLES_INCHES, COVERAGE_INCHES = (9.0, 4.2), (9.0, 5.0)
 LABELS = 6
 
 LEFT = 0.14
-"""Where the days of symbols begin; as many letters as FINRA's symbols have fit beside them."""
+"""Left edge of the days of symbols; FINRA's longest symbols fit beside them."""
 
 
 def candlesticks(symbol: str, days: pl.DataFrame, *, is_synthetic: bool = False) -> bytes:

@@ -1,4 +1,4 @@
-"""A line as small as a word, written by hand so that Dagster shows it within a table's cell."""
+"""A line as small as a word, written as text so that Dagster shows it within a table's cell."""
 
 import base64
 import math
@@ -8,7 +8,7 @@ from itertools import pairwise
 from orchestration_project.plots.figures import SYNTHETIC
 
 MAX_POINTS = 60
-"""Points drawn, the newest: more could not be told apart, and the text must stay short."""
+"""Number of newest points that are drawn: more are not distinguishable, and lengthen the text."""
 
 WIDTH, HEIGHT, MARGIN = 124, 24, 2
 """Size in pixels; the line stays off the edge by the margin, which its width needs."""
