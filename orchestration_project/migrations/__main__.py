@@ -23,7 +23,7 @@ def main(name: str) -> int:
     else:
         sys.stdout.write(f"written: {written.file}\n")
         for each in written.dropped:
-            sys.stdout.write(f"warning: it drops {each}; a rename must be written by hand\n")
+            sys.stdout.write(f"warning: it drops {each}; a rename must be written manually\n")
     return 0
 
 

@@ -16,16 +16,16 @@ POSTGRESQL, SQLITE = postgresql.dialect(), sqlite.dialect()
 
 
 class DeclaredView(Protocol):
-    """What a declaration says of a view."""
+    """Declaration of a view."""
 
     @property
     def table(self) -> sa.Table:
-        """Its columns, as a table that nobody creates."""
+        """Its columns, as a table that is never created."""
         ...
 
     @property
     def select(self) -> sa.SelectBase:
-        """What it selects."""
+        """Its select."""
         ...
 
 
@@ -125,5 +125,5 @@ def _unwritable(place: str, found: str) -> ConfigurationError:
         f"a version cannot hold what {place} declares",
         expected=f"columns of the types {', '.join(TYPES)}, a key, and indexes of columns",
         found=found,
-        remedy="write this step by hand, or declare it otherwise",
+        remedy="write this step manually, or declare it otherwise",
     )

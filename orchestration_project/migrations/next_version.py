@@ -261,7 +261,7 @@ def _refuse_unsafe(before: Table, after: Table) -> None:
         )
     if found:
         raise ConfigurationError(
-            "this change depends on rows that are there: write this step by hand",
+            "this change depends on existing rows: write this step manually",
             expected="new columns that are optional or have a default; the same types and keys",
             found="; ".join(found),
             remedy="write the version manually (docs/explanation/architecture.md), or change the "

@@ -1,4 +1,4 @@
-"""Where Alembic finds the versions."""
+"""Alembic's configuration, and the changes of all versions."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -226,7 +226,7 @@ def test_a_change_that_depends_on_rows_is_to_be_written_by_hand(columns, found, 
         column.comment = "Changed"
     keys = {"byte_count": Column("byte_count", BigInteger(), primary_key=True, comment="Key")}
     redeclare(metadata, "blobs", columns | (keys if "sha256" in columns else {}))
-    with pytest.raises(ConfigurationError, match="write this step by hand") as error:
+    with pytest.raises(ConfigurationError, match="write this step manually") as error:
         write("x", tmp_path, metadata)
     assert found in error.value.found
     assert list(tmp_path.iterdir()) == []
