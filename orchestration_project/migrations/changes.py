@@ -5,6 +5,7 @@ A change is also made to a `Schema`: so the newest one is known without a databa
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Protocol
 
 import sqlalchemy as sa
@@ -80,9 +81,9 @@ class CreateView:
         name, dialect = self.view.name, op.get_context().dialect.name
         op.execute(escaped(f"CREATE VIEW {name} AS {self.view.select_on(dialect)}"))
         if dialect == "postgresql":
-            _comment_on_view(name, None, self.view.comment)
-            for column, text in self.view.columns.items():
-                _comment_on_view(name, column, text)
+            comments: dict[str | None, str] = {None: self.view.comment, **self.view.columns}
+            for column, text in comments.items():
+                op.execute(escaped(_comment_on("VIEW", name, column, text)))
 
     def reversed(self) -> "DropView":
         """Return its removal."""
@@ -211,17 +212,23 @@ class ChangeComment:
     is_view: bool = False
 
     def apply(self) -> None:
-        """Change it, where the database keeps comments; a view keeps its grants."""
-        if not op.get_context().dialect.supports_comments:
+        """Change it, where the database keeps comments; those of views only PostgreSQL keeps."""
+        dialect = op.get_context().dialect
+        if dialect.name == "postgresql":
+            op.execute(escaped(self.statement()))
+        elif not dialect.supports_comments or self.is_view:
             return
-        if self.is_view:
-            _comment_on_view(self.table, self.column, self.after)
         elif self.column is None:
             op.create_table_comment(self.table, self.after, existing_comment=self.before)
         else:
             op.alter_column(
                 self.table, self.column, comment=self.after, existing_comment=self.before
             )
+
+    def statement(self) -> str:
+        """Return the statement of PostgreSQL that changes it."""
+        kind = "VIEW" if self.is_view else "TABLE"
+        return _comment_on(kind, self.table, self.column, self.after)
 
     def reversed(self) -> "ChangeComment":
         """Return the change back."""
@@ -285,14 +292,12 @@ class RebuildTable:
 
 def upgrade_by(changes: Sequence[SchemaChange]) -> None:
     """Make these changes in the database of the migration that runs."""
-    for change in changes:
-        change.apply()
+    _apply(changes)
 
 
 def downgrade_by(changes: Sequence[SchemaChange]) -> None:
     """Undo these changes in the database of the migration that runs."""
-    for change in reversed(changes):
-        change.reversed().apply()
+    _apply([change.reversed() for change in reversed(changes)])
 
 
 def schema_after(changes: Iterable[SchemaChange]) -> Schema:
@@ -301,6 +306,18 @@ def schema_after(changes: Iterable[SchemaChange]) -> Schema:
     for change in changes:
         change.record(schema)
     return schema
+
+
+def _apply(changes: Sequence[SchemaChange]) -> None:
+    """Make changes in their order; PostgreSQL gets successive comments as one statement."""
+    is_postgresql = op.get_context().dialect.name == "postgresql"
+    for is_comment, each in groupby(changes, lambda change: isinstance(change, ChangeComment)):
+        if is_comment and is_postgresql:
+            comments = [change for change in each if isinstance(change, ChangeComment)]
+            op.execute(escaped(";\n".join(change.statement() for change in comments)))
+        else:
+            for change in each:
+                change.apply()
 
 
 def _create(table: Table, name: str) -> None:
@@ -313,11 +330,11 @@ def _create(table: Table, name: str) -> None:
     )
 
 
-def _comment_on_view(view: str, column: str | None, comment: str) -> None:
-    """Set the comment of a view or of its column, on PostgreSQL."""
-    place = f"VIEW {view}" if column is None else f"COLUMN {view}.{column}"
+def _comment_on(kind: str, table: str, column: str | None, comment: str) -> str:
+    """Return the statement of PostgreSQL that sets the comment of a table, view or column."""
+    place = f'{kind} "{table}"' if column is None else f'COLUMN "{table}"."{column}"'
     quoted = comment.replace("'", "''")
-    op.execute(escaped(f"COMMENT ON {place} IS '{quoted}'"))
+    return f"COMMENT ON {place} IS '{quoted}'"
 
 
 def _table(schema: Schema, name: str) -> Table:
