@@ -1,4 +1,4 @@
-"""What every measure has at hand: the rig, the sizes, and repeats that take turns."""
+"""Tools of every measure: the rig, the sizes, and repeats that take turns."""
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence

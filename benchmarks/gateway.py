@@ -57,7 +57,7 @@ LENGTH = re.compile(rb"(?i)\r\ncontent-length: (\d+)")
 
 @dataclass(frozen=True)
 class Answered:
-    """What senders were told, and how long each of them waited for it, seconds."""
+    """Responses to senders, and the seconds that each waited."""
 
     seconds: float
     waits: list[float]

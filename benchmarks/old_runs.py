@@ -33,7 +33,7 @@ from orchestration_project.tables.operations import operations_runs
 
 A_DAY = timedelta(days=1)
 LINES = 12
-"""What the run logs, beside what Dagster does: about as much as a load."""
+"""Log lines of the run, beside those of Dagster: about as much as a load."""
 
 ROWS_AT_ONCE = 1000
 

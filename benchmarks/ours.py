@@ -1,4 +1,4 @@
-"""What is measured of ours: real Dagster runs through the product's assets, and parts of them.
+"""Measured programs: real Dagster runs through the product's assets, and parts of them.
 
 Each function is called in a process of its own (`child.py`). A run has persistent storage, every
 byte captured and flushed; making tables and Dagster's own storage is before the clock, as the
@@ -50,7 +50,7 @@ IMPORTED_LATE = (
     *("dagster._core.system_config.composite_descent", "encodings.idna"),
     *("polars._utils.parquet", "zstandard"),
 )
-"""What a first run would import within the clock."""
+"""Modules that a first run would import while it is measured."""
 
 INTO_POSTGRESQL, INTO_SQLITE = ("pgpq", "psycopg"), ("adbc_driver_sqlite.dbapi",)
 """The same, of the way into each database."""

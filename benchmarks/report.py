@@ -1,4 +1,4 @@
-"""What was measured, as lines: for people, as `bench.json`, and as a plot."""
+"""Results as lines: for people, as `bench.json`, and as a plot."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Bound:
-    """What a ratio is required to be: at least, or at most, a number."""
+    """Required bound of a ratio: at least, or at most, a number."""
 
     sign: str
     limit: float

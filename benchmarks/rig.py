@@ -1,4 +1,4 @@
-"""What the measured runs stand on: a PostgreSQL server, the source, and places for our state.
+"""Environment of the measured runs: a PostgreSQL server, the source, and places for our state.
 
 The server keeps its defaults: fsync and synchronous_commit on, which is asserted.
 """
@@ -49,7 +49,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Place:
-    """Where one of ours keeps its state: a folder of its own, and a database or SQLite in it."""
+    """State of a measured program: a folder of its own, and a database or SQLite in it."""
 
     state: Path
     database_url: str | None

@@ -1,4 +1,4 @@
-"""What is measured of reconciliation: a look in which nothing changed, and webhooks.
+"""Measured parts of reconciliation: a look in which nothing changed, and webhooks.
 
 Each function is called in a process of its own (`child.py`).
 """

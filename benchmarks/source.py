@@ -132,7 +132,7 @@ class Source:
         return first, last
 
     async def _figures(self, _: Request) -> Response:
-        """What was asked since the last time that this was, and what it cost the server."""
+        """Requests since the previous call, and their cost for the server."""
         pages, self._pages_asked_at = self._pages_asked_at, []
         probes, self._probe_count = self._probe_count, 0
         return JSONResponse(

@@ -73,7 +73,7 @@ class Module:
 
     @cached_property
     def nodes(self) -> Sequence[ast.AST]:
-        """What of its syntax can name something: docstrings and comments cannot."""
+        """Syntax nodes that can name something: docstrings and comments cannot."""
         nodes = list(ast.walk(ast.parse(self.text)))
         alone = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}  # their values
         return [
@@ -104,7 +104,7 @@ class Module:
 
 
 class Measure(NamedTuple):
-    """What was counted, how much of it there is, and how it counts."""
+    """Counted items: their name, number, and way of counting."""
 
     name: str
     value: str

@@ -1,4 +1,4 @@
-"""What the pages of Dagster's UI ask for: sent to the gateway and to the bare web server in turns.
+"""Queries of the pages of Dagster's UI: sent to the gateway and to the bare web server in turns.
 
 Both are real programs over one instance and one code server; `ui_requests.json` has queries as the
 pages of Dagster 1.13.27 send them.

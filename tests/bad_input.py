@@ -1,4 +1,4 @@
-"""What `docs/bad-input.md` promises for each bad input, and what in fact became of one."""
+"""Promises of `docs/bad-input.md` for each bad input, and the outcome of one."""
 
 import re
 from collections.abc import Callable, Iterator

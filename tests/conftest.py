@@ -1,4 +1,4 @@
-"""What tests of every layer need: settings of a demo source, and a PostgreSQL server."""
+"""Fixtures of tests of every layer: settings of a demo source, and a PostgreSQL server."""
 
 import gc
 import hashlib

@@ -1,4 +1,4 @@
-"""What a database holds, for comparing two of them."""
+"""Contents of databases, for comparing two of them."""
 
 from collections.abc import Mapping
 from pathlib import Path

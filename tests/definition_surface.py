@@ -1,4 +1,4 @@
-"""What users can name: assets, checks, jobs, settings, tables, API operations and commands.
+"""Public names: assets, checks, jobs, settings, tables, API operations and commands.
 
 `python -m tests.definition_surface` writes it to `tests/definitions.txt`.
 """

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked; header names are in lower case."""
+    """Request of a client; header names are in lower case."""
 
     method: str
     target: str

@@ -12,7 +12,7 @@ from orchestration_project.settings import PROJECT_ROOT
 NOTEBOOKS = sorted((PROJECT_ROOT / "docs/notebooks").glob("*.ipynb"))
 
 CELL_SECONDS = 900
-"""After which a cell counts as stuck; a cell starts two programs, and the machine may be busy."""
+"""Time after which a cell is stuck; a cell starts two programs, and the machine may be busy."""
 
 
 def executed(notebook: Path) -> nbformat.NotebookNode:

@@ -29,7 +29,7 @@ DEMO = {
 
 
 PATIENCE_SECONDS = 240
-"""After which a program of a test counts as stuck; a busy machine takes a quarter of that."""
+"""Time after which a program of a test counts as stuck; a busy machine takes a quarter of that."""
 
 STARTS = count(1)  # 0 is the clock that all tests share
 

@@ -1,4 +1,4 @@
-"""What a test wants to know of a run in its own process."""
+"""Results of a run in the process of the test."""
 
 import base64
 from collections import defaultdict

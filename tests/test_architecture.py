@@ -42,7 +42,7 @@ PLANTED = {
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What the contracts say of a copy of the package with all of these imports in it."""
+    """Report of the import contracts on a copy of the package with all of these imports."""
     folder = tmp_path_factory.mktemp("planted")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PROJECT_ROOT / PACKAGE, folder / PACKAGE, ignore=ignored)

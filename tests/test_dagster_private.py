@@ -1,4 +1,4 @@
-"""What this project relies on in private Dagster 1.13, run against the Dagster that is installed.
+"""Private parts of Dagster that this project relies on, run against the Dagster that is installed.
 
 A failure after an upgrade names, in the test's first line, what to check. `ELSEWHERE` names the
 tests of what `instance/` and `gateway/dagster_web/` use.

@@ -1,4 +1,4 @@
-"""What an error says, and what Dagster should do about it."""
+"""Text of an error, and Dagster's reaction to it."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""What Dagster knows of landings, by its events and by how runs ended."""
+"""Loads that Dagster has events of, and statuses of their runs."""
 
 from datetime import UTC, datetime, timedelta
 

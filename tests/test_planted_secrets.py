@@ -137,7 +137,7 @@ PLANTING: dict[str, Callable[[Scene, str], str]] = {
     "jira_token": lambda _, secret: secret,
     "slack_webhook": lambda _, secret: f"json://127.0.0.1:{NOWHERE}/{in_url(secret)}",
 }
-"""What each secret setting is set to; a new one has to be given a place here, and in the play."""
+"""Value of each secret setting; a new one has to be given a place here, and in the play."""
 
 
 OF_THE_GATEWAY = ("OIDC_CLIENT_SECRET", "SESSION_SECRET")

@@ -340,7 +340,7 @@ BESIDE = {
     "FINRA_CLIENT_SECRET": "FINRA_CLIENT_ID=me\n",
     "OIDC_CLIENT_SECRET": "OIDC_DISCOVERY_URL=https://id\nOIDC_CLIENT_ID=me\n",
 }
-"""What has to be set beside a secret."""
+"""Settings that are required beside a secret."""
 
 
 @pytest.mark.parametrize("name", SECRET_NAMES)

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy.engine import make_url
 
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
-"""What a client of PostgreSQL sends first if it wants TLS; anything else is hung up on."""
+"""First bytes of a client of PostgreSQL that wants TLS; anything else is hung up on."""
 
 
 def make_certificate(folder: Path, name: str = "localhost") -> tuple[Path, Path]:
@@ -52,7 +52,7 @@ def make_certificate(folder: Path, name: str = "localhost") -> tuple[Path, Path]
 
 @dataclass
 class Door:
-    """What stands in front of the server.
+    """TLS proxy in front of the server.
 
     Attributes:
         port: Where it listens, on 127.0.0.1.

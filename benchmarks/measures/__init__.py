@@ -1,1 +1,1 @@
-"""What is compared with what: a module by theme, each with functions that return lines."""
+"""Comparisons: a module by theme, each with functions that return lines."""

@@ -1,17 +1,17 @@
-"""What the pre-flight check costs a load: with all probes, and with cached results."""
+"""Cost of the pre-flight check of a load: with all probes, and with cached results."""
 
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_most, line
 from benchmarks.rig import source
 
 ROWS = 600
-"""Of the source's partition: nothing of it is loaded."""
+"""Rows of the source's partition, which is not loaded."""
 
 LIMIT_SECONDS = 1.0
 
 
 def gate(bench: Bench) -> list[Line]:
-    """What a load passes, over a healthy source and PostgreSQL, against 1 s."""
+    """Pre-flight check of a load, over a healthy source and PostgreSQL, against 1 s."""
     with source(ROWS, 1) as src, bench.rig.place() as place:
         found = [place.call("gate", src) for _ in range(bench.repeats)]
     return [

@@ -1,4 +1,4 @@
-"""What it takes to start: `dagster job execute` on one partition, and the code location."""
+"""Time to start: `dagster job execute` on one partition, and the code location."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from benchmarks.rig import source
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 
 ROWS = 600
-"""Of the partition: the start is measured, not the load."""
+"""Rows of the partition: the start is measured, not the load."""
 
 EXECUTE = ("-m", "dagster", "job", "execute")
 OURS = (*EXECUTE, "-m", "orchestration_project.definitions", "-j", "finra_otc_weekly")

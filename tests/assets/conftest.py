@@ -1,4 +1,4 @@
-"""What tests of assets share: an empty database of either kind."""
+"""Fixtures of tests of assets: an empty database of either kind."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What loads changed is announced at least once: FINRA's weeks and a declared dataset, alike."""
+"""Changes of loads are announced at least once: FINRA's weeks and a declared dataset, alike."""
 
 import dagster as dg
 import pytest

@@ -1,4 +1,4 @@
-"""What is derived across weeks and tiers, as Dagster runs it, over the real demo source."""
+"""Tables derived across weeks and tiers, as Dagster runs it, over the real demo source."""
 
 from datetime import date, timedelta
 

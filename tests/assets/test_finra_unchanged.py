@@ -1,4 +1,4 @@
-"""What the page of a week says after a run that found it unchanged: the figures of what landed."""
+"""Page of a week after a run that found it unchanged: the figures of what landed."""
 
 from typing import Any
 

@@ -35,7 +35,7 @@ FIRST, LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_ra
 
 
 class Trouble(dg.Config):
-    """What happens to which letters."""
+    """Faults by letter."""
 
     held: str = ""
     broken: str = ""

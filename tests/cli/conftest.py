@@ -1,4 +1,4 @@
-"""What tests of commands share: a database that the settings name, and a STATE_DIR for programs."""
+"""Fixtures of commands: a database that the settings name, and a STATE_DIR for programs."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""What all commands share: help, versions, global options, suggestions, exit statuses, no waste."""
+"""Common to all commands: help, versions, global options, suggestions, exit statuses, no waste."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What `ui` says of a disk that fills up below its state."""
+"""Messages of `ui` about a disk that fills up below its state."""
 
 import errno
 from pathlib import Path

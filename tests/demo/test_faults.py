@@ -1,4 +1,4 @@
-"""What the demo gets wrong on purpose, each on its week counted back from the anchor."""
+"""Faults of the demo on purpose, each on its week counted back from the anchor."""
 
 from collections import defaultdict
 

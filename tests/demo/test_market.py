@@ -89,7 +89,7 @@ REAL_NAMES = (
     *("LUMINEX", "STIFEL", "OTC LINK", "GLOBAL OTC", "MOONSHINE", "TRADEBOOK", "VANDHAM"),
     *("BERKSHIRE", "NEXTERA", "EL PASO", "PLANET LABS", "RITHM", "NANO LABS"),
 )
-"""Of firms, venues and issuers that there are."""
+"""Names of the firms, venues and issuers of the real market."""
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -1,4 +1,4 @@
-"""What is corrected after publication, seen by moving the clock over one folder."""
+"""Corrections after publication, seen by moving the clock over one folder."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta

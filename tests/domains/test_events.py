@@ -1,4 +1,4 @@
-"""Which bodies of webhook deliveries land, and for which reasons the others do not."""
+"""Bodies of webhook deliveries that are loaded, and reasons why others are rejected."""
 
 from datetime import UTC, datetime
 

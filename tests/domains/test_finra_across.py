@@ -1,4 +1,4 @@
-"""What is derived across weeks and tiers: known answers, and slow arithmetic with fractions."""
+"""Tables derived across weeks and tiers: known answers, and slow arithmetic with fractions."""
 
 from datetime import date, timedelta
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""What the picture of the trading shows: known answers."""
+"""Picture of the trading: known answers."""
 
 from datetime import UTC, date, datetime, timedelta
 

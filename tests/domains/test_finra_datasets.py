@@ -1,4 +1,4 @@
-"""What follows of a dataset's declaration: its partitions, its contract, its audits."""
+"""Consequences of a dataset's declaration: its partitions, its contract, its audits."""
 
 from dataclasses import replace
 from datetime import date, timedelta

@@ -1,4 +1,4 @@
-"""Which week, tier and market a downloaded file is of."""
+"""Week, tier and market of a downloaded file."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Which weeks are late by FINRA's calendar, and where they are."""
+"""Weeks that are late by FINRA's calendar, and their place."""
 
 from datetime import UTC, date, datetime, timedelta
 

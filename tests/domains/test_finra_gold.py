@@ -1,4 +1,4 @@
-"""What is derived of a week: held against slow arithmetic with fractions."""
+"""Tables derived of a week, compared with slow arithmetic with fractions."""
 
 import random
 from collections import defaultdict

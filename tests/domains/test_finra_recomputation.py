@@ -1,4 +1,4 @@
-"""Which derived partitions a change reaches, and when a week is one of all tiers."""
+"""Derived partitions that a change affects, and weeks with all tiers."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any

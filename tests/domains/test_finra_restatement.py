@@ -1,4 +1,4 @@
-"""What a delivery changed in a week: known answers, and what holds for any change."""
+"""Changes of a week by a delivery: known answers, and what holds for any change."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Which weeks there are, which are due, and how they fit into ranges."""
+"""Weeks that exist, weeks that are due, and their ranges."""
 
 from datetime import date, timedelta
 

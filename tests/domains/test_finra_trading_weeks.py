@@ -1,4 +1,4 @@
-"""What a week should trade, by its sessions and the time of year."""
+"""Expected trading of a week, by its sessions and the time of year."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""What a week's shares were worth: known answers, splits undone, and what is left out."""
+"""Value of a week's shares: known answers, splits undone, and what is left out."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""Which alerts a run raises, repeats and recovers; and their words."""
+"""Alerts that a run raises, repeats and recovers, and their texts."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""What may be cleaned up, against a model that says it the slow way."""
+"""Artifacts that may be cleaned up, against a model that says it the slow way."""
 
 from datetime import UTC, datetime, timedelta
 

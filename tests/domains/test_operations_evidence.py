@@ -1,4 +1,4 @@
-"""What is wrong with an archive, and what it says of itself."""
+"""Defects of an archive, and its description of itself."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""What the ledger says of a run: who started it, in which session, and why it failed."""
+"""Ledger entry of a run: its trigger, its session, and the cause of its failure."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Which partitions the tags of a run ask for, however they came about."""
+"""Partitions that the tags of a run request, whoever set them."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def dimensions(key: str) -> dict[str, str]:
 
 
 def of_a_job(key: str) -> dict[str, str]:
-    """What the daemon writes into each run of a job's backfill: the dimensions of one partition."""
+    """Tags of the daemon on each run of a backfill: the dimensions of one partition."""
     return {**dimensions(key), "dagster/partition_set": "finra_otc_weekly_partition_set"}
 
 

@@ -1,4 +1,4 @@
-"""Which partition the parameters of callers of other systems name."""
+"""Partition that the parameters of other systems' callers name."""
 
 from datetime import date
 

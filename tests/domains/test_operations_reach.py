@@ -1,4 +1,4 @@
-"""What of the deliveries of alerts is in vain, overdue or given up."""
+"""Deliveries of alerts that failed, are overdue, or get no further attempt."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Which findings work may go by, and how work is refused."""
+"""Findings that permit work, and the refusal of work."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Which failed partitions are tried again, and what is launched together."""
+"""Failed partitions that are retried, and runs that are launched together."""
 
 from datetime import UTC, datetime
 from typing import get_args

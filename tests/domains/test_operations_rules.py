@@ -1,4 +1,4 @@
-"""Which rules a problem goes by, who is told of it when, and files that cannot be used."""
+"""Rules that match a problem, times and channels of its alerts, and files that cannot be used."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is read of an answer: every day, every digit; and what is refused."""
+"""Values that are read of a response, every day and digit, and responses that are refused."""
 
 import json
 from contextlib import suppress

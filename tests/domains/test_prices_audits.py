@@ -1,4 +1,4 @@
-"""What holds a delivery of prices back, and what only warns."""
+"""Audits that quarantine a delivery of prices, and those that only warn."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""What a source writes of a day, as a row of exact integers or as a reject with its reason."""
+"""Record of a source about a day, as a row of exact integers or as a reject with its reason."""
 
 from dataclasses import replace
 from datetime import date

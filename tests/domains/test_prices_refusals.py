@@ -1,4 +1,4 @@
-"""What Alpha Vantage says in the place of prices, in the words that users report."""
+"""Messages of Alpha Vantage in the place of prices, as users report them."""
 
 import json
 

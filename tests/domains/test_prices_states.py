@@ -1,4 +1,4 @@
-"""What of the asked months is over: a month may end on a Saturday."""
+"""Sessions of requested months that are over: a month may end on a Saturday."""
 
 from datetime import date
 

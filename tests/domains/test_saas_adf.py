@@ -243,7 +243,7 @@ ALLOWED = {
     "hardBreak": set(),
     "rule": set(),
 }
-"""What ADF lets lie in what."""
+"""Allowed children of ADF nodes."""
 
 TAGS = [
     "p",

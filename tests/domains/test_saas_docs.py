@@ -1,4 +1,4 @@
-"""What docs/how-to/sync-peopleforce-and-jira.md says of rules can be done."""
+"""Rules in docs/how-to/sync-peopleforce-and-jira.md work as they are shown."""
 
 import re
 

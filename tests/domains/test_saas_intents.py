@@ -1,4 +1,4 @@
-"""What is written where both sides changed, which steps an issue takes, and when to look."""
+"""Writes where both sides changed, transitions of an issue, and times of polls."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Which rule a task goes by, what an issue is made of, and when that has changed."""
+"""Rule that matches a task, fields of its issue, and changes of them."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is read of PeopleForce's and Jira's JSON, and what is refused of it."""
+"""Records that are read of PeopleForce's and Jira's JSON, and those that are refused."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Whose turn it is in the inbox, and what a run makes of a delivery."""
+"""Order of the inbox, and the outcome of a delivery in a run."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -39,10 +39,10 @@ RECORD = {
 """A firm row that keeps the contract."""
 
 FIRM = {"summaryTypeCode": "OTC_W_SMBL_FIRM", "MPID": "", "firmCRDNumber": "7654"}
-"""What makes it one of a firm outside an ATS."""
+"""Fields of a row of a firm outside an ATS."""
 
 TOTAL = {"summaryTypeCode": "ATS_W_SMBL", "MPID": "", "marketParticipantName": ""}
-"""What makes it FINRA's own sum for a symbol."""
+"""Fields of FINRA's own sum for a symbol."""
 
 
 def line(*changes: dict[str, str], **more: str) -> str:

@@ -41,7 +41,7 @@ SHORT = timedelta(seconds=0.2)
 """For items that hang for ever."""
 
 GONE_SECONDS = 60
-"""After which a process that should be gone counts as left behind."""
+"""Time after which a process that should have ended counts as left behind."""
 
 MEMORY = 256 * MIB
 

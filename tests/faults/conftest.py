@@ -104,7 +104,7 @@ class Campaign:
 
     @property
     def every(self) -> int:
-        """Of how many points one is tried: each, unless there are fewer kills than usual."""
+        """Interval of the points that are tried: each, unless there are fewer kills than usual."""
         return 1 if self.is_whole else 2 * KILLS // self.kills
 
     def some(self, last: int, *what: object) -> range:
@@ -119,7 +119,7 @@ class Campaign:
 
 @pytest.fixture(scope="session")
 def campaign(request: pytest.FixtureRequest) -> Campaign:
-    """What the options say."""
+    """Values of the options."""
     option: Any = request.config.getoption
     return Campaign(option("kills", default=KILLS), option("seed"))
 
@@ -170,7 +170,7 @@ def kill_seen(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     ids=lambda files: files.domain,
 )
 def files(request: pytest.FixtureRequest) -> Files:
-    """What is loaded: of each domain what strikes its database or disk."""
+    """Loaded pieces: of each domain what strikes its database or disk."""
     return request.param
 
 
@@ -204,7 +204,7 @@ def own_server(postgres_server: str) -> Iterator[OwnServer]:
 def both_versions(
     tmp_path_factory: pytest.TempPathFactory, files: Files
 ) -> Mapping[str, databases.Rows]:
-    """What both versions of the file leave in every table where nothing strikes."""
+    """Rows that both versions of the file leave in every table where nothing strikes."""
     folder = tmp_path_factory.mktemp("both_versions")
     url = f"sqlite:///{folder}/x.sqlite"
     with pytest.MonkeyPatch.context() as environment, dg.instance_for_test() as instance:

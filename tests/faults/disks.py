@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PAGE = 4096
-"""What a file on such a disk takes is a multiple of it."""
+"""Unit of the size of files on such a disk."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ TEXTS = {"A": "as it came", "B": "another text", "C": "a text", "D": "a part of"
 AT_ONCE_BYTES = 65536
 
 Strike = Callable[[str, int], None]
-"""What befalls the process that asks for a document, by key and number, before it is answered."""
+"""Faults of the process that asks for a document, by key and number, before it is answered."""
 
 
 def document_of(number: int) -> str:

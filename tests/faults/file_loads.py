@@ -33,7 +33,7 @@ Quantities = list[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Files:
-    """What there is to load of a domain.
+    """Pieces of a domain that can be loaded.
 
     Attributes:
         domain: As in the matrix.

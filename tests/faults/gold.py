@@ -19,12 +19,12 @@ from tests.faults.scene import Place
 from tests.resources.weeks import MONDAY, Desk, row
 
 RECIPES: Mapping[str, Sequence[DerivedTable]] = {"weeks": WINDOWS, "tiers": TIER_WEEKS}
-"""What the product derives in one step, and so in one transaction."""
+"""Tables that the product derives in one step, and so in one transaction."""
 
 WEEKS = [MONDAY + timedelta(weeks=number) for number in range(6)]
 TIERS = ("T1", "T2", "OTCE")
 KEYS = (f"weeks T1|{MONDAY}", f"tiers {MONDAY}")
-"""What is derived when the first week has changed; the first of them reaches all weeks."""
+"""Partitions derived when the first week has changed; the first of them reaches all weeks."""
 
 
 def derive_keys(job: Job, _: Points) -> Iterator[str]:
@@ -60,7 +60,7 @@ def _land(desk: Desk, shares: int) -> None:
 
 
 State = tuple[str, databases.Rows]
-"""What a partition was made of by its fence, and its rows."""
+"""Inputs of a partition by its fence, and its rows."""
 
 
 def states(place: Place) -> Mapping[tuple[str, str, str], State]:

@@ -49,7 +49,7 @@ TOPIC = "documents/faults"
 RECEIVED_AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 LEASED_AT = STAGES[STAGES.index("claimed") : STAGES.index("before COMMIT")]
-"""Where the items of a run that is killed stay leased."""
+"""Points at which the items of a killed run stay leased."""
 
 
 class SharedClock(Clock):

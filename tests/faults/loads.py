@@ -97,7 +97,7 @@ INLINE_ITEMS = ItemOptions(is_inline=True)
 
 @dataclass(frozen=True)
 class Job:
-    """What a process loads: from where, into what, and which pieces, one after the other."""
+    """Load of a process: its source, its place, and its pieces, one after the other."""
 
     database_url: str
     folder: Path

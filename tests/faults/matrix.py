@@ -11,7 +11,7 @@ BOTH: tuple[Database, ...] = ("sqlite", "postgresql")
 
 Domain = Literal["weeks", "prices", "items"]
 DOMAINS: tuple[Domain, ...] = ("weeks", "prices", "items")
-"""What loads pieces the same way, and so is struck the same way."""
+"""Domains that load pieces in the same way, and so get the same faults."""
 
 DATASETS = DOMAINS[:2]
 """Those that load partitions; the first is in every row that does not name others."""
@@ -21,7 +21,7 @@ ITEMS = DOMAINS[2:]
 
 
 class Outcome(StrEnum):
-    """What becomes of a load that a fault strikes; readers see a whole partition at all times."""
+    """Outcome of a load with a fault; readers see a whole partition at all times."""
 
     LANDS = "the same run lands it"
     FAILS_ALONE = "its item fails alone and says why; the others land; a retry lands it"

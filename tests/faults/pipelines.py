@@ -1,4 +1,4 @@
-"""What the fault matrix strikes: domains that load pieces, each with its source and its tables.
+"""Targets of the fault matrix: domains that load pieces, each with its source and its tables.
 
 Pieces are FINRA's weeks, or symbols of prices. They have numbers from 0, and a source has each in a
 state that tests choose: A is what comes first, B restates nearly every row, C a few of them, and D
@@ -56,7 +56,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What a fault strikes.
+    """Target of a fault.
 
     Attributes:
         name: As in the matrix.

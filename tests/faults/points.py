@@ -1,4 +1,4 @@
-"""Where a load is: the points that it passes, told to other processes, and what befalls it there.
+"""Points of a load: those that it passes, shared with other processes, and its faults there.
 
 The product has no hooks for this. Points are the calls of what is handed in (source, store), what
 Python says of files it opens and renames, and the statements that its database connections get.
@@ -63,7 +63,7 @@ AUDITED_WITH = {"prices_daily", *(name for name, stage in OF_TABLE.items() if st
 
 @dataclass(frozen=True)
 class Plan:
-    """What befalls a load: at the point of a number (from 1), or the first of a stage."""
+    """Fault of a load: at the point of a number (from 1), or the first of a stage."""
 
     where: int | str
     act: Act
@@ -72,7 +72,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Seen:
-    """Where a load was seen last."""
+    """Last point that a load reached."""
 
     number: int
     stage: str
@@ -178,7 +178,7 @@ def watch_files(points: Points, folder: Path) -> None:
 
 
 class Statements:
-    """What one connection is told: each statement is a point, and may begin a stage."""
+    """Statements of one connection: each statement is a point, and may begin a stage."""
 
     def __init__(self, points: Points, failure: Callable[[], Exception]) -> None:
         self._points = points

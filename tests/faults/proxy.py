@@ -20,7 +20,7 @@ class Moment(Enum):
 
 
 class Act(Enum):
-    """What becomes of the message, and of the connection."""
+    """Fate of the message, and of the connection."""
 
     PASS = "passes"
     CUT = "never arrives: the connection is cut"

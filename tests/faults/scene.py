@@ -1,4 +1,4 @@
-"""Where faults strike: a database with its artifacts, who reads it, and what must hold."""
+"""Scene of the faults: a database with its artifacts, its readers, and its invariants."""
 
 import hashlib
 import shutil
@@ -29,7 +29,7 @@ from tests.faults.points import Plan
 from tests.programs import processes_of, wait_for
 
 Sums = tuple[tuple[str, int, int], ...]
-"""Of a piece: each part of it, its rows, and a sum of them."""
+"""Digest of a piece: each part of it, its rows, and a sum of them."""
 
 
 @dataclass(frozen=True)

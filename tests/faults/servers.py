@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class OwnServer:
-    """Where it is, and what restarts it as after a crash, stops it, and starts it again."""
+    """Address of the server, and functions that restart it as after a crash, stop and start it."""
 
     url: str
     restart: Callable[[], object]

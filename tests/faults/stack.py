@@ -1,4 +1,4 @@
-"""What `ui` runs, as an operator meets it: started, asked for a backfill, and killed by parts."""
+"""Programs of `ui`, as operators meet them: started, asked for a backfill, and killed by parts."""
 
 import json
 import re
@@ -42,7 +42,7 @@ PARTS = {
     "the web server": "orchestration_project gateway",
     "the whole process tree": "",
 }
-"""What can be killed, and what stands in the command line of such a process."""
+"""Processes that can be killed, and a part of their command lines."""
 
 
 class Stack:
@@ -74,7 +74,7 @@ class Stack:
 
     @property
     def said(self) -> str:
-        """What `ui` itself said, all starts together."""
+        """Output of `ui` itself, all starts together."""
         return self.output.read_text()
 
     @property

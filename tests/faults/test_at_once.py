@@ -13,7 +13,7 @@ from tests.faulty_server import FaultyServer
 pytestmark = pytest.mark.faults
 
 TOGETHER = ("", "capture begun", "staged")
-"""Where all of them are held until the last one is there; or nowhere."""
+"""Point at which all of them wait for the last one; None: none waits."""
 
 CHANGED = text("SELECT count(*) FROM landings WHERE change_cause <> 'none'")
 

@@ -24,7 +24,7 @@ JUMPS = {
     "clock set forward a year": [YEAR, DAY],
     "clock set forward a year and back": [YEAR, -YEAR, DAY],
 }
-"""By how much the clock moves before each landing but the first."""
+"""Moves of the clock before each landing but the first."""
 
 INVERTED = text("SELECT count(*) FROM finra_otc_weekly_history WHERE known_from >= known_to")
 

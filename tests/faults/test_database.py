@@ -56,7 +56,7 @@ def landed(loads: Loads, url: str) -> str:
 
 
 def assert_it_failed(ended: Ended, files: Files, url: str, *said: str, attempts: int) -> None:
-    """What is told names what failed, on which input, and no secret; readers see what was there."""
+    """The error names what failed, on which input, and no secret; readers see what was there."""
     assert ended.attempts == attempts
     assert [each for each in (REFUSED, "what to do: ", *said) if each not in ended.told] == [], (
         ended.told

@@ -68,7 +68,7 @@ class Source:
 
 @dataclass
 class Place:
-    """Where loads run, and all that they depend on."""
+    """Place of loads, and all their dependencies."""
 
     source: Source
     disk: Disk
@@ -270,7 +270,7 @@ CASES: Mapping[str, Case] = {
 
 
 def assert_it_is_told(found: Case, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is broken is verified, refused and alerted."""
+    """The broken dependency is probed, its work refused, and an alert raised."""
     asked = place.source.page_count
     for _ in range(2):  # nobody believes it the first time
         assert main(["verify"]) == 1

@@ -19,7 +19,7 @@ from tests.faulty_server import FaultyServer
 pytestmark = pytest.mark.faults
 
 ONE_IN = 16
-"""Of so many kills one strikes a whole run in the same way."""
+"""Number of kills of which one also strikes a whole run."""
 
 LINGER_SECONDS, LONGEST_DELAY_SECONDS = 0.005, 0.03
 

@@ -1,4 +1,4 @@
-"""What `ui` runs is killed while a backfill is under way: the backfill comes to its end.
+"""Programs of `ui` are killed while a backfill is under way: the backfill comes to its end.
 
 Nothing here is told to recover: `ui` is started again where it has ended, as a service manager or
 a person would, and the rest is waited for.
@@ -59,7 +59,7 @@ UNDISTURBED = ("dagster", "job", "execute", "-m", "orchestration_project.definit
 
 
 class Expected(NamedTuple):
-    """What a load that nobody disturbs leaves: all tables, and each week's number of rows."""
+    """State after an undisturbed load: all tables, and each week's number of rows."""
 
     tables: Mapping[str, databases.Rows]
     weeks: set[tuple[Any, ...]]
@@ -67,7 +67,7 @@ class Expected(NamedTuple):
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
-    """What a load that nobody disturbs leaves in every table, and the weeks that it publishes."""
+    """Rows of every table after an undisturbed load, and the weeks that it publishes."""
     state = tmp_path_factory.mktemp("undisturbed") / "state"
     for tier in TIERS:
         keys = [each for each in PARTITIONS if each.startswith(f"{tier}|")]

@@ -35,14 +35,14 @@ PAGES = 8
 """As many as are in flight together."""
 
 MOST_MEMORY_BYTES = 300 * MIB + PAGES * 2 * LARGEST_ANSWER_BYTES
-"""What a run has before its first row, and each page twice, whose buffer grows by being copied."""
+"""Memory of a run before its first row, and each page twice, whose buffer grows by being copied."""
 
 ROWS = [record(f"S{n:03}", **kind) for n in range(300) for kind in ({}, test_bad_answers.TOTAL)]
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What a run said, the most memory that it had, and what of the disk its bytes take."""
+    """Output of a run, its peak memory, and the disk space of its bytes."""
 
     status: int
     said: str

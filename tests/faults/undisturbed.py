@@ -14,7 +14,7 @@ from tests.faulty_server import FaultyServer
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What there is before the loads, and after them.
+    """State before the loads, and after them.
 
     Attributes:
         pipeline: Whose loads they are.

@@ -1,4 +1,4 @@
-"""What tests of the gateway share: settings of a file of sources, and who signs as they do."""
+"""Fixtures of tests of the gateway: settings of a file of sources, and senders that sign."""
 
 import asyncio
 import hashlib

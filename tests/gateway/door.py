@@ -64,7 +64,7 @@ class MovedClock(Clock):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """Response of the gateway."""
 
     status: int
     headers: Mapping[str, str]

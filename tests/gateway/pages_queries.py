@@ -1,4 +1,4 @@
-"""What the pages of Dagster's UI ask for, read from the sources that its bundle carries."""
+"""Queries of the pages of Dagster's UI, read from the sources that its bundle carries."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a connection may send, and when it ends, before anybody on it is authenticated."""
+"""Limits of a connection before it is authenticated: its bytes, and its time."""
 
 import asyncio
 import http.client
@@ -45,7 +45,7 @@ ENDLESS = {
     "a chunk extension": (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"1", b";a"),
     "trailers": (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"0\r\n", b"X-A: b\r\n"),
 }
-"""What is sent first, and then again and again."""
+"""Bytes that are sent first, and bytes that are then repeated."""
 
 
 async def header_names(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""What we count on in Dagster's private parts, and that its own permissions follow the role."""
+"""Assumptions about Dagster's private parts, and that its own permissions follow the role."""
 
 import asyncio
 import json
@@ -212,7 +212,7 @@ def test_a_debug_file_which_holds_stacks_is_for_admins_alone(door: Door, failed:
 def test_a_query_that_was_read_before_is_answered_as_dagster_reads_it(
     door: Door, query: str, variables: dict[str, Any]
 ):
-    """What is longer than we remember, if only by spaces, Dagster's own method answers."""
+    """Dagster's own method answers queries longer than the cache's limit, if only by spaces."""
     answers = [
         door.graphql(text, variables, key=door.keys[Role.VIEWER])
         for text in (query, query, query + " " * KEPT_CHARACTERS)

@@ -1,4 +1,4 @@
-"""What a document asks for is read as Dagster would execute it; what is too large is not read."""
+"""A document is read as Dagster would execute it; one that is too large is not read."""
 
 import json
 

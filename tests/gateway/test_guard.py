@@ -1,4 +1,4 @@
-"""Who gets in: nobody who is not known, however they ask."""
+"""Authentication: unknown callers are refused, whatever they request."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What needs an admin is judged by what would run, whatever way it is asked for and selected.
+"""The need of an admin follows from what would run, whatever way it is requested.
 
 `location.py` declares what is an admin's; nothing in the gateway knows its names.
 """

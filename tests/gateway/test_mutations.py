@@ -1,4 +1,4 @@
-"""What may be changed, by whom, from where, and what the audit has of it."""
+"""Mutations: roles and origins that may execute them, and their audit log."""
 
 import json
 from contextlib import suppress

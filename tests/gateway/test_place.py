@@ -1,4 +1,4 @@
-"""Where the gateway may be served, and by which names."""
+"""Addresses and host names of the gateway."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a step writes goes into a file and on to the console, in this process."""
+"""The output of a step goes into a file and on to the console, in this process."""
 
 import os
 import subprocess

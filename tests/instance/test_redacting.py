@@ -1,4 +1,4 @@
-"""What Dagster stores of a failure shows no secret, in SQLite and in PostgreSQL."""
+"""Failures that Dagster stores show no secret, in SQLite and in PostgreSQL."""
 
 import dagster as dg
 import pytest

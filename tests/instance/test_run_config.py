@@ -39,7 +39,7 @@ def first(config: Limits) -> Iterator[dg.AssetCheckResult | dg.Output[None]]:
 
 @dg.asset(deps=[first])
 def second(config: Limits) -> None:
-    """What is made of them."""
+    """Values that result from them."""
     WORK.append("second")
 
 

@@ -1,4 +1,4 @@
-"""Where Dagster's own data goes."""
+"""Storage of Dagster's own data."""
 
 import sys
 from typing import Any

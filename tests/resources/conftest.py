@@ -1,4 +1,4 @@
-"""What tests of resources share: an empty database of either kind, and the way to land in it."""
+"""Fixtures of tests of resources: an empty database of either kind, and the way to land in it."""
 
 import sqlite3
 from collections.abc import Callable, Iterator

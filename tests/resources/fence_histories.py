@@ -33,12 +33,12 @@ MOST_STATEMENTS = 15
 
 
 class InterruptedLandingError(Exception):
-    """What a test raises instead of a statement."""
+    """Error that a test raises instead of a statement."""
 
 
 @dataclass
 class Source:
-    """What a source has of a partition now, and the rules that we would apply to it."""
+    """Present state of a partition in the source, and the rules that apply to it."""
 
     shares: int = 0
     updated: int = 0

@@ -40,12 +40,12 @@ STEPS = st.one_of(
     st.tuples(st.just("new rules"), SMALL),
 )
 HISTORIES = st.lists(st.tuples(STEPS, st.booleans()), min_size=1, max_size=7)
-"""What happens to a partition, and whether the clock moves on before it does."""
+"""Event of a partition, and whether the clock moves before it."""
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a source gave: its rows before our rules, and the name of that state."""
+    """State of a source: its rows before our rules, and its version."""
 
     number: int
     rows: State
@@ -118,7 +118,7 @@ Known = dict[str, tuple[Row, datetime]]
 
 @dataclass
 class Model:
-    """What is known, what was known at each moment, and what the history must hold."""
+    """Model of the present rows, the rows as of each time, and the history."""
 
     known: Known
     moments: list[tuple[datetime, Known]]

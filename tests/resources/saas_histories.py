@@ -63,7 +63,7 @@ OWN_TABLES = [
 ]
 
 ROUNDS = 4
-"""Of which one must find nothing to write, once nothing happens any more."""
+"""Maximum of polls, of which one must find nothing to write, once nothing happens any more."""
 
 
 def rule(number: int) -> list[SyncRule]:

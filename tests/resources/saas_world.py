@@ -81,12 +81,12 @@ AFTER: Mapping[str, Callable[[], BaseException]] = {
     "unanswered": lambda: TransientError("no answer came within 10 s"),
     "killed after": Killed,
 }
-"""What a call raises instead of having its effect, and after having it."""
+"""Errors that a call raises instead of its effect, and after it."""
 
 
 @dataclass
 class Faults:
-    """What happens to the next calls, in their order; none: all is well.
+    """Faults of the next calls, in their order; empty: no fault.
 
     Creates have a list of their own beside it: few calls are one, and most can go wrong with them.
     """

@@ -1,4 +1,4 @@
-"""Of runs that clean up or prune at the same time one does it, on both databases."""
+"""One of several runs that clean up or prune at the same time does it, on both databases."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier

@@ -1,4 +1,4 @@
-"""What was fetched is kept unchanged, and once."""
+"""Fetched bytes are stored unchanged, and once."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor

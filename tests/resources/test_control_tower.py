@@ -1,4 +1,4 @@
-"""What the control tower reads and keeps, on both databases."""
+"""Reads and writes of the control tower, on both databases."""
 
 from datetime import date, datetime, timedelta
 

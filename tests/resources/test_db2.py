@@ -1,4 +1,4 @@
-"""What Db2 would be asked, in its own words; no server of it is part of the tests.
+"""Statements that Db2 would get, in its dialect; no server of it is part of the tests.
 
 Every statement that the spine sends to a database without a path of its own is collected while
 whole runs, replays, alerts, exports and a copy pass, and is written as Db2's dialect writes it.

@@ -24,7 +24,7 @@ XML = (
 
 
 class Documents:
-    """What the server answers, the same for every document."""
+    """Response of the server, the same for every document."""
 
     reply = Reply(body=XML)
 

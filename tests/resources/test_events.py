@@ -1,4 +1,4 @@
-"""What happened to a partition, told from the tables that hold it, on both databases."""
+"""Events of a partition, from the tables that hold them, on both databases."""
 
 from collections import Counter
 

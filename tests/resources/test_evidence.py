@@ -51,7 +51,7 @@ from tests.resources.weeks import FAILED, NOON, rejected, row
 from tests.webhook_runs import load_content
 
 ON_SQLITE = pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
-"""Where it makes no difference what the database is."""
+"""Database of tests for which its kind makes no difference."""
 
 SECRET = "hunter2-of-the-source"
 AFTER = NOON + timedelta(days=9)

@@ -75,7 +75,7 @@ def test_all_but_some_views_are_read_in_the_order_of_their_key(on_sqlite: Wareho
 
 @pytest.fixture
 def moved_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What the time limit of a read takes for the time."""
+    """Clock of the time limit of a read."""
     now = [0.0]
     monkeypatch.setattr(bounded, "STEPS", 1)
     monkeypatch.setattr(bounded, "monotonic", lambda: now[0])

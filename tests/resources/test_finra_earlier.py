@@ -1,4 +1,4 @@
-"""What a week is compared with when it lands, on both databases."""
+"""Earlier weeks that a loaded week is compared with, on both databases."""
 
 from collections.abc import Sequence
 from datetime import timedelta

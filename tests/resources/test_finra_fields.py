@@ -1,4 +1,4 @@
-"""What is remembered of the fields that a source lists, on both databases."""
+"""Stored fields of a source's list, on both databases."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier

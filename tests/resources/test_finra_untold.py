@@ -1,4 +1,4 @@
-"""What landings changed is kept until it was told, on both databases."""
+"""Changes of loads are stored until they are reported, on both databases."""
 
 from datetime import date, timedelta
 from functools import partial

@@ -1,4 +1,4 @@
-"""What weeks are worth by what is landed, and what the picture of it is drawn from."""
+"""Value of loaded weeks, and the data of its picture."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path

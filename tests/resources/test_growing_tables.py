@@ -1,4 +1,4 @@
-"""What a load or a replay of one partition asks does not cost more as history grows."""
+"""Statements of a load or replay of one partition do not become slower as history grows."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,7 +69,7 @@ def scanned(warehouse: Warehouse, statement: str, values: Any) -> set[str]:
 
 @pytest.fixture
 def asked(desk: Desk) -> list[tuple[str, Any]]:
-    """What a load, a restatement and a replay of a partition ask, in a database with a past."""
+    """Statements of a load, restatement and replay of a partition, in a database with a past."""
     desk.land(row("AAA"), rejects=rejected(7))
     grow(desk.warehouse)
     with statements() as found:

@@ -1,4 +1,4 @@
-"""What the artifact store holds, listed, found and compared with the tables, on both databases."""
+"""Contents of the artifact store, listed, found and compared with the tables, on both databases."""
 
 from datetime import timedelta
 

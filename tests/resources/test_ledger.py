@@ -59,7 +59,7 @@ def demo_good():
 
 
 ON_SQLITE = pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
-"""What is about Dagster is seen on one database; what is about rows, on both."""
+"""One database for tests of Dagster's part; tests of rows use both."""
 
 
 def run(instance, job=demo_good, **tags) -> str:

@@ -1,4 +1,4 @@
-"""Which source of prices the settings open, whose prices are wanted, and whether it is ready."""
+"""Source of prices that the settings open, wanted symbols, and readiness."""
 
 from datetime import date, timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which of the kept deliveries a replay takes, and for which days."""
+"""Recorded deliveries that a replay selects, and their days."""
 
 from dataclasses import replace
 from datetime import date

@@ -1,4 +1,4 @@
-"""What a landing says of its change, on both databases."""
+"""Report of a load about its changes, on both databases."""
 
 from datetime import date, timedelta
 

@@ -13,7 +13,7 @@ from tests.resources.saas_world import World, world_in_memory
 pytestmark = pytest.mark.usefixtures("careless_databases")
 
 MANY = {"sqlite": (8, 1250), "postgresql": (4, 100)}
-"""What `make test-histories` tries on each database: in how many parts, and how many in each."""
+"""Examples of `make test-histories` on each database: in how many parts, and how many in each."""
 
 Worlds = Callable[[], AbstractContextManager[World]]
 

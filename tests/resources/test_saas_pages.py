@@ -1,4 +1,4 @@
-"""What a look fetched is recorded, once for the same bytes, with what is unreadable on it."""
+"""Responses of a poll are recorded, once for the same bytes, with what is unreadable on it."""
 
 import json
 from datetime import timedelta

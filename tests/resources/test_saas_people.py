@@ -1,4 +1,4 @@
-"""What people write in the target stays, or stands in the audit log, whatever happens meanwhile."""
+"""Edits of people in the target stay, or are in the audit log, whatever happens meanwhile."""
 
 import json
 from contextlib import suppress

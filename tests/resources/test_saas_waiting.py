@@ -1,4 +1,4 @@
-"""What fails is tried again, later and later, or becomes a dead letter; the others go on."""
+"""A failed intention is retried with backoff, or becomes a dead letter; the others go on."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What is too large for memory lies in a file that nobody else sees."""
+"""Rows that are too large for memory are in a private file."""
 
 import gc
 import os

@@ -1,4 +1,4 @@
-"""What jobs log of their findings, for who reads a terminal."""
+"""Log lines of jobs about their findings, for a terminal."""
 
 import dagster as dg
 import polars as pl

@@ -1,4 +1,4 @@
-"""What a URL asks of TLS reaches the driver, for our database and for Dagster's own storage."""
+"""TLS options of a URL reach the driver, for our database and for Dagster's own storage."""
 
 import dagster as dg
 import pytest

@@ -12,7 +12,7 @@ from tests.resources.weeks import MONDAY, Desk
 pytestmark = pytest.mark.usefixtures("careless_databases")
 
 MANY = {"sqlite": (8, 1250), "postgresql": (4, 250)}
-"""What `make test-histories` tries on each database: in how many parts, and how many in each."""
+"""Examples of `make test-histories` on each database: in how many parts, and how many in each."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the views show of landed rows, the same on every database."""
+"""Views of loaded rows, the same on every database."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Which database a URL means, and what is said when it cannot be used."""
+"""Database of a URL, and errors when it cannot be used."""
 
 import re
 import sqlite3

@@ -1,4 +1,4 @@
-"""What is read of a database is what was written, to the last character."""
+"""Values read from a database equal those written, to the last character."""
 
 from datetime import UTC, date, datetime
 from typing import Any

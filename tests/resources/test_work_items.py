@@ -368,7 +368,7 @@ def explain(connection, statement: str, parameters) -> str:
 
 
 class Model:
-    """What the items of one topic are, in memory: by key version, state, attempts and lease."""
+    """Items of one topic, in memory: by key version, state, attempts and lease."""
 
     def __init__(self) -> None:
         self.items: dict[str, dict] = {}

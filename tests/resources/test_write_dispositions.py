@@ -1,4 +1,4 @@
-"""What a delivery does to loaded rows: replaces its scope, merges into it, or only adds rows."""
+"""Effect of a delivery on loaded rows: replaces its scope, merges into it, or only adds rows."""
 
 import json
 from collections.abc import Iterator

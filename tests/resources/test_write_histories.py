@@ -10,10 +10,10 @@ from tests.resources.write_histories import holds_for
 pytestmark = pytest.mark.usefixtures("careless_databases")
 
 MANY = {"sqlite": (8, 250), "postgresql": (4, 125)}
-"""What `make test-histories` tries on each database: in how many parts, and how many in each."""
+"""Examples of `make test-histories` on each database: in how many parts, and how many in each."""
 
 FEW = {"sqlite": 18, "postgresql": 6}
-"""What the default suite tries; three in a row are of the three dispositions."""
+"""Examples of the default suite; three in a row are of the three dispositions."""
 
 
 @pytest.mark.parametrize(

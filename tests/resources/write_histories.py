@@ -69,12 +69,12 @@ ACTIONS = {
     "new rules": 2,
     "replay one": 2,
 }
-"""What happens to partitions, and how often beside the others."""
+"""Events of partitions, and their relative frequencies."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What happens to which partitions.
+    """Event, and its partitions.
 
     Attributes:
         action: One of `ACTIONS`.
@@ -124,7 +124,7 @@ def _random_row(chance: Random, key: Key, *, changes: bool) -> Row:
 
 @dataclass(frozen=True, eq=False)
 class Fetch:
-    """What a source gave: rows before our rules, of a market or of all.
+    """State of a source: rows before our rules, of a market or of all.
 
     ``version`` names that state of the source; ``bad_by`` is the version of the rules by which an
     audit quarantines it.

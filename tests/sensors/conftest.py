@@ -1,4 +1,4 @@
-"""What tests of sensors share: an instance of Dagster, and ticks by hand over the demo source."""
+"""Fixtures of tests of sensors: an instance of Dagster, and manual ticks over the demo source."""
 
 from dataclasses import dataclass, field
 from datetime import date
@@ -28,7 +28,7 @@ class Watched:
 
 @dataclass
 class Tick:
-    """What a tick said or asked for, the cursor that it left, and what it probed."""
+    """Result of a tick: its message, requested runs, cursor, and probes."""
 
     said: str
     cursor: str | None

@@ -1,4 +1,4 @@
-"""What a database is asked, collected at its driver, and what each statement reads there."""
+"""Statements of a database, collected at its driver, and what each statement reads there."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What ticks, checks and the end of a run read does not grow with what was loaded before."""
+"""Reads of ticks, checks and the end of a run do not grow with earlier loads."""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta

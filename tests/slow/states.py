@@ -1,4 +1,4 @@
-"""What the weekly table holds, and what it held as far as was known at a time."""
+"""Contents of the weekly table, now and as of a time."""
 
 from datetime import datetime
 

@@ -48,7 +48,7 @@ def product(tiers: str, *days: str) -> list[str]:
 
 @dataclass
 class Way:
-    """What was asked for, of which asset, in how many runs, and by which runs it was loaded."""
+    """A request: its asset, its number of runs, and the runs that loaded it."""
 
     asset: str
     partitions: Sequence[str]

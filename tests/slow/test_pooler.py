@@ -37,7 +37,7 @@ def by_way(request, postgres_server):
 
 @pytest.fixture
 def urls(postgres_server):
-    """Of our data and of Dagster's own, without a pooler."""
+    """URLs of our data and of Dagster's own, without a pooler."""
     return {name: new_database(postgres_server, f"pool_{uuid4().hex}") for name in SETTINGS}
 
 

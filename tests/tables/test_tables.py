@@ -1,4 +1,4 @@
-"""What every table declares: comments, keys, types; and timestamps that are never naive."""
+"""Declarations of every table: comments, keys, types; and timestamps that are never naive."""
 
 import pkgutil
 from datetime import UTC, datetime, timedelta, timezone
@@ -25,7 +25,7 @@ from orchestration_project.tables.schema import (
 
 HISTORY = "_history"
 PREFIXES = {"spine": "", "webhooks": "events"}
-"""Of tables of a module that is not called as they begin."""
+"""Title of tables whose module has another name than their prefix."""
 
 NO_OWN_TABLES = (
     *("alert_states", "catalogue", "conditions", "operations_events"),

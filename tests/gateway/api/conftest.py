@@ -1,4 +1,4 @@
-"""What tests of the API share: the API over a real instance, with a week of the demo landed."""
+"""Fixtures of tests of the API: the API over a real instance, with a week of the demo landed."""
 
 import asyncio
 import sys

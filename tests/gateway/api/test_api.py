@@ -1,4 +1,4 @@
-"""What holds for all of the API: its document, its problems, who may ask, and from where."""
+"""Common behaviour of the API: its document, its problems, allowed callers and origins."""
 
 import pytest
 from dagster._core.definitions.run_request import InstigatorType

@@ -33,7 +33,7 @@ BACKFILL = "dagster/backfill"
 
 @pytest.fixture(scope="module")
 def daemon(api) -> Iterator[Callable[[], None]]:
-    """What Dagster's daemon does once for all backfills; their runs are over when it returns."""
+    """Run Dagster's daemon once for all backfills; their runs are over when it returns."""
     target = LoadableTargetOrigin(
         executable_path=sys.executable,
         module_name=DEFINITIONS,

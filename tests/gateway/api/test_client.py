@@ -55,7 +55,7 @@ class Unsteady(httpx.BaseTransport):
 
 NOON, NOWHERE = datetime(2026, 1, 1, 12, tzinfo=UTC), Path("/nowhere")
 BY_PAGE = {"cursor", "limit"}
-"""What the client does by itself."""
+"""Behaviour of the client without a gateway."""
 
 OPERATIONS = operations_of(REGISTRY)
 

@@ -18,7 +18,7 @@ VOID = {"meta", "br"}
 
 
 class Page(HTMLParser):
-    """What a browser finds: texts by section, examples, ids and links."""
+    """Contents of the page in a browser: texts by section, examples, ids and links."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

@@ -59,7 +59,7 @@ FILES = {
     "no prices": lambda: b"<html>",
     "gone": lambda: b"",
 }
-"""What the source has of a symbol next."""
+"""Next response of the source for a symbol."""
 
 ROUNDS = st.lists(
     st.tuples(
