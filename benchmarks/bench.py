@@ -12,8 +12,8 @@ from benchmarks.sizes import Sizes
 
 TABLE = "finra_otc_weekly"
 
-Told = dict[str, Any]
-Sides = Mapping[str, Callable[[], Told]]
+Report = dict[str, Any]
+Sides = Mapping[str, Callable[[], Report]]
 
 
 def key(week: str, tier: str = "T1") -> str:
@@ -21,12 +21,12 @@ def key(week: str, tier: str = "T1") -> str:
     return f"{tier}|{week}"
 
 
-def speeds(told: Sequence[Told]) -> list[float]:
+def speeds(told: Sequence[Report]) -> list[float]:
     """Return the rows a second of each repeat."""
     return [each["firm_rows"] / each["seconds"] for each in told]
 
 
-def seconds(told: Sequence[Told]) -> list[float]:
+def seconds(told: Sequence[Report]) -> list[float]:
     """Return the seconds of each repeat."""
     return [each["seconds"] for each in told]
 
@@ -39,27 +39,27 @@ class Bench:
     sizes: Sizes
     repeats: int
 
-    def in_turns(self, sides: Sides, *, at_most: int | None = None) -> dict[str, list[Told]]:
+    def in_turns(self, sides: Sides, *, at_most: int | None = None) -> dict[str, list[Report]]:
         """Call each side once, then each once more, and so on: what changes hits all of them."""
-        found: dict[str, list[Told]] = {name: [] for name in sides}
+        found: dict[str, list[Report]] = {name: [] for name in sides}
         for _ in range(min(self.repeats, at_most or self.repeats)):
             for name, run in sides.items():
                 found[name].append(run())
         return found
 
-    def load(self, source: Source, count: int) -> Told:
+    def load(self, source: Source, count: int) -> Report:
         """Load the last ``count`` weeks in one run of ours, into a new PostgreSQL database."""
         with self.rig.place() as place:
             told = self.load_at(place, source, count)
             rows = self.rig.count(str(place.database_url), TABLE)
         return {**told, "firm_rows": rows}
 
-    def load_at(self, place: Place, source: Source, count: int, **options: bool) -> Told:
+    def load_at(self, place: Place, source: Source, count: int, **options: bool) -> Report:
         """Load the last ``count`` weeks in one run of ours at ``place``."""
         first, last = source.weeks[-count], source.weeks[-1]
         return place.call("load", source, first=key(first), last=key(last), **options)
 
-    def load_sqlite(self, source: Source, count: int) -> Told:
+    def load_sqlite(self, source: Source, count: int) -> Report:
         """Load the last ``count`` weeks in one run of ours, into a new SQLite database."""
         with self.rig.sqlite_place() as place:
             told = self.load_at(place, source, count)
@@ -67,7 +67,7 @@ class Bench:
                 rows = reader.execute(f"SELECT count(*) FROM {TABLE}").fetchone()[0]  # noqa: S608 - ours
         return {**told, "firm_rows": rows}
 
-    def peer(self, name: str, source: Source, count: int, **more: object) -> Told:
+    def peer(self, name: str, source: Source, count: int, **more: object) -> Report:
         """Let a peer load the last ``count`` weeks into a new PostgreSQL database."""
         with self.rig.database() as url:
             return call(

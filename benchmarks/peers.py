@@ -48,7 +48,7 @@ def raw_copy(*, url: str, database_url: str, weeks: list[str], tier: str) -> dic
             with connection.cursor() as cursor, cursor.copy(copy_from.encode()) as copy:
                 for body in _pages(http, url, week, tier):
                     copy.write(body[body.index(b"\n") + 1 :])
-        return _told(database_url, time.perf_counter() - started)
+        return _report(database_url, time.perf_counter() - started)
 
 
 def binary_copy(*, url: str, database_url: str, weeks: list[str], tier: str) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def binary_copy(*, url: str, database_url: str, weeks: list[str], tier: str) -> 
             statement = f"COPY {TABLE} FROM STDIN WITH (FORMAT BINARY)".encode()
             with connection.cursor() as cursor, cursor.copy(statement) as copy:
                 copy.write(encoded)
-        return _told(database_url, time.perf_counter() - started)
+        return _report(database_url, time.perf_counter() - started)
 
 
 def dlt_default(
@@ -134,7 +134,7 @@ def to_sql(*, url: str, database_url: str, weeks: list[str], tier: str) -> dict[
                 options: dict[str, Any] = {"sep": "|", "keep_default_na": False, "dtype": texts}
                 frame = pd.read_csv(io.BytesIO(body), **options)
                 frame.to_sql(TABLE, engine, if_exists="append", index=False)
-        return _told(database_url, time.perf_counter() - started)
+        return _report(database_url, time.perf_counter() - started)
 
 
 def write_database(*, url: str, database_url: str, weeks: list[str], tier: str) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def write_database(*, url: str, database_url: str, weeks: list[str], tier: str) 
         for week in weeks:
             frame = pl.concat([_typed(body) for body in _pages(http, url, week, tier)])
             frame.write_database(TABLE, database_url, if_table_exists="append", engine="adbc")
-        return _told(database_url, time.perf_counter() - started)
+        return _report(database_url, time.perf_counter() - started)
 
 
 def sqlite_adbc(*, url: str, file: str, weeks: list[str], tier: str) -> dict[str, Any]:
@@ -238,7 +238,7 @@ def _make_table(database_url: str) -> None:
         connection.execute(_ddl("postgresql").encode())
 
 
-def _told(database_url: str, seconds: float) -> dict[str, Any]:
+def _report(database_url: str, seconds: float) -> dict[str, Any]:
     where = f"{TABLE} WHERE \"summaryTypeCode\" LIKE '{FIRM_ROWS}'"
     return {"seconds": seconds, "firm_rows": _count(database_url, where)}
 

@@ -39,7 +39,7 @@ class Line:
     Attributes:
         measure: What was measured; a name that stays from run to run.
         unit: Of ``ours`` and ``against``; ``ratio`` is ours / against in this unit.
-        required: The bound as text; empty where a ratio is told and none is required.
+        required: The bound as text; empty where a ratio is shown and none is required.
         holds: Whether the ratio keeps the bound; False also where nothing could be measured.
         ours_spread: Least and greatest of the repeats.
         rows: Rows by symbol and firm that each side had in its table, where both land some.
@@ -87,7 +87,7 @@ def line(
     )
 
 
-def told(measure: str, unit: str, value: float, *, note: str = "") -> Line:
+def informative_line(measure: str, unit: str, value: float, *, note: str = "") -> Line:
     """Return a line that is compared with nothing, and of which nothing is required."""
     return Line(measure, unit, value, None, None, "", holds=True, ours_spread=(value,), note=note)
 

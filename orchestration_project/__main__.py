@@ -17,7 +17,7 @@ import click
 from click.shell_completion import shell_complete
 
 from orchestration_project.cli import console
-from orchestration_project.cli.commands import GIVEN, Entry, LazyGroup
+from orchestration_project.cli.commands import OPTIONS_KEY, Entry, LazyGroup
 from orchestration_project.connections.files import make_files_private
 from orchestration_project.errors import OrchestrationError
 
@@ -108,7 +108,7 @@ def _show_version(context: click.Context, _: click.Parameter, value: Any) -> Non
     if not value or context.resilient_parsing:
         return
     found = versions()
-    if context.meta.get(GIVEN, {}).get("is_json"):
+    if context.meta.get(OPTIONS_KEY, {}).get("is_json"):
         console.emit(found)
     else:
         others = ", ".join(f"{name} {text}" for name, text in found.items() if name != PROGRAM)

@@ -8,7 +8,7 @@ from prometheus_client.core import Metric
 
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway.counted import DELIVERIES, GATEWAY, REQUESTS, SECONDS
-from orchestration_project.gateway.health import TOLD_ALONE, probes_of
+from orchestration_project.gateway.health import INFORMATIONAL_FINDINGS, probes_of
 from orchestration_project.gateway.metrics import StoredMetrics, parts_of
 from orchestration_project.settings import Settings, load_settings
 from reference_pages.markdown import code, codes, page, section, table
@@ -51,4 +51,4 @@ def _metric(family: Metric) -> tuple[str, ...]:
 
 
 def _effect(dependency: str) -> str:
-    return "reported only" if dependency in TOLD_ALONE else "answer 503"
+    return "reported only" if dependency in INFORMATIONAL_FINDINGS else "answer 503"

@@ -88,7 +88,7 @@ def watched(desk: Desk) -> Iterator[Callable[[], str]]:
     yield kept
 
 
-def told_by(load: Callable[[], object]) -> str:
+def error_or_outcome(load: Callable[[], object]) -> str:
     """Return what a user is told of a load: its error, or how it went."""
     try:
         return str(load())

@@ -23,7 +23,9 @@ def failure_of(result: dg.ExecuteInProcessResult | dg.JobExecutionResult, op: st
     return str(failure.user_failure_data.description)
 
 
-def told_by(result: dg.ExecuteInProcessResult) -> Mapping[str, Mapping[str | None, dict[str, Any]]]:
+def metadata_by_partition(
+    result: dg.ExecuteInProcessResult,
+) -> Mapping[str, Mapping[str | None, dict[str, Any]]]:
     """Return the metadata of each materialization, by asset and partition."""
     told: dict[str, dict[str | None, dict[str, Any]]] = defaultdict(dict)
     for evaluation in result.get_asset_check_evaluations():
@@ -78,7 +80,7 @@ def executed(
     return dg.execute_job(target, instance, config, tags=tags, reexecution_options=again)
 
 
-def told_by_op(result: dg.JobExecutionResult) -> dict[str, Any]:
+def op_metadata(result: dg.JobExecutionResult) -> dict[str, Any]:
     """Return the metadata of the one output of a job."""
     [output] = [event for event in result.all_events if event.is_successful_output]
     found = declared(output.step_output_data.metadata)

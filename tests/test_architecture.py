@@ -68,7 +68,7 @@ def test_a_planted_import_breaks_its_contract(broken: str, contract: str):
     assert f"{contract} BROKEN" in broken
 
 
-def said_by_ruff(text: str) -> str:
+def ruff_findings(text: str) -> str:
     """Return what the lint rules find in a module of the package with this text."""
     program = Path(sys.executable).with_name("ruff")
     command = [program, "check", "--no-cache", "--stdin-filename", f"{PACKAGE}/planted.py", "-"]
@@ -79,5 +79,5 @@ def said_by_ruff(text: str) -> str:
 
 @pytest.mark.parametrize("line", ["import pandas as pd", "from pandas import DataFrame"])
 def test_pandas_is_imported_where_it_is_used_and_never_with_a_module(line: str):
-    assert "TID253" in said_by_ruff(f"{line}\n")
-    assert "TID253" not in said_by_ruff(f"def frame():\n    {line}\n")
+    assert "TID253" in ruff_findings(f"{line}\n")
+    assert "TID253" not in ruff_findings(f"def frame():\n    {line}\n")

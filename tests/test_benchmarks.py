@@ -13,9 +13,9 @@ from benchmarks.report import (
     MOST_BARS,
     at_least,
     at_most,
+    informative_line,
     line,
     table,
-    told,
     unmeasured,
     write_json,
     write_plot,
@@ -83,7 +83,7 @@ def test_a_ratio_without_a_bound_is_told_and_nothing_is_required_of_it():
 
 
 def test_what_is_compared_with_nothing_is_told_and_nothing_is_required_of_it(tmp_path):
-    alone = told("prune", "runs/s", 1234.5, note="20 runs")
+    alone = informative_line("prune", "runs/s", 1234.5, note="20 runs")
     assert "| prune | runs/s | 1,234 |  |  |  |  | 20 runs |" in table([alone])
     assert write_json(tmp_path / "bench.json", [alone]) == [alone]
 

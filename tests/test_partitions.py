@@ -36,7 +36,7 @@ from orchestration_project.errors import (
 )
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.settings import settings_class
-from tests.runs import failure_of, told_by
+from tests.runs import failure_of, metadata_by_partition
 
 LETTERS = dg.StaticPartitionsDefinition(["a", "b", "c", "d"])
 THING = dg.AssetKey("thing")
@@ -112,7 +112,7 @@ def test_every_partition_is_taken_once_and_materialized_with_its_own_metadata(in
     result = run(script, instance)
     assert result.success
     assert script.asked == ["a", "b", "c", "d"]
-    assert told_by(result)["thing"] == {key: {"key": key} for key in "abcd"}
+    assert metadata_by_partition(result)["thing"] == {key: {"key": key} for key in "abcd"}
 
 
 @pytest.mark.parametrize("failing", ["", "c"])
@@ -223,7 +223,7 @@ def test_just_what_was_asked_for_is_loaded_and_materialized_whatever_other_tags_
     result = run_tagged(script, instance, **tags)
     assert result.success
     assert script.asked == asked
-    assert told_by(result)["thing"] == {key: {"key": key} for key in asked}
+    assert metadata_by_partition(result)["thing"] == {key: {"key": key} for key in asked}
     assert instance.get_materialized_partitions(THING) == set(asked)
 
 
@@ -493,7 +493,7 @@ def test_what_landed_before_a_defect_is_materialized_and_what_was_held_back_is_o
     )
     result = run(script, instance)
     assert instance.get_materialized_partitions(THING) == {"a"}
-    assert told_by(result)["thing"] == {"a": {"key": "a"}}
+    assert metadata_by_partition(result)["thing"] == {"a": {"key": "a"}}
     [record] = instance.fetch_observations(THING, limit=9).records
     assert record.asset_observation
     assert record.asset_observation.partition == "b"

@@ -24,7 +24,7 @@ from orchestration_project.settings.about import GROUPS
 from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.settings.described import ESSENTIAL, described_settings
 from orchestration_project.settings.page import example
-from orchestration_project.settings.renamed import MOVED, RENAMED
+from orchestration_project.settings.renamed import MOVED_TO_CHECKS, RENAMED
 
 EXAMPLE = (PROJECT_ROOT / ".env.example").read_text()
 SECRETS = (
@@ -486,7 +486,7 @@ def test_an_address_is_shown_without_its_secrets(url: str, shown: str):
     assert without_secrets(url) == shown
 
 
-@pytest.mark.parametrize(("earlier", "limit"), MOVED.items())
+@pytest.mark.parametrize(("earlier", "limit"), MOVED_TO_CHECKS.items())
 def test_a_limit_that_was_a_setting_is_refused_with_its_place(
     monkeypatch: pytest.MonkeyPatch, earlier: str, limit: str
 ):

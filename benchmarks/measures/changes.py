@@ -2,7 +2,7 @@
 
 import psycopg
 
-from benchmarks.bench import TABLE, Bench, Told, key, seconds
+from benchmarks.bench import TABLE, Bench, Report, key, seconds
 from benchmarks.report import Line, at_least, at_most, line
 from benchmarks.rig import Place, Source, source
 
@@ -49,11 +49,11 @@ def again(bench: Bench) -> list[Line]:
     ]
 
 
-def _again(bench: Bench, count: int) -> dict[str, Told]:
+def _again(bench: Bench, count: int) -> dict[str, Report]:
     with source(bench.sizes.rows, count) as src, bench.rig.place() as place:
         url = str(place.database_url)
 
-        def load(**options: bool) -> Told:
+        def load(**options: bool) -> Report:
             before, written, _ = bench.rig.wal_position(), _written(url), src.figures()
             told = bench.load_at(place, src, count, **options)
             wal = bench.rig.wal_position() - before

@@ -13,7 +13,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import standings, table_rows
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
-from orchestration_project.services.ledger.control_tower import read_look, write_tower
+from orchestration_project.services.ledger.control_tower import read_observation, write_tower
 from orchestration_project.tables.operations import operations_runs, operations_steps
 from orchestration_project.tables.schema import schema_of
 
@@ -64,7 +64,7 @@ def fill_ledger(warehouse: Warehouse, count: int) -> None:
 
 def _look(warehouse: Warehouse) -> float:
     started = time.perf_counter()
-    found = standings(read_look(warehouse, NOW), [], now=NOW, machine_now=NOW)
+    found = standings(read_observation(warehouse, NOW), [], now=NOW, machine_now=NOW)
     write_tower(warehouse, table_rows(found, NOW))
     return time.perf_counter() - started
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from benchmarks.bench import Bench, Told, speeds
+from benchmarks.bench import Bench, Report, speeds
 from benchmarks.child import call
 from benchmarks.report import Line, at_least, at_most, line
 from benchmarks.rig import NO_RATE_LIMIT, Place, source
@@ -23,9 +23,9 @@ TABLE = "prices_daily"
 def prices(bench: Bench) -> list[Line]:
     """Against the rate at which weeks land, and a day against 10 s; memory by symbols."""
     symbols = bench.sizes.price_symbols
-    weeks: list[Told] = []
-    history: list[Told] = []
-    fewer: list[Told] = []
+    weeks: list[Report] = []
+    history: list[Report] = []
+    fewer: list[Report] = []
     day: list[float] = []
     with source(bench.sizes.rows, bench.sizes.middle) as finra, _vendor() as url:
         for _ in range(bench.repeats):
@@ -48,12 +48,12 @@ def prices(bench: Bench) -> list[Line]:
     ]  # fmt: skip
 
 
-def _twenty_years(bench: Bench, place: Place, url: str, symbols: int) -> Told:
+def _twenty_years(bench: Bench, place: Place, url: str, symbols: int) -> Report:
     told = _loaded(place, url, symbols, TWENTY_YEARS_ARE_OVER, FIRST_MONTH, LAST_MONTH)
     return {**told, "firm_rows": bench.rig.count(str(place.database_url), TABLE)}
 
 
-def _one_more_day(place: Place, url: str, symbols: int) -> Told:
+def _one_more_day(place: Place, url: str, symbols: int) -> Report:
     return _loaded(place, url, symbols, A_DAY_LATER, MONTH_OF_THAT_DAY, MONTH_OF_THAT_DAY)
 
 

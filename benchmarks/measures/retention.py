@@ -4,7 +4,7 @@ from typing import Any
 
 from benchmarks.bench import Bench
 from benchmarks.child import call
-from benchmarks.report import Line, told
+from benchmarks.report import Line, informative_line
 from benchmarks.rig import Place
 
 ARTIFACT_BYTES = 4096
@@ -17,7 +17,7 @@ def pruning(bench: Bench) -> list[Line]:
     with bench.rig.sqlite_place() as place:
         file = _pruned(place, bench.sizes.old_runs)
     return [
-        told(
+        informative_line(
             f"prune, Dagster's storage in {name}",
             "runs/s",
             found["runs"] / found["seconds"],
@@ -47,7 +47,7 @@ def cleanup(bench: Bench) -> list[Line]:
         )
     speed = found["artifacts"] / found["seconds"]
     note = f"{found['artifacts']:,} of {count:,} staged files in a folder, recorded in SQLite"
-    return [told("clean-up of artifacts", "artifacts/s", speed, note=note)]
+    return [informative_line("clean-up of artifacts", "artifacts/s", speed, note=note)]
 
 
 def _settings(place: Place, **more: str) -> dict[str, str]:

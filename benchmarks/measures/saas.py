@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 from benchmarks.bench import Bench
 from benchmarks.child import call
-from benchmarks.report import Line, at_most, line, told
+from benchmarks.report import Line, at_most, informative_line, line
 from benchmarks.rig import NO_RATE_LIMIT, Place
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 
-LOOK_SECONDS = 5.0
+MAX_POLL_SECONDS = 5.0
 
 
 def saas(bench: Bench) -> list[Line]:
@@ -47,10 +47,10 @@ def _looks(name: str, place: Place, url: str, count: int, bench: Bench) -> list[
     of_it = f"{count:,} unchanged tasks, {name}"
     return [
         line(
-            f"poll of {of_it}, against {LOOK_SECONDS:g} s",
+            f"poll of {of_it}, against {MAX_POLL_SECONDS:g} s",
             "s",
             found["seconds"],
-            [LOOK_SECONDS],
+            [MAX_POLL_SECONDS],
             at_most(1),
             note=f"a Dagster run, {pages:,} pages of a source without a limit of its rate; "
             f"{found['look_cpu_seconds']:.1f} s of CPU",
@@ -62,7 +62,7 @@ def _looks(name: str, place: Place, url: str, count: int, bench: Bench) -> list[
             [found["issues"]],
             at_most(0),
         ),
-        told(f"first poll of {count:,} tasks, {name}", "s", found["first"]),
+        informative_line(f"first poll of {count:,} tasks, {name}", "s", found["first"]),
     ]
 
 

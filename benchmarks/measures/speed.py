@@ -4,7 +4,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.bench import Bench, Told, key, seconds, speeds
+from benchmarks.bench import Bench, Report, key, seconds, speeds
 from benchmarks.child import call
 from benchmarks.report import Bound, Line, at_least, at_most, line, unmeasured
 from benchmarks.rig import Source, source
@@ -42,13 +42,13 @@ def copies(bench: Bench) -> list[Line]:
     ]
 
 
-def _speed(measure: str, found: dict[str, list[Told]], peer: str, required: Bound) -> Line:
+def _speed(measure: str, found: dict[str, list[Report]], peer: str, required: Bound) -> Line:
     ours, theirs = found["ours"], found[peer]
     rows = (ours[0]["firm_rows"], theirs[0]["firm_rows"])
     return line(measure, ROWS_A_SECOND, speeds(ours), speeds(theirs), required, rows=rows)
 
 
-def _growth(middle: list[Told], large: list[Told]) -> list[Line]:
+def _growth(middle: list[Report], large: list[Report]) -> list[Line]:
     peaks = [[each["peak_mebibytes"] for each in told] for told in (middle, large)]
     return [
         line("peak memory at 5 M rows, against 400 MiB", "MiB", peaks[1], [400], at_most(1)),
@@ -57,7 +57,7 @@ def _growth(middle: list[Told], large: list[Told]) -> list[Line]:
     ]
 
 
-def _overlap(told: list[Told]) -> Line:
+def _overlap(told: list[Report]) -> Line:
     """Fetch, check, land and derive would take their sum if they did not overlap."""
     summed = [sum(each["stages"].values()) for each in told]
     parts = {name: round(value, 1) for name, value in told[-1]["stages"].items()}
@@ -115,7 +115,7 @@ def _against(
     required: Bound,
     most: int | None,
 ) -> Line:
-    def theirs() -> Told:
+    def theirs() -> Report:
         with tempfile.TemporaryDirectory() as folder:
             more = {"folder": folder} if name.startswith("dlt") else {}
             return bench.peer(name, src, count, **more)
@@ -133,7 +133,7 @@ def sqlite(bench: Bench) -> list[Line]:
     count = bench.sizes.middle
     with source(bench.sizes.rows, count) as src, tempfile.TemporaryDirectory() as folder:
 
-        def theirs() -> Told:
+        def theirs() -> Report:
             file = f"{folder}/{bench.rig.new_name()}.sqlite"
             weeks = src.weeks[-count:]
             return call(
@@ -169,7 +169,7 @@ def pages(bench: Bench) -> list[Line]:
     """Pages in flight at 30 ms latency: against one at a time, and never over FINRA's limit."""
     with source(bench.sizes.rows, 3, LATENCY_SECONDS) as src:
 
-        def fetch(in_flight: int, limit: str | None = None) -> Told:
+        def fetch(in_flight: int, limit: str | None = None) -> Report:
             src.figures()
             more = {"FINRA_REQUESTS_PER_SECOND": limit} if limit else {}
             keys = [key(week) for week in src.weeks]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from statistics import median
 
-from benchmarks.bench import Bench, Told, key, seconds
+from benchmarks.bench import Bench, Report, key, seconds
 from benchmarks.report import Line, at_most, line
 from benchmarks.rig import source
 from orchestration_project.settings import PROJECT_ROOT, child_environment
@@ -15,8 +15,8 @@ ROWS = 600
 """Rows of the partition: the start is measured, not the load."""
 
 EXECUTE = ("-m", "dagster", "job", "execute")
-OURS = (*EXECUTE, "-m", "orchestration_project.definitions", "-j", "finra_otc_weekly")
-EMPTY = (*EXECUTE, "-m", "benchmarks.empty", "-j", "empty")
+PROJECT_JOB = (*EXECUTE, "-m", "orchestration_project.definitions", "-j", "finra_otc_weekly")
+EMPTY_JOB = (*EXECUTE, "-m", "benchmarks.empty", "-j", "empty")
 LOCATION = (
     "-c",
     "from orchestration_project.definitions import defs; defs.get_repository_def()",
@@ -29,15 +29,15 @@ def starts(bench: Bench) -> list[Line]:
         environment = place.environment(src)
         weeks = iter(src.weeks)
 
-        def ours() -> Told:
+        def ours() -> Report:
             tags = f'{{"dagster/partition": "{key(next(weeks))}"}}'
-            return _timed((*OURS, "--tags", tags), environment)
+            return _timed((*PROJECT_JOB, "--tags", tags), environment)
 
-        _timed(EMPTY, environment)  # makes Dagster's storage
+        _timed(EMPTY_JOB, environment)  # makes Dagster's storage
         found = bench.in_turns(
             {
                 "ours": ours,
-                "empty": lambda: _timed(EMPTY, environment),
+                "empty": lambda: _timed(EMPTY_JOB, environment),
                 "location": lambda: _timed(LOCATION, environment),
             }
         )
@@ -65,7 +65,7 @@ def starts(bench: Bench) -> list[Line]:
     ]
 
 
-def _timed(arguments: tuple[str, ...], environment: Mapping[str, str]) -> Told:
+def _timed(arguments: tuple[str, ...], environment: Mapping[str, str]) -> Report:
     started = time.perf_counter()
     subprocess.run(
         [sys.executable, "-W", "ignore", *arguments],

@@ -11,13 +11,13 @@ import click
 from orchestration_project.cli.console import OUTPUT
 from orchestration_project.errors import ConfigurationError
 
-GIVEN = "orchestration_project.cli.options"
+OPTIONS_KEY = "orchestration_project.cli.options"
 """Key of the global options in click's context, at whatever place they were given."""
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
     if value is not None and value is not False:
-        context.meta.setdefault(GIVEN, {})[parameter.name] = value
+        context.meta.setdefault(OPTIONS_KEY, {})[parameter.name] = value
     return value
 
 
@@ -91,7 +91,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Apply the global options, then run."""
-        given = ctx.meta.get(GIVEN, {})
+        given = ctx.meta.get(OPTIONS_KEY, {})
         for option in GLOBAL:
             if option.name in given and option not in self._own:
                 raise click.UsageError(f"{ctx.command_path} has no {option.opts[-1]}", ctx)

@@ -11,11 +11,11 @@ from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 
-MARKS = ("dagster", "artifacts")
+STATE_DIR_MARKERS = ("dagster", "artifacts")
 """Folders that identify a STATE_DIR; a folder without any of them is not deleted."""
 
-OURS = (
-    *(*MARKS, "evidence", "http", "logs", "scratch"),
+SHARED_STATE_FILES = (
+    *(*STATE_DIR_MARKERS, "evidence", "http", "logs", "scratch"),
     *("alerts_told.json", "bench.json", "session_secret", "*.sqlite", "*.sqlite-*"),
 )
 """Files and folders that all domains share; deleted with those of each domain."""
@@ -86,14 +86,14 @@ def _ours(folder: Path) -> list[Path]:
     # Not above: it reads the settings, and wrong ones are to end `main` with a message.
     from orchestration_project.catalog import DOMAINS
 
-    patterns = [*OURS, *(path for domain in DOMAINS for path in domain.state_paths)]
+    patterns = [*SHARED_STATE_FILES, *(path for domain in DOMAINS for path in domain.state_paths)]
     return sorted(each for pattern in patterns for each in folder.glob(pattern))
 
 
 def _refuse_foreign(folder: Path) -> None:
     if folder in PROJECT_ROOT.parents or folder == PROJECT_ROOT:
         found = "the project itself, or a folder above it"
-    elif not any((folder / mark).exists() for mark in MARKS):
+    elif not any((folder / mark).exists() for mark in STATE_DIR_MARKERS):
         found = "a folder with nothing of this project's in it"
     else:
         return

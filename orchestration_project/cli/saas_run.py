@@ -23,7 +23,7 @@ from orchestration_project.settings.domains.saas import SaasSettings
 
 RECONCILE, EDIT_RULES = "saas_reconcile", "saas_edit_rules"
 RECONCILE_OP = "reconcile_saas"
-SHOWN = 10
+MAX_ROWS_LISTED = 10
 
 RULES: list[Mapping[str, Any]] = [
     {
@@ -149,7 +149,7 @@ def _outcome(results: Sequence[dg.JobExecutionResult], warehouse: Warehouse) -> 
     yield "intentions by their end         " + _listed(found.outcomes)
     if found.unresolved:
         yield "assignees whom Jira lacks       " + _listed(found.unresolved)
-    for row in found.refused.head(SHOWN).iter_rows(named=True):
+    for row in found.refused.head(MAX_ROWS_LISTED).iter_rows(named=True):
         yield f"REFUSED   {row['entity_type']} {row['entity_id']}: {row['reason']}"
     yield from failures(results)
     yield ""

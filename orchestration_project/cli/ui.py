@@ -46,7 +46,7 @@ FIRST_KEY = """Log in with this key of an admin, which is shown only now and hol
   {key}
 """
 
-TELLING = ("alerts-watch", "orchestration_project", "alerts", "watch")
+ALERTS_SERVICE = ("alerts-watch", "orchestration_project", "alerts", "watch")
 """Name of the log, and the command that sends alerts about problems outside of runs."""
 
 SECONDS_TO_TELL = 60.0
@@ -165,7 +165,7 @@ def _watch(services: SupervisedServices, settings: Settings, home: Path) -> NoRe
 
     def tell() -> None:
         if settings.has_alert_channels:
-            services.begin(*TELLING)
+            services.begin(*ALERTS_SERVICE)
 
     def tell_of_disk(words: str) -> None:
         os.write(sys.stdout.fileno(), words.encode())
@@ -181,9 +181,9 @@ def _tell_of_the_end(
     services: SupervisedServices, settings: Settings, error: TransientError
 ) -> None:
     if settings.has_alert_channels:
-        services.await_end(TELLING[0], SECONDS_TO_TELL)  # of what was to be told before
-        services.begin(*TELLING, "--because", error.what)
-        services.await_end(TELLING[0], SECONDS_TO_TELL)
+        services.await_end(ALERTS_SERVICE[0], SECONDS_TO_TELL)  # of what was to be told before
+        services.begin(*ALERTS_SERVICE, "--because", error.what)
+        services.await_end(ALERTS_SERVICE[0], SECONDS_TO_TELL)
 
 
 def _workspace(home: Path, code_port: int) -> Path:

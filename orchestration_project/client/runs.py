@@ -11,7 +11,7 @@ import httpx
 from orchestration_project.client.asking import Asking, frame_of_models, new_key, quoted
 from orchestration_project.client.transport import (
     LOG_ATTEMPTS,
-    PASSING,
+    RETRIED_STATUSES,
     ApiError,
     RunFailedError,
 )
@@ -39,7 +39,7 @@ from orchestration_project.domains.api.runs import (
 if TYPE_CHECKING:
     import pandas as pd
 
-SHOWN = frozenset(
+PRINTED_EVENT_TYPES = frozenset(
     {
         "RUN_ENQUEUED",
         "RUN_START",
@@ -56,7 +56,7 @@ SHOWN = frozenset(
         "ASSET_MATERIALIZATION",
     }
 )
-WORTH_A_LINE = frozenset({"INFO", "WARNING", "ERROR", "CRITICAL"})
+PRINTED_LEVELS = frozenset({"INFO", "WARNING", "ERROR", "CRITICAL"})
 LONGEST_LINE = 160
 
 
@@ -79,8 +79,8 @@ class Progress:
 def line_of(event: Event, seconds: float) -> str:
     """Return an event in a line, ``seconds`` after the first; empty if it is not worth one."""
     if event.type == "LOG":
-        said = event.message.partition("\n")[0] if event.level in WORTH_A_LINE else ""
-    elif event.type in SHOWN:
+        said = event.message.partition("\n")[0] if event.level in PRINTED_LEVELS else ""
+    elif event.type in PRINTED_EVENT_TYPES:
         where = event.asset or event.step or ""
         what = event.type.lower().replace("_", " ")
         said = " ".join(each for each in (what, where, event.partition or "") if each)
@@ -225,7 +225,9 @@ class RunMethods(Asking):
                 raise httpx.RemoteProtocolError("the log broke off before the run had ended")
             except (ApiError, httpx.TransportError) as error:
                 failures += 1
-                is_passing = not isinstance(error, ApiError) or error.problem.status in PASSING
+                is_passing = (
+                    not isinstance(error, ApiError) or error.problem.status in RETRIED_STATUSES
+                )
                 if not is_passing or failures == LOG_ATTEMPTS:
                     raise
             self._transport.pause(failures)

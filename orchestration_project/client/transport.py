@@ -23,7 +23,7 @@ LOG_ATTEMPTS = 8
 """For a log, which is followed for hours: about a minute, in which a gateway restarts."""
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
-PASSING = frozenset({429, 502, 503})
+RETRIED_STATUSES = frozenset({429, 502, 503})
 """Statuses after which the same may work."""
 
 STREAM_SILENCE_SECONDS = 45.0
@@ -126,7 +126,7 @@ class Transport:
             answer = self._client.send(request)
         except httpx.TransportError:
             return backoff
-        if answer.status_code not in PASSING:
+        if answer.status_code not in RETRIED_STATUSES:
             return answer
         said = answer.headers.get("retry-after", "")
         return min(float(said), LONGEST_WAIT_SECONDS) if said.isdecimal() else backoff

@@ -39,7 +39,7 @@ def usual_mode() -> int:
     return 0o666 & ~given
 
 
-OURS_ALONE = 0o600
+PRIVATE_FILE_MODE = 0o600
 """Permissions of a file while it is written: only this user."""
 
 
@@ -70,7 +70,7 @@ def partial_file(
 def _locked_file(folder: Path, prefix: str, suffix: str) -> tuple[int, Path]:
     while True:
         partial = folder / f"{prefix}{uuid4().hex}{suffix}"
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, OURS_ALONE)
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE_MODE)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return descriptor, partial

@@ -23,7 +23,7 @@ RETRY_PAUSES = (
 )
 """Pauses of an item after its first, second and later failed attempts; the last one repeats."""
 
-WHAT_HAS_TO_CHANGE = {
+PERMANENT_REMEDIES = {
     "source": "the source has to change its answer",
     "contract": "the data, or the rule that it breaks, has to change",
     "configuration": "a setting or configuration file has to be corrected",
@@ -199,7 +199,7 @@ def pause_after(attempt_count: int, pauses: Sequence[timedelta] = RETRY_PAUSES) 
 
 def reason_of(error: OrchestrationError) -> str:
     """Return an error as a reason: what failed, what to do, what was expected and found."""
-    remedy = error.remedy or WHAT_HAS_TO_CHANGE.get(error.category, "")
+    remedy = error.remedy or PERMANENT_REMEDIES.get(error.category, "")
     parts = {"what to do": remedy, "expected": error.expected, "found": error.found}
     text = "; ".join([error.what, *(f"{name}: {each}" for name, each in parts.items() if each)])
     return text[:MAX_REASON_LENGTH]

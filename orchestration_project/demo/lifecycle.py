@@ -30,7 +30,7 @@ _GRACE_SECONDS = 1  # for requests in flight when the server is told to end
 _LOG_BYTES = 5_000_000
 
 
-class Served(Protocol):
+class ServedApp(Protocol):
     """An ASGI application that knows the monotonic time of its latest request."""
 
     last_request: float
@@ -78,7 +78,7 @@ def only_one(folder: Path) -> Iterator[bool]:
 
 
 def serve(
-    api: Served, server_file: Path, *, idle_seconds: float, options: Mapping[str, object]
+    api: ServedApp, server_file: Path, *, idle_seconds: float, options: Mapping[str, object]
 ) -> None:
     """Serve ``api`` on a free port of 127.0.0.1 until idle or stopped (SIGTERM, SIGINT).
 
@@ -102,7 +102,7 @@ class _QuietServer(uvicorn.Server):
 
 
 async def _serve(
-    api: Served,
+    api: ServedApp,
     listener: socket.socket,
     server_file: Path,
     announcement: Mapping[str, object],
@@ -131,7 +131,7 @@ async def _serve(
     await serving
 
 
-def _config(api: Served) -> uvicorn.Config:
+def _config(api: ServedApp) -> uvicorn.Config:
     """Return uvicorn's config for ``api``: no hooks, our logging, a fast shutdown."""
     return uvicorn.Config(
         api,
@@ -143,7 +143,7 @@ def _config(api: Served) -> uvicorn.Config:
 
 
 def _is_over(
-    api: Served, server_file: Path, announcement: Mapping[str, object], idle_seconds: float
+    api: ServedApp, server_file: Path, announcement: Mapping[str, object], idle_seconds: float
 ) -> bool:
     """Return whether no request came for ``idle_seconds``, or the folder was deleted."""
     is_idle = time.monotonic() - api.last_request > idle_seconds

@@ -15,7 +15,7 @@ RULE_VERSION = "1"
 LARGEST_BYTES = 5 * 1024 * 1024
 """As large as the gateway takes bodies by default; more than any sender of ours delivers."""
 
-DEEPEST = 64
+MAX_NESTING = 64
 """Maximum nesting: no event has more, and parsers of readers fail on it."""
 
 ROW_SCHEMA = {
@@ -80,13 +80,13 @@ def _problem(body: bytes) -> tuple[str, str] | None:
     except UnicodeDecodeError as error:
         return "encoding", f"the body is not UTF-8, from byte {error.start} on"
     except RecursionError:
-        return "depth", f"the body is more than {DEEPEST} objects and lists deep"
+        return "depth", f"the body is more than {MAX_NESTING} objects and lists deep"
     except ValueError as error:
         return "json", f"the body is not JSON: {error}"
     if not isinstance(found, dict):
         return "object", f"the body is a JSON {type(found).__name__}, not an object"
-    if _is_deeper(found, DEEPEST):
-        return "depth", f"the body is more than {DEEPEST} objects and lists deep"
+    if _is_deeper(found, MAX_NESTING):
+        return "depth", f"the body is more than {MAX_NESTING} objects and lists deep"
     return None
 
 

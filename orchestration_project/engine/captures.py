@@ -13,7 +13,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import Part
 from orchestration_project.errors import ConfigurationError
 
-NEW_FOR = timedelta(days=1)
+MIN_BLOB_AGE = timedelta(days=1)
 """Age below which a stored blob is not cleaned up, as a load may use it: longer than any load, and
 less than the least retention."""
 
@@ -205,7 +205,7 @@ class Captures:
     def _byte_count_if_new(self, name: str) -> int | None:
         """Return the size of a blob that was put lately; one that was not may be cleaned up."""
         found = self._artifacts.found(name)
-        return found.byte_count if found and found.put_at >= Clock().now() - NEW_FOR else None
+        return found.byte_count if found and found.put_at >= Clock().now() - MIN_BLOB_AGE else None
 
     def _verified(self, sha256: str, byte_count: int, storage_uri: str) -> tuple[bytes, bytes]:
         """Return a blob's bytes, as they were received and as they are stored."""

@@ -20,7 +20,7 @@ from orchestration_project.engine.warehouse.difference import derived_versions, 
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.errors import ConfigurationError
 
-AND_ROWS = "; rows "
+ROWS_SEPARATOR = "; rows "
 """In a version, between the inputs and the hash of the rows, where rows are compared."""
 
 Landed = Mapping[str, Any]
@@ -269,7 +269,7 @@ class DerivedLoad:
 def _make(due: PendingDerivation, read: Any) -> tuple[PendingDerivation, DerivedPart]:
     made = due.derived.make(due, read)
     if due.derived.is_compared:
-        due = replace(due, version=f"{due.version}{AND_ROWS}{content_sha256(made.rows)}")
+        due = replace(due, version=f"{due.version}{ROWS_SEPARATOR}{content_sha256(made.rows)}")
     return due, made
 
 
@@ -298,7 +298,7 @@ def out_of_date(reach: Reach, landed: Landed, derived: Mapping[str, str]) -> lis
     return [
         key
         for key in reach.candidates(landed)
-        if derived.get(key, "").partition(AND_ROWS)[0] != reach.version(key, landed)
+        if derived.get(key, "").partition(ROWS_SEPARATOR)[0] != reach.version(key, landed)
     ]
 
 

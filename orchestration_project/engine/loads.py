@@ -288,7 +288,7 @@ class ReplayOptions(LoadOptions):
     )
 
 
-OF_LOADS = ("full", "allow_conflicts")
+LOAD_ONLY_OPTIONS = ("full", "allow_conflicts")
 """Options that mean nothing to a replay."""
 
 
@@ -296,7 +296,7 @@ def options_of(model: type[ReplayOptions], *, is_replay: bool) -> list[str]:
     """Return the options of a model that a load takes, or that a replay takes."""
     of_loads = LoadOptions.model_fields
     if is_replay:
-        return [name for name in model.model_fields if name not in OF_LOADS]
+        return [name for name in model.model_fields if name not in LOAD_ONLY_OPTIONS]
     return [name for name in model.model_fields if name in of_loads]
 
 
@@ -317,11 +317,11 @@ def refuse_unused_options(
     of_replays = [
         name for name in type(config).model_fields if name not in LoadOptions.model_fields
     ]
-    strange = OF_LOADS if is_replay else of_replays
+    strange = LOAD_ONLY_OPTIONS if is_replay else of_replays
     if given := [name for name in strange if getattr(config, name)]:
         raise ConfigurationError(
             f"{', '.join(given)} means nothing to {run}",
-            expected=f"{' and '.join(of_replays)} for {replays}; {' and '.join(OF_LOADS)} for a "
-            "load",
+            expected=f"{' and '.join(of_replays)} for {replays}; {' and '.join(LOAD_ONLY_OPTIONS)} "
+            "for a load",
             remedy="correct the run's config, or launch the other job",
         )

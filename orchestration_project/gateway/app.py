@@ -13,7 +13,7 @@ from orchestration_project.gateway.api.openapi import PATH
 from orchestration_project.gateway.api.problems import problem_of_refusal
 from orchestration_project.gateway.bar import style_route
 from orchestration_project.gateway.connection_limits import mark_authenticated
-from orchestration_project.gateway.guard import Doors, Guard
+from orchestration_project.gateway.guard import AuthServices, Guard
 from orchestration_project.gateway.headers import Edge
 from orchestration_project.gateway.limits import require_plain
 from orchestration_project.gateway.login import Login
@@ -21,7 +21,7 @@ from orchestration_project.gateway.mutations import Mutations
 from orchestration_project.gateway.request import Place, Refusal
 
 
-class Refusing:
+class RefusalHandler:
     """Stands before the guard, behind what adds headers to every answer."""
 
     def __init__(self, app: ASGIApp, place: Place) -> None:
@@ -54,7 +54,7 @@ class Refusing:
 
 PREFLIGHT_SECONDS = 600
 
-OF_BROWSERS = frozenset(
+BROWSER_HEADERS = frozenset(
     {
         *(b"origin", b"cookie", b"sec-fetch-site"),
         *(b"sec-fetch-mode", b"sec-fetch-dest", b"sec-fetch-user"),
@@ -97,12 +97,12 @@ class AllowedOrigins:
         return len(origins) == 1 and origins[0] in self._allowed
 
     async def _by_key_alone(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [each for each in scope["headers"] if each[0] not in OF_BROWSERS]
+        headers = [each for each in scope["headers"] if each[0] not in BROWSER_HEADERS]
         await self._app({**scope, "headers": headers}, receive, send)
 
 
 def create_app(
-    doors: Doors,
+    doors: AuthServices,
     dagster: ASGIApp,
     *,
     has_provider: bool = False,
@@ -142,7 +142,7 @@ def create_app(
         private=for_authenticated,
         is_open=is_open,
     )
-    answering = AllowedOrigins(Refusing(guard, doors.place), origins)
+    answering = AllowedOrigins(RefusalHandler(guard, doors.place), origins)
     return Edge(answering, doors.place, doors.access.clock)
 
 

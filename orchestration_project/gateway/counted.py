@@ -33,7 +33,7 @@ SECONDS = Histogram(
 )
 
 
-class Counted:
+class RequestCounter:
     """ASGI middleware that counts what it passes on, outermost: also what a guard refuses."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -14,10 +14,10 @@ QUERY_SECONDS = 10.0
 """Time limit of a document's execution. A mutation itself has none; the fields of its result have
 this limit."""
 
-AT_ONCE, AT_ONCE_FOR_A_USER = 6, 4
+MAX_DOCUMENTS, MAX_DOCUMENTS_PER_USER = 6, 4
 """Documents. They share one interpreter: more of them at once would only be slower each."""
 
-TOOK_TOO_LONG = "The query took longer than {:g} s and was ended. Ask for less at once."
+TIMEOUT_MESSAGE = "The query took longer than {:g} s and was ended. Ask for less at once."
 
 T = TypeVar("T")
 
@@ -31,10 +31,10 @@ class Executions:
 
     def __init__(self, seconds: float = QUERY_SECONDS) -> None:
         self.seconds = seconds
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="graphql")
-        self._all = asyncio.Semaphore(AT_ONCE)
+        self._threads = ThreadPoolExecutor(MAX_DOCUMENTS, thread_name_prefix="graphql")
+        self._all = asyncio.Semaphore(MAX_DOCUMENTS)
         self._of_users = defaultdict[str, asyncio.Semaphore](
-            lambda: asyncio.Semaphore(AT_ONCE_FOR_A_USER)
+            lambda: asyncio.Semaphore(MAX_DOCUMENTS_PER_USER)
         )
 
     async def run(self, user: str, work: Callable[[], T], *, is_mutation: bool = False) -> T:

@@ -19,12 +19,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.bar import Installation
-from orchestration_project.gateway.limits import Crowd
+from orchestration_project.gateway.limits import ConcurrencyLimiter
 from orchestration_project.gateway.pages import problem_page
 from orchestration_project.gateway.request import (
     CURRENT,
+    REAUTHENTICATE,
     REQUEST_ID,
-    STILL_KNOWN,
     Place,
     Refusal,
     address_of,
@@ -53,10 +53,10 @@ PUBLIC_PREFIXES = ("/hooks/",)
 RECHECK_SECONDS = 5
 """Interval at which a websocket or a followed log is authenticated again."""
 
-AWAY = "The database of keys and sessions does not respond. Try again in a moment."
-AWAY_SECONDS = 5
+UNAVAILABLE_MESSAGE = "The database of keys and sessions does not respond. Try again in a moment."
+UNAVAILABLE_RETRY_SECONDS = 5
 
-BETWEEN_NOTES = timedelta(minutes=1)
+EXPIRED_KEY_AUDIT_INTERVAL = timedelta(minutes=1)
 """A machine whose key has ended may ask for ever: so often it is in the audit."""
 
 THREADS = 8
@@ -65,7 +65,7 @@ THREADS = 8
 T = TypeVar("T")
 
 
-class Doors:
+class AuthServices:
     """Shared part of login, guard and mutations: authentication and audit."""
 
     def __init__(
@@ -103,7 +103,9 @@ class Doors:
                 error,
                 extra={"event": "access_unavailable"},
             )
-            raise Refusal(503, AWAY, {"retry-after": str(AWAY_SECONDS)}) from error
+            raise Refusal(
+                503, UNAVAILABLE_MESSAGE, {"retry-after": str(UNAVAILABLE_RETRY_SECONDS)}
+            ) from error
 
     def signed(self, token: str) -> str:
         """Return what the cookie of a session holds."""
@@ -159,7 +161,7 @@ class Doors:
     def _is_noted(self, key_id: str) -> bool:
         """Whether it was written down a moment ago that a key is over; it counts as that now."""
         now, before = self.access.clock.now(), self._noted_at.get(key_id)
-        if before and before <= now < before + BETWEEN_NOTES:
+        if before and before <= now < before + EXPIRED_KEY_AUDIT_INTERVAL:
             return True
         self._noted_at[key_id] = now
         return False
@@ -195,14 +197,14 @@ class Guard:
     """Gives what is public to anybody, and the rest to who is known."""
 
     def __init__(
-        self, doors: Doors, *, public: ASGIApp, private: ASGIApp, is_open: bool = False
+        self, doors: AuthServices, *, public: ASGIApp, private: ASGIApp, is_open: bool = False
     ) -> None:
         """Let everybody in as an admin where it ``is_open``."""
         self._doors = doors
         self._public = public
         self._private = private
         self._is_open = is_open
-        self._crowd = Crowd()
+        self._crowd = ConcurrencyLimiter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or refuse it."""
@@ -218,7 +220,7 @@ class Guard:
             answer = _to_login(scope) if refusal.status == 401 else problem_page(refusal)
             return await answer(scope, receive, send)
         CURRENT.set(found.principal)
-        scope[STILL_KNOWN] = partial(self._is_still, found.principal, scope)
+        scope[REAUTHENTICATE] = partial(self._is_still, found.principal, scope)
         self._doors.note(found)
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         if changes:

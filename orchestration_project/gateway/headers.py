@@ -28,7 +28,7 @@ ALWAYS = (
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 ADDED = frozenset(name for name, _ in ALWAYS if name != b"content-security-policy")
-TOLD = frozenset({b"server", b"x-dagster-call-counts", b"feature-policy"})
+REMOVED_HEADERS = frozenset({b"server", b"x-dagster-call-counts", b"feature-policy"})
 """Headers of Dagster that are removed, or replaced by others."""
 
 
@@ -64,7 +64,7 @@ class Edge:
     def _headers(
         self, scope: Scope, given: Iterable[tuple[bytes, bytes]]
     ) -> Iterable[tuple[bytes, bytes]]:
-        yield from (each for each in given if each[0].lower() not in ADDED | TOLD)
+        yield from (each for each in given if each[0].lower() not in ADDED | REMOVED_HEADERS)
         yield from ALWAYS
         yield (b"x-request-id", scope[REQUEST_ID].encode())
         if self._place.is_secure:

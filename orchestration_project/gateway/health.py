@@ -23,10 +23,10 @@ from orchestration_project.settings import Settings
 
 LOG = logging.getLogger(__name__)
 
-LOOKED_AT = ("database", "disk", "artifacts", "daemon")
+GATEWAY_DEPENDENCIES = ("database", "disk", "artifacts", "daemon")
 """Dependencies of the gateway and its webhooks, among those of loads."""
 
-TOLD_ALONE = frozenset({"webhooks"})
+INFORMATIONAL_FINDINGS = frozenset({"webhooks"})
 """Reported findings that do not affect readiness: a source without its secret answers 503 by
 itself, while pages and other sources are served."""
 
@@ -75,7 +75,7 @@ def _examined(probe: Probe) -> ProbeResult:
 def probes_of(settings: Settings, instance: dg.DagsterInstance) -> list[Probe]:
     """Return what a gateway looks at before it calls itself ready."""
     known = {probe.dependency: probe for probe in open_probes(settings, lambda: instance)}
-    return [*(known[name] for name in LOOKED_AT), webhooks_probe(settings)]
+    return [*(known[name] for name in GATEWAY_DEPENDENCIES), webhooks_probe(settings)]
 
 
 def routes(readiness: Readiness) -> list[Route]:
@@ -86,7 +86,7 @@ def routes(readiness: Readiness) -> list[Route]:
 
     def readyz(_: Request) -> Response:
         found = readiness.found()
-        is_ready = all(found[name] != "failed" for name in found.keys() - TOLD_ALONE)
+        is_ready = all(found[name] != "failed" for name in found.keys() - INFORMATIONAL_FINDINGS)
         return JSONResponse({"is_ready": is_ready, **found}, 200 if is_ready else 503)
 
     return [

@@ -17,7 +17,7 @@ FORM_BYTES = 16 * 1024
 BODY_SECONDS = 20
 """For a whole body: no program of ours or page of Dagster's takes a second."""
 
-AT_ONCE = 32
+MAX_CONCURRENT_REQUESTS = 32
 """Requests of one key or person; a browser has 6 to a host in flight."""
 
 
@@ -74,7 +74,7 @@ def replayed(body: bytes, receive: Receive) -> Receive:
     return next_message
 
 
-class Crowd:
+class ConcurrencyLimiter:
     """Counts what each asks for at once."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Crowd:
         Raises:
             Refusal: There are too many.
         """
-        if self._inside[who] >= AT_ONCE:
+        if self._inside[who] >= MAX_CONCURRENT_REQUESTS:
             raise Refusal(429, "Too many requests at once.", {"retry-after": "1"})
         self._inside[who] += 1
         try:

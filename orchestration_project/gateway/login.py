@@ -10,14 +10,14 @@ from starlette.types import Scope
 from orchestration_project.domains.access.addresses import safe_next
 from orchestration_project.domains.access.members import Member
 from orchestration_project.domains.access.roles import Principal
-from orchestration_project.gateway.guard import Doors
+from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.limits import FORM_BYTES, read_body
 from orchestration_project.gateway.pages import login_page, session_page
 from orchestration_project.gateway.request import (
     Refusal,
     address_of,
+    current_user,
     header_of,
-    known_user,
     require_same_origin,
 )
 
@@ -27,7 +27,7 @@ WRONG_KEY = "This key does not open anything. Is it whole, and still valid?"
 class Login:
     """The routes of logging in by key."""
 
-    def __init__(self, doors: Doors, *, has_provider: bool) -> None:
+    def __init__(self, doors: AuthServices, *, has_provider: bool) -> None:
         self._doors = doors
         self._has_provider = has_provider
 
@@ -74,7 +74,7 @@ class Login:
         return response
 
     async def _log_out(self, request: Request) -> Response:
-        user, token = known_user(), self._doors.token_of(request.scope)
+        user, token = current_user(), self._doors.token_of(request.scope)
         is_everywhere = (await _form(request)).get("everywhere") == "yes"
         if is_everywhere:
             await self._doors.in_thread(self._doors.access.end_everywhere, user)
@@ -90,7 +90,7 @@ class Login:
 
 
 async def begin_session(
-    doors: Doors,
+    doors: AuthServices,
     scope: Scope,
     response: Response,
     principal: Principal,
@@ -116,7 +116,7 @@ async def begin_session(
 
 
 async def _session(request: Request) -> Response:
-    user = known_user()
+    user = current_user()
     if "text/html" in header_of(request.scope, "accept"):
         return session_page(user)
     session = {"user": user.name, "role": user.role.value, "way": user.way, "key_id": user.key_id}

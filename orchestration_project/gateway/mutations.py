@@ -18,9 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from orchestration_project.domains.access.addresses import is_log_key
 from orchestration_project.domains.access.roles import Role, may_ask
 from orchestration_project.gateway.graphql import Asked, outcome_of, read_document, target_of
-from orchestration_project.gateway.guard import Doors
+from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.limits import BODY_BYTES, read_body, replayed
-from orchestration_project.gateway.request import Refusal, header_of, is_storable, known_user
+from orchestration_project.gateway.request import Refusal, current_user, header_of, is_storable
 
 LOG = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ NUL = re.compile(r"\\u(?:0000|\{0+\})")
 LOGS = "/logs/"
 """Path of a run's compute logs."""
 
-MOST_OF_AN_END = 1_000
+MAX_COMPLETE_MESSAGE_CHARACTERS = 1_000
 """Characters of a message that a subscription is over, which bears nothing but its id."""
 
 NOTEBOOKS = ("/notebook", "/dagit/notebook")
@@ -59,7 +59,7 @@ T = TypeVar("T")
 class Mutations:
     """Stands before Dagster's web server, behind the guard."""
 
-    def __init__(self, doors: Doors, dagster: ASGIApp) -> None:
+    def __init__(self, doors: AuthServices, dagster: ASGIApp) -> None:
         self._doors = doors
         self._dagster = dagster
         self._readers = CapacityLimiter(READERS)
@@ -115,7 +115,7 @@ class Mutations:
             if text is None:
                 LOG.warning(
                     "%s sent a binary frame by websocket",
-                    known_user().name,
+                    current_user().name,
                     extra={"event": "binary_frame_rejected"},
                 )
                 await send({"type": "websocket.close", "code": TEXT_EXPECTED})
@@ -125,7 +125,7 @@ class Mutations:
 
         async def send_on(message: Message) -> None:
             text = message.get("text") or ""
-            sent = _object(text) if 0 < len(text) <= MOST_OF_AN_END else {}
+            sent = _object(text) if 0 < len(text) <= MAX_COMPLETE_MESSAGE_CHARACTERS else {}
             if sent.get("type") == "complete":
                 begun.discard(str(sent.get("id")))
             await send(message)
@@ -139,7 +139,7 @@ class Mutations:
         return await run_sync(read, text, *more, limiter=self._readers)
 
     async def _require_role(self, scope: Scope, operations: list[str], target: str) -> None:
-        user = known_user()
+        user = current_user()
         refused = [name for name in operations if not _may(user.role, name)]
         if refused:
             await self._note_refusal(scope, operations, target, f"{user.role} may not")
@@ -156,13 +156,13 @@ class Mutations:
     async def _note_refusal(
         self, scope: Scope, operations: list[str], target: str, reason: str
     ) -> None:
-        said = {"user": known_user(), "target": target, "reason": reason}
+        said = {"user": current_user(), "target": target, "reason": reason}
         await self._doors.record(scope, _named(operations), "refused", **said)
 
     async def _audited(
         self, scope: Scope, receive: Receive, send: Send, operations: list[str], target: str
     ) -> None:
-        user, name = known_user(), _named(operations)
+        user, name = current_user(), _named(operations)
         await self._doors.record(scope, name, "asked", user=user, target=target)
         answer = list[Message]()
 

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from orchestration_project.domains.access.addresses import safe_next
 from orchestration_project.domains.access.members import member_of, role_of
 from orchestration_project.domains.access.roles import Principal
-from orchestration_project.gateway.guard import Doors
+from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.login import begin_session
 from orchestration_project.gateway.pages import login_page
 
@@ -32,7 +32,7 @@ SCOPES = "openid email profile"
 HTTP = import_module("httpx2" if find_spec("httpx2") else "httpx")
 """HTTP library of Authlib: httpx2, if another program installed it, or else httpx."""
 
-WRONG = (AuthlibBaseError, JoseError, HTTP.HTTPError, KeyError, ValueError)
+PROVIDER_ERRORS = (AuthlibBaseError, JoseError, HTTP.HTTPError, KeyError, ValueError)
 """Errors of a provider that does not respond, or responds without claim, JSON or key."""
 
 ALGORITHMS = ["EdDSA", *(f"{kind}{n}" for kind in ("RS", "ES", "PS") for n in (256, 384, 512))]
@@ -47,7 +47,7 @@ class Provider:
 
     def __init__(
         self,
-        doors: Doors,
+        doors: AuthServices,
         *,
         discovery_url: str,
         client_id: str,
@@ -93,7 +93,7 @@ class Provider:
         base = self._doors.place.public_origin or str(request.base_url).rstrip("/")
         try:
             return await self._client.authorize_redirect(request, f"{base}{CALLBACK}")
-        except WRONG as error:
+        except PROVIDER_ERRORS as error:
             return self._page(502, NOT_COMPLETE, type(error).__name__)
 
     async def _complete(self, request: Request) -> Response:
@@ -102,7 +102,7 @@ class Provider:
         wanted = safe_next(request.session.get("next", ""))
         try:
             claims = await self._claims(request)
-        except WRONG as error:
+        except PROVIDER_ERRORS as error:
             await self._doors.count_failure(request.scope)
             await self._record(request, type(error).__name__)
             return self._page(401, NOT_COMPLETE, type(error).__name__)

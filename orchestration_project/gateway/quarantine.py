@@ -11,7 +11,7 @@ from starlette.routing import Route
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.pages import table_page
-from orchestration_project.gateway.request import known_user
+from orchestration_project.gateway.request import current_user
 from orchestration_project.services.links import API, captures_path, partition_page
 from orchestration_project.services.quarantine import QuarantinedDelivery, read_quarantined
 
@@ -31,7 +31,7 @@ def routes(warehouse: Warehouse, installation: Installation) -> list[Route]:
     async def page(_request: Request) -> Response:
         found = await run_in_threadpool(read_quarantined, warehouse)
         rows = [_row(each) for each in found]
-        return table_page(TITLE, EXPLANATION, HEADINGS, rows, installation, known_user())
+        return table_page(TITLE, EXPLANATION, HEADINGS, rows, installation, current_user())
 
     return [Route(PATH, page, methods=["GET"])]
 

@@ -17,13 +17,13 @@ CURRENT: ContextVar[Principal | None] = ContextVar("CURRENT", default=None)
 KEY_TAG, BODY_TAG = "idempotency_key", "idempotency_body"
 """Tags of a run or backfill: the key that it was asked for with, and the SHA-256 of what was."""
 
-MARKS: ContextVar[Mapping[str, str] | None] = ContextVar("MARKS", default=None)
+LAUNCH_TAGS: ContextVar[Mapping[str, str] | None] = ContextVar("LAUNCH_TAGS", default=None)
 """Tags of runs that the API launches in this task; callers cannot set them."""
 
 REQUEST_ID = "orchestration_project.request_id"
 """Under this name a scope has the id of its request."""
 
-STILL_KNOWN = "orchestration_project.still_known"
+REAUTHENTICATE = "orchestration_project.still_known"
 """Under this name a scope has a function that says whether who asked may still; of long answers."""
 
 
@@ -66,7 +66,7 @@ def is_storable(given: object) -> bool:
     return not isinstance(given, list) or all(map(is_storable, given))
 
 
-def known_user() -> Principal:
+def current_user() -> Principal:
     """Return who asks in this task, behind the guard."""
     user = CURRENT.get()
     if user is None:

@@ -23,8 +23,8 @@ from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.bar import installation_of
 from orchestration_project.gateway.bind_address import place_of
 from orchestration_project.gateway.connection_limits import HEAD_SECONDS, LimitedProtocol
-from orchestration_project.gateway.counted import Counted
-from orchestration_project.gateway.guard import Doors
+from orchestration_project.gateway.counted import RequestCounter
+from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.headers import LOG as ACCESS_LOG
 from orchestration_project.gateway.limits import BODY_BYTES
 from orchestration_project.registry import Registry
@@ -63,7 +63,7 @@ def opened(
         access = Access(warehouse, clock, limits, rules, domains)
         secret = session_secret(settings)
         log, place = AccessLog(warehouse, clock), place_of(settings, host)
-        doors = Doors(access, log, place, installation_of(settings), secret=secret)
+        doors = AuthServices(access, log, place, installation_of(settings), secret=secret)
         provider = _provider_routes(settings, doors, secret)
         readiness = health.Readiness(health.probes_of(settings, instance))
         measured = metrics.routes(metrics.parts_of(settings, warehouse, instance))
@@ -81,10 +81,10 @@ def opened(
                 is_open=settings.gateway_auth == "off",
                 origins=settings.api_allowed_origins,
             )
-            yield Counted(app)
+            yield RequestCounter(app)
 
 
-def _provider_routes(settings: Settings, doors: Doors, secret: str) -> Sequence[BaseRoute]:
+def _provider_routes(settings: Settings, doors: AuthServices, secret: str) -> Sequence[BaseRoute]:
     if not settings.oidc_discovery_url or not settings.oidc_client_secret:
         return []
     from orchestration_project.gateway.oidc import Provider

@@ -23,7 +23,7 @@ SECONDS_BETWEEN_BEATS = 15
 PREFIX = "orchestration_project/alive/"
 
 NOW = text("extract(epoch FROM clock_timestamp())::text")
-SILENCE = text(
+LAST_HEARTBEAT = text(
     "SELECT least(extract(epoch FROM clock_timestamp()) - :beat, "
     "extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()))"
 )
@@ -72,7 +72,7 @@ class Heartbeats:
             if heartbeat is None:
                 return None
             machine, at = heartbeat.rsplit(" ", 1)
-            silent = connection.execute(SILENCE, {"beat": float(at)}).scalar_one()
+            silent = connection.execute(LAST_HEARTBEAT, {"beat": float(at)}).scalar_one()
         return Heartbeat(machine, float(silent))
 
     def _go_on(self, run_id: str, end: Event) -> None:

@@ -21,7 +21,7 @@ from orchestration_project.settings import load_shared_settings
 MACHINE_TAG = "orchestration_project/machine"
 """Run tag: the host name of the machine whose process takes the run."""
 
-LAST_WORDS = "; what it said last stands in logs/code-server.log of STATE_DIR"
+LOG_HINT = "; what it said last stands in logs/code-server.log of STATE_DIR"
 """File for errors that a run's process cannot record, such as a full disk."""
 
 
@@ -52,13 +52,13 @@ class CheckedRunLauncher(DefaultRunLauncher):
         """Return whether the process of ``run`` is running; True if unknown."""
         beat = self._last_beat(run.run_id)
         if beat is not None and beat.machine != socket.gethostname():
-            return self._heard_of(beat)
+            return self._health_from(beat)
         if beat is None and not is_on_this_machine(run.tags):
             return CheckRunHealthResult(WorkerStatus.RUNNING, "running on another machine")
         for start in self._instance.all_logs(run.run_id, of_type=DagsterEventType.RUN_START):
             pid = start.get_dagster_event().pid
             if pid and not is_alive(pid, since=start.timestamp):
-                last_words = LAST_WORDS if GRPC_INFO_TAG in run.tags else ""
+                last_words = LOG_HINT if GRPC_INFO_TAG in run.tags else ""
                 return CheckRunHealthResult(
                     WorkerStatus.FAILED, f"process {pid} is gone{last_words}"
                 )
@@ -68,7 +68,7 @@ class CheckedRunLauncher(DefaultRunLauncher):
         storage = self._instance.event_log_storage
         return storage.heartbeats.last(run_id) if isinstance(storage, PostgresEvents) else None
 
-    def _heard_of(self, beat: Heartbeat) -> CheckRunHealthResult:
+    def _health_from(self, beat: Heartbeat) -> CheckRunHealthResult:
         """Return the health of a run on another machine, by its heartbeats."""
         if beat.silent_seconds < self.silence_seconds:
             return CheckRunHealthResult(WorkerStatus.RUNNING, f"alive on {beat.machine}")

@@ -29,7 +29,7 @@ from orchestration_project.instance.visible_runs import VisibleRuns
 from orchestration_project.instance.web_server import LimitedReads
 from orchestration_project.redaction import MASK, redacted
 
-ENDED = (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)
+RUN_END_EVENTS = (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)
 
 
 class PlannedChecks(SqlEventLogStorage):
@@ -42,7 +42,7 @@ class PlannedChecks(SqlEventLogStorage):
     def store_event(self, event: EventLogEntry) -> None:
         """Store an event; one that ends a run before its first step ends what the run planned."""
         super().store_event(event)
-        if event.dagster_event_type in ENDED:
+        if event.dagster_event_type in RUN_END_EVENTS:
             self._remove_plan_unless_begun(event.run_id)
 
     def _remove_plan_unless_begun(self, run_id: str) -> None:

@@ -110,7 +110,7 @@ def fitted(label: str, points: float) -> str:
     return shown
 
 
-NEEDLESS = (
+REDUNDANT_SVG = (
     (rb"(\.\d)\d+", rb"\1"),  # a tenth of a point is finer than a pixel
     (rb' transform="rotate\(-0[^"]*"', b""),
     (rb' id="(?:axes|figure|line2d|matplotlib|patch|subfigure|text|xtick|ytick)[^"]*"', b""),
@@ -132,7 +132,7 @@ def svg_of(figure: "Figure") -> bytes:
 
 def _shortened(tag: re.Match[bytes]) -> bytes:
     short = tag.group()
-    for needless, instead in NEEDLESS:
+    for needless, instead in REDUNDANT_SVG:
         short = re.sub(needless, instead, short)
     return short
 

@@ -81,7 +81,7 @@ def _first_doc_line(decide: Callable[..., Any]) -> str:
     return str(decide.__doc__).partition("\n")[0]
 
 
-UNDER_WAY = [
+ACTIVE_STATUSES = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -92,7 +92,7 @@ UNDER_WAY = [
 
 def while_under_way(instance: dg.DagsterInstance, job: str) -> dg.SkipReason | None:
     """Return what a tick says while a run of the job is under way; None: none is."""
-    running = instance.get_runs(dg.RunsFilter(job_name=job, statuses=UNDER_WAY), limit=1)
+    running = instance.get_runs(dg.RunsFilter(job_name=job, statuses=ACTIVE_STATUSES), limit=1)
     return dg.SkipReason(f"The run {running[0].run_id} of {job} is under way.") if running else None
 
 
@@ -109,7 +109,7 @@ def keys_under_way(
     """Return the partitions that a run of the job, or of a backfill of the asset, loads or will."""
     runs = [
         run
-        for run in instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))
+        for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE_STATUSES))
         if run.job_name == job or asset in (run.asset_selection or ())
     ]
     keys: set[str] = set()

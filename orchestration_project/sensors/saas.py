@@ -15,7 +15,7 @@ SECONDS_BETWEEN_LOOKS = 14
 
 PROFILE, NEEDS = "sync", "SAAS_SOURCE, and rules in effect"
 
-UNDER_WAY = [
+ACTIVE_STATUSES = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
@@ -42,7 +42,7 @@ def saas_on_tick(
     tick = Ticks(warehouse, PEOPLEFORCE_JIRA).tick()
     due = turn(tick, clock.now())
     if due is not None:
-        under_way = dg.RunsFilter(tags=BY_TICK, statuses=UNDER_WAY)
+        under_way = dg.RunsFilter(tags=BY_TICK, statuses=ACTIVE_STATUSES)
         if found := context.instance.get_run_ids(under_way, limit=1):
             return dg.SkipReason(
                 f"A poll is due, but the previous one has not ended: run {found[0]}."

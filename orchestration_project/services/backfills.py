@@ -16,7 +16,7 @@ from orchestration_project.engine.dagster_private import (
     unmade_partitions,
 )
 from orchestration_project.engine.loads import partition_keys
-from orchestration_project.services.ended_runs import said_by
+from orchestration_project.services.ended_runs import error_text
 
 REQUESTED_BY = "requested_by"
 """Tag of the schedule that asked for a backfill: its runs count as the schedule's."""
@@ -95,7 +95,7 @@ def failed_backfills(
             if each.job_name
             else _missing_of_assets(each, repository),
             together={names[0]: frozenset(names) for names in _steps(each, repository).values()},
-            error=said_by(each.error) if each.error else "Dagster gives no reason",
+            error=error_text(each.error) if each.error else "Dagster gives no reason",
         )
         for each in failed
         if (each.backfill_end_timestamp or each.backfill_timestamp) > since.timestamp()

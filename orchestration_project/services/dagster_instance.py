@@ -20,7 +20,7 @@ OUTAGES = (OperationalError, DagsterPostgresException)
 PATIENCE_SECONDS = 150
 """Without a heartbeat; it sends one each 30 s, and a machine may be busy."""
 
-NEVER_HEARD = "no heartbeat"
+NO_HEARTBEAT = "no heartbeat"
 
 
 def silent_daemons(instance: dg.DagsterInstance, clock: Clock) -> Mapping[str, str]:
@@ -32,7 +32,7 @@ def silent_daemons(instance: dg.DagsterInstance, clock: Clock) -> Mapping[str, s
         for name in instance.get_required_daemon_types()
     }
     return {
-        name: NEVER_HEARD if age is None else f"last heartbeat {age:.0f} s ago"
+        name: NO_HEARTBEAT if age is None else f"last heartbeat {age:.0f} s ago"
         for name, age in ages.items()
         if age is None or age > PATIENCE_SECONDS
     }

@@ -280,10 +280,10 @@ def what_failed(event: dg.DagsterEvent) -> str:
     failure = event.step_failure_data
     if failure.user_failure_data and failure.user_failure_data.description:
         return failure.user_failure_data.description
-    return said_by(failure.error) if failure.error else str(event.message)
+    return error_text(failure.error) if failure.error else str(event.message)
 
 
-def said_by(error: SerializableErrorInfo) -> str:
+def error_text(error: SerializableErrorInfo) -> str:
     """Return what an error says: the first of ours in it, else the one that is at the bottom."""
     while error.cause is not None and not is_ours(str(error.cls_name).rpartition(".")[2]):
         error = error.cause

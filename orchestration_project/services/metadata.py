@@ -59,7 +59,7 @@ def data_label(*, is_synthetic: bool) -> Mapping[str, str]:
     return {"data": SYNTHETIC} if is_synthetic else {}
 
 
-def kept_file(
+def store_file(
     artifacts: ArtifactStore, folder: str, content: bytes, *, suffix: str
 ) -> dg.UrlMetadataValue:
     """Store a file that is shown, under the SHA-256 of its ``content``; return a link to it."""

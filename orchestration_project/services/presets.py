@@ -309,7 +309,7 @@ def last_verified(warehouse: Warehouse) -> EffectiveConfig | None:
     return None if found is None else EffectiveConfig.from_json(found)
 
 
-def keep_verified(
+def record_verified_config(
     warehouse: Warehouse, config: EffectiveConfig, *, at: datetime, run_id: str
 ) -> None:
     """Remember that ``config`` was verified."""

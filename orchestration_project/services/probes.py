@@ -17,7 +17,7 @@ from orchestration_project.connections.artifacts import (
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.channels import channels
 from orchestration_project.domains.operations.messages import trial_message
-from orchestration_project.domains.operations.readiness import QUEUED_RUNS, said_by
+from orchestration_project.domains.operations.readiness import QUEUED_RUNS, error_line
 from orchestration_project.engine.dagster_private import ping_code_server
 from orchestration_project.engine.environment import (
     database_url,
@@ -34,7 +34,7 @@ from orchestration_project.registry import Answer, Probe, Registry
 from orchestration_project.services.alerts import AlertCondition, Alerts, Links, read_policy
 from orchestration_project.services.alerts.sending import LastResortLog, look_at
 from orchestration_project.services.dagster_instance import (
-    NEVER_HEARD,
+    NO_HEARTBEAT,
     PATIENCE_SECONDS,
     silent_daemons,
     waiting_for_it,
@@ -69,10 +69,10 @@ def daemon_probe(
             f"{when}: {', '.join(name for name in silent if silent[name] == when)}"
             for when in whens
         )
-        if whens == [NEVER_HEARD] and silent.keys() >= set(instance.get_required_daemon_types()):
-            said = f"{NEVER_HEARD} of any part"
+        if whens == [NO_HEARTBEAT] and silent.keys() >= set(instance.get_required_daemon_types()):
+            said = f"{NO_HEARTBEAT} of any part"
         waiting = waiting_for_it(instance)
-        if not waiting and not (is_missed and set(whens) != {NEVER_HEARD}):
+        if not waiting and not (is_missed and set(whens) != {NO_HEARTBEAT}):
             return Answer(f"not running, and nothing depends on it ({said})", is_applicable=False)
         raise TransientError(
             "Dagster's daemon does not run",
@@ -132,7 +132,7 @@ def alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
         policy = open_alerts().policy
         channels = policy.channels
         found: dict[str, str] = {}
-        wrong = [said_by(policy.problem)] if policy.problem else []
+        wrong = [error_line(policy.problem)] if policy.problem else []
         for channel in channels:
             try:
                 found[channel.name] = look_at(channel)
@@ -171,7 +171,7 @@ def sending_probe(open_alerts: Callable[[], Alerts]) -> Probe:
     return Probe("alerts", (), "sent a test message to each channel", run)
 
 
-OF_DATA = ("database", "disk", "artifacts")
+STORAGE_DEPENDENCIES = ("database", "disk", "artifacts")
 """Storage dependencies, verified first."""
 
 
@@ -213,8 +213,8 @@ def every_probe(
 ) -> list[Probe]:
     """Return every probe: of what data needs, of connections, of what runs need. Opens nothing."""
     shared = open_probes(settings, instance, warehouse, clocks=registry.clocks(settings))
-    of_data = [probe for probe in shared if probe.dependency in OF_DATA]
-    others = [probe for probe in shared if probe.dependency not in OF_DATA]
+    of_data = [probe for probe in shared if probe.dependency in STORAGE_DEPENDENCIES]
+    others = [probe for probe in shared if probe.dependency not in STORAGE_DEPENDENCIES]
     return [*of_data, *registry.probes(settings), *others]
 
 

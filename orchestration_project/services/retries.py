@@ -42,7 +42,7 @@ from orchestration_project.services.ended_runs import (
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.tables.spine import work_items
 
-BY_HAND = {"retries": "by hand"}
+MANUAL_RETRIES_TAG = {"retries": "by hand"}
 """Tag of jobs whose runs are not repeated by a backfill of the same partitions."""
 
 ITEM_COLUMNS = [work_items.c[each.name] for each in fields(FailedItem) if each.name in work_items.c]
@@ -50,7 +50,7 @@ ITEM_COLUMNS = [work_items.c[each.name] for each in fields(FailedItem) if each.n
 ITEMS_LISTED = 100
 """Work items that a plan lists, so that an event stays below 100 KB; the counts are of all."""
 
-ENDED_BADLY = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+FAILED_STATUSES = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 LONGEST_UNTIL_A_RETRY = timedelta(minutes=10)
 """Dagster tries a run again within a minute or two, or never: one that a shell executed, or whose
@@ -144,7 +144,7 @@ def _ended_badly(
 ) -> list[dg.RunRecord]:
     if not run_ids:
         return []
-    filters = dg.RunsFilter(run_ids=run_ids, statuses=ENDED_BADLY, updated_after=since)
+    filters = dg.RunsFilter(run_ids=run_ids, statuses=FAILED_STATUSES, updated_after=since)
     return list(instance.get_run_records(filters))
 
 
@@ -216,7 +216,7 @@ def _failure(run: RunFacts, assets: Sequence[str]) -> tuple[str, str]:
 
 
 def _obstacle(instance: dg.DagsterInstance, run: dg.DagsterRun, ended_at: datetime) -> str:
-    if run.tags.items() >= BY_HAND.items():
+    if run.tags.items() >= MANUAL_RETRIES_TAG.items():
         return f"a run of {run.job_name} is repeated by launching that job again"
     may_be_retried = (
         run.status == dg.DagsterRunStatus.FAILURE

@@ -26,7 +26,7 @@ from orchestration_project.settings.given import (
     value_of,
 )
 from orchestration_project.settings.profile import profile_of, sources_of
-from orchestration_project.settings.renamed import MOVED, RENAMED
+from orchestration_project.settings.renamed import MOVED_TO_CHECKS, RENAMED
 from orchestration_project.settings.settings import (
     Settings,
     invalid_settings,
@@ -224,7 +224,7 @@ def _wrong_names(given: GivenValues) -> list[str]:
         variable = given[name]
         if present := RENAMED.get(variable.name):
             problems.append(f"{variable.name} ({variable.place}): renamed, use {present}")
-        elif limit := MOVED.get(variable.name):
+        elif limit := MOVED_TO_CHECKS.get(variable.name):
             problems.append(f"{variable.name} ({variable.place}): use {limit} in checks.yaml")
         elif name.startswith(words) and not name.startswith(NAMED_BY_USERS):
             meant = get_close_matches(name, known | files, n=1, cutoff=SIMILARITY)

@@ -18,7 +18,7 @@ RENAMED: Mapping[str, str] = {
 }
 """The present name of each setting, by its earlier one."""
 
-MOVED: Mapping[str, str] = {
+MOVED_TO_CHECKS: Mapping[str, str] = {
     "FINRA_BAND_CAP": "finra_otc_weekly.outliers.max_factor",
     "FINRA_BAND_FLOOR": "finra_otc_weekly.outliers.min_factor",
     "FINRA_BAND_MIN_WEEKS": "finra_otc_weekly.outliers.min_weeks",

@@ -9,7 +9,7 @@ from orchestration_project.tables.finra import finra_venue_week
 from orchestration_project.tables.spine import pending_announcements
 from tests import databases
 from tests.assets.conftest import BOTH
-from tests.runs import told_by, untold
+from tests.runs import metadata_by_partition, untold
 
 WEEKS = ("2026-02-09", "2026-02-16")
 LOADED = {"otc_weekly": ("T1|2026-01-26", "T1|2026-02-02"), "treasury_weekly": WEEKS}
@@ -33,11 +33,11 @@ def pending(url: str) -> list[str]:
 @EACH
 def test_a_run_announces_its_loads_once_and_leaves_none_pending(url, instance, noun):
     first = load(instance, noun, *LOADED[noun])
-    told = told_by(first)[noun]
+    told = metadata_by_partition(first)[noun]
     assert first.success
     assert all("Told late" not in told[key]["change"] for key in LOADED[noun])
     assert pending(url) == []
-    again = told_by(load(instance, noun, *LOADED[noun]))[noun]
+    again = metadata_by_partition(load(instance, noun, *LOADED[noun]))[noun]
     assert {each["outcome"] for each in again.values()} == {"unchanged"}
     assert pending(url) == []
 
@@ -47,21 +47,21 @@ def test_a_run_announces_its_loads_once_and_leaves_none_pending(url, instance, n
 def test_what_a_killed_run_loaded_is_announced_by_the_next_and_then_deleted(url, instance, noun):
     with untold():
         died = load(instance, noun, *LOADED[noun])
-    assert (died.success, told_by(died)) == (False, {})
+    assert (died.success, metadata_by_partition(died)) == (False, {})
     assert pending(url) == sorted(LOADED[noun])
     first, last = LOADED[noun]
-    told = told_by(load(instance, noun, last, last))[noun][last]
+    told = metadata_by_partition(load(instance, noun, last, last))[noun][last]
     late = f" (Reported late: run {died.run_id[:8]}, which loaded it, had not reported it.)"
     assert told["change"].endswith(late)
     assert told["outcome"] == "reported late"
     assert pending(url) == [first]
-    unchanged = told_by(load(instance, noun, last, last))[noun][last]
+    unchanged = metadata_by_partition(load(instance, noun, last, last))[noun][last]
     assert (unchanged["outcome"], unchanged["change"]) == ("unchanged", told["change"])
 
 
 @BOTH
 def test_the_sentence_of_a_declared_dataset_counts_its_rows(url, instance):
-    told = told_by(load(instance, "treasury_weekly", *WEEKS))["treasury_weekly"]
+    told = metadata_by_partition(load(instance, "treasury_weekly", *WEEKS))["treasury_weekly"]
     assert told[WEEKS[0]]["change"] == (
         f"finra_treasury_weekly, {WEEKS[0]}: 14 rows added, 0 changed, 0 removed, 0 unchanged."
     )
@@ -73,7 +73,7 @@ def test_a_run_that_announces_and_is_killed_leaves_it_to_the_next(url, instance,
         with untold():
             load(instance, noun, *LOADED[noun])
         assert pending(url) == sorted(LOADED[noun])
-    told = told_by(load(instance, noun, *LOADED[noun]))[noun]
+    told = metadata_by_partition(load(instance, noun, *LOADED[noun]))[noun]
     assert {each["outcome"] for each in told.values()} == {"reported late"}
     assert pending(url) == []
 
@@ -84,7 +84,7 @@ def test_what_a_running_run_loaded_is_left_to_it(url, instance, noun):
         died = load(instance, noun, *LOADED[noun])
     going_on = dg.DagsterEvent("PIPELINE_START", f"finra_{noun}")
     instance.report_dagster_event(going_on, died.run_id)
-    told = told_by(load(instance, noun, *LOADED[noun]))[noun]
+    told = metadata_by_partition(load(instance, noun, *LOADED[noun]))[noun]
     for each in told.values():
         assert each["outcome"] == "unchanged"
         assert each.keys().isdisjoint({"change", "known_from"})

@@ -22,7 +22,7 @@ from orchestration_project.tables.finra import (
 from orchestration_project.tables.spine import captures, deliveries, landings
 from tests import databases
 from tests.assets.conftest import BOTH
-from tests.runs import failure_of, observed_by, texts_of, told_by, untold
+from tests.runs import failure_of, metadata_by_partition, observed_by, texts_of, untold
 
 OP = "finra_otc_weekly_load"
 LATEST = {"T1": date(2026, 2, 9), "T2": date(2026, 1, 26), "OTCE": date(2026, 1, 26)}
@@ -73,7 +73,10 @@ def test_a_range_lands_in_all_tables_and_every_asset_is_materialized(url, instan
 @BOTH
 def test_the_metadata_of_a_partition_tells_its_rows_rejects_and_bytes(url, instance):
     result = load(instance, key("T1", 2))
-    told = {asset: partitions[key("T1", 2)] for asset, partitions in told_by(result).items()}
+    told = {
+        asset: partitions[key("T1", 2)]
+        for asset, partitions in metadata_by_partition(result).items()
+    }
     rows = count(url, finra_otc_weekly)
     assert told["otc_weekly"]["dagster/row_count"] == rows
     assert told["otc_weekly"]["rows_added"] == rows
@@ -93,7 +96,7 @@ def test_the_metadata_of_a_partition_tells_its_rows_rejects_and_bytes(url, insta
 @BOTH
 def test_a_landed_partition_shows_its_largest_rows_its_captures_and_the_last_weeks(url, instance):
     first, last = key("T1", 3), key("T1", 2)
-    told = told_by(load(instance, first, last))
+    told = metadata_by_partition(load(instance, first, last))
     shown = told["otc_weekly"][last]
     weekly = finra_otc_weekly.c
     largest = (
@@ -227,9 +230,9 @@ def test_a_restatement_replaces_rows_and_keeps_the_old_ones_as_history(url, inst
 
 def restated_by_two(instance, set_clock, partition):
     """Load the partition, again on a day when FINRA has restated it, and return what both told."""
-    first = told_by(load(instance, partition))["otc_weekly"][partition]
+    first = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
     set_clock(AFTER_BOTH)
-    return first, told_by(load(instance, partition))["otc_weekly"][partition]
+    return first, metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
 
 
 @BOTH
@@ -266,7 +269,7 @@ def test_a_restatement_is_told_in_words_and_numbers_that_the_database_confirms(
 
 def test_a_week_that_lands_for_the_first_time_is_a_notice_and_no_restatement(url, instance):
     partition = key("T1", 2)
-    told = told_by(load(instance, partition))["otc_weekly"][partition]
+    told = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
     assert told["notice"].startswith("New week landed: T1, week 2026-02-02: ")
     assert told["notice_kind"] == "landed"
     assert told["restated_rows"] == 0
@@ -306,9 +309,9 @@ def test_a_change_of_metadata_alone_is_told_without_a_notice(
 
 def test_what_did_not_change_is_no_notice_and_only_a_delivery_replaces_the_change(url, instance):
     partition = key("OTCE", 1)
-    landed = told_by(load(instance, partition))["otc_weekly"][partition]
+    landed = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
     for full in (False, True):
-        told = told_by(load(instance, partition, full=full))["otc_weekly"][partition]
+        told = metadata_by_partition(load(instance, partition, full=full))["otc_weekly"][partition]
         assert told.keys().isdisjoint({"notice", "notice_kind"})
         assert told.get("change") == (None if full else landed["change"])
 
@@ -319,8 +322,8 @@ def test_what_a_run_landed_that_died_before_it_told_is_told_once_by_the_next(url
     first, last = key("T1", 2), key("T1", 1)
     with untold():
         died = load(instance, first, last)
-    assert (died.success, told_by(died)) == (False, {})
-    told = told_by(load(instance, first, last, full=full))["otc_weekly"]
+    assert (died.success, metadata_by_partition(died)) == (False, {})
+    told = metadata_by_partition(load(instance, first, last, full=full))["otc_weekly"]
     for partition in (first, last):
         tier, week = partition.split("|")
         assert told[partition]["notice"].startswith(f"New week landed: {tier}, week {week}: ")
@@ -331,7 +334,7 @@ def test_what_a_run_landed_that_died_before_it_told_is_told_once_by_the_next(url
             in told[partition]["change"]
         )
     for again in (False, full):
-        told = told_by(load(instance, first, last, full=again))["otc_weekly"]
+        told = metadata_by_partition(load(instance, first, last, full=again))["otc_weekly"]
         assert told[first].keys().isdisjoint({"notice", "notice_kind"})
         assert told[first]["outcome"] == ("none" if again else "unchanged")
 
@@ -345,7 +348,7 @@ def test_what_nobody_was_told_of_is_told_with_what_follows(url, instance, set_cl
     if both_die:
         with untold():
             load(instance, partition)
-    told = told_by(load(instance, partition))["otc_weekly"][partition]
+    told = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
     assert told["change"].startswith("New week landed: T1, week 2026-01-12: ")
     assert "T1, week 2026-01-12, was restated: " in told["notice"]
     assert told["notice_kind"] == "restatement"
@@ -369,7 +372,7 @@ def test_what_the_first_attempt_landed_and_could_not_tell_the_second_tells(
     result = load(instance, partition, full=full)
     assert (result.success, retries(result)) == (True, 1)
     assert count(url, landings) == (2 if full else 1)
-    told = told_by(result)["otc_weekly"][partition]
+    told = metadata_by_partition(result)["otc_weekly"][partition]
     assert told["notice"].startswith(f"New week landed: OTCE, week {LATEST['OTCE']}: ")
 
 
@@ -378,8 +381,8 @@ def test_what_a_failed_run_told_of_is_not_told_again(url, instance):
     databases.forbid_two_weeks(url, finra_venue_week.name, "tier", "market", "venue_id")
     failed = load(instance, key("OTCE", 3), key("OTCE", 2))
     assert not failed.success
-    assert told_by(failed)["otc_weekly"][key("OTCE", 3)]["notice_kind"] == "landed"
-    told = told_by(load(instance, key("OTCE", 3)))["otc_weekly"][key("OTCE", 3)]
+    assert metadata_by_partition(failed)["otc_weekly"][key("OTCE", 3)]["notice_kind"] == "landed"
+    told = metadata_by_partition(load(instance, key("OTCE", 3)))["otc_weekly"][key("OTCE", 3)]
     assert "notice" not in told
 
 
@@ -390,7 +393,7 @@ def test_what_a_run_landed_that_goes_on_is_left_for_it_to_tell(url, instance):
     going_on = dg.DagsterEvent("PIPELINE_START", "finra_otc_weekly")
     instance.report_dagster_event(going_on, died.run_id)
     assert not instance.get_run_by_id(died.run_id).is_finished
-    told = told_by(load(instance, partition))["otc_weekly"][partition]
+    told = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
     assert told.keys().isdisjoint({"change", "notice", "known_from"})
 
 
@@ -549,7 +552,7 @@ def test_another_real_source_replaces_a_partition_only_by_force(
 def test_a_week_that_lost_most_of_its_rows_in_all_sums_lands_with_a_warning(url, instance):
     result = load(instance, key("OTCE", 16), key("OTCE", 12))
     assert result.success
-    told = told_by(result)["otc_weekly"]
+    told = metadata_by_partition(result)["otc_weekly"]
     assert [told[key("OTCE", index)]["audits_warning"] for index in (13, 12)] == [0, 1]
     assert told[key("OTCE", 12)]["audits_passed"] == 6
     checks = {each.check_name: each for each in result.get_asset_check_evaluations()}
@@ -580,7 +583,7 @@ def test_a_replay_materializes_the_partition_and_changes_no_table(url, instance)
     before = databases.contents(url)
     result = replayed(instance, key("OTCE", 1))
     assert result.success
-    assert told_by(result)["otc_weekly"][key("OTCE", 1)]["outcome"] == "unchanged"
+    assert metadata_by_partition(result)["otc_weekly"][key("OTCE", 1)]["outcome"] == "unchanged"
     assert databases.contents(url) == before
 
 

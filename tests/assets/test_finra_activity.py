@@ -12,7 +12,7 @@ from orchestration_project.services.links import name_in
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.finra import finra_symbol_week, finra_venue_week
 from tests import databases
-from tests.runs import texts_of, told_by
+from tests.runs import metadata_by_partition, texts_of
 
 WEEK = "2026-01-26"
 """The newest week of which the demo has published all tiers."""
@@ -42,7 +42,7 @@ def stored(link: str) -> bytes:
 def told(instance) -> dict:
     result = draw(instance)
     assert result.success
-    return told_by(result)["trade_activity"][None]
+    return metadata_by_partition(result)["trade_activity"][None]
 
 
 def test_without_a_landed_week_it_says_that_there_is_nothing_to_draw(url, instance):
@@ -51,7 +51,7 @@ def test_without_a_landed_week_it_says_that_there_is_nothing_to_draw(url, instan
     failure = result.failure_data_for_node("draw_finra_trade_activity")
     assert "there is nothing to draw" in str(failure)
     assert "load weeks first" in str(failure)
-    assert told_by(result) == {}
+    assert metadata_by_partition(result) == {}
 
 
 def test_it_shows_the_newest_week_of_all_tiers_in_numbers_tables_and_files(url, instance):

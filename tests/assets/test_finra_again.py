@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.tables.spine import captures
 from tests import databases
-from tests.runs import executed, told_by_op
+from tests.runs import executed, op_metadata
 
 FIRST, HELD_BACK, LAST = "T2|2025-11-24", "T2|2025-12-01", "T2|2025-12-08"
 RANGE = {
@@ -70,7 +70,7 @@ def backfilled(instance, tags=None, **config):
     ops = {"launch_finra_backfill": {"config": {"dry_run": False, **config}}}
     result = executed(instance, "finra_backfill", tags=tags, ops=ops)
     assert result.success
-    return told_by_op(result)
+    return op_metadata(result)
 
 
 @pytest.mark.slow

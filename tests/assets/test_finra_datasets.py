@@ -24,7 +24,7 @@ from orchestration_project.tables.spine import captures, landings, rejects
 from tests import databases
 from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
-from tests.runs import failure_of, observed_by, told_by
+from tests.runs import failure_of, metadata_by_partition, observed_by
 
 SENSORS = dict(zip((each.noun for each in DATASETS), DATASET_SENSORS, strict=True))
 TWO_WEEKS_LATER = "2026-03-16T15:00:00+00:00"
@@ -111,7 +111,7 @@ def test_weeks_of_treasuries_are_asked_for_land_once_and_say_so(
     assert tick(instance, "treasury_weekly")[0] == ["2026-02-02", "2026-02-09", "2026-02-16"]
     result = load(instance, "treasury_weekly", "2026-02-02", "2026-02-16")
     assert result.success
-    told = told_by(result)["treasury_weekly"]
+    told = metadata_by_partition(result)["treasury_weekly"]
     assert set(told) == {"2026-02-02", "2026-02-09", "2026-02-16"}
     freshness = checks_of(result)["is_as_new_as_the_calendar"]
     assert (freshness.passed, freshness.metadata["partitions_landed"].value) == (True, 3)
@@ -124,7 +124,9 @@ def test_weeks_of_treasuries_are_asked_for_land_once_and_say_so(
     assert "has_the_fields_that_we_know" in checks
     kept = [func.count(captures.c.capture_id), func.count(landings.c.group_id)]
     before = [rows(url, each) for each in kept]
-    again = told_by(load(instance, "treasury_weekly", "2026-02-16"))["treasury_weekly"]
+    again = metadata_by_partition(load(instance, "treasury_weekly", "2026-02-16"))[
+        "treasury_weekly"
+    ]
     assert again["2026-02-16"]["outcome"] == "unchanged"
     assert [rows(url, each) for each in kept] == before
     as_it_is = databases.contents(url)
@@ -172,7 +174,9 @@ def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_reject
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "2")
     asked, _ = tick(instance, "bond_trade_activity")
     assert asked == ["OTCE|2026-02-20", NEWEST_BONDS, "T2|2026-02-20"]
-    first = told_by(load(instance, "bond_trade_activity", NEWEST_BONDS))["bond_trade_activity"]
+    first = metadata_by_partition(load(instance, "bond_trade_activity", NEWEST_BONDS))[
+        "bond_trade_activity"
+    ]
     told = first[NEWEST_BONDS]
     assert (told["dagster/row_count"], told["rejects"]) == (5199, 1)
     assert told["captures"] > 1
@@ -181,7 +185,7 @@ def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_reject
     ]
     with dg.DagsterInstance.ephemeral() as another:
         again = load(another, "bond_trade_activity", NEWEST_BONDS)
-    unchanged = told_by(again)["bond_trade_activity"][NEWEST_BONDS]
+    unchanged = metadata_by_partition(again)["bond_trade_activity"][NEWEST_BONDS]
     assert unchanged.items() >= {**numbers_of(told), "outcome": "unchanged", "seconds": 0.0}.items()
     assert tick(instance, "bond_trade_activity")[0] == ["OTCE|2026-02-20", "T2|2026-02-20"]
     monkeypatch.setenv("DEMO_CLOCK_NOW", TWO_WEEKS_LATER)
@@ -189,7 +193,7 @@ def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_reject
     asked, _ = tick(instance, "bond_trade_activity")
     assert NEWEST_BONDS in asked
     result = load(instance, "bond_trade_activity", NEWEST_BONDS)
-    told = told_by(result)["bond_trade_activity"][NEWEST_BONDS]
+    told = metadata_by_partition(result)["bond_trade_activity"][NEWEST_BONDS]
     assert (told["outcome"], told["rows_removed"]) == ("source", 1)
     history = BOND_TRADE_ACTIVITY.history
     assert rows(url, func.count(history.c.cusip)) == [(told["rows_changed"] + 1,)]
@@ -206,7 +210,7 @@ def test_days_of_breadth_land_and_one_that_is_not_published_is_observed_with_its
     assert observed_by(result)["corporate_market_breadth"]["2026-03-02"]["reason"] == (
         "not published until 2026-03-03"
     )
-    landed = told_by(result)["corporate_market_breadth"]
+    landed = metadata_by_partition(result)["corporate_market_breadth"]
     assert {key: each["dagster/row_count"] for key, each in landed.items()} == {
         "2026-02-26": 3,
         "2026-02-27": 3,
@@ -250,18 +254,20 @@ def test_short_interest_loads_by_half_month_is_restated_by_a_revision_and_replay
     first = load(instance, "short_interest", "2026-02-01")
     assert first.success
     assert checks_of(first)["has_changes_that_add_up"].passed
-    told = told_by(first)["short_interest"]["2026-02-01"]
+    told = metadata_by_partition(first)["short_interest"]["2026-02-01"]
     assert (told["dagster/row_count"], told["outcome"], told["captures"]) == (5200, "first", 2)
     table = SHORT_INTEREST.table.c
     days = select(table.settlement_date).distinct()
     assert databases.rows(url, days) == [(date(2026, 2, 13),)]
     assert rows(url, func.count(table.short_change)) == [(5096,)]  # 104 issues are new
-    again = told_by(load(instance, "short_interest", "2026-02-01"))["short_interest"]
+    again = metadata_by_partition(load(instance, "short_interest", "2026-02-01"))["short_interest"]
     assert again["2026-02-01"]["outcome"] == "unchanged"
 
     monkeypatch.setenv("DEMO_CLOCK_NOW", TWO_WEEKS_LATER)
     assert tick(instance, "short_interest")[0] == ["2026-02-01", "2026-02-16"]
-    revised = told_by(load(instance, "short_interest", "2026-02-01"))["short_interest"]
+    revised = metadata_by_partition(load(instance, "short_interest", "2026-02-01"))[
+        "short_interest"
+    ]
     told = revised["2026-02-01"]
     assert (told["outcome"], told["rows_changed"], told["rows_removed"]) == ("source", 130, 1)
     assert rows(url, func.count(table.symbol))[0] == (5199,)

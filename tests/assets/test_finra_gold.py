@@ -17,7 +17,7 @@ from orchestration_project.tables.finra import (
 )
 from tests import databases
 from tests.assets.conftest import BOTH
-from tests.runs import failure_of, told_by
+from tests.runs import failure_of, metadata_by_partition
 
 RESTATED = date(2026, 1, 12)
 """A week of T1 that the demo restates on 2026-03-10."""
@@ -95,9 +95,9 @@ def test_six_landed_weeks_make_a_window_complete(url, instance):
 @BOTH
 def test_running_it_twice_changes_nothing_and_says_so(url, instance):
     load(instance, t1(RESTATED))
-    first = told_by(derive(instance, t1(RESTATED)))
+    first = metadata_by_partition(derive(instance, t1(RESTATED)))
     before = databases.contents(url)
-    told = told_by(derive(instance, t1(RESTATED)))
+    told = metadata_by_partition(derive(instance, t1(RESTATED)))
     assert databases.contents(url) == before
     for asset in ("symbol_rolling_6w", "concentration_week"):
         assert told[asset][t1(RESTATED)]["outcome"] == "unchanged"
@@ -108,7 +108,7 @@ def test_running_it_twice_changes_nothing_and_says_so(url, instance):
 
 def test_what_was_derived_shows_the_symbols_with_most_shares(url, instance):
     load(instance, t1(RESTATED))
-    told = told_by(derive(instance, t1(RESTATED)))
+    told = metadata_by_partition(derive(instance, t1(RESTATED)))
     weeks = finra_symbol_week.c
     largest = select(weeks.symbol).order_by(weeks.total_share_quantity.desc()).limit(10)
     for asset in ("symbol_rolling_6w", "concentration_week"):
@@ -128,7 +128,7 @@ def test_a_restated_week_updates_its_dependents_and_nothing_else(url, instance, 
     set_clock(AFTER_IT)
     load(instance, t1(first))
     result = derive(instance, t1(first))
-    told = told_by(result)
+    told = metadata_by_partition(result)
     dependents = [t1(week) for week in weeks[1:]]
     assert told["symbol_rolling_6w"][t1(first)]["recomputed_weeks"] == ", ".join(dependents)
     assert told["concentration_week"][t1(first)]["recomputed_weeks"] == ", ".join(dependents[:2])
@@ -145,7 +145,7 @@ def test_a_restated_week_updates_its_dependents_and_nothing_else(url, instance, 
     }
 
     derived = {table: databases.rows(url, select(table)) for table in tables}
-    again = told_by(derive(instance, t1(before), t1(last)))
+    again = metadata_by_partition(derive(instance, t1(before), t1(last)))
     assert {each["outcome"] for of in again.values() for each in of.values()} == {"unchanged"}
     assert {table: databases.rows(url, select(table)) for table in tables} == derived
 
@@ -161,7 +161,7 @@ def test_one_of_the_two_assets_of_a_step_is_derived_alone_if_it_alone_is_asked_f
         result = job.execute_in_process(
             instance=instance, partition_key=t1(RESTATED), asset_selection=[asset]
         )
-        assert set(told_by(result)) == {asset.path[-1]}
+        assert set(metadata_by_partition(result)) == {asset.path[-1]}
         assert of_week(url, of, RESTATED) != []
         assert of_week(url, rest, RESTATED) == before
 

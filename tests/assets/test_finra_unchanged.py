@@ -8,7 +8,7 @@ from orchestration_project.assets.finra import SPECS
 from orchestration_project.definitions import defs
 from orchestration_project.engine.announcements import KNOWN_FROM
 from tests.assets.conftest import BOTH
-from tests.runs import told_by
+from tests.runs import metadata_by_partition
 
 WEEK = "T1|2026-02-02"
 RESTATED = "T1|2026-01-12"
@@ -26,7 +26,7 @@ def load(
 
 
 def told(result: dg.ExecuteInProcessResult, week: str = WEEK) -> dict[str, dict[str, Any]]:
-    return {asset: partitions[week] for asset, partitions in told_by(result).items()}
+    return {asset: partitions[week] for asset, partitions in metadata_by_partition(result).items()}
 
 
 def without_notices(metadata: dict[str, Any]) -> dict[str, Any]:

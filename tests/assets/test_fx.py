@@ -22,7 +22,7 @@ from tests import databases
 from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
 from tests.resources.weeks import known
-from tests.runs import failure_of, observed_by, told_by
+from tests.runs import failure_of, metadata_by_partition, observed_by
 
 TABLE = fx_rates_daily
 JOB, OP = "fx_rates_daily", "fx_rates_daily_load"
@@ -70,7 +70,7 @@ def test_days_load_a_holiday_is_empty_a_restated_day_keeps_its_history_and_repla
     monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-01-05T18:00:00+00:00")
     first = run(instance, "2025-12-31", "2026-01-05")
     assert first.success
-    loaded = told_by(first)["rates_daily"]
+    loaded = metadata_by_partition(first)["rates_daily"]
     assert {key: each["dagster/row_count"] for key, each in loaded.items()} == {
         "2025-12-31": 6,
         "2026-01-02": 6,
@@ -80,7 +80,7 @@ def test_days_load_a_holiday_is_empty_a_restated_day_keeps_its_history_and_repla
     observed = observed_by(first)["rates_daily"]
     assert {key: each["outcome"] for key, each in observed.items()} == {"2026-01-01": "no data"}
     assert rates(url, func.count(captures.c.capture_id)) == [(3,)]
-    again = told_by(run(instance, "2026-01-05", "2026-01-05"))["rates_daily"]
+    again = metadata_by_partition(run(instance, "2026-01-05", "2026-01-05"))["rates_daily"]
     assert again["2026-01-05"]["outcome"] == "unchanged"
     assert tick(instance)[0] == "2025-10-13"  # the oldest of 85 days that was never loaded
 
@@ -89,7 +89,9 @@ def test_days_load_a_holiday_is_empty_a_restated_day_keeps_its_history_and_repla
         "DEMO_CLOCK_NOW", "2026-01-07T18:00:00+00:00"
     )  # the USD of the 2nd is corrected
     assert tick(instance)[0] == "2026-01-02"  # what changed goes before what is missing
-    restated = told_by(run(instance, "2026-01-02", "2026-01-02"))["rates_daily"]["2026-01-02"]
+    restated = metadata_by_partition(run(instance, "2026-01-02", "2026-01-02"))["rates_daily"][
+        "2026-01-02"
+    ]
     assert (restated["outcome"], restated["rows_changed"]) == ("source", 1)
     [(before, cause)] = rates(url, TABLE.info[HISTORY].c.rate, TABLE.info[HISTORY].c.change_cause)
     [(now,)] = rates_of_usd(url)

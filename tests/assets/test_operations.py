@@ -20,7 +20,7 @@ from tests import databases
 from tests.programs import free_port
 from tests.receivers import http_receiver
 from tests.resources.definitions import RESOURCES
-from tests.runs import failure_of, told_by
+from tests.runs import failure_of, metadata_by_partition
 
 LOAD, VERIFY = "finra_otc_weekly_load", "verify_operations"
 PARTITION = {"dagster/partition": "OTCE|2026-01-26"}
@@ -108,7 +108,7 @@ def test_a_value_that_changed_since_the_last_verification_is_told_once_and_runs_
     ).success
     third = run(instance, "operations_verify")
     assert checks(third)["has_not_drifted"].passed
-    shown = told_by(third)["effective_config"][None]["entries"].records[-1].data
+    shown = metadata_by_partition(third)["effective_config"][None]["entries"].records[-1].data
     assert (shown["name"], shown["value"]) == ("finra_otc_weekly: full", "true")
     assert shown["origin"] == "preset full#1, applied by ada"
     hashes = [tags(instance, each)["config_hash"] for each in (first, second)]
@@ -152,7 +152,9 @@ def test_sessions_tell_since_when_nothing_happened_in_dagsters_time(
     job = defs.resolve_job_def("operations_verify")
     instance.create_run_for_job(job, tags={"session": "evening"})
     assert run(instance, "operations_reconcile").success
-    listed = told_by(run(instance, "operations_sessions"))["sessions"][None]["sessions"]
+    listed = metadata_by_partition(run(instance, "operations_sessions"))["sessions"][None][
+        "sessions"
+    ]
     sessions = {each.data["session"]: each.data for each in listed.records}
     assert 0 <= sessions["evening"]["hours_without_change"] < 1
 

@@ -24,10 +24,10 @@ from orchestration_project.errors import (
     TransientError,
 )
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items
-from orchestration_project.services.retries import BY_HAND, failed_partitions
+from orchestration_project.services.retries import MANUAL_RETRIES_TAG, failed_partitions
 from orchestration_project.tables.spine import inbox
 from tests.resources.definitions import RESOURCES
-from tests.runs import executed, told_by_op
+from tests.runs import executed, op_metadata
 
 LETTERS = dg.StaticPartitionsDefinition(["a", "b", "c", "d"])
 THING, TWIN = dg.AssetKey(["letters", "thing"]), dg.AssetKey(["letters", "twin"])
@@ -79,7 +79,7 @@ defs = dg.Definitions(
     assets=[make_letters],
     jobs=[
         dg.define_asset_job("letters", [THING, TWIN]),
-        dg.define_asset_job("letters_by_hand", [THING, TWIN], tags=BY_HAND),
+        dg.define_asset_job("letters_by_hand", [THING, TWIN], tags=MANUAL_RETRIES_TAG),
         retry_failures_job,
     ],
     resources=RESOURCES,
@@ -108,7 +108,7 @@ def retried(instance, **config) -> Mapping[str, Any]:
     ops = {"retry_failures": {"config": {"dry_run": False, **config}}}
     result = executed(instance, "operations_retry_failures", module=__name__, ops=ops)
     assert result.success
-    return told_by_op(result)
+    return op_metadata(result)
 
 
 def only_backfill(instance):

@@ -19,7 +19,7 @@ from orchestration_project.tables.prices import prices_daily, prices_returns
 from orchestration_project.tables.spine import fences, landings, work_items
 from tests import databases
 from tests.domains.prices import csv, line
-from tests.runs import failure_of, observed_by, texts_of, told_by
+from tests.runs import failure_of, metadata_by_partition, observed_by, texts_of
 
 FEBRUARY, MARCH = "2026-02-01", "2026-03-01"
 DAYS = sessions(date(2026, 2, 1), date(2026, 3, 3))
@@ -83,7 +83,7 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     assert result.success
     for spec in SPECS:
         assert instance.get_materialized_partitions(spec.key) == {FEBRUARY, MARCH}
-    told = told_by(result)["daily"]
+    told = metadata_by_partition(result)["daily"]
     counts = {month: told[month]["dagster/row_count"] for month in (FEBRUARY, MARCH)}
     assert counts == {FEBRUARY: 19, MARCH: 2}
     for month in (FEBRUARY, MARCH):
@@ -94,7 +94,7 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     assert set(outcomes.values()) == {True}
     assert run(instance, "prices_gold").success
     assert databases.rows(url, select(func.count()).select_from(prices_returns)) == [(20,)]
-    drawn = told_by(run(instance, "prices_charts"))["charts"][None]
+    drawn = metadata_by_partition(run(instance, "prices_charts"))["charts"][None]
     assert drawn["coverage_ratio"] == 21 / 120
     pictures = [drawn[name] for name in ("coverage", "chart_AAA")]
     assert all(each.startswith("![") for each in pictures)
@@ -108,7 +108,9 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     said = failure_of(held, "prices_daily_load")
     assert "1 of 2 symbols failed: BBB" in said
     assert "has_unique_days" in said
-    assert told_by(held)["daily"][FEBRUARY]["symbols_landed"] == 1  # what landed is materialized
+    assert (
+        metadata_by_partition(held)["daily"][FEBRUARY]["symbols_landed"] == 1
+    )  # what landed is materialized
     checks = {each.check_name: each for each in held.get_asset_check_evaluations()}
     unique = {name: each.value for name, each in checks["has_unique_days"].metadata.items()}
     assert unique["symbols_failed"] == 1
@@ -123,9 +125,9 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     )
     again = run(instance, "prices_daily", MARCH, full=True)
     assert again.success
-    months = told_by(again)["daily"]
+    months = metadata_by_partition(again)["daily"]
     assert (months[FEBRUARY]["rows_replaced"], months[MARCH]["rows_replaced"]) == (19, 2)
-    assert set(told_by(again)["symbol_months"]) == {FEBRUARY, MARCH}
+    assert set(metadata_by_partition(again)["symbol_months"]) == {FEBRUARY, MARCH}
 
 
 def test_a_symbol_is_left_to_another_run_until_that_has_ended_and_then_loaded(
@@ -145,13 +147,13 @@ def test_a_symbol_is_left_to_another_run_until_that_has_ended_and_then_loaded(
         )
     result = run(instance, "prices_daily", FEBRUARY, MARCH)
     assert result.success
-    told = told_by(result)["daily"]
+    told = metadata_by_partition(result)["daily"]
     for month in (FEBRUARY, MARCH):
         assert (told[month]["symbols_landed"], told[month]["symbols_waiting"]) == (1, 1)
         [waits] = told[month]["open_symbols"].records
         assert waits.data["reason"] == f"the run {other.run_id} loads it"
     instance.report_run_canceled(other)
-    told = told_by(run(instance, "prices_daily", FEBRUARY, MARCH))["daily"]
+    told = metadata_by_partition(run(instance, "prices_daily", FEBRUARY, MARCH))["daily"]
     assert [told[month]["symbols_landed"] for month in (FEBRUARY, MARCH)] == [2, 2]
     items = select(work_items.c.item_key, work_items.c.state, work_items.c.attempt_count)
     assert databases.rows(url, items.order_by(work_items.c.item_key)) == [
@@ -189,7 +191,7 @@ def test_a_run_whose_source_lags_when_a_month_begins_succeeds_and_makes_the_othe
         (tmp_path / "prices" / f"{symbol}.csv").write_bytes(csv(*map(line, DAYS[:-2])))
     result = run(instance, "prices_daily", FEBRUARY, MARCH)
     assert result.success
-    assert told_by(result)["daily"][FEBRUARY]["symbols_landed"] == 2
+    assert metadata_by_partition(result)["daily"][FEBRUARY]["symbols_landed"] == 2
     waits = observed_by(result)["daily"][MARCH]
     assert (waits["outcome"], waits["symbols_waiting"]) == ("no data", 2)
     for spec in SPECS:
@@ -200,7 +202,7 @@ def test_a_chart_is_of_the_symbols_that_a_run_names(url, instance, tmp_path):
     for symbol in ("AAA", "BBB"):
         (tmp_path / "prices" / f"{symbol}.csv").write_bytes(csv(*map(line, DAYS)))
     assert run(instance, "prices_daily", MARCH).success
-    drawn = told_by(charted(instance, "BBB", "BBB"))["charts"][None]
+    drawn = metadata_by_partition(charted(instance, "BBB", "BBB"))["charts"][None]
     assert [name for name in drawn if name.endswith("_file")] == ["coverage_file", "BBB_file"]
     assert drawn["coverage_ratio"] == 0.0333
     refused = charted(instance, "BBB", "CCC").failure_data_for_node("draw_prices")
@@ -219,7 +221,7 @@ def test_a_replay_needs_no_source_and_writes_nothing_by_the_same_rules(
     before = databases.contents(url)
     shutil.rmtree(tmp_path / "prices")
     monkeypatch.delenv("PRICES_SOURCE")
-    told = told_by(run(instance, "prices_replay", FEBRUARY, MARCH))["daily"]
+    told = metadata_by_partition(run(instance, "prices_replay", FEBRUARY, MARCH))["daily"]
     assert [told[month]["symbols_unchanged"] for month in (FEBRUARY, MARCH)] == [2, 2]
     assert (told[MARCH]["source"], told[MARCH]["dagster/row_count"]) == ("files", 4)
     refused = run(instance, "prices_replay", FEBRUARY, full=True)
@@ -245,7 +247,7 @@ def test_a_month_that_a_replay_changes_beyond_its_own_names_the_recorded_source(
     monkeypatch.delenv("PRICES_SOURCE")  # there is no live source
     result = run(instance, "prices_replay", MARCH)
     assert result.success
-    told = told_by(result)["daily"]
+    told = metadata_by_partition(result)["daily"]
     assert {month: each["source"] for month, each in told.items()} == {
         FEBRUARY: "files",
         MARCH: "files",
@@ -258,7 +260,7 @@ def test_a_replay_leaves_out_months_of_which_nothing_was_kept(url, instance, tmp
     assert run(instance, "prices_daily", FEBRUARY).success
     result = run(instance, "prices_replay", FEBRUARY, MARCH)
     assert result.success
-    assert list(told_by(result)["daily"]) == [FEBRUARY]
+    assert list(metadata_by_partition(result)["daily"]) == [FEBRUARY]
 
 
 @pytest.mark.slow

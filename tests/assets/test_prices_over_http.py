@@ -17,7 +17,7 @@ from orchestration_project.domains.prices.calendar import NEW_YORK, sessions
 from orchestration_project.tables.prices import PRICES, prices_symbol_months
 from tests import databases
 from tests.faulty_server import FaultyServer, Reply, Request
-from tests.runs import failure_of, observed_by, told_by
+from tests.runs import failure_of, metadata_by_partition, observed_by
 
 JANUARY, FEBRUARY = "2026-01-01", "2026-02-01"
 DAYS = sessions(date(2026, 1, 1), date(2026, 3, 3))
@@ -165,7 +165,7 @@ def test_symbols_whose_answers_cannot_be_used_fail_the_run_by_name_and_the_other
     result = run(instance, FEBRUARY)
     assert not result.success
     assert f"4 of 5 symbols failed: {', '.join(broken)}" in failure_of(result, "prices_daily_load")
-    assert told_by(result)["daily"][FEBRUARY]["symbols_landed"] == 1
+    assert metadata_by_partition(result)["daily"][FEBRUARY]["symbols_landed"] == 1
     observed = observed_by(result)["daily"][FEBRUARY]
     assert (observed["category"], observed["is_retryable"]) == ("source", False)
     assert [symbol for _, symbol, state in states(url) if state == "refused"] == sorted(broken)
@@ -198,7 +198,7 @@ def test_a_symbol_that_is_always_throttled_is_asked_for_three_times_across_both_
     assert alpha_vantage.asked.count("AAA") == 3
     assert alpha_vantage.asked.count("BBB") == 1
     assert observed_by(result)["daily"][FEBRUARY]["category"] == "transient"
-    assert told_by(result)["daily_capture"][FEBRUARY]["quota_left"] == 25 - 4
+    assert metadata_by_partition(result)["daily_capture"][FEBRUARY]["quota_left"] == 25 - 4
 
 
 @pytest.mark.slow  # two runs

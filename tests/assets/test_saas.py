@@ -26,7 +26,7 @@ from tests.resources.definitions import RESOURCES
 from tests.resources.saas_histories import OWN_TABLES
 from tests.resources.saas_world import ISSUE_TYPE, PROJECT, World, world_in_memory
 from tests.resources.weeks import StoppedClock
-from tests.runs import failure_of, texts_of, told_by
+from tests.runs import failure_of, metadata_by_partition, texts_of
 
 RULE = {**WHOLE, "target_project": PROJECT, "issue_type": ISSUE_TYPE}
 
@@ -74,7 +74,7 @@ class Desk:
         taken.take([NewDelivery(source, number, None, delivery, {}, 2)])
         result = self.run("saas_reconcile", tags={SOURCE_TAG: source, DELIVERY_TAG: number})
         assert result.success
-        return told_by(result)["source_states"][None]
+        return metadata_by_partition(result)["source_states"][None]
 
     def tick(self) -> Any:
         names = {"warehouse": self.warehouse, "clock": self.clock}
@@ -110,7 +110,7 @@ def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well
     assert desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana").success
     looked = desk.run("saas_reconcile")
     assert looked.success
-    told = told_by(looked)
+    told = metadata_by_partition(looked)
     assert (told["source_states"][None]["tasks"], told["outbox"][None]["dead_letters"]) == (3, 1)
     assert "SYNTHETIC DATA" in texts_of(told["outbox"][None]["flow"])
     assert checks(looked) == {
@@ -130,12 +130,14 @@ def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well
         "issue_type": None,
         "conditions": [{"field": "title", "operator": "contains", "value": "cup"}],
     }
-    tried = told_by(desk.run("saas_dry_run", "try_saas_rules", rules=[RULE, cups]))
+    tried = metadata_by_partition(desk.run("saas_dry_run", "try_saas_rules", rules=[RULE, cups]))
     assert tried["rule_trial"][None]["tasks_that_differ"] == 1
-    again = told_by(desk.run("saas_replay_dead_letters"))["dead_letters"][None]
+    again = metadata_by_partition(desk.run("saas_replay_dead_letters"))["dead_letters"][None]
     assert (again["dead"], again["still_refused"]) == (1, 1)
     ids = {"entity_ids": ["9999"]}
-    nothing = told_by(desk.run("saas_replay_dead_letters", "replay_dead_letters", **ids))
+    nothing = metadata_by_partition(
+        desk.run("saas_replay_dead_letters", "replay_dead_letters", **ids)
+    )
     assert nothing["dead_letters"][None]["without_a_dead_letter"] == "9999"
 
 
@@ -168,7 +170,7 @@ def test_a_sweep_tells_of_issues_that_cannot_be_read(desk):
     assert desk.run("saas_reconcile").success
     desk.world.issues.unreadable = {"IT-1": "no text", "IT-9": "no text"}
     swept = desk.run("saas_sweep")
-    told = told_by(swept)["drift"][None]
+    told = metadata_by_partition(swept)["drift"][None]
     assert (told["differed"], told["unreadable"]) == (1, 2)
     shown = [each.data for each in told["unreadable_issues"].records]
     assert shown == [{"target_key": key, "reason": "no text"} for key in ("IT-1", "IT-9")]

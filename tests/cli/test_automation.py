@@ -9,7 +9,7 @@ from orchestration_project.definitions import defs
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.instance.visible_runs import repository_origin
 from orchestration_project.services.automation import automations, switch
-from tests.runs import executed, told_by_op
+from tests.runs import executed, op_metadata
 
 OF_PRICES = [
     "prices_daily_after_close",
@@ -77,7 +77,7 @@ def test_the_job_lists_by_default_and_switches_if_asked():
             ops = {"switch_automation": {"config": {"profile": "fx", **given}}}
             result = executed(instance, "operations_switch_automation", ops=ops)
             assert result.success
-            metadata = told_by_op(result)
+            metadata = op_metadata(result)
             assert (metadata["dry_run"], metadata["changed_count"]) == (not is_on, 3)
             assert next(iter(metadata)) == "dry_run"
             found = automations(instance, defs.get_repository_def())

@@ -22,7 +22,7 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.dagster_instance import PATIENCE_SECONDS
 from orchestration_project.settings import load_settings
 from tests.postgres import new_database
-from tests.sensors.test_operations import hear_the_daemon
+from tests.sensors.test_operations import record_daemon_heartbeat
 
 
 def test_a_silent_daemon_is_told_after_a_while_and_again_while_it_is_silent():
@@ -64,9 +64,9 @@ def test_a_daemon_that_was_just_started_is_not_missed():
 def test_a_daemon_is_silent_until_each_part_of_it_is_heard():
     with dg.instance_for_test() as instance:
         assert is_silent(instance)
-        hear_the_daemon(instance)
+        record_daemon_heartbeat(instance)
         assert not is_silent(instance)
-        hear_the_daemon(instance, seconds_ago=2 * PATIENCE_SECONDS)
+        record_daemon_heartbeat(instance, seconds_ago=2 * PATIENCE_SECONDS)
         assert is_silent(instance)
 
 

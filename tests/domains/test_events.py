@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from orchestration_project.contracts.rules import Validated
-from orchestration_project.domains.events import DEEPEST, LARGEST_BYTES, checked_event
+from orchestration_project.domains.events import LARGEST_BYTES, MAX_NESTING, checked_event
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -19,8 +19,8 @@ def checked(body: bytes) -> Validated:
     [
         b"{}",
         b' {"b": 1.50, "a": "\xc3\xa9 \\u0000 \\ud800"}\n',
-        b'{"a": ' * DEEPEST + b"1" + b"}" * DEEPEST,
-        b'{"a": [' * (DEEPEST // 2) + b"]}" * (DEEPEST // 2),
+        b'{"a": ' * MAX_NESTING + b"1" + b"}" * MAX_NESTING,
+        b'{"a": [' * (MAX_NESTING // 2) + b"]}" * (MAX_NESTING // 2),
     ],
 )
 def test_a_json_object_lands_letter_by_letter(body):
@@ -42,7 +42,7 @@ def test_a_json_object_lands_letter_by_letter(body):
         (b"[]", "object", "the body is a JSON list, not an object"),
         (b"null", "object", "the body is a JSON NoneType, not an object"),
         (b'"{}"', "object", "the body is a JSON str, not an object"),
-        (b'{"a": ' * (DEEPEST + 1) + b"1" + b"}" * (DEEPEST + 1), "depth", "more than 64"),
+        (b'{"a": ' * (MAX_NESTING + 1) + b"1" + b"}" * (MAX_NESTING + 1), "depth", "more than 64"),
         (b"[" * 200_000 + b"]" * 200_000, "depth", "more than 64"),
         (b'{"a": "' + b"x" * LARGEST_BYTES + b'"}', "size", "more than 5242880"),
     ],

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.domains.finra.restatement import (
-    MOVES_KEPT,
+    MAX_MOVES,
     Move,
     WeekChange,
     notice_kind,
@@ -202,7 +202,7 @@ def test_what_is_told_adds_up_for_any_two_states(before, after):
     assert told.shares_before + sum(moves.values()) == told.shares_after
     assert told.moved_shares == sum(map(abs, moves.values()))
     by_size = sorted((abs(move) for move in moves.values() if move), reverse=True)
-    assert [abs(move.change) for move in told.moves] == by_size[:MOVES_KEPT]
+    assert [abs(move.change) for move in told.moves] == by_size[:MAX_MOVES]
     for move in told.moves:
         assert (move.shares_before, move.shares_after) == shares[move.symbol, move.venue_id]
     symbols = [{symbol for symbol, _ in state} for state in (before, after)]

@@ -25,7 +25,7 @@ from orchestration_project.domains.operations.messages import (
     listed,
     run_messages,
 )
-from orchestration_project.domains.operations.progress import LOOKED_BACK, Progress
+from orchestration_project.domains.operations.progress import READ_OVERLAP, Progress
 from orchestration_project.services.alerts import Links
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -230,5 +230,5 @@ def test_a_malformed_entry_is_refused_by_its_number_without_its_text(entry):
 
 def test_progress_keeps_the_latest_places_so_that_late_ones_are_still_read():
     progress = Progress(seen=[0]).with_seen(list(range(1, 101)))
-    assert progress.since == 100 - LOOKED_BACK
+    assert progress.since == 100 - READ_OVERLAP
     assert Progress.model_validate_json(progress.model_dump_json()) == progress

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.domains.operations.digest import (
-    CALM,
+    FLOOD_QUIET_PERIOD,
     LONGEST_FLOOD,
     AlertDelivery,
     batches,
@@ -23,7 +23,7 @@ def waiting(
     rule: str = "everything",
     kind: str = "failed",
     severity: Any = "error",
-    age: Any = CALM,
+    age: Any = FLOOD_QUIET_PERIOD,
 ) -> AlertDelivery:
     message = Message(kind, severity, f"it failed {number}", "why", link=f"http://ui/runs/{number}")
     return AlertDelivery(f"{number:05}", "json-1", rule, 0, NOON - age, message)
@@ -44,7 +44,7 @@ def test_a_thousand_at_once_are_one_message_for_each_rule_and_ten_are_ten():
 def test_a_flood_is_told_once_it_is_over_or_lasts_too_long():
     due = [waiting(n, age=timedelta(seconds=n)) for n in range(100)]
     assert sizes(due) == []
-    assert sizes([each for each in due if each.raised_at <= NOON - CALM]) == [55]
+    assert sizes([each for each in due if each.raised_at <= NOON - FLOOD_QUIET_PERIOD]) == [55]
     assert sizes([*due, waiting(101, age=LONGEST_FLOOD)]) == [101]
     assert sizes([waiting(n, age=timedelta(days=-1)) for n in range(11)]) == [11]  # set back
 
@@ -73,7 +73,7 @@ def test_many_recoveries_are_told_as_such_and_one_alert_as_it_is():
 )
 def test_nothing_is_told_twice_or_mixed_and_all_in_the_end(ages: list[Any], most: int):
     due = [waiting(n, rule=rule, age=timedelta(seconds=age)) for n, (age, rule) in enumerate(ages)]
-    for at in (NOON, NOON + CALM):
+    for at in (NOON, NOON + FLOOD_QUIET_PERIOD):
         found = batches(due, lambda _: most, now=at)
         told = [each.alert_id for batch in found for each in batch]
         assert len(told) == len(set(told))

@@ -11,9 +11,9 @@ from orchestration_project.domains.operations.readiness import (
     Finding,
     are_ready,
     counts,
+    error_line,
     is_needed,
     refusal,
-    said_by,
 )
 from orchestration_project.errors import ConfigurationError, TransientError
 
@@ -53,8 +53,8 @@ def test_work_depends_on_what_names_it_or_any_work_and_queued_runs_on_the_queue_
 
 def test_what_an_error_says_is_one_line_without_its_remedy():
     error = ConfigurationError("it is full", expected="space", found="none\n  at all", remedy="go")
-    assert said_by(error) == "it is full; expected space; found none at all"
-    assert said_by(ConfigurationError("it is full")) == "it is full"
+    assert error_line(error) == "it is full; expected space; found none at all"
+    assert error_line(ConfigurationError("it is full")) == "it is full"
 
 
 def test_a_refusal_is_of_the_kind_of_the_first_error_and_names_the_others():

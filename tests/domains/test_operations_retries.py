@@ -7,8 +7,8 @@ import pytest
 
 from orchestration_project.domains.operations.failures import Category
 from orchestration_project.domains.operations.retries import (
-    PASSING,
-    STAYS,
+    PERMANENT_REASONS,
+    TRANSIENT_CATEGORIES,
     FailedPartition,
     ItemFilter,
     TopicCount,
@@ -30,16 +30,21 @@ def failed(partition: str, category="transient", asset="a/x", config=None, obsta
 
 
 def test_every_kind_of_failure_passes_by_itself_or_has_a_reason_to_stay():
-    assert set(PASSING) | set(STAYS) == set(get_args(Category))
-    assert set(PASSING).isdisjoint(STAYS)
+    assert set(TRANSIENT_CATEGORIES) | set(PERMANENT_REASONS) == set(get_args(Category))
+    assert set(TRANSIENT_CATEGORIES).isdisjoint(PERMANENT_REASONS)
 
 
 def test_what_stays_is_left_out_unless_it_is_asked_for():
-    assert why_left_out(failed("1", "transient"), PASSING) == ""
-    assert why_left_out(failed("1", "configuration"), PASSING).startswith("a setting or run config")
+    assert why_left_out(failed("1", "transient"), TRANSIENT_CATEGORIES) == ""
+    assert why_left_out(failed("1", "configuration"), TRANSIENT_CATEGORIES).startswith(
+        "a setting or run config"
+    )
     assert why_left_out(failed("1", "configuration"), ["configuration"]) == ""
     assert why_left_out(failed("1", "crash"), ["transient"]) == "its kind was not asked for"
-    assert why_left_out(failed("1", "crash", obstacle="under way"), PASSING) == "under way"
+    assert (
+        why_left_out(failed("1", "crash", obstacle="under way"), TRANSIENT_CATEGORIES)
+        == "under way"
+    )
 
 
 def test_partitions_of_the_same_assets_and_config_are_launched_together():

@@ -50,7 +50,8 @@ def test_a_time_is_a_timestamp_and_is_read_back_to_the_microsecond(earlier: bool
     ("outcome", "expected"), [("quarantined", True), ("held back", True), ("no data", False)]
 )
 def test_quarantined_partitions_are_found_in_events_of_every_version(outcome: str, expected: bool):
-    found = read_quarantine({"outcome": outcome, "category": "contract", "reason": "rows are missing"})
+    metadata = {"outcome": outcome, "category": "contract", "reason": "rows are missing"}
+    found = read_quarantine(metadata)
     assert (found is not None) is expected
 
 

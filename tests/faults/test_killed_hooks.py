@@ -22,7 +22,7 @@ from orchestration_project.tables.spine import captures, inbox, landings
 from orchestration_project.tables.webhooks import events_webhooks
 from tests import databases, programs
 from tests.gateway.conftest import SECRET, SOURCES, signed
-from tests.runs import told_by
+from tests.runs import metadata_by_partition
 from tests.webhook_runs import load_due
 
 pytestmark = pytest.mark.faults
@@ -140,7 +140,7 @@ def test_what_a_killed_run_had_claimed_is_landed_once(tmp_path, when):
         items = delivery_items(warehouse, Clock())
         items.expire(topic_of("git"), dict.fromkeys(items.lease_holders(topic_of("git")), EPOCH))
         run = load_due(warehouse, Clock(), FolderStore(state_dir / "artifacts"), "git")
-    found = told_by(run)["webhooks"][None]
+    found = metadata_by_partition(run)["webhooks"][None]
     landed_count = 0 if is_landed else len(ids)
     assert (found["deliveries_count"], found["landed_count"]) == (landed_count, landed_count)
     assert databases.rows(url, select(inbox.c.state).distinct()) == [("done",)]

@@ -43,7 +43,7 @@ TIERS = ("T1", "T2", "OTCE")
 PARTITIONS = [
     f"{tier}|{FIRST_WEEK + timedelta(weeks=week)}" for tier in TIERS for week in range(WEEKS)
 ]
-UNDER_WAY = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
+ACTIVE_STATUSES = ("NOT_STARTED", "QUEUED", "STARTING", "STARTED", "CANCELING")
 ENDS_WITHIN_SECONDS = 420
 LAST_RUN_ENDS_WITHIN_SECONDS = 240
 ALERTING = ("operations_on_run_end", "operations_on_undelivered_alert")
@@ -275,7 +275,7 @@ def until_completed(stack: Stack, url: str, expected: Expected) -> Collection[st
 def ended(stack: Stack) -> Collection[str]:
     """Return how each run ended, nothing while one is under way."""
     statuses = stack.statuses().values()
-    return () if set(statuses) & set(UNDER_WAY) else statuses
+    return () if set(statuses) & set(ACTIVE_STATUSES) else statuses
 
 
 def assert_nothing_is_left(

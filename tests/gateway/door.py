@@ -35,7 +35,7 @@ from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.dagster_web.process import served
 from orchestration_project.gateway.executions import QUERY_SECONDS
-from orchestration_project.gateway.guard import Doors
+from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.request import Place
 from orchestration_project.gateway.server import server_options
 from orchestration_project.services.access import Access, AccessLog, Keys
@@ -91,7 +91,7 @@ class Door:
     warehouse: Warehouse
     clock: MovedClock
     instance: dg.DagsterInstance
-    doors: Doors
+    doors: AuthServices
     dagster: Any
 
     @property
@@ -180,7 +180,7 @@ class Door:
 def open_door(
     folder: Path,
     *,
-    public: Callable[[Doors], Sequence[BaseRoute]] = lambda _: (),
+    public: Callable[[AuthServices], Sequence[BaseRoute]] = lambda _: (),
     has_provider: bool = False,
     is_secure: bool = False,
     is_open: bool = False,
@@ -204,7 +204,7 @@ def open_door(
         access, ring = Access(warehouse, clock, LIMITS, RULES), Keys(warehouse, clock)
         place = Place(hosts=frozenset({"127.0.0.1", "door.example.org"}), is_secure=is_secure)
         log = AccessLog(warehouse, clock)
-        doors = Doors(access, log, place, INSTALLATION, secret=SECRET, recheck_seconds=0.05)
+        doors = AuthServices(access, log, place, INSTALLATION, secret=SECRET, recheck_seconds=0.05)
         app = create_app(
             doors, dagster, public=public(doors), has_provider=has_provider, is_open=is_open
         )

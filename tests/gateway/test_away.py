@@ -11,7 +11,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.credentials import Key
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.app import create_app
-from orchestration_project.gateway.guard import AWAY, Doors
+from orchestration_project.gateway.guard import UNAVAILABLE_MESSAGE, AuthServices
 from orchestration_project.gateway.request import Place
 from orchestration_project.services.access import Access, AccessLog
 from tests.gateway.door import INSTALLATION, LIMITS, SECRET, asked
@@ -26,7 +26,7 @@ def door() -> Iterator[tuple[ASGIApp, str]]:
     with Warehouse("postgresql://me:hunter2@127.0.0.1:1/x", clock=clock) as away:
         place = Place(hosts={"127.0.0.1"})
         access, log = Access(away, clock, LIMITS), AccessLog(away, clock)
-        doors = Doors(access, log, place, INSTALLATION, secret=SECRET)
+        doors = AuthServices(access, log, place, INSTALLATION, secret=SECRET)
         app = create_app(doors, PlainTextResponse("Dagster"))
         yield app, f"session={doors.signed('token')}"
 
@@ -36,7 +36,7 @@ def test_who_has_a_session_or_a_key_is_told_to_come_again(door, caplog):
     for headers in ({"cookie": cookie}, {"x-api-key": KEY}):
         answer = asked(app, "GET", "/session", headers=headers)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-        assert answer.json() == {"errors": [{"message": AWAY}]}
+        assert answer.json() == {"errors": [{"message": UNAVAILABLE_MESSAGE}]}
     problems = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert "the database did not do what was asked" in problems[0].getMessage()
     assert "hunter2" not in caplog.text
@@ -47,7 +47,7 @@ def test_a_browser_is_shown_a_page_that_says_so(door):
     app, cookie = door
     page = asked(app, "GET", "/runs", headers={"cookie": cookie, "accept": "text/html"})
     assert (page.status_code, page.headers["retry-after"]) == (503, "5")
-    assert f'<p role="alert" id="problem">{AWAY}</p>' in page.text
+    assert f'<p role="alert" id="problem">{UNAVAILABLE_MESSAGE}</p>' in page.text
 
 
 def test_the_login_page_is_there_and_says_so_when_a_key_is_sent(door):
@@ -55,7 +55,7 @@ def test_the_login_page_is_there_and_says_so_when_a_key_is_sent(door):
     assert asked(app, "GET", "/login").status_code == 200
     page = asked(app, "POST", "/login", data={"key": KEY, "next": "/runs"})
     assert (page.status_code, "set-cookie" in page.headers) == (503, False)
-    assert f'<p role="alert" id="problem">{AWAY}</p>' in page.text
+    assert f'<p role="alert" id="problem">{UNAVAILABLE_MESSAGE}</p>' in page.text
     assert '<input type="hidden" name="next" value="/runs">' in page.text
     assert KEY not in page.text
 

@@ -13,8 +13,8 @@ import pytest
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.gateway import health
 from orchestration_project.gateway.executions import (
-    AT_ONCE,
-    AT_ONCE_FOR_A_USER,
+    MAX_DOCUMENTS,
+    MAX_DOCUMENTS_PER_USER,
     QUERY_SECONDS,
     Executions,
 )
@@ -70,7 +70,7 @@ def test_one_user_takes_no_more_than_his_turns_and_others_have_theirs():
         await asyncio.sleep(0)
         for number in range(3):
             assert await executions.run("other", lambda: "done") == "done", number
-        assert len(begun) <= AT_ONCE_FOR_A_USER < AT_ONCE
+        assert len(begun) <= MAX_DOCUMENTS_PER_USER < MAX_DOCUMENTS
         end.set()
         return await waiting
 

@@ -12,7 +12,12 @@ from websockets.exceptions import InvalidStatus
 
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.gateway import connection_limits, limits, server
-from orchestration_project.gateway.limits import AT_ONCE, BODY_BYTES, HEADER_BYTES, Crowd
+from orchestration_project.gateway.limits import (
+    BODY_BYTES,
+    HEADER_BYTES,
+    MAX_CONCURRENT_REQUESTS,
+    ConcurrencyLimiter,
+)
 from orchestration_project.gateway.request import Refusal
 from tests.gateway.door import Door, running
 from tests.programs import wait_for
@@ -183,9 +188,9 @@ def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_key_asks_for_so_much_at_once_and_the_next_request_waits():
-    crowd = Crowd()
+    crowd = ConcurrencyLimiter()
     with crowd.one_more("other"):
-        waits = [crowd.one_more("me") for _ in range(AT_ONCE)]
+        waits = [crowd.one_more("me") for _ in range(MAX_CONCURRENT_REQUESTS)]
         for each in waits:
             each.__enter__()
         with pytest.raises(Refusal) as refused, crowd.one_more("me"):
@@ -208,7 +213,7 @@ def opens(door: Door, key: str) -> bool:
 def test_many_websockets_of_one_key_are_too_many_until_some_end(door: Door):
     key = str(door.key(Role.VIEWER, "crowd"))
     with ExitStack() as stack:
-        for _ in range(AT_ONCE):
+        for _ in range(MAX_CONCURRENT_REQUESTS):
             stack.enter_context(door.websocket(X_API_Key=key))
         assert not opens(door, key)
         assert door.ask("GET", "/session", key=key).status == 200

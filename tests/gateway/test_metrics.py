@@ -31,7 +31,7 @@ from starlette.types import Message
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http.shared_state import Breaker, Tally
 from orchestration_project.errors import TransientError
-from orchestration_project.gateway.counted import REQUESTS, Counted
+from orchestration_project.gateway.counted import REQUESTS, RequestCounter
 from orchestration_project.gateway.metrics import StoredMetrics, parts_of, routes
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.metrics.families import MOST_NAMES, counter, gauge
@@ -257,7 +257,7 @@ def test_labels_are_bounded_and_what_is_beyond_is_told_together():
 
 def test_requests_are_counted_by_a_route_that_no_sender_can_invent():
     answering = Route("/hooks/{name}", lambda _: PlainTextResponse("x"))
-    client = Client([*routes({}), answering], Counted)
+    client = Client([*routes({}), answering], RequestCounter)
     client.get("/hooks/a-name-of-its-own")
     client.get("/a-path-of-its-own")
     text = client.get("/metrics").text
@@ -280,6 +280,6 @@ def test_a_request_for_no_path_is_counted_as_any_other():
     async def send(message: Message) -> None: ...
 
     before = count()
-    refusing = Counted(PlainTextResponse("", 400))
+    refusing = RequestCounter(PlainTextResponse("", 400))
     asyncio.run(refusing({"type": "http", "method": "OPTIONS", "path": "*"}, receive, send))
     assert count() == before + 1

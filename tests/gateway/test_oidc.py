@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute
 
 from orchestration_project.domains.access.credentials import ADDRESS_LIMIT
 from orchestration_project.domains.access.roles import Role
-from orchestration_project.gateway.guard import Doors
+from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.oidc import Provider
 from tests.gateway.door import SECRET, Answer, Door, open_door
 
@@ -35,7 +35,7 @@ MEMBERS = [
 
 
 def provider_at(url: str) -> Any:
-    def routes(doors: Doors) -> list[BaseRoute]:
+    def routes(doors: AuthServices) -> list[BaseRoute]:
         discovery = f"{url}/.well-known/openid-configuration"
         return Provider(doors, discovery_url=discovery, secret=SECRET, **CLIENT).routes()
 

@@ -15,7 +15,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraApi
 from orchestration_project.tables.spine import rejects
-from tests.bad_input import EVERY_ROW, REJECTS, promise, told_by, watched
+from tests.bad_input import EVERY_ROW, REJECTS, error_or_outcome, promise, watched
 from tests.faulty_server import FaultyServer, Reply, Request, dripping, endless
 from tests.prepared import Prepared
 from tests.resources.finra_server import TIER, TOKEN_PATH, WEEK, Finra, is_page, record
@@ -204,7 +204,7 @@ def test_a_bad_answer_is_told_and_kept_as_the_document_says(case: str, tmp_path:
         finra.rows = week()
         CASES[case](finra)
         with watched(desk) as kept:
-            told = told_by(lambda: load_once(load()))
+            told = error_or_outcome(lambda: load_once(load()))
         told += " ".join(reason for (reason,) in desk.rows(rejects, "reason"))
         promised = promise(case)
         assert (promised.is_seen_in(told), kept()) == (True, promised.kept), told

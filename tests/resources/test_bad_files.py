@@ -17,7 +17,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraFiles
 from orchestration_project.tables.spine import captures, rejects
-from tests.bad_input import BYTES, EVERY_ROW, NOTHING, REJECTS, promise, told_by, watched
+from tests.bad_input import BYTES, EVERY_ROW, NOTHING, REJECTS, error_or_outcome, promise, watched
 from tests.prepared import Prepared
 from tests.resources.weeks import Desk, StoppedClock, WeekLoader, from_source, week_load
 
@@ -156,7 +156,7 @@ def tables(prepared: Prepared, tmp_path: Path) -> None:
 def test_a_bad_file_is_told_and_kept_as_the_document_says(case: str, tmp_path: Path):
     with opened(tmp_path) as (load, desk, folder), watched(desk) as kept:
         CASES[case](folder)
-        told = told_by(lambda: load.land(load.take(KEY)))
+        told = error_or_outcome(lambda: load.land(load.take(KEY)))
         told += " ".join(reason for (reason,) in desk.rows(rejects, "reason"))
         promised = promise(case)
         assert (promised.is_seen_in(told), kept()) == (True, promised.kept), told
@@ -169,7 +169,7 @@ def test_a_link_out_of_the_folder_is_neither_read_nor_quoted(tmp_path: Path):
     with opened(tmp_path) as (load, _, folder):
         CASES["link_out_of_the_folder"](folder)
         (tmp_path / "secret").write_text("PASSWORD=s3cr3t")
-        assert "s3cr3t" not in told_by(lambda: load.take(KEY))
+        assert "s3cr3t" not in error_or_outcome(lambda: load.take(KEY))
     blobs = [each for each in (tmp_path / "artifacts" / "blobs").rglob("*") if each.is_file()]
     assert len(blobs) == 1  # that of the good file
 
@@ -199,7 +199,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_again_three_times_at_most(
         store = Growing(tmp_path / "artifacts", folder / NAME, times)
         growing = from_source(load, FinraFiles(folder, Captures(store), StoppedClock()))
         before = desk.count(captures)
-        told = told_by(lambda: growing.land(growing.take(KEY)))
+        told = error_or_outcome(lambda: growing.land(growing.take(KEY)))
         assert desk.count(captures) - before == read
         if read == 2:  # it settled
             assert (kept(), len(desk.quantities())) == (EVERY_ROW, 301)
@@ -233,5 +233,5 @@ def test_a_file_that_this_user_may_not_read_is_named():
         watched(desk) as kept,
     ):
         (folder / NAME).chmod(0)
-        told = told_by(lambda: load.take(KEY))
+        told = error_or_outcome(lambda: load.take(KEY))
         assert (promised.is_seen_in(told), kept(), promised.kept) == (True, NOTHING, NOTHING), told

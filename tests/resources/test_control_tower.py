@@ -14,7 +14,7 @@ from orchestration_project.domains.operations.control_tower import (
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.resources.finra.freshness_deadlines import oldest_unlanded
 from orchestration_project.services.ledger import Ledger
-from orchestration_project.services.ledger.control_tower import read_look, write_tower
+from orchestration_project.services.ledger.control_tower import read_observation, write_tower
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import operations_control_tower
 from tests.resources.weeks import MONDAY, NOON, rejected, row
@@ -46,7 +46,7 @@ def test_what_ended_is_counted_by_day_status_and_category_what_has_not_by_subjec
             facts("g", "STARTED", NOON),
         ]
     )
-    look = read_look(warehouse, NOON)
+    look = read_observation(warehouse, NOON)
     size = desk.capture().byte_count
     assert look.ended.sort("asset", "days_ago").rows() == [
         ("finra", "", 0, "SUCCESS", None, 1, 0, 1, 1, 1, size),
@@ -72,7 +72,7 @@ def test_a_look_replaces_the_one_before(warehouse, clock):
 
 
 def looked_at(warehouse, now) -> set[datetime]:
-    found = standings(read_look(warehouse, now), [], now=now, machine_now=now)
+    found = standings(read_observation(warehouse, now), [], now=now, machine_now=now)
     write_tower(warehouse, table_rows(found, now))
     with warehouse.reading() as connection:
         return set(connection.execute(select(operations_control_tower.c.looked_at)).scalars())

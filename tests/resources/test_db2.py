@@ -55,7 +55,7 @@ from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.work import InboxQueue, request_of
 from orchestration_project.services.inventory import read_captures, take_inventory
 from orchestration_project.services.ledger import Ledger
-from orchestration_project.services.ledger.control_tower import read_look, write_tower
+from orchestration_project.services.ledger.control_tower import read_observation, write_tower
 from orchestration_project.services.ledger.sessions import SessionFilter, read_sessions
 from orchestration_project.services.presets import Presets
 from orchestration_project.services.probes import open_alerts
@@ -176,7 +176,7 @@ def look_back() -> None:
         ledger.mark_gone(ledger.under_way())
         assert ledger.known(["run"]) == {"run": at}
         assert len(read_sessions(warehouse, SessionFilter(at, "finra", "COMPLETED"))) == 1
-        found = standings(read_look(warehouse, at), [], now=at, machine_now=at)
+        found = standings(read_observation(warehouse, at), [], now=at, machine_now=at)
         write_tower(warehouse, table_rows(found, at))
         standard = Preset("standard", "finra_otc_weekly", {})
         assert Presets(warehouse, Clock()).apply(standard, user="I", reason="so", run_id="run")

@@ -11,8 +11,8 @@ from orchestration_project.services.presets import (
     Presets,
     effective_config,
     in_force,
-    keep_verified,
     last_verified,
+    record_verified_config,
 )
 from orchestration_project.settings import load_settings, settings_class
 
@@ -129,5 +129,5 @@ def test_the_last_verified_is_the_one_that_was_verified_last(warehouse, clock):
     second = type(first)({**first.entries, "X": ConfigValue("1", "file")})
     for number, config in enumerate([first, second, first]):
         at = clock.at + timedelta(seconds=number)
-        keep_verified(warehouse, config, at=at, run_id="r")
+        record_verified_config(warehouse, config, at=at, run_id="r")
         assert last_verified(warehouse) == config

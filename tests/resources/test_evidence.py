@@ -35,7 +35,7 @@ from orchestration_project.services.presets import (
     Presets,
     effective_config,
     in_force,
-    keep_verified,
+    record_verified_config,
 )
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import tables
@@ -256,7 +256,7 @@ def test_settings_are_those_in_effect_now_and_those_that_were_verified_for_the_r
     export, desk, clock, instance, settings, monkeypatch
 ):
     before = effective_config(settings)
-    keep_verified(desk.warehouse, before, at=NOON, run_id="r")
+    record_verified_config(desk.warehouse, before, at=NOON, run_id="r")
     run_id = dg.materialize(
         [part], instance=instance, tags={"config_hash": before.config_hash}
     ).run_id

@@ -111,7 +111,7 @@ def free_url() -> str:
         return f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
-def everything_told(error: BaseException, caplog: pytest.LogCaptureFixture) -> str:
+def texts_of_error_and_logs(error: BaseException, caplog: pytest.LogCaptureFixture) -> str:
     return "".join(traceback.format_exception(error)) + caplog.text
 
 
@@ -350,7 +350,7 @@ def test_a_header_that_http_does_not_allow_is_refused_without_telling_it(serve, 
     server, token = serve(OK), "-".join(["s3cr3t", "t0k3n"])
     with pytest.raises(ConfigurationError, match="cannot be sent as HTTP") as caught:
         client.request("GET", server.url, headers={"X Token": token})
-    assert token not in everything_told(caught.value, caplog)
+    assert token not in texts_of_error_and_logs(caught.value, caplog)
     assert server.requests == []
 
 
@@ -419,7 +419,7 @@ def test_a_request_that_is_taken_slowly_is_not_sent_for_ever(client_of):
 def test_a_header_that_cannot_be_sent_is_refused_without_telling_it(serve, client, token, caplog):
     with pytest.raises(ConfigurationError) as caught:
         client.request("GET", serve(OK).url, headers={"Authorization": token})
-    told = everything_told(caught.value, caplog)
+    told = texts_of_error_and_logs(caught.value, caplog)
     assert "look for a line break or an accent" in told
     assert token not in told
     assert repr(token)[1:-1] not in told
@@ -469,7 +469,9 @@ def test_no_secret_reaches_a_log_an_error_or_a_state_file(serve, client_of, tmp_
         )
     with pytest.raises(TransientError) as refused:
         client.request("GET", url, headers={"Authorization": f"Bearer {token}"})
-    told = everything_told(failed.value, caplog) + everything_told(refused.value, caplog)
+    told = texts_of_error_and_logs(failed.value, caplog) + texts_of_error_and_logs(
+        refused.value, caplog
+    )
     told += "".join(path.read_bytes().decode("latin-1") for path in (tmp_path / "http").iterdir())
     assert "no entry for *** *** *** *** *** ***" in told
     assert [secret for secret in [*secrets, "T0k3n%2F", "bWU6aHVu"] if secret in told] == []
@@ -480,7 +482,7 @@ def test_a_token_that_the_source_repeats_is_not_told(serve, client, caplog):
     server = serve(Reply(500, body=f"token {token} has expired".encode()))
     with pytest.raises(TransientError, match=r"'token \*\*\* has expired'") as caught:
         client.request("GET", server.url, headers={"Authorization": f"Bearer {token}"})
-    assert token not in everything_told(caught.value, caplog)
+    assert token not in texts_of_error_and_logs(caught.value, caplog)
 
 
 def test_each_retry_is_logged(serve, client, caplog):
@@ -691,7 +693,7 @@ def test_a_proxy_that_opens_no_tunnel_is_asked_again_and_told(
         client_of().request("GET", tls_server.url)
     assert "407 Proxy Authentication Required" in caught.value.found
     assert [asked.method for asked in proxy.requests] == ["CONNECT"] * 3
-    assert "p4ss-w0rd" not in everything_told(caught.value, caplog)
+    assert "p4ss-w0rd" not in texts_of_error_and_logs(caught.value, caplog)
     assert tls_server.requests == []
 
 

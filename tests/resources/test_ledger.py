@@ -12,7 +12,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.ledger import RunFacts, StepFacts
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.services.ledger import Written, follow, reconcile
-from orchestration_project.services.ledger.control_tower import read_look
+from orchestration_project.services.ledger.control_tower import read_observation
 from orchestration_project.tables.operations import (
     operations_runs,
     operations_steps,
@@ -282,7 +282,7 @@ def test_the_steps_of_a_run_that_dagster_has_deleted_are_at_work_no_more(
         ("run", "last", "CANCELED"),
         ("run", "load", "SUCCESS"),
     ]
-    assert read_look(warehouse, NOON).under_way == {}
+    assert read_observation(warehouse, NOON).under_way == {}
 
 
 def test_an_earlier_state_of_a_run_does_not_replace_a_later_one(ledger, warehouse):

@@ -10,7 +10,7 @@ from orchestration_project.domains.operations.control_tower import standings, ta
 from orchestration_project.domains.operations.failures import Category
 from orchestration_project.domains.operations.ledger import Check, RunFacts, StepFacts
 from orchestration_project.services.ledger import Ledger
-from orchestration_project.services.ledger.control_tower import read_look, write_tower
+from orchestration_project.services.ledger.control_tower import read_observation, write_tower
 from orchestration_project.settings import PROJECT_ROOT
 from tests.resources.weeks import NOON, row
 
@@ -40,7 +40,7 @@ def asked(desk, clock):
         ]
     )
     now = NOON + timedelta(hours=1)
-    found = standings(read_look(desk.warehouse, now), [], now=now, machine_now=now)
+    found = standings(read_observation(desk.warehouse, now), [], now=now, machine_now=now)
     write_tower(desk.warehouse, table_rows(found, now))
 
     def ask(question):

@@ -16,7 +16,7 @@ from orchestration_project.domains.operations.retention import FORGOTTEN_EVENTS,
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.alerts.inbox import nothing_is_well
+from orchestration_project.services.alerts.inbox import is_always_open
 from orchestration_project.services.alerts.watching import first_poll, look
 from orchestration_project.services.ledger import Ledger, Written, reconcile
 from orchestration_project.services.run_logs import prune
@@ -73,7 +73,7 @@ def now() -> datetime:
     return Clock().now()
 
 
-def told_of_assets(instance, *run_ids):
+def asset_log_lines(instance, *run_ids):
     """Return what Dagster says of partitions, checks and runs."""
     key, storage = dg.AssetKey("part"), instance.event_log_storage
     check = dg.AssetCheckKey(key, "is_good")
@@ -133,7 +133,7 @@ def test_the_logs_of_old_runs_go_and_all_that_is_told_of_assets_checks_and_runs_
 ):
     good, bad = run(instance, "good"), run(instance, "bad")
     reconcile(instance, ledger, None)
-    before, recorded = told_of_assets(instance, good, bad), ledger_rows(warehouse)
+    before, recorded = asset_log_lines(instance, good, bad), ledger_rows(warehouse)
     assert {"a line", "STEP_START", "STEP_FAILURE", "LOGS_CAPTURED"} <= kinds_of(instance, bad)
 
     measured = prune(instance, ledger, now(), dry_run=True)
@@ -144,7 +144,7 @@ def test_the_logs_of_old_runs_go_and_all_that_is_told_of_assets_checks_and_runs_
     assert freed.freed["event log"].run_count == 2
     assert freed.freed["event log"].byte_count > 2000
 
-    assert told_of_assets(instance, good, bad) == before
+    assert asset_log_lines(instance, good, bad) == before
     assert kinds_of(instance, bad) == {
         *("PIPELINE_START", "PIPELINE_FAILURE", "ASSET_OBSERVATION"),
         *("ASSET_MATERIALIZATION_PLANNED", "ASSET_CHECK_EVALUATION_PLANNED"),
@@ -189,7 +189,7 @@ def test_what_alerts_noted_of_the_ends_of_pruned_runs_goes_with_them(
     young = run(instance, "good")
     watched = look(instance, alerts, watched).progress
     with alerts.inbox() as inbox:
-        inbox.recover("closed by a person", nothing_is_well, "by hand")
+        inbox.recover("closed by a person", is_always_open, "by hand")
     reconcile(instance, ledger, None)
     ends = {f"run {old[0]} success", f"run {old[1]} failure"}
     kept = {f"run {young} success", "closed by a person"}

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.errors import SourceError
-from orchestration_project.resources.saas.prefetch import IN_A_ROW, PagePrefetcher
+from orchestration_project.resources.saas.prefetch import PAGES_PER_BATCH, PagePrefetcher
 
 
-@given(in_flight=st.integers(1, 4), last=st.integers(1, 5 * IN_A_ROW))
+@given(in_flight=st.integers(1, 4), last=st.integers(1, 5 * PAGES_PER_BATCH))
 def test_each_page_is_asked_for_once_and_given_in_its_turn(in_flight, last):
     asked = []
     with PagePrefetcher(lambda page: asked.append(page) or f"page {page}", in_flight) as ahead:
@@ -19,7 +19,7 @@ def test_each_page_is_asked_for_once_and_given_in_its_turn(in_flight, last):
     assert Counter(asked) == Counter(range(1, last + 1))
 
 
-@given(failing=st.integers(1, 3 * IN_A_ROW), in_flight=st.integers(1, 3))
+@given(failing=st.integers(1, 3 * PAGES_PER_BATCH), in_flight=st.integers(1, 3))
 def test_pages_before_the_one_that_fails_are_given_all_the_same(failing, in_flight):
     def ask(page):
         if page == failing:
@@ -27,11 +27,11 @@ def test_pages_before_the_one_that_fails_are_given_all_the_same(failing, in_flig
         return page
 
     with PagePrefetcher(ask, in_flight) as ahead:
-        assert [ahead.take(page, 3 * IN_A_ROW) for page in range(1, failing)] == [
+        assert [ahead.take(page, 3 * PAGES_PER_BATCH) for page in range(1, failing)] == [
             *range(1, failing)
         ]
         with pytest.raises(SourceError, match=f"no page {failing}$"):
-            ahead.take(failing, 3 * IN_A_ROW)
+            ahead.take(failing, 3 * PAGES_PER_BATCH)
 
 
 def test_a_page_is_asked_for_anew_when_it_is_taken_once_more():

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.resources.saas.applying import MOST_DOUBTS
+from orchestration_project.resources.saas.applying import MAX_AMBIGUOUS_ATTEMPTS
 from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import UnreadableRecord
 from orchestration_project.tables.saas import saas_dead_letters
@@ -95,7 +95,7 @@ def test_a_target_that_refuses_everything_ends_the_run_and_proves_nothing(office
     page = Reply(status, {}, b"<html>no entry</html>")
     with FaultyServer(lambda _: page) as server, http_client(tmp_path) as http:
         target = office.world.target = jira(server.url, http)
-        for _ in range(MOST_DOUBTS):
+        for _ in range(MAX_AMBIGUOUS_ATTEMPTS):
             with pytest.raises(ConfigurationError, match="Jira rejects every request"):
                 office.round()
         examined = revalidate(office.warehouse, target, at=office.clock.now(), run_id="x")

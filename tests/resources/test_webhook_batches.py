@@ -17,7 +17,7 @@ from orchestration_project.services.inbox.rows import topic_of
 from orchestration_project.services.inbox.work import MAX_BATCH_BYTES, InboxQueue
 from orchestration_project.tables.spine import inbox, landings, work_items
 from orchestration_project.tables.webhooks import events_webhooks
-from tests.runs import failure_of, told_by
+from tests.runs import failure_of, metadata_by_partition
 from tests.webhook_runs import load_content, load_due
 
 LEASE = timedelta(minutes=15)
@@ -47,7 +47,7 @@ class Desk:
 
     def load(self) -> dict[str, Any]:
         """Run what is due; return the run's metadata."""
-        return told_by(self.run())["webhooks"][None]
+        return metadata_by_partition(self.run())["webhooks"][None]
 
     def rows(self, table, *names: str) -> list[tuple]:
         with self.warehouse.reading() as connection:
@@ -71,9 +71,9 @@ def test_a_run_lands_deliveries_batch_by_batch_up_to_its_limit_and_the_next_one_
     ids = [f"{number:02}" for number in range(12)]
     desk.deliver(*ids)
     one, two = desk.run(), desk.run()
-    first = told_by(one)["webhooks"][None]
+    first = metadata_by_partition(one)["webhooks"][None]
     assert (first["deliveries_count"], first["outcome"], first["rows"]) == (10, "landed", 10)
-    assert told_by(two)["webhooks"][None]["deliveries_count"] == 2
+    assert metadata_by_partition(two)["webhooks"][None]["deliveries_count"] == 2
     assert desk.load()["outcome"] == "nothing was due"
     assert [key for (key,) in desk.rows(events_webhooks, "delivery_id")] == ids
     assert len({at for (at,) in desk.rows(landings, "landed_at")}) <= 2  # in two transactions

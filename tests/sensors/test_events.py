@@ -22,7 +22,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import captures, inbox, rejects, work_items
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.resources.definitions import RESOURCES
-from tests.runs import failure_of, told_by
+from tests.runs import failure_of, metadata_by_partition
 
 SOURCES = """
 sources:
@@ -143,7 +143,7 @@ def test_one_run_lands_all_due_deliveries_of_a_source_with_their_bytes(settings,
     assert (request.tags["webhook_source"], request.run_key) == ("hub", None)
     ran = execute(instance, request.tags)
     assert ran.success
-    told = told_by(ran)["webhooks"][None]
+    told = metadata_by_partition(ran)["webhooks"][None]
     assert (told["outcome"], told["rows"], told["landed_count"], told["bytes"]) == (
         "landed",
         2,
@@ -161,7 +161,7 @@ def test_one_run_lands_all_due_deliveries_of_a_source_with_their_bytes(settings,
     kept = rows(settings, captures, "capture_id", "source", "dataset", "url")
     assert sorted(kept) == sorted((each[5], "webhooks", "hub", "/hooks/hub") for each in landed)
     again = execute(instance, request.tags)
-    assert told_by(again)["webhooks"][None]["outcome"] == "nothing was due"
+    assert metadata_by_partition(again)["webhooks"][None]["outcome"] == "nothing was due"
     assert tick(instance)[1] == []
 
 
@@ -171,7 +171,7 @@ def test_a_delivery_that_is_replayed_after_it_landed_changes_nothing(settings, i
     replay(instance, source="hub", delivery_id="1")
     assert rows(settings, inbox, "state", "attempt_count") == [("received", 1)]
     ran = execute(instance, tick(instance)[1][0].tags)
-    assert told_by(ran)["webhooks"][None]["outcome"] == "unchanged"
+    assert metadata_by_partition(ran)["webhooks"][None]["outcome"] == "unchanged"
     assert rows(settings, inbox, "state", "attempt_count") == [("done", 2)]
     assert len(rows(settings, captures)) == len(rows(settings, events_webhooks)) == 1
     assert rows(settings, work_items, "state") == [("skipped",)]
@@ -232,7 +232,7 @@ def test_what_a_killed_run_had_claimed_is_landed_once_by_the_next_one(settings, 
     [again] = tick(instance, 60 * SECOND)[1]
     assert attempt(again) == "hub|1#2"
     ran = execute(instance, again.tags)
-    assert told_by(ran)["webhooks"][None]["landed_count"] == 2
+    assert metadata_by_partition(ran)["webhooks"][None]["landed_count"] == 2
     assert rows(settings, inbox, "state", "attempt_count") == [("done", 2), ("done", 2)]
     assert [each[1] for each in rows(settings, events_webhooks)] == ["1", "2"]
 
@@ -291,7 +291,7 @@ def test_bodies_that_are_no_events_are_rejected_beside_those_that_land(settings,
     deliver(settings, "1", "3", source="shop")
     deliver(settings, "2", source="shop", body=b"[]")
     ran = execute(instance, tick(instance)[1][0].tags)
-    told = told_by(ran)["webhooks"][None]
+    told = metadata_by_partition(ran)["webhooks"][None]
     counts = [told[f"{each}_count"] for each in ("deliveries", "landed", "rejected", "failed")]
     assert (told["outcome"], counts) == ("mixed", [3, 2, 1, 0])
     assert told["reason"] == "the body is a JSON list, not an object"
@@ -339,7 +339,7 @@ def test_a_body_that_is_no_event_is_rejected_with_its_reason_and_done(settings, 
     deliver(settings, "1", source="hub", body=b"[]")
     _, [request] = tick(instance)
     ran = execute(instance, request.tags)
-    told = told_by(ran)["webhooks"][None]
+    told = metadata_by_partition(ran)["webhooks"][None]
     assert (told["outcome"], told["rows"]) == ("rejected", 0)
     assert rows(settings, events_webhooks) == []
     [reject] = rows(settings, rejects, "table_name", "reason_code", "record")
@@ -362,7 +362,7 @@ def test_a_body_that_no_system_sends_is_rejected_once_with_its_reason_and_is_a_d
     _, [request] = tick(instance)
     ran = execute(instance, request.tags, "saas_reconcile")
     assert ran.success
-    told = told_by(ran)["source_states"][None]
+    told = metadata_by_partition(ran)["source_states"][None]
     assert told["webhook"] == "rejected"
     assert found in told["reason"]
     [reject] = rows(settings, rejects, "table_name", "record", "reason")

@@ -19,7 +19,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.services.ledger import Ledger
-from orchestration_project.services.ledger.control_tower import read_look
+from orchestration_project.services.ledger.control_tower import read_observation
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import audits, captures, deliveries, landings
 from tests.prepared import Prepared
@@ -107,7 +107,7 @@ def ends_of_runs(instance: dg.DagsterInstance) -> Work:
         "a run of a month of prices": lambda: run(instance, "prices_daily", MONTH),
         "the checks of freshness": lambda: run(instance, "finra_freshness"),
         "the check of the second source": over(failing_second_source),
-        "the control tower": over(lambda warehouse: read_look(warehouse, NOON)),
+        "the control tower": over(lambda warehouse: read_observation(warehouse, NOON)),
         "the ledger": over(lambda warehouse: Ledger(warehouse, Clock()).drawn_up([RUN])),
     }
 

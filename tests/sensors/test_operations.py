@@ -25,7 +25,7 @@ from sqlalchemy import select
 
 from orchestration_project.assets.operations import alerts_asset
 from orchestration_project.definitions import defs
-from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY
+from orchestration_project.domains.operations.progress import MAX_POLLS_FOR_RETRY
 from orchestration_project.sensors.operations import (
     operations_on_run_end,
     operations_on_state_change,
@@ -435,7 +435,7 @@ def test_a_run_that_is_retried_is_not_told_but_its_last_attempt_is(url, hook, re
 def test_a_retry_that_is_announced_and_never_made_is_told_in_the_end(url, hook, retrying):
     watch = Watch(retrying, url)
     shop(retrying, "a", broken="yes", **{"dagster/max_retries": "1"})
-    for _ in range(LOOKS_FOR_A_RETRY):
+    for _ in range(MAX_POLLS_FOR_RETRY):
         assert told(watch, hook) == []
     assert told(watch, hook) == [("shop_orders failed: a", "failure")]
     assert told(watch, hook) == []
@@ -445,7 +445,7 @@ def test_a_run_whose_log_is_damaged_holds_no_other_up(url, hook, new_files, tmp_
     folder = shutil.copytree(new_files, tmp_path / "dagster")
     with dg.instance_for_test(temp_dir=str(folder)) as instance:
         watch = Watch(instance, url)
-        hear_the_daemon(instance)
+        record_daemon_heartbeat(instance)
         runs = [shop(instance, key, broken="yes").run_id for key in "ab"]
         [file] = folder.rglob(f"{runs[0]}.db")
         file.write_bytes(b"no database" * 1000)
@@ -593,7 +593,7 @@ def failed_tick(instance: dg.DagsterInstance) -> TickData:
 
 def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
     tick = failed_tick(instance)
-    hear_the_daemon(instance)
+    record_daemon_heartbeat(instance)
     instance.create_tick(tick)
     title = "shop_on_order fails: it starts nothing until this is mended"
     assert told(watch, hook) == [(title, "failure")]
@@ -609,7 +609,7 @@ def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
 def test_a_sensor_that_fails_is_told_though_it_went_well_before_in_another_code_location(
     watch, hook, instance
 ):
-    hear_the_daemon(instance)
+    record_daemon_heartbeat(instance)
     tick = failed_tick(instance)._replace(timestamp=2.0)
     instance.create_tick(tick)
     other = SHOPS_ORIGIN._replace(repository_name="other")
@@ -634,7 +634,7 @@ def test_a_sensor_that_fails_is_told_though_dagsters_storage_began_anew(
     expected = [(title, "failure"), (f"Recovered: {title}", "success")]
     with dg.instance_for_test(temp_dir=str(shutil.copytree(new_files, tmp_path / "anew"))) as anew:
         for number, each in enumerate([instance, anew]):
-            hear_the_daemon(each)
+            record_daemon_heartbeat(each)
             looks = watch if each is instance else Watch(each, url)
             tick = each.create_tick(failed_tick(each)._replace(timestamp=float(number)))
             assert told(looks, hook) == expected[:1]
@@ -643,7 +643,7 @@ def test_a_sensor_that_fails_is_told_though_dagsters_storage_began_anew(
 
 
 def test_a_tick_that_goes_well_when_it_is_tried_again_recovers_its_own_alert(watch, hook, instance):
-    hear_the_daemon(instance)
+    record_daemon_heartbeat(instance)
     tick = instance.create_tick(failed_tick(instance))
     title = "shop_on_order fails: it starts nothing until this is mended"
     assert told(watch, hook) == [(title, "failure")]
@@ -745,10 +745,10 @@ def test_of_a_jobs_backfill_the_partitions_of_a_range_that_a_run_made_are_not_to
 
 
 def test_a_daemon_of_which_a_part_is_silent_is_told_and_recovers(watch, hook, instance):
-    hear_the_daemon(instance, seconds_ago=1000)
+    record_daemon_heartbeat(instance, seconds_ago=1000)
     assert told(watch, hook) == []  # it may just have been started
     assert told(watch, hook) == [("Dagster's daemon does not run", "failure")]
-    hear_the_daemon(instance)
+    record_daemon_heartbeat(instance)
     assert told(watch, hook) == [("Recovered: Dagster's daemon does not run", "success")]
 
 
@@ -857,7 +857,7 @@ def give_up(instance, backfill: PartitionBackfill, hours_ago: float = 0) -> None
     instance.update_backfill(ended.with_end_timestamp(time.time() - hours_ago * 3600))
 
 
-def hear_the_daemon(instance, seconds_ago: float = 0) -> None:
+def record_daemon_heartbeat(instance, seconds_ago: float = 0) -> None:
     for name in instance.get_required_daemon_types():
         at = time.time() - seconds_ago
         instance.add_daemon_heartbeat(DaemonHeartbeat(at, name, "one", errors=[]))

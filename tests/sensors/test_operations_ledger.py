@@ -23,7 +23,7 @@ from orchestration_project.tables.operations import (
 from tests import databases
 from tests.programs import from_then_on
 from tests.resources.definitions import RESOURCES
-from tests.runs import texts_of, told_by
+from tests.runs import metadata_by_partition, texts_of
 
 FIRST, LAST = "T2|2025-11-24", "T2|2025-12-08"
 """The week between them is held back."""
@@ -90,7 +90,9 @@ def test_a_run_is_recorded_with_its_rows_its_quality_and_why_it_failed(instance,
             *(step.rows_in, step.rows_rejected, step.byte_count, step.quality_metrics),
         ),
     )
-    landed = sum(told["dagster/row_count"] for told in told_by(loaded)["otc_weekly"].values())
+    landed = sum(
+        told["dagster/row_count"] for told in metadata_by_partition(loaded)["otc_weekly"].values()
+    )
     assert found[:5] == ("finra_otc_weekly_load", "finra/otc_weekly", "FAILURE", landed, False)
     assert found[5] > landed > 0
     assert found[7] > 0
@@ -134,7 +136,7 @@ def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(in
     first = execute(instance, "operations_reconcile", {"session": "evening", "user": "ada"})
     second = execute(instance, "operations_reconcile")
     names = ("runs_missing", "runs_differing", "runs_same", "runs_gone")
-    [told] = told_by(second)["runs"].values()
+    [told] = metadata_by_partition(second)["runs"].values()
     assert [told[name] for name in names] == [1, 1, 0, 0]  # itself, and the first's end
     assert databases.rows(
         url,
@@ -145,13 +147,17 @@ def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(in
 
     wanted = {"domain": "operations", "status": "COMPLETED"}
     config = {"list_operations_sessions": {"config": wanted}}
-    [told] = told_by(execute(instance, "operations_sessions", ops=config))["sessions"].values()
+    [told] = metadata_by_partition(execute(instance, "operations_sessions", ops=config))[
+        "sessions"
+    ].values()
     assert (told["sessions_listed"], told["runs"], told["runs_failed"]) == (1, 1, 0)
     [record] = told["sessions"].records
     assert record.data["session"] == "evening"
     assert (record.data["user_name"], record.data["progress_share"]) == ("ada", 1.0)
 
-    [told] = told_by(execute(instance, "operations_control_tower"))["control_tower"].values()
+    [told] = metadata_by_partition(execute(instance, "operations_control_tower"))[
+        "control_tower"
+    ].values()
     assert list(told)[:2] == ["verdict", "operations_verdict"]
     assert (told["verdict"], told["operations_verdict"]) == ("healthy: operations", "**healthy**")
     assert told["operations_runs_24h"] == 1
@@ -183,7 +189,9 @@ def test_the_job_that_prunes_only_measures_until_told_otherwise(instance, url):
     told = []
     for wanted in ({}, config, config | {"dry_run": False}):
         ops = {"prune_run_logs": {"config": wanted}}
-        [found] = told_by(execute(instance, "operations_prune", ops=ops))["run_logs"].values()
+        [found] = metadata_by_partition(execute(instance, "operations_prune", ops=ops))[
+            "run_logs"
+        ].values()
         told.append((found["dry_run"], found["runs"], found["bytes"], found["runs_not_in_ledger"]))
     assert told == [(True, 0, 0, 0), (True, 0, 0, 0), (False, 0, 0, 0)]  # all are of today
     assert instance.get_records_for_run(first.run_id).records

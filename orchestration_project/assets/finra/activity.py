@@ -21,7 +21,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.finra import trade_activity as drawn
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.resources.finra.activity import read_activity
-from orchestration_project.services.metadata import image, kept_file, partition_link, table_of
+from orchestration_project.services.metadata import image, partition_link, store_file, table_of
 from orchestration_project.settings.domains.finra import FinraSettings
 
 FOLDER = "plots/finra/trade_activity"
@@ -55,8 +55,8 @@ def trade_activity(
                 "picture": image("The trading by week, and the largest", svg_uri(picture.svg)),
                 **_numbers(activity),
                 **_lines(activity, is_synthetic=is_synthetic),
-                "svg_file": kept_file(artifacts, FOLDER, picture.svg, suffix="svg"),
-                "png_file": kept_file(artifacts, FOLDER, picture.png, suffix="png"),
+                "svg_file": store_file(artifacts, FOLDER, picture.svg, suffix="svg"),
+                "png_file": store_file(artifacts, FOLDER, picture.png, suffix="png"),
                 "made_of": activity.made_of,
                 **_tables(activity),
             }

@@ -93,7 +93,7 @@ OWNERS = ["team:market-data"]
     )
 )
 SETTINGS = load_shared_settings()
-ONCE_MORE = dg.RetryPolicy(max_retries=1, delay=SECONDS_TO_NEXT_ATTEMPT)
+RETRY_ONCE = dg.RetryPolicy(max_retries=1, delay=SECONDS_TO_NEXT_ATTEMPT)
 """For checks that ask the source: what passes by itself must not fail a run."""
 
 TODAY = Clock(SETTINGS.demo_clock_now).today_in_new_york()

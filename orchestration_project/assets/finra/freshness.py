@@ -7,8 +7,8 @@ import dagster as dg
 
 from orchestration_project.assets.finra.catalogue import (
     DATASET_ASSETS,
-    ONCE_MORE,
     OTC_WEEKLY,
+    RETRY_ONCE,
     week_keys,
 )
 from orchestration_project.connections.clock import Clock
@@ -35,7 +35,7 @@ SHOWN_WEEKS = 100
         remedy=FRESHNESS_REMEDY,
         settings=["FINRA_FRESHNESS_GRACE_HOURS", "FINRA_LOOKBACK_WEEKS"],
     )._asdict(),
-    retry_policy=ONCE_MORE,
+    retry_policy=RETRY_ONCE,
 )
 def as_new_as_the_calendar(
     clock: dg.ResourceParam[Clock],

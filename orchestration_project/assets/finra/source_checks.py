@@ -5,7 +5,7 @@ from dataclasses import asdict
 import dagster as dg
 
 from orchestration_project.assets.factory import NO_FIELDS
-from orchestration_project.assets.finra.catalogue import ONCE_MORE, WEEKLY_SUMMARY
+from orchestration_project.assets.finra.catalogue import RETRY_ONCE, WEEKLY_SUMMARY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.contract import drift
 from orchestration_project.domains.finra.contract import KNOWN_FIELDS
@@ -29,7 +29,7 @@ from orchestration_project.services.metadata import (
         severity=dg.AssetCheckSeverity.WARN,
         remedy="decide whether to load the tier",
     )._asdict(),
-    retry_policy=ONCE_MORE,
+    retry_policy=RETRY_ONCE,
 )
 def lists_only_known_tiers(finra: dg.ResourceParam[FinraSource]) -> dg.AssetCheckResult:
     """Name the tiers that are listed and not loaded, with their partitions."""
@@ -48,7 +48,7 @@ def lists_only_known_tiers(finra: dg.ResourceParam[FinraSource]) -> dg.AssetChec
         "The source lists exactly the declared fields, with the declared types.",
         remedy="missing or another type: change the declaration; new: decide whether to load it",
     )._asdict(),
-    retry_policy=ONCE_MORE,
+    retry_policy=RETRY_ONCE,
 )
 def has_the_fields_that_we_know(
     finra: dg.ResourceParam[FinraSource],

@@ -13,12 +13,14 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.finra import traded_value
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.finra.value import read_valued_weeks
-from orchestration_project.services.metadata import image, kept_file, table_of
+from orchestration_project.services.metadata import image, store_file, table_of
 from orchestration_project.settings.domains.finra import FinraSettings
 
 VALUE_PICTURE = dg.AssetKey(["finra", "value_picture"])
 FOLDER = "plots/finra/value"
-NOTHING: dict[str, Any] = {"outcome": "no week has a value: see the check of symbol_week_value"}
+NO_VALUE_METADATA: dict[str, Any] = {
+    "outcome": "no week has a value: see the check of symbol_week_value"
+}
 
 
 @dg.multi_asset(
@@ -42,7 +44,9 @@ def value_picture(
     """Draw what is derived, keep the files, and show them."""
     weeks = read_valued_weeks(warehouse)
     metadata = (
-        NOTHING if weeks is None else _metadata(artifacts, weeks, is_synthetic=settings.is_demo)
+        NO_VALUE_METADATA
+        if weeks is None
+        else _metadata(artifacts, weeks, is_synthetic=settings.is_demo)
     )
     return dg.MaterializeResult(asset_key=VALUE_PICTURE, metadata=event_metadata(metadata))
 
@@ -63,8 +67,8 @@ def _metadata(
         "share_quantity": shares,
         "valued_share": valued / shares,
         "tiers": table_of(newest.drop("week_start")),
-        "svg_file": kept_file(artifacts, FOLDER, picture.svg, suffix="svg"),
-        "png_file": kept_file(artifacts, FOLDER, picture.png, suffix="png"),
+        "svg_file": store_file(artifacts, FOLDER, picture.svg, suffix="svg"),
+        "png_file": store_file(artifacts, FOLDER, picture.png, suffix="png"),
     }
 
 

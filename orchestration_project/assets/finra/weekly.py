@@ -57,7 +57,7 @@ from orchestration_project.services.metadata import (
     evaluated,
 )
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.services.retries import BY_HAND
+from orchestration_project.services.retries import MANUAL_RETRIES_TAG
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
@@ -200,5 +200,5 @@ replay_job = dg.define_asset_job(
         WeeklyLoad,
         only=options_of(WeeklyLoad, is_replay=True),
     ),
-    tags={"domain": "finra", **BY_HAND},
+    tags={"domain": "finra", **MANUAL_RETRIES_TAG},
 )

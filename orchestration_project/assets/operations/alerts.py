@@ -8,7 +8,7 @@ import polars as pl
 
 from orchestration_project.assets.operations.catalogue import ALERTS, asset_spec
 from orchestration_project.domains.operations.channel_health import ChannelReach
-from orchestration_project.domains.operations.readiness import said_by
+from orchestration_project.domains.operations.readiness import error_line
 from orchestration_project.services.alerts import Alerts, AlertState
 from orchestration_project.services.metadata import check_spec, table_of
 from orchestration_project.tables.operations import operations_alerts
@@ -53,7 +53,7 @@ def alerts_asset(
     )
     yield _delivered(reaches)
     problem = alerts.policy.problem
-    said = said_by(problem) if problem else "an open alert has the details" if doubts else ""
+    said = error_line(problem) if problem else "an open alert has the details" if doubts else ""
     yield dg.AssetCheckResult(
         asset_key=ALERTS,
         check_name=RULES,

@@ -29,7 +29,7 @@ from orchestration_project.engine.warehouse.frames import frame_of
 from orchestration_project.plots import operations as plots
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.registry import Registry
-from orchestration_project.services.ledger.control_tower import read_look, write_tower
+from orchestration_project.services.ledger.control_tower import read_observation, write_tower
 from orchestration_project.services.metadata import as_metadata, image, table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_control_tower
@@ -37,7 +37,7 @@ from orchestration_project.tables.operations import operations_control_tower
 ASSETS_SHOWN = 60
 """An event should stay below 100 KB; the table in the database has all."""
 
-LITTLE = (
+SUMMARY_COLUMNS = (
     *("domain", "asset", "state", "run_count", "failure_count", "success_share"),
     *("rows_landed", "hours_since_landing", "oldest_unlanded_partition"),
 )
@@ -55,7 +55,7 @@ def control_tower(
 ) -> dg.MaterializeResult[Any]:
     """Look at all domains, keep what was found, and show it."""
     now, machine_now = clock.now(), Clock().now()
-    look = read_look(warehouse, machine_now)
+    look = read_observation(warehouse, machine_now)
     unlanded = list(registry.oldest_unlanded(settings, warehouse, clock))
     found = standings(look, unlanded, now=now, machine_now=machine_now)
     rows = table_rows(found, now)
@@ -120,7 +120,7 @@ def _numbers(domains: Sequence[SubjectHealth]) -> dict[str, Any]:
 
 def _tables(rows: pl.DataFrame) -> dict[str, Any]:
     is_asset = pl.col("asset") != ""
-    assets = rows.filter(is_asset, window_hours=WEEK).select(LITTLE)
+    assets = rows.filter(is_asset, window_hours=WEEK).select(SUMMARY_COLUMNS)
     domains = rows.filter(~is_asset).drop("asset", "looked_at")
     return {
         "domains": table_of(domains.drop("reasons")),

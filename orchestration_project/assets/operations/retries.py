@@ -12,7 +12,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.messages import cut
 from orchestration_project.domains.operations.retries import (
-    PASSING,
+    TRANSIENT_CATEGORIES,
     Batch,
     FailedItem,
     FailedPartition,
@@ -36,7 +36,7 @@ from orchestration_project.services.retries import ItemRetries, failed_partition
 
 RETRY_JOB = "operations_retry_failures"
 
-SHOWN = 200
+MAX_PARTITIONS_LISTED = 200
 """Partitions that a table lists, so that an event stays below 100 KB; the counts are of all."""
 
 REASON_CHARACTERS, KEYS_CHARACTERS = 300, 4_000
@@ -76,7 +76,7 @@ class RetryFailures(JobOptions):
         ),
     )
     kinds: list[str] = Field(
-        default=list(PASSING),
+        default=list(TRANSIENT_CATEGORIES),
         description="Failure categories of partitions to retry: source, contract, "
         "configuration, transient, database, refused, crash, canceled and defect.",
     )
@@ -213,7 +213,7 @@ def _table(partitions: Sequence[tuple[FailedPartition, str]]) -> dg.TableMetadat
             "failure": cut(each.reason, REASON_CHARACTERS),
             "left_out_because": why,
         }
-        for each, why in partitions[:SHOWN]
+        for each, why in partitions[:MAX_PARTITIONS_LISTED]
     ]
     return table_of(pl.DataFrame(rows, dict.fromkeys(COLUMNS, pl.String)))
 

@@ -26,8 +26,8 @@ from orchestration_project.services.presets import (
     Presets,
     effective_config,
     in_force,
-    keep_verified,
     last_verified,
+    record_verified_config,
 )
 from orchestration_project.services.probes import every_probe, sending_probe
 from orchestration_project.settings import Settings, load_shared_settings
@@ -121,7 +121,9 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
         now, before = effective_config(settings), last_verified(warehouse)
         yield _drift_result(differences(before, now) if before else [], is_first=before is None)
         if are_ready(findings):
-            keep_verified(warehouse, now, at=findings[0].checked_at, run_id=context.run.run_id)
+            record_verified_config(
+                warehouse, now, at=findings[0].checked_at, run_id=context.run.run_id
+            )
         shown = {**now.entries, **in_force(Presets(warehouse, clock))}
         metadata = {"config_hash": now.config_hash, **entries_table(shown)}
         yield dg.MaterializeResult(asset_key=EFFECTIVE_CONFIG, metadata=metadata)

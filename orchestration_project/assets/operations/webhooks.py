@@ -16,7 +16,7 @@ from orchestration_project.settings import Settings
 
 REPLAY_WEBHOOK_JOB = "operations_replay_webhook"
 
-SHOWN = 200
+MAX_ROWS_LISTED = 200
 """Rows that a table lists, so that an event stays below 100 KB; the count is of all."""
 
 
@@ -66,7 +66,7 @@ def replay_webhook(
             "attempts_before": row.attempt_count,
             "received_at": f"{row.received_at:%Y-%m-%d %H:%M:%S}",
         }
-        for row in rows[:SHOWN]
+        for row in rows[:MAX_ROWS_LISTED]
     ]
     context.add_output_metadata(
         {**reported, "put_back_count": len(rows), "put_back": table_of(pl.DataFrame(listed))}

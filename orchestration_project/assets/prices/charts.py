@@ -16,16 +16,16 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.plots.prices import candlesticks, coverage
 from orchestration_project.plots.sparkline import svg_uri
-from orchestration_project.resources.prices.charts import Shown, read_shown
+from orchestration_project.resources.prices.charts import ChartRows, read_shown
 from orchestration_project.resources.prices.universe import wanted_symbols
-from orchestration_project.services.metadata import image, kept_file
+from orchestration_project.services.metadata import image, store_file
 from orchestration_project.settings.domains.prices import PricesSettings
 
 FOLDER = "plots/prices"
 DRAWN, LISTED = 3, 30
 """Symbols with candlesticks, and in the picture of days: an event stays below 100 KB."""
 
-NOTHING: dict[str, Any] = {"outcome": "no prices are landed of a wanted symbol"}
+NO_PRICES_METADATA: dict[str, Any] = {"outcome": "no prices are landed of a wanted symbol"}
 
 
 class PriceCharts(JobOptions):
@@ -64,11 +64,15 @@ def charts(
     shown = read_shown(warehouse, symbols)
     if asked:
         _refuse_without_prices(asked, shown)
-    metadata = NOTHING if shown is None else _metadata(artifacts, shown, symbols, asked, settings)
+    metadata = (
+        NO_PRICES_METADATA
+        if shown is None
+        else _metadata(artifacts, shown, symbols, asked, settings)
+    )
     return dg.MaterializeResult(asset_key=CHARTS, metadata=event_metadata(metadata))
 
 
-def _refuse_without_prices(symbols: Sequence[str], shown: Shown | None) -> None:
+def _refuse_without_prices(symbols: Sequence[str], shown: ChartRows | None) -> None:
     missing = sorted(set(symbols) - set(shown.largest if shown else ()))
     if missing:
         raise ConfigurationError(
@@ -80,7 +84,7 @@ def _refuse_without_prices(symbols: Sequence[str], shown: Shown | None) -> None:
 
 def _metadata(
     artifacts: ArtifactStore,
-    shown: Shown,
+    shown: ChartRows,
     symbols: Sequence[str],
     asked: Sequence[str],
     settings: PricesSettings,
@@ -100,9 +104,9 @@ def _metadata(
     present = shown.rows.filter(pl.col("trade_date").is_in(list(shown.days))).height
     return {
         **{name: image(name.replace("_", " "), svg_uri(svg)) for name, svg in pictures.items()},
-        "coverage_file": kept_file(artifacts, FOLDER, pictures["coverage"], suffix="svg"),
+        "coverage_file": store_file(artifacts, FOLDER, pictures["coverage"], suffix="svg"),
         **{
-            f"{symbol}_file": kept_file(artifacts, FOLDER, svg, suffix="svg")
+            f"{symbol}_file": store_file(artifacts, FOLDER, svg, suffix="svg")
             for symbol, svg in drawn.items()
         },
         "first_session": shown.days[0].isoformat(),

@@ -55,7 +55,7 @@ from orchestration_project.services.metadata import (
     table_of,
 )
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.services.retries import BY_HAND
+from orchestration_project.services.retries import MANUAL_RETRIES_TAG
 from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.prices import prices_daily, prices_symbol_months
 from orchestration_project.tables.spine import captures
@@ -273,5 +273,5 @@ replay_job = dg.define_asset_job(
         PricesLoad,
         only=options_of(PricesLoad, is_replay=True),
     ),
-    tags={"domain": "prices", **BY_HAND},
+    tags={"domain": "prices", **MANUAL_RETRIES_TAG},
 )

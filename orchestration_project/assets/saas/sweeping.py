@@ -20,11 +20,15 @@ from orchestration_project.resources.saas.reconciling import UNREADABLE, Reconci
 from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.resources.saas.ticks import Ticks
-from orchestration_project.resources.saas.validating import Examined
+from orchestration_project.resources.saas.validating import RuleFindings
 from orchestration_project.services.metadata import as_metadata, check_spec, table_of
 
-SHOWN = 200
-MENDED, USABLE, FRESH = "is_mended", "goes_by_usable_rules", "goes_by_a_fresh_look"
+MAX_ROWS_LISTED = 200
+DRIFT_FIXED_CHECK, USABLE_RULES_CHECK, FRESH_POLL_CHECK = (
+    "is_mended",
+    "goes_by_usable_rules",
+    "goes_by_a_fresh_look",
+)
 COLUMNS = {
     "entity_id": "The source's id of the task",
     "target_key": "Key of its issue",
@@ -50,20 +54,20 @@ class Sweep(JobOptions):
     ],
     check_specs=[
         check_spec(
-            MENDED,
+            DRIFT_FIXED_CHECK,
             asset=DRIFT,
             description="Every difference was repaired in the same run.",
             remedy="read the dead letters; correct rules or permissions",
             severity=dg.AssetCheckSeverity.WARN,
         ),
         check_spec(
-            USABLE,
+            USABLE_RULES_CHECK,
             asset=DRIFT,
             description="The target accepts every rule in effect.",
             remedy="correct the rules that the check lists",
         ),
         check_spec(
-            FRESH,
+            FRESH_POLL_CHECK,
             asset=DRIFT,
             description="The latest successful poll of all tasks is at most an hour, or three "
             "intervals, old, or polling is paused.",
@@ -99,13 +103,15 @@ def _result(
     reported: Mapping[str, object],
     drifts: Sequence[SyncDrift],
     applied: ApplyResult,
-    examined: Examined,
+    examined: RuleFindings,
     unreadable: Mapping[str, str],
 ) -> dg.MaterializeResult[Any]:
-    rows = [[each.entity.entity_id, each.target_key, each.what] for each in drifts[:SHOWN]]
+    rows = [
+        [each.entity.entity_id, each.target_key, each.what] for each in drifts[:MAX_ROWS_LISTED]
+    ]
     schema = dict.fromkeys(COLUMNS, pl.String())
     reasons = {"target_key": pl.String(), "reason": pl.String()}
-    shown = sorted(unreadable.items())[:SHOWN]
+    shown = sorted(unreadable.items())[:MAX_ROWS_LISTED]
     return dg.MaterializeResult(
         asset_key=DRIFT,
         metadata={
@@ -125,18 +131,18 @@ def _mended(
     left += sum(is_dry_run or each.what == UNREADABLE for each in drifts)
     return dg.AssetCheckResult(
         asset_key=DRIFT,
-        check_name=MENDED,
+        check_name=DRIFT_FIXED_CHECK,
         passed=not left,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"differed": len(drifts), "left": left},
     )
 
 
-def _usable(examined: Examined) -> dg.AssetCheckResult:
+def _usable(examined: RuleFindings) -> dg.AssetCheckResult:
     refused = {name: problems for name, problems in examined.proven.items() if problems}
     return dg.AssetCheckResult(
         asset_key=DRIFT,
-        check_name=USABLE,
+        check_name=USABLE_RULES_CHECK,
         passed=not refused,
         severity=dg.AssetCheckSeverity.ERROR,
         description="; ".join(f"{name}: {', '.join(each)}" for name, each in refused.items())[:500],
@@ -147,7 +153,7 @@ def _usable(examined: Examined) -> dg.AssetCheckResult:
 def _fresh(tick: Tick, now: datetime) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=DRIFT,
-        check_name=FRESH,
+        check_name=FRESH_POLL_CHECK,
         passed=is_fresh(tick, now),
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"synced_at": str(tick.synced_at or "never"), "is_paused": tick.is_paused},

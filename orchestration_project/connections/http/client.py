@@ -18,10 +18,10 @@ from orchestration_project.connections.http.request import (
     is_about_certificate,
     log_answer,
     replace_lines_with_urls,
+    retry_decision,
     seconds_to_wait,
     to_send,
     untrusted,
-    when_to_try_again,
 )
 from orchestration_project.connections.http.shared_state import (
     NO_ANSWER,
@@ -225,7 +225,7 @@ class HttpClient:
     ) -> Response:
         """Return the answer of the first attempt that succeeds; raise the last one's error."""
         for attempt in stamina.retry_context(
-            on=when_to_try_again,
+            on=retry_decision,
             attempts=attempts,
             timeout=None,
             wait_initial=self._retry_wait_seconds,

@@ -218,7 +218,7 @@ class AttemptError(Exception):
         self.is_throttled = is_throttled  # the source asked for fewer requests
 
 
-def when_to_try_again(error: Exception) -> bool | float:
+def retry_decision(error: Exception) -> bool | float:
     """Return to stamina whether to retry: with its own backoff, or after so many seconds."""
     if not isinstance(error, AttemptError):
         return False

@@ -4,9 +4,9 @@ from typing import Any
 
 MOST_CHARACTERS = 32_767
 
-LEAVES = frozenset({"text", "hardBreak", "rule", "emoji", "mention", "inlineCard"})
+LEAF_TYPES = frozenset({"text", "hardBreak", "rule", "emoji", "mention", "inlineCard"})
 INLINE = frozenset({"text", "hardBreak", "emoji", "mention", "inlineCard"})
-HOLDS = {
+ALLOWED_CHILDREN = {
     "doc": frozenset(
         {"paragraph", "bulletList", "orderedList", "codeBlock", "heading", "blockquote", "rule"}
         | {"table", "panel"}
@@ -25,7 +25,9 @@ HOLDS = {
     "tableHeader": frozenset({"paragraph", "bulletList", "orderedList", "heading"}),
 }
 NEEDS_CONTENT = frozenset({"bulletList", "orderedList", "listItem", "table", "tableRow"})
-MARKS = frozenset({"strong", "em", "underline", "strike", "code", "link", "subsup", "textColor"})
+MARK_TYPES = frozenset(
+    {"strong", "em", "underline", "strike", "code", "link", "subsup", "textColor"}
+)
 
 
 def problem_of(document: Any) -> str | None:
@@ -57,16 +59,18 @@ def _problem_of_node(node: Any) -> str | None:
     kind = node.get("type")
     if kind == "text":
         return _problem_of_text(node)
-    if kind in LEAVES:
+    if kind in LEAF_TYPES:
         return None
     content = node.get("content", [])
     if (
-        kind not in HOLDS
+        kind not in ALLOWED_CHILDREN
         or not isinstance(content, list)
         or (kind in NEEDS_CONTENT and not content)
     ):
         return "INVALID_INPUT"
-    if not all(isinstance(each, dict) and each.get("type") in HOLDS[kind] for each in content):
+    if not all(
+        isinstance(each, dict) and each.get("type") in ALLOWED_CHILDREN[kind] for each in content
+    ):
         return "INVALID_INPUT"
     return next(filter(None, map(_problem_of_node, content)), None)
 
@@ -76,7 +80,7 @@ def _problem_of_text(node: Any) -> str | None:
     if not isinstance(text, str) or not text or not isinstance(marks, list):
         return "INVALID_INPUT"
     for mark in marks:
-        if not isinstance(mark, dict) or mark.get("type") not in MARKS:
+        if not isinstance(mark, dict) or mark.get("type") not in MARK_TYPES:
             return "INVALID_INPUT"
         if mark["type"] == "link" and not _is_href(mark.get("attrs")):
             return "INVALID_INPUT"

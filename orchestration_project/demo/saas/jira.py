@@ -23,8 +23,8 @@ BASE = "/jira/rest/api/3"
 PAGE_ISSUES = 50
 MOST_ISSUES = 20  # fewer than callers ask for, as Jira may
 PAGE_FIELDS = 5  # fewer than a project has, so that callers page
-MOST_NAMED = 100
-GONE = (
+MAX_ISSUE_KEYS = 100
+REMOVED_API_MESSAGE = (
     "The requested API has been removed. Please migrate to the /rest/api/3/search/jql API. "
     "A full migration guideline is available at https://developer.atlassian.com/changelog/#CHANGE-2046"
 )
@@ -97,8 +97,8 @@ class Jira:
         """Answer with the issues of some keys, as they are now; those that are not there lack."""
         body = await _body(request)
         names = [str(each) for each in body.get("issueIdsOrKeys", ())]
-        if not 0 < len(names) <= MOST_NAMED:
-            return _refusal(400, f"Between 1 and {MOST_NAMED} issues can be asked for.")
+        if not 0 < len(names) <= MAX_ISSUE_KEYS:
+            return _refusal(400, f"Between 1 and {MAX_ISSUE_KEYS} issues can be asked for.")
         found = [issue for name in names if (issue := self._issues.get(name))]
         shown = [self._shown(each, body.get("properties", ())) for each in found]
         return JSONResponse({"issues": shown, "issueErrors": []})
@@ -146,7 +146,7 @@ class Jira:
         return JSONResponse({"key": name, "value": issue.properties[name]})
 
     async def _gone(self, _: Request) -> Response:
-        return _refusal(410, GONE)
+        return _refusal(410, REMOVED_API_MESSAGE)
 
     async def _search(self, request: Request) -> Response:
         body = await _body(request)

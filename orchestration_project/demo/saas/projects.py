@@ -58,7 +58,7 @@ FIELDS: Mapping[str, Field] = {
     "priority": Field("Priority", "priority", has_default=True, options=("High", "Medium", "Low")),
 }
 
-STRAIGHT = {
+TRANSITIONS = {
     "41": ("Cancel", "Cancelled", tuple(STATUSES)),
     "11": ("Reopen", "To Do", ("In Progress", "Done", "Cancelled")),
     "21": ("Start", "In Progress", ("To Do",)),
@@ -66,7 +66,7 @@ STRAIGHT = {
 }
 """Transitions by id: name, where to, from where."""
 
-STEP_BY_STEP = {**STRAIGHT, "31": ("Done", "Done", ("In Progress",))}
+STEP_BY_STEP = {**TRANSITIONS, "31": ("Done", "Done", ("In Progress",))}
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,18 @@ DEPARTMENT = {"customfield_10050": Field("Department", "option", True, False, ("
 PROJECTS = {
     each.key: each
     for each in (
-        Project("HR", "People", "10000", {"10001": "Task", "10002": "Bug"}, FIELDS, STRAIGHT),
+        Project("HR", "People", "10000", {"10001": "Task", "10002": "Bug"}, FIELDS, TRANSITIONS),
         Project("IT", "Hardware", "10010", {"10001": "Task"}, FIELDS, STEP_BY_STEP),
-        Project("OPS", "Operations", "10020", {"10003": "Request"}, FIELDS | DEPARTMENT, STRAIGHT),
+        Project(
+            "OPS", "Operations", "10020", {"10003": "Request"}, FIELDS | DEPARTMENT, TRANSITIONS
+        ),
         Project(
             "SECRET",
             "Closed",
             "10030",
             {"10001": "Task"},
             FIELDS,
-            STRAIGHT,
+            TRANSITIONS,
             frozenset({"CREATE_ISSUES", "EDIT_ISSUES"}),
         ),
     )

@@ -13,7 +13,7 @@ URL = re.compile(r"(https?://[^/?#@\s]+)(?:[/?#].*)?", re.IGNORECASE)
 MOST_PARTS, LONGEST_PART = 16, 200
 """Maximum number of parts of a log's key, and of bytes per part."""
 
-OF_THE_DOOR = ("/login", "/logout", "/session", "/auth/")
+LOGIN_PATHS = ("/login", "/logout", "/session", "/auth/")
 """Pages that lead nowhere after a login."""
 
 
@@ -32,7 +32,7 @@ def safe_next(wanted: str) -> str:
     """
     leads_away = not wanted.startswith("/") or wanted.startswith("//") or "\\" in wanted
     is_odd = any(ord(letter) <= ord(" ") or ord(letter) > ord("~") for letter in wanted)
-    return HOME if leads_away or is_odd or wanted.startswith(OF_THE_DOOR) else wanted
+    return HOME if leads_away or is_odd or wanted.startswith(LOGIN_PATHS) else wanted
 
 
 def is_plain_path(path: str) -> bool:

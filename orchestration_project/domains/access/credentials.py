@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
-NOTED_AFTER = timedelta(minutes=1)
+USE_RECORD_INTERVAL = timedelta(minutes=1)
 """A use is written down this long after the last that was: not every request is a write."""
 
 
@@ -40,7 +40,7 @@ def is_usable(now: datetime, *, expires_at: datetime, revoked_at: datetime | Non
 
 def is_to_be_noted(now: datetime, last: datetime | None) -> bool:
     """Whether a use at ``now`` is written down."""
-    return last is None or now >= last + NOTED_AFTER
+    return last is None or now >= last + USE_RECORD_INTERVAL
 
 
 ID_BYTES = 6

@@ -20,7 +20,7 @@ COPIES = {
 (NAME,) = COPIES
 
 FIGURES = ("share_quantity", "trade_count")
-OF_A_FILE = ("symbol", "issue_name", "mpid", "participant_name", *FIGURES, "last_update_date")
+FILE_COLUMNS = ("symbol", "issue_name", "mpid", "participant_name", *FIGURES, "last_update_date")
 """The columns that a file fills in: neither week nor market is among them."""
 
 
@@ -77,7 +77,7 @@ def have_same_rows(one: pl.DataFrame, other: pl.DataFrame) -> bool:
     """Whether two files have the same rows, in whatever order."""
     if len(one) != len(other):
         return False
-    mine, others = (each.select(OF_A_FILE).sort(OF_A_FILE) for each in (one, other))
+    mine, others = (each.select(FILE_COLUMNS).sort(FILE_COLUMNS) for each in (one, other))
     return mine.equals(others)
 
 

@@ -19,7 +19,7 @@ PLAUSIBILITY = {
 }
 """Each audit that looks at single rows and only warns, and what it claims."""
 
-SHOWN = ("market", "symbol", "venue_id", "share_quantity", "trade_count")
+OFFENDER_COLUMNS = ("market", "symbol", "venue_id", "share_quantity", "trade_count")
 
 
 def plausibility_audits(rows: Iterable[pl.DataFrame], *, max_row_shares: int) -> list[Audit]:
@@ -37,7 +37,9 @@ def plausibility_audits(rows: Iterable[pl.DataFrame], *, max_row_shares: int) ->
             if count:
                 counts[name] += count
                 left = OFFENDERS_KEPT - len(offenders[name])
-                offenders[name] += piece.filter(rules[name]).select(SHOWN).head(left).to_dicts()
+                offenders[name] += (
+                    piece.filter(rules[name]).select(OFFENDER_COLUMNS).head(left).to_dicts()
+                )
     return [
         Audit(
             name,

@@ -12,8 +12,8 @@ from orchestration_project.domains.finra.selection import TierWeek
 RESTATEMENTS = ("source", "ours")
 """Causes of a change of values: FINRA's, and ours (newer rules, or an older delivery again)."""
 
-MOVES_KEPT = 10
-NAMES_KEPT = 5
+MAX_MOVES = 10
+MAX_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ def week_change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataF
         symbols_before=len(old | stayed),
         symbols_added_count=len(coming),
         symbols_removed_count=len(going),
-        symbols_added=tuple(coming[:NAMES_KEPT]),
-        symbols_removed=tuple(going[:NAMES_KEPT]),
+        symbols_added=tuple(coming[:MAX_NAMES]),
+        symbols_removed=tuple(going[:MAX_NAMES]),
         shares_before=_sum(replaced, kept, of="share_quantity"),
         shares_after=_sum(written, kept, of="share_quantity"),
         trades_before=_sum(replaced, kept, of="trade_count"),
@@ -120,7 +120,7 @@ def merged(changes: Sequence[WeekChange]) -> WeekChange:
     """Put the changes of a week's ranges together, no two of which have a symbol in common."""
     numbers = [each.name for each in fields(WeekChange) if each.type is int]
     added, removed = (
-        sorted(symbol for each in changes for symbol in getattr(each, of))[:NAMES_KEPT]
+        sorted(symbol for each in changes for symbol in getattr(each, of))[:MAX_NAMES]
         for of in ("symbols_added", "symbols_removed")
     )
     moves = sorted(
@@ -131,15 +131,15 @@ def merged(changes: Sequence[WeekChange]) -> WeekChange:
         **{name: sum(getattr(each, name) for each in changes) for name in numbers},
         symbols_added=tuple(added),
         symbols_removed=tuple(removed),
-        moves=tuple(moves[:MOVES_KEPT]),
+        moves=tuple(moves[:MAX_MOVES]),
     )
 
 
 def _largest(moved: pl.DataFrame) -> pl.DataFrame:
     """Return the rows that gained or lost most, the most first: all of a new week did."""
     size = pl.col("gained").abs()
-    most = moved.filter(size >= size.top_k(MOVES_KEPT).min())
-    return most.sort(size, *KEY, descending=[True] + [False] * 3).head(MOVES_KEPT)
+    most = moved.filter(size >= size.top_k(MAX_MOVES).min())
+    return most.sort(size, *KEY, descending=[True] + [False] * 3).head(MAX_MOVES)
 
 
 def _side_by_side(replaced: pl.DataFrame, written: pl.DataFrame) -> pl.DataFrame:

@@ -22,7 +22,7 @@ EARLY = timedelta(minutes=10)
 """A window counts as over this long, or a tenth of it, before its end: a daily check comes some
 seconds earlier or later than the day before, and would else be reported every other day."""
 
-AHEAD = LONGEST_WAIT
+CLOCK_SKEW_TOLERANCE = LONGEST_WAIT
 """Tolerated clock skew of other machines. A later date is of a clock that was set back, and is
 ignored."""
 
@@ -301,7 +301,7 @@ def _is_old(holder: OpenAlert | None, now: datetime, window: timedelta) -> bool:
 
 def is_lately(at: datetime, now: datetime, window: timedelta) -> bool:
     """Whether ``at`` lies within ``window`` before ``now``, but for its last minutes."""
-    return now - window + min(EARLY, window / 10) < at <= now + AHEAD
+    return now - window + min(EARLY, window / 10) < at <= now + CLOCK_SKEW_TOLERANCE
 
 
 def _is_due(holder: OpenAlert | None, channel: str, route: Route, now: datetime) -> bool:

@@ -9,7 +9,7 @@ OVERDUE = timedelta(minutes=15)
 """Age from which a due delivery counts as stuck: the sending sensor polls twice a minute, and a
 digest waits for five minutes."""
 
-LATELY = timedelta(days=1)
+FAILURE_WINDOW = timedelta(days=1)
 """For so long a delivery that was given up is spoken of."""
 
 
@@ -73,7 +73,8 @@ def _reach(name: str, pending: Sequence[Pending], now: datetime) -> ChannelReach
         failed_count=sum(each.last_error is not None for each in waiting),
         overdue=sum(each.next_attempt_at < now - OVERDUE for each in waiting),
         given_up=sum(
-            each.state == "failed" and (each.failed_at or now) > now - LATELY for each in pending
+            each.state == "failed" and (each.failed_at or now) > now - FAILURE_WINDOW
+            for each in pending
         ),
         why=str(max(errors)[1]) if errors else "",
     )

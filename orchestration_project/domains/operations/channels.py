@@ -10,7 +10,7 @@ from orchestration_project.errors import ConfigurationError
 ENTRY = re.compile(r"(?:(?P<severity>[A-Za-z]+)=)?(?P<url>(?P<scheme>[A-Za-z0-9]+)://\S+)")
 
 
-LEAST: dict[str, Severity] = {severity: severity for severity in SEVERITIES}
+SEVERITY_BY_NAME: dict[str, Severity] = {severity: severity for severity in SEVERITIES}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _channel(entry: str, setting: str, place: str) -> Channel:
     if found is None:
         spaces = "spaces within the entry" if len(entry.split()) > 1 else "another form"
         raise unusable(setting, spaces)
-    least = LEAST.get((found["severity"] or "error").lower())
+    least = SEVERITY_BY_NAME.get((found["severity"] or "error").lower())
     if least is None:
         raise unusable(setting, "another word before its =")
     return Channel(f"{found['scheme'].lower()}-{place}", least, found["url"], setting)

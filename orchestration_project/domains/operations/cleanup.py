@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-SERIES, PLACE = r"^(.*)#\d+$", r"#(\d+)$"
+SERIES, DELIVERY_NUMBER = r"^(.*)#\d+$", r"#(\d+)$"
 """In a delivery's group_id: its table and partition, and its place among their deliveries."""
 
 
@@ -43,7 +43,7 @@ def removable_blobs(
     """
     marked = captures.with_columns(
         pl.col("group_id").str.extract(SERIES).alias("series"),
-        pl.col("group_id").str.extract(PLACE).cast(pl.Int64).alias("place"),
+        pl.col("group_id").str.extract(DELIVERY_NUMBER).cast(pl.Int64).alias("place"),
         pl.col("group_id").is_in(list(whole)).alias("is_whole"),
         pl.col("capture_id").is_in(list(current)).alias("is_current"),
     )

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orchestration_project.domains.operations.alerts import AHEAD, SEVERITIES, worst
+from orchestration_project.domains.operations.alerts import CLOCK_SKEW_TOLERANCE, SEVERITIES, worst
 from orchestration_project.domains.operations.messages import LISTED, RECOVERED, Message, cut
 
-CALM = timedelta(seconds=45)
+FLOOD_QUIET_PERIOD = timedelta(seconds=45)
 """A flood is over when so long nothing came: more than the time between two looks at what ended."""
 
 LONGEST_FLOOD = timedelta(minutes=5)
@@ -49,9 +49,9 @@ def batches(
 def _is_over(waiting: Sequence[AlertDelivery], now: datetime) -> bool:
     raised = [each.raised_at for each in waiting]
     return (
-        max(raised) <= now - CALM
+        max(raised) <= now - FLOOD_QUIET_PERIOD
         or min(raised) <= now - LONGEST_FLOOD
-        or max(raised) > now + AHEAD  # the clock was set back
+        or max(raised) > now + CLOCK_SKEW_TOLERANCE  # the clock was set back
     )
 
 

@@ -34,7 +34,7 @@ DATABASE_ERRORS = frozenset(
 )
 """Names of database errors (PEP 249), also used by SQLAlchemy."""
 
-OTHERS: dict[str, Category] = {
+DAGSTER_ERRORS: dict[str, Category] = {
     "DagsterExecutionInterruptedError": "canceled",
     "DagsterAssetCheckFailedError": "contract",
     "Failure": "refused",
@@ -68,7 +68,11 @@ def _named(classes: Sequence[str]) -> str | None:
         return "database"
     ours = _of_ours()
     known = [ours[name] for name in classes if name in ours]
-    return known[0] if known else next((OTHERS[name] for name in classes if name in OTHERS), None)
+    return (
+        known[0]
+        if known
+        else next((DAGSTER_ERRORS[name] for name in classes if name in DAGSTER_ERRORS), None)
+    )
 
 
 def is_ours(class_name: str) -> bool:

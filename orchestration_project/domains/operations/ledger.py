@@ -14,13 +14,13 @@ from orchestration_project.tables.schema import table_of
 
 Row = dict[str, Any]
 
-ENDED = ("SUCCESS", "FAILURE", "CANCELED")
+FINAL_STATUSES = ("SUCCESS", "FAILURE", "CANCELED")
 """Statuses that a run of Dagster does not leave any more."""
 
 LONGEST_ERROR = 4000
 """Characters of an error that the ledger keeps."""
 
-BY_HAND = "__"
+DAGSTER_JOB_PREFIX = "__"
 """How Dagster's own names of jobs begin, which say nothing of a domain."""
 
 PASSWORD_OF_A_URL = re.compile(r"(?<=://)[^/\s@]+:[^/\s@]+(?=@)")
@@ -166,7 +166,7 @@ def _step_row(run: RunFacts, step: StepFacts, volumes: Mapping[str, Volume]) -> 
     """Return a step's row; one that was under way when its run ended otherwise is canceled."""
     ended_at = step.ended_at or run.ended_at
     tables = [table_of(asset) for asset in step.assets]
-    is_left = step.status == "IN_PROGRESS" and run.status in ENDED
+    is_left = step.status == "IN_PROGRESS" and run.status in FINAL_STATUSES
     has_failed = step.status == "FAILURE"
     return {
         "run_id": run.run_id,
@@ -228,7 +228,7 @@ def partition_of(tags: Mapping[str, str]) -> str | None:
 
 
 def _domain_of(run: RunFacts) -> str:
-    named = "other" if run.job.startswith(BY_HAND) else run.job.split("_")[0]
+    named = "other" if run.job.startswith(DAGSTER_JOB_PREFIX) else run.job.split("_")[0]
     return run.tags.get("domain") or _domain_of_asset(run.assets) or named
 
 

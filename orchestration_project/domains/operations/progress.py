@@ -4,10 +4,10 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-LOOKED_BACK = 20
+READ_OVERLAP = 20
 """Overlap of reads: two processes may write ends of runs in another order than their numbers."""
 
-LOOKS_FOR_A_RETRY = 10
+MAX_POLLS_FOR_RETRY = 10
 """After so many looks a retry that was announced will not be made: its backfill may be over."""
 
 
@@ -33,4 +33,4 @@ class Progress(BaseModel):
 
     def with_seen(self, places: list[int]) -> "Progress":
         """Return the progress after looking at these places too."""
-        return self.model_copy(update={"seen": sorted({*self.seen, *places})[-LOOKED_BACK - 1 :]})
+        return self.model_copy(update={"seen": sorted({*self.seen, *places})[-READ_OVERLAP - 1 :]})

@@ -60,7 +60,7 @@ def counts(finding: Finding | None, *, now: datetime, max_age: timedelta, config
     )
 
 
-def said_by(error: OrchestrationError) -> str:
+def error_line(error: OrchestrationError) -> str:
     """Return in one line what failed, what was expected and what came."""
     expected = f"expected {error.expected}" if error.expected else ""
     found = f"found {error.found}" if error.found else ""

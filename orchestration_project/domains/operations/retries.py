@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, get_args
 
-from orchestration_project.contracts.work_items import WHAT_HAS_TO_CHANGE
+from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.domains.operations.failures import Category
 from orchestration_project.errors import ConfigurationError
 
-PASSING: tuple[Category, ...] = ("transient", "database", "crash")
+TRANSIENT_CATEGORIES: tuple[Category, ...] = ("transient", "database", "crash")
 """Kinds of failure that another try may mend; the others stay until somebody changes something."""
 
-STAYS: Mapping[str, str] = {
+PERMANENT_REASONS: Mapping[str, str] = {
     "source": "the source would send the same response; inspect the capture",
     "contract": "it stays quarantined until the source or a rule changes; then load or replay it",
     "configuration": "a setting or run config has to be corrected first",
@@ -24,7 +24,7 @@ STAYS: Mapping[str, str] = {
 """Why a kind of failure is not retried by itself, by its category."""
 
 
-PERMANENT = tuple(WHAT_HAS_TO_CHANGE)
+PERMANENT = tuple(PERMANENT_REMEDIES)
 """Kinds of failure of work items that are retried only on request: another attempt fails, too."""
 
 
@@ -76,7 +76,7 @@ def why_left_out(failed: FailedPartition, kinds: Collection[str]) -> str:
     """Return why a failed partition is not retried; empty if it is."""
     if failed.obstacle or failed.category in kinds:
         return failed.obstacle
-    return STAYS.get(failed.category, "its kind was not asked for")
+    return PERMANENT_REASONS.get(failed.category, "its kind was not asked for")
 
 
 def batches(due: Sequence[FailedPartition]) -> list[Batch]:
@@ -124,7 +124,7 @@ class ItemFilter:
     def why_left_out(self, reason_code: str | None) -> str:
         """Return what has to change before an item is retried; empty if it is retried."""
         code = reason_code or ""
-        return WHAT_HAS_TO_CHANGE[code] if code in self.excluded_reasons else ""
+        return PERMANENT_REMEDIES[code] if code in self.excluded_reasons else ""
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,10 @@ from orchestration_project.domains.operations.messages import Message
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.yaml import located, read_yaml, reason_of, syntax_problem
 
-OF_ASSETS = ("failed", "held_back", "check")
+ASSET_KINDS = ("failed", "held_back", "check")
 """Kinds of problems whose subject is an asset."""
 
-OF_OTHERS = ("job_failed", "tick_failed")
+JOB_KINDS = ("job_failed", "tick_failed")
 """Kinds whose subject is a job, a sensor or a schedule, all named after their domain."""
 
 MOST_HOURS = 36_500 * 24
@@ -228,12 +228,12 @@ def facts_of(
     """
     kind = "check" if problem.is_check else problem.kind
     severity = severity_of([problem])
-    if kind in OF_ASSETS:
+    if kind in ASSET_KINDS:
         alone = frozenset([problem.subject])
         assets = alone if problem.is_check else (together or {}).get(problem.subject, alone)
         check = problem.detail if problem.is_check else ""
         return Facts(kind, severity, _domains(assets), assets, check, job)
-    if kind in OF_OTHERS:
+    if kind in JOB_KINDS:
         domain = problem.subject.partition("_")[0]
         return Facts(kind, severity, frozenset([domain]), job=problem.subject)
     return Facts(kind, severity, frozenset([OPERATIONS]))

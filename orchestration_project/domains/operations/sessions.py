@@ -9,7 +9,7 @@ OPEN = ("PENDING", "RUNNING")
 
 STATUSES = (*OPEN, "COMPLETED", "FAILED", "CANCELLED")
 
-SHOWN = (
+SUMMARY_COLUMNS = (
     "session",
     "state",
     "domain",
@@ -43,4 +43,4 @@ def listed(sessions: pl.DataFrame, now: datetime) -> pl.DataFrame:
     return sessions.with_columns(
         rows_per_second=pl.col("rows_landed") / busy,
         hours_without_change=pl.when(pl.col("state").is_in(OPEN)).then(idle),
-    ).select(SHOWN)
+    ).select(SUMMARY_COLUMNS)

@@ -15,7 +15,7 @@ from orchestration_project.contracts.rules import (
 )
 from orchestration_project.contracts.values import BATCH_INDEX, counted, split_batches
 from orchestration_project.domains.prices.calendar import session_days, sessions_from
-from orchestration_project.domains.prices.contract import ONE, UNSOUND, PriceRows
+from orchestration_project.domains.prices.contract import IMPLAUSIBLE_REASONS, ONE, PriceRows
 
 SECOND_SOURCE = "agrees_with_second_source"
 
@@ -203,7 +203,7 @@ def _few_rejects(prices: PriceRows, most: float) -> list[Audit]:
 
 
 def _sound_bars(prices: PriceRows) -> list[Audit]:
-    unsound = prices.rejects.filter(pl.col("reason_code").is_in(UNSOUND))
+    unsound = prices.rejects.filter(pl.col("reason_code").is_in(IMPLAUSIBLE_REASONS))
     expected = "0 days whose prices contradict each other; such days are rejected"
     shown = unsound.select("line_number", "reason", BATCH_INDEX)
     return _of("has_sound_bars", expected, shown, of=prices.received_counts)

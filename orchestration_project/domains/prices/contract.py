@@ -276,7 +276,7 @@ RULES = [
     ),
 ]
 
-UNSOUND = ("not_positive", "high_is_not_highest", "low_is_not_lowest")
+IMPLAUSIBLE_REASONS = ("not_positive", "high_is_not_highest", "low_is_not_lowest")
 """Reasons of rejects that no market makes, each a doubt about the rest of the answer."""
 
 

@@ -31,18 +31,21 @@ ALSO_CALLED = {
 }
 """Names that other programs give their columns, in lower case and with _ for a blank."""
 
-PLAIN = (
+PARQUET_TYPES = (
     *("null", "integer", "floating", "decimal32", "decimal64", "decimal128", "string"),
     *("large_string", "string_view", "binary", "large_binary", "date", "timestamp"),
 )
 """Allowed types of a Parquet column, as in `pyarrow.types`."""
 
-NOT_PLAIN = (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError)
+CONVERSION_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, ValueError)
 """Errors of polars for values out of bounds, such as a time in an unknown zone."""
 
-NEEDED = ("trade_date", "close")
+REQUIRED_COLUMNS = ("trade_date", "close")
 
-EXPECTED = f"columns such as {', '.join((SYMBOL, *VALUES))}, of these at least {', '.join(NEEDED)}"
+EXPECTED = (
+    f"columns such as {', '.join((SYMBOL, *VALUES))}, "
+    f"of these at least {', '.join(REQUIRED_COLUMNS)}"
+)
 
 NO_SPLIT = re.compile(r"0+(?:\.0*)?", re.ASCII)
 """How `stock_splits`, which pandas' users get from Yahoo, says that a day has none."""
@@ -89,7 +92,7 @@ def read_parquet(body: bytes) -> pl.DataFrame:
     try:
         columns: Any = pl.from_arrow(table)
         texts = columns.select(_text(name, kind) for name, kind in columns.schema.items())
-    except NOT_PLAIN as error:
+    except CONVERSION_ERRORS as error:
         refuse(body, "columns of plain values", str(error))
     values = {name: texts.to_series(place).to_list() for place, name in enumerate(places)}
     return _days(values, table.column_names, first_line=1)
@@ -130,7 +133,7 @@ def _is_plain(kind: "pa.DataType") -> bool:
 
     if types.is_dictionary(kind):
         return _is_plain(kind.value_type)
-    return any(getattr(types, f"is_{name}")(kind) for name in PLAIN)
+    return any(getattr(types, f"is_{name}")(kind) for name in PARQUET_TYPES)
 
 
 def places_of(body: bytes, header: Sequence[str]) -> Mapping[str, int]:
@@ -141,7 +144,7 @@ def places_of(body: bytes, header: Sequence[str]) -> Mapping[str, int]:
     """
     names = [ALSO_CALLED.get(name, name) for name in map(_plain, header)]
     ours = [name for name in names if name in (SYMBOL, *VALUES)]
-    if missing := [name for name in NEEDED if name not in ours]:
+    if missing := [name for name in REQUIRED_COLUMNS if name not in ours]:
         refuse(body, EXPECTED, f"no {' and no '.join(missing)}")
     if twice := sorted({name for name in ours if ours.count(name) > 1}):
         refuse(body, "each column once", f"{', '.join(twice)} more than once")

@@ -33,7 +33,7 @@ def is_path(path: str) -> bool:
     return path in NAMES or (path.startswith(FIELDS) and all(path.split(".")))
 
 
-def looked_up(task: Task, path: str) -> Any:
+def lookup(task: Task, path: str) -> Any:
     """Return the part of a task at a path.
 
     Raises:

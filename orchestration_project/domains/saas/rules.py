@@ -19,7 +19,7 @@ from orchestration_project.domains.saas.lookup import (
     MissingPathError,
     as_text,
     is_path,
-    looked_up,
+    lookup,
 )
 from orchestration_project.domains.saas.records import Task
 from orchestration_project.errors import ConfigurationError
@@ -62,15 +62,15 @@ class RuleCondition(_Strict):
     def holds_for(self, task: Task) -> bool:
         """Whether it holds for a task."""
         try:
-            found = looked_up(task, self.field)
+            found = lookup(task, self.field)
         except MissingPathError:
             found = None
         parts = found if isinstance(found, list) else [found]
         texts = [_caseless(as_text(each)) for each in parts]
-        return HOLDS[self.operator](texts, _caseless(self.value or ""))
+        return OPERATORS[self.operator](texts, _caseless(self.value or ""))
 
 
-HOLDS: Mapping[Operator, Callable[[Sequence[str], str], bool]] = {
+OPERATORS: Mapping[Operator, Callable[[Sequence[str], str], bool]] = {
     "is": lambda texts, wanted: wanted in texts,
     "is_not": lambda texts, wanted: wanted not in texts,
     "contains": lambda texts, wanted: any(wanted in each for each in texts),
@@ -119,7 +119,7 @@ class FieldMapping(_Strict):
         if self.source_type == "static":
             return self.value
         if self.source_type == "path":
-            return looked_up(task, self.value)
+            return lookup(task, self.value)
         return "".join(
             literal + (part.text_for(task) if part else "")
             for literal, part in template_parts(self.value)
@@ -156,7 +156,7 @@ class TemplatePart:
         Raises:
             MissingPathError: As `FieldMapping.value_for` does.
         """
-        found = looked_up(task, self.path)
+        found = lookup(task, self.path)
         if self.words is None or found is None:
             return as_text(found)
         if not isinstance(found, bool):

@@ -5,7 +5,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from orchestration_project.domains.saas.lookup import MissingPathError, looked_up
+from orchestration_project.domains.saas.lookup import MissingPathError, lookup
 from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.rules import RuleSet
 
@@ -31,7 +31,7 @@ def canonical(value: Any) -> str:
 def _part(task: Task, path: str) -> list[Any]:
     """Return a part of a task, so that null differs from what is not there."""
     try:
-        return [looked_up(task, path)]
+        return [lookup(task, path)]
     except MissingPathError:
         return []
 

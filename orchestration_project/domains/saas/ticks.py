@@ -37,7 +37,7 @@ def turn(tick: Tick, now: datetime) -> str | None:
     return f"{tick.pair}#{begins.isoformat()}#{number}"
 
 
-FRESH_FOR, FRESH_LOOKS = timedelta(hours=1), 3
+FRESH_FOR, FRESH_INTERVALS = timedelta(hours=1), 3
 """Age up to which a poll counts as fresh, or number of intervals, whichever is longer."""
 
 
@@ -45,5 +45,5 @@ def is_fresh(tick: Tick, now: datetime) -> bool:
     """Whether the latest look that ended well is new enough; while it is paused, it is."""
     if tick.is_paused:
         return True
-    longest = max(FRESH_FOR, FRESH_LOOKS * tick.interval)
+    longest = max(FRESH_FOR, FRESH_INTERVALS * tick.interval)
     return tick.synced_at is not None and tick.synced_at >= now - longest

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 from orchestration_project.domains.saas.records import StatusCategory, Transition
 
-GIVEN_UP = re.compile(
+ABANDONED_STATUS = re.compile(
     r"cancel|reject|declin|won.?t|will not|not do|duplicate|invalid|abandon|obsolete|withdraw|"
     r"discard|not planned",
     re.IGNORECASE,
 )
 """Statuses that end an issue without its work: a completed task never leads there."""
 
-USUAL = re.compile(r"^(done|complete[d]?|resolve[d]?|close[d]?|finish(ed)?)\b", re.IGNORECASE)
+DONE_STATUS = re.compile(r"^(done|complete[d]?|resolve[d]?|close[d]?|finish(ed)?)\b", re.IGNORECASE)
 
 MOST_STEPS = 3
 """From a status to the one that is wanted; longer ways are for people."""
@@ -37,9 +37,9 @@ def next_step(
 
 
 def _gives_up(step: Transition) -> bool:
-    return bool(GIVEN_UP.search(step.to_name) or GIVEN_UP.search(step.name))
+    return bool(ABANDONED_STATUS.search(step.to_name) or ABANDONED_STATUS.search(step.name))
 
 
 def _how_usual(step: Transition) -> tuple[bool, str]:
-    is_usual = USUAL.search(step.to_name) or USUAL.search(step.name)
+    is_usual = DONE_STATUS.search(step.to_name) or DONE_STATUS.search(step.name)
     return not is_usual, step.transition_id.rjust(12, "0")

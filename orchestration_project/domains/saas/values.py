@@ -11,11 +11,11 @@ from orchestration_project.domains.saas.lookup import as_text
 from orchestration_project.domains.saas.records import FieldSpec
 
 MOST_CHARACTERS = 32_767
-MOST_OF_SUMMARY = 255
+MAX_SUMMARY_CHARACTERS = 255
 
-GIVEN_ANYWAY = ("project", "issuetype")
+IMPLICIT_FIELDS = ("project", "issuetype")
 
-BY_ITSELF = ("description", "assignee")
+OPTIONAL_FIELDS = ("description", "assignee")
 """Fields that are left out where the target's form lacks them; what a mapping names is not."""
 
 Account = Callable[[str], str | None]
@@ -51,7 +51,7 @@ def values_of(
     unresolved = None
     for name, value in fields.items():
         spec = specs.get(name)
-        if spec is None and name in BY_ITSELF:
+        if spec is None and name in OPTIONAL_FIELDS:
             continue
         if spec is None and name != "summary":
             raise UnfitValueError(name, "the issue type has no such field")
@@ -130,7 +130,7 @@ def _number(spec: FieldSpec, text: str) -> int | float:
 def _item(spec: FieldSpec, text: str) -> Any:
     """Return one of an array: a label, which has no blanks, or what is named by value or name."""
     if spec.items == "string":
-        return re.sub(r"\s+", "_", _allowed(spec, text))[:MOST_OF_SUMMARY]
+        return re.sub(r"\s+", "_", _allowed(spec, text))[:MAX_SUMMARY_CHARACTERS]
     if spec.items == "user":
         raise UnfitValueError(spec.field_id, "several people cannot be given")
     return _single(replace(spec, type=spec.items), text)
@@ -146,7 +146,9 @@ def _allowed(spec: FieldSpec, text: str) -> str:
 def one_line(text: str) -> str:
     """Return text as a summary: one line of at most 255 characters, without control characters."""
     plain = re.sub("[\\s\x00-\x1f\x7f\ud800-\udfff]+", " ", text).strip()
-    return plain if len(plain) <= MOST_OF_SUMMARY else f"{plain[: MOST_OF_SUMMARY - 1]}…"
+    return (
+        plain if len(plain) <= MAX_SUMMARY_CHARACTERS else f"{plain[: MAX_SUMMARY_CHARACTERS - 1]}…"
+    )
 
 
 def violations(fields: Mapping[str, str | None], specs: Sequence[FieldSpec]) -> list[str]:
@@ -163,11 +165,11 @@ def violations(fields: Mapping[str, str | None], specs: Sequence[FieldSpec]) -> 
         if each.is_required
         and not each.has_default
         and each.field_id not in fields
-        and each.field_id not in GIVEN_ANYWAY
+        and each.field_id not in IMPLICIT_FIELDS
     ]
     for name, value in fields.items():
         spec = by_id.get(name)
-        if spec is None and name not in (*BY_ITSELF, "summary"):
+        if spec is None and name not in (*OPTIONAL_FIELDS, "summary"):
             found.append(f"{name} is not a field of these issues")
         elif spec is not None and value is not None:
             try:

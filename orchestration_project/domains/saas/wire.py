@@ -8,14 +8,14 @@ from typing import Any
 
 from orchestration_project.errors import ContractError
 
-DEEPEST = 64
+MAX_NESTING = 64
 """Maximum nesting: no record has more, and parsers of readers fail on it."""
 
 LONGEST_ID = 64
 SHOWN_CHARACTERS = 80
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-SUSPECT = re.compile(r"\\u0000|[\ud800-\udfff]")
+INVALID_CHARACTER = re.compile(r"\\u0000|[\ud800-\udfff]")
 """The same in a text of JSON, or a text that only looks like it."""
 
 ENCODER = json.JSONEncoder(ensure_ascii=False)
@@ -34,7 +34,7 @@ def json_of(body: bytes) -> Any:
             "a body", "JSON in UTF-8", f"invalid UTF-8 from byte {error.start}"
         ) from error
     except RecursionError as error:
-        raise unreadable("a body", f"at most {DEEPEST} levels", "nested without end") from error
+        raise unreadable("a body", f"at most {MAX_NESTING} levels", "nested without end") from error
     except ValueError as error:
         raise unreadable("a body", "JSON", str(error)) from error
 
@@ -58,22 +58,22 @@ def storable(record: Any, what: str) -> Mapping[str, Any]:
     """Return ``record`` as the object that it has to be, one that databases take.
 
     Raises:
-        ContractError: It is another thing, deeper than `DEEPEST`, or has text with NUL or half a
-            character.
+        ContractError: It is another thing, deeper than `MAX_NESTING`, or has text with NUL or half
+            a character.
     """
     if not isinstance(record, dict):
         raise unreadable(what, "a JSON object", record)
     if _is_harmless(record):
         return record
     level: list[Any] = [record]
-    for _ in range(DEEPEST):
+    for _ in range(MAX_NESTING):
         for each in level:
             if isinstance(each, str) and not _is_storable(each):
                 raise unreadable(what, "text without NUL and half characters", each)
         level = [inner for outer in level for inner in _inside(outer)]
         if not level:
             return record
-    raise unreadable(what, f"at most {DEEPEST} levels", "more of them")
+    raise unreadable(what, f"at most {MAX_NESTING} levels", "more of them")
 
 
 def _is_harmless(record: Any) -> bool:
@@ -82,7 +82,7 @@ def _is_harmless(record: Any) -> bool:
         text = ENCODER.encode(record)
     except RecursionError:
         return False
-    return text.count("{") + text.count("[") < DEEPEST and not SUSPECT.search(text)
+    return text.count("{") + text.count("[") < MAX_NESTING and not INVALID_CHARACTER.search(text)
 
 
 def _inside(outer: Any) -> list[Any]:

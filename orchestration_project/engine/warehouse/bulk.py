@@ -16,7 +16,15 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.schema import SQLITE_TIMESTAMP, Query
 
 MOMENT = "%Y-%m-%d %H:%M:%S%.f"
-MEANT = {r"\b": "\b", r"\f": "\f", r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\v": "\v", "\\\\": "\\"}
+ESCAPES = {
+    r"\b": "\b",
+    r"\f": "\f",
+    r"\n": "\n",
+    r"\r": "\r",
+    r"\t": "\t",
+    r"\v": "\v",
+    "\\\\": "\\",
+}
 
 
 def copied_out(
@@ -59,7 +67,7 @@ def read_texts(texts: pl.Series, kind: pl.DataType) -> pl.Series:
     """Return values of type ``kind`` from the texts that a database writes of them."""
     if kind == pl.String:
         is_plain = not texts.str.contains("\\", literal=True).any()
-        return texts if is_plain else texts.str.replace_many(MEANT)
+        return texts if is_plain else texts.str.replace_many(ESCAPES)
     if kind == pl.Date:
         return texts.str.to_date("%Y-%m-%d")
     if kind == pl.Boolean:
@@ -103,7 +111,7 @@ def insert_into_sqlite(
         file.unlink(missing_ok=True)  # SQLite has it open; nobody else looks for it
 
 
-def know_file(driver: Any, info: dict[str, Any]) -> None:
+def attach_bulk_file(driver: Any, info: dict[str, Any]) -> None:
     """Have a new connection know the file beside its database for rows on their way."""
     files = {name: file for _, name, file in driver.execute("PRAGMA database_list")}
     info |= {FILE: Path(f"{files['main']}-incoming"), ATTACHED: 0}
@@ -114,7 +122,7 @@ def remove_left_file(connection: Connection) -> None:
     connection.info[FILE].unlink(missing_ok=True)
 
 
-def let_go_of_files(driver: Any, record: Any) -> None:
+def detach_files(driver: Any, record: Any) -> None:
     """Detach what a connection had attached, as it goes back to its pool.
 
     There is no ``driver`` any more where an interrupt broke a statement off.

@@ -11,7 +11,11 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL
 
 from orchestration_project.connections.files import use_write_ahead_log
-from orchestration_project.engine.warehouse.bulk import know_file, let_go_of_files, remove_left_file
+from orchestration_project.engine.warehouse.bulk import (
+    attach_bulk_file,
+    detach_files,
+    remove_left_file,
+)
 from orchestration_project.engine.warehouse.remedies import (
     prepare_no_statements,
     remedy,
@@ -37,7 +41,7 @@ IN_UTF_8 = {"client_encoding": "utf8"}
 """Options for PostgreSQL's drivers, whatever the server, the role or the URL prefers: a COPY
 brings and gets texts in UTF-8."""
 
-ONE_SPELLING = (
+CANONICAL_OUTPUT = (
     "SET LOCAL DateStyle = ISO; SET LOCAL TimeZone = 'UTC'; SET LOCAL extra_float_digits = 1"
 )
 """So PostgreSQL writes days, moments and every digit of a number, whatever they prefer."""
@@ -132,7 +136,7 @@ def open_engine(url: URL, schema: str | None) -> Engine:
     if backend == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-        event.listen(engine, "checkin", let_go_of_files)
+        event.listen(engine, "checkin", detach_files)
     elif backend == "postgresql":
         event.listen(engine, "begin", lambda connection: _begin_postgresql(connection, schema))
     return engine
@@ -199,7 +203,7 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
         use_write_ahead_log(connection, timeout_seconds=TIMEOUTS["sqlite"][1])
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
-        know_file(connection, record.info)
+        attach_bulk_file(connection, record.info)
     except Exception:
         connection.close()  # the pool would leave the file open
         raise
@@ -208,7 +212,7 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 def _prepare_look_ups(connection: Any, _: Any) -> None:
     """Set for all transactions of a connection what `_begin_postgresql` sets for its own."""
     with connection.cursor() as cursor:
-        cursor.execute(ONE_SPELLING.replace("SET LOCAL", "SET"))
+        cursor.execute(CANONICAL_OUTPUT.replace("SET LOCAL", "SET"))
     connection.commit()
 
 
@@ -230,11 +234,12 @@ def _begin_postgresql(connection: Connection, schema: str | None) -> None:
     """
     if _writes(connection):
         connection.exec_driver_sql(
-            f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {ONE_SPELLING}; {PATIENT_FOR_LOCKS}"
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
+            f"{CANONICAL_OUTPUT}; {PATIENT_FOR_LOCKS}"
         )
     else:
         connection.exec_driver_sql(
-            f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; {ONE_SPELLING}"
+            f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; {CANONICAL_OUTPUT}"
         )
     if schema is not None:
         connection.exec_driver_sql(f'SET LOCAL search_path TO "{schema}"')
@@ -254,7 +259,7 @@ REFUSING_SQL_STATES = ("22P05", "25006", "28", "3D", "3F", "42501", "53", "58")
 """A letter that the database's encoding lacks, read-only, not let in, no such database or schema,
 no permission, out of space, broken disk."""
 
-WRONG_HOWEVER_OFTEN = (
+PERMANENT_ERROR_TEXTS = (
     "invalid connection option",
     "invalid sslmode",
     "does not support ssl",
@@ -262,14 +267,14 @@ WRONG_HOWEVER_OFTEN = (
 )
 """Errors of libpq about the URL's options, and about an insecure server."""
 
-OF_THE_NETWORK = (
+NETWORK_ERROR_TEXTS = (
     *("connection", "timeout", "timed out", "closed", "broken pipe", "no route", "unreachable"),
     "temporary failure in name resolution",
     *("eof detected", "unexpected eof"),  # TLS, of a connection that ended
 )
 """Texts of drivers, without a SQLSTATE, for transient network errors."""
 
-STILL_STARTING = ("starting up", "shutting down", "too many", "recovery")
+STARTUP_ERROR_TEXTS = ("starting up", "shutting down", "too many", "recovery")
 
 
 @contextmanager
@@ -331,6 +336,6 @@ def _may_pass(error: BaseException) -> bool:
         return state.startswith(TRANSIENT_SQL_STATES)
     words = str(error).lower()
     if "fatal:" in words:  # the server was reached, and says why it does not let us in
-        return any(reason in words for reason in STILL_STARTING)
-    is_about_network = any(word in words for word in OF_THE_NETWORK)
-    return is_about_network and not any(reason in words for reason in WRONG_HOWEVER_OFTEN)
+        return any(reason in words for reason in STARTUP_ERROR_TEXTS)
+    is_about_network = any(word in words for word in NETWORK_ERROR_TEXTS)
+    return is_about_network and not any(reason in words for reason in PERMANENT_ERROR_TEXTS)

@@ -67,7 +67,7 @@ from orchestration_project.engine.warehouse.frames import (
 from orchestration_project.engine.warehouse.target import ScopeState, SummaryT, WriteTarget
 from orchestration_project.tables.schema import key_names, schema_of
 
-FEW = 10
+BULK_REPLACE_RATIO = 10
 """Up to one in so many rows are replaced one by one; more are faster replaced with all the rest."""
 
 
@@ -389,7 +389,7 @@ def _write(
     is_read = [new and each.target.token > 0 for each, new in zip(batches, is_new, strict=True)]
     current = _current(connection, batches, incoming, is_read)
     change = difference(target, current, incoming, len(batches))
-    if not target.replaces_scope or len(change.replaced) * FEW <= len(current):
+    if not target.replaces_scope or len(change.replaced) * BULK_REPLACE_RATIO <= len(current):
         delete_rows(connection, target.table, change.replaced)
         insert_frame(connection, target.table, change.written.drop(BATCH_INDEX))
     else:

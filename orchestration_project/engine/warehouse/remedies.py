@@ -34,7 +34,7 @@ ANY = "check that it runs, that DATABASE_URL is right, and that its disk has spa
 
 MAKE_SPACE = "make space on its disk, and run it again; what is landed stays"
 
-OF_SQLITE = {
+SQLITE_REMEDIES = {
     5: "see which process has the file open (`fuser FILE`), and end it; it was waited for as long "
     "as `timeout` in DATABASE_URL says, {timeout_seconds} seconds without that",
     10: "make space on its disk, or see whether that is damaged, and run it again",
@@ -42,7 +42,7 @@ OF_SQLITE = {
 }
 """SQLITE_BUSY, SQLITE_IOERR (how a full disk shows where a file is to be made) and SQLITE_FULL."""
 
-OF_SQL_STATES = {
+SQL_STATE_REMEDIES = {
     "22P05": "use a database that holds every letter: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE "
     "template0",
     "25P0": "nothing, unless it happens again; then raise the role's "
@@ -74,8 +74,8 @@ def remedy(
     if REFUSES_OPTION in found:
         return WITHOUT_OPTION.format(setting="DATABASE_URL")
     if sqlite_code is not None:
-        return OF_SQLITE.get(sqlite_code, ANY).format(timeout_seconds=timeout_seconds)
+        return SQLITE_REMEDIES.get(sqlite_code, ANY).format(timeout_seconds=timeout_seconds)
     of_state = (
-        text for start, text in OF_SQL_STATES.items() if (sql_state or "").startswith(start)
+        text for start, text in SQL_STATE_REMEDIES.items() if (sql_state or "").startswith(start)
     )
     return next(of_state, ANY)

@@ -21,7 +21,7 @@ from orchestration_project.gateway.api.jobs import Launch, Launched, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
-from orchestration_project.gateway.api.runs import MOST, Name
+from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.evidence.exporting import FOLDER, SUFFIX
 from orchestration_project.services.evidence.subjects import EvidenceRequest, name_of
@@ -66,7 +66,7 @@ class CapturesWanted(Parameters):
             "Filter COLUMN OP VALUE on the table captures, OP one of = != < <= > >=; all must hold"
         ),
     )
-    limit: int = Field(50, ge=1, le=MOST, description="Maximum number of captures")
+    limit: int = Field(50, ge=1, le=MAX_PAGE_ENTRIES, description="Maximum number of captures")
 
 
 class ArtifactName(Parameters):

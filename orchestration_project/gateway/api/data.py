@@ -19,7 +19,7 @@ from orchestration_project.gateway.api.growing_files import (
 )
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, problem_of
-from orchestration_project.gateway.api.runs import MOST, Name
+from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.export import WRITERS, with_escaped_formulas
 from orchestration_project.tables.catalogue import (
@@ -82,7 +82,8 @@ class Rows(TableName):
         None,
         ge=1,
         le=MOST_FILE_ROWS,
-        description=f"At most so many rows; of json {MOST} at most, {USUAL_ROWS} if not said",
+        description=f"At most so many rows; of json {MAX_PAGE_ENTRIES} at most, "
+        f"{USUAL_ROWS} if not said",
     )
     cursor: Text | None = Field(None, description="`next_cursor` of the previous page")
 
@@ -94,7 +95,7 @@ class Items(Parameters):
     state: Literal["ready", "leased", "done", "skipped", "failed", "dead"] | None = Field(
         None, description="State; default: all"
     )
-    limit: int = Field(USUAL_ROWS, ge=1, le=MOST, description="Maximum number of items")
+    limit: int = Field(USUAL_ROWS, ge=1, le=MAX_PAGE_ENTRIES, description="Maximum number of items")
     cursor: Text | None = Field(None, description="`next_cursor` of the previous page")
 
 
@@ -139,9 +140,11 @@ async def read_table(call: Call[Rows, Body]) -> Response:
     if wanted.format != "json":
         return await _file(call.services, chosen, given, wanted)
     limit = wanted.limit or USUAL_ROWS
-    if limit > MOST:
+    if limit > MAX_PAGE_ENTRIES:
         raise ProblemError(
-            422, f"a page has at most {MOST} rows", remedy="take pages, or format=csv or parquet"
+            422,
+            f"a page has at most {MAX_PAGE_ENTRIES} rows",
+            remedy="take pages, or format=csv or parquet",
         )
     frame, after = await call.services.in_thread(
         read_page, call.services, chosen, given, wanted.where, wanted.cursor, limit

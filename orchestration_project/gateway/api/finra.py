@@ -11,7 +11,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.data import USUAL_ROWS, Text, page_response, read_page
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import not_found, problem_of
-from orchestration_project.gateway.api.runs import MOST, Name
+from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.tables.catalogue import relation
 
 TRADE_ACTIVITY = "v_finra_otc_weekly"
@@ -23,7 +23,7 @@ class Activity(Parameters):
     week_ending: date = Field(description="The Friday on which the week ends")
     tier: Name = Field(description="Such as T1")
     symbol: Name | None = Field(None, description="Symbol; default: all")
-    limit: int = Field(USUAL_ROWS, ge=1, le=MOST, description="Maximum number of rows")
+    limit: int = Field(USUAL_ROWS, ge=1, le=MAX_PAGE_ENTRIES, description="Maximum number of rows")
     cursor: Text | None = Field(None, description="`next_cursor` of the previous page")
 
 

@@ -187,7 +187,7 @@ def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in tags.items()]
 
 
-def known_run(instance: dg.DagsterInstance, run_id: str) -> dg.RunRecord:
+def find_run(instance: dg.DagsterInstance, run_id: str) -> dg.RunRecord:
     """Return what Dagster knows of a run.
 
     Raises:

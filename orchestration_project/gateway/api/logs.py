@@ -13,10 +13,10 @@ from starlette.responses import Response, StreamingResponse
 from orchestration_project.domains.access.roles import without_stacks
 from orchestration_project.domains.api.runs import Event, Events
 from orchestration_project.engine.dagster_private import event_cursor
-from orchestration_project.gateway.api.jobs import known_run
+from orchestration_project.gateway.api.jobs import find_run
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
-from orchestration_project.gateway.api.runs import MOST, Name
+from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 
 POLL_SECONDS = 0.5
@@ -33,7 +33,7 @@ class EventsWanted(Parameters):
 
     run_id: Name = Field(description="The id of a run")
     after: int = Field(0, ge=0, lt=2**63, description="`next` of the previous page")
-    limit: int = Field(200, ge=1, le=MOST, description="Maximum number of events")
+    limit: int = Field(200, ge=1, le=MAX_PAGE_ENTRIES, description="Maximum number of events")
 
 
 class LogsWanted(Parameters):
@@ -48,7 +48,7 @@ async def run_events(call: Call[EventsWanted, Body]) -> Events:
 
 
 def _events(services: Services, wanted: EventsWanted) -> Events:
-    record = known_run(services.instance, wanted.run_id)
+    record = find_run(services.instance, wanted.run_id)
     found: list[Event] = []
     cursor = _cursor(wanted.after)
     while len(found) <= wanted.limit:
@@ -103,7 +103,7 @@ async def run_logs(call: Call[LogsWanted, Body]) -> Response:
     """
     run_id = call.query.run_id
     after = _after(call.request.headers.get("last-event-id", ""))
-    await call.services.in_thread(known_run, call.services.instance, run_id)
+    await call.services.in_thread(find_run, call.services.instance, run_id)
     headers = {
         "cache-control": "no-cache, no-transform",
         "x-accel-buffering": "no",  # nginx would keep lines until it has many
@@ -136,7 +136,7 @@ async def _followed(call: Call[LogsWanted, Body], run_id: str, after: int) -> As
     services, may_still = call.services, _looking(call)
     cursor, end, said = _cursor(after), time.monotonic() + LONGEST_SECONDS, time.monotonic()
     while time.monotonic() < end and await may_still():
-        record = await services.in_thread(known_run, services.instance, run_id)
+        record = await services.in_thread(find_run, services.instance, run_id)
         events, cursor, has_more = await services.in_thread(
             _read, services.instance, run_id, cursor
         )

@@ -11,7 +11,7 @@ import dagster as dg
 
 from orchestration_project.gateway.api.operation import Call
 from orchestration_project.gateway.api.problems import ProblemError
-from orchestration_project.gateway.request import BODY_TAG, KEY_TAG, MARKS
+from orchestration_project.gateway.request import BODY_TAG, KEY_TAG, LAUNCH_TAGS
 from orchestration_project.services.backfills import first_backfill
 
 IDEMPOTENCY_KEY = "idempotency-key"
@@ -64,11 +64,11 @@ async def once(
     async with call.services.launching:
         before = await call.services.in_thread(_before, call.services.instance, tags[KEY_TAG])
         if before is None:
-            token = MARKS.set(tags)
+            token = LAUNCH_TAGS.set(tags)
             try:
                 return await make(tags)
             finally:
-                MARKS.reset(token)
+                LAUNCH_TAGS.reset(token)
     if before.body != tags[BODY_TAG]:
         raise ProblemError(
             409,

@@ -15,7 +15,7 @@ REF = "#/components/schemas/{model}"
 JSON = "application/json"
 
 USUAL_PROBLEMS = (400, 401, 403, 404, 422, 429, 500, 502, 503, 504)
-OF_CHANGES = (409,)
+MUTATION_STATUSES = (409,)
 WITH_A_BODY = (413, 415)
 
 
@@ -124,7 +124,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
         "content": {MEDIA_TYPE: {"schema": _reference(Problem)}},
     }
     statuses = [*USUAL_PROBLEMS, *operation.problems]
-    statuses += OF_CHANGES if operation.method == "POST" else ()
+    statuses += MUTATION_STATUSES if operation.method == "POST" else ()
     statuses += WITH_A_BODY if operation.body is not None else ()
     done = {str(operation.status): {"description": operation.summary, "content": content}}
     return done | {str(each): problem for each in sorted(set(statuses))}

@@ -13,9 +13,9 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.dagster import Dagster
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.gateway.guard import Doors
+from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.mutations import Mutations
-from orchestration_project.gateway.request import STILL_KNOWN, known_user
+from orchestration_project.gateway.request import REAUTHENTICATE, current_user
 from orchestration_project.registry import Registry
 from orchestration_project.settings import Settings
 
@@ -24,7 +24,7 @@ from orchestration_project.settings import Settings
 def opened_api(
     settings: Settings,
     warehouse: Warehouse,
-    doors: Doors,
+    doors: AuthServices,
     dagster: ASGIApp,
     instance: dg.DagsterInstance,
     registry: Callable[[], Registry],
@@ -41,7 +41,7 @@ def opened_api(
 def services_of(
     settings: Settings,
     warehouse: Warehouse,
-    doors: Doors,
+    doors: AuthServices,
     dagster: ASGIApp,
     instance: dg.DagsterInstance,
     registry: Callable[[], Registry],
@@ -49,7 +49,7 @@ def services_of(
     """Return what the API stands on."""
 
     async def refused(scope: Scope, operation: str) -> None:
-        user = known_user()
+        user = current_user()
         await doors.record(scope, operation, "refused", user=user, reason=f"{user.role} may not")
 
     return Services(
@@ -60,7 +60,7 @@ def services_of(
         store=open_store(settings),
         registry=registry,
         dagster=Dagster(Mutations(doors, dagster)),
-        caller=known_user,
+        caller=current_user,
         refused=refused,
         still_known=_still_known,
         recheck_seconds=doors.recheck_seconds,
@@ -68,4 +68,4 @@ def services_of(
 
 
 async def _still_known(scope: Scope) -> bool:
-    return await scope[STILL_KNOWN]()
+    return await scope[REAUTHENTICATE]()

@@ -14,7 +14,7 @@ from orchestration_project.domains.api.models import (
     Sessions,
 )
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
-from orchestration_project.gateway.api.runs import MOST, Name
+from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.services.gate import Register
 from orchestration_project.services.ledger.sessions import SessionFilter, read_sessions
 from orchestration_project.services.presets import effective_config
@@ -31,7 +31,7 @@ class SessionsWanted(Parameters):
     )
     domain: Name | None = Field(None, description="Domain")
     state: SessionState | None = Field(None, description="Status")
-    limit: int = Field(50, ge=1, le=MOST, description="Maximum number of sessions")
+    limit: int = Field(50, ge=1, le=MAX_PAGE_ENTRIES, description="Maximum number of sessions")
 
 
 async def readiness(call: Call[Parameters, Body]) -> Readiness:
@@ -66,7 +66,7 @@ async def list_sessions(call: Call[SessionsWanted, Body]) -> Sessions:
 async def control_tower(call: Call[Parameters, Body]) -> ControlTower:
     """Return the health of domains and assets; the job operations_control_tower refreshes it."""
     table = operations_control_tower
-    wanted = select(table).order_by(*table.primary_key.columns).limit(MOST)
+    wanted = select(table).order_by(*table.primary_key.columns).limit(MAX_PAGE_ENTRIES)
     frame = await call.services.in_thread(call.services.warehouse.frame, wanted, table)
     return ControlTower(rows=frame.to_dicts())
 

@@ -25,7 +25,7 @@ from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, problem_of
 from orchestration_project.gateway.api.runs import (
-    MOST,
+    MAX_PAGE_ENTRIES,
     Name,
     Wanted,
     entry_of_run,
@@ -67,7 +67,7 @@ class HistoryWanted(Parameters):
     """Filter of executions."""
 
     status: State | None = Field(None, description="Status")
-    limit: int = Field(50, ge=1, le=MOST, description="Maximum number of executions")
+    limit: int = Field(50, ge=1, le=MAX_PAGE_ENTRIES, description="Maximum number of executions")
 
 
 async def list_pipelines(call: Call[Parameters, Body]) -> Pipelines:

@@ -22,7 +22,7 @@ from orchestration_project.services.presets import (
 
 JOB, OP = "operations_apply_preset", "apply_preset"
 
-OF_SETTINGS = "(as the settings say)"
+SETTINGS_PRESET = "(as the settings say)"
 
 
 class PresetName(Parameters):
@@ -93,7 +93,7 @@ def _preview(services: Services, name: str) -> Preview:
     applied = Presets(services.warehouse, services.clock).in_force(written.job)
     before = applied.preset if applied else None
     said = {**(before.values if before else {}), **written.values}
-    rows = difference(before, written, dict.fromkeys(sorted(said), OF_SETTINGS))
+    rows = difference(before, written, dict.fromkeys(sorted(said), SETTINGS_PRESET))
     changes = [
         Change(field=row["field"], now=row["now"], then=row["then"], is_changed=row["changes"])
         for row in rows

@@ -23,7 +23,7 @@ from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.jobs import (
     Launch,
     Launched,
-    known_run,
+    find_run,
     launch,
     launched_before,
     tag_list,
@@ -37,14 +37,14 @@ from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.services.presets import config_of_preset
 from orchestration_project.services.retries import ItemRetries
 
-MOST = 1000
+MAX_PAGE_ENTRIES = 1000
 """Maximum number of entries of a page."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 TagName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,62}$")]
 TagValue = Annotated[str, StringConstraints(max_length=200)]
 
-OURS = frozenset(
+RESERVED_TAGS = frozenset(
     {
         *("user", "domain", "session", "preset", "config_hash", "forced_past"),
         *("idempotency_key", "idempotency_body", "requested_by", "launched_by", "launched_by_job"),
@@ -109,7 +109,7 @@ class Wanted(Parameters):
     user: Name | None = Field(None, description="User who launched the run")
     since: Moment | None = Field(None, description="Only runs created after this time")
     until: Moment | None = Field(None, description="Only runs created before this time")
-    limit: int = Field(50, ge=1, le=MOST, description="Maximum number of runs")
+    limit: int = Field(50, ge=1, le=MAX_PAGE_ENTRIES, description="Maximum number of runs")
     cursor: Name | None = Field(None, description="`next_cursor` of the previous page")
 
 
@@ -171,7 +171,7 @@ async def launch_run(call: Call[Parameters, NewRun]) -> Launched:
 
 
 def _allowed(tags: Mapping[str, str]) -> Mapping[str, str]:
-    taken = sorted(OURS.intersection(tags))
+    taken = sorted(RESERVED_TAGS.intersection(tags))
     if taken:
         raise ProblemError(422, f"these tags are not a caller's: {', '.join(taken)}")
     return tags
@@ -215,7 +215,7 @@ def page_of_runs(services: Services, wanted: Wanted) -> tuple[list[dg.RunRecord]
         created_before=wanted.until,
     )
     if wanted.cursor is not None:
-        known_run(services.instance, wanted.cursor)
+        find_run(services.instance, wanted.cursor)
     found = services.instance.get_run_records(filters, limit=wanted.limit + 1, cursor=wanted.cursor)
     page = list(found[: wanted.limit])
     return page, page[-1].dagster_run.run_id if len(found) > wanted.limit else None
@@ -306,7 +306,7 @@ def step_of(row: Mapping[str, Any]) -> Step:
 async def retry_run(call: Call[RunId, Retry]) -> Launched:
     """Try a run again: from its failure, all of it, or just the items that failed."""
     run_id = call.query.run_id
-    record = await call.services.in_thread(known_run, call.services.instance, run_id)
+    record = await call.services.in_thread(find_run, call.services.instance, run_id)
     if call.body.what == "failed_items":
         config = {"run_id": run_id, "dry_run": call.body.dry_run, **_kinds(call.body.kinds)}
         return await _retried_items(call, config)
@@ -388,7 +388,7 @@ async def cancel_run(call: Call[RunId, Body]) -> Ending:
     """End a run: what landed stays, and the step under way is interrupted."""
     run_id = call.query.run_id
     result(await call.dagster(TERMINATE, run=run_id), "terminateRun", "TerminateRunSuccess")
-    record = await call.services.in_thread(known_run, call.services.instance, run_id)
+    record = await call.services.in_thread(find_run, call.services.instance, run_id)
     return Ending(run_id=run_id, status=record.dagster_run.status.value)
 
 

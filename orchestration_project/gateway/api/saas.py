@@ -15,7 +15,7 @@ from orchestration_project.domains.api.models import (
 )
 from orchestration_project.domains.saas.rules import RuleSet
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
-from orchestration_project.gateway.api.runs import MOST, Name
+from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.saas.audit import Search, search_audit
 from orchestration_project.resources.saas.rules import rules_in_effect
@@ -30,7 +30,7 @@ class AuditWanted(Parameters):
     issue: Name | None = Field(None, description="The key of an issue")
     operation: Name | None = Field(None, description="Action, such as created")
     text: Text | None = Field(None, description="Text that the detail contains")
-    limit: int = Field(50, ge=1, le=MOST, description="Maximum number of entries")
+    limit: int = Field(50, ge=1, le=MAX_PAGE_ENTRIES, description="Maximum number of entries")
     cursor: Name | None = Field(None, description="`next_cursor` of the previous page")
 
 

@@ -44,7 +44,7 @@ from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.dagster_web.launches import Launches, Part
 from orchestration_project.gateway.dagster_web.webserver import GatewayWebserver
 from orchestration_project.gateway.executions import QUERY_SECONDS, Executions
-from orchestration_project.gateway.request import BODY_TAG, CURRENT, KEY_TAG, MARKS
+from orchestration_project.gateway.request import BODY_TAG, CURRENT, KEY_TAG, LAUNCH_TAGS
 
 REASON = "RUNTIME_TYPE_MISMATCH"
 
@@ -312,7 +312,7 @@ def _known(parts: Sequence[Part]) -> Sequence[Part]:
 
 def _own_tags(given: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in given.items() if name not in NO_CALLERS_TAGS}
-    return {**kept, **(MARKS.get() or {}), **user_tags(CURRENT.get())}
+    return {**kept, **(LAUNCH_TAGS.get() or {}), **user_tags(CURRENT.get())}
 
 
 def user_tags(user: Principal | None) -> dict[str, str]:

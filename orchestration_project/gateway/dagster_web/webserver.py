@@ -31,9 +31,9 @@ from orchestration_project.gateway.dagster_web.fields import answer_by_role
 from orchestration_project.gateway.dagster_web.partition_statuses import (
     group_by_first_dimension,
 )
-from orchestration_project.gateway.executions import TOOK_TOO_LONG, Executions, TookTooLong
+from orchestration_project.gateway.executions import TIMEOUT_MESSAGE, Executions, TookTooLong
 from orchestration_project.gateway.graphql import read_document
-from orchestration_project.gateway.request import CURRENT, known_user
+from orchestration_project.gateway.request import CURRENT, current_user
 
 POLL_MILLISECONDS = 2000
 """How often the pages ask for what is new: Dagster's default."""
@@ -74,7 +74,7 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
     def index_html_endpoint(self, request: Request) -> HTMLResponse:
         """Return Dagster's page with the bar of who asks above it."""
         answer = super().index_html_endpoint(request)
-        page = with_bar(bytes(answer.body).decode(), self._installation, known_user())
+        page = with_bar(bytes(answer.body).decode(), self._installation, current_user())
         kept = {name: value for name, value in answer.headers.items() if name != "content-length"}
         return HTMLResponse(page, answer.status_code, kept)
 
@@ -152,7 +152,7 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
         return await result if isawaitable(result) else result
 
     def _too_long(self) -> JSONResponse:
-        text = TOOK_TOO_LONG.format(self._executions.seconds)
+        text = TIMEOUT_MESSAGE.format(self._executions.seconds)
         return JSONResponse({"data": None, "errors": [{"message": text}]}, 504)
 
     async def execute_graphql_subscription(
@@ -200,7 +200,7 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
             try:
                 found = await self._executions.run(_name(), partial(executed, event))
             except TookTooLong:
-                raise GraphQLError(TOOK_TOO_LONG.format(self._executions.seconds)) from None
+                raise GraphQLError(TIMEOUT_MESSAGE.format(self._executions.seconds)) from None
             yield ExecutionResult(found.data, [_shown(each) for each in found.errors or ()])
 
     def _answer(self, done: ExecutionResult, captured: list[Exception]) -> JSONResponse:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 from orchestration_project.contracts.rules import KeyRange, Validated
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.copies import (
-    OF_A_FILE,
+    FILE_COLUMNS,
     Copy,
     Largest,
     MarketWeek,
@@ -173,7 +173,7 @@ def _candidates(connection: Connection, largest: Largest | None) -> list[MarketW
 
 def _holds(connection: Connection, scope: MarketWeek, file: _File) -> bool:
     """Whether the rows of ``file`` are landed in ``scope``."""
-    columns = [_weekly[name] for name in OF_A_FILE]
+    columns = [_weekly[name] for name in FILE_COLUMNS]
     return all(
         have_same_rows(
             rows,

@@ -29,14 +29,14 @@ from orchestration_project.tables.finra import (
 LOADED_BY = "finra_otc_weekly"
 """The job that loads what all gold is made of."""
 
-OF_SYMBOL = ("week_start", "tier", "symbol")
+SYMBOL_KEY = ("week_start", "tier", "symbol")
 COLUMNS = {
-    finra_symbol_rolling_6w: (*OF_SYMBOL, "total_share_quantity", "total_trade_count"),
+    finra_symbol_rolling_6w: (*SYMBOL_KEY, "total_share_quantity", "total_trade_count"),
     finra_concentration_week: (
-        *(*OF_SYMBOL, "hhi_lower", "hhi_upper"),
+        *(*SYMBOL_KEY, "hhi_lower", "hhi_upper"),
         *("top_venue_share", "top_3_venue_share", "top_5_venue_share", "total_share_quantity"),
     ),
-    finra_tier_week: OF_SYMBOL,
+    finra_tier_week: SYMBOL_KEY,
 }
 """Columns of `finra_symbol_week` that each table needs."""
 
@@ -107,7 +107,7 @@ def _with_largest_symbols(
 ) -> DerivedPart:
     """Return rows, and the largest of them by their symbols' shares in the week."""
     shares = "total_share_quantity"
-    sized = rows.join(symbol_weeks.select(*OF_SYMBOL, shares), on=OF_SYMBOL)
+    sized = rows.join(symbol_weeks.select(*SYMBOL_KEY, shares), on=SYMBOL_KEY)
     return DerivedPart(rows, _largest(due, sized, shares))
 
 

@@ -45,7 +45,7 @@ REMEDIES = {
 }
 """What to do where Alpha Vantage says that it does not offer a symbol's prices, by kind."""
 
-ELSE = "ask again later; if it stays so, see what answers at ALPHA_VANTAGE_API_URL"
+DEFAULT_REMEDY = "ask again later; if it stays so, see what answers at ALPHA_VANTAGE_API_URL"
 
 
 class AlphaVantage:
@@ -158,7 +158,7 @@ class AlphaVantage:
                 "Alpha Vantage did not answer with prices",
                 expected="HTTP 200",
                 found=found,
-                remedy=ELSE,
+                remedy=DEFAULT_REMEDY,
                 url=response.url,
             )
         kind = UnavailableError if refused.kind in REMEDIES else SourceError
@@ -166,7 +166,7 @@ class AlphaVantage:
             f"Alpha Vantage has no prices of {asked.symbol}",
             expected=f"days from {asked.first_date} to {asked.last_date}",
             found=found,
-            remedy=REMEDIES.get(refused.kind, ELSE),
+            remedy=REMEDIES.get(refused.kind, DEFAULT_REMEDY),
             url=response.url,
         )
 

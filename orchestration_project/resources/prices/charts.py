@@ -19,7 +19,7 @@ SESSIONS = 60
 
 
 @dataclass(frozen=True)
-class Shown:
+class ChartRows:
     """The latest sessions, and the rows of the wanted symbols in them, prices in dollars.
 
     ``requested`` has the symbols and months, by their first day, that were requested.
@@ -41,7 +41,7 @@ class Shown:
         return self.rows.filter(pl.col("symbol") == symbol).sort("trade_date")
 
 
-def read_shown(warehouse: Warehouse, symbols: Sequence[str]) -> Shown | None:
+def read_shown(warehouse: Warehouse, symbols: Sequence[str]) -> ChartRows | None:
     """Return the latest sessions of these symbols; None: no prices yet."""
     with warehouse.reading() as connection:
         own = {"symbol": tuple(symbols)}
@@ -59,4 +59,4 @@ def read_shown(warehouse: Warehouse, symbols: Sequence[str]) -> Shown | None:
             (symbol, start) for symbol, start in connection.execute(asked) if start <= last
         )
     dollars = rows.with_columns(pl.col(PRICES) / 10**USD_SCALE)
-    return Shown(sessions(first, last), dollars, requested)
+    return ChartRows(sessions(first, last), dollars, requested)

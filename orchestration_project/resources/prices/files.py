@@ -17,7 +17,7 @@ from orchestration_project.domains.prices.symbols import (
     vendor_symbol,
 )
 from orchestration_project.domains.prices.tabular import (
-    NOT_PLAIN,
+    CONVERSION_ERRORS,
     PARQUET,
     SYMBOL,
     csv_lines,
@@ -29,9 +29,9 @@ from orchestration_project.errors import ConfigurationError, SourceError, Unavai
 from orchestration_project.resources.prices.http_answers import unmapped
 from orchestration_project.resources.prices.source import PriceRange
 
-ENDINGS = (".csv", ".parquet")
+SUFFIXES = (".csv", ".parquet")
 
-OF_ALL = "prices"
+COMBINED_FILE_STEM = "prices"
 """`prices.csv` or `prices.parquet` has a column that says whose each day is."""
 
 SETTING = "PRICES_FILES_DIR"
@@ -85,8 +85,10 @@ class PriceFiles:
         if symbol is None:
             raise unmapped(asked.symbol, "files")
         names = self._names()
-        own = [name for name in names if name in {symbol + ending for ending in ENDINGS}]
-        shared = [name for name in names if name in {OF_ALL + ending for ending in ENDINGS}]
+        own = [name for name in names if name in {symbol + ending for ending in SUFFIXES}]
+        shared = [
+            name for name in names if name in {COMBINED_FILE_STEM + ending for ending in SUFFIXES}
+        ]
         if len(own) > 1 or (not own and len(shared) > 1):
             raise ConfigurationError(
                 f"several files hold {asked.symbol}",
@@ -98,7 +100,8 @@ class PriceFiles:
         if body is None:
             raise UnavailableError(
                 f"no file holds {asked.symbol}",
-                expected=f"{symbol}.csv or .parquet, or the symbol in {OF_ALL}.csv or .parquet",
+                expected=f"{symbol}.csv or .parquet, "
+                f"or the symbol in {COMBINED_FILE_STEM}.csv or .parquet",
                 found=f"{len(names)} files in {self._folder}",
                 remedy="put it there, or leave the symbol out",
             )
@@ -116,12 +119,12 @@ class PriceFiles:
             names = sorted(path.name for path in self._folder.iterdir())
         except OSError as error:
             raise self._unreadable(str(error)) from error
-        return [name for name in names if name.endswith(ENDINGS)]
+        return [name for name in names if name.endswith(SUFFIXES)]
 
     def _unreadable(self, found: str) -> ConfigurationError:
         return ConfigurationError(
             f"{SETTING} has no prices",
-            expected=f"files that end in {' or '.join(ENDINGS)} in {self._folder}",
+            expected=f"files that end in {' or '.join(SUFFIXES)} in {self._folder}",
             found=found,
             remedy=f"correct {SETTING} or the folder's permissions",
         )
@@ -173,7 +176,7 @@ def _parts_of_parquet(body: bytes) -> Mapping[str, bytes]:
             buffer = BytesIO()
             write_table(part.to_arrow(), buffer)
             found[str(symbol)] = buffer.getvalue()
-    except NOT_PLAIN as error:
+    except CONVERSION_ERRORS as error:
         refuse(body, "columns of plain values", str(error))
     return found
 

@@ -42,7 +42,7 @@ from orchestration_project.tables.spine import fences
 
 _daily, _history = prices_daily.c, prices_daily_history.c
 
-BY_DEFINITIONS = f"gold {GOLD_VERSION}: "
+DEFINITIONS_PREFIX = f"gold {GOLD_VERSION}: "
 """How the name of what was derived by the present definitions begins."""
 
 NEVER = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
@@ -78,8 +78,8 @@ def _read(connection: Connection, due: Sequence[PendingDerivation]) -> tuple[pl.
 def _changed_since(connection: Connection, symbol: str, before: str | None) -> date:
     """Return the first day whose price is another than that which was derived from."""
     seen = NEVER
-    if before is not None and before.startswith(BY_DEFINITIONS):
-        seen = datetime.fromisoformat(before.removeprefix(BY_DEFINITIONS))
+    if before is not None and before.startswith(DEFINITIONS_PREFIX):
+        seen = datetime.fromisoformat(before.removeprefix(DEFINITIONS_PREFIX))
     written = select(func.min(_daily.trade_date)).where(
         _daily.symbol == symbol, _daily.known_from > seen
     )
@@ -108,7 +108,7 @@ class _SameSymbol(Reach):
 
     def version(self, key: str, landed: Mapping[str, datetime]) -> str:
         """Return what a symbol would be derived of now."""
-        return f"{BY_DEFINITIONS}{landed[key].isoformat()}"
+        return f"{DEFINITIONS_PREFIX}{landed[key].isoformat()}"
 
 
 INPUTS = Inputs(landed=_delivered, read=_read, job="prices_daily")

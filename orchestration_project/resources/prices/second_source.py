@@ -9,7 +9,7 @@ from sqlalchemy import Select, func, select
 from orchestration_project.domains.prices.audits import SECOND_SOURCE
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.landing import NO_SECOND
-from orchestration_project.resources.prices.symbol_fetch import NOTHING_OF, UNMAPPED
+from orchestration_project.resources.prices.symbol_fetch import NO_DATA_PREFIX, UNMAPPED_PREFIX
 from orchestration_project.tables.prices import prices_daily
 from orchestration_project.tables.spine import audits
 
@@ -24,8 +24,10 @@ def failing_second_source(warehouse: Warehouse) -> Mapping[str, str]:
 
     It fails while it answers for no symbol. Deliveries for which it was not asked do not count.
     """
-    is_failure = _audit.found.startswith(NOTHING_OF, autoescape=True)
-    is_unasked = (_audit.found == NO_SECOND) | _audit.found.startswith(UNMAPPED, autoescape=True)
+    is_failure = _audit.found.startswith(NO_DATA_PREFIX, autoescape=True)
+    is_unasked = (_audit.found == NO_SECOND) | _audit.found.startswith(
+        UNMAPPED_PREFIX, autoescape=True
+    )
     answers = _of_audit(func.max(_audit.audited_at)).where(~is_failure, ~is_unasked)
     failures = _of_audit(_audit.audited_at, _audit.found).where(is_failure)
     with warehouse.reading() as connection:

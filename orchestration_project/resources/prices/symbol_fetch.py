@@ -15,7 +15,7 @@ from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import OrchestrationError, UnavailableError
 from orchestration_project.resources.prices.source import PriceRange, PriceSource
 
-UNMAPPED, NOTHING_OF = "nobody knows how ", "nothing of "
+UNMAPPED_PREFIX, NO_DATA_PREFIX = "nobody knows how ", "nothing of "
 """How it begins why a second source has nothing: it was not asked, or it failed."""
 
 
@@ -103,13 +103,13 @@ class SymbolFetch:
         """
         spelled = second.vendor_symbol(self.symbol)
         if spelled is None:
-            return f"{UNMAPPED}{second.name} spells {self.symbol}"
+            return f"{UNMAPPED_PREFIX}{second.name} spells {self.symbol}"
         seen: list[Capture] = []
         try:
             asked = PriceRange(self.symbol, self.days.first, self.days.last)
             answer = read_prices(second.name, parts_of(second.fetch(asked, seen)))
         except OrchestrationError as error:
-            return storable(f"{NOTHING_OF}{second.name}: {why(error)}")
+            return storable(f"{NO_DATA_PREFIX}{second.name}: {why(error)}")
         finally:
             self.kept += [replace(each, source=second.name) for each in seen]
         return self._ranged(answer, second, spelled, self.days)

@@ -26,7 +26,7 @@ KNOWN_SYMBOL = "SPY"
 
 CHART = b'"chart"'
 
-OF_A_SYMBOL = frozenset({200, 400, 404})
+SYMBOL_STATUSES = frozenset({200, 400, 404})
 """Statuses of an answer about the symbol; any other without a chart is about the service alone."""
 
 A_DAY = timedelta(days=1)
@@ -103,7 +103,7 @@ class YahooChart:
 
     def _refuse(self, symbol: str, response: Response) -> NoReturn:
         is_of_vendor = CHART in response.body[:200]
-        if response.status not in OF_A_SYMBOL and not is_of_vendor:
+        if response.status not in SYMBOL_STATUSES and not is_of_vendor:
             raise TransientError(
                 "Yahoo did not answer with a chart",
                 expected='HTTP 200 with {"chart": …}, or an error in its place',

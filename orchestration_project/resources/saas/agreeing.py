@@ -20,7 +20,7 @@ from orchestration_project.resources.saas.systems import (
     TargetSystem,
 )
 
-UNDER_WAY = timedelta(minutes=1)
+CREATE_GRACE_PERIOD = timedelta(minutes=1)
 """Time for which a create without a response may still take effect."""
 
 INDEXED = timedelta(days=1)
@@ -146,10 +146,10 @@ class SyncPair:
         if begun is None or passed >= INDEXED:
             return None
         issue = self.target.find_after(begun.mark, agreement.entity.source_id)
-        if issue is None and passed < UNDER_WAY:
+        if issue is None and passed < CREATE_GRACE_PERIOD:
             raise UnderWayError(
                 "an earlier request without a response may still create the issue",
-                expected=f"{UNDER_WAY} between it and the next one",
+                expected=f"{CREATE_GRACE_PERIOD} between it and the next one",
                 found=f"{passed}",
                 remedy="nothing: the next run searches for it, and then creates it",
             )

@@ -57,12 +57,12 @@ FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)
 MAX_FAILURES_IN_ROW = 3
 """Tries in vain, one after the other, after which a run takes the systems to be down."""
 
-PASSING = (401, 404, 408, 409, 429)
+AMBIGUOUS_STATUSES = (401, 404, 408, 409, 429)
 """Statuses that may say nothing of the task: our key, or what changed between two requests."""
 
-ENDED = ("done", "dead")
+SETTLED_STATES = ("done", "dead")
 
-MOST_DOUBTS = 5
+MAX_AMBIGUOUS_ATTEMPTS = 5
 """Tries after which such a status counts as a refusal, as does an answer without sense."""
 
 LONGEST_REASON = 2_000
@@ -138,7 +138,9 @@ class Applier:
             if problem and (is_throttled or failures_in_row >= MAX_FAILURES_IN_ROW):
                 applied.problem = problem
                 break
-            if outcome in ENDED and self._due([entity]):  # planned by a run that found us at work
+            if outcome in SETTLED_STATES and self._due(
+                [entity]
+            ):  # planned by a run that found us at work
                 due.append(entity)
         return applied
 
@@ -358,8 +360,8 @@ def _end_of(waiting: ClaimedIntent, error: OrchestrationError | UnfitValueError)
         code = "no_transition" if isinstance(error, NoStepError) else "unreadable"
         return _End("dead", _reason(error), code)
     status = error.http_status if isinstance(error, RefusedError) else None
-    may_pass = status is None or status in PASSING
-    if may_pass and waiting.row.attempt_count + 1 < MOST_DOUBTS:
+    may_pass = status is None or status in AMBIGUOUS_STATUSES
+    if may_pass and waiting.row.attempt_count + 1 < MAX_AMBIGUOUS_ATTEMPTS:
         return _again(waiting, error, 0)
     return _End("dead", _reason(error), f"http_{status}" if status else "senseless", status)
 

@@ -37,9 +37,9 @@ PAGE_ISSUES = 100
 MOST_KEYS = 100
 """Issues that one request names by their keys."""
 READ_FIELDS = ("summary", "description", "project", "issuetype", "status", "assignee", "updated")
-MAY_PASS = frozenset({408, 409, 425})
+TRANSIENT_STATUSES = frozenset({408, 409, 425})
 """Statuses of an edit at the same time, or of a request that came too late or too early."""
-REFUSES = frozenset({403, 404})
+FORBIDDEN_STATUSES = frozenset({403, 404})
 """Statuses of what we may not do or see, and of hosts that are not Jira or take nothing of ours."""
 
 
@@ -311,7 +311,7 @@ class Jira:
             raise self._refused(response)
 
     def _refused(self, response: Response) -> Exception:
-        if response.status in MAY_PASS or 200 <= response.status < 300:
+        if response.status in TRANSIENT_STATUSES or 200 <= response.status < 300:
             return TransientError(
                 "Jira did not say that it did what it was asked",
                 expected="HTTP 200, 201 or 204, as its API has it",
@@ -319,7 +319,7 @@ class Jira:
                 remedy="it is looked at and asked again",
                 url=response.url,
             )
-        if response.status in REFUSES:
+        if response.status in FORBIDDEN_STATUSES:
             self._make_sure_of_jira()
         return refusal("Jira", response, credentials=CREDENTIALS)
 
@@ -330,7 +330,7 @@ class Jira:
             ConfigurationError: Everything is refused, so nothing follows for a task or a rule.
         """
         response = self._ask("GET", "/myself")
-        if response.status in REFUSES:
+        if response.status in FORBIDDEN_STATUSES:
             raise ConfigurationError(
                 "Jira rejects every request",
                 expected="that GET /myself names this account",

@@ -16,7 +16,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.saas.audit import Entity, SyncLogEntry, record
 from orchestration_project.resources.saas.systems import TargetSystem
-from orchestration_project.resources.saas.validating import Examined, examine
+from orchestration_project.resources.saas.validating import RuleFindings, examine
 from orchestration_project.tables.saas import (
     saas_field_mappings,
     saas_routing_rules,
@@ -139,7 +139,7 @@ def edit(
 
 def revalidate(
     warehouse: Warehouse, target: TargetSystem, *, at: datetime, run_id: str
-) -> Examined:
+) -> RuleFindings:
     """Hold the rules in effect against the target: disable what it refuses, enable the others.
 
     A rule of which nothing is known stays as it is.

@@ -20,10 +20,10 @@ from orchestration_project.tables.spine import outbox
 
 STATES = saas_source_states.c
 MISSING_PATH = "missing_path"
-SEEN_EARLY = timedelta(hours=1)
+LAST_SEEN_TOLERANCE = timedelta(hours=1)
 """A task that stays as it is gets its time of being seen at most so late: it is one statement."""
 
-AHEAD = timedelta(minutes=5)
+CLOCK_SKEW_TOLERANCE = timedelta(minutes=5)
 """Tolerated clock skew of other machines; a later time is of a clock that was set back."""
 
 
@@ -147,7 +147,7 @@ def plan(
     planned, writer = PlanCounts(), _Writer(connection, desk, now)
     for each in latest.values():
         row = before.get(each.entity)
-        if row is not None and each.fetched_at < row.last_seen_at <= now + AHEAD:
+        if row is not None and each.fetched_at < row.last_seen_at <= now + CLOCK_SKEW_TOLERANCE:
             planned.count("overtaken", each.entity)
             continue
         what = writer.plan(each, row, judged(each.task, rules), rules.version)
@@ -205,7 +205,7 @@ def refresh(connection: Connection, system: str, looked_at: datetime) -> None:
         .where(
             STATES.system == system,
             STATES.gone_at.is_(None),
-            STATES.last_seen_at < looked_at - SEEN_EARLY,
+            STATES.last_seen_at < looked_at - LAST_SEEN_TOLERANCE,
         )
         .values(last_seen_at=looked_at)
     )

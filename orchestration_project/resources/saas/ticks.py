@@ -13,7 +13,7 @@ from orchestration_project.tables.saas import saas_ticks
 
 PEOPLEFORCE_JIRA = "peopleforce>jira"
 
-USUAL = timedelta(minutes=5)
+DEFAULT_INTERVAL = timedelta(minutes=5)
 """From one look to the next, until a row of saas_ticks says otherwise."""
 
 
@@ -29,7 +29,7 @@ class Ticks:
         with self.warehouse.reading() as connection:
             row = connection.execute(select(saas_ticks).where(self._is_it)).mappings().first()
         if row is None:
-            return Tick(self.pair, USUAL)
+            return Tick(self.pair, DEFAULT_INTERVAL)
         values = {name: value for name, value in row.items() if name != "interval_seconds"}
         return Tick(interval=timedelta(seconds=row["interval_seconds"]), **values)
 
@@ -62,7 +62,7 @@ class Ticks:
     def _set(self, **values: Any) -> None:
         usual = {
             "pair": self.pair,
-            "interval_seconds": int(USUAL.total_seconds()),
+            "interval_seconds": int(DEFAULT_INTERVAL.total_seconds()),
             "is_paused": False,
             "triggered_at": None,
             "started_at": None,

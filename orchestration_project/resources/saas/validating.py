@@ -14,7 +14,7 @@ PROVING = (400, 403, 404)
 
 
 @dataclass
-class Examined:
+class RuleFindings:
     """Findings about rules, by rule_id.
 
     Attributes:
@@ -26,9 +26,9 @@ class Examined:
     unknown: dict[str, str] = field(default_factory=dict)
 
 
-def examine(target: TargetSystem, rules: Sequence[SyncRule]) -> Examined:
+def examine(target: TargetSystem, rules: Sequence[SyncRule]) -> RuleFindings:
     """Ask the target whether it takes what rules would make."""
-    found = Examined()
+    found = RuleFindings()
     for rule in rules:
         if rule.action != "sync" or rule.target_project is None or rule.issue_type is None:
             continue

@@ -37,7 +37,7 @@ PROFILE, NEEDS = "weekly-finra", "FINRA_SOURCE"
 SECONDS_BETWEEN_LISTINGS = 900
 """FINRA names no hour of publication; a look is one request and a small query."""
 
-OF_DATABASE = " of "
+DATABASE_SEPARATOR = " of "
 """In a cursor, between a day and what identifies the database; a user may set the day alone."""
 
 SECONDS_BETWEEN_SWEEPS = 3600
@@ -115,7 +115,7 @@ def finra_on_restatement(
     if not taken:
         return dg.SkipReason("Nothing to do: no week was taken yet.")
     database = f"{warehouse.first_landed_at(tables.finra_otc_weekly)}"
-    day, _, of = (context.cursor or "").partition(OF_DATABASE)
+    day, _, of = (context.cursor or "").partition(DATABASE_SEPARATOR)
     since = sweep_start(day if of in ("", database) else None, taken, today=today)
     suspects = finra.maybe_changed(taken, since=since, until=today)
     now, refusals = versions_of(finra, suspects)
@@ -125,7 +125,7 @@ def finra_on_restatement(
     looked = f"{len(taken)} weeks that were taken, from {since} to {today}"
     if not changed and not refusals:
         reason = f"Nothing to do: FINRA changed none of the {looked}."
-        return dg.SensorResult(skip_reason=reason, cursor=f"{today}{OF_DATABASE}{database}")
+        return dg.SensorResult(skip_reason=reason, cursor=f"{today}{DATABASE_SEPARATOR}{database}")
     running = _loading(context.instance, changed)
     free = _requests([each for each in changed if each not in running], now, today)
     asked = not_yet_asked(context.instance, free)

@@ -18,14 +18,14 @@ from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.alerts.inbox import (
     Inbox,
-    nothing_is_well,
+    is_always_open,
     words_of,
     words_of_recovery,
 )
 from orchestration_project.services.alerts.policy import Links
 from orchestration_project.services.gate.gate import examine
 
-OF_A_MACHINE = ("disk_low",)
+MACHINE_KINDS = ("disk_low",)
 """Kinds that each machine has for itself."""
 
 
@@ -39,7 +39,7 @@ class AlertCondition:
     @property
     def problem(self) -> Problem:
         """Problem while it does not hold."""
-        return Problem(self.kind, socket.gethostname() if self.kind in OF_A_MACHINE else "")
+        return Problem(self.kind, socket.gethostname() if self.kind in MACHINE_KINDS else "")
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,14 @@ def see(conditions: Sequence[AlertCondition], clock: Clock) -> list[ConditionRes
     ]
 
 
-def take_conditions(seen: Sequence[ConditionResult], inbox: Inbox, links: Links) -> list[Message]:
+def apply_conditions(seen: Sequence[ConditionResult], inbox: Inbox, links: Links) -> list[Message]:
     """Store what was seen not to hold, and what holds again; return the messages."""
     known = inbox.open_problems({each.problem.kind for each in seen})
     messages: list[Message] = []
     for each in seen:
         if each.is_bad:
             message = condition_failure(each.problem, each.finding, links)
-            messages += inbox.observe(message.problems, nothing_is_well, words_of(message))
+            messages += inbox.observe(message.problems, is_always_open, words_of(message))
         elif each.problem in known:
             is_it, words = partial(eq, each.problem), words_of_recovery("meanwhile")
             messages += inbox.observe(frozenset(), is_it, words)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, func, not_, or_, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.alerts import (
-    AHEAD,
+    CLOCK_SKEW_TOLERANCE,
     AlertDecision,
     Problem,
     Severity,
@@ -19,7 +19,7 @@ from orchestration_project.domains.operations.alerts import (
     wait_after,
 )
 from orchestration_project.domains.operations.channel_health import (
-    LATELY,
+    FAILURE_WINDOW,
     ChannelReach,
     Pending,
     reaches,
@@ -73,7 +73,7 @@ def words_of_recovery(how: str) -> Wording:
     return lambda decision: [recovery(decision.recovered, how)] if decision.recovered else []
 
 
-def nothing_is_well(_: Problem) -> bool:
+def is_always_open(_: Problem) -> bool:
     """Say of each problem that it is not well: only others are looked at."""
     return False
 
@@ -241,13 +241,12 @@ class Inbox:
     def due(self, channel: str) -> list[AlertDelivery]:
         """Return the deliveries to ``channel`` whose time has come, the oldest alert first.
 
-        Nothing waits for longer than `AHEAD`: what seems to was put off before the clock was set
-        back. That all is well again waits for what it ends, or a failure would be the last thing
-        that the channel hears of it.
+        None waits for longer than `CLOCK_SKEW_TOLERANCE`: a later time is of a clock that was set
+        back. The message that all is well waits for what it ends: no failure comes after it.
         """
         now, next_at = self._clock.now(), deliveries.c.next_attempt_at
         waits = and_(deliveries.c.channel == channel, deliveries.c.state == "pending")
-        is_due = or_(next_at <= now, next_at > now + AHEAD)
+        is_due = or_(next_at <= now, next_at > now + CLOCK_SKEW_TOLERANCE)
         closed_unsent = (  # with the time of what made it well, which is of the same transaction
             select(alerts.c.ended_at)
             .join(deliveries, alerts.c.alert_id == deliveries.c.alert_id)
@@ -294,7 +293,7 @@ class Inbox:
         wanted = select(
             d.channel, d.state, d.attempt_count, d.last_error, d.next_attempt_at, d.failed_at
         ).where(
-            (d.state == "pending") | ((d.state == "failed") & (d.failed_at > now - LATELY)),
+            (d.state == "pending") | ((d.state == "failed") & (d.failed_at > now - FAILURE_WINDOW)),
         )
         with self._warehouse.reading() as connection:
             return reaches(cast("list[Pending]", connection.execute(wanted).all()), now)

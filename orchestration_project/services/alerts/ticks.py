@@ -13,9 +13,9 @@ from orchestration_project.engine.dagster_private import (
     find_ticks,
     running_instigators,
 )
-from orchestration_project.services.alerts.inbox import Inbox, nothing_is_well, words_of
+from orchestration_project.services.alerts.inbox import Inbox, is_always_open, words_of
 from orchestration_project.services.alerts.policy import Links
-from orchestration_project.services.ended_runs import said_by
+from orchestration_project.services.ended_runs import error_text
 
 KIND = "tick_failed"
 
@@ -28,7 +28,7 @@ def take_ticks(instance: dg.DagsterInstance, inbox: Inbox, links: Links) -> list
         if tick.status == TickStatus.FAILURE:
             message = tick_failure(name, _error(tick), links)
             messages += inbox.take(
-                _cause(tick), message.problems, nothing_is_well, words_of(message)
+                _cause(tick), message.problems, is_always_open, words_of(message)
             )
     failing = {problem.subject: problem for problem in inbox.open_problems([KIND])}
     for name, problem in failing.items():
@@ -62,4 +62,4 @@ def _cause(tick: InstigatorTick) -> str:
 
 
 def _error(tick: InstigatorTick) -> str:
-    return said_by(tick.error) if tick.error else "Dagster gives no reason"
+    return error_text(tick.error) if tick.error else "Dagster gives no reason"

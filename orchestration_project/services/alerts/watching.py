@@ -20,18 +20,18 @@ from orchestration_project.domains.operations.messages import (
     database_recovery,
     run_messages,
 )
-from orchestration_project.domains.operations.progress import LOOKS_FOR_A_RETRY, Progress
+from orchestration_project.domains.operations.progress import MAX_POLLS_FOR_RETRY, Progress
 from orchestration_project.domains.operations.rules import facts_of
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.alerts.alerts import Alerts
 from orchestration_project.services.alerts.conditions import (
     ConditionResult,
+    apply_conditions,
     rules_condition,
     see,
     suspected,
-    take_conditions,
 )
-from orchestration_project.services.alerts.inbox import Inbox, nothing_is_well, words_of
+from orchestration_project.services.alerts.inbox import Inbox, is_always_open, words_of
 from orchestration_project.services.alerts.policy import Links, names_of
 from orchestration_project.services.alerts.ticks import take_ticks
 from orchestration_project.services.backfills import failed_backfills
@@ -82,7 +82,7 @@ def look(
     progress = progress.model_copy(update={"suspected": suspects})
     try:
         with alerts.inbox() as inbox:
-            lasting = take_conditions(sure, inbox, alerts.links)
+            lasting = apply_conditions(sure, inbox, alerts.links)
             if repository:
                 lasting += take_backfills(instance, repository, inbox, alerts.links)
             return _stored(instance, alerts, inbox, progress, lasting)
@@ -103,7 +103,7 @@ def watch(alerts: Alerts, seen: Sequence[ConditionResult]) -> list[str]:
     try:
         with alerts.inbox() as inbox:
             _report_recovery(alerts, inbox, {})
-            messages = take_conditions(seen, inbox, alerts.links)
+            messages = apply_conditions(seen, inbox, alerts.links)
             taken, reasons = alerts.deliver(inbox)
     except OrchestrationError as error:
         informed = alerts.notify_of_lost_database(error, alerts.last_resort_log.read())
@@ -132,7 +132,7 @@ def _stored(
             break
         looks = waiting.pop(end.run_id, 0)
         retry = retry_of(instance, end.run_id) if end.outcome == "failure" else "none"
-        if retry == "announced" and looks < LOOKS_FOR_A_RETRY:
+        if retry == "announced" and looks < MAX_POLLS_FOR_RETRY:
             waiting[end.run_id] = looks + 1
         else:
             messages += _take(instance, alerts, inbox, end, is_retried=retry == "made")
@@ -181,7 +181,7 @@ def _summary(runs: int, messages: Sequence[Message], waiting: Iterable[str], ale
     return " ".join(said)
 
 
-LOOKED_BACK = timedelta(days=1)
+BACKFILL_LOOKBACK = timedelta(days=1)
 """Failures before this are not reported: they may be older than the alerts."""
 
 
@@ -196,12 +196,12 @@ def take_backfills(
     It is well again as what a failed run did not make is: partition by partition.
     """
     messages: list[Message] = []
-    for backfill in failed_backfills(instance, repository, Clock().now() - LOOKED_BACK):
+    for backfill in failed_backfills(instance, repository, Clock().now() - BACKFILL_LOOKBACK):
         message = backfill_failure(backfill, links)
         messages += inbox.take(
             f"backfill {backfill.backfill_id}",
             message.problems,
-            nothing_is_well,
+            is_always_open,
             words_of(message),
             partial(facts_of, job=backfill.job, together=backfill.together),
         )

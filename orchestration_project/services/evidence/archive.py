@@ -20,7 +20,7 @@ from orchestration_project.domains.operations.evidence import (
 from orchestration_project.redaction import redacted
 
 LEVEL = 6
-LONG_AGO = (1980, 1, 1, 0, 0, 0)
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 """The date of every member: the earliest that a zip can say."""
 
 READABLE_FILE = 0o100644 << 16
@@ -95,7 +95,7 @@ class Archive:
 
 
 def _entry(name: str) -> ZipInfo:
-    entry = ZipInfo(name, LONG_AGO)
+    entry = ZipInfo(name, ZIP_EPOCH)
     entry.compress_type = ZIP_DEFLATED
     entry.create_system = 3  # rights as on Unix, whatever made it
     entry.external_attr = READABLE_FILE

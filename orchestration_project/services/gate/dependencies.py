@@ -160,27 +160,27 @@ def _read(text: str) -> Time:
         return None
 
 
-STILL = timedelta(hours=1)
+QUEUE_STUCK_AFTER = timedelta(hours=1)
 """A queue out of which nothing came for so long is stuck; the control tower speaks up then, too."""
 
-MOVED = [each for each in Status if each not in (Status.QUEUED, Status.NOT_STARTED)]
+DEQUEUED_STATUSES = [each for each in Status if each not in (Status.QUEUED, Status.NOT_STARTED)]
 
 
 def queue_probe(open_instance: Callable[[], dg.DagsterInstance], clock: Clock) -> Probe:
     """Return the probe of the queue. A long queue is none that is stuck: it moves."""
 
     def run() -> Answer:
-        instance, since = open_instance(), clock.now() - STILL
+        instance, since = open_instance(), clock.now() - QUEUE_STUCK_AFTER
         queued = dg.RunsFilter(statuses=[Status.QUEUED])
         first = instance.get_run_records(queued, limit=1, ascending=True)
         if not first or first[0].create_timestamp > since:
             return Answer("no run has waited for long")
-        moved = dg.RunsFilter(statuses=MOVED, updated_after=since)
+        moved = dg.RunsFilter(statuses=DEQUEUED_STATUSES, updated_after=since)
         if instance.get_run_records(moved, limit=1):
             return Answer("runs wait, and others start or end")
         raise TransientError(
             "the queue of runs is stuck",
-            expected=f"a run that starts or ends within {STILL}",
+            expected=f"a run that starts or ends within {QUEUE_STUCK_AFTER}",
             found=f"{instance.get_runs_count(queued)} runs wait, the first since "
             f"{first[0].create_timestamp:%Y-%m-%d %H:%M} UTC, and none started or ended",
             remedy="look at the runs in progress and at Deployment > Daemons and > Concurrency: "

@@ -14,9 +14,9 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.readiness import (
     Finding,
     counts,
+    error_line,
     is_needed,
     refusal,
-    said_by,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
@@ -24,7 +24,7 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import Probe
 from orchestration_project.tables.operations import operations_readiness as readiness
 
-FOUND = [each for each in readiness.columns if each.name in Finding.__dataclass_fields__]
+FINDING_COLUMNS = [each for each in readiness.columns if each.name in Finding.__dataclass_fields__]
 
 
 class Register:
@@ -40,7 +40,7 @@ class Register:
         Raises:
             OrchestrationError: The database cannot be used.
         """
-        wanted = select(*FOUND).where(readiness.c.machine == self._machine)
+        wanted = select(*FINDING_COLUMNS).where(readiness.c.machine == self._machine)
         with self._warehouse.reading() as connection:
             rows = connection.execute(wanted).mappings()
             return {row["dependency"]: Finding(**row) for row in rows}
@@ -104,7 +104,7 @@ def examine(probe: Probe, clock: Clock, config_hash: str) -> ProbeResult:
         answer = probe.run()
     except OrchestrationError as raised:
         error = raised
-        outcome, got, remedy = "failed", said_by(raised), raised.remedy
+        outcome, got, remedy = "failed", error_line(raised), raised.remedy
     else:
         outcome = "passed" if answer.is_applicable else "not_applicable"
         got, remedy = answer.got, ""

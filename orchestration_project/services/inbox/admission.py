@@ -8,7 +8,7 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import Probe
 from orchestration_project.services.inbox.rows import Inbox
 
-LOOK_SECONDS = 1.0
+COUNT_INTERVAL_SECONDS = 1.0
 """Interval between counts of the inbox."""
 
 RECENT_SECONDS = 5.0
@@ -44,7 +44,7 @@ class Admission:
     @property
     def is_new(self) -> bool:
         """Whether the last count is recent enough."""
-        return self._age < LOOK_SECONDS
+        return self._age < COUNT_INTERVAL_SECONDS
 
     @property
     def is_recent(self) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import (
-    WHAT_HAS_TO_CHANGE,
+    PERMANENT_REMEDIES,
     ClaimedItem,
     ItemChange,
     ItemSettlement,
@@ -62,7 +62,7 @@ RUNS_PER_TICK = 25
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 """Bodies that a run holds at a time, unless one alone is larger."""
 
-UNDER_WAY = [
+ACTIVE_STATUSES = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,
@@ -185,7 +185,7 @@ class InboxQueue:
         counts as an attempt at the delivery that it was requested for.
         """
         ended, states = self._end_leases(instance, name)
-        wanted = dg.RunsFilter(tags={SOURCE_TAG: name}, statuses=UNDER_WAY)
+        wanted = dg.RunsFilter(tags={SOURCE_TAG: name}, statuses=ACTIVE_STATUSES)
         under_way_count = instance.get_runs_count(wanted)
         found = self._first_due(name, source)
         if found.due:
@@ -377,7 +377,7 @@ def _failure_of(change: DeliveryChange, run: AttemptRun | None) -> tuple[str | N
     if change.state not in ("failed", "dead"):
         return None, None
     if run is not None and run.status == "SUCCESS":  # it found that the body cannot be read
-        return "contract", f"the run {run.run_id} rejected it; {WHAT_HAS_TO_CHANGE['contract']}"
+        return "contract", f"the run {run.run_id} rejected it; {PERMANENT_REMEDIES['contract']}"
     return "run_ended", f"see the run {change.run_id}"
 
 

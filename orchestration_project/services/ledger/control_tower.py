@@ -66,7 +66,7 @@ STEPS = _CountedTable(
 )
 
 
-def read_look(warehouse: Warehouse, machine_now: datetime) -> Observation:
+def read_observation(warehouse: Warehouse, machine_now: datetime) -> Observation:
     """Return what ended in the 28 days before ``machine_now``, what has not, and what landed."""
     with warehouse.reading() as connection:
         return Observation(

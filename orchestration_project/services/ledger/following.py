@@ -13,7 +13,7 @@ from orchestration_project.services.ledger.comparing import compare
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.services.ledger.recording import Ledger, Written
 
-LOOKED_BACK = timedelta(minutes=5)
+CHANGE_OVERLAP = timedelta(minutes=5)
 """A run's change bears the time of its event, and may be stored after a later one: look again."""
 
 RUNS_PER_TICK = 100
@@ -70,7 +70,7 @@ def follow(
     """
     due: dict[str, dg.RunRecord] = {}
     seen, is_all = since or NEVER, True
-    start = seen - LOOKED_BACK if since else NEVER
+    start = seen - CHANGE_OVERLAP if since else NEVER
     until = time.monotonic() + seconds
     for page, is_last in _changed(instance, ledger, start, page_size):
         for record, is_known in page:

@@ -41,10 +41,10 @@ STATUSES = {
     Happened.STEP_FAILURE: "FAILURE",
     Happened.STEP_SKIPPED: "SKIPPED",
 }
-BEGINNINGS = (Happened.STEP_START, Happened.STEP_RESTARTED)
+STEP_START_EVENTS = (Happened.STEP_START, Happened.STEP_RESTARTED)
 ENDS = (Happened.STEP_SUCCESS, Happened.STEP_FAILURE, Happened.STEP_SKIPPED)
 
-Dated = tuple[datetime, dg.DagsterEvent]
+TimedEvent = tuple[datetime, dg.DagsterEvent]
 
 
 def read_facts(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunFacts:
@@ -85,8 +85,8 @@ def _assets(events: Iterable[dg.DagsterEvent]) -> list[str]:
     return sorted({asset_of(event) for event in events if event.event_type == planned})
 
 
-def _steps(events: Iterable[Dated]) -> list[StepFacts]:
-    by_step: dict[str, list[Dated]] = {}
+def _steps(events: Iterable[TimedEvent]) -> list[StepFacts]:
+    by_step: dict[str, list[TimedEvent]] = {}
     for at, event in events:
         if event.step_key is not None:
             by_step.setdefault(event.step_key, []).append((at, event))
@@ -97,10 +97,10 @@ def _steps(events: Iterable[Dated]) -> list[StepFacts]:
     ]
 
 
-def _step(key: str, found: Sequence[Dated]) -> StepFacts:
+def _step(key: str, found: Sequence[TimedEvent]) -> StepFacts:
     events = [event for _, event in found]
     status = next(STATUSES[each.event_type] for each in events[::-1] if each.event_type in STATUSES)
-    begun = [at for at, event in found if event.event_type in BEGINNINGS]
+    begun = [at for at, event in found if event.event_type in STEP_START_EVENTS]
     ended = [at for at, event in found if event.event_type in ENDS]
     failures = [event for event in events if event.event_type == Happened.STEP_FAILURE]
     failure = failures[-1] if failures and status == "FAILURE" else None

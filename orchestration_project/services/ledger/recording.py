@@ -34,7 +34,7 @@ from orchestration_project.tables.spine import (
 LEDGER = operations_runs.name
 """Name of the lock that serializes writers of the ledger."""
 
-GONE = "DELETED"
+DELETED_STATUS = "DELETED"
 
 
 @dataclass(frozen=True)
@@ -129,14 +129,14 @@ class Ledger:
         """
         now, machine_now = self._clock.now(), Clock().now()  # an end is told in Dagster's time
         runs, steps = operations_runs.c, operations_steps.c
-        gone = select(runs.run_id).where(runs.status == GONE)
+        gone = select(runs.run_id).where(runs.status == DELETED_STATUS)
         with self._warehouse.writing() as connection:
             lock_row(connection, LEDGER)
             connection.execute(
                 update(operations_runs)
                 .where(runs.run_id.in_(run_ids), runs.ended_at.is_(None))
                 .values(
-                    status=GONE,
+                    status=DELETED_STATUS,
                     ended_at=machine_now,
                     recorded_at=now,
                     error_category="canceled",

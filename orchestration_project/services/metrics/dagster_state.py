@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from orchestration_project.engine.dagster_private import TickStatus, find_ticks, running_instigators
 from orchestration_project.services.metrics.families import gauge
 
-UNDER_WAY = (
+ACTIVE_STATUSES = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
@@ -31,7 +31,7 @@ def dagster_families(instance: dg.DagsterInstance, now: datetime) -> list[Metric
             ("status",),
             {
                 (status.value,): instance.get_runs_count(dg.RunsFilter(statuses=[status]))
-                for status in UNDER_WAY
+                for status in ACTIVE_STATUSES
             },
         ),
         gauge(

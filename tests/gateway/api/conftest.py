@@ -30,7 +30,7 @@ from orchestration_project.gateway.api.opening import services_of
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.dagster_web.process import check_run_configs, served
-from orchestration_project.gateway.guard import Doors
+from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.request import Place
 from orchestration_project.services.access import Access, AccessLog, Keys
 from orchestration_project.settings import PROJECT_ROOT, load_settings
@@ -143,7 +143,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         warehouse = stack.enter_context(open_warehouse(settings))
         access = Access(warehouse, clock, LoginLimits(HOURS, HOURS), [], [])
         place, audit = Place(frozenset({"127.0.0.1"})), AccessLog(warehouse, clock)
-        doors = Doors(access, audit, place, INSTALLATION, secret="s" * 40, recheck_seconds=0.1)
+        doors = AuthServices(
+            access, audit, place, INSTALLATION, secret="s" * 40, recheck_seconds=0.1
+        )
         dagster = stack.enter_context(_dagster(instance))
         services = services_of(settings, warehouse, doors, dagster, instance, lambda: REGISTRY)
         app = create_app(doors, dagster, private=routes(services), origins=[ALLOWED])
