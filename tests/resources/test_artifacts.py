@@ -6,14 +6,11 @@ import signal
 import stat
 import subprocess
 import sys
-import urllib.request
 from datetime import timedelta
-from uuid import uuid4
 
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 
 from orchestration_project.connections.artifacts import (
     PARTIAL,
@@ -27,36 +24,6 @@ from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 
 NAME = "blobs/ab/a name+%41#?.zst"
-
-
-@pytest.fixture(scope="module")
-def s3_endpoint():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3(s3_endpoint, monkeypatch):
-    """The URL of an empty bucket, reached as the AWS_… variables say."""
-    values = {
-        "ENDPOINT_URL": s3_endpoint,
-        "ALLOW_HTTP": "true",
-        "REGION": "us-east-1",
-        "ACCESS_KEY_ID": "me",
-        "SECRET_ACCESS_KEY": "s3cr3t-w0rd",
-    }
-    for name in child_environment():
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    for name, value in values.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    bucket = f"bucket-{uuid4().hex}"
-    request = urllib.request.Request(f"{s3_endpoint}/{bucket}", method="PUT")  # noqa: S310 - http
-    urllib.request.urlopen(request).close()  # noqa: S310 - http
-    return f"s3://{bucket}/some/prefix"
 
 
 @pytest.fixture(params=["folder", "file_url", "s3"])
