@@ -1,8 +1,9 @@
 """The commands that administer: database, local state, evidence and captured bytes."""
 
+import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -266,27 +267,27 @@ def get_capture(capture: str, output: str, force: bool) -> int:
     settings = load_settings()
     with open_warehouse(settings) as warehouse:
         blob = find_blob(warehouse, capture)
-    body = Captures(open_store(settings)).verified(
-        sha256=blob.sha256, byte_count=blob.byte_count, storage_uri=blob.storage_uri
-    )
-    found = f"{len(body)} bytes with SHA-256 {blob.sha256}"
+    store = Captures(open_store(settings))
+    store.verify(blob)
+    found = f"{blob.byte_count} bytes with SHA-256 {blob.sha256}"
     if OUTPUT.is_dry_run:
         note(f"dry run: {found} would be written to {output}")
         return 0
-    if output == "-":
-        _to_standard_output(body)
-    else:
-        with whole_file(Path(output), replace=force) as file:
-            file.write(body)
+    with store.open(blob) as body:
+        if output == "-":
+            _to_standard_output(body)
+        else:
+            with whole_file(Path(output), replace=force) as file:
+                shutil.copyfileobj(body, file)
     note(f"{found} to {output}")
     return 0
 
 
-def _to_standard_output(body: bytes) -> None:
+def _to_standard_output(body: BinaryIO) -> None:
     if sys.stdout is None:  # closed before this process started
         raise _unwritable("it is closed")
     try:
-        sys.stdout.buffer.write(body)
+        shutil.copyfileobj(body, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     except OSError as error:
         raise _unwritable(str(error.strerror)) from error

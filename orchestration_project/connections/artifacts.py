@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import io
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -25,8 +24,16 @@ from orchestration_project.redaction import redacted
 from orchestration_project.settings import PROJECT_ROOT, without_secrets
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from obstore import ReadableFile
     from obstore.store import ObjectStore
 
+
+S3_READ_BYTES = 4 * 2**20
+"""Bytes of an object that one request reads."""
+
+S3_STREAM_PARTS = 1
+"""Parts of 5 MiB of a stream that are sent at once."""
 
 S3_RETRIES, S3_RETRY_SECONDS = 4, 60
 
@@ -55,8 +62,16 @@ class ArtifactStore(Protocol):
         """Store ``content``, of a file all of it, under ``name``, replacing what was there."""
         ...
 
+    def put_chunks(self, name: str, chunks: Iterator[bytes]) -> None:
+        """Store chunks as they come, in constant memory; if one raises, nothing is stored."""
+        ...
+
     def get(self, name: str) -> bytes:
         """Return the bytes under ``name``; FileNotFoundError if there are none."""
+        ...
+
+    def open(self, name: str) -> BinaryIO:
+        """Open ``name`` for reading in constant memory; FileNotFoundError if it does not exist."""
         ...
 
     def delete(self, name: str) -> None:
@@ -152,16 +167,16 @@ class FolderStore:
 
     def put(self, name: str, content: bytes | BinaryIO) -> None:
         """Write, flush to disk, rename, flush the folder: a crash leaves no half file."""
+        self.put_chunks(name, iter([content]) if isinstance(content, bytes) else _chunks(content))
+
+    def put_chunks(self, name: str, chunks: Iterator[bytes]) -> None:
+        """Do the same with chunks as they come."""
         path = self.folder / name
         with self._explained("write", name):
             _make_folder(path.parent)
             _make_folder(self.folder / PARTIAL)
             with partial_file(self.folder / PARTIAL) as (file, partial):
-                if isinstance(content, bytes):
-                    file.write(content)
-                else:
-                    content.seek(0)
-                    shutil.copyfileobj(content, file, BYTES_AT_ONCE)
+                file.writelines(chunks)
                 file.flush()
                 os.fsync(file.fileno())
                 with _locked(self.folder, fcntl.LOCK_SH):
@@ -172,6 +187,11 @@ class FolderStore:
         """Return the bytes under ``name``; FileNotFoundError if there are none."""
         with self._explained("read", name):
             return (self.folder / name).read_bytes()
+
+    def open(self, name: str) -> BinaryIO:
+        """Open the file ``name``; FileNotFoundError if there is none."""
+        with self._explained("read", name):
+            return (self.folder / name).open("rb")
 
     def delete(self, name: str) -> None:
         """Remove the file ``name``."""
@@ -223,6 +243,13 @@ class FolderStore:
                 found=f"{error.strerror}",
                 remedy="fix the folder's permissions, free some disk, or set ARTIFACTS_URL",
             ) from error
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    """Yield a file from its beginning."""
+    file.seek(0)
+    while chunk := file.read(BYTES_AT_ONCE):
+        yield chunk
 
 
 def _make_folder(folder: Path) -> None:
@@ -277,32 +304,49 @@ class S3Store:
         """Put the object in one request; a file in parts, which are there together or not."""
         import obstore
 
-        with self._explained("write", name):
+        with self.explained("write", name):
             if isinstance(content, bytes):
                 obstore.put(self._store, name, content, use_multipart=False)
             else:
                 content.seek(0)
                 obstore.put(self._store, name, content, use_multipart=True)
 
+    def put_chunks(self, name: str, chunks: Iterator[bytes]) -> None:
+        """Put the object part by part: the library's 12 parts at once would be 60 MiB."""
+        import obstore
+
+        with self.explained("write", name):
+            obstore.put(
+                self._store, name, chunks, use_multipart=True, max_concurrency=S3_STREAM_PARTS
+            )
+
     def get(self, name: str) -> bytes:
         """Return the bytes under ``name``; FileNotFoundError if there are none."""
         import obstore
 
-        with self._explained("read", name):
+        with self.explained("read", name):
             return bytes(obstore.get(self._store, name).bytes())
+
+    def open(self, name: str) -> BinaryIO:
+        """Open the object ``name``, read by ranges; FileNotFoundError if there is none."""
+        import obstore
+
+        with self.explained("read", name):
+            reader = obstore.open_reader(self._store, name, buffer_size=S3_READ_BYTES)
+        return io.BufferedReader(_ObjectReader(reader, self, name), BYTES_AT_ONCE)
 
     def delete(self, name: str) -> None:
         """Remove the object ``name``."""
         import obstore
 
-        with self._explained("delete", name):
+        with self.explained("delete", name):
             obstore.delete(self._store, name)
 
     def listed(self) -> Iterator[StoredObject]:
         """Yield the objects below the prefix."""
         import obstore
 
-        with self._explained("list", self.url):
+        with self.explained("list", self.url):
             for page in obstore.list(self._store):
                 for each in page:
                     yield StoredObject(each["path"], each["size"], each["last_modified"])
@@ -312,7 +356,7 @@ class S3Store:
         import obstore
 
         try:
-            with self._explained("read", name):
+            with self.explained("read", name):
                 head = obstore.head(self._store, name)
         except FileNotFoundError:
             return None
@@ -325,12 +369,13 @@ class S3Store:
         found = self.found(name)
         if found is None or found.put_at >= before:
             return False
-        with self._explained("delete", name):
+        with self.explained("delete", name):
             obstore.delete(self._store, name)
         return True
 
     @contextmanager
-    def _explained(self, what: str, name: str) -> Iterator[None]:
+    def explained(self, what: str, name: str) -> Iterator[None]:
+        """Raise the project's error, naming the object, in the place of the library's."""
         from obstore import exceptions
 
         refusals = (
@@ -350,6 +395,27 @@ class S3Store:
                 found=_first_line(error),
                 remedy="check ARTIFACTS_URL, the AWS_… variables and the endpoint",
             ) from error
+
+
+class _ObjectReader(io.RawIOBase):
+    """Reads an object of a bucket; its errors name the object."""
+
+    def __init__(self, reader: "ReadableFile", store: S3Store, name: str) -> None:
+        self._reader = reader
+        self._store = store
+        self._name = name
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        """Fill the buffer with the next bytes; return how many."""
+        view = memoryview(buffer)
+        with self._store.explained("read", self._name):
+            found = memoryview(self._reader.read(len(view)))
+        view[: len(found)] = found
+        return len(found)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,16 +1,25 @@
 """Raw bytes, kept unchanged under their SHA-256 before anything reads them."""
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
+from typing import BinaryIO, NamedTuple
 
 import zstandard
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import Part
+from orchestration_project.engine.blob_streams import (
+    STREAM_BYTES,
+    VerifiedBlob,
+    compress_file,
+    hash_file,
+)
 from orchestration_project.errors import ConfigurationError
 
 MIN_BLOB_AGE = timedelta(days=1)
@@ -23,6 +32,15 @@ NO_HEADERS: Mapping[str, str] = {}
 
 class BlobError(ConfigurationError):
     """The artifact store lacks a blob that was captured, or holds other bytes in its place."""
+
+
+class Blob(NamedTuple):
+    """One row of `blobs`: captured bytes and where the store has them, sizes in bytes."""
+
+    sha256: str
+    byte_count: int
+    stored_byte_count: int
+    storage_uri: str
 
 
 @dataclass(frozen=True)
@@ -66,14 +84,14 @@ class Capture:
         return replace(self, body=b"")
 
     @property
+    def blob(self) -> Blob:
+        """The row of its bytes."""
+        return Blob(self.sha256, self.byte_count, self.stored_byte_count, self.storage_uri)
+
+    @property
     def blob_row(self) -> dict[str, object]:
         """The row of `blobs`, without its time."""
-        return {
-            "sha256": self.sha256,
-            "byte_count": self.byte_count,
-            "stored_byte_count": self.stored_byte_count,
-            "storage_uri": self.storage_uri,
-        }
+        return self.blob._asdict()
 
     @property
     def capture_row(self) -> dict[str, object]:
@@ -132,7 +150,7 @@ class Captures:
     ) -> Capture:
         """Store the bytes of an answer durably, unless they were stored lately."""
         sha256 = hashlib.sha256(body).hexdigest()
-        name = f"blobs/{sha256[:2]}/{sha256}.zst"
+        name = _blob_name(sha256)
         stored_byte_count = self._byte_count_if_new(name)
         if stored_byte_count is None:
             stored = zstandard.ZstdCompressor(level=1).compress(body)
@@ -152,6 +170,75 @@ class Captures:
             stored_byte_count=stored_byte_count,
             storage_uri=name,
         )
+
+    def put_stream(
+        self,
+        source: BinaryIO,
+        *,
+        url: str,
+        request: Mapping[str, object],
+        fetched_at: datetime,
+        response_headers: Mapping[str, str] = NO_HEADERS,
+        http_status: int | None = None,
+    ) -> Capture:
+        """Store the bytes of a seekable file like `keep`, in constant memory.
+
+        The file is read twice: for its SHA-256, and again if the store lacks these bytes. The
+        capture has no body.
+
+        Raises:
+            TransientError: The file changed between the two readings. Nothing is stored.
+        """
+        source.seek(0)
+        sha256, byte_count = hash_file(source)
+        name = _blob_name(sha256)
+        stored_byte_count = self._byte_count_if_new(name)
+        if stored_byte_count is None:
+            source.seek(0)
+            sizes: list[int] = []
+            self._artifacts.put_chunks(name, compress_file(source, sha256, byte_count, sizes))
+            stored_byte_count = sum(sizes)
+        return Capture(
+            body=b"",
+            url=url,
+            request=request,
+            response_headers=response_headers,
+            http_status=http_status,
+            row_count=None,
+            fetched_at=fetched_at,
+            market=None,
+            byte_count=byte_count,
+            sha256=sha256,
+            stored_byte_count=stored_byte_count,
+            storage_uri=name,
+        )
+
+    def open(self, blob: Blob) -> BinaryIO:
+        """Open a blob for reading in constant memory.
+
+        The last read, which finds the end, raises BlobError if the bytes were others than those
+        that were received. So does a read of what cannot be decompressed.
+
+        Raises:
+            BlobError: The store has no such blob.
+        """
+        changed = partial(self._changed, blob)
+        try:
+            stored = self._artifacts.open(blob.storage_uri)
+        except FileNotFoundError as error:
+            raise changed("no such blob") from error
+        reader = VerifiedBlob(stored, blob.sha256, blob.byte_count, changed)
+        return io.BufferedReader(reader, STREAM_BYTES)
+
+    def verify(self, blob: Blob) -> None:
+        """Read a blob to its end in constant memory.
+
+        Raises:
+            BlobError: It does not exist, or has other bytes than those that were received.
+        """
+        with self.open(blob) as body:
+            while body.read(STREAM_BYTES):
+                pass
 
     def pieces(self, captures: Sequence[Capture]) -> Iterator[Sequence[Part]]:
         """Yield the parts of a delivery, as many at a time as are read together; once at least.
@@ -177,29 +264,25 @@ class Captures:
         held = capture.body
         if held or not capture.byte_count:
             return held
-        return self.verified(
-            sha256=capture.sha256,
-            byte_count=capture.byte_count,
-            storage_uri=capture.storage_uri,
-        )
+        return self.read(capture.blob)
 
-    def verified(self, *, sha256: str, byte_count: int, storage_uri: str) -> bytes:
+    def read(self, blob: Blob) -> bytes:
         """Return a blob's bytes, having made sure that they are those that were received.
 
         Raises:
             BlobError: There are none, or others.
         """
-        return self._verified(sha256, byte_count, storage_uri)[0]
+        return self._verified(blob)[0]
 
-    def taken_up(self, *, sha256: str, byte_count: int, storage_uri: str) -> bytes:
+    def restore(self, blob: Blob) -> bytes:
         """Do the same for bytes that will be landed again, so that a clean-up lets them be.
 
         Raises:
             BlobError: There are none, or others.
         """
-        body, stored = self._verified(sha256, byte_count, storage_uri)
-        if self._byte_count_if_new(storage_uri) is None:
-            self._artifacts.put(storage_uri, stored)
+        body, stored = self._verified(blob)
+        if self._byte_count_if_new(blob.storage_uri) is None:
+            self._artifacts.put(blob.storage_uri, stored)
         return body
 
     def _byte_count_if_new(self, name: str) -> int | None:
@@ -207,28 +290,32 @@ class Captures:
         found = self._artifacts.found(name)
         return found.byte_count if found and found.put_at >= Clock().now() - MIN_BLOB_AGE else None
 
-    def _verified(self, sha256: str, byte_count: int, storage_uri: str) -> tuple[bytes, bytes]:
+    def _verified(self, blob: Blob) -> tuple[bytes, bytes]:
         """Return a blob's bytes, as they were received and as they are stored."""
         try:
-            stored = self._artifacts.get(storage_uri)
-            if zstandard.frame_content_size(stored) != byte_count:
-                raise self._changed(storage_uri, sha256, "another size")
+            stored = self._artifacts.get(blob.storage_uri)
+            if zstandard.frame_content_size(stored) != blob.byte_count:
+                raise self._changed(blob, "another size")
             body = zstandard.ZstdDecompressor().decompress(stored)
         except FileNotFoundError as error:
-            raise self._changed(storage_uri, sha256, "no such blob") from error
+            raise self._changed(blob, "no such blob") from error
         except zstandard.ZstdError as error:
-            raise self._changed(storage_uri, sha256, f"no zstd: {error}") from error
-        if (found := hashlib.sha256(body).hexdigest()) != sha256:
-            raise self._changed(storage_uri, sha256, f"bytes whose SHA-256 is {found}")
+            raise self._changed(blob, f"no zstd: {error}") from error
+        if (found := hashlib.sha256(body).hexdigest()) != blob.sha256:
+            raise self._changed(blob, f"bytes whose SHA-256 is {found}")
         return body, stored
 
-    def _changed(self, storage_uri: str, sha256: str, found: str) -> BlobError:
+    def _changed(self, blob: Blob, found: str) -> BlobError:
         return BlobError(
-            f"the blob {storage_uri} is not what was captured",
-            expected=f"bytes whose SHA-256 is {sha256}, in {self._artifacts.url}",
+            f"the blob {blob.storage_uri} is not what was captured",
+            expected=f"bytes whose SHA-256 is {blob.sha256}, in {self._artifacts.url}",
             found=found,
             remedy="set ARTIFACTS_URL to where the bytes lie, or put the blob back from a backup",
         )
+
+
+def _blob_name(sha256: str) -> str:
+    return f"blobs/{sha256[:2]}/{sha256}.zst"
 
 
 VERSION_DIGITS = 16

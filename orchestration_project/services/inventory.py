@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from orchestration_project.connections.artifacts import ArtifactStore, StoredObject
 from orchestration_project.domains.operations.retention import Compared, by_kind, compared
-from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.captures import Blob, BlobError, Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.conditions import condition
@@ -24,15 +24,6 @@ SHOWN_COLUMNS = (
     *("sha256", "run_id", "url"),
 )
 SHA256_LENGTH = 64
-
-
-class Blob(NamedTuple):
-    """One row of `blobs`, as far as it takes to get the bytes."""
-
-    sha256: str
-    byte_count: int
-    stored_byte_count: int
-    storage_uri: str
 
 
 class Inventory(NamedTuple):
@@ -149,7 +140,7 @@ def _is_blob(stored: StoredObject) -> bool:
 
 def _is_whole(store: Captures, blob: Blob) -> bool:
     try:
-        store.verified(sha256=blob.sha256, byte_count=blob.byte_count, storage_uri=blob.storage_uri)
+        store.verify(blob)
     except BlobError:
         return False
     return True

@@ -16,7 +16,7 @@ from sqlalchemy import NullPool, create_engine, select, text
 
 from orchestration_project.connections.artifacts import PARTIAL, FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.captures import Blob, Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.engine.warehouse.migrating import VERSION_TABLE
@@ -185,10 +185,13 @@ HELD_OPEN = text(
 def _every_blob_is_whole(place: Place) -> None:
     captures = Captures(FolderStore(place.folder / "artifacts"))
     recorded = databases.rows(
-        place.url, text("SELECT sha256, byte_count, storage_uri FROM blobs ORDER BY sha256")
+        place.url,
+        text(
+            "SELECT sha256, byte_count, stored_byte_count, storage_uri FROM blobs ORDER BY sha256"
+        ),
     )
-    for sha256, byte_count, storage_uri in recorded:
-        captures.verified(sha256=sha256, byte_count=byte_count, storage_uri=storage_uri)
+    for row in recorded:
+        captures.read(Blob(*row))
     for file in (place.folder / "artifacts").rglob("*.zst"):
         body = zstandard.ZstdDecompressor().decompress(file.read_bytes())
         assert hashlib.sha256(body).hexdigest() == file.stem

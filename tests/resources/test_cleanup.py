@@ -137,7 +137,7 @@ def test_what_a_load_or_a_replay_takes_up_after_the_plan_was_made_stays(
     plan = plan_cleanup(desk.warehouse, store, KEEP_ONE, now=clock.now())
     fetched, replayed = history[1], history[2]
     desk.capture(b"2")
-    Captures(store).taken_up(sha256=replayed.sha256, byte_count=1, storage_uri=replayed.storage_uri)
+    Captures(store).restore(replayed.blob)
     deleted = clean_up(desk.warehouse, store, plan, now=clock.now(), run_id="r")
     assert deleted["captured bytes"] == []
     assert store.found(fetched.storage_uri)
@@ -163,9 +163,7 @@ def test_what_was_not_tried_when_the_store_failed_is_not_recorded_as_gone(
 def test_bytes_that_were_cleaned_up_are_not_to_be_had(desk, store, clock, history):
     deleted_by(desk, store, clock)
     with pytest.raises(BlobError, match="is not what was captured"):
-        Captures(store).verified(
-            sha256=history[1].sha256, byte_count=1, storage_uri=history[1].storage_uri
-        )
+        Captures(store).read(history[1].blob)
 
 
 def run_job(desk, store, clock, **config) -> dg.ExecuteInProcessResult:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.contract import FILE_FIELDS, RULE_VERSION
-from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.captures import Blob, BlobError, Captures
 from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.finra import FinraFiles
@@ -146,13 +146,13 @@ def test_each_replayed_row_leads_to_the_bytes_and_to_the_run_that_fetched_them(o
     office.replay(1, allow_older=True)
     with office.desk.warehouse.reading() as connection:
         found = connection.execute(
-            select(captures, blobs.c.byte_count, blobs.c.storage_uri)
+            select(captures, blobs.c.byte_count, blobs.c.stored_byte_count, blobs.c.storage_uri)
             .join(blobs, blobs.c.sha256 == captures.c.sha256)
             .join(finra_otc_weekly, finra_otc_weekly.c.capture_id == captures.c.capture_id)
         ).one()
     assert (found.group_id, found.run_id, found.fetched_at) == (f"{GROUP}3", "loading", NOON)
-    body = Captures(office.store).verified(
-        sha256=found.sha256, byte_count=found.byte_count, storage_uri=found.storage_uri
+    body = Captures(office.store).read(
+        Blob(found.sha256, found.byte_count, found.stored_byte_count, found.storage_uri)
     )
     assert body.decode() == text_of(AAA=100)
     assert office.desk.count(blobs) == 2

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.saas.rules import SyncRule
-from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.captures import Blob, Captures
 from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
@@ -58,10 +58,8 @@ def test_pages_are_recorded_when_their_bytes_come_first(warehouse, saas_demo, lo
         ("third", 1, '{"page": "2"}'),
     ]
     store = Captures(FolderStore(tmp_path / "artifacts"))
-    for sha256, byte_count, uri in rows(
-        warehouse, blobs.c.sha256, blobs.c.byte_count, blobs.c.storage_uri
-    ):
-        body = store.verified(sha256=sha256, byte_count=byte_count, storage_uri=uri)
+    for blob in rows(warehouse, *(blobs.c[name] for name in Blob._fields)):
+        body = store.read(Blob(*blob))
         assert json.loads(body)["metadata"]["pagination"]["count"] == 60
     told = rows(warehouse, deliveries.c.run_id, deliveries.c.partition_key, deliveries.c.part_count)
     assert told == [("first", "peopleforce", 2), ("third", "peopleforce", 1)]

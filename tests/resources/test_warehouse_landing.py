@@ -15,7 +15,7 @@ from sqlalchemy import func, insert, select, union_all
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.contracts.rules import content_sha256
-from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.captures import Blob, Captures
 from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Transform
 from orchestration_project.engine.warehouse.frames import conform, insert_absent, insert_frame
 from orchestration_project.errors import ContractError
@@ -394,12 +394,12 @@ def test_capture_ids_come_from_group_and_part_and_each_row_leads_to_its_bytes(de
     ]
     with desk.warehouse.reading() as connection:
         found = connection.execute(
-            select(blobs.c.sha256, blobs.c.byte_count, blobs.c.storage_uri)
+            select(*(blobs.c[name] for name in Blob._fields))
             .join(captures, captures.c.sha256 == blobs.c.sha256)
             .join(finra_otc_weekly, finra_otc_weekly.c.capture_id == captures.c.capture_id)
             .where(finra_otc_weekly.c.symbol == "BBB")
         ).one()
-    body = Captures(FolderStore(desk.folder)).verified(**found._mapping)
+    body = Captures(FolderStore(desk.folder)).read(Blob(*found))
     assert body == b"page 2"
 
 

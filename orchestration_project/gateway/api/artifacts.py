@@ -2,11 +2,12 @@
 
 import re
 from base64 import b64encode
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from pydantic import ConfigDict, Field, model_validator
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
 
 from orchestration_project.domains.api.models import (
     Archive,
@@ -15,7 +16,8 @@ from orchestration_project.domains.api.models import (
     Capture,
     Export,
 )
-from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.blob_streams import STREAM_BYTES
+from orchestration_project.engine.captures import Blob, Captures
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, Launched, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
@@ -26,9 +28,6 @@ from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.evidence.exporting import FOLDER, SUFFIX
 from orchestration_project.services.evidence.subjects import EvidenceRequest, name_of
 from orchestration_project.services.inventory import find_blob, read_captures
-
-MOST_BYTES = 512 * 1024 * 1024
-"""Maximum bytes of a response: an artifact is verified as a whole before it is sent."""
 
 CLEANUP_JOB, CLEANUP_OP = "operations_cleanup", "clean_up_artifacts"
 EVIDENCE_JOB, EVIDENCE_OP = "operations_export_evidence", "export_evidence"
@@ -148,24 +147,42 @@ async def list_artifacts(call: Call[CapturesWanted, Body]) -> Artifacts:
 
 
 async def download_artifact(call: Call[ArtifactName, Body]) -> Response:
-    """Send captured bytes as they were received, once they are known to be those."""
-    sha256, body = await call.services.in_thread(_bytes, call.services, call.query.artifact)
+    """Send captured bytes as they were received, once their SHA-256 is verified."""
+    blob = await call.services.in_thread(_found, call.services, call.query.artifact)
     headers = {
-        "etag": f'"{sha256}"',
-        "repr-digest": f"sha-256=:{b64encode(bytes.fromhex(sha256)).decode()}:",
+        "etag": f'"{blob.sha256}"',
+        "repr-digest": f"sha-256=:{b64encode(bytes.fromhex(blob.sha256)).decode()}:",
         "accept-ranges": "bytes",
         "cache-control": "private, no-cache",
-        "content-disposition": f'attachment; filename="{sha256}"',
+        "content-disposition": f'attachment; filename="{blob.sha256}"',
     }
     if headers["etag"] in call.request.headers.get("if-none-match", ""):
         return Response(None, 304, headers)
     if_range = call.request.headers.get("if-range", headers["etag"])
     chosen = RANGE.fullmatch(call.request.headers.get("range", ""))
-    if chosen is None or not any(chosen.groups()) or if_range != headers["etag"]:
-        return Response(body, 200, headers, OCTETS)
-    first, last = _within(chosen[1], chosen[2], len(body))
-    headers["content-range"] = f"bytes {first}-{last}/{len(body)}"
-    return Response(body[first : last + 1], 206, headers, OCTETS)
+    status, first, last = 200, 0, blob.byte_count - 1
+    if chosen is not None and any(chosen.groups()) and if_range == headers["etag"]:
+        status = 206
+        first, last = _within(chosen[1], chosen[2], blob.byte_count)
+        headers["content-range"] = f"bytes {first}-{last}/{blob.byte_count}"
+    store = Captures(call.services.store)
+    await call.services.in_thread(store.verify, blob)
+    headers["content-length"] = str(last - first + 1)
+    chunks = _chunks(store.open(blob), first, last)
+    return StreamingResponse(chunks, status, headers, OCTETS)
+
+
+def _chunks(blob: BinaryIO, first: int, last: int) -> Iterator[bytes]:
+    """Yield the bytes of a blob from ``first`` to ``last``, and close it."""
+    with blob:
+        skipped = 0
+        while skipped < first:
+            skipped += len(blob.read(min(STREAM_BYTES, first - skipped)))
+        left = last - first + 1
+        while left:
+            chunk = blob.read(min(STREAM_BYTES, left))
+            left -= len(chunk)
+            yield chunk
 
 
 def _within(first: str, last: str, size: int) -> tuple[int, int]:
@@ -179,17 +196,11 @@ def _within(first: str, last: str, size: int) -> tuple[int, int]:
     return begin, end
 
 
-def _bytes(services: Services, wanted: str) -> tuple[str, bytes]:
+def _found(services: Services, wanted: str) -> Blob:
     try:
-        blob = find_blob(services.warehouse, wanted)
+        return find_blob(services.warehouse, wanted)
     except ConfigurationError as error:
         raise not_found(f"nothing was captured under {wanted!r}") from error
-    if blob.byte_count > MOST_BYTES:
-        raise ProblemError(
-            413, f"these are {blob.byte_count} bytes", remedy="use the command `artifacts get`"
-        )
-    named = {"byte_count": blob.byte_count, "storage_uri": blob.storage_uri}
-    return blob.sha256, Captures(services.store).verified(sha256=blob.sha256, **named)
 
 
 async def download_file(call: Call[StoredFile, Body]) -> Response:
@@ -281,7 +292,7 @@ OPERATIONS = (
         query=ArtifactName,
         media={OCTETS: BYTES},
         headers=RANGE_HEADERS,
-        problems=(413, 416),
+        problems=(416,),
     ),
     Operation(
         "GET",

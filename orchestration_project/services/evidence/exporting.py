@@ -12,7 +12,7 @@ from sqlalchemy import Connection, select
 
 from orchestration_project.domains.operations.effective_config import ConfigValue, EffectiveConfig
 from orchestration_project.domains.operations.evidence import CAPTURED_BYTES, Manifest
-from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.captures import Blob, BlobError, Captures
 from orchestration_project.engine.environment import state_folder
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -28,7 +28,6 @@ from orchestration_project.services.evidence.subjects import (
 from orchestration_project.services.evidence.surroundings import settings_lines, versions
 from orchestration_project.services.evidence.tables import lines_of, rows_of
 from orchestration_project.services.export import whole_file
-from orchestration_project.services.inventory import Blob
 from orchestration_project.settings import Settings
 from orchestration_project.tables.spine import blobs, captures
 
@@ -153,9 +152,7 @@ def _write_bytes(
     missing = []
     for blob in (Blob(*row) for row in connection.execute(wanted).all()):
         try:
-            body = store.verified(
-                sha256=blob.sha256, byte_count=blob.byte_count, storage_uri=blob.storage_uri
-            )
+            body = store.read(blob)
         except BlobError as error:  # cleaned up, or lost: the rest is evidence all the same
             missing.append(
                 json.dumps({"sha256": blob.sha256, "why": f"{error.what}: {error.found}"})
