@@ -1,9 +1,10 @@
 """How much a request may be: its headers, its body, its time, and how many at once."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from http import HTTPStatus
 
 from starlette.types import Message, Receive, Scope
@@ -16,6 +17,8 @@ BODY_BYTES = 1024 * 1024
 FORM_BYTES = 16 * 1024
 BODY_SECONDS = 20
 """For a whole body: no program of ours or page of Dagster's takes a second."""
+
+HOUR = timedelta(hours=1)
 
 MAX_CONCURRENT_REQUESTS = 32
 """Requests of one key or person; a browser has 6 to a host in flight."""
@@ -72,6 +75,23 @@ def replayed(body: bytes, receive: Receive) -> Receive:
         return first.pop() if first else await receive()
 
     return next_message
+
+
+class HourlyQuota:
+    """Counts what each caller did in the last hour, in this process."""
+
+    def __init__(self) -> None:
+        self._times: defaultdict[str, deque[datetime]] = defaultdict(deque)
+
+    def take(self, caller: str, most: int, now: datetime) -> int:
+        """Count one more and return 0; where ``most`` is reached, return the seconds to wait."""
+        times = self._times[caller]
+        while times and times[0] <= now - HOUR:
+            times.popleft()
+        if len(times) >= most:
+            return int((times[0] + HOUR - now).total_seconds()) + 1
+        times.append(now)
+        return 0
 
 
 class ConcurrencyLimiter:

@@ -26,6 +26,8 @@ class ReadinessSettings(BaseSettings):
             "preflight_cache_minutes",
             "disk_headroom_mib",
             "clock_skew_seconds",
+            "queue_max_runs",
+            "queue_max_launches_per_key",
         }
     )
 
@@ -48,6 +50,18 @@ class ReadinessSettings(BaseSettings):
         description="Maximum difference between this machine's clock and those of the database "
         "server and FINRA.",
         json_schema_extra=about(unit="seconds"),
+    )
+    queue_max_runs: int = Field(
+        1000,
+        ge=1,
+        description="Maximum number of queued runs; the REST API launches nothing beyond it.",
+        json_schema_extra=about(unit="runs"),
+    )
+    queue_max_launches_per_key: int = Field(
+        600,
+        ge=1,
+        description="Maximum number of runs and backfills that one key launches by the REST API.",
+        json_schema_extra=about(unit="launches per hour"),
     )
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.api.models import Asked, Backfill
 from orchestration_project.domains.operations.pipelines import between
+from orchestration_project.gateway.api.admission import admit
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.jobs import Job, find_job, tag_list
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER, Before, once
@@ -84,6 +85,7 @@ async def _asked(call: Call[Parameters, NewBackfill], marks: Mapping[str, str]) 
 async def _launched(
     call: Call[Any, Any], job: Job, keys: list[str], marks: Mapping[str, str]
 ) -> Asked:
+    await admit(call)
     params = {
         "selector": job.partition_set,
         "partitionNames": keys,

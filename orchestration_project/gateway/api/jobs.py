@@ -11,6 +11,7 @@ from orchestration_project.domains.api.runs import Launched
 from orchestration_project.domains.operations.ledger import LAUNCHED_BY
 from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
 from orchestration_project.errors import did_you_mean
+from orchestration_project.gateway.api.admission import admit
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.once import Before, once
 from orchestration_project.gateway.api.operation import Call
@@ -168,6 +169,7 @@ async def _launch(call: Call[Any, Any], wanted: Launch, marks: Mapping[str, str]
             f"a run of {job.name} needs a partition",
             expected=f"one of {len(job.keys)}, {job.keys[0]} to {job.keys[-1]}",
         )
+    await admit(call)
     selector = {
         ("jobName" if name == "pipelineName" else name): value
         for name, value in job.selector.items()

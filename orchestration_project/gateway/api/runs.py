@@ -19,6 +19,7 @@ from orchestration_project.domains.api.runs import (
 from orchestration_project.domains.operations.ledger import LedgerEntry, partition_of, trigger_of
 from orchestration_project.domains.operations.retries import ItemFilter, check_kinds
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.api.admission import admit
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.jobs import (
     Launch,
@@ -326,6 +327,7 @@ async def _reexecuted(
     call: Call[RunId, Retry], run: dg.DagsterRun, marks: Mapping[str, str]
 ) -> Launched:
     """Launch the run again; the marks of the first are not this one's."""
+    await admit(call)
     strategies = {"from_failure": "FROM_FAILURE", "all": "ALL_STEPS"}
     params = {
         "parentRunId": run.run_id,

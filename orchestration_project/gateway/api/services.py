@@ -14,6 +14,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import Principal
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.dagster import Dagster
+from orchestration_project.gateway.limits import HourlyQuota
 from orchestration_project.registry import Registry
 from orchestration_project.settings import Settings
 
@@ -41,6 +42,7 @@ class Services:
         read_seconds: After which the database ends a read of a table; that is before the request
             is not waited for any more, or reads that nobody waits for would hold all threads. Of a
             file it is the time between two batches of rows.
+        launch_quota: Counts what each caller launches.
         launching: Held while a launch with a key is looked up and made: this is one process.
     """
 
@@ -57,6 +59,7 @@ class Services:
     recheck_seconds: float
     heartbeat_seconds: float = 15.0
     read_seconds: float = 25.0
+    launch_quota: HourlyQuota = field(default_factory=HourlyQuota)
     launching: asyncio.Lock = field(default_factory=asyncio.Lock)
     threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="api")
