@@ -70,6 +70,10 @@ class ArtifactStore(Protocol):
         """Return the bytes under ``name``; FileNotFoundError if there are none."""
         ...
 
+    def get_range(self, name: str, start: int, size: int) -> bytes:
+        """Return bytes from ``start``, fewer at the end; FileNotFoundError if there are none."""
+        ...
+
     def open(self, name: str) -> BinaryIO:
         """Open ``name`` for reading in constant memory; FileNotFoundError if it does not exist."""
         ...
@@ -187,6 +191,12 @@ class FolderStore:
         """Return the bytes under ``name``; FileNotFoundError if there are none."""
         with self._explained("read", name):
             return (self.folder / name).read_bytes()
+
+    def get_range(self, name: str, start: int, size: int) -> bytes:
+        """Return bytes from ``start``, fewer at the end; FileNotFoundError if there are none."""
+        with self._explained("read", name), (self.folder / name).open("rb") as file:
+            file.seek(start)
+            return file.read(size)
 
     def open(self, name: str) -> BinaryIO:
         """Open the file ``name``; FileNotFoundError if there is none."""
@@ -326,6 +336,13 @@ class S3Store:
 
         with self.explained("read", name):
             return bytes(obstore.get(self._store, name).bytes())
+
+    def get_range(self, name: str, start: int, size: int) -> bytes:
+        """Return bytes from ``start``, fewer at the end; FileNotFoundError if there are none."""
+        import obstore
+
+        with self.explained("read", name):
+            return bytes(obstore.get_range(self._store, name, start=start, length=size))
 
     def open(self, name: str) -> BinaryIO:
         """Open the object ``name``, read by ranges; FileNotFoundError if there is none."""

@@ -3,11 +3,11 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import zstandard
 
@@ -20,6 +20,7 @@ from orchestration_project.engine.blob_streams import (
     compress_file,
     hash_file,
 )
+from orchestration_project.engine.packs import PACKED_BYTES, Blob, make_packs
 from orchestration_project.errors import ConfigurationError
 
 MIN_BLOB_AGE = timedelta(days=1)
@@ -32,15 +33,6 @@ NO_HEADERS: Mapping[str, str] = {}
 
 class BlobError(ConfigurationError):
     """The artifact store lacks a blob that was captured, or holds other bytes in its place."""
-
-
-class Blob(NamedTuple):
-    """One row of `blobs`: captured bytes and where the store has them, sizes in bytes."""
-
-    sha256: str
-    byte_count: int
-    stored_byte_count: int
-    storage_uri: str
 
 
 @dataclass(frozen=True)
@@ -62,6 +54,7 @@ class Capture:
         storage_uri: The name of the stored object.
         run_id: The run that fetched it, where it is taken up again.
         source: Its source, where that is another one than its delivery's.
+        byte_offset: Where it begins in a stored pack; None: the object has it alone.
     """
 
     body: bytes
@@ -78,6 +71,16 @@ class Capture:
     storage_uri: str
     run_id: str | None = None
     source: str | None = None
+    byte_offset: int | None = None
+
+    def stored_as(self, blob: Blob) -> "Capture":
+        """Return it with where its bytes are."""
+        return replace(
+            self,
+            stored_byte_count=blob.stored_byte_count,
+            storage_uri=blob.storage_uri,
+            byte_offset=blob.byte_offset,
+        )
 
     def without_body(self) -> "Capture":
         """Return it without its bytes, which the artifact store has."""
@@ -86,7 +89,8 @@ class Capture:
     @property
     def blob(self) -> Blob:
         """The row of its bytes."""
-        return Blob(self.sha256, self.byte_count, self.stored_byte_count, self.storage_uri)
+        values = (self.sha256, self.byte_count, self.stored_byte_count, self.storage_uri)
+        return Blob(*values, self.byte_offset)
 
     @property
     def blob_row(self) -> dict[str, object]:
@@ -105,6 +109,34 @@ class Capture:
             "row_count": self.row_count,
             "fetched_at": self.fetched_at,
         }
+
+
+def unstored(
+    body: bytes,
+    *,
+    url: str,
+    request: Mapping[str, object],
+    fetched_at: datetime,
+    response_headers: Mapping[str, str] = NO_HEADERS,
+    http_status: int | None = None,
+    row_count: int | None = None,
+    market: str | None = None,
+) -> Capture:
+    """Return a capture whose bytes the store does not have yet."""
+    return Capture(
+        body=body,
+        url=url,
+        request=request,
+        response_headers=response_headers,
+        http_status=http_status,
+        row_count=row_count,
+        fetched_at=fetched_at,
+        market=market,
+        byte_count=len(body),
+        sha256=hashlib.sha256(body).hexdigest(),
+        stored_byte_count=0,
+        storage_uri="",
+    )
 
 
 def bounded(captures: Iterable[Capture]) -> list[Capture]:
@@ -149,27 +181,69 @@ class Captures:
         market: str | None = None,
     ) -> Capture:
         """Store the bytes of an answer durably, unless they were stored lately."""
-        sha256 = hashlib.sha256(body).hexdigest()
-        name = _blob_name(sha256)
-        stored_byte_count = self._byte_count_if_new(name)
-        if stored_byte_count is None:
-            stored = zstandard.ZstdCompressor(level=1).compress(body)
-            self._artifacts.put(name, stored)
-            stored_byte_count = len(stored)
-        return Capture(
-            body=body,
+        capture = unstored(
+            body,
             url=url,
             request=request,
+            fetched_at=fetched_at,
             response_headers=response_headers,
             http_status=http_status,
             row_count=row_count,
-            fetched_at=fetched_at,
             market=market,
-            byte_count=len(body),
-            sha256=sha256,
-            stored_byte_count=stored_byte_count,
-            storage_uri=name,
         )
+        return self.store(capture)
+
+    def store(self, capture: Capture) -> Capture:
+        """Store a capture of `unstored` as an object of its own, unless it was stored lately."""
+        return capture.stored_as(self._keep_alone(capture.sha256, capture.body))
+
+    def keep_all(
+        self, fetched: Sequence[Capture], known: Callable[[Sequence[str]], Mapping[str, Blob]]
+    ) -> list[Capture]:
+        """Store captures that are not stored yet; the small ones lie together in packs.
+
+        A crash leaves whole packs, which no row names.
+
+        Args:
+            fetched: As `unstored` made them.
+            known: Returns those blobs of some SHA-256 that a database has; they are not stored
+                again.
+        """
+        bodies = {each.sha256: each.body for each in fetched}
+        found = known(list(bodies))
+        blobs = {sha256: blob for sha256, blob in found.items() if self._is_refreshed(blob)}
+        new = {sha256: body for sha256, body in bodies.items() if sha256 not in blobs}
+        small = {sha256: body for sha256, body in new.items() if len(body) < PACKED_BYTES}
+        if len(small) > 1:
+            for pack in make_packs(small):
+                self._artifacts.put(pack.name, pack.content)
+                blobs |= {each.sha256: each for each in pack.blobs}
+        for sha256, body in new.items():
+            if sha256 not in blobs:
+                blobs[sha256] = self._keep_alone(sha256, body)
+        return [each.stored_as(blobs[each.sha256]) for each in fetched]
+
+    def _keep_alone(self, sha256: str, body: bytes) -> Blob:
+        name = _blob_name(sha256)
+        size = self._byte_count_if_new(name)
+        if size is None:
+            stored = zstandard.ZstdCompressor(level=1).compress(body)
+            self._artifacts.put(name, stored)
+            size = len(stored)
+        return Blob(sha256, len(body), size, name)
+
+    def _is_refreshed(self, blob: Blob) -> bool:
+        """Put an object that was stored long ago again, so that a clean-up lets it be.
+
+        Returns:
+            Whether it exists.
+        """
+        if self._byte_count_if_new(blob.storage_uri) is None:
+            try:
+                self._artifacts.put(blob.storage_uri, self._artifacts.get(blob.storage_uri))
+            except FileNotFoundError:
+                return False
+        return True
 
     def put_stream(
         self,
@@ -192,26 +266,22 @@ class Captures:
         source.seek(0)
         sha256, byte_count = hash_file(source)
         name = _blob_name(sha256)
-        stored_byte_count = self._byte_count_if_new(name)
-        if stored_byte_count is None:
+        size = self._byte_count_if_new(name)
+        if size is None:
             source.seek(0)
             sizes: list[int] = []
             self._artifacts.put_chunks(name, compress_file(source, sha256, byte_count, sizes))
-            stored_byte_count = sum(sizes)
-        return Capture(
-            body=b"",
+            size = sum(sizes)
+        capture = unstored(
+            b"",
             url=url,
             request=request,
+            fetched_at=fetched_at,
             response_headers=response_headers,
             http_status=http_status,
-            row_count=None,
-            fetched_at=fetched_at,
-            market=None,
-            byte_count=byte_count,
-            sha256=sha256,
-            stored_byte_count=stored_byte_count,
-            storage_uri=name,
         )
+        blob = Blob(sha256, byte_count, size, name)
+        return replace(capture, sha256=sha256, byte_count=byte_count).stored_as(blob)
 
     def open(self, blob: Blob) -> BinaryIO:
         """Open a blob for reading in constant memory.
@@ -222,6 +292,8 @@ class Captures:
         Raises:
             BlobError: The store has no such blob.
         """
+        if blob.byte_offset is not None:
+            return io.BytesIO(self.read(blob))
         changed = partial(self._changed, blob)
         try:
             stored = self._artifacts.open(blob.storage_uri)
@@ -274,6 +346,14 @@ class Captures:
         """
         return self._verified(blob)[0]
 
+    def frame(self, blob: Blob) -> bytes:
+        """Return a blob as it is stored, a zstd frame, once its bytes are verified.
+
+        Raises:
+            BlobError: There is none, or its bytes are others.
+        """
+        return self._verified(blob)[1]
+
     def restore(self, blob: Blob) -> bytes:
         """Do the same for bytes that will be landed again, so that a clean-up lets them be.
 
@@ -281,7 +361,9 @@ class Captures:
             BlobError: There are none, or others.
         """
         body, stored = self._verified(blob)
-        if self._byte_count_if_new(blob.storage_uri) is None:
+        if blob.byte_offset is not None:
+            self._is_refreshed(blob)
+        elif self._byte_count_if_new(blob.storage_uri) is None:
             self._artifacts.put(blob.storage_uri, stored)
         return body
 
@@ -293,7 +375,7 @@ class Captures:
     def _verified(self, blob: Blob) -> tuple[bytes, bytes]:
         """Return a blob's bytes, as they were received and as they are stored."""
         try:
-            stored = self._artifacts.get(blob.storage_uri)
+            stored = self._stored(blob)
             if zstandard.frame_content_size(stored) != blob.byte_count:
                 raise self._changed(blob, "another size")
             body = zstandard.ZstdDecompressor().decompress(stored)
@@ -304,6 +386,11 @@ class Captures:
         if (found := hashlib.sha256(body).hexdigest()) != blob.sha256:
             raise self._changed(blob, f"bytes whose SHA-256 is {found}")
         return body, stored
+
+    def _stored(self, blob: Blob) -> bytes:
+        if blob.byte_offset is None:
+            return self._artifacts.get(blob.storage_uri)
+        return self._artifacts.get_range(blob.storage_uri, blob.byte_offset, blob.stored_byte_count)
 
     def _changed(self, blob: Blob, found: str) -> BlobError:
         return BlobError(

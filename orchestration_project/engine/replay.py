@@ -11,7 +11,7 @@ from sqlalchemy import Table
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.contracts.rules import Days, Validated
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
-from orchestration_project.engine.captures import Blob, Capture, Captures
+from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.warehouse import (
     Delivery,
     RecordedDelivery,
@@ -333,9 +333,7 @@ def _turns_back(
 def _capture(store: Captures, part: RecordedPart) -> Capture:
     """Return a capture as it was when it was fetched; a file's request names its market."""
     request = json.loads(part.request)
-    body = store.restore(
-        Blob(part.sha256, part.byte_count, part.stored_byte_count, part.storage_uri)
-    )
+    body = store.restore(part.blob)
     return Capture(
         body=body,
         url=part.url,
@@ -349,5 +347,6 @@ def _capture(store: Captures, part: RecordedPart) -> Capture:
         sha256=part.sha256,
         stored_byte_count=part.stored_byte_count,
         storage_uri=part.storage_uri,
+        byte_offset=part.byte_offset,
         run_id=part.run_id,
     )

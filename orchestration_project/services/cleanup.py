@@ -4,8 +4,11 @@ A blob that a load or a replay takes up again is put anew if it lies there for l
 and what was put lately is never deleted here: so what is about to be used stays.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
 import polars as pl
@@ -19,12 +22,18 @@ from orchestration_project.domains.operations.cleanup import (
     removable_files,
 )
 from orchestration_project.domains.operations.retention import CAPTURED, kind_of
+from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.packs import Blob, pack_frames
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.capture_log import move_blob
 from orchestration_project.engine.warehouse.recorded import effective_groups
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.operations import operations_removals
 from orchestration_project.tables.schema import HISTORY, METADATA
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
+
+MOVED_SHARE = 0.5
+"""Share of a pack's bytes up to which the needed ones move, so that the others can go."""
 
 ARTIFACTS_AT_ONCE = 500
 """Recorded in one transaction, then deleted."""
@@ -38,10 +47,17 @@ class Retention(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Retention by kind: the time before which an artifact must have been stored."""
+    """Artifacts that may go, and what a clean-up does first.
+
+    Attributes:
+        files: By kind, those to delete.
+        before: By kind, the time before which an artifact must have been stored.
+        moved: Those blobs of packs to delete that are still needed; they move to new packs.
+    """
 
     files: dict[str, list[File]]
     before: dict[str, datetime]
+    moved: Mapping[str, list[Blob]] = MappingProxyType({})
 
 
 def plan_cleanup(
@@ -58,6 +74,7 @@ def plan_cleanup(
     machine_now = Clock().now()  # by which files are dated
     files: dict[str, list[File]] = {}
     before: dict[str, datetime] = {}
+    moved: Mapping[str, list[Blob]] = {}
     stored = [File(*each) for each in artifacts.listed()]
     for kind, days in retention.days.items():
         if days is None:
@@ -65,15 +82,15 @@ def plan_cleanup(
         before[kind] = machine_now - timedelta(days=days)
         own = [file for file in stored if kind_of(file.name) == kind]
         if kind == CAPTURED:
-            named = _old_blobs(warehouse, now - timedelta(days=days), retention.keep_newest)
+            moved = _old_objects(warehouse, now - timedelta(days=days), retention.keep_newest)
             files[kind] = sorted(
-                file for file in own if file.name in named and file.put_at < before[kind]
+                file for file in own if file.name in moved and file.put_at < before[kind]
             )
         else:
             files[kind] = removable_files(
                 own, before=before[kind], keep_newest=retention.keep_newest
             )
-    return Plan(files, before)
+    return Plan(files, before, moved)
 
 
 def clean_up(
@@ -85,6 +102,8 @@ def clean_up(
         deleted[kind] = []
         for start in range(0, len(files), ARTIFACTS_AT_ONCE):
             some = files[start : start + ARTIFACTS_AT_ONCE]
+            for file in some:
+                _move(warehouse, artifacts, plan.moved.get(file.name, ()))
             _record(warehouse, kind, some, now, run_id)
             before = plan.before[kind]
             stayed, tried = list[File](), 0
@@ -142,8 +161,27 @@ def _unrecord(warehouse: Warehouse, files: Sequence[File], now: datetime, run_id
             )
 
 
-def _old_blobs(warehouse: Warehouse, before: datetime, keep_newest: int) -> set[str]:
-    """Return the names of blobs that this database has captured and no longer needs."""
+def _move(warehouse: Warehouse, artifacts: ArtifactStore, needed: Sequence[Blob]) -> None:
+    """Store blobs of a pack in new ones; a blob that cannot be read keeps its pack's name."""
+    frames = list[tuple[str, int, bytes]]()
+    captured = Captures(artifacts)
+    for blob in needed:
+        with suppress(BlobError):
+            frames.append((blob.sha256, blob.byte_count, captured.frame(blob)))
+    for pack in pack_frames(iter(frames)):
+        artifacts.put(pack.name, pack.content)
+        rows = [{"of": each.sha256, **each._asdict()} for each in pack.blobs]
+        with warehouse.writing() as connection:
+            connection.execute(move_blob(), rows)
+
+
+def _old_objects(
+    warehouse: Warehouse, before: datetime, keep_newest: int
+) -> Mapping[str, list[Blob]]:
+    """Return the names of objects that this database has captured and no longer needs.
+
+    With each come those of its blobs that are still needed: of a pack, less than half of it.
+    """
     columns = [captures.c[name] for name in ("capture_id", "sha256", "group_id", "fetched_at")]
     with warehouse.reading() as connection:
         whole = set(
@@ -155,10 +193,7 @@ def _old_blobs(warehouse: Warehouse, before: datetime, keep_newest: int) -> set[
             for table in _published()
             for capture_id in connection.scalars(select(table.c.capture_id).distinct())
         }
-        names = {
-            row.sha256: row.storage_uri
-            for row in connection.execute(select(blobs.c.sha256, blobs.c.storage_uri))
-        }
+        recorded = connection.execute(select(*(blobs.c[name] for name in Blob._fields))).all()
     old = removable_blobs(
         warehouse.frame(select(*columns), captures),
         whole=whole,
@@ -167,7 +202,21 @@ def _old_blobs(warehouse: Warehouse, before: datetime, keep_newest: int) -> set[
         before=before,
         keep_newest=keep_newest,
     )
-    return {names[sha256] for sha256 in old}
+    objects: defaultdict[str, list[Blob]] = defaultdict(list)
+    for row in recorded:
+        objects[row.storage_uri].append(Blob(*row))
+    found = {
+        name: [each for each in some if each.sha256 not in old] for name, some in objects.items()
+    }
+    return {
+        name: needed
+        for name, needed in found.items()
+        if _size(needed) <= MOVED_SHARE * _size(objects[name]) and len(needed) < len(objects[name])
+    }
+
+
+def _size(some: Sequence[Blob]) -> int:
+    return sum(each.stored_byte_count for each in some)
 
 
 def _published() -> list[Table]:

@@ -3,6 +3,7 @@
 One store may serve several databases, so what this one does not name may be another's.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from orchestration_project.connections.artifacts import ArtifactStore, StoredObject
 from orchestration_project.domains.operations.retention import Compared, by_kind, compared
-from orchestration_project.engine.captures import Blob, BlobError, Captures
+from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.packs import PACKS, Blob, stored_size
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.conditions import condition
@@ -99,18 +101,22 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
         artifacts: The store.
         read_all: Read every blob and compute its SHA-256; else only those of another size.
     """
+    named: defaultdict[str, list[Blob]] = defaultdict(list)
     with warehouse.reading() as connection:
-        named = {blob.storage_uri: blob for blob in _present(connection)}
+        for blob in _present(connection):
+            named[blob.storage_uri].append(blob)
     stored = list(artifacts.listed())
-    found = compared(
-        {name: blob.stored_byte_count for name, blob in named.items()},
-        {each.name: each.byte_count for each in stored if _is_blob(each)},
-    )
+    sizes = {each.name: each.byte_count for each in stored if _is_blob(each)}
+    expected = {name: stored_size(some) for name, some in named.items()}
+    longer = {name for name in expected if name.startswith(PACKS)}  # by what was moved out of it
+    sizes |= {name: expected[name] for name in longer if sizes.get(name, 0) > expected[name]}
+    found = compared(expected, sizes)
     missing = set(found.missing)
     read = [name for name in named if name not in missing] if read_all else found.resized
-    changed = [name for name in read if not _is_whole(Captures(artifacts), named[name])]
+    store = Captures(artifacts)
+    changed = [name for name in read if not all(_is_whole(store, blob) for blob in named[name])]
     kinds = by_kind((each.name, each.byte_count) for each in stored)
-    return Inventory(kinds, found, changed, len(read))
+    return Inventory(kinds, found, changed, sum(len(named[name]) for name in read))
 
 
 def _present(connection: Connection) -> list[Blob]:

@@ -99,6 +99,7 @@ blobs = table(
     count("stored_byte_count", "Size as stored (zstd), bytes"),
     text("storage_uri", "Path of the bytes, relative to the artifact store"),
     moment("stored_at", "UTC time at which the bytes were first recorded"),
+    count("byte_offset", "Start in a pack, bytes; NULL: an object of its own", optional=True),
 )
 
 captures = table(

@@ -16,7 +16,8 @@ from sqlalchemy import NullPool, create_engine, select, text
 
 from orchestration_project.connections.artifacts import PARTIAL, FolderStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.engine.captures import Blob, Captures
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.engine.warehouse.migrating import VERSION_TABLE

@@ -11,7 +11,8 @@ from sqlalchemy import select
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.contract import FILE_FIELDS, RULE_VERSION
-from orchestration_project.engine.captures import Blob, BlobError, Captures
+from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.finra import FinraFiles

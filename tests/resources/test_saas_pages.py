@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.saas.rules import SyncRule
-from orchestration_project.engine.captures import Blob, Captures
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect

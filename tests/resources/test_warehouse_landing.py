@@ -15,7 +15,8 @@ from sqlalchemy import func, insert, select, union_all
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.contracts.rules import content_sha256
-from orchestration_project.engine.captures import Blob, Captures
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Transform
 from orchestration_project.engine.warehouse.frames import conform, insert_absent, insert_frame
 from orchestration_project.errors import ContractError

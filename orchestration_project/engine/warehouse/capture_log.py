@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Update, bindparam, select, update
 
 from orchestration_project.contracts.rules import REJECT_SCHEMA
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
 from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse.delivery import Outcome, capture_id
 from orchestration_project.engine.warehouse.frames import (
     Scope,
@@ -76,13 +77,30 @@ class CaptureLog:
         groups = [self._delivery_row(group) for _, group, _ in batch]
         insert_frame(connection, deliveries, frame_of(groups, deliveries))
         fetched = [capture for those, _, _ in batch for capture in those]
-        contents = [{**capture.blob_row, "stored_at": self.at} for capture in fetched]
-        insert_absent(connection, blobs, contents)
+        self._record_blobs(connection, [capture.blob_row for capture in fetched])
         fetches = [row for those, group, _ in batch for row in _capture_rows(those, group)]
         insert_frame(connection, captures, frame_of(fetches, captures))
         rejecting = [(rejected, group) for _, group, rejected in batch if not rejected.is_empty()]
         if rejecting:
             self._record_rejects(connection, rejecting)
+
+    def _record_blobs(self, connection: Connection, rows: Sequence[dict[str, object]]) -> None:
+        """Record where captured bytes are; the latest place of a blob counts."""
+        if any(not row["storage_uri"] for row in rows):
+            raise ValueError("a capture is recorded before its bytes are stored")
+        contents = [{**row, "stored_at": self.at} for row in rows]
+        inserted = {key for (key,) in insert_absent(connection, blobs, contents)}
+        others = {row["sha256"]: row for row in rows if row["sha256"] not in inserted}
+        if not others:
+            return
+        found = select(blobs.c.sha256, blobs.c.storage_uri).where(blobs.c.sha256.in_(others))
+        moved = [
+            {"of": sha256, **others[sha256]}
+            for sha256, storage_uri in connection.execute(found)
+            if storage_uri != others[sha256]["storage_uri"]
+        ]
+        if moved:
+            connection.execute(move_blob(), moved)
 
     def _delivery_row(self, group: CaptureGroup) -> dict[str, object]:
         return {**vars(group), "scope": scope_as_json(group.scope), "recorded_at": self.at}
@@ -99,6 +117,20 @@ class CaptureLog:
             rejected_at=pl.lit(self.at, pl.Datetime("us", "UTC")),
         )
         insert_frame(connection, rejects, recorded.select(list(schema_of(rejects))))
+
+
+def read_blobs(connection: Connection, wanted: Sequence[str]) -> dict[str, Blob]:
+    """Return those blobs of some SHA-256 that the database has."""
+    columns = [blobs.c[name] for name in Blob._fields]
+    found = connection.execute(select(*columns).where(blobs.c.sha256.in_(wanted)))
+    return {row.sha256: Blob(*row) for row in found}
+
+
+def move_blob() -> Update:
+    """Return the statement that gives a blob another place; ``of`` is its SHA-256."""
+    names = ("stored_byte_count", "storage_uri", "byte_offset")
+    values = {name: bindparam(name) for name in names}
+    return update(blobs).where(blobs.c.sha256 == bindparam("of")).values(values)
 
 
 def _capture_rows(fetched: Sequence[Capture], group: CaptureGroup) -> list[dict[str, object]]:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, func, or_, select
 
 from orchestration_project.contracts.rules import Days
+from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse.delivery import Outcome
 from orchestration_project.engine.warehouse.frames import Scope, part_of, range_of, scope_from_json
 from orchestration_project.engine.warehouse.target import WriteDisposition
@@ -155,6 +156,7 @@ class RecordedPart:
     byte_count: int
     stored_byte_count: int
     storage_uri: str
+    byte_offset: int | None
     url: str
     request: str
     response_headers: str
@@ -162,6 +164,12 @@ class RecordedPart:
     row_count: int | None
     fetched_at: datetime
     run_id: str
+
+    @property
+    def blob(self) -> Blob:
+        """The row of its bytes."""
+        values = (self.sha256, self.byte_count, self.stored_byte_count, self.storage_uri)
+        return Blob(*values, self.byte_offset)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from orchestration_project.domains.api.models import (
     Export,
 )
 from orchestration_project.engine.blob_streams import STREAM_BYTES
-from orchestration_project.engine.captures import Blob, Captures
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.packs import Blob
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, Launched, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, select
 
 from orchestration_project.domains.operations.effective_config import ConfigValue, EffectiveConfig
 from orchestration_project.domains.operations.evidence import CAPTURED_BYTES, Manifest
-from orchestration_project.engine.captures import Blob, BlobError, Captures
+from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.environment import state_folder
+from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import redacted

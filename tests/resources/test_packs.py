@@ -1,0 +1,211 @@
+"""Small captures that are stored together lie in packs: whole, found by offset, moved, cleaned."""
+
+import hashlib
+import os
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.connections.artifacts import FolderStore, open_artifacts
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.retention import CAPTURED
+from orchestration_project.engine.captures import BlobError, Captures, unstored
+from orchestration_project.engine.packs import PACK_BYTES, PACKED_BYTES, PACKS, Blob
+from orchestration_project.engine.warehouse.capture_log import read_blobs
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.cleanup import Retention, clean_up, plan_cleanup
+from orchestration_project.services.inventory import find_blob, take_inventory
+from orchestration_project.tables.spine import blobs
+from tests.resources.weeks import NOON, row
+
+DAY = timedelta(days=1)
+SMALL = [f"page {number}".encode() * 400 for number in range(20)]
+KEEP_ONE = Retention({CAPTURED: 10}, keep_newest=1)
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request, tmp_path):
+    folder = str(tmp_path / "store")
+    return open_artifacts(folder if request.param == "folder" else request.getfixturevalue("s3"))
+
+
+def noisy(number, size):
+    """Return bytes that do not compress."""
+    pieces = (hashlib.sha256(b"%d %d" % (number, each)).digest() for each in range(size // 32))
+    return b"".join(pieces)
+
+
+def keep_all(store, bodies, known=None):
+    fetched = [unstored(body, url="u", request={}, fetched_at=NOON) for body in bodies]
+    return Captures(store).keep_all(fetched, lambda _: known or {})
+
+
+def names(store):
+    return sorted(each.name for each in store.listed())
+
+
+def test_small_captures_share_an_object_and_come_back_to_the_byte(store):
+    kept = keep_all(store, [*SMALL, SMALL[0], b""])
+    assert names(store) == [kept[0].storage_uri]
+    assert kept[0].storage_uri.startswith(PACKS)
+    assert kept[20].blob == kept[0].blob
+    captures = Captures(store)
+    assert [captures.read(each.blob) for each in kept] == [*SMALL, SMALL[0], b""]
+    with captures.open(kept[7].blob) as blob:
+        assert blob.read() == SMALL[7]
+
+
+def test_a_large_capture_and_a_single_one_are_objects_of_their_own(store):
+    large, *small = keep_all(store, [noisy(1, PACKED_BYTES), *SMALL[:2]])
+    assert large.byte_offset is None
+    assert [each.byte_offset is None for each in small] == [False, False]
+    [alone] = keep_all(store, [b"alone"])
+    assert alone.blob == Captures(store).keep(b"alone", url="u", request={}, fetched_at=NOON).blob
+
+
+def test_a_pack_is_at_most_so_large(tmp_path):
+    store = FolderStore(tmp_path)
+    count = 2 * PACK_BYTES // (PACKED_BYTES - 32) + 1
+    kept = keep_all(store, [noisy(number, PACKED_BYTES - 32) for number in range(count)])
+    sizes = [each.byte_count for each in store.listed()]
+    assert len(sizes) == len({each.storage_uri for each in kept}) == 3
+    assert max(sizes) <= PACK_BYTES
+
+
+def test_what_a_database_has_is_not_stored_again_but_what_is_gone_is(store):
+    first = keep_all(store, SMALL[:4])
+    known = {each.sha256: each.blob for each in first}
+    again = keep_all(store, SMALL[:6], known)
+    assert [each.blob for each in again[:4]] == [each.blob for each in first]
+    assert len(names(store)) == 2
+    store.delete(first[0].storage_uri)
+    assert Captures(store).read(keep_all(store, SMALL[:4], known)[3].blob) == SMALL[3]
+
+
+def test_a_cut_pack_refuses_its_blobs_singly(tmp_path):
+    store = FolderStore(tmp_path)
+    kept = keep_all(store, SMALL)
+    path = tmp_path / kept[0].storage_uri
+    path.write_bytes(path.read_bytes()[: kept[12].byte_offset + 3])
+    captures = Captures(store)
+    assert [captures.read(each.blob) for each in kept[:12]] == SMALL[:12]
+    for each in kept[12:]:
+        with pytest.raises(BlobError, match="is not what was captured"):
+            captures.read(each.blob)
+
+
+def test_a_store_that_takes_nothing_stores_no_pack(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="cannot write the artifact blobs/packs/"):
+        keep_all(FolderStore(tmp_path / "file"), SMALL)
+
+
+@pytest.fixture
+def disk(desk):
+    return FolderStore(desk.folder)
+
+
+def delivered(desk, disk, *bodies):
+    """Land a delivery of a week whose pages are packed."""
+    kept = keep_all(disk, bodies, known_by(desk, bodies))
+    desk.land(row("A", share_quantity=len(bodies)), version=str(len(bodies)), captures=kept)
+    return [each.blob for each in kept]
+
+
+def known_by(desk, bodies):
+    with desk.warehouse.reading() as connection:
+        return read_blobs(connection, [hashlib.sha256(each).hexdigest() for each in bodies])
+
+
+def recorded(desk):
+    with desk.warehouse.reading() as connection:
+        found = connection.execute(select(*(blobs.c[name] for name in Blob._fields)))
+        return {each.sha256: Blob(*each) for each in found}
+
+
+def age(desk, clock):
+    """Let everything stored be a fortnight old."""
+    at = (Clock().now() - 14 * DAY).timestamp()
+    for path in desk.folder.rglob("*"):
+        if path.is_file():
+            os.utime(path, (at, at))
+    clock.at += 20 * DAY
+
+
+def cleaned(desk, disk, clock):
+    plan = plan_cleanup(desk.warehouse, disk, KEEP_ONE, now=clock.now())
+    deleted = clean_up(desk.warehouse, disk, plan, now=clock.now(), run_id="r")
+    return [each.name for each in deleted[CAPTURED]]
+
+
+def test_an_inventory_knows_packs(desk, disk):
+    kept = delivered(desk, disk, *SMALL)
+    name = kept[0].storage_uri
+    found = take_inventory(desk.warehouse, disk, read_all=True)
+    assert (found.found.missing, found.found.resized, found.found.unnamed) == ([], [], [])
+    assert (found.changed, found.read_count) == ([], 20)
+    assert find_blob(desk.warehouse, kept[3].sha256) == kept[3]
+    disk.put(name, disk.get(name)[:-5])
+    found = take_inventory(desk.warehouse, disk, read_all=False)
+    assert (found.found.resized, found.changed) == ([name], [name])
+    disk.delete(name)
+    assert take_inventory(desk.warehouse, disk, read_all=False).found.missing == [name]
+
+
+def test_a_pack_goes_when_no_blob_of_it_is_needed(desk, disk, clock):
+    old = delivered(desk, disk, *SMALL[:3])
+    new = delivered(desk, disk, *SMALL[10:20])
+    age(desk, clock)
+    assert cleaned(desk, disk, clock) == [old[0].storage_uri]
+    assert names(disk) == [new[0].storage_uri]
+    assert take_inventory(desk.warehouse, disk, read_all=True).found.missing == []
+
+
+def test_the_needed_blobs_of_an_old_pack_move_before_it_goes(desk, disk, clock):
+    old = delivered(desk, disk, *SMALL[:6])
+    delivered(desk, disk, *SMALL[4:6], *SMALL[10:15])
+    age(desk, clock)
+    assert cleaned(desk, disk, clock) == [old[0].storage_uri]
+    now = recorded(desk)
+    captures = Captures(disk)
+    for number, blob in enumerate(old):
+        if number < 4:
+            with pytest.raises(BlobError, match="no such blob"):
+                captures.read(now[blob.sha256])
+        else:
+            assert captures.read(now[blob.sha256]) == SMALL[number]
+    found = take_inventory(desk.warehouse, disk, read_all=True)
+    assert (found.found.missing, found.changed) == ([], [])
+
+
+def test_a_pack_of_which_much_is_needed_stays(desk, disk, clock):
+    delivered(desk, disk, *SMALL[:6])
+    delivered(desk, disk, *SMALL[1:6], SMALL[12], SMALL[13])
+    age(desk, clock)
+    before = names(disk)
+    assert cleaned(desk, disk, clock) == []
+    assert names(disk) == before
+
+
+def test_a_pack_that_is_used_again_after_the_plan_stays(desk, disk, clock):
+    old = delivered(desk, disk, *SMALL[:3])
+    delivered(desk, disk, *SMALL[10:20])
+    age(desk, clock)
+    plan = plan_cleanup(desk.warehouse, disk, KEEP_ONE, now=clock.now())
+    again = keep_all(disk, SMALL[:3], known_by(desk, SMALL[:3]))
+    assert [each.blob for each in again] == old
+    deleted = clean_up(desk.warehouse, disk, plan, now=clock.now(), run_id="r")
+    assert deleted[CAPTURED] == []
+    assert Captures(disk).restore(old[2]) == SMALL[2]
+
+
+def test_bytes_that_are_captured_again_after_their_pack_went_are_found(desk, disk, clock):
+    delivered(desk, disk, *SMALL[:3])
+    delivered(desk, disk, *SMALL[10:20])
+    age(desk, clock)
+    cleaned(desk, disk, clock)
+    single = Captures(disk).keep(SMALL[1], url="u", request={}, fetched_at=NOON)
+    desk.land(row("A", share_quantity=99), version="99", captures=[single])
+    assert Captures(disk).read(recorded(desk)[single.sha256]) == SMALL[1]
+    assert take_inventory(desk.warehouse, disk, read_all=True).found.missing == []
