@@ -85,7 +85,7 @@ def webhooks(
     declared = declared_sources(settings).get(source)
     yield from run_items(
         context,
-        DeliveryLoader(Captures(artifacts), clock, context.run.run_id),
+        DeliveryLoader(clock, context.run.run_id),
         items=InboxQueue(warehouse, clock),
         database=warehouse,
         clock=clock,
@@ -93,7 +93,7 @@ def webhooks(
         item_timeout=CAPTURE_TIME,
         batch_size=MAX_DELIVERIES_PER_BATCH,
         max_items=MAX_DELIVERIES_PER_RUN,
-        pool=CapturePool(),
+        pool=CapturePool(Captures(artifacts), warehouse),
         in_order=declared is None or declared.in_order,
         summary=DeliverySummary(source=source),
     )

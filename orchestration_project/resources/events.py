@@ -5,10 +5,9 @@ and settles many in one transaction.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 from sqlalchemy import Connection
@@ -18,27 +17,27 @@ from orchestration_project.contracts.rules import Validated
 from orchestration_project.contracts.work_items import ItemSettlement
 from orchestration_project.domains.events import RULE_VERSION, WebhookEvent, checked_events
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.pools import ItemT, ResultT
 from orchestration_project.engine.run_items import ItemSummary
 from orchestration_project.engine.warehouse import (
     ScopeState,
     TableSpec,
+    Warehouse,
     WriteOutcome,
     WriteTarget,
     prepare_all,
 )
+from orchestration_project.engine.warehouse.capture_log import read_blobs
 from orchestration_project.engine.warehouse.delivery import no_note, no_warnings
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.landing import is_landed, land_all
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.services.inbox.rows import Content, delivery_of, keep
+from orchestration_project.services.inbox.rows import Content, capture_of, delivery_of
 from orchestration_project.services.inbox.work import ClaimedDelivery
 from orchestration_project.services.metadata import table_of
 from orchestration_project.tables.webhooks import events_webhooks
-
-CAPTURE_THREADS = 8
-"""Bodies that are flushed to disk, or sent to S3, at the same time."""
 
 EVENTS = TableSpec(table=events_webhooks, rule_version=RULE_VERSION, summarise=no_summary)
 
@@ -49,8 +48,15 @@ MAX_DELIVERIES_SHOWN = 100
 MAX_REASON_LENGTH = 500
 
 
+@dataclass(frozen=True)
 class CapturePool:
-    """Stores captures in threads. A failure is one of the store, so it fails all items."""
+    """Stores the captures of a batch together. A failure is one of the store: it fails all items.
+
+    It is for functions that make captures which are not stored yet, such as a loader's `extract`.
+    """
+
+    captures: Captures
+    warehouse: Warehouse
 
     def run(
         self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, timeout: timedelta
@@ -61,15 +67,20 @@ class CapturePool:
             OrchestrationError: The store does not take the bytes.
         """
         batch = list(items)
-        with ThreadPoolExecutor(CAPTURE_THREADS) as threads:
-            yield from zip(batch, threads.map(function, batch), strict=True)
+        fetched = cast(Sequence[Capture], [function(item) for item in batch])
+        stored = self.captures.keep_all(fetched, self._known)
+        without = [each.without_body() for each in stored]
+        yield from zip(batch, cast(Sequence[ResultT], without), strict=True)
+
+    def _known(self, wanted: Sequence[str]) -> Mapping[str, Blob]:
+        with self.warehouse.reading() as connection:
+            return read_blobs(connection, wanted)
 
 
 @dataclass(frozen=True)
 class DeliveryLoader:
     """Captures, checks and loads deliveries; doing so again changes nothing."""
 
-    captures: Captures
     clock: Clock
     run_id: str
 
@@ -77,8 +88,8 @@ class DeliveryLoader:
         """Open nothing: the run has its database and its store."""
 
     def extract(self, item: ClaimedDelivery) -> Capture:
-        """Keep the bytes of a delivery."""
-        return keep(self.captures, item.content).without_body()
+        """Return the capture of a delivery, which the pool stores."""
+        return capture_of(item.content)
 
     def load(
         self, connection: Connection, batch: Sequence[tuple[ClaimedDelivery, Capture]]

@@ -147,14 +147,14 @@ def test_a_delivery_that_another_run_claims_meanwhile_is_neither_landed_nor_sett
 
 def meanwhile(monkeypatch, act) -> None:
     """Act once, while a run keeps the capture of its first delivery."""
-    keep, acts = Captures.keep, iter([act])
+    keep, acts = Captures.keep_all, iter([act])
 
-    def act_and_keep(self: Captures, *body: bytes, **options: Any) -> Capture:
+    def act_and_keep(self: Captures, *fetched: Any) -> list[Capture]:
         for each in acts:
             each()
-        return keep(self, *body, **options)
+        return keep(self, *fetched)
 
-    monkeypatch.setattr(Captures, "keep", act_and_keep)
+    monkeypatch.setattr(Captures, "keep_all", act_and_keep)
 
 
 def test_deliveries_that_come_while_a_run_lands_others_are_landed_by_it(desk, monkeypatch):

@@ -278,7 +278,7 @@ def test_a_run_whose_captures_cannot_be_stored_is_an_attempt_at_its_first_delive
     deliver(settings, "1", "2", source="hub")
     [request] = tick(instance)[1]
     with monkeypatch.context() as patch:
-        patch.setattr(Captures, "keep", fail)
+        patch.setattr(Captures, "keep_all", fail)
         ran = execute(instance, request.tags)
     assert "the store does not answer" in failure_of(ran, "land_webhook")
     assert "1 wait after a failed run" in tick(instance)[0]

@@ -16,7 +16,7 @@ from orchestration_project.errors import ConfigurationError, ContractError, Orch
 from orchestration_project.resources.saas.applying import ApplyResult
 from orchestration_project.resources.saas.reconciling import PollResult, Reconciler
 from orchestration_project.resources.saas.ticks import Ticks
-from orchestration_project.services.inbox.rows import Content, delivery_of, keep
+from orchestration_project.services.inbox.rows import Content, capture_of, delivery_of
 from orchestration_project.tables.saas import saas_source_states
 
 READERS: Mapping[str, Callable[[bytes], TaskEvent]] = {
@@ -99,7 +99,7 @@ def record_rejection(
     warehouse: Warehouse, captures: Captures, content: Content, reason: str, *, run_id: str
 ) -> None:
     """Record a delivery that cannot be read: its bytes in `captures`, the reason in `rejects`."""
-    capture = keep(captures, content)
+    capture = captures.store(capture_of(content))
     key = f"{content.source}|{content.delivery_id}"
     spec = TableSpec(table=saas_source_states, rule_version=RULE_VERSION, summarise=no_summary)
     target = spec.target(key, {}, warehouse.state(saas_source_states, key), run_id=run_id)

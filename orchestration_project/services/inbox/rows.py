@@ -19,7 +19,7 @@ from sqlalchemy import Connection, func, literal, select, update
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import ItemChange, ItemState, NewItem
 from orchestration_project.domains.webhooks.queue import RETRY_PAUSES, State
-from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.captures import Capture, unstored
 from orchestration_project.engine.warehouse import Delivery, Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import WorkItems
@@ -244,9 +244,9 @@ def content_of(row: Any) -> Content:
     )
 
 
-def keep(captures: Captures, content: Content) -> Capture:
-    """Store the bytes of a delivery of the inbox, and return their capture."""
-    return captures.keep(
+def capture_of(content: Content) -> Capture:
+    """Return the capture of a delivery of the inbox, which is not stored yet."""
+    return unstored(
         content.body,
         url=f"/hooks/{content.source}",
         request={"delivery_id": content.delivery_id, "method": "POST"},
