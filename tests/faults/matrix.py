@@ -120,6 +120,7 @@ KILLED: tuple[Fault, ...] = (
     Fault("killed while the tables are made", "before the first load", Outcome.DIES),
     Fault("dies at every point, one after the other", "each", Outcome.DIES, BOTH, DOMAINS),
     Fault("killed in a replay", "each point", Outcome.DIES),
+    Fault("killed while packs are written", "any", Outcome.DIES, BOTH[:1], ITEMS),
     Fault("killed while gold is derived", "each point", Outcome.DIES),
     Fault("disk or database fails at every point", "each", Outcome.FAILS, BOTH, DATASETS),
     Fault("2 loads at once", "all", Outcome.REFUSED, BOTH, DATASETS),
