@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.bench import Bench
+from benchmarks.measures.captures import captures
 from benchmarks.measures.changes import again, history
 from benchmarks.measures.gate import gate
 from benchmarks.measures.gateway import gateway, metrics, soak, webhook_runs, webhooks
@@ -40,7 +41,7 @@ MEASURES = {
         *(copies, one_partition, peers, sqlite, contract, pages),
         *(again, history, starts, gate, control_tower),
         *(gateway, webhooks, webhook_runs, metrics, soak),
-        *(pruning, cleanup, prices, saas),
+        *(captures, pruning, cleanup, prices, saas),
     )
 }
 BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour
