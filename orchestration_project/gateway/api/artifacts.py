@@ -211,17 +211,17 @@ async def download_file(call: Call[StoredFile, Body]) -> Response:
     found = await call.services.in_thread(store.found, name) if named else None
     if named is None or found is None:
         raise not_found(f"file not found: {name!r}")
-    if found.byte_count > MOST_BYTES:
-        raise ProblemError(413, f"these are {found.byte_count} bytes")
     file, suffix = named["file"], named["suffix"]
     shown = "attachment" if suffix == "parquet" else "inline"
     headers = {
         "cache-control": "private, max-age=86400, immutable",
         "content-disposition": f'{shown}; filename="{file}"',
+        "content-length": str(found.byte_count),
         "content-security-policy": PICTURE_POLICY,
     }
-    body = await call.services.in_thread(store.get, name)
-    return Response(body, 200, headers, FILE_TYPES[suffix])
+    file_body = await call.services.in_thread(store.open, name)
+    chunks = _chunks(file_body, 0, found.byte_count - 1)
+    return StreamingResponse(chunks, 200, headers, FILE_TYPES[suffix])
 
 
 async def clean_up_artifacts(call: Call[Parameters, Cleanup]) -> Launched:

@@ -3,8 +3,8 @@
 from orchestration_project.migrations.changes import AddColumn, downgrade_by, upgrade_by
 from orchestration_project.migrations.frozen import Column
 
-revision = "0031"
-down_revision = "0030"
+revision = "0032"
+down_revision = "0031"
 
 # fmt: off
 CHANGES = [
