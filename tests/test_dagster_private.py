@@ -53,13 +53,16 @@ from orchestration_project.engine.dagster_private import (
     find_backfills,
     find_ticks,
     instigators_switched_on,
+    is_switched_on,
     is_worker_gone,
     load_repository,
     ping_code_server,
     running_instigators,
     serialize_event,
+    switch_automation,
     unmade_partitions,
 )
+from orchestration_project.instance.visible_runs import repository_origin
 from orchestration_project.settings import PROJECT_ROOT
 from tests.gateway.api.conftest import IN_THIS_PROCESS
 from tests.instance.every_other import LETTERS, defs, pages
@@ -245,6 +248,25 @@ def test_what_is_on_is_told_from_what_somebody_switched_on(instance):
     running = {state.instigator_name for state in running_instigators(instance)}
     assert running == {"running", "declared_in_code", "automatically_running"}
     assert instigators_switched_on(instance) == ["running"]
+
+
+def test_what_is_switched_is_looked_up_by_the_name_of_the_code_location(instance):
+    """Check InstigatorState and its data: as declared, switched on, and off again."""
+
+    @dg.sensor(minimum_interval_seconds=60)
+    def looks():
+        return dg.SkipReason("nothing")
+
+    hourly = dg.ScheduleDefinition(
+        name="hourly", target=["a"], cron_schedule="0 * * * *", execution_timezone="UTC"
+    )
+    for each in (looks, hourly):
+        assert not is_switched_on(instance, each)
+        for on in (True, False, True):
+            switch_automation(instance, each, repository_origin(), on=on)
+            assert is_switched_on(instance, each) is on
+    assert sorted(instigators_switched_on(instance)) == ["hourly", "looks"]
+    assert len(instance.all_instigator_state()) == 2
 
 
 def test_ticks_are_found_by_time_and_status_the_newest_first(instance):

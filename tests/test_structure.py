@@ -48,8 +48,8 @@ REPLAY = "engine/replay.py"
 LOAD = "engine/warehouse/landing.py"
 """The one module that writes validated deliveries, in a transaction, with fence and history."""
 
-RUN_OPTIONS = ["LoadOptions", "ReplayOptions", "PricesLoad"]
-"""How a run loads or replays; prices add the symbols of a replay."""
+RUN_OPTIONS = ["LoadOptions", "ReplayOptions", "DatasetOptions", "WeeklyLoad", "PricesLoad"]
+"""How a run loads or replays; prices add the symbols of a replay, the others only defaults."""
 
 MOST_ENTERED = 72
 """Modules that one run of a dataset enters whose fields declare it; seven are of the settings."""

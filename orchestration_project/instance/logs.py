@@ -44,6 +44,8 @@ LOG_EVENTS: Mapping[str, str] = {
     "chart_run_requested": "A sensor requests a run that draws the chart of trading.",
     "symbol_run_requested": "A sensor requests a run that loads prices of new symbols.",
     "price_derivation_run_requested": "A sensor requests a run that derives tables of prices.",
+    # Dry runs
+    "dry_run": "A run is a dry run, and leaves as it is what the line names.",
     # Alerts
     "last_resort_log_unwritable": "The file of direct notifications cannot be written.",
     "run_log_unreadable": "Dagster's event log of an ended run cannot be read.",

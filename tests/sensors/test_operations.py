@@ -144,7 +144,9 @@ def test_the_state_of_alerts_presets_and_runs_is_shown_when_it_changed_with_what
     cursor, shown = changed_state(instance, cursor)
     assert set(shown) == {f"operations/{kind}" for kind in ("alerts", "runs", "steps")}
     [(alert_id,)] = watch.alerts("alert_id")
-    [record] = shown["operations/alerts"]["alerts"].records
+    listed = shown["operations/alerts"]["alerts"]
+    assert isinstance(listed, dg.TableMetadataValue)
+    [record] = listed.records
     assert record.data["alert_id"] == alert_id
     assert record.data["close_with"] == f"orchestrate alerts close {alert_id}"
     assert changed_state(instance, cursor)[1] == {}

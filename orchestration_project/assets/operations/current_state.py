@@ -27,7 +27,14 @@ from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_runs
 
 RUNS_SHOWN = 20
-RUN_COLUMNS = ("run_id", "job", "status", "created_at", "ended_at", "error_message")
+RUN_COLUMNS: tuple[str, ...] = (
+    "run_id",
+    "job",
+    "status",
+    "created_at",
+    "ended_at",
+    "error_message",
+)
 
 Digests = Mapping[str, str]
 Snapshot = tuple[str, Callable[[], Mapping[str, Any]], Sequence[dg.AssetKey]]
