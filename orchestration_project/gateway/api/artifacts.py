@@ -303,7 +303,7 @@ OPERATIONS = (
         download_file,
         query=StoredFile,
         media=dict.fromkeys(FILE_TYPES.values(), BYTES),
-        problems=(413,),
+        problems=(404,),
     ),
     Operation(
         "POST",
