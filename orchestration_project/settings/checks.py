@@ -132,13 +132,13 @@ def read_checks(path: Path | None, domain: str = "") -> CheckLimits:
         return CheckLimits()
     try:
         text = path.read_text(encoding="utf-8")
-        content = read_yaml(text)
+        content = {} if (read := read_yaml(text)) is None else read
     except (OSError, UnicodeDecodeError) as error:
         raise _invalid(path, f"{type(error).__name__}: {error}") from error
     except YAMLError as error:
         raise _invalid(path, syntax_problem(error)) from error
     try:
-        return CheckLimits.model_validate({} if content is None else content)
+        return CheckLimits.model_validate(content)
     except ValidationError as error:
         invalid = [each["loc"][0] if each["loc"] else "" for each in error.errors()]
         problems = value_problems(text, error)
