@@ -125,7 +125,7 @@ class AuditSummary:
     limits: Sequence[str]
     passed_count: int
     not_applicable_count: int
-    failed: Sequence[dict[str, object]]
+    failed: Sequence[Mapping[str, object]]
     grounds: Sequence[str] = ()
 
 

@@ -110,7 +110,7 @@ def _rejects(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, A
     }
 
 
-def _export_command(counted: Sequence[Row[Any]]) -> str:
+def _export_command(counted: Sequence[Row[Any, Any, Any, int]]) -> str:
     table_name, run_id, *_ = counted[0]
     ids = [str(row.capture_id) for row in counted]
     named = f"capture_id in ({','.join(ids)})" if len(ids) <= CAPTURES_NAMED else f"run_id={run_id}"

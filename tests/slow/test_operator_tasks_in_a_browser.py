@@ -116,7 +116,7 @@ def browser():
 def enter(site, browser, tmp_path):
     """Return a function that logs in, and gives the operator at the first page."""
     contexts = []
-    folder = Path(os.environ.get("OPERATOR_SCREENSHOTS", tmp_path))
+    folder = Path(os.environ.get("OPERATOR_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
 
     def entered(key, *, width=1280):
