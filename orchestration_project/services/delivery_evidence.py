@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 
 from orchestration_project.engine.dataset import LoadedPartition
 from orchestration_project.engine.warehouse import Warehouse
@@ -106,12 +106,12 @@ def _rejects(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, A
     return {
         "rejects": sum(row[3] for row in counted),
         "rejected_lines": shown,
-        "all_rejects": _export_command(counted),
+        "all_rejects": _export_command(
+            counted[0].table_name, counted[0].run_id, [str(row.capture_id) for row in counted]
+        ),
     }
 
 
-def _export_command(counted: Sequence[Row[Any, Any, Any, int]]) -> str:
-    table_name, run_id, *_ = counted[0]
-    ids = [str(row.capture_id) for row in counted]
+def _export_command(table_name: str, run_id: str, ids: Sequence[str]) -> str:
     named = f"capture_id in ({','.join(ids)})" if len(ids) <= CAPTURES_NAMED else f"run_id={run_id}"
     return f"orchestrate export rejects --where table_name={table_name} --where '{named}'"

@@ -12,7 +12,7 @@ from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.services.metadata import check_result, check_spec, quoted_table
 
 TABLE = dg.AssetKey(["finra", "otc_weekly"])
-FAILED = {
+FAILED: dict[str, object] = {
     "partition_key": "T1|2026-02-09",
     "expected": "0 keys with several rows",
     "found": "2",
