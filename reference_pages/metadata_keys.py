@@ -114,6 +114,8 @@ LOADS = KeyGroup(
         **_keys(
             "link",
             captured_as="Partition of the captures",
+            captured="Captures of the delivery",
+            downloads="Downloads of the captures",
             made_of_weekly="Partitions that the picture was drawn from",
         ),
         **_keys(
@@ -211,6 +213,8 @@ CONTROL_TOWER = KeyGroup(
 OPERATIONS = KeyGroup(
     "Operations",
     {
+        **_keys("items", dead="Work items that used up their attempts"),
+        **_keys("text", retry_with="Command or run config that retries what is listed"),
         **_keys(
             "runs",
             runs="Runs of the listed sessions, or with deleted logs",

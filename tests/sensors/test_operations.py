@@ -835,7 +835,7 @@ def test_an_asset_tells_whether_alerts_reach_their_channels_and_the_rules_hold(
         "(json-1 did not accept an alert: HTTP 500)",
     )
     assert ruled[1] is False
-    assert "rule a: match.chek: Extra inputs are not permitted" in ruled[2]
+    assert "rule a: match.chek: unknown name" in ruled[2]
     watch.look()
     assert "Check failed: operations/alerts reach_their_channels" in str(watch.alerts("title"))
 
