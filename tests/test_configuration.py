@@ -85,15 +85,16 @@ def test_an_invalid_file_fails_the_check_of_its_domain(instance, monkeypatch, tm
     assert not failed.success
 
 
-def test_an_invalid_file_of_limits_fails_the_checks_of_the_domains_that_have_some(
+def test_an_invalid_file_of_limits_fails_the_check_of_the_domain_that_it_limits(
     instance, monkeypatch, tmp_path
 ):
     file = tmp_path / "checks.yaml"
     file.write_text("prices_daily: {jump_ratio: 0}\n")
     monkeypatch.setenv("CHECKS_FILE", str(file))
-    for domain in ("finra", "prices"):
-        assert "prices_daily.jump_ratio=0: expected a value" in problem(instance, domain)
-    assert problem(instance, "fx") == ""
+    assert "prices_daily.jump_ratio: expected a number greater than 0" in problem(
+        instance, "prices"
+    )
+    assert [problem(instance, domain) for domain in ("finra", "fx")] == ["", ""]
 
 
 def test_the_asset_shows_the_settings_of_its_domain_without_secrets(instance, monkeypatch):

@@ -8,6 +8,7 @@ import dagster as dg
 from orchestration_project.cli.console import OUTPUT, echo, emit, show_rows
 from orchestration_project.cli.execution import execute
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.domains.operations.ledger import NOT_APPLICABLE
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings
 
@@ -76,7 +77,10 @@ def _show(
 
 
 def _finding(evaluation: dg.AssetCheckEvaluation) -> Finding:
-    return {name: value.value for name, value in evaluation.metadata.items()}
+    """Return the metadata of a check; where it is not applicable, ``got`` has the reason."""
+    found = {name: value.value for name, value in evaluation.metadata.items()}
+    is_applicable = not str(found["outcome"]).startswith(NOT_APPLICABLE)
+    return found if is_applicable or "got" not in found else {**found, "outcome": "not_applicable"}
 
 
 def _changes(evaluation: dg.AssetCheckEvaluation) -> list[Mapping[str, Any]]:

@@ -134,6 +134,10 @@ class DataMethods(Asking):
         to.write_bytes(answer.content)
         return found
 
+    def download_file(self, name: str, to: Path) -> None:
+        """Write a picture or a staged file, by its name in the artifact store, to a file."""
+        to.write_bytes(self._transport.ask("GET", "/files", query={"name": name}).content)
+
     def clean_up(self, *, dry_run: bool = True, only_database: bool = False) -> Launched:
         """Find the artifacts that may go, and delete them unless it is a dry run."""
         body = {"dry_run": dry_run, "only_database": only_database}

@@ -184,7 +184,7 @@ def instigators_switched_on(instance: dg.DagsterInstance) -> list[str]:
 AnyAutomation = dg.ScheduleDefinition | dg.SensorDefinition
 
 RepositoryOrigin = RemoteRepositoryOrigin
-"""Where a code location's definitions come from."""
+"""Origin of a code location's definitions."""
 
 
 def is_switched_on(instance: dg.DagsterInstance, definition: AnyAutomation) -> bool:

@@ -91,15 +91,22 @@ def test_partitions_load_in_ranges_and_again_change_nothing(state_dir, capsys):
 
 
 def test_a_partition_that_fails_is_named_and_the_others_land(state_dir, capsys):
-    assert main(["backfill", TREASURY, "--from", "2026-02-16", "--to", "2026-02-23", "-q"]) == 1
+    week = "2025-12-01"
+    assert main(["backfill", "finra_otc_weekly", "--from", week, "--to", week, "-q"]) == 1
     shown = capsys.readouterr().out
     assert "FAILED: run " in shown
-    assert "1 of 2 partitions did not land: 2026-02-23" in shown
-    assert "[ 1/2]" not in shown
-    assert (
-        len(databases.rows(databases.sqlite_url(state_dir), select(METADATA.tables[TREASURY])))
-        == 14
-    )
+    assert f"1 of 1 partitions did not land: T2|{week}" in shown
+    assert "[1/1]" not in shown
+    tiers = select(METADATA.tables["finra_otc_weekly"].c.tier).distinct()
+    found = databases.rows(databases.sqlite_url(state_dir), tiers)
+    assert {tier for (tier,) in found} == {"OTCE", "T1"}
+
+
+def test_a_week_that_is_not_published_yet_is_no_failure(state_dir, capsys):
+    assert main(["backfill", TREASURY, "--from", "2026-02-16", "--to", "2026-02-23"]) == 0
+    assert "FAILED" not in capsys.readouterr().out
+    rows = databases.rows(databases.sqlite_url(state_dir), select(METADATA.tables[TREASURY]))
+    assert len(rows) == 14
 
 
 def test_a_run_that_is_refused_before_its_first_step_says_why(

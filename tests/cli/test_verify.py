@@ -35,7 +35,9 @@ def test_it_shows_a_line_for_each_dependency_and_what_to_do_about_one_that_fails
         ["daemon", "SKIP"],
         ["code_server", "SKIP"],
     ]
-    assert lines[-1] == "settings since they were last verified: nothing was verified before"
+    assert lines[-1] == (
+        "settings since they were last verified: not applicable: nothing was verified before"
+    )
     monkeypatch.setenv("ALERT_URLS", f"json://127.0.0.1:{free_port()}/hunter2")
     assert main(["verify"]) == 1
     shown = capsys.readouterr().out

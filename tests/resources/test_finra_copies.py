@@ -172,7 +172,7 @@ def test_the_evidence_names_both_files_and_a_forced_one_says_so(folder: Folder):
     first, held, forced = [each[1:] for each in rows if each[0] == "is_not_a_copy"]
     assert first == (f"OTCE|{MONDAY}", "passed", "0", "[]")
     assert (held[1], forced[1]) == ("failed", "not_applicable")
-    assert forced[2] == f"{held[2]}; landed by force"
+    assert forced[2] == f"{held[2]}; landed by allow_conflicts"
     assert json.loads(held[3]) == [
         {
             "file": "file:two.csv",

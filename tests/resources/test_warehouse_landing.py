@@ -839,6 +839,7 @@ def test_more_rows_than_one_batch_arrive_whole(warehouse):
         stored_byte_count=pl.lit(1, pl.Int64),
         storage_uri=pl.lit("u"),
         stored_at=pl.lit(NOON, pl.Datetime("us", "UTC")),
+        byte_offset=pl.lit(None, pl.Int64),
     )
     with warehouse.writing() as connection:
         insert_frame(connection, blobs, rows)

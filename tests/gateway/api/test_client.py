@@ -97,6 +97,7 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: list(client.trade_activity(NOON.date(), "T1", symbol="A")),
         lambda: client.artifacts(where=["run_id=r"]),
         lambda: client.download("a", NOWHERE),
+        lambda: client.download_file("plots/a.svg", NOWHERE),
         lambda: client.clean_up(dry_run=False, only_database=True),
         lambda: client.export_evidence(run_id="r", session="s", partition="p", at=NOON),
         lambda: client.archives(),
