@@ -62,7 +62,7 @@ from orchestration_project.engine.dagster_private import (
     switch_automation,
     unmade_partitions,
 )
-from orchestration_project.instance.visible_runs import repository_origin
+from orchestration_project.instance.redacting import repository_origin
 from orchestration_project.settings import PROJECT_ROOT
 from tests.gateway.api.conftest import IN_THIS_PROCESS
 from tests.instance.every_other import LETTERS, defs, pages
@@ -90,7 +90,7 @@ ELSEWHERE = [
         "KeyValueStoreTable has key and value",
     ),
     (
-        "instance/visible_runs.py",
+        "instance/redacting.py",
         "tests/instance/test_visible_runs.py",
         "test_a_run_that_a_process_executes_itself_is_listed_with_its_job",
         "the origin of a run, and the tags of what launched it",

@@ -24,9 +24,9 @@ def automation() -> None:
 @automation.command("list", has_json=True)
 def list_automation() -> int:
     """List schedules and sensors with their profiles, and whether they are on."""
+    from orchestration_project.assets.operations.automation import automations
     from orchestration_project.cli.execution import repository
     from orchestration_project.instance.storage import open_instance
-    from orchestration_project.services.automation import automations
 
     with open_instance() as instance:
         found = automations(instance, repository())
@@ -50,10 +50,10 @@ def switch_off(profile: str) -> int:
 
 
 def _switch(profile: str, *, on: bool) -> int:
+    from orchestration_project.assets.operations.automation import switch
     from orchestration_project.cli.execution import repository
+    from orchestration_project.instance.redacting import repository_origin
     from orchestration_project.instance.storage import open_instance
-    from orchestration_project.instance.visible_runs import repository_origin
-    from orchestration_project.services.automation import switch
 
     with open_instance() as instance:
         changed = switch(

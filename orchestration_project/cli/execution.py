@@ -19,7 +19,7 @@ from orchestration_project.engine.runner import DID_NOT_LAND, PROGRESS
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.launcher import own_run_tags
 from orchestration_project.instance.logs import in_log_format
-from orchestration_project.instance.visible_runs import DEFINITIONS
+from orchestration_project.instance.redacting import DEFINITIONS
 from orchestration_project.registry import RunSummary
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.spine import audits, rejects

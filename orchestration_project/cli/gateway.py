@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration_project.cli.execution import repository
-from orchestration_project.domains.operations.run_config import require_valid
+from orchestration_project.domains.operations.job_options import require_valid
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import installation_of
 from orchestration_project.gateway.bind_address import refuse_taken, require_safe

@@ -33,8 +33,8 @@ from orchestration_project.gateway.bind_address import (
     refuse_taken,
     require_safe,
 )
+from orchestration_project.instance.redacting import DEFINITIONS
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.instance.visible_runs import DEFINITIONS
 from orchestration_project.services.access import AccessLog, AccessLogEntry, Keys
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, load_settings
 

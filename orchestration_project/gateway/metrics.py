@@ -25,9 +25,8 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.counted import GATEWAY
 from orchestration_project.services.dagster_instance import STORAGE_ERRORS
 from orchestration_project.services.metrics.dagster_state import dagster_families
-from orchestration_project.services.metrics.families import gauge, host_families
+from orchestration_project.services.metrics.families import gauge, host_families, system_families
 from orchestration_project.services.metrics.stored import stored_families
-from orchestration_project.services.metrics.systems import system_families
 from orchestration_project.settings import Settings
 
 LOG = logging.getLogger(__name__)

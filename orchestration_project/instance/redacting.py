@@ -1,4 +1,8 @@
-"""Parts of Dagster's storages: secrets masked, runs of ranges tagged, planned checks noted."""
+"""Parts of Dagster's storages: secrets masked, runs named and tagged, planned checks noted.
+
+Dagster lists the runs of a job by the job's code location. A process that executes a job itself,
+as `dagster job execute` does, names none, so its runs were missing on the job's pages.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,6 +11,11 @@ from typing import Any, TypeVar
 
 from dagster import DagsterEventType, DagsterRun, EventLogEntry, RunsFilter
 from dagster._core.execution.backfill import PartitionBackfill
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.scheduler.instigation import InstigatorTick
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log.base import EventLogStorage
@@ -15,6 +24,13 @@ from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.runs.base import RunStorage
 from dagster._core.storage.schedules.base import ScheduleStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
+from dagster._core.storage.tags import (
+    BACKFILL_ID_TAG,
+    MAX_RETRIES_TAG,
+    SCHEDULE_NAME_TAG,
+    SENSOR_NAME_TAG,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._serdes import ConfigurableClassData, deserialize_value, serialize_value
 from dagster_postgres import DagsterPostgresStorage
@@ -23,11 +39,71 @@ from dagster_postgres.run_storage import PostgresRunStorage
 from dagster_postgres.schedule_storage import PostgresScheduleStorage
 from dagster_shared.error import SerializableErrorInfo
 
+from orchestration_project.domains.operations.ledger import LAUNCHED_BY
 from orchestration_project.domains.operations.partition_tags import RANGE_START, own_tags
 from orchestration_project.instance.heartbeats import Heartbeats
-from orchestration_project.instance.visible_runs import VisibleRuns
 from orchestration_project.instance.web_server import LimitedReads
 from orchestration_project.redaction import MASK, redacted
+from orchestration_project.settings import PROJECT_ROOT
+
+DEFINITIONS = "orchestration_project.definitions"
+"""The module, and the name of the code location that has it."""
+
+LAUNCHERS = {BACKFILL_ID_TAG: "backfill", SCHEDULE_NAME_TAG: "schedule", SENSOR_NAME_TAG: "sensor"}
+"""Trigger of a run, by Dagster's tag."""
+
+BY_CLI = "cli"
+"""Trigger of a run that its own process executes."""
+
+
+class VisibleRuns(RunStorage[Any]):
+    """Put before a storage of runs."""
+
+    def add_run(self, dagster_run: DagsterRun) -> DagsterRun:
+        """Store a run with its origin and with the tags `launched_by` and `domain`."""
+        return super().add_run(visible(dagster_run))
+
+
+def visible(run: DagsterRun) -> DagsterRun:
+    """Return ``run`` as it is stored.
+
+    A run that its own process executes gets an origin. Dagster must not launch it again when it
+    fails, as it does with runs of an origin, so it gets no retries. Re-executed by Dagster it is
+    one of Dagster's runs: neither tag is of it then.
+    """
+    given = dict(run.tags)
+    if run.parent_run_id and run.remote_job_origin and given.get(LAUNCHED_BY) == BY_CLI:
+        given = {name: given[name] for name in given.keys() - {LAUNCHED_BY, MAX_RETRIES_TAG}}
+    tags = {LAUNCHED_BY: _launcher(run), **_domain(run), **given}
+    if run.remote_job_origin is None and _is_of_location(run):
+        run = run._replace(remote_job_origin=RemoteJobOrigin(repository_origin(), run.job_name))
+        tags.setdefault(MAX_RETRIES_TAG, "0")
+    return run._replace(tags=tags)
+
+
+def _launcher(run: DagsterRun) -> str:
+    if run.remote_job_origin is None:
+        return BY_CLI
+    return next((name for tag, name in LAUNCHERS.items() if tag in run.tags), "ui")
+
+
+def _domain(run: DagsterRun) -> dict[str, str]:
+    """Return the domain that all selected assets of a run have in common: their first key part."""
+    found = {key.path[0] for key in run.asset_selection or () if len(key.path) > 1}
+    return {"domain": found.pop()} if len(found) == 1 else {}
+
+
+def _is_of_location(run: DagsterRun) -> bool:
+    origin = run.job_code_origin
+    return origin is not None and getattr(origin.get_repo_pointer(), "module", None) == DEFINITIONS
+
+
+def repository_origin() -> RemoteRepositoryOrigin:
+    """Return where the code location's definitions come from, as `workspace.yaml` names it."""
+    target = LoadableTargetOrigin(module_name=DEFINITIONS, working_directory=str(PROJECT_ROOT))
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=DEFINITIONS)
+    return RemoteRepositoryOrigin(location, "__repository__")
+
 
 RUN_END_EVENTS = (DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)
 

@@ -7,7 +7,7 @@ import dagster as dg
 from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 
 from orchestration_project.catalog.configuration import CONFIGURATION
-from orchestration_project.domains.operations.run_config import require_valid, within
+from orchestration_project.domains.operations.job_options import require_valid, within
 from orchestration_project.engine.loads import ReplayOptions, options_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry

@@ -43,9 +43,9 @@ from orchestration_project.instance.redacting import (
     RedactingRuns,
     RunsOfRanges,
     SqliteTicks,
+    VisibleRuns,
     without_secrets_in,
 )
-from orchestration_project.instance.visible_runs import VisibleRuns
 
 EVENTS_AT_ONCE = 200
 """Maximum rows of one run per transaction: others wait for the file meanwhile."""

@@ -11,8 +11,8 @@ import dagster as dg
 from orchestration_project.assets.operations import control_tower_job, reconcile_job, verify_job
 from orchestration_project.assets.operations.current_state import snapshots, state_changes
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.alerts import Progress
 from orchestration_project.domains.operations.control_tower import DAYS
-from orchestration_project.domains.operations.progress import Progress
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.sensors.definitions import cron_schedule, sensor

@@ -10,8 +10,7 @@ from orchestration_project.settings.loading import (
     settings_of_file,
 )
 from orchestration_project.settings.profile import switched_off
-from orchestration_project.settings.settings import Settings, settings_class
-from orchestration_project.settings.shown import shown_values
+from orchestration_project.settings.settings import Settings, settings_class, shown_values
 from orchestration_project.settings.values import (
     PROJECT_ROOT,
     SECRET_QUERY_WORDS,

@@ -30,10 +30,11 @@ from orchestration_project.settings.renamed import MOVED_TO_CHECKS, RENAMED
 from orchestration_project.settings.settings import (
     Settings,
     invalid_settings,
+    secrets_of,
     setting_names,
     settings_class,
+    shown_text,
 )
-from orchestration_project.settings.shown import secrets_of, shown_text
 from orchestration_project.settings.values import is_secret
 
 NAMED_BY_USERS = (CHANNEL, "webhook_secret_")

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from orchestration_project.__main__ import main
+from orchestration_project.assets.operations.automation import automations, switch
 from orchestration_project.definitions import defs
+from orchestration_project.instance.redacting import repository_origin
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.instance.visible_runs import repository_origin
-from orchestration_project.services.automation import automations, switch
 from tests.runs import executed, op_metadata
 
 OF_PRICES = [

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from orchestration_project.domains.operations.alerts import (
+    READ_OVERLAP,
     AlertDecision,
     CheckResult,
     EndedRun,
     OpenAlert,
     Problem,
+    Progress,
     Unit,
     admits,
     decide,
@@ -25,7 +27,6 @@ from orchestration_project.domains.operations.messages import (
     listed,
     run_messages,
 )
-from orchestration_project.domains.operations.progress import READ_OVERLAP, Progress
 from orchestration_project.services.alerts import Links
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from orchestration_project.domains.operations.channel_health import OVERDUE, ChannelReach, reaches
+from orchestration_project.domains.operations.channels import OVERDUE, ChannelReach, reaches
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -9,9 +9,8 @@ from starlette.applications import Starlette
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.gateway.quarantine import PATH, routes
+from orchestration_project.gateway.quarantine import PATH, FailedAudit, read_quarantined, routes
 from orchestration_project.gateway.request import CURRENT
-from orchestration_project.services.quarantine import FailedAudit, read_quarantined
 from orchestration_project.tables.spine import audits, deliveries
 from tests.gateway.door import INSTALLATION, asked
 

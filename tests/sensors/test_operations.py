@@ -25,7 +25,7 @@ from sqlalchemy import select
 
 from orchestration_project.assets.operations import alerts_asset
 from orchestration_project.definitions import defs
-from orchestration_project.domains.operations.progress import MAX_POLLS_FOR_RETRY
+from orchestration_project.domains.operations.alerts import MAX_POLLS_FOR_RETRY
 from orchestration_project.sensors.operations import (
     operations_on_run_end,
     operations_on_state_change,

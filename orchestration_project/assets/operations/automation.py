@@ -1,14 +1,69 @@
-"""Schedules and sensors of a profile, switched on or off together."""
+"""Schedules and sensors of a profile, switched together, whether or not the UI is up."""
+
+from collections.abc import Sequence
 
 import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from orchestration_project.domains.operations.automation import PROFILE, Automation, chosen
 from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.engine.dagster_private import (
+    AnyAutomation,
+    RepositoryOrigin,
+    is_switched_on,
+    switch_automation,
+)
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.automation import switch
 from orchestration_project.services.metadata import table_of
+
+
+def automations(
+    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition
+) -> Sequence[Automation]:
+    """Return all schedules and sensors of a code location, and whether each is on."""
+    return [
+        Automation(
+            each.name,
+            "schedule" if isinstance(each, dg.ScheduleDefinition) else "sensor",
+            _profile(each),
+            is_switched_on(instance, each),
+        )
+        for each in _definitions(repository)
+    ]
+
+
+def switch(
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    origin: RepositoryOrigin,
+    profile: str,
+    *,
+    on: bool,
+    is_dry_run: bool,
+) -> Sequence[Automation]:
+    """Switch the schedules and sensors of a profile; return those that were the other way.
+
+    Raises:
+        ConfigurationError: The code location lacks the profile.
+    """
+    of_profile = chosen(automations(instance, repository), profile)
+    changed = [each for each in of_profile if each.is_on != on]
+    if not is_dry_run:
+        known = {each.name: each for each in _definitions(repository)}
+        for each in changed:
+            switch_automation(instance, known[each.name], origin, on=on)
+    return changed
+
+
+def _definitions(repository: dg.RepositoryDefinition) -> Sequence[AnyAutomation]:
+    return sorted([*repository.schedule_defs, *repository.sensor_defs], key=lambda each: each.name)
+
+
+def _profile(each: AnyAutomation) -> str:
+    return str(each.metadata[PROFILE].value) if PROFILE in each.metadata else ""
+
 
 COLUMNS = ("name", "kind", "profile")
 
@@ -28,7 +83,7 @@ class SwitchAutomation(JobOptions):
 
 
 @dg.op(name="switch_automation", out=dg.Out(dg.Nothing))
-def switch_automation(context: dg.OpExecutionContext, config: SwitchAutomation) -> None:
+def switch_profile(context: dg.OpExecutionContext, config: SwitchAutomation) -> None:
     """Switch the schedules and sensors of a profile, and list those that changed."""
     reported = report_dry_run(context.log, "nothing is switched", is_dry_run=config.dry_run)
     stored = context.instance.get_run_by_id(context.run.run_id)
@@ -68,4 +123,4 @@ def switch_automation(context: dg.OpExecutionContext, config: SwitchAutomation) 
 )
 def switch_automation_job() -> None:
     """Switch a profile."""
-    switch_automation()
+    switch_profile()

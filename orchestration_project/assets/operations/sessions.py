@@ -14,10 +14,14 @@ from orchestration_project.assets.operations.catalogue import (
 )
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
-from orchestration_project.domains.operations.sessions import STATUSES, listed
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.services.ledger.sessions import SessionFilter, read_sessions
+from orchestration_project.services.ledger.sessions import (
+    STATUSES,
+    SessionFilter,
+    listed,
+    read_sessions,
+)
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.tables.operations import operations_sessions
 

@@ -18,7 +18,7 @@ from orchestration_project.domains.operations.alerts import (
     decide,
     wait_after,
 )
-from orchestration_project.domains.operations.channel_health import (
+from orchestration_project.domains.operations.channels import (
     FAILURE_WINDOW,
     ChannelReach,
     Pending,

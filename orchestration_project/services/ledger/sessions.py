@@ -1,4 +1,4 @@
-"""Sessions, read from the ledger: only the runs of those that are asked for are added up."""
+"""Sessions, read from the ledger and listed with throughput and time without change."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -51,3 +51,45 @@ def _statement(wanted: SessionFilter) -> Select[Any]:
         .order_by(found.c.created_at.desc(), found.c.session)
         .limit(wanted.limit)
     )
+
+
+OPEN = ("PENDING", "RUNNING")
+"""States in which a session has runs that have not ended."""
+
+STATUSES = (*OPEN, "COMPLETED", "FAILED", "CANCELLED")
+
+SUMMARY_COLUMNS = (
+    "session",
+    "state",
+    "domain",
+    "job",
+    "run_count",
+    "success_count",
+    "failure_count",
+    "retry_count",
+    "progress_share",
+    "rows_landed",
+    "rows_rejected",
+    "byte_count",
+    "rows_per_second",
+    "hours_without_change",
+    "trigger_kind",
+    "trigger_name",
+    "user_name",
+    "created_at",
+    "ended_at",
+)
+
+
+def listed(sessions: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """Return rows of ``operations_sessions`` for a table.
+
+    ``rows_per_second`` are rows landed by second in which a run was at work;
+    ``hours_without_change`` tells of a session that is not over whether it still moves.
+    """
+    idle = (pl.lit(now) - pl.col("changed_at")).dt.total_seconds() / 3600
+    busy = pl.when(pl.col("busy_seconds") > 0).then("busy_seconds")
+    return sessions.with_columns(
+        rows_per_second=pl.col("rows_landed") / busy,
+        hours_without_change=pl.when(pl.col("state").is_in(OPEN)).then(idle),
+    ).select(SUMMARY_COLUMNS)

@@ -1,10 +1,12 @@
-"""Metric families whose labels are bounded, and the host's."""
+"""Metric families whose labels are bounded: the host's, and those of requests to sources."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import psutil
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from orchestration_project.connections.http.shared_state import read_systems
 
 MOST_NAMES = 200
 """Values of a label; those after them, by name, are `other`: a series for each costs memory."""
@@ -76,3 +78,36 @@ def host_families(state_path: Path) -> Iterable[Metric]:
     yield gauge(
         "process_memory_bytes", "Memory of this process.", (), {(): process.memory_info().rss}
     )
+
+
+def system_families(state_path: Path) -> list[Metric]:
+    """Return how requests to sources went.
+
+    Raises:
+        ConfigurationError: A state file cannot be read.
+    """
+    systems = read_systems(state_path)
+    return [
+        counter(
+            "source_requests",
+            "Requests to sources, each attempt, by status.",
+            ("system", "status"),
+            {
+                (name, outcome): count
+                for name, system in systems.items()
+                for outcome, count in system.requests.items()
+            },
+        ),
+        counter(
+            "source_retries",
+            "Retried attempts.",
+            ("system",),
+            {(name,): system.retries for name, system in systems.items()},
+        ),
+        gauge(
+            "source_breaker_open",
+            "Circuit breaker: 1 while it is open, as the source failed too often.",
+            ("system",),
+            {(name,): float(system.is_open) for name, system in systems.items()},
+        ),
+    ]
