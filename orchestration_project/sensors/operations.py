@@ -14,6 +14,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.alerts import Progress
 from orchestration_project.domains.operations.control_tower import DAYS
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import Registry
 from orchestration_project.sensors.definitions import cron_schedule, sensor
 from orchestration_project.services.alerts import Alerts
@@ -106,7 +107,11 @@ def operations_control_tower_at_start(
     if context.cursor == loaded_at:
         return dg.SkipReason(f"The control tower was started; the code was loaded at {loaded_at}.")
     counted_since = Clock().now() - timedelta(days=DAYS)
-    if missing := compare(context.instance, Ledger(warehouse, clock), counted_since).differing:
+    try:
+        missing = compare(context.instance, Ledger(warehouse, clock), counted_since).differing
+    except OrchestrationError as error:  # of a lost database operations_on_run_end notifies
+        return dg.SkipReason(f"The ledger cannot be compared; the next tick looks again. {error}")
+    if missing:
         return dg.SkipReason(f"The ledger lacks {len(missing)} runs; the next tick looks again.")
     context.update_cursor(loaded_at)
     return dg.RunRequest(run_key=loaded_at)
@@ -124,18 +129,21 @@ def operations_on_state_change(
     registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
-) -> dg.SensorResult:
+) -> dg.SensorResult | dg.SkipReason:
     """Show open alerts, presets, the configuration and the latest runs on their assets."""
     before = json.loads(context.cursor) if context.cursor else {}
-    found = snapshots(
-        context.instance,
-        alerts=alerts,
-        clock=clock,
-        registry=registry,
-        settings=settings,
-        warehouse=warehouse,
-    )
-    digests, events = state_changes(before, found)
+    try:
+        found = snapshots(
+            context.instance,
+            alerts=alerts,
+            clock=clock,
+            registry=registry,
+            settings=settings,
+            warehouse=warehouse,
+        )
+        digests, events = state_changes(before, found)
+    except OrchestrationError as error:  # of a lost database operations_on_run_end notifies
+        return dg.SkipReason(f"States cannot be read; the next tick looks again. {error}")
     shown = ", ".join(event.asset_key.to_user_string() for event in events) or "nothing changed"
     return dg.SensorResult(
         skip_reason=f"Shown: {shown}.", cursor=json.dumps(digests), asset_events=events

@@ -13,6 +13,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.sensors.operations import (
     operations_control_tower_at_start,
     operations_on_run_change,
+    operations_on_state_change,
     operations_reconcile_hourly,
 )
 from orchestration_project.tables.operations import (
@@ -108,6 +109,22 @@ def test_a_tick_without_a_database_fails_and_the_next_one_with_it_has_lost_nothi
         with pytest.raises(ConfigurationError, match="the folder of the SQLite database"):
             tick(instance)
     assert tick(instance)[0] == "Recorded 1 new and 0 changed runs."
+
+
+@pytest.mark.parametrize(
+    "lost", ["sqlite:////proc/nothing/x.sqlite", "postgresql://a@127.0.0.1:9/x"]
+)
+@pytest.mark.parametrize("each", [operations_control_tower_at_start, operations_on_state_change])
+def test_without_a_database_sensors_of_states_skip_with_the_reason(
+    instance, url, monkeypatch, lost, each
+):
+    monkeypatch.setenv("DATABASE_URL", lost)
+    given = {name: RESOURCES[name] for name in each.required_resource_keys}
+    with dg.build_sensor_context(instance, "{}", resources=given) as context:
+        found = each.evaluate_tick(context)
+    assert (found.run_requests, found.asset_events) == ([], [])
+    assert "the next tick looks again. " in found.skip_message
+    assert "database" in found.skip_message
 
 
 def test_the_control_tower_starts_once_when_the_ledger_has_all_runs(instance, url):
