@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import yaml
 from pydantic import BaseModel
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.effective_config import (
@@ -153,11 +153,15 @@ class Presets:
             return _latest(connection, job)
 
     def all_in_force(self) -> list[AppliedPreset]:
-        """Return what was applied last to each job, by job."""
+        """Return what was applied last to each job, by job; earlier applications are not read."""
+        applied: list[AppliedPreset] = []
+        first = select(func.min(operations_presets.c.job))
         with self._warehouse.reading() as connection:
-            jobs = select(operations_presets.c.job).distinct().order_by(operations_presets.c.job)
-            found = [_latest(connection, job) for job in connection.execute(jobs).scalars().all()]
-        return [each for each in found if each is not None]
+            job = connection.execute(first).scalar()
+            while job is not None and (latest := _latest(connection, job)):
+                applied.append(latest)
+                job = connection.execute(first.where(operations_presets.c.job > job)).scalar()
+        return applied
 
     def apply(self, preset: Preset, *, user: str, reason: str, run_id: str) -> AppliedPreset | None:
         """Put a preset in force for its job; None where the same is in force already."""

@@ -13,6 +13,7 @@ from sqlalchemy import Table, func, select, text
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.ledger import RunFacts
+from orchestration_project.domains.operations.presets import Preset
 from orchestration_project.domains.prices.audits import SECOND_SOURCE
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
@@ -20,7 +21,9 @@ from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_observation
+from orchestration_project.services.presets import Presets
 from orchestration_project.settings import load_settings
+from orchestration_project.tables.operations import operations_presets, operations_runs
 from orchestration_project.tables.spine import audits, captures, deliveries, landings
 from tests.prepared import Prepared
 from tests.resources.definitions import RESOURCES
@@ -149,6 +152,10 @@ GROWING = {
 }
 """Tables that grow with every delivery, and which of their rows are repeated."""
 
+OF_STATES = ("operations_control_tower_at_start", "operations_on_state_change")
+STATES = {"operations_runs": operations_runs, "operations_presets": operations_presets}
+"""Tables that grow with runs and with applied presets."""
+
 GROUP = pl.format("{}" + COPY_OF + "{}", "group_id", "number").alias("group_id")
 RUN_ID = pl.format("{}-{}", "run_id", "number").alias("run_id")
 CAPTURE_ID = (pl.int_range(pl.len()) + 10_000_000 * pl.col("number").min()).alias("capture_id")
@@ -193,3 +200,47 @@ def test_a_tick_and_the_end_of_a_run_read_as_much_with_a_long_history(
     }
     grown = {name: (before[name], cost) for name, cost in after.items()}
     assert {name: each for name, each in grown.items() if each[1] > MOST_GROWTH * each[0]} == {}
+
+
+def repeat_states(first: int, last: int) -> None:
+    """Repeat a run of long ago, and an application of a preset, with other numbers."""
+    numbers = pl.DataFrame({"number": range(first, last)})
+    changed = {
+        operations_runs: [RUN_ID, earlier("created_at"), earlier("changed_at")],
+        operations_presets: [pl.col("number").alias("applied_number")],
+    }
+    with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
+        for table, columns in changed.items():
+            have = warehouse.frame(table.select().order_by(*table.primary_key.columns), table)
+            many = have.head(1).join(numbers, how="cross").with_columns(columns)
+            insert_frame(connection, table, many.select(have.columns))
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("ANALYZE"))
+
+
+def test_a_tick_of_states_reads_as_much_with_more_runs_and_applied_presets(url, instance):
+    reader = Reader(url)
+
+    def costs() -> dict[str, int]:
+        found: dict[str, int] = {}
+        for name in OF_STATES:
+            with collected(url) as statements:
+                ticks(instance)[name]()
+            own = [each for each in statements if any(table in each.sql for table in STATES)]
+            found[name] = sum(map(reader.cost, own))
+        return found
+
+    with open_warehouse(load_settings()) as warehouse:
+        Ledger(warehouse, Clock()).record([RUN])
+        for name, job in (("latest", "finra_backfill"), ("full", "finra_otc_weekly")):
+            preset = Preset(name, job, {})
+            Presets(warehouse, Clock()).apply(preset, user="ada", reason="", run_id="run")
+    repeat_states(2, 300)
+    before = costs()
+    repeat_states(300, 6_000)
+    assert all(before.values())
+    assert {
+        name: (before[name], cost)
+        for name, cost in costs().items()
+        if cost > MOST_GROWTH * before[name]
+    } == {}
