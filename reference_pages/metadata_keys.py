@@ -233,6 +233,7 @@ OPERATIONS = KeyGroup(
             "count",
             sessions_listed="Listed sessions",
             evaluations="Deleted evaluations of automation conditions",
+            earlier_states="Deleted events of earlier states of alerts, presets, settings and runs",
             captures_listed="Listed captures",
             artifacts="Artifacts",
             members="Files of the archive",

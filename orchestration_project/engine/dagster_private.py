@@ -19,6 +19,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from dagster._core.event_api import EventLogCursor
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 from dagster._core.execution.context.system import StepExecutionContext
+from dagster._core.instance.utils import RUNLESS_RUN_ID
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.remote_origin import RemoteInstigatorOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import (
@@ -43,6 +44,7 @@ from sqlalchemy import Connection
 __all__ = [
     "DAEMON_MODULE",
     "FINISHED_TICKS",
+    "RUNLESS_RUN_ID",
     "AnyAutomation",
     "BulkActionStatus",
     "EventLogFiles",
@@ -347,8 +349,11 @@ class EventLogFiles:
     """Event log in SQLite: a file for each run, and one for the events of assets and runs.
 
     Dagster 1.13: `SqliteEventLogStorage.path_for_shard`. No public way: Dagster deletes a run's
-    events only with the run. At an upgrade: the file goes, and materializations are still found.
+    events only with the run. At an upgrade: the file goes, and materializations are still found;
+    events without a run are in the file of the empty id and in the common one.
     """
+
+    table = SqlEventLogStorageTable
 
     def __init__(self, storage: SqliteEventLogStorage) -> None:
         self._storage = storage
@@ -358,6 +363,10 @@ class EventLogFiles:
         path = self._storage.path_for_shard(run_id)
         files = [Path(f"{path}{suffix}") for suffix in ("-shm", "-wal", "")]
         return [file for file in files if file.exists()]
+
+    def without_run(self) -> Sequence[AbstractContextManager[Connection]]:
+        """Connect to each database that has events without a run."""
+        return [self._storage.run_connection(RUNLESS_RUN_ID), self._storage.index_connection()]
 
 
 class EventLogTable:
@@ -376,6 +385,10 @@ class EventLogTable:
     def connect(self) -> AbstractContextManager[Connection]:
         """Connect to the database."""
         return self._storage.index_connection()
+
+    def without_run(self) -> Sequence[AbstractContextManager[Connection]]:
+        """Connect to each database that has events without a run."""
+        return [self.connect()]
 
 
 def event_log_store(instance: dg.DagsterInstance) -> EventLogFiles | EventLogTable | None:

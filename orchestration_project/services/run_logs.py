@@ -9,15 +9,16 @@ one table; there the lines go that SQLite has in the run's file alone.
 
 import shutil
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import dagster as dg
-from sqlalchemy import ColumnElement, delete, func, or_, select, text
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text
 
 from orchestration_project.domains.operations.retention import FORGOTTEN_EVENTS, prunable
 from orchestration_project.engine.dagster_private import (
+    RUNLESS_RUN_ID,
     EventLogFiles,
     EventLogTable,
     compute_log_folder,
@@ -76,16 +77,23 @@ class RunLogs(Protocol):
 class PruneResult(NamedTuple):
     """Freed (or freeable) logs by store; runs that are kept because the ledger lacks them.
 
-    ``evaluation_count`` is the number of rows of `operations_evaluations` that refer to the runs.
+    ``evaluation_count`` is the number of rows of `operations_evaluations` that refer to the runs,
+    ``state_count`` that of events of earlier states.
     """
 
     freed: dict[str, LogUsage]
     unrecorded_count: int
     evaluation_count: int
+    state_count: int
 
 
 def prune(
-    instance: dg.DagsterInstance, ledger: Ledger, before: datetime, *, dry_run: bool
+    instance: dg.DagsterInstance,
+    ledger: Ledger,
+    before: datetime,
+    *,
+    dry_run: bool,
+    states: Sequence[dg.AssetKey] = (),
 ) -> PruneResult:
     """Free what runs that ended before that time left behind, the oldest first.
 
@@ -94,11 +102,12 @@ def prune(
         ledger: It must have a run as it ended, or the run is passed over.
         before: Of finished runs that Dagster has not changed since.
         dry_run: Only measure.
+        states: Assets whose earlier events without a run are deleted; the latest one stays.
 
     Raises:
         ConfigurationError: Dagster's storage is one that this does not know.
     """
-    stores = run_logs_of(instance)
+    events, stores = _events_of(instance), run_logs_of(instance)
     freed = {store.name: LogUsage() for store in stores}
     old, unrecorded = _old_runs(instance, ledger, before)
     evaluation_count = 0
@@ -110,7 +119,35 @@ def prune(
     if not dry_run:
         for store in stores:
             store.finish()
-    return PruneResult(freed, unrecorded, evaluation_count)
+    state_count = _earlier_states(events, states, before, dry_run=dry_run)
+    return PruneResult(freed, unrecorded, evaluation_count, state_count)
+
+
+def _earlier_states(
+    events: EventLogFiles | EventLogTable,
+    states: Sequence[dg.AssetKey],
+    before: datetime,
+    *,
+    dry_run: bool,
+) -> int:
+    """Delete old events of states that have later ones, unless it is a dry run; return how many."""
+    of_event = events.table.c
+    is_state = and_(
+        of_event.run_id == RUNLESS_RUN_ID,
+        of_event.dagster_event_type == dg.DagsterEventType.ASSET_MATERIALIZATION.value,
+        of_event.asset_key.in_([each.to_string() for each in states]),
+    )
+    latest = select(func.max(of_event.id)).where(is_state).group_by(of_event.asset_key)
+    naive = before.astimezone(UTC).replace(tzinfo=None)
+    is_earlier = and_(is_state, of_event.timestamp < naive, of_event.id.not_in(latest))
+    counts = [0]
+    for connecting in events.without_run() if states else ():
+        with connecting as connection:
+            wanted = select(func.count()).select_from(events.table).where(is_earlier)
+            counts.append(connection.execute(wanted).scalar_one())
+            if not dry_run:
+                connection.execute(delete(events.table).where(is_earlier))
+    return max(counts)
 
 
 def _evaluations(warehouse: Warehouse, run_ids: Sequence[str], *, dry_run: bool) -> int:
@@ -149,6 +186,13 @@ def run_logs_of(instance: dg.DagsterInstance) -> list[RunLogs]:
     Raises:
         ConfigurationError: Dagster's event log is of a kind that this does not know.
     """
+    events = _events_of(instance)
+    rows = RunFiles(events) if isinstance(events, EventLogFiles) else EventRows(events)
+    has_compute_logs = compute_log_folder(instance, "any") is not None
+    return [rows, ComputeLogs(instance)] if has_compute_logs else [rows]
+
+
+def _events_of(instance: dg.DagsterInstance) -> EventLogFiles | EventLogTable:
     events = event_log_store(instance)
     if events is None:
         raise ConfigurationError(
@@ -157,9 +201,7 @@ def run_logs_of(instance: dg.DagsterInstance) -> list[RunLogs]:
             found=type(instance.event_log_storage).__name__,
             remedy="see the storage that dagster.yaml names",
         )
-    rows = RunFiles(events) if isinstance(events, EventLogFiles) else EventRows(events)
-    has_compute_logs = compute_log_folder(instance, "any") is not None
-    return [rows, ComputeLogs(instance)] if has_compute_logs else [rows]
+    return events
 
 
 class RunFiles:

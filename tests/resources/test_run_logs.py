@@ -216,6 +216,29 @@ def test_a_pruned_run_can_be_deleted_and_looking_at_it_makes_no_file(instance, l
     assert kinds_of(instance, run_id) == set()
 
 
+def test_earlier_states_of_an_asset_go_and_the_latest_and_other_events_stay(instance, ledger):
+    state, other = dg.AssetKey("state"), dg.AssetKey("other")
+
+    def report(**numbers: int) -> None:
+        for number in numbers.values():
+            for key in (state, other):
+                metadata = {"number": number}
+                instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=metadata))
+
+    def numbers(key: dg.AssetKey) -> list[object]:
+        found = instance.fetch_materializations(key, limit=9).records
+        return [each.asset_materialization.metadata["number"].value for each in found]
+
+    report(first=1, second=2)
+    before = now()
+    for dry_run, left in ((True, [2, 1]), (False, [2])):
+        pruned = prune(instance, ledger, before, dry_run=dry_run, states=[state])
+        assert (pruned.state_count, numbers(state), numbers(other)) == (1, left, [2, 1])
+    report(third=3)
+    assert prune(instance, ledger, before, dry_run=False, states=[state]).state_count == 1
+    assert (numbers(state), len(instance.get_records_for_run("").records)) == ([3], 4)
+
+
 def test_a_storage_that_is_not_known_is_refused(ledger):
     with (
         dg.DagsterInstance.ephemeral() as instance,

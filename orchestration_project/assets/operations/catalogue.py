@@ -21,6 +21,10 @@ RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS, RUN_LOGS, ARTIFACTS, REMOVALS, EV
         *("run_logs", "artifacts", "removals", "evidence", "alerts"),
     )
 )
+EFFECTIVE_CONFIG = dg.AssetKey([GROUP, "effective_config"])
+
+STATE_ASSETS = [ALERTS, EFFECTIVE_CONFIG, PRESETS, RUNS, STEPS]
+"""Assets whose state a sensor reports as events without a run."""
 
 
 _spec = partial(specs.system_spec, owners=OWNERS)

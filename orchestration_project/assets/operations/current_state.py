@@ -15,14 +15,21 @@ import polars as pl
 from sqlalchemy import select
 
 from orchestration_project.assets.operations.alerts import ALERTS_SHOWN, alerts_table
-from orchestration_project.assets.operations.catalogue import ALERTS, PRESETS, RUNS, STEPS
-from orchestration_project.assets.operations.verification import EFFECTIVE_CONFIG, entries_table
+from orchestration_project.assets.operations.catalogue import (
+    ALERTS,
+    EFFECTIVE_CONFIG,
+    PRESETS,
+    RUNS,
+    STEPS,
+)
+from orchestration_project.assets.operations.verification import entries_table
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.metadata import table_of
 from orchestration_project.services.presets import Presets, effective_config, in_force, listed
+from orchestration_project.services.run_logs import FINISHED
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_runs
 
@@ -92,8 +99,12 @@ def config_snapshot(settings: Settings, presets: Presets) -> Snapshot:
 def ledger_snapshot(
     instance: dg.DagsterInstance, warehouse: Warehouse, link: Callable[[str], str]
 ) -> Snapshot:
-    """Return the latest runs of the ledger; the latest change of a run is the digest."""
-    latest = instance.get_run_records(limit=1, order_by="update_timestamp", ascending=False)
+    """Return the latest runs of the ledger; the latest end of a run is the digest.
+
+    So there are fewer events than runs, however often a run changes.
+    """
+    ended = dg.RunsFilter(statuses=FINISHED)
+    latest = instance.get_run_records(ended, limit=1, order_by="update_timestamp", ascending=False)
     changed = [[each.dagster_run.run_id, each.update_timestamp] for each in latest]
 
     def metadata() -> Mapping[str, Any]:

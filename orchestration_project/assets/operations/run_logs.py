@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.assets.operations.catalogue import RUN_LOGS, report_spec
+from orchestration_project.assets.operations.catalogue import RUN_LOGS, STATE_ASSETS, report_spec
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.job_options import job_text
@@ -66,7 +66,7 @@ def run_logs(
     ledger = Ledger(warehouse, clock)
     if not config.dry_run:
         acquire_for_run(warehouse, context.instance, RUN_LOGS, run_id=context.run.run_id)
-    found = prune(context.instance, ledger, before, dry_run=config.dry_run)
+    found = prune(context.instance, ledger, before, dry_run=config.dry_run, states=STATE_ASSETS)
     rows = [{"store": name, **left._asdict()} for name, left in found.freed.items()]
     return dg.MaterializeResult(
         asset_key=RUN_LOGS,
@@ -79,6 +79,7 @@ def run_logs(
                 "bytes": sum(left.byte_count for left in found.freed.values()),
                 "runs_not_in_ledger": found.unrecorded_count,
                 "evaluations": found.evaluation_count,
+                "earlier_states": found.state_count,
             }
         ),
     )

@@ -7,7 +7,12 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.assets.operations.catalogue import GROUP, asset_spec, report_spec
+from orchestration_project.assets.operations.catalogue import (
+    EFFECTIVE_CONFIG,
+    GROUP,
+    asset_spec,
+    report_spec,
+)
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.effective_config import (
     ConfigDifference,
@@ -34,7 +39,6 @@ from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.tables.operations import operations_readiness
 
 READINESS = dg.AssetKey([GROUP, "readiness"])
-EFFECTIVE_CONFIG = dg.AssetKey([GROUP, "effective_config"])
 DRIFT = "has_not_drifted"
 
 ReadinessEvent = dg.AssetCheckResult | dg.MaterializeResult[Any]
