@@ -11,6 +11,7 @@ from sqlalchemy.exc import DatabaseError
 from orchestration_project.domains.operations.alerts import CheckResult, EndedRun, Notice, Unit
 from orchestration_project.domains.operations.failures import WITHOUT_DATA, is_ours, read_quarantine
 from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
+from orchestration_project.engine.announcements import time_of
 from orchestration_project.engine.dagster_private import SerializableErrorInfo
 
 Outcome = Literal["success", "failure", "canceled"]
@@ -32,7 +33,11 @@ WILL_RETRY, RETRIED_AS = "dagster/will_retry", "dagster/auto_retry_run_id"
 SHOWN_LENGTH = 120
 """Characters; longer metadata of a check is omitted from its reported text."""
 SHOWN_KINDS = (
-    dg.TextMetadataValue | dg.BoolMetadataValue | dg.IntMetadataValue | dg.FloatMetadataValue
+    dg.TextMetadataValue
+    | dg.BoolMetadataValue
+    | dg.IntMetadataValue
+    | dg.FloatMetadataValue
+    | dg.TimestampMetadataValue
 )
 """Metadata that is reported as text; links have their own lines."""
 
@@ -242,7 +247,11 @@ def _said(check: dg.AssetCheckEvaluation) -> str:
 
 def _shown(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
     plain = {
-        name: str(value.value) for name, value in metadata.items() if isinstance(value, SHOWN_KINDS)
+        name: time_of(value).isoformat()
+        if isinstance(value, dg.TimestampMetadataValue)
+        else str(value.value)
+        for name, value in metadata.items()
+        if isinstance(value, SHOWN_KINDS)
     }
     return ", ".join(f"{name}: {text}" for name, text in plain.items() if len(text) <= SHOWN_LENGTH)
 

@@ -295,7 +295,7 @@ def check_result(
     severity: dg.AssetCheckSeverity,
     *,
     of: str = "partitions",
-    problem: Mapping[str, str] | None = None,
+    problem: Mapping[str, Any] | None = None,
 ) -> dg.AssetCheckResult:
     """Return what the latest delivery of each partition did in an audit.
 
@@ -323,7 +323,7 @@ def check_result(
         passed=not (failed or problem),
         severity=severity,
         description=summary_of(metadata),
-        metadata=metadata,
+        metadata=event_metadata(metadata),
     )
 
 

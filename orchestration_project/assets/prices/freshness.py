@@ -1,12 +1,14 @@
 """The check whether daily prices are as new as the calendar of the exchange, and its job."""
 
 from datetime import date
+from typing import Any
 
 import dagster as dg
 
 from orchestration_project.assets.factory import FRESHNESS_CHECK
 from orchestration_project.assets.prices.catalogue import DAILY, GROUP, first_price_month
 from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.universe import oldest_unlanded_session, wanted_symbols
 from orchestration_project.services.metadata import (
@@ -39,13 +41,13 @@ def as_new_as_the_calendar(
     symbols = wanted_symbols(settings, warehouse)
     first_month: date = first_price_month(settings, today)
     late = oldest_unlanded_session(warehouse, symbols, now, first_month=first_month)
-    metadata: dict[str, str | int | float] = {"symbols_wanted": len(symbols), "days_late": 0}
+    metadata: dict[str, Any] = {"symbols_wanted": len(symbols), "days_late": 0}
     if not symbols:
         metadata = {**not_applicable("no symbol is wanted"), **metadata}
     if late is not None:
         metadata |= {
             "oldest_month": late.partition,
-            "due_at": late.due_at.isoformat(),
+            "due_at": late.due_at,
             "days_late": round((now - late.due_at).total_seconds() / SECONDS_PER_DAY, 1),
             "what_to_do": f"run prices_daily for {late.partition}",
         }
@@ -55,7 +57,7 @@ def as_new_as_the_calendar(
         passed=late is None,
         severity=dg.AssetCheckSeverity.WARN,
         description=summary_of(metadata),
-        metadata=metadata,
+        metadata=event_metadata(metadata),
     )
 
 

@@ -21,6 +21,7 @@ from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.presets import Default, PresetTarget
+from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.options import (
     JobOptions,
@@ -252,7 +253,7 @@ def _checks(
         check_name=ROUTED,
         passed=found.unmatched_share <= limits["max_unmatched_share"],
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"unmatched_share": found.unmatched_share, **found.by_action},
+        metadata=event_metadata({"unmatched_share": found.unmatched_share, **found.by_action}),
     )
     yield dg.AssetCheckResult(
         asset_key=STATES,
@@ -269,14 +270,16 @@ def _checks(
         passed=waits is None or waits <= timedelta(minutes=limits["longest_wait_minutes"]),
         severity=dg.AssetCheckSeverity.ERROR,
         description=found.waiting_reason,
-        metadata={"oldest_waits_seconds": waits.total_seconds() if waits else 0.0},
+        metadata=event_metadata({"oldest_waits_seconds": waits.total_seconds() if waits else 0.0}),
     )
     yield dg.AssetCheckResult(
         asset_key=OUTBOX,
         check_name=ACCEPTED,
         passed=found.refused_share <= limits["max_refused_share"],
         severity=dg.AssetCheckSeverity.ERROR,
-        metadata={"refused_share": found.refused_share, "refused": found.refused_count},
+        metadata=event_metadata(
+            {"refused_share": found.refused_share, "refused": found.refused_count}
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from orchestration_project.assets.saas.reconcile import failure_of
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.saas.ticks import Tick, is_fresh
+from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.applying import ApplyResult
@@ -156,7 +157,9 @@ def _fresh(tick: Tick, now: datetime) -> dg.AssetCheckResult:
         check_name=FRESH_POLL_CHECK,
         passed=is_fresh(tick, now),
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"synced_at": str(tick.synced_at or "never"), "is_paused": tick.is_paused},
+        metadata=event_metadata(
+            {"synced_at": tick.synced_at or "never", "is_paused": tick.is_paused}
+        ),
     )
 
 

@@ -19,7 +19,7 @@ FAILS_FOR = timedelta(days=3, hours=-1)
 _audit = audits.c
 
 
-def failing_second_source(warehouse: Warehouse) -> Mapping[str, str]:
+def failing_second_source(warehouse: Warehouse) -> Mapping[str, Any]:
     """Return since when a second source has failed, and its last error; empty: not for three days.
 
     It fails while it answers for no symbol. Deliveries for which it was not asked do not count.
@@ -41,7 +41,7 @@ def failing_second_source(warehouse: Warehouse) -> Mapping[str, str]:
     if oldest is None or newest is None or newest.audited_at - oldest.audited_at < FAILS_FOR:
         return {}
     return {
-        "second_source_fails_since": oldest.audited_at.isoformat(),
+        "second_source_fails_since": oldest.audited_at,
         "second_source_error": newest.found,
     }
 

@@ -143,7 +143,11 @@ def is_not_applicable(metadata: Mapping[str, dg.MetadataValue]) -> bool:
 
 
 def _numbers(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, int | float]:
-    values = {name: value.value for name, value in metadata.items()}
+    values = {
+        name: value.value
+        for name, value in metadata.items()
+        if not isinstance(value, dg.TimestampMetadataValue)
+    }
     return {
         name: value
         for name, value in values.items()

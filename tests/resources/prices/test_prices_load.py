@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -468,7 +469,7 @@ def test_a_second_source_that_always_fails_is_noticed_after_three_days_until_it_
         folder, Captures(FolderStore(tmp_path / "artifacts")), clock, overrides={"CCC": ""}
     )
     clock.at -= timedelta(days=4)
-    found: list[Mapping[str, str]] = []
+    found: list[Mapping[str, Any]] = []
     for sessions_over in (-4, -3, -2, -1, None):
         for symbol in ("AAA", "BBB", "CCC"):
             light_desk.write(symbol, *map(line, FEBRUARY[:sessions_over]))
@@ -476,7 +477,7 @@ def test_a_second_source_that_always_fails_is_noticed_after_three_days_until_it_
         found.append(failing_second_source(light_desk.warehouse))
         clock.at += timedelta(days=1)
     assert found[:3] == [{}, {}, {}]
-    since = (FRIDAY_EVENING - timedelta(days=4)).isoformat()
+    since = FRIDAY_EVENING - timedelta(days=4)
     for each in found[3:]:
         assert each["second_source_fails_since"] == since
         assert each["second_source_error"].startswith("nothing of files: ")
