@@ -78,6 +78,14 @@ def test_when_all_weeks_are_landed_the_claim_holds_and_a_week_within_the_grace_i
     assert numbers(found)["weeks_due"] == 0
 
 
+def test_a_demo_is_judged_from_the_weeks_on_that_it_loaded(instance, monkeypatch):
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
+    for key in ("T1|2026-02-02", "T1|2026-02-09", "T2|2026-01-26", "OTCE|2026-01-26"):
+        assert load(instance, key)
+    found = evaluate(instance)
+    assert (found.passed, numbers(found)["weeks_due"]) == (True, 4)
+
+
 def test_a_week_that_an_audit_held_back_is_told_from_one_that_was_not_loaded(instance, monkeypatch):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
     assert not load(instance, "T2|2025-12-01")

@@ -12,7 +12,13 @@ from orchestration_project.assets.finra.catalogue import (
     week_keys,
 )
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.finra.freshness import DueWeek, State, counts, due_weeks
+from orchestration_project.domains.finra.freshness import (
+    DueWeek,
+    State,
+    after_first_loaded,
+    counts,
+    due_weeks,
+)
 from orchestration_project.domains.finra.selection import TierWeek, horizon_start, of_known_tiers
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraSource
@@ -55,7 +61,7 @@ def freshness_of(
     clock: Clock,
     listed: frozenset[TierWeek] | None = None,
 ) -> dg.AssetCheckResult:
-    """Compare what is landed with the calendar.
+    """Compare what is landed with the calendar; a demo's, from what it loaded first.
 
     Args:
         warehouse: What is landed.
@@ -63,14 +69,17 @@ def freshness_of(
         clock: Now.
         listed: What FINRA says is published; None where it is not asked, as in a load.
     """
+    landed = warehouse.changes(finra_otc_weekly)
     due = due_weeks(
         clock.now(),
         weeks=settings.finra_lookback_weeks,
         grace=timedelta(hours=settings.finra_freshness_grace_hours),
-        landed=warehouse.changes(finra_otc_weekly),
+        landed=landed,
         audited=warehouse.known_versions(finra_otc_weekly),
         listed=listed,
     )
+    if settings.is_demo:
+        due = after_first_loaded(due, landed)
     keys = week_keys()
     return _result([each for each in due if each.partition.key in keys])
 

@@ -13,7 +13,7 @@ from orchestration_project.domains.finra.calendar import (
     latest_published_week,
     publication_date,
 )
-from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.domains.finra.selection import TierWeek, parsed
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -89,6 +89,29 @@ def due_weeks(
         if is_due(due, now=now, grace=grace)
     ]
     return sorted(found, key=lambda each: (each.due, each.partition))
+
+
+def after_first_loaded(due: Sequence[DueWeek], landed: Collection[str]) -> list[DueWeek]:
+    """Return the weeks that a demo lacks by mistake: it loads a few weeks by design.
+
+    Of each tier these are the weeks from its first loaded one on; of a tier without any, those
+    published since the first loaded week of another. If nothing is loaded, they are all weeks.
+    """
+    first: dict[str, TierWeek] = {}
+    for week in sorted(map(parsed, landed)):
+        first.setdefault(week.tier, week)
+    if not first:
+        return list(due)
+    published = min(publication_date(each.week_start, each.tier) for each in first.values())
+    return [
+        each
+        for each in due
+        if (
+            each.partition >= first[each.partition.tier]
+            if each.partition.tier in first
+            else each.due >= published
+        )
+    ]
 
 
 def is_due(day: date, *, now: datetime, grace: timedelta) -> bool:
