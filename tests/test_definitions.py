@@ -19,6 +19,7 @@ from orchestration_project.domains.operations.rules import (
     unknown_names,
 )
 from orchestration_project.engine.loads import ReplayOptions, options_of
+from orchestration_project.engine.options import not_dry
 from orchestration_project.instance.run_config import models_of
 from orchestration_project.services.alerts import names_of
 from orchestration_project.settings import PROJECT_ROOT
@@ -113,6 +114,14 @@ def test_the_jobs_that_delete_launch_others_or_write_elsewhere_are_dry_runs_by_d
         *("reconcile_saas", "replay_dead_letters", "sweep_saas", "switch_automation"),
     }
     assert all(models[op].model_fields["dry_run"].default for op in dry)
+    started_elsewhere = {
+        job.name: job.real_config
+        for job in REGISTRY.jobs.values()
+        for op in dry & set(models_of([defs.resolve_job_def(job.name)]))
+        if job.parameters is not None or job.consumes_webhooks
+        if job.real_config != not_dry(op)
+    }
+    assert started_elsewhere == {}  # the API's pipelines and webhooks do the work
 
 
 def test_what_starts_runs_is_off_until_somebody_switches_it_on():

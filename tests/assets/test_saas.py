@@ -15,7 +15,7 @@ from orchestration_project.engine.environment import at_first_use
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
-from orchestration_project.sensors.saas import saas_on_tick
+from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.work import DELIVERY_TAG, SOURCE_TAG
 from orchestration_project.services.presets import Presets, preset_of_file
@@ -63,6 +63,24 @@ class Desk:
             run_config={"ops": {op: {"config": config}}} if op else {},
             tags=tags,
             raise_on_error=False,
+        )
+
+    def dry(self, job: str) -> dict[str, Any]:
+        """Run a job without a config; return the metadata of its asset that begins with dry_run."""
+        writes = self.world.writes
+        result = defs.resolve_job_def(job).execute_in_process(
+            instance=self.instance, resources=self.resources, raise_on_error=False
+        )
+        assert (result.success, self.world.writes) == (True, writes)
+        found = [each[None] for each in metadata_by_partition(result).values()]
+        [told] = [each for each in found if next(iter(each)) == "dry_run"]
+        assert told["dry_run"]
+        return {**told, **checks(result)}
+
+    def ask(self, job: str, asked: dg.RunRequest) -> dg.ExecuteInProcessResult:
+        """Run a job with the config that a sensor or schedule asks for."""
+        return defs.resolve_job_def(job).execute_in_process(
+            instance=self.instance, resources=self.resources, run_config=asked.run_config
         )
 
     def deliver(self, source: str, body: object) -> dict[str, Any]:
@@ -139,6 +157,31 @@ def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well
         desk.run("saas_replay_dead_letters", "replay_dead_letters", **ids)
     )
     assert nothing["dead_letters"][None]["without_a_dead_letter"] == "9999"
+
+
+def test_jobs_without_a_config_write_nothing_outside_and_sensor_and_schedule_do_the_work(desk):
+    desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
+    desk.world.tasks.add("Order a laptop")
+    desk.world.tasks.add("poison")
+    assert desk.dry("saas_reconcile")["seen"] == 2
+    assert desk.world.issues.rows == {}
+    assert Ticks(desk.warehouse, PEOPLEFORCE_JIRA).tick().started_at is None
+    assert desk.ask("saas_reconcile", desk.tick()).success
+    assert list(desk.world.issues.rows) == ["IT-1"]
+
+    refused = desk.dry("saas_replay_dead_letters")
+    assert (refused["still_refused"], refused["without_a_dead_letter"]) == (1, "")
+    done = desk.run("saas_replay_dead_letters")
+    assert metadata_by_partition(done)["dead_letters"][None]["dead"] == 1  # it was tried again
+
+    desk.world.issues.rows.clear()
+    swept = desk.dry("saas_sweep")
+    assert (swept["differed"], swept["is_mended"]) == (1, False)
+    assert desk.world.issues.rows == {}
+    nightly = saas_sweep_nightly.evaluate_tick(dg.build_schedule_context()).run_requests
+    assert nightly
+    assert checks(desk.ask("saas_sweep", nightly[0]))["is_mended"]
+    assert len(desk.world.issues.rows) == 1
 
 
 def test_rules_that_the_target_refuses_take_no_effect_and_a_network_fault_stops_none(desk):

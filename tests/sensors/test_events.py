@@ -22,7 +22,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import captures, inbox, rejects, work_items
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.resources.definitions import RESOURCES
-from tests.runs import failure_of, metadata_by_partition
+from tests.runs import executed, failure_of, metadata_by_partition, op_metadata
 
 SOURCES = """
 sources:
@@ -186,6 +186,24 @@ def replay(instance, **config: str | bool):
         ops={"replay_webhook": {"config": {"dry_run": False, **config}}},
     )
     assert ran.success
+
+
+def test_a_replay_without_a_config_for_it_lists_and_requeues_nothing(settings, instance):
+    deliver(settings, "1", source="hub")
+    execute(instance, tick(instance)[1][0].tags)
+    config = {"source": "hub", "delivery_id": "1"}
+    ran = executed(
+        instance, "operations_replay_webhook", ops={"replay_webhook": {"config": config}}
+    )
+    listed = op_metadata(ran)
+    assert list(listed.items())[:2] == [("dry_run", True), ("put_back_count", 1)]
+    assert rows(settings, inbox, "state", "attempt_count") == [("done", 1)]
+
+
+def test_a_run_that_is_requested_for_a_delivery_is_not_a_dry_run(settings, instance):
+    deliver(settings, "1", source="jira")
+    [request] = tick(instance)[1]
+    assert request.run_config == {"ops": {"reconcile_saas": {"config": {"dry_run": False}}}}
 
 
 @pytest.mark.parametrize("source", ["hub", "shop"])
