@@ -246,6 +246,9 @@ OPERATIONS = KeyGroup(
         **_keys(
             "text",
             channels="Channels of alerts",
+            change_with="How the configuration is changed",
+            repair_with="Job that repairs the ledger",
+            switched="Whether schedules and sensors are switched on or off",
             preset="Name of the preset",
             description="Description of the preset",
             job="Job that the preset is for",
@@ -265,6 +268,9 @@ OPERATIONS = KeyGroup(
         **_keys(
             "table",
             alerts="Open alerts",
+            latest_runs="The latest runs of the ledger",
+            presets="The presets, and which are applied",
+            put_back="Requeued webhook deliveries; of a dry run, those that would be",
             contents="Files of the archive",
             difference="Settings before and after",
             differences="What differs",

@@ -238,7 +238,7 @@ def test_a_tick_of_states_reads_as_much_with_more_runs_and_applied_presets(url, 
     repeat_states(2, 300)
     before = costs()
     repeat_states(300, 6_000)
-    assert all(before.values())
+    assert before["operations_on_state_change"]
     assert {
         name: (before[name], cost)
         for name, cost in costs().items()

@@ -42,6 +42,7 @@ from tests import databases
 from tests.programs import from_then_on
 from tests.receivers import http_receiver, mail_receiver
 from tests.resources.definitions import RESOURCES
+from tests.runs import declared
 
 HELD_BACK = "T2|2025-12-01"
 GOOD = ("T2|2025-11-24", "T2|2025-12-08")
@@ -127,7 +128,9 @@ def changed_state(instance, cursor: str | None = None):
     resources = {name: RESOURCES[name] for name in STATE_RESOURCES}
     with dg.build_sensor_context(instance, cursor, resources=resources) as context:
         found = operations_on_state_change.evaluate_tick(context)
-    events = {each.asset_key.to_user_string(): each.metadata for each in found.asset_events}
+    events = {
+        each.asset_key.to_user_string(): declared(each.metadata) for each in found.asset_events
+    }
     return found.cursor, events
 
 
