@@ -146,12 +146,23 @@ class Job:
         return self.definition.name
 
 
+def _own_key(key: str, _: Scope) -> tuple[str, str] | None:
+    return key, key
+
+
 @dataclass(frozen=True, kw_only=True)
 class PartitionedTable:
-    """A table with history, and the rows of it that belong to a partition's key."""
+    """A table with history, and the rows of it that belong to a partition's key.
+
+    Attributes:
+        scope_of: Returns the rows of a partition's key.
+        partitions_of: Returns the first and last partition of the asset that a delivery belongs to,
+            by its partition key and scope; None: the asset has no partitions.
+    """
 
     table: Table
     scope_of: Callable[[str], Scope]
+    partitions_of: Callable[[str, Scope], tuple[str, str] | None] = _own_key
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,8 @@ EVENTS = Domain(
     jobs=[Job(definition=webhooks_job, consumes_webhooks=True, claims_webhooks=True)],
     sensors_of_all=[webhook_sensor],
     read_files=declared_sources,
-    tables=[PartitionedTable(table=events_webhooks, scope_of=_scope)],
+    tables=[
+        PartitionedTable(table=events_webhooks, scope_of=_scope, partitions_of=lambda *_: None)
+    ],
     item_topics=[ItemTopics(prefix=TOPIC_PREFIX, open=delivery_items)],
 )

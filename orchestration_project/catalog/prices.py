@@ -4,13 +4,14 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
 from orchestration_project.assets import prices
-from orchestration_project.assets.prices.catalogue import first_price_month
+from orchestration_project.assets.prices.catalogue import MONTHS, first_price_month
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter
-from orchestration_project.domains.prices.calendar import month_named
+from orchestration_project.domains.prices.calendar import month_named, month_of
 from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import Scope, range_of
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import (
     Connection,
@@ -53,6 +54,15 @@ def _missing_months(
     months = [date.fromisoformat(key) for key in keys]
     found = months_not_landed(warehouse, wanted_symbols(settings, warehouse), months, now)
     return {month.isoformat() for month in found}
+
+
+def _months_of(_: str, scope: Scope) -> tuple[str, str] | None:
+    """Return the first and last partition of the days that a symbol's delivery covers."""
+    days = range_of(scope)
+    if days is None:
+        return None
+    first = max(month_of(days.first), MONTHS.start.date())
+    return first.isoformat(), month_of(days.last).isoformat()
 
 
 def _unused(settings: Settings) -> str:
@@ -111,7 +121,13 @@ PRICES = Domain(
             preflight="prices",
         ),
     },
-    tables=[PartitionedTable(table=prices_daily, scope_of=lambda symbol: {"symbol": symbol})],
+    tables=[
+        PartitionedTable(
+            table=prices_daily,
+            scope_of=lambda symbol: {"symbol": symbol},
+            partitions_of=_months_of,
+        )
+    ],
     replays=[prices.DAILY_REPLAY],
     item_topics=[ItemTopics(prefix=SYMBOLS_TOPIC, open=WorkItems)],
     oldest_unlanded=_oldest_unlanded,

@@ -9,16 +9,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration_project.domains.access.roles import Principal
+from orchestration_project.services.links import JOBS
 from orchestration_project.settings import Settings
 
 STYLE_PATH = "/bar.css"
 STYLE_LINK = f'<link rel="stylesheet" href="{STYLE_PATH}"/>'
 
-LOCATION = "/locations/orchestration_project.definitions/jobs"
 SHORTCUTS = {
     "Control tower": "/assets/operations/control_tower?view=overview",
     "Quarantined": "/quarantined",
-    "Retry failures": f"{LOCATION}/operations_retry_failures/playground",
+    "Retry failures": f"{JOBS}/operations_retry_failures/playground",
 }
 """Pages that operators open most, by the text of their links."""
 

@@ -1,6 +1,6 @@
-"""`GET /quarantined`: which partitions are quarantined, and why."""
+"""`GET /quarantined`: which partitions are quarantined, why, and what to launch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
@@ -12,11 +12,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration_project.domains.access.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import Scope, scope_from_json
 from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.pages import table_page
 from orchestration_project.gateway.request import current_user
-from orchestration_project.services.links import API, captures_path, partition_page
+from orchestration_project.registry import Registry
+from orchestration_project.services.links import (
+    API,
+    asset_page,
+    captures_path,
+    check_page,
+    job_page,
+    partition_page,
+)
 from orchestration_project.tables.spine import audits, deliveries
 
 PATH = "/quarantined"
@@ -27,6 +37,10 @@ EXPLANATION = (
     "corrected, or replay it once a limit or rule allows it."
 )
 HEADINGS = ("Partition", "Reason", "Since (UTC)", "Details")
+LAUNCH = "Launch"
+"""Heading of the links for users who may launch runs."""
+
+
 MOST = 200
 """Maximum number of partitions that are listed, the latest first."""
 
@@ -45,12 +59,14 @@ class QuarantinedDelivery:
     """The latest delivery of a partition, if it is not loaded.
 
     Attributes:
+        scope: The part of the partition for which it is complete.
         is_readable: Whether it could be checked; otherwise the log of its run has the reason.
         audits: Those that it failed with severity error.
     """
 
     table_name: str
     partition_key: str
+    scope: Scope
     group_id: str
     run_id: str
     recorded_at: datetime
@@ -82,6 +98,7 @@ def read_quarantined(warehouse: Warehouse) -> list[QuarantinedDelivery]:
         QuarantinedDelivery(
             row.table_name,
             row.partition_key,
+            scope_from_json(row.scope),
             row.group_id,
             row.run_id,
             row.recorded_at,
@@ -96,41 +113,70 @@ def read_quarantined(warehouse: Warehouse) -> list[QuarantinedDelivery]:
     ]
 
 
-def routes(warehouse: Warehouse, installation: Installation) -> list[Route]:
+def routes(
+    warehouse: Warehouse, installation: Installation, registry: Callable[[], Registry]
+) -> list[Route]:
     """Return the route of the page, for everybody who is known."""
 
+    def table(*, has_launches: bool) -> list[tuple[str, ...]]:
+        found = read_quarantined(warehouse)
+        return [_row(each, registry(), has_launches=has_launches) for each in found]
+
     async def page(_request: Request) -> Response:
-        found = await run_in_threadpool(read_quarantined, warehouse)
-        rows = [_row(each) for each in found]
-        return table_page(TITLE, EXPLANATION, HEADINGS, rows, installation, current_user())
+        user = current_user()
+        may_launch = user.role.covers(Role.OPERATOR)
+        rows = await run_in_threadpool(table, has_launches=may_launch)
+        headings = (*HEADINGS, LAUNCH) if may_launch else HEADINGS
+        return table_page(TITLE, EXPLANATION, headings, rows, installation, user)
 
     return [Route(PATH, page, methods=["GET"])]
 
 
-def _row(found: QuarantinedDelivery) -> tuple[str, ...]:
+def _row(found: QuarantinedDelivery, registry: Registry, *, has_launches: bool) -> tuple[str, ...]:
     key = found.table_name.split("_", 1)
+    table = registry.tables.get(found.table_name)
+    partitions = table.partitions_of(found.partition_key, found.scope) if table else None
+    page = partition_page(key, partitions[1]) if partitions else asset_page(key)
     rejects = urlencode({"where": f"run_id={found.run_id}"})
-    links = {
+    details = {
         "run": f"/runs/{found.run_id}",
         "captures": captures_path(found.group_id),
         "rejects": f"{API}/tables/rejects?{rejects}",
     }
-    return (
-        _link(partition_page(key, found.partition_key), f"{'/'.join(key)} {found.partition_key}"),
-        _reason(found),
+    cells = (
+        _link(page, f"{'/'.join(key)} {found.partition_key}"),
+        _reason(found, key),
         found.recorded_at.strftime("%Y-%m-%d %H:%M"),
-        ", ".join(_link(path, text) for text, path in links.items()),
+        _links(details),
     )
+    return (*cells, _links(_launches(found, registry, partitions))) if has_launches else cells
 
 
-def _reason(found: QuarantinedDelivery) -> str:
+def _launches(
+    found: QuarantinedDelivery, registry: Registry, partitions: tuple[str, str] | None
+) -> dict[str, str]:
+    """Return pages whose launch dialog has the partitions: of the job that loads, and replays."""
+    replay = registry.replays.get(found.table_name)
+    jobs = {"load again": found.table_name, "replay": replay.job if replay else ""}
+    return {
+        text: job_page(job, *partitions)
+        for text, job in jobs.items()
+        if partitions and job in registry.jobs
+    }
+
+
+def _reason(found: QuarantinedDelivery, key: Sequence[str]) -> str:
     if not found.is_readable:
         return "the delivery cannot be checked: the log of its run has the reason"
     return "<br>".join(
-        f"<strong>{escape(each.name)}</strong>: expected {escape(each.expected)}, "
+        f"{_link(check_page(key, each.name), each.name)}: expected {escape(each.expected)}, "
         f"found {escape(each.found)}"
         for each in found.audits
     )
+
+
+def _links(paths: dict[str, str]) -> str:
+    return ", ".join(_link(path, text) for text, path in paths.items())
 
 
 def _link(path: str, text: str) -> str:

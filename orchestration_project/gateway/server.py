@@ -67,7 +67,7 @@ def opened(
         provider = _provider_routes(settings, doors, secret)
         readiness = health.Readiness(health.probes_of(settings, instance))
         measured = metrics.routes(metrics.parts_of(settings, warehouse, instance))
-        listed = quarantine.routes(warehouse, doors.installation)
+        listed = quarantine.routes(warehouse, doors.installation, registry)
         with (
             hooks.opened_hooks(settings, warehouse) as taken,
             opened_api(settings, warehouse, doors, dagster, instance, registry) as api,

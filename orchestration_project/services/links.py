@@ -11,6 +11,8 @@ from orchestration_project.settings import load_shared_settings, without_secrets
 
 API = "/api/v1"
 FILES = f"{API}/files"
+JOBS = "/locations/orchestration_project.definitions/jobs"
+"""Address of the jobs of the code location."""
 
 
 def base_of(public_url: str) -> str:
@@ -52,9 +54,25 @@ def captures_path(group_id: str) -> str:
     return f"{API}/artifacts?{urlencode({'where': f'group_id={group_id}'})}"
 
 
+def asset_page(key: Sequence[str]) -> str:
+    """Return the address of an asset's page."""
+    return f"/assets/{'/'.join(key)}"
+
+
 def partition_page(key: Sequence[str], partition: str) -> str:
     """Return the address of a partition's page, on the server that shows it."""
-    return f"/assets/{'/'.join(key)}?view=partitions&partition={quote(partition)}"
+    return f"{asset_page(key)}?view=partitions&partition={quote(partition)}"
+
+
+def check_page(key: Sequence[str], check: str) -> str:
+    """Return the address of an asset check, with its description and latest evaluations."""
+    return f"{asset_page(key)}?view=checks&checkDetail={quote(check)}"
+
+
+def job_page(job: str, first: str, last: str) -> str:
+    """Return the address of a job's partitions; its launch dialog opens with these chosen."""
+    chosen = {"partition": first} if first == last else {"default_range": f"[{first}...{last}]"}
+    return f"{JOBS}/{job}/partitions?{urlencode(chosen)}"
 
 
 def evidence_path(file: str) -> str:

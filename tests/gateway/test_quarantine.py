@@ -1,14 +1,20 @@
 """The page that lists quarantined partitions, and the reading behind it."""
 
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import UTC, date, datetime, timedelta
+from html import unescape
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy import insert
 from starlette.applications import Starlette
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import Scope, scope_as_json
 from orchestration_project.gateway.quarantine import PATH, FailedAudit, read_quarantined, routes
 from orchestration_project.gateway.request import CURRENT
 from orchestration_project.tables.spine import audits, deliveries
@@ -24,12 +30,15 @@ def warehouse(tmp_path):
         yield opened
 
 
-def delivered(warehouse, partition, outcome, number=1):
-    group = f"finra_otc_weekly:{partition}#{number}"
+def delivered(
+    warehouse, partition, outcome, number=1, *, table="finra_otc_weekly", scope: Scope | None = None
+):
+    group = f"{table}:{partition}#{number}"
     row = dict.fromkeys(each.name for each in deliveries.columns if not each.nullable) | {
         "group_id": group,
-        "table_name": "finra_otc_weekly",
+        "table_name": table,
         "partition_key": partition,
+        "scope": scope_as_json(scope or {}),
         "outcome": outcome,
         "run_id": f"run-{number}",
         "part_count": 1,
@@ -72,17 +81,26 @@ def test_the_latest_delivery_of_a_partition_decides_whether_it_is_quarantined(wa
     ]
 
 
-def shown(warehouse):
-    CURRENT.set(Principal("ada", Role.VIEWER, "session"))
-    return asked(Starlette(routes=routes(warehouse, INSTALLATION)), "GET", PATH)
+def shown(warehouse, role=Role.VIEWER):
+    CURRENT.set(Principal("ada", role, "session"))
+    app = Starlette(routes=routes(warehouse, INSTALLATION, lambda: REGISTRY))
+    return asked(app, "GET", PATH)
+
+
+def launches(page):
+    """Return the jobs that a page links to, with the partitions that are chosen there."""
+    links = [urlsplit(unescape(each)) for each in re.findall(r'href="(/locations/[^"]+)"', page)]
+    jobs = [(each.path.split("/"), parse_qs(each.query)) for each in links]
+    return [(path[-2], query) for path, query in jobs if path[-1] == "partitions"]
 
 
 def test_the_page_says_why_and_leads_to_partition_run_captures_and_rejects(warehouse):
     group = delivered(warehouse, "T2|2025-01-06", "held_back")
     audited(warehouse, group, "has_few_rejects", found="<script>alert(1)</script>")
     page = shown(warehouse).text
-    assert "<strong>has_few_rejects</strong>: expected at most 5, found &lt;script&gt;" in page
+    assert "has_few_rejects</a>: expected at most 5, found &lt;script&gt;" in page
     for path in (
+        "/assets/finra/otc_weekly?view=checks&amp;checkDetail=has_few_rejects",
         "/assets/finra/otc_weekly?view=partitions&amp;partition=T2%7C2025-01-06",
         "/runs/run-1",
         "/api/v1/artifacts?where=group_id%3Dfinra_otc_weekly%3AT2%7C2025-01-06%231",
@@ -90,6 +108,39 @@ def test_the_page_says_why_and_leads_to_partition_run_captures_and_rejects(wareh
     ):
         assert f'href="{path}"' in page
     assert "ada (viewer)" in page
+    assert launches(page) == []
+
+
+def test_an_operator_launches_the_partition_from_the_page(warehouse):
+    delivered(warehouse, "T2|2025-01-06", "held_back")
+    assert launches(shown(warehouse, Role.OPERATOR).text) == [
+        ("finra_otc_weekly", {"partition": ["T2|2025-01-06"]}),
+        ("finra_replay", {"partition": ["T2|2025-01-06"]}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("last_day", "chosen"),
+    [
+        (date(2025, 6, 30), {"partition": ["2025-06-01"]}),
+        (date(2025, 8, 1), {"default_range": ["[2025-06-01...2025-08-01]"]}),
+    ],
+)
+def test_a_quarantined_symbol_leads_to_its_months(warehouse, last_day, chosen):
+    scope = {"trade_date": Days(date(2025, 6, 2), last_day)}
+    delivered(warehouse, "AAA", "held_back", table="prices_daily", scope=scope)
+    page = shown(warehouse, Role.ADMIN).text
+    month = last_day.replace(day=1)
+    assert f"/assets/prices/daily?view=partitions&amp;partition={month}" in page
+    assert "prices/daily AAA</a>" in page
+    assert launches(page) == [("prices_daily", chosen), ("prices_replay", chosen)]
+
+
+def test_a_quarantined_webhook_leads_to_its_asset(warehouse):
+    delivered(warehouse, "github|7", "held_back", table="events_webhooks")
+    page = shown(warehouse, Role.ADMIN).text
+    assert '<a href="/assets/events/webhooks">events/webhooks github|7</a>' in page
+    assert launches(page) == []
 
 
 def test_the_page_says_that_there_are_none(warehouse):
