@@ -213,9 +213,6 @@ CONTROL_TOWER = KeyGroup(
 OPERATIONS = KeyGroup(
     "Operations",
     {
-        **_keys("text", switched="Whether the profile was switched on or off"),
-        **_keys("table", changed="Schedules and sensors that were switched"),
-        **_keys("automations", changed_count="Schedules and sensors that were switched"),
         **_keys("items", dead="Work items that used up their attempts"),
         **_keys("text", retry_with="Command or run config that retries what is listed"),
         **_keys(
