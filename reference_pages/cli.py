@@ -9,6 +9,8 @@ from orchestration_project.cli.commands import GLOBAL
 from reference_pages.markdown import code, page, section, table
 
 PROGRAM = "orchestrate"
+HELP = ("`--help`", "`-h, --help`")
+"""The option of every command; click keeps the names of the first context that asks for it."""
 
 
 def write() -> str:
@@ -32,7 +34,7 @@ def _sections(group: click.Group, context: click.Context) -> Iterator[str]:
             code(inner.command_path),
             code(usage),
             "\n\n".join(map(_unwrapped, (command.help or "").split("\n\n"))),
-            table(("option", "description"), [row for row in rows if row[0] != "`--help`"]),
+            table(("option", "description"), [row for row in rows if row[0] not in HELP]),
         )
         if isinstance(command, click.Group):
             yield from _sections(command, inner)
