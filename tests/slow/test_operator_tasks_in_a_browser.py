@@ -89,7 +89,7 @@ class Operator:
         self.href(f"/assets/{text}")
 
     def reads(self, text):
-        self.page.get_by_text(text).first.wait_for()
+        self.page.get_by_text(text).locator("visible=true").first.wait_for()
 
     def shot(self, name):
         self.page.screenshot(path=self._folder / f"{name}.png")
@@ -118,6 +118,13 @@ class Site:
         fields = "runId status tags {key value}"
         query = f"{{runsOrError(filter: {{{chosen}}}) {{... on Runs {{results {{{fields}}}}}}}}}"
         return programs.graphql(self.port, query, self.admin)["runsOrError"]["results"]
+
+    def has_control_tower(self):
+        """Return whether the run that the start of the UI asks for has ended."""
+        query = """{assetNodes(assetKeys: [{path: ["operations", "control_tower"]}]) {
+          assetMaterializations(limit: 1) {runId}}}"""
+        [node] = programs.graphql(self.port, query, self.admin)["assetNodes"]
+        return bool(node["assetMaterializations"])
 
     def backfills(self):
         query = """{partitionBackfillsOrError {... on PartitionBackfills {
@@ -208,7 +215,8 @@ def launch_in(admin, shot):
     admin.on(button)
 
 
-def test_whether_the_loads_of_last_night_were_fine_takes_one_click(admin):
+def test_whether_the_loads_of_last_night_were_fine_takes_one_click(site, admin):
+    programs.wait_for(site.has_control_tower, seconds=180)
     admin.link("Control tower")
     admin.reads(re.compile("(attention|failing|stale): .*finra"))
     admin.shot("control-tower")
@@ -355,7 +363,7 @@ def test_an_asset_is_found_by_group_and_kind_and_its_lineage_with_four_clicks(ad
     admin.shot("found-by-group-and-kind")
     admin.on(found)
     admin.tab("Lineage")
-    admin.reads("otc_weekly")
+    admin.reads("symbol_week")
     admin.shot("lineage")
     assert admin.clicks == 4
 
