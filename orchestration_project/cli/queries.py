@@ -100,7 +100,10 @@ def export(as_of: str | None, **chosen: Any) -> int:
 )
 @export_options
 def as_of(at: str, **chosen: Any) -> int:
-    """Write the rows of TABLE as they were known at a time; the same as `export --as-of`."""
+    """Write the rows of TABLE as they were known at a time; the same as `export --as-of`.
+
+    The command `tables` shows which tables have history.
+    """
     from orchestration_project.cli.export import export_table
 
     return export_table(at=at, at_option="--at", **chosen)
