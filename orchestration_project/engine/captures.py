@@ -4,10 +4,10 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, Required, TypedDict, Unpack
 
 import zstandard
 
@@ -28,14 +28,23 @@ MIN_BLOB_AGE = timedelta(days=1)
 less than the least retention."""
 
 
-NO_HEADERS: Mapping[str, str] = {}
-
-
 class BlobError(ConfigurationError):
     """The artifact store lacks a blob that was captured, or holds other bytes in its place."""
 
 
-@dataclass(frozen=True)
+class Fetch(TypedDict, total=False):
+    """How bytes were fetched: fields of `Capture`."""
+
+    url: Required[str]
+    request: Required[Mapping[str, object]]
+    fetched_at: Required[datetime]
+    response_headers: Mapping[str, str]
+    http_status: int | None
+    row_count: int | None
+    market: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Capture:
     """One answer of a source whose bytes are stored: the bytes, and how they were fetched.
 
@@ -60,15 +69,15 @@ class Capture:
     body: bytes
     url: str
     request: Mapping[str, object]
-    response_headers: Mapping[str, str]
-    http_status: int | None
-    row_count: int | None
     fetched_at: datetime
-    market: str | None
+    response_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    http_status: int | None = None
+    row_count: int | None = None
+    market: str | None = None
     byte_count: int
     sha256: str
-    stored_byte_count: int
-    storage_uri: str
+    stored_byte_count: int = 0
+    storage_uri: str = ""
     run_id: str | None = None
     source: str | None = None
     byte_offset: int | None = None
@@ -111,31 +120,10 @@ class Capture:
         }
 
 
-def unstored(
-    body: bytes,
-    *,
-    url: str,
-    request: Mapping[str, object],
-    fetched_at: datetime,
-    response_headers: Mapping[str, str] = NO_HEADERS,
-    http_status: int | None = None,
-    row_count: int | None = None,
-    market: str | None = None,
-) -> Capture:
+def unstored(body: bytes, **fetch: Unpack[Fetch]) -> Capture:
     """Return a capture whose bytes the store does not have yet."""
     return Capture(
-        body=body,
-        url=url,
-        request=request,
-        response_headers=response_headers,
-        http_status=http_status,
-        row_count=row_count,
-        fetched_at=fetched_at,
-        market=market,
-        byte_count=len(body),
-        sha256=hashlib.sha256(body).hexdigest(),
-        stored_byte_count=0,
-        storage_uri="",
+        body=body, byte_count=len(body), sha256=hashlib.sha256(body).hexdigest(), **fetch
     )
 
 
@@ -168,30 +156,9 @@ class Captures:
     def __init__(self, artifacts: ArtifactStore) -> None:
         self._artifacts = artifacts
 
-    def keep(
-        self,
-        body: bytes,
-        *,
-        url: str,
-        request: Mapping[str, object],
-        fetched_at: datetime,
-        response_headers: Mapping[str, str] = NO_HEADERS,
-        http_status: int | None = None,
-        row_count: int | None = None,
-        market: str | None = None,
-    ) -> Capture:
+    def keep(self, body: bytes, **fetch: Unpack[Fetch]) -> Capture:
         """Store the bytes of an answer durably, unless they were stored lately."""
-        capture = unstored(
-            body,
-            url=url,
-            request=request,
-            fetched_at=fetched_at,
-            response_headers=response_headers,
-            http_status=http_status,
-            row_count=row_count,
-            market=market,
-        )
-        return self.store(capture)
+        return self.store(unstored(body, **fetch))
 
     def store(self, capture: Capture) -> Capture:
         """Store a capture of `unstored` as an object of its own, unless it was stored lately."""
@@ -245,16 +212,7 @@ class Captures:
                 return False
         return True
 
-    def put_stream(
-        self,
-        source: BinaryIO,
-        *,
-        url: str,
-        request: Mapping[str, object],
-        fetched_at: datetime,
-        response_headers: Mapping[str, str] = NO_HEADERS,
-        http_status: int | None = None,
-    ) -> Capture:
+    def put_stream(self, source: BinaryIO, **fetch: Unpack[Fetch]) -> Capture:
         """Store the bytes of a seekable file like `keep`, in constant memory.
 
         The file is read twice: for its SHA-256, and again if the store lacks these bytes. The
@@ -272,16 +230,8 @@ class Captures:
             sizes: list[int] = []
             self._artifacts.put_chunks(name, compress_file(source, sha256, byte_count, sizes))
             size = sum(sizes)
-        capture = unstored(
-            b"",
-            url=url,
-            request=request,
-            fetched_at=fetched_at,
-            response_headers=response_headers,
-            http_status=http_status,
-        )
-        blob = Blob(sha256, byte_count, size, name)
-        return replace(capture, sha256=sha256, byte_count=byte_count).stored_as(blob)
+        capture = Capture(body=b"", byte_count=byte_count, sha256=sha256, **fetch)
+        return capture.stored_as(Blob(sha256, byte_count, size, name))
 
     def open(self, blob: Blob) -> BinaryIO:
         """Open a blob for reading in constant memory.
