@@ -174,14 +174,16 @@ async def download_artifact(call: Call[ArtifactName, Body]) -> Response:
 
 
 def _chunks(blob: BinaryIO, first: int, last: int) -> Iterator[bytes]:
-    """Yield the bytes of a blob from ``first`` to ``last``, and close it."""
+    """Yield the bytes of a blob from ``first`` to ``last``, and close it.
+
+    One that has fewer ends early, and so does the response: the client sees that it is cut.
+    """
     with blob:
-        skipped = 0
-        while skipped < first:
-            skipped += len(blob.read(min(STREAM_BYTES, first - skipped)))
+        left = first
+        while left and (chunk := blob.read(min(STREAM_BYTES, left))):
+            left -= len(chunk)
         left = last - first + 1
-        while left:
-            chunk = blob.read(min(STREAM_BYTES, left))
+        while left and (chunk := blob.read(min(STREAM_BYTES, left))):
             left -= len(chunk)
             yield chunk
 
