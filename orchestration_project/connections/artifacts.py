@@ -341,8 +341,14 @@ class S3Store:
         """Return bytes from ``start``, fewer at the end; FileNotFoundError if there are none."""
         import obstore
 
-        with self.explained("read", name):
-            return bytes(obstore.get_range(self._store, name, start=start, length=size))
+        try:
+            with self.explained("read", name):
+                return bytes(obstore.get_range(self._store, name, start=start, length=size))
+        except TransientError:
+            found = self.found(name)
+            if found is None or start + size <= found.byte_count:
+                raise
+            return self.get(name)[start:]  # a range beyond the end is refused
 
     def open(self, name: str) -> BinaryIO:
         """Open the object ``name``, read by ranges; FileNotFoundError if there is none."""
