@@ -20,7 +20,7 @@ from orchestration_project.engine.blob_streams import (
     compress_file,
     hash_file,
 )
-from orchestration_project.engine.packs import PACKED_BYTES, Blob, make_packs
+from orchestration_project.engine.packs import PACKED_BYTES, Blob, make_packs, pack_frames
 from orchestration_project.errors import ConfigurationError
 
 MIN_BLOB_AGE = timedelta(days=1)
@@ -178,7 +178,9 @@ class Captures:
         """
         bodies = {each.sha256: each.body for each in fetched}
         found = known(list(bodies))
-        blobs = {sha256: blob for sha256, blob in found.items() if self._is_refreshed(blob)}
+        objects = {blob.storage_uri for blob in found.values()}
+        present = {name for name in objects if self._is_refreshed(name)}
+        blobs = {sha256: blob for sha256, blob in found.items() if blob.storage_uri in present}
         new = {sha256: body for sha256, body in bodies.items() if sha256 not in blobs}
         small = {sha256: body for sha256, body in new.items() if len(body) < PACKED_BYTES}
         if len(small) > 1:
@@ -199,15 +201,15 @@ class Captures:
             size = len(stored)
         return Blob(sha256, len(body), size, name)
 
-    def _is_refreshed(self, blob: Blob) -> bool:
+    def _is_refreshed(self, name: str) -> bool:
         """Put an object that was stored long ago again, so that a clean-up lets it be.
 
         Returns:
             Whether it exists.
         """
-        if self._byte_count_if_new(blob.storage_uri) is None:
+        if self._byte_count_if_new(name) is None:
             try:
-                self._artifacts.put(blob.storage_uri, self._artifacts.get(blob.storage_uri))
+                self._artifacts.put(name, self._artifacts.get(name))
             except FileNotFoundError:
                 return False
         return True
@@ -296,13 +298,24 @@ class Captures:
         """
         return self._verified(blob)[0]
 
-    def frame(self, blob: Blob) -> bytes:
-        """Return a blob as it is stored, a zstd frame, once its bytes are verified.
+    def repack(self, blobs: Sequence[Blob]) -> list[Blob]:
+        """Store blobs of one pack in new packs, and return where they are.
 
         Raises:
-            BlobError: There is none, or its bytes are others.
+            BlobError: The bytes of one are not those that were received. Nothing is stored.
         """
-        return self._verified(blob)[1]
+        pack = self._object(blobs[0])
+        frames: list[tuple[str, int, bytes]] = []
+        for blob in blobs:
+            start = blob.byte_offset or 0
+            frame = pack[start : start + blob.stored_byte_count]
+            self._decompressed(blob, frame)
+            frames.append((blob.sha256, blob.byte_count, frame))
+        moved: list[Blob] = []
+        for new in pack_frames(iter(frames)):
+            self._artifacts.put(new.name, new.content)
+            moved += new.blobs
+        return moved
 
     def restore(self, blob: Blob) -> bytes:
         """Do the same for bytes that will be landed again, so that a clean-up lets them be.
@@ -312,7 +325,7 @@ class Captures:
         """
         body, stored = self._verified(blob)
         if blob.byte_offset is not None:
-            self._is_refreshed(blob)
+            self._is_refreshed(blob.storage_uri)
         elif self._byte_count_if_new(blob.storage_uri) is None:
             self._artifacts.put(blob.storage_uri, stored)
         return body
@@ -324,23 +337,35 @@ class Captures:
 
     def _verified(self, blob: Blob) -> tuple[bytes, bytes]:
         """Return a blob's bytes, as they were received and as they are stored."""
+        if blob.byte_offset is None:
+            stored = self._object(blob)
+        else:
+            try:
+                stored = self._artifacts.get_range(
+                    blob.storage_uri, blob.byte_offset, blob.stored_byte_count
+                )
+            except FileNotFoundError as error:
+                raise self._changed(blob, "no such blob") from error
+        return self._decompressed(blob, stored), stored
+
+    def _object(self, blob: Blob) -> bytes:
+        """Return all bytes of the object that holds a blob."""
         try:
-            stored = self._stored(blob)
+            return self._artifacts.get(blob.storage_uri)
+        except FileNotFoundError as error:
+            raise self._changed(blob, "no such blob") from error
+
+    def _decompressed(self, blob: Blob, stored: bytes) -> bytes:
+        """Return a blob's bytes of its frame, having made sure that they are those received."""
+        try:
             if zstandard.frame_content_size(stored) != blob.byte_count:
                 raise self._changed(blob, "another size")
             body = zstandard.ZstdDecompressor().decompress(stored)
-        except FileNotFoundError as error:
-            raise self._changed(blob, "no such blob") from error
         except zstandard.ZstdError as error:
             raise self._changed(blob, f"no zstd: {error}") from error
         if (found := hashlib.sha256(body).hexdigest()) != blob.sha256:
             raise self._changed(blob, f"bytes whose SHA-256 is {found}")
-        return body, stored
-
-    def _stored(self, blob: Blob) -> bytes:
-        if blob.byte_offset is None:
-            return self._artifacts.get(blob.storage_uri)
-        return self._artifacts.get_range(blob.storage_uri, blob.byte_offset, blob.stored_byte_count)
+        return body
 
     def _changed(self, blob: Blob, found: str) -> BlobError:
         return BlobError(

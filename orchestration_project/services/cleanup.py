@@ -4,9 +4,9 @@ A blob that a load or a replay takes up again is put anew if it lies there for l
 and what was put lately is never deleted here: so what is about to be used stays.
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from orchestration_project.domains.operations.cleanup import (
 )
 from orchestration_project.domains.operations.retention import CAPTURED, kind_of
 from orchestration_project.engine.captures import BlobError, Captures
-from orchestration_project.engine.packs import Blob, pack_frames
+from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import move_blob
 from orchestration_project.engine.warehouse.recorded import effective_groups
@@ -31,6 +31,8 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.operations import operations_removals
 from orchestration_project.tables.schema import HISTORY, METADATA
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
+
+logger = logging.getLogger(__name__)
 
 MOVED_SHARE = 0.5
 """Share of a pack's bytes up to which the needed ones move, so that the others can go."""
@@ -102,8 +104,9 @@ def clean_up(
         deleted[kind] = []
         for start in range(0, len(files), ARTIFACTS_AT_ONCE):
             some = files[start : start + ARTIFACTS_AT_ONCE]
-            for file in some:
-                _move(warehouse, artifacts, plan.moved.get(file.name, ()))
+            some = [file for file in some if _is_free(warehouse, artifacts, plan, file)]
+            if not some:
+                continue
             _record(warehouse, kind, some, now, run_id)
             before = plan.before[kind]
             stayed, tried = list[File](), 0
@@ -161,18 +164,27 @@ def _unrecord(warehouse: Warehouse, files: Sequence[File], now: datetime, run_id
             )
 
 
-def _move(warehouse: Warehouse, artifacts: ArtifactStore, needed: Sequence[Blob]) -> None:
-    """Store blobs of a pack in new ones; a blob that cannot be read keeps its pack's name."""
-    frames = list[tuple[str, int, bytes]]()
-    captured = Captures(artifacts)
-    for blob in needed:
-        with suppress(BlobError):
-            frames.append((blob.sha256, blob.byte_count, captured.frame(blob)))
-    for pack in pack_frames(iter(frames)):
-        artifacts.put(pack.name, pack.content)
-        rows = [{"of": each.sha256, **each._asdict()} for each in pack.blobs]
-        with warehouse.writing() as connection:
-            connection.execute(move_blob(), rows)
+def _is_free(warehouse: Warehouse, artifacts: ArtifactStore, plan: Plan, file: File) -> bool:
+    """Move the needed blobs of a pack to new ones, and return whether nothing is left in it.
+
+    A pack with a damaged blob that is needed stays as it is.
+    """
+    needed = plan.moved.get(file.name)
+    if not needed:
+        return True
+    try:
+        moved = Captures(artifacts).repack(needed)
+    except BlobError as error:
+        logger.warning(
+            "a pack is not cleaned up, as a blob in it is damaged: %s",
+            error,
+            extra={"event": "damaged_pack_kept"},
+        )
+        return False
+    rows = [{"of": blob.sha256, **blob._asdict()} for blob in moved]
+    with warehouse.writing() as connection:
+        connection.execute(move_blob(), rows)
+    return True
 
 
 def _old_objects(

@@ -83,11 +83,10 @@ def test_what_a_database_has_is_not_stored_again_but_what_is_gone_is(store):
     assert Captures(store).read(keep_all(store, SMALL[:4], known)[3].blob) == SMALL[3]
 
 
-def test_a_cut_pack_refuses_its_blobs_singly(tmp_path):
-    store = FolderStore(tmp_path)
+def test_a_cut_pack_refuses_its_blobs_singly(store):
     kept = keep_all(store, SMALL)
-    path = tmp_path / kept[0].storage_uri
-    path.write_bytes(path.read_bytes()[: (kept[12].byte_offset or 0) + 3])
+    name = kept[0].storage_uri
+    store.put(name, store.get(name)[: (kept[12].byte_offset or 0) + 3])
     captures = Captures(store)
     assert [captures.read(each.blob) for each in kept[:12]] == SMALL[:12]
     for each in kept[12:]:
@@ -177,6 +176,19 @@ def test_the_needed_blobs_of_an_old_pack_move_before_it_goes(desk, disk, clock):
             assert captures.read(now[blob.sha256]) == SMALL[number]
     found = take_inventory(desk.warehouse, disk, read_all=True)
     assert (found.found.missing, found.changed) == ([], [])
+
+
+def test_a_pack_with_a_damaged_blob_that_is_needed_stays(desk, disk, clock, caplog):
+    old = delivered(desk, disk, *SMALL[:6])
+    delivered(desk, disk, *SMALL[4:6], *SMALL[10:15])
+    name = old[4].storage_uri
+    content = bytearray(disk.get(name))
+    content[(old[4].byte_offset or 0) + 20] ^= 1
+    disk.put(name, bytes(content))
+    age(desk, clock)
+    assert cleaned(desk, disk, clock) == []
+    assert "a pack is not cleaned up" in caplog.text
+    assert Captures(disk).read(recorded(desk)[old[5].sha256]) == SMALL[5]
 
 
 def test_a_pack_of_which_much_is_needed_stays(desk, disk, clock):
