@@ -46,6 +46,9 @@ LOG_EVENTS: Mapping[str, str] = {
     "price_derivation_run_requested": "A sensor requests a run that derives tables of prices.",
     # Dry runs
     "dry_run": "A run is a dry run, and leaves as it is what the line names.",
+    # Captures
+    "damaged_pack_kept": "A pack is not cleaned up, as a blob in it is damaged.",
+    "evidence_unreadable": "Offenders and rejects of a delivery cannot be shown on its partition.",
     # Alerts
     "last_resort_log_unwritable": "The file of direct notifications cannot be written.",
     "run_log_unreadable": "Dagster's event log of an ended run cannot be read.",

@@ -1,7 +1,7 @@
 """Evidence of a delivery as metadata: the rows that failed its checks, and its rejects."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -28,26 +28,13 @@ def evidence_of(
 
     The error itself is reported in any case: a database that does not answer adds nothing to it.
     """
-    if not error.group_ids:
-        return {}
-    try:
-        with warehouse.reading() as connection:
-            found = {
-                **_offenders(connection, error.group_ids),
-                **_rejects(connection, error.group_ids),
-            }
-    except OrchestrationError:
-        return {}
-    return dict.fromkeys(keys, found)
+    found = _read(warehouse, error.group_ids, _offenders, _rejects)
+    return dict.fromkeys(keys, found) if found else {}
 
 
 def rejects_of(warehouse: Warehouse, *group_ids: str) -> Mapping[str, Any]:
     """Return the rejects of deliveries as a table, and the command that exports all of them."""
-    try:
-        with warehouse.reading() as connection:
-            return _rejects(connection, group_ids) if group_ids else {}
-    except OrchestrationError:  # which must not fail the load
-        return {}
+    return _read(warehouse, group_ids, _rejects)
 
 
 def rejects_of_load(warehouse: Warehouse, loaded: LoadedPartition[Any, Any]) -> Mapping[str, Any]:
@@ -59,6 +46,29 @@ def rejects_of_load(warehouse: Warehouse, loaded: LoadedPartition[Any, Any]) -> 
     else:
         return {}
     return rejects_of(warehouse, group_id) if count else {}
+
+
+def _read(
+    warehouse: Warehouse,
+    group_ids: Sequence[str],
+    *readers: Callable[[Connection, Sequence[str]], Mapping[str, Any]],
+) -> Mapping[str, Any]:
+    """Return what the readers find of deliveries; without a database, log that and return none."""
+    if not group_ids:
+        return {}
+    try:
+        with warehouse.reading() as connection:
+            return {
+                name: value
+                for read in readers
+                for name, value in read(connection, group_ids).items()
+            }
+    except OrchestrationError as error:  # it must not fail a load that is done
+        dg.get_dagster_logger().warning(
+            f"Offenders and rejects cannot be shown: {error}",
+            extra={"event": "evidence_unreadable"},
+        )
+        return {}
 
 
 def _offenders(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, Any]:
