@@ -21,14 +21,14 @@ def key(week: str, tier: str = "T1") -> str:
     return f"{tier}|{week}"
 
 
-def speeds(told: Sequence[Report]) -> list[float]:
+def speeds(reports: Sequence[Report]) -> list[float]:
     """Return the rows a second of each repeat."""
-    return [each["firm_rows"] / each["seconds"] for each in told]
+    return [each["firm_rows"] / each["seconds"] for each in reports]
 
 
-def seconds(told: Sequence[Report]) -> list[float]:
+def seconds(reports: Sequence[Report]) -> list[float]:
     """Return the seconds of each repeat."""
-    return [each["seconds"] for each in told]
+    return [each["seconds"] for each in reports]
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Bench:
     def load(self, source: Source, count: int) -> Report:
         """Load the last ``count`` weeks in one run of ours, into a new PostgreSQL database."""
         with self.rig.place() as place:
-            told = self.load_at(place, source, count)
+            report = self.load_at(place, source, count)
             rows = self.rig.count(str(place.database_url), TABLE)
-        return {**told, "firm_rows": rows}
+        return {**report, "firm_rows": rows}
 
     def load_at(self, place: Place, source: Source, count: int, **options: bool) -> Report:
         """Load the last ``count`` weeks in one run of ours at ``place``."""
@@ -62,10 +62,10 @@ class Bench:
     def load_sqlite(self, source: Source, count: int) -> Report:
         """Load the last ``count`` weeks in one run of ours, into a new SQLite database."""
         with self.rig.sqlite_place() as place:
-            told = self.load_at(place, source, count)
+            report = self.load_at(place, source, count)
             with closing(sqlite3.connect(place.state / "real.sqlite")) as reader:
                 rows = reader.execute(f"SELECT count(*) FROM {TABLE}").fetchone()[0]  # noqa: S608 - ours
-        return {**told, "firm_rows": rows}
+        return {**report, "firm_rows": rows}
 
     def peer(self, name: str, source: Source, count: int, **more: object) -> Report:
         """Let a peer load the last ``count`` weeks into a new PostgreSQL database."""

@@ -88,9 +88,9 @@ def load_each(*, keys: list[str]) -> dict[str, Any]:
     seconds = 0.0
     with dg.DagsterInstance.get() as instance:
         for key in keys:
-            told = _run(instance, "finra_otc_weekly", {"dagster/partition": key})
-            seconds += told["seconds"]
-            stages.update(told["stages"])
+            report = _run(instance, "finra_otc_weekly", {"dagster/partition": key})
+            seconds += report["seconds"]
+            stages.update(report["stages"])
     return {"seconds": seconds, "stages": dict(stages)}
 
 
@@ -220,9 +220,9 @@ def _stages(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:
         run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
     ).records
     for record in records:
-        told = record.asset_materialization
-        if told is None or "seconds" not in told.metadata:
+        report = record.asset_materialization
+        if report is None or "seconds" not in report.metadata:
             continue
-        stage = STAGES.get(told.asset_key.to_user_string(), "other")
-        stages[stage] += float(told.metadata["seconds"].value)  # pyright: ignore[reportArgumentType] - a number
+        stage = STAGES.get(report.asset_key.to_user_string(), "other")
+        stages[stage] += float(report.metadata["seconds"].value)  # pyright: ignore[reportArgumentType] - a number
     return dict(stages)

@@ -55,11 +55,11 @@ def _again(bench: Bench, count: int) -> dict[str, Report]:
 
         def load(**options: bool) -> Report:
             before, written, _ = bench.rig.wal_position(), _written(url), src.figures()
-            told = bench.load_at(place, src, count, **options)
+            report = bench.load_at(place, src, count, **options)
             wal = bench.rig.wal_position() - before
             rows = _written(url) - written
             bench.rig.settle(url)
-            return {**told, **src.figures(), "wal_bytes": wal, "rows_written": rows}
+            return {**report, **src.figures(), "wal_bytes": wal, "rows_written": rows}
 
         found = {"first": load(), "unchanged": load(), "full": load(full=True)}
         src.restate()

@@ -39,13 +39,15 @@ def _asked(place: Place, bench: Bench, **more: str) -> list[list[Asked]]:
     """Ask in so many repeats, of the same programs."""
     settings = {**_settings(place), "LOG_LEVEL": "ERROR", **more}
     sizes = bench.sizes
-    told = call("benchmarks.ui_requests:prepared", settings, runs=sizes.ui_runs)
-    with both(settings, told["key"]) as (ours, bare):
-        return [asked(ours, bare, told["run_id"], sizes.ui_rounds) for _ in range(bench.repeats)]
+    prepared = call("benchmarks.ui_requests:prepared", settings, runs=sizes.ui_runs)
+    with both(settings, prepared["key"]) as (ours, bare):
+        return [
+            asked(ours, bare, prepared["run_id"], sizes.ui_rounds) for _ in range(bench.repeats)
+        ]
 
 
 def _ui_lines(name: str, repeats: Sequence[Sequence[Asked]]) -> list[Line]:
-    added = [median(1000 * (each.gateway - each.bare) for each in told) for told in repeats]
+    added = [median(1000 * (each.gateway - each.bare) for each in answers) for answers in repeats]
     whole = line(
         f"what the gateway adds to a request of the UI, {name}, against {ADDED_MILLISECONDS:g} ms",
         "ms",
@@ -59,12 +61,12 @@ def _ui_lines(name: str, repeats: Sequence[Sequence[Asked]]) -> list[Line]:
 
 def _query_line(name: str, query: str, repeats: Sequence[Sequence[Asked]]) -> Line:
     """Return the line of one query, or of all of them where none is named."""
-    of_query = [[each for each in told if query in ("", each.query)] for told in repeats]
+    of_query = [[each for each in answers if query in ("", each.query)] for answers in repeats]
     return line(
         f"{query or 'requests of the UI'} by the gateway, {name}, against the bare web server",
         "ms",
-        [1000 * median(each.gateway for each in told) for told in of_query],
-        [1000 * median(each.bare for each in told) for told in of_query],
+        [1000 * median(each.gateway for each in answers) for answers in of_query],
+        [1000 * median(each.bare for each in answers) for answers in of_query],
         at_most(TIMES_AS_LONG),
     )
 
@@ -107,13 +109,15 @@ def _settings(place: Place) -> dict[str, str]:
     }
 
 
-def _lines(name: str, told: Sequence[Answered], least: int, rows: Sequence[int] = ()) -> list[Line]:
+def _lines(
+    name: str, answers: Sequence[Answered], least: int, rows: Sequence[int] = ()
+) -> list[Line]:
     note = f"{CONNECTIONS} connections, bodies of 1 kB; senders and database on the same cores"
     return [
         line(
             f"webhooks verified and committed, {name}, against {least}/s",
             "deliveries/s",
-            [each.per_second for each in told],
+            [each.per_second for each in answers],
             [least],
             at_least(1),
             rows=rows,
@@ -122,7 +126,7 @@ def _lines(name: str, told: Sequence[Answered], least: int, rows: Sequence[int] 
         line(
             f"a webhook's answer, {name}, p99, against {P99_SECONDS:g} s",
             "s",
-            [each.p99_seconds for each in told],
+            [each.p99_seconds for each in answers],
             [P99_SECONDS],
             at_most(1),
             note=note,
@@ -133,7 +137,7 @@ def _lines(name: str, told: Sequence[Answered], least: int, rows: Sequence[int] 
 def webhook_runs(bench: Bench) -> list[Line]:
     """How long after a delivery its run begins, under `ui`, whose daemon comes round every 5 s.
 
-    Until an issue is what the delivery told of, in the demo of both systems. And how many
+    Until the issue has what the delivery reports, in the demo of both systems. And how many
     deliveries a second are loaded, from their arrival on.
     """
     count = bench.sizes.webhook_runs
@@ -147,12 +151,12 @@ def webhook_runs(bench: Bench) -> list[Line]:
             line(
                 f"from a webhook to {until}, against {START_SECONDS:g} s",
                 "s",
-                told["seconds"],
+                answers["seconds"],
                 [START_SECONDS],
                 at_most(1),
                 note="the sensor's interval and 2 s; the start of `ui` is before the clock",
             )
-            for until, told in (("its run's start", starts), ("the issue of its task", issues))
+            for until, answers in (("its run's start", starts), ("the issue of its task", issues))
         ),
         _loads(bench),
     ]
@@ -166,8 +170,8 @@ def _loads(bench: Bench) -> Line:
         with bench.rig.place() as place:
             settings = {**_settings(place), **DEMO}
             with ui(settings):
-                told = call("benchmarks.gateway:loads", settings, count=count)
-        found.append(told["per_second"])
+                answers = call("benchmarks.gateway:loads", settings, count=count)
+        found.append(answers["per_second"])
     return line(
         f"webhooks from arrival to loaded, PostgreSQL, against {LOADED_PER_SECOND}/s",
         "deliveries/s",
@@ -185,8 +189,8 @@ def soak(bench: Bench) -> list[Line]:
     """
     with bench.rig.sqlite_place() as place:
         settings = {**_settings(place), "LOG_LEVEL": "ERROR"}
-        told = call("benchmarks.ui_requests:prepared", settings, runs=bench.sizes.ui_runs)
-        samples = soaked(settings, told["key"], told["run_id"], bench.sizes.soak_minutes)
+        prepared = call("benchmarks.ui_requests:prepared", settings, runs=bench.sizes.ui_runs)
+        samples = soaked(settings, prepared["key"], prepared["run_id"], bench.sizes.soak_minutes)
     steady = samples[WARM_UP_SAMPLES:]
     return [
         line(
@@ -222,5 +226,7 @@ def metrics(bench: Bench) -> list[Line]:
 
 
 def _scrapes(place: Place, count: int, bench: Bench) -> list[float]:
-    told = call("benchmarks.gateway:scrapes", _settings(place), count=count, repeats=bench.repeats)
-    return told["seconds"]
+    answers = call(
+        "benchmarks.gateway:scrapes", _settings(place), count=count, repeats=bench.repeats
+    )
+    return answers["seconds"]

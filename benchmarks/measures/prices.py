@@ -36,7 +36,7 @@ def prices(bench: Bench) -> list[Line]:
             with bench.rig.place() as place:
                 fewer.append(_twenty_years(bench, place, url, max(1, symbols // 5)))
     size = f"{symbols} symbols x 20 years"
-    peaks, of_fewer = ([each["peak_mebibytes"] for each in told] for told in (history, fewer))
+    peaks, of_fewer = ([each["peak_mebibytes"] for each in reports] for reports in (history, fewer))
     note = f"{history[-1]['firm_rows']:,} rows"
     return [
         line(f"prices, {size}, against FINRA's weeks", "rows/s", speeds(history), speeds(weeks),
@@ -49,8 +49,8 @@ def prices(bench: Bench) -> list[Line]:
 
 
 def _twenty_years(bench: Bench, place: Place, url: str, symbols: int) -> Report:
-    told = _loaded(place, url, symbols, TWENTY_YEARS_ARE_OVER, FIRST_MONTH, LAST_MONTH)
-    return {**told, "firm_rows": bench.rig.count(str(place.database_url), TABLE)}
+    report = _loaded(place, url, symbols, TWENTY_YEARS_ARE_OVER, FIRST_MONTH, LAST_MONTH)
+    return {**report, "firm_rows": bench.rig.count(str(place.database_url), TABLE)}
 
 
 def _one_more_day(place: Place, url: str, symbols: int) -> Report:
@@ -87,7 +87,7 @@ def _vendor() -> Iterator[str]:
         text=True,
     ) as process:
         try:
-            told = json.loads(process.stdout.readline() if process.stdout else "")
-            yield f"http://127.0.0.1:{told['port']}"
+            report = json.loads(process.stdout.readline() if process.stdout else "")
+            yield f"http://127.0.0.1:{report['port']}"
         finally:
             process.kill()

@@ -49,7 +49,7 @@ def _speed(measure: str, found: dict[str, list[Report]], peer: str, required: Bo
 
 
 def _growth(middle: list[Report], large: list[Report]) -> list[Line]:
-    peaks = [[each["peak_mebibytes"] for each in told] for told in (middle, large)]
+    peaks = [[each["peak_mebibytes"] for each in reports] for reports in (middle, large)]
     return [
         line("peak memory at 5 M rows, against 400 MiB", "MiB", peaks[1], [400], at_most(1)),
         line("peak memory, 5 M rows against 1 M", "MiB", peaks[1], peaks[0], at_most(1.1)),
@@ -57,23 +57,28 @@ def _growth(middle: list[Report], large: list[Report]) -> list[Line]:
     ]
 
 
-def _overlap(told: list[Report]) -> Line:
+def _overlap(reports: list[Report]) -> Line:
     """Fetch, check, land and derive would take their sum if they did not overlap."""
-    summed = [sum(each["stages"].values()) for each in told]
-    parts = {name: round(value, 1) for name, value in told[-1]["stages"].items()}
+    summed = [sum(each["stages"].values()) for each in reports]
+    parts = {name: round(value, 1) for name, value in reports[-1]["stages"].items()}
     note = f"against the sum of its stages; of one run, in seconds: {parts}"
     return line(
-        "run of 5 M rows, its stages overlapping", "s", seconds(told), summed, at_most(1), note=note
+        "run of 5 M rows, its stages overlapping",
+        "s",
+        seconds(reports),
+        summed,
+        at_most(1),
+        note=note,
     )
 
 
 def one_partition(bench: Bench) -> list[Line]:
     """A partition that is too large to be held in memory, by ranges of symbols."""
     with source(bench.sizes.large_partition_rows, 1) as src:
-        told = bench.in_turns({"ours": lambda: bench.load(src, 1)}, at_most=1)["ours"]
-    peaks = [each["peak_mebibytes"] for each in told]
+        reports = bench.in_turns({"ours": lambda: bench.load(src, 1)}, at_most=1)["ours"]
+    peaks = [each["peak_mebibytes"] for each in reports]
     measure = "peak memory of one partition of 5 M rows, against 600 MiB"
-    note = f"{told[0]['firm_rows']:,} rows in {told[0]['seconds']:.0f} s"
+    note = f"{reports[0]['firm_rows']:,} rows in {reports[0]['seconds']:.0f} s"
     return [line(measure, "MiB", peaks, [600], at_most(1), note=note)]
 
 
@@ -149,9 +154,11 @@ def contract(bench: Bench) -> list[Line]:
     with tempfile.TemporaryDirectory() as folder:
         for number, page in enumerate(pages_of(lines_of_a_week(bench.sizes.rows))):
             Path(folder, f"{number:04}").write_bytes(page)
-        told = call("benchmarks.ours:contract", {}, pages=folder, repeats=5 * bench.repeats)
-    rules, in_all = ([told["lines"] / each for each in told[of]] for of in ("judging", "checking"))
-    note = f"{told['rejects']} of {told['lines']} lines rejected, each with its reason"
+        report = call("benchmarks.ours:contract", {}, pages=folder, repeats=5 * bench.repeats)
+    rules, in_all = (
+        [report["lines"] / each for each in report[of]] for of in ("judging", "checking")
+    )
+    note = f"{report['rejects']} of {report['lines']} lines rejected, each with its reason"
     return [
         line(
             "contract with rejects and reasons, against 2 M rows/s",
@@ -174,13 +181,13 @@ def pages(bench: Bench) -> list[Line]:
             more = {"FINRA_REQUESTS_PER_SECOND": limit} if limit else {}
             keys = [key(week) for week in src.weeks]
             with bench.rig.sqlite_place() as place:
-                told = call(
+                report = call(
                     "benchmarks.ours:fetch",
                     place.environment(src, **more),
                     keys=keys,
                     concurrent_requests=in_flight,
                 )
-            return told | {"source": src.figures()}
+            return report | {"source": src.figures()}
 
         sides = {"many": lambda: fetch(IN_FLIGHT), "one": lambda: fetch(1)}
         before = src.figures()["cpu_seconds"]
