@@ -49,7 +49,7 @@ FIRST_KEY = """Log in with this key of an admin, which is shown only now and hol
 ALERTS_SERVICE = ("alerts-watch", "orchestration_project", "alerts", "watch")
 """Name of the log, and the command that sends alerts about problems outside of runs."""
 
-SECONDS_TO_TELL = 60.0
+NOTIFICATION_SECONDS = 60.0
 
 
 def serve_ui(host: str, port: int) -> int:
@@ -181,9 +181,9 @@ def _tell_of_the_end(
     services: SupervisedServices, settings: Settings, error: TransientError
 ) -> None:
     if settings.has_alert_channels:
-        services.await_end(ALERTS_SERVICE[0], SECONDS_TO_TELL)  # of what was to be told before
+        services.await_end(ALERTS_SERVICE[0], NOTIFICATION_SECONDS)  # earlier alerts
         services.begin(*ALERTS_SERVICE, "--because", error.what)
-        services.await_end(ALERTS_SERVICE[0], SECONDS_TO_TELL)
+        services.await_end(ALERTS_SERVICE[0], NOTIFICATION_SECONDS)
 
 
 def _workspace(home: Path, code_port: int) -> Path:

@@ -71,7 +71,7 @@ class ArtifactStore(Protocol):
         ...
 
     def get_range(self, name: str, start: int, size: int) -> bytes:
-        """Return bytes from ``start``, fewer at the end; FileNotFoundError if there are none."""
+        """Return bytes from ``start``, fewer at the end; FileNotFoundError: no such name."""
         ...
 
     def open(self, name: str) -> BinaryIO:
@@ -193,7 +193,7 @@ class FolderStore:
             return (self.folder / name).read_bytes()
 
     def get_range(self, name: str, start: int, size: int) -> bytes:
-        """Return bytes from ``start``, fewer at the end; FileNotFoundError if there are none."""
+        """Return bytes from ``start``, fewer at the end; FileNotFoundError: no such name."""
         with self._explained("read", name), (self.folder / name).open("rb") as file:
             file.seek(start)
             return file.read(size)
@@ -338,7 +338,7 @@ class S3Store:
             return bytes(obstore.get(self._store, name).bytes())
 
     def get_range(self, name: str, start: int, size: int) -> bytes:
-        """Return bytes from ``start``, fewer at the end; FileNotFoundError if there are none."""
+        """Return bytes from ``start``, fewer at the end; FileNotFoundError: no such name."""
         import obstore
 
         try:

@@ -33,7 +33,7 @@ class BlobError(ConfigurationError):
 
 
 class Fetch(TypedDict, total=False):
-    """How bytes were fetched: fields of `Capture`."""
+    """Fields of `Capture` that say how bytes were fetched."""
 
     url: Required[str]
     request: Required[Mapping[str, object]]

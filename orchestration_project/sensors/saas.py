@@ -35,9 +35,9 @@ def saas_on_tick(
     clock: dg.ResourceParam[Clock],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.RunRequest | dg.SkipReason:
-    """Ask for a look when its interval is over, or when somebody asked for one.
+    """Start a sync when its interval is over, or when one was requested.
 
-    Looks that take longer than their interval would share a rate and fill the queue of runs.
+    Syncs that take longer than their interval would share a rate and fill the queue of runs.
     """
     tick = Ticks(warehouse, PEOPLEFORCE_JIRA).tick()
     due = turn(tick, clock.now())

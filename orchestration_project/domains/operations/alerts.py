@@ -355,7 +355,7 @@ class Progress(BaseModel):
     Attributes:
         seen: Places of the latest ends of runs that were looked at, in order.
         waiting: Failed runs of which a retry is announced, and how often that was looked for.
-        told: When each channel was told that the database is lost; empty while it is not.
+        told: When each channel was notified that the database is lost; empty while it is not.
         suspected: Kinds of conditions that did not hold in the latest look.
     """
 
