@@ -32,9 +32,7 @@ LONGEST = {
     "assets",
     "demo",
     "test_readme",
-    "test_db2",
     "test_evidence",
-    "test_notebooks",
 }
 """Folders and modules whose tests begin, as they start programs or take minutes together."""
 

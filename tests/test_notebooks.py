@@ -19,6 +19,7 @@ def shown(notebook: nbformat.NotebookNode) -> Iterator[tuple[str, str, str]]:
                 yield cell.id, kind, "" if kind.startswith("image/") else content
 
 
+@pytest.mark.slow  # .ci/run has it as a step of its own
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_shows_what_it_showed_when_it_was_committed(path: Path):
     committed = list(shown(nbformat.read(path, as_version=4)))

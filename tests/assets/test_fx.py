@@ -186,6 +186,7 @@ def test_real_rates_need_a_source(settings, instance, monkeypatch: pytest.Monkey
     assert "FX has no source: FX_SOURCE is not set" in failure_of(refused, OP)
 
 
+@pytest.mark.slow
 def test_the_weekly_backfill_requests_days_that_the_sensor_does_not_see(
     settings, kept_instance, monkeypatch: pytest.MonkeyPatch
 ):

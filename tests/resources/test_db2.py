@@ -350,6 +350,7 @@ def created(said: list[str]) -> dict[str, tuple[dict[str, tuple[str, int]], list
     return found
 
 
+@pytest.mark.slow
 def test_what_was_said_is_about_every_table_in_every_way(said):
     everything = "\n".join(said)
     for name in METADATA.tables:

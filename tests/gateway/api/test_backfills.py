@@ -90,6 +90,7 @@ def test_a_backfill_is_of_the_job_that_was_asked_for(api, job):
     api.post(f"/backfills/{found['backfill_id']}/cancel")
 
 
+@pytest.mark.slow
 def test_a_backfill_of_a_replay_replays_in_a_run_of_that_job(api, landed, daemon):
     found = asked(api, "finra_replay", FIRST, FIRST, part="T1")
     daemon()
