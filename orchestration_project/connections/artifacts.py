@@ -24,13 +24,9 @@ from orchestration_project.redaction import redacted
 from orchestration_project.settings import PROJECT_ROOT, without_secrets
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-    from obstore import ReadableFile
+    from _typeshed import ReadableBuffer, WriteableBuffer
     from obstore.store import ObjectStore
 
-
-S3_READ_BYTES = 4 * 2**20
-"""Bytes of an object that one request reads."""
 
 S3_STREAM_PARTS = 1
 """Parts of 5 MiB of a stream that are sent at once."""
@@ -351,12 +347,12 @@ class S3Store:
             return self.get(name)[start:]  # a range beyond the end is refused
 
     def open(self, name: str) -> BinaryIO:
-        """Open the object ``name``, read by ranges; FileNotFoundError if there is none."""
+        """Open the object ``name``, read in one request; FileNotFoundError if there is none."""
         import obstore
 
         with self.explained("read", name):
-            reader = obstore.open_reader(self._store, name, buffer_size=S3_READ_BYTES)
-        return io.BufferedReader(_ObjectReader(reader, self, name), BYTES_AT_ONCE)
+            chunks = obstore.get(self._store, name).stream(min_chunk_size=BYTES_AT_ONCE)
+        return io.BufferedReader(_ObjectReader(iter(chunks), self, name), BYTES_AT_ONCE)
 
     def delete(self, name: str) -> None:
         """Remove the object ``name``."""
@@ -423,8 +419,9 @@ class S3Store:
 class _ObjectReader(io.RawIOBase):
     """Reads an object of a bucket; its errors name the object."""
 
-    def __init__(self, reader: "ReadableFile", store: S3Store, name: str) -> None:
-        self._reader = reader
+    def __init__(self, chunks: "Iterator[ReadableBuffer]", store: S3Store, name: str) -> None:
+        self._chunks = chunks
+        self._chunk = memoryview(b"")
         self._store = store
         self._name = name
 
@@ -434,11 +431,14 @@ class _ObjectReader(io.RawIOBase):
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         """Fill the buffer with the next bytes; return how many."""
+        if not self._chunk:
+            with self._store.explained("read", self._name):
+                self._chunk = memoryview(next(self._chunks, b""))
         view = memoryview(buffer)
-        with self._store.explained("read", self._name):
-            found = memoryview(self._reader.read(len(view)))
-        view[: len(found)] = found
-        return len(found)
+        count = min(len(view), len(self._chunk))
+        view[:count] = self._chunk[:count]
+        self._chunk = self._chunk[count:]
+        return count
 
 
 def _first_line(error: Exception) -> str:
