@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,12 @@ class Demo:
         self.state_dir = state_dir
         self.process = launch(state_dir, options)
         self.output = b""
-        self.announcement = self._announcement()
+        try:
+            self.announcement = self._announcement()
+        except BaseException:
+            self.process.kill()
+            self.process.communicate()
+            raise
         self.client = httpx.Client(base_url=self.announcement["url"], timeout=30)
 
     def data(
@@ -77,8 +83,11 @@ class Demo:
         path = self.state_dir / "demo" / "server.json"
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            if path.exists() and (told := json.loads(path.read_text()))["pid"] == self.process.pid:
-                return told
+            # The server removes what one before it left, at any moment.
+            with suppress(FileNotFoundError):
+                announcement = json.loads(path.read_text())
+                if announcement["pid"] == self.process.pid:
+                    return announcement
             assert self.process.poll() is None, "the server ended before it was up"
             time.sleep(0.02)
         raise AssertionError(f"no server within {START_SECONDS} s")
