@@ -7,7 +7,7 @@ from _thread import interrupt_main
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import polars as pl
 import pytest
@@ -131,6 +131,27 @@ def test_an_interrupt_while_rows_are_on_their_way_stays_one(file, warehouse):
             write(warehouse, rows)
         ended.set()
     assert count_in(warehouse) == 0
+    warehouse.close()
+    assert others(file) == []
+
+
+def test_an_interrupt_while_the_thread_that_writes_starts_leaves_no_file(
+    file, warehouse, monkeypatch
+):
+    start = Thread.start
+
+    def interrupted(thread: Thread) -> None:
+        start(thread)
+        threads.append(thread)
+        raise KeyboardInterrupt
+
+    threads: list[Thread] = []
+    monkeypatch.setattr(Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(warehouse, many())
+    monkeypatch.undo()
+    for thread in threads:
+        thread.join()
     warehouse.close()
     assert others(file) == []
 

@@ -105,6 +105,8 @@ def insert_into_sqlite(
     same = [each.name for each in frame if each.eq_missing(each[0]).all()][: frame.width - 1]
     try:
         with ThreadPoolExecutor(1) as pool:  # from a main thread ADBC takes Ctrl-C for itself
+            # Nobody joins a thread whose start is interrupted, so it starts before there is a file.
+            pool.submit(len, "").result()
             pool.submit(_write, frame.drop(same), file, rows_at_once).result()
         _insert_file(connection, table, file, frame.columns, as_stored(frame[:1].select(same)))
     finally:
