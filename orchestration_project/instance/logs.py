@@ -91,6 +91,7 @@ LOG_KEYS = {
     "step": "step of the run",
     "asset": "asset key",
     "partition": "partition key",
+    "trace_id": "W3C trace ID of the run's tag `trace_id`, 32 hex digits",
     "exception": "traceback",
 }
 """Keys of a line in JSON; a key without a value is left out."""
@@ -130,6 +131,7 @@ def _about(record: logging.LogRecord) -> dict[str, Any]:
         "step": known["step_key"],
         "asset": asset.to_user_string() if asset else None,
         "partition": (event.partition if event else None) or tags.get("dagster/partition"),
+        "trace_id": tags.get("trace_id"),
     }
 
 

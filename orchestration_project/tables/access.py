@@ -1,6 +1,6 @@
 """Tables of the gateway: access keys, sessions, failed logins and the audit log."""
 
-from orchestration_project.tables.schema import count, moment, table, text
+from orchestration_project.tables.schema import count, moment, table, text, trace_id
 
 access_keys = table(
     "access_keys",
@@ -81,5 +81,6 @@ access_audit = table(
     ),
     text("outcome", "Outcome: asked (step 1), done, failed or refused"),
     text("reason", "Reason of the refusal or failure; NULL: no refusal or failure", optional=True),
+    trace_id(),
     internal=True,
 )

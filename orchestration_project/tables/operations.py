@@ -23,6 +23,7 @@ from orchestration_project.tables.schema import (
     ratio,
     table,
     text,
+    trace_id,
 )
 from orchestration_project.tables.views import ViewColumn, as_it_is, view
 
@@ -51,6 +52,8 @@ operations_alerts = table(
         "ended_at", "UTC time at which it recovered or was replaced; NULL: neither", optional=True
     ),
 )
+
+Index("operations_alerts_by_state", operations_alerts.c.state)
 
 operations_alert_deliveries = table(
     "operations_alert_deliveries",
@@ -170,6 +173,7 @@ operations_runs = table(
         "Applied preset, such as strict_quality#3; NULL: no preset",
         optional=True,
     ),
+    trace_id(),
 )
 
 Index("operations_runs_by_session", operations_runs.c.session)
@@ -401,7 +405,8 @@ def _total(column: Column[int]) -> ColumnElement[int]:
 
 
 _is_pending, _is_running = _runs.status.in_(PENDING), _runs.status.in_(RUNNING)
-_is_failure = (_runs.status == "FAILURE") & ~exists().where(_retries.c.retry_of == _runs.run_id)
+_was_retried = exists(_retries.c.run_id).where(_retries.c.retry_of == _runs.run_id)
+_is_failure = (_runs.status == "FAILURE") & ~_was_retried
 _ended = func.count(_runs.ended_at)
 
 operations_sessions = view(

@@ -131,6 +131,11 @@ def text(
     )
 
 
+def trace_id() -> Column[str]:
+    """Return the column of the trace that a row belongs to."""
+    return text("trace_id", "W3C trace ID, 32 hex digits; NULL: no trace", optional=True)
+
+
 def day(name: str, comment: str, *, key: bool = False, optional: bool = False) -> Column[Any]:
     """Return a column of calendar days."""
     return Column(name, Date(), primary_key=key, nullable=optional, comment=comment)

@@ -6,7 +6,7 @@ so that neither becomes slower with the years.
 
 from sqlalchemy import Index
 
-from orchestration_project.tables.schema import count, moment, table, text
+from orchestration_project.tables.schema import count, moment, table, text, trace_id
 
 SOURCES = "Source: demo, api, files, webhooks, alpha_vantage or yahoo"
 PIECE = "Partition key of Dagster; for prices, the symbol"
@@ -119,6 +119,7 @@ captures = table(
     count("row_count", "Data lines in the bytes; NULL: unreadable", optional=True),
     moment("fetched_at", "UTC time at which the last byte was received"),
     text("run_id", "Dagster run that fetched it"),
+    trace_id(),
 )
 
 Index("captures_by_group", captures.c.group_id, captures.c.part_number)

@@ -158,6 +158,7 @@ def entry_of(
         "retry_of": run.parent_run_id,
         "changed_at": run.changed_at,
         "preset": run.tags.get("preset"),
+        "trace_id": run.tags.get("trace_id"),
     }
     return LedgerEntry(row, steps)
 

@@ -144,6 +144,7 @@ def _capture_rows(fetched: Sequence[Capture], group: CaptureGroup) -> list[dict[
             "partition_key": group.partition_key,
             "group_id": group.group_id,
             "run_id": capture.run_id or group.run_id,
+            "trace_id": None,
         }
         for part_number, capture in enumerate(fetched, start=1)
     ]
