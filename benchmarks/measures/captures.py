@@ -1,15 +1,20 @@
-"""Speed of small captures on a folder: packs against an object for each."""
+"""Small captures in packs, against an object for each: speed on a folder, requests on S3."""
 
 import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_least, line
-from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.artifacts import FolderStore, S3Store
 from orchestration_project.engine.captures import Capture, Captures, unstored
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,7 +39,15 @@ def captures(bench: Bench) -> list[Line]:
             speeds["single"],
             at_least(10),
             note=f"{count:,} captures; {found['packs'][0]['objects']} objects",
-        )
+        ),
+        line(
+            "requests of captures of 20 KB in packs, on S3, against one by one",
+            "captures/request",
+            [_captures_a_request(count, AT_ONCE)],
+            [_captures_a_request(count // AT_ONCE, 1)],
+            at_least(20),
+            note="counted by a server that has no object; the same in each repeat",
+        ),
     ]
 
 
@@ -48,6 +61,59 @@ def _stored(count: int, at_once: int) -> dict[str, Any]:
         seconds = time.perf_counter() - begun
         objects = sum(len(files) for _, _, files in os.walk(folder))
     return {"seconds": seconds, "objects": objects}
+
+
+def _captures_a_request(count: int, at_once: int) -> float:
+    fetched = [_capture(number) for number in range(count)]
+    with _empty_bucket() as (url, requests):
+        store = Captures(S3Store(url))
+        for start in range(0, count, at_once):
+            store.keep_all(fetched[start : start + at_once], lambda _: {})
+    return count / len(requests)
+
+
+@contextmanager
+def _empty_bucket() -> Iterator[tuple[str, list[str]]]:
+    """Serve a bucket that takes each object and has none; yield its URL and its requests."""
+    requests: list[str] = []
+
+    class Bucket(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self) -> None:
+            requests.append(self.requestline)
+            self._answer(404)
+
+        def do_PUT(self) -> None:
+            requests.append(self.requestline)
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._answer(200)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+        def _answer(self, status: int) -> None:
+            self.send_response(status)
+            self.send_header("ETag", '"0"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
+    server.daemon_threads = True
+    Thread(target=server.serve_forever, daemon=True).start()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "bench",
+        "AWS_SECRET_ACCESS_KEY": "bench",
+    }
+    try:
+        with patch.dict(os.environ, environment):  # noqa: TID251 - where obstore looks
+            yield "s3://captures/bench", requests
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def _capture(number: int) -> Capture:
