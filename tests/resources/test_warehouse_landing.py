@@ -424,6 +424,7 @@ def test_a_capture_says_what_was_asked_and_what_came(desk):
         "row_count": 1,
         "fetched_at": NOON + MICROSECOND,
         "run_id": "run",
+        "trace_id": None,
     }
 
 
