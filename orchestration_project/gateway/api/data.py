@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal, NamedTuple
 
-import polars as pl
 from pydantic import Field, StringConstraints
 from sqlalchemy import Select, Table, func, literal, select
 from starlette.responses import Response
@@ -99,6 +100,20 @@ class Items(Parameters):
     cursor: Text | None = Field(None, description="`next_cursor` of the previous page")
 
 
+class RowPage(NamedTuple):
+    """Rows in the order of their key.
+
+    Attributes:
+        columns: The columns to show; rows may have those of the key, too.
+        rows: The rows, by column.
+        next_cursor: Where the next page begins; None: this is the last one.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Mapping[str, Any]]
+    next_cursor: str | None
+
+
 def served() -> Mapping[str, Table]:
     """Return what can be read, by name."""
     return {
@@ -146,10 +161,10 @@ async def read_table(call: Call[Rows, Body]) -> Response:
             f"a page has at most {MAX_PAGE_ENTRIES} rows",
             remedy="take pages, or format=csv or parquet",
         )
-    frame, after = await call.services.in_thread(
+    found = await call.services.in_thread(
         read_page, call.services, chosen, given, wanted.where, wanted.cursor, limit
     )
-    return page_response(wanted.name, frame, after)
+    return page_response(wanted.name, found)
 
 
 async def list_items(call: Call[Items, Body]) -> Response:
@@ -158,10 +173,10 @@ async def list_items(call: Call[Items, Body]) -> Response:
     given = {"topic": wanted.topic, "state": wanted.state}
     wheres = [f"{name}={value}" for name, value in given.items() if value]
     items = relation(work_items.name)
-    frame, after = await call.services.in_thread(
+    found = await call.services.in_thread(
         read_page, call.services, items, [], wheres, wanted.cursor, wanted.limit
     )
-    return page_response(work_items.name, frame, after)
+    return page_response(work_items.name, found)
 
 
 def _relation(wanted: Rows) -> Relation:
@@ -182,30 +197,55 @@ def read_page(
     wheres: Sequence[str],
     cursor: str | None,
     limit: int,
-) -> tuple[pl.DataFrame, str | None]:
-    """Return a page and the cursor of the next: one row more is read to know if there is one."""
+) -> RowPage:
+    """Return a page and the cursor of the next: one row more is read to know if there is one.
+
+    Raises:
+        ProblemError: A column, a condition or the cursor is none; or the read took too long.
+    """
     try:
         columns = chosen.columns(given)
         statement = page(chosen, columns, wheres, cursor=cursor, limit=limit + 1)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
-    frame = services.warehouse.frame(statement, chosen.table, seconds=services.read_seconds)
-    following = frame.height > limit
-    shown = frame.head(limit)
-    after = cursor_after(chosen, shown.row(-1, named=True)) if following else None
-    return shown.select(columns), after
+    with services.warehouse.reading(seconds=services.read_seconds) as connection:
+        result = connection.execute(statement)
+        names = list(result.keys())
+        rows = [dict(zip(names, row, strict=True)) for row in result]
+    after = cursor_after(chosen, rows[limit - 1]) if len(rows) > limit else None
+    return RowPage(columns, rows[:limit], after)
 
 
-def page_response(table: str, frame: pl.DataFrame, after: str | None) -> Response:
-    """Return a page as JSON, written by polars: a row of Python objects costs ten times as much."""
-    exact = [
-        pl.col(pl.Decimal).cast(pl.String),
-        pl.col(pl.Date).cast(pl.String),
-        pl.col(pl.Datetime).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
+def page_response(table: str, found: RowPage) -> Response:
+    """Return a page as JSON: numbers exact, days and moments in ISO 8601, decimals as text."""
+    shown = set(found.columns)
+    rows = [
+        row if row.keys() == shown else {name: row[name] for name in found.columns}
+        for row in found.rows
     ]
-    rows = frame.with_columns(*exact).write_json()
-    content = f'{{"table":{json.dumps(table)},"rows":{rows},"next_cursor":{json.dumps(after)}}}'
+    whole = {"table": table, "rows": rows, "next_cursor": found.next_cursor}
+    try:
+        content = _as_json(whole)
+    except ValueError:  # a number that JSON does not have, such as NaN
+        whole["rows"] = [{name: _finite(value) for name, value in row.items()} for row in rows]
+        content = _as_json(whole)
     return Response(content, 200, {"cache-control": "no-store"}, "application/json")
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(
+        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_exact
+    )
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _exact(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value.isoformat(timespec='microseconds').removesuffix('+00:00')}Z"
+    return str(value)  # a day or a decimal
 
 
 async def _file(

@@ -37,12 +37,12 @@ async def trade_activity(call: Call[Activity, Body]) -> Response:
     wheres = [f"week_start={week}", f"tier={wanted.tier}"]
     wheres += [f"symbol={wanted.symbol}"] if wanted.symbol is not None else []
     chosen = relation(TRADE_ACTIVITY)
-    frame, after = await call.services.in_thread(
+    found = await call.services.in_thread(
         read_page, call.services, chosen, (), wheres, wanted.cursor, wanted.limit
     )
-    if frame.is_empty() and wanted.symbol is None and wanted.cursor is None:
+    if not found.rows and wanted.symbol is None and wanted.cursor is None:
         raise not_found("nothing is landed of it")
-    return page_response(TRADE_ACTIVITY, frame, after)
+    return page_response(TRADE_ACTIVITY, found)
 
 
 OPERATIONS = (

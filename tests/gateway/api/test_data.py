@@ -5,6 +5,7 @@ import io
 import json
 from base64 import b64encode, urlsafe_b64encode
 from dataclasses import replace
+from decimal import Decimal
 
 import httpx
 import polars as pl
@@ -19,7 +20,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.gateway.api import data
 from orchestration_project.gateway.api.app import routes
-from orchestration_project.gateway.api.data import served
+from orchestration_project.gateway.api.data import RowPage, page_response, served
 from orchestration_project.services.links import file_path
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.schema import key_names
@@ -30,6 +31,28 @@ from tests.resources.weeks import NOON
 WEEKLY = "/tables/finra_otc_weekly"
 OF_KEY = json.dumps(["2025-11-10", "T1", "ATS", "A\0", "X"]).encode()
 WITH_NUL = urlsafe_b64encode(OF_KEY).decode().rstrip("=")
+
+
+def test_values_of_a_page_are_exact_and_a_number_that_json_lacks_is_null():
+    rows = [
+        {"key": 2**63 - 1, "at": NOON, "on": NOON.date(), "usd": Decimal("1.10"), "share": 0.1},
+        {"key": 1, "at": None, "on": None, "usd": None, "share": float("nan")},
+    ]
+    page = page_response("t", RowPage(["key", "at", "on", "usd", "share"], rows, None))
+    assert json.loads(bytes(page.body)) == {
+        "table": "t",
+        "rows": [
+            {
+                "key": 2**63 - 1,
+                "at": f"{NOON:%Y-%m-%dT%H:%M:%S.%f}Z",
+                "on": f"{NOON:%Y-%m-%d}",
+                "usd": "1.10",
+                "share": 0.1,
+            },
+            {"key": 1, "at": None, "on": None, "usd": None, "share": None},
+        ],
+        "next_cursor": None,
+    }
 
 
 def test_every_table_and_view_but_the_door_s_and_the_inbox_is_described(api):
