@@ -19,6 +19,7 @@ class Sizes:
         old_runs: Runs whose logs are pruned.
         old_artifacts: Files that are cleaned up.
         small_captures: Captures of 20 KB that are stored in packs and one by one.
+        work_items: Work items in the table of which pages are read.
         scraped_runs: Runs over which the metrics are told.
         delivering_seconds: For how long webhooks are delivered.
         webhook_runs: Deliveries whose runs are waited for.
@@ -41,6 +42,7 @@ class Sizes:
     old_runs: int
     old_artifacts: int
     small_captures: int
+    work_items: int
     scraped_runs: int
     delivering_seconds: float
     webhook_runs: int
@@ -54,6 +56,21 @@ class Sizes:
 
 REQUIRED = Sizes(
     *(100_000, 1, 10, 50, 52, 12, 5_000_000),
-    *(1_000_000, 10_000, 10_000, 10_000, 10_000, 10, 7, 10_000, 1000, 50, 60, 500, 100_000),
+    *(
+        1_000_000,
+        10_000,
+        10_000,
+        10_000,
+        1_000_000,
+        10_000,
+        10,
+        7,
+        10_000,
+        1000,
+        50,
+        60,
+        500,
+        100_000,
+    ),
 )
-SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000, 2000, 20, 20, 40, 100, 0.3, 1, 20, 20, 2, 0.1, 5, 200)
+SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000, 2000, 20, 20, 40, 500, 100, 0.3, 1, 20, 20, 2, 0.1, 5, 200)
