@@ -279,7 +279,7 @@ class Domain:
         tables: Its tables whose partitions the evidence can export.
         replays: How its tables are replayed.
         item_topics: Its work items that can be retried on request.
-        oldest_unlanded: Returns the oldest partition that is due and not landed, if any.
+        oldest_unlanded: Returns the oldest due and missing partition of each asset that has one.
         sensors_of_all: Functions that make a sensor of a code location's whole registry, whichever
             domains it selects; None where it has nothing to do there.
         api: Names of modules with routes of the API, as ``OPERATIONS``; only the gateway imports
@@ -302,7 +302,7 @@ class Domain:
     tables: Sequence[PartitionedTable] = ()
     replays: Sequence[Replay] = ()
     item_topics: Sequence[ItemTopics] = ()
-    oldest_unlanded: Callable[[Settings, Warehouse, Clock], OldestMissing | None] | None = None
+    oldest_unlanded: Callable[[Settings, Warehouse, Clock], Sequence[OldestMissing]] | None = None
     state_paths: Sequence[str] = ()
     read_files: Callable[[Settings], object] | None = None
 
@@ -407,12 +407,10 @@ class Registry:
     def oldest_unlanded(
         self, settings: Settings, warehouse: Warehouse, clock: Clock
     ) -> Iterator[OldestMissing]:
-        """Yield the oldest partition of each domain that is due and not landed."""
+        """Yield the oldest due and missing partition of each asset that has one."""
         for domain in self.domains:
             if domain.oldest_unlanded is not None:
-                found = domain.oldest_unlanded(settings, warehouse, clock)
-                if found is not None:
-                    yield found
+                yield from domain.oldest_unlanded(settings, warehouse, clock)
 
     def clocks(self, settings: Settings) -> Mapping[str, Callable[[], datetime | None]]:
         """Return what asks outside systems for their time, by the names of the systems."""

@@ -1,7 +1,7 @@
 """Makes the value of a domain of declared datasets: all that a simple source needs."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -61,7 +61,7 @@ def domain_of(
             for each in datasets
         ],
         replays=[each.replay for each in made],
-        oldest_unlanded=partial(_oldest_unlanded, datasets),
+        oldest_unlanded=partial(oldest_missing_of, datasets),
         state_paths=state_paths,
     )
 
@@ -100,16 +100,15 @@ def _scope_of(dataset: Dataset, key: str) -> Scope:
     return dataset.partitioning.scope_of(partition)
 
 
-def _oldest_unlanded(
+def oldest_missing_of(
     datasets: Sequence[Dataset], settings: Settings, warehouse: Warehouse, clock: Clock
-) -> OldestMissing | None:
-    """Return the oldest partition that is due and not loaded; an empty table waits for none."""
-    found = [
-        each
-        for dataset in datasets
-        if (each := _oldest_late(dataset, settings, warehouse, clock)) is not None
-    ]
-    return min(found, key=lambda each: each.due_at, default=None)
+) -> Sequence[OldestMissing]:
+    """Return of each dataset the oldest partition that is due and missing, if it has one.
+
+    What is newer than the loaded partitions of a value is due; an empty table waits for none.
+    """
+    found = [_oldest_late(each, settings, warehouse, clock) for each in datasets]
+    return [each for each in found if each is not None]
 
 
 def _oldest_late(
@@ -118,18 +117,18 @@ def _oldest_late(
     partitioning = dataset.partitioning
     calendar = partitioning.calendar
     grace = dataset.limits(settings, clock.today(calendar.zone)).freshness_grace
-    late = [
-        each
+    late = sorted(
+        Partition(day, each.value)
         for each in partitioning.newest_loaded(warehouse.changes(dataset.table))
-        if calendar.is_late(each.next_due, now=clock.now(), grace=grace)
-    ]
+        for day in calendar.late_days(each.day, now=clock.now(), grace=grace)
+    )
     if not late:
         return None
-    oldest = min(late, key=lambda each: each.next_due)
-    midnight = datetime.combine(oldest.next_due, time(), tzinfo=ZoneInfo(calendar.zone))
-    missing = Partition(oldest.next_due - timedelta(days=calendar.delay_days), oldest.value)
+    due = partitioning.published_on(late[0])
+    midnight = datetime.combine(due, time(), tzinfo=ZoneInfo(calendar.zone))
     return OldestMissing(
         f"{dataset.domain}/{dataset.noun}",
-        partitioning.key_of(missing),
+        partitioning.key_of(late[0]),
         midnight.astimezone(UTC) + grace,
+        missing_count=len(late),
     )

@@ -1,10 +1,12 @@
 """FINRA: OTC trading by week, further datasets, and what is derived of them."""
 
+from collections.abc import Sequence
 from datetime import date
 from functools import partial
 
 from orchestration_project.assets import finra
 from orchestration_project.assets.finra.catalogue import first_finra_week
+from orchestration_project.catalog.factory import oldest_missing_of
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
@@ -50,9 +52,14 @@ def _list_partitions(source: FinraSource, environment: Environment) -> str:
 
 def _oldest_unlanded(
     settings: Settings, warehouse: Warehouse, clock: Clock
-) -> OldestMissing | None:
+) -> Sequence[OldestMissing]:
     first_week = first_finra_week(settings, clock.today_in_new_york())
-    return oldest_unlanded(warehouse, settings, clock.now(), first_week=first_week)
+    weekly = oldest_unlanded(warehouse, settings, clock.now(), first_week=first_week)
+    datasets = [each.dataset for each in finra.DATASET_ASSETS]
+    return [
+        *([weekly] if weekly else []),
+        *oldest_missing_of(datasets, settings, warehouse, clock),
+    ]
 
 
 def _week_scope(key: str) -> Scope:

@@ -41,10 +41,11 @@ MONTH = Parameter(name="month", to_key=month_named)
 
 def _oldest_unlanded(
     settings: Settings, warehouse: Warehouse, clock: Clock
-) -> OldestMissing | None:
+) -> Sequence[OldestMissing]:
     first_month = first_price_month(settings, clock.today_in_new_york())
     symbols = wanted_symbols(settings, warehouse)
-    return oldest_unlanded_session(warehouse, symbols, clock.now(), first_month=first_month)
+    found = oldest_unlanded_session(warehouse, symbols, clock.now(), first_month=first_month)
+    return [found] if found else []
 
 
 def _missing_months(

@@ -83,6 +83,14 @@ class Calendar:
         midnight = datetime.combine(due, time(), tzinfo=ZoneInfo(self.zone))
         return now >= midnight.astimezone(UTC) + grace
 
+    def late_days(self, loaded: date, *, now: datetime, grace: timedelta) -> list[date]:
+        """Return the days after ``loaded`` that name partitions which are late, oldest first."""
+        found: list[date] = []
+        while self.is_late(due := self.next_due(loaded), now=now, grace=grace):
+            loaded = due - self.delay_days * A_DAY
+            found.append(loaded)
+        return found
+
     def first_from(self, day: date) -> date:
         """Return the first day from ``day`` on that may name a partition."""
         while not self.names(day):

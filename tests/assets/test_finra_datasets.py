@@ -1,7 +1,7 @@
 """Declared datasets as Dagster runs them, over the real demo source."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import dagster as dg
@@ -10,6 +10,8 @@ from sqlalchemy import func, select
 
 from orchestration_project.__main__ import main
 from orchestration_project.assets.finra import DATASET_ASSETS
+from orchestration_project.catalog.factory import oldest_missing_of
+from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.datasets import (
@@ -18,6 +20,8 @@ from orchestration_project.domains.finra.datasets import (
     SHORT_INTEREST,
     TREASURY_WEEKLY,
 )
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.sensors.finra import DATASET_SENSORS
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.spine import captures, landings, rejects
@@ -27,6 +31,7 @@ from tests.resources.definitions import RESOURCES
 from tests.runs import failure_of, metadata_by_partition, observed_by
 
 SENSORS = dict(zip((each.noun for each in DATASETS), DATASET_SENSORS, strict=True))
+ASSETS = {each.dataset.noun: each for each in DATASET_ASSETS}
 TWO_WEEKS_LATER = "2026-03-16T15:00:00+00:00"
 NEWEST_BONDS = "T1|2026-02-20"
 
@@ -154,6 +159,14 @@ def test_what_landed_once_is_late_when_nothing_newer_does(settings, instance, mo
         late[now[:16]] = days_late(instance)["treasury_weekly"]
     # the week of the 23rd is due on March 3rd, 36 hours after the midnight that begins it
     assert late == {"2026-03-04T16:59": 0, "2026-03-04T17:00": 1, "2026-03-16T15:00": 13}
+    [missing] = oldest_missing_of([ASSETS["treasury_weekly"].dataset], *opened_at(TWO_WEEKS_LATER))
+    found = (missing.asset, missing.partition, missing.missing_count)
+    assert found == ("finra/treasury_weekly", "2026-02-23", 2)
+
+
+def opened_at(now: str) -> tuple[Settings, Warehouse, Clock]:
+    settings = load_settings()
+    return settings, open_warehouse(settings), Clock(datetime.fromisoformat(now))
 
 
 def days_late(instance: dg.DagsterInstance) -> dict[str, Any]:

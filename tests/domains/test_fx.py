@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -176,3 +176,10 @@ def test_target_holidays_have_no_rates_and_make_nothing_late():
     assert fx.is_closing_day(date(2026, 4, 3))  # Good Friday
     assert not fx.is_closing_day(date(2026, 1, 6))  # a holiday of some countries
     assert fx.CALENDAR.next_due(date(2026, 4, 2)) == date(2026, 4, 8)  # after Easter Monday
+
+
+def test_all_days_that_are_due_after_the_newest_are_late_and_no_holiday_is():
+    friday_noon = datetime(2026, 4, 10, 12, tzinfo=UTC)
+    late = fx.CALENDAR.late_days(date(2026, 4, 2), now=friday_noon, grace=timedelta(hours=6))
+    assert late == [date(2026, 4, 7), date(2026, 4, 8), date(2026, 4, 9)]
+    assert fx.CALENDAR.late_days(late[-1], now=friday_noon, grace=timedelta(hours=6)) == []

@@ -49,7 +49,8 @@ def stand(look: Observation, *unlanded: OldestMissing):
 def state(day=None, week=None, under_way=None, unlanded=None):
     figures = [day or Figures(24), week or Figures(168), Figures(672)]
     way = under_way or ActiveRuns()
-    return state_of(figures, way, unlanded, now=NOON, machine_now=NOON)
+    late = [unlanded] if unlanded else []
+    return state_of(figures, way, late, now=NOON, machine_now=NOON)
 
 
 def test_windows_hold_the_days_that_they_reach_back():
@@ -89,6 +90,16 @@ def test_an_asset_stands_by_itself_and_its_domain_by_the_runs_and_the_worst_late
     assert found[Subject("finra")].reasons == [IS_LATE]
 
 
+def test_a_domain_names_each_asset_that_is_late_the_longest_first():
+    daily = OldestMissing("finra/daily", "2026-02-24", NOON - timedelta(hours=40), missing_count=3)
+    found = stand(Observation(ended()), LATE, daily)
+    remedy = "; do this: load it, or see why its runs failed"
+    is_late = f"finra/daily is 40 h late, 3 partitions missing, oldest 2026-02-24{remedy}"
+    assert found[Subject("finra")].reasons == [is_late, IS_LATE]
+    assert found[Subject("finra")].unlanded == daily
+    assert found[Subject("finra", "finra/otc_weekly")].reasons == [IS_LATE]
+
+
 def test_nothing_at_all_is_healthy():
     assert state() == ("healthy", [])
 
@@ -120,7 +131,8 @@ def test_failing_is_worse_than_stale_and_both_are_told():
 def test_lateness_of_more_than_two_days_is_told_in_days_with_its_amount_and_remedy():
     late = OldestMissing(
         *("finra/otc_weekly", "T1|2025-06-02", NOON - timedelta(days=203)),
-        missing="84 weeks",
+        missing_count=84,
+        unit="week",
         remedy="start finra_otc_weekly",
     )
     expected = "finra/otc_weekly is 203 days late, 84 weeks missing, oldest T1|2025-06-02"

@@ -94,11 +94,11 @@ def test_the_oldest_week_that_is_due_is_the_one_that_is_told(desk, clock):
 
 
 @pytest.mark.parametrize(
-    ("source", "oldest", "missing"),
-    [("demo", "T1|2025-11-17", "4 weeks"), ("api", "T1|2025-11-03", "13 weeks")],
+    ("source", "oldest", "count"),
+    [("demo", "T1|2025-11-17", 4), ("api", "T1|2025-11-03", 13)],
 )
 def test_a_demo_lacks_only_weeks_after_those_that_it_loaded(
-    desk, clock, monkeypatch, source, oldest, missing
+    desk, clock, monkeypatch, source, oldest, count
 ):
     monkeypatch.setenv("FINRA_SOURCE", source)
     desk.land(row("AAA"))
@@ -106,4 +106,4 @@ def test_a_demo_lacks_only_weeks_after_those_that_it_loaded(
     first_week = MONDAY - timedelta(weeks=1)
     found = oldest_unlanded(desk.warehouse, settings, clock.now(), first_week=first_week)
     assert found is not None
-    assert (found.partition, found.missing) == (oldest, missing)
+    assert (found.partition, found.missing_count) == (oldest, count)

@@ -77,14 +77,16 @@ class OldestMissing:
         asset: The asset that lacks it.
         partition: Its key.
         due_at: When it was due.
-        missing: How many partitions are due and not loaded, e.g. "84 weeks".
+        missing_count: How many partitions of the asset are due and not loaded, this one included.
+        unit: What one of them is called, e.g. "week".
         remedy: What an operator does about it.
     """
 
     asset: str
     partition: str
     due_at: datetime
-    missing: str = "1 partition"
+    missing_count: int = 1
+    unit: str = "partition"
     remedy: str = "load it, or see why its runs failed"
 
 
@@ -159,12 +161,12 @@ def standings(
 
     Args:
         look: What the database tells.
-        unlanded: What calendars promised and is late, at most one of an asset.
+        unlanded: Late partitions of calendars, at most one of an asset.
         now: The project's time, in which landings and promises are told.
         machine_now: Dagster's time, in which runs are told.
     """
-    late = {each.asset: each for each in unlanded}
-    assets = {*look.landed_at, *late}
+    late = sorted(unlanded, key=lambda each: each.due_at)
+    assets = {*look.landed_at, *(each.asset for each in late)}
     of_assets = {Subject(asset.split("/")[0], asset) for asset in assets}
     seen = {Subject(*each) for each in look.ended.select("domain", "asset").unique().rows()}
     subjects = seen | of_assets | set(look.under_way)
@@ -173,12 +175,12 @@ def standings(
     found: list[SubjectHealth] = []
     for subject in sorted(subjects):
         of_it = [figures[hours].get(subject, Figures(hours)) for hours in WINDOWS]
-        own = [each for each in late.values() if _is_of(each.asset, subject)]
-        oldest = min(own, key=lambda each: each.due_at, default=None)
+        own = [each for each in late if _is_of(each.asset, subject)]
         landed = [at for asset, at in look.landed_at.items() if _is_of(asset, subject)]
         way = look.under_way.get(subject, ActiveRuns())
-        state, reasons = state_of(of_it, way, oldest, now=now, machine_now=machine_now)
+        state, reasons = state_of(of_it, way, own, now=now, machine_now=machine_now)
         landed_at = max(landed, default=None)
+        oldest = own[0] if own else None
         found.append(SubjectHealth(subject, of_it, way, landed_at, oldest, state, reasons))
     return found
 
@@ -186,7 +188,7 @@ def standings(
 def state_of(
     figures: Sequence[Figures],
     under_way: ActiveRuns,
-    unlanded: OldestMissing | None,
+    unlanded: Sequence[OldestMissing],
     *,
     now: datetime,
     machine_now: datetime,
@@ -196,8 +198,7 @@ def state_of(
     recent = next((each for each in figures if each.success_share is not None), None)
     if recent and (recent.success_share or 0.0) < FAILING_SUCCESS_SHARE:
         reasons.append(("failing", _failures(recent)))
-    if unlanded is not None:
-        reasons.append(("stale", _lateness(unlanded, now)))
+    reasons.extend(("stale", _lateness(each, now)) for each in unlanded)
     worries = _worries(figures[0], under_way, machine_now)
     reasons.extend(("attention", worry) for worry in worries)
     worst: State = reasons[0][0] if reasons else "healthy"
@@ -220,7 +221,8 @@ def _worries(day: Figures, under_way: ActiveRuns, machine_now: datetime) -> list
 
 def _lateness(oldest: OldestMissing, now: datetime) -> str:
     late = _duration(_hours(oldest.due_at, now))
-    missing = f"{oldest.missing} missing, oldest {oldest.partition}"
+    units = f"{oldest.missing_count} {oldest.unit}{'s' * (oldest.missing_count > 1)}"
+    missing = f"{units} missing, oldest {oldest.partition}"
     return f"{oldest.asset} is {late} late, {missing}; do this: {oldest.remedy}"
 
 

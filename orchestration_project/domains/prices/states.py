@@ -90,20 +90,22 @@ def missing_months(
     ]
 
 
-def oldest_missing_session(
+def missing_sessions(
     rows: Iterable[SymbolMonth], symbols: Sequence[str], first_month: date, newest: date
-) -> date | None:
-    """Return the oldest session up to ``newest`` of which a symbol has no prices; None: all have.
+) -> list[date]:
+    """Return the oldest session of each month, up to ``newest``, of which a symbol has no prices.
 
-    A symbol is expected from ``first_month`` on, but not before the first month that was asked for
-    of it. One that its source does not have, or that nobody can spell, is not expected in a month
-    of which another symbol is landed.
+    The months are in order; one of which all symbols have all prices is left out. A symbol is
+    expected from ``first_month`` on, but not before the first month that was asked for of it. One
+    that its source does not have, or that nobody can spell, is not expected in a month of which
+    another symbol is landed.
     """
     known: dict[str, dict[date, SymbolMonth]] = {symbol: {} for symbol in symbols}
     for row in rows:
         if row.symbol in known:
             known[row.symbol][row.month_start] = row
     begun = {symbol: min(own) for symbol, own in known.items() if own}
+    found: list[date] = []
     for month in months(first_month, newest):
         own = [known[symbol].get(month) for symbol, first in begun.items() if first <= month]
         last = _last_due(month, newest)
@@ -112,8 +114,8 @@ def oldest_missing_session(
         if not expected and len(is_open) == len(own):
             expected = is_open
         if expected:
-            return min(_first_missing(row, month) for row in expected)
-    return None
+            found.append(min(_first_missing(row, month) for row in expected))
+    return found
 
 
 def _is_unavailable(row: SymbolMonth) -> bool:

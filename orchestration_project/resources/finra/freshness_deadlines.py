@@ -49,11 +49,12 @@ def oldest_unlanded(
     ]
     if not missing:
         return None
-    oldest, count = missing[0], len(missing)
+    oldest = missing[0]
     return OldestMissing(
         ASSET,
         oldest.partition.key,
         due_at(oldest.due, grace),
-        missing=f"{count} week{'s' * (count > 1)}",
+        missing_count=len(missing),
+        unit="week",
         remedy=REMEDY,
     )

@@ -11,7 +11,7 @@ from orchestration_project.domains.prices.calendar import (
     last_complete_session,
     month_of,
 )
-from orchestration_project.domains.prices.states import missing_months, oldest_missing_session
+from orchestration_project.domains.prices.states import missing_months, missing_sessions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.states import all_months
 from orchestration_project.settings import Settings
@@ -79,7 +79,13 @@ def oldest_unlanded_session(
     """
     newest = last_complete_session(now - GRACE)
     rows = all_months(warehouse, first_month, newest)
-    session = oldest_missing_session(rows, symbols, first_month, newest)
-    if session is None:
+    found = missing_sessions(rows, symbols, first_month, newest)
+    if not found:
         return None
-    return OldestMissing(ASSET, month_of(session).isoformat(), closes_at(session) + GRACE)
+    return OldestMissing(
+        ASSET,
+        month_of(found[0]).isoformat(),
+        closes_at(found[0]) + GRACE,
+        missing_count=len(found),
+        unit="month",
+    )

@@ -259,11 +259,14 @@ def test_a_day_whose_session_is_not_over_is_left_out(light_desk: Desk, clock: St
 
 
 def late(desk: Desk, symbols: str, now: datetime) -> str | None:
-    """Return the month that the control tower names."""
+    """Return the month that the control tower names, and how many more are missing."""
     found = oldest_unlanded_session(
         desk.warehouse, symbols.split(), now, first_month=date(2026, 1, 1)
     )
-    return found and f"{found.asset} {found.partition}"
+    if found is None:
+        return None
+    more = f" and {found.missing_count - 1} more" if found.missing_count > 1 else ""
+    return f"{found.asset} {found.partition}{more}"
 
 
 def test_a_session_of_which_a_symbol_has_no_prices_is_late_a_day_after_its_close(
@@ -277,6 +280,8 @@ def test_a_session_of_which_a_symbol_has_no_prices_is_late_a_day_after_its_close
     assert late(light_desk, "AAA", monday_close) is None
     assert late(light_desk, "AAA", monday_close + timedelta(days=1)) == "prices/daily 2026-03-01"
     assert late(light_desk, "AAA BBB", monday_close) == "prices/daily 2026-02-01"
+    tuesday_close = monday_close + timedelta(days=1)
+    assert late(light_desk, "AAA BBB", tuesday_close) == "prices/daily 2026-02-01 and 1 more"
     assert late(light_desk, "AAA NEW", monday_close) is None  # never asked for, so it is new
 
 
