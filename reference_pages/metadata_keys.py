@@ -380,6 +380,7 @@ CHECKS = KeyGroup(
         **_keys("days", days_late="Days since the oldest missing partition was due"),
         **_keys("ratio", least_coverage_ratio="Least share of the volume that needs prices"),
         **_keys("of the check", limit="Limit of the audit"),
+        **_keys("boolean", evaluated_by_load="Evaluated in the step of a load; raises no alert"),
         **_keys(
             "text",
             dependency="Dependency that was verified",

@@ -8,7 +8,13 @@ import dagster as dg
 from dagster import DagsterEventType as Happened
 from sqlalchemy.exc import DatabaseError
 
-from orchestration_project.domains.operations.alerts import CheckResult, EndedRun, Notice, Unit
+from orchestration_project.domains.operations.alerts import (
+    EVALUATED_BY_LOAD,
+    CheckResult,
+    EndedRun,
+    Notice,
+    Unit,
+)
 from orchestration_project.domains.operations.failures import WITHOUT_DATA, is_ours, read_quarantine
 from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
 from orchestration_project.engine.announcements import time_of
@@ -226,7 +232,11 @@ def _checks(events: Iterable[dg.DagsterEvent]) -> list[CheckResult]:
         for event in events
         if event.event_type == Happened.ASSET_CHECK_EVALUATION
     ]
-    latest = {(each.asset_key, each.check_name): each for each in found}
+    latest = {
+        (each.asset_key, each.check_name): each
+        for each in found
+        if each.passed or EVALUATED_BY_LOAD not in each.metadata
+    }
     return [
         CheckResult(
             asset=each.asset_key.to_user_string(),

@@ -11,6 +11,7 @@ from sqlalchemy import Column
 
 from orchestration_project.connections.artifacts import ArtifactStore, put_content
 from orchestration_project.contracts.rules import OFFENDERS_KEPT, AuditSummary
+from orchestration_project.domains.operations.alerts import EVALUATED_BY_LOAD
 from orchestration_project.domains.operations.ledger import NOT_APPLICABLE
 from orchestration_project.engine.announcements import event_metadata, time_of
 from orchestration_project.engine.dagster_private import UnenforcedCheckResult
@@ -367,6 +368,7 @@ def evaluated(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
 
     A check with a job of its own has a step of its own. A load evaluates it within its own step,
     because Dagster skips what follows a step that fails, also where that materialized partitions.
+    Alerts take the passed ones only: what is late after a load was late before it.
     """
     if result.asset_key is None or result.check_name is None:
         raise AssertionError("the result names its asset and its check")
@@ -376,5 +378,5 @@ def evaluated(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
         passed=bool(result.passed),
         severity=result.severity,
         description=result.description,
-        metadata=dict(result.metadata),
+        metadata={**result.metadata, EVALUATED_BY_LOAD: True},
     )

@@ -8,6 +8,7 @@ from dagster._core.loader import LoadingContextForTest
 
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.definitions import defs
+from orchestration_project.services.ended_runs import RunEnd, read_run
 from tests.sensors.conftest import run
 
 
@@ -97,6 +98,21 @@ def test_a_week_that_an_audit_held_back_is_told_from_one_that_was_not_loaded(ins
         "weeks_not_landed": 26,
         "weeks_not_out": 0,
     }
+
+
+def test_weeks_that_were_late_before_a_load_are_alerted_by_the_checks_own_job_alone(instance):
+    assert load(instance, "T1|2026-02-09")
+    assert failed_checks_of_the_latest_run(instance) == []
+    assert not evaluate(instance).passed
+    assert failed_checks_of_the_latest_run(instance) == ["is_as_new_as_the_calendar"]
+
+
+def failed_checks_of_the_latest_run(instance) -> list[str]:
+    """Return the checks that alerts are raised about."""
+    [record] = instance.get_run_records(limit=1)
+    ended = read_run(instance, RunEnd(1, record.dagster_run.run_id, "success"))
+    assert ended is not None
+    return [each.name for each in ended.checks if not each.passed]
 
 
 def status_of_the_check(instance) -> str:

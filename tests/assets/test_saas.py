@@ -125,6 +125,7 @@ def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well
     desk.world.tasks.add("Order a laptop")
     desk.world.tasks.add("Order a cup", assignee_email="ghost@example.org")
     desk.world.tasks.add("poison")
+    assert checks(desk.run("saas_reconcile"))["are_matched_by_rules"]  # no rule was ever in effect
     assert desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana").success
     looked = desk.run("saas_reconcile")
     assert looked.success

@@ -53,7 +53,14 @@ from orchestration_project.services.inbox.work import (
     SOURCE_TAG,
     InboxQueue,
 )
-from orchestration_project.services.metadata import as_metadata, check_spec, image, table_of
+from orchestration_project.services.metadata import (
+    as_metadata,
+    check_spec,
+    image,
+    not_applicable,
+    summary_of,
+    table_of,
+)
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.settings.domains.saas import SaasSettings
@@ -248,12 +255,17 @@ def _table(counts: Mapping[str, int], name: str) -> dg.TableMetadataValue:
 def _checks(
     found: SyncSummary, clock: Clock, limits: Mapping[str, Any]
 ) -> Iterator[dg.AssetCheckResult]:
+    outcome = {} if found.has_rules else not_applicable("no routing rule was ever in effect")
+    is_routed = found.unmatched_share <= limits["max_unmatched_share"] or not found.has_rules
     yield dg.AssetCheckResult(
         asset_key=STATES,
         check_name=ROUTED,
-        passed=found.unmatched_share <= limits["max_unmatched_share"],
+        passed=is_routed,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata=event_metadata({"unmatched_share": found.unmatched_share, **found.by_action}),
+        description=summary_of(outcome),
+        metadata=event_metadata(
+            {**outcome, "unmatched_share": found.unmatched_share, **found.by_action}
+        ),
     )
     yield dg.AssetCheckResult(
         asset_key=STATES,

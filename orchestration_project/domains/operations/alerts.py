@@ -28,6 +28,10 @@ CLOCK_SKEW_TOLERANCE = LONGEST_WAIT
 """Tolerated clock skew of other machines. A later date is of a clock that was set back, and is
 ignored."""
 
+EVALUATED_BY_LOAD = "evaluated_by_load"
+"""Metadata of a check that a load evaluated: a failed one raises no alert, as the load did not
+cause it. The check's own job does that; while a load catches up, its check fails until the end."""
+
 
 class AlertKind(NamedTuple):
     """Cause and severity of alerts of a kind."""

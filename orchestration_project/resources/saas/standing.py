@@ -13,6 +13,7 @@ from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.tables.saas import (
     saas_audit_log,
     saas_dead_letters,
+    saas_routing_rules,
     saas_source_states,
 )
 from orchestration_project.tables.schema import schema_of
@@ -40,6 +41,7 @@ class SyncSummary:
         oldest_waiting_at: When the oldest that waits was planned, and why it does.
         refused: Dead letters that nobody has dealt with.
         unresolved: Assignees whom the target does not know, with how many tasks.
+        has_rules: Whether a routing rule was ever in effect.
     """
 
     by_action: Mapping[str, int]
@@ -51,6 +53,7 @@ class SyncSummary:
     refused_count: int
     unresolved: Mapping[str, int]
     audit: pl.DataFrame
+    has_rules: bool
 
     @property
     def task_count(self) -> int:
@@ -105,6 +108,8 @@ def standing(warehouse: Warehouse, system: str, topic: str) -> SyncSummary:
                 select(saas_audit_log).order_by(saas_audit_log.c.entry_id.desc()),
                 saas_audit_log,
             ).with_columns(pl.col("detail").str.slice(0, PREVIEWED_CHARACTERS)),
+            has_rules=connection.execute(select(saas_routing_rules.c.rule_id).limit(1)).first()
+            is not None,
         )
 
 
