@@ -6,7 +6,7 @@ from datetime import datetime
 from html import escape
 from urllib.parse import urlencode
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.delivery import latest_group
 from orchestration_project.engine.warehouse.frames import Scope, scope_from_json
 from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.pages import table_page
@@ -27,7 +28,7 @@ from orchestration_project.services.links import (
     job_page,
     partition_page,
 )
-from orchestration_project.tables.spine import audits, deliveries
+from orchestration_project.tables.spine import audits, deliveries, fences
 
 PATH = "/quarantined"
 TITLE = "Quarantined partitions"
@@ -75,17 +76,20 @@ class QuarantinedDelivery:
 
 
 def read_quarantined(warehouse: Warehouse) -> list[QuarantinedDelivery]:
-    """Return the quarantined partitions, the latest first."""
+    """Return the quarantined partitions, the latest first.
+
+    A fence has the number of its partition's latest delivery, so no earlier one is read.
+    """
     columns, audit = deliveries.c, audits.c
-    place = func.row_number().over(
-        partition_by=(columns.table_name, columns.partition_key),
-        order_by=(columns.recorded_at.desc(), columns.group_id.desc()),
+    is_latest = and_(
+        columns.table_name == fences.c.table_name,
+        columns.group_id == latest_group(),
     )
-    latest = select(deliveries, place.label("place")).subquery()
     wanted = (
-        select(latest)
-        .where(latest.c.place == 1, latest.c.outcome != "landed")
-        .order_by(latest.c.recorded_at.desc(), latest.c.group_id)
+        select(deliveries)
+        .select_from(fences.join(deliveries, is_latest))
+        .where(columns.outcome != "landed")
+        .order_by(columns.recorded_at.desc(), columns.group_id)
         .limit(MOST)
     )
     failed = select(audit.group_id, audit.table_name, audit.name, audit.expected, audit.found)

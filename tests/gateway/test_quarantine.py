@@ -6,7 +6,7 @@ from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 from starlette.applications import Starlette
 
 from orchestration_project.catalog import REGISTRY
@@ -17,7 +17,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope, scope_as_json
 from orchestration_project.gateway.quarantine import PATH, FailedAudit, read_quarantined, routes
 from orchestration_project.gateway.request import CURRENT
-from orchestration_project.tables.spine import audits, deliveries
+from orchestration_project.tables.spine import audits, deliveries, fences
 from tests.gateway.door import INSTALLATION, asked
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -45,8 +45,12 @@ def delivered(
         "recorded_at": NOON + number * timedelta(hours=1),
     }
     texts = {name: "" if value is None else value for name, value in row.items()}
+    fence = {"table_name": table, "scope_key": partition, "token": number, "known_from": NOON}
+    of_partition = (fences.c.table_name == table, fences.c.scope_key == partition)
     with warehouse.writing() as connection:
         connection.execute(insert(deliveries), [texts])
+        connection.execute(delete(fences).where(*of_partition))
+        connection.execute(insert(fences), [fence])
     return group
 
 

@@ -18,6 +18,7 @@ from orchestration_project.domains.prices.audits import SECOND_SOURCE
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
+from orchestration_project.gateway.quarantine import read_quarantined
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_observation
@@ -111,6 +112,7 @@ def ends_of_runs(instance: dg.DagsterInstance) -> Work:
         "the checks of freshness": lambda: run(instance, "finra_freshness"),
         "the check of the second source": over(failing_second_source),
         "the control tower": over(lambda warehouse: read_observation(warehouse, NOON)),
+        "the quarantined partitions": over(read_quarantined),
         "the ledger": over(lambda warehouse: Ledger(warehouse, Clock()).drawn_up([RUN])),
     }
 

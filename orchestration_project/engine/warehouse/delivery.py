@@ -9,7 +9,7 @@ from io import BufferedRandom
 from typing import Any, Generic, Literal, get_args
 
 import polars as pl
-from sqlalchemy import Connection, Table
+from sqlalchemy import ColumnElement, Connection, Table, Text, cast
 
 from orchestration_project.contracts.rules import Audit, Validated
 from orchestration_project.engine.captures import Capture
@@ -22,6 +22,7 @@ from orchestration_project.engine.warehouse.target import (
     WriteTarget,
 )
 from orchestration_project.errors import ConfigurationError, ContractError, TransientError
+from orchestration_project.tables.spine import fences
 
 
 class SupersededError(TransientError):
@@ -258,6 +259,12 @@ def group_id(target: Fenced) -> str:
 def group_of(table: Table, partition_key: str, number: int) -> str:
     """Return the name of a delivery of a partition, by its number."""
     return f"{table.name}:{partition_key}#{number}"
+
+
+def latest_group() -> ColumnElement[str]:
+    """Return the SQL of the latest delivery of a fence's partition, as `group_of` names it."""
+    number = cast(fences.c.token, Text)
+    return fences.c.table_name + ":" + fences.c.scope_key + "#" + number
 
 
 def staged_name(table_name: str, partition_key: str, content_sha256: str) -> str:
