@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.demo.clock import Clock as DemoClock
 from orchestration_project.demo.saas.jira import EMAIL, TOKEN
 from orchestration_project.demo.saas.peopleforce import API_KEY
@@ -103,7 +104,7 @@ def http_client(
     """Give a client without patience, so that a fault costs a test no time."""
     with HttpClient(
         system=name,
-        state_dir=folder,
+        state=SqliteState(folder),
         requests_per_second=0,
         now=Clock().now,
         user_agent="tests",

@@ -24,10 +24,11 @@ from benchmarks.structure import (
 MOST_SHORT = 0.072
 """Share of modules of 60 lines or less."""
 
-MOST_OUTSIDE_DOMAINS = 278
+MOST_OUTSIDE_DOMAINS = 282
 """Modules that belong to no domain.
 
-It was 272 before packs, automation profiles, job options and the page of quarantined partitions.
+It was 272 before packs, automation profiles, job options and the page of quarantined partitions,
+and 278 before the state of requests got two stores, and addresses a guard.
 """
 
 MOST_NAMING_A_DOMAIN = 2
@@ -49,8 +50,11 @@ LOAD = "engine/warehouse/landing.py"
 RUN_OPTIONS = ["LoadOptions", "ReplayOptions", "DatasetOptions", "WeeklyLoad", "PricesLoad"]
 """How a run loads or replays; prices add the symbols of a replay, the others only defaults."""
 
-MOST_ENTERED = 72
-"""Modules that one run of a dataset enters whose fields declare it; seven are of the settings."""
+MOST_ENTERED = 74
+"""Modules that one run of a dataset enters whose fields declare it; seven are of the settings.
+
+It was 72 before limits of requests and the file that has their state were modules of their own.
+"""
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from orchestration_project.connections.simulator import demo_url
 from orchestration_project.domains import fx
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.document_source import Documents, DocumentSource
+from orchestration_project.engine.environment import open_shared_state
 from orchestration_project.registry import Connection, Environment
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.fx import FxSettings
@@ -37,7 +38,7 @@ def _open(given: Environment) -> Iterator[DocumentSource]:
         raise switched_off("FX", "FX_SOURCE", "api")
     with HttpClient(
         system=f"fx_{settings.fx_source}",
-        state_dir=settings.state_path,
+        state=open_shared_state(settings),
         requests_per_second=REQUESTS_PER_SECOND,
         now=Clock().now,
         user_agent=user_agent(),

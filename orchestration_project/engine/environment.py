@@ -4,8 +4,8 @@ Dagster opens a run's resources before its first step: what fails there ends the
 another attempt and without a word of what was to be done. In the step, the runner sees it.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,14 @@ from orchestration_project.connections.artifacts import (
 )
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import make_files_private
+from orchestration_project.connections.http.shared_state import SharedState, SystemState
+from orchestration_project.connections.http.sqlite_state import SqliteState
+from orchestration_project.connections.http.sqlite_state import (
+    read_systems as read_systems_of_file,
+)
+from orchestration_project.engine.http_state import PostgresqlState
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import Settings
 
@@ -128,6 +135,44 @@ def unprepared_warehouse(settings: Settings) -> Warehouse:
     return Warehouse(
         database_url(settings), clock=open_clock(settings), schema=settings.database_schema
     )
+
+
+def open_shared_state(settings: Settings) -> SharedState:
+    """Return what requests to sources share: in PostgreSQL, or else in a file of STATE_DIR.
+
+    The embedded demo answers one STATE_DIR, so its state stays there. A connection is made at the
+    first use, and tables that are missing then are made as a load makes them.
+
+    Raises:
+        ConfigurationError: The file cannot be used, or DATABASE_URL is none.
+    """
+    url = _url_of_shared_state(settings)
+    if url is None:
+        return SqliteState(settings.state_path)
+    return PostgresqlState(
+        url, settings.database_schema, prepare=lambda: open_warehouse(settings).close()
+    )
+
+
+def read_systems(settings: Settings) -> Mapping[str, SystemState]:
+    """Return the state of each system that was requested, by name; make nothing.
+
+    Raises:
+        ConfigurationError: It cannot be read.
+        TransientError: The database is away for now.
+    """
+    url = _url_of_shared_state(settings)
+    if url is None:
+        return read_systems_of_file(settings.state_path)
+    with closing(PostgresqlState(url, settings.database_schema)) as state:
+        return state.systems()
+
+
+def _url_of_shared_state(settings: Settings) -> URL | None:
+    if settings.database_url is None or settings.is_demo:
+        return None
+    url = parsed_url(settings.database_url.get_secret_value())
+    return url if url.get_backend_name() == "postgresql" else None
 
 
 def database_url(settings: Settings) -> str | URL:

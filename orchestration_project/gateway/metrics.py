@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.environment import read_systems
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.counted import GATEWAY
@@ -95,7 +96,7 @@ def parts_of(
     return {
         "database": lambda: stored_families(warehouse, clock.now()),
         "dagster": lambda: dagster_families(instance, clock.now()),
-        "sources": partial(system_families, settings.state_path),
+        "sources": lambda: system_families(read_systems(settings)),
         "host": partial(host_families, settings.state_path),
     }
 

@@ -6,7 +6,7 @@ so that neither becomes slower with the years.
 
 from sqlalchemy import Index
 
-from orchestration_project.tables.schema import count, moment, table, text, trace_id
+from orchestration_project.tables.schema import count, day, flag, moment, table, text, trace_id
 
 SOURCES = "Source: demo, api, files, webhooks, alpha_vantage or yahoo"
 PIECE = "Partition key of Dagster; for prices, the symbol"
@@ -338,4 +338,47 @@ source_fields = table(
         "UTC time of the first poll that no longer found it; NULL: it exists",
         optional=True,
     ),
+)
+
+http_hosts = table(
+    "http_hosts",
+    "One row per requested host and system: its rate limit and circuit breaker.",
+    text("host", "Host name of the URLs, lower case, without port", key=True),
+    text("system", "System that requests it, such as finra_api", key=True),
+    count("interval_ms", "Interval of the rate limit, ms, with its margin"),
+    text(
+        "window_ms",
+        "Times of the latest requests, milliseconds since 1970, oldest first, as {1,2}; of those "
+        "counted together the latest",
+    ),
+    count("batch_count", "Requests that are counted together under the latest time"),
+    count("wait_ms", "Wait that the latest decision asked for, ms; 0: the request was admitted"),
+    count("failure_count", "Failed requests since the latest success"),
+    text("last_failure", "Latest failure, without secrets; NULL: none", optional=True),
+    moment(
+        "opened_at", "UTC time at which the circuit breaker opened; NULL: closed", optional=True
+    ),
+    moment("retry_at", "UTC time from which one request may probe it; NULL: closed", optional=True),
+    internal=True,
+)
+
+http_counts = table(
+    "http_counts",
+    "One row per requested host, system and outcome: the attempts that ended so.",
+    text("host", "Host name of the URLs, lower case, without port", key=True),
+    text("system", "System that requests it, such as finra_api", key=True),
+    text("outcome", "Outcome: an HTTP status, or no_answer", key=True),
+    count("request_count", "Attempts"),
+    count("retry_count", "Attempts that were not the first of a request"),
+    internal=True,
+)
+
+http_quotas = table(
+    "http_quotas",
+    "One row per system with a daily quota and day: the requests of that day.",
+    text("system", "System that requests it, such as alpha_vantage", key=True),
+    day("vendor_day", "Day in the vendor's time zone", key=True),
+    count("request_count", "Sent requests, of any outcome"),
+    flag("is_over", "Whether the vendor refuses further requests of that day"),
+    internal=True,
 )

@@ -24,6 +24,7 @@ import psutil
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.contracts.rules import Validated
 from orchestration_project.engine.captures import Capture, Captures
@@ -212,7 +213,7 @@ OPENED: Mapping[Domain, Callable[[Job, Points], AbstractContextManager[Any]]] = 
 def _client(job: Job) -> HttpClient:
     return HttpClient(
         system="source_test",
-        state_dir=job.folder,
+        state=SqliteState(job.folder),
         requests_per_second=0,
         now=Clock().now,
         user_agent="tests",

@@ -1,6 +1,7 @@
 """The metrics, read from what other processes stored, and told in Prometheus' words."""
 
 import asyncio
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -29,7 +30,9 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http.shared_state import Breaker, Tally
+from orchestration_project.connections.http.limits import Breaker, Tally
+from orchestration_project.connections.http.shared_state import HostKey
+from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.counted import REQUESTS, RequestCounter
 from orchestration_project.gateway.metrics import StoredMetrics, parts_of, routes
@@ -151,16 +154,17 @@ def test_alerts_and_how_late_assets_are_come_from_their_tables(warehouse, scrape
 def test_requests_of_all_processes_to_a_source_are_counted_and_its_breaker_is_seen(
     settings, scrape
 ):
-    folder = settings.state_path / "http"
+    key = HostKey("api.finra.org", "finra")
     for _ in range(2):  # two processes
-        tally = Tally(folder / "finra_tally.sqlite")
-        tally.add("200", is_retry=False)
-        tally.add("503", is_retry=True)
-        tally.close()
-    breaker = Breaker(folder / "finra_breaker.sqlite", failures=1, open_seconds=60, now=now)
-    assert scrape()["source_breaker_open", "finra"] == 0
-    breaker.failed("status 503")
-    breaker.close()
+        with closing(SqliteState(settings.state_path)) as state:
+            tally = Tally(state, key)
+            tally.add("200", is_retry=False)
+            tally.add("503", is_retry=True)
+            tally.flush()
+    with closing(SqliteState(settings.state_path)) as state:
+        breaker = Breaker(state, key, failures=1, open_seconds=60, now=now)
+        assert scrape()["source_breaker_open", "finra"] == 0
+        breaker.failed("status 503")
     found = scrape()
     assert found["source_requests_total", "200", "finra"] == 2
     assert found["source_requests_total", "503", "finra"] == 2

@@ -17,6 +17,7 @@ from sqlalchemy.pool import Pool
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraApi
@@ -129,7 +130,7 @@ def ask(tmp_path: Path) -> Iterator[Callable[..., tuple[FinraApi, list[Request]]
             server = stack.enter_context(FaultyServer(finra))
             http = HttpClient(
                 system="finra_test",
-                state_dir=tmp_path,
+                state=SqliteState(tmp_path),
                 requests_per_second=0,
                 now=Clock().now,
                 user_agent="tests",

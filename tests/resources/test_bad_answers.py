@@ -11,6 +11,7 @@ import pytest
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraApi
@@ -156,7 +157,7 @@ def opened(below: Path, finra: Finra) -> Iterator[tuple[Callable[[], WeekLoader]
         FaultyServer(finra) as server,
         HttpClient(
             system="finra_api",
-            state_dir=below,
+            state=SqliteState(below),
             requests_per_second=0,
             now=Clock().now,
             user_agent="tests",

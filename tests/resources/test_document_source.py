@@ -9,6 +9,7 @@ import pytest
 from orchestration_project.catalog.fx import DOCUMENTS
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.document_source import DocumentSource
@@ -49,7 +50,7 @@ def source(server: FaultyServer, tmp_path: Path) -> Iterator[DocumentSource]:
     clock = StoppedClock(datetime(2026, 1, 12, 12, tzinfo=UTC))
     with HttpClient(
         system="documents_test",
-        state_dir=tmp_path,
+        state=SqliteState(tmp_path),
         requests_per_second=0,
         now=clock.now,
         user_agent="tests",

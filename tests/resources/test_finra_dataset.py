@@ -15,6 +15,7 @@ from orchestration_project.assets.finra import engine_dataset
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import BlobError, Capture, Captures
 from orchestration_project.engine.dataset import LoadedPartition
@@ -168,7 +169,7 @@ def bench(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     clock = StoppedClock()
     http = HttpClient(
         system="finra_test",
-        state_dir=tmp_path,
+        state=SqliteState(tmp_path),
         requests_per_second=0,
         now=Clock().now,
         user_agent="tests",

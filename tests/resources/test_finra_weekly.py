@@ -13,6 +13,7 @@ import pytest
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.engine.captures import Captures
@@ -61,7 +62,7 @@ def load_of(tmp_path, warehouse, monkeypatch):
         server = FaultyServer(finra).__enter__()
         http = HttpClient(
             system="finra_test",
-            state_dir=tmp_path,
+            state=SqliteState(tmp_path),
             requests_per_second=0,
             now=Clock().now,
             user_agent="tests",

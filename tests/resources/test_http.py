@@ -4,7 +4,6 @@ import multiprocessing
 import re
 import signal
 import socket
-import sqlite3
 import ssl
 import threading
 import time
@@ -23,11 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.shared_state import (
-    RateLimiter,
-    SharedState,
-    read_systems,
-)
+from orchestration_project.connections.http.sqlite_state import SqliteState, read_systems
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.settings import child_environment
 from tests.faulty_server import FaultyServer, Reply, dripping, dropped, endless, one_after_another
@@ -83,7 +78,7 @@ def client_of(tmp_path, wall):
     def make(**changes):
         usual = {
             "system": "test_api",
-            "state_dir": tmp_path,
+            "state": SqliteState(changes.pop("state_dir", tmp_path)),
             "requests_per_second": 0,
             "now": wall,
             "user_agent": "tests",
@@ -750,8 +745,8 @@ def test_an_unusable_state_folder_is_a_configuration_error(client_of, tmp_path):
 
 def test_a_damaged_state_file_is_a_configuration_error(client_of, tmp_path):
     (tmp_path / "http").mkdir()
-    (tmp_path / "http" / "test_api_breaker.sqlite").write_text("damaged " * 1000)
-    with pytest.raises(ConfigurationError, match=r"test_api_breaker\.sqlite cannot be used"):
+    (tmp_path / "http" / "http.sqlite").write_text("damaged " * 1000)
+    with pytest.raises(ConfigurationError, match=r"http\.sqlite cannot be used"):
         client_of()
 
 
@@ -767,8 +762,8 @@ def test_every_attempt_of_all_processes_is_counted_by_how_it_ended(serve, client
     assert set(found) == {"test_api"}
     assert found["test_api"].requests == {"200": 4, "504": 1, "no_answer": 2}
     assert (found["test_api"].retries, found["test_api"].is_open) == (2, False)
-    (tmp_path / "http" / "other_tally.sqlite").write_text("damaged " * 1000)
-    with pytest.raises(ConfigurationError, match=r"other_tally\.sqlite cannot be read"):
+    (tmp_path / "http" / "http.sqlite").write_text("damaged " * 1000)
+    with pytest.raises(ConfigurationError, match=r"http\.sqlite cannot be read"):
         read_systems(tmp_path)
 
 
@@ -951,7 +946,7 @@ def _ask_with_threads(state_dir, url, times, threads, ready, begun):
     with (
         HttpClient(
             system="test_api",
-            state_dir=state_dir,
+            state=SqliteState(state_dir),
             requests_per_second=PER_SECOND,
             now=Wall(),
             user_agent="tests",
@@ -987,61 +982,3 @@ def test_the_rate_holds_over_threads_and_processes(serve, tmp_path):
     arrivals = [request.arrived for request in server.requests]
     assert len(arrivals) == PER_SECOND * seconds + 1
     assert max(arrivals) - first >= seconds
-
-
-def _hold(path, held):
-    with SharedState(path, schema="").writing():
-        held.set()
-        signal.pause()
-
-
-def test_a_killed_holder_does_not_stop_the_others(tmp_path):
-    path = tmp_path / "rate.sqlite"
-    limiter = RateLimiter(path, requests_per_second=10)
-    spawn = multiprocessing.get_context("spawn")
-    held = spawn.Event()
-    holder = spawn.Process(target=_hold, args=(path, held), daemon=True)
-    holder.start()
-    assert held.wait(30)
-    waiter = threading.Thread(target=limiter.wait, daemon=True)
-    waiter.start()
-    waiter.join(0.1)
-    assert waiter.is_alive()  # the file is held
-    holder.kill()
-    waiter.join(10)
-    assert not waiter.is_alive()
-    holder.join()
-    limiter.close()
-
-
-def test_a_file_that_another_process_is_just_making_is_waited_for(tmp_path):
-    path = tmp_path / "tally.sqlite"
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")  # for which SQLite does not wait when a log is made
-    opened = []
-    waiter = threading.Thread(
-        target=lambda: opened.append(SharedState(path, schema="")), daemon=True
-    )
-    waiter.start()
-    waiter.join(0.1)
-    assert waiter.is_alive()
-    other.execute("COMMIT")
-    waiter.join(10)
-    (state,) = opened
-    state.close()
-    other.close()
-
-
-def test_a_clock_that_was_set_back_does_not_stop_requests(tmp_path):
-    path = tmp_path / "rate.sqlite"
-    limiter = RateLimiter(path, requests_per_second=1)
-    limiter.wait()
-    state = SharedState(path, schema="")
-    with state.writing() as connection:
-        connection.execute("UPDATE requests SET item_timestamp = item_timestamp + 3600000")
-    state.close()
-    waiter = threading.Thread(target=limiter.wait, daemon=True)
-    waiter.start()
-    waiter.join(20)
-    assert not waiter.is_alive()
-    limiter.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.resources.prices import Quota, QuotaEndedError
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 
@@ -28,11 +29,16 @@ Opening = Callable[[Clock, int | None], Quota]
 
 @pytest.fixture
 def quota(tmp_path: Path) -> Iterator[Opening]:
-    path = tmp_path / "quota.sqlite"
     with ExitStack() as stack:
 
         def opened(clock: Clock, requests_per_day: int | None) -> Quota:
-            counted = Quota(path, vendor="Vendor", requests_per_day=requests_per_day, now=clock)
+            counted = Quota(
+                SqliteState(tmp_path),
+                system="vendor",
+                vendor="Vendor",
+                requests_per_day=requests_per_day,
+                now=clock,
+            )
             return stack.enter_context(closing(counted))
 
         yield opened
@@ -92,9 +98,11 @@ TAKER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.resources.prices import Quota, QuotaEndedError
 now = lambda: datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
-quota = Quota(Path(sys.argv[1]), vendor="Vendor", requests_per_day=25, now=now)
+state = SqliteState(Path(sys.argv[1]))
+quota = Quota(state, system="vendor", vendor="Vendor", requests_per_day=25, now=now)
 taken = 0
 try:
     while True:
@@ -106,7 +114,7 @@ except QuotaEndedError:
 
 
 def test_processes_that_ask_at_once_never_take_more_than_all(quota: Opening, tmp_path: Path):
-    command = [sys.executable, "-c", TAKER, str(tmp_path / "quota.sqlite")]
+    command = [sys.executable, "-c", TAKER, str(tmp_path)]
     environment = child_environment(PYTHONPATH=str(PROJECT_ROOT))
     processes = [
         subprocess.Popen(  # noqa: S603 - ours

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.domains.prices.answers import read_answer
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices
 from orchestration_project.engine.captures import Capture, Captures, parts_of
@@ -68,14 +69,15 @@ def open_source(tmp_path: Path, vendors: PriceVendors) -> Iterator[Open]:
         overrides: dict[str, str] | None = None,
     ) -> PriceSource:
         quota = Quota(
-            tmp_path / "quota.sqlite",
+            SqliteState(tmp_path),
+            system="alpha_vantage",
             vendor="Alpha Vantage",
             requests_per_day=requests_per_day,
             now=vendors.clock.now,
         )
         http = HttpClient(
             system=f"{vendor}_test",
-            state_dir=tmp_path,
+            state=SqliteState(tmp_path),
             requests_per_second=0,
             now=Clock().now,
             user_agent="tests",

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.domains.operations.retries import ItemFilter
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.warehouse import Warehouse
@@ -141,7 +142,11 @@ def test_what_waits_for_a_quota_is_asked_for_when_its_time_has_come_and_not_befo
     desk: Desk, clock: StoppedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     desk.source.quota = Quota(
-        tmp_path / "quota.sqlite", requests_per_day=1, vendor="The vendor", now=clock.now
+        SqliteState(tmp_path),
+        system="vendor",
+        requests_per_day=1,
+        vendor="The vendor",
+        now=clock.now,
     )
     for symbol in ("AAA", "BBB"):
         desk.write(symbol, *map(line, FEBRUARY))

@@ -5,13 +5,20 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
+from threading import Lock
 from typing import Self
 
 import httpx
 import stamina
 
 from orchestration_project.connections.http.connecting import Transport, deadline
+from orchestration_project.connections.http.limits import (
+    NO_ANSWER,
+    Admission,
+    Breaker,
+    RateLimiter,
+    Tally,
+)
 from orchestration_project.connections.http.request import (
     AttemptError,
     Question,
@@ -23,14 +30,7 @@ from orchestration_project.connections.http.request import (
     to_send,
     untrusted,
 )
-from orchestration_project.connections.http.shared_state import (
-    NO_ANSWER,
-    SUFFIX,
-    Admission,
-    Breaker,
-    RateLimiter,
-    Tally,
-)
+from orchestration_project.connections.http.shared_state import HostKey, Rate, SharedState
 from orchestration_project.errors import SourceError, ThrottledError, TransientError
 from orchestration_project.redaction import hide
 
@@ -58,17 +58,26 @@ class Response:
     body: bytes
 
 
+class _Manners:
+    """Rate limit, breaker and counts of one host."""
+
+    def __init__(self, limiter: RateLimiter | None, breaker: Breaker, tally: Tally) -> None:
+        self.limiter = limiter
+        self.breaker = breaker
+        self.tally = tally
+
+
 class HttpClient:
     """One system's manners: timeouts, pooled connections, retries, rate limit, breaker.
 
-    Safe to use from many threads at once. Rate and breaker are shared by all processes that name
-    the same ``system`` and ``state_dir``. Proxies (`HTTPS_PROXY`, `NO_PROXY`, …) and an own
+    Safe to use from many threads at once. Rate and breaker of a host are shared by all processes
+    that name the same ``system`` and ``state``. Proxies (`HTTPS_PROXY`, `NO_PROXY`, …) and an own
     certificate authority (`SSL_CERT_FILE`, `SSL_CERT_DIR`) are taken from the environment.
 
     Args:
-        system: Short name in logs, errors and file names, such as `finra_api`.
-        state_dir: Folder of all state; this client's lies in its folder `http`.
-        requests_per_second: Limit on attempts, in any second; 0: no limit.
+        system: Short name in logs, errors and state, such as `finra_api`.
+        state: What is shared with other processes; this client closes it.
+        requests_per_second: Limit on attempts at a host, in any second; 0: no limit.
         now: The present in UTC, real and not simulated: processes compare it.
         user_agent: How we introduce ourselves.
         use_environment: Whether proxies and certificates come from the environment; a program on
@@ -87,16 +96,18 @@ class HttpClient:
             status of success; then it is tried again.
         asks_anyway: Whether to ask although the breaker is open, to find out how the system is; an
             answer closes it for all.
+        rate_of: Limit on attempts at a host of this name, in place of ``requests_per_second``: of
+            any interval, such as the delay in its robots.txt. None: no limit.
 
     Raises:
-        ConfigurationError: The state folder, a proxy's address or the certificates are unusable.
+        ConfigurationError: A proxy's address or the certificates are unusable.
     """
 
     def __init__(
         self,
         *,
         system: str,
-        state_dir: Path,
+        state: SharedState,
         requests_per_second: int,
         now: Callable[[], datetime],
         user_agent: str,
@@ -111,6 +122,7 @@ class HttpClient:
         before_attempt: Callable[[], None] | None = None,
         is_throttled: Callable[[bytes], bool] | None = None,
         asks_anyway: bool = False,
+        rate_of: Callable[[str], Rate | None] | None = None,
     ) -> None:
         self._system = system
         self._now = now
@@ -124,19 +136,13 @@ class HttpClient:
         self._user_agent = user_agent
         self._timeout_seconds = min(timeout_seconds, deadline_seconds)
         self._transport = Transport(use_environment=use_environment)
-        folder = state_dir / "http"
-        self._breaker = Breaker(
-            folder / f"{system}_breaker.sqlite",
-            failures=breaker_failures,
-            open_seconds=breaker_open_seconds,
-            now=now,
-        )
-        self._tally = Tally(folder / f"{system}{SUFFIX}")
-        self._limiter = None
-        if requests_per_second:
-            self._limiter = RateLimiter(
-                folder / f"{system}_rate.sqlite", requests_per_second=requests_per_second
-            )
+        self._state = state
+        self._breaker_failures = breaker_failures
+        self._breaker_open_seconds = breaker_open_seconds
+        usual = Rate(requests_per_second) if requests_per_second else None
+        self._rate_of = rate_of or (lambda _: usual)
+        self._hosts: dict[str, _Manners] = {}
+        self._hosts_lock = Lock()
         replace_lines_with_urls()
 
     def __enter__(self) -> Self:
@@ -146,12 +152,11 @@ class HttpClient:
         self.close()
 
     def close(self) -> None:
-        """Close connections and state files; what other processes use stays."""
+        """Close connections and state; what other processes use stays."""
         self._transport.close()
-        self._breaker.close()
-        self._tally.close()
-        if self._limiter:
-            self._limiter.close()
+        with closing(self._state):
+            for manners in self._hosts.values():
+                manners.tally.flush()
 
     def request(
         self,
@@ -189,37 +194,57 @@ class HttpClient:
             user_agent=self._user_agent,
             timeout_seconds=self._timeout_seconds,
         )
-        admission = self._admission(question)
+        manners = self._manners_of(request.url.host)
+        admission = self._admission(question, manners.breaker)
         try:
             response = self._persist(
                 question,
                 request,
+                manners,
                 self._max_attempts if is_repeatable else 1,
                 may_pass,
             )
         except AttemptError as error:
-            closed_for = self._breaker.failed(str(error))
+            closed_for = manners.breaker.failed(str(error))
             raise self._given_up(question, error, closed_for) from error
         except SourceError:  # it answered
             if admission.is_news:
-                self._breaker.succeeded()
+                manners.breaker.succeeded()
             raise
         except BaseException:  # a certificate, a quota, an interrupt: no news of the system
-            self._breaker.give_up(admission)
+            manners.breaker.give_up(admission)
             raise
         if admission.is_news:
-            self._breaker.succeeded()
+            manners.breaker.succeeded()
         return response
 
-    def _admission(self, question: Question) -> Admission:
+    def _manners_of(self, host: str) -> _Manners:
+        """Return those of a host, the same for all of its ports."""
+        name = host.lower().rstrip(".")
+        with self._hosts_lock:
+            if name not in self._hosts:
+                key, rate = HostKey(name, self._system), self._rate_of(name)
+                breaker = Breaker(
+                    self._state,
+                    key,
+                    failures=self._breaker_failures,
+                    open_seconds=self._breaker_open_seconds,
+                    now=self._now,
+                )
+                limiter = RateLimiter(self._state, key, rate) if rate else None
+                self._hosts[name] = _Manners(limiter, breaker, Tally(self._state, key))
+            return self._hosts[name]
+
+    def _admission(self, question: Question, breaker: Breaker) -> Admission:
         if self._asks_anyway:
             return Admission(is_news=True)
-        return self._breaker.admit(system=self._system, url=question.url)
+        return breaker.admit(url=question.url)
 
     def _persist(
         self,
         question: Question,
         request: httpx.Request,
+        manners: _Manners,
         attempts: int,
         may_pass: Callable[[Response], bool],
     ) -> Response:
@@ -235,24 +260,26 @@ class HttpClient:
             with attempt:
                 if self._before_attempt:
                     self._before_attempt()
-                if self._limiter:
-                    self._limiter.wait()
-                response = self._attempt(question, request, attempt.num)
+                if manners.limiter:
+                    manners.limiter.wait()
+                response = self._attempt(question, request, manners.tally, attempt.num)
                 if attempt.num < attempts and may_pass(response):
                     raise AttemptError(question, attempt.num, _quoted(question, response))
                 return response
         raise AssertionError("stamina ends by a return or an error")
 
-    def _attempt(self, question: Question, request: httpx.Request, number: int) -> Response:
+    def _attempt(
+        self, question: Question, request: httpx.Request, tally: Tally, number: int
+    ) -> Response:
         started = time.monotonic()
         try:
             answer, body = self._receive(question, request)
         except httpx.TransportError as error:
-            self._tally.add(NO_ANSWER, is_retry=number > 1)
+            tally.add(NO_ANSWER, is_retry=number > 1)
             reason = question.quote(f"{type(error).__name__}: {error}")
             raise AttemptError(question, number, reason) from error
         status = answer.status_code
-        self._tally.add(str(status), is_retry=number > 1)
+        tally.add(str(status), is_retry=number > 1)
         answer.headers.encoding = "latin-1"
         headers = dict(answer.headers.items())
         response = Response(question.url, status, headers, body)

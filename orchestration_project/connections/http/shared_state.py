@@ -1,223 +1,144 @@
-"""State of a source that processes share in a file: rate, counts and circuit breaker.
+"""State of requests that processes share: rates, circuit breakers, counts and daily quotas.
 
-pybreaker was tried and left: it holds its lock for the whole call, so that threads queue up behind
-one request; it takes an interrupted call for a failed or a successful one; and when the time is up
-it lets every process try at once. One row and three statements do without these.
+`SharedState` has two stores: a SQLite file of STATE_DIR (`sqlite_state.py`), and the tables of a
+PostgreSQL database (`engine/http_state.py`).
 """
 
-import sqlite3
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, cast
-
-from pyrate_limiter import Decision, Rate, RateItem, SQLiteBucket, SQLiteQueries
-
-from orchestration_project.connections.files import use_write_ahead_log
-from orchestration_project.errors import ConfigurationError, TransientError
+from datetime import date, datetime
+from math import ceil
+from typing import NamedTuple, TypeVar
+from weakref import WeakSet
 
 BUSY_SECONDS = 30  # a write lasts well under 1 ms; only a paused or dying disk or holder takes long
 
+MARGIN_MS = 100
+"""Added to each interval. The source counts when a request arrives, we when it leaves. A request
+that is late by less cannot fall into an interval with those that were let through after it."""
 
-class SharedState:
-    """One SQLite file; its writes exclude each other, over threads and processes.
+MOST_BATCHES = 50
+"""Times that a window has at most; of a greater limit, requests are counted together."""
 
-    A process that is killed while it writes leaves the file as it was, and the lock free.
+Answer = TypeVar("Answer")
+
+
+class HostKey(NamedTuple):
+    """Key of what is shared: a host, as the system that requests it sees it."""
+
+    host: str
+    system: str
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Limit of ``request_count`` requests in any ``interval_seconds``; 1 in 10 s is a delay.
 
     Raises:
-        ConfigurationError: The file cannot be made, read or written.
-        TransientError: Another process held the file for longer than `BUSY_SECONDS`.
+        ValueError: One of them is not positive.
     """
 
-    def __init__(self, path: Path, *, schema: str) -> None:
-        self.path = path
-        self._thread_lock = threading.Lock()
-        with self._explained():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.connection = sqlite3.connect(
-                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            with ExitStack() as unusable:
-                unusable.callback(self.connection.close)
-                use_write_ahead_log(self.connection, timeout_seconds=BUSY_SECONDS)
-                # What a power cut may undo is younger than the minute for which it matters.
-                self.connection.execute("PRAGMA synchronous = OFF")
-                self.connection.execute(schema)
-                unusable.pop_all()
+    request_count: int
+    interval_seconds: float = 1
 
-    def row(self, query: str, *values: str) -> tuple[Any, ...] | None:
-        """Return the first row of ``query``, without waiting for writers."""
-        with self._explained(), self._thread_lock:
-            return self.connection.execute(query, values).fetchone()
+    def __post_init__(self) -> None:
+        if self.request_count < 1 or not self.interval_seconds > 0:
+            raise ValueError(f"invalid rate: expected positive numbers, e.g. Rate(1, 10): {self}")
 
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Hold the file alone for the block; commit at its end, or undo it on any exception."""
-        with self._explained(), self._thread_lock:
-            try:
-                self.connection.execute("BEGIN IMMEDIATE")
-                yield self.connection
-                self.connection.commit()
-            finally:
-                self.connection.rollback()  # does nothing after the commit
+    @property
+    def span_ms(self) -> int:
+        """The interval with its margin, ms."""
+        return ceil(self.interval_seconds * 1000) + MARGIN_MS
 
-    def close(self) -> None:
-        """Close the file; another process may go on using it."""
-        with self._thread_lock:
-            self.connection.close()
+    @property
+    def batch_size(self) -> int:
+        """Requests that are counted together."""
+        return ceil(self.request_count / MOST_BATCHES)
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:  # with its extended codes
-                raise TransientError(
-                    f"the state file {self.path} was in use for {BUSY_SECONDS} s",
-                    remedy="look for a paused process that uses this STATE_DIR; then try again",
-                ) from error
-            raise self._unusable(error) from error
-        except (OSError, sqlite3.DatabaseError) as error:
-            raise self._unusable(error) from error
-
-    def _unusable(self, error: Exception) -> ConfigurationError:
-        return ConfigurationError(
-            f"the state file {self.path} cannot be used",
-            found=str(error),
-            remedy="make STATE_DIR writable, with free space; a damaged file in its http folder "
-            "may be removed, it holds nothing older than the last requests",
-        )
+    @property
+    def batches(self) -> int:
+        """Batches of which an interval has at most so many."""
+        return self.request_count // self.batch_size
 
 
-# The source counts when a request arrives, we when it leaves. A request that is late by less than
-# the margin cannot fall into a second together with those that were let through after it.
-MARGIN_MS = 100
-WINDOW_MS = 1000 + MARGIN_MS
+class Window(NamedTuple):
+    """Latest requests to a host.
 
-TABLE = "requests"
-
-
-class RateLimiter:
-    """Let ``requests_per_second`` requests through in any second, and have the rest wait.
-
-    pyrate-limiter's bucket counts and then inserts, so two processes could both take the last
-    place. Its own file lock polls every 50 ms, and its `Limiter` gives a request that waited the
-    time at which it should have woken up. Here each decision is one transaction that holds the
-    file, at the time when it is made.
+    Attributes:
+        times: When the latest request of each batch was admitted, ms since 1970, oldest first.
+        batch_count: Requests in the last batch.
     """
 
-    def __init__(self, path: Path, *, requests_per_second: int) -> None:
-        schema = SQLiteQueries.CREATE_BUCKET_TABLE.format(table=TABLE)
-        self._state = SharedState(path, schema=schema)
-        rate = Rate(requests_per_second, WINDOW_MS)
-        self._bucket = SQLiteBucket([rate], self._state.connection, TABLE)
-        self._turnstile = threading.Lock()
+    times: tuple[int, ...] = ()
+    batch_count: int = 0
 
-    def wait(self) -> None:
-        """Return when a request may leave."""
-        # One thread of each process asks and sleeps; the others stand behind it, off the file.
-        with self._turnstile:
-            while wait_ms := self._ask():
-                time.sleep(wait_ms / 1000)
+    def admit(self, rate: Rate, now_ms: int) -> tuple["Window", int]:
+        """Return the window after a request at ``now_ms``, and 0; or itself, and the wait in ms.
 
-    def close(self) -> None:
-        """Close the file."""
-        self._state.close()
-
-    def _ask(self) -> int:
-        """Take a place and return 0, or return the milliseconds until one may be free."""
-        with self._state.writing():
-            self._forget()
-        with self._state.writing():
-            # Only pyrate-limiter's asynchronous buckets answer with an awaitable.
-            item = RateItem(TABLE, self._bucket.now())
-            decision = cast(Decision, self._bucket.put_decision(item))
-        return decision.retry_after_ms or 0
-
-    def _forget(self) -> None:
-        """Remove requests of the past, and all of them where a clock was set back.
-
-        A request of the future would block us until its time comes. Both ways to remove end the
-        transaction.
+        A batch is begun when the one so many before it has left the interval, so that no interval
+        ever has more. Further requests join it, and it counts as being as late as they are.
         """
-        now, newest = self._bucket.now(), cast(RateItem | None, self._bucket.peek(0))
-        if newest and newest.timestamp > now + WINDOW_MS:
-            self._bucket.flush()
-        else:
-            self._bucket.leak(now)
+        span, known = rate.span_ms, self
+        if known.times and known.times[-1] > now_ms + span:  # a clock was set back
+            known = Window()
+        if known.times and known.batch_count < rate.batch_size:
+            return Window((*known.times[:-1], now_ms), known.batch_count + 1), 0
+        if len(known.times) >= rate.batches:
+            wait_ms = known.times[-rate.batches] + span + 1 - now_ms
+            if wait_ms > 0:
+                return self, wait_ms
+        return Window((*known.times, now_ms)[-rate.batches :], 1), 0
 
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS tally (
-  outcome TEXT PRIMARY KEY,       -- a status, or no_answer
-  request_count INTEGER NOT NULL, -- attempts that ended so
-  retry_count INTEGER NOT NULL    -- those of them that were not a request's first
-)"""
+class BreakerState(NamedTuple):
+    """State of a host's circuit breaker.
 
-SUFFIX = "_tally.sqlite"
-
-NO_ANSWER = "no_answer"
-
-SECONDS_APART = 1
-"""To write after each attempt would take a seventh of its time."""
-
-
-class Tally:
-    """Counts the attempts of one client, and writes the counts once in `SECONDS_APART` at most.
-
-    What is not written yet comes with the next attempt, or at the end.
+    Attributes:
+        failure_count: Failed requests in a row.
+        last_failure: Without secrets.
+        opened_at: In UTC; None: too few failures to open.
+        retry_at: In UTC; the next request that may try; None: it is closed.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._state = SharedState(path, schema=SCHEMA)
-        self._lock = threading.Lock()
-        self._requests: Counter[str] = Counter()
-        self._retries: Counter[str] = Counter()
-        self._next_at = 0.0  # by time.monotonic()
+    failure_count: int = 0
+    last_failure: str | None = None
+    opened_at: datetime | None = None
+    retry_at: datetime | None = None
 
-    def add(self, outcome: str, *, is_retry: bool) -> None:
-        """Count an attempt that ended with ``outcome``, a status or `NO_ANSWER`."""
-        with self._lock:
-            self._requests[outcome] += 1
-            self._retries[outcome] += is_retry
-            if time.monotonic() >= self._next_at:
-                self._write()
 
-    def close(self) -> None:
-        """Close the file; the counts stay."""
-        with self._lock:
-            self._write()
-        self._state.close()
+CLOSED = BreakerState()
 
-    def _write(self) -> None:
-        self._next_at = time.monotonic() + SECONDS_APART
-        counts = [(each, count, self._retries[each]) for each, count in self._requests.items()]
-        if not counts:
-            return
-        with self._state.writing() as connection:
-            connection.executemany(
-                "INSERT INTO tally VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET "
-                "request_count = request_count + excluded.request_count, "
-                "retry_count = retry_count + excluded.retry_count",
-                counts,
-            )
-        self._requests.clear()
-        self._retries.clear()
+
+class Count(NamedTuple):
+    """Attempts that ended with ``outcome``, and those of them that were not a request's first."""
+
+    outcome: str
+    request_count: int
+    retry_count: int
+
+
+class QuotaCount(NamedTuple):
+    """Requests of a vendor's day.
+
+    Attributes:
+        request_count: Sent requests.
+        is_over: Whether the vendor refuses further ones.
+    """
+
+    request_count: int = 0
+    is_over: bool = False
 
 
 @dataclass(frozen=True)
 class SystemState:
-    """State of an outside system that all processes of a STATE_DIR share.
+    """State of an outside system that processes share.
 
     Attributes:
         requests: Attempts by how they ended.
         retries: Those of them that were not a request's first.
-        is_open: Whether its breaker refuses requests.
+        is_open: Whether a circuit breaker of it refuses requests.
     """
 
     requests: Mapping[str, int] = field(default_factory=dict)
@@ -225,147 +146,101 @@ class SystemState:
     is_open: bool = False
 
 
-def read_systems(state_dir: Path) -> Mapping[str, SystemState]:
-    """Return the state of each system that was asked from this STATE_DIR, by name.
+class SharedState(ABC):
+    """State of requests that processes share; safe to use from many threads and after a fork.
+
+    Each method is one decision: no lock is held after it, and none by a process that is killed.
 
     Raises:
-        ConfigurationError: A state file cannot be read.
-    """
-    files = sorted((state_dir / "http").glob(f"*{SUFFIX}"))
-    return {file.name.removesuffix(SUFFIX): _system(file) for file in files}
-
-
-def _system(file: Path) -> SystemState:
-    breaker = file.with_name(file.name.replace(SUFFIX, "_breaker.sqlite"))
-    counts = _rows(file, "SELECT outcome, request_count, retry_count FROM tally")
-    is_open = breaker.exists() and _rows(breaker, "SELECT 1 FROM breaker WHERE retry_at NOT NULL")
-    return SystemState(
-        {outcome: count for outcome, count, _ in counts},
-        sum(retries for _, _, retries in counts),
-        bool(is_open),
-    )
-
-
-def _rows(file: Path, query: str) -> list[tuple[str, int, int]]:
-    """Return rows of a file that other processes may write to, without waiting."""
-    try:
-        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
-            return connection.execute(query).fetchall()
-    except sqlite3.DatabaseError as error:
-        raise ConfigurationError(
-            f"the state file {file} cannot be read",
-            found=str(error),
-            remedy="a damaged file in STATE_DIR's http folder may be removed",
-        ) from error
-
-
-BREAKER_SCHEMA = """
-CREATE TABLE IF NOT EXISTS breaker (      -- no row: the last request succeeded
-  id INTEGER PRIMARY KEY CHECK (id = 1),
-  failure_count INTEGER NOT NULL,         -- in a row
-  last_failure TEXT NOT NULL,             -- without secrets
-  opened_at TEXT,                         -- UTC; NULL: too few failures to open
-  retry_at TEXT                           -- UTC; the next request that may try
-)"""
-
-
-@dataclass(frozen=True)
-class Admission:
-    """That a request may be made.
-
-    Attributes:
-        is_news: Whether its success is news: others failed.
-        probe_until: Of the one request that tries an open breaker: until when no other one may.
+        ConfigurationError: The store cannot be used.
+        TransientError: The store was in use for longer than `BUSY_SECONDS`, or is away for now.
     """
 
-    is_news: bool
-    probe_until: str | None = None
+    def __init__(self) -> None:
+        self._reset()
+        _OPEN.add(self)
 
+    @abstractmethod
+    def _reset(self) -> None:
+        """Forget the connection and the locks, without closing: they are another process's."""
 
-class Breaker:
-    """Opens after ``failures`` failed requests in a row, for ``open_seconds`` at a time.
+    @abstractmethod
+    def admit(self, key: HostKey, rate: Rate) -> int:
+        """Count a request that may leave now and return 0, or return the ms until one may."""
 
-    When that time is up, one request of one process may try. If it succeeds, the breaker closes;
-    if it fails, or its process dies, the breaker stays open for as long again. A probe that ends
-    without a result (interrupted, refused by a quota, certificate not trusted) lets the next try.
-    """
+    @abstractmethod
+    def breaker(self, key: HostKey) -> BreakerState:
+        """Return a breaker as it is now, without waiting for others."""
 
-    def __init__(
-        self, path: Path, *, failures: int, open_seconds: float, now: Callable[[], datetime]
-    ) -> None:
-        self._state = SharedState(path, schema=BREAKER_SCHEMA)
-        self._failures = failures
-        self._open_for = timedelta(seconds=open_seconds)
-        self._now = now
+    @abstractmethod
+    def change_breaker(
+        self, key: HostKey, decide: Callable[[BreakerState], tuple[BreakerState, Answer]]
+    ) -> Answer:
+        """Change a breaker from what it is to what ``decide`` returns; return its answer.
 
-    def admit(self, *, system: str, url: str) -> Admission:
-        """Return if a request may be made.
-
-        Raises:
-            TransientError: The breaker is open; says since when, why, and until when.
+        ``decide`` is called again if another process was faster.
         """
-        failed = self._state.row("SELECT retry_at FROM breaker")
-        if failed is None or failed[0] is None:  # at the price of a read, without the lock
-            return Admission(is_news=failed is not None)
-        with self._state.writing() as connection:
-            now = self._now()
-            (count, failure, opened_at, retry_at) = connection.execute(
-                "SELECT failure_count, last_failure, opened_at, retry_at FROM breaker"
-            ).fetchone() or (0, "", None, None)
-            # A time further away than we ever set comes from a clock that was set back.
-            if retry_at and now < datetime.fromisoformat(retry_at) <= now + self._open_for:
-                raise TransientError(
-                    f"{system} is not asked, because it failed {count} requests in a row",
-                    found=f"open since {opened_at}; the last failure: {failure}",
-                    remedy=f"requests are retried from {retry_at}; check whether the system is up",
-                    retry_in_seconds=(datetime.fromisoformat(retry_at) - now).total_seconds(),
-                    system=system,
-                    url=url,
-                )
-            probe_until = self._retry_at(now)
-            connection.execute("UPDATE breaker SET retry_at = ?", (probe_until,))
-        return Admission(is_news=True, probe_until=probe_until)
 
-    def give_up(self, admission: Admission) -> None:
-        """Let the next request try: the one admitted ended, and nothing is known of the system."""
-        if admission.probe_until is None:
-            return
-        with self._state.writing() as connection:
-            connection.execute(
-                "UPDATE breaker SET retry_at = ? WHERE retry_at = ?",
-                (self._now().isoformat(), admission.probe_until),
-            )
+    @abstractmethod
+    def add_counts(self, key: HostKey, counts: Iterable[Count]) -> None:
+        """Add ``counts`` to those of all processes."""
 
-    def succeeded(self) -> None:
-        """Close the breaker: the system answered."""
-        with self._state.writing() as connection:
-            connection.execute("DELETE FROM breaker")
+    @abstractmethod
+    def systems(self) -> Mapping[str, SystemState]:
+        """Return the state of each system that was requested, by name."""
 
-    def failed(self, failure: str) -> float:
-        """Count a request whose attempts all failed; return for how many seconds none is made.
+    @abstractmethod
+    def quota(self, system: str, day: date) -> QuotaCount:
+        """Return the requests of a vendor's day."""
 
-        ``failure`` holds no secrets.
+    @abstractmethod
+    def take_from_quota(self, system: str, day: date, limit: int | None) -> bool:
+        """Count a request of ``day`` if fewer than ``limit`` were sent and the vendor takes more.
+
+        None: no limit. Return whether it was counted. Earlier days are forgotten.
         """
-        with self._state.writing() as connection:
-            now = self._now()
-            connection.execute(
-                "INSERT INTO breaker (id, failure_count, last_failure) VALUES (1, 1, :failure) "
-                "ON CONFLICT DO UPDATE SET failure_count = failure_count + 1, "
-                "last_failure = :failure",
-                {"failure": failure},
-            )
-            connection.execute(
-                "UPDATE breaker SET opened_at = coalesce(opened_at, ?), retry_at = ? "
-                "WHERE failure_count >= ?",
-                (now.isoformat(), self._retry_at(now), self._failures),
-            )
-            found = connection.execute("SELECT 1 FROM breaker WHERE retry_at IS NOT NULL")
-            is_open = found.fetchone() is not None
-        return self._open_for.total_seconds() if is_open else 0
 
+    @abstractmethod
+    def end_quota(self, system: str, day: date) -> None:
+        """Note that the vendor refuses further requests of ``day``."""
+
+    @abstractmethod
     def close(self) -> None:
-        """Close the file; the state stays."""
-        self._state.close()
+        """Close the connection; the state stays."""
 
-    def _retry_at(self, now: datetime) -> str:
-        return (now + self._open_for).isoformat()
+
+_OPEN: WeakSet[SharedState] = WeakSet()
+
+
+def _reset_all() -> None:
+    for each in list(_OPEN):
+        each._reset()
+
+
+os.register_at_fork(after_in_child=_reset_all)
+
+
+COUNTS_BY_SYSTEM = (
+    "SELECT system, outcome, sum(request_count), sum(retry_count) FROM {counts} "
+    "GROUP BY system, outcome ORDER BY system, outcome"
+)
+OPEN_SYSTEMS = "SELECT DISTINCT system FROM {hosts} WHERE retry_at IS NOT NULL"
+
+
+def systems_of(
+    counts: Iterable[tuple[str, str, int, int]], open_systems: Iterable[str]
+) -> Mapping[str, SystemState]:
+    """Return each system's state, by name.
+
+    Args:
+        counts: System, outcome, requests and retries, once each.
+        open_systems: Systems of which a breaker is open.
+    """
+    is_open = set(open_systems)
+    found: dict[str, SystemState] = {name: SystemState(is_open=True) for name in sorted(is_open)}
+    for system, outcome, requests, retries in counts:
+        known = found.get(system, SystemState())
+        found[system] = SystemState(
+            {**known.requests, outcome: requests}, known.retries + retries, system in is_open
+        )
+    return dict(sorted(found.items()))

@@ -1,8 +1,8 @@
 """Engines: which driver a URL means, and how each database is asked to behave."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +185,14 @@ def _created(url: URL, **options: Any) -> Engine:
     return engine
 
 
+def psycopg_arguments(url: URL) -> Mapping[str, Any]:
+    """Return the keyword arguments of psycopg's `connect` for a URL of PostgreSQL."""
+    dialect = url.set(drivername="postgresql+psycopg").get_dialect()()
+    _, arguments = dialect.create_connect_args(url)
+    name, seconds = TIMEOUTS["postgresql"]
+    return {name: seconds, **arguments, **IN_UTF_8}
+
+
 def _make_folder_of(file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -277,10 +285,14 @@ NETWORK_ERROR_TEXTS = (
 STARTUP_ERROR_TEXTS = ("starting up", "shutting down", "too many", "recovery")
 
 
-@contextmanager
-def explained(engine: Engine) -> Iterator[None]:
+def explained(engine: Engine) -> AbstractContextManager[None]:
     """Turn what the database refuses into our errors; errors of our own SQL stay as they are."""
-    driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
+    return explained_errors(engine.url, engine.dialect.loaded_dbapi.Error)
+
+
+@contextmanager
+def explained_errors(url: URL, driver_error: type[Exception]) -> Iterator[None]:
+    """Do the same for connections to ``url`` whose driver raises ``driver_error``."""
     try:
         yield
     except (exc.DBAPIError, driver_error) as error:
@@ -290,7 +302,7 @@ def explained(engine: Engine) -> Iterator[None]:
         kind: type[OrchestrationError] = TransientError if _may_pass(cause) else ConfigurationError
         raise kind(
             "the database did not do what was asked",
-            expected=f"a reachable, writable database at {shown(engine.url)}",
+            expected=f"a reachable, writable database at {shown(url)}",
             found=str(cause).strip(),
             remedy=remedy(*_codes(cause), found=str(cause), timeout_seconds=TIMEOUTS["sqlite"][1]),
         ) from error

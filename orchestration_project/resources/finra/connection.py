@@ -15,7 +15,7 @@ from orchestration_project.contracts.delimited import DELIMITER
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.finra.datasets import FinraDataset
 from orchestration_project.engine.captures import Capture, Captures, rows_version
-from orchestration_project.engine.environment import open_clock, open_store
+from orchestration_project.engine.environment import open_clock, open_shared_state, open_store
 from orchestration_project.engine.source import (
     Extraction,
     Folder,
@@ -275,7 +275,7 @@ def open_http(settings: Settings, *, system: str = "", **options: Any) -> HttpCl
     settings = FinraSettings.of(settings)
     return HttpClient(
         system=system or ("finra_api" if settings.finra_source == "api" else "finra_demo"),
-        state_dir=settings.state_path,
+        state=open_shared_state(settings),
         requests_per_second=settings.finra_requests_per_second,
         now=Clock().now,
         use_environment=not settings.is_demo,

@@ -14,6 +14,7 @@ from orchestration_project.connections.simulator import demo_url
 from orchestration_project.domains.prices.overrides import read_overrides
 from orchestration_project.domains.prices.symbols import Overrides, Vendor
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.environment import open_shared_state
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.prices.alpha_vantage import AlphaVantage, says_too_fast
 from orchestration_project.resources.prices.files import PriceFiles
@@ -114,7 +115,8 @@ def _opened_alpha_vantage(
     system = _system("alpha_vantage", is_demo=is_demo)
     api_key = DEMO_KEYS[is_premium] if is_demo else settings.alpha_vantage_api_key
     quota = Quota(
-        settings.state_path / "http" / f"{system}_quota.sqlite",
+        open_shared_state(settings),
+        system=system,
         vendor="Alpha Vantage",
         requests_per_day=None if is_premium else settings.alpha_vantage_requests_per_day,
         now=clock.now,
@@ -179,7 +181,7 @@ def _system(vendor: str, *, is_demo: bool) -> str:
 def _client(settings: Settings, system: str, **options: Any) -> HttpClient:
     return HttpClient(
         system=system,
-        state_dir=settings.state_path,
+        state=open_shared_state(settings),
         now=Clock().now,
         use_environment=not settings.is_demo,
         user_agent=user_agent(),

@@ -1,8 +1,7 @@
 """How many requests a vendor still grants today, held across all processes and their restarts."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta
-from pathlib import Path
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,13 +11,6 @@ from orchestration_project.errors import TransientError
 VENDOR_ZONE = ZoneInfo("America/New_York")
 """Time zone of Alpha Vantage's day. It names no zone, and users report midnight in UTC or in New
 York: the latter is the later of the two, so that what waits for it is early in neither."""
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS quota (
-  vendor_day TEXT PRIMARY KEY,     -- ISO, in the vendor's zone
-  request_count INTEGER NOT NULL,  -- requests that left, whatever came of them
-  is_over INTEGER NOT NULL         -- 1: the vendor said so, whoever used it up
-)"""
 
 
 class QuotaEndedError(TransientError):
@@ -33,7 +25,7 @@ class QuotaEndedError(TransientError):
 
 
 class Quota:
-    """At most ``requests_per_day`` in a vendor's day, over all processes that share ``path``.
+    """At most ``requests_per_day`` in a vendor's day, over all processes that share ``state``.
 
     Counts what leaves, not what succeeds: so does the vendor. None: as many as one likes, until the
     vendor says otherwise.
@@ -41,13 +33,15 @@ class Quota:
 
     def __init__(
         self,
-        path: Path,
+        state: SharedState,
         *,
+        system: str,
         vendor: str,
         requests_per_day: int | None,
         now: Callable[[], datetime],
     ) -> None:
-        self._state = SharedState(path, schema=SCHEMA)
+        self._state = state
+        self._system = system
         self._vendor = vendor
         self._requests_per_day = requests_per_day
         self._now = now
@@ -55,13 +49,11 @@ class Quota:
     @property
     def left(self) -> int | None:
         """Requests that may still leave today; None: as many as one likes."""
-        row = self._state.row(
-            "SELECT request_count, is_over FROM quota WHERE vendor_day = ?", self._today()
-        )
-        count, is_over = row or (0, 0)
-        if is_over:
+        found = self._state.quota(self._system, self._today())
+        if found.is_over:
             return 0
-        return None if self._requests_per_day is None else max(self._requests_per_day - count, 0)
+        limit = self._requests_per_day
+        return None if limit is None else max(limit - found.request_count, 0)
 
     def resumes_at(self) -> datetime:
         """Return when the vendor's next day begins, in UTC."""
@@ -74,25 +66,13 @@ class Quota:
         Raises:
             QuotaEndedError: Today's are used up.
         """
-        today = self._today()
-        with self._state.writing() as connection:
-            connection.execute("DELETE FROM quota WHERE vendor_day < ?", (today,))
-            connection.execute("INSERT OR IGNORE INTO quota VALUES (?, 0, 0)", (today,))
-            taken = connection.execute(
-                "UPDATE quota SET request_count = request_count + 1 "
-                "WHERE vendor_day = ? AND NOT is_over AND request_count < coalesce(?, 1 << 60)",
-                (today, self._requests_per_day),
-            )
-        if not taken.rowcount:
+        limit = self._requests_per_day
+        if not self._state.take_from_quota(self._system, self._today(), limit):
             raise self.ended("as many were sent today, or the vendor said so")
 
     def close_for_today(self) -> None:
         """Note that the vendor says that today's are used up: elsewhere, with the same key."""
-        with self._state.writing() as connection:
-            connection.execute(
-                "INSERT INTO quota VALUES (?, 0, 1) ON CONFLICT DO UPDATE SET is_over = 1",
-                (self._today(),),
-            )
+        self._state.end_quota(self._system, self._today())
 
     def ended(self, found: str) -> QuotaEndedError:
         """Return the error that says when it goes on."""
@@ -108,8 +88,8 @@ class Quota:
         )
 
     def close(self) -> None:
-        """Close the file; the counts stay."""
+        """Close the state; the counts stay."""
         self._state.close()
 
-    def _today(self) -> str:
-        return self._now().astimezone(VENDOR_ZONE).date().isoformat()
+    def _today(self) -> date:
+        return self._now().astimezone(VENDOR_ZONE).date()

@@ -10,6 +10,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.simulator import DemoProgram
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.environment import open_shared_state
 from orchestration_project.resources.saas.jira import Jira
 from orchestration_project.resources.saas.pages import PageMemory
 from orchestration_project.resources.saas.peopleforce import PeopleForce
@@ -89,7 +90,7 @@ def _http(
     is_made_up = settings.is_demo
     return HttpClient(
         system=f"{system}_demo" if is_made_up else system,
-        state_dir=settings.state_path,
+        state=open_shared_state(settings),
         requests_per_second=0 if is_made_up else requests_per_second,
         now=Clock().now,
         use_environment=not is_made_up,

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from orchestration_project.connections.http.shared_state import read_systems
+from orchestration_project.connections.http.shared_state import SystemState
 
 MOST_NAMES = 200
 """Values of a label; those after them, by name, are `other`: a series for each costs memory."""
@@ -80,13 +80,8 @@ def host_families(state_path: Path) -> Iterable[Metric]:
     )
 
 
-def system_families(state_path: Path) -> list[Metric]:
-    """Return how requests to sources went.
-
-    Raises:
-        ConfigurationError: A state file cannot be read.
-    """
-    systems = read_systems(state_path)
+def system_families(systems: Mapping[str, SystemState]) -> list[Metric]:
+    """Return how requests to sources went, by system."""
     return [
         counter(
             "source_requests",

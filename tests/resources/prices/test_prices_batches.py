@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Warehouse
 from orchestration_project.errors import ContractError, SourceError, TransientError
@@ -142,7 +143,11 @@ def test_what_fails_of_one_symbol_is_its_own_and_all_others_land(
         light_desk.write(symbol, *map(line, FEBRUARY))
     light_desk.write("TWICE", *map(line, [FEBRUARY[0], *FEBRUARY]))
     light_desk.source.quota = Quota(
-        tmp_path / "q.sqlite", requests_per_day=6, vendor="The vendor", now=clock.now
+        SqliteState(tmp_path),
+        system="vendor",
+        requests_per_day=6,
+        vendor="The vendor",
+        now=clock.now,
     )
     light_desk.source.errors = {
         "DOWN": TransientError("it is down"),

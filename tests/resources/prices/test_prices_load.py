@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
 from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.domains.prices.calendar import closes_at
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import HeldBackError
@@ -101,7 +102,11 @@ def test_a_quota_that_ends_leaves_the_rest_waiting_and_the_next_day_lands_just_t
     for symbol in symbols:
         light_desk.write(symbol, *map(line, FEBRUARY))
     light_desk.source.quota = Quota(
-        tmp_path / "quota.sqlite", requests_per_day=2, vendor="The vendor", now=clock.now
+        SqliteState(tmp_path),
+        system="vendor",
+        requests_per_day=2,
+        vendor="The vendor",
+        now=clock.now,
     )
     ended = light_desk.load(*symbols)
     assert light_desk.states(MONTH) == {"AAA": "landed", "BBB": "landed", "CCC": "waiting"}
@@ -121,7 +126,11 @@ def test_what_waits_for_one_source_s_quota_is_asked_of_another_at_once(
 ):
     light_desk.write("AAA", *map(line, FEBRUARY))
     light_desk.source.quota = Quota(
-        tmp_path / "quota.sqlite", requests_per_day=0, vendor="The vendor", now=clock.now
+        SqliteState(tmp_path),
+        system="vendor",
+        requests_per_day=0,
+        vendor="The vendor",
+        now=clock.now,
     )
     light_desk.source.name = "alpha_vantage"
     light_desk.load("AAA")
@@ -290,7 +299,11 @@ def test_a_month_of_which_nothing_was_loaded_is_late_although_a_later_one_is_lan
 ):
     light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
     light_desk.source.quota = Quota(
-        tmp_path / "quota.sqlite", requests_per_day=0, vendor="The vendor", now=clock.now
+        SqliteState(tmp_path),
+        system="vendor",
+        requests_per_day=0,
+        vendor="The vendor",
+        now=clock.now,
     )
     light_desk.load("AAA", months=BOTH[:1])
     light_desk.source.close()

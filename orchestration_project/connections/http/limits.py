@@ -1,0 +1,202 @@
+"""Manners of one client toward one host: rate limit, circuit breaker and counts of attempts.
+
+pybreaker was tried and left: it holds its lock for the whole call, so that threads queue up behind
+one request; it takes an interrupted call for a failed or a successful one; and when the time is up
+it lets every process try at once.
+
+pyrate-limiter was used and left: its SQLite bucket counts and then inserts, so two processes could
+both take the last place. Its PostgreSQL bucket locks a whole table and refuses whoever finds it
+locked, without a wait; it reads the time before the lock; and it needs a table for each host.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from orchestration_project.connections.http.shared_state import (
+    CLOSED,
+    BreakerState,
+    Count,
+    HostKey,
+    Rate,
+    SharedState,
+)
+from orchestration_project.errors import TransientError
+
+
+class RateLimiter:
+    """Let requests through as `Rate` says, and have the rest wait."""
+
+    def __init__(self, state: SharedState, key: HostKey, rate: Rate) -> None:
+        self._state = state
+        self._key = key
+        self._rate = rate
+        self._turnstile = threading.Lock()
+
+    def wait(self) -> None:
+        """Return when a request may leave.
+
+        Raises:
+            ConfigurationError: The state cannot be used.
+            TransientError: The state is busy, or away for now.
+        """
+        # One thread of each process asks and sleeps; the others stand behind it, off the state.
+        with self._turnstile:
+            while wait_ms := self._state.admit(self._key, self._rate):
+                time.sleep(wait_ms / 1000)
+
+
+NO_ANSWER = "no_answer"
+
+SECONDS_APART = 1
+"""To write after each attempt would take a seventh of its time."""
+
+
+class Tally:
+    """Counts the attempts of one client, and writes the counts once in `SECONDS_APART` at most.
+
+    What is not written yet comes with the next attempt, or at the end.
+    """
+
+    def __init__(self, state: SharedState, key: HostKey) -> None:
+        self._state = state
+        self._key = key
+        self._lock = threading.Lock()
+        self._requests: Counter[str] = Counter()
+        self._retries: Counter[str] = Counter()
+        self._next_at = 0.0  # by time.monotonic()
+
+    def add(self, outcome: str, *, is_retry: bool) -> None:
+        """Count an attempt that ended with ``outcome``, a status or `NO_ANSWER`."""
+        with self._lock:
+            self._requests[outcome] += 1
+            self._retries[outcome] += is_retry
+            if time.monotonic() >= self._next_at:
+                self._write()
+
+    def flush(self) -> None:
+        """Write what is counted."""
+        with self._lock:
+            self._write()
+
+    def _write(self) -> None:
+        self._next_at = time.monotonic() + SECONDS_APART
+        if self._requests:
+            counts = [Count(each, n, self._retries[each]) for each, n in self._requests.items()]
+            self._state.add_counts(self._key, counts)
+        self._requests.clear()
+        self._retries.clear()
+
+
+@dataclass(frozen=True)
+class Admission:
+    """That a request may be made.
+
+    Attributes:
+        is_news: Whether its success is news: others failed.
+        probe_until: Of the one request that tries an open breaker: until when no other one may.
+    """
+
+    is_news: bool
+    probe_until: datetime | None = None
+
+
+class Breaker:
+    """Opens after ``failures`` failed requests in a row, for ``open_seconds`` at a time.
+
+    When that time is up, one request of one process may try. If it succeeds, the breaker closes;
+    if it fails, or its process exits, the breaker stays open for as long again. A probe that ends
+    without a result (interrupted, refused by a quota, certificate not trusted) lets the next try.
+    """
+
+    def __init__(
+        self,
+        state: SharedState,
+        key: HostKey,
+        *,
+        failures: int,
+        open_seconds: float,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._state = state
+        self._key = key
+        self._failures = failures
+        self._open_for = timedelta(seconds=open_seconds)
+        self._now = now
+
+    def admit(self, *, url: str) -> Admission:
+        """Return if a request may be made.
+
+        Raises:
+            TransientError: The breaker is open; says since when, why, and until when.
+        """
+        found = self._state.breaker(self._key)
+        if found.retry_at is None:  # at the price of a read, without the lock
+            return Admission(is_news=found.failure_count > 0)
+        admission, refusing, now = self._state.change_breaker(self._key, self._let_one_try)
+        if admission is None:
+            raise self._refusal(refusing, now, url)
+        return admission
+
+    def give_up(self, admission: Admission) -> None:
+        """Let the next request try: the one admitted ended, and nothing is known of the system."""
+        if admission.probe_until is None:
+            return
+
+        def decide(state: BreakerState) -> tuple[BreakerState, None]:
+            is_its_turn = state.retry_at == admission.probe_until
+            return (state._replace(retry_at=self._now()) if is_its_turn else state), None
+
+        self._state.change_breaker(self._key, decide)
+
+    def succeeded(self) -> None:
+        """Close the breaker: the system answered."""
+        self._state.change_breaker(self._key, lambda _: (CLOSED, None))
+
+    def failed(self, failure: str) -> float:
+        """Count a request whose attempts all failed; return for how many seconds none is made.
+
+        ``failure`` holds no secrets.
+        """
+
+        def decide(state: BreakerState) -> tuple[BreakerState, bool]:
+            now, count = self._now(), state.failure_count + 1
+            changed = state._replace(failure_count=count, last_failure=failure)
+            if count >= self._failures:
+                opened_at = state.opened_at or now
+                changed = changed._replace(opened_at=opened_at, retry_at=now + self._open_for)
+            return changed, changed.retry_at is not None
+
+        is_open = self._state.change_breaker(self._key, decide)
+        return self._open_for.total_seconds() if is_open else 0
+
+    def _let_one_try(
+        self, state: BreakerState
+    ) -> tuple[BreakerState, tuple[Admission | None, BreakerState, datetime]]:
+        """Return whether this request may try; None: it is refused for now."""
+        now = self._now()
+        if state.retry_at is None:  # closed meanwhile
+            return state, (Admission(is_news=state.failure_count > 0), state, now)
+        # A time further away than we ever set comes from a clock that was set back.
+        if now < state.retry_at <= now + self._open_for:
+            return state, (None, state, now)
+        probe_until = now + self._open_for
+        admission = Admission(is_news=True, probe_until=probe_until)
+        return state._replace(retry_at=probe_until), (admission, state, now)
+
+    def _refusal(self, state: BreakerState, now: datetime, url: str) -> TransientError:
+        retry_at = state.retry_at or now
+        system = self._key.system
+        return TransientError(
+            f"{system} is not asked, because it failed {state.failure_count} requests in a row",
+            found=f"open since {state.opened_at and state.opened_at.isoformat()}; "
+            f"the last failure: {state.last_failure}",
+            remedy=f"requests are retried from {retry_at.isoformat()}; check whether the system "
+            "is up",
+            retry_in_seconds=(retry_at - now).total_seconds(),
+            system=system,
+            url=url,
+        )
