@@ -44,7 +44,7 @@ STAGES = {
     "finra/venue_week": "derive",
 }
 IMPORTED_LATE = (
-    *("alembic.command", "holidays.financial", "numpy", "pyarrow", "pyrate_limiter"),
+    *("alembic.command", "holidays.financial", "numpy", "pyarrow"),
     *("dagster._core.execution.execute_in_process", "dagster._core.executor.in_process"),
     *("dagster._core.execution.plan.active", "dagster._core.instance.runs.run_domain"),
     *("dagster._core.system_config.composite_descent", "encodings.idna"),

@@ -28,7 +28,7 @@ from orchestration_project.tables.saas import saas_source_states
 from orchestration_project.tables.spine import outbox
 
 EARLIER = datetime(2026, 1, 1, tzinfo=UTC)
-IMPORTED_LATE = ("alembic.command", "numpy", "psycopg", "pyarrow", "pyrate_limiter", "zstandard")
+IMPORTED_LATE = ("alembic.command", "numpy", "psycopg", "pyarrow", "zstandard")
 
 
 def looks(*, url: str, repeats: int) -> dict[str, Any]:
