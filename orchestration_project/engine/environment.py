@@ -21,6 +21,7 @@ from orchestration_project.connections.artifacts import (
 )
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.files import make_files_private
+from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.connections.http.shared_state import SharedState, SystemState
 from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.connections.http.sqlite_state import (
@@ -166,6 +167,14 @@ def read_systems(settings: Settings) -> Mapping[str, SystemState]:
         return read_systems_of_file(settings.state_path)
     with closing(PostgresqlState(url, settings.database_schema)) as state:
         return state.systems()
+
+
+def address_guard(settings: Settings) -> AddressGuard:
+    """Return the guard of requests to URLs that users declare; only the demo may be on loopback."""
+    demo = ("127.0.0.0/8", "::1") if settings.is_demo else ()
+    return AddressGuard(
+        allow=(*settings.http_allowed_networks, *demo), proxies=settings.http_filtering_proxies
+    )
 
 
 def _url_of_shared_state(settings: Settings) -> URL | None:

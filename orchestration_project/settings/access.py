@@ -1,5 +1,6 @@
 """Settings of the gateway: logins, roles, and trusted addresses."""
 
+import re
 from ipaddress import ip_network
 from typing import ClassVar, Literal
 
@@ -16,6 +17,7 @@ from orchestration_project.settings.values import (
 )
 
 SHORTEST_SESSION_SECRET = 32
+HOST_AND_PORT = re.compile(r"[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}")
 
 
 class AccessSettings(BaseSettings):
@@ -30,6 +32,8 @@ class AccessSettings(BaseSettings):
             "session_hours",
             "trusted_proxies",
             "allowed_hosts",
+            "http_allowed_networks",
+            "http_filtering_proxies",
             "oidc_discovery_url",
             "oidc_client_id",
             "oidc_client_secret",
@@ -74,6 +78,16 @@ class AccessSettings(BaseSettings):
         (),
         description="Host names of the UI besides that of PUBLIC_URL and the loopback names.",
     )
+    http_allowed_networks: Words = Field(
+        (),
+        description="IP addresses or networks (CIDR), not global, that requests to URLs declared "
+        "by users may reach; sources that a setting names need no entry.",
+    )
+    http_filtering_proxies: Words = Field(
+        (),
+        description="Proxies, as host:port, that refuse requests to private networks themselves; "
+        "requests to URLs declared by users use no other proxy.",
+    )
     oidc_discovery_url: str | None = Field(
         None,
         description="Discovery document URL of the OpenID Connect provider, e.g. "
@@ -112,7 +126,15 @@ class AccessSettings(BaseSettings):
             raise ValueError(f"expected at least {SHORTEST_SESSION_SECRET} characters")
         return value
 
-    @field_validator("trusted_proxies")
+    @field_validator("http_filtering_proxies")
+    @classmethod
+    def _hosts_with_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if not HOST_AND_PORT.fullmatch(each):
+                raise ValueError(f"expected host:port, e.g. proxy.example.org:3128; found {each}")
+        return value
+
+    @field_validator("trusted_proxies", "http_allowed_networks")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:

@@ -11,6 +11,7 @@ from typing import Self
 import httpx
 import stamina
 
+from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.connections.http.connecting import Transport, deadline
 from orchestration_project.connections.http.limits import (
     NO_ANSWER,
@@ -98,6 +99,7 @@ class HttpClient:
             answer closes it for all.
         rate_of: Limit on attempts at a host of this name, in place of ``requests_per_second``: of
             any interval, such as the delay in its robots.txt. None: no limit.
+        guard: Checks each request, as of URLs that users declare; None: URLs are an operator's.
 
     Raises:
         ConfigurationError: A proxy's address or the certificates are unusable.
@@ -123,6 +125,7 @@ class HttpClient:
         is_throttled: Callable[[bytes], bool] | None = None,
         asks_anyway: bool = False,
         rate_of: Callable[[str], Rate | None] | None = None,
+        guard: AddressGuard | None = None,
     ) -> None:
         self._system = system
         self._now = now
@@ -135,7 +138,8 @@ class HttpClient:
         self._asks_anyway = asks_anyway
         self._user_agent = user_agent
         self._timeout_seconds = min(timeout_seconds, deadline_seconds)
-        self._transport = Transport(use_environment=use_environment)
+        self._guard = guard
+        self._transport = Transport(use_environment=use_environment, guard=guard)
         self._state = state
         self._breaker_failures = breaker_failures
         self._breaker_open_seconds = breaker_open_seconds
@@ -181,9 +185,12 @@ class HttpClient:
             ThrottledError: No attempt succeeded; the last answer asked for fewer requests.
             TransientError: No attempt succeeded, or the system is not asked for now.
             SourceError: The URL is not for HTTP, or the body is too large.
-            ConfigurationError: The source's certificate is not trusted, or the request malformed.
+            ConfigurationError: The source's certificate is not trusted, the request malformed, or
+                refused by the guard.
         """
         question = Question.of(self._system, method, url, headers or {}, basic_auth)
+        if self._guard is not None:
+            self._guard.check(url)
         hide(*question.tokens)
         request = to_send(
             question,

@@ -39,6 +39,7 @@ from urllib3.exceptions import (
 from urllib3.util import make_headers
 from urllib3.util.response import assert_header_parsing
 
+from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import child_environment
 
@@ -176,12 +177,14 @@ class Transport(httpx.BaseTransport):
 
     Args:
         use_environment: Whether proxies and certificates come from the environment.
+        guard: Checks each request, and names the addresses to which it may connect.
 
     Raises:
         ConfigurationError: A proxy's address is unusable, or there are no such certificates.
     """
 
-    def __init__(self, *, use_environment: bool) -> None:
+    def __init__(self, *, use_environment: bool, guard: AddressGuard | None = None) -> None:
+        self._guard = guard
         self._direct = PoolManager(maxsize=CONNECTIONS_KEPT)
         with _explained():
             self._authorities = _named_authorities() if use_environment else DEFAULT_AUTHORITIES
@@ -199,13 +202,54 @@ class Transport(httpx.BaseTransport):
 
         Raises:
             httpx.TransportError: Of any sort.
-            ConfigurationError: TLS is asked for, and the certificates are unusable.
+            ConfigurationError: TLS is asked for, and the certificates are unusable; or the guard
+                refuses the request.
         """
-        limits = request.extensions["timeout"]
         with _as_httpx():
-            answer = self._way_to(request.url).urlopen(
+            answer = self._open(request)
+        return httpx.Response(
+            answer.status,
+            headers=[
+                (name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()
+            ],
+            stream=_Body(answer),
+        )
+
+    def _open(self, request: httpx.Request) -> BaseHTTPResponse:
+        """Return an answer whose headers are read."""
+        proxy = self._proxy_of(request.url)
+        if self._guard is None:
+            return self._send(proxy or self._direct_way(request.url), str(request.url), request)
+        endpoint = self._guard.check(str(request.url))
+        if proxy is not None:
+            self._guard.check_proxy(endpoint, _host_and_port(proxy))
+            return self._send(proxy, str(request.url), request)
+        try:
+            addresses = self._guard.addresses(endpoint)
+        except OSError as error:
+            raise httpx.ConnectError(f"{endpoint.host} does not resolve: {error}") from error
+        way, name = self._direct_way(request.url), endpoint.host
+        tls = {"server_hostname": name} if endpoint.scheme == "https" else {}
+        target = request.url.raw_path.decode()
+        for address in addresses:
+            pool = way.connection_from_host(address, endpoint.port, endpoint.scheme, tls)
+            try:
+                return self._send(pool, target, request)
+            except (NewConnectionError, ConnectTimeoutError):
+                if address == addresses[-1]:
+                    raise
+        raise AssertionError("a guard returns at least one address")
+
+    @staticmethod
+    def _send(
+        way: PoolManager | HTTPConnectionPool, target: str, request: httpx.Request
+    ) -> BaseHTTPResponse:
+        limits = request.extensions["timeout"]
+        return cast(
+            BaseHTTPResponse,
+            way.urlopen(
                 request.method,
-                str(request.url),
+                target,
                 headers={name.decode(): value.decode() for name, value in request.headers.raw},
                 body=request.read() or None,
                 timeout=Timeout(connect=limits["connect"], read=limits["read"]),
@@ -213,13 +257,7 @@ class Transport(httpx.BaseTransport):
                 retries=False,
                 preload_content=False,
                 decode_content=False,
-            )
-        return httpx.Response(
-            answer.status,
-            headers=[
-                (name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()
-            ],
-            stream=_Body(cast(BaseHTTPResponse, answer)),
+            ),
         )
 
     def close(self) -> None:
@@ -231,10 +269,11 @@ class Transport(httpx.BaseTransport):
     def _managers(self) -> Sequence[PoolManager]:
         return [self._direct, *self._proxies.values()]
 
-    def _way_to(self, url: httpx.URL) -> PoolManager:
+    def _proxy_of(self, url: httpx.URL) -> ProxyManager | None:
         proxy = self._proxies.get(url.scheme)
-        if proxy is not None and not proxy_bypass(url.netloc.decode()):
-            return proxy
+        return None if proxy is None or proxy_bypass(url.netloc.decode()) else proxy
+
+    def _direct_way(self, url: httpx.URL) -> PoolManager:
         if url.scheme == "https":
             with _explained():
                 self._direct.connection_pool_kw["ssl_context"] = _trusted(self._authorities)
@@ -291,6 +330,11 @@ def _by_proxy(address: str, trusted: ssl.SSLContext) -> ProxyManager:
         ssl_context=trusted,
         proxy_headers=make_headers(proxy_basic_auth=user) if parts.username else None,
     )
+
+
+def _host_and_port(manager: ProxyManager) -> str:
+    parts = manager.proxy
+    return f"{parts.host}:{parts.port}" if parts else ""
 
 
 def _named_authorities() -> Authorities:
