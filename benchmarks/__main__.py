@@ -17,6 +17,7 @@ from benchmarks.measures.captures import captures
 from benchmarks.measures.changes import again, history
 from benchmarks.measures.gate import gate
 from benchmarks.measures.gateway import gateway, metrics, soak, webhook_runs, webhooks
+from benchmarks.measures.http_state import http_state
 from benchmarks.measures.items import items
 from benchmarks.measures.operations import control_tower
 from benchmarks.measures.prices import prices
@@ -42,7 +43,7 @@ MEASURES = {
         *(copies, one_partition, peers, sqlite, contract, pages),
         *(again, history, starts, gate, control_tower),
         *(gateway, webhooks, webhook_runs, metrics, soak),
-        *(captures, items, pruning, cleanup, prices, saas),
+        *(captures, items, pruning, cleanup, prices, saas, http_state),
     )
 }
 BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour
