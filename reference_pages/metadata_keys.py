@@ -246,6 +246,7 @@ OPERATIONS = KeyGroup(
             change_with="How the configuration is changed",
             repair_with="Job that repairs the ledger",
             switched="Whether schedules and sensors are switched on or off",
+            left_to_admins="Schedules and sensors that only an admin may switch on",
             preset="Name of the preset",
             description="Description of the preset",
             job="Job that the preset is for",
@@ -380,7 +381,7 @@ CHECKS = KeyGroup(
         **_keys("days", days_late="Days since the oldest missing partition was due"),
         **_keys("ratio", least_coverage_ratio="Least share of the volume that needs prices"),
         **_keys("of the check", limit="Limit of the audit"),
-        **_keys("boolean", evaluated_by_load="Evaluated in the step of a load; raises no alert"),
+        **_keys("flag", evaluated_by_load="Evaluated in the step of a load; raises no alert"),
         **_keys(
             "text",
             dependency="Dependency that was verified",

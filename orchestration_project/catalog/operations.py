@@ -34,6 +34,7 @@ OPERATIONS = Domain(
     ],
     schedules=[
         sensors.operations_control_tower_hourly,
+        sensors.operations_prune_weekly,
         sensors.operations_reconcile_hourly,
         sensors.operations_verify_daily,
     ],

@@ -8,11 +8,18 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from orchestration_project.assets.operations import control_tower_job, reconcile_job, verify_job
+from orchestration_project.assets.operations import (
+    control_tower_job,
+    prune_job,
+    reconcile_job,
+    verify_job,
+)
 from orchestration_project.assets.operations.current_state import snapshots, state_changes
+from orchestration_project.assets.operations.run_logs import PRUNE_OP
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.alerts import Progress
 from orchestration_project.domains.operations.control_tower import DAYS
+from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import Registry
@@ -178,4 +185,15 @@ operations_verify_daily = cron_schedule(
     cron_schedule="0 7 * * *",  # before what starts by itself; a load looks for itself in any case
     execution_timezone="America/New_York",
     what="Check every day whether every dependency of loads is ready.",
+)
+
+operations_prune_weekly = cron_schedule(
+    profile="retention",
+    needs="runs that ended more than DAGSTER_RUN_LOG_DAYS ago",
+    name="operations_prune_weekly",
+    job=prune_job,
+    cron_schedule="0 4 * * 0",
+    execution_timezone="UTC",
+    run_config=not_dry(PRUNE_OP),
+    what="Delete the logs of old runs, and earlier events of states, every week.",
 )

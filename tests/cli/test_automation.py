@@ -56,7 +56,10 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(capsys):
     assert main(["automation", "on", "price"]) == 1
     error = capsys.readouterr().err
     assert "profile not found: 'price'" in error
-    assert "finra-datasets, fx, operations, prices, sync, webhooks, weekly-finra, demo" in error
+    assert (
+        "finra-datasets, fx, operations, prices, retention, sync, webhooks, weekly-finra, demo"
+        in error
+    )
 
 
 def test_what_is_switched_here_is_what_the_ui_and_the_daemon_look_up():
@@ -82,3 +85,12 @@ def test_the_job_lists_by_default_and_switches_if_asked():
             assert next(iter(metadata)) == "dry_run"
             found = automations(instance, defs.get_repository_def())
             assert {each.is_on for each in found if each.profile == "fx"} == {is_on}
+
+
+def test_the_job_that_operators_launch_switches_nothing_that_only_admins_may(capsys):
+    ops = {"switch_automation": {"config": {"profile": "retention", "dry_run": False}}}
+    with open_instance() as instance:
+        metadata = op_metadata(executed(instance, "operations_switch_automation", ops=ops))
+    assert (metadata["changed_count"], metadata["left_to_admins"]) == (0, "operations_prune_weekly")
+    assert states(capsys)["operations_prune_weekly"] == "off"
+    assert answer(capsys, "on", "retention")[1]["changed"] == ["operations_prune_weekly"]

@@ -1,11 +1,12 @@
 """Schedules and sensors of a profile, switched together, whether or not the UI is up."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.automation import PROFILE, Automation, chosen
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.dagster_private import (
@@ -34,6 +35,24 @@ def automations(
     ]
 
 
+def for_admins(repository: dg.RepositoryDefinition) -> set[str]:
+    """Return the schedules and sensors whose jobs only an admin may launch."""
+    assets = repository.asset_graph
+    jobs = {
+        job.name
+        for job in repository.get_all_jobs()
+        for key in job.asset_layer.executable_asset_keys
+        if REQUIRES_ADMIN.keys() & assets.get(key).tags
+    }
+    return {each.name for each in _definitions(repository) if jobs & set(_jobs_of(each))}
+
+
+def _jobs_of(each: AnyAutomation) -> Sequence[str]:
+    if isinstance(each, dg.ScheduleDefinition):
+        return [each.job_name]
+    return [target.job_name for target in each.targets]
+
+
 def switch(
     instance: dg.DagsterInstance,
     repository: dg.RepositoryDefinition,
@@ -42,14 +61,24 @@ def switch(
     *,
     on: bool,
     is_dry_run: bool,
+    left_out: Collection[str] = (),
 ) -> Sequence[Automation]:
     """Switch the schedules and sensors of a profile; return those that were the other way.
+
+    Args:
+        instance: Where they are switched.
+        repository: Has them.
+        origin: Of the repository.
+        profile: Their profile.
+        on: Whether they are switched on.
+        is_dry_run: Only return them.
+        left_out: Names of those that stay as they are.
 
     Raises:
         ConfigurationError: The code location lacks the profile.
     """
     of_profile = chosen(automations(instance, repository), profile)
-    changed = [each for each in of_profile if each.is_on != on]
+    changed = [each for each in of_profile if each.is_on != on and each.name not in left_out]
     if not is_dry_run:
         known = {each.name: each for each in _definitions(repository)}
         for each in changed:
@@ -84,7 +113,10 @@ class SwitchAutomation(JobOptions):
 
 @dg.op(name="switch_automation", out=dg.Out(dg.Nothing))
 def switch_profile(context: dg.OpExecutionContext, config: SwitchAutomation) -> None:
-    """Switch the schedules and sensors of a profile, and list those that changed."""
+    """Switch the schedules and sensors of a profile, and list those that changed.
+
+    Operators may launch this: what launches a job that only admins may launch stays as it is.
+    """
     reported = report_dry_run(context.log, "nothing is switched", is_dry_run=config.dry_run)
     stored = context.instance.get_run_by_id(context.run.run_id)
     if stored is None or stored.remote_job_origin is None:
@@ -93,6 +125,8 @@ def switch_profile(context: dg.OpExecutionContext, config: SwitchAutomation) -> 
             expected="a run that Dagster's UI, daemon or `dagster job execute` launched",
             remedy="launch the job there, or use `orchestrate automation`",
         )
+    of_profile = chosen(automations(context.instance, context.repository_def), config.profile)
+    left_out = for_admins(context.repository_def) & {each.name for each in of_profile}
     changed = switch(
         context.instance,
         context.repository_def,
@@ -100,6 +134,7 @@ def switch_profile(context: dg.OpExecutionContext, config: SwitchAutomation) -> 
         config.profile,
         on=config.switch_on,
         is_dry_run=config.dry_run,
+        left_out=left_out,
     )
     rows = [{name: getattr(each, name) for name in COLUMNS} for each in changed]
     context.add_output_metadata(
@@ -107,6 +142,7 @@ def switch_profile(context: dg.OpExecutionContext, config: SwitchAutomation) -> 
             **reported,
             "switched": "on" if config.switch_on else "off",
             "changed_count": len(changed),
+            "left_to_admins": ", ".join(sorted(left_out)),
             "changed": table_of(pl.DataFrame(rows, dict.fromkeys(COLUMNS, pl.String))),
         }
     )

@@ -20,6 +20,8 @@ from orchestration_project.services.run_logs import prune
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.values import MOST_DAYS
 
+PRUNE_OP = "prune_run_logs"
+
 COLUMNS = {
     "store": "Store: the event log, or the compute logs",
     "run_count": "Number of runs with data there",
@@ -45,7 +47,7 @@ class PruneLogs(JobOptions):
 
 
 @dg.multi_asset(
-    name="prune_run_logs",
+    name=PRUNE_OP,
     specs=[
         report_spec(
             RUN_LOGS, "One row per store of Dagster's with data of old runs.", COLUMNS
@@ -90,7 +92,7 @@ prune_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets(run_logs),
     description=job_text(
         "Deletes the logs of old runs from Dagster's storage; a dry run by default.",
-        "prune_run_logs",
+        PRUNE_OP,
         PruneLogs,
     ),
     tags={"domain": "operations"},
