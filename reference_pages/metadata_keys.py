@@ -191,6 +191,13 @@ CONTROL_TOWER = KeyGroup(
             **{"*_verdict": "State of a domain, each reason, and what to do"},
         ),
         **_keys(
+            "link",
+            **{
+                "*_load": "Job that loads the oldest missing partition, which is chosen there",
+                "*_retry": "Launchpad that retries the failures of a domain",
+            },
+        ),
+        **_keys(
             "runs",
             queue_depth="Runs that wait to start",
             runs_under_way="Runs in progress",

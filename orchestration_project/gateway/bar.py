@@ -9,18 +9,23 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration_project.domains.access.roles import Principal
-from orchestration_project.services.links import JOBS
+from orchestration_project.services.links import retry_launchpad
 from orchestration_project.settings import Settings
 
 STYLE_PATH = "/bar.css"
 STYLE_LINK = f'<link rel="stylesheet" href="{STYLE_PATH}"/>'
 
 SHORTCUTS = {
-    "Control tower": "/assets/operations/control_tower?view=overview",
+    "Control tower": "/assets/operations/control_tower?view=events",
     "Quarantined": "/quarantined",
-    "Retry failures": f"{JOBS}/operations_retry_failures/playground",
+    "List failures": retry_launchpad(dry_run=True),
+    "Retry failures": retry_launchpad(dry_run=False),
 }
-"""Pages that operators open most, by the text of their links."""
+"""Pages that operators open most, by the text of their links.
+
+The events of the control tower begin with its verdict; on its overview the columns come first. A
+launchpad without a config would open with the one that was launched last, dry run or not.
+"""
 
 PROFILES = {"demo": "demo data", "real": "real data"}
 

@@ -5,8 +5,10 @@ from functools import cache
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import dagster as dg
+import yaml
 
 from orchestration_project.domains.access.addresses import is_loopback
+from orchestration_project.domains.operations.retries import RETRY_JOB, RETRY_OP
 from orchestration_project.settings import load_shared_settings, without_secrets
 
 API = "/api/v1"
@@ -73,6 +75,27 @@ def job_page(job: str, first: str, last: str) -> str:
     """Return the address of a job's partitions; its launch dialog opens with these chosen."""
     chosen = {"partition": first} if first == last else {"default_range": f"[{first}...{last}]"}
     return f"{JOBS}/{job}/partitions?{urlencode(chosen)}"
+
+
+def launchpad(job: str, op: str, *, note: str = "", **config: object) -> str:
+    """Return the address of a job's launchpad, which opens with a config of its op filled in.
+
+    Args:
+        job: A job without partitions.
+        op: Its op.
+        note: Comment above the config; blank: none.
+        config: Options of the op.
+    """
+    filled = yaml.safe_dump({"ops": {op: {"config": config}}})
+    comment = f"# {note}\n" if note else ""
+    return f"{JOBS}/{job}/playground/setup?{urlencode({'config': comment + filled})}"
+
+
+def retry_launchpad(*, domain: str = "", dry_run: bool) -> str:
+    """Return the address of the launchpad that retries failures, of all domains or one."""
+    chosen = {"domain": domain} if domain else {}
+    note = "dry_run: true only lists the failures; false launches them again."
+    return launchpad(RETRY_JOB, RETRY_OP, note=note, **chosen, dry_run=dry_run)
 
 
 def evidence_path(file: str) -> str:

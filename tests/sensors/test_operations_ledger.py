@@ -2,13 +2,18 @@
 
 import json
 from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
 
 import dagster as dg
 import pytest
+import yaml
 from sqlalchemy import select
 
 from orchestration_project.assets.operations.catalogue import moment_of
+from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
+from orchestration_project.domains.operations.ledger import RunFacts
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.sensors.operations import (
     operations_control_tower_at_start,
@@ -16,6 +21,8 @@ from orchestration_project.sensors.operations import (
     operations_on_state_change,
     operations_reconcile_hourly,
 )
+from orchestration_project.services.ledger import Ledger
+from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import (
     operations_control_tower,
     operations_runs,
@@ -24,6 +31,7 @@ from orchestration_project.tables.operations import (
 from tests import databases
 from tests.programs import from_then_on
 from tests.resources.definitions import RESOURCES
+from tests.resources.weeks import MONDAY, Desk, row
 from tests.runs import metadata_by_partition, texts_of
 
 FIRST, LAST = "T2|2025-11-24", "T2|2025-12-08"
@@ -184,6 +192,27 @@ def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(in
         assert "SYNTHETIC DATA" in texts_of(told[name])
     kept = databases.rows(url, select(operations_control_tower.c.window_hours).distinct())
     assert sorted(kept) == [(24,), (168,), (672,)]
+
+
+def test_the_control_tower_links_to_the_oldest_missing_week_and_to_a_retry(instance, url, tmp_path):
+    now = Clock().now()
+    with open_warehouse(load_settings()) as warehouse:
+        Desk(warehouse, tmp_path, "T1", MONDAY).land(row("AAA"))
+        failed = RunFacts("run", "finra_otc_weekly", "FAILURE", now, now, now, now)
+        Ledger(warehouse, Clock()).record([failed])
+    [told] = metadata_by_partition(execute(instance, "operations_control_tower"))[
+        "control_tower"
+    ].values()
+    assert list(told)[:4] == ["verdict", "finra_verdict", "finra_load", "finra_retry"]
+    load = urlsplit(told["finra_load"])
+    assert load.path.endswith("/jobs/finra_otc_weekly/partitions")
+    [partition] = parse_qs(load.query)["partition"]
+    assert f"oldest {partition}" in " ".join(told["finra_verdict"].split())
+    retry = urlsplit(told["finra_retry"])
+    assert retry.path.endswith("/jobs/operations_retry_failures/playground/setup")
+    config = yaml.safe_load(parse_qs(retry.query)["config"][0])
+    assert config["ops"]["retry_failures"]["config"] == {"domain": "finra", "dry_run": False}
+    assert dg.validate_run_config(defs.resolve_job_def("operations_retry_failures"), config)
 
 
 def test_the_hourly_repair_asks_for_its_job_with_a_config_that_it_takes():

@@ -30,6 +30,7 @@ from orchestration_project.plots import operations as plots
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.registry import Registry
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower
+from orchestration_project.services.links import job_page, link, retry_launchpad
 from orchestration_project.services.metadata import as_metadata, image, table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_control_tower
@@ -66,7 +67,7 @@ def control_tower(
         metadata=as_metadata(
             {
                 "verdict": verdict(domains),
-                **_verdicts(domains),
+                **_verdicts(domains, registry),
                 **_pictures(look, domains, is_synthetic=settings.is_demo),
                 **_numbers(domains),
                 **_tables(frame_of(rows, operations_control_tower)),
@@ -75,10 +76,21 @@ def control_tower(
     )
 
 
-def _verdicts(domains: Sequence[SubjectHealth]) -> dict[str, Any]:
-    """Return Markdown, in short lines: the UI cuts a long one."""
-    found = {f"{each.subject.domain}_verdict": verdict_of(each) for each in domains}
-    return {name: dg.MetadataValue.md(text) for name, text in found.items()}
+def _verdicts(domains: Sequence[SubjectHealth], registry: Registry) -> dict[str, Any]:
+    """Return Markdown, in short lines: the UI cuts a long one; and links to what an operator does.
+
+    A link to load leads to the oldest missing partition, one to retry to all failures of a domain.
+    """
+    retried = {each.name for each in registry.domains if each.replays or each.item_topics}
+    shown: dict[str, Any] = {}
+    for each in domains:
+        name, oldest = each.subject.domain, each.unlanded
+        shown[f"{name}_verdict"] = dg.MetadataValue.md(verdict_of(each))
+        if oldest is not None and (job := oldest.asset.replace("/", "_")) in registry.jobs:
+            shown[f"{name}_load"] = link(job_page(job, oldest.partition, oldest.partition))
+        if name in retried and any(figures.failure_count for figures in each.figures):
+            shown[f"{name}_retry"] = link(retry_launchpad(domain=name, dry_run=False))
+    return shown
 
 
 def _pictures(

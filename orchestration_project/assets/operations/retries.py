@@ -12,6 +12,8 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.messages import cut
 from orchestration_project.domains.operations.retries import (
+    RETRY_JOB,
+    RETRY_OP,
     TRANSIENT_CATEGORIES,
     Batch,
     FailedItem,
@@ -33,8 +35,6 @@ from orchestration_project.services.backfills import (
 )
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.retries import ItemRetries, failed_partitions
-
-RETRY_JOB = "operations_retry_failures"
 
 MAX_PARTITIONS_LISTED = 200
 """Partitions that a table lists, so that an event stays below 100 KB; the counts are of all."""
@@ -103,7 +103,7 @@ class RetryFailures(JobOptions):
     )
 
 
-@dg.op(name="retry_failures", out=dg.Out(dg.Nothing))
+@dg.op(name=RETRY_OP, out=dg.Out(dg.Nothing))
 def retry_failures(
     context: dg.OpExecutionContext,
     config: RetryFailures,
@@ -222,7 +222,7 @@ def _table(partitions: Sequence[tuple[FailedPartition, str]]) -> dg.TableMetadat
     name=RETRY_JOB,
     description=job_text(
         "Retries failed partitions and work items that may succeed now; a dry run by default.",
-        "retry_failures",
+        RETRY_OP,
         RetryFailures,
     ),
     tags={"domain": "operations"},

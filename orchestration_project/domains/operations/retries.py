@@ -10,6 +10,9 @@ from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.domains.operations.failures import Category
 from orchestration_project.errors import ConfigurationError
 
+RETRY_JOB, RETRY_OP = "operations_retry_failures", "retry_failures"
+"""The job that retries failures, and its op."""
+
 TRANSIENT_CATEGORIES: tuple[Category, ...] = ("transient", "database", "crash")
 """Kinds of failure that another try may mend; the others stay until somebody changes something."""
 

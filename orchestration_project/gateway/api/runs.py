@@ -17,7 +17,12 @@ from orchestration_project.domains.api.runs import (
     Step,
 )
 from orchestration_project.domains.operations.ledger import LedgerEntry, partition_of, trigger_of
-from orchestration_project.domains.operations.retries import ItemFilter, check_kinds
+from orchestration_project.domains.operations.retries import (
+    RETRY_JOB,
+    RETRY_OP,
+    ItemFilter,
+    check_kinds,
+)
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.admission import admit
 from orchestration_project.gateway.api.dagster import result
@@ -64,8 +69,6 @@ Status = Literal[
     "CANCELED",
 ]
 
-RETRY_JOB = "operations_retry_failures"
-RETRY_OP = "retry_failures"
 
 REEXECUTE = """mutation ($params: ReexecutionParams!) {
   launchRunReexecution(reexecutionParams: $params) { __typename
