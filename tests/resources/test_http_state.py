@@ -306,6 +306,34 @@ def test_a_killed_holder_does_not_stop_the_others(store: Store, opened: Callable
     holder.join()
 
 
+def _admit_for_ever(store: Store, begun: threading.Event) -> None:
+    state = store()
+    while True:
+        state.admit(KEY, Rate(1_000_000))
+        begun.set()
+
+
+def test_a_process_killed_while_it_decides_leaves_no_lock(
+    store: Store, opened: Callable[[], SharedState]
+):
+    state = opened()
+    for _ in range(5):
+        begun = FORK.Event()
+        killed = FORK.Process(target=_admit_for_ever, args=(store, begun), daemon=True)
+        killed.start()
+        assert begun.wait(30)
+        killed.kill()
+        killed.join()
+        answered = threading.Event()
+        waiter = threading.Thread(
+            target=lambda done=answered: state.admit(KEY, Rate(1_000_000)) or done.set(),
+            daemon=True,
+        )
+        waiter.start()
+        assert answered.wait(10)
+        waiter.join()
+
+
 def test_a_forked_process_uses_a_connection_of_its_own(opened: Callable[[], SharedState]):
     state = opened()
     rate = Rate(3, 60)
