@@ -1,8 +1,11 @@
 """Operations: runs, alerts, readiness, presets and evidence of all domains."""
 
 from orchestration_project.assets import operations
-from orchestration_project.registry import Domain, Job
+from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.registry import Domain, ItemTopics, Job
 from orchestration_project.sensors import operations as sensors
+from orchestration_project.sensors.exports import operations_on_due_export
+from orchestration_project.services.exports.work import TOPIC
 
 OPERATIONS = Domain(
     name="operations",
@@ -11,6 +14,7 @@ OPERATIONS = Domain(
         operations.artifacts,
         operations.control_tower,
         operations.evidence,
+        operations.exports,
         operations.ledger,
         operations.presets,
         operations.removals,
@@ -24,6 +28,7 @@ OPERATIONS = Domain(
         Job(definition=operations.cleanup_job),
         Job(definition=operations.control_tower_job),
         Job(definition=operations.export_evidence_job),
+        Job(definition=operations.export_job, parameters=()),
         Job(definition=operations.prune_job),
         Job(definition=operations.reconcile_job),
         Job(definition=operations.replay_webhook_job),
@@ -40,9 +45,11 @@ OPERATIONS = Domain(
     ],
     sensors=[
         sensors.operations_control_tower_at_start,
+        operations_on_due_export,
         sensors.operations_on_run_change,
         sensors.operations_on_run_end,
         sensors.operations_on_state_change,
         sensors.operations_on_undelivered_alert,
     ],
+    item_topics=[ItemTopics(prefix=TOPIC, open=WorkItems)],
 )

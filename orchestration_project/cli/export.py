@@ -17,8 +17,8 @@ from orchestration_project.services.export import (
     WRITERS,
     Batches,
     ExportSummary,
+    open_batches,
     whole_file,
-    with_escaped_formulas,
 )
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import (
@@ -137,17 +137,21 @@ def _export(
     destination: _Destination,
 ) -> int:
     statement = chosen.select(columns, where, order_by=order, limit=limit)
-    escape = destination.escape_formulas if destination.form in TEXT_FORMATS else False
-    escaped = chosen.escaped_columns(columns, escape=escape)
     if OUTPUT.is_dry_run:
         name = "standard output" if destination.output == STANDARD_OUTPUT else destination.output
         preview(f"{', '.join(columns)} of {chosen.table.name} would be written to {name}")
         return 0
     with (
         open_warehouse(load_settings()) as warehouse,
-        warehouse.batches(statement, chosen.table) as found,
+        open_batches(
+            warehouse,
+            chosen,
+            columns,
+            statement,
+            form=destination.form,
+            escape=destination.escape_formulas,
+        ) as batches,
     ):
-        batches = (with_escaped_formulas(batch.select(columns), escaped) for batch in found)
         if destination.output == STANDARD_OUTPUT:
             return _to_standard_output(chosen.table.name, batches, destination.form)
         with whole_file(Path(destination.output), replace=destination.force) as file:

@@ -286,13 +286,14 @@ def _flush_folder(folder: Path) -> None:
 
 
 class S3Store:
-    """Artifacts as objects in a bucket."""
+    """Artifacts as objects in a bucket, whose URL ``setting`` gives."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, setting: str = "ARTIFACTS_URL") -> None:
         from obstore.exceptions import BaseError
         from obstore.store import from_url
 
         self.url = without_secrets(url)
+        self._setting = setting
         retry_timeout = timedelta(seconds=S3_RETRY_SECONDS)
         try:
             self._store: ObjectStore = from_url(
@@ -303,7 +304,7 @@ class S3Store:
                 f"the artifact store {self.url} cannot be opened",
                 expected="s3://bucket/prefix, and AWS_… variables that belong together",
                 found=_first_line(error),
-                remedy="correct ARTIFACTS_URL or the AWS_… variables",
+                remedy=f"correct {setting} or the AWS_… variables",
             ) from error
 
     def put(self, name: str, content: bytes | BinaryIO) -> None:
@@ -412,7 +413,7 @@ class S3Store:
                 f"cannot {what} the artifact {name}",
                 expected=f"a bucket that we may read and write at {self.url}",
                 found=_first_line(error),
-                remedy="check ARTIFACTS_URL, the AWS_… variables and the endpoint",
+                remedy=f"check {self._setting}, the AWS_… variables and the endpoint",
             ) from error
 
 

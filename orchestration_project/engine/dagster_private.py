@@ -9,6 +9,7 @@ with what to check where an upgrade changes one.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from dagster._core.storage.runs import SqlRunStorage
 from dagster._core.storage.runs.schema import RunsTable
 from dagster._core.utils import make_new_backfill_id
 from dagster._serdes import serialize_value
+from dagster._utils.schedules import is_valid_cron_string, reverse_cron_string_iterator
 from dagster_shared.error import SerializableErrorInfo
 from dagster_shared.record import replace
 from sqlalchemy import Connection
@@ -66,9 +68,11 @@ __all__ = [
     "find_ticks",
     "instigators_switched_on",
     "is_switched_on",
+    "is_valid_cron_string",
     "is_worker_gone",
     "load_repository",
     "ping_code_server",
+    "previous_cron_time",
     "running_instigators",
     "serialize_event",
     "switch_automation",
@@ -82,6 +86,7 @@ __all__ = [
 #   PartitionBackfill      a backfill as stored; BulkActionStatus how far it is
 #   RunsTable              the table of runs in Dagster's SQL storage
 #   UnresolvedAssetJobDefinition  what `dg.define_asset_job` returns
+#   is_valid_cron_string   whether a schedule takes a text as cron expression
 # At an upgrade: the tests of the functions below read their fields.
 
 DAEMON_MODULE = "dagster._daemon"
@@ -93,6 +98,21 @@ another interpreter. At an upgrade: ``python -m dagster._daemon run --help`` has
 
 FINISHED_TICKS = (TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE)
 """How a tick is over that was evaluated."""
+
+
+# Time
+
+
+def previous_cron_time(cron: str, timezone: str, now: datetime) -> datetime:
+    """Return the latest time, ``now`` or before, at which a schedule is due.
+
+    Dagster 1.13: `reverse_cron_string_iterator`. No public way: only ticks of schedules that are
+    definitions follow a cron expression. At an upgrade: a local time that a change of the clock
+    skips is due all the same.
+    """
+    until = now + timedelta(seconds=1)  # the end does not belong to what it yields
+    times = reverse_cron_string_iterator(until.timestamp(), cron, timezone)
+    return next(each for each in times if each <= now)
 
 
 # Code and its processes

@@ -176,6 +176,7 @@ class WorkItems:
         run_id: str,
         until: datetime,
         is_under_way: Callable[[str], bool],
+        connection: Connection | None = None,
     ) -> NamedClaim:
         """Enqueue items and lease them to a run at once, whatever state they are in.
 
@@ -189,6 +190,7 @@ class WorkItems:
             run_id: Dagster's run.
             until: When the leases expire.
             is_under_way: Whether a run, by its id, has not ended.
+            connection: A transaction that writes.
         """
         now = self._clock.now()
         rows = {each.key: _new_row(topic, each, now) for each in items}
@@ -203,7 +205,7 @@ class WorkItems:
                 and is_alive(str(item.lease_holder))
             )
 
-        with self._warehouse.writing() as writing:
+        with self._transaction(connection) as writing:
             _insert_missing(writing, topic, rows)
             found = _locked(writing, _named(topic, list(rows)))
             held_by = {item.item_key: str(item.lease_holder) for item in found if is_held(item)}

@@ -29,6 +29,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "announcements_unsettled": "Reported loads could not be marked as reported.",
     "metadata_reported": "The metadata that a run adds to its asset, as text.",
     "items_processed": "Counts of the work items of a topic after a batch.",
+    "export_ended": "Result of an attempt to deliver an export.",
     "items_lost": "Another run had claimed some of the work items.",
     "heartbeat_failed": "The heartbeat of a run could not be recorded.",
     "historic_weeks_unavailable": "FINRA's list of historic weeks could not be read.",

@@ -11,7 +11,7 @@ no time zone: a whole number or decimal with more digits is text, and so is a ti
 import html
 import math
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -23,7 +23,10 @@ from typing import IO, TYPE_CHECKING, Any
 import polars as pl
 
 from orchestration_project.connections.files import partial_file, usual_mode
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.catalogue import Relation
+from orchestration_project.tables.schema import Query
 
 if TYPE_CHECKING:
     from xlsxwriter.format import Format
@@ -93,6 +96,32 @@ def with_escaped_formulas(batch: pl.DataFrame, names: Collection[str]) -> pl.Dat
         .alias(name)
         for name in texts
     )
+
+
+@contextmanager
+def open_batches(
+    warehouse: Warehouse,
+    chosen: Relation,
+    names: Sequence[str],
+    statement: Query,
+    *,
+    form: str,
+    escape: bool | None,
+) -> Iterator[Batches]:
+    """Give the rows of a query in batches, ready to be written, of one state of the database.
+
+    Args:
+        warehouse: The database.
+        chosen: Has the columns of the query.
+        names: The columns to write, in order.
+        statement: The query.
+        form: One of `WRITERS`.
+        escape: Whether texts that may be formulas are escaped in all columns, in none, or (None)
+            in those that senders write; only in a format of text.
+    """
+    escaped = chosen.escaped_columns(names, escape=escape if form in TEXT_FORMATS else False)
+    with warehouse.batches(statement, chosen.table) as found:
+        yield (with_escaped_formulas(batch.select(names), escaped) for batch in found)
 
 
 def write_csv(batches: Batches, sink: IO[bytes]) -> ExportSummary:

@@ -101,6 +101,25 @@ class CheckSettings(BaseSettings):
         return path if is_own or path.exists() else None
 
 
+class ExportSettings(BaseSettings):
+    """Scheduled exports."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset({"exports_file"})
+
+    exports_file: Path = Field(
+        Path("exports.yaml"),
+        description="YAML file of scheduled exports and their targets; secrets of the target "
+        "<TARGET> are in EXPORT_URL_<TARGET> and EXPORT_SECRET_<TARGET>.",
+    )
+
+    @property
+    def exports_path(self) -> Path | None:
+        """EXPORTS_FILE as an absolute path; None if it has its default and does not exist."""
+        path = from_root(self.exports_file)
+        is_own = self.exports_file != type(self).model_fields["exports_file"].default
+        return path if is_own or path.exists() else None
+
+
 class AlertSettings(BaseSettings):
     """Alerts."""
 

@@ -25,6 +25,7 @@ from orchestration_project.settings.given import ENVIRONMENT, field_values, read
 from orchestration_project.settings.operations import (
     AlertSettings,
     CheckSettings,
+    ExportSettings,
     ReadinessSettings,
 )
 from orchestration_project.settings.profile import DemoSettings, ProfileSettings, StorageSettings
@@ -60,6 +61,7 @@ class Settings(
     DemoSettings,
     ReadinessSettings,
     CheckSettings,
+    ExportSettings,
     WebhookSettings,
     AccessSettings,
     AlertSettings,

@@ -25,6 +25,7 @@ from orchestration_project.services.ledger import Ledger
 from orchestration_project.settings import child_environment
 from tests.faulty_server import FaultyServer, Request
 from tests.prepared import Prepared
+from tests.resources.exporting import Installation
 from tests.resources.finra_server import TOKEN_PATH
 from tests.resources.saas_histories import OWN_TABLES
 from tests.resources.saas_office import Office
@@ -187,3 +188,12 @@ def office(saas_warehouse: Warehouse, clock: StoppedClock) -> Office:
         for table in OWN_TABLES:
             connection.execute(delete(table))
     return Office(saas_warehouse, clock)
+
+
+@pytest.fixture
+def installation(
+    warehouse: Warehouse, clock: StoppedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Installation:
+    """A database, an artifact store and what `exports.yaml` says."""
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    return Installation(warehouse, clock, tmp_path)

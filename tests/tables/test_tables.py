@@ -24,11 +24,11 @@ from orchestration_project.tables.schema import (
 )
 
 HISTORY = "_history"
-PREFIXES = {"spine": "", "webhooks": "events"}
+PREFIXES = {"spine": "", "exports": "operations", "webhooks": "events"}
 """Title of tables whose module has another name than their prefix."""
 
 NO_OWN_TABLES = (
-    *("alert_states", "catalogue", "conditions", "operations_events"),
+    *("alert_states", "catalogue", "changes", "conditions", "operations_events"),
     *("paging", "schema", "views"),
 )
 """Modules that declare none; those of `finra_datasets` have names that FINRA's data suggests."""

@@ -6,6 +6,7 @@ from orchestration_project.assets.operations.automation import switch_automation
 from orchestration_project.assets.operations.cleanup import cleanup_job, removals
 from orchestration_project.assets.operations.control_tower import control_tower, control_tower_job
 from orchestration_project.assets.operations.evidence import evidence, export_evidence_job
+from orchestration_project.assets.operations.exports import export_job, exports
 from orchestration_project.assets.operations.presets import apply_preset_job, presets
 from orchestration_project.assets.operations.retries import RETRY_JOB, retry_failures_job
 from orchestration_project.assets.operations.run_logs import prune_job, run_logs
@@ -26,6 +27,8 @@ __all__ = [
     "control_tower_job",
     "evidence",
     "export_evidence_job",
+    "export_job",
+    "exports",
     "ledger",
     "presets",
     "prune_job",

@@ -14,12 +14,12 @@ from orchestration_project.tables.conditions import MOMENT, read_moment
 
 GROUP = "operations"
 OWNERS = ["team:operations"]
-RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS, RUN_LOGS, ARTIFACTS, REMOVALS, EVIDENCE, ALERTS = (
+RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS = (
+    dg.AssetKey([GROUP, noun]) for noun in ("runs", "steps", "sessions", "control_tower", "presets")
+)
+RUN_LOGS, ARTIFACTS, REMOVALS, EVIDENCE, EXPORTS, ALERTS = (
     dg.AssetKey([GROUP, noun])
-    for noun in (
-        *("runs", "steps", "sessions", "control_tower", "presets"),
-        *("run_logs", "artifacts", "removals", "evidence", "alerts"),
-    )
+    for noun in ("run_logs", "artifacts", "removals", "evidence", "exports", "alerts")
 )
 EFFECTIVE_CONFIG = dg.AssetKey([GROUP, "effective_config"])
 

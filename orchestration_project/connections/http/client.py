@@ -169,11 +169,14 @@ class HttpClient:
         *,
         headers: Mapping[str, str] | None = None,
         json: object = None,
+        content: bytes | None = None,
         basic_auth: tuple[str, str] | None = None,
         is_repeatable: bool = True,
         may_pass: Callable[[Response], bool] = lambda _: False,
     ) -> Response:
         """Return the whole response, of any status that is not retried.
+
+        The body is ``json``, or ``content`` as it is, whose type is to be among the headers.
 
         Redirects are not followed. Connection errors, timeouts, broken answers and the statuses
         429, 500, 502, 503 and 504 are tried again, later if `Retry-After` asks for it. A request
@@ -196,7 +199,7 @@ class HttpClient:
             question,
             url,
             headers=headers or {},
-            content=json,
+            content=json if content is None else content,
             basic_auth=basic_auth,
             user_agent=self._user_agent,
             timeout_seconds=self._timeout_seconds,

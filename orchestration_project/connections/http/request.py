@@ -105,7 +105,7 @@ def to_send(
     user_agent: str,
     timeout_seconds: float,
 ) -> httpx.Request:
-    """Return the request that asks ``question``, with ``content`` as JSON.
+    """Return the request that asks ``question``, with ``content``: bytes as they are, else as JSON.
 
     The credentials of ``url`` are among its headers.
 
@@ -126,7 +126,8 @@ def to_send(
         question.method,
         address,
         headers=sent,
-        json=content,
+        content=content if isinstance(content, bytes) else None,
+        json=None if isinstance(content, bytes) else content,
         extensions={"timeout": httpx.Timeout(timeout_seconds).as_dict()},
     )
 

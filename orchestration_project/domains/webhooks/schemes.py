@@ -1,7 +1,8 @@
 """How senders sign what they deliver, and whether a delivery is signed.
 
 The signature is always over the body as it came, HMAC with SHA-256 and nothing else: what a header
-says of another algorithm is no signature. The package standardwebhooks is what the tests sign with.
+says of another algorithm is no signature. The package standardwebhooks is what the tests sign and
+verify with. What this project delivers itself is signed here, too.
 """
 
 import base64
@@ -102,6 +103,24 @@ def verify(
     if not any(matches):
         return "invalid"
     return "valid" if signed.timestamp is None or _is_now(signed.timestamp, now) else "stale"
+
+
+def standard_headers(key: bytes, message_id: str, body: bytes, *, now: datetime) -> Headers:
+    """Return the headers that sign ``body`` by Standard Webhooks.
+
+    Args:
+        key: As the scheme `standard` makes it of a secret.
+        message_id: Equal for all attempts to deliver the same, so that a receiver drops repeats.
+        body: The bytes that are sent.
+        now: The present.
+    """
+    timestamp = str(int(now.timestamp()))
+    signature = _mac(SCHEMES["standard"], key, f"{message_id}.{timestamp}.", body).decode()
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{signature}",
+    }
 
 
 def headers_of(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -1,0 +1,148 @@
+"""Scheduled exports: each declared table delivered to its target, once per load."""
+
+from collections.abc import Iterator, Sequence
+from functools import cache, partial
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from orchestration_project.assets.operations.catalogue import EXPORTS, asset_spec
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.messages import cut
+from orchestration_project.engine.leases import is_at_work
+from orchestration_project.engine.options import JobOptions
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.exports.declared import chosen_exports, declared_exports
+from orchestration_project.services.exports.targets import Surroundings
+from orchestration_project.services.exports.work import (
+    ExportResult,
+    Exports,
+    OverdueExport,
+    overdue_exports,
+)
+from orchestration_project.services.metadata import as_metadata, check_spec, table_of
+from orchestration_project.settings import Settings
+from orchestration_project.tables.exports import operations_exports
+
+EXPORT_JOB = "operations_export"
+CHECK = "delivers_exports_in_time"
+
+REASON_CHARACTERS = 300
+MAX_ROWS_LISTED = 100
+"""Rows that a table lists, so that an event stays below 100 KB; the counts are of all."""
+
+RESULT_COLUMNS = {
+    **dict.fromkeys(("name", "outcome", "from_load", "to_load"), pl.String),
+    "row_count": pl.Int64,
+    "byte_count": pl.Int64,
+    **dict.fromkeys(("sha256", "detail"), pl.String),
+}
+
+
+OVERDUE_COLUMNS = {"name": pl.String, "waiting_since": pl.String, "reason": pl.String}
+
+
+class ExportOptions(JobOptions):
+    """Exports to deliver; targets are declared in EXPORTS_FILE alone."""
+
+    names: list[str] = Field(
+        default=[],
+        examples=[["weekly_t1"]],
+        description="Names of exports in EXPORTS_FILE; empty: all.",
+    )
+
+
+@dg.multi_asset(
+    name="export_tables",
+    specs=[asset_spec(EXPORTS, operations_exports, {"ledger"})],
+    check_specs=[
+        check_spec(
+            CHECK,
+            asset=EXPORTS,
+            description="Each declared export is delivered within its `alert_after_hours`, and "
+            "none waits for a correction.",
+            remedy="repair the target or correct EXPORTS_FILE; the export is retried",
+        )
+    ],
+)
+def exports(
+    context: dg.AssetExecutionContext,
+    config: ExportOptions,
+    artifacts: dg.ResourceParam[ArtifactStore],
+    clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    """Deliver what was loaded since, or what earlier attempts left; report what waits too long."""
+    chosen = chosen_exports(settings, config.names)
+    work = Exports(warehouse, Surroundings(settings, artifacts), clock)
+    is_under_way = cache(partial(is_at_work, context.instance))
+    results: list[ExportResult] = []
+    for each in chosen:
+        result = work.run(each, run_id=context.run.run_id, is_under_way=is_under_way)
+        context.log.info(
+            f"{result.name}: {result.outcome}: {result.detail}", extra={"event": "export_ended"}
+        )
+        results.append(result)
+    yield dg.MaterializeResult(asset_key=EXPORTS, metadata=as_metadata(_metadata(results)))
+    overdue = overdue_exports(warehouse, clock, declared_exports(settings))
+    yield dg.AssetCheckResult(
+        asset_key=EXPORTS,
+        check_name=CHECK,
+        passed=not overdue,
+        metadata={"overdue": _overdue_table(overdue), "overdue_count": len(overdue)},
+    )
+
+
+def _metadata(results: Sequence[ExportResult]) -> dict[str, Any]:
+    outcomes = [each.outcome for each in results]
+    rows = [_row(each) for each in results[:MAX_ROWS_LISTED]]
+    return {
+        "delivered_count": outcomes.count("delivered"),
+        "unchanged_count": outcomes.count("unchanged"),
+        "failed_count": outcomes.count("failed"),
+        "under_way_count": outcomes.count("under_way"),
+        "rows": sum(each.export.row_count for each in results if each.export),
+        "exports": table_of(pl.DataFrame(rows, RESULT_COLUMNS, orient="row")),
+    }
+
+
+def _row(result: ExportResult) -> tuple[Any, ...]:
+    export, detail = result.export, cut(result.detail, REASON_CHARACTERS)
+    if export is None:
+        return (result.name, result.outcome, *[None] * 5, detail)
+    since = export.loads.since
+    return (
+        result.name,
+        result.outcome,
+        since.isoformat() if since else None,
+        export.loads.until.isoformat(),
+        export.row_count,
+        export.byte_count,
+        export.sha256,
+        detail,
+    )
+
+
+def _overdue_table(overdue: Sequence[OverdueExport]) -> dg.TableMetadataValue:
+    rows = [
+        (each.name, each.waiting_since.isoformat(), cut(each.reason, REASON_CHARACTERS))
+        for each in overdue[:MAX_ROWS_LISTED]
+    ]
+    return table_of(pl.DataFrame(rows, OVERDUE_COLUMNS, orient="row"))
+
+
+export_job = dg.define_asset_job(
+    EXPORT_JOB,
+    selection=dg.AssetSelection.assets(exports),
+    description=job_text(
+        "Delivers the exports that EXPORTS_FILE declares to their targets, once per load.",
+        "export_tables",
+        ExportOptions,
+    ),
+    tags={"domain": "operations"},
+)

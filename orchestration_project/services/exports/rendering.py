@@ -1,0 +1,194 @@
+"""Rows of an export in a file, and the loads that it contains."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlalchemy import Connection, Table, func, select, text
+from sqlalchemy.sql.util import find_tables
+
+from orchestration_project.connections.files import partial_file
+from orchestration_project.domains.operations.exports import (
+    ARTIFACTS,
+    SUFFIXES,
+    DeclaredExport,
+    LoadRange,
+)
+from orchestration_project.engine.leases import EPOCH
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import TransientError
+from orchestration_project.services.export import WRITERS, open_batches
+from orchestration_project.tables.catalogue import Relation, relation, relation_as_of, tables
+from orchestration_project.tables.changes import CHANGE, changed_rows
+from orchestration_project.tables.schema import HISTORY
+from orchestration_project.tables.spine import fences, landings
+from orchestration_project.tables.views import VIEWS
+
+OLDEST_WRITER = text(
+    "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)"
+    " FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL"
+    " AND pid <> pg_backend_pid()"
+)
+"""Age in seconds of the oldest transaction of PostgreSQL that writes."""
+
+
+@dataclass(frozen=True)
+class RenderedExport:
+    """An export as a file in the artifact store."""
+
+    declared: DeclaredExport
+    loads: LoadRange
+    row_count: int
+    byte_count: int
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file at a target that keeps files: load and content."""
+        suffix = SUFFIXES[self.declared.export.file_format]
+        at = f"{self.loads.until:%Y%m%dT%H%M%S%fZ}"
+        return f"{self.declared.name}/{at}-{self.sha256[:12]}.{suffix}"
+
+    @property
+    def artifact(self) -> str:
+        """Name of the file in the artifact store; of another target's, that of staged rows."""
+        is_artifact = self.declared.export.target == ARTIFACTS
+        return f"{'exports' if is_artifact else 'staged/exports'}/{self.file_name}"
+
+
+def selected_rows(declared: DeclaredExport, loads: LoadRange) -> tuple[Relation, list[str]]:
+    """Return the rows of an export without its conditions, and its columns.
+
+    A table with history has its rows as of the latest load; an incremental export has the column
+    ``change`` before the others.
+    """
+    export = declared.export
+    if export.incremental:
+        chosen = changed_rows(export.table, loads.since, loads.until, export.where)
+        return chosen, [CHANGE, *relation(export.table).columns(export.columns)]
+    chosen = relation(export.table)
+    if chosen.table.info.get(HISTORY) is not None:
+        chosen = relation_as_of(export.table, loads.until)
+    return chosen, chosen.columns(export.columns)
+
+
+@contextmanager
+def render(
+    warehouse: Warehouse, declared: DeclaredExport, loads: LoadRange, folder: Path
+) -> Iterator[tuple[RenderedExport, BinaryIO]]:
+    """Write an export into a file of ``folder`` in constant memory; the file goes at the end."""
+    export = declared.export
+    chosen, names = selected_rows(declared, loads)
+    wheres = [] if export.incremental else export.where
+    statement = chosen.select(names, wheres)
+    form, escape = export.file_format, export.escape_formulas
+    with partial_file(folder) as (file, path):
+        try:
+            with (
+                open_batches(
+                    warehouse, chosen, names, statement, form=form, escape=escape
+                ) as batches,
+                _explained(folder),
+            ):
+                summary = WRITERS[form](batches, file)
+                file.flush()
+            with path.open("rb") as written:
+                digest = hashlib.file_digest(written, "sha256").hexdigest()
+                size = os.fstat(written.fileno()).st_size
+                yield RenderedExport(declared, loads, summary.row_count, size, digest), written
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TransientError(
+            "the file of an export cannot be written",
+            expected=f"free space in {folder}",
+            found=str(error.strerror),
+            remedy="free some disk; it is retried",
+        ) from error
+
+
+def next_loads(
+    connection: Connection,
+    declared: DeclaredExport,
+    last: datetime | None,
+    now: datetime,
+    clock_skew: timedelta,
+) -> LoadRange | None:
+    """Return the loads that an export would contain now; None: nothing is loaded since ``last``.
+
+    A table without loads, such as one of operations, is exported as of now. An incremental export
+    leaves out a load that ended while another was under way, or within the clock skew of several
+    machines: the next one contains it, so that none is missed that is committed late.
+
+    Args:
+        connection: A transaction.
+        declared: The export.
+        last: The latest load that was delivered under the same declaration.
+        now: The present of the database's rows.
+        clock_skew: Tolerated difference between the clocks of machines.
+    """
+    table = relation(declared.export.table).table
+    latest = _latest_load(connection, table)
+    if latest is None:
+        is_new = table.info.get(HISTORY) is None and (last is None or now > last)
+        return LoadRange(None, now) if is_new else None
+    if declared.export.incremental:
+        settled = _settled_until(connection, now, clock_skew)
+        latest = latest if latest <= settled else _latest_landing(connection, table, settled)
+    if latest is None or (last is not None and latest <= last):
+        return None
+    return LoadRange(last if declared.export.incremental else None, latest)
+
+
+def _latest_load(connection: Connection, table: Table) -> datetime | None:
+    """Return when a table, or each table of a view, was loaded last; None: some never was."""
+    at = func.max(func.coalesce(fences.c.landed_at, fences.c.known_from))
+    is_load = func.coalesce(fences.c.landed_at, fences.c.known_from) > EPOCH
+    found = dict(
+        connection.execute(
+            select(fences.c.table_name, at)
+            .where(fences.c.table_name.in_(names := _loaded_names(table)), is_load)
+            .group_by(fences.c.table_name)
+        ).all()
+    )
+    return max(found.values()) if set(found) == set(names) else None
+
+
+def _loaded_names(table: Table) -> list[str]:
+    """Return the tables whose loads change the rows of a table or view."""
+    if view := VIEWS.get(table.name):
+        below = [each for each in find_tables(view.select) if isinstance(each, Table)]
+        return sorted({name for each in below for name in _loaded_names(each)})
+    return [next((each.name for each in tables() if each.info.get(HISTORY) is table), table.name)]
+
+
+def _latest_landing(connection: Connection, table: Table, until: datetime) -> datetime | None:
+    wanted = select(func.max(landings.c.landed_at)).where(
+        landings.c.table_name == table.name, landings.c.landed_at <= until
+    )
+    return connection.execute(wanted).scalar_one()
+
+
+def _settled_until(connection: Connection, now: datetime, clock_skew: timedelta) -> datetime:
+    """Return the time up to which no load can be committed any more.
+
+    A load has its time before its first statement. SQLite has one writer at a time, which takes
+    the time when it has the lock.
+    """
+    if connection.dialect.name == "sqlite":
+        return now
+    age = 0.0
+    if connection.dialect.name == "postgresql":
+        age = float(connection.execute(OLDEST_WRITER).scalar_one())
+    return now - clock_skew - timedelta(seconds=age)

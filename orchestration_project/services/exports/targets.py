@@ -1,0 +1,277 @@
+"""Delivery of a rendered export to its target, which has all of it or nothing.
+
+Each delivery can be repeated: the target has the same afterwards.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+import polars as pl
+from sqlalchemy import Column, Connection, MetaData, Table, delete, inspect
+
+from orchestration_project.connections.artifacts import ArtifactStore, S3Store
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.connecting import user_agent
+from orchestration_project.domains.operations.exports import (
+    DatabaseTarget,
+    S3Target,
+    WebhookTarget,
+    secret_names,
+)
+from orchestration_project.domains.webhooks.schemes import SCHEMES, standard_headers
+from orchestration_project.domains.webhooks.sources import SHORTEST_SECRET_BYTES
+from orchestration_project.engine.environment import state_folder
+from orchestration_project.engine.warehouse.connecting import (
+    explained,
+    open_engine,
+    parsed_url,
+    shown,
+)
+from orchestration_project.engine.warehouse.frames import ROWS_PER_BATCH, insert_frame
+from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.services.exports.declared import target_secret
+from orchestration_project.services.exports.rendering import RenderedExport, selected_rows
+from orchestration_project.settings import Settings
+from orchestration_project.tables.catalogue import known_tables
+from orchestration_project.tables.schema import BYTEWISE_TEXT, Dollars, schema_of
+from orchestration_project.tables.spine import database_labels
+
+EXPORT_ID = "export_id"
+"""The column of a database target that names export and load."""
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+"""Maximum body of a webhook, rows included; the receiver of this project takes 5 MiB."""
+
+WEBHOOK_SECONDS = 60
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a delivery needs besides the export."""
+
+    settings: Settings
+    artifacts: ArtifactStore
+
+
+def deliver(export: RenderedExport, file: BinaryIO, given: Surroundings) -> str:
+    """Deliver an export, and return its place at the target, without secrets.
+
+    Args:
+        export: The export, whose file lies in the artifact store.
+        file: The same file, open for reading.
+        given: Settings and store.
+
+    Raises:
+        TransientError: The target did not take it; the same delivery may succeed later.
+        ConfigurationError: The target is declared wrongly, or takes no such export.
+    """
+    file.seek(0)
+    match export.declared.target:
+        case None:
+            return f"{given.artifacts.url}/{export.artifact}"
+        case S3Target(url=url):
+            store = S3Store(url, setting=f"the target {export.declared.export.target}")
+            store.put(export.file_name, file)
+            return f"{store.url.rstrip('/')}/{export.file_name}"
+        case DatabaseTarget():
+            return _write_to_database(export, file)
+        case WebhookTarget():
+            return _post(export, file, given)
+
+
+def _write_to_database(export: RenderedExport, file: BinaryIO) -> str:
+    """Replace or append the rows in one transaction; those of the same load are replaced."""
+    declared, target = export.declared, export.declared.target
+    if not isinstance(target, DatabaseTarget):
+        raise AssertionError("the target is a database")
+    variable, _ = secret_names(declared.export.target)
+    secret = target_secret(variable)
+    try:
+        url = parsed_url(secret)
+        engine = open_engine(url, target.database_schema)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"invalid {variable}: {error.what.replace('DATABASE_URL', variable)}",
+            expected=error.expected,
+            remedy=f"correct {variable}",
+        ) from None
+    export_id = f"{declared.name}/{export.loads.until.isoformat()}"
+    table = _target_table(export, is_sqlite=url.get_backend_name() == "sqlite")
+    try:
+        with (
+            explained(engine),
+            engine.connect().execution_options(writes=True) as connection,
+            connection.begin(),
+        ):
+            _require_table(connection, table, target.database_schema)
+            table.create(connection, checkfirst=True)
+            is_append = declared.export.write_disposition == "append"
+            old = delete(table)
+            connection.execute(old.where(table.c[EXPORT_ID] == export_id) if is_append else old)
+            for frame in _frames(file, table, export_id):
+                insert_frame(connection, table, frame)
+    finally:
+        engine.dispose()
+    return f"{shown(url)}#{table.name}"
+
+
+def _target_table(export: RenderedExport, *, is_sqlite: bool) -> Table:
+    """Return the table at the target: the exported columns, and the export's id.
+
+    SQLite has no exact decimals: they are text there.
+    """
+    chosen, names = selected_rows(export.declared, export.loads)
+    columns = [
+        Column(
+            each.name,
+            BYTEWISE_TEXT if is_sqlite and isinstance(each.type, Dollars) else each.type,
+            nullable=each.nullable,
+        )
+        for each in (chosen.table.columns[name] for name in names)
+    ]
+    name = export.declared.export.target_table or export.declared.name
+    return Table(name, MetaData(), *columns, Column(EXPORT_ID, BYTEWISE_TEXT, nullable=False))
+
+
+def _require_table(connection: Connection, table: Table, schema: str | None) -> None:
+    """Make sure that a table of this name is free, or one that an export made.
+
+    Raises:
+        ConfigurationError: It is one of this project's, or has other columns.
+    """
+    found = inspect(connection)
+    if table.name in known_tables() and found.has_table(database_labels.name, schema=schema):
+        raise ConfigurationError(
+            f"invalid target_table {table.name}: a table of this project in a database of its own",
+            expected="another name, or another database",
+            remedy="correct EXPORTS_FILE",
+        )
+    if not found.has_table(table.name, schema=schema):
+        return
+    columns = [each["name"] for each in found.get_columns(table.name, schema=schema)]
+    if columns != table.columns.keys():
+        raise ConfigurationError(
+            f"the table {table.name} of the target has other columns",
+            expected=", ".join(table.columns.keys()),
+            found=", ".join(columns),
+            remedy="name another target_table in EXPORTS_FILE, or drop or rename the table",
+        )
+
+
+def _frames(file: BinaryIO, table: Table, export_id: str) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a Parquet file as frames of a table."""
+    from pyarrow.parquet import ParquetFile
+
+    schema = schema_of(table)
+    for batch in ParquetFile(file).iter_batches(batch_size=ROWS_PER_BATCH):
+        frame = pl.DataFrame(pl.from_arrow(batch))
+        yield frame.with_columns(pl.lit(export_id).alias(EXPORT_ID)).cast(pl.Schema(schema))
+
+
+def _post(export: RenderedExport, file: BinaryIO, given: Surroundings) -> str:
+    """Send an export in one signed request, under an id that is equal for all attempts."""
+    declared, target = export.declared, export.declared.target
+    if not isinstance(target, WebhookTarget):
+        raise AssertionError("the target is a webhook")
+    url_variable, secret_variable = secret_names(declared.export.target)
+    url = target.url or target_secret(url_variable)
+    parts = urlsplit(url)
+    is_local = parts.hostname in LOOPBACK
+    if parts.scheme != "https" and not is_local:
+        raise ConfigurationError(
+            f"invalid url of the webhook target {declared.export.target}: expected https://, "
+            "e.g. https://partner.example.org/hooks",
+            remedy=f"correct EXPORTS_FILE or {url_variable}",
+        )
+    key, body = _key(secret_variable), _body(export, file)
+    headers = standard_headers(key, message_id(export), body, now=Clock().now())
+    with HttpClient(
+        system=f"export_{declared.export.target}",
+        state_dir=state_folder(given.settings),
+        requests_per_second=0,
+        now=Clock().now,
+        user_agent=user_agent(),
+        use_environment=not is_local,
+        deadline_seconds=WEBHOOK_SECONDS,
+    ) as http:
+        response = http.request(
+            "POST",
+            url,
+            headers={**headers, "Content-Type": "application/json"},
+            content=body,
+            is_repeatable=False,
+        )
+    if not 200 <= response.status < 300:
+        raise TransientError(
+            f"the webhook target {declared.export.target} did not accept an export",
+            expected="a status from 200 to 299",
+            found=f"HTTP {response.status}",
+            remedy=f"check the receiver and {secret_variable}; it is retried",
+        )
+    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+
+
+def message_id(export: RenderedExport) -> str:
+    """Return the webhook-id of an export, by which a receiver drops repeats."""
+    version = export.loads.version(export.declared.definition_sha256)
+    content = f"{export.declared.name}/{version}".encode()
+    return f"export_{hashlib.sha256(content).hexdigest()[:32]}"
+
+
+def _key(variable: str) -> bytes:
+    secret = target_secret(variable)
+    try:
+        key = SCHEMES["standard"].key(secret)
+    except ValueError:  # its cause may quote the secret
+        key = b""
+    if len(key) < SHORTEST_SECRET_BYTES:
+        raise ConfigurationError(
+            f"invalid {variable}: expected whsec_ and Base64 of {SHORTEST_SECRET_BYTES} bytes or "
+            "more",
+            remedy=f"correct {variable}",
+        )
+    return key
+
+
+def _body(export: RenderedExport, file: BinaryIO) -> bytes:
+    """Return manifest and rows as JSON, the same for all attempts.
+
+    Raises:
+        ConfigurationError: They are larger than `MAX_BODY_BYTES`.
+    """
+    declared, size = export.declared, export.byte_count
+    if size <= MAX_BODY_BYTES:
+        content = file.read()
+        is_text = declared.export.file_format != "parquet"
+        since = export.loads.since
+        data: dict[str, Any] = {
+            "name": declared.name,
+            "table": declared.export.table,
+            "condition": declared.export.where,
+            "from_load": since.isoformat() if since else None,
+            "to_load": export.loads.until.isoformat(),
+            "row_count": export.row_count,
+            "format": declared.export.file_format,
+            "sha256": export.sha256,
+            "encoding": "utf-8" if is_text else "base64",
+            "content": content.decode() if is_text else base64.b64encode(content).decode(),
+        }
+        message = {"type": "export", "timestamp": export.loads.until.isoformat(), "data": data}
+        body = json.dumps(message, ensure_ascii=False).encode()
+        size = len(body)
+        if size <= MAX_BODY_BYTES:
+            return body
+    raise ConfigurationError(
+        f"the export {declared.name} is too large for a webhook",
+        expected=f"a body of at most {MAX_BODY_BYTES:,} bytes",
+        found=f"{size:,} bytes",
+        remedy="narrow it by where or columns, make it incremental, or choose another target",
+    )

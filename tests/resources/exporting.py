@@ -1,0 +1,66 @@
+"""An installation that exports: a database with a week's rows, a store and an `exports.yaml`."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.domains.operations.exports import read_exports
+from orchestration_project.engine.dagster_private import is_valid_cron_string
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.exports.targets import Surroundings
+from orchestration_project.services.exports.work import ExportResult, Exports
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.exports import operations_exports
+from tests.resources.weeks import Desk, StoppedClock
+
+AN_HOUR = timedelta(hours=1)
+
+
+class Installation:
+    """A database, an artifact store and what `exports.yaml` says."""
+
+    def __init__(self, warehouse: Warehouse, clock: StoppedClock, folder: Path) -> None:
+        self.warehouse, self.clock = warehouse, clock
+        self.store = FolderStore(folder / "artifacts")
+        self.desk = Desk(warehouse, folder / "artifacts")
+        self.text = ""
+        self.under_way: set[str] = set()
+        self.run_count = 0
+
+    def declare(self, text: str) -> None:
+        self.text = text
+
+    @property
+    def declared(self):
+        return read_exports(self.text, is_valid_cron_string)
+
+    def land(self, *rows: dict[str, Any], version: str | None = None) -> None:
+        """Load rows an hour later than before, and let another hour pass."""
+        self.clock.at += AN_HOUR
+        self.desk.land(*rows, version=version or self.clock.at.isoformat())
+        self.clock.at += AN_HOUR
+
+    def export(self, name: str = "weekly") -> ExportResult:
+        self.run_count += 1
+        given = Surroundings(load_settings(), self.store)
+        work = Exports(self.warehouse, given, self.clock)
+        return work.run(
+            self.declared[name],
+            run_id=f"run {self.run_count}",
+            is_under_way=self.under_way.__contains__,
+        )
+
+    def recorded(self) -> list[dict[str, Any]]:
+        wanted = select(operations_exports).order_by(operations_exports.c.to_load)
+        with self.warehouse.reading() as connection:
+            return [dict(each) for each in connection.execute(wanted).mappings()]
+
+    def files(self, folder: str = "exports") -> list[str]:
+        return sorted(each.name for each in self.store.listed() if each.name.startswith(folder))
+
+    def read(self, result: ExportResult) -> str:
+        assert result.export, result.detail
+        return self.store.get(result.export.artifact).decode()
