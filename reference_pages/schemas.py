@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestration_project.catalog import REGISTRY
+from orchestration_project.domains.operations.exports import ExportsFile
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.domains.operations.rules import RulesFile
 from orchestration_project.domains.prices.overrides import VENDORS
@@ -19,6 +20,7 @@ def schemas() -> Mapping[str, Mapping[str, Any]]:
     return {
         "alerts": RulesFile.model_json_schema(),
         "checks": CheckLimits.model_json_schema(),
+        "exports": ExportsFile.model_json_schema(),
         "preset": _preset(),
         "prices": _spellings(),
         "webhooks": SourcesFile.model_json_schema(),

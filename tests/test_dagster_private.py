@@ -12,6 +12,7 @@ import shutil
 import socket
 import sys
 import time
+from datetime import datetime
 
 import dagster as dg
 import pytest
@@ -54,9 +55,11 @@ from orchestration_project.engine.dagster_private import (
     find_ticks,
     instigators_switched_on,
     is_switched_on,
+    is_valid_cron_string,
     is_worker_gone,
     load_repository,
     ping_code_server,
+    previous_cron_time,
     running_instigators,
     serialize_event,
     switch_automation,
@@ -235,6 +238,28 @@ def test_a_launcher_says_that_a_process_is_gone(instance, monkeypatch, health, i
     assert is_worker_gone(instance, a_run(instance)) is is_gone
     monkeypatch.setattr(launcher, "supports_check_run_worker_health", False)
     assert not is_worker_gone(instance, a_run(instance))
+
+
+@pytest.mark.parametrize(
+    ("cron", "timezone", "now", "due_at"),
+    [
+        ("0 6 * * *", "UTC", "2026-03-09T06:00:00+00:00", "2026-03-09T06:00:00+00:00"),
+        ("0 6 * * *", "UTC", "2026-03-09T05:59:59+00:00", "2026-03-08T06:00:00+00:00"),
+        (
+            "30 2 * * *",
+            "America/New_York",
+            "2026-03-08T12:00:00+00:00",
+            "2026-03-08T03:00:00-04:00",
+        ),
+    ],
+)
+def test_the_time_before_now_at_which_a_cron_expression_was_due(cron, timezone, now, due_at):
+    """Check reverse_cron_string_iterator and is_valid_cron_string."""
+    found = previous_cron_time(cron, timezone, datetime.fromisoformat(now))
+    assert found == datetime.fromisoformat(due_at)
+    assert is_valid_cron_string(cron)
+    assert not is_valid_cron_string("61 * * * *")
+    assert not is_valid_cron_string("0 0 30 2 *")
 
 
 def test_a_code_server_that_is_not_there_is_told_in_a_line():

@@ -17,7 +17,9 @@ SCHEMAS = {
     for file in (PROJECT_ROOT / "schemas").glob("*.schema.json")
 }
 PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
-FILES = [PROJECT_ROOT / f"{name}.yaml" for name in ("alerts", "checks", "prices", "webhooks")]
+FILES = [
+    PROJECT_ROOT / f"{name}.yaml" for name in ("alerts", "checks", "exports", "prices", "webhooks")
+]
 MODELINE = re.compile(r"# yaml-language-server: \$schema=(\S+)\n")
 
 SOME_ALERT_RULES = """
@@ -35,6 +37,16 @@ sources:
   hr: {scheme: peopleforce, in_order: false, delivery_id: {field: data.id}}
 """
 
+SOME_EXPORTS = """
+targets:
+  lake: {kind: s3, url: s3://bucket/prefix}
+  mart: {kind: database, database_schema: exports}
+  partner: {kind: webhook, url: https://partner.example.org/hooks}
+exports:
+  weekly_t1: {table: v_finra_otc_weekly, where: [tier=T1], format: csv, escape_formulas: true}
+  changes: {table: finra_otc_weekly, incremental: true, target: mart, schedule: 0 6 * * *}
+"""
+
 
 @pytest.mark.parametrize("file", [*FILES, *PRESETS], ids=lambda file: file.name)
 def test_a_shipped_file_names_its_schema_and_keeps_it(file: Path):
@@ -47,7 +59,8 @@ def test_a_shipped_file_names_its_schema_and_keeps_it(file: Path):
 
 
 @pytest.mark.parametrize(
-    ("schema", "text"), [("alerts", SOME_ALERT_RULES), ("webhooks", SOME_SOURCES)]
+    ("schema", "text"),
+    [("alerts", SOME_ALERT_RULES), ("exports", SOME_EXPORTS), ("webhooks", SOME_SOURCES)],
 )
 def test_what_the_how_to_pages_show_keeps_its_schema(schema: str, text: str):
     assert list(SCHEMAS[schema].iter_errors(yaml.safe_load(text))) == []
@@ -66,6 +79,8 @@ def test_what_the_how_to_pages_show_keeps_its_schema(schema: str, text: str):
         ("checks", "prices: {}", []),
         ("preset", "ops: {finra_otc_weekly_load: {config: {allow_conflicts: true}}}", None),
         ("preset", "ops: {finra_otc_weekly_load: {config: {full: maybe}}}", None),
+        ("exports", "exports: {a: {colour: red, table: x}}", ["exports"]),
+        ("exports", "targets: {a: {kind: ftp}}", ["targets"]),
         ("preset", "ops: {unknown: {}}", ["ops"]),
         ("prices", "bloomberg: {}", []),
         ("webhooks", "sources: {a: {scheme: none}}", ["sources"]),

@@ -4,7 +4,6 @@ from orchestration_project.assets import operations
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import Domain, ItemTopics, Job
 from orchestration_project.sensors import operations as sensors
-from orchestration_project.sensors.exports import operations_on_due_export
 from orchestration_project.services.exports.work import TOPIC
 
 OPERATIONS = Domain(
@@ -45,7 +44,7 @@ OPERATIONS = Domain(
     ],
     sensors=[
         sensors.operations_control_tower_at_start,
-        operations_on_due_export,
+        sensors.operations_on_due_export,
         sensors.operations_on_run_change,
         sensors.operations_on_run_end,
         sensors.operations_on_state_change,

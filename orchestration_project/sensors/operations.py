@@ -1,15 +1,17 @@
-"""When alerts are raised and sent, runs recorded, the control tower looks, and all is verified.
+"""When alerts are raised and sent, runs recorded, tables exported, and all is verified.
 
 Most sensors have no job: a tick does the work.
 """
 
 import json
 from datetime import datetime, timedelta
+from functools import partial
 
 import dagster as dg
 
 from orchestration_project.assets.operations import (
     control_tower_job,
+    export_job,
     prune_job,
     reconcile_job,
     verify_job,
@@ -19,13 +21,20 @@ from orchestration_project.assets.operations.run_logs import PRUNE_OP
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.alerts import Progress
 from orchestration_project.domains.operations.control_tower import DAYS
+from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import Registry
-from orchestration_project.sensors.definitions import cron_schedule, sensor
+from orchestration_project.sensors.definitions import (
+    cron_schedule,
+    sensor,
+    while_under_way,
+)
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.alerts.watching import first_poll, look
+from orchestration_project.services.exports import declared_exports, scheduled_since
+from orchestration_project.services.exports.work import due_exports
 from orchestration_project.services.ledger import Ledger, follow
 from orchestration_project.services.ledger.comparing import compare
 from orchestration_project.settings import Settings
@@ -155,6 +164,40 @@ def operations_on_state_change(
     return dg.SensorResult(
         skip_reason=f"Shown: {shown}.", cursor=json.dumps(digests), asset_events=events
     )
+
+
+@sensor(
+    profile="exports",
+    needs="exports in EXPORTS_FILE",
+    job=export_job,
+    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+)
+def operations_on_due_export(
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.SensorResult | dg.SkipReason:
+    """Start exports whose schedule is due, and those whose next attempt is."""
+    now, declared = clock.now(), declared_exports(settings)
+    if not declared:
+        return dg.SkipReason("No export is declared.")
+    since = datetime.fromisoformat(context.cursor) if context.cursor else now
+    scheduled = scheduled_since(declared, since, now)
+    requests = [
+        _request(name, run_key=f"{name} at {at.isoformat()}") for name, at in scheduled.items()
+    ]
+    if not while_under_way(context.instance, export_job.name):
+        due = due_exports(warehouse, clock, declared, partial(is_at_work, context.instance))
+        if retried := [name for name in due if name not in scheduled]:
+            requests.append(_request(*retried))
+    skip_reason = None if requests else f"None of {len(declared)} exports is due."
+    return dg.SensorResult(run_requests=requests, skip_reason=skip_reason, cursor=now.isoformat())
+
+
+def _request(*names: str, run_key: str | None = None) -> dg.RunRequest:
+    config = {"ops": {"export_tables": {"config": {"names": list(names)}}}}
+    return dg.RunRequest(run_key=run_key, run_config=config)
 
 
 operations_control_tower_hourly = cron_schedule(

@@ -44,7 +44,7 @@ def changed_rows(
         wheres: Conditions as a person writes them, which must all hold.
 
     Raises:
-        ConfigurationError: There is no such table, or it keeps no history; a condition is invalid.
+        ConfigurationError: The table is unknown or keeps no history, or a condition is invalid.
     """
     later = relation_as_of(name, until)
     current, history = later.table, later.table.info[HISTORY]

@@ -16,7 +16,7 @@ from orchestration_project.domains.operations.messages import cut
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.services.exports.declared import chosen_exports, declared_exports
+from orchestration_project.services.exports import chosen_exports, declared_exports
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import (
     ExportResult,
@@ -26,7 +26,7 @@ from orchestration_project.services.exports.work import (
 )
 from orchestration_project.services.metadata import as_metadata, check_spec, table_of
 from orchestration_project.settings import Settings
-from orchestration_project.tables.exports import operations_exports
+from orchestration_project.tables.operations import operations_exports
 
 EXPORT_JOB = "operations_export"
 CHECK = "delivers_exports_in_time"

@@ -124,7 +124,7 @@ class Export(_Strict):
 
     @property
     def write_disposition(self) -> Literal["replace", "append"]:
-        """How a database's rows are written."""
+        """Write disposition of a database target."""
         return self.write or ("append" if self.incremental else "replace")
 
     def definition_sha256(self, target: Target | None) -> str:

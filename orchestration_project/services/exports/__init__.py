@@ -1,4 +1,85 @@
-"""Exports as a service: declared in a file, planned by loads, delivered to targets by retries.
+"""Exports as a service: declared in a file, planned by loads, delivered by work items.
 
-How rows become a file is in `services/export.py`.
+Here is what the file declares, and the secrets of targets; `services/export.py` writes rows.
 """
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from orchestration_project.domains.operations.exports import (
+    DeclaredExport,
+    read_exports,
+)
+from orchestration_project.engine.dagster_private import is_valid_cron_string, previous_cron_time
+from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.redaction import hide
+from orchestration_project.settings import Settings, read_secrets
+from orchestration_project.settings.values import passwords_in, tokens_in
+
+
+def declared_exports(settings: Settings) -> Mapping[str, DeclaredExport]:
+    """Return the declared exports by name; without the default file, none.
+
+    Raises:
+        ConfigurationError: The file cannot be read or is invalid.
+    """
+    path = settings.exports_path
+    if path is None:
+        return {}
+    try:
+        return read_exports(path.read_text(encoding="utf-8"), is_valid_cron_string)
+    except ConfigurationError as error:
+        raise error.within(file=path) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            "invalid exports: the file cannot be read",
+            expected=f"a text file in UTF-8 at {path}",
+            found=f"{type(error).__name__}: {error}",
+            remedy="correct EXPORTS_FILE, or put the file there; `exports: {}` declares none",
+        ) from error
+
+
+def chosen_exports(settings: Settings, names: Sequence[str]) -> list[DeclaredExport]:
+    """Return the declared exports of these names, all if there is none.
+
+    Raises:
+        ConfigurationError: The file is invalid, or declares no export of a name.
+    """
+    declared = declared_exports(settings)
+    for name in names:
+        if name not in declared:
+            raise ConfigurationError(
+                f"invalid export {name[:60]!r}: expected one that EXPORTS_FILE declares",
+                expected=f"one of {', '.join(declared) or '(none)'}",
+                remedy=did_you_mean(name, declared) or "correct the run's config or the file",
+            )
+    return [declared[name] for name in dict.fromkeys(names or declared)]
+
+
+def scheduled_since(
+    declared: Mapping[str, DeclaredExport], since: datetime, now: datetime
+) -> Mapping[str, datetime]:
+    """Return the exports that became due after ``since``, and when each was due last."""
+    latest = {
+        name: previous_cron_time(each.export.schedule, each.export.timezone, now)
+        for name, each in declared.items()
+        if each.export.schedule is not None
+    }
+    return {name: at for name, at in latest.items() if at > since}
+
+
+def target_secret(variable: str) -> str:
+    """Return a secret of a target, from its variable or the file that <variable>_FILE names.
+
+    Raises:
+        ConfigurationError: It is not set, or its file cannot be read.
+    """
+    found = read_secrets(variable).get(variable)
+    if found is None:
+        raise ConfigurationError(
+            f"{variable} is not set",
+            expected=f"{variable} or {variable}_FILE",
+            remedy="set it, or give the export another target in EXPORTS_FILE",
+        )
+    hide(*passwords_in(found), *tokens_in(found))
+    return found

@@ -35,7 +35,7 @@ from orchestration_project.engine.warehouse.connecting import (
 )
 from orchestration_project.engine.warehouse.frames import ROWS_PER_BATCH, insert_frame
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.services.exports.declared import target_secret
+from orchestration_project.services.exports import target_secret
 from orchestration_project.services.exports.rendering import RenderedExport, selected_rows
 from orchestration_project.settings import Settings
 from orchestration_project.tables.catalogue import known_tables
@@ -55,7 +55,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a delivery needs besides the export."""
+    """Surroundings of a delivery."""
 
     settings: Settings
     artifacts: ArtifactStore

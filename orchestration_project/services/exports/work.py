@@ -28,7 +28,7 @@ from orchestration_project.engine.work_items import COLUMNS, WorkItems
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.exports.rendering import RenderedExport, next_loads, render
 from orchestration_project.services.exports.targets import Surroundings, deliver
-from orchestration_project.tables.exports import operations_exports as exports
+from orchestration_project.tables.operations import operations_exports as exports
 from orchestration_project.tables.spine import work_items
 
 TOPIC = "exports"
