@@ -4,6 +4,7 @@ The sources echo whatever they are asked with, in the body and in headers, as ba
 """
 
 import json
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -37,8 +38,22 @@ from tests.runs import executed
 from tests.secrets_planted import Planted, below, in_postgresql
 from tests.sensors.test_operations import Watch
 
-EXPORTED = ("captures", "deliveries", "rejects", "operations_alerts", "operations_readiness")
+EXPORTED = (
+    *("captures", "deliveries", "rejects", "operations_alerts", "operations_readiness"),
+    *("operations_exports", "work_items"),
+)
 NOWHERE = free_port()
+
+EXPORTS = """
+targets:
+  partner: {kind: webhook}
+  mart: {kind: database}
+  lake: {kind: s3, url: s3://bucket/prefix}
+exports:
+  sent: {table: database_labels, target: partner}
+  copied: {table: database_labels, target: mart}
+  kept: {table: database_labels, target: lake}
+"""
 
 SECRET_SETTINGS = {
     name
@@ -258,6 +273,7 @@ def play(scene: Scene) -> None:
             instance, "operations_apply_preset", ops=config, tags={"note": typed}
         ).success
         with_a_bucket(scene, instance)
+        with_exports(scene, instance)
         assert not executed(instance, "saas_reconcile").success
         for job in ("operations_reconcile", "operations_control_tower", "operations_artifacts"):
             assert executed(instance, job).success
@@ -303,6 +319,21 @@ def with_a_bucket(scene: Scene, instance: dg.DagsterInstance) -> None:
     assert not load(instance)
     assert main(["verify", "--send-test"]) == 1
     scene.unset("ARTIFACTS_URL")
+
+
+def with_exports(scene: Scene, instance: dg.DagsterInstance) -> None:
+    """Export to targets that quote what they are sent, and to one that is not there."""
+    (scene.state / "exports.yaml").write_text(EXPORTS)
+    secret, password = scene.planted.secret("export secret"), scene.planted.in_url("export to")
+    path = scene.planted.in_url("export url")
+    scene.set(
+        EXPORTS_FILE=str(scene.state / "exports.yaml"),
+        EXPORT_SECRET_PARTNER=f"whsec_{b64encode(secret.encode()).decode()}",
+        EXPORT_URL_PARTNER=f"{scene.source.url}/{path}?token={path}",
+        EXPORT_URL_MART=f"postgresql://me:{password}@127.0.0.1:{NOWHERE}/none",
+    )
+    assert executed(instance, "operations_export").success
+    scene.unset("EXPORTS_FILE", "EXPORT_SECRET_PARTNER", "EXPORT_URL_PARTNER", "EXPORT_URL_MART")
 
 
 def by_command(scene: Scene) -> None:
@@ -352,6 +383,7 @@ def assert_they_travelled(scene: Scene) -> None:
         "api url",
         "query",
         "header",
+        "export url",
     }
     wanted |= {"alpha_vantage_api_key", "finra_bonds_access_token", "peopleforce_api_key"}
     assert sent >= wanted | {"aws token"}

@@ -4,7 +4,7 @@ from orchestration_project.assets import operations
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import Domain, ItemTopics, Job
 from orchestration_project.sensors import operations as sensors
-from orchestration_project.services.exports.work import TOPIC
+from orchestration_project.services.exports.work import FOLDER, TOPIC
 
 OPERATIONS = Domain(
     name="operations",
@@ -51,4 +51,5 @@ OPERATIONS = Domain(
         sensors.operations_on_undelivered_alert,
     ],
     item_topics=[ItemTopics(prefix=TOPIC, open=WorkItems)],
+    state_paths=[FOLDER],
 )

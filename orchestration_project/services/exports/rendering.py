@@ -37,6 +37,10 @@ OLDEST_WRITER = text(
 """Age in seconds of the oldest transaction of PostgreSQL that writes."""
 
 
+PREFIX, SUFFIX = ".export-", ".partial"
+"""Names of files while they are written: what killed runs left is removed by them."""
+
+
 @dataclass(frozen=True)
 class RenderedExport:
     """An export as a file in the artifact store."""
@@ -87,7 +91,7 @@ def render(
     wheres = [] if export.incremental else export.where
     statement = chosen.select(names, wheres)
     form, escape = export.file_format, export.escape_formulas
-    with partial_file(folder) as (file, path):
+    with partial_file(folder, prefix=PREFIX, suffix=SUFFIX) as (file, path):
         try:
             with (
                 open_batches(

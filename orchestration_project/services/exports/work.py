@@ -26,7 +26,13 @@ from orchestration_project.engine.leases import LostLeaseError, lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import COLUMNS, WorkItems
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.services.exports.rendering import RenderedExport, next_loads, render
+from orchestration_project.services.exports.rendering import (
+    PREFIX,
+    SUFFIX,
+    RenderedExport,
+    next_loads,
+    render,
+)
 from orchestration_project.services.exports.targets import Surroundings, deliver
 from orchestration_project.tables.operations import operations_exports as exports
 from orchestration_project.tables.spine import work_items
@@ -214,7 +220,7 @@ class Exports:
     @contextmanager
     def _copy(self, artifact: str) -> Iterator[BinaryIO]:
         """Give an object of the artifact store as a file that can be read in any order."""
-        with partial_file(self._folder) as (file, path):
+        with partial_file(self._folder, prefix=PREFIX, suffix=SUFFIX) as (file, path):
             try:
                 with self._given.artifacts.open(artifact) as stored:
                     shutil.copyfileobj(stored, file)
