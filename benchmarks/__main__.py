@@ -15,6 +15,7 @@ import psutil
 from benchmarks.bench import Bench
 from benchmarks.measures.captures import captures
 from benchmarks.measures.changes import again, history
+from benchmarks.measures.exports import exports
 from benchmarks.measures.gate import gate
 from benchmarks.measures.gateway import gateway, metrics, soak, webhook_runs, webhooks
 from benchmarks.measures.http_state import http_state
@@ -43,7 +44,7 @@ MEASURES = {
         *(copies, one_partition, peers, sqlite, contract, pages),
         *(again, history, starts, gate, control_tower),
         *(gateway, webhooks, webhook_runs, metrics, soak),
-        *(captures, items, pruning, cleanup, prices, saas, http_state),
+        *(captures, items, pruning, cleanup, prices, saas, http_state, exports),
     )
 }
 BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour

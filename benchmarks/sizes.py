@@ -29,6 +29,7 @@ class Sizes:
         soak_minutes: For how long the gateway is under load while its memory is watched.
         price_symbols: Symbols whose prices of 20 years are loaded.
         saas_tasks: Tasks that are looked at, with an issue of most of them.
+        export_rows: Rows that are exported to Parquet.
     """
 
     rows: int
@@ -52,25 +53,54 @@ class Sizes:
     soak_minutes: float
     price_symbols: int
     saas_tasks: int
+    export_rows: int
 
 
 REQUIRED = Sizes(
-    *(100_000, 1, 10, 50, 52, 12, 5_000_000),
-    *(
-        1_000_000,
-        10_000,
-        10_000,
-        10_000,
-        1_000_000,
-        10_000,
-        10,
-        7,
-        10_000,
-        1000,
-        50,
-        60,
-        500,
-        100_000,
-    ),
+    rows=100_000,
+    small=1,
+    middle=10,
+    large=50,
+    backfill_weeks=52,
+    single_runs=12,
+    large_partition_rows=5_000_000,
+    ledger_rows=1_000_000,
+    old_runs=10_000,
+    old_artifacts=10_000,
+    small_captures=10_000,
+    work_items=1_000_000,
+    scraped_runs=10_000,
+    delivering_seconds=10,
+    webhook_runs=7,
+    webhook_loads=10_000,
+    ui_runs=1000,
+    ui_rounds=50,
+    soak_minutes=60,
+    price_symbols=500,
+    saas_tasks=100_000,
+    export_rows=5_000_000,
 )
-SMOKE = Sizes(600, 1, 2, 3, 7, 2, 3000, 2000, 20, 20, 40, 500, 100, 0.3, 1, 20, 20, 2, 0.1, 5, 200)
+SMOKE = Sizes(
+    rows=600,
+    small=1,
+    middle=2,
+    large=3,
+    backfill_weeks=7,
+    single_runs=2,
+    large_partition_rows=3000,
+    ledger_rows=2000,
+    old_runs=20,
+    old_artifacts=20,
+    small_captures=40,
+    work_items=500,
+    scraped_runs=100,
+    delivering_seconds=0.3,
+    webhook_runs=1,
+    webhook_loads=20,
+    ui_runs=20,
+    ui_rounds=2,
+    soak_minutes=0.1,
+    price_symbols=5,
+    saas_tasks=200,
+    export_rows=3000,
+)
