@@ -8,7 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from standardwebhooks import Webhook
 
-from orchestration_project.domains.webhooks.schemes import SCHEMES, Verdict, headers_of, verify
+from orchestration_project.domains.webhooks.schemes import (
+    SCHEMES,
+    Verdict,
+    headers_of,
+    standard_headers,
+    verify,
+)
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 SECONDS = str(int(NOW.timestamp()))
@@ -88,6 +94,12 @@ def test_what_the_library_of_standard_webhooks_signs_is_valid_with_any_of_severa
     several = f"v1a,abc {wrong} {signature}"
     assert standard(id="a", body=BODY, signature=several) == "valid"
     assert standard(id="a", body=BODY, signature=f"v1a,abc {wrong}") == "invalid"
+
+
+def test_what_is_signed_here_has_the_signature_of_the_published_example():
+    key = SCHEMES["standard"].key(STANDARD_SECRET)
+    found = standard_headers(key, STANDARD["webhook-id"], STANDARD_BODY, now=SIGNED_AT)
+    assert found == STANDARD
 
 
 def test_a_right_signature_of_another_version_is_none():

@@ -100,7 +100,7 @@ def test_increments_lead_from_any_state_to_any_later_one(installation):
     """Applied to the state before, whatever is loaded between, they give the state after."""
     draw = random.Random(7)  # noqa: S311 - rows of a test
     symbols, times, states = [f"S{number}" for number in range(9)], [], []
-    for _ in range(4):
+    for _ in range(3):
         chosen = draw.sample(symbols, draw.randint(1, 8))
         rows = [row(each, share_quantity=draw.choice([5, 10, 11])) for each in chosen]
         installation.land(*rows)
@@ -247,6 +247,25 @@ def test_one_run_at_a_time_delivers_an_export_and_that_of_an_ended_one_is_taken_
     assert due == ["weekly"]
     assert installation.export().outcome == "delivered"
     assert len(installation.recorded()) == 1
+
+
+def test_a_delivery_of_which_another_run_has_taken_the_lease_is_recorded_by_that_run_alone(
+    installation, tmp_path
+):
+    class Slow(FolderStore):
+        def put(self, name: str, content: Any) -> None:
+            super().put(name, content)
+            installation.store = FolderStore(tmp_path / "other")
+            results.append(installation.export())  # the first run seems to have ended
+
+    results: list[Any] = []
+    installation.declare(WHOLE)
+    installation.land(row("AAA"))
+    installation.store = Slow(tmp_path / "other")
+    results.append(installation.export())
+    assert [each.outcome for each in results] == ["delivered", "under_way"]
+    [recorded] = installation.recorded()
+    assert recorded["run_id"] == "run 2"
 
 
 def test_formulas_are_escaped_where_the_file_says_so(installation):

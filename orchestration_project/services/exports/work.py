@@ -22,7 +22,7 @@ from orchestration_project.contracts.work_items import (
 )
 from orchestration_project.domains.operations.exports import DeclaredExport, LoadRange
 from orchestration_project.engine.environment import state_folder
-from orchestration_project.engine.leases import LostLeaseError, lock_row
+from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import COLUMNS, WorkItems
 from orchestration_project.errors import OrchestrationError
@@ -47,6 +47,8 @@ LEASE = timedelta(hours=12)
 
 FOLDER = "exports"
 """Below STATE_DIR: files while they are written."""
+
+LOST = "another run has claimed it meanwhile, and delivers the same"
 
 Outcome = Literal["delivered", "unchanged", "under_way", "failed"]
 
@@ -128,12 +130,14 @@ class Exports:
                     if self._settle_if_same(claim.item, export):
                         return ExportResult(declared.name, "unchanged", "the rows are the same")
                     self._given.artifacts.put(export.artifact, file)
-                    self._record_file(export, run_id)
+                    if not self._record_file(claim.item, export, run_id):
+                        return ExportResult(declared.name, "under_way", LOST)
                 uri = deliver(export, file, self._given)
         except OrchestrationError as error:
             self._settle_failed(claim.item, error)
             return ExportResult(declared.name, "failed", str(error))
-        self._record_delivery(claim.item, export, uri, run_id)
+        if not self._record_delivery(claim.item, export, uri, run_id):
+            return ExportResult(declared.name, "under_way", LOST)
         return ExportResult(declared.name, "delivered", uri, export)
 
     def _claim(
@@ -167,9 +171,9 @@ class Exports:
             )
         return _Claim(claimed.claimed.get(name), loads, claimed.held_by.get(name, ""))
 
-    def _item(self, connection: Connection, name: str) -> WorkItem | None:
+    def _item(self, connection: Connection, name: str, *, locks: bool = False) -> WorkItem | None:
         wanted = select(*COLUMNS).where(work_items.c.topic == TOPIC, work_items.c.item_key == name)
-        row = connection.execute(wanted).one_or_none()
+        row = connection.execute(wanted.with_for_update() if locks else wanted).one_or_none()
         return None if row is None else WorkItem(*row)
 
     def _planned(self, connection: Connection, declared: DeclaredExport) -> LoadRange | None:
@@ -213,8 +217,10 @@ class Exports:
                 exports.c.definition_sha256 == declared.definition_sha256,
                 exports.c.to_load == last.to_load,
             )
-            connection.execute(update(exports).where(same).values(to_load=export.loads.until))
-            self._items.settle(connection, [ItemSettlement(item, "skipped")])
+            if not self._items.settle(connection, [ItemSettlement(item, "skipped")]):
+                own = _own(declared, export.loads)  # of an attempt whose file is gone
+                connection.execute(delete(exports).where(own))
+                connection.execute(update(exports).where(same).values(to_load=export.loads.until))
         return True
 
     @contextmanager
@@ -230,7 +236,8 @@ class Exports:
             finally:
                 path.unlink(missing_ok=True)
 
-    def _record_file(self, export: RenderedExport, run_id: str) -> None:
+    def _record_file(self, item: ClaimedItem, export: RenderedExport, run_id: str) -> bool:
+        """Record what was rendered; return whether the run still has the item."""
         declared, own = export.declared, _own(export.declared, export.loads)
         row: dict[str, Any] = {
             "name": declared.name,
@@ -249,28 +256,29 @@ class Exports:
             "rendered_at": self._clock.now(),
         }
         with self._warehouse.writing() as connection:
+            if not item.is_current(self._item(connection, item.key, locks=True)):
+                return False
             connection.execute(delete(exports).where(own))
             connection.execute(insert(exports).values(row))
+        return True
 
     def _record_delivery(
         self, item: ClaimedItem, export: RenderedExport, uri: str, run_id: str
-    ) -> None:
+    ) -> bool:
         """Record the delivery, in the transaction that settles its work item.
 
-        Raises:
-            LostLeaseError: Another run has claimed the export meanwhile, and delivers the same.
+        Returns:
+            Whether the run still had the item; of another's, nothing is recorded.
         """
         with self._warehouse.writing() as connection:
+            if self._items.settle(connection, [ItemSettlement(item, "done")]):
+                return False
             connection.execute(
                 update(exports)
                 .where(_own(export.declared, export.loads))
                 .values(uri=uri, run_id=run_id, delivered_at=self._clock.now())
             )
-            if self._items.settle(connection, [ItemSettlement(item, "done")]):
-                raise LostLeaseError(
-                    f"another run has claimed the export {item.key}",
-                    remedy="nothing: it delivers the same, which the target recognizes",
-                )
+        return True
 
     def _settle_failed(self, item: ClaimedItem, error: OrchestrationError) -> None:
         with self._warehouse.writing() as connection:
