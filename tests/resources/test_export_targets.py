@@ -270,6 +270,21 @@ def test_a_webhook_has_manifest_and_rows_signed_by_standard_webhooks(installatio
     assert (message["type"], message["timestamp"]) == ("export", data["to_load"])
 
 
+def test_a_webhook_is_not_sent_to_this_machine_unless_a_setting_allows_it(
+    installation, partner, monkeypatch
+):
+    monkeypatch.setenv("DATA_PROFILE", "real")
+    monkeypatch.setenv("FINRA_SOURCE", "api")
+    installation.land(row("AAA"))
+    with listening(partner):
+        refused = installation.export()
+        assert (refused.outcome, partner.taken) == ("failed", {})
+        assert "HTTP_ALLOWED_NETWORKS" in refused.detail
+        monkeypatch.setenv("HTTP_ALLOWED_NETWORKS", "127.0.0.0/8")
+        assert installation.export().outcome == "delivered"
+    assert len(partner.taken) == 1
+
+
 def test_a_parquet_file_comes_in_base64(installation, partner):
     installation.declare(installation.text.replace("ndjson", "parquet"))
     installation.land(row("AAA"))

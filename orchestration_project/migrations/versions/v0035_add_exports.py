@@ -4,7 +4,7 @@ from orchestration_project.migrations.changes import CreateTable, downgrade_by, 
 from orchestration_project.migrations.frozen import Column, Table
 
 revision = "0035"
-down_revision = "0032"
+down_revision = "0034"
 
 # fmt: off
 CHANGES = [

@@ -26,7 +26,7 @@ from orchestration_project.domains.operations.exports import (
 )
 from orchestration_project.domains.webhooks.schemes import SCHEMES, standard_headers
 from orchestration_project.domains.webhooks.sources import SHORTEST_SECRET_BYTES
-from orchestration_project.engine.environment import state_folder
+from orchestration_project.engine.environment import address_guard, open_shared_state
 from orchestration_project.engine.warehouse.connecting import (
     explained,
     open_engine,
@@ -183,6 +183,8 @@ def _post(export: RenderedExport, file: BinaryIO, given: Surroundings) -> str:
         raise AssertionError("the target is a webhook")
     url_variable, secret_variable = secret_names(declared.export.target)
     url = target.url or target_secret(url_variable)
+    guard = address_guard(given.settings)
+    guard.check(url)
     parts = urlsplit(url)
     is_local = parts.hostname in LOOPBACK
     if parts.scheme != "https" and not is_local:
@@ -195,12 +197,13 @@ def _post(export: RenderedExport, file: BinaryIO, given: Surroundings) -> str:
     headers = standard_headers(key, message_id(export), body, now=Clock().now())
     with HttpClient(
         system=f"export_{declared.export.target}",
-        state_dir=state_folder(given.settings),
+        state=open_shared_state(given.settings),
         requests_per_second=0,
         now=Clock().now,
         user_agent=user_agent(),
         use_environment=not is_local,
         deadline_seconds=WEBHOOK_SECONDS,
+        guard=guard,
     ) as http:
         response = http.request(
             "POST",
