@@ -109,7 +109,12 @@ LOADS = KeyGroup(
             quarantined="Partitions that the run did not load",
         ),
         **_keys("flag", is_retryable="Whether a retry may succeed"),
-        **_keys("link", run="Run that quarantined the partition", pages="Pages of the partitions"),
+        **_keys(
+            "link",
+            run="Run that quarantined the partition",
+            pages="Pages of the partitions",
+            table_rows="Rows of the webhook deliveries",
+        ),
         **_keys("run", landed_by="Run that loaded the current rows"),
         **_keys(
             "link",

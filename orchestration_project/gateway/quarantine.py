@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
-from urllib.parse import urlencode
 
 from sqlalchemy import and_, select
 from starlette.concurrency import run_in_threadpool
@@ -21,12 +20,12 @@ from orchestration_project.gateway.pages import table_page
 from orchestration_project.gateway.request import current_user
 from orchestration_project.registry import Registry
 from orchestration_project.services.links import (
-    API,
     asset_page,
     captures_path,
     check_page,
     job_page,
     partition_page,
+    rows_path,
 )
 from orchestration_project.tables.spine import audits, deliveries, fences
 
@@ -141,11 +140,10 @@ def _row(found: QuarantinedDelivery, registry: Registry, *, has_launches: bool) 
     table = registry.tables.get(found.table_name)
     partitions = table.partitions_of(found.partition_key, found.scope) if table else None
     page = partition_page(key, partitions[1]) if partitions else asset_page(key)
-    rejects = urlencode({"where": f"run_id={found.run_id}"})
     details = {
         "run": f"/runs/{found.run_id}",
         "captures": captures_path(found.group_id),
-        "rejects": f"{API}/tables/rejects?{rejects}",
+        "rejects": rows_path("rejects", f"run_id={found.run_id}"),
     }
     cells = (
         _link(page, f"{'/'.join(key)} {found.partition_key}"),

@@ -36,6 +36,7 @@ from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.inbox.rows import Content, capture_of, delivery_of
 from orchestration_project.services.inbox.work import ClaimedDelivery
+from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import table_of
 from orchestration_project.tables.webhooks import events_webhooks
 
@@ -182,6 +183,11 @@ class DeliverySummary(ItemSummary):
                     }
                 )
 
+    def _conditions(self) -> list[str]:
+        """Return what the rows of the deliveries have in common; of one alone, what names it."""
+        ids = [f"delivery_id={row['delivery_id']}" for row in self.shown]
+        return [f"source={self.source}", *(ids if len(ids) == 1 else [])]
+
     def as_metadata(self) -> dict[str, Any]:
         """Return what Dagster shows of it."""
         found = [each for each in OUTCOMES if self.counts[each]]
@@ -195,6 +201,7 @@ class DeliverySummary(ItemSummary):
             "bytes": self.byte_count,
             "rows": self.counts["landed"] + self.counts["unchanged"],
             "deliveries": table_of(pl.DataFrame(self.shown)),
+            "table_rows": link(rows_path(events_webhooks.name, *self._conditions())),
         }
 
 

@@ -51,6 +51,11 @@ def capture_path(sha256: str) -> str:
     return f"{API}/artifacts/{sha256}"
 
 
+def rows_path(table: str, *where: str) -> str:
+    """Return the path of the rows of a table that meet all conditions, such as ``source=git``."""
+    return f"{API}/tables/{table}?{urlencode({'where': where}, doseq=True)}"
+
+
 def captures_path(group_id: str) -> str:
     """Return the path of the list of a delivery's captures."""
     return f"{API}/artifacts?{urlencode({'where': f'group_id={group_id}'})}"

@@ -151,6 +151,7 @@ def test_one_run_lands_all_due_deliveries_of_a_source_with_their_bytes(settings,
         16,
     )
     assert [each.data["delivery_id"] for each in told["deliveries"].records] == ["b", "a"]
+    assert told["table_rows"] == "/api/v1/tables/events_webhooks?where=source%3Dhub"
     assert rows(settings, inbox, "delivery_id", "state", "attempt_count", "run_id") == [
         ("a", "done", 1, ran.run_id),
         ("b", "done", 1, ran.run_id),

@@ -1,16 +1,19 @@
-"""The ten tasks that operators do most, in a real browser, with the clicks that each takes.
+"""The twenty tasks that operators do most, in a real browser, with the clicks that each takes.
 
 Every task starts at the page that a login leads to. A press of the mouse is a click; so is one that
 only puts the cursor into a field. Text that is typed, and Tab and Enter between fields, are none.
 Screenshots go to OPERATOR_SCREENSHOTS, or to a temporary folder.
 """
 
+import hmac
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
 from tests import programs
@@ -20,8 +23,35 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium"),
 ]
 
-SETTINGS = {"DEMO_ROWS_PER_WEEK": "600", "INSTALLATION_NAME": "Market data"}
+SETTINGS = {
+    "DEMO_ROWS_PER_WEEK": "600",
+    "INSTALLATION_NAME": "Market data",
+    "PRICES_UNIVERSE_SIZE": "3",
+    "WEBHOOK_SECRET_GIT": "0123456789abcdef0123456789abcdef",
+}
 """Nine weeks of it load in some seconds; the oldest of T2 is quarantined."""
+
+WEBHOOKS = "sources: {git: {scheme: github, job: events_webhooks}}\n"
+
+EDIT_RULES = ("-m", "orchestration_project.definitions", "-j", "saas_edit_rules")
+RULES = """ops:
+  edit_saas_rules:
+    config:
+      who: ada
+      rules:
+        - rule_id: hardware
+          priority: 1
+          conditions: [{field: title, operator: starts_with, value: Hardware}]
+          action: sync
+          target_project: IT
+          issue_type: Task
+          mappings: [{target_field: duedate, source_type: path, value: title}]
+        - {rule_id: rest, priority: 2, action: sync, target_project: HR, issue_type: Task}
+"""
+"""The titles of tasks for hardware are no dates, so each becomes a dead letter."""
+
+NINE_DAYS_LATER = "2026-03-11T15:00:00+00:00"
+"""By then the demo source has restated a week of T1."""
 
 SLOWLY = 240
 """Seconds for a run or backfill to come to its end on a busy machine."""
@@ -43,7 +73,7 @@ class Operator:
     """Somebody at a page of the UI, whose clicks are counted."""
 
     def __init__(self, page, folder):
-        self.page, self.clicks, self._folder = page, 0, folder
+        self.page, self.clicks, self.folder = page, 0, folder
 
     def on(self, locator):
         locator.first.click()
@@ -82,40 +112,92 @@ class Operator:
         self.page.keyboard.type(text)
         self.page.keyboard.press("Enter")
 
+    def materialize_with(self, config):
+        """Open the launchpad of an asset job, replace the config there, and launch it."""
+        self.page.get_by_role("button", name=re.compile("Materialize")).first.click(
+            modifiers=["Shift"]
+        )
+        self.clicks += 1
+        dialog = self.page.get_by_role("dialog")
+        self.on(dialog.locator(".CodeMirror").first)
+        self.page.keyboard.press("Control+A")
+        self.page.keyboard.insert_text(config)
+        self.on(dialog.get_by_role("button", name=re.compile("Materialize")).last)
+
     def search(self, text):
         """Open an asset that Dagster's own search found; the key / opens the search."""
         self.page.keyboard.press("/")
         self.page.keyboard.type(text)
-        self.href(f"/assets/{text}")
+        self._found(f"/assets/{text}")
+
+    def search_job(self, name):
+        """Open a job in the same way."""
+        self.page.keyboard.press("/")
+        self.page.keyboard.type(name)
+        self._found(f"/jobs/{name}")
+
+    def _found(self, end):
+        self.on(self.page.locator(f"[class*='SearchDialog'] a[href$='{end}']"))
 
     def reads(self, text):
         self.page.get_by_text(text).locator("visible=true").first.wait_for()
 
     def shot(self, name):
-        self.page.screenshot(path=self._folder / f"{name}.png")
+        self.page.screenshot(path=self.folder / f"{name}.png")
 
 
 class Site:
     """The `ui` over nine loaded weeks of each tier, one of them quarantined; and keys to it."""
 
     def __init__(self, folder):
-        self.state_dir, output = folder / "state", folder / "ui.log"
+        self.state_dir, self._output = folder / "state", folder / "ui.log"
+        (folder / "webhooks.yaml").write_text(WEBHOOKS)
+        self._settings = {**SETTINGS, "WEBHOOKS_FILE": str(folder / "webhooks.yaml")}
         self._run("run", "--weeks", "9")
+        self._settings["DEMO_CLOCK_NOW"] = NINE_DAYS_LATER
+        self._run("run", "--weeks", "9")
+        (folder / "rules.yaml").write_text(RULES)
+        self._run_module("dagster", "job", "execute", *EDIT_RULES, "-c", str(folder / "rules.yaml"))
+        self._run("run", "saas")
+        self._run("automation", "on", "webhooks")
         self.port = programs.free_port()
-        command = ("orchestration_project", "ui", "--port", str(self.port))
-        self.process = programs.start_into(output, self.state_dir, *command, **SETTINGS)
-        programs.wait_for(lambda: "op_" in output.read_text(), seconds=STARTING)
-        self.admin = programs.key_in(output.read_text())
+        self.start()
+        programs.wait_for(lambda: "op_" in self._output.read_text(), seconds=STARTING)
+        self.admin = programs.key_in(self._output.read_text())
         self.viewer = programs.key_in(
             self._run("keys", "create", "--role", "viewer", "--owner", "the viewer")
         )
 
     def _run(self, *arguments):
-        process = programs.start(self.state_dir, "orchestration_project", *arguments, **SETTINGS)
-        return process.communicate(timeout=STARTING)[0]
+        return self._run_module("orchestration_project", *arguments)
+
+    def _run_module(self, *arguments):
+        process = programs.start(self.state_dir, *arguments, **self._settings)
+        output, _ = process.communicate(timeout=STARTING)
+        return output
+
+    def deliver(self, delivery, body):
+        """Send a signed webhook."""
+        key = SETTINGS["WEBHOOK_SECRET_GIT"].encode()
+        headers = {
+            "content-type": "application/json",
+            "x-github-delivery": delivery,
+            "x-hub-signature-256": f"sha256={hmac.digest(key, body, 'sha256').hex()}",
+        }
+        httpx.post(
+            f"http://127.0.0.1:{self.port}/hooks/git", content=body, headers=headers
+        ).raise_for_status()
+
+    def start(self):
+        command = ("orchestration_project", "ui", "--port", str(self.port))
+        self.process = programs.start_into(self._output, self.state_dir, *command, **self._settings)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(timeout=programs.PATIENCE_SECONDS)
 
     def runs(self, chosen):
-        fields = "runId status tags {key value}"
+        fields = "runId jobName status runConfigYaml tags {key value}"
         query = f"{{runsOrError(filter: {{{chosen}}}) {{... on Runs {{results {{{fields}}}}}}}}}"
         return programs.graphql(self.port, query, self.admin)["runsOrError"]["results"]
 
@@ -137,8 +219,7 @@ class Site:
 def site(tmp_path_factory) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("site"))
     yield site
-    site.process.terminate()
-    site.process.wait(timeout=programs.PATIENCE_SECONDS)
+    site.stop()
 
 
 @pytest.fixture(scope="module")
@@ -243,17 +324,35 @@ def test_what_to_do_about_a_quarantined_week_takes_two_clicks(admin):
     assert admin.clicks == 2
 
 
-def test_listing_what_would_be_retried_takes_two_clicks(site, admin):
-    """The launchpad opens with a dry run; to retry, one click more edits dry_run to false."""
+@pytest.mark.parametrize(
+    ("shortcut", "dry_run"), [("List failures", "true"), ("Retry failures", "false")]
+)
+def test_failures_are_listed_or_retried_with_two_clicks(site, admin, shortcut, dry_run):
+    """Each opens with its own config, whatever was launched before."""
     before = by_admin(site)
-    admin.link("Retry failures")
-    admin.reads("dry_run")
-    admin.shot("retry-failures")
+    admin.link(shortcut)
+    admin.reads(f"dry_run: {dry_run}")
+    admin.shot(shortcut.replace(" ", "-").lower())
     admin.button("Launch Run")
     assert admin.clicks == 2
     [run] = launched(site, before)
-    assert tags_of(run)["domain"] == "operations"
-    assert tags_of(run)["launched_by"] == "ui"
+    assert (tags_of(run)["domain"], tags_of(run)["launched_by"]) == ("operations", "ui")
+    assert f"dry_run: {dry_run}" in run["runConfigYaml"]
+
+
+def test_the_oldest_missing_week_is_launched_by_the_mouse_alone_with_four_clicks(site, admin):
+    before = by_admin(site)
+    admin.link("Control tower")
+    link = admin.page.locator("a[href*='/jobs/finra_otc_weekly/partitions']").first
+    [partition] = parse_qs(urlsplit(link.get_attribute("href")).query)["partition"]
+    with admin.page.expect_popup() as popup:
+        admin.on(link)
+    admin.page = popup.value
+    admin.button(re.compile("Materialize"))
+    launch_in(admin, "launch-from-the-control-tower")
+    assert admin.clicks == 4
+    [run] = launched(site, before)
+    assert tags_of(run)["dagster/partition"] == partition
 
 
 def test_a_quarantined_week_is_loaded_again_with_four_clicks(site, admin):
@@ -368,6 +467,131 @@ def test_an_asset_is_found_by_group_and_kind_and_its_lineage_with_four_clicks(ad
     assert admin.clicks == 4
 
 
+def test_a_restatement_is_seen_with_four_clicks(admin):
+    admin.search("finra/otc_weekly")
+    admin.tab("Partitions")
+    admin.on(admin.page.get_by_text("T1", exact=True))
+    admin.on(admin.page.get_by_text("2026-01-12", exact=True))
+    admin.reads(re.compile("week 2026-01-12, was restated: 3 of"))
+    admin.shot("restatement")
+    assert admin.clicks == 4
+
+
+def test_a_picture_is_read_with_two_clicks(admin):
+    admin.search("finra/trade_activity")
+    admin.on(admin.page.get_by_text("[Show Markdown]"))
+    picture = admin.page.get_by_role("dialog").locator("img").first
+    picture.wait_for()
+    admin.shot("picture")
+    assert picture.evaluate("each => each.naturalWidth") > 500
+    assert admin.clicks == 2
+
+
+def test_a_preset_is_previewed_applied_and_undone_with_four_clicks_each(site, admin):
+    for preset, more in (("full", ""), ("full", APPLIED), ("standard", APPLIED)):
+        before = by_admin(site)
+        admin.search_job("operations_apply_preset")
+        admin.materialize_with(f"ops: {{apply_preset: {{config: {{preset: {preset}{more}}}}}}}")
+        [run] = launched(site, before)
+        succeeded(site, run)
+    assert admin.clicks == 12
+    admin.page.goto("/assets/operations/presets?view=events")
+    admin.reads(re.compile("applied as standard#2 by admin: a trial"))
+    admin.shot("preset-undone")
+
+
+APPLIED = ", why: a trial, dry_run: false"
+
+
+def succeeded(site, run):
+    """Wait for the success of a run."""
+    query = f"""{{runOrError(runId: "{run["runId"]}") {{... on Run {{status}}}}}}"""
+
+    def status():
+        return programs.graphql(site.port, query, site.admin)["runOrError"]["status"]
+
+    ended = ("SUCCESS", "FAILURE", "CANCELED")
+    assert programs.wait_for(lambda: status() in ended and status(), seconds=SLOWLY) == "SUCCESS"
+
+
+def test_a_month_of_prices_is_launched_with_three_clicks(site, admin):
+    before = by_admin(site)
+    admin.search_job("prices_daily")
+    admin.button(re.compile("Materialize"))
+    admin.type_into(admin.page.get_by_role("dialog").get_by_role("textbox"), "2026-02-01")
+    admin.reads("1 partition")
+    launch_in(admin, "month-of-prices")
+    assert admin.clicks == 3
+    [run] = launched(site, before)
+    assert tags_of(run)["dagster/partition"] == "2026-02-01"
+    succeeded(site, run)
+
+
+def test_the_sync_and_a_dead_letter_are_looked_at_with_two_clicks_each(admin):
+    admin.search("saas/outbox")
+    admin.tab("Events")
+    admin.reads("intentions")
+    admin.shot("sync")
+    assert admin.clicks == 2
+    admin.search("saas/dead_letters")
+    admin.tab("Events")
+    admin.reads(re.compile("duedate"))
+    admin.shot("dead-letter")
+    assert admin.clicks == 4
+
+
+def test_a_webhook_is_followed_to_its_row_with_three_clicks(site, admin):
+    site.deliver("a-delivery", b'{"action": "opened"}')
+    programs.wait_for(lambda: runs_of(site, "events_webhooks"), seconds=SLOWLY)
+    succeeded(site, runs_of(site, "events_webhooks")[0])
+    admin.search("events/webhooks")
+    admin.tab("Events")
+    admin.reads("a-delivery")
+    admin.shot("webhook")
+    with admin.page.expect_popup() as popup:
+        admin.on(admin.page.locator("a[href*='/tables/events_webhooks']"))
+    popup.value.get_by_text("opened").first.wait_for()
+    popup.value.screenshot(path=admin.folder / "row-of-a-webhook.png")
+    assert admin.clicks == 3
+
+
+def runs_of(site, job):
+    return site.runs(f'pipelineName: "{job}"')
+
+
+def test_pruning_is_a_dry_run_with_two_clicks_and_its_result_is_read_with_two_more(site, admin):
+    before = by_admin(site)
+    admin.search_job("operations_prune")
+    admin.button(re.compile("Materialize"))
+    [run] = launched(site, before)
+    succeeded(site, run)
+    assert admin.clicks == 2
+    admin.search("operations/run_logs")
+    admin.tab("Events")
+    admin.reads("dry_run")
+    admin.reads("compute logs")
+    admin.shot("prune")
+    assert admin.clicks == 4
+
+
+def test_evidence_is_exported_with_four_clicks_and_found_with_two_more(site, admin):
+    before = by_admin(site)
+    admin.search_job("operations_export_evidence")
+    run_id = runs_of(site, "finra_otc_weekly")[-1]["runId"]
+    admin.materialize_with(f"ops: {{export_evidence: {{config: {{run_id: {run_id}}}}}}}")
+    [run] = launched(site, before)
+    succeeded(site, run)
+    assert admin.clicks == 4
+    admin.search("operations/evidence")
+    admin.tab("Events")
+    file = admin.page.locator("a[href*='/api/v1/evidence/']").first
+    file.wait_for()
+    admin.shot("evidence")
+    answer = admin.page.request.get(file.get_attribute("href"))
+    assert (answer.status, answer.body()[:2]) == (200, b"PK")
+    assert admin.clicks == 6
+
+
 def test_a_jobs_page_counts_the_partitions_that_its_runs_over_ranges_loaded(admin):
     admin.link("Jobs")
     admin.href("/jobs/finra_otc_weekly")
@@ -404,3 +628,53 @@ def test_a_viewer_reads_who_it_is_and_may_launch_nothing(site, enter, width):
     page.wait_for_url("**/login")
     assert "demo data" in page.inner_text("main")
     viewer.shot(f"login-{width}")
+
+
+def test_a_viewer_reads_the_pages_of_the_tasks_and_may_launch_from_none(site, enter):
+    viewer = enter(site.viewer)
+    for number, (path, text) in enumerate(VIEWED.items()):
+        viewer.page.goto(path)
+        viewer.reads(text)
+        button = viewer.page.get_by_role("button", name=re.compile("Materialize")).first
+        button.wait_for()
+        assert button.is_disabled()
+        viewer.shot(f"viewed-{number}")
+    viewer.link("Quarantined")
+    viewer.reads("Quarantined partitions")
+    assert row_of(viewer).get_by_role("link", name="load again").count() == 0
+    viewer.link("Retry failures")  # leads on to the job's page
+    viewer.reads("Retries failed partitions")
+    assert viewer.page.get_by_role("button", name="Launch Run").count() == 0
+
+
+VIEWED = {
+    "/assets/operations/control_tower?view=events": "verdict",
+    "/assets/finra/otc_weekly?view=partitions": re.compile("Materialized \\("),
+    "/assets/finra/otc_weekly?view=checks": "reconciles_with_symbol_totals",
+    "/assets/finra/trade_activity": "picture",
+    "/assets/saas/dead_letters?view=events": "refused",
+    "/assets/operations/presets?view=events": "presets",
+}
+
+
+def test_after_a_stop_and_a_start_the_session_goes_on(site, admin):
+    """The last of these: it stops what the others look at."""
+    site.stop()
+    site.start()
+    programs.wait_for(lambda: answers(site), seconds=STARTING)
+    admin.link("Runs")
+    admin.tab("Failed")
+    admin.page.locator("a[href^='/runs/']").first.wait_for()
+    admin.shot("after-a-start")
+    assert admin.clicks == 2
+    assert site.runs("statuses: [STARTED]") == []
+
+
+def answers(site):
+    """Return whether the UI has its code location."""
+    query = "{repositoriesOrError {... on RepositoryConnection {nodes {name}}}}"
+    try:
+        found = programs.graphql(site.port, query, site.admin)
+    except OSError:
+        return False
+    return bool(found["repositoriesOrError"].get("nodes"))
