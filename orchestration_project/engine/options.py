@@ -1,7 +1,7 @@
 """The base of the options of jobs: each description ends with the option's range or choices."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -48,3 +48,16 @@ def describe_defaults(model: type[BaseModel], defaults: Mapping[str, str]) -> No
     for name, default in defaults.items():
         field = model.model_fields[name]
         field.description = f"{field.description} Default: {default}."
+
+
+MAX_VALUES_SHOWN = 20
+
+
+def show_configured(model: type[BaseModel], option: str, values: Sequence[str]) -> None:
+    """End the description of an option with the values that are configured, where they are few.
+
+    They are no choices that the launchpad enforces: what is configured later is valid, too.
+    """
+    if 0 < len(values) <= MAX_VALUES_SHOWN:
+        field = model.model_fields[option]
+        field.description = f"{field.description} Configured: {', '.join(values)}."

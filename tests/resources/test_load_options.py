@@ -1,9 +1,11 @@
 """The options of a run's config that loads: two classes, and what a run is refused."""
 
 import pytest
+from pydantic import Field
 
 from orchestration_project.assets.prices.loading import PricesLoad
 from orchestration_project.engine.loads import LoadOptions, ReplayOptions, refuse_unused_options
+from orchestration_project.engine.options import JobOptions, show_configured
 from orchestration_project.errors import ConfigurationError
 
 
@@ -43,3 +45,20 @@ def test_an_option_of_the_other_kind_of_run_is_refused(options, is_replay: bool,
         "  expected: group_id and allow_older and symbols for prices_replay; full and "
         "allow_conflicts for a load",
     ]
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([], "Symbols."),
+        (["AAPL", "MSFT"], "Symbols. Configured: AAPL, MSFT."),
+        ([str(number) for number in range(21)], "Symbols."),
+    ],
+)
+def test_few_configured_values_are_shown_and_others_stay_valid(values, shown):
+    class Options(JobOptions):
+        symbols: list[str] = Field(default_factory=list, description="Symbols.")
+
+    show_configured(Options, "symbols", values)
+    assert Options.model_fields["symbols"].description == shown
+    assert Options(symbols=["NEW"]).symbols == ["NEW"]

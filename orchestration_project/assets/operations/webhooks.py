@@ -6,13 +6,13 @@ from pydantic import Field
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
-from orchestration_project.engine.options import JobOptions, report_dry_run
+from orchestration_project.engine.options import JobOptions, report_dry_run, show_configured
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.services.metadata import table_of
-from orchestration_project.settings import Settings
+from orchestration_project.settings import Settings, load_shared_settings
 
 REPLAY_WEBHOOK_JOB = "operations_replay_webhook"
 
@@ -34,6 +34,17 @@ class ReplayWebhooks(JobOptions):
     dry_run: bool = Field(
         default=True, description="Dry run: only list the deliveries; false requeues them."
     )
+
+
+def _declared_names() -> list[str]:
+    """Return the declared sources; of a file that is not valid none, which its check reports."""
+    try:
+        return sorted(declared_sources(load_shared_settings()))
+    except ConfigurationError:
+        return []
+
+
+show_configured(ReplayWebhooks, "source", _declared_names())
 
 
 @dg.op(name="replay_webhook", out=dg.Out(dg.Nothing))

@@ -7,11 +7,11 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.assets.prices.catalogue import CHARTS, DAILY, asset_spec
+from orchestration_project.assets.prices.catalogue import CHARTS, DAILY, SETTINGS, asset_spec
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.announcements import event_metadata
-from orchestration_project.engine.options import JobOptions
+from orchestration_project.engine.options import JobOptions, show_configured
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.plots.prices import candlesticks, coverage
@@ -37,6 +37,9 @@ class PriceCharts(JobOptions):
         description="Symbols to draw, one file each, the first three shown. Default: the three "
         "with the highest dollar volume.",
     )
+
+
+show_configured(PriceCharts, "symbols", PricesSettings.of(SETTINGS).prices_symbols)
 
 
 @dg.multi_asset(

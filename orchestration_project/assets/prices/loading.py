@@ -2,17 +2,18 @@
 
 from pydantic import Field
 
-from orchestration_project.assets.prices.catalogue import MONTHS
+from orchestration_project.assets.prices.catalogue import MONTHS, SETTINGS
 from orchestration_project.domains.operations.presets import Default, PresetTarget
 from orchestration_project.domains.prices.audits import PriceLimits
 from orchestration_project.engine.loads import ReplayOptions
-from orchestration_project.engine.options import describe_defaults
+from orchestration_project.engine.options import describe_defaults, show_configured
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Replay, ReplayRequest, ReplayRuns
 from orchestration_project.resources.prices.states import oldest_month
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.checks import PriceCheckLimits
+from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.prices import prices_daily
 
 LOAD_OP = "prices_daily_load"
@@ -44,6 +45,7 @@ PRICES_LOADING = PresetTarget(
 """Fields that a preset may set for loads; its limit holds for replays too."""
 
 describe_defaults(PricesLoad, PRICES_LOADING.default_texts(load_shared_settings()))
+show_configured(PricesLoad, "symbols", PricesSettings.of(SETTINGS).prices_symbols)
 
 
 def _plan_replay(request: ReplayRequest, _: Settings, warehouse: Warehouse) -> ReplayRuns | None:
