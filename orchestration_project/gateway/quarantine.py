@@ -27,6 +27,7 @@ from orchestration_project.services.links import (
     partition_page,
     rows_path,
 )
+from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import audits, deliveries, fences
 
 PATH = "/quarantined"
@@ -136,7 +137,7 @@ def routes(
 
 
 def _row(found: QuarantinedDelivery, registry: Registry, *, has_launches: bool) -> tuple[str, ...]:
-    key = found.table_name.split("_", 1)
+    key = asset_of(found.table_name).split("/")
     table = registry.tables.get(found.table_name)
     partitions = table.partitions_of(found.partition_key, found.scope) if table else None
     page = partition_page(key, partitions[1]) if partitions else asset_page(key)
@@ -159,7 +160,8 @@ def _launches(
 ) -> dict[str, str]:
     """Return pages whose launch dialog has the partitions: of the job that loads, and replays."""
     replay = registry.replays.get(found.table_name)
-    jobs = {"load again": found.table_name, "replay": replay.job if replay else ""}
+    loading = asset_of(found.table_name).replace("/", "_")
+    jobs = {"load again": loading, "replay": replay.job if replay else ""}
     return {
         text: job_page(job, *partitions)
         for text, job in jobs.items()

@@ -140,6 +140,15 @@ def test_a_quarantined_symbol_leads_to_its_months(warehouse, last_day, chosen):
     assert launches(page) == [("prices_daily", chosen), ("prices_replay", chosen)]
 
 
+def test_a_table_whose_name_is_not_its_assets_leads_to_its_asset_and_jobs(warehouse):
+    delivered(warehouse, "T1|2025-01-10", "held_back", table="fact_bond_trade_activity")
+    page = shown(warehouse, Role.ADMIN).text
+    assert "finra/bond_trade_activity T1|2025-01-10</a>" in page
+    chosen = {"partition": ["T1|2025-01-10"]}
+    jobs = ("finra_bond_trade_activity", "finra_bond_trade_activity_replay")
+    assert launches(page) == [(job, chosen) for job in jobs]
+
+
 def test_a_quarantined_webhook_leads_to_its_asset(warehouse):
     delivered(warehouse, "github|7", "held_back", table="events_webhooks")
     page = shown(warehouse, Role.ADMIN).text
