@@ -56,7 +56,7 @@ MAX_VALUES_SHOWN = 20
 def show_configured(model: type[BaseModel], option: str, values: Sequence[str]) -> None:
     """End the description of an option with the values that are configured, where they are few.
 
-    They are no choices that the launchpad enforces: what is configured later is valid, too.
+    The launchpad does not enforce them: what is configured later is valid, too.
     """
     if 0 < len(values) <= MAX_VALUES_SHOWN:
         field = model.model_fields[option]
