@@ -43,8 +43,9 @@ def prunable(
 
 
 CAPTURED, STAGED, PICTURE, OTHER = "captured bytes", "staged rows", "picture", "other"
+EXPORTED = "exported rows"
 
-KINDS = {"blobs": CAPTURED, "staged": STAGED, "plots": PICTURE}
+KINDS = {"blobs": CAPTURED, "staged": STAGED, "plots": PICTURE, "exports": EXPORTED}
 """The first folder of an artifact's name → what it is."""
 
 
