@@ -1,10 +1,12 @@
 """An installation that exports: a database with a week's rows, a store and an `exports.yaml`."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.operations.exports import read_exports
@@ -17,6 +19,16 @@ from orchestration_project.tables.operations import operations_exports
 from tests.resources.weeks import Desk, StoppedClock
 
 AN_HOUR = timedelta(hours=1)
+
+
+@contextmanager
+def listening(target: Any, name: str, listener: Callable[..., None]) -> Iterator[None]:
+    """Have SQLAlchemy call a listener of an event for the block."""
+    event.listen(target, name, listener)
+    try:
+        yield
+    finally:
+        event.remove(target, name, listener)
 
 
 class Installation:

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import polars as pl
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, text
 from standardwebhooks import Webhook
 
 from orchestration_project.connections.artifacts import S3Store
@@ -22,7 +22,7 @@ from orchestration_project.services.exports.targets import MAX_BODY_BYTES
 from tests import databases
 from tests.postgres import new_database
 from tests.programs import free_port
-from tests.resources.exporting import Installation
+from tests.resources.exporting import Installation, listening
 from tests.resources.weeks import row
 
 pytestmark = pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
@@ -128,11 +128,8 @@ def unrecorded() -> Iterator[None]:
         if statement.startswith("UPDATE operations_exports"):
             raise ConnectionAbortedError
 
-    event.listen(Engine, "before_cursor_execute", execute)
-    try:
+    with listening(Engine, "before_cursor_execute", execute):
         yield
-    finally:
-        event.remove(Engine, "before_cursor_execute", execute)
 
 
 def test_a_table_of_a_target_that_no_export_made_is_left_alone(installation, mart: str):
@@ -208,7 +205,7 @@ class Partner:
 
 
 @contextmanager
-def listening(partner: Partner) -> Iterator[None]:
+def receiving(partner: Partner) -> Iterator[None]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -246,7 +243,7 @@ def partner(installation: Installation, monkeypatch) -> Partner:
 
 def test_a_webhook_has_manifest_and_rows_signed_by_standard_webhooks(installation, partner):
     installation.land(row("AAA"), row("BBB", share_quantity=7))
-    with listening(partner):
+    with receiving(partner):
         result = installation.export()
     assert result.detail == f"http://127.0.0.1:{partner.port}"
     assert result.export
@@ -288,7 +285,7 @@ def test_a_webhook_is_not_sent_to_this_machine_unless_a_setting_allows_it(
 def test_a_parquet_file_comes_in_base64(installation, partner):
     installation.declare(installation.text.replace("ndjson", "parquet"))
     installation.land(row("AAA"))
-    with listening(partner):
+    with receiving(partner):
         assert installation.export().outcome == "delivered"
     [message] = partner.taken.values()
     frame = pl.read_parquet(base64.b64decode(message["data"]["content"]))
@@ -299,7 +296,7 @@ def test_a_receiver_that_is_down_or_refuses_gets_the_same_later(installation, pa
     installation.land(row("AAA"))
     assert installation.export().outcome == "failed"  # nobody listens
     partner.statuses = [500, 401, 302, 429]
-    with listening(partner):
+    with receiving(partner):
         for status in [*partner.statuses]:
             failed = installation.export()
             assert (failed.outcome, str(status) in failed.detail) == ("failed", True)
@@ -313,7 +310,7 @@ def test_a_receiver_that_is_down_or_refuses_gets_the_same_later(installation, pa
 def test_a_receiver_drops_the_repeat_of_what_it_had_taken(installation, partner):
     installation.land(row("AAA"))
     partner.hangs_up = True
-    with listening(partner):
+    with receiving(partner):
         assert installation.export().outcome == "failed"
         partner.hangs_up = False
         installation.land(row("BBB"))
@@ -327,7 +324,7 @@ def test_a_receiver_drops_the_repeat_of_what_it_had_taken(installation, partner)
 def test_an_export_that_is_too_large_for_a_webhook_is_not_sent(installation, partner):
     installation.declare(installation.text.replace("[symbol, share_quantity]", "[issue_name]"))
     installation.land(row("AAA", issue_name="x" * MAX_BODY_BYTES))
-    with listening(partner):
+    with receiving(partner):
         refused = installation.export()
     assert "is too large for a webhook" in refused.detail
     assert partner.taken == {}
@@ -341,7 +338,7 @@ def test_a_webhook_is_not_sent_without_a_good_secret(
     if secret:
         monkeypatch.setenv("EXPORT_SECRET_PARTNER", secret)
     installation.land(row("AAA"))
-    with listening(partner):
+    with receiving(partner):
         refused = installation.export()
     assert "EXPORT_SECRET_PARTNER" in refused.detail
     assert "s3cr3t" not in refused.detail
@@ -354,7 +351,7 @@ def test_a_url_with_a_secret_is_a_variable_and_shown_nowhere(installation, partn
     installation.declare(installation.text.replace(f", url: {partner.url}", ""))
     installation.land(row("AAA"))
     failed = installation.export()
-    with listening(partner):
+    with receiving(partner):
         result = installation.export()
     assert (failed.outcome, result.outcome) == ("failed", "delivered")
     assert "s3cr3t" not in f"{failed} {result} {installation.recorded()}"

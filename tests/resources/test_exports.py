@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from sqlalchemy import Engine
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.operations.exports import read_exports
@@ -22,7 +23,7 @@ from orchestration_project.services.exports.work import (
     overdue_exports,
 )
 from orchestration_project.tables.changes import changed_rows
-from tests.resources.exporting import AN_HOUR
+from tests.resources.exporting import AN_HOUR, listening
 from tests.resources.weeks import NOON, row
 
 
@@ -266,6 +267,28 @@ def test_a_delivery_of_which_another_run_has_taken_the_lease_is_recorded_by_that
     assert [each.outcome for each in results] == ["delivered", "under_way"]
     [recorded] = installation.recorded()
     assert recorded["run_id"] == "run 2"
+
+
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)  # COPY is no event of SQLAlchemy
+@pytest.mark.parametrize("more", ["", ", incremental: true"])
+def test_a_load_that_comes_while_rows_are_read_is_left_to_the_next_export(installation, more: str):
+    installation.declare(WHOLE.replace("format: csv", f"format: csv{more}"))
+    installation.land(row("AAA"))
+    installation.land(row("AAA"), row("BBB"))
+    to_come = [[row("AAA", share_quantity=7), row("CCC")]]
+
+    def execute(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if to_come and "FROM finra_otc_weekly" in statement and "share_quantity >=" in statement:
+            installation.land(*to_come.pop())
+
+    with listening(Engine, "before_cursor_execute", execute):
+        first = installation.export()
+    assert to_come == []
+    second = installation.export()
+    found = [[each[-2:] for each in records(installation.read(x))] for x in (first, second)]
+    assert found[0] == [("AAA", "100"), ("BBB", "100")]
+    removed = [("AAA", "100"), ("BBB", "100")] if more else []
+    assert found[1] == [*removed, ("CCC", "100")]
 
 
 def test_formulas_are_escaped_where_the_file_says_so(installation):

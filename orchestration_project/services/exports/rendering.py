@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -65,20 +65,25 @@ class RenderedExport:
         return f"{'exports' if is_artifact else 'staged/exports'}/{self.file_name}"
 
 
-def selected_rows(declared: DeclaredExport, loads: LoadRange) -> tuple[Relation, list[str]]:
+def selected_rows(
+    declared: DeclaredExport, loads: LoadRange, *, is_latest: bool = False
+) -> tuple[Relation, list[str]]:
     """Return the rows of an export without its conditions, and its columns.
 
     A table with history has its rows as of the latest load; an incremental export has the column
-    ``change`` before the others.
+    ``change`` before the others. If no later load ``is_latest``, no row of it is in the history.
     """
     export = declared.export
+    chosen = relation(export.table)
+    names = chosen.columns(export.columns)
     if export.incremental:
         chosen = changed_rows(export.table, loads.since, loads.until, export.where)
-        return chosen, [CHANGE, *relation(export.table).columns(export.columns)]
-    chosen = relation(export.table)
-    if chosen.table.info.get(HISTORY) is not None:
+        names = [CHANGE, *names]
+    elif chosen.table.info.get(HISTORY) is not None:
         chosen = relation_as_of(export.table, loads.until)
-    return chosen, chosen.columns(export.columns)
+    if is_latest and loads.since is None:
+        chosen = replace(chosen, parts=chosen.parts[:1])
+    return chosen, names
 
 
 @contextmanager
@@ -86,27 +91,55 @@ def render(
     warehouse: Warehouse, declared: DeclaredExport, loads: LoadRange, folder: Path
 ) -> Iterator[tuple[RenderedExport, BinaryIO]]:
     """Write an export into a file of ``folder`` in constant memory; the file goes at the end."""
-    export = declared.export
-    chosen, names = selected_rows(declared, loads)
-    wheres = [] if export.incremental else export.where
-    statement = chosen.select(names, wheres)
-    form, escape = export.file_format, export.escape_formulas
     with partial_file(folder, prefix=PREFIX, suffix=SUFFIX) as (file, path):
         try:
-            with (
-                open_batches(
-                    warehouse, chosen, names, statement, form=form, escape=escape
-                ) as batches,
-                _explained(folder),
-            ):
-                summary = WRITERS[form](batches, file)
-                file.flush()
+            with _explained(folder):
+                row_count = _write(warehouse, declared, loads, file)
             with path.open("rb") as written:
                 digest = hashlib.file_digest(written, "sha256").hexdigest()
                 size = os.fstat(written.fileno()).st_size
-                yield RenderedExport(declared, loads, summary.row_count, size, digest), written
+                yield RenderedExport(declared, loads, row_count, size, digest), written
         finally:
             path.unlink(missing_ok=True)
+
+
+def _write(warehouse: Warehouse, declared: DeclaredExport, loads: LoadRange, file: BinaryIO) -> int:
+    """Write the rows, and return their number.
+
+    While the loads are the latest, the table alone has the rows, which a database reads four times
+    as fast as with its history; if another load came meanwhile, they are written again.
+    """
+    if _is_latest(warehouse, declared, loads):
+        row_count = _write_rows(warehouse, declared, loads, file, is_latest=True)
+        if _is_latest(warehouse, declared, loads):
+            return row_count
+        file.seek(0)
+        file.truncate()
+    return _write_rows(warehouse, declared, loads, file, is_latest=False)
+
+
+def _is_latest(warehouse: Warehouse, declared: DeclaredExport, loads: LoadRange) -> bool:
+    with warehouse.reading() as connection:
+        return _latest_load(connection, relation(declared.export.table).table) == loads.until
+
+
+def _write_rows(
+    warehouse: Warehouse,
+    declared: DeclaredExport,
+    loads: LoadRange,
+    file: BinaryIO,
+    *,
+    is_latest: bool,
+) -> int:
+    export, form = declared.export, declared.export.file_format
+    chosen, names = selected_rows(declared, loads, is_latest=is_latest)
+    statement = chosen.select(names, [] if export.incremental else export.where)
+    with open_batches(
+        warehouse, chosen, names, statement, form=form, escape=export.escape_formulas
+    ) as batches:
+        summary = WRITERS[form](batches, file)
+    file.flush()
+    return summary.row_count
 
 
 @contextmanager
