@@ -78,26 +78,26 @@ def _delivered(reaches: Sequence[ChannelReach]) -> dg.AssetCheckResult:
 
 
 def alerts_table(standing: Sequence[AlertState]) -> dg.TableMetadataValue:
-    """Return open alerts as a table, each with its ID and the command that closes it."""
+    """Return open alerts as a table: what each is about first, and the command that closes it."""
     rows = [
         {
-            "alert_id": each.alert_id,
-            "close_with": f"orchestrate alerts close {each.alert_id}",
-            "raised_at": each.raised_at,
-            "severity": each.severity,
             "title": each.title,
-            "repeated_count": each.repeated_count,
+            "severity": each.severity,
+            "raised_at": each.raised_at,
+            "close_with": f"orchestrate alerts close {each.alert_id}",
             "not_delivered_to": ", ".join(each.undelivered),
+            "repeated_count": each.repeated_count,
+            "alert_id": each.alert_id,
         }
         for each in standing
     ]
     schema = {
-        "alert_id": pl.String,
-        "close_with": pl.String,
-        "raised_at": pl.Datetime("us", "UTC"),
-        "severity": pl.String,
         "title": pl.String,
-        "repeated_count": pl.Int64,
+        "severity": pl.String,
+        "raised_at": pl.Datetime("us", "UTC"),
+        "close_with": pl.String,
         "not_delivered_to": pl.String,
+        "repeated_count": pl.Int64,
+        "alert_id": pl.String,
     }
     return table_of(pl.DataFrame(rows, schema))
