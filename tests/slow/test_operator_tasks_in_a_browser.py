@@ -208,6 +208,17 @@ class Site:
         [node] = programs.graphql(self.port, query, self.admin)["assetNodes"]
         return bool(node["assetMaterializations"])
 
+    def open_alerts(self):
+        """Return how many alerts the asset of them shows; a sensor updates it each minute."""
+        query = """{assetNodes(assetKeys: [{path: ["operations", "alerts"]}]) {
+          assetMaterializations(limit: 1) {metadataEntries {
+            label ... on IntMetadataEntry {intValue}}}}}"""
+        [node] = programs.graphql(self.port, query, self.admin)["assetNodes"]
+        entries = [
+            each for event in node["assetMaterializations"] for each in event["metadataEntries"]
+        ]
+        return next((each["intValue"] for each in entries if each["label"] == "open"), 0)
+
     def backfills(self):
         query = """{partitionBackfillsOrError {... on PartitionBackfills {
           results {status numPartitions}}}}"""
@@ -630,6 +641,16 @@ def test_a_viewer_reads_who_it_is_and_may_launch_nothing(site, enter, width):
     viewer.shot(f"login-{width}")
 
 
+def test_open_alerts_are_read_with_two_clicks(site, admin):
+    """The runs of the tests before this raised some."""
+    programs.wait_for(lambda: site.open_alerts(), seconds=SLOWLY)
+    admin.search("operations/alerts")
+    admin.tab("Events")
+    admin.reads("orchestrate alerts close")
+    admin.shot("alerts")
+    assert admin.clicks == 2
+
+
 def test_a_viewer_reads_the_pages_of_the_tasks_and_may_launch_from_none(site, enter):
     viewer = enter(site.viewer)
     for number, (path, text) in enumerate(VIEWED.items()):
@@ -653,12 +674,13 @@ VIEWED = {
     "/assets/finra/otc_weekly?view=checks": "reconciles_with_symbol_totals",
     "/assets/finra/trade_activity": "picture",
     "/assets/saas/dead_letters?view=events": "refused",
-    "/assets/operations/presets?view=events": "presets",
+    "/assets/operations/presets?view=events": "standard",
 }
 
 
 def test_after_a_stop_and_a_start_the_session_goes_on(site, admin):
     """The last of these: it stops what the others look at."""
+    failed = {each["runId"] for each in site.runs("statuses: [FAILURE]")}
     site.stop()
     site.start()
     programs.wait_for(lambda: answers(site), seconds=STARTING)
@@ -667,7 +689,7 @@ def test_after_a_stop_and_a_start_the_session_goes_on(site, admin):
     admin.page.locator("a[href^='/runs/']").first.wait_for()
     admin.shot("after-a-start")
     assert admin.clicks == 2
-    assert site.runs("statuses: [STARTED]") == []
+    assert failed <= {each["runId"] for each in site.runs("statuses: [FAILURE]")}
 
 
 def answers(site):
