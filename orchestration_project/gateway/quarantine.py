@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.delivery import latest_group
+from orchestration_project.engine.warehouse.delivery import capture_id, latest_group
 from orchestration_project.engine.warehouse.frames import Scope, scope_from_json
 from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.pages import table_page
@@ -45,6 +45,9 @@ LAUNCH = "Launch"
 MOST = 200
 """Maximum number of partitions that are listed, the latest first."""
 
+CAPTURES_NAMED = 20
+"""Captures that a link names; their rejects are read by their key, those of a run are searched."""
+
 
 @dataclass(frozen=True)
 class FailedAudit:
@@ -63,6 +66,7 @@ class QuarantinedDelivery:
         scope: The part of the partition for which it is complete.
         is_readable: Whether it could be checked; otherwise the log of its run has the reason.
         audits: Those that it failed with severity error.
+        capture_count: How many captures it has; 0: a replay, or never read completely.
     """
 
     table_name: str
@@ -73,6 +77,7 @@ class QuarantinedDelivery:
     recorded_at: datetime
     is_readable: bool
     audits: Sequence[FailedAudit]
+    capture_count: int
 
 
 def read_quarantined(warehouse: Warehouse) -> list[QuarantinedDelivery]:
@@ -112,6 +117,7 @@ def read_quarantined(warehouse: Warehouse) -> list[QuarantinedDelivery]:
                 for each in sorted(found)
                 if (each.group_id, each.table_name) == (row.group_id, row.table_name)
             ],
+            row.part_count,
         )
         for row in rows
     ]
@@ -144,7 +150,7 @@ def _row(found: QuarantinedDelivery, registry: Registry, *, has_launches: bool) 
     details = {
         "run": f"/runs/{found.run_id}",
         "captures": captures_path(found.group_id),
-        "rejects": rows_path("rejects", f"run_id={found.run_id}"),
+        "rejects": rows_path("rejects", _of_delivery(found)),
     }
     cells = (
         _link(page, f"{'/'.join(key)} {found.partition_key}"),
@@ -153,6 +159,15 @@ def _row(found: QuarantinedDelivery, registry: Registry, *, has_launches: bool) 
         _links(details),
     )
     return (*cells, _links(_launches(found, registry, partitions))) if has_launches else cells
+
+
+def _of_delivery(found: QuarantinedDelivery) -> str:
+    """Return the condition on a delivery's rejects; of one with many captures, that of its run."""
+    if not 0 < found.capture_count <= CAPTURES_NAMED:
+        return f"run_id={found.run_id}"
+    parts = range(1, found.capture_count + 1)
+    ids = ",".join(str(capture_id(found.group_id, part)) for part in parts)
+    return f"capture_id in ({ids})"
 
 
 def _launches(

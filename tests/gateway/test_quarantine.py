@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, date, datetime, timedelta
 from html import unescape
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 import pytest
 from sqlalchemy import delete, insert
@@ -14,6 +14,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.delivery import capture_id
 from orchestration_project.engine.warehouse.frames import Scope, scope_as_json
 from orchestration_project.gateway.quarantine import PATH, FailedAudit, read_quarantined, routes
 from orchestration_project.gateway.request import CURRENT
@@ -31,7 +32,14 @@ def warehouse(tmp_path):
 
 
 def delivered(
-    warehouse, partition, outcome, number=1, *, table="finra_otc_weekly", scope: Scope | None = None
+    warehouse,
+    partition,
+    outcome,
+    number=1,
+    *,
+    table="finra_otc_weekly",
+    scope: Scope | None = None,
+    part_count: int = 0,
 ):
     group = f"{table}:{partition}#{number}"
     row = dict.fromkeys(each.name for each in deliveries.columns if not each.nullable) | {
@@ -41,7 +49,7 @@ def delivered(
         "scope": scope_as_json(scope or {}),
         "outcome": outcome,
         "run_id": f"run-{number}",
-        "part_count": 1,
+        "part_count": part_count,
         "recorded_at": NOON + number * timedelta(hours=1),
     }
     texts = {name: "" if value is None else value for name, value in row.items()}
@@ -113,6 +121,16 @@ def test_the_page_says_why_and_leads_to_partition_run_captures_and_rejects(wareh
         assert f'href="{path}"' in page
     assert "ada (viewer)" in page
     assert launches(page) == []
+
+
+@pytest.mark.parametrize(("part_count", "is_named"), [(0, False), (2, True), (21, False)])
+def test_the_rejects_of_a_delivery_are_those_of_its_captures_if_they_are_few(
+    warehouse, part_count, is_named
+):
+    group = delivered(warehouse, "T1|2025-01-06", "held_back", part_count=part_count)
+    [link] = re.findall(r'href="/api/v1/tables/rejects\?where=([^"]+)"', shown(warehouse).text)
+    ids = ",".join(str(capture_id(group, part)) for part in (1, 2))
+    assert unquote_plus(link) == (f"capture_id in ({ids})" if is_named else "run_id=run-1")
 
 
 def test_an_operator_launches_the_partition_from_the_page(warehouse):
