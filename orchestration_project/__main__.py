@@ -74,6 +74,7 @@ COMMANDS = {
     "artifacts": Entry(
         f"{CLI}.administration:artifacts", "List captures, and get their bytes.", ADMIN
     ),
+    "erase": Entry(f"{CLI}.erasure:erase", "Erase a person or document, after a question.", ADMIN),
     "run-saas": Entry(f"{CLI}.loads:run_saas", "Alias of `run saas`."),
     "as-of": Entry(f"{CLI}.queries:as_of", "Alias of `export --as-of`."),
 }

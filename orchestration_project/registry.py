@@ -14,6 +14,7 @@ import dagster as dg
 from sqlalchemy import Table
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter, Pipeline
 from orchestration_project.domains.operations.presets import PresetTarget
@@ -266,6 +267,10 @@ class ItemTopics:
     open: Callable[[Warehouse, Clock], WorkItems]
 
 
+def _no_subjects(_: Settings) -> Sequence[SubjectKind]:
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Domain:
     """All that the project knows of a domain.
@@ -286,6 +291,7 @@ class Domain:
             them.
         state_paths: What it keeps in STATE_DIR, by file or folder name.
         read_files: Reads its configuration files; raises ConfigurationError if one is invalid.
+        subjects: Returns the kinds of persons and documents that it has data of, for erasures.
     """
 
     name: str
@@ -305,6 +311,7 @@ class Domain:
     oldest_unlanded: Callable[[Settings, Warehouse, Clock], Sequence[OldestMissing]] | None = None
     state_paths: Sequence[str] = ()
     read_files: Callable[[Settings], object] | None = None
+    subjects: Callable[[Settings], Sequence[SubjectKind]] = _no_subjects
 
     def require_valid(self, settings: Settings) -> None:
         """Make sure that its settings and configuration files are valid.
@@ -388,6 +395,18 @@ class Registry:
     def replays(self) -> Mapping[str, Replay]:
         """How the tables of all domains are replayed, by the name of the table."""
         return {replay.table: replay for domain in self.domains for replay in domain.replays}
+
+    def subjects(self, settings: Settings) -> Mapping[str, SubjectKind]:
+        """Return the kinds of persons and documents of all domains, as ``saas/person``.
+
+        Raises:
+            ConfigurationError: A file in which a domain declares some is invalid.
+        """
+        return {
+            f"{domain.name}/{kind.name}": kind
+            for domain in self.domains
+            for kind in domain.subjects(settings)
+        }
 
     def item_topics(self, domain: str | None = None) -> Sequence[ItemTopics]:
         """Return the work items that can be retried on request, of one domain or of all."""

@@ -1,10 +1,12 @@
 """Events: webhook deliveries of any source, loaded as they came."""
 
 from orchestration_project.assets.events import inbox, webhooks, webhooks_job
+from orchestration_project.domains.webhooks.queue import TOPIC_PREFIX
+from orchestration_project.domains.webhooks.subjects import webhook_subjects
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import Domain, ItemTopics, Job, PartitionedTable
 from orchestration_project.sensors.events import webhook_sensor
-from orchestration_project.services.inbox.rows import TOPIC_PREFIX, delivery_items
+from orchestration_project.services.inbox.rows import delivery_items
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.tables.webhooks import events_webhooks
 
@@ -24,4 +26,5 @@ EVENTS = Domain(
         PartitionedTable(table=events_webhooks, scope_of=_scope, partitions_of=lambda *_: None)
     ],
     item_topics=[ItemTopics(prefix=TOPIC_PREFIX, open=delivery_items)],
+    subjects=lambda settings: webhook_subjects(declared_sources(settings)),
 )

@@ -2,6 +2,7 @@
 
 from orchestration_project.assets import saas
 from orchestration_project.domains.saas import jira, peopleforce
+from orchestration_project.domains.saas.subjects import SUBJECTS
 from orchestration_project.registry import Connection, Domain, Job
 from orchestration_project.resources.saas.connection import opened_jira, opened_peopleforce
 from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
@@ -82,4 +83,5 @@ SAAS = Domain(
     },
     api=["orchestration_project.gateway.api.saas"],
     state_paths=["demo_saas", "saas"],
+    subjects=lambda _: SUBJECTS,
 )

@@ -64,6 +64,7 @@ class Capture:
         run_id: The run that fetched it, where it is taken up again.
         source: Its source, where that is another one than its delivery's.
         byte_offset: Where it begins in a stored pack; None: the object has it alone.
+        erased_at: When an erasure replaced its bytes; None: they are as received.
     """
 
     body: bytes
@@ -81,6 +82,7 @@ class Capture:
     run_id: str | None = None
     source: str | None = None
     byte_offset: int | None = None
+    erased_at: datetime | None = None
 
     def stored_as(self, blob: Blob) -> "Capture":
         """Return it with where its bytes are."""
@@ -117,6 +119,7 @@ class Capture:
             "http_status": self.http_status,
             "row_count": self.row_count,
             "fetched_at": self.fetched_at,
+            "erased_at": self.erased_at,
         }
 
 

@@ -62,6 +62,7 @@ __all__ = [
     "add_asset_backfill",
     "compute_log_folder",
     "connect_to_runs",
+    "connect_to_storage",
     "event_cursor",
     "event_log_store",
     "find_backfills",
@@ -363,6 +364,17 @@ def connect_to_runs(instance: dg.DagsterInstance) -> AbstractContextManager[Conn
     """
     storage = instance.run_storage
     return storage.connect() if isinstance(storage, SqlRunStorage) else None
+
+
+def connect_to_storage(instance: dg.DagsterInstance) -> AbstractContextManager[Connection] | None:
+    """Connect to the database of Dagster's storage in PostgreSQL; None for another storage.
+
+    Dagster 1.13: `SqlEventLogStorage.index_connection`, which commits each statement. No public
+    way: Dagster changes no stored text. At an upgrade: runs, event_logs and job_ticks are in one
+    schema, and VACUUM can be executed.
+    """
+    store = event_log_store(instance)
+    return store.connect() if isinstance(store, EventLogTable) else None
 
 
 class EventLogFiles:

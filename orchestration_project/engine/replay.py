@@ -332,6 +332,13 @@ def _turns_back(
 
 def _capture(store: Captures, part: RecordedPart) -> Capture:
     """Return a capture as it was when it was fetched; a file's request names its market."""
+    if part.erased_at is not None and not part.byte_count:
+        raise ConfigurationError(
+            "the bytes of a capture were erased, so its delivery cannot be replayed",
+            expected=f"the bytes that were fetched at {part.fetched_at}",
+            found=f"an erasure removed them at {part.erased_at}, see operations_erasures",
+            remedy="replay another delivery, or load the partition with full: true",
+        )
     request = json.loads(part.request)
     body = store.restore(part.blob)
     return Capture(
@@ -349,4 +356,5 @@ def _capture(store: Captures, part: RecordedPart) -> Capture:
         storage_uri=part.storage_uri,
         byte_offset=part.byte_offset,
         run_id=part.run_id,
+        erased_at=part.erased_at,
     )

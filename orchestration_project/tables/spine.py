@@ -120,6 +120,11 @@ captures = table(
     moment("fetched_at", "UTC time at which the last byte was received"),
     text("run_id", "Dagster run that fetched it"),
     trace_id(),
+    moment(
+        "erased_at",
+        "UTC time at which an erasure replaced the bytes by redacted ones; NULL: as received",
+        optional=True,
+    ),
 )
 
 Index("captures_by_group", captures.c.group_id, captures.c.part_number)

@@ -24,7 +24,7 @@ from orchestration_project.tables.schema import (
 )
 
 HISTORY = "_history"
-PREFIXES = {"spine": "", "webhooks": "events"}
+PREFIXES = {"spine": "", "webhooks": "events", "erasures": "operations"}
 """Title of tables whose module has another name than their prefix."""
 
 NO_OWN_TABLES = (

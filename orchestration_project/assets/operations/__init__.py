@@ -5,6 +5,7 @@ from orchestration_project.assets.operations.artifacts import artifacts, artifac
 from orchestration_project.assets.operations.automation import switch_automation_job
 from orchestration_project.assets.operations.cleanup import cleanup_job, removals
 from orchestration_project.assets.operations.control_tower import control_tower, control_tower_job
+from orchestration_project.assets.operations.erasure import erase_job, erasures
 from orchestration_project.assets.operations.evidence import evidence, export_evidence_job
 from orchestration_project.assets.operations.exports import export_job, exports
 from orchestration_project.assets.operations.presets import apply_preset_job, presets
@@ -25,6 +26,8 @@ __all__ = [
     "cleanup_job",
     "control_tower",
     "control_tower_job",
+    "erase_job",
+    "erasures",
     "evidence",
     "export_evidence_job",
     "export_job",

@@ -14,12 +14,13 @@ from orchestration_project.tables.conditions import MOMENT, read_moment
 
 GROUP = "operations"
 OWNERS = ["team:operations"]
-RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS = (
-    dg.AssetKey([GROUP, noun]) for noun in ("runs", "steps", "sessions", "control_tower", "presets")
-)
-RUN_LOGS, ARTIFACTS, REMOVALS, EVIDENCE, EXPORTS, ALERTS = (
+RUNS, STEPS, SESSIONS, CONTROL_TOWER, PRESETS, RUN_LOGS = (
     dg.AssetKey([GROUP, noun])
-    for noun in ("run_logs", "artifacts", "removals", "evidence", "exports", "alerts")
+    for noun in ("runs", "steps", "sessions", "control_tower", "presets", "run_logs")
+)
+ARTIFACTS, REMOVALS, ERASURES, EVIDENCE, EXPORTS, ALERTS = (
+    dg.AssetKey([GROUP, noun])
+    for noun in ("artifacts", "removals", "erasures", "evidence", "exports", "alerts")
 )
 EFFECTIVE_CONFIG = dg.AssetKey([GROUP, "effective_config"])
 

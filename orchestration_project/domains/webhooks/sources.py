@@ -4,9 +4,16 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from yaml import YAMLError
 
 from orchestration_project.domains.webhooks.schemes import SCHEMES, Headers, Place, Scheme
@@ -29,6 +36,9 @@ SHORTEST_SECRET_BYTES = 16
 """Minimum bytes of a key: a shorter one can be guessed from one intercepted delivery."""
 
 ALWAYS_KEPT = ("content-type", "user-agent")
+
+SubjectName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+MemberPath = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 EXPECTED = "sources: <name>: {scheme: ..., job: ...}; see docs/how-to/receive-webhooks.md"
 
@@ -68,6 +78,8 @@ class WebhookSource(_Strict):
         in_order: Whether a delivery waits for the one before it.
         delivery_id: Place of the id, `{header: X-Id}` or `{field: data.id}`; default: the scheme's.
         signature_header: Header with the signature; default: the scheme's.
+        subjects: Where the body has the identifier of whom or what it is about, by kind of
+            subject: `{person: data.customer.email}`. An erasure deletes such deliveries.
     """
 
     scheme: str = Field(json_schema_extra={"enum": list(SCHEMES)})
@@ -77,6 +89,7 @@ class WebhookSource(_Strict):
     in_order: bool = True
     delivery_id: DeliveryId | None = None
     signature_header: str | None = Field(default=None, pattern=HEADER)
+    subjects: dict[SubjectName, MemberPath] = Field(default={})
 
     @model_validator(mode="after")
     def _of_a_known_scheme(self) -> Self:

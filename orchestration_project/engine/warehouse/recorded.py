@@ -164,6 +164,7 @@ class RecordedPart:
     row_count: int | None
     fetched_at: datetime
     run_id: str
+    erased_at: datetime | None
 
     @property
     def blob(self) -> Blob:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import polars as pl
@@ -69,6 +70,7 @@ from orchestration_project.engine.warehouse.recorded import (
     read_recorded,
     replayable,
 )
+from orchestration_project.engine.warehouse.rewriting import rewrite_tables
 from orchestration_project.engine.warehouse.target import ScopeState, SummaryT, WriteTarget
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.schema import Query
@@ -145,6 +147,24 @@ class Warehouse:
             connection.begin(),
         ):
             yield connection
+
+    def rewrite_tables(self, tables: Sequence[Table]) -> bool:
+        """Rewrite the database's files, so that they hold nothing of rows that were deleted.
+
+        Returns:
+            False for a database other than SQLite and PostgreSQL: nothing was done.
+
+        Raises:
+            TransientError: Others read or lock the tables for long.
+        """
+        with explained(self._engine):
+            return rewrite_tables(self._engine, tables, self._schema)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of a SQLite database; None: another database."""
+        is_file = self._url.get_backend_name() == "sqlite"
+        return Path(str(self._url.database)) if is_file else None
 
     def prepare(self, *, holds: str) -> None:
         """Bring the tables up to date, and make sure that the database ``holds`` such data.

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, func, literal, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import ItemChange, ItemState, NewItem
-from orchestration_project.domains.webhooks.queue import RETRY_PAUSES, State
+from orchestration_project.domains.webhooks.queue import RETRY_PAUSES, TOPIC_PREFIX, State
 from orchestration_project.engine.captures import Capture, unstored
 from orchestration_project.engine.warehouse import Delivery, Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
@@ -33,8 +33,6 @@ Stored = Literal["stored", "duplicate", "changed"]
 """Outcome of a delivery: new, a duplicate, or a conflict with another body."""
 
 SAME_BODY = "same_id_has_the_same_body"
-
-TOPIC_PREFIX = "webhooks/"
 
 STATES: Mapping[ItemState, State] = {
     "ready": "received",

@@ -21,6 +21,7 @@ from orchestration_project.contracts.work_items import (
 from orchestration_project.domains.operations.ledger import LAUNCHED_BY
 from orchestration_project.domains.webhooks.queue import (
     RETRY_PAUSES,
+    TOPIC_PREFIX,
     AttemptRun,
     DeliveryChange,
     Row,
@@ -35,7 +36,6 @@ from orchestration_project.domains.webhooks.sources import WebhookSource
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inbox.rows import (
-    TOPIC_PREFIX,
     Content,
     content_of,
     delivery_items,

@@ -1,0 +1,133 @@
+"""A person or document, found in rows, bytes and logs and, when asked to, erased."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from orchestration_project.assets.operations.catalogue import ARTIFACTS, ERASURES, asset_spec
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.access.roles import REQUIRES_ADMIN
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.masking import Subject
+from orchestration_project.engine.environment import Lazy
+from orchestration_project.engine.leases import acquire_for_run
+from orchestration_project.engine.options import JobOptions, report_dry_run
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.registry import Registry
+from orchestration_project.services.erasure.erasing import Erased, Places, erase, preview
+from orchestration_project.services.erasure.requests import ErasureRequests, kind_of
+from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.settings import Settings
+from orchestration_project.tables.erasures import operations_erasures
+
+
+class EraseSubject(JobOptions):
+    """Requested erasure, and whether it is carried out."""
+
+    request_id: str = Field(
+        examples=["6f1c0d9a3b7e4f52"],
+        description="ID of the request, which `orchestrate erase` stores; the run config never "
+        "has the identifier.",
+    )
+    dry_run: bool = Field(
+        default=True, description="Dry run: only count what would be erased; false erases it."
+    )
+    only_database: bool = Field(
+        default=False,
+        description="Confirms that no other database uses this artifact store; without it, an "
+        "erasure that must remove captured bytes is refused.",
+    )
+
+
+@dg.multi_asset(
+    name="erase_subject",
+    specs=[
+        asset_spec(ERASURES, operations_erasures, {"ledger"}, ARTIFACTS).merge_attributes(
+            tags=REQUIRES_ADMIN
+        )
+    ],
+)
+def erasures(
+    context: dg.AssetExecutionContext,
+    config: EraseSubject,
+    artifacts: dg.ResourceParam[ArtifactStore],
+    clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[Any]:
+    """Count what there is of a subject, and erase it unless this is a dry run."""
+    requests = ErasureRequests(warehouse, clock)
+    request = requests.read(config.request_id)
+    kind = kind_of(registry.subjects(settings), request.kind)
+    reported = report_dry_run(context.log, "nothing is erased", is_dry_run=config.dry_run)
+    places = Places(
+        warehouse=warehouse,
+        artifacts=artifacts.open_it() if isinstance(artifacts, Lazy) else artifacts,
+        instance=context.instance,
+        state_folder=settings.state_path,
+        left_out=[settings.state_path / name for name in simulator_paths(registry)],
+        only_database=config.only_database,
+    )
+    found: Erased | None
+    if config.dry_run and request.identifiers is not None:
+        subject = Subject(request.identifiers, companions=kind.companions)
+        found = preview(places, kind, subject, at=clock.now())
+    elif config.dry_run:
+        found = None
+    else:
+        acquire_for_run(warehouse, context.instance, ERASURES, run_id=context.run.run_id)
+        found = erase(places, request, kind, requests, clock=clock, run_id=context.run.run_id)
+    return dg.MaterializeResult(
+        asset_key=ERASURES,
+        metadata=as_metadata({**reported, "subject_kind": request.kind, **_figures(found)}),
+    )
+
+
+def simulator_paths(registry: Registry) -> list[str]:
+    """Return the names of what simulated sources keep in STATE_DIR: they are outside systems."""
+    return [
+        name
+        for domain in registry.domains
+        for name in domain.state_paths
+        if name.startswith("demo")
+    ]
+
+
+def _figures(found: Erased | None) -> dict[str, Any]:
+    if found is None:
+        return {"outcome": "erased before; only freed pages are left to overwrite"}
+    names = sorted(found.rows.deleted.keys() | found.rows.masked.keys())
+    rows = [
+        {
+            "table": name,
+            "deleted": found.rows.deleted[name],
+            "masked": found.rows.masked[name],
+        }
+        for name in names
+    ]
+    return {
+        "rows_deleted": found.rows.deleted.total(),
+        "rows_masked": found.rows.masked.total(),
+        "rows_by_table": table_of(pl.DataFrame(rows)),
+        "captures_deleted": found.store.deleted,
+        "captures_redacted": found.store.redacted,
+        "artifacts_deleted": len(found.store.artifacts),
+        "files_changed": len(found.files) + len(found.dagster),
+        "not_reached": table_of(pl.DataFrame({"place": list(found.not_reached)})),
+    }
+
+
+erase_job = dg.define_asset_job(
+    "operations_erase",
+    selection=dg.AssetSelection.assets(erasures),
+    description=job_text(
+        "Erases a person or document from rows, bytes and logs; a dry run by default.",
+        "erase_subject",
+        EraseSubject,
+    ),
+    tags={"domain": "operations"},
+)

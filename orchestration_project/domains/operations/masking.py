@@ -1,0 +1,350 @@
+"""Texts that identify a subject: found and masked in any text, JSON or bytes.
+
+A mask has the size of what it replaces. So files, pages of JSON and offsets in them stay valid, and
+a log can be masked while a process appends to it.
+"""
+
+import html
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from orchestration_project.contracts.rules import in_ascii
+from orchestration_project.contracts.subjects import (
+    MAX_IDENTIFIER_BYTES,
+    MAX_IDENTIFIERS,
+    MIN_MASKED_CHARACTERS,
+    CapturedRecords,
+)
+from orchestration_project.errors import ConfigurationError
+
+MASK = "*"
+
+JSON_IN_JSON = 3
+"""How often a text may have been written as a JSON string, one inside the other."""
+
+BEFORE = r"(?:(?<![\w.+-])|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\x[0-9A-Fa-f]{2}))"
+AFTER = r"(?![\w-])"
+"""What may stand around an identifier: ann@example.com is no part of joann@example.com."""
+
+BYTES_BEFORE, BYTES_AFTER = rb"(?<![A-Za-z0-9_.+-])", rb"(?![A-Za-z0-9_-])"
+"""The same of bytes that are not UTF-8: anything outside ASCII may stand around one."""
+
+ESCAPE = "\\u00"
+"""What JSON has in the place of a letter of ASCII, if its writer likes."""
+
+WIDE = ("utf-16-le", "utf-16-be")
+
+Document = Any
+"""A value that was read from JSON."""
+
+
+def checked_identifiers(given: Sequence[str]) -> tuple[str, ...]:
+    """Return the identifiers of a request: the first is matched in columns, all are masked.
+
+    Raises:
+        ConfigurationError: There is none, there are too many, or one cannot be stored or is too
+            long. The text does not quote it.
+    """
+    found = tuple(dict.fromkeys(each.strip() for each in given))
+    if not found or len(found) > MAX_IDENTIFIERS:
+        raise _invalid(f"1 to {MAX_IDENTIFIERS} identifiers", f"{len(found)}")
+    for place, each in enumerate(found, start=1):
+        if problem := _problem(each, is_first=place == 1):
+            raise _invalid(problem[0], f"number {place} has {problem[1]}")
+    return found
+
+
+def _problem(identifier: str, *, is_first: bool) -> tuple[str, str] | None:
+    """Return what is expected of an identifier, and what it has."""
+    if any("\ud800" <= each <= "\udfff" for each in identifier):
+        return "text that UTF-8 can encode", "a lone surrogate"
+    if any(ord(each) < 32 or ord(each) == 127 for each in identifier):
+        return "text without control characters", "NUL or another control character"
+    size = len(identifier.encode())
+    if not identifier or size > MAX_IDENTIFIER_BYTES:
+        return f"1 to {MAX_IDENTIFIER_BYTES} bytes", f"{size} bytes"
+    if not is_first and len(identifier) < MIN_MASKED_CHARACTERS:
+        least = f"{MIN_MASKED_CHARACTERS} characters or more, as it is masked everywhere"
+        return least, f"{len(identifier)} characters"
+    return None
+
+
+def _invalid(expected: str, found: str) -> ConfigurationError:
+    return ConfigurationError(
+        "invalid identifiers of a subject",
+        expected=expected,
+        found=found,
+        remedy="give the identifier as the data has it, and others that stand alone, such as a "
+        "full name",
+    )
+
+
+class Subject:
+    """The identifiers of a subject. Of e-mail addresses, upper and lower case are equal."""
+
+    def __init__(
+        self,
+        identifiers: Sequence[str],
+        companions: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.identifiers = tuple(identifiers)
+        self._companions = companions or {}
+
+    @property
+    def ignores_case(self) -> bool:
+        """Whether the first one is an e-mail address."""
+        return "@" in self.first
+
+    @property
+    def first(self) -> str:
+        """The one that is matched in declared columns."""
+        return self.identifiers[0]
+
+    def is_first(self, value: object) -> bool:
+        """Whether a value of a column or of JSON is the identifier."""
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            return False
+        return self._folded(str(value)) == self._folded(self.first)
+
+    def _folded(self, text: str) -> str:
+        return ascii_lower(text) if self.ignores_case else text
+
+    @cached_property
+    def masked(self) -> tuple[str, ...]:
+        """Those that are masked wherever they stand."""
+        return tuple(each for each in self.identifiers if len(each) >= MIN_MASKED_CHARACTERS)
+
+    @cached_property
+    def searched(self) -> tuple[str, ...]:
+        """Texts of which a text with an identifier contains one, in lower case; for SQL."""
+        forms = [ascii_lower(each) for text in self.masked for each in _written(text)]
+        return tuple(dict.fromkeys([*forms, ESCAPE] if forms else ()))
+
+    @cached_property
+    def _patterns(self) -> Sequence[re.Pattern[str]]:
+        return _patterns(self.masked)
+
+    @cached_property
+    def _byte_patterns(self) -> Sequence[tuple[re.Pattern[bytes], bytes]]:
+        """Patterns and units of masks of bytes that are not UTF-8."""
+        found: dict[bytes, bytes] = {}
+        for text in self.masked:
+            for each in _written(text):
+                found[each.encode()] = MASK.encode()
+            for encoding in ("latin-1", *WIDE):
+                found[text.encode(encoding, "ignore")] = MASK.encode(encoding)
+        return [
+            (re.compile(BYTES_BEFORE + re.escape(text) + BYTES_AFTER, re.IGNORECASE), mask)
+            for text, mask in found.items()
+        ]
+
+    def mask(self, text: str) -> str:
+        """Return a text in which all identifiers are masked, and in JSON their companions."""
+        if not self._may_be_in(text):
+            return text
+        masked = _masked(text, self._patterns)
+        if not self._companions:
+            return masked
+        return _masked(masked, _patterns(self._names_beside(text)))
+
+    def _may_be_in(self, text: str) -> bool:
+        lowered = ascii_lower(text) if text.isascii() else text.lower()
+        return any(each in lowered for each in self.searched)
+
+    def mask_bytes(self, content: bytes) -> bytes:
+        """Return bytes of the same size in which all identifiers are masked."""
+        try:
+            text = content.decode()
+        except UnicodeDecodeError:
+            return self._mask_others(content)
+        masked = self.mask(text)
+        content = content if masked == text else masked.encode()
+        return self._mask_others(content) if b"\0" in content else content
+
+    def _mask_others(self, content: bytes) -> bytes:
+        """Return bytes that are not UTF-8, or UTF-16 perhaps, with masks."""
+        for pattern, mask in self._byte_patterns:
+            content = pattern.sub(
+                lambda found, unit=mask: unit * (len(found.group(0)) // len(unit)), content
+            )
+        return content
+
+    @cached_property
+    def _byte_forms(self) -> Sequence[bytes]:
+        forms = [each for text in self.masked for each in _written(ascii_lower(text))]
+        wide = [text.encode(each) for text in map(ascii_lower, self.masked) for each in WIDE]
+        return [*(each.lower().encode() for each in forms), *wide]
+
+    def may_be_in(self, content: bytes) -> bool:
+        """Whether bytes have an identifier, or it as a part of a longer text."""
+        lowered = content.lower()
+        return any(each in lowered for each in self._byte_forms)
+
+    def is_in(self, content: bytes) -> bool:
+        """Whether bytes have an identifier."""
+        return self.mask_bytes(content) != content
+
+    def _names_beside(self, text: str) -> list[str]:
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError):
+            return []
+        return [
+            value
+            for each in _objects(document)
+            for member, companions in self._companions.items()
+            if self.is_first(each.get(member))
+            for value in map(each.get, companions)
+            if isinstance(value, str) and value and not self.is_first(value)
+        ]
+
+
+def ascii_lower(text: str) -> str:
+    """Return a text with A-Z in lower case, as databases do."""
+    return "".join(each.lower() if "A" <= each <= "Z" else each for each in text)
+
+
+def _written(text: str) -> Iterator[str]:
+    """Yield the forms in which texts, JSON, HTML, URLs and rejects have an identifier."""
+    yield from (text, json.dumps(text, ensure_ascii=False)[1:-1], in_ascii(text.encode()))
+    yield from (_percent_encoded(text, "/"), _percent_encoded(text), html.escape(text))
+    for _ in range(JSON_IN_JSON):
+        text = json.dumps(text)[1:-1]
+        yield text
+
+
+def _percent_encoded(text: str, safe: str = "") -> str:
+    """Return a text as a URL has it."""
+    return "".join(
+        chr(each)
+        if each < 128 and (chr(each).isalnum() or chr(each) in f"_.-~{safe}")
+        else f"%{each:02X}"
+        for each in text.encode()
+    )
+
+
+def _patterns(texts: Sequence[str]) -> Sequence[re.Pattern[str]]:
+    """Return patterns of all forms, the longest first."""
+    forms = sorted({each for text in texts for each in _written(text)}, key=len, reverse=True)
+    return [
+        re.compile(BEFORE + "".join(map(_escaped_or_not, each)) + AFTER, re.IGNORECASE)
+        for each in forms
+    ]
+
+
+def _escaped_or_not(letter: str) -> str:
+    """Return the pattern of a letter, which JSON may have as an escape."""
+    if not letter.isascii():
+        return re.escape(letter)
+    return rf"(?:{re.escape(letter)}|\\u00{ord(letter):02x})"
+
+
+def _masked(text: str, patterns: Sequence[re.Pattern[str]]) -> str:
+    for pattern in patterns:
+        text = pattern.sub(lambda found: MASK * len(found.group(0).encode()), text)
+    return text
+
+
+def _objects(document: Document) -> Iterator[Mapping[str, Document]]:
+    """Yield all objects in a JSON document."""
+    waiting = [document]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            yield each
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each
+
+
+def value_at(document: Document, path: Sequence[str]) -> Document:
+    """Return the value that names of members lead to in JSON; None: there is none."""
+    for name in path:
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
+
+
+def has_subject_at(content: str | bytes, path: Sequence[str], subject: Subject) -> bool:
+    """Whether JSON has the identifier at a path; what is no JSON has not."""
+    try:
+        return subject.is_first(value_at(json.loads(content), path))
+    except (ValueError, RecursionError):
+        return False
+
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_DECODER = json.JSONDecoder()
+
+
+def without_records(content: bytes, declared: CapturedRecords, subject: Subject) -> bytes:
+    """Return captured JSON without the records of the subject; all other bytes are as they were.
+
+    What is no such JSON is returned as it is.
+    """
+    try:
+        text = content.decode()
+        start = _start_of(text, declared.records)
+        if start is None:
+            return content
+        spans = [
+            (begin, end)
+            for begin, end, record in _elements(text, start)
+            if subject.is_first(value_at(record, declared.path))
+        ]
+    except (ValueError, RecursionError):
+        return content
+    for begin, end in reversed(spans):
+        text = _cut(text, begin, end)
+    return text.encode()
+
+
+def _cut(text: str, begin: int, end: int) -> str:
+    """Return an array's text without an element, and without one comma beside it."""
+    before, after = text[:begin].rstrip(), text[end:].lstrip()
+    if before.endswith(","):
+        return before[:-1] + after
+    return before + (after[1:] if after.startswith(",") else after)
+
+
+def _skip(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+def _start_of(text: str, path: Sequence[str]) -> int | None:
+    """Return where the array begins to which names of members lead; None: there is none."""
+    at = _skip(text, 0)
+    for name in path:
+        found = next((value for key, value in _members(text, at) if key == name), None)
+        if found is None:
+            return None
+        at = found
+    return at if text[at : at + 1] == "[" else None
+
+
+def _members(text: str, at: int) -> Iterator[tuple[str, int]]:
+    """Yield the members of the object at a place: name, and where its value begins."""
+    if text[at : at + 1] != "{":
+        return
+    at = _skip(text, at + 1)
+    while text[at : at + 1] == '"':
+        name, at = _DECODER.raw_decode(text, at)
+        at = _skip(text, _skip(text, at) + 1)  # the colon
+        yield name, at
+        _, at = _DECODER.raw_decode(text, at)
+        at = _skip(text, _skip(text, at) + 1)  # the comma
+
+
+def _elements(text: str, at: int) -> Iterator[tuple[int, int, Document]]:
+    """Yield the elements of the array at a place: where each begins and ends, and its value."""
+    at = _skip(text, at + 1)
+    while at < len(text) and text[at] != "]":
+        value, end = _DECODER.raw_decode(text, at)
+        yield at, end, value
+        at = _skip(text, end)
+        if text[at : at + 1] != ",":
+            return
+        at = _skip(text, at + 1)

@@ -1,0 +1,286 @@
+"""Erasure of a subject from all places, in an order that survives the end of the process.
+
+Rows go first, so that runs which start later find nothing. Then runs in progress end, and passes
+over tables and store go on until one finds nothing. At last freed pages are overwritten.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import dagster as dg
+
+from orchestration_project.connections.artifacts import ArtifactStore, FolderStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.subjects import SubjectKind
+from orchestration_project.domains.operations.masking import Subject
+from orchestration_project.engine.leases import is_at_work
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import TransientError
+from orchestration_project.services.erasure.dagster_tables import (
+    erase_in_dagster,
+    rewrite_in_dagster,
+)
+from orchestration_project.services.erasure.files import erase_files, rewrite_databases
+from orchestration_project.services.erasure.requests import ErasureRequest, ErasureRequests
+from orchestration_project.services.erasure.rows import RowCounts, as_document, erase_rows
+from orchestration_project.services.erasure.stored import (
+    RecordedBlobs,
+    StoreCounts,
+    StoreErasure,
+    read_recorded,
+)
+from orchestration_project.tables.catalogue import tables
+from orchestration_project.tables.erasures import operations_erasure_requests
+from orchestration_project.tables.spine import blobs, captures
+
+logger = logging.getLogger(__name__)
+
+MAX_PASSES = 5
+
+WAIT_SECONDS, SECONDS_BETWEEN_LINES = 600, 60
+
+IN_PROGRESS = [
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+NOT_REACHED: Sequence[str] = (
+    "archives of evidence, exports and downloads that were handed out",
+    "backups of the database, of the artifact store and of STATE_DIR, and earlier versions of "
+    "objects in a bucket that keeps them",
+    "the sources and senders themselves: what they still have is fetched again",
+    "issues and messages that were sent: to Jira, and alerts by e-mail, chat or webhook",
+    "logs outside STATE_DIR: of the system, of proxies, of the database server",
+    "blocks of a disk that the file system has freed, and memory of processes that run",
+    "identifiers in pictures, in encrypted or unknown compressed formats, or cut in two by a limit",
+)
+"""What no erasure reaches, whatever it finds."""
+
+NOT_REACHED_POSTGRESQL = (
+    "PostgreSQL: the write-ahead log until it is recycled, its archive and standbys",
+    "PostgreSQL: old versions of rows in tables that had the subject no more, which VACUUM FULL of "
+    "the table removes, and in pg_statistic, which a superuser rewrites with VACUUM FULL",
+)
+
+ALWAYS_REWRITTEN = {operations_erasure_requests, captures, blobs}
+"""Tables whose rows an erasure changes whatever it finds."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where an erasure looks.
+
+    Attributes:
+        warehouse: The database.
+        artifacts: The store.
+        instance: Dagster's.
+        state_folder: STATE_DIR.
+        left_out: Files and folders below it that belong to simulated sources.
+        only_database: Whether no other database uses the store.
+    """
+
+    warehouse: Warehouse
+    artifacts: ArtifactStore
+    instance: dg.DagsterInstance
+    state_folder: Path
+    left_out: Sequence[Path] = ()
+    only_database: bool = False
+
+    @property
+    def unsearched(self) -> Sequence[Path]:
+        """Paths that are not searched as files: simulators, the store, and the database."""
+        folder = self.artifacts.folder if isinstance(self.artifacts, FolderStore) else None
+        return [path for path in (*self.left_out, folder, self.warehouse.file) if path is not None]
+
+
+@dataclass
+class Erased:
+    """Counts of an erasure, or of a dry run.
+
+    Attributes:
+        rows: Rows by table.
+        store: What was found in the store, of all passes.
+        files: Files of STATE_DIR that had the subject.
+        dagster: Rows of Dagster's tables in PostgreSQL that had it, by table.
+        not_reached: Places that are not reached, sentences.
+    """
+
+    rows: RowCounts = field(default_factory=RowCounts)
+    store: StoreCounts = field(default_factory=StoreCounts)
+    files: Sequence[str] = ()
+    dagster: dict[str, int] = field(default_factory=dict[str, int])
+    not_reached: Sequence[str] = NOT_REACHED
+
+
+class _DryRunError(Exception):
+    """Undoes the transaction of a dry run."""
+
+    def __init__(self, recorded: RecordedBlobs) -> None:
+        super().__init__()
+        self.recorded = recorded
+
+
+def preview(places: Places, kind: SubjectKind, subject: Subject, *, at: datetime) -> Erased:
+    """Return what an erasure would find; nothing is changed."""
+    found, store = Erased(), _store(places, kind, subject)
+    try:
+        with places.warehouse.writing() as connection:
+            found.rows = erase_rows(connection, kind, subject)
+            raise _DryRunError(read_recorded(connection))
+    except _DryRunError as error:
+        found.store = store.erase(error.recorded, at, is_dry_run=True)
+    _erase_logs(places, subject, found, is_dry_run=True)
+    found.not_reached = _not_reached(places, found)
+    return found
+
+
+def erase(
+    places: Places,
+    request: ErasureRequest,
+    kind: SubjectKind,
+    requests: ErasureRequests,
+    *,
+    clock: Clock,
+    run_id: str,
+    wait_seconds: int = WAIT_SECONDS,
+) -> Erased | None:
+    """Erase a subject; a repetition after any interruption goes on.
+
+    Returns:
+        The counts; None: it was erased before, and only freed pages were overwritten.
+
+    Raises:
+        TransientError: Runs in progress do not end, or other processes lock a database.
+        ConfigurationError: Captured bytes must go, and another database may need them.
+    """
+    if request.identifiers is None:
+        _overwrite(places, None, requests.changed_tables(request.request_id), None)
+        requests.end(request.request_id)
+        return None
+    subject = Subject(request.identifiers, companions=kind.companions)
+    found = _erase_data(places, kind, subject, clock, run_id, wait_seconds)
+    _erase_logs(places, subject, found, is_dry_run=False)
+    found.not_reached = _not_reached(places, found)
+    requests.record(request, _row(found, run_id))
+    changed = {*found.rows.deleted, *found.rows.masked}
+    _overwrite(places, subject, changed, list(found.dagster))
+    requests.end(request.request_id)
+    return found
+
+
+def _erase_data(
+    places: Places,
+    kind: SubjectKind,
+    subject: Subject,
+    clock: Clock,
+    run_id: str,
+    wait_seconds: int,
+) -> Erased:
+    """Erase rows and bytes until a pass finds nothing: a run in progress may have added some."""
+    found, store = Erased(), _store(places, kind, subject)
+    for number in range(MAX_PASSES):
+        with places.warehouse.writing() as connection:
+            rows = erase_rows(connection, kind, subject)
+        found.rows.add(rows)
+        if number == 0:
+            _wait_for_runs(places.instance, run_id, wait_seconds)
+        with places.warehouse.reading() as connection:
+            recorded = read_recorded(connection)
+        stored = store.erase(recorded, clock.now(), is_dry_run=False)
+        found.store.add(stored)
+        if number and rows.is_empty and stored.is_empty:
+            return found
+    raise TransientError(
+        "the subject comes back while it is erased",
+        expected=f"nothing left after {MAX_PASSES} passes",
+        found="rows or bytes that were added meanwhile",
+        remedy="erase it in the source first, stop the job that fetches it, and start this again",
+    )
+
+
+def _store(places: Places, kind: SubjectKind, subject: Subject) -> StoreErasure:
+    return StoreErasure(
+        places.warehouse, places.artifacts, kind, subject, only_database=places.only_database
+    )
+
+
+def _wait_for_runs(instance: dg.DagsterInstance, run_id: str, seconds: int) -> None:
+    """Wait for the runs in progress, which may hold what was read before.
+
+    Raises:
+        TransientError: One did not end in time.
+    """
+    filters = dg.RunsFilter(statuses=IN_PROGRESS)
+    waiting = {each.run_id for each in instance.get_runs(filters)} - {run_id}
+    for passed in range(seconds + 1):
+        waiting = {each for each in waiting if is_at_work(instance, each)}
+        if not waiting:
+            return
+        if passed % SECONDS_BETWEEN_LINES == 0:
+            logger.info(
+                "waiting for %s runs in progress",
+                len(waiting),
+                extra={"event": "erasure_waits_for_runs"},
+            )
+        time.sleep(min(1, seconds - passed))
+    raise TransientError(
+        "runs in progress may hold data of the subject",
+        expected=f"an end of the runs in progress within {seconds} seconds",
+        found=", ".join(sorted(waiting)),
+        remedy="wait for them or terminate them, and start this again",
+    )
+
+
+def _erase_logs(places: Places, subject: Subject, found: Erased, *, is_dry_run: bool) -> None:
+    files = erase_files(
+        places.state_folder, subject, left_out=places.unsearched, is_dry_run=is_dry_run
+    )
+    found.files = files.changed
+    found.store.damaged += files.unreadable
+    found.dagster = dict(erase_in_dagster(places.instance, subject, is_dry_run=is_dry_run))
+
+
+def _overwrite(
+    places: Places,
+    subject: Subject | None,
+    changed: Collection[str],
+    dagster_tables: Sequence[str] | None,
+) -> None:
+    """Overwrite freed pages of all databases; of PostgreSQL, in the tables that were changed."""
+    rewritten = [each for each in tables() if each.name in changed or each in ALWAYS_REWRITTEN]
+    places.warehouse.rewrite_tables(rewritten)
+    rewrite_databases(places.state_folder, subject, left_out=places.unsearched)
+    rewrite_in_dagster(places.instance, dagster_tables)
+
+
+def _not_reached(places: Places, found: Erased) -> Sequence[str]:
+    sentences = list(NOT_REACHED)
+    if places.warehouse.file is None:
+        sentences += NOT_REACHED_POSTGRESQL
+    if found.store.unnamed:
+        sentences.append(
+            f"{len(found.store.unnamed)} objects of the artifact store that this database does not "
+            "name: start the job with only_database: true where no other database uses the store"
+        )
+    sentences += [f"damaged or unreadable: {each}" for each in dict.fromkeys(found.store.damaged)]
+    return sentences
+
+
+def _row(found: Erased, run_id: str) -> dict[str, object]:
+    return {
+        "rows_deleted": found.rows.deleted.total(),
+        "rows_masked": found.rows.masked.total(),
+        "captures_deleted": found.store.deleted,
+        "captures_redacted": found.store.redacted,
+        "artifacts_deleted": len(found.store.artifacts),
+        "files_changed": len(found.files) + len(found.dagster),
+        "tables": json.dumps(as_document(found.rows)),
+        "not_reached": json.dumps(list(found.not_reached)),
+        "run_id": run_id,
+    }

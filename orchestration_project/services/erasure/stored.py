@@ -1,0 +1,287 @@
+"""Erasure in the artifact store: captured bytes, packs and other artifacts.
+
+A blob with a subject is replaced by a redacted one, or deleted where no capture is left of it. An
+object goes before the rows that name it, so that a process that dies leaves the work to do again.
+"""
+
+import io
+import json
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+import polars as pl
+import zstandard
+from sqlalchemy import Connection, delete, select, update
+
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.contracts.subjects import SubjectKind
+from orchestration_project.domains.operations.masking import Subject, without_records
+from orchestration_project.engine.captures import BlobError, Captures, unstored
+from orchestration_project.engine.packs import Blob
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.capture_log import move_blob
+from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.spine import blobs, captures
+
+BLOBS = "blobs/"
+
+LARGEST_REDACTED_BYTES = 256 * 2**20
+"""Size up to which captured bytes are redacted; larger ones are searched in pieces and deleted."""
+
+PIECE_BYTES, OVERLAP_BYTES = 8 * 2**20, 2**14
+
+MAX_MEMBER_BYTES = 2**30
+"""Bytes of a member of an archive that are searched."""
+
+
+@dataclass
+class StoreCounts:
+    """What an erasure found in the store.
+
+    Attributes:
+        deleted: Blobs that no capture names.
+        redacted: Blobs whose bytes have the subject.
+        artifacts: Names of other artifacts that have the subject.
+        unnamed: Names of objects below `BLOBS` that have it and that no table names.
+        damaged: Names of objects that cannot be searched.
+    """
+
+    deleted: int = 0
+    redacted: int = 0
+    artifacts: list[str] = field(default_factory=list[str])
+    unnamed: list[str] = field(default_factory=list[str])
+    damaged: list[str] = field(default_factory=list[str])
+
+    def add(self, other: "StoreCounts") -> None:
+        """Add the counts of another pass."""
+        self.deleted += other.deleted
+        self.redacted += other.redacted
+        self.artifacts += other.artifacts
+        self.unnamed[:] = other.unnamed
+        self.damaged += other.damaged
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was changed."""
+        return not (self.deleted or self.redacted or self.artifacts)
+
+
+class RecordedBlobs(NamedTuple):
+    """Blobs by object, and source and dataset of their captures by SHA-256."""
+
+    named: Mapping[str, list[Blob]]
+    origins: Mapping[str, set[tuple[str, str]]]
+
+
+def read_recorded(connection: Connection) -> RecordedBlobs:
+    """Return what the tables name of the store, as the connection sees it."""
+    named: defaultdict[str, list[Blob]] = defaultdict(list)
+    origins: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    for row in connection.execute(select(*(blobs.c[name] for name in Blob._fields))):
+        named[row.storage_uri].append(Blob(*row))
+    own = (captures.c.sha256, captures.c.source, captures.c.dataset)
+    for sha256, source, dataset in connection.execute(select(*own).distinct()):
+        origins[sha256].add((source, dataset))
+    return RecordedBlobs(named, origins)
+
+
+@dataclass(frozen=True)
+class StoreErasure:
+    """Searches the store for a subject, and erases it.
+
+    Attributes:
+        only_database: Whether no other database uses the store.
+    """
+
+    warehouse: Warehouse
+    artifacts: ArtifactStore
+    kind: SubjectKind
+    subject: Subject
+    only_database: bool
+
+    def erase(self, recorded: RecordedBlobs, at: datetime, *, is_dry_run: bool) -> StoreCounts:
+        """Erase the subject; in a dry run, only count.
+
+        Raises:
+            ConfigurationError: Captured bytes must go, and another database may need them.
+        """
+        counts = StoreCounts()
+        for name, some in sorted(recorded.named.items()):
+            self._erase_object(name, some, recorded.origins, at, counts, is_dry_run=is_dry_run)
+        for stored in list(self.artifacts.listed()):
+            if stored.name in recorded.named:
+                continue
+            is_blob = stored.name.startswith(BLOBS)
+            found = self._has_subject(stored.name, counts)
+            if found and (not is_blob or self.only_database):
+                counts.artifacts.append(stored.name)
+                if not is_dry_run:
+                    self.artifacts.delete(stored.name)
+            elif found:
+                counts.unnamed.append(stored.name)
+        return counts
+
+    def _erase_object(
+        self,
+        name: str,
+        some: Sequence[Blob],
+        origins: Mapping[str, set[tuple[str, str]]],
+        at: datetime,
+        counts: StoreCounts,
+        *,
+        is_dry_run: bool,
+    ) -> None:
+        unneeded = [blob for blob in some if blob.sha256 not in origins]
+        try:
+            redacted = self._redacted_blobs(some, origins)
+            if (unneeded or redacted) and not is_dry_run:
+                self._refuse_shared(len(unneeded) + len(redacted))
+                for blob, new in redacted.items():
+                    self._replace(blob, new, at)
+                gone = [*unneeded, *redacted]
+                self._delete(name, gone, [blob for blob in some if blob not in gone])
+        except BlobError:
+            counts.damaged.append(name)
+            return
+        counts.deleted += len(unneeded)
+        counts.redacted += len(redacted)
+
+    def _redacted_blobs(
+        self, some: Sequence[Blob], origins: Mapping[str, set[tuple[str, str]]]
+    ) -> dict[Blob, bytes]:
+        """Return what is left of those blobs with captures that have the subject.
+
+        Raises:
+            BlobError: The bytes of one are not those that were captured.
+        """
+        found: dict[Blob, bytes] = {}
+        for blob in some:
+            if blob.sha256 in origins:
+                new = self._redacted(blob, origins[blob.sha256])
+                if new is not None:
+                    found[blob] = new
+        return found
+
+    def _refuse_shared(self, count: int) -> None:
+        if not self.only_database:
+            raise ConfigurationError(
+                "captured bytes are not erased: another database may need them",
+                expected="only_database: true in the run's config, where no other database (such "
+                "as that of another DATA_PROFILE) keeps its captures in this store",
+                found=f"{count} blobs or more with the subject",
+                remedy="make sure, and start the job again with only_database: true",
+            )
+
+    def _redacted(self, blob: Blob, origins: set[tuple[str, str]]) -> bytes | None:
+        """Return what is left of a blob without the subject; None: it does not have it.
+
+        Raises:
+            BlobError: Its bytes are not those that were captured.
+        """
+        store = Captures(self.artifacts)
+        if blob.byte_count > LARGEST_REDACTED_BYTES:
+            with store.open(blob) as body:
+                return b"" if _is_in(body.read, self.subject) else None
+        content = new = store.read(blob)
+        for each in self.kind.records:
+            if (each.source, each.dataset) in origins:
+                new = without_records(new, each, self.subject)
+        new = self.subject.mask_bytes(new)
+        return None if new == content else new
+
+    def _replace(self, blob: Blob, new: bytes, at: datetime) -> None:
+        """Have the captures of a blob name a redacted one."""
+        stored = Captures(self.artifacts).store(unstored(new, url="", request={}, fetched_at=at))
+        with self.warehouse.writing() as connection:
+            insert_absent(connection, blobs, [{**stored.blob_row, "stored_at": at}])
+            connection.execute(
+                update(captures)
+                .where(captures.c.sha256 == blob.sha256)
+                .values(sha256=stored.sha256, erased_at=at)
+            )
+
+    def _delete(self, name: str, gone: Sequence[Blob], needed: Sequence[Blob]) -> None:
+        """Delete an object, and the rows of its blobs that are gone; the others move first.
+
+        Raises:
+            BlobError: One that is needed is damaged. Nothing is deleted.
+        """
+        if needed:
+            moved = Captures(self.artifacts).repack(needed)
+            rows = [{"of": blob.sha256, **blob._asdict()} for blob in moved]
+            with self.warehouse.writing() as connection:
+                connection.execute(move_blob(), rows)
+        if self.artifacts.found(name) is not None:
+            self.artifacts.delete(name)
+        hashes = [blob.sha256 for blob in gone]
+        with self.warehouse.writing() as connection:
+            connection.execute(delete(blobs).where(blobs.c.sha256.in_(hashes)))
+
+    def _has_subject(self, name: str, counts: StoreCounts) -> bool:
+        """Whether an object has the subject, in its bytes or in what is compressed in it."""
+        try:
+            if not name.startswith(BLOBS):
+                return is_in_content(self.artifacts.get(name), self.subject)
+            with self.artifacts.open(name) as stored:
+                frames = zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True)
+                return _is_in(frames.read, self.subject)
+        except FileNotFoundError:
+            return False
+        except UNREADABLE:
+            counts.damaged.append(name)
+            return False
+
+
+UNREADABLE = (zstandard.ZstdError, zipfile.BadZipFile, pl.exceptions.PolarsError)
+
+
+def is_in_content(content: bytes, subject: Subject) -> bool:
+    """Whether bytes have an identifier as they are, or once they are decompressed.
+
+    Raises:
+        ZstdError, BadZipFile, PolarsError: They are damaged.
+    """
+    return any(_is_in(read, subject) for read in _readers(io.BytesIO(content)))
+
+
+def _is_in(read: Callable[[int], bytes], subject: Subject) -> bool:
+    """Whether bytes have an identifier; they are read in pieces that overlap."""
+    kept = b""
+    while piece := read(PIECE_BYTES):
+        if subject.is_in(kept + piece):
+            return True
+        kept = piece[-OVERLAP_BYTES:]
+    return False
+
+
+def _readers(content: io.BytesIO) -> Iterator[Callable[[int], bytes]]:
+    """Yield functions that read an object as it lies, and as it is without compression."""
+    yield content.read
+    start = content.getvalue()[:4]
+    content.seek(0)
+    if start == zstandard.FRAME_HEADER:
+        yield zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True).read
+    elif start == b"PAR1":
+        yield _rows_of(content)
+    elif start[:2] == b"PK":
+        with zipfile.ZipFile(content) as archive:
+            for member in archive.infolist():
+                with archive.open(member) as opened:
+                    inner = io.BytesIO(opened.read(MAX_MEMBER_BYTES))
+                yield from _readers(inner)
+
+
+def _rows_of(content: io.BytesIO) -> Callable[[int], bytes]:
+    frame = pl.read_parquet(content).select(pl.col(pl.String, pl.Binary))
+    rows = "\n".join(
+        json.dumps(value, ensure_ascii=False, default=lambda each: each.decode("latin-1"))
+        for column in frame
+        for value in column
+        if value is not None
+    )
+    return io.BytesIO(rows.encode("utf-8", "surrogateescape")).read
