@@ -251,6 +251,24 @@ OPERATIONS = KeyGroup(
             fields_changed="Settings that the preset changes",
         ),
         **_keys("timestamp", before="Logs of runs that ended before it are deleted"),
+        **_keys(
+            "count",
+            captures_deleted="Captures that an erasure deleted",
+            captures_redacted="Captures whose bytes an erasure redacted",
+            artifacts_deleted="Artifacts that an erasure deleted, without captures",
+            files_changed="Files and tables of Dagster that an erasure changed",
+        ),
+        **_keys(
+            "rows",
+            rows_deleted="Rows that an erasure deleted",
+            rows_masked="Rows in which an erasure masked an identifier",
+        ),
+        **_keys(
+            "table",
+            rows_by_table="Rows that an erasure deleted and masked, by table",
+            not_reached="Places that an erasure does not reach",
+        ),
+        **_keys("text", subject_kind="Kind of the subject of an erasure"),
         **_keys("flag", dry_run="Whether the run only listed what it would do"),
         **_keys(
             "text",

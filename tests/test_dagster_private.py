@@ -49,6 +49,7 @@ from orchestration_project.engine.dagster_private import (
     add_asset_backfill,
     compute_log_folder,
     connect_to_runs,
+    connect_to_storage,
     event_cursor,
     event_log_store,
     find_backfills,
@@ -378,6 +379,11 @@ def test_the_table_of_runs_has_ids_statuses_and_times_in_utc(instance):
     assert (run_id, status) == (run.run_id, "STARTED")
     assert created == record.create_timestamp.replace(tzinfo=None)
     assert changed == record.update_timestamp.replace(tzinfo=None)
+
+
+def test_no_storage_in_postgresql_is_connected_to_where_it_is_in_files(instance):
+    """PostgreSQL: tests/resources/test_erasure.py masks a run there, and runs VACUUM."""
+    assert connect_to_storage(instance) is None
 
 
 def test_events_of_a_run_are_in_a_file_of_its_own_and_materializations_elsewhere_too(instance):

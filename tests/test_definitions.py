@@ -182,11 +182,12 @@ def test_what_deletes_declares_that_it_requires_an_admin_and_has_jobs_of_its_own
         for key in graph.get_all_asset_keys()
         if graph.get(key).tags.items() >= REQUIRES_ADMIN.items()
     }
-    assert tagged == {dg.AssetKey(["operations", each]) for each in ("removals", "run_logs")}
+    names = ("erasures", "removals", "run_logs")
+    assert tagged == {dg.AssetKey(["operations", each]) for each in names}
     jobs = [each for each in defs.resolve_all_job_defs() if not each.name.startswith("__")]
     made = {each.name: set(each.asset_layer.executable_asset_keys) for each in jobs}
     deleting = {name: keys for name, keys in made.items() if keys & tagged}
-    assert deleting.keys() == {"operations_cleanup", "operations_prune"}
+    assert deleting.keys() == {"operations_cleanup", "operations_erase", "operations_prune"}
     assert all(keys <= tagged for keys in deleting.values())
 
 

@@ -126,8 +126,8 @@ def _run(instance: "dg.DagsterInstance", config: dict[str, Any]) -> dict[str, An
         return None
     [metadata] = materializations_of([result]).values()
     figures = {name: metadata[name] for name in FIGURES if name in metadata}
-    places = metadata.get("not_reached")
-    return {**figures, "not_reached": [each.data["place"] for each in places or ()]}
+    places = metadata["not_reached"].records if figures else ()
+    return {**figures, "not_reached": [str(each.data["place"]) for each in places]}
 
 
 def _sentence(found: dict[str, Any]) -> str:

@@ -49,6 +49,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "dry_run": "A run is a dry run, and leaves as it is what the line names.",
     # Captures
     "damaged_pack_kept": "A pack is not cleaned up, as a blob in it is damaged.",
+    "erasure_waits_for_runs": "An erasure waits for the end of runs in progress.",
     "evidence_unreadable": "Offenders and rejects of a delivery cannot be shown on its partition.",
     # Alerts
     "last_resort_log_unwritable": "The file of direct notifications cannot be written.",

@@ -22,7 +22,12 @@ from orchestration_project.engine.replay import captures_of
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.events import CapturePool, DeliveryLoader
+from orchestration_project.services.erasure.dagster_tables import (
+    erase_in_dagster,
+    rewrite_in_dagster,
+)
 from orchestration_project.services.erasure.erasing import Places, erase, preview
 from orchestration_project.services.erasure.requests import ErasureRequests, identifier_hash
 from orchestration_project.services.inbox import Inbox, NewDelivery
@@ -467,3 +472,25 @@ def test_a_reason_is_needed_and_has_no_identifier(places, clock, reason):
     requests = ErasureRequests(places.warehouse, clock)
     with pytest.raises(ConfigurationError, match="invalid reason of an erasure"):
         requests.add("test/kind", [ANN], user_name="ada", reason=reason)
+
+
+def test_runs_and_events_in_postgresql_are_masked_and_their_tables_rewritten(
+    postgres_url, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", postgres_url)
+    config = {"ops": {"mention": {"config": {"who": ANN}}}}
+    with open_instance() as instance:
+        run_id = mentioning.execute_in_process(
+            run_config=config, instance=instance, tags={"about": ANN}
+        ).run_id
+        subject = Subject((ANN,))
+        assert erase_in_dagster(instance, subject, is_dry_run=True).keys() >= {"runs", "event_logs"}
+        found = erase_in_dagster(instance, subject, is_dry_run=False)
+        rewrite_in_dagster(instance, list(found))
+        run = instance.get_run_by_id(run_id)
+        assert run
+        assert run.tags["about"] == "*" * len(ANN)
+        assert run.run_config["ops"]["mention"]["config"]["who"] == "*" * len(ANN)
+        assert ANN not in str(instance.all_logs(run_id))
+        assert erase_in_dagster(instance, subject, is_dry_run=False) == {}

@@ -58,7 +58,8 @@ NOT_REACHED: Sequence[str] = (
     "issues and messages that were sent: to Jira, and alerts by e-mail, chat or webhook",
     "logs outside STATE_DIR: of the system, of proxies, of the database server",
     "blocks of a disk that the file system has freed, and memory of processes that run",
-    "identifiers in pictures, in encrypted or unknown compressed formats, or cut in two by a limit",
+    "identifiers in names of files, in pictures, in encrypted or unknown compressed formats, or "
+    "cut in two by a limit",
 )
 """What no erasure reaches, whatever it finds."""
 
