@@ -2,7 +2,7 @@
 
 from orchestration_project.assets.events import inbox, webhooks, webhooks_job
 from orchestration_project.domains.webhooks.queue import TOPIC_PREFIX
-from orchestration_project.domains.webhooks.subjects import webhook_subjects
+from orchestration_project.domains.webhooks.sources import webhook_subjects
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import Domain, ItemTopics, Job, PartitionedTable
 from orchestration_project.sensors.events import webhook_sensor

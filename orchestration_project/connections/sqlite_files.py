@@ -112,7 +112,7 @@ def rewrite(driver: Any) -> None:
 def _locked(file: Path, found: object) -> TransientError:
     return TransientError(
         f"cannot rewrite {file}",
-        expected=f"a database that nobody locks or reads for {BUSY_SECONDS} seconds",
+        expected=f"a database that no other process locks or reads for {BUSY_SECONDS} seconds",
         found=str(found),
         remedy="stop what reads it, and start the job again",
     )

@@ -14,8 +14,7 @@ from sqlalchemy import Table, select
 from orchestration_project.connections.artifacts import ArtifactStore, FolderStore, open_artifacts
 from orchestration_project.domains.operations.masking import Subject
 from orchestration_project.domains.saas.subjects import PERSON, TASK
-from orchestration_project.domains.webhooks.sources import read_sources
-from orchestration_project.domains.webhooks.subjects import webhook_subjects
+from orchestration_project.domains.webhooks.sources import read_sources, webhook_subjects
 from orchestration_project.engine.captures import Captures, unstored
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.replay import captures_of

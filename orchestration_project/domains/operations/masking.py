@@ -27,13 +27,13 @@ JSON_IN_JSON = 3
 
 BEFORE = r"(?:(?<![\w.+-])|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\x[0-9A-Fa-f]{2}))"
 AFTER = r"(?![\w-])"
-"""What may stand around an identifier: ann@example.com is no part of joann@example.com."""
+"""Surroundings of an identifier: ann@example.com does not stand in joann@example.com."""
 
 BYTES_BEFORE, BYTES_AFTER = rb"(?<![A-Za-z0-9_.+-])", rb"(?![A-Za-z0-9_-])"
 """The same of bytes that are not UTF-8: anything outside ASCII may stand around one."""
 
 ESCAPE = "\\u00"
-"""What JSON has in the place of a letter of ASCII, if its writer likes."""
+"""Beginning of an escape in JSON, which may replace a letter of ASCII."""
 
 WIDE = ("utf-16-le", "utf-16-be")
 
@@ -83,7 +83,7 @@ def _invalid(expected: str, found: str) -> ConfigurationError:
 
 
 class Subject:
-    """The identifiers of a subject. Of e-mail addresses, upper and lower case are equal."""
+    """The identifiers of a subject; the case of an e-mail address does not matter."""
 
     def __init__(
         self,
@@ -268,7 +268,7 @@ def value_at(document: Document, path: Sequence[str]) -> Document:
 
 
 def has_subject_at(content: str | bytes, path: Sequence[str], subject: Subject) -> bool:
-    """Whether JSON has the identifier at a path; what is no JSON has not."""
+    """Whether JSON has the identifier at a path; other bytes do not."""
     try:
         return subject.is_first(value_at(json.loads(content), path))
     except (ValueError, RecursionError):
@@ -282,7 +282,7 @@ _DECODER = json.JSONDecoder()
 def without_records(content: bytes, declared: CapturedRecords, subject: Subject) -> bytes:
     """Return captured JSON without the records of the subject; all other bytes are as they were.
 
-    What is no such JSON is returned as it is.
+    Bytes that are not such JSON are returned as they are.
     """
     try:
         text = content.decode()

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -14,8 +15,11 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from sqlalchemy import Table
 from yaml import YAMLError
 
+from orchestration_project.contracts.subjects import IdentifyingColumn, Key, SubjectKind
+from orchestration_project.domains.webhooks.queue import TOPIC_PREFIX
 from orchestration_project.domains.webhooks.schemes import SCHEMES, Headers, Place, Scheme
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.yaml import (
@@ -24,6 +28,9 @@ from orchestration_project.settings.yaml import (
     syntax_problem,
     value_problems,
 )
+from orchestration_project.tables.schema import HISTORY
+from orchestration_project.tables.spine import inbox, work_items
+from orchestration_project.tables.webhooks import events_webhooks
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 
@@ -206,3 +213,38 @@ def _value_at(place: Place | None, headers: Headers, body: bytes) -> str | None:
         found = found.get(name) if isinstance(found, dict) else None
     is_name = isinstance(found, str | int) and not isinstance(found, bool)
     return str(found) if is_name else None
+
+
+EVENTS = (events_webhooks, events_webhooks.info[HISTORY])
+"""Tables that deliveries are loaded into."""
+
+
+def webhook_subjects(sources: Mapping[str, WebhookSource]) -> Sequence[SubjectKind]:
+    """Return the kinds that sources declare, whose deliveries are deleted."""
+    columns: defaultdict[str, list[IdentifyingColumn]] = defaultdict(list)
+    for source, declared in sources.items():
+        for kind, path in declared.subjects.items():
+            names, where = tuple(path.split(".")), {"source": source}
+            columns[kind] += [
+                IdentifyingColumn(column=inbox.c.body, path=names, where=where, is_base64=True),
+                IdentifyingColumn(column=events_webhooks.c.payload, path=names, where=where),
+            ]
+    return [
+        SubjectKind(
+            name=kind,
+            description="value of the member that the source declares in webhooks.yaml",
+            columns=some,
+            related=rows_of_delivery,
+        )
+        for kind, some in sorted(columns.items())
+    ]
+
+
+def rows_of_delivery(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
+    """Return the rows of other tables that a delivery has: inbox, event, history and work item."""
+    if table not in {inbox, *EVENTS}:
+        return []
+    source, delivery_id = key["source"], key["delivery_id"]
+    own = {"source": source, "delivery_id": delivery_id}
+    item = {"topic": f"{TOPIC_PREFIX}{source}", "item_key": delivery_id}
+    return [(inbox, own), *((each, own) for each in EVENTS), (work_items, item)]

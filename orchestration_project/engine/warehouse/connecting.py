@@ -1,16 +1,17 @@
 """Engines: which driver a URL means, and how each database is asked to behave."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy import Connection, Engine, Table, create_engine, event, exc, make_url
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL
 
 from orchestration_project.connections.files import use_write_ahead_log
+from orchestration_project.connections.sqlite_files import rewrite
 from orchestration_project.engine.warehouse.bulk import (
     attach_bulk_file,
     detach_files,
@@ -351,3 +352,47 @@ def _may_pass(error: BaseException) -> bool:
         return any(reason in words for reason in STARTUP_ERROR_TEXTS)
     is_about_network = any(word in words for word in NETWORK_ERROR_TEXTS)
     return is_about_network and not any(reason in words for reason in PERMANENT_ERROR_TEXTS)
+
+
+REWRITTEN = ("sqlite", "postgresql")
+"""Databases whose files are written again."""
+
+
+def rewrite_tables(engine: Engine, tables: Sequence[Table], schema: str | None) -> bool:
+    """Rewrite the file of SQLite, or tables of PostgreSQL; return False for another database.
+
+    SQLite: VACUUM writes the whole file again, and the write-ahead log is emptied. PostgreSQL:
+    VACUUM FULL writes a table and its indexes into new files, which locks it; ANALYZE replaces its
+    statistics, which hold frequent values.
+
+    Raises:
+        TransientError: Another process reads the file of SQLite for long.
+    """
+    if engine.dialect.name not in REWRITTEN:
+        return False
+    raw = engine.raw_connection()
+    try:
+        driver = raw.driver_connection
+        if engine.dialect.name == "sqlite":
+            rewrite(driver)
+        else:
+            _vacuum_full(driver, [_name(each, schema) for each in tables])
+    finally:
+        raw.close()
+    return True
+
+
+def _name(table: Table, schema: str | None) -> str:
+    return f'"{table.name}"' if schema is None else f'"{schema}"."{table.name}"'
+
+
+def _vacuum_full(driver: Any, names: Sequence[str]) -> None:
+    driver.rollback()
+    driver.autocommit = True
+    try:
+        driver.execute("SET lock_timeout = '120s'")
+        for name in names:
+            driver.execute(f"VACUUM (FULL, ANALYZE) {name}")
+        driver.execute("RESET lock_timeout")
+    finally:
+        driver.autocommit = False

@@ -24,6 +24,7 @@ from orchestration_project.engine.warehouse.connecting import (
     open_engine,
     open_look_ups,
     parsed_url,
+    rewrite_tables,
     shown,
 )
 from orchestration_project.engine.warehouse.copying import copy_tables
@@ -70,7 +71,6 @@ from orchestration_project.engine.warehouse.recorded import (
     read_recorded,
     replayable,
 )
-from orchestration_project.engine.warehouse.rewriting import rewrite_tables
 from orchestration_project.engine.warehouse.target import ScopeState, SummaryT, WriteTarget
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.schema import Query

@@ -61,7 +61,7 @@ NOT_REACHED: Sequence[str] = (
     "identifiers in names of files, in pictures, in encrypted or unknown compressed formats, or "
     "cut in two by a limit",
 )
-"""What no erasure reaches, whatever it finds."""
+"""Places that no erasure reaches."""
 
 NOT_REACHED_POSTGRESQL = (
     "PostgreSQL: the write-ahead log until it is recycled, its archive and standbys",
@@ -75,7 +75,7 @@ ALWAYS_REWRITTEN = {operations_erasure_requests, captures, blobs}
 
 @dataclass(frozen=True)
 class Places:
-    """Where an erasure looks.
+    """Places that an erasure searches.
 
     Attributes:
         warehouse: The database.

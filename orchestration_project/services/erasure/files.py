@@ -22,7 +22,7 @@ ARCHIVE = b"PK\x03\x04"
 
 @dataclass
 class FileCounts:
-    """What an erasure found in files.
+    """Names of files that an erasure changed, or cannot read.
 
     Attributes:
         changed: Files with masks, databases with changed values, and deleted archives.

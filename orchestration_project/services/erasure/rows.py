@@ -51,10 +51,10 @@ ROWS_AT_ONCE = 1_000
 IN_ONE_STATEMENT = 500
 
 OF_GROUPS = (rejects, captures, audits, landings, pending_announcements, deliveries)
-"""What is recorded of a delivery."""
+"""Tables with the records of a delivery."""
 
 SEPARATOR = "\n"
-"""What stands between columns that are searched together: no identifier has it."""
+"""Separator of columns that are searched together: no identifier has it."""
 
 UNMASKED = {operations_erasures, operations_erasure_requests}
 

@@ -1,7 +1,8 @@
 """Erasure in the artifact store: captured bytes, packs and other artifacts.
 
 A blob with a subject is replaced by a redacted one, or deleted where no capture is left of it. An
-object goes before the rows that name it, so that a process that dies leaves the work to do again.
+object goes before the rows that name it, so that a process that is killed leaves the work to do
+again.
 """
 
 import io
@@ -41,7 +42,7 @@ MAX_MEMBER_BYTES = 2**30
 
 @dataclass
 class StoreCounts:
-    """What an erasure found in the store.
+    """Counts and names of what an erasure found in the store.
 
     Attributes:
         deleted: Blobs that no capture names.
