@@ -425,6 +425,49 @@ def test_a_load_that_began_before_an_erasure_is_superseded_by_the_fence(places, 
     assert places.warehouse.state(events_webhooks, "shop|d3").token != state.token
 
 
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+def test_bytes_that_no_row_names_any_more_go_with_their_pack(places, clock, tmp_path):
+    """Ann's delivery was captured again, alone: the latest place counts, and the pack stays."""
+    take_webhooks(places.warehouse, clock, order(ANN), order(BOB))
+    load_due(places.warehouse, clock, places.artifacts, "shop")
+    alone = Captures(places.artifacts).keep(
+        json.dumps(order(ANN)).encode(), url="u", request={}, fetched_at=NOON
+    )
+    with places.warehouse.writing() as connection:
+        place = {"storage_uri": alone.storage_uri, "byte_offset": None}
+        connection.execute(blobs.update().where(blobs.c.sha256 == alone.sha256).values(**place))
+    erased(places, clock, BUYER, ANN)
+    assert places_of(ANN, tmp_path, places.artifacts) == []
+
+
+class RacingStore(FolderStore):
+    """A store in which a run records a blob in a pack just when it has been deleted."""
+
+    warehouse: Warehouse
+    sha256: str
+
+    def delete(self, name):
+        super().delete(name)
+        if name.startswith("blobs/packs/") and self.sha256:
+            own = blobs.c.sha256 == self.sha256
+            with self.warehouse.writing() as connection:
+                values = {"storage_uri": name, "byte_offset": 0}
+                connection.execute(blobs.update().where(own).values(**values))
+            self.sha256 = ""
+
+
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+def test_a_blob_that_a_run_records_in_a_deleted_pack_is_found_in_its_new_one(
+    places, clock, orders, tmp_path
+):
+    racing = RacingStore(tmp_path / "artifacts")
+    racing.warehouse = places.warehouse
+    racing.sha256 = dict(rows(places.warehouse, captures, "partition_key", "sha256"))["shop|d2"]
+    erased(replace(places, artifacts=racing), clock, BUYER, ANN)
+    inventory = take_inventory(places.warehouse, places.artifacts, read_all=True)
+    assert (inventory.found.missing, inventory.changed) == ([], [])
+
+
 @dg.job
 def idle() -> None:
     """Does nothing."""

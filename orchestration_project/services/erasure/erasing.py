@@ -63,7 +63,8 @@ NOT_REACHED: Sequence[str] = (
 )
 """Places that no erasure reaches."""
 
-NOT_REACHED_POSTGRESQL = (
+NOT_REACHED_SERVERS = (
+    "databases other than SQLite and PostgreSQL: freed pages, which their own tools overwrite",
     "PostgreSQL: the write-ahead log until it is recycled, its archive and standbys",
     "PostgreSQL: old versions of rows in tables that had the subject no more, which VACUUM FULL of "
     "the table removes, and in pg_statistic, which a superuser rewrites with VACUUM FULL",
@@ -186,14 +187,14 @@ def _erase_data(
     """Erase rows and bytes until a pass finds nothing: a run in progress may have added some."""
     found, store = Erased(), _store(places, kind, subject)
     for number in range(MAX_PASSES):
-        with places.warehouse.writing() as connection:
-            rows = erase_rows(connection, kind, subject)
-        found.rows.add(rows)
-        if number == 0:
-            _wait_for_runs(places.instance, run_id, wait_seconds)
+        rows = _erase_rows(places.warehouse, kind, subject)
+        _wait_for_runs(places.instance, run_id, wait_seconds)
+        if number:  # what these runs have recorded meanwhile
+            rows.add(_erase_rows(places.warehouse, kind, subject))
         with places.warehouse.reading() as connection:
             recorded = read_recorded(connection)
         stored = store.erase(recorded, clock.now(), is_dry_run=False)
+        found.rows.add(rows)
         found.store.add(stored)
         if number and rows.is_empty and stored.is_empty:
             return found
@@ -203,6 +204,11 @@ def _erase_data(
         found="rows or bytes that were added meanwhile",
         remedy="erase it in the source first, stop the job that fetches it, and start this again",
     )
+
+
+def _erase_rows(warehouse: Warehouse, kind: SubjectKind, subject: Subject) -> RowCounts:
+    with warehouse.writing() as connection:
+        return erase_rows(connection, kind, subject)
 
 
 def _store(places: Places, kind: SubjectKind, subject: Subject) -> StoreErasure:
@@ -263,7 +269,7 @@ def _overwrite(
 def _not_reached(places: Places, found: Erased) -> Sequence[str]:
     sentences = list(NOT_REACHED)
     if places.warehouse.file is None:
-        sentences += NOT_REACHED_POSTGRESQL
+        sentences += NOT_REACHED_SERVERS
     if found.store.unnamed:
         sentences.append(
             f"{len(found.store.unnamed)} objects of the artifact store that this database does not "

@@ -22,7 +22,7 @@ from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.domains.operations.masking import Subject, without_records
 from orchestration_project.engine.captures import BlobError, Captures, unstored
-from orchestration_project.engine.packs import Blob
+from orchestration_project.engine.packs import PACKS, Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import move_blob
 from orchestration_project.engine.warehouse.frames import insert_absent
@@ -97,6 +97,8 @@ class StoreErasure:
 
     Attributes:
         only_database: Whether no other database uses the store.
+        moved: Where blobs of deleted packs are now, by SHA-256.
+        gone: Names of deleted packs.
     """
 
     warehouse: Warehouse
@@ -104,6 +106,8 @@ class StoreErasure:
     kind: SubjectKind
     subject: Subject
     only_database: bool
+    moved: dict[str, Blob] = field(default_factory=dict[str, Blob])
+    gone: set[str] = field(default_factory=set[str])
 
     def erase(self, recorded: RecordedBlobs, at: datetime, *, is_dry_run: bool) -> StoreCounts:
         """Erase the subject; in a dry run, only count.
@@ -112,6 +116,7 @@ class StoreErasure:
             ConfigurationError: Captured bytes must go, and another database may need them.
         """
         counts = StoreCounts()
+        self._repair(recorded)
         for name, some in sorted(recorded.named.items()):
             self._erase_object(name, some, recorded.origins, at, counts, is_dry_run=is_dry_run)
         for stored in list(self.artifacts.listed()):
@@ -140,8 +145,9 @@ class StoreErasure:
         unneeded = [blob for blob in some if blob.sha256 not in origins]
         try:
             redacted = self._redacted_blobs(some, origins)
-            if (unneeded or redacted) and not is_dry_run:
-                self._refuse_shared(len(unneeded) + len(redacted))
+            hidden = 0 if unneeded or redacted else self._hidden_count(name, some, counts)
+            if (unneeded or redacted or hidden) and not is_dry_run:
+                self._refuse_shared(len(unneeded) + len(redacted) + hidden)
                 for blob, new in redacted.items():
                     self._replace(blob, new, at)
                 gone = [*unneeded, *redacted]
@@ -149,8 +155,27 @@ class StoreErasure:
         except BlobError:
             counts.damaged.append(name)
             return
-        counts.deleted += len(unneeded)
+        counts.deleted += len(unneeded) + hidden
         counts.redacted += len(redacted)
+
+    def _hidden_count(self, name: str, some: Sequence[Blob], counts: StoreCounts) -> int:
+        """Return 1 if a pack has the subject in what was moved out of it, which no row names."""
+        found = self.artifacts.found(name) if name.startswith(PACKS) else None
+        if found is None or found.byte_count == sum(each.stored_byte_count for each in some):
+            return 0
+        return int(self._has_subject(name, counts))
+
+    def _repair(self, recorded: RecordedBlobs) -> None:
+        """Move blobs again that a run has recorded in a pack which was deleted meanwhile."""
+        lost = [
+            {"of": blob.sha256, **self.moved[blob.sha256]._asdict()}
+            for name in self.gone & recorded.named.keys()
+            for blob in recorded.named[name]
+            if blob.sha256 in self.moved and self.artifacts.found(name) is None
+        ]
+        if lost:
+            with self.warehouse.writing() as connection:
+                connection.execute(move_blob(), lost)
 
     def _redacted_blobs(
         self, some: Sequence[Blob], origins: Mapping[str, set[tuple[str, str]]]
@@ -215,6 +240,8 @@ class StoreErasure:
         if needed:
             moved = Captures(self.artifacts).repack(needed)
             rows = [{"of": blob.sha256, **blob._asdict()} for blob in moved]
+            self.moved.update((blob.sha256, blob) for blob in moved)
+            self.gone.add(name)
             with self.warehouse.writing() as connection:
                 connection.execute(move_blob(), rows)
         if self.artifacts.found(name) is not None:
