@@ -61,6 +61,23 @@ class CapturedRecords:
     path: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class CapturedLines:
+    """Lines in captured delimited text with a header. An erasure cuts out those of the subject.
+
+    Attributes:
+        source: Source of the captures.
+        dataset: Dataset of the captures.
+        delimiter: One character.
+        field: Name of the field with the identifier, as the header has it.
+    """
+
+    source: str
+    dataset: str
+    delimiter: str
+    field: str
+
+
 Key = Mapping[str, Any]
 """Values of a table's columns, by name."""
 
@@ -81,7 +98,8 @@ class SubjectKind:
         name: One word, such as person.
         description: What identifies one, for people.
         columns: Columns that identify the subject of their rows.
-        records: Records in captured bytes.
+        records: Records in captured bytes. A kind with columns of loaded tables needs them: the
+            bytes of a replay have no row of the subject then.
         companions: By a member of a JSON object that is the identifier: members of the same object
             that are masked with it, such as the name beside an e-mail address.
         related: Returns rows of other tables that are deleted with a row.
@@ -90,6 +108,6 @@ class SubjectKind:
     name: str
     description: str
     columns: Sequence[IdentifyingColumn] = ()
-    records: Sequence[CapturedRecords] = ()
+    records: Sequence[CapturedRecords | CapturedLines] = ()
     companions: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     related: Related = _none_related

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.contracts.subjects import CapturedRecords
+from orchestration_project.contracts.subjects import CapturedLines, CapturedRecords
 from orchestration_project.domains.operations.masking import (
     Subject,
     has_subject_at,
@@ -108,7 +108,7 @@ DECLARED = CapturedRecords(source="api", dataset="d", records=("data",), path=("
     ],
 )
 def test_records_of_a_subject_are_cut_out_and_other_bytes_stay(content, left):
-    assert without_records(content, DECLARED, Subject(("42",))) == left
+    assert without_records(content, DECLARED, Subject(("42",)))[0] == left
 
 
 records = st.lists(st.dictionaries(st.sampled_from(["id", "a"]), st.integers(0, 3) | st.text()))
@@ -117,9 +117,34 @@ records = st.lists(st.dictionaries(st.sampled_from(["id", "a"]), st.integers(0, 
 @given(records, st.sampled_from([None, 0, 2]))
 def test_what_is_left_of_a_page_is_what_json_says(found, indent):
     content = json.dumps({"n": 1, "data": found, "z": [2]}, indent=indent).encode()
-    left = json.loads(without_records(content, DECLARED, Subject(("1",))))
+    left, count = without_records(content, DECLARED, Subject(("1",)))
     kept = [each for each in found if str(each.get("id")) != "1"]
-    assert left == {"n": 1, "data": kept, "z": [2]}
+    assert json.loads(left) == {"n": 1, "data": kept, "z": [2]}
+    assert count == len(found) - len(kept)
+
+
+LINES = CapturedLines(source="api", dataset="d", delimiter="|", field="mail")
+
+
+@pytest.mark.parametrize(
+    ("content", "left", "count"),
+    [
+        (b"n|mail\n1|a@x.org\n2|b@x.org\n", b"n|mail\n2|b@x.org\n", 1),
+        (b"mail|n\r\nA@X.org|1\r\nb@x.org|2", b"mail|n\r\nb@x.org|2", 1),
+        (b'n|mail\n"two\nlines"|a@x.org\n3|"a@x.org"\n4|c\n', b"n|mail\n4|c\n", 2),
+        (b"n|mail\n1\n2|ba@x.org\n", b"n|mail\n1\n2|ba@x.org\n", 0),
+        (
+            "mail|n\nb|\u2028\x85\x0c\na@x.org|1\n".encode(),
+            "mail|n\nb|\u2028\x85\x0c\n".encode(),
+            1,
+        ),
+        (b"n|other\n1|a@x.org\n", b"n|other\n1|a@x.org\n", 0),
+        (b"", b"", 0),
+        (b"\xff", b"\xff", 0),
+    ],
+)
+def test_lines_of_a_subject_are_cut_out_and_other_bytes_stay(content, left, count):
+    assert without_records(content, LINES, Subject(("a@x.org",))) == (left, count)
 
 
 @pytest.mark.parametrize(

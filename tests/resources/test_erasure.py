@@ -12,6 +12,11 @@ import pytest
 from sqlalchemy import Table, select
 
 from orchestration_project.connections.artifacts import ArtifactStore, FolderStore, open_artifacts
+from orchestration_project.contracts.subjects import (
+    CapturedLines,
+    IdentifyingColumn,
+    SubjectKind,
+)
 from orchestration_project.domains.operations.masking import Subject
 from orchestration_project.domains.saas.subjects import PERSON, TASK
 from orchestration_project.domains.webhooks.sources import read_sources, webhook_subjects
@@ -33,6 +38,11 @@ from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.tables.erasures import operations_erasure_requests, operations_erasures
+from orchestration_project.tables.finra import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+    finra_symbol_week,
+)
 from orchestration_project.tables.saas import saas_audit_log, saas_source_states
 from orchestration_project.tables.spine import (
     blobs,
@@ -46,6 +56,7 @@ from orchestration_project.tables.spine import (
 )
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.resources.planted import (
+    contents,
     flush,
     in_database,
     mentioning,
@@ -53,6 +64,7 @@ from tests.resources.planted import (
     plant,
     plant_artifacts,
 )
+from tests.resources.test_finra_replay import Office, text_of
 from tests.resources.weeks import NOON
 from tests.webhook_runs import load_due
 
@@ -536,3 +548,40 @@ def test_runs_and_events_in_postgresql_are_masked_and_their_tables_rewritten(
         assert run.run_config["ops"]["mention"]["config"]["who"] == "*" * len(ANN)
         assert ANN not in str(instance.all_logs(run_id))
         assert erase_in_dagster(instance, subject, is_dry_run=False) == {}
+
+
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+def test_rows_of_a_dataset_go_with_history_and_lines_and_a_replay_has_none_of_them(
+    places, desk, clock, tmp_path
+):
+    """A domain declares columns of a table and of those derived from it, and lines of captures."""
+    office = Office(desk, clock, tmp_path)
+    office.load(text_of(AAA=100, BBB=5))
+    clock.at += HOUR
+    office.load(text_of(AAA=101, BBB=6))
+    [(source, dataset)] = set(rows(places.warehouse, captures, "source", "dataset"))
+    lines = CapturedLines(
+        source=source, dataset=dataset, delimiter="|", field="issueSymbolIdentifier"
+    )
+    kind = SubjectKind(
+        name="issuer",
+        description="symbol",
+        columns=[
+            IdentifyingColumn(column=each.c.symbol)
+            for each in (finra_otc_weekly, finra_symbol_week)
+        ],
+        records=[lines],
+    )
+    state = places.warehouse.state(finra_otc_weekly, desk.partition_key)
+    erased(places, clock, kind, "BBB")
+    assert desk.quantities() == {"AAA": 101}
+    assert desk.rows(finra_otc_weekly_history, "symbol", "share_quantity") == [("AAA", 100)]
+    assert b"BBB" not in b"".join(
+        part
+        for each in places.artifacts.listed()
+        for part in contents(places.artifacts.get(each.name))
+    )
+    assert places.warehouse.state(finra_otc_weekly, desk.partition_key).token == state.token + 1
+    assert desk.rows(finra_symbol_week, "symbol") == [("AAA",)]
+    assert office.replay().row_counts["finra_otc_weekly"] == 1
+    assert desk.quantities() == {"AAA": 101}

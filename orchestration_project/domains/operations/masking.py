@@ -4,7 +4,9 @@ A mask has the size of what it replaces. So files, pages of JSON and offsets in 
 a log can be masked while a process appends to it.
 """
 
+import csv
 import html
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +18,7 @@ from orchestration_project.contracts.subjects import (
     MAX_IDENTIFIER_BYTES,
     MAX_IDENTIFIERS,
     MIN_MASKED_CHARACTERS,
+    CapturedLines,
     CapturedRecords,
 )
 from orchestration_project.errors import ConfigurationError
@@ -279,26 +282,45 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
 
 
-def without_records(content: bytes, declared: CapturedRecords, subject: Subject) -> bytes:
-    """Return captured JSON without the records of the subject; all other bytes are as they were.
+def without_records(
+    content: bytes, declared: CapturedRecords | CapturedLines, subject: Subject
+) -> tuple[bytes, int]:
+    """Return captured bytes without the records of the subject, and the number of these.
 
-    Bytes that are not such JSON are returned as they are.
+    All other bytes are as they were. Bytes of another format are returned as they are.
     """
+    cut = _without_lines if isinstance(declared, CapturedLines) else _without_elements
     try:
-        text = content.decode()
-        start = _start_of(text, declared.records)
-        if start is None:
-            return content
-        spans = [
-            (begin, end)
-            for begin, end, record in _elements(text, start)
-            if subject.is_first(value_at(record, declared.path))
-        ]
-    except (ValueError, RecursionError):
-        return content
+        return cut(content.decode(), declared, subject)  # pyright: ignore[reportArgumentType] - as chosen
+    except (ValueError, RecursionError, csv.Error):
+        return content, 0
+
+
+def _without_elements(text: str, declared: CapturedRecords, subject: Subject) -> tuple[bytes, int]:
+    start = _start_of(text, declared.records)
+    spans = [
+        (begin, end)
+        for begin, end, record in (() if start is None else _elements(text, start))
+        if subject.is_first(value_at(record, declared.path))
+    ]
     for begin, end in reversed(spans):
         text = _cut(text, begin, end)
-    return text.encode()
+    return text.encode(), len(spans)
+
+
+def _without_lines(text: str, declared: CapturedLines, subject: Subject) -> tuple[bytes, int]:
+    """Cut out lines; a quoted value may go over several."""
+    lines = list(io.StringIO(text, newline=""))  # which ends them as csv does
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=declared.delimiter)
+    place = next(reader, []).index(declared.field)
+    kept, start, count = lines[: reader.line_num], reader.line_num, 0
+    for values in reader:
+        if len(values) > place and subject.is_first(values[place]):
+            count += 1
+        else:
+            kept += lines[start : reader.line_num]
+        start = reader.line_num
+    return "".join(kept).encode(), count
 
 
 def _cut(text: str, begin: int, end: int) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     and_,
+    case,
     delete,
     func,
     or_,
@@ -167,7 +168,10 @@ def _capture_ids(connection: Connection, wanted: Keys) -> set[int]:
 
 
 def _move_fences(connection: Connection, capture_ids: Iterable[int]) -> None:
-    """Lock the partitions of captures, in one order, and move their tokens on."""
+    """Lock the partitions of captures, in one order, and move their tokens on.
+
+    What was derived from them is derived again.
+    """
     place = (deliveries.c.table_name, deliveries.c.partition_key)
     places = {
         tuple(row)
@@ -180,7 +184,9 @@ def _move_fences(connection: Connection, capture_ids: Iterable[int]) -> None:
     }
     for table_name, scope_key in sorted(places):
         own = (fences.c.table_name == table_name, fences.c.scope_key == scope_key)
-        connection.execute(update(fences).where(*own).values(token=fences.c.token + 1))
+        token = fences.c.token + 1
+        changed = case((fences.c.changed_token.is_not(None), token))
+        connection.execute(update(fences).where(*own).values(token=token, changed_token=changed))
 
 
 def _delete_captures(connection: Connection, capture_ids: set[int]) -> Counter[str]:

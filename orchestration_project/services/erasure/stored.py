@@ -27,9 +27,11 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import move_blob
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.spine import blobs, captures
+from orchestration_project.tables.spine import blobs, captures, deliveries
 
 BLOBS = "blobs/"
+
+PARQUET = b"PAR1"
 
 LARGEST_REDACTED_BYTES = 256 * 2**20
 """Size up to which captured bytes are redacted; larger ones are searched in pieces and deleted."""
@@ -148,8 +150,8 @@ class StoreErasure:
             hidden = 0 if unneeded or redacted else self._hidden_count(name, some, counts)
             if (unneeded or redacted or hidden) and not is_dry_run:
                 self._refuse_shared(len(unneeded) + len(redacted) + hidden)
-                for blob, new in redacted.items():
-                    self._replace(blob, new, at)
+                for blob, (new, cut_count) in redacted.items():
+                    self._replace(blob, new, cut_count, at)
                 gone = [*unneeded, *redacted]
                 self._delete(name, gone, [blob for blob in some if blob not in gone])
         except BlobError:
@@ -179,19 +181,31 @@ class StoreErasure:
 
     def _redacted_blobs(
         self, some: Sequence[Blob], origins: Mapping[str, set[tuple[str, str]]]
-    ) -> dict[Blob, bytes]:
+    ) -> dict[Blob, tuple[bytes, int]]:
         """Return what is left of those blobs with captures that have the subject.
 
         Raises:
             BlobError: The bytes of one are not those that were captured.
         """
-        found: dict[Blob, bytes] = {}
+        found: dict[Blob, tuple[bytes, int]] = {}
         for blob in some:
             if blob.sha256 in origins:
                 new = self._redacted(blob, origins[blob.sha256])
                 if new is not None:
                     found[blob] = new
         return found
+
+    def _has_rows(self, content: bytes) -> bool:
+        """Whether staged rows have the identifier in a declared column."""
+        if not content.startswith(PARQUET):
+            return False
+        names = {each.column.name for each in self.kind.columns if not each.path}
+        rows = pl.read_parquet(io.BytesIO(content))
+        return any(
+            self.subject.is_first(value)
+            for name in names & set(rows.columns)
+            for value in rows[name].unique()
+        )
 
     def _refuse_shared(self, count: int) -> None:
         if not self.only_database:
@@ -203,8 +217,10 @@ class StoreErasure:
                 remedy="make sure, and start the job again with only_database: true",
             )
 
-    def _redacted(self, blob: Blob, origins: set[tuple[str, str]]) -> bytes | None:
-        """Return what is left of a blob without the subject; None: it does not have it.
+    def _redacted(self, blob: Blob, origins: set[tuple[str, str]]) -> tuple[bytes, int] | None:
+        """Return what is left of a blob, and the number of records that were cut out of it.
+
+        None: it does not have the subject.
 
         Raises:
             BlobError: Its bytes are not those that were captured.
@@ -212,24 +228,31 @@ class StoreErasure:
         store = Captures(self.artifacts)
         if blob.byte_count > LARGEST_REDACTED_BYTES:
             with store.open(blob) as body:
-                return b"" if _is_in(body.read, self.subject) else None
+                return (b"", 0) if _is_in(body.read, self.subject) else None
         content = new = store.read(blob)
+        cut_count = 0
         for each in self.kind.records:
             if (each.source, each.dataset) in origins:
-                new = without_records(new, each, self.subject)
+                new, count = without_records(new, each, self.subject)
+                cut_count += count
         new = self.subject.mask_bytes(new)
-        return None if new == content else new
+        return None if new == content else (new, cut_count)
 
-    def _replace(self, blob: Blob, new: bytes, at: datetime) -> None:
-        """Have the captures of a blob name a redacted one."""
+    def _replace(self, blob: Blob, new: bytes, cut_count: int, at: datetime) -> None:
+        """Have the captures of a blob name a redacted one, with fewer rows."""
         stored = Captures(self.artifacts).store(unstored(new, url="", request={}, fetched_at=at))
         with self.warehouse.writing() as connection:
             insert_absent(connection, blobs, [{**stored.blob_row, "stored_at": at}])
+            own = captures.c.sha256 == blob.sha256
+            groups = select(captures.c.group_id).where(own)
             connection.execute(
-                update(captures)
-                .where(captures.c.sha256 == blob.sha256)
-                .values(sha256=stored.sha256, erased_at=at)
+                update(deliveries)
+                .where(deliveries.c.group_id.in_(groups))
+                .values(record_total=deliveries.c.record_total - cut_count)
             )
+            row_count = captures.c.row_count - cut_count
+            values = {"sha256": stored.sha256, "erased_at": at, "row_count": row_count}
+            connection.execute(update(captures).where(own).values(values))
 
     def _delete(self, name: str, gone: Sequence[Blob], needed: Sequence[Blob]) -> None:
         """Delete an object, and the rows of its blobs that are gone; the others move first.
@@ -254,7 +277,8 @@ class StoreErasure:
         """Whether an object has the subject, in its bytes or in what is compressed in it."""
         try:
             if not name.startswith(BLOBS):
-                return is_in_content(self.artifacts.get(name), self.subject)
+                content = self.artifacts.get(name)
+                return is_in_content(content, self.subject) or self._has_rows(content)
             with self.artifacts.open(name) as stored:
                 frames = zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True)
                 return _is_in(frames.read, self.subject)
@@ -294,7 +318,7 @@ def _readers(content: io.BytesIO) -> Iterator[Callable[[int], bytes]]:
     content.seek(0)
     if start == zstandard.FRAME_HEADER:
         yield zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True).read
-    elif start == b"PAR1":
+    elif start == PARQUET:
         yield _rows_of(content)
     elif start[:2] == b"PK":
         with zipfile.ZipFile(content) as archive:
