@@ -9,6 +9,7 @@ from orchestration_project.domains.operations.exports import ExportsFile
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.domains.operations.rules import RulesFile
 from orchestration_project.domains.prices.overrides import VENDORS
+from orchestration_project.domains.uploads import InboxesFile
 from orchestration_project.domains.webhooks.sources import SourcesFile
 from orchestration_project.settings.checks import CheckLimits
 
@@ -23,6 +24,7 @@ def schemas() -> Mapping[str, Mapping[str, Any]]:
         "exports": ExportsFile.model_json_schema(),
         "preset": _preset(),
         "prices": _spellings(),
+        "inboxes": InboxesFile.model_json_schema(),
         "webhooks": SourcesFile.model_json_schema(),
     }
 

@@ -4,9 +4,12 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import httpx
 
 from orchestration_project.client.asking import Asking, frame_of_parquet, new_key, quoted
+from orchestration_project.client.transport import INCOMPLETE
 from orchestration_project.domains.api.models import (
     Archive,
     Archives,
@@ -20,6 +23,7 @@ from orchestration_project.domains.api.models import (
     RuleInEffect,
     RulesInEffect,
     Tables,
+    Uploaded,
 )
 from orchestration_project.domains.api.runs import Launched
 
@@ -27,6 +31,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PAGE_ROWS = 1000
+
+PIECE_BYTES = 8 * 2**20
+"""Size above which a file is uploaded in pieces, and that of a piece."""
+
+UPLOAD_ATTEMPTS = 8
+"""Broken connections after which an upload fails."""
+
+OCTETS = "application/octet-stream"
 
 
 class DataMethods(Asking):
@@ -133,6 +145,44 @@ class DataMethods(Asking):
             raise ValueError(f"the bytes of {artifact} changed on their way: SHA-256 {found}")
         to.write_bytes(answer.content)
         return found
+
+    def upload(
+        self, inbox: str, file: Path, *, name: str | None = None, content_type: str = OCTETS
+    ) -> Uploaded:
+        """Upload a file to an inbox, in pieces if it is large; a broken connection is resumed.
+
+        Raises:
+            ApiError: The gateway did not take it, or `UPLOAD_ATTEMPTS` connections broke.
+        """
+        path = f"/inbox/{quoted(inbox)}/files/{quoted(name or file.name)}"
+        with file.open("rb") as opened:
+            if file.stat().st_size > PIECE_BYTES:
+                return self._upload_pieces(path, opened, file.stat().st_size, content_type)
+            answer = self._transport.put(path, opened.read(), {"content-type": content_type})
+            return Uploaded.model_validate_json(answer.content)
+
+    def _upload_pieces(self, path: str, file: BinaryIO, total: int, content_type: str) -> Uploaded:
+        """Send a file piece by piece; after a broken connection, ask where to go on."""
+        sent, failures = 0, 0
+        while True:
+            file.seek(sent)
+            piece = file.read(PIECE_BYTES)
+            given = f"bytes {sent}-{sent + len(piece) - 1}/{total}"
+            headers = {"content-type": content_type, "content-range": given}
+            try:
+                answer = self._transport.put(path, piece, headers)
+            except httpx.TransportError:
+                failures += 1
+                if failures == UPLOAD_ATTEMPTS:
+                    raise
+                self._transport.pause(failures)
+                answer = self._transport.put(
+                    path, b"", {**headers, "content-range": f"bytes */{total}"}
+                )
+            if answer.status_code != INCOMPLETE:
+                return Uploaded.model_validate_json(answer.content)
+            received = answer.headers.get("range", "").removeprefix("bytes=0-")
+            sent = int(received) + 1 if received else 0
 
     def download_file(self, name: str, to: Path) -> None:
         """Write a picture or a staged file, by its name in the artifact store, to a file."""

@@ -7,7 +7,7 @@ below STATE_DIR, which a program elsewhere does not have.
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -23,6 +23,9 @@ LOG_ATTEMPTS = 8
 """For a log, which is followed for hours: about a minute, in which a gateway restarts."""
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 30.0
+INCOMPLETE = 308
+"""Status of a piece of an upload that is not the last one."""
+
 RETRIED_STATUSES = frozenset({429, 502, 503})
 """Statuses after which the same may work."""
 
@@ -114,6 +117,18 @@ class Transport:
                 return _answered(wait)
             self._sleep(wait)
         return _answered(self._client.send(request))
+
+    def put(
+        self, path: str, content: bytes | BinaryIO, headers: Mapping[str, str]
+    ) -> httpx.Response:
+        """Send bytes once, and return the answer, also one that asks for the rest of them.
+
+        Raises:
+            ApiError: The gateway did not take them.
+            httpx.TransportError: It could not be reached.
+        """
+        answer = self._client.put(path, content=content, headers=dict(headers))
+        return answer if answer.status_code == INCOMPLETE else _answered(answer)
 
     def pause(self, number: int) -> None:
         """Wait as long as after so many failures in a row."""

@@ -24,6 +24,10 @@ class WebhookSettings(BaseSettings):
         description="YAML file of webhook sources; their secrets are in WEBHOOK_SECRET_<SOURCE> "
         "and, during rotation, WEBHOOK_SECRET_<SOURCE>_OLD.",
     )
+    inboxes_file: Path = Field(
+        Path("inboxes.yaml"),
+        description="YAML file of inboxes for uploaded files: sizes, quotas and media types.",
+    )
     webhook_max_body_mib: int = Field(
         5,
         ge=1,
@@ -52,6 +56,11 @@ class WebhookSettings(BaseSettings):
             if parts.scheme not in ("http", "https") or each != f"{parts.scheme}://{parts.netloc}":
                 raise ValueError("expected scheme and host, e.g. https://example.org")
         return value
+
+    @property
+    def inboxes_path(self) -> Path:
+        """INBOXES_FILE as an absolute path; a relative one is below the project's root."""
+        return from_root(self.inboxes_file)
 
     @property
     def webhooks_path(self) -> Path:

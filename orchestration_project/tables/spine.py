@@ -41,6 +41,21 @@ inbox = table(
 
 Index("inbox_by_state", inbox.c.state, inbox.c.source, inbox.c.received_at, inbox.c.delivery_id)
 
+uploads = table(
+    "uploads",
+    "One row per file that was uploaded to an inbox: its bytes are a blob, its name is data.",
+    text("inbox", "Name of the inbox in inboxes.yaml", key=True),
+    text("upload_id", "First 128 bits of the SHA-256 of sha256 and file_name, hex", key=True),
+    text("file_name", "Name of the file as the sender gave it", from_senders=True),
+    text("content_type", "Media type as the sender gave it", from_senders=True),
+    text("sha256", "SHA-256 of the bytes, hex"),
+    count("byte_count", "Size, bytes"),
+    text("user_name", "Owner of the key", from_senders=True),
+    moment("received_at", "UTC time at which the file was complete"),
+)
+
+Index("uploads_by_sha256", uploads.c.sha256)
+
 work_items = table(
     "work_items",
     "One row per work item, such as a message or a document: its state, attempts and lease.",

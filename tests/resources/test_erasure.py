@@ -32,7 +32,7 @@ from orchestration_project.services.erasure.dagster_tables import (
     erase_in_dagster,
     rewrite_in_dagster,
 )
-from orchestration_project.services.erasure.erasing import Places, erase, preview
+from orchestration_project.services.erasure.erasing import Erased, Places, erase, preview
 from orchestration_project.services.erasure.requests import ErasureRequests, identifier_hash
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.work import InboxQueue
@@ -91,11 +91,13 @@ def places(warehouse: Warehouse, tmp_path: Path, instance) -> Places:
     return Places(warehouse, store, instance, tmp_path, only_database=True)
 
 
-def erased(places: Places, clock, kind, *identifiers: str):
+def erased(places: Places, clock, kind, *identifiers: str) -> Erased:
     """Request an erasure and carry it out."""
     requests = ErasureRequests(places.warehouse, clock)
     request = requests.read(requested(places, clock, *identifiers))
-    return erase(places, request, kind, requests, clock=clock, run_id="run", wait_seconds=0)
+    found = erase(places, request, kind, requests, clock=clock, run_id="run", wait_seconds=0)
+    assert found
+    return found
 
 
 def requested(places: Places, clock, *identifiers: str) -> str:
@@ -423,6 +425,7 @@ def test_a_delivery_that_a_run_holds_is_lost_to_the_erasure(places, clock, tmp_p
     pool = CapturePool(Captures(places.artifacts), places.warehouse)
     extracted = list(pool.run(loader.extract, claimed, timeout=timedelta(minutes=1)))
     erased(places, clock, BUYER, ANN)
+    lost = []
     with suppress(_UndoneError), places.warehouse.writing() as connection:
         lost = queue.settle(connection, loader.load(connection, extracted))
         raise _UndoneError  # as run_items does where one is lost
@@ -545,7 +548,7 @@ def test_runs_and_events_in_postgresql_are_masked_and_their_tables_rewritten(
         run = instance.get_run_by_id(run_id)
         assert run
         assert run.tags["about"] == "*" * len(ANN)
-        assert run.run_config["ops"]["mention"]["config"]["who"] == "*" * len(ANN)
+        assert f"'who': '{'*' * len(ANN)}'" in str(run.run_config)
         assert ANN not in str(instance.all_logs(run_id))
         assert erase_in_dagster(instance, subject, is_dry_run=False) == {}
 

@@ -142,6 +142,17 @@ class Capture(BaseModel):
     url: str = Field(description="Address that it was fetched from")
 
 
+class Uploaded(BaseModel):
+    """An uploaded file that is stored; repeating it changes nothing."""
+
+    inbox: str = Field(description="Name of the inbox")
+    upload_id: str = Field(description="ID of the file in the inbox")
+    file_name: str = Field(description="Name of the file, as it was given")
+    sha256: str = Field(description="SHA-256 of the bytes, hex")
+    byte_count: int = Field(description="Size, bytes")
+    is_new: bool = Field(description="Whether the inbox did not have this name with these bytes")
+
+
 class Artifacts(BaseModel):
     """Captures."""
 

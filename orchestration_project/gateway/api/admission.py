@@ -21,7 +21,7 @@ async def admit(call: Call[Any, Any]) -> None:
             caller launched too much.
     """
     services = call.services
-    await services.in_thread(_require_room, services)
+    await services.in_thread(require_room, services)
     most = services.settings.queue_max_launches_per_key
     wait = services.launch_quota.take(call.caller.name, most, services.clock.now())
     if wait:
@@ -34,7 +34,12 @@ async def admit(call: Call[Any, Any]) -> None:
         )
 
 
-def _require_room(services: Services) -> None:
+def require_room(services: Services) -> None:
+    """Check that runs do not pile up and that no disk is nearly full.
+
+    Raises:
+        ProblemError: 503 with Retry-After: one or the other.
+    """
     most = services.settings.queue_max_runs
     queued = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
     waiting = services.instance.get_runs_count(queued)

@@ -20,6 +20,7 @@ from orchestration_project.gateway.api import (
     pipelines,
     presets,
     runs,
+    uploads,
 )
 from orchestration_project.gateway.api.openapi import PATH, document
 from orchestration_project.gateway.api.operation import Operation, endpoint
@@ -31,7 +32,18 @@ from orchestration_project.registry import Registry
 
 def operations_of(registry: Registry) -> Sequence[Operation]:
     """Return all operations of the API: those of every installation, then those of the domains."""
-    own = [runs, logs, backfills, pipelines, data, artifacts, presets, automation, operations]
+    own = [
+        runs,
+        logs,
+        backfills,
+        pipelines,
+        data,
+        artifacts,
+        presets,
+        automation,
+        operations,
+        uploads,
+    ]
     modules = [import_module(name) for domain in registry.domains for name in domain.api]
     return [operation for module in [*own, *modules] for operation in module.OPERATIONS]
 

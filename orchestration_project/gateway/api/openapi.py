@@ -66,6 +66,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "parameters": [*_parameters(operation), *_headers(operation)],
         "responses": _responses(operation),
     }
+    if operation.takes_file:
+        schema = {"type": "string", "format": "binary"}
+        content = {"application/octet-stream": {"schema": schema}}
+        document["requestBody"] = {"required": True, "content": content}
     if operation.body is not None:
         is_optional = not any(each.is_required() for each in operation.body.model_fields.values())
         document["requestBody"] = {

@@ -112,9 +112,11 @@ class Operation:
         media: Other forms of the answer, by media type: their JSON schema.
         headers: Request headers that mean something, with their description.
         problems: Statuses of problems besides those that every operation may answer.
+        takes_file: Whether the handler reads the body of the request itself, piece by piece, and
+            for as long as pieces come.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT"]
     path: str
     role: RoleName
     summary: str
@@ -126,6 +128,7 @@ class Operation:
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
     problems: tuple[int, ...] = ()
+    takes_file: bool = False
 
     @property
     def name(self) -> str:
@@ -154,9 +157,9 @@ async def _answer(operation: Operation, services: Services, request: Request) ->
     caller = services.caller()
     await _require_role(operation, services, request, caller)
     query = _parameters(operation.query, request)
-    body = await _body(operation.body, request)
+    body = await _body(operation, request)
     call = Call(services, caller, query, body, request)
-    async with asyncio.timeout(TIME_LIMIT_SECONDS):
+    async with asyncio.timeout(None if operation.takes_file else TIME_LIMIT_SECONDS):
         # What was begun goes on: it may hold a lock, or launch, when it is not waited for any more.
         found = await asyncio.shield(asyncio.ensure_future(operation.handler(call)))
     if isinstance(found, Response):
@@ -205,8 +208,8 @@ def _takes_several(model: type[Parameters], name: str) -> bool:
     )
 
 
-async def _body(model: type[Body] | None, request: Request) -> Body:
-    content = await _read(request)
+async def _body(operation: Operation, request: Request) -> Body:
+    content, model = b"" if operation.takes_file else await _read(request), operation.body
     if model is None:
         return NoBody()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -42,6 +42,7 @@ class Services:
         read_seconds: After which the database ends a read of a table; that is before the request
             is not waited for any more, or reads that nobody waits for would hold all threads. Of a
             file it is the time between two batches of rows.
+        upload_quota: Counts what each caller uploads, by inbox.
         launch_quota: Counts what each caller launches.
         launching: Held while a launch with a key is looked up and made: this is one process.
     """
@@ -59,6 +60,7 @@ class Services:
     recheck_seconds: float
     heartbeat_seconds: float = 15.0
     read_seconds: float = 25.0
+    upload_quota: HourlyQuota = field(default_factory=HourlyQuota)
     launch_quota: HourlyQuota = field(default_factory=HourlyQuota)
     launching: asyncio.Lock = field(default_factory=asyncio.Lock)
     threads: ThreadPoolExecutor = field(

@@ -1,4 +1,4 @@
-"""Add erasures."""
+"""Add erasures, and uploads of files."""
 
 from orchestration_project.migrations.changes import (
     AddColumn,
@@ -6,7 +6,7 @@ from orchestration_project.migrations.changes import (
     downgrade_by,
     upgrade_by,
 )
-from orchestration_project.migrations.frozen import Column, Table
+from orchestration_project.migrations.frozen import Column, Index, Table
 
 revision = "0036"
 down_revision = "0032"
@@ -42,6 +42,18 @@ CHANGES = [
         Column("requested_at", "timestamp", "UTC time of the request"),
     ])),
     AddColumn("captures", Column("erased_at", "timestamp", "UTC time at which an erasure replaced the bytes by redacted ones; NULL: as received", optional=True)),
+    CreateTable(Table("uploads", "One row per file that was uploaded to an inbox: its bytes are a blob, its name is data.", [
+        Column("inbox", "text", "Name of the inbox in inboxes.yaml", key=True),
+        Column("upload_id", "text", "First 128 bits of the SHA-256 of sha256 and file_name, hex", key=True),
+        Column("file_name", "text", "Name of the file as the sender gave it"),
+        Column("content_type", "text", "Media type as the sender gave it"),
+        Column("sha256", "text", "SHA-256 of the bytes, hex"),
+        Column("byte_count", "bigint", "Size, bytes"),
+        Column("user_name", "text", "Owner of the key"),
+        Column("received_at", "timestamp", "UTC time at which the file was complete"),
+    ], indexes=[
+        Index("uploads_by_sha256", ["sha256"]),
+    ])),
 ]
 # fmt: on
 

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import re
 import socket
 from contextlib import closing, suppress
@@ -60,6 +61,9 @@ BY_PAGE = {"cursor", "limit"}
 OPERATIONS = operations_of(REGISTRY)
 
 
+EMPTY = Path(os.devnull)
+
+
 def ask_for_all(client: Client) -> list[Any]:
     """Return what asks for all that there is, with all that can be said."""
     again: dict[str, Any] = {"kinds": ["source"], "dry_run": True}
@@ -98,6 +102,7 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.artifacts(where=["run_id=r"]),
         lambda: client.download("a", NOWHERE),
         lambda: client.download_file("plots/a.svg", NOWHERE),
+        lambda: client.upload("inbox", EMPTY),
         lambda: client.clean_up(dry_run=False, only_database=True),
         lambda: client.export_evidence(run_id="r", session="s", partition="p", at=NOON),
         lambda: client.archives(),

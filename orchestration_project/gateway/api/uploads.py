@@ -1,0 +1,254 @@
+"""Uploads of files to inboxes: whole, or in pieces that go on after a cut."""
+
+import asyncio
+import json
+from contextlib import AbstractContextManager
+from typing import Annotated, BinaryIO
+
+from pydantic import AfterValidator, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from orchestration_project.domains.api.models import Uploaded
+from orchestration_project.domains.uploads import FileInbox, Piece, file_name_problem, read_piece
+from orchestration_project.gateway.api.admission import require_room
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.gateway.request import REQUEST_ID, address_of
+from orchestration_project.services.access import AccessLog, AccessLogEntry
+from orchestration_project.services.inbox.uploads import (
+    BusyUploadError,
+    NewFile,
+    QuotaError,
+    Uploads,
+    declared_inboxes,
+)
+
+SILENCE_SECONDS = 30.0
+"""Time without a byte after which an upload is not waited for."""
+
+WRITTEN_AT_ONCE = 2**20
+
+OCTETS = "application/octet-stream"
+
+
+def _of_a_file(name: str) -> str:
+    if problem := file_name_problem(name):
+        raise ValueError(problem)
+    return name
+
+
+class InboxFile(Parameters):
+    """Inbox and name of a file."""
+
+    inbox: str = Field(description="Name of an inbox of INBOXES_FILE")
+    file_name: Annotated[str, AfterValidator(_of_a_file)] = Field(
+        description="Name of the file, which is data and never a path"
+    )
+
+
+async def upload_file(call: Call[InboxFile, Body]) -> Response:
+    """Upload a file, or a piece of it with Content-Range: bytes first-last/total.
+
+    A file is complete with its last byte: 202. Before, the answer is 308, with the bytes that were
+    received as Range: bytes=0-last. An empty body with Content-Range: bytes */total asks for that.
+    The same name and bytes again change nothing.
+    """
+    services, request = call.services, call.request
+    declared = (await services.in_thread(declared_inboxes, services.settings)).get(call.query.inbox)
+    if declared is None:
+        raise not_found("inbox not found")
+    new = NewFile(
+        call.query.inbox, call.query.file_name, _media_type(request, declared), call.caller.name
+    )
+    piece, uploads = _piece(request), _uploads(services)
+    try:
+        await _admit(services, new, declared, piece, _length(request, piece))
+        if piece is None:
+            return await _take_whole(call, uploads, new, declared)
+        return await _take_piece(call, uploads, new, declared, piece)
+    except QuotaError as error:
+        raise problem_of(error, 507) from error
+    except BusyUploadError as error:
+        raise problem_of(error, 409) from error
+
+
+def _uploads(services: Services) -> Uploads:
+    return Uploads(services.warehouse, services.store, services.clock, services.settings)
+
+
+def _media_type(request: Request, declared: FileInbox) -> str:
+    given = request.headers.get("content-type", OCTETS).partition(";")[0].strip().lower()[:200]
+    if declared.content_types and given not in declared.content_types:
+        raise ProblemError(
+            415,
+            "the inbox does not accept this media type",
+            expected=f"one of {', '.join(declared.content_types)}",
+            found=given,
+        )
+    return given
+
+
+def _piece(request: Request) -> Piece | None:
+    given = request.headers.get("content-range")
+    if given is None:
+        return None
+    try:
+        return read_piece(given)
+    except ValueError as error:
+        raise ProblemError(
+            400, "invalid Content-Range", expected=str(error), found=given[:100]
+        ) from error
+
+
+def _length(request: Request, piece: Piece | None) -> int:
+    """Return the size of the file as far as it is known before its bytes are."""
+    if piece is not None:
+        return piece.total
+    given = request.headers.get("content-length", "")
+    return int(given) if given.isascii() and given.isdecimal() else 0
+
+
+async def _admit(
+    services: Services, new: NewFile, declared: FileInbox, piece: Piece | None, length: int
+) -> None:
+    if length > declared.max_bytes:
+        raise _too_large(declared)
+    await services.in_thread(require_room, services)
+    if piece is not None and (piece.start or not piece.size):
+        return  # the first piece was counted
+    who = f"{new.user_name}|{new.inbox}"
+    wait = services.upload_quota.take(who, declared.files_per_hour, services.clock.now())
+    if wait:
+        raise ProblemError(
+            429,
+            "too many uploads by this key in the last hour",
+            headers={"retry-after": str(wait)},
+            expected=f"at most {declared.files_per_hour} files an hour (files_per_hour)",
+            remedy="wait",
+        )
+    await services.in_thread(_uploads(services).require_quota, new, declared, length)
+
+
+def _too_large(declared: FileInbox) -> ProblemError:
+    return ProblemError(
+        413, "the file is too large", expected=f"at most {declared.max_mib} MiB (max_mib)"
+    )
+
+
+async def _take_whole(
+    call: Call[InboxFile, Body], uploads: Uploads, new: NewFile, declared: FileInbox
+) -> Response:
+    with uploads.whole() as file:
+        await _receive(call, file, declared, declared.max_bytes, _too_large(declared))
+        return await _stored(call, uploads, new, declared, file)
+
+
+async def _take_piece(
+    call: Call[InboxFile, Body], uploads: Uploads, new: NewFile, declared: FileInbox, piece: Piece
+) -> Response:
+    opening: AbstractContextManager[BinaryIO] = uploads.partial(new, piece.total)
+    with opening as file:
+        received = file.tell()
+        if not piece.size and received < piece.total:
+            return _incomplete(received)
+        if piece.size and piece.start != received:
+            raise ProblemError(
+                416,
+                "the piece does not begin where the last one ended",
+                headers=_range(received),
+                expected=f"a piece that begins at byte {received}",
+                found=f"one that begins at byte {piece.start}",
+            )
+        longer = ProblemError(400, "the body is longer than its Content-Range")
+        await _receive(call, file, declared, piece.size, longer)
+        if file.tell() < piece.total:
+            return _incomplete(file.tell())
+        answer = await _stored(call, uploads, new, declared, file)
+    uploads.discard(new, piece.total)
+    return answer
+
+
+def _range(received: int) -> dict[str, str]:
+    return {"range": f"bytes=0-{received - 1}"} if received else {}
+
+
+def _incomplete(received: int) -> Response:
+    return Response(status_code=308, headers={"cache-control": "no-store", **_range(received)})
+
+
+async def _receive(
+    call: Call[InboxFile, Body],
+    file: BinaryIO,
+    declared: FileInbox,
+    most: int,
+    longer: ProblemError,
+) -> None:
+    """Write the body to a file, at most so many bytes; what came before a cut stays in it.
+
+    Raises:
+        ProblemError: The body is longer, 408: nothing came for a while.
+    """
+    pieces, held, count = aiter(call.request.stream()), bytearray(), 0
+    try:
+        while True:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                chunk = await anext(pieces, None)
+            if chunk is None:
+                return
+            count += len(chunk)
+            if count > most:
+                raise longer
+            held += chunk
+            if len(held) >= WRITTEN_AT_ONCE:
+                await call.services.in_thread(file.write, bytes(held))
+                held.clear()
+    except TimeoutError:
+        raise ProblemError(408, "the body did not come in time") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the connection ended within the body") from None
+    finally:
+        file.write(held)
+        file.flush()
+
+
+async def _stored(
+    call: Call[InboxFile, Body],
+    uploads: Uploads,
+    new: NewFile,
+    declared: FileInbox,
+    file: BinaryIO,
+) -> Response:
+    services = call.services
+    stored = await services.in_thread(uploads.store, new, declared, file)
+    target = {"inbox": new.inbox, "upload_id": stored.upload_id, "sha256": stored.sha256}
+    entry = AccessLogEntry(
+        str(call.request.scope.get(REQUEST_ID, "")),
+        address_of(call.request.scope),
+        "PUT /inbox/files",
+        "done",
+        user=call.caller,
+        target=json.dumps(target),
+    )
+    await services.in_thread(AccessLog(services.warehouse, services.clock).record, entry)
+    found = Uploaded(inbox=new.inbox, file_name=new.file_name, **vars(stored))
+    return JSONResponse(found.model_dump(), 202, {"cache-control": "no-store"})
+
+
+OPERATIONS = [
+    Operation(
+        "PUT",
+        "/inbox/{inbox}/files/{file_name}",
+        "operator",
+        "Upload a file",
+        upload_file,
+        query=InboxFile,
+        answer=Uploaded,
+        headers={"Content-Range": "bytes first-last/total of a piece, or bytes */total"},
+        status=202,
+        problems=(308, 408, 413, 415, 416, 507),
+        takes_file=True,
+    ),
+]

@@ -1,0 +1,245 @@
+"""Uploads to inboxes: names are data, limits hold, nothing half stored is named."""
+
+import hashlib
+import http.client
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.client import ApiError, Client
+from orchestration_project.client import data as client_data
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.packs import Blob
+from orchestration_project.gateway.limits import HourlyQuota
+from orchestration_project.tables.spine import blobs, captures, uploads, work_items
+from tests.gateway.api.conftest import HOME
+from tests.gateway.door import running
+
+INBOXES = """
+inboxes:
+  {name}: {{max_mib: 1, quota_mib: 2, files_per_hour: 50}}
+  {name}_pdf: {{content_types: [application/pdf]}}
+"""
+
+MIB = 2**20
+
+
+@pytest.fixture
+def inbox(api, tmp_path, monkeypatch, request) -> str:
+    """The name of an inbox of the test's own."""
+    name = "i" + hashlib.sha256(request.node.name.encode()).hexdigest()[:12]
+    file = tmp_path / "inboxes.yaml"
+    file.write_text(INBOXES.format(name=name))
+    monkeypatch.setitem(vars(api.services.settings), "inboxes_file", file)
+    return name
+
+
+def put(api, inbox, content=b"bytes", name="a.pdf", role="operator", **headers):
+    given = {key.replace("_", "-"): value for key, value in headers.items()}
+    path = f"/inbox/{inbox}/files/{quote(name, safe='')}"
+    return api.ask("PUT", path, role, content=content, headers=given)
+
+
+def stored(api, inbox, *columns) -> list[tuple]:
+    with api.services.warehouse.reading() as connection:
+        wanted = select(*(uploads.c[name] for name in columns or ("file_name",)))
+        return sorted(map(tuple, connection.execute(wanted.where(uploads.c.inbox == inbox))))
+
+
+@pytest.fixture
+def left_over(api) -> Callable[[], set[Path]]:
+    """Return the files that are left of the uploads of a test."""
+    folder = api.services.settings.state_path / "uploads"
+    before = set(folder.glob("*"))
+    return lambda: set(folder.glob("*")) - before
+
+
+def test_a_file_is_a_blob_a_row_and_a_work_item_and_its_name_is_audited(api, inbox):
+    answer = put(api, inbox, b"one", content_type="text/plain; charset=x")
+    assert answer.status_code == 202
+    found = answer.json()
+    sha256 = hashlib.sha256(b"one").hexdigest()
+    assert (found["sha256"], found["byte_count"], found["is_new"]) == (sha256, 3, True)
+    columns = ("upload_id", "file_name", "content_type", "sha256", "user_name")
+    row = (found["upload_id"], "a.pdf", "text/plain", sha256, "the operator")
+    assert stored(api, inbox, *columns) == [row]
+    with api.services.warehouse.reading() as connection:
+        item = connection.execute(
+            select(work_items).where(work_items.c.topic == f"uploads/{inbox}")
+        ).one()
+        blob = connection.execute(select(blobs).where(blobs.c.sha256 == sha256)).one()
+        capture = connection.execute(select(captures).where(captures.c.sha256 == sha256)).one()
+    assert (item.item_key, item.input_sha256, item.state) == (row[0], sha256, "ready")
+    assert (capture.source, capture.dataset) == ("uploads", inbox)
+    place = Blob(*(blob._mapping[name] for name in Blob._fields))
+    assert Captures(api.services.store).read(place) == b"one"
+    assert api.audited() == ("PUT /inbox/files", "done", "the operator")
+
+
+def test_the_same_file_again_changes_nothing_and_another_name_is_another_file(api, inbox):
+    first = put(api, inbox).json()
+    assert put(api, inbox).json() == {**first, "is_new": False}
+    assert put(api, inbox, name="b.pdf").json()["is_new"]
+    assert stored(api, inbox) == [("a.pdf",), ("b.pdf",)]
+
+
+NAMES = ["..x", "~root", "CON", "e\u0301.pdf", "é.pdf", "%2e%2e", "x" * 1000]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_data_and_stays_as_it_is(api, inbox, name):
+    assert put(api, inbox, name=name).status_code == 202
+    assert stored(api, inbox) == [(name,)]
+
+
+HOSTILE = [
+    "../../x",
+    "\u202egpj.exe",
+    "/etc/passwd",
+    "a\\b",
+    ".",
+    "a\0b",
+    "a\nb",
+    "\x1b[2J",
+    " ",
+    "x" * 1001,
+]
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "x" * 10_000])
+def test_a_hostile_name_is_refused_and_nothing_is_stored(api, inbox, name):
+    assert put(api, inbox, name=name).status_code in (400, 404, 422)
+    assert stored(api, inbox) == []
+
+
+def test_half_a_character_is_refused_or_replaced(api, inbox):
+    path = f"/inbox/{inbox}/files/a%ED%A0%80b"
+    assert api.ask("PUT", path, content=b"x").status_code in (202, 422)
+    assert all("\ud800" not in name for (name,) in stored(api, inbox))
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({"role": "viewer"}, 403),
+        ({"role": ""}, 401),
+        ({"content": b"x" * (MIB + 1)}, 413),
+        ({"content": b"x" * (MIB + 1), "content_length": "5"}, 413),
+        ({"content_range": "bytes 0-4/5000000"}, 413),
+        ({"content_range": "bytes 4-0/5"}, 400),
+        ({"content_range": "pages 0-4/5"}, 400),
+        ({"content_range": "bytes 3-7/10"}, 416),
+        ({"content": b"longer", "content_range": "bytes 0-2/5"}, 400),
+    ],
+)
+def test_what_may_not_come_is_refused_and_nothing_is_stored(api, inbox, given, status):
+    answer = put(api, inbox, **given)
+    assert answer.status_code == status, answer.text
+    assert stored(api, inbox) == []
+
+
+def test_an_inbox_that_is_not_declared_is_not_found(api, inbox):
+    assert put(api, "nobody").status_code == 404
+
+
+def test_only_declared_media_types_are_accepted(api, inbox):
+    assert put(api, f"{inbox}_pdf", content_type="text/html").status_code == 415
+    assert put(api, f"{inbox}_pdf", content_type="Application/PDF").status_code == 202
+
+
+def test_the_quota_of_an_inbox_holds(api, inbox):
+    for number in range(2):
+        assert put(api, inbox, bytes([number]) * MIB, name=str(number)).status_code == 202
+    answer = put(api, inbox, b"1")
+    assert answer.status_code == 507
+    assert answer.json()["expected"] == "at most 2 MiB of files (quota_mib)"
+    assert put(api, inbox, bytes([1]) * MIB, name="1").status_code == 507
+    assert len(stored(api, inbox)) == 2
+
+
+def test_a_key_uploads_so_many_files_an_hour(api, inbox, monkeypatch):
+    monkeypatch.setitem(vars(api.services), "upload_quota", HourlyQuota())
+    answers = [put(api, inbox, name=str(number)).status_code for number in range(51)]
+    assert answers == [202] * 50 + [429]
+
+
+def test_nothing_is_accepted_on_a_full_disk(api, inbox, monkeypatch):
+    monkeypatch.setitem(vars(api.services.settings), "disk_headroom_mib", 10**9)
+    answer = put(api, inbox)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "300")
+
+
+def test_pieces_go_on_where_the_last_one_ended(api, inbox, left_over):
+    content = b"0123456789"
+    first = put(api, inbox, content[:4], content_range="bytes 0-3/10")
+    assert (first.status_code, first.headers["range"]) == (308, "bytes=0-3")
+    gap = put(api, inbox, content[6:], content_range="bytes 6-9/10")
+    assert (gap.status_code, gap.headers["range"]) == (416, "bytes=0-3")
+    asked = put(api, inbox, b"", content_range="bytes */10")
+    assert (asked.status_code, asked.headers["range"]) == (308, "bytes=0-3")
+    assert stored(api, inbox) == []
+    last = put(api, inbox, content[4:], content_range="bytes 4-9/10")
+    assert (last.status_code, last.json()["sha256"]) == (202, hashlib.sha256(content).hexdigest())
+    assert left_over() == set()
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+def test_a_connection_that_is_cut_leaves_nothing_that_is_named(api, inbox, left_over, pieces):
+    """The body ends before its Content-Length; a piece keeps what came of it."""
+
+    def ask(port, content, **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        path = f"/api/v1/inbox/{inbox}/files/cut.bin"
+        connection.putrequest("PUT", path)
+        given = {"x-api-key": str(api.keys["operator"]), "content-length": "9", **headers}
+        for name, value in given.items():
+            connection.putheader(name, value)
+        connection.endheaders(content)
+        connection.close()
+
+    ranged = {"content-range": "bytes 0-8/9"} if pieces else {}
+    with running(api.app) as port:
+        ask(port, b"12345", **ranged)
+    assert stored(api, inbox) == []
+    if pieces:
+        rest = put(api, inbox, b"", name="cut.bin", content_range="bytes */9")
+        received = rest.headers.get("range")
+        assert (rest.status_code, received in (None, "bytes=0-4")) == (308, True)
+        start = 0 if received is None else 5
+        last = put(api, inbox, b"123456789"[start:], "cut.bin", content_range=f"bytes {start}-8/9")
+        assert last.json()["sha256"] == hashlib.sha256(b"123456789").hexdigest()
+    assert left_over() == set()
+
+
+class Cutting(httpx.BaseTransport):
+    """A way to the gateway on which each second piece is cut."""
+
+    def __init__(self, api) -> None:
+        self.api, self.count = api, 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        given = request.headers.get("content-range", "*")
+        self.count += "*" not in given
+        if self.count % 2 == 0 and "*" not in given:
+            raise httpx.WriteError("the connection broke off")
+        return self.api.handle_request(request)
+
+
+def test_the_client_resumes_an_upload_in_pieces(api, inbox, tmp_path, monkeypatch):
+    monkeypatch.setattr(client_data, "PIECE_BYTES", 1000)
+    file = tmp_path / "large.bin"
+    file.write_bytes(bytes(range(256)) * 20)
+    way = Cutting(api)
+    with Client(HOME, str(api.keys["operator"]), transport=way, sleep=lambda _: None) as client:
+        found = client.upload(inbox, file)
+        assert (found.byte_count, found.is_new) == (5120, True)
+        assert found.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+        assert way.count > 6
+        monkeypatch.setattr(client_data, "PIECE_BYTES", MIB)
+        assert not client.upload(inbox, file).is_new
+        with pytest.raises(ApiError, match="inbox not found"):
+            client.upload("nowhere", file)
