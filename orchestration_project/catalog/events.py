@@ -1,6 +1,7 @@
 """Events: webhook deliveries of any source, loaded as they came."""
 
 from orchestration_project.assets.events import inbox, webhooks, webhooks_job
+from orchestration_project.domains.uploads import FILE
 from orchestration_project.domains.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
 from orchestration_project.domains.webhooks.queue import TOPIC_PREFIX
 from orchestration_project.domains.webhooks.sources import webhook_subjects
@@ -32,5 +33,5 @@ EVENTS = Domain(
         ItemTopics(prefix=TOPIC_PREFIX, open=delivery_items),
         ItemTopics(prefix=UPLOADS_PREFIX, open=WorkItems),
     ],
-    subjects=lambda settings: webhook_subjects(declared_sources(settings)),
+    subjects=lambda settings: [FILE, *webhook_subjects(declared_sources(settings))],
 )

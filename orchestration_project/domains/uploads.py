@@ -3,12 +3,14 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import Table
 from yaml import YAMLError
 
+from orchestration_project.contracts.subjects import IdentifyingColumn, Key, SubjectKind
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.yaml import (
     located,
@@ -16,6 +18,7 @@ from orchestration_project.settings.yaml import (
     syntax_problem,
     value_problems,
 )
+from orchestration_project.tables.spine import uploads, work_items
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 
@@ -104,6 +107,22 @@ def file_name_problem(name: str) -> str:
     if len(name.encode()) > MAX_FILE_NAME_BYTES:
         return f"expected at most {MAX_FILE_NAME_BYTES} bytes in UTF-8"
     return ""
+
+
+def _work_item(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
+    """Return the work item of a file."""
+    if table is not uploads:
+        return []
+    return [(work_items, {"topic": TOPIC_PREFIX + key["inbox"], "item_key": key["upload_id"]})]
+
+
+FILE = SubjectKind(
+    name="file",
+    description="name of an uploaded file",
+    columns=[IdentifyingColumn(column=uploads.c.file_name)],
+    related=_work_item,
+)
+"""Uploaded files of a name, for erasures."""
 
 
 class Piece(NamedTuple):

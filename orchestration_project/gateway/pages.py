@@ -266,7 +266,8 @@ def _body_of(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mappin
     if "requestBody" not in operation:
         return {}
     [content] = operation["requestBody"]["content"].values()
-    return schemas[content["schema"]["$ref"].removeprefix(REF)]
+    reference = content["schema"].get("$ref")  # bytes of a file have none
+    return schemas[reference.removeprefix(REF)] if reference else {}
 
 
 def _answer(operation: Mapping[str, Any]) -> str:
@@ -353,6 +354,8 @@ def _example(
     url = f'"$api{path}{"?" if query else ""}{"&".join(query)}"'
     if method == "GET":
         return f'curl -H "$key" {url}'
+    if method == "PUT":
+        return f'curl -X PUT -H "$key" {url} --data-binary @FILE'
     required = {name: _value(name, body["properties"][name]) for name in body.get("required", ())}
     content = body.get("examples", [required])[0]
     sent = f" \\\n  -H 'Content-Type: application/json' -d '{json.dumps(content)}'"

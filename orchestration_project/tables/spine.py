@@ -52,6 +52,7 @@ uploads = table(
     count("byte_count", "Size, bytes"),
     text("user_name", "Owner of the key", from_senders=True),
     moment("received_at", "UTC time at which the file was complete"),
+    count("capture_id", "Capture of the bytes"),
 )
 
 Index("uploads_by_sha256", uploads.c.sha256)

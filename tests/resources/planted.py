@@ -20,14 +20,16 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.erasures import operations_erasure_requests, operations_erasures
 from orchestration_project.tables.schema import UtcTimestamp
-from orchestration_project.tables.spine import inbox
+from orchestration_project.tables.spine import blobs, inbox
 from tests.resources.weeks import NOON
 
 
 def plant(warehouse: Warehouse, text: str) -> int:
     """Insert a row into every table whose texts all have the text; return the number of tables."""
     planted = [
-        each for each in tables() if each not in {operations_erasures, operations_erasure_requests}
+        each
+        for each in tables()
+        if each not in {blobs, operations_erasures, operations_erasure_requests}
     ]
     with warehouse.writing() as connection:
         for each in planted:

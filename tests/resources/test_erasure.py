@@ -19,6 +19,7 @@ from orchestration_project.contracts.subjects import (
 )
 from orchestration_project.domains.operations.masking import Subject
 from orchestration_project.domains.saas.subjects import PERSON, TASK
+from orchestration_project.domains.uploads import FILE, FileInbox
 from orchestration_project.domains.webhooks.sources import read_sources, webhook_subjects
 from orchestration_project.engine.captures import Captures, unstored
 from orchestration_project.engine.packs import Blob
@@ -35,6 +36,7 @@ from orchestration_project.services.erasure.dagster_tables import (
 from orchestration_project.services.erasure.erasing import Erased, Places, erase, preview
 from orchestration_project.services.erasure.requests import ErasureRequests, identifier_hash
 from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.uploads import NewFile, Uploads
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.tables.erasures import operations_erasure_requests, operations_erasures
@@ -52,6 +54,7 @@ from orchestration_project.tables.spine import (
     inbox,
     landings,
     outbox,
+    uploads,
     work_items,
 )
 from orchestration_project.tables.webhooks import events_webhooks
@@ -410,6 +413,24 @@ def test_an_erasure_that_ended_before_pages_were_overwritten_only_overwrites_the
     assert rows(places.warehouse, operations_erasures, "cleaned_at") == [(NOON,)]
     with pytest.raises(ConfigurationError, match="no erasure is requested"):
         requests.read(request.request_id)
+
+
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+def test_an_uploaded_file_goes_with_its_work_item_and_its_bytes(
+    places, clock, tmp_path, demo_settings
+):
+    receiving = Uploads(places.warehouse, places.artifacts, clock, demo_settings)
+    for name, content in (("letter of ann.pdf", b"%PDF of Ann"), ("other.pdf", b"%PDF")):
+        new = NewFile("documents", name, "application/pdf", "ada")
+        with receiving.whole() as file:
+            file.write(content)
+            receiving.store(new, FileInbox(), file)
+    erased(places, clock, FILE, "letter of ann.pdf")
+    assert rows(places.warehouse, uploads, "file_name") == [("other.pdf",)]
+    assert len(rows(places.warehouse, work_items, "item_key")) == 1
+    assert len(rows(places.warehouse, captures, "sha256")) == 1
+    assert places_of("%PDF of Ann", tmp_path, places.artifacts) == []
+    assert places_of("letter of ann", tmp_path, places.artifacts) == []
 
 
 class _UndoneError(Exception):

@@ -248,7 +248,7 @@ OPERATIONS = [
         answer=Uploaded,
         headers={"Content-Range": "bytes first-last/total of a piece, or bytes */total"},
         status=202,
-        problems=(308, 408, 413, 415, 416, 507),
+        problems=(408, 413, 415, 416, 507),
         takes_file=True,
     ),
 ]

@@ -51,6 +51,7 @@ CHANGES = [
         Column("byte_count", "bigint", "Size, bytes"),
         Column("user_name", "text", "Owner of the key"),
         Column("received_at", "timestamp", "UTC time at which the file was complete"),
+        Column("capture_id", "bigint", "Capture of the bytes"),
     ], indexes=[
         Index("uploads_by_sha256", ["sha256"]),
     ])),

@@ -38,6 +38,7 @@ from orchestration_project.tables.erasures import (
 from orchestration_project.tables.schema import HISTORY, key_names
 from orchestration_project.tables.spine import (
     audits,
+    blobs,
     captures,
     deliveries,
     fences,
@@ -57,7 +58,7 @@ OF_GROUPS = (rejects, captures, audits, landings, pending_announcements, deliver
 SEPARATOR = "\n"
 """Separator of columns that are searched together: no identifier has it."""
 
-UNMASKED = {operations_erasures, operations_erasure_requests}
+UNMASKED = {blobs, operations_erasures, operations_erasure_requests}
 
 BASE64_COLUMNS = {inbox.c.body}
 

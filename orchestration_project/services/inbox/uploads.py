@@ -28,7 +28,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import state_folder
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
-from orchestration_project.engine.warehouse.delivery import group_of
+from orchestration_project.engine.warehouse.delivery import capture_id, group_of
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError, TransientError
@@ -172,16 +172,18 @@ class Uploads:
             fetched_at=at,
         )
         upload_id = upload_id_of(new.file_name, capture.sha256)
+        key = f"{new.inbox}|{upload_id}"
+        group_id = group_of(uploads, key, 1)
         row = {
             **vars(new),
             "upload_id": upload_id,
             "sha256": capture.sha256,
             "byte_count": capture.byte_count,
             "received_at": at,
+            "capture_id": capture_id(group_id, 1),
         }
-        key = f"{new.inbox}|{upload_id}"
         group = CaptureGroup(
-            group_id=group_of(uploads, key, 1),
+            group_id=group_id,
             table_name=uploads.name,
             partition_key=key,
             source="uploads",
