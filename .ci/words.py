@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = ROOT / ".ci" / "words.txt"
 
 INSTEAD = {
-    r"\b(tells?|told|telling)\b": "report, say which, log, return",
+    r"(?<!\.)\b(tells?|told|telling)\b": "report, say which, log, return",
     r"\banew\b": "again",
     r"\btried (again|once more|anew)\b": "retried",
     r"\bheld back\b": "quarantined",

@@ -9,7 +9,7 @@ from orchestration_project.migrations.changes import (
 from orchestration_project.migrations.frozen import Column, Index, Table
 
 revision = "0036"
-down_revision = "0032"
+down_revision = "0035"
 
 # fmt: off
 CHANGES = [
