@@ -121,6 +121,7 @@ def test_diff_lists_limits_of_checks_and_other_secrets_without_showing_them(
     ("setting", "text", "problem"),
     [
         ("ALERT_RULES", "rules: [{name: a, window: 4}]", "invalid alert rules"),
+        ("EXPORTS_FILE", "exports: {a: {table: nope}}", "table or view not found: 'nope'"),
         ("WEBHOOKS_FILE", "sources: {a: {scheme: none}}", "webhook sources"),
         ("PRICES_SYMBOLS_FILE", "bloomberg: {}", "bloomberg"),
     ],
