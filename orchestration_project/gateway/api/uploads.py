@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from contextlib import AbstractContextManager
 from typing import Annotated, BinaryIO
 
@@ -151,7 +152,7 @@ async def _take_piece(
 ) -> Response:
     opening: AbstractContextManager[BinaryIO] = uploads.partial(new, piece.total)
     with opening as file:
-        received = file.tell()
+        received = _end_of(file)
         if not piece.size and received < piece.total:
             return _incomplete(received)
         if piece.size and piece.start != received:
@@ -164,11 +165,16 @@ async def _take_piece(
             )
         longer = ProblemError(400, "the body is longer than its Content-Range")
         await _receive(call, file, declared, piece.size, longer)
-        if file.tell() < piece.total:
-            return _incomplete(file.tell())
+        if _end_of(file) < piece.total:
+            return _incomplete(_end_of(file))
         answer = await _stored(call, uploads, new, declared, file)
     uploads.discard(new, piece.total)
     return answer
+
+
+def _end_of(file: BinaryIO) -> int:
+    """Move to the end of a file, and return its size."""
+    return file.seek(0, os.SEEK_END)
 
 
 def _range(received: int) -> dict[str, str]:
