@@ -144,6 +144,7 @@ def test_the_verdict_names_the_domains_of_each_state_the_worst_first():
     look = Observation(counts, landed_at={"finra/otc_weekly": NOON, "web/pages": NOON})
     found = [each for each in stand(look, LATE).values() if not each.subject.asset]
     assert verdict(found) == "failing: saas; stale: finra; healthy: fx, web"
+    assert verdict([]) == "no run has ended, and nothing is loaded"
     assert [verdict_of(each) for each in found][:2] == [
         "**stale**\n\n"
         "- finra/otc_weekly is 30 h late, 1 partition  \n"

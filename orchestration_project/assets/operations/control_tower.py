@@ -30,7 +30,7 @@ from orchestration_project.plots import operations as plots
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.registry import Registry
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower
-from orchestration_project.services.links import job_page, link, retry_launchpad
+from orchestration_project.services.links import asset_page, job_page, link, retry_launchpad
 from orchestration_project.services.metadata import as_metadata, image, table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_control_tower
@@ -44,9 +44,17 @@ SUMMARY_COLUMNS = (
 )
 
 
+VERDICTS = f"[Verdicts and reasons]({asset_page(CONTROL_TOWER.path)}?view=events)"
+"""The overview of an asset shows its columns above them; its description comes before these."""
+
+
 @dg.multi_asset(
     name="look_at_operations",
-    specs=[asset_spec(CONTROL_TOWER, operations_control_tower, {"ledger"}, RUNS, STEPS)],
+    specs=[
+        asset_spec(
+            CONTROL_TOWER, operations_control_tower, {"ledger"}, RUNS, STEPS
+        ).replace_attributes(description=f"{operations_control_tower.comment}\n\n{VERDICTS}")
+    ],
 )
 def control_tower(
     clock: dg.ResourceParam[Clock],

@@ -236,7 +236,8 @@ def verdict(found: Iterable[SubjectHealth]) -> str:
     for each in found:
         names.setdefault(each.state, []).append(each.subject.domain)
     worst_first = sorted(names, key=STATES.index, reverse=True)
-    return "; ".join(f"{state}: {', '.join(names[state])}" for state in worst_first)
+    found_by_state = (f"{state}: {', '.join(names[state])}" for state in worst_first)
+    return "; ".join(found_by_state) or "no run has ended, and nothing is loaded"
 
 
 def verdict_of(standing: SubjectHealth) -> str:
