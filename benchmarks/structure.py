@@ -28,9 +28,14 @@ SHORT = 60
 SHARED_IN_CATALOG = ("__init__", "configuration", "factory", "operations", "resources")
 DOMAINS = tuple(
     sorted(
-        each.stem
-        for each in (PACKAGE / "catalog").glob("*.py")
-        if each.stem not in SHARED_IN_CATALOG
+        {
+            "documents",  # its extraction is used by a command, and has no assets yet
+            *(
+                each.stem
+                for each in (PACKAGE / "catalog").glob("*.py")
+                if each.stem not in SHARED_IN_CATALOG
+            ),
+        }
     )
 )
 """The business domains, each by the module of its value."""

@@ -1,0 +1,1 @@
+"""Documents: pure extraction of files to pages, and of pages to chunks."""

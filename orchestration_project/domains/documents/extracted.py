@@ -1,0 +1,345 @@
+"""What extraction returns, the limits it keeps, and the draft that readers fill."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal, NamedTuple
+
+from orchestration_project.domains.documents.reasons import REASONS, DocumentError, Reason, State
+
+MIB = 1024**2
+
+Cell = str | int | float | bool | date | datetime | time | timedelta | None
+"""A typed cell of a table; None is an empty one."""
+
+Method = Literal["native", "ocr", "none"]
+"""How the text of a page was got: from the file, by character recognition, or not at all."""
+
+LONGEST_PROPERTY = 1000
+"""Characters of a title or an author."""
+
+NOTED = 5
+"""Details that one note lists."""
+
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""What PostgreSQL and UTF-8 refuse."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one extraction; each has a reason code for what exceeds it.
+
+    Attributes:
+        file_bytes: Of the file itself (``too_large``).
+        pages: Of one document (``too_many_pages``).
+        text_characters: Of all pages together, tables included (``too_much_text``).
+        children: Attachments or members (``too_many_children``).
+        inflated_bytes: Of all parts of an archive (``archive_too_large``), and of all documents
+            within one (see `extraction.extract_all`).
+        ratio: Inflated bytes for each packed byte of a member, once it has `ratio_from_bytes`
+            (``archive_ratio``).
+        ratio_from_bytes: Smaller members are never refused for their ratio.
+        depth: Files within files (``nested_too_deep``); a file that was delivered has depth 0.
+    """
+
+    file_bytes: int = 256 * MIB
+    pages: int = 10_000
+    text_characters: int = 64 * MIB
+    children: int = 10_000
+    inflated_bytes: int = 512 * MIB
+    ratio: int = 200
+    ratio_from_bytes: int = 4 * MIB
+    depth: int = 5
+
+
+class Heading(NamedTuple):
+    """A heading: where its line begins in the page's text, its level from 1, and its text."""
+
+    offset: int
+    level: int
+    text: str
+
+
+class Table(NamedTuple):
+    """A table: rows of typed cells, and its name, such as the sheet's."""
+
+    rows: tuple[tuple[Cell, ...], ...]
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page, slide, sheet or chapter; formats without pages have one.
+
+    Attributes:
+        number: From 1.
+        text: Lines end with ``\\n``; it holds neither NUL nor surrogates.
+        tables: In their order; the text has their cells too.
+        method: How the text was got.
+        confidence: Of recognised text, 0 to 1; None where the text is the file's.
+        headings: By offset.
+    """
+
+    number: int
+    text: str
+    tables: tuple[Table, ...] = ()
+    method: Method = "native"
+    confidence: float | None = None
+    headings: tuple[Heading, ...] = ()
+
+
+class Child(NamedTuple):
+    """A file within the file: its name, as the file has it, and its bytes."""
+
+    name: str
+    content: bytes
+
+
+class Finding(NamedTuple):
+    """A reason code of `REASONS`, and what was found."""
+
+    code: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What one file holds.
+
+    Attributes:
+        name: As it was given.
+        media_type: By content.
+        declared_type: By the extension of the name; None for none or an unknown one.
+        byte_count: Of the file.
+        pages: By number; none if the document was refused.
+        title: Of the document's properties, else None.
+        author: The same.
+        created_at: The same, in UTC; a time without a zone is taken as UTC.
+        children: Attachments and members, in their order; they are not extracted here.
+        findings: Reason codes, the decisive one first; none: extracted without a remark.
+    """
+
+    name: str
+    media_type: str
+    declared_type: str | None
+    byte_count: int
+    pages: tuple[Page, ...] = ()
+    title: str | None = None
+    author: str | None = None
+    created_at: datetime | None = None
+    children: tuple[Child, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def reason_code(self) -> str | None:
+        """The decisive reason code; None if the document was extracted without a remark."""
+        return self.findings[0].code if self.findings else None
+
+    @property
+    def reason(self) -> Reason | None:
+        """The row of the decisive reason code."""
+        return REASONS[self.findings[0].code] if self.findings else None
+
+    @property
+    def state(self) -> State:
+        """``loaded``, ``empty``, ``needs_ocr``, ``encrypted`` or ``refused``."""
+        return self.reason.state if self.reason else "loaded"
+
+    @property
+    def text(self) -> str:
+        """Text of all pages, with a line between them."""
+        return "\n".join(page.text for page in self.pages)
+
+    @property
+    def word_count(self) -> int:
+        """Words of all pages."""
+        return sum(count_words(page.text) for page in self.pages)
+
+
+WORD = re.compile(r"\w+(?:['\u2019.\-]\w+)*")
+"""Letters and digits, with an apostrophe, full stop or hyphen between them."""
+
+
+def count_words(text: str) -> int:
+    """Return the number of words, as `WORD` delimits them; no tokens of a model."""
+    return sum(1 for _ in WORD.finditer(text))
+
+
+def cell_text(value: Cell) -> str:
+    """Return a cell as text: dates in ISO 8601, whole floats without a fraction."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+def in_utc(value: datetime) -> datetime:
+    """Return a time in UTC; one without a zone is taken as UTC."""
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """Return an ISO 8601 time in UTC; None for none or another text."""
+    try:
+        return in_utc(datetime.fromisoformat((text or "").strip()))
+    except (ValueError, OverflowError):
+        return None
+
+
+@dataclass
+class Draft:
+    """What a reader has found so far; its methods keep the limits.
+
+    Attributes:
+        name: Of the file.
+        media_type: By content; a reader may make it more exact.
+        declared_type: By the name's extension.
+        limits: What must not be exceeded.
+    """
+
+    name: str
+    media_type: str
+    declared_type: str | None
+    limits: Limits
+    title: str | None = None
+    author: str | None = None
+    created_at: datetime | None = None
+    pages: list[Page] = field(default_factory=list)
+    children: list[Child] = field(default_factory=list)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    _characters: int = 0
+
+    def note(self, code: str, detail: str = "") -> None:
+        """Add a reason code; one that is there gets the detail too."""
+        details = self.notes.setdefault(code, [])
+        if detail and len(details) < NOTED:
+            details.append(self._storable(detail)[:200])
+
+    def check_pages(self, count: int) -> None:
+        """Refuse a document of ``count`` pages if these are too many.
+
+        Raises:
+            DocumentError: ``too_many_pages``.
+        """
+        if count > self.limits.pages:
+            raise DocumentError("too_many_pages", f"{count:,} pages, limit {self.limits.pages:,}")
+
+    def add_page(
+        self,
+        text: str,
+        tables: Iterable[Table] = (),
+        *,
+        method: Method = "native",
+        headings: Sequence[tuple[int, str]] = (),
+    ) -> None:
+        """Add the next page; NUL and lone surrogates are replaced, with a note.
+
+        Args:
+            text: Its text; every line break becomes ``\\n``.
+            tables: Its tables.
+            method: How the text was got.
+            headings: Levels and texts of its headings in order; each is a line of the text.
+
+        Raises:
+            DocumentError: ``too_many_pages`` or ``too_much_text``.
+        """
+        self.check_pages(len(self.pages) + 1)
+        clean = self._storable(text.replace("\r\n", "\n").replace("\r", "\n"))
+        cleaned = tuple(self._table(table) for table in tables)
+        self._charge(len(clean))
+        found = tuple(_located(clean, headings))
+        self.pages.append(Page(len(self.pages) + 1, clean, cleaned, method, None, found))
+
+    def _table(self, table: Table) -> Table:
+        rows = tuple(
+            tuple(self._storable(cell) if isinstance(cell, str) else cell for cell in row)
+            for row in table.rows
+        )
+        self._charge(sum(len(c) if isinstance(c, str) else 8 for row in rows for c in row))
+        return Table(rows, self._storable(table.name))
+
+    def _charge(self, characters: int) -> None:
+        self._characters += characters
+        if self._characters > self.limits.text_characters:
+            raise DocumentError(
+                "too_much_text", f"more than {self.limits.text_characters:,} characters"
+            )
+
+    def _storable(self, text: str) -> str:
+        clean, count = UNSTORABLE.subn("\ufffd", text)
+        if count:
+            self.notes.setdefault("text_replaced", [])
+        return clean
+
+    def add_child(self, name: str, content: bytes) -> None:
+        """Add a file within the file.
+
+        Raises:
+            DocumentError: ``too_many_children``.
+        """
+        if len(self.children) >= self.limits.children:
+            raise DocumentError("too_many_children", f"more than {self.limits.children:,}")
+        self.children.append(Child(self._storable(name), content))
+
+    def finish(self, byte_count: int) -> Extracted:
+        """Return the result; a document without any text has a decisive reason."""
+        has_text = any(page.text.strip() for page in self.pages)
+        if not has_text and not self.children:
+            code = "needs_ocr" if any(p.method == "none" for p in self.pages) else "no_text"
+            self.notes = {code: [], **self.notes}
+            self.notes.pop("pages_need_ocr", None)
+        return self._result(byte_count, tuple(self.pages), tuple(self.children))
+
+    def refuse(self, byte_count: int, reason_code: str, detail: str) -> Extracted:
+        """Return the result of a document that cannot be extracted: neither pages nor children."""
+        known = self.notes.pop(reason_code, [])
+        found = [self._storable(detail)[:1000]] if detail else known
+        self.notes = {reason_code: found, **self.notes}
+        return self._result(byte_count, (), ())
+
+    def _result(
+        self, byte_count: int, pages: tuple[Page, ...], children: tuple[Child, ...]
+    ) -> Extracted:
+        title, author = self._property(self.title), self._property(self.author)
+        return Extracted(
+            self._storable(self.name),
+            self.media_type,
+            self.declared_type,
+            byte_count,
+            pages,
+            title,
+            author,
+            self.created_at,
+            children,
+            tuple(Finding(code, "; ".join(details)) for code, details in self.notes.items()),
+        )
+
+    def _property(self, text: str | None) -> str | None:
+        clean = " ".join(self._storable(text or "").split())
+        return clean[:LONGEST_PROPERTY] or None
+
+
+def _located(text: str, headings: Sequence[tuple[int, str]]) -> Iterable[Heading]:
+    """Yield headings with their offsets: each is the next line of the text that is equal."""
+    place = 0
+    for level, heading in headings:
+        line = UNSTORABLE.sub("\ufffd", heading)
+        found = _line_at(text, line, place) if line else -1
+        if found >= 0:
+            yield Heading(found, level, line)
+            place = found + len(line)
+
+
+def _line_at(text: str, line: str, start: int) -> int:
+    """Return where a line begins at or after ``start``; -1 if it is not there."""
+    found = text.find(line, start)
+    while found >= 0:
+        end = found + len(line)
+        if text[found - 1 : found] in ("", "\n") and text[end : end + 1] in ("", "\n"):
+            return found
+        found = text.find(line, found + 1)
+    return -1

@@ -1,0 +1,181 @@
+"""HTML: visible text in document order, headings, tables and properties."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from orchestration_project.domains.documents.extracted import Draft, Table, parse_time
+from orchestration_project.domains.documents.text import decode
+
+HIDDEN = {"script", "style", "template", "noscript", "head", "iframe", "object", "svg", "math"}
+"""Elements whose content no reader sees as text."""
+
+BLOCKS = {
+    *("address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details"),
+    *("dialog", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1"),
+    *("h2", "h3", "h4", "h5", "h6", "header", "hr", "html", "legend", "li", "main", "nav", "ol"),
+    *("p", "pre", "section", "summary", "table", "tbody", "tfoot", "thead", "tr", "ul"),
+}
+"""Elements that begin and end a line."""
+
+CELLS = {"td", "th"}
+HEADINGS = {f"h{level}": level for level in range(1, 7)}
+SPACES = re.compile(r"[ \t\r\n\f\v]+")
+
+MAX_NESTED_TABLES = 2000
+"""Tables that are returned; the text has the cells of all."""
+
+
+class HtmlText(NamedTuple):
+    """Visible text with its headings and tables, and the title."""
+
+    text: str
+    headings: list[tuple[int, str]]
+    tables: list[Table]
+    title: str | None
+    parser: LexborHTMLParser
+
+
+def read(content: bytes, draft: Draft) -> None:
+    """Add one page with the visible text."""
+    decoded = decode(content)
+    for code, detail in decoded.notes:
+        draft.note(code, detail)
+    found = html_text(decoded.text)
+    draft.title = found.title
+    draft.author = _meta(found.parser, "author")
+    draft.created_at = parse_time(_meta(found.parser, "article:published_time", "date"))
+    draft.add_page(found.text, found.tables, headings=found.headings)
+
+
+def html_text(html: str) -> HtmlText:
+    """Return what a reader of an HTML document sees; markup that is wrong is read as browsers do.
+
+    A line of the text is a block or a row of a table; tabs separate cells, and spaces are
+    collapsed except in ``pre``.
+    """
+    parser = LexborHTMLParser(html.encode("utf-8", "replace"))
+    title = parser.css_first("title")
+    root = parser.root
+    writer = _Writer()
+    if root is not None:
+        writer.write(root)
+    return HtmlText(
+        writer.text(),
+        writer.headings,
+        [Table(rows) for rows in _tables(parser) if rows],
+        SPACES.sub(" ", title.text()).strip() if title else None,
+        parser,
+    )
+
+
+def _meta(parser: LexborHTMLParser, *names: str) -> str | None:
+    for node in parser.css("meta"):
+        attributes = node.attributes
+        if (attributes.get("name") or attributes.get("property") or "").lower() in names:
+            return attributes.get("content")
+    return None
+
+
+def _events(root: LexborNode) -> Iterator[tuple[LexborNode, bool]]:
+    """Yield each node when it begins, with True, and elements again when they end, with False.
+
+    Depth is bounded by the heap alone: documents may nest far deeper than Python recurses.
+    """
+    stack = [(root, True)]
+    while stack:
+        node, is_start = stack.pop()
+        yield node, is_start
+        if not is_start or not node.is_element_node or node.tag in HIDDEN:
+            continue
+        stack.append((node, False))
+        children = []
+        child = node.first_child
+        while child is not None:
+            children.append((child, True))
+            child = child.next
+        stack.extend(reversed(children))
+
+
+class _Writer:
+    """Text of visible nodes, line by line."""
+
+    def __init__(self) -> None:
+        self.headings: list[tuple[int, str]] = []
+        self._lines: list[str] = []
+        self._line: list[str] = []
+        self._preformatted = 0
+
+    def write(self, root: LexborNode) -> None:
+        for node, is_start in _events(root):
+            if node.is_text_node:
+                self._add(node.text_content or "")
+            elif node.is_element_node:
+                self._element(node.tag or "", is_start)
+
+    def _element(self, tag: str, is_start: bool) -> None:
+        if tag == "br" and is_start:
+            self._end_line()
+        elif tag in CELLS and is_start:
+            self._line.append("\t")
+        elif tag in BLOCKS:
+            line = self._end_line()
+            if not is_start and line and tag in HEADINGS:
+                self.headings.append((HEADINGS[tag], line))
+            if tag == "pre":
+                self._preformatted += 1 if is_start else -1
+
+    def _add(self, text: str) -> None:
+        if self._preformatted:
+            first, *more = text.split("\n")
+            self._line.append(first)
+            for line in more:
+                self._end_line()
+                self._line.append(line)
+        else:
+            self._line.append(SPACES.sub(" ", text))
+
+    def _end_line(self) -> str:
+        """End a line; return it."""
+        joined = "".join(self._line)
+        if self._preformatted:
+            line = joined.rstrip()
+        else:
+            cells = [re.sub(" +", " ", cell).strip(" ") for cell in joined.split("\t")]
+            line = "\t".join(cells if cells[0] else cells[1:])
+        self._line.clear()
+        if line.strip():
+            self._lines.append(line)
+        return line
+
+    def text(self) -> str:
+        """Return the lines; the last one ends here."""
+        self._end_line()
+        return "\n".join(self._lines)
+
+
+def _tables(parser: LexborHTMLParser) -> Iterator[tuple[tuple[str, ...], ...]]:
+    """Yield the rows of each table, without those of tables within it."""
+    for place, table in enumerate(parser.css("table")):
+        if place >= MAX_NESTED_TABLES:
+            return
+        rows = [_row(row) for row in _own_rows(table)]
+        yield tuple(row for row in rows if row)
+
+
+def _own_rows(table: LexborNode) -> Iterator[LexborNode]:
+    for child in table.iter():
+        if child.tag == "tr":
+            yield child
+        elif child.tag in ("tbody", "thead", "tfoot"):
+            yield from (row for row in child.iter() if row.tag == "tr")
+
+
+def _row(row: LexborNode) -> tuple[str, ...]:
+    return tuple(
+        SPACES.sub(" ", cell.text(separator=" ")).strip()
+        for cell in row.iter()
+        if cell.tag in CELLS
+    )

@@ -1,0 +1,49 @@
+"""Images: pages without text, for character recognition."""
+
+import struct
+
+from orchestration_project.domains.documents.extracted import Draft
+from orchestration_project.domains.documents.reasons import DocumentError
+
+ENDS = {"image/png": b"IEND", "image/jpeg": b"\xff\xd9", "image/gif": b"\x3b"}
+"""What must be near the end of a whole file."""
+
+TAIL_BYTES = 1024
+
+
+def read(content: bytes, draft: Draft) -> None:
+    """Add a page with method ``none`` for each image of the file.
+
+    Raises:
+        DocumentError: ``truncated``.
+    """
+    end = ENDS.get(draft.media_type)
+    if end and end not in content[-TAIL_BYTES:]:
+        raise DocumentError("truncated", "the image's end is missing")
+    count = tiff_pages(content, draft.limits.pages) if draft.media_type == "image/tiff" else 1
+    draft.check_pages(count)
+    for _ in range(count):
+        draft.add_page("", method="none")
+
+
+def tiff_pages(content: bytes, most: int) -> int:
+    """Return the number of images of a TIFF file, at most ``most + 1``.
+
+    Raises:
+        DocumentError: ``truncated`` or ``corrupt``.
+    """
+    order = "<" if content.startswith(b"II") else ">"
+    seen = set[int]()
+    try:
+        (place,) = struct.unpack_from(f"{order}I", content, 4)
+        while place and len(seen) <= most:
+            if place in seen:
+                raise DocumentError("corrupt", "its directories form a loop")
+            seen.add(place)
+            (entries,) = struct.unpack_from(f"{order}H", content, place)
+            (place,) = struct.unpack_from(f"{order}I", content, place + 2 + 12 * entries)
+    except struct.error as error:
+        raise DocumentError("truncated", "a directory of the TIFF file is missing") from error
+    if not seen:
+        raise DocumentError("corrupt", "a TIFF file without an image")
+    return len(seen)

@@ -1,0 +1,107 @@
+"""JSON, JSONL and XML: a line for each value, with the path to it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from orchestration_project.domains.documents.extracted import Draft
+from orchestration_project.domains.documents.reasons import DocumentError
+from orchestration_project.domains.documents.text import decode
+
+MAX_DEPTH = 200
+"""Objects within objects."""
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The members of an object; a name that occurs twice stays."""
+
+
+class _Number(str):
+    """A number as it is written: no digit is lost."""
+
+    __slots__ = ()
+
+
+def read(content: bytes, draft: Draft) -> None:
+    """Add one page: ``path: value`` for each value of JSON, text and attributes of XML."""
+    if draft.media_type == "application/xml":
+        draft.add_page("\n".join(_xml_lines(content)))
+        return
+    decoded = decode(content)
+    for code, detail in decoded.notes:
+        draft.note(code, detail)
+    lines = _json_lines if draft.media_type == "application/jsonl" else _json
+    draft.add_page("\n".join(lines(decoded.text, draft)))
+
+
+def _json(text: str, _: Draft) -> Iterator[str]:
+    try:
+        value = _loads(text)
+    except json.JSONDecodeError as error:
+        is_end = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
+        code = "truncated" if is_end else "corrupt"
+        raise DocumentError(code, f"{error.msg} at line {error.lineno}") from error
+    yield from _values(value)
+
+
+def _json_lines(text: str, draft: Draft) -> Iterator[str]:
+    """Yield the values of each line; lines that are not JSON as they are."""
+    is_any = False
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield from _values(_loads(line), f"[{number}]")
+            is_any = True
+        except json.JSONDecodeError:
+            draft.note("lines_unreadable", f"line {number}")
+            yield line
+    if not is_any:
+        raise DocumentError("corrupt", "no line is JSON")
+
+
+def _loads(text: str) -> Any:
+    return json.loads(
+        text,
+        object_pairs_hook=_Pairs,
+        parse_int=_Number,
+        parse_float=_Number,
+        parse_constant=_Number,
+    )
+
+
+def _values(value: Any, path: str = "", depth: int = 0) -> Iterator[str]:
+    if depth > MAX_DEPTH:
+        _too_deep()
+    if isinstance(value, _Pairs):
+        for name, each in value:
+            yield from _values(each, f"{path}.{name}" if path else name, depth + 1)
+    elif isinstance(value, list):
+        for place, each in enumerate(value):
+            yield from _values(each, f"{path}[{place}]", depth + 1)
+    else:
+        shown = value if isinstance(value, str) else json.dumps(value)
+        yield f"{path}: {shown}" if path else shown
+
+
+def _too_deep() -> NoReturn:
+    raise DocumentError("nested_too_deep", f"more than {MAX_DEPTH} levels")
+
+
+def _xml_lines(content: bytes) -> Iterator[str]:
+    """Yield for each element its attributes as ``name=value``, its text, and what follows it."""
+    from orchestration_project.domains.documents.xml import local_name, parse_xml
+
+    root = parse_xml(content)
+    stack: list[Any] = [root]
+    while stack:
+        found = stack.pop()
+        if isinstance(found, str):
+            yield from filter(None, [" ".join(found.split())])
+            continue
+        named = [f"{str(key).rpartition('}')[2]}={value}" for key, value in found.attrib.items()]
+        own = " ".join((found.text or "").split())
+        if named or own:
+            yield f"{local_name(found)}: {' '.join([*named, own]).strip()}"
+        for child in reversed(found):
+            stack.extend([child.tail or "", child])

@@ -1,0 +1,241 @@
+"""The media type of a file by its content; its name decides only between formats of plain text."""
+
+import json
+import re
+from contextlib import suppress
+from io import BytesIO
+from zipfile import BadZipFile, ZipFile
+
+from orchestration_project.domains.documents.reasons import DocumentError
+from orchestration_project.domains.documents.text import decode, looks_binary
+
+UNKNOWN = "application/octet-stream"
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+
+OF_EXTENSION = {
+    "": UNKNOWN,
+    "txt": "text/plain",
+    "text": "text/plain",
+    "log": "text/plain",
+    "md": "text/markdown",
+    "markdown": "text/markdown",
+    "csv": "text/csv",
+    "tsv": "text/tab-separated-values",
+    "tab": "text/tab-separated-values",
+    "html": "text/html",
+    "htm": "text/html",
+    "xhtml": "application/xhtml+xml",
+    "json": "application/json",
+    "jsonl": "application/jsonl",
+    "ndjson": "application/jsonl",
+    "xml": "application/xml",
+    "pdf": "application/pdf",
+    "docx": f"{_OFFICE}.wordprocessingml.document",
+    "docm": "application/vnd.ms-word.document.macroEnabled.12",
+    "pptx": f"{_OFFICE}.presentationml.presentation",
+    "pptm": "application/vnd.ms-powerpoint.presentation.macroEnabled.12",
+    "xlsx": f"{_OFFICE}.spreadsheetml.sheet",
+    "xlsm": "application/vnd.ms-excel.sheet.macroEnabled.12",
+    "xlsb": "application/vnd.ms-excel.sheet.binary.macroEnabled.12",
+    "xls": "application/vnd.ms-excel",
+    "ods": "application/vnd.oasis.opendocument.spreadsheet",
+    "odt": "application/vnd.oasis.opendocument.text",
+    "doc": "application/msword",
+    "ppt": "application/vnd.ms-powerpoint",
+    "epub": "application/epub+zip",
+    "rtf": "application/rtf",
+    "zip": "application/zip",
+    "eml": "message/rfc822",
+    "msg": "application/vnd.ms-outlook",
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "gif": "image/gif",
+    "tif": "image/tiff",
+    "tiff": "image/tiff",
+    "bmp": "image/bmp",
+    "webp": "image/webp",
+}
+"""Extension of a name, without the dot, to the type that it declares."""
+
+TEXT_TYPES = {"text/plain", "text/markdown", "text/csv", "text/tab-separated-values"}
+"""Types between which only the name can decide."""
+
+PARSED_TYPES = {"application/json", "application/jsonl", "application/xml"}
+"""A text whose name declares one of these is read as such, and refused if it is not."""
+
+MAGIC = [
+    (b"{\\rtf", "application/rtf"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+]
+
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+OLE_TYPES = {
+    "workbook": "application/vnd.ms-excel",
+    "book": "application/vnd.ms-excel",
+    "worddocument": "application/msword",
+    "powerpoint document": "application/vnd.ms-powerpoint",
+    "__properties_version1.0": "application/vnd.ms-outlook",
+}
+"""Name of a stream at the root, in small letters, to the type of the compound file."""
+
+MAIN_PARTS = [
+    ("wordprocessingml.document.main", "docx"),
+    ("ms-word.document.macroenabled.main", "docm"),
+    ("presentationml.presentation.main", "pptx"),
+    ("ms-powerpoint.presentation.macroenabled.main", "pptm"),
+    ("spreadsheetml.sheet.main", "xlsx"),
+    ("ms-excel.sheet.macroenabled.main", "xlsm"),
+    ("ms-excel.sheet.binary.macroenabled.main", "xlsb"),
+]
+"""Part of a content type of OOXML, in small letters, to an extension."""
+
+HEADER_LINE = re.compile(rb"[!-9;-~]+:")
+MAIL_HEADERS = re.compile(
+    rb"(?im)^(?:from|to|subject|date|received|message-id|mime-version|return-path|content-type)\s*:"
+)
+SNIFFED = 65_536
+"""Bytes of a text that are looked at."""
+
+
+def declared_type(name: str) -> str | None:
+    """Return the type that the extension of a name declares; None for none or an unknown one."""
+    _, dot, extension = name.rpartition(".")
+    return OF_EXTENSION.get(extension.strip().lower()) if dot else None
+
+
+def media_type_of(content: bytes, declared: str | None) -> str:
+    """Return the media type of a file; ``application/octet-stream`` for an unknown one.
+
+    Args:
+        content: The file, not empty.
+        declared: The type that its name declares.
+
+    Raises:
+        DocumentError: The file is a container that is encrypted or cannot be looked into.
+    """
+    if content.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _zip_type(content, declared)
+    if content.startswith(OLE):
+        return _ole_type(content)
+    if found := _by_first_bytes(content):
+        return found
+    if looks_binary(content[:SNIFFED]):
+        return _named_by_magic(content)
+    return _text_type(content, declared)
+
+
+def _by_first_bytes(content: bytes) -> str | None:
+    if b"%PDF-" in content[:1024]:
+        return "application/pdf"
+    for start, found in MAGIC:
+        if content.startswith(start):
+            return found
+    if content[:2] == b"BM" and content[6:10] == b"\0\0\0\0":
+        return "image/bmp"
+    return "image/webp" if content[:4] == b"RIFF" and content[8:12] == b"WEBP" else None
+
+
+def _zip_type(content: bytes, declared: str | None) -> str:
+    try:
+        with ZipFile(BytesIO(content)) as archive:
+            names = archive.namelist()
+            if "[Content_Types].xml" in names:
+                return _office_type(_first_bytes(archive, "[Content_Types].xml", 1_000_000))
+            if "mimetype" in names:
+                found = _first_bytes(archive, "mimetype", 100).decode("ascii", "replace").strip()
+                return found if found in OF_EXTENSION.values() else "application/zip"
+    except (BadZipFile, ValueError, OSError, EOFError, NotImplementedError, RuntimeError):
+        is_of_zip = declared in OF_EXTENSION.values() and declared not in TEXT_TYPES
+        return declared if declared and is_of_zip and _is_zipped(declared) else "application/zip"
+    return "application/zip"
+
+
+def _is_zipped(media_type: str) -> bool:
+    return "openxml" in media_type or "zip" in media_type or "opendocument" in media_type
+
+
+def _first_bytes(archive: ZipFile, name: str, size: int) -> bytes:
+    with suppress(Exception), archive.open(name) as member:  # any, of a damaged member
+        return member.read(size)
+    return b""
+
+
+def _office_type(content_types: bytes) -> str:
+    text = content_types.decode("utf-8", "replace").lower()
+    for part, extension in MAIN_PARTS:
+        if part in text:
+            return OF_EXTENSION[extension]
+    return "application/zip"
+
+
+def _ole_type(content: bytes) -> str:
+    from olefile import OleFileIO
+
+    try:
+        with OleFileIO(BytesIO(content)) as file:
+            names = {entry[0].lower() for entry in file.listdir()}
+    except Exception as error:  # any, of a damaged directory
+        code = "truncated" if len(content) < 1536 else "corrupt"
+        raise DocumentError(code, f"compound file: {error}") from error
+    if "encryptedpackage" in names:
+        raise DocumentError("encrypted", "an encrypted package of Office")
+    return next(
+        (OLE_TYPES[name] for name in sorted(names) if name in OLE_TYPES),
+        "application/x-ole-storage",
+    )
+
+
+def _named_by_magic(content: bytes) -> str:
+    import puremagic
+
+    with suppress(Exception):  # it raises several for unknown and damaged files
+        return puremagic.from_string(content[:SNIFFED], mime=True) or UNKNOWN
+    return UNKNOWN
+
+
+def _text_type(content: bytes, declared: str | None) -> str:
+    start = decode(content[:SNIFFED], is_cut=len(content) > SNIFFED).text.lstrip("\ufeff \t\r\n")
+    low = start[:1000].lower()
+    if low.startswith(("<!doctype html", "<html")) or declared == "text/html":
+        return "text/html"
+    if low.startswith("<?xml"):
+        return "application/xhtml+xml" if "<html" in low else "application/xml"
+    if MAIL_HEADERS.search(_header_block(content)):
+        return "message/rfc822"
+    if declared in PARSED_TYPES:
+        return declared
+    if declared not in TEXT_TYPES and (found := _json_type(start, len(content) > SNIFFED)):
+        return found
+    return declared if declared in TEXT_TYPES else "text/plain"
+
+
+def _header_block(content: bytes) -> bytes:
+    """Return the first lines if all are header fields or their continuations, else nothing.
+
+    Two fields at least: prose may have one line with a colon.
+    """
+    head = re.split(rb"\r?\n\r?\n", content[:SNIFFED], maxsplit=1)[0]
+    lines = head.splitlines()
+    fields = sum(bool(HEADER_LINE.match(line)) for line in lines)
+    is_block = all(HEADER_LINE.match(line) or line[:1] in b" \t" for line in lines)
+    return head if is_block and fields >= 2 else b""
+
+
+def _json_type(start: str, is_cut: bool) -> str | None:
+    """Return the type of a text without a telling name that begins as JSON does."""
+    if not start.startswith(("{", "[")):
+        return None
+    first = start.split("\n", 1)[0]
+    with suppress(ValueError, RecursionError):
+        json.loads(first)
+        return "application/jsonl" if start.strip() != first.strip() else "application/json"
+    with suppress(ValueError, RecursionError):
+        json.loads(start)
+        return "application/json"
+    return "application/json" if is_cut and start.startswith(("{", "[{")) else None

@@ -1,0 +1,143 @@
+"""The reason codes of documents: what each means, its category and what a person can do."""
+
+from typing import Literal, NamedTuple
+
+from orchestration_project.errors import ContractError
+
+Category = Literal["recoverable", "permanent", "needs_configuration"]
+State = Literal["loaded", "empty", "needs_ocr", "encrypted", "refused"]
+
+
+class Reason(NamedTuple):
+    """A row of `REASONS`.
+
+    Attributes:
+        state: State of a document whose decisive reason it is; ``loaded``: a note beside its text.
+        category: ``recoverable`` (another attempt may succeed), ``permanent`` (the file has to
+            change) or ``needs_configuration`` (a setting or a program is missing).
+        meaning: What was found.
+        remedy: What a person can do.
+    """
+
+    state: State
+    category: Category
+    meaning: str
+    remedy: str
+
+
+def _note(meaning: str, remedy: str) -> Reason:
+    return Reason("loaded", "permanent", meaning, remedy)
+
+
+def _refused(meaning: str, remedy: str) -> Reason:
+    return Reason("refused", "permanent", meaning, remedy)
+
+
+def _retried(meaning: str, remedy: str) -> Reason:
+    return Reason("refused", "recoverable", meaning, remedy)
+
+
+REASONS: dict[str, Reason] = {
+    # No text
+    "empty_file": Reason("empty", "permanent", "the file has no bytes", "deliver the file again"),
+    "no_text": Reason("empty", "permanent", "a valid file without text", "check what it is for"),
+    "needs_ocr": Reason(
+        "needs_ocr",
+        "needs_configuration",
+        "pages are images without text",
+        "install Tesseract and switch OCR on",
+    ),
+    "encrypted": Reason(
+        "encrypted",
+        "needs_configuration",
+        "the file needs a password",
+        "configure its password, or deliver it without",
+    ),
+    # The file itself
+    "truncated": _refused("the file ends too early", "deliver the whole file again"),
+    "corrupt": _refused("the format's own rules are broken", "save the file again and deliver it"),
+    "unsupported_type": _refused("no reader for this format", "convert it to a listed format"),
+    "unsupported_feature": _refused(
+        "a part uses a method that no reader has", "save the file without it"
+    ),
+    "xml_entities": _refused(
+        "XML declares entities, as attacks do", "save the file without a DTD with entities"
+    ),
+    "unsafe_path": _refused(
+        "an archive has a member whose path leads out of it", "create the archive again"
+    ),
+    "archive_ratio": _refused(
+        "a member inflates to far more than its size", "deliver the members as files"
+    ),
+    "archive_overlap": _refused(
+        "members of the archive share bytes, as bombs do", "create the archive again"
+    ),
+    "archive_too_large": _refused(
+        "the members inflate to more than the limit", "deliver the members as files"
+    ),
+    "too_many_children": _refused(
+        "more attachments or members than the limit", "deliver the members as files"
+    ),
+    "nested_too_deep": _refused(
+        "files in files, or elements in elements, beyond the limit", "deliver the inner files"
+    ),
+    "too_large": _refused("the file has more bytes than the limit", "split the file"),
+    "too_many_pages": _refused("the document has more pages than the limit", "split the document"),
+    "too_much_text": _refused("the text is longer than the limit", "split the document"),
+    # The process that reads it
+    "parser_failed": _refused("the reader raised an error", "report it with the file"),
+    "parser_crashed": _refused("the reader ended its process", "save the file again"),
+    "parser_timed_out": _refused("the reader exceeded its time", "split the document"),
+    "parser_out_of_memory": _refused("the reader exceeded its memory", "split the document"),
+    "result_too_large": _refused("the result exceeds what a worker may return", "split it"),
+    # Reading the file
+    "not_a_file": _refused("a folder, device, pipe or socket", "name a regular file"),
+    "unreadable": _retried("the system refused to read the file", "correct its permissions"),
+    "vanished": _retried("the file was gone when it was read", "deliver the file again"),
+    "changed_while_read": _retried("the file changed while it was read", "wait until it is whole"),
+    # Notes beside text
+    "wrong_extension": _note("the name's extension names another format", "rename the file"),
+    "encoding_guessed": _note("no encoding was declared; it was detected", "check the text"),
+    "encoding_mismatch": _note("the declared encoding does not fit the bytes", "check the text"),
+    "undecodable_bytes": _note(
+        "bytes without a character are shown as \\xNN", "save the text as UTF-8"
+    ),
+    "text_replaced": _note("NUL or a lone surrogate was replaced by U+FFFD", "check the text"),
+    "irregular_rows": _note("rows differ in length, or quotes do not match", "check the table"),
+    "lines_unreadable": _note("lines of a JSONL file are not JSON; kept as text", "check them"),
+    "macros_ignored": _note("the file has macros, which are never run", "none"),
+    "formula_without_value": _note(
+        "formulas have no stored value", "open and save the file in a spreadsheet program"
+    ),
+    "pages_need_ocr": Reason(
+        "loaded",
+        "needs_configuration",
+        "some pages are images without text",
+        "install Tesseract and switch OCR on",
+    ),
+    "pages_unreadable": _note("some pages cannot be read", "save the file again"),
+    "parts_unreadable": _note("optional parts cannot be read", "save the file again"),
+    "member_encrypted": Reason(
+        "loaded",
+        "needs_configuration",
+        "members of the archive need a password",
+        "deliver them without a password",
+    ),
+    "member_is_link": _note("links in the archive are not followed", "deliver what they name"),
+}
+"""Reason code to its row; the order is that of the documentation."""
+
+
+class DocumentError(ContractError):
+    """A document that cannot be extracted.
+
+    Attributes:
+        reason_code: One of `REASONS`.
+        detail: What was found in this document, in a few words.
+    """
+
+    def __init__(self, reason_code: str, detail: str = "") -> None:
+        reason = REASONS[reason_code]
+        super().__init__(reason.meaning, found=detail, remedy=reason.remedy)
+        self.reason_code = reason_code
+        self.detail = detail
