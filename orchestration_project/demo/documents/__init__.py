@@ -1,0 +1,5 @@
+"""Made-up documents with known words, in all formats and states, written by hand.
+
+`python -m orchestration_project.demo.documents --into DIR` writes them; nothing here imports the
+rest of the project.
+"""
