@@ -27,6 +27,7 @@ READERS = {
     "application/json": "structured",
     "application/jsonl": "structured",
     "application/xml": "structured",
+    "application/pdf": "pdf",
     "image/png": "image",
     "image/jpeg": "image",
     "image/gif": "image",

@@ -1,0 +1,233 @@
+"""PDF: text in reading order, properties and attachments."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from orchestration_project.domains.documents.extracted import Draft, in_utc
+from orchestration_project.domains.documents.reasons import DocumentError
+
+if TYPE_CHECKING:
+    from pypdfium2 import PdfDocument, PdfPage, PdfTextPage
+
+DATE = re.compile(
+    r"D?:?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:Z|([+-])(\d\d)'?(\d\d)?)?", re.ASCII
+)
+END = re.compile(rb"%%EOF")
+MAX_ORDERED = 4000
+"""Pieces of text of a page whose order is corrected; a page with more keeps the file's order."""
+
+
+MAX_CUTS = 40
+MIN_LINES, MIN_COLUMN_SHARE = 3, 0.2
+"""Pieces of text and share of the width that a column of prose has at least."""
+
+
+class Box(NamedTuple):
+    """A piece of a line: its edges in points from the lower left corner, and its place in order."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+
+def read(content: bytes, draft: Draft) -> None:
+    """Add the pages, properties and attachments.
+
+    A page with content but without text has the method ``none``. A page that cannot be read is
+    noted, and is there without text.
+
+    Raises:
+        DocumentError: ``encrypted``, ``truncated``, ``corrupt``, or a limit.
+    """
+    from pypdfium2 import PdfiumError
+
+    document = _opened(content)
+    try:
+        draft.check_pages(len(document))
+        images = 0
+        for number in range(len(document)):
+            try:
+                images += _read_page(document[number], draft)
+            except PdfiumError:
+                draft.note("pages_unreadable", str(number + 1))
+                draft.add_page("")
+        if len(document) == 0 or len(draft.notes.get("pages_unreadable", ())) == len(document):
+            raise DocumentError("corrupt", "no page can be read")
+        if images:
+            draft.note("pages_need_ocr", f"{images} of {len(document)} pages")
+        _read_properties(document, draft)
+        _read_attachments(document, draft)
+    finally:
+        document.close()
+
+
+def _opened(content: bytes) -> "PdfDocument":
+    from pypdfium2 import PdfDocument, PdfiumError
+
+    try:
+        return PdfDocument(content)
+    except PdfiumError as error:
+        text = str(error)
+        if "assword" in text or "ecurity" in text:
+            raise DocumentError("encrypted", "a password is needed to open it") from error
+        code = "corrupt" if END.search(content[-2048:]) else "truncated"
+        raise DocumentError(code, text) from error
+
+
+def _read_page(page: "PdfPage", draft: Draft) -> bool:
+    """Add a page; return whether it has content but no text."""
+    text_page = page.get_textpage()
+    try:
+        text = _ordered_text(text_page)
+        is_image = not text.strip() and any(True for _ in page.get_objects(max_depth=1))
+        draft.add_page(text, method="none" if is_image else "native")
+        return is_image
+    finally:
+        text_page.close()
+        page.close()
+
+
+def _ordered_text(page: "PdfTextPage") -> str:
+    """Return the text of a page; pieces whose order in the file is none are sorted by place."""
+    text = page.get_text_range()
+    count = page.count_rects() if text else 0
+    if not 1 < count <= MAX_ORDERED:
+        return _clean(text)
+    boxes = [Box(*page.get_rect(place)) for place in range(count)]
+    if not is_scrambled(boxes):
+        return _clean(text)
+    lines = [[page.get_text_bounded(*boxes[place]) for place in line] for line in ordered(boxes)]
+    joined = ("\n".join(" ".join(p.strip() for p in pieces) for pieces in lines)).strip()
+    is_whole = len("".join(joined.split())) >= 0.98 * len("".join(text.split()))
+    return _clean(joined if is_whole else text)
+
+
+def _clean(text: str) -> str:
+    """Return text without what PDFium puts for a hyphen at a line's end, and unmapped glyphs."""
+    return text.replace("\ufffe", "-").replace("\uffff", "\ufffd")
+
+
+def is_scrambled(boxes: Sequence[Box]) -> bool:
+    """Return whether pieces come in an order in which nobody reads.
+
+    Text goes down a column, and then up to the next one on its right. A piece that lies higher
+    than the one before it and is not right of it is against the order.
+    """
+    against = sum(
+        later.bottom > earlier.top and later.left < earlier.right
+        for earlier, later in pairwise(boxes)
+    )
+    return against > 0
+
+
+def ordered(boxes: Sequence[Box]) -> list[list[int]]:
+    """Return the places of boxes by line, in reading order.
+
+    The page is cut into wide columns of several pieces where nothing lies between them, else at its
+    widest empty row, until neither is there: a column is read before what lies right of it.
+    """
+    return _cut(boxes, list(range(len(boxes))), 0)
+
+
+def _cut(boxes: Sequence[Box], places: list[int], depth: int) -> list[list[int]]:
+    heights = sorted(boxes[place].top - boxes[place].bottom for place in places)
+    height = max(heights[len(heights) // 2], 1.0)
+    parts = _columns(boxes, places, height) or _rows(boxes, places, height)
+    if not parts or depth >= MAX_CUTS:
+        return _lines(boxes, places, height)
+    return [line for part in parts for line in _cut(boxes, part, depth + 1)]
+
+
+def _columns(boxes: Sequence[Box], places: list[int], height: float) -> list[list[int]]:
+    """Return the columns from left to right; nothing where these would be cells of a table."""
+    columns = _groups(places, [(boxes[p].left, boxes[p].right) for p in places], height)
+    left, right = min(boxes[p].left for p in places), max(boxes[p].right for p in places)
+    is_prose = all(
+        len(each) >= MIN_LINES
+        and max(boxes[p].right for p in each) - min(boxes[p].left for p in each)
+        >= MIN_COLUMN_SHARE * (right - left)
+        for each in columns
+    )
+    return columns if len(columns) > 1 and is_prose else []
+
+
+def _rows(boxes: Sequence[Box], places: list[int], height: float) -> list[list[int]]:
+    """Return what lies above and below the widest empty row; nothing if there is none."""
+    rows = _groups(places, [(-boxes[p].top, -boxes[p].bottom) for p in places], height)
+    if len(rows) < 2:
+        return []
+    gaps = [
+        min(boxes[p].bottom for p in above) - max(boxes[p].top for p in below)
+        for above, below in pairwise(rows)
+    ]
+    cut = gaps.index(max(gaps)) + 1
+    return [[p for row in part for p in row] for part in (rows[:cut], rows[cut:])]
+
+
+def _groups(
+    places: Sequence[int], spans: Sequence[tuple[float, float]], gap: float
+) -> list[list[int]]:
+    """Return places in groups, between which nothing lies for at least ``gap`` points."""
+    groups = list[list[int]]()
+    end = 0.0
+    for (start, stop), place in sorted(zip(spans, places, strict=True)):
+        if not groups or start - end >= gap:
+            groups.append([])
+            end = stop
+        groups[-1].append(place)
+        end = max(end, stop)
+    return groups
+
+
+def _lines(boxes: Sequence[Box], places: Sequence[int], height: float) -> list[list[int]]:
+    """Return places by line from above, each from left to right."""
+    lines = list[list[int]]()
+    middle = 0.0
+    for place in sorted(places, key=lambda p: (-boxes[p].bottom - boxes[p].top, boxes[p].left)):
+        own = (boxes[place].bottom + boxes[place].top) / 2
+        if not lines or middle - own > height / 2:
+            lines.append([])
+            middle = own
+        lines[-1].append(place)
+    return [sorted(line, key=lambda place: boxes[place].left) for line in lines]
+
+
+def _read_properties(document: "PdfDocument", draft: Draft) -> None:
+    found = document.get_metadata_dict(skip_empty=True)
+    draft.title, draft.author = found.get("Title"), found.get("Author")
+    draft.created_at = pdf_time(found.get("CreationDate", ""))
+
+
+def pdf_time(text: str) -> datetime | None:
+    """Return a date of PDF, such as ``D:20260102030405+01'00'``, in UTC; None for another text."""
+    found = DATE.match(text.strip())
+    if not found:
+        return None
+    year, *parts = (int(part) if part else None for part in found.groups()[:6])
+    month, day, hour, minute, second = (
+        default if part is None else part
+        for part, default in zip(parts, (1, 1, 0, 0, 0), strict=True)
+    )
+    offset = timedelta(hours=int(found[8] or 0), minutes=int(found[9] or 0))
+    try:
+        local = in_utc(datetime(year or 0, month, day, hour, minute, second))  # noqa: DTZ001 - zone below
+        return local + offset if found[7] == "-" else local - offset
+    except (ValueError, OverflowError):
+        return None
+
+
+def _read_attachments(document: "PdfDocument", draft: Draft) -> None:
+    from pypdfium2 import PdfiumError
+
+    for place in range(document.count_attachments()):
+        try:
+            attachment = document.get_attachment(place)
+            name, content = attachment.get_name(), bytes(attachment.get_data())
+        except PdfiumError:
+            draft.note("parts_unreadable", f"attachment {place + 1}")
+            continue
+        draft.add_child(name, content)
