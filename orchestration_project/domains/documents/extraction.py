@@ -17,6 +17,8 @@ from orchestration_project.domains.documents.media_types import (
 )
 from orchestration_project.domains.documents.reasons import DocumentError
 
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+
 READERS = {
     "text/plain": "plain",
     "text/markdown": "plain",
@@ -28,6 +30,15 @@ READERS = {
     "application/jsonl": "structured",
     "application/xml": "structured",
     "application/pdf": "pdf",
+    f"{_OFFICE}.wordprocessingml.document": "docx",
+    "application/vnd.ms-word.document.macroEnabled.12": "docx",
+    f"{_OFFICE}.presentationml.presentation": "pptx",
+    "application/vnd.ms-powerpoint.presentation.macroEnabled.12": "pptx",
+    f"{_OFFICE}.spreadsheetml.sheet": "spreadsheet",
+    "application/vnd.ms-excel.sheet.macroEnabled.12": "spreadsheet",
+    "application/vnd.ms-excel.sheet.binary.macroEnabled.12": "spreadsheet",
+    "application/vnd.ms-excel": "spreadsheet",
+    "application/vnd.oasis.opendocument.spreadsheet": "spreadsheet",
     "image/png": "image",
     "image/jpeg": "image",
     "image/gif": "image",

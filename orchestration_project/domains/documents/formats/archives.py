@@ -1,0 +1,169 @@
+"""ZIP archives, alone or as the container of another format: members inflate within limits.
+
+The sizes in an archive's directory are what its writer claims, so none is trusted.
+"""
+
+import stat
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import BytesIO
+from posixpath import normpath
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from orchestration_project.domains.documents.extracted import Draft, Limits
+from orchestration_project.domains.documents.reasons import DocumentError
+
+BLOCK = 65_536
+LOCAL_HEADER_BYTES = 30
+END_RECORD = b"PK\x05\x06"
+IS_ENCRYPTED = 1
+"""Flag bit of a member."""
+
+FAILURES = (
+    *(BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, IndexError, OverflowError),
+    RuntimeError,
+)
+"""What `zipfile` raises for damaged archives."""
+
+
+def read(content: bytes, draft: Draft) -> None:
+    """Add the members as children; the archive itself has no pages.
+
+    Links and encrypted members are noted. A member whose name leads out of the archive refuses it
+    as a whole, as nobody creates one by accident.
+    """
+    with opened(content, draft.limits) as archive:
+        for member in archive.members:
+            refuse_unsafe(member.filename)
+        locked = [each for each in archive.members if each.flag_bits & IS_ENCRYPTED]
+        if locked and len(locked) == len(archive.members):
+            raise DocumentError("encrypted", f"{len(locked)} members")
+        for member in archive.members:
+            if is_link(member):
+                draft.note("member_is_link", member.filename)
+            elif member.flag_bits & IS_ENCRYPTED:
+                draft.note("member_encrypted", member.filename)
+            else:
+                draft.add_child(member.filename, archive.read(member))
+
+
+@contextmanager
+def opened(content: bytes, limits: Limits) -> Iterator["Archive"]:
+    """Give the archive of these bytes; its damage ends as a reason.
+
+    Raises:
+        DocumentError: ``truncated``, ``corrupt``, ``archive_overlap``, ``too_many_children``, and
+            what `Archive` raises.
+    """
+    try:
+        with ZipFile(BytesIO(content)) as file:
+            yield Archive(file, limits)
+    except DocumentError:
+        raise
+    except RecursionError:
+        raise
+    except NotImplementedError as error:
+        raise DocumentError("unsupported_feature", str(error)) from error
+    except FAILURES as error:
+        code = "corrupt" if END_RECORD in content else "truncated"
+        raise DocumentError(code, f"ZIP: {error}") from error
+
+
+class Archive:
+    """The members of an archive, inflated within the limits of all together."""
+
+    def __init__(self, file: ZipFile, limits: Limits) -> None:
+        self._file = file
+        self._limits = limits
+        self._left = limits.inflated_bytes
+        self.members = [each for each in file.infolist() if not each.is_dir()]
+        if len(self.members) > limits.children:
+            raise DocumentError("too_many_children", f"{len(self.members):,} members")
+        _refuse_overlap(self.members)
+        self._by_name = {each.filename: each for each in self.members}
+
+    @property
+    def names(self) -> Mapping[str, ZipInfo]:
+        """The members by name; of a name that occurs twice the last."""
+        return self._by_name
+
+    def read(self, member: ZipInfo) -> bytes:
+        """Return the bytes of a member.
+
+        Raises:
+            DocumentError: ``encrypted``, ``archive_ratio`` or ``archive_too_large``.
+        """
+        if member.flag_bits & IS_ENCRYPTED:
+            raise DocumentError("encrypted", member.filename)
+        blocks, size = list[bytes](), 0
+        most = max(member.compress_size, 1) * self._limits.ratio
+        with self._file.open(member) as source:
+            while block := source.read(BLOCK):
+                size += len(block)
+                self._left -= len(block)
+                if size > self._limits.ratio_from_bytes and size > most:
+                    raise DocumentError("archive_ratio", f"more than {self._limits.ratio}")
+                if self._left < 0:
+                    raise DocumentError(
+                        "archive_too_large", f"more than {self._limits.inflated_bytes:,} bytes"
+                    )
+                blocks.append(block)
+        return b"".join(blocks)
+
+    def part(self, name: str) -> bytes | None:
+        """Return the bytes of the member with a name; None if there is none."""
+        member = self._by_name.get(name)
+        return None if member is None else self.read(member)
+
+    def optional(self, name: str, draft: Draft, use: Callable[[bytes], None]) -> None:
+        """Call a function with a part that a document can be read without.
+
+        One that is damaged is noted; limits, encryption and entities refuse the document.
+        """
+        try:
+            content = self.part(name)
+            if content is not None:
+                use(content)
+        except DocumentError as error:
+            if error.reason_code not in ("corrupt", "truncated"):
+                raise
+            draft.note("parts_unreadable", name)
+        except FAILURES:
+            draft.note("parts_unreadable", name)
+
+
+def _refuse_overlap(members: list[ZipInfo]) -> None:
+    """Refuse an archive in which members share bytes: each has its own in a normal one."""
+    end = 0
+    for member in sorted(members, key=lambda each: each.header_offset):
+        if member.header_offset < end:
+            raise DocumentError("archive_overlap", member.filename[:100])
+        end = member.header_offset + LOCAL_HEADER_BYTES + member.compress_size
+
+
+def refuse_unsafe(name: str) -> None:
+    """Refuse the name of a member that leads out of its archive.
+
+    Raises:
+        DocumentError: ``unsafe_path``.
+    """
+    path = name.replace("\\", "/")
+    is_drive = len(path) > 1 and path[1] == ":" and path[0].isalpha()
+    if path.startswith("/") or is_drive or ".." in path.split("/"):
+        raise DocumentError("unsafe_path", name[:200])
+
+
+def is_link(member: ZipInfo) -> bool:
+    """Return whether a member is a symbolic link."""
+    return stat.S_ISLNK(member.external_attr >> 16)
+
+
+def relative(base: str, target: str) -> str:
+    """Return the name of a part that another part names, e.g. ``../media/a.png``."""
+    if target.startswith("/"):
+        return normpath(target.lstrip("/"))
+    with suppress(ValueError):
+        folder = base.rpartition("/")[0]
+        return normpath(f"{folder}/{target}" if folder else target)
+    return target

@@ -1,0 +1,189 @@
+"""DOCX: body and tables in order, headers, footers, notes, comments, text boxes, insertions.
+
+Text that a tracked deletion removed is left out, inserted text is there. Of alternatives for older
+programs the first is read, so a text box is there once.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from orchestration_project.domains.documents.extracted import Draft, Table
+from orchestration_project.domains.documents.formats.archives import Archive, opened
+from orchestration_project.domains.documents.formats.office import (
+    Link,
+    links_of,
+    main_part,
+    read_properties,
+    required,
+)
+from orchestration_project.domains.documents.xml import (
+    Element,
+    attribute,
+    children_named,
+    local_name,
+    parse_xml,
+)
+
+CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "softHyphen": ""}
+REFERENCES = {"footnoteReference": "^", "endnoteReference": "^e", "commentReference": "^c"}
+"""Element of a reference, and the mark before its number in brackets."""
+
+LEFT_OUT = {"del", "moveFrom", "delText", "instrText", "Fallback", "pPr", "rPr", "tcPr", "tblPr"}
+HEADING_NAME = re.compile(r"heading (\d)$", re.IGNORECASE)
+BOUNDARY_NOTES = {"separator", "continuationSeparator", "continuationNotice"}
+
+
+class Line(NamedTuple):
+    """A paragraph, or a row of a table, and the level of the heading that it is, else 0."""
+
+    text: str
+    level: int = 0
+
+
+def read(content: bytes, draft: Draft) -> None:
+    """Add one page: headers, body, footers, footnotes, endnotes, comments.
+
+    The format has no pages until a program has laid it out.
+
+    Raises:
+        DocumentError: ``corrupt``, ``truncated``, ``xml_entities``, or a limit.
+    """
+    with opened(content, draft.limits) as archive:
+        main = main_part(archive)
+        links = links_of(archive, main)
+        reader = _Reader(_heading_levels(archive, links, draft))
+        root = required(archive, main)
+        around = {
+            kind: list(_parts(archive, links, kind, reader, draft))
+            for kind in ("header", "footer", "footnotes", "endnotes", "comments")
+        }
+        body = [line for each in children_named(root, "body") for line in reader.lines(each)]
+        read_properties(archive, draft)
+    lines = [*around.pop("header"), *body, *(line for kind in around.values() for line in kind)]
+    headings = [(line.level, line.text) for line in lines if line.level]
+    draft.add_page("\n".join(line.text for line in lines), reader.tables, headings=headings)
+
+
+def _heading_levels(archive: Archive, links: Mapping[str, Link], draft: Draft) -> dict[str, int]:
+    """Return the levels of the styles that are headings, by the id of the style."""
+    found = dict[str, int]()
+
+    def use(content: bytes) -> None:
+        for style in children_named(parse_xml(content), "style"):
+            for name in children_named(style, "name"):
+                if level := HEADING_NAME.match(attribute(name, "val") or ""):
+                    found[attribute(style, "styleId") or ""] = int(level[1])
+
+    for link in links.values():
+        if link.kind == "styles":
+            archive.optional(link.part, draft, use)
+    return found
+
+
+def _parts(
+    archive: Archive, links: Mapping[str, Link], kind: str, reader: "_Reader", draft: Draft
+) -> Iterator[Line]:
+    """Yield the lines of the parts of a kind, each different text once: headers repeat."""
+    seen = set[str]()
+    for part in sorted({link.part for link in links.values() if link.kind == kind}):
+        roots = list[Element]()
+        archive.optional(part, draft, lambda content, add=roots: add.append(parse_xml(content)))
+        for line in (line for root in roots for line in reader.lines(root)):
+            if line.text not in seen:
+                seen.add(line.text)
+                yield line
+
+
+class _Reader:
+    """Lines of parts; tables are kept as they are met."""
+
+    def __init__(self, levels: Mapping[str, int]) -> None:
+        self._levels = levels
+        self.tables: list[Table] = []
+
+    def lines(self, container: Element) -> Iterator[Line]:
+        """Yield the lines of what holds paragraphs and tables, at any depth."""
+        for child in container:
+            name = local_name(child)
+            if name == "p":
+                yield from self._paragraph(child)
+            elif name == "tbl":
+                yield from self._table(child)
+            elif name in ("footnote", "endnote", "comment"):
+                yield from self._note(child, name)
+            elif name not in LEFT_OUT:
+                yield from self.lines(child)
+
+    def _note(self, note: Element, kind: str) -> Iterator[Line]:
+        if attribute(note, "type") in BOUNDARY_NOTES:
+            return
+        mark = f"[{REFERENCES[f'{kind}Reference']}{attribute(note, 'id')}]"
+        text = " ".join(line.text.strip() for line in self.lines(note))
+        if text.strip():
+            yield Line(f"{mark} {text}")
+
+    def _paragraph(self, paragraph: Element) -> Iterator[Line]:
+        pieces, boxes = list[str](), list[Element]()
+        _collect(paragraph, pieces, boxes)
+        text = "".join(pieces)
+        if text.strip():
+            level = self._level(paragraph)
+            yield Line(" ".join(text.split()) if level else text, level)
+        for box in boxes:
+            yield from self.lines(box)
+
+    def _level(self, paragraph: Element) -> int:
+        for properties in children_named(paragraph, "pPr"):
+            for style in children_named(properties, "pStyle"):
+                return self._levels.get(attribute(style, "val") or "", 0)
+        return 0
+
+    def _table(self, table: Element) -> Iterator[Line]:
+        place = len(self.tables)
+        rows = list[tuple[str, ...]]()
+        for row in _inside(table, "tr"):
+            cells = [
+                "\n".join(line.text for line in self.lines(cell)) for cell in _inside(row, "tc")
+            ]
+            rows.append(tuple(cells))
+            yield Line("\t".join(" ".join(cell.split()) for cell in cells))
+        if rows:  # tables within its cells come after it
+            self.tables.insert(place, Table(tuple(rows)))
+
+
+def _inside(element: Element, name: str) -> Iterator[Element]:
+    """Yield the elements of a name, also within content controls and insertions."""
+    for child in element:
+        found = local_name(child)
+        if found == name:
+            yield child
+        elif found in ("sdt", "sdtContent", "ins", "customXml", "moveTo"):
+            yield from _inside(child, name)
+
+
+def _collect(element: Element, pieces: list[str], boxes: list[Element]) -> None:
+    """Add the text of a paragraph's elements; text boxes are for their own lines."""
+    for child in element:
+        name = local_name(child)
+        if name == "t":
+            pieces.append(child.text or "")
+        elif name in CHARACTERS:
+            pieces.append(CHARACTERS[name])
+        elif name in REFERENCES:
+            pieces.append(f"[{REFERENCES[name]}{attribute(child, 'id')}]")
+        elif name == "sym":
+            pieces.append(_symbol(child))
+        elif name == "txbxContent":
+            boxes.append(child)
+        elif name not in LEFT_OUT:
+            _collect(child, pieces, boxes)
+
+
+def _symbol(element: Element) -> str:
+    """Return a symbol; most fonts of symbols have no known characters."""
+    try:
+        code = int(attribute(element, "char") or "", 16)
+    except ValueError:
+        return "\ufffd"
+    return chr(code) if code < 0xE000 else "\ufffd"

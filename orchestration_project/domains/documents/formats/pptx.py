@@ -1,0 +1,131 @@
+"""PPTX: slides in their order, with groups, tables and notes."""
+
+from collections.abc import Iterator
+
+from orchestration_project.domains.documents.extracted import Draft, Table
+from orchestration_project.domains.documents.formats.archives import Archive, opened
+from orchestration_project.domains.documents.formats.office import (
+    Link,
+    links_of,
+    main_part,
+    read_properties,
+    required,
+)
+from orchestration_project.domains.documents.reasons import DocumentError
+from orchestration_project.domains.documents.xml import (
+    Element,
+    attribute,
+    children_named,
+    local_name,
+    parse_xml,
+)
+
+TITLES = {"title", "ctrTitle"}
+FIELDS_LEFT_OUT = {"sldNum", "hdr", "ftr", "dt"}
+"""Placeholders of notes that repeat what the program fills in."""
+
+
+def read(content: bytes, draft: Draft) -> None:
+    """Add a page for each slide; its notes follow its text after a line ``Notes:``.
+
+    Raises:
+        DocumentError: ``corrupt``, ``truncated``, ``xml_entities``, or a limit.
+    """
+    with opened(content, draft.limits) as archive:
+        main = main_part(archive)
+        links = links_of(archive, main)
+        slides = [
+            links[found].part
+            for each in required(archive, main).iter("{*}sldId")
+            if (found := _relation(each)) in links
+        ]
+        draft.check_pages(len(slides))
+        for number, part in enumerate(slides, start=1):
+            try:
+                _Slide(archive, part, draft).add()
+            except DocumentError as error:
+                if error.reason_code not in ("corrupt", "truncated"):
+                    raise
+                draft.note("pages_unreadable", str(number))
+                draft.add_page("")
+        if not slides or len(draft.notes.get("pages_unreadable", ())) == len(slides):
+            raise DocumentError("corrupt", "no slide can be read")
+        read_properties(archive, draft)
+
+
+def _relation(element: Element) -> str:
+    """Return the id of the relationship that an element names: the attribute with a namespace."""
+    named = (str(value) for key, value in element.attrib.items() if str(key).endswith("}id"))
+    return next(named, "")
+
+
+class _Slide:
+    """A slide whose shapes are read."""
+
+    def __init__(self, archive: Archive, part: str, draft: Draft) -> None:
+        self._archive, self._part, self._draft = archive, part, draft
+        self._tables: list[Table] = []
+        self._headings: list[tuple[int, str]] = []
+
+    def add(self) -> None:
+        """Add the page."""
+        lines = list(self._lines(required(self._archive, self._part)))
+        for link in links_of(self._archive, self._part).values():
+            if link.kind == "notesSlide":
+                lines.extend(self._notes(link))
+        self._draft.add_page("\n".join(lines), self._tables, headings=self._headings)
+
+    def _notes(self, link: Link) -> list[str]:
+        lines = list[str]()
+
+        def use(content: bytes) -> None:
+            for shape in parse_xml(content).iter("{*}sp"):
+                if _placeholder(shape) not in FIELDS_LEFT_OUT:
+                    lines.extend(_paragraphs(shape))
+
+        self._archive.optional(link.part, self._draft, use)
+        return ["Notes:", *lines] if lines else []
+
+    def _lines(self, element: Element) -> Iterator[str]:
+        """Yield the lines of shapes in their order; groups are entered."""
+        for child in element:
+            name = local_name(child)
+            if name == "sp":
+                yield from self._shape(child)
+            elif name == "tbl":
+                yield from self._table(child)
+            elif name != "Fallback":
+                yield from self._lines(child)
+
+    def _shape(self, shape: Element) -> Iterator[str]:
+        lines = list(_paragraphs(shape))
+        if _placeholder(shape) in TITLES and lines:
+            lines = [" ".join(" ".join(lines).split())]
+            self._headings.append((1, lines[0]))
+        yield from lines
+
+    def _table(self, table: Element) -> Iterator[str]:
+        rows = tuple(
+            tuple("\n".join(_paragraphs(cell)) for cell in children_named(row, "tc"))
+            for row in children_named(table, "tr")
+        )
+        self._tables.append(Table(rows))
+        for row in rows:
+            yield "\t".join(" ".join(cell.split()) for cell in row)
+
+
+def _placeholder(shape: Element) -> str:
+    for found in shape.iter("{*}ph"):
+        return attribute(found, "type") or "body"
+    return ""
+
+
+def _paragraphs(element: Element) -> Iterator[str]:
+    """Yield the paragraphs that have text."""
+    for paragraph in element.iter("{*}p"):
+        pieces = [
+            "\n" if local_name(each) == "br" else each.text or ""
+            for each in paragraph.iter("{*}t", "{*}br")
+        ]
+        if text := "".join(pieces).strip():
+            yield text

@@ -1,0 +1,160 @@
+"""XLSX, XLSM, XLSB, XLS and ODS: a page for each sheet, with typed cells."""
+
+import re
+from collections.abc import Iterator
+from io import BytesIO
+from typing import cast
+
+from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum
+
+from orchestration_project.domains.documents.extracted import (
+    Cell,
+    Draft,
+    Table,
+    cell_text,
+    parse_time,
+)
+from orchestration_project.domains.documents.formats.archives import Archive, opened
+from orchestration_project.domains.documents.formats.office import (
+    links_of,
+    main_part,
+    read_properties,
+)
+from orchestration_project.domains.documents.reasons import DocumentError
+from orchestration_project.domains.documents.xml import first_text, local_name, parse_xml
+
+XLS = "application/vnd.ms-excel"
+ODS = "application/vnd.oasis.opendocument.spreadsheet"
+FORMULA = re.compile(rb"<(?:\w+:)?f[ />]")
+SHEET_END = re.compile(rb"(?:</(?:\w+:)?\w*sheet\s*>|/>)\s*$", re.IGNORECASE)
+MAX_CELLS = 20_000_000
+"""Of a sheet, empty ones within its rectangle included: two cells may be far apart."""
+
+MOST_ADDED = 100
+"""Rows or columns that formulas without a value may add to a sheet."""
+
+UNCALCULATED = "=?"
+"""Shown in place of the value of a formula that has none stored."""
+
+
+def read(content: bytes, draft: Draft) -> None:
+    """Add a page for each sheet: its name, then its rows with tabs between cells.
+
+    Raises:
+        DocumentError: ``encrypted``, ``corrupt``, ``truncated``, or a limit.
+    """
+    missing = dict[str, list[str]]()
+    if draft.media_type != XLS:  # calamine unzips without a bound
+        with opened(content, draft.limits) as archive:
+            missing = _inspect(archive, draft)
+    try:
+        with CalamineWorkbook.from_filelike(BytesIO(content)) as workbook:
+            _read_sheets(workbook, draft, missing)
+    except PasswordError as error:
+        raise DocumentError("encrypted", "a password is needed to open it") from error
+    except CalamineError as error:
+        is_locked = "password" in str(error).lower()
+        raise DocumentError("encrypted" if is_locked else "corrupt", str(error)[:200]) from error
+
+
+def _read_sheets(workbook: CalamineWorkbook, draft: Draft, missing: dict[str, list[str]]) -> None:
+    metadata = workbook.sheets_metadata
+    draft.check_pages(len(metadata))
+    for sheet in metadata:
+        if sheet.typ not in (SheetTypeEnum.WorkSheet, SheetTypeEnum.MacroSheet):
+            continue
+        if sheet.typ == SheetTypeEnum.MacroSheet:
+            draft.note("macros_ignored", sheet.name)
+        found = workbook.get_sheet_by_name(sheet.name)
+        cells = found.total_height * found.total_width
+        if cells > MAX_CELLS:
+            raise DocumentError("too_much_text", f"{cells:,} cells")
+        rows = [
+            [None if value == "" else cast(Cell, value) for value in row]
+            for row in found.to_python(skip_empty_area=False)
+        ]
+        for reference in missing.get(sheet.name, ()):
+            _mark(rows, reference)
+        _add_sheet(sheet.name, rows, draft)
+
+
+def _add_sheet(name: str, rows: list[list[Cell]], draft: Draft) -> None:
+    table = Table(tuple(tuple(row) for row in rows), name)
+    filled = [row for row in rows if any(value is not None for value in row)]
+    lines = ["\t".join(_one_line(value) for value in row).rstrip("\t") for row in filled]
+    text = "\n".join([name, *lines]) if lines else ""
+    draft.add_page(text, [table] if rows else [], headings=[(1, name)] if text else [])
+
+
+def _one_line(value: Cell) -> str:
+    return " ".join(cell_text(value).split())
+
+
+def _inspect(archive: Archive, draft: Draft) -> dict[str, list[str]]:
+    """Inflate all parts within the limits; return cells without a value by name of sheet.
+
+    Raises:
+        DocumentError: A limit is exceeded, or a part declares entities.
+    """
+    missing = dict[str, list[str]]()
+    if draft.media_type == ODS:
+        archive.optional("meta.xml", draft, lambda content: _read_ods_properties(content, draft))
+    else:
+        read_properties(archive, draft)
+        for name, part in _sheet_parts(archive, draft):
+            content = archive.part(part) or b""
+            if not SHEET_END.search(content[-200:]):  # calamine would return what it has got
+                raise DocumentError("truncated", f"the sheet {name[:100]} has no end")
+            if FORMULA.search(content):
+                missing[name] = list(_without_value(content))
+    for member in archive.members:
+        archive.read(member)
+    count = sum(map(len, missing.values()))
+    if count:
+        draft.note("formula_without_value", f"{count} cells")
+    return missing
+
+
+def _read_ods_properties(content: bytes, draft: Draft) -> None:
+    root = parse_xml(content)
+    draft.title = first_text(root, "title")
+    draft.author = first_text(root, "initial-creator") or first_text(root, "creator")
+    draft.created_at = parse_time(first_text(root, "creation-date"))
+
+
+def _sheet_parts(archive: Archive, draft: Draft) -> Iterator[tuple[str, str]]:
+    """Yield name and part of each sheet of a workbook in XML."""
+    if "sheet.binary" in draft.media_type:
+        return
+    main = main_part(archive)
+    links = links_of(archive, main)
+    for sheet in parse_xml(archive.part(main) or b"").iter("{*}sheet"):
+        relation = next((str(v) for k, v in sheet.attrib.items() if str(k).endswith("}id")), "")
+        if relation in links:
+            yield sheet.get("name", ""), links[relation].part
+
+
+def _without_value(content: bytes) -> Iterator[str]:
+    """Yield the references of cells with a formula and no stored value."""
+    for cell in parse_xml(content).iter("{*}c"):
+        names = {local_name(child) for child in cell}
+        if "f" in names and not names & {"v", "is"}:
+            yield cell.get("r", "")
+
+
+def _mark(rows: list[list[Cell]], reference: str) -> None:
+    """Put `UNCALCULATED` into an empty cell; one far outside of the others is left out."""
+    found = re.fullmatch(r"([A-Z]{1,3})(\d{1,7})", reference)
+    if not found:
+        return
+    column = 0
+    for letter in found[1]:
+        column = column * 26 + ord(letter) - 64
+    row, width = int(found[2]), max([column, *map(len, rows)])
+    if not 1 <= row <= len(rows) + MOST_ADDED or column > len(rows[0] if rows else ()) + MOST_ADDED:
+        return
+    rows.extend([] for _ in range(row - len(rows)))
+    for each in rows:
+        each.extend([None] * (width - len(each)))
+    if rows[row - 1][column - 1] is None:
+        rows[row - 1][column - 1] = UNCALCULATED
