@@ -1,0 +1,142 @@
+"""EML: headers and body; attachments are children."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from email import message_from_bytes
+from email.message import EmailMessage, Message
+from email.policy import default
+from email.utils import parsedate_to_datetime
+
+from orchestration_project.domains.documents.extracted import Draft, in_utc
+from orchestration_project.domains.documents.formats.html import html_text
+from orchestration_project.domains.documents.reasons import DocumentError
+from orchestration_project.domains.documents.text import decode
+
+HEADERS = ("From", "To", "Cc", "Bcc", "Reply-To", "Subject", "Date")
+AS_WRITTEN = default.clone(refold_source="none")
+"""For an attached mail: its headers are not folded anew."""
+
+MAX_DEPTH = 50
+"""Parts within parts; an attached mail is a child and counts anew."""
+
+EXTENSIONS = {"message/rfc822": "eml", "text/html": "html", "text/plain": "txt"}
+
+
+def read(content: bytes, draft: Draft) -> None:
+    """Add one page: the headers that people read, an empty line, and the body.
+
+    Of alternatives the plain text is read, and HTML where it has no text. Parts with a file name,
+    and those that are no text, are children; an attached mail is one too.
+
+    Raises:
+        DocumentError: ``truncated``, ``nested_too_deep``, or a limit.
+    """
+    message = message_from_bytes(content, policy=default)
+    draft.title = header(message, "Subject")
+    draft.author = header(message, "From")
+    draft.created_at = mail_time(header(message, "Date"))
+    if message.get_content_maintype() == "multipart" and not message.is_multipart():
+        raise DocumentError("truncated", "no part of the body is there")
+    texts = [text for text in _texts(message, draft, 0) if text.strip()]
+    if any(_is_cut(part) for part in message.walk()):
+        draft.note("parts_unreadable", "a part has no end")
+    lines = [f"{name}: {found}" for name in HEADERS if (found := header(message, name))]
+    draft.add_page("\n".join([*lines, "", *texts]))
+
+
+def header(message: Message, name: str) -> str | None:
+    """Return a header decoded and in one line; None if it is missing.
+
+    One that breaks the parser of the standard library is returned as it is written.
+    """
+    try:
+        value = message.get(name)
+    except Exception:  # noqa: BLE001 - several, for malformed addresses and encoded words
+        raw = next((text for key, text in message._headers if key.lower() == name.lower()), None)  # pyright: ignore[reportAttributeAccessIssue] - undecoded
+        value = raw
+    return None if value is None else " ".join(str(value).split())
+
+
+def mail_time(text: str | None) -> datetime | None:
+    """Return a date of a header in UTC; None for another text."""
+    with suppress(ValueError, TypeError, IndexError, OverflowError):
+        return in_utc(parsedate_to_datetime(text or ""))
+    return None
+
+
+def _is_cut(part: Message) -> bool:
+    return any(type(each).__name__ == "CloseBoundaryNotFoundDefect" for each in part.defects)
+
+
+def _texts(part: Message, draft: Draft, depth: int) -> Iterator[str]:
+    """Yield the texts of a part's body; its attachments become children."""
+    if depth > MAX_DEPTH:
+        raise DocumentError("nested_too_deep", f"more than {MAX_DEPTH} parts within parts")
+    kind = part.get_content_type()
+    if kind == "message/rfc822":
+        _add_mail(part, draft)
+    elif part.is_multipart():
+        yield from _of_parts(part, draft, depth)
+    elif _file_name(part) or part.get_content_maintype() != "text" or _is_attached(part):
+        draft.add_child(_child_name(part, draft), _payload(part))
+    else:
+        yield _text(part, draft)
+
+
+def _of_parts(part: Message, draft: Draft, depth: int) -> Iterator[str]:
+    parts = [each for each in part.get_payload() if isinstance(each, Message)]
+    if part.get_content_type() != "multipart/alternative":
+        for each in parts:
+            yield from _texts(each, draft, depth + 1)
+        return
+    found = [(each, list(_texts(each, draft, depth + 1))) for each in parts]
+    with_text = [each for each in found if any(text.strip() for text in each[1])]
+    plain = [texts for each, texts in with_text if each.get_content_type() == "text/plain"]
+    yield from plain[0] if plain else next((texts for _, texts in with_text), [])
+
+
+def _is_attached(part: Message) -> bool:
+    return part.get_content_disposition() == "attachment"
+
+
+def _file_name(part: Message) -> str | None:
+    with suppress(Exception):  # several, for malformed parameters
+        return part.get_filename()
+    return None
+
+
+def _child_name(part: Message, draft: Draft) -> str:
+    kind = part.get_content_type()
+    extension = EXTENSIONS.get(kind) or kind.partition("/")[2]
+    return _file_name(part) or f"attachment-{len(draft.children) + 1}.{extension}"
+
+
+def _payload(part: Message) -> bytes:
+    with suppress(Exception):  # several, for unknown transfer encodings
+        found = part.get_payload(decode=True)
+        if isinstance(found, bytes):
+            return found
+    return str(part.get_payload()).encode("utf-8", "surrogateescape")
+
+
+def _text(part: Message, draft: Draft) -> str:
+    decoded = decode(_payload(part), declared=part.get_content_charset())
+    for code, detail in decoded.notes:
+        draft.note(code, detail)
+    is_html = part.get_content_type() == "text/html"
+    return html_text(decoded.text).text if is_html else decoded.text
+
+
+def _add_mail(part: Message, draft: Draft) -> None:
+    """Add an attached mail as a child, as it was written as far as that is known."""
+    for each in part.get_payload():
+        if isinstance(each, Message):
+            subject = header(each, "Subject") if isinstance(each, EmailMessage) else None
+            name = _file_name(part) or f"{subject or f'attachment-{len(draft.children) + 1}'}.eml"
+            try:
+                content = each.as_bytes(policy=AS_WRITTEN)
+            except Exception:  # noqa: BLE001 - several, for malformed headers
+                draft.note("parts_unreadable", name)
+                continue
+            draft.add_child(name, content)
