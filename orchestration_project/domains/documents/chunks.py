@@ -1,0 +1,217 @@
+"""Chunks: parts of a document's pages of a bounded number of words, with exact places.
+
+A chunk never crosses a page, so its place is one page and two offsets, and the page's text cut
+there is the chunk, to the character. It ends where a reader would pause, if that is near.
+"""
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from orchestration_project.domains.documents.extracted import WORD, Heading, Page
+from orchestration_project.errors import ConfigurationError
+
+RULE_VERSION = "1"
+"""Version of the rules here; a chunk of other rules has another id."""
+
+PAUSES = (
+    re.compile(r"\n[ \t]*\n"),
+    re.compile(r"[.!?\u2026\u3002][\"'\u201d\u2019)\]]*(?=\s)|\n"),
+)
+"""Ends of paragraphs, then of sentences and lines: where a chunk ends rather than elsewhere."""
+
+
+@dataclass(frozen=True)
+class ChunkRule:
+    """How pages are cut.
+
+    Attributes:
+        words: Maximum words of a chunk.
+        overlap: Words at the end of a chunk with which the next one of the page begins again.
+        version: Of the rules; a part of each chunk's id.
+
+    Raises:
+        ConfigurationError: ``words`` is less than 1, or ``overlap`` negative or more than half of
+            them.
+    """
+
+    words: int = 500
+    overlap: int = 0
+    version: str = RULE_VERSION
+
+    def __post_init__(self) -> None:
+        if self.words < 1:
+            raise ConfigurationError(f"invalid words: expected 1 or more, got {self.words}")
+        if not 0 <= self.overlap <= self.words // 2:
+            raise ConfigurationError(
+                f"invalid overlap: expected 0 to {self.words // 2} words, got {self.overlap}"
+            )
+
+    @property
+    def label(self) -> str:
+        """The rule as a part of ids, e.g. ``1/500/0``."""
+        return f"{self.version}/{self.words}/{self.overlap}"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of a page.
+
+    Attributes:
+        chunk_id: SHA-256, in hexadecimal, of document id, rule, page and span.
+        page_number: From 1.
+        start: Where the text begins in that of the page, in characters.
+        end: Where it ends, exclusive; ``page.text[start:end]`` is the text.
+        text: Without spaces around it, and never empty.
+        word_count: Words of the text.
+        section_path: Headings above its beginning, the highest level first.
+    """
+
+    chunk_id: str
+    page_number: int
+    start: int
+    end: int
+    text: str
+    word_count: int
+    section_path: tuple[str, ...]
+
+
+def chunk_id(document_id: str, rule: ChunkRule, page_number: int, start: int, end: int) -> str:
+    """Return the id of a chunk: the same on every machine."""
+    named = f"{document_id}\n{rule.label}\n{page_number}\n{start}\n{end}"
+    return sha256(named.encode()).hexdigest()
+
+
+def chunks(document_id: str, pages: Sequence[Page], rule: ChunkRule) -> Iterator[Chunk]:
+    """Yield the chunks of a document in the order of its pages; every word is in one at least.
+
+    A heading begins a chunk, unless another heading is directly before it. Text without any word,
+    such as a line of dashes, belongs to the chunk before it; a page without words has no chunk.
+
+    Args:
+        document_id: Of the document.
+        pages: Its pages.
+        rule: How they are cut.
+    """
+    sections = _Sections()
+    for page in pages:
+        for start, end, count in _spans(page, rule):
+            path = sections.at(page, start)
+            identity = chunk_id(document_id, rule, page.number, start, end)
+            yield Chunk(identity, page.number, start, end, page.text[start:end], count, path)
+        sections.finish(page)
+
+
+class _Sections:
+    """The headings under which text stands; those of a page hold on the next ones."""
+
+    def __init__(self) -> None:
+        self._above: list[Heading] = []
+
+    def at(self, page: Page, offset: int) -> tuple[str, ...]:
+        """Return the headings above a place, with one that begins there."""
+        return tuple(each.text for each in self._path(page, offset))
+
+    def finish(self, page: Page) -> None:
+        """Take over the headings at the end of a page."""
+        self._above = self._path(page, len(page.text))
+
+    def _path(self, page: Page, offset: int) -> list[Heading]:
+        path = list(self._above)
+        for heading in page.headings:
+            if heading.offset > offset:
+                break
+            while path and path[-1].level >= heading.level:
+                path.pop()
+            path.append(heading)
+        return path
+
+
+def _spans(page: Page, rule: ChunkRule) -> Iterator[tuple[int, int, int]]:
+    """Yield start, end and number of words of each chunk of a page."""
+    text = _Text(page)
+    first = 0
+    while first < len(text.words):
+        limit = min(first + rule.words, len(text.words))
+        section = text.next_section(first)
+        is_section = section < limit
+        last = section if is_section else text.pause(first, limit, rule.overlap + 1)
+        yield text.start(first), text.end(last), last - first
+        is_last = is_section or last == len(text.words)
+        first = last if is_last else max(last - rule.overlap, first + 1)
+
+
+class _Text:
+    """The text of a page as words, with the places where it may be cut; words have numbers from 0.
+
+    Attributes:
+        words: Start and end of each word.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self._text = page.text
+        self.words = [found.span() for found in WORD.finditer(page.text)]
+        self._starts = [start for start, _ in self.words]
+        self._sections = self._section_starts(page.headings)
+        self._pauses = [[found.end() for found in each.finditer(page.text)] for each in PAUSES]
+
+    def _section_starts(self, headings: Sequence[Heading]) -> list[int]:
+        """Return the first words of headings; of those that follow one another only the first."""
+        found, after_heading = list[int](), -1
+        for heading in headings:
+            first = bisect_left(self._starts, heading.offset)
+            if first != after_heading:
+                found.append(first)
+            after_heading = bisect_left(self._starts, heading.offset + len(heading.text))
+        return found
+
+    def next_section(self, first: int) -> int:
+        """Return the first word of the next section; a number beyond the last word without one."""
+        place = bisect_right(self._sections, first)
+        return self._sections[place] if place < len(self._sections) else len(self.words) + 1
+
+    def pause(self, first: int, limit: int, least: int) -> int:
+        """Return the word before which a chunk ends: the last pause of its second half, else
+        ``limit``.
+
+        Args:
+            first: First word of the chunk.
+            limit: First word that it cannot have.
+            least: Words that it has at least, if there are so many.
+        """
+        if limit == len(self.words):
+            return limit
+        shortest = min(first + max(least, (limit - first + 1) // 2), limit)
+        low, high = self.words[shortest - 1][1], self.words[limit][0]
+        for pauses in self._pauses:
+            place = bisect_right(pauses, high) - 1
+            if place >= 0 and pauses[place] > low:
+                return bisect_left(self._starts, pauses[place], shortest, limit)
+        return limit
+
+    def start(self, first: int) -> int:
+        """Return where the text of a chunk begins."""
+        if first == 0:
+            return len(self._text) - len(self._text.lstrip())
+        return self._cut(first)
+
+    def end(self, last: int) -> int:
+        """Return where the text of a chunk ends that has no word from ``last`` on."""
+        place = self._cut(last) if last < len(self.words) else len(self._text)
+        return len(self._text[:place].rstrip())
+
+    def _cut(self, number: int) -> int:
+        """Return where the text before a word is cut from the word's: after a line or a space.
+
+        So a mark before a word, as of a heading or a quotation, stays with it.
+        """
+        before, word = self.words[number - 1][1], self.words[number][0]
+        between = self._text[before:word]
+        spaces = [place for place, each in enumerate(between) if each.isspace()]
+        lines = between.rfind("\n")
+        if lines < 0 and not spaces:
+            return word
+        place = before + (lines if lines >= 0 else spaces[-1]) + 1
+        return word - len(self._text[place:word].lstrip())
