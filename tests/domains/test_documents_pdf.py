@@ -56,6 +56,9 @@ def test_a_page_without_text_needs_recognition_and_the_others_are_loaded():
     assert [page.method for page in pages.pages] == ["none", "none"]
     mixed = extract(pages_to_pdf([[], [ABOVE]]), name="a.pdf")
     assert (mixed.state, codes(mixed), mixed.text) == ("loaded", [], f"\n{ABOVE.text}")
+    some = extract(pages_to_pdf([[], [ABOVE]], image=bytes(4096)), name="a.pdf")
+    assert (some.state, codes(some)) == ("loaded", ["pages_need_ocr"])
+    assert [page.method for page in some.pages] == ["none", "native"]
     scans = extract(pages_to_pdf([[ABOVE]], image=bytes(4096)), name="a.pdf")
     assert (scans.state, [page.method for page in scans.pages]) == ("loaded", ["native"])
 

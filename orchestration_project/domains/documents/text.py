@@ -17,6 +17,13 @@ BOMS = [
 DETECTED_BYTES = 32_768
 """Of which the encoding is detected; the rest is decoded by it."""
 
+DETECTED = [
+    *("utf_8", "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257"),
+    *("iso8859_2", "iso8859_5", "iso8859_7", "koi8_r", "cp437", "cp850", "mac_roman"),
+    *("cp932", "euc_jp", "gb18030", "big5", "cp949"),
+]
+"""Encodings that files without a declaration have; rarer ones would only be wrong guesses."""
+
 CONTROLS = bytes(set(range(32)) - {7, 8, 9, 10, 12, 13, 27})
 """Control characters that text does not have."""
 
@@ -115,7 +122,7 @@ def _detected(content: bytes) -> str:
     """Return the most likely encoding of bytes that are not UTF-8."""
     from charset_normalizer import from_bytes
 
-    best = from_bytes(content[:DETECTED_BYTES]).best()
+    best = from_bytes(content[:DETECTED_BYTES], cp_isolation=DETECTED).best()
     if best is None:
         return "cp1252"
     return "cp1252" if "cp1252" in best.could_be_from_charset else best.encoding

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
+from xml.parsers.expat import ExpatError, ParserCreate, errors
 
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - compiled, without types
 
@@ -13,6 +14,9 @@ Element: TypeAlias = Any
 
 ENTITY = re.compile(rb"<!ENTITY|<\x00!\x00E\x00N\x00T\x00I\x00T\x00Y|\x00<\x00!\x00E\x00N\x00T")
 """A declaration of an entity, in the encodings that XML may have."""
+
+ENDS = (errors.XML_ERROR_NO_ELEMENTS, errors.XML_ERROR_UNCLOSED_TOKEN)
+"""Texts of errors at the end of a document."""
 
 DECLARATION_BYTES = 1_000_000
 """A DTD within a document is at its start."""
@@ -40,6 +44,24 @@ def parse_xml(content: bytes) -> Element:
         return etree.fromstring(content, parser)
     except etree.XMLSyntaxError as error:
         raise DocumentError(_code(error), (error.msg or "not XML")[:200]) from error
+
+
+def check_xml(content: bytes) -> None:
+    """Check that XML is well-formed and declares no entities, without a tree in memory.
+
+    Raises:
+        DocumentError: ``xml_entities``; ``truncated`` or ``corrupt`` with the place.
+    """
+    if ENTITY.search(content[:DECLARATION_BYTES]):
+        raise DocumentError("xml_entities")
+    parser = ParserCreate()
+    try:
+        parser.Parse(content, True)
+    except ExpatError as error:
+        is_end = error.code in (errors.codes[each] for each in ENDS)
+        raise DocumentError("truncated" if is_end else "corrupt", str(error)) from error
+    except (LookupError, ValueError) as error:  # an encoding that Python does not have
+        raise DocumentError("corrupt", str(error)) from error
 
 
 def _code(error: etree.XMLSyntaxError) -> str:

@@ -33,6 +33,11 @@ ROOT_HEADER_BYTES, EMBEDDED_HEADER_BYTES, OTHER_HEADER_BYTES = 32, 24, 8
 MAX_DEPTH = 5
 """Messages within messages."""
 
+FAILURES = (
+    *(OSError, struct.error, IndexError, OverflowError, ValueError, TypeError, AttributeError),
+)
+"""What olefile raises for damaged files."""
+
 Path = list[str]
 
 
@@ -54,7 +59,7 @@ def read(content: bytes, draft: Draft) -> None:
             text = "\n".join([*message.headers(), "", message.body(draft)])
             for name, data in message.attachments(0):
                 draft.add_child(name, data)
-    except (OSError, struct.error, IndexError, ValueError, TypeError, AttributeError) as error:
+    except FAILURES as error:
         raise DocumentError("corrupt", f"compound file: {error}") from error
     draft.add_page(text)
 

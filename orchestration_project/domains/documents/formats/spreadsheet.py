@@ -21,12 +21,19 @@ from orchestration_project.domains.documents.formats.office import (
     read_properties,
 )
 from orchestration_project.domains.documents.reasons import DocumentError
-from orchestration_project.domains.documents.xml import first_text, local_name, parse_xml
+from orchestration_project.domains.documents.xml import (
+    check_xml,
+    first_text,
+    local_name,
+    parse_xml,
+)
 
 XLS = "application/vnd.ms-excel"
 ODS = "application/vnd.oasis.opendocument.spreadsheet"
 FORMULA = re.compile(rb"<(?:\w+:)?f[ />]")
-SHEET_END = re.compile(rb"(?:</(?:\w+:)?\w*sheet\s*>|/>)\s*$", re.IGNORECASE)
+REQUIRED_PART = re.compile(r"^(?:xl/(?:worksheets/)?[^/]*|content)\.xml$")
+"""Of which the cells are."""
+
 MAX_CELLS = 20_000_000
 """Of a sheet, empty ones within its rectangle included: two cells may be far apart."""
 
@@ -97,18 +104,18 @@ def _inspect(archive: Archive, draft: Draft) -> dict[str, list[str]]:
         DocumentError: A limit is exceeded, or a part declares entities.
     """
     missing = dict[str, list[str]]()
+    sheets = dict[str, str]()
     if draft.media_type == ODS:
         archive.optional("meta.xml", draft, lambda content: _read_ods_properties(content, draft))
     else:
         read_properties(archive, draft)
-        for name, part in _sheet_parts(archive, draft):
-            content = archive.part(part) or b""
-            if not SHEET_END.search(content[-200:]):  # calamine would return what it has got
-                raise DocumentError("truncated", f"the sheet {name[:100]} has no end")
-            if FORMULA.search(content):
-                missing[name] = list(_without_value(content))
+        sheets = {part: name for name, part in _sheet_parts(archive, draft)}
     for member in archive.members:
-        archive.read(member)
+        content, part = archive.read(member), member.filename
+        if REQUIRED_PART.search(part):  # of damaged XML calamine returns what it has got
+            check_xml(content)
+        if part in sheets and FORMULA.search(content):
+            missing[sheets[part]] = list(_without_value(content))
     count = sum(map(len, missing.values()))
     if count:
         draft.note("formula_without_value", f"{count} cells")
