@@ -38,6 +38,9 @@ CATEGORIES = (TransientError, SourceError, ConfigurationError, ContractError)
 PR_SET_PDEATHSIG = 1
 """Option of prctl(2): the signal for a process when the thread that started it ends."""
 
+DISCARDED_BYTES = 65_536
+"""Read at a time of an item that is larger than the memory."""
+
 FRAMES_SHOWN = 8
 """Maximum frames of a traceback, the innermost ones."""
 
@@ -120,7 +123,11 @@ class Worker:
         return RESULT, payload
 
     def _read(self, size: int) -> bytearray:
-        data = bytearray(size)
+        try:
+            data = bytearray(size)
+        except MemoryError:  # the pool waits until all of it is read
+            self._discard(size)
+            raise
         view = memoryview(data)
         while view:
             count = self._channel.recv_into(view)
@@ -128,6 +135,13 @@ class Worker:
                 raise EOFError
             view = view[count:]
         return data
+
+    def _discard(self, size: int) -> None:
+        while size:
+            block = self._channel.recv(min(size, DISCARDED_BYTES))
+            if not block:
+                raise EOFError
+            size -= len(block)
 
 
 def _portable(error: OrchestrationError) -> bytes:

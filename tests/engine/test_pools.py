@@ -289,6 +289,15 @@ def test_an_item_that_needs_too_much_memory_fails_alone(pool: ProcessPool):
     assert found == {1: MIB, 2: 2 * MIB, 3: 3 * MIB}
 
 
+def test_an_item_that_is_larger_than_the_memory_fails_alone():
+    with ProcessPool(1, 64 * MIB) as small:
+        found = run(small, len, b"a", bytes(80 * MIB), b"ab")
+    failed = found.pop(bytes(80 * MIB))
+    assert isinstance(failed, ItemError)
+    assert failed.reason_code == "memory"
+    assert found == {b"a": 1, b"ab": 2}
+
+
 @pytest.mark.parametrize("kind", ["function", "large", "not unpickled"])
 def test_a_result_that_cannot_be_sent_fails_its_item_alone(pool: ProcessPool, kind: str):
     found = run(pool, pool_functions.make_result, "a", kind, "b")
