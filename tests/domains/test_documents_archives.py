@@ -18,7 +18,7 @@ from orchestration_project.demo.documents.damage import (
 )
 from orchestration_project.demo.documents.packages import archive, epub
 from orchestration_project.demo.documents.texts import mail, rtf
-from orchestration_project.domains.documents.extracted import Child, Limits
+from orchestration_project.domains.documents.extracted import Child, Extracted, Limits
 from orchestration_project.domains.documents.extraction import extract, extract_all
 from tests.domains.documents import a_story, codes, missing
 
@@ -107,10 +107,16 @@ def test_another_method_of_packing_is_read_or_has_its_reason():
     assert extract(bytes(unknown), name="a.zip").reason_code == "unsupported_feature"
 
 
+def extracted(content: bytes, limits: Limits = Limits()) -> dict[tuple[str, ...], Extracted]:  # noqa: B008 - frozen
+    return {
+        found.path: found.extracted for found in extract_all(content, name="x.zip", limits=limits)
+    }
+
+
 def test_files_within_files_are_extracted_with_their_paths():
     inner = archive([("deep.md", b"# deep")])
     content = archive([("one.txt", b"one"), ("in.zip", inner), ("two.eml", mail(STORY))])
-    found = {path: each for path, each in extract_all(content, name="x.zip")}
+    found = extracted(content)
     assert list(found) == [
         ("x.zip",),
         ("x.zip", "one.txt"),
@@ -123,22 +129,26 @@ def test_files_within_files_are_extracted_with_their_paths():
 
 @pytest.mark.parametrize("content", [nested(STORY), mail_chain(STORY)])
 def test_files_deeper_than_the_limit_are_not_read(content):
-    found = list(extract_all(content, name="a", limits=Limits(depth=5)))
-    path, last = found[-1]
-    assert (len(path), last.reason_code, last.pages) == (7, "nested_too_deep", ())
-    assert all(each.state == "loaded" for _, each in found[:-1])
+    *above, last = extract_all(content, name="a", limits=Limits(depth=5))
+    assert (len(last.path), last.extracted.reason_code) == (7, "nested_too_deep")
+    assert last.extracted.pages == ()
+    assert all(each.extracted.state == "loaded" for each in above)
+    assert [each.parent_id for each in (*above, last)] == [
+        None,
+        *(each.document_id for each in above),
+    ]
 
 
 def test_all_files_within_a_file_share_the_budget():
     inner = archive([(f"{n}.txt", bytes(1000)) for n in range(8)], is_packed=False)
     content = archive([("a.zip", inner), ("b.zip", inner)], is_packed=False)
-    found = dict(extract_all(content, name="x", limits=Limits(children=12)))
-    assert found["x", "a.zip"].state == "loaded"
-    assert found["x", "b.zip"].reason_code == "too_many_children"
+    found = extracted(content, Limits(children=12))
+    assert found["x.zip", "a.zip"].state == "loaded"
+    assert found["x.zip", "b.zip"].reason_code == "too_many_children"
     small = Limits(inflated_bytes=len(inner) * 2 + 9000)
-    found = dict(extract_all(content, name="x", limits=small))
-    assert found["x", "a.zip"].state == "loaded"
-    assert found["x", "b.zip"].reason_code == "archive_too_large"
+    found = extracted(content, small)
+    assert found["x.zip", "a.zip"].state == "loaded"
+    assert found["x.zip", "b.zip"].reason_code == "archive_too_large"
 
 
 def test_a_mail_has_headers_body_and_attachments():

@@ -1,17 +1,19 @@
 """The boundary of extraction: the bytes of a file become pages, or a reason why they do not.
 
 `extract` reads one file, `extract_all` also the files within it. Both are pure. Reasons that need
-a process of its own (a crash, a limit of time or memory) come from `resources/documents/worker.py`.
+a process of its own, such as a crash, come from `resources/documents/extraction.py`.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from importlib import import_module
+from typing import NamedTuple
 
-from orchestration_project.domains.documents.extracted import Child, Draft, Extracted, Limits
+from orchestration_project.domains.documents.extracted import Draft, Extracted, Limits
 from orchestration_project.domains.documents.media_types import (
-    OF_EXTENSION,
     TEXT_TYPES,
+    UNKNOWN,
     declared_type,
     media_type_of,
 )
@@ -54,7 +56,10 @@ READERS = {
 """Media type to its module in `formats/`, which is imported when a file needs it."""
 
 
-def extract(content: bytes, *, name: str, limits: Limits = Limits()) -> Extracted:  # noqa: B008 - frozen
+DEFAULT = Limits()
+
+
+def extract(content: bytes, *, name: str, limits: Limits = DEFAULT) -> Extracted:
     """Return what a file holds, or the reason why it cannot be extracted.
 
     The same bytes, name and limits give the same result. The name only declares a type, and
@@ -73,7 +78,7 @@ def extract(content: bytes, *, name: str, limits: Limits = Limits()) -> Extracte
         MemoryError: For the process around it, which has a reason code for that.
         ModuleNotFoundError: A library of the extra ``documents`` is not installed.
     """
-    draft = Draft(name, "application/octet-stream", declared_type(name), limits)
+    draft = Draft(name, UNKNOWN, declared_type(name), limits)
     try:
         _read(content, draft)
         return draft.finish(len(content))
@@ -108,55 +113,109 @@ def _is_wrong(declared: str | None, found: str) -> bool:
     return not (declared in TEXT_TYPES and found in TEXT_TYPES and found == "text/plain")
 
 
-def extract_all(
-    content: bytes,
-    *,
-    name: str,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
-) -> Iterator[tuple[tuple[str, ...], Extracted]]:
+class Document(NamedTuple):
+    """A file that was extracted, or refused.
+
+    Attributes:
+        path: Names from the file that was delivered to this one, which is last.
+        document_id: SHA-256 of its bytes, in hexadecimal; None if they could not be read.
+        parent_id: That of the file that holds it; None for a file that was delivered.
+        extracted: What it holds.
+    """
+
+    path: tuple[str, ...]
+    document_id: str | None
+    parent_id: str | None
+    extracted: Extracted
+
+
+class Waiting(NamedTuple):
+    """A file that is to be extracted; `path` and `parent_id` as of `Document`."""
+
+    path: tuple[str, ...]
+    content: bytes
+    parent_id: str | None = None
+
+
+class Delivered:
+    """A file that was delivered, and the files within it, which share the budgets of its limits.
+
+    Whoever extracts takes what is in `waiting`, by `next_up`, and hands the result to `settle`,
+    until nothing waits.
+    """
+
+    def __init__(self, name: str, content: bytes, limits: Limits) -> None:
+        self._limits = limits
+        self._children = limits.children
+        self._bytes = limits.inflated_bytes
+        self.waiting = [Waiting((name,), content)]
+
+    def next_up(self) -> tuple[Waiting, Limits]:
+        """Remove and return the file whose turn it is, and the limits that are left for it."""
+        left = replace(self._limits, children=self._children, inflated_bytes=self._bytes)
+        return self.waiting.pop(), left
+
+    def is_too_deep(self, file: Waiting) -> bool:
+        """Return whether a file is deeper than the limit, and so is not to be read."""
+        return len(file.path) > self._limits.depth + 1
+
+    def settle(self, file: Waiting, found: Extracted | DocumentError) -> Document:
+        """Return the document of a file; its children wait from now on.
+
+        Files that were extracted side by side may together exceed a budget that each of them kept:
+        then the one that is settled later is refused.
+
+        Args:
+            file: Of `next_up`.
+            found: What it holds, or why it cannot be extracted.
+        """
+        document_id = sha256(file.content).hexdigest()
+        if isinstance(found, Extracted):
+            count, size = len(found.children), sum(len(each.content) for each in found.children)
+            if count > self._children:
+                found = DocumentError("too_many_children", "with those of other files within")
+            elif size > self._bytes:
+                found = DocumentError("archive_too_large", "with other files within")
+            else:
+                self._children -= count
+                self._bytes -= size
+        if isinstance(found, DocumentError):
+            found = _refused(file.path[-1], len(file.content), found)
+        self.waiting.extend(
+            Waiting((*file.path, each.name), each.content, document_id)
+            for each in reversed(found.children)
+        )
+        return Document(file.path, document_id, file.parent_id, found)
+
+
+def unread(name: str, error: DocumentError) -> Document:
+    """Return the document of a file whose bytes could not be read."""
+    return Document((name,), None, None, _refused(name, 0, error))
+
+
+def _refused(name: str, byte_count: int, error: DocumentError) -> Extracted:
+    declared = declared_type(name)
+    draft = Draft(name, declared or UNKNOWN, declared, DEFAULT)
+    return draft.refuse(byte_count, error.reason_code, error.detail)
+
+
+def extract_all(content: bytes, *, name: str, limits: Limits = DEFAULT) -> Iterator[Document]:
     """Yield what a file holds, then what the files within it hold, at any depth.
 
     All files within share the budgets ``children`` and ``inflated_bytes`` of the limits: what
-    exceeds one is yielded with its reason code and not read. Children are dropped once they are
-    read, so a caller that needs their bytes keeps them.
-
-    Yields:
-        The path: names from the file that was given to the one that was read. Then its content.
+    exceeds one is yielded with its reason code. A crash of a reader ends this process;
+    `resources/documents/extraction.py` extracts each file in a process of its own.
 
     Raises:
         MemoryError: As `extract`.
         ModuleNotFoundError: As `extract`.
     """
-    budget = _Budget(limits)
-    waiting: list[tuple[tuple[str, ...], Child]] = [((), Child(name, content))]
-    while waiting:
-        above, child = waiting.pop()
-        path = (*above, child.name)
-        found = budget.extract(child, len(above))
-        yield path, replace(found, name=child.name)
-        waiting.extend((path, each) for each in reversed(found.children))
-
-
-class _Budget:
-    """What all files within one file may have together."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._children = limits.children
-        self._bytes = limits.inflated_bytes
-
-    def extract(self, child: Child, depth: int) -> Extracted:
-        """Return what a file holds, or that it exceeds the depth."""
-        if depth > self._limits.depth:
-            draft = Draft(child.name, _no_look(child), declared_type(child.name), self._limits)
-            return draft.refuse(len(child.content), "nested_too_deep", f"depth {depth}")
-        left = replace(self._limits, children=self._children, inflated_bytes=self._bytes)
-        found = extract(child.content, name=child.name, limits=left)
-        self._children -= len(found.children)
-        self._bytes -= sum(len(each.content) for each in found.children)
-        return found
-
-
-def _no_look(child: Child) -> str:
-    """Return the declared type of a file that is not read."""
-    return declared_type(child.name) or OF_EXTENSION[""]
+    delivered = Delivered(name, content, limits)
+    while delivered.waiting:
+        file, left = delivered.next_up()
+        found = (
+            DocumentError("nested_too_deep", f"deeper than {limits.depth}")
+            if delivered.is_too_deep(file)
+            else extract(file.content, name=file.path[-1], limits=left)
+        )
+        yield delivered.settle(file, found)

@@ -1,0 +1,1 @@
+"""Extraction of documents in processes of their own."""

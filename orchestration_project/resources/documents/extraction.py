@@ -1,0 +1,257 @@
+"""Files are read, and extracted in worker processes; what goes wrong is a reason of that file.
+
+A reader that hangs, crashes or needs too much memory ends its own process alone. Files within a
+file are items of the pool like others, so a bad one does not cost the file that holds it.
+"""
+
+import errno
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from orchestration_project.domains.documents.extracted import MIB, Extracted, Limits
+from orchestration_project.domains.documents.extraction import (
+    Delivered,
+    Document,
+    Waiting,
+    unread,
+)
+from orchestration_project.domains.documents.reasons import DocumentError
+from orchestration_project.engine.pools import ProcessPool
+from orchestration_project.engine.worker_process import ItemError
+from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.resources.documents.worker import File, extract_file
+
+LIBRARIES = {
+    "charset_normalizer": "charset-normalizer",
+    "lxml": "lxml",
+    "markdown_it": "markdown-it-py",
+    "olefile": "olefile",
+    "puremagic": "puremagic",
+    "pypdfium2": "pypdfium2",
+    "python_calamine": "python-calamine",
+    "selectolax": "selectolax",
+    "striprtf": "striprtf",
+}
+"""Module to package; all are of the extra ``documents``."""
+
+MEMORY_BYTES, TIMEOUT = 512 * MIB, timedelta(seconds=60)
+MAX_RESULT_BYTES = 256 * MIB
+
+REASONS_OF_ENDS = {
+    "timeout": "parser_timed_out",
+    "memory": "parser_out_of_memory",
+    "exit": "parser_crashed",
+    "exception": "parser_failed",
+    "result": "result_too_large",
+    "item": "parser_failed",
+}
+"""Reason of an `ItemError` to that of the document."""
+
+BLOCK = 4 * MIB
+
+
+class Source(NamedTuple):
+    """A file to deliver: its name, and how to get its bytes.
+
+    Attributes:
+        name: What documents show, e.g. a path.
+        read: Returns the bytes; it raises `DocumentError` with the reason if it cannot.
+    """
+
+    name: str
+    read: Callable[[], bytes]
+
+
+def require_libraries() -> None:
+    """Check that the libraries of the readers are installed.
+
+    Raises:
+        ConfigurationError: One is missing.
+    """
+    missing = [package for module, package in LIBRARIES.items() if find_spec(module) is None]
+    if missing:
+        raise ConfigurationError(
+            "documents cannot be read: libraries are missing",
+            expected="the extra documents of this package",
+            found=f"not installed: {', '.join(missing)}",
+            remedy="pip install 'orchestration_project[documents]', or in a checkout: "
+            "pip install '.[documents]'",
+        )
+
+
+def read_file(path: Path, *, max_bytes: int) -> bytes:
+    """Return the bytes of a regular file, or of what a link to one leads to.
+
+    Raises:
+        DocumentError: ``not_a_file``, ``too_large``, ``unreadable``, ``vanished`` or
+            ``changed_while_read``.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for a writer
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            return _read(file.fileno(), max_bytes)
+    except FileNotFoundError as error:
+        raise DocumentError("vanished", str(error.strerror)) from error
+    except IsADirectoryError as error:
+        raise DocumentError("not_a_file", "a folder") from error
+    except (OSError, ValueError) as error:
+        is_device = isinstance(error, OSError) and error.errno in (errno.ENXIO, errno.ENODEV)
+        code = "not_a_file" if is_device else "unreadable"
+        raise DocumentError(code, getattr(error, "strerror", None) or str(error)) from error
+
+
+def _read(descriptor: int, max_bytes: int) -> bytes:
+    before = os.fstat(descriptor)
+    if not stat.S_ISREG(before.st_mode):
+        kind = "a folder" if stat.S_ISDIR(before.st_mode) else "a device, pipe or socket"
+        raise DocumentError("not_a_file", kind)
+    if before.st_size > max_bytes:
+        raise DocumentError("too_large", f"{before.st_size:,} bytes, limit {max_bytes:,}")
+    content = bytearray()
+    while len(content) <= before.st_size and (block := os.read(descriptor, BLOCK)):
+        content += block
+    after = os.fstat(descriptor)
+    if len(content) != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
+        raise DocumentError(
+            "changed_while_read", f"{before.st_size:,} bytes before, {len(content):,} read"
+        )
+    return bytes(content)
+
+
+class Extraction:
+    """Extracts files in the worker processes of a pool, each within limits."""
+
+    def __init__(
+        self,
+        *,
+        workers: int,
+        memory_bytes: int = MEMORY_BYTES,
+        timeout: timedelta = TIMEOUT,
+        cpu_seconds: int | None = None,
+        limits: Limits | None = None,
+        max_result_bytes: int = MAX_RESULT_BYTES,
+        function: Callable[[File], Extracted] = extract_file,
+    ) -> None:
+        """Prepare the pool; workers start when they are needed.
+
+        Args:
+            workers: Files that are extracted at a time.
+            memory_bytes: What a worker may allocate.
+            timeout: Wall clock for one file.
+            cpu_seconds: CPU time for one file, by default that of `timeout`.
+            limits: What each delivered file must not exceed.
+            max_result_bytes: What the result for one file may have, its children included.
+            function: What extracts a file, for tests of what may end a worker.
+
+        Raises:
+            ConfigurationError: A limit is too small, or a library is missing.
+        """
+        require_libraries()
+        self._limits = limits or Limits()
+        self._timeout = timeout
+        self._cpu_seconds = cpu_seconds or max(1, round(timeout.total_seconds()))
+        self._function = function
+        self._pool = ProcessPool(workers, memory_bytes, max_result_bytes=max_result_bytes)
+
+    def __enter__(self) -> "Extraction":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.close()
+
+    def extract(self, sources: Iterable[Source]) -> Iterator[Document]:
+        """Yield each file and the files within it, in the order in which they are done.
+
+        Sources are read as workers become free, and files within a file before other sources, so
+        few of them are held at a time.
+
+        Raises:
+            TransientError: A worker cannot be started.
+            ConfigurationError: A worker cannot load the readers.
+        """
+        work = _Work(sources, self._limits, self._cpu_seconds)
+        while True:
+            for file, result in self._pool.run(self._function, work.files(), timeout=self._timeout):
+                yield work.settle(file, _found(result))
+                yield from work.settled()
+            yield from work.settled()
+            if not work.is_left:
+                return
+
+
+class _Work:
+    """Files for the pool: of the sources, and of the files within those that were extracted."""
+
+    def __init__(self, sources: Iterable[Source], limits: Limits, cpu_seconds: int) -> None:
+        self._sources = iter(sources)
+        self._limits = limits
+        self._cpu_seconds = cpu_seconds
+        self._open: dict[int, tuple[File, Delivered, Waiting]] = {}
+        self._backlog: deque[Delivered] = deque()
+        self._settled: deque[Document] = deque()
+
+    @property
+    def is_left(self) -> bool:
+        """Whether files within others still wait."""
+        return bool(self._backlog)
+
+    def files(self) -> Iterator[File]:
+        """Yield the files that wait; it may end while others are still to come."""
+        while True:
+            while self._backlog:
+                yield from self._files_of(self._backlog.popleft())
+            source = next(self._sources, None)
+            if source is None:
+                return
+            try:
+                content = source.read()
+            except DocumentError as error:
+                self._settled.append(unread(source.name, error))
+                continue
+            yield from self._files_of(Delivered(source.name, content, self._limits))
+
+    def _files_of(self, delivered: Delivered) -> Iterator[File]:
+        while delivered.waiting:
+            waiting, left = delivered.next_up()
+            if delivered.is_too_deep(waiting):
+                error = DocumentError("nested_too_deep", f"deeper than {left.depth}")
+                self._settled.append(delivered.settle(waiting, error))
+                continue
+            file = File(waiting.path[-1], waiting.content, left, self._cpu_seconds)
+            self._open[id(file)] = (file, delivered, waiting)
+            yield file
+
+    def settle(self, file: File, found: Extracted | DocumentError) -> Document:
+        """Return the document of a file; the files within it wait from now on."""
+        _, delivered, waiting = self._open.pop(id(file))
+        document = delivered.settle(waiting, found)
+        if delivered.waiting and delivered not in self._backlog:
+            self._backlog.append(delivered)
+        return document
+
+    def settled(self) -> Iterator[Document]:
+        """Yield the documents that needed no worker."""
+        while self._settled:
+            yield self._settled.popleft()
+
+
+def _found(result: Extracted | OrchestrationError) -> Extracted | DocumentError:
+    """Return what a file holds, or why its worker could not say so.
+
+    Raises:
+        OrchestrationError: No error of the file.
+    """
+    if isinstance(result, Extracted):
+        return result
+    if not isinstance(result, ItemError):
+        raise result
+    found = result.found.splitlines()[0] if result.found else ""
+    if "SIGXCPU" in found:
+        return DocumentError("parser_timed_out", "CPU time")
+    return DocumentError(REASONS_OF_ENDS[result.reason_code], found)

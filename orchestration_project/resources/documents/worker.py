@@ -1,0 +1,79 @@
+"""What runs in a worker process: one file is extracted, without network and within limits.
+
+It imports the readers that the file needs, and neither Dagster nor polars, whose memory would count
+as the reader's. `extraction` starts the workers and turns what ends them into reason codes.
+"""
+
+import ctypes
+import resource
+from contextlib import suppress
+from typing import NamedTuple
+
+from orchestration_project.domains.documents.extracted import Extracted, Limits
+from orchestration_project.domains.documents.extraction import extract
+
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+"""Of unshare(2): namespaces of users, which needs no rights, and of networks."""
+
+OPEN_FILES = 64
+"""A reader works on bytes; Python opens its modules."""
+
+
+class File(NamedTuple):
+    """A file to extract.
+
+    Attributes:
+        name: It declares a type, and is not opened.
+        content: Its bytes.
+        limits: What must not be exceeded.
+        cpu_seconds: CPU time that the extraction may take, all its threads together.
+    """
+
+    name: str
+    content: bytes
+    limits: Limits
+    cpu_seconds: int
+
+
+class Isolation:
+    """What this process gave up; it is applied once, before the first file."""
+
+    def __init__(self) -> None:
+        self._is_applied = False
+        self.has_network = True
+
+    def apply(self) -> None:
+        """Leave the network where the kernel allows it, and write no files from now on."""
+        if self._is_applied:
+            return
+        self._is_applied = True
+        libc = ctypes.CDLL(None, use_errno=True)
+        self.has_network = libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0
+        _lower(resource.RLIMIT_NOFILE, OPEN_FILES)
+        _lower(resource.RLIMIT_FSIZE, 0)
+
+
+ISOLATION = Isolation()
+"""Of this process."""
+
+
+def _lower(kind: int, limit: int) -> None:
+    with suppress(ValueError, OSError):  # it is lower already
+        resource.setrlimit(kind, (limit, limit))
+
+
+def extract_file(file: File) -> Extracted:
+    """Return what a file holds, or its reason code.
+
+    A process that needs more CPU time is ended by SIGXCPU. In the process of a pool alone: its
+    limits stay.
+
+    Raises:
+        MemoryError: The limit of memory is reached.
+    """
+    ISOLATION.apply()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    until = int(used.ru_utime + used.ru_stime) + 1 + file.cpu_seconds
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (until, hard))
+    return extract(file.content, name=file.name, limits=file.limits)

@@ -1,0 +1,58 @@
+"""Functions of a worker that do what bad files make a reader do."""
+
+import ctypes
+import socket
+import time
+
+from orchestration_project.domains.documents.extracted import Extracted
+from orchestration_project.resources.documents.worker import (
+    ISOLATION,
+    File,
+    extract_file,
+)
+
+
+def misbehave(file: File) -> Extracted:
+    """Do what the name of the file says, else extract it."""
+    name = file.name.rpartition("/")[2]
+    if name == "hang":
+        time.sleep(600)
+    elif name == "crash":
+        ctypes.string_at(0)
+    elif name == "eat":
+        return Extracted(str(len(bytearray(10**12))), "", None, 0)
+    elif name == "raise":
+        raise ValueError("a reader's own error")
+    elif name == "return":
+        return Extracted("x" * 10**7, "", None, 0)
+    return extract_file(file)
+
+
+def burn(file: File) -> Extracted:
+    """Use CPU time without an end, within the limit of a file that was extracted before."""
+    extract_file(file)
+    while True:
+        pass
+
+
+def connect(file: File) -> Extracted:
+    """Return as name what a connection ends with, and whether the network should be there."""
+    extract_file(file)
+    try:
+        with socket.create_connection(("127.0.0.1", int(file.content)), timeout=5):
+            ended = "connected"
+    except OSError as error:
+        ended = type(error).__name__
+    return Extracted(f"{ended} {ISOLATION.has_network}", "", None, 0)
+
+
+def write(file: File) -> Extracted:
+    """Return as name what writing a file ends with."""
+    extract_file(file)
+    try:
+        with open(file.content.decode(), "wb") as target:  # noqa: PTH123 - as a library would
+            target.write(b"x")
+            target.flush()
+    except OSError as error:
+        return Extracted(type(error).__name__, "", None, 0)
+    return Extracted("written", "", None, 0)

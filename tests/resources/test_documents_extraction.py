@@ -1,0 +1,141 @@
+"""Files in worker processes: what ends a reader is the reason of its file alone."""
+
+import os
+import socket
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from orchestration_project.demo.documents.damage import nested
+from orchestration_project.demo.documents.packages import archive
+from orchestration_project.domains.documents.extracted import Limits
+from orchestration_project.domains.documents.extraction import extract_all
+from orchestration_project.domains.documents.reasons import DocumentError
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.documents import extraction
+from orchestration_project.resources.documents.extraction import Extraction, Source, read_file
+from tests.domains.documents import a_story
+from tests.resources import document_functions
+
+MIB = 1024**2
+
+
+def sources(**named: bytes) -> list[Source]:
+    return [Source(name, lambda content=content: content) for name, content in named.items()]
+
+
+def test_what_ends_a_reader_is_the_reason_of_its_file_alone():
+    inner = archive([("a.txt", b"inner words"), ("crash", b"x")])
+    files = sources(crash=b"x", eat=b"x", **{"raise": b"x", "return": b"x"})
+    with Extraction(
+        workers=2,
+        memory_bytes=256 * MIB,
+        max_result_bytes=MIB,
+        function=document_functions.misbehave,
+    ) as opened:
+        found = list(opened.extract([*files, *sources(good=b"words", zipped=inner)]))
+    assert {each.path: each.extracted.reason_code for each in found} == {
+        ("crash",): "parser_crashed",
+        ("eat",): "parser_out_of_memory",
+        ("raise",): "parser_failed",
+        ("return",): "result_too_large",
+        ("good",): None,
+        ("zipped",): None,
+        ("zipped", "a.txt"): None,
+        ("zipped", "crash"): "parser_crashed",
+    }
+
+
+def test_a_reader_that_hangs_is_ended():
+    with Extraction(
+        workers=1, timeout=timedelta(seconds=0.5), function=document_functions.misbehave
+    ) as opened:
+        (found,) = opened.extract(sources(hang=b"x"))
+    assert (found.extracted.reason_code, found.extracted.state) == ("parser_timed_out", "refused")
+
+
+def test_processes_find_what_one_finds():
+    content = archive([("in.zip", nested(a_story())), ("b.txt", b"b"), ("c.json", b"{")])
+    with Extraction(workers=2, limits=Limits(depth=3)) as opened:
+        found = list(opened.extract(sources(a=content, b=b"")))
+    alone = [
+        *extract_all(content, name="a", limits=Limits(depth=3)),
+        *extract_all(b"", name="b"),
+    ]
+    assert sorted(found) == sorted(alone)
+
+
+@pytest.mark.slow
+def test_a_reader_that_uses_cpu_time_without_an_end_is_ended():
+    with Extraction(workers=1, cpu_seconds=1, function=document_functions.burn) as opened:
+        (found,) = opened.extract(sources(a=b"words"))
+    (finding,) = found.extracted.findings
+    assert finding == ("parser_timed_out", "CPU time")
+
+
+def test_a_worker_has_no_network_where_namespaces_are_allowed():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        Extraction(workers=1, function=document_functions.connect) as opened,
+    ):
+        port = str(server.getsockname()[1]).encode()
+        (found,) = opened.extract(sources(a=port))
+    assert found.extracted.name in ("OSError False", "connected True")
+
+
+def test_a_worker_writes_no_file(tmp_path: Path):
+    target = tmp_path / "written"
+    with Extraction(workers=1, function=document_functions.write) as opened:
+        (found,) = opened.extract(sources(a=str(target).encode()))
+    assert found.extracted.name == "OSError"
+    assert not target.exists() or target.stat().st_size == 0
+
+
+def reason_of(path: Path, *, max_bytes: int = 100) -> str:
+    with pytest.raises(DocumentError) as raised:
+        read_file(path, max_bytes=max_bytes)
+    return raised.value.reason_code
+
+
+def test_a_regular_file_and_a_link_to_one_are_read(tmp_path: Path):
+    file, link = tmp_path / "a\nb", tmp_path / "link"
+    file.write_bytes(b"x" * 100)
+    link.symlink_to(file)
+    assert read_file(link, max_bytes=100) == read_file(file, max_bytes=100) == b"x" * 100
+
+
+def test_what_cannot_be_read_has_its_reason(tmp_path: Path):
+    pipe, large, loop = tmp_path / "pipe", tmp_path / "large", tmp_path / "loop"
+    os.mkfifo(pipe)
+    large.touch()
+    os.truncate(large, 2**31)
+    loop.symlink_to(loop)
+    assert reason_of(tmp_path) == "not_a_file"
+    assert reason_of(pipe) == "not_a_file"
+    assert reason_of(Path("/dev/null")) == "not_a_file"
+    assert reason_of(large) == "too_large"
+    assert reason_of(tmp_path / "gone") == "vanished"
+    assert reason_of(loop) == "unreadable"
+    assert reason_of(tmp_path / "a\0b") == "unreadable"
+    assert reason_of(Path("/proc/self/cmdline")) == "changed_while_read"  # of 0 bytes, it says
+
+
+def test_a_file_that_cannot_be_read_does_not_stop_others(tmp_path: Path):
+    paths = [tmp_path / "gone", tmp_path / "there"]
+    paths[1].write_bytes(b"words")
+    read = [Source(path.name, partial(read_file, path, max_bytes=100)) for path in paths]
+    with Extraction(workers=1) as opened:
+        found = {each.path[0]: each for each in opened.extract(read)}
+    assert found["gone"].extracted.reason_code == "vanished"
+    assert found["gone"].document_id is None
+    assert found["there"].extracted.text == "words"
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(extraction.LIBRARIES, "no_such_library", "no-such-library")
+    with pytest.raises(ConfigurationError, match="libraries are missing") as raised:
+        Extraction(workers=1)
+    assert "no-such-library" in raised.value.found
+    assert "[documents]" in raised.value.remedy
