@@ -46,6 +46,9 @@ COMMANDS = {
     "datasets": Entry(
         f"{CLI}.loads:datasets", "List what can be loaded, and its partitions.", LOAD
     ),
+    "documents": Entry(
+        f"{CLI}.documents:documents", "Extract files; show their text, or why not.", LOAD
+    ),
     "export": Entry(f"{CLI}.queries:export", "Write a table or view to a file or pipe.", QUERY),
     "tables": Entry(f"{CLI}.queries:tables", "List tables and views.", QUERY),
     "ui": Entry(f"{CLI}.operate:ui", "Serve Dagster's UI with its daemon.", OPERATE),

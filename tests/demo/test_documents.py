@@ -1,4 +1,4 @@
-"""Made-up documents: the same bytes for a seed, a tenth of them bad, copies and near copies."""
+"""Synthetic documents: the same bytes for a seed, a tenth of them bad, copies and near copies."""
 
 import json
 from collections import Counter
@@ -46,7 +46,7 @@ def test_known_words_are_of_one_document_alone():
 
 def test_the_command_writes_files_and_a_manifest_beside_them(tmp_path: Path, capsys):
     main(["--into", str(tmp_path), "--count", "30", "--seed", "5"])
-    assert capsys.readouterr().out.startswith("30 made-up files in ")
+    assert capsys.readouterr().out.startswith("30 synthetic files in ")
     lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
     files = {
         path.relative_to(tmp_path / "files").as_posix(): path.read_bytes()

@@ -7,7 +7,7 @@ from orchestration_project.domains.documents.extracted import Extracted
 
 
 def a_story(seed: int = 1) -> Story:
-    """Return a made-up story."""
+    """Return a synthetic story."""
     return make_story(Random(seed), Words(Random(seed)))  # noqa: S311 - to be repeated
 
 

@@ -1,4 +1,4 @@
-"""Any bytes end with text or a reason, and the made-up corpus is found as its manifest says."""
+"""Any bytes end with text or a reason, and the synthetic corpus is found as its manifest says."""
 
 from collections import Counter
 

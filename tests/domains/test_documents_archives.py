@@ -256,6 +256,7 @@ def test_rtf_has_text_properties_and_letters_beyond_ascii():
     assert missing(found, STORY.known()) == []
     assert (found.title, found.author) == (STORY.title, STORY.author)
     assert found.created_at == STORY.created_at
+    assert [table.rows for table in found.pages[0].tables] == [tuple(map(tuple, STORY.cells))]
     text = rb"{\rtf1\ansi\ansicpg1250 Stra\'dfe \u8364? \u-10179?\{x\}\par next}"
     assert extract(text, name="a.rtf").text.split("\n")[0].startswith("Straße €")
     assert extract(cut(rtf(STORY)), name="a.rtf").reason_code == "truncated"

@@ -1,4 +1,4 @@
-"""`python -m orchestration_project.demo.documents --into DIR`: writes made-up documents."""
+"""`python -m orchestration_project.demo.documents --into DIR`: writes synthetic documents."""
 
 import argparse
 import sys
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--count must be at least 1")
     states = write_corpus(options.into, seed=options.seed, count=options.count)
     shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    sys.stdout.write(f"{options.count} made-up files in {options.into / 'files'}: {shown}\n")
+    sys.stdout.write(f"{options.count} synthetic files in {options.into / 'files'}: {shown}\n")
 
 
 if __name__ == "__main__":

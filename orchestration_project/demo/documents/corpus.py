@@ -38,12 +38,12 @@ FORMATS: Mapping[str, tuple[Callable[[Story], bytes], tuple[str, ...]]] = {
 
 BAD_EVERY, COPY_EVERY, SIMILAR_EVERY = 10, 25, 25
 BAD_AT, COPY_AT, SIMILAR_AT = 9, 7, 13
-"""Of ten files one is bad, of 25 one has the bytes of an earlier one, and one resembles one."""
+"""One file of ten is bad; one of 25 has the bytes of an earlier one, and one resembles one."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What extraction should find in a file; a line of the manifest.
+    """The outcome that extraction should have for a file; a line of the manifest.
 
     Attributes:
         path: Below the folder of files, with ``/``.
@@ -82,7 +82,7 @@ def corpus(*, seed: int, count: int) -> Iterator[tuple[Expected, bytes]]:
         seed: Decides all of them.
         count: Number of files.
     """
-    words = Words(Random(f"{seed} words"))  # noqa: S311 - made up, and repeatable
+    words = Words(Random(f"{seed} words"))  # noqa: S311 - synthetic, and repeatable
     kinds = list(FORMATS)
     good: list[tuple[Expected, Story, str]] = []
     for index in range(count):

@@ -1,4 +1,4 @@
-"""A writer of PDF files with full control of their objects, so that they can be wrong as well."""
+"""A writer of PDF files with full control of their objects, damaged ones included."""
 
 import zlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ LINE_CHARACTERS = 80
 ENCRYPTION = (
     b"<< /Filter /Standard /V 1 /R 2 /P -4 /O <" + b"41" * 32 + b"> /U <" + b"42" * 32 + b"> >>"
 )
-"""Of which no password is known."""
+"""An encryption without a known password."""
 
 
 class Text(NamedTuple):

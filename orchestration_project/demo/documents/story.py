@@ -1,4 +1,4 @@
-"""What a made-up document says, whatever its format: sections, a table and asides of known words.
+"""The text of a synthetic document in any format: sections, a table and asides of known words.
 
 A known word occurs once in one document of a corpus, so a search for it has one right answer.
 """
@@ -9,7 +9,7 @@ from random import Random
 
 VOCABULARY = {
     "en": "the report shows that our office moved more goods this week than in the month before "
-    "and nobody had to wait for a delivery while the new machine was tested by two people",
+    "and no one had to wait for a delivery while the new machine was tested by two people",
     "de": "der Bericht zeigt dass unser Büro diese Woche mehr Güter bewegt hat als im Monat davor "
     "und niemand musste auf eine Lieferung warten während die neue Maschine geprüft wurde größer",
     "es": "el informe muestra que nuestra oficina movió más bienes esta semana que en el mes "
@@ -52,7 +52,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Story:
-    """What a document says.
+    """The text of a document.
 
     Attributes:
         language: ``en``, ``de`` or ``es``.
@@ -117,7 +117,7 @@ def make_story(random: Random, words: Words, *, sections: int = 2, rows: int = 4
         known.append(words.next())
         return f"{kind} {known[-1]}"
 
-    title = named("Made-up report")
+    title = named("Synthetic report")
     body = tuple(
         Section(named("Chapter"), tuple(sentence() for _ in range(PARAGRAPHS)))
         for _ in range(sections)

@@ -11,7 +11,7 @@ from io import StringIO
 
 from orchestration_project.demo.documents.story import Story
 
-BOUNDARY = "=-=-made-up-=-="
+BOUNDARY = "=-=-synthetic-=-="
 
 
 def plain(story: Story) -> str:
@@ -46,7 +46,7 @@ def html_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def html(story: Story, *, charset: str = "utf-8") -> bytes:
-    """Return a story as HTML in an encoding that it declares, with a script that nobody sees."""
+    """Return a story as HTML in an encoding that it declares, with a hidden script."""
     body = [f"<h1>{escape(story.title)}</h1>"]
     for section in story.sections:
         body.append(f"<h2>{escape(section.heading)}</h2>")

@@ -25,7 +25,7 @@ PAUSES = (
 
 @dataclass(frozen=True)
 class ChunkRule:
-    """How pages are cut.
+    """The rule by which pages are cut.
 
     Attributes:
         words: Maximum words of a chunk.

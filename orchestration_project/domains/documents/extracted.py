@@ -1,4 +1,4 @@
-"""What extraction returns, the limits it keeps, and the draft that readers fill."""
+"""Results of extraction, its limits, and the draft that readers fill."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ NOTED = 5
 """Details that one note lists."""
 
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-"""What PostgreSQL and UTF-8 refuse."""
+"""Characters that PostgreSQL and UTF-8 refuse."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Extracted:
-    """What one file holds.
+    """The content of one file.
 
     Attributes:
         name: As it was given.
@@ -192,7 +192,7 @@ def parse_time(text: str | None) -> datetime | None:
 
 @dataclass
 class Draft:
-    """What a reader has found so far; its methods keep the limits.
+    """The findings of a reader so far; its methods keep the limits.
 
     Attributes:
         name: Of the file.

@@ -88,7 +88,7 @@ def extract(content: bytes, *, name: str, limits: Limits = DEFAULT) -> Extracted
         return draft.refuse(len(content), "nested_too_deep", "elements within elements")
     except (MemoryError, ModuleNotFoundError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - a panic of Rust is no Exception
+    except BaseException as error:  # noqa: BLE001 - a panic of Rust has another base class
         return draft.refuse(len(content), "parser_failed", f"{type(error).__name__}: {error}")
 
 

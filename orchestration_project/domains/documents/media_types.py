@@ -228,7 +228,7 @@ def _header_block(content: bytes) -> bytes:
 
 
 def _json_type(start: str, is_cut: bool) -> str | None:
-    """Return the type of a text without a telling name that begins as JSON does."""
+    """Return the type of a text that begins as JSON does; None for another text."""
     if not start.startswith(("{", "[")):
         return None
     first = start.split("\n", 1)[0]

@@ -15,7 +15,7 @@ BOMS = [
 """In this order: the mark of UTF-32 begins with that of UTF-16."""
 
 DETECTED_BYTES = 32_768
-"""Of which the encoding is detected; the rest is decoded by it."""
+"""Bytes from whose start the encoding is detected; all are decoded by it."""
 
 DETECTED = [
     *("utf_8", "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257"),

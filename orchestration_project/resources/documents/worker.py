@@ -1,4 +1,4 @@
-"""What runs in a worker process: one file is extracted, without network and within limits.
+"""The program of a worker process: it extracts a file, without network and within limits.
 
 It imports the readers that the file needs, and neither Dagster nor polars, whose memory would count
 as the reader's. `extraction` starts the workers and turns what ends them into reason codes.
@@ -13,7 +13,7 @@ from orchestration_project.domains.documents.extracted import Extracted, Limits
 from orchestration_project.domains.documents.extraction import extract
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
-"""Of unshare(2): namespaces of users, which needs no rights, and of networks."""
+"""Flags of unshare(2): namespaces of users, which needs no rights, and of networks."""
 
 OPEN_FILES = 64
 """A reader works on bytes; Python opens its modules."""
@@ -36,7 +36,7 @@ class File(NamedTuple):
 
 
 class Isolation:
-    """What this process gave up; it is applied once, before the first file."""
+    """The rights that this process gives up, once, before the first file."""
 
     def __init__(self) -> None:
         self._is_applied = False
@@ -54,7 +54,7 @@ class Isolation:
 
 
 ISOLATION = Isolation()
-"""Of this process."""
+"""The one of this process."""
 
 
 def _lower(kind: int, limit: int) -> None:

@@ -24,14 +24,14 @@ FAILURES = (
     *(BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, IndexError, OverflowError),
     RuntimeError,
 )
-"""What `zipfile` raises for damaged archives."""
+"""Exceptions of `zipfile` for damaged archives."""
 
 
 def read(content: bytes, draft: Draft) -> None:
     """Add the members as children; the archive itself has no pages.
 
     Links and encrypted members are noted. A member whose name leads out of the archive refuses it
-    as a whole, as nobody creates one by accident.
+    as a whole, as none is created by accident.
     """
     with opened(content, draft.limits) as archive:
         for member in archive.members:

@@ -45,7 +45,7 @@ def _named(archive: Archive, part: str, name: str) -> list[Element]:
 
 
 def _refuse_encrypted(archive: Archive) -> None:
-    """Refuse a book whose files are encrypted; fonts may be obfuscated, as nobody reads them."""
+    """Refuse a book whose files are encrypted; fonts may be obfuscated."""
     content = archive.part(ENCRYPTION)
     if content is None:
         return

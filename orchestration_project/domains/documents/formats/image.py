@@ -6,7 +6,7 @@ from orchestration_project.domains.documents.extracted import Draft
 from orchestration_project.domains.documents.reasons import DocumentError
 
 ENDS = {"image/png": b"IEND", "image/jpeg": b"\xff\xd9", "image/gif": b"\x3b"}
-"""What must be near the end of a whole file."""
+"""Bytes that are near the end of a whole file."""
 
 TAIL_BYTES = 1024
 

@@ -15,10 +15,10 @@ from orchestration_project.domains.documents.text import decode
 
 HEADERS = ("From", "To", "Cc", "Bcc", "Reply-To", "Subject", "Date")
 AS_WRITTEN = default.clone(refold_source="none")
-"""For an attached mail: its headers are not folded anew."""
+"""Policy for an attached mail: its headers stay as they are folded."""
 
 MAX_DEPTH = 50
-"""Parts within parts; an attached mail is a child and counts anew."""
+"""Parts within parts; an attached mail is a child and counts from 0."""
 
 EXTENSIONS = {"message/rfc822": "eml", "text/html": "html", "text/plain": "txt"}
 
@@ -27,7 +27,7 @@ def read(content: bytes, draft: Draft) -> None:
     """Add one page: the headers that people read, an empty line, and the body.
 
     Of alternatives the plain text is read, and HTML where it has no text. Parts with a file name,
-    and those that are no text, are children; an attached mail is one too.
+    and those of other types than text, are children; an attached mail is one too.
 
     Raises:
         DocumentError: ``truncated``, ``nested_too_deep``, or a limit.

@@ -1,4 +1,4 @@
-"""What the formats of OOXML share: relationships, properties, macros."""
+"""Parts that all formats of OOXML have: relationships, properties, macros."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

@@ -36,7 +36,7 @@ MAX_DEPTH = 5
 FAILURES = (
     *(OSError, struct.error, IndexError, OverflowError, ValueError, TypeError, AttributeError),
 )
-"""What olefile raises for damaged files."""
+"""Exceptions of olefile for damaged files."""
 
 Path = list[str]
 

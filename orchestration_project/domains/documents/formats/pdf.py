@@ -112,7 +112,7 @@ def _clean(text: str) -> str:
 
 
 def is_scrambled(boxes: Sequence[Box]) -> bool:
-    """Return whether pieces come in an order in which nobody reads.
+    """Return whether pieces come in an order in which no reader goes.
 
     Text goes down a column, and then up to the next one on its right. A piece that lies higher
     than the one before it and is not right of it is against the order.

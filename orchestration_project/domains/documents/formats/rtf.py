@@ -1,11 +1,13 @@
 """Rich Text Format."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import groupby
 
 from striprtf.striprtf import rtf_to_text
 
-from orchestration_project.domains.documents.extracted import Draft
+from orchestration_project.domains.documents.extracted import Draft, Table
 from orchestration_project.domains.documents.reasons import DocumentError
 
 ESCAPED = re.compile(rb"\\[\\{}]")
@@ -14,7 +16,7 @@ PROPERTY = re.compile(r"\{\\(title|author) ((?:[^{}\\]|\\[\\{}']|\\u-?\d+ ?)*)\}
 CREATED = re.compile(r"\{\\creatim((?:\\[a-z]+\d+)+)\}")
 NUMBERS = re.compile(r"\\(yr|mo|dy|hr|min|sec)(\d+)")
 SEPARATOR = "|"
-"""Which striprtf writes between the cells of a row."""
+"""The mark of striprtf between the cells of a row."""
 
 
 def read(content: bytes, draft: Draft) -> None:
@@ -33,7 +35,15 @@ def read(content: bytes, draft: Draft) -> None:
     for name, value in PROPERTY.findall(source[:100_000]):
         setattr(draft, name, _to_text(f"{{\\rtf1 {value}}}", encoding, draft))
     draft.created_at = _created(source[:100_000])
-    draft.add_page(text)
+    draft.add_page(text, _tables(text) if "\\trowd" in source else ())
+
+
+def _tables(text: str) -> Iterator[Table]:
+    """Yield the tables of a text: lines that follow one another and end with `SEPARATOR`."""
+    lines = text.split("\n")
+    for has_cells, rows in groupby(lines, key=lambda line: line.endswith(SEPARATOR)):
+        if has_cells:
+            yield Table(tuple(tuple(line[:-1].split(SEPARATOR)) for line in rows))
 
 
 def _to_text(source: str, encoding: str, draft: Draft) -> str:

@@ -32,10 +32,10 @@ XLS = "application/vnd.ms-excel"
 ODS = "application/vnd.oasis.opendocument.spreadsheet"
 FORMULA = re.compile(rb"<(?:\w+:)?f[ />]")
 REQUIRED_PART = re.compile(r"^(?:xl/(?:worksheets/)?[^/]*|content)\.xml$")
-"""Of which the cells are."""
+"""Parts whose cells are read."""
 
 MAX_CELLS = 20_000_000
-"""Of a sheet, empty ones within its rectangle included: two cells may be far apart."""
+"""Cells of a sheet, empty ones within its rectangle included: two may be far apart."""
 
 MOST_ADDED = 100
 """Rows or columns that formulas without a value may add to a sheet."""
