@@ -12,7 +12,7 @@ TEST_WORKERS := $(shell expr 2 \* $$(nproc))
 TEST_ENVIRONMENT := PYTHONDONTWRITEBYTECODE= POLARS_MAX_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-saas ui test test-slow test-histories test-faults bench docs check migrate migration new-source verify reset lock
+.PHONY: help run run-saas run-documents ui test test-slow test-histories test-faults bench docs check migrate migration new-source verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -22,6 +22,9 @@ run: $(VENV)/installed ## load the latest published weeks and show what that did
 
 run-saas: $(VENV)/installed ## bring tasks of PeopleForce and issues of Jira into agreement, in a demo
 	@$(RUN) run saas
+
+run-documents: $(VENV)/installed-documents ## load the documents of the demo, or of DOCUMENTS_DIR, and count outcomes
+	@$(RUN) load documents
 
 ui: $(VENV)/installed ## Dagster's UI and daemon on 127.0.0.1, PORT=3000, until Ctrl-C
 	@exec $(RUN) ui --port $(PORT)

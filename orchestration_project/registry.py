@@ -289,6 +289,8 @@ class Domain:
             domains it selects; None where it has nothing to do there.
         api: Names of modules with routes of the API, as ``OPERATIONS``; only the gateway imports
             them.
+        load_module: Name of a module with a function `load`, which the command `load` calls with
+            partitions for the domain's name; only the command line imports it.
         state_paths: What it keeps in STATE_DIR, by file or folder name.
         read_files: Reads its configuration files; raises ConfigurationError if one is invalid.
         subjects: Returns the kinds of persons and documents that it has data of, for erasures.
@@ -304,6 +306,7 @@ class Domain:
     sensors: Sequence[dg.SensorDefinition] = ()
     sensors_of_all: "Sequence[Callable[[Registry], dg.SensorDefinition | None]]" = ()
     api: Sequence[str] = ()
+    load_module: str | None = None
     resources: Mapping[str, Connection[Any]] = field(default_factory=dict)
     tables: Sequence[PartitionedTable] = ()
     replays: Sequence[Replay] = ()

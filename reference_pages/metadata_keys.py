@@ -72,6 +72,8 @@ LOADS = KeyGroup(
             recomputed_week_count="Weeks derived again",
             **{
                 "*_item_count": "Work items of the run in this state",
+                "*_document_count": "Delivered documents of the run in this state; unchanged: "
+                "loaded before",
                 "*_count": "Number of what the key names",
             },
         ),
@@ -140,6 +142,13 @@ LOADS = KeyGroup(
     },
 )
 
+DOCUMENTS = KeyGroup(
+    "Documents",
+    {
+        "document_verdict": MetadataKey("text", "Verdict on the run's documents: good, watch, bad"),
+        "document_score": MetadataKey("points", "Weighted share that reached each stage, 0-100"),
+    },
+)
 PICTURES = KeyGroup(
     "Charts and reports",
     {
@@ -439,7 +448,7 @@ CHECKS = KeyGroup(
     },
 )
 
-GROUPS = (LOADS, PICTURES, CONTROL_TOWER, OPERATIONS, SYNC, CHECKS)
+GROUPS = (LOADS, DOCUMENTS, PICTURES, CONTROL_TOWER, OPERATIONS, SYNC, CHECKS)
 
 
 @cache

@@ -1,5 +1,6 @@
 """The domains of the project, each one value; `DOMAINS` is the one list of them."""
 
+from orchestration_project.catalog.documents import DOCUMENTS
 from orchestration_project.catalog.events import EVENTS
 from orchestration_project.catalog.finra import FINRA
 from orchestration_project.catalog.fx import FX
@@ -8,7 +9,7 @@ from orchestration_project.catalog.prices import PRICES
 from orchestration_project.catalog.saas import SAAS
 from orchestration_project.registry import Registry
 
-DOMAINS = (EVENTS, FINRA, FX, OPERATIONS, PRICES, SAAS)
+DOMAINS = (DOCUMENTS, EVENTS, FINRA, FX, OPERATIONS, PRICES, SAAS)
 """Add a domain here; everything else derives from it."""
 
 REGISTRY = Registry.of(DOMAINS)

@@ -59,8 +59,16 @@ def load(dataset: str, partitions: tuple[str, ...]) -> int:
     `orchestrate datasets` lists datasets and their partitions, e.g. finra_otc_weekly and
     'T1|2026-10-05'. A dataset without partitions takes none. Loading a partition again changes
     nothing unless the source has changed.
+
+    `load documents` loads the days that wait, or those that are named. Exit status: 0 all files
+    extracted, 1 some failed or none, 2 usage or not configured.
     """
+    from orchestration_project.catalog import REGISTRY
     from orchestration_project.cli.loading import load as load_partitions
+
+    modules = {domain.name: domain.load_module for domain in REGISTRY.domains}
+    if module := modules.get(dataset):
+        return import_module(module).load(partitions)
 
     return load_partitions(dataset, partitions)
 

@@ -1,0 +1,249 @@
+"""Assets of documents: files of a folder, loaded by the day of their first sight."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, timedelta
+from typing import Any, NamedTuple
+
+import dagster as dg
+from sqlalchemy import Table
+
+from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.documents.chunks import ChunkRule
+from orchestration_project.domains.documents.extracted import MIB, Limits
+from orchestration_project.domains.documents.rows import rule_version
+from orchestration_project.domains.documents.verdict import Verdict
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.run_items import run_items
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.documents.arrivals import topic_of
+from orchestration_project.resources.documents.extraction import Extraction
+from orchestration_project.resources.documents.folder import DocumentFolder
+from orchestration_project.resources.documents.items import (
+    REPLAY_PREFIX,
+    DocumentQueue,
+    DocumentSummary,
+    FileReader,
+    RecordedReader,
+    enqueue_outdated,
+    record_files,
+    record_nothing,
+    verdict_of,
+)
+from orchestration_project.resources.documents.loading import DocumentLoader, DocumentPool
+from orchestration_project.services.metadata import (
+    check_spec,
+    column_schema,
+    not_applicable,
+    summary_of,
+)
+from orchestration_project.settings.domains.documents import DocumentsSettings
+from orchestration_project.tables.documents import documents as documents_table
+from orchestration_project.tables.documents import (
+    documents_chunks,
+    documents_files,
+    documents_pages,
+)
+
+GROUP = "documents"
+OWNERS = ["team:operations"]
+FILES, CAPTURE = dg.AssetKey([GROUP, "files"]), dg.AssetKey([GROUP, "capture"])
+PAGES, CHUNKS = dg.AssetKey([GROUP, "pages"]), dg.AssetKey([GROUP, "chunks"])
+LOAD_OP, LOAD_JOB, REPLAY_JOB = "documents_load_day", "documents_load", "documents_replay"
+VERDICT_CHECK = "has_good_verdict"
+
+FIRST_DAY = date(2026, 1, 1)
+"""No file was seen before."""
+
+FILE_TIME = timedelta(minutes=1)
+"""Time after which the process that reads a file is killed."""
+
+MAX_FILES_PER_BATCH, MAX_FILES_PER_RUN = 200, 100_000
+
+MEMORY_SHARE = 8
+"""A file may have one in so many of the bytes of memory: it is held several times over."""
+
+
+def _days() -> dg.TimeWindowPartitionsDefinition:
+    """Return the UTC days from the first one to today, by the project's clock."""
+    ahead = Clock(SETTINGS.demo_clock_now).today("UTC") - Clock().today("UTC")
+    return dg.TimeWindowPartitionsDefinition(
+        start=FIRST_DAY.isoformat(),
+        fmt="%Y-%m-%d",
+        timezone="UTC",
+        cron_schedule="0 0 * * *",
+        end_offset=ahead.days + 1,
+    )
+
+
+DAYS = _days()
+
+files = asset_spec(
+    FILES,
+    str(documents_files.comment),
+    column_schema(documents_files.columns),
+    SOURCE,
+    owners=OWNERS,
+    **{"dagster/table_name": documents_files.name},
+)
+"""Nothing makes it here: looks at the folder fill it."""
+
+
+def _spec(key: dg.AssetKey, table: Table, kind: str, *deps: dg.AssetKey) -> dg.AssetSpec:
+    return asset_spec(
+        key,
+        str(table.comment),
+        column_schema(table.columns),
+        {"table", kind},
+        *deps,
+        owners=OWNERS,
+        **{"dagster/table_name": table.name},
+    )
+
+
+class _Work(NamedTuple):
+    """What a run of the job works on: topic, queue, reader and note of a partition."""
+
+    topic: str
+    items: DocumentQueue
+    read: Any
+    note: Any
+
+
+@dg.multi_asset(
+    name=LOAD_OP,
+    specs=[
+        _spec(CAPTURE, documents_table, "bronze", FILES),
+        _spec(PAGES, documents_pages, "silver", CAPTURE),
+        _spec(CHUNKS, documents_chunks, "gold", PAGES),
+    ],
+    check_specs=[
+        check_spec(
+            VERDICT_CHECK,
+            asset=CAPTURE,
+            description="The verdict on the run's documents is good.",
+            severity=dg.AssetCheckSeverity.WARN,
+            limit="score 85 of 100, and no document with a critical reason",
+            remedy="read reason_code and reason in the table documents; correct the files",
+        )
+    ],
+    partitions_def=DAYS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def load_documents(
+    context: dg.AssetExecutionContext,
+    artifacts: dg.ResourceParam[ArtifactStore],
+    clock: dg.ResourceParam[Clock],
+    documents: dg.ResourceParam[DocumentFolder],
+    settings: dg.ResourceParam[DocumentsSettings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Capture, extract and load the files of each day that are due, or replay its documents."""
+    captures, summary = Captures(artifacts), DocumentSummary()
+    rule = ChunkRule(settings.documents_chunk_words)
+    max_bytes = settings.documents_memory_mib * MIB // MEMORY_SHARE
+    keys = [date.fromisoformat(key) for key in context.partition_keys]
+
+    def work_of(day: date) -> _Work:
+        if context.job_name == REPLAY_JOB:
+            enqueue_outdated(warehouse, clock, day, version=rule_version(rule))
+            return _Work(
+                f"{REPLAY_PREFIX}{day}",
+                DocumentQueue(warehouse, clock, documents_table.c.document_id),
+                RecordedReader(warehouse, captures, max_bytes),
+                record_nothing,
+            )
+        return _Work(
+            topic_of(day),
+            DocumentQueue(warehouse, clock, documents_files.c.path),
+            FileReader(documents, captures, clock, str(settings.documents_source), max_bytes),
+            record_files,
+        )
+
+    written: dict[str, int] = {}
+    with _extraction(settings, max_bytes) as extraction:
+        for day in keys:
+            work = work_of(day)
+            loader = DocumentLoader(work.read, clock, context.run.run_id, rule, work.note)
+            for _ in run_items(
+                context,
+                loader,
+                items=work.items,
+                database=warehouse,
+                clock=clock,
+                topic=work.topic,
+                item_timeout=FILE_TIME,
+                batch_size=MAX_FILES_PER_BATCH,
+                max_items=MAX_FILES_PER_RUN,
+                pool=DocumentPool(captures, warehouse, extraction, loader.version),
+                summary=summary,
+            ):
+                pass
+            for name, count in loader.written.items():
+                written[name] = written.get(name, 0) + count
+    verdict = verdict_of(warehouse, keys[0], keys[-1], context.run.run_id, summary.reason_counts)
+    yield dg.MaterializeResult(
+        asset_key=CAPTURE,
+        metadata={**summary.as_metadata(), **_shown(verdict)},
+        check_results=[_checked(verdict)],
+    )
+    for key, table in ((PAGES, documents_pages), (CHUNKS, documents_chunks)):
+        yield dg.MaterializeResult(
+            asset_key=key, metadata={"rows_written": written.get(table.name, 0)}
+        )
+
+
+@contextmanager
+def _extraction(settings: DocumentsSettings, max_bytes: int) -> Iterator[Extraction]:
+    with Extraction(
+        workers=settings.documents_workers,
+        memory_bytes=settings.documents_memory_mib * MIB,
+        timeout=FILE_TIME,
+        limits=Limits(file_bytes=max_bytes),
+    ) as extraction:
+        yield extraction
+
+
+def _shown(verdict: Verdict | None) -> Mapping[str, Any]:
+    if verdict is None:
+        return {}
+    return {"document_verdict": verdict.level, "document_score": round(verdict.score, 1)}
+
+
+def _checked(verdict: Verdict | None) -> dg.AssetCheckResult:
+    if verdict is None:
+        metadata: Mapping[str, Any] = not_applicable("the run extracted no document")
+    else:
+        outcome = {
+            "outcome": f"{verdict.level}, score {verdict.score:.1f}",
+            "expected": "good",
+            "found": "; ".join(verdict.reasons) or verdict.level,
+        }
+        metadata = outcome if verdict.level != "good" else {"outcome": outcome["outcome"]}
+    is_bad = verdict is not None and verdict.level == "bad"
+    return dg.AssetCheckResult(
+        asset_key=CAPTURE,
+        check_name=VERDICT_CHECK,
+        passed=verdict is None or verdict.level == "good",
+        severity=dg.AssetCheckSeverity.ERROR if is_bad else dg.AssetCheckSeverity.WARN,
+        description=summary_of(metadata),
+        metadata=metadata,
+    )
+
+
+load_job = dg.define_asset_job(
+    LOAD_JOB,
+    selection=dg.AssetSelection.assets(load_documents),
+    description="Loads the files of a day that wait: capture, extract, write pages and chunks.",
+    tags={"domain": GROUP},
+)
+
+replay_job = dg.define_asset_job(
+    REPLAY_JOB,
+    selection=dg.AssetSelection.assets(load_documents),
+    description="Extracts captured documents of a day again that other rules made; the folder is "
+    "not read.",
+    tags={"domain": GROUP},
+)

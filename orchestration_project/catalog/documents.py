@@ -1,0 +1,135 @@
+"""Documents: files of a folder, with text, tables and chunks."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from uuid import uuid4
+
+from orchestration_project.assets import documents
+from orchestration_project.connections.simulator import PACKAGE
+from orchestration_project.domains.operations.pipelines import Parameter
+from orchestration_project.engine.environment import state_folder
+from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.registry import (
+    Connection,
+    Domain,
+    Environment,
+    ItemTopics,
+    Job,
+    PartitionedTable,
+)
+from orchestration_project.resources.documents.arrivals import TOPIC_PREFIX
+from orchestration_project.resources.documents.folder import DocumentFolder
+from orchestration_project.resources.documents.items import REPLAY_PREFIX
+from orchestration_project.sensors.documents import documents_on_arrival
+from orchestration_project.settings import PROJECT_ROOT, Settings, switched_off
+from orchestration_project.settings.domains.documents import DocumentsSettings
+from orchestration_project.tables.documents import documents_pages
+
+DEMO_FOLDER = "documents_demo"
+DEMO_COUNT = 300
+
+
+@contextmanager
+def _open(given: Environment) -> Iterator[DocumentFolder]:
+    settings = DocumentsSettings.of(given.settings)
+    if settings.documents_source is None or not (settings.is_demo or settings.documents_dir):
+        raise switched_off("Documents", "DOCUMENTS_SOURCE", "folder, and DOCUMENTS_DIR")
+    folder = _demo_files(settings) if settings.is_demo else Path(str(settings.documents_dir))
+    yield DocumentFolder(folder, "STATE_DIR" if settings.is_demo else "DOCUMENTS_DIR")
+
+
+def _demo_files(settings: Settings) -> Path:
+    """Return the folder of the demo's files, which are generated when they are missing.
+
+    They appear at once: another process never sees a part of them.
+
+    Raises:
+        ConfigurationError: They cannot be written.
+    """
+    folder = settings.state_path / DEMO_FOLDER
+    if not folder.exists():
+        state_folder(settings)
+        partial = folder.with_name(f"{DEMO_FOLDER}.{uuid4().hex}")
+        module = f"{PACKAGE}.documents"
+        options = [f"--into={partial}", f"--count={DEMO_COUNT}", f"--seed={settings.demo_seed}"]
+        made = subprocess.run(  # noqa: S603 - our own program and settings
+            [sys.executable, "-m", module, *options],
+            cwd=PROJECT_ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode:
+            raise ConfigurationError(
+                "the demo's documents cannot be generated",
+                expected=f"{DEMO_COUNT} files in {partial}",
+                found=made.stderr.strip().rpartition("\n")[2][:500],
+                remedy="is STATE_DIR writable, and the extra documents installed?",
+            )
+        try:
+            partial.rename(folder)
+        except OSError:  # another process was first
+            shutil.rmtree(partial, ignore_errors=True)
+    return folder / "files"
+
+
+def _day(text: str) -> str:
+    try:
+        return f"{datetime.fromisoformat(text):%Y-%m-%d}"
+    except ValueError:
+        raise ConfigurationError(
+            f"invalid day {text!r}: expected a date, e.g. 2026-11-02"
+        ) from None
+
+
+def _unused(settings: Settings) -> str:
+    is_off = DocumentsSettings.of(settings).documents_source is None
+    return "DOCUMENTS_SOURCE is not set: no documents are loaded" if is_off else ""
+
+
+def _probe(folder: DocumentFolder, _: Environment) -> str:
+    return f"the folder can be read: {len(folder.listing().files)} files"
+
+
+DAY = Parameter(name="partition", to_key=_day)
+
+DOCUMENTS = Domain(
+    name="documents",
+    source_setting="documents_source",
+    assets=[documents.files, documents.load_documents],
+    jobs=[
+        Job(definition=documents.load_job, parameters=(DAY,)),
+        Job(definition=documents.replay_job, parameters=(DAY,)),
+    ],
+    sensors=[documents_on_arrival],
+    resources={
+        "documents": Connection(
+            description="Folder of documents.",
+            shown_name="the folder of documents",
+            open=_open,
+            preflight="documents",
+            probe=_probe,
+            tried=lambda _: "listed the folder of documents",
+            unused=_unused,
+        )
+    },
+    tables=[
+        PartitionedTable(
+            table=documents_pages,
+            scope_of=lambda key: {"document_id": key},
+            partitions_of=lambda *_: None,
+        )
+    ],
+    item_topics=[
+        ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems),
+        ItemTopics(prefix=REPLAY_PREFIX, open=WorkItems),
+    ],
+    load_module="orchestration_project.cli.documents_run",
+    state_paths=[DEMO_FOLDER],
+)

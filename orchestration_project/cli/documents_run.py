@@ -1,0 +1,161 @@
+"""`load documents`: look at the folder, load the days that wait, and print counts by outcome."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+import dagster as dg
+
+from orchestration_project.assets.documents import DAYS, LOAD_JOB
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.catalog.documents import DAY
+from orchestration_project.cli import console
+from orchestration_project.cli.execution import (
+    ProgressLine,
+    failures,
+    materializations_of,
+    run_over,
+)
+from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.engine.environment import open_clock, open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.registry import Environment
+from orchestration_project.resources.documents.arrivals import Arrivals, Look, stable_time
+from orchestration_project.resources.documents.folder import DocumentFolder
+from orchestration_project.resources.documents.items import OUTCOMES
+from orchestration_project.settings import Settings, load_settings
+from orchestration_project.settings.domains.documents import DocumentsSettings
+
+CAPTURE = "documents_capture"
+EXTRACTED = ("loaded", "unchanged")
+
+
+def load(partitions: Sequence[str]) -> int:
+    """Load the files of days, by default of all days that wait.
+
+    Returns:
+        0 if all files were extracted, 1 if some were not, or there are none.
+
+    Raises:
+        UsageError: The domain has no source, or a day is no partition.
+    """
+    settings = load_settings()
+    days = [_key(each) for each in partitions]
+    connection = REGISTRY.connections["documents"]
+    if reason := connection.unused(settings):
+        raise click.UsageError(f"{reason}; set DOCUMENTS_SOURCE and DOCUMENTS_DIR")
+    if console.OUTPUT.is_dry_run:
+        shown = ", ".join(days) or "every day with files that wait"
+        console.preview(f"{LOAD_JOB} would load {shown}", job=LOAD_JOB, partitions=days)
+        return 0
+    with (
+        full_disk_explained(settings),
+        open_warehouse(settings) as warehouse,
+        connection.open(Environment(settings=settings)) as folder,
+        open_instance() as instance,
+    ):
+        console.progress(f"database  {warehouse.shown_url}")
+        arrivals = _arrivals(settings, warehouse, folder)
+        look = _look(arrivals)
+        chosen = days or [each.day for each in arrivals.due()]
+        results, counts = _run(instance, chosen)
+        left_count = arrivals.not_extracted_count()
+    failed = failures([each for each in results if not each.success])
+    if console.OUTPUT.is_json:
+        console.emit(
+            {
+                "is_success": not failed,
+                "days": chosen,
+                "counts": counts,
+                "verdicts": _verdicts(results),
+                "unreadable_folders": list(look.unreadable),
+                "failures": failed,
+            }
+        )
+    else:
+        console.echo(
+            "\n".join([*_lines(counts, chosen, look, left_count), *_verdicts(results), *failed])
+        )
+    return int(bool(failed) or not _is_all_extracted(counts, look, left_count))
+
+
+def _key(written: str) -> str:
+    try:
+        key = DAY.to_key(written)
+    except ConfigurationError as error:
+        raise click.UsageError(error.what) from error
+    if key not in DAYS.get_partition_keys():
+        raise click.UsageError(f"{key} is no partition of {LOAD_JOB}: expected a day up to today")
+    return key
+
+
+def _arrivals(settings: Settings, warehouse: Warehouse, folder: DocumentFolder) -> Arrivals:
+    stable = stable_time(DocumentsSettings.of(settings))
+    return Arrivals(folder, warehouse, open_clock(settings), stable)
+
+
+def _look(arrivals: Arrivals) -> Look:
+    """Look at the folder, and again after a while if files may still change."""
+    look = arrivals.look()
+    if look.unsettled:
+        seconds = arrivals.stable.total_seconds()
+        console.progress(f"new files: waiting {seconds:g} s until they stay the same")
+        time.sleep(seconds)
+        look = arrivals.look()
+    return look
+
+
+def _run(
+    instance: dg.DagsterInstance, days: Sequence[str]
+) -> tuple[list[dg.JobExecutionResult], Mapping[str, int]]:
+    """Run the job for each day; return the counts by outcome of all."""
+    with ProgressLine(len(days), days) as progress:
+        results = run_over(
+            instance,
+            LOAD_JOB,
+            [(day, day) for day in days],
+            progress,
+            after_each=lambda span, result: progress.finish([span[0]], is_loaded=result.success),
+        )
+    counts: Counter[str] = Counter()
+    for metadata in _captured(results):
+        for outcome in OUTCOMES:
+            counts[outcome] += int(metadata.get(f"{outcome}_document_count", 0))
+    return results, {outcome: count for outcome, count in counts.items() if count}
+
+
+def _captured(results: Sequence[dg.JobExecutionResult]) -> list[Mapping[str, Any]]:
+    found = materializations_of(results)
+    return [metadata for (asset, _), metadata in found.items() if asset == CAPTURE]
+
+
+def _verdicts(results: Sequence[dg.JobExecutionResult]) -> list[str]:
+    return [
+        f"verdict {each['document_verdict']}, score {each['document_score']} of 100"
+        for each in _captured(results)
+        if "document_verdict" in each
+    ]
+
+
+def _lines(
+    counts: Mapping[str, int], days: Sequence[str], look: Look, left_count: int
+) -> list[str]:
+    if not days:
+        total = _present(look)
+        return [f"no file waits; {total - left_count} of {total} listed files have text"]
+    return [f"{outcome:<12}{count:>8,}" for outcome, count in counts.items()]
+
+
+def _present(look: Look) -> int:
+    return sum(count for state, count in look.counts.items() if state != "gone")
+
+
+def _is_all_extracted(counts: Mapping[str, int], look: Look, left_count: int) -> bool:
+    """Return whether every file was extracted that was loaded now, or else all that there are."""
+    if counts:
+        return all(outcome in EXTRACTED for outcome in counts)
+    return not left_count and _present(look) > 0

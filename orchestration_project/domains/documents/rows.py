@@ -1,0 +1,155 @@
+"""Rows of documents, their pages and their chunks, made of what extraction returned."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
+from orchestration_project.domains.documents.chunks import ChunkRule, chunks
+from orchestration_project.domains.documents.extracted import (
+    Cell,
+    Extracted,
+    Heading,
+    Page,
+    Table,
+    cell_text,
+    count_words,
+)
+from orchestration_project.domains.documents.extraction import Document
+from orchestration_project.tables.documents import documents_chunks, documents_pages
+from orchestration_project.tables.schema import schema_of
+
+EXTRACTION_RULES = 1
+"""Raised with every change that could make other pages or chunks of the same bytes."""
+
+PAGE_COLUMNS = [
+    name for name in schema_of(documents_pages) if name not in ("capture_id", "known_from")
+]
+PAGE_SCHEMA = {**schema_of(documents_pages, PAGE_COLUMNS), "part_number": pl.Int64()}
+SECTION_SEPARATOR = " > "
+
+
+def rule_version(rule: ChunkRule) -> str:
+    """Return the version of the rules that make pages and chunks."""
+    return f"{EXTRACTION_RULES}/{rule.label}"
+
+
+def page_rows(documents: Mapping[str, Document]) -> list[Validated]:
+    """Return the pages of each document, by its id, as rows of `documents_pages`."""
+    rows = [
+        (
+            document_id,
+            page.number,
+            page.text,
+            _as_json([{"name": table.name, "rows": _cells(table)} for table in page.tables]),
+            _as_json([heading._asdict() for heading in page.headings]),
+            page.method,
+            page.confidence,
+            1,
+        )
+        for document_id, document in documents.items()
+        for page in document.extracted.pages
+    ]
+    frame, no_rejects = (
+        pl.DataFrame(rows, PAGE_SCHEMA, orient="row"),
+        pl.DataFrame(schema=REJECT_SCHEMA),
+    )
+    found: list[Validated] = []
+    place = 0
+    for document in documents.values():
+        count = len(document.extracted.pages)
+        found.append(Validated(frame.slice(place, count), no_rejects))
+        place += count
+    return found
+
+
+def _cells(table: Table) -> list[list[Any]]:
+    return [[_cell(cell) for cell in row] for row in table.rows]
+
+
+def _cell(value: Cell) -> Any:
+    """Return a cell as JSON has it; dates, times and numbers that JSON lacks are texts."""
+    is_finite = isinstance(value, float) and abs(value) < float("inf")
+    if value is None or isinstance(value, str | int) or is_finite:
+        return value
+    return cell_text(value)
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def chunk_rows(pages: pl.DataFrame, *, rule: ChunkRule) -> pl.DataFrame:
+    """Return the chunks of a document's rows of `documents_pages`, for `documents_chunks`."""
+    wanted = pages.sort("page_number").select("document_id", "page_number", "text", "headings")
+    rows = wanted.rows()
+    read = [Page(number, text, headings=_headings(found)) for _, number, text, found in rows]
+    document_id = rows[0][0] if rows else ""
+    made = [
+        (
+            document_id,
+            each.chunk_id,
+            each.page_number,
+            each.start,
+            each.end,
+            SECTION_SEPARATOR.join(" ".join(title.split()) for title in each.section_path),
+            each.word_count,
+            each.text,
+        )
+        for each in chunks(document_id, read, rule)
+    ]
+    return pl.DataFrame(made, schema_of(documents_chunks), orient="row")
+
+
+def _headings(text: str) -> tuple[Heading, ...]:
+    return tuple(Heading(**each) for each in json.loads(text))
+
+
+def document_row(document: Document) -> Mapping[str, Any]:
+    """Return what extraction found, as columns of `documents`."""
+    found = document.extracted
+    return {
+        "document_id": document.document_id,
+        "media_type": found.media_type,
+        "declared_type": found.declared_type,
+        "byte_count": found.byte_count,
+        "page_count": len(found.pages),
+        "word_count": sum(count_words(page.text) for page in found.pages),
+        "language": None,
+        "title": found.title,
+        "author": found.author,
+        "created_at": found.created_at,
+        "parent_id": document.parent_id,
+        "path_in_parent": document.path[-1] if document.parent_id else None,
+        "state": found.state,
+        "reason_code": found.reason_code,
+        "reason": reason_text(found),
+        "category": found.reason.category if found.reason else None,
+        "preset": None,
+    }
+
+
+def reason_text(found: Extracted) -> str | None:
+    """Return the decisive reason, what was found, and what to do; None: there is no remark."""
+    if found.reason is None:
+        return None
+    detail = f" ({found.findings[0].detail})" if found.findings[0].detail else ""
+    return f"{found.reason.meaning}{detail}; what to do: {found.reason.remedy}"
+
+
+def first_of_each(documents: Iterable[Document]) -> dict[str, Document]:
+    """Return a document for each content: one that was delivered itself before one within it.
+
+    Those without bytes are left out.
+    """
+    found: dict[str, Document] = {}
+    for document in documents:
+        key = document.document_id
+        if key is None:
+            continue
+        earlier = found.get(key)
+        if earlier is None or (earlier.parent_id and document.parent_id is None):
+            found[key] = document
+    return found

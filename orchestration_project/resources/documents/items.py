@@ -1,0 +1,348 @@
+"""Work items of documents: files of a partition, and recorded documents that are replayed."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import accumulate
+from typing import Any
+
+from sqlalchemy import Column, Connection, and_, select, update
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
+from orchestration_project.domains.documents.reasons import REASONS, DocumentError
+from orchestration_project.domains.documents.verdict import Verdict, judge
+from orchestration_project.engine.captures import BlobError, Capture, Captures, unstored
+from orchestration_project.engine.packs import Blob
+from orchestration_project.engine.run_items import FAILURES_SHOWN, ItemSummary
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.resources.documents.extraction import read_file
+from orchestration_project.resources.documents.folder import DocumentFolder
+from orchestration_project.resources.documents.loading import (
+    MAX_BATCH_BYTES,
+    ClaimedDocument,
+    Reading,
+)
+from orchestration_project.tables.documents import documents, documents_files, documents_pages
+from orchestration_project.tables.spine import blobs, captures, deliveries
+
+REPLAY_PREFIX = "documents_replay/"
+"""Topics of recorded documents, a topic for each partition."""
+
+OUTCOMES = ("loaded", "empty", "needs_ocr", "encrypted", "refused", "unchanged", "failed", "lost")
+"""Counts of a run's items: by the state of the document; unchanged: the same bytes were loaded."""
+
+
+class DocumentQueue:
+    """Items whose size is known, so that a batch holds no more bytes than memory has.
+
+    Args:
+        warehouse: The database.
+        clock: Its time.
+        key: The column whose values are the keys of the items; its table has size and first sight.
+    """
+
+    def __init__(self, warehouse: Warehouse, clock: Clock, key: Column[str]) -> None:
+        self._warehouse = warehouse
+        self._items = WorkItems(warehouse, clock)
+        self._key = key
+
+    def claim(
+        self, topic: str, *, limit: int, run_id: str, until: datetime, in_order: bool
+    ) -> Sequence[ClaimedDocument]:
+        """Lease items that are due, one at least if there is one, of `MAX_BATCH_BYTES` in all."""
+        with self._warehouse.writing() as connection:
+            items = self._items.claim(
+                topic,
+                limit=limit,
+                run_id=run_id,
+                until=until,
+                in_order=in_order,
+                connection=connection,
+            )
+            described = self._described(connection, items)
+            totals = accumulate(each.byte_count for each in described)
+            count = max(sum(total <= MAX_BATCH_BYTES for total in totals), 1)
+            rest = [ItemSettlement(each, "ready") for each in described[count:]]
+            self._items.settle(connection, rest)
+        return described[:count]
+
+    def settle(
+        self, connection: Connection, results: Sequence[ItemSettlement]
+    ) -> Sequence[ItemSettlement]:
+        """Record how items ended, as `WorkItems.settle`."""
+        return self._items.settle(connection, results)
+
+    def _described(
+        self, connection: Connection, items: Sequence[ClaimedItem]
+    ) -> list[ClaimedDocument]:
+        columns = self._key.table.c
+        wanted = select(self._key, columns.byte_count, columns.first_seen_at).where(
+            self._key.in_([each.key for each in items])
+        )
+        found = {row[0]: (row[1], row[2]) for row in connection.execute(wanted)}
+        described: list[ClaimedDocument] = []
+        for each in items:
+            byte_count, first_seen_at = found.get(each.key, (0, each.enqueued_at))
+            described.append(
+                ClaimedDocument(**vars(each), byte_count=byte_count, first_seen_at=first_seen_at)
+            )
+        return described
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """Reads the files of a folder.
+
+    Attributes:
+        folder: The folder.
+        captures: Stores files that are too large to be read.
+        clock: Its time.
+        source: Recorded as the source of deliveries.
+        max_bytes: Bytes of the largest file that is read.
+    """
+
+    folder: DocumentFolder
+    captures: Captures
+    clock: Clock
+    source: str
+    max_bytes: int
+
+    def __call__(self, item: ClaimedDocument) -> Reading:
+        """Return the bytes of a listed file, or why there are none."""
+        reading = Reading(item.key, None, item.first_seen_at, self.source)
+        fetch: Any = {
+            "url": f"file:{item.key}",
+            "request": {"file": item.key},
+            "fetched_at": self.clock.now(),
+        }
+        try:
+            path = self.folder.resolved(item.key)
+            try:
+                content = read_file(path, max_bytes=self.max_bytes)
+            except DocumentError as error:
+                if error.reason_code != "too_large":
+                    raise
+                with path.open("rb") as file:
+                    capture = self.captures.put_stream(file, **fetch)
+                return reading._replace(capture=capture, error=error)
+        except DocumentError as error:
+            return reading._replace(error=error)
+        except OSError as error:
+            unreadable = DocumentError("unreadable", str(error.strerror))
+            return reading._replace(error=unreadable)
+        return reading._replace(capture=unstored(content, **fetch))
+
+
+def record_files(connection: Connection, found: Mapping[str, str]) -> None:
+    """Record the document of each path; one that it took the place of names it.
+
+    A document that lies at another path still is not superseded.
+    """
+    columns = documents_files.c
+    wanted = select(columns.path, columns.document_id).where(columns.path.in_(list(found)))
+    before = {row.path: row.document_id for row in connection.execute(wanted)}
+    for path, document_id in sorted(found.items()):
+        own = columns.path == path
+        connection.execute(update(documents_files).where(own).values(document_id=document_id))
+        is_same = and_(own, columns.state == "stable")
+        connection.execute(update(documents_files).where(is_same).values(state="loaded"))
+    replaced = {
+        before[path]: document_id
+        for path, document_id in found.items()
+        if before.get(path) not in (None, document_id)
+    }
+    present = set(found.values())
+    if replaced:
+        held = select(columns.document_id).where(
+            columns.document_id.in_(list(replaced)), columns.state != "gone"
+        )
+        present |= set(connection.execute(held).scalars())
+    for earlier, document_id in replaced.items():
+        if earlier not in present:
+            _supersede(connection, [str(earlier)], document_id)
+    _supersede(connection, sorted(present), None)
+
+
+def _supersede(connection: Connection, ids: Sequence[str], by: str | None) -> None:
+    own = documents.c.document_id.in_(ids)
+    connection.execute(update(documents).where(own).values(superseded_by=by))
+
+
+@dataclass(frozen=True)
+class RecordedReader:
+    """Reads the captured bytes of documents.
+
+    Attributes:
+        warehouse: Knows where they are.
+        captures: The store.
+        max_bytes: Bytes of the largest document that is read.
+    """
+
+    warehouse: Warehouse
+    captures: Captures
+    max_bytes: int
+
+    def __call__(self, item: ClaimedDocument) -> Reading:
+        """Return the captured bytes of a document, as its latest delivery has them."""
+        with self.warehouse.reading() as connection:
+            row = connection.execute(_recorded(item.key)).mappings().first()
+        if row is None:
+            error = DocumentError("vanished", "no capture of it is recorded")
+            return Reading(item.key, None, item.first_seen_at, "", error)
+        request = json.loads(row["request"])
+        blob = Blob(*(row[name] for name in Blob._fields))
+        capture = Capture(
+            body=b"",
+            url=row["url"],
+            request=request,
+            fetched_at=row["fetched_at"],
+            byte_count=row["byte_count"],
+            sha256=row["sha256"],
+            run_id=row["run_id"],
+            source=row["source"],
+        ).stored_as(blob)
+        replay_of = row["replay_of"] or row["group_id"]
+        name = str(request.get("file", item.key))
+        reading = Reading(name, capture, item.first_seen_at, row["source"], replay_of=replay_of)
+        if capture.byte_count > self.max_bytes:
+            large = f"{capture.byte_count:,} bytes, limit {self.max_bytes:,}"
+            return reading._replace(error=DocumentError("too_large", large))
+        try:
+            body = self.captures.restore(blob)
+        except BlobError as error:
+            return reading._replace(capture=None, error=DocumentError("unreadable", str(error)))
+        return reading._replace(capture=_with_body(capture, body))
+
+
+def _with_body(capture: Capture, body: bytes) -> Capture:
+    return Capture(**{**vars(capture), "body": body})
+
+
+def _recorded(document_id: str) -> Any:
+    """Return the query of the latest delivery of a document that has its own bytes."""
+    names = ("stored_byte_count", "storage_uri", "byte_offset", "byte_count")
+    return (
+        select(
+            *(captures.c[each] for each in ("sha256", "url", "request", "fetched_at", "run_id")),
+            captures.c.source,
+            captures.c.group_id,
+            *(blobs.c[name] for name in names),
+            deliveries.c.replay_of,
+        )
+        .join(blobs, blobs.c.sha256 == captures.c.sha256)
+        .join(
+            deliveries,
+            and_(
+                deliveries.c.group_id == captures.c.group_id,
+                deliveries.c.table_name == documents_pages.name,
+            ),
+        )
+        .where(captures.c.sha256 == document_id, captures.c.partition_key == document_id)
+        .order_by(captures.c.fetched_at.desc(), deliveries.c.recorded_at.desc())
+        .limit(1)
+    )
+
+
+def enqueue_outdated(warehouse: Warehouse, clock: Clock, day: date, *, version: str) -> int:
+    """Enqueue delivered documents of a partition that other rules made; return how many wait."""
+    wanted = select(documents.c.document_id).where(
+        _of_days(day, day), documents.c.parent_id.is_(None), documents.c.rule_version != version
+    )
+    with warehouse.reading() as connection:
+        ids = list(connection.execute(wanted).scalars())
+    items = [NewItem(each, version, input_sha256=each) for each in ids]
+    WorkItems(warehouse, clock).enqueue(f"{REPLAY_PREFIX}{day}", items)
+    return len(ids)
+
+
+def record_nothing(_: Connection, found: Mapping[str, str]) -> None:
+    """Record nothing: a replay finds the document that it read."""
+
+
+def _of_days(first: date, last: date) -> Any:
+    start, end = (datetime.combine(day, time(), UTC) for day in (first, last))
+    column = documents.c.first_seen_at
+    return and_(column >= start, column < end + timedelta(days=1))
+
+
+@dataclass
+class DocumentSummary(ItemSummary):
+    """Outcomes of a run's items, by the state of their documents.
+
+    Attributes:
+        reason_counts: Items without bytes, by reason code.
+        byte_count: Size of the files.
+    """
+
+    reason_counts: Counter[str] = field(default_factory=Counter)
+    byte_count: int = 0
+
+    def add(self, settlements: Sequence[ItemSettlement]) -> None:
+        """Count how items ended; those that were not begun are claimed again."""
+        for each in settlements:
+            if each.state == "ready":
+                continue
+            outcome = _outcome(each)
+            self.counts[outcome] += 1
+            self.byte_count += getattr(each.item, "byte_count", 0)
+            if each.reason_code and each.result_version is None and each.error is None:
+                self.reason_counts[each.reason_code] += 1
+            if each.state == "failed" and len(self.failures) < FAILURES_SHOWN:
+                self.failures.append(
+                    {
+                        "item": each.item.key,
+                        "state": "dead" if each.is_dead else each.state,
+                        "category": each.reason_code or "",
+                        "reason": each.reason or "",
+                    }
+                )
+
+    def as_metadata(self) -> dict[str, Any]:
+        """Return what Dagster shows of it."""
+        shown = super().as_metadata()
+        failures = {name: each for name, each in shown.items() if name == "first_failures"}
+        counts = {f"{outcome}_document_count": self.counts[outcome] for outcome in OUTCOMES}
+        return {**counts, "bytes": self.byte_count, **failures}
+
+
+def _outcome(settlement: ItemSettlement) -> str:
+    if settlement.state == "skipped":
+        return "unchanged"
+    if settlement.error is not None:
+        return "failed"
+    code = settlement.reason_code
+    return REASONS[code].state if code else "loaded"
+
+
+def verdict_of(
+    warehouse: Warehouse, first: date, last: date, run_id: str, unread: Mapping[str, int]
+) -> Verdict | None:
+    """Return the verdict on the delivered documents of a run; None: it had none.
+
+    Args:
+        warehouse: Has the documents.
+        first: Their first partition.
+        last: Their last one.
+        run_id: The run.
+        unread: Files that could not be read, by reason code.
+    """
+    columns = documents.c
+    wanted = select(
+        columns.state, columns.reason_code, columns.page_count, columns.chunk_count
+    ).where(_of_days(first, last), columns.parent_id.is_(None), columns.run_id == run_id)
+    with warehouse.reading() as connection:
+        rows = connection.execute(wanted).all()
+    count = len(rows) + sum(unread.values())
+    if not count:
+        return None
+    reached = {
+        "extracted": sum(row.state in ("loaded", "empty") for row in rows),
+        "normalized": sum(row.page_count > 0 for row in rows),
+        "chunked": sum(row.chunk_count > 0 for row in rows),
+    }
+    reasons = Counter(row.reason_code for row in rows if row.reason_code)
+    return judge(count, reached, reasons + Counter(unread))

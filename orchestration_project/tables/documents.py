@@ -1,0 +1,121 @@
+"""Documents: files of a folder, what each held, its pages and its chunks.
+
+A document is a content: the same bytes at two paths are one document with two paths.
+"""
+
+from sqlalchemy import Index, Table
+
+from orchestration_project.tables.schema import (
+    ASSET,
+    count,
+    history_of,
+    moment,
+    ratio,
+    table,
+    text,
+)
+
+
+def _asset(declared: Table, name: str) -> Table:
+    declared.info[ASSET] = name
+    return declared
+
+
+documents_files = table(
+    "documents_files",
+    "One row per path that the source of documents lists, or listed.",
+    text(
+        "path",
+        "Path below the folder; %, control characters and bytes other than UTF-8 as %NN",
+        key=True,
+        from_senders=True,
+    ),
+    count("byte_count", "Size at the latest look, bytes"),
+    moment("modified_at", "UTC time of its latest change, by the file system"),
+    text("document_id", "Document that was read from it; NULL: none yet", optional=True),
+    text(
+        "state",
+        "State: seen, stable (waits to be loaded), loaded (read, whatever its document's state), "
+        "changed (since it was loaded) or gone",
+    ),
+    moment("first_seen_at", "UTC time of the first look that found it; its day is the partition"),
+    moment("unchanged_since", "UTC time of the first look that found this size and change time"),
+)
+Index("documents_files_by_document", documents_files.c.document_id)
+
+documents = _asset(
+    table(
+        "documents",
+        "One row per distinct document: what extraction made of its latest attempt.",
+        text("document_id", "SHA-256 of the bytes, hex", key=True),
+        text("media_type", "Media type by content"),
+        text("declared_type", "Media type by extension; NULL: none or unknown", optional=True),
+        count("byte_count", "Size, bytes"),
+        count("page_count", "Pages, slides, sheets or chapters"),
+        count("word_count", "Words of all pages; no tokens of a model"),
+        text("language", "Language, ISO 639-1; NULL: not detected", optional=True),
+        text("title", "Title in its properties; NULL: none", optional=True, from_senders=True),
+        text("author", "Author in its properties; NULL: none", optional=True, from_senders=True),
+        moment("created_at", "UTC creation time in its properties; NULL: none", optional=True),
+        text(
+            "parent_id",
+            "Document that holds it, as an attachment or member; NULL: it was delivered itself",
+            optional=True,
+        ),
+        text("path_in_parent", "Its name there; NULL: none", optional=True, from_senders=True),
+        text("state", "State: loaded, empty, needs_ocr, encrypted or refused"),
+        text("reason_code", "Decisive reason code; NULL: no remark", optional=True),
+        text("reason", "The reason, and what was found", optional=True, from_senders=True),
+        text(
+            "category",
+            "Category of the reason: recoverable, permanent or needs_configuration",
+            optional=True,
+        ),
+        text("rule_version", "Version of the rules of extraction and chunks"),
+        text("preset", "Preset of the run; NULL: none", optional=True),
+        text(
+            "superseded_by",
+            "Document that took its place at its last path; NULL: none",
+            optional=True,
+        ),
+        count("chunk_count", "Chunks"),
+        moment(
+            "first_seen_at", "UTC time of the first sight of its file; its day is the partition"
+        ),
+        moment("extracted_at", "UTC time of the latest extraction"),
+        text("run_id", "Dagster run of the latest extraction"),
+    ),
+    "documents/capture",
+)
+Index("documents_by_parent", documents.c.parent_id)
+Index("documents_by_day", documents.c.first_seen_at)
+
+documents_pages = table(
+    "documents_pages",
+    "One row per page of a document.",
+    text("document_id", "SHA-256 of the document's bytes, hex", key=True),
+    count("page_number", "Number of the page, from 1", key=True),
+    text("text", "Text of the page", from_senders=True),
+    text("tables", "Tables of the page with typed cells, JSON", from_senders=True),
+    text("headings", "Headings with offset and level, JSON", from_senders=True),
+    text("method", "How the text was read: native, ocr or none"),
+    ratio("confidence", "Confidence of recognised text, 0-1; NULL: native text", optional=True),
+    count("capture_id", "Capture that the row was read from"),
+    moment("known_from", "UTC time from which the row is valid (system time)"),
+)
+documents_pages_history = history_of(documents_pages)
+
+documents_chunks = table(
+    "documents_chunks",
+    "One row per chunk of a document: a span of the text of a page.",
+    text("document_id", "SHA-256 of the document's bytes, hex", key=True),
+    text("chunk_id", "SHA-256 of document, rules, page and span, hex", key=True),
+    count("page_number", "Page of the span"),
+    count("start_offset", "First character of the span in the page's text, from 0"),
+    count("end_offset", "First character after the span"),
+    text(
+        "section_path", "Headings above it, outermost first, separated by ' > '", from_senders=True
+    ),
+    count("word_count", "Words"),
+    text("text", "The page's text cut at the span", from_senders=True),
+)

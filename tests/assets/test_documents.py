@@ -1,0 +1,331 @@
+"""Documents through their job: counts, spans, repeats, changed files, replay and retries."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import func, select
+
+from orchestration_project.__main__ import main
+from orchestration_project.catalog.documents import DOCUMENTS
+from orchestration_project.definitions import defs
+from orchestration_project.demo.documents.corpus import write_corpus
+from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.tables.documents import (
+    documents,
+    documents_chunks,
+    documents_files,
+    documents_pages,
+    documents_pages_history,
+)
+from orchestration_project.tables.spine import captures, work_items
+from tests import databases
+from tests.assets.conftest import BOTH
+from tests.resources.definitions import RESOURCES
+from tests.runs import metadata_by_partition
+
+DAY = "2026-03-02"
+[SENSOR] = DOCUMENTS.sensors
+
+
+@pytest.fixture
+def folder(tmp_path: Path, demo_settings: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of documents, whose files are loaded at the first look."""
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    settings = {
+        "DATA_PROFILE": "real",
+        "DOCUMENTS_SOURCE": "folder",
+        "DOCUMENTS_DIR": str(folder),
+        "DOCUMENTS_STABLE_SECONDS": "0",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+def tick(instance: dg.DagsterInstance) -> list[str]:
+    """Return the partitions that the sensor requests runs for."""
+    with dg.build_resources(RESOURCES, instance) as made:
+        resources = {name: getattr(made, name) for name in SENSOR.required_resource_keys}
+        context = dg.build_sensor_context(
+            instance=instance, resources=resources, repository_def=defs.get_repository_def()
+        )
+        found = SENSOR.evaluate_tick(context)
+    return [str(each.partition_key) for each in found.run_requests or ()]
+
+
+def run(instance: dg.DagsterInstance, job: str = "documents_load") -> dict[str, Any]:
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance, partition_key=DAY, raise_on_error=False
+    )
+    assert result.success
+    return metadata_by_partition(result)
+
+
+def everything(url: str) -> list[list[tuple[Any, ...]]]:
+    """Return all rows that a load writes, but for which run looked last."""
+    tables = (documents, documents_files, documents_pages, documents_chunks, captures, work_items)
+    return [sorted(map(repr, databases.rows(url, select(table)))) for table in tables]
+
+
+def expected_of(corpus: Path) -> Sequence[Mapping[str, Any]]:
+    with (corpus / "manifest.jsonl").open() as manifest:
+        return [json.loads(line) for line in manifest]
+
+
+def outcomes(url: str) -> dict[str, tuple[str, str]]:
+    """Return state and reason code of the document of each path."""
+    wanted = select(documents_files.c.path, documents.c.state, documents.c.reason_code).join(
+        documents, documents.c.document_id == documents_files.c.document_id
+    )
+    return {path: (state, code or "") for path, state, code in databases.rows(url, wanted)}
+
+
+def failed_items(url: str) -> dict[str, tuple[str, str]]:
+    columns = work_items.c
+    wanted = select(columns.item_key, columns.state, columns.reason_code)
+    is_failed = columns.state.in_(["failed", "dead"])
+    found = databases.rows(url, wanted.where(is_failed))
+    return {key: (state, code) for key, state, code in found}
+
+
+@BOTH
+def test_mixed_files_end_as_the_manifest_says_with_exact_spans_and_a_second_run_does_nothing(
+    url, folder, instance, monkeypatch: pytest.MonkeyPatch
+):
+    write_corpus(folder, seed=7, count=60)
+    monkeypatch.setenv("DOCUMENTS_DIR", str(folder / "files"))
+    expected = expected_of(folder)
+    assert tick(instance) == [DAY]
+    loaded = run(instance)["capture"][DAY]
+    by_state = Counter(each["state"] for each in expected)
+    counts = {state: loaded[f"{state}_document_count"] for state in by_state}
+    assert counts == by_state
+    assert by_state["loaded"] >= 54
+    found = outcomes(url)
+    assert {path: state for path, (state, _) in found.items()} == {
+        each["path"]: each["state"] for each in expected
+    }
+    for each in expected:
+        if each["state"] != "loaded" or each["reason_code"]:
+            assert found[each["path"]] == (each["state"], each["reason_code"])
+    assert_words(url, expected)
+    assert_spans(url)
+    failed = {each["path"] for each in expected if each["state"] not in ("loaded", "empty")}
+    assert set(failed_items(url)) == failed
+    before = everything(url)
+    assert tick(instance) == []
+    again = run(instance)["capture"][DAY]
+    assert sum(again[f"{state}_document_count"] for state in by_state) == 0
+    assert everything(url) == before
+
+
+def assert_words(url: str, expected: Sequence[Mapping[str, Any]]) -> None:
+    """Known words of each file are in its pages, or in those of the files within it."""
+    texts: dict[str, str] = {}
+    for document_id, text in databases.rows(
+        url, select(documents_pages.c.document_id, documents_pages.c.text)
+    ):
+        texts[document_id] = texts.get(document_id, "") + text
+    rows = databases.rows(url, select(documents.c.document_id, documents.c.parent_id))
+    within: dict[str, list[str]] = {}
+    for document_id, parent_id in rows:
+        within.setdefault(parent_id, []).append(document_id)
+    files = dict(databases.rows(url, select(documents_files.c.path, documents_files.c.document_id)))
+
+    def text_of(document_id: str) -> str:
+        inner = (text_of(each) for each in within.get(document_id, ()))
+        return "".join([texts.get(document_id, ""), *inner])
+
+    missing = {
+        each["path"]: [word for word in each["words"] if word not in text_of(files[each["path"]])]
+        for each in expected
+        if not each["copy_of"]
+    }
+    assert not any(missing.values()), missing
+
+
+def assert_spans(url: str) -> None:
+    pages = {
+        (document_id, number): text
+        for document_id, number, text in databases.rows(
+            url,
+            select(
+                documents_pages.c.document_id, documents_pages.c.page_number, documents_pages.c.text
+            ),
+        )
+    }
+    columns = documents_chunks.c
+    chunks = databases.rows(
+        url,
+        select(
+            columns.document_id,
+            columns.page_number,
+            columns.start_offset,
+            columns.end_offset,
+            columns.text,
+        ),
+    )
+    assert len(chunks) > 50
+    for document_id, number, start, end, text in chunks:
+        assert pages[document_id, number][start:end] == text
+    counts = databases.rows(url, select(documents.c.document_id, documents.c.chunk_count))
+    made = Counter(each[0] for each in chunks)
+    assert {key: count for key, count in counts if count} == made
+
+
+@BOTH
+def test_same_bytes_are_one_document_a_changed_file_supersedes_and_a_gone_one_stays(
+    url, folder, instance
+):
+    (folder / "a.txt").write_text("alpha beta")
+    (folder / "sub").mkdir()
+    (folder / "sub" / "b.txt").write_text("alpha beta")
+    (folder / "c.txt").write_text("gamma")
+    assert tick(instance) == [DAY]
+    run(instance)
+    ids = dict(databases.rows(url, select(documents_files.c.path, documents_files.c.document_id)))
+    assert ids["a.txt"] == ids["sub/b.txt"]
+    assert counted(url, documents.c.document_id) == 2
+    (folder / "c.txt").write_text("delta, and so on")
+    (folder / "a.txt").write_text("epsilon")
+    assert tick(instance) == [DAY]
+    run(instance)
+    now = dict(databases.rows(url, select(documents_files.c.path, documents_files.c.document_id)))
+    superseded = dict(
+        databases.rows(url, select(documents.c.document_id, documents.c.superseded_by))
+    )
+    assert superseded[ids["c.txt"]] == now["c.txt"]
+    assert superseded[ids["a.txt"]] is None  # sub/b.txt has it still
+    assert superseded[now["c.txt"]] is None
+    (folder / "c.txt").unlink()
+    (folder / "d.txt").write_text("gamma")  # a document of before at another path
+    assert tick(instance) == [DAY]
+    metadata = run(instance)["capture"][DAY]
+    assert metadata["unchanged_document_count"] == 1
+    states = dict(databases.rows(url, select(documents_files.c.path, documents_files.c.state)))
+    assert states == {"a.txt": "loaded", "c.txt": "gone", "d.txt": "loaded", "sub/b.txt": "loaded"}
+    superseded = dict(
+        databases.rows(url, select(documents.c.document_id, documents.c.superseded_by))
+    )
+    assert superseded[ids["c.txt"]] is None
+    assert counted(url, documents.c.document_id) == 4
+
+
+def counted(url: str, column: Any) -> int:
+    [(count,)] = databases.rows(url, select(func.count(column)))
+    return count
+
+
+def test_hostile_names_links_and_pipes_end_with_a_reason_of_their_own(
+    url, folder, instance, tmp_path: Path
+):
+    outside = tmp_path / "secret.txt"
+    outside.write_text("not to be read")
+    odd = ["line\nbreak.txt", "100%.txt", "-rf", "a\u202egnp.txt", "\u00e9.txt", " .txt"]
+    for name in odd:
+        (folder / name).write_text(f"text of {len(name)} {name[0]!r}")
+    (folder / os.fsdecode(b"latin\xff.txt")).write_text("bytes that are not UTF-8")
+    (folder / "in.txt").symlink_to(folder / "-rf")
+    (folder / "out.txt").symlink_to(outside)
+    (folder / "loop.txt").symlink_to(folder / "loop.txt")
+    (folder / "nowhere.txt").symlink_to(folder / "nothing")
+    (folder / "folder.txt").symlink_to(folder, target_is_directory=True)
+    os.mkfifo(folder / "pipe.txt")
+    assert tick(instance) == [DAY]
+    run(instance)
+    good = {
+        "line%0Abreak.txt",
+        "100%25.txt",
+        "-rf",
+        "a%E2%80%AEgnp.txt",
+        "\u00e9.txt",
+        " .txt",
+        "latin%FF.txt",
+        "in.txt",
+    }
+    assert outcomes(url) == dict.fromkeys(good, ("loaded", "")) | {
+        "in.txt": outcomes(url)["in.txt"]
+    }
+    assert failed_items(url) == {
+        "out.txt": ("dead", "not_a_file"),
+        "loop.txt": ("failed", "unreadable"),
+        "nowhere.txt": ("failed", "vanished"),
+        "folder.txt": ("dead", "not_a_file"),
+        "pipe.txt": ("dead", "not_a_file"),
+    }
+    texts = [text for (text,) in databases.rows(url, select(documents_pages.c.text))]
+    assert not any("not to be read" in text for text in texts)
+
+
+def test_a_replay_extracts_captured_bytes_by_new_rules_without_the_folder(
+    url, folder, instance, monkeypatch: pytest.MonkeyPatch
+):
+    words = " ".join(f"word{number}" for number in range(100))
+    (folder / "a.txt").write_text(words)
+    (folder / "bad.pdf").write_bytes(b"%PDF-1.7 and nothing else")
+    tick(instance)
+    run(instance)
+    assert counted(url, documents_chunks.c.chunk_id) == 1
+    (folder / "a.txt").unlink()
+    (folder / "bad.pdf").unlink()
+    monkeypatch.setenv("DOCUMENTS_CHUNK_WORDS", "20")
+    assert run(instance)["capture"][DAY]["loaded_document_count"] == 0  # nothing waits
+    replayed = run(instance, "documents_replay")["capture"][DAY]
+    assert (replayed["loaded_document_count"], replayed["refused_document_count"]) == (1, 1)
+    sizes = databases.rows(url, select(documents_chunks.c.word_count))
+    assert sizes == [(20,)] * 5
+    assert_new_rules(url)
+    again = run(instance, "documents_replay")["capture"][DAY]
+    assert (again["loaded_document_count"], again["refused_document_count"]) == (0, 0)
+
+
+def assert_new_rules(url: str) -> None:
+    versions = databases.rows(url, select(documents.c.rule_version).distinct())
+    assert len(versions) == 1
+    assert "/20/" in versions[0][0]
+    assert counted(url, documents_pages_history.c.text) == 0  # no page changed
+
+
+def test_a_retry_takes_up_failed_files_alone(url, folder, instance):
+    (folder / "good.txt").write_text("fine")
+    (folder / "late.txt").symlink_to(folder / "target")
+    tick(instance)
+    run(instance)
+    assert failed_items(url) == {"late.txt": ("failed", "vanished")}
+    (folder / "target").write_text("here now")
+    with dg.build_resources(RESOURCES, instance) as made:
+        items = WorkItems(made.warehouse, made.clock)
+        assert [each.item_key for each in items.retry(f"documents/{DAY}")] == ["late.txt"]
+    captured = run(instance)["capture"][DAY]
+    assert captured["loaded_document_count"] == 1
+    assert captured["unchanged_document_count"] == 0
+    assert failed_items(url) == {}
+
+
+def test_the_command_prints_counts_and_its_status_says_whether_all_was_extracted(
+    url, folder, capfd, monkeypatch: pytest.MonkeyPatch
+):
+    assert main(["load", "documents"]) == 1  # there are none
+    capfd.readouterr()
+    (folder / "a.txt").write_text("fine")
+    assert main(["--json", "load", "documents"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert (found["counts"], found["days"]) == ({"loaded": 1}, [DAY])
+    (folder / "b.pdf").write_bytes(b"")
+    assert main(["load", "documents", DAY]) == 1
+    assert "empty" in capfd.readouterr().out
+    assert main(["load", "documents"]) == 1  # nothing waits, and b.pdf is still empty
+    assert "1 of 2 listed files have text" in capfd.readouterr().out
+    for day in ("2026-02-30", "2100-01-01"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["load", "documents", day])
+    monkeypatch.delenv("DOCUMENTS_SOURCE")
+    with pytest.raises(SystemExit, match="2"):
+        main(["load", "documents"])

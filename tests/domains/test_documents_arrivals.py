@@ -1,0 +1,88 @@
+"""Which files wait after a look, and the verdict on a run's documents."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from orchestration_project.domains.documents.arrivals import FileRow, Listed, after_look
+from orchestration_project.domains.documents.verdict import judge
+
+START = datetime(2026, 3, 2, 23, 59, 55, tzinfo=UTC)
+STABLE = timedelta(seconds=10)
+OLD = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+class Looks:
+    """Looks at one file, each so many seconds after the start."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, FileRow] = {}
+
+    def at(self, seconds: int, byte_count: int | None, stable: timedelta = STABLE) -> str:
+        """Return the state after a look; None: the file is not there."""
+        found = {} if byte_count is None else {"a": Listed(byte_count, OLD)}
+        now = START + timedelta(seconds=seconds)
+        changed = after_look(list(self.rows.values()), found, now=now, stable=stable)
+        self.rows |= {row.path: row for row in changed}
+        return self.rows["a"].state
+
+    def load(self) -> None:
+        """Have the file loaded."""
+        row = self.rows["a"]
+        self.rows["a"] = FileRow(**{**vars(row), "state": "loaded", "document_id": "id"})
+
+
+def test_a_file_waits_once_it_was_the_same_for_ten_seconds():
+    looks = Looks()
+    assert [looks.at(0, 1), looks.at(9, 1), looks.at(10, 1)] == ["seen", "seen", "stable"]
+    assert looks.rows["a"].day.isoformat() == "2026-03-02"  # of the first sight
+
+
+def test_a_file_that_grows_waits_from_its_last_change_on():
+    looks = Looks()
+    assert [looks.at(0, 1), looks.at(8, 2), looks.at(12, 2), looks.at(18, 2)] == [
+        "seen",
+        "seen",
+        "seen",
+        "stable",
+    ]
+
+
+def test_one_look_is_enough_where_no_time_is_asked_for():
+    assert Looks().at(0, 1, timedelta(0)) == "stable"
+
+
+def test_a_loaded_file_changes_goes_and_comes_back_as_another_version():
+    looks = Looks()
+    looks.at(0, 1, timedelta(0))
+    first = looks.rows["a"].version
+    looks.load()
+    assert looks.at(20, 1) == "loaded"
+    assert looks.at(30, 2) == "changed"
+    assert looks.at(40, 2) == "stable"
+    assert looks.at(50, None) == "gone"
+    assert looks.at(60, 1) == "changed"
+    assert looks.at(70, 1) == "stable"
+    assert looks.rows["a"].version != first
+    assert looks.rows["a"].first_seen_at == START
+
+
+@pytest.mark.parametrize(
+    ("reached", "reasons", "expected"),
+    [
+        ((10, 10, 10), {}, ("good", 100)),
+        ((9, 9, 9), {"corrupt": 1}, ("good", 90)),
+        (
+            (10, 8, 7),
+            {"no_text": 2},
+            ("watch", 10 * 1000 / 65 * 0.25 + 8 * 200 / 65 + 7 * 200 / 65),
+        ),
+        ((6, 6, 6), {"corrupt": 4}, ("bad", 60)),
+        ((10, 10, 10), {"archive_ratio": 1}, ("bad", 100)),
+    ],
+)
+def test_the_weights_of_missing_stages_are_spread_over_the_others(reached, reasons, expected):
+    stages = dict(zip(("extracted", "normalized", "chunked"), reached, strict=True))
+    verdict = judge(10, stages, reasons)
+    assert (verdict.level, verdict.score) == (expected[0], pytest.approx(expected[1]))
+    assert bool(verdict.reasons) == (verdict.level != "good")
