@@ -88,7 +88,7 @@ files = asset_spec(
     owners=OWNERS,
     **{"dagster/table_name": documents_files.name},
 )
-"""Nothing makes it here: looks at the folder fill it."""
+"""Nothing makes it here: polls at the folder fill it."""
 
 
 def _spec(key: dg.AssetKey, table: Table, kind: str, *deps: dg.AssetKey) -> dg.AssetSpec:
@@ -104,7 +104,7 @@ def _spec(key: dg.AssetKey, table: Table, kind: str, *deps: dg.AssetKey) -> dg.A
 
 
 class _Work(NamedTuple):
-    """What a run of the job works on: topic, queue, reader and note of a partition."""
+    """Topic, queue, reader and note of a partition, for a load or a replay."""
 
     topic: str
     items: DocumentQueue

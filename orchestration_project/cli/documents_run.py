@@ -1,4 +1,4 @@
-"""`load documents`: look at the folder, load the days that wait, and print counts by outcome."""
+"""`load documents`: poll the folder, load the days that wait, and print counts by outcome."""
 
 import time
 from collections import Counter
@@ -24,7 +24,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.registry import Environment
-from orchestration_project.resources.documents.arrivals import Arrivals, Look, stable_time
+from orchestration_project.resources.documents.arrivals import Arrivals, PollResult, stable_time
 from orchestration_project.resources.documents.folder import DocumentFolder
 from orchestration_project.resources.documents.items import OUTCOMES
 from orchestration_project.settings import Settings, load_settings
@@ -60,7 +60,7 @@ def load(partitions: Sequence[str]) -> int:
     ):
         console.progress(f"database  {warehouse.shown_url}")
         arrivals = _arrivals(settings, warehouse, folder)
-        look = _look(arrivals)
+        poll = _poll(arrivals)
         chosen = days or [each.day for each in arrivals.due()]
         results, counts = _run(instance, chosen)
         left_count = arrivals.not_extracted_count()
@@ -72,15 +72,15 @@ def load(partitions: Sequence[str]) -> int:
                 "days": chosen,
                 "counts": counts,
                 "verdicts": _verdicts(results),
-                "unreadable_folders": list(look.unreadable),
+                "unreadable_folders": list(poll.unreadable),
                 "failures": failed,
             }
         )
     else:
         console.echo(
-            "\n".join([*_lines(counts, chosen, look, left_count), *_verdicts(results), *failed])
+            "\n".join([*_lines(counts, chosen, poll, left_count), *_verdicts(results), *failed])
         )
-    return int(bool(failed) or not _is_all_extracted(counts, look, left_count))
+    return int(bool(failed) or not _is_all_extracted(counts, poll, left_count))
 
 
 def _key(written: str) -> str:
@@ -98,15 +98,15 @@ def _arrivals(settings: Settings, warehouse: Warehouse, folder: DocumentFolder) 
     return Arrivals(folder, warehouse, open_clock(settings), stable)
 
 
-def _look(arrivals: Arrivals) -> Look:
-    """Look at the folder, and again after a while if files may still change."""
-    look = arrivals.look()
-    if look.unsettled:
+def _poll(arrivals: Arrivals) -> PollResult:
+    """Poll the folder, and again after a while if files may still change."""
+    poll = arrivals.poll()
+    if poll.unsettled:
         seconds = arrivals.stable.total_seconds()
         console.progress(f"new files: waiting {seconds:g} s until they stay the same")
         time.sleep(seconds)
-        look = arrivals.look()
-    return look
+        poll = arrivals.poll()
+    return poll
 
 
 def _run(
@@ -142,20 +142,20 @@ def _verdicts(results: Sequence[dg.JobExecutionResult]) -> list[str]:
 
 
 def _lines(
-    counts: Mapping[str, int], days: Sequence[str], look: Look, left_count: int
+    counts: Mapping[str, int], days: Sequence[str], poll: PollResult, left_count: int
 ) -> list[str]:
     if not days:
-        total = _present(look)
+        total = _present(poll)
         return [f"no file waits; {total - left_count} of {total} listed files have text"]
     return [f"{outcome:<12}{count:>8,}" for outcome, count in counts.items()]
 
 
-def _present(look: Look) -> int:
-    return sum(count for state, count in look.counts.items() if state != "gone")
+def _present(poll: PollResult) -> int:
+    return sum(count for state, count in poll.counts.items() if state != "gone")
 
 
-def _is_all_extracted(counts: Mapping[str, int], look: Look, left_count: int) -> bool:
+def _is_all_extracted(counts: Mapping[str, int], poll: PollResult, left_count: int) -> bool:
     """Return whether every file was extracted that was loaded now, or else all that there are."""
     if counts:
         return all(outcome in EXTRACTED for outcome in counts)
-    return not left_count and _present(look) > 0
+    return not left_count and _present(poll) > 0

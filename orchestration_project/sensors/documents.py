@@ -5,20 +5,20 @@ import dagster as dg
 from orchestration_project.assets.documents import DAYS, LOAD_JOB, PAGES, load_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.documents.arrivals import Arrivals, Look, stable_time
+from orchestration_project.resources.documents.arrivals import Arrivals, PollResult, stable_time
 from orchestration_project.resources.documents.folder import DocumentFolder
 from orchestration_project.sensors.definitions import keys_under_way, not_yet_asked, sensor
 from orchestration_project.settings.domains.documents import DocumentsSettings
 
-SECONDS_BETWEEN_LOOKS = 10
-"""A file is loaded after two looks at least."""
+SECONDS_BETWEEN_POLLS = 10
+"""A file is loaded after two polls at least."""
 
 MAX_RUNS_PER_TICK = 10
 
 
 @sensor(
     job=load_job,
-    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    minimum_interval_seconds=SECONDS_BETWEEN_POLLS,
     profile="documents",
     needs="DOCUMENTS_SOURCE",
 )
@@ -29,9 +29,9 @@ def documents_on_arrival(
     settings: dg.ResourceParam[DocumentsSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
-    """Look at the folder, and request a run for each day with files that are due."""
+    """Poll the folder, and request a run for each day with files that are due."""
     arrivals = Arrivals(documents, warehouse, clock, stable_time(settings))
-    look = arrivals.look()
+    poll = arrivals.poll()
     under_way = keys_under_way(context.instance, LOAD_JOB, PAGES, DAYS)
     partitions = set(DAYS.get_partition_keys())
     requests = [
@@ -44,11 +44,11 @@ def documents_on_arrival(
     ]
     asked = not_yet_asked(context.instance, requests)[:MAX_RUNS_PER_TICK]
     if not asked:
-        return dg.SkipReason(f"No file is due: {_in_words(look)}.")
+        return dg.SkipReason(f"No file is due: {_in_words(poll)}.")
     return dg.SensorResult(run_requests=asked)
 
 
-def _in_words(look: Look) -> str:
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(look.counts.items()))
-    unreadable = f"; folders that cannot be read: {len(look.unreadable)}" if look.unreadable else ""
+def _in_words(poll: PollResult) -> str:
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(poll.counts.items()))
+    unreadable = f"; folders that cannot be read: {len(poll.unreadable)}" if poll.unreadable else ""
     return f"{counts or 'the folder is empty'}{unreadable}"

@@ -30,7 +30,7 @@ documents_files = table(
         key=True,
         from_senders=True,
     ),
-    count("byte_count", "Size at the latest look, bytes"),
+    count("byte_count", "Size at the latest poll, bytes"),
     moment("modified_at", "UTC time of its latest change, by the file system"),
     text("document_id", "Document that was read from it; NULL: none yet", optional=True),
     text(
@@ -38,8 +38,8 @@ documents_files = table(
         "State: seen, stable (waits to be loaded), loaded (read, whatever its document's state), "
         "changed (since it was loaded) or gone",
     ),
-    moment("first_seen_at", "UTC time of the first look that found it; its day is the partition"),
-    moment("unchanged_since", "UTC time of the first look that found this size and change time"),
+    moment("first_seen_at", "UTC time of the first poll that found it; its day is the partition"),
+    moment("unchanged_since", "UTC time of the first poll that found this size and change time"),
 )
 Index("documents_files_by_document", documents_files.c.document_id)
 

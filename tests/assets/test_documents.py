@@ -35,7 +35,7 @@ DAY = "2026-03-02"
 
 @pytest.fixture
 def folder(tmp_path: Path, demo_settings: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder of documents, whose files are loaded at the first look."""
+    """An empty folder of documents, whose files are loaded at the first poll."""
     folder = tmp_path / "inbox"
     folder.mkdir()
     settings = {

@@ -1,10 +1,10 @@
-"""Which files wait after a look, and the verdict on a run's documents."""
+"""Which files wait after a poll, and the verdict on a run's documents."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestration_project.domains.documents.arrivals import FileRow, Listed, after_look
+from orchestration_project.domains.documents.arrivals import FileRow, Listed, after_poll
 from orchestration_project.domains.documents.verdict import judge
 
 START = datetime(2026, 3, 2, 23, 59, 55, tzinfo=UTC)
@@ -12,17 +12,17 @@ STABLE = timedelta(seconds=10)
 OLD = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-class Looks:
-    """Looks at one file, each so many seconds after the start."""
+class Polls:
+    """Polls of one file, each so many seconds after the start."""
 
     def __init__(self) -> None:
         self.rows: dict[str, FileRow] = {}
 
     def at(self, seconds: int, byte_count: int | None, stable: timedelta = STABLE) -> str:
-        """Return the state after a look; None: the file is not there."""
+        """Return the state after a poll; None: the file is not there."""
         found = {} if byte_count is None else {"a": Listed(byte_count, OLD)}
         now = START + timedelta(seconds=seconds)
-        changed = after_look(list(self.rows.values()), found, now=now, stable=stable)
+        changed = after_poll(list(self.rows.values()), found, now=now, stable=stable)
         self.rows |= {row.path: row for row in changed}
         return self.rows["a"].state
 
@@ -33,14 +33,14 @@ class Looks:
 
 
 def test_a_file_waits_once_it_was_the_same_for_ten_seconds():
-    looks = Looks()
-    assert [looks.at(0, 1), looks.at(9, 1), looks.at(10, 1)] == ["seen", "seen", "stable"]
-    assert looks.rows["a"].day.isoformat() == "2026-03-02"  # of the first sight
+    polls = Polls()
+    assert [polls.at(0, 1), polls.at(9, 1), polls.at(10, 1)] == ["seen", "seen", "stable"]
+    assert polls.rows["a"].day.isoformat() == "2026-03-02"  # of the first sight
 
 
 def test_a_file_that_grows_waits_from_its_last_change_on():
-    looks = Looks()
-    assert [looks.at(0, 1), looks.at(8, 2), looks.at(12, 2), looks.at(18, 2)] == [
+    polls = Polls()
+    assert [polls.at(0, 1), polls.at(8, 2), polls.at(12, 2), polls.at(18, 2)] == [
         "seen",
         "seen",
         "seen",
@@ -49,22 +49,22 @@ def test_a_file_that_grows_waits_from_its_last_change_on():
 
 
 def test_one_look_is_enough_where_no_time_is_asked_for():
-    assert Looks().at(0, 1, timedelta(0)) == "stable"
+    assert Polls().at(0, 1, timedelta(0)) == "stable"
 
 
 def test_a_loaded_file_changes_goes_and_comes_back_as_another_version():
-    looks = Looks()
-    looks.at(0, 1, timedelta(0))
-    first = looks.rows["a"].version
-    looks.load()
-    assert looks.at(20, 1) == "loaded"
-    assert looks.at(30, 2) == "changed"
-    assert looks.at(40, 2) == "stable"
-    assert looks.at(50, None) == "gone"
-    assert looks.at(60, 1) == "changed"
-    assert looks.at(70, 1) == "stable"
-    assert looks.rows["a"].version != first
-    assert looks.rows["a"].first_seen_at == START
+    polls = Polls()
+    polls.at(0, 1, timedelta(0))
+    first = polls.rows["a"].version
+    polls.load()
+    assert polls.at(20, 1) == "loaded"
+    assert polls.at(30, 2) == "changed"
+    assert polls.at(40, 2) == "stable"
+    assert polls.at(50, None) == "gone"
+    assert polls.at(60, 1) == "changed"
+    assert polls.at(70, 1) == "stable"
+    assert polls.rows["a"].version != first
+    assert polls.rows["a"].first_seen_at == START
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which files wait to be loaded: what two looks at a folder say of each path."""
+"""Files that wait to be loaded, by the difference of two polls of a folder."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ FileState = Literal["seen", "stable", "loaded", "changed", "gone"]
 
 
 class Listed(NamedTuple):
-    """Size (bytes) and change time of a file, as a look found them."""
+    """Size (bytes) and change time of a file, as a poll found them."""
 
     byte_count: int
     modified_at: datetime
@@ -39,16 +39,16 @@ class FileRow:
         return "|".join([str(self.byte_count), *(each.isoformat() for each in times)])
 
 
-def after_look(
+def after_poll(
     rows: Iterable[FileRow], found: Mapping[str, Listed], *, now: datetime, stable: timedelta
 ) -> Iterator[FileRow]:
-    """Yield the rows that a look adds or changes.
+    """Yield the rows that a poll adds or changes.
 
-    A file waits to be loaded once looks at least ``stable`` apart found the same size and change
-    time; with 0, the first look is enough.
+    A file waits to be loaded once polls at least ``stable`` apart found the same size and change
+    time; with 0, the first poll is enough.
 
     Args:
-        rows: As they were before the look.
+        rows: As they were before the poll.
         found: What it found, by path.
         now: Its time.
         stable: How long a file has to stay the same.

@@ -10,12 +10,12 @@ down_revision = "0034"
 CHANGES = [
     CreateTable(Table("documents_files", "One row per path that the source of documents lists, or listed.", [
         Column("path", "text", "Path below the folder; %, control characters and bytes other than UTF-8 as %NN", key=True),
-        Column("byte_count", "bigint", "Size at the latest look, bytes"),
+        Column("byte_count", "bigint", "Size at the latest poll, bytes"),
         Column("modified_at", "timestamp", "UTC time of its latest change, by the file system"),
         Column("document_id", "text", "Document that was read from it; NULL: none yet", optional=True),
         Column("state", "text", "State: seen, stable (waits to be loaded), loaded (read, whatever its document's state), changed (since it was loaded) or gone"),
-        Column("first_seen_at", "timestamp", "UTC time of the first look that found it; its day is the partition"),
-        Column("unchanged_since", "timestamp", "UTC time of the first look that found this size and change time"),
+        Column("first_seen_at", "timestamp", "UTC time of the first poll that found it; its day is the partition"),
+        Column("unchanged_since", "timestamp", "UTC time of the first poll that found this size and change time"),
     ], indexes=[
         Index("documents_files_by_document", ["document_id"]),
     ])),

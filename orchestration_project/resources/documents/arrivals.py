@@ -1,4 +1,4 @@
-"""Files that arrive: each look is compared with `documents_files`, and what waits is enqueued."""
+"""Files that arrive: each poll is compared with `documents_files`, and what waits is enqueued."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import NewItem
-from orchestration_project.domains.documents.arrivals import FileRow, after_look
+from orchestration_project.domains.documents.arrivals import FileRow, after_poll
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
@@ -32,12 +32,12 @@ def topic_of(day: date | str) -> str:
     return f"{TOPIC_PREFIX}{day}"
 
 
-class Look(NamedTuple):
-    """Result of a look.
+class PollResult(NamedTuple):
+    """Result of a poll.
 
     Attributes:
         counts: Files by state.
-        enqueued_count: Files that wait to be loaded since this look.
+        enqueued_count: Files that wait to be loaded since this poll.
         unsettled: Days of files that have not stayed the same for long enough.
         unreadable: Folders that could not be read.
     """
@@ -75,7 +75,7 @@ class Arrivals:
         self._clock = clock
         self._items = WorkItems(warehouse, clock)
 
-    def look(self) -> Look:
+    def poll(self) -> PollResult:
         """List the folder, record what changed, and enqueue files that wait to be loaded.
 
         Raises:
@@ -86,12 +86,12 @@ class Arrivals:
             lock_row(connection, documents_files.name)
             now = self._clock.now()
             rows = {row.path: row for row in _read(connection)}
-            changed = list(after_look(rows.values(), listing.files, now=now, stable=self.stable))
+            changed = list(after_poll(rows.values(), listing.files, now=now, stable=self.stable))
             _write(connection, changed)
             waiting = [row for row in changed if row.state == "stable"]
             self._enqueue(connection, waiting)
         rows |= {row.path: row for row in changed}
-        return Look(
+        return PollResult(
             Counter(row.state for row in rows.values()),
             len(waiting),
             frozenset(row.day for row in rows.values() if row.state in ("seen", "changed")),

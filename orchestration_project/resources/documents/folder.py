@@ -33,7 +33,7 @@ def raw_path(text: str) -> str:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a look found: files by path, and folders that could not be read."""
+    """Result of a poll: files by path, and folders that could not be read."""
 
     files: dict[str, Listed]
     unreadable: tuple[str, ...]

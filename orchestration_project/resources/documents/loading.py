@@ -58,7 +58,7 @@ MAX_BATCH_TIME = timedelta(seconds=20)
 """Time after which no further file of a batch is begun, so that what is done is written."""
 
 PIECE_FILES = 16
-"""Files that are captured and extracted between two looks at the time."""
+"""Files that are captured and extracted between two polls at the time."""
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -69,7 +69,7 @@ class ClaimedDocument(ClaimedItem):
     """A file, or a recorded document, that a run works on.
 
     Attributes:
-        byte_count: Its size at the latest look, bytes.
+        byte_count: Its size at the latest poll, bytes.
         first_seen_at: When its file was first seen.
     """
 
@@ -99,7 +99,7 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class Taken:
-    """What a batch made of an item.
+    """Result of a batch for an item.
 
     Attributes:
         reading: Its bytes.
