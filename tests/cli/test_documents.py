@@ -31,12 +31,14 @@ def test_files_that_are_extracted_are_shown_with_text(tmp_path: Path, capsys):
 def test_a_file_that_fails_has_its_reason_and_does_not_stop_others(tmp_path: Path, capsys):
     (tmp_path / "bad\nname.json").write_bytes(b"{")
     (tmp_path / "a.zip").write_bytes(archive([("in.txt", b"inner words")]))
-    names = ["bad\nname.json", "a.zip", "gone", "."]
+    (tmp_path / "bytes\udcff.txt").write_bytes(b"named by bytes")
+    names = ["bad\nname.json", "a.zip", "gone", ".", "bytes\udcff.txt"]
     assert main(["documents", "show", *(str(tmp_path / name) for name in names)]) == 1
     out = capsys.readouterr().out
     assert f"{tmp_path}/bad\\nname.json: refused, application/json, 0 pages, 0 words\n" in out
     assert "  truncated: the file ends too early (Expecting property name" in out
     assert f"{tmp_path}/a.zip > in.txt: loaded, text/plain, 1 page, 2 words\n" in out
+    assert f"{tmp_path}/bytes\\udcff.txt: loaded, text/plain, 1 page, 3 words\n" in out
     assert "  vanished: " in out
     assert "  not_a_file: " in out
 

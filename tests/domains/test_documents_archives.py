@@ -23,6 +23,7 @@ from orchestration_project.domains.documents.extraction import extract, extract_
 from tests.domains.documents import a_story, codes, missing
 
 STORY = a_story()
+FONTS = b"http://www.idpf.org/2008/embedding"
 
 
 def test_members_of_an_archive_are_children_in_their_order():
@@ -247,8 +248,12 @@ def test_an_epub_without_its_chapters_or_with_encrypted_ones_has_its_reason():
     locked = (
         b'<encryption><EncryptionMethod Algorithm="http://www.w3.org/2001/04/xmlenc#aes128-cbc"/>'
     )
+    locked += b"</encryption>"
     content = archive([*parts.items(), ("META-INF/encryption.xml", locked)])
     assert extract(content, name="a.epub").state == "encrypted"
+    fonts = locked.replace(b"http://www.w3.org/2001/04/xmlenc#aes128-cbc", FONTS)
+    content = archive([*parts.items(), ("META-INF/encryption.xml", fonts)])
+    assert extract(content, name="a.epub").state == "loaded"
 
 
 def test_rtf_has_text_properties_and_letters_beyond_ascii():

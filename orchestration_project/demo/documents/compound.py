@@ -118,7 +118,32 @@ def xls(story: Story) -> bytes:
         bounds += _record(0x0085, fields + name.encode("ascii"))
         place += len(content)
     workbook = head + bounds + _record(0x000A) + b"".join(sheets.values())
-    return compound({"Workbook": workbook + bytes(max(0, SMALL_STREAM - len(workbook)))})
+    return compound(
+        {
+            "Workbook": workbook + bytes(max(0, SMALL_STREAM - len(workbook))),
+            "\x05SummaryInformation": _properties(story),
+        }
+    )
+
+
+def _properties(story: Story) -> bytes:
+    """Return the property set of title, author and time of creation, in UTF-8."""
+    values = {1: struct.pack("<IhH", 2, 65001 - 65536, 0)}
+    for number, text in ((2, story.title), (4, story.author)):
+        content = text.encode() + b"\0"
+        values[number] = struct.pack("<II", 30, len(content)) + _padded(content, 4)
+    values[12] = struct.pack("<IQ", 64, _file_time(story))
+    place, index, body = 8 + 8 * len(values), b"", b""
+    for number, value in values.items():
+        index += struct.pack("<II", number, place + len(body))
+        body += value
+    section = struct.pack("<II", place + len(body), len(values)) + index + body
+    kind = bytes.fromhex("e0859ff2f94f6810ab9108002b27b3d9")
+    return struct.pack("<HHI16xI", 0xFFFE, 0, 2, 1) + kind + struct.pack("<I", 48) + section
+
+
+def _file_time(story: Story) -> int:
+    return int((story.created_at - FILE_TIME_EPOCH).total_seconds()) * 10_000_000
 
 
 def _record(number: int, data: bytes = b"") -> bytes:
@@ -146,9 +171,9 @@ def msg(story: Story, attachments: Mapping[str, bytes] | None = None) -> bytes:
     """Return a story as a message of Outlook with attachments."""
     lines = [text for section in story.sections for text in (section.heading, *section.paragraphs)]
     body = "\r\n".join([*lines, *("\t".join(row) for row in story.cells)])
-    ticks = int((story.created_at - FILE_TIME_EPOCH).total_seconds()) * 10_000_000
     folder: dict[str, bytes | Folder] = {
-        "__properties_version1.0": bytes(32) + struct.pack("<IIQ", 0x00390040, 6, ticks),
+        "__properties_version1.0": bytes(32)
+        + struct.pack("<IIQ", 0x00390040, 6, _file_time(story)),
         "__substg1.0_0037001F": story.title.encode("utf-16-le"),
         "__substg1.0_0C1A001F": story.author.encode("utf-16-le"),
         "__substg1.0_0C1F001F": "author@example.org".encode("utf-16-le"),

@@ -8,11 +8,11 @@ from orchestration_project.domains.documents.formats.html import html_text
 from orchestration_project.domains.documents.formats.office import required
 from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.domains.documents.text import decode
-from orchestration_project.domains.documents.xml import Element, first_text
+from orchestration_project.domains.documents.xml import Element, first_text, parse_xml
 
 CONTAINER = "META-INF/container.xml"
 ENCRYPTION = "META-INF/encryption.xml"
-OBFUSCATED_FONT = (b"http://www.idpf.org/2008/embedding", b"http://ns.adobe.com/pdf/enc#RC")
+OBFUSCATED_FONT = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
 CHAPTERS = ("application/xhtml+xml", "text/html")
 ESCAPE = re.compile("((?:%[0-9A-Fa-f]{2})+)")
 
@@ -49,7 +49,8 @@ def _refuse_encrypted(archive: Archive) -> None:
     content = archive.part(ENCRYPTION)
     if content is None:
         return
-    methods = re.findall(rb"EncryptionMethod[^>]*Algorithm\s*=\s*[\"']([^\"']*)", content)
+    found = parse_xml(content).iter("{*}EncryptionMethod")
+    methods = [method.get("Algorithm", "") for method in found]
     if any(method not in OBFUSCATED_FONT for method in methods):
         raise DocumentError("encrypted", "its chapters are encrypted")
 

@@ -12,7 +12,7 @@ from orchestration_project.domains.documents.reasons import DocumentError
 
 ESCAPED = re.compile(rb"\\[\\{}]")
 CODE_PAGE = re.compile(r"\\ansicpg(\d{3,5})")
-PROPERTY = re.compile(r"\{\\(title|author) ((?:[^{}\\]|\\[\\{}']|\\u-?\d+ ?)*)\}")
+PROPERTY = re.compile(r"\{\\(title|author) ((?:[^{}\\]|\\[\\{}']|\\u-?\d++)*)\}")
 CREATED = re.compile(r"\{\\creatim((?:\\[a-z]+\d+)+)\}")
 NUMBERS = re.compile(r"\\(yr|mo|dy|hr|min|sec)(\d+)")
 SEPARATOR = "|"

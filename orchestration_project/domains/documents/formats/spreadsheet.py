@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from io import BytesIO
-from typing import cast
+from typing import Any, cast
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum
 
@@ -12,6 +12,7 @@ from orchestration_project.domains.documents.extracted import (
     Draft,
     Table,
     cell_text,
+    in_utc,
     parse_time,
 )
 from orchestration_project.domains.documents.formats.archives import Archive, opened
@@ -21,6 +22,7 @@ from orchestration_project.domains.documents.formats.office import (
     read_properties,
 )
 from orchestration_project.domains.documents.reasons import DocumentError
+from orchestration_project.domains.documents.text import decode
 from orchestration_project.domains.documents.xml import (
     check_xml,
     first_text,
@@ -51,7 +53,9 @@ def read(content: bytes, draft: Draft) -> None:
         DocumentError: ``encrypted``, ``corrupt``, ``truncated``, or a limit.
     """
     missing = dict[str, list[str]]()
-    if draft.media_type != XLS:  # calamine unzips without a bound
+    if draft.media_type == XLS:
+        _read_xls_properties(content, draft)
+    else:  # calamine unzips without a bound
         with opened(content, draft.limits) as archive:
             missing = _inspect(archive, draft)
     try:
@@ -127,6 +131,22 @@ def _read_ods_properties(content: bytes, draft: Draft) -> None:
     draft.title = first_text(root, "title")
     draft.author = first_text(root, "initial-creator") or first_text(root, "creator")
     draft.created_at = parse_time(first_text(root, "creation-date"))
+
+
+def _read_xls_properties(content: bytes, draft: Draft) -> None:
+    from olefile import OleFileIO
+
+    try:
+        with OleFileIO(BytesIO(content)) as file:
+            found: Any = file.get_metadata()  # its attributes are set by name
+    except Exception:  # noqa: BLE001 - several, for damaged files; the cells may be whole
+        draft.note("parts_unreadable", "properties")
+        return
+    encoding = f"cp{found.codepage % 65536}" if found.codepage else "cp1252"
+    for name in ("title", "author"):
+        if value := getattr(found, name):
+            setattr(draft, name, decode(value, declared=encoding).text.rstrip("\0"))
+    draft.created_at = in_utc(found.create_time) if found.create_time else None
 
 
 def _sheet_parts(archive: Archive, draft: Draft) -> Iterator[tuple[str, str]]:
