@@ -63,6 +63,12 @@ def test_a_page_without_text_needs_recognition_and_the_others_are_loaded():
     assert (scans.state, [page.method for page in scans.pages]) == ("loaded", ["native"])
 
 
+def test_a_word_that_is_divided_at_the_end_of_a_line_is_one_word():
+    lines = [Text(72, 700, "A long manip-"), Text(72, 685, "ulation of the Franco-")]
+    found = extract(pages_to_pdf([[*lines, Text(72, 670, "British kind")]]), name="a.pdf")
+    assert found.text == "A long manipulation of the Franco-British kind"
+
+
 def test_attachments_are_children():
     content = pages_to_pdf([[ABOVE]], attachments=[("data.csv", b"a,b\n"), ("b.bin", b"\0\1")])
     children = extract(content, name="a.pdf").children

@@ -122,7 +122,9 @@ def test_deep_html_needs_no_deep_recursion():
 
 
 def test_json_has_a_line_for_each_value_and_keeps_every_digit():
-    text = '{"a": [1.10, {"b": "caf\\u00e9"}], "n": null, "a": 12345678901234567890123, "t": true}'
+    assert extract(b"{}", name="a.json").text == "{}"
+    text = '{"a": [1.10, {"b": "caf\\u00e9"}], "n": null, "a": 12345678901234567890123, "t": true'
+    text += ', "e": []}'
     found = extract(text.encode(), name="a.json")
     assert found.text.split("\n") == [
         "a[0]: 1.10",
@@ -130,6 +132,7 @@ def test_json_has_a_line_for_each_value_and_keeps_every_digit():
         "n: null",
         "a: 12345678901234567890123",
         "t: true",
+        "e: []",
     ]
 
 
@@ -151,6 +154,15 @@ def test_xml_has_a_line_for_text_and_attributes():
     )
     found = extract(text.encode(), name="a.xml")
     assert (found.text, found.media_type) == ("i: id=7 n=y one\nb: two\nend", "application/xml")
+
+
+def test_xml_without_a_declaration_is_recognised_by_its_namespace():
+    content = b'<svg width="1" xmlns="http://www.w3.org/2000/svg"><text>drawn words</text></svg>'
+    found = extract(content, name="a.svg")
+    assert (found.media_type, found.text) == (
+        "application/xml",
+        "svg: width=1\ntext: drawn words",
+    )
 
 
 @pytest.mark.parametrize(

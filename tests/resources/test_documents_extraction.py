@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.documents import extraction
 from orchestration_project.resources.documents.extraction import Extraction, Source, read_file
+from orchestration_project.settings import PROJECT_ROOT
 from tests.domains.documents import a_story
 from tests.resources import document_functions
 
@@ -139,3 +142,13 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch):
         Extraction(workers=1)
     assert "no-such-library" in raised.value.found
     assert "[documents]" in raised.value.remedy
+
+
+def test_a_worker_imports_neither_dagster_nor_polars():
+    program = (
+        "import sys; from orchestration_project.resources.documents import worker; "
+        "sys.exit(bool({'dagster', 'polars', 'pyarrow', 'pydantic'} & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, check=False)  # noqa: S603 - our own
+    assert done.returncode == 0

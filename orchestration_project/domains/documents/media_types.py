@@ -99,6 +99,9 @@ HEADER_LINE = re.compile(rb"[!-9;-~]+:")
 MAIL_HEADERS = re.compile(
     rb"(?im)^(?:from|to|subject|date|received|message-id|mime-version|return-path|content-type)\s*:"
 )
+XML_ROOT = re.compile(r"<[a-z_][\w:.-]*\s[^<>]*?\bxmlns(?::[\w.-]+)?\s*=")
+"""The beginning of XML without a declaration: its first element names a namespace."""
+
 SNIFFED = 65_536
 """Bytes of a text that are looked at."""
 
@@ -204,7 +207,7 @@ def _text_type(content: bytes, declared: str | None) -> str:
     low = start[:1000].lower()
     if low.startswith(("<!doctype html", "<html")) or declared == "text/html":
         return "text/html"
-    if low.startswith("<?xml"):
+    if low.startswith("<?xml") or XML_ROOT.match(low):
         return "application/xhtml+xml" if "<html" in low else "application/xml"
     if MAIL_HEADERS.search(_header_block(content)):
         return "message/rfc822"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 DATE = re.compile(
     r"D?:?(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:Z|([+-])(\d\d)'?(\d\d)?)?", re.ASCII
 )
+DIVIDED = re.compile("(?<=[^\\W\\d_])\ufffe(?=[^\\W\\d_A-Z])")
 END = re.compile(rb"%%EOF")
 MAX_ORDERED = 4000
 """Pieces of text of a page whose order is corrected; a page with more keeps the file's order."""
@@ -107,8 +108,11 @@ def _ordered_text(page: "PdfTextPage") -> str:
 
 
 def _clean(text: str) -> str:
-    """Return text without what PDFium puts for a hyphen at a line's end, and unmapped glyphs."""
-    return text.replace("\ufffe", "-").replace("\uffff", "\ufffd")
+    """Return text without the marks of PDFium for a hyphen at a line's end and unmapped glyphs.
+
+    A word that continues in small letters was divided there; other hyphens stay.
+    """
+    return DIVIDED.sub("", text).replace("\ufffe", "-").replace("\uffff", "\ufffd")
 
 
 def is_scrambled(boxes: Sequence[Box]) -> bool:

@@ -73,15 +73,23 @@ def _loads(text: str) -> Any:
 def _values(value: Any, path: str = "", depth: int = 0) -> Iterator[str]:
     if depth > MAX_DEPTH:
         _too_deep()
-    if isinstance(value, _Pairs):
+    if isinstance(value, list) and not value:
+        yield f"{path}: {shown(value)}" if path else shown(value)
+    elif isinstance(value, _Pairs):
         for name, each in value:
             yield from _values(each, f"{path}.{name}" if path else name, depth + 1)
     elif isinstance(value, list):
         for place, each in enumerate(value):
             yield from _values(each, f"{path}[{place}]", depth + 1)
     else:
-        shown = value if isinstance(value, str) else json.dumps(value)
-        yield f"{path}: {shown}" if path else shown
+        yield f"{path}: {shown(value)}" if path else shown(value)
+
+
+def shown(value: Any) -> str:
+    """Return a value without others in it as text."""
+    if isinstance(value, _Pairs):
+        return "{}"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _too_deep() -> NoReturn:
