@@ -19,7 +19,20 @@ from orchestration_project.errors import ConfigurationError
 from tests.properties import bounded
 
 WORDS = st.sampled_from(
-    ["one", "two", "don't", "3.5", "größer", "(x)", "--", "«q»", "Ende.", "e\u0301"]
+    [
+        "one",
+        "two",
+        "don't",
+        "3.5",
+        "größer",
+        "(x)",
+        "--",
+        "«q»",
+        "日本語です",
+        "w" * 150,
+        "Ende.",
+        "e\u0301",
+    ]
 )
 GAPS = st.sampled_from([" ", "  ", "\n", "\n\n", "\t", ", ", "\u00a0", "\n# ", "/"])
 TEXTS = st.one_of(
@@ -112,6 +125,13 @@ def test_chunks_end_where_a_reader_pauses_and_begin_with_headings():
         ("i j", ("# One", "## Two", "### Three")),
     ]
     assert [chunk.page_number for chunk in found] == [1, 1, 1, 1, 2]
+
+
+def test_text_without_spaces_is_cut_too():
+    chinese = chunks("id", [Page(1, "你好世界。再见。")], ChunkRule(words=4))
+    assert [chunk.text for chunk in chinese] == ["你好世界。", "再见。"]
+    encoded = list(chunks("id", [Page(1, "x" * 1000)], ChunkRule(words=4)))
+    assert [len(chunk.text) for chunk in encoded] == [400, 400, 200]
 
 
 def test_a_chunk_begins_again_with_the_overlap():

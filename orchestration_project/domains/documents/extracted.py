@@ -157,8 +157,17 @@ class Extracted:
         return sum(count_words(page.text) for page in self.pages)
 
 
-WORD = re.compile(r"\w+(?:['\u2019.\-]\w+)*")
-"""Letters and digits, with an apostrophe, full stop or hyphen between them."""
+IDEOGRAPH = "\u3040-\u309f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+"""Characters of Chinese, and Hiragana of Japanese, which are written without spaces."""
+
+WORD = re.compile(
+    rf"[{IDEOGRAPH}]"
+    rf"|[^\W{IDEOGRAPH}]{{1,100}}(?:['\u2019.\-][^\W{IDEOGRAPH}]{{1,100}}){{0,20}}"
+)
+"""An ideograph; or letters and digits, with an apostrophe, full stop or hyphen between them.
+
+A long run without a space, such as encoded bytes, is divided, so that a word is bounded.
+"""
 
 
 def count_words(text: str) -> int:
