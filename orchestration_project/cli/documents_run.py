@@ -41,7 +41,7 @@ def load(partitions: Sequence[str]) -> int:
         0 if all files were extracted, 1 if some were not, or there are none.
 
     Raises:
-        UsageError: The domain has no source, or a day is no partition.
+        UsageError: The domain has no source, or a day is not a partition.
     """
     settings = load_settings()
     days = [_key(each) for each in partitions]
@@ -89,7 +89,7 @@ def _key(written: str) -> str:
     except ConfigurationError as error:
         raise click.UsageError(error.what) from error
     if key not in DAYS.get_partition_keys():
-        raise click.UsageError(f"{key} is no partition of {LOAD_JOB}: expected a day up to today")
+        raise click.UsageError(f"invalid day {key}: expected one from {DAYS.get_partition_keys()[0]} to today")
     return key
 
 

@@ -132,7 +132,7 @@ def document_row(document: Document) -> Mapping[str, Any]:
 
 
 def reason_text(found: Extracted) -> str | None:
-    """Return the decisive reason, what was found, and what to do; None: there is no remark."""
+    """Return the decisive reason, what was found, and what to do; None: no remark."""
     if found.reason is None:
         return None
     detail = f" ({found.findings[0].detail})" if found.findings[0].detail else ""
