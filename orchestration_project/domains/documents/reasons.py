@@ -87,9 +87,13 @@ REASONS: dict[str, Reason] = {
     # The process that reads it
     "parser_failed": _refused("the reader raised an error", "report it with the file"),
     "parser_crashed": _refused("the reader ended its process", "save the file again"),
-    "parser_timed_out": _refused("the reader exceeded its time", "split the document"),
-    "parser_out_of_memory": _refused("the reader exceeded its memory", "split the document"),
-    "result_too_large": _refused("the result exceeds what a worker may return", "split it"),
+    "parser_timed_out": _refused(
+        "the reader exceeded its time", "split the document, or raise the limit"
+    ),
+    "parser_out_of_memory": _refused(
+        "the reader exceeded its memory", "split the document, or raise the limit"
+    ),
+    "result_too_large": _refused("the result exceeds the limit of a worker", "split the document"),
     # Reading the file
     "not_a_file": _refused("a folder, device, pipe or socket", "name a regular file"),
     "unreadable": _retried("the system refused to read the file", "correct its permissions"),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 from orchestration_project.domains.documents.extracted import Draft, Table, parse_time
 from orchestration_project.domains.documents.text import decode
@@ -55,8 +55,14 @@ def html_text(html: str) -> HtmlText:
 
     A line of the text is a block or a row of a table; tabs separate cells, and spaces are
     collapsed except in ``pre``.
+
+    Raises:
+        MemoryError: The document is too large for the memory.
     """
-    parser = LexborHTMLParser(html.encode("utf-8", "replace"))
+    try:
+        parser = LexborHTMLParser(html.encode("utf-8", "replace"))
+    except SelectolaxError as error:  # it parses any text, if it has the memory
+        raise MemoryError from error
     title = parser.css_first("title")
     root = parser.root
     writer = _Writer()
