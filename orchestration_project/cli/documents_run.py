@@ -89,7 +89,9 @@ def _key(written: str) -> str:
     except ConfigurationError as error:
         raise click.UsageError(error.what) from error
     if key not in DAYS.get_partition_keys():
-        raise click.UsageError(f"invalid day {key}: expected one from {DAYS.get_partition_keys()[0]} to today")
+        raise click.UsageError(
+            f"invalid day {key}: expected one from {DAYS.get_partition_keys()[0]} to today"
+        )
     return key
 
 

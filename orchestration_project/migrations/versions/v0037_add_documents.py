@@ -3,8 +3,8 @@
 from orchestration_project.migrations.changes import CreateTable, downgrade_by, upgrade_by
 from orchestration_project.migrations.frozen import Column, Index, Table
 
-revision = "0038"
-down_revision = "0034"
+revision = "0037"
+down_revision = "0036"
 
 # fmt: off
 CHANGES = [
