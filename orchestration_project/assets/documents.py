@@ -1,6 +1,6 @@
 """Assets of documents: files of a folder, loaded by the day of their first sight."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any, NamedTuple
@@ -80,6 +80,15 @@ def _days() -> dg.TimeWindowPartitionsDefinition:
 
 DAYS = _days()
 
+CHUNK_SOURCES = {
+    "document_id": "document_id",
+    "page_number": "page_number",
+    "section_path": "headings",
+    "word_count": "text",
+    "text": "text",
+}
+"""Columns of `documents_chunks`, and those of `documents_pages` that they come from."""
+
 files = asset_spec(
     FILES,
     str(documents_files.comment),
@@ -91,15 +100,26 @@ files = asset_spec(
 """Nothing makes it here: polls at the folder fill it."""
 
 
-def _spec(key: dg.AssetKey, table: Table, kind: str, *deps: dg.AssetKey) -> dg.AssetSpec:
+def _spec(
+    key: dg.AssetKey,
+    table: Table,
+    kinds: Set[str],
+    source: dg.AssetKey,
+    made_of: Mapping[str, str] | None = None,
+) -> dg.AssetSpec:
+    """Return the spec of a table; ``made_of`` names the column of the source of each column."""
+    lineage = {name: [dg.TableColumnDep(source, of)] for name, of in (made_of or {}).items()}
     return asset_spec(
         key,
         str(table.comment),
         column_schema(table.columns),
-        {"table", kind},
-        *deps,
+        kinds,
+        source,
         owners=OWNERS,
-        **{"dagster/table_name": table.name},
+        **{
+            "dagster/table_name": table.name,
+            **({"dagster/column_lineage": dg.TableColumnLineage(lineage)} if made_of else {}),
+        },
     )
 
 
@@ -115,9 +135,15 @@ class _Work(NamedTuple):
 @dg.multi_asset(
     name=LOAD_OP,
     specs=[
-        _spec(CAPTURE, documents_table, "bronze", FILES),
-        _spec(PAGES, documents_pages, "silver", CAPTURE),
-        _spec(CHUNKS, documents_chunks, "gold", PAGES),
+        _spec(CAPTURE, documents_table, {"state"}, FILES),
+        _spec(
+            PAGES,
+            documents_pages,
+            {"table", "silver"},
+            CAPTURE,
+            {"document_id": "document_id"},
+        ),
+        _spec(CHUNKS, documents_chunks, {"table", "gold"}, PAGES, CHUNK_SOURCES),
     ],
     check_specs=[
         check_spec(

@@ -55,7 +55,7 @@ def test_a_table_has_the_name_of_its_variable_and_its_domains_prefix(module: str
         name: name for name in declared
     }
     prefix = PREFIXES.get(module, module)
-    assert {name.startswith(f"{prefix}_") for name in declared} == {bool(prefix)}
+    assert {f"{name}_".startswith(f"{prefix}_") for name in declared} == {bool(prefix)}
 
 
 @pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
