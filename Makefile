@@ -23,7 +23,7 @@ run: $(VENV)/installed ## load the latest published weeks and show what that did
 run-saas: $(VENV)/installed ## bring tasks of PeopleForce and issues of Jira into agreement, in a demo
 	@$(RUN) run saas
 
-run-documents: $(VENV)/installed-documents ## load the documents of the demo, or of DOCUMENTS_DIR, and count outcomes
+run-documents: $(VENV)/installed-dev ## load the documents of the demo, or of DOCUMENTS_DIR, and count outcomes
 	@$(RUN) load documents
 
 ui: $(VENV)/installed ## Dagster's UI and daemon on 127.0.0.1, PORT=3000, until Ctrl-C

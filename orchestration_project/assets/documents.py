@@ -13,7 +13,7 @@ from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.documents.chunks import ChunkRule
 from orchestration_project.domains.documents.extracted import MIB, Limits
-from orchestration_project.domains.documents.rows import rule_version
+from orchestration_project.domains.documents.rows import PAGE_COLUMNS, rule_version
 from orchestration_project.domains.documents.verdict import Verdict
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.run_items import run_items
@@ -82,7 +82,10 @@ DAYS = _days()
 
 CHUNK_SOURCES = {
     "document_id": "document_id",
+    "chunk_id": "document_id",
     "page_number": "page_number",
+    "start_offset": "text",
+    "end_offset": "text",
     "section_path": "headings",
     "word_count": "text",
     "text": "text",
@@ -141,7 +144,7 @@ class _Work(NamedTuple):
             documents_pages,
             {"table", "silver"},
             CAPTURE,
-            {"document_id": "document_id"},
+            dict.fromkeys(PAGE_COLUMNS, "document_id"),
         ),
         _spec(CHUNKS, documents_chunks, {"table", "gold"}, PAGES, CHUNK_SOURCES),
     ],
