@@ -273,7 +273,7 @@ def test_a_webhook_is_not_sent_to_this_machine_unless_a_setting_allows_it(
     monkeypatch.setenv("DATA_PROFILE", "real")
     monkeypatch.setenv("FINRA_SOURCE", "api")
     installation.land(row("AAA"))
-    with listening(partner):
+    with receiving(partner):
         refused = installation.export()
         assert (refused.outcome, partner.taken) == ("failed", {})
         assert "HTTP_ALLOWED_NETWORKS" in refused.detail
