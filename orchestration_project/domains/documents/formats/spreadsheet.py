@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from io import BytesIO
 from typing import Any, cast
 
@@ -142,11 +143,13 @@ def _read_xls_properties(content: bytes, draft: Draft) -> None:
     except Exception:  # noqa: BLE001 - several, for damaged files; the cells may be whole
         draft.note("parts_unreadable", "properties")
         return
-    encoding = f"cp{found.codepage % 65536}" if found.codepage else "cp1252"
+    page = found.codepage  # of a damaged file any of these has any type
+    encoding = f"cp{page % 65536}" if isinstance(page, int) and page else "cp1252"
     for name in ("title", "author"):
-        if value := getattr(found, name):
+        if isinstance(value := getattr(found, name), bytes):
             setattr(draft, name, decode(value, declared=encoding).text.rstrip("\0"))
-    draft.created_at = in_utc(found.create_time) if found.create_time else None
+    created_at = found.create_time
+    draft.created_at = in_utc(created_at) if isinstance(created_at, datetime) else None
 
 
 def _sheet_parts(archive: Archive, draft: Draft) -> Iterator[tuple[str, str]]:
