@@ -24,7 +24,7 @@ run-saas: $(VENV)/installed ## bring tasks of PeopleForce and issues of Jira int
 	@$(RUN) run saas
 
 run-documents: $(VENV)/installed-dev ## load the documents of the demo, or of DOCUMENTS_DIR, and count outcomes
-	@$(RUN) load documents
+	@$(RUN) load documents || [ $$? -eq 1 ] # some files of the demo fail, as they should
 
 ui: $(VENV)/installed ## Dagster's UI and daemon on 127.0.0.1, PORT=3000, until Ctrl-C
 	@exec $(RUN) ui --port $(PORT)
