@@ -122,9 +122,13 @@ def find_dataset(name: str) -> DatasetJob:
 
 
 def _of_domain(domain: Domain, replaying: Collection[str]) -> Iterator[DatasetJob]:
+    """Yield the datasets of a domain; of jobs that write the same tables, the first one loads."""
     with_history = {each.table.name for each in domain.tables}
+    names: set[str] = set()
     for job in domain.jobs:
-        if job.name not in replaying and (dataset := _dataset_of(job, with_history)):
+        dataset = None if job.name in replaying else _dataset_of(job, with_history)
+        if dataset is not None and dataset.name not in names:
+            names.add(dataset.name)
             yield dataset
 
 

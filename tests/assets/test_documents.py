@@ -60,7 +60,7 @@ def tick(instance: dg.DagsterInstance) -> list[str]:
     return [str(each.partition_key) for each in found.run_requests or ()]
 
 
-def run(instance: dg.DagsterInstance, job: str = "documents_load") -> dict[str, Any]:
+def run(instance: dg.DagsterInstance, job: str = "documents_load") -> Mapping[str, Any]:
     result = defs.resolve_job_def(job).execute_in_process(
         instance=instance, partition_key=DAY, raise_on_error=False
     )
@@ -68,8 +68,8 @@ def run(instance: dg.DagsterInstance, job: str = "documents_load") -> dict[str, 
     return metadata_by_partition(result)
 
 
-def everything(url: str) -> list[list[tuple[Any, ...]]]:
-    """Return all rows that a load writes, but for which run looked last."""
+def everything(url: str) -> list[list[str]]:
+    """Return all rows that a load writes, as texts."""
     tables = (documents, documents_files, documents_pages, documents_chunks, captures, work_items)
     return [sorted(map(repr, databases.rows(url, select(table)))) for table in tables]
 

@@ -53,6 +53,7 @@ def test_the_datasets_are_tables_that_load_and_derive_with_jobs_and_partitions(c
                 *("fx_rates_daily", "prices_daily", "prices_gold"),
             )
         },
+        "documents_pages": "documents_load",
         "fact_bond_trade_activity": "finra_bond_trade_activity",
     }
     assert all(each["description"] for each in found.values())

@@ -82,7 +82,7 @@ def test_a_loaded_file_changes_goes_and_comes_back_as_another_version():
     ],
 )
 def test_the_weights_of_missing_stages_are_spread_over_the_others(reached, reasons, expected):
-    stages = dict(zip(("extracted", "normalized", "chunked"), reached, strict=True))
+    stages: dict[str, int] = dict(zip(("extracted", "normalized", "chunked"), reached, strict=True))
     verdict = judge(10, stages, reasons)
     assert (verdict.level, verdict.score) == (expected[0], pytest.approx(expected[1]))
     assert bool(verdict.reasons) == (verdict.level != "good")
