@@ -1,8 +1,9 @@
 """Assets of documents: files of a folder, loaded by the day of their first sight."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from datetime import date, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -18,7 +19,7 @@ from orchestration_project.domains.documents.verdict import Verdict
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.documents.arrivals import topic_of
+from orchestration_project.resources.documents.arrivals import Arrivals, stable_time, topic_of
 from orchestration_project.resources.documents.extraction import Extraction
 from orchestration_project.resources.documents.folder import DocumentFolder
 from orchestration_project.resources.documents.items import (
@@ -32,7 +33,13 @@ from orchestration_project.resources.documents.items import (
     record_nothing,
     verdict_of,
 )
-from orchestration_project.resources.documents.loading import DocumentLoader, DocumentPool
+from orchestration_project.resources.documents.loading import (
+    AfterLoad,
+    ClaimedDocument,
+    DocumentLoader,
+    DocumentPool,
+    Reading,
+)
 from orchestration_project.services.metadata import (
     check_spec,
     column_schema,
@@ -127,12 +134,13 @@ def _spec(
 
 
 class _Work(NamedTuple):
-    """Topic, queue, reader and note of a partition, for a load or a replay."""
+    """Topic, queue and functions of the loader of a partition, for a load or a replay."""
 
     topic: str
     items: DocumentQueue
-    read: Any
-    note: Any
+    read: Callable[[ClaimedDocument], Reading]
+    note: AfterLoad
+    enqueue: Callable[[], object]
 
 
 @dg.multi_asset(
@@ -177,25 +185,28 @@ def load_documents(
 
     def work_of(day: date) -> _Work:
         if context.job_name == REPLAY_JOB:
-            enqueue_outdated(warehouse, clock, day, version=rule_version(rule))
             return _Work(
                 f"{REPLAY_PREFIX}{day}",
                 DocumentQueue(warehouse, clock, documents_table.c.document_id),
                 RecordedReader(warehouse, captures, max_bytes),
                 record_nothing,
+                partial(enqueue_outdated, warehouse, clock, day, version=rule_version(rule)),
             )
         return _Work(
             topic_of(day),
             DocumentQueue(warehouse, clock, documents_files.c.path),
             FileReader(documents, captures, clock, str(settings.documents_source), max_bytes),
             record_files,
+            Arrivals(documents, warehouse, clock, stable_time(settings)).poll,
         )
 
     written: dict[str, int] = {}
     with _extraction(settings, max_bytes) as extraction:
         for day in keys:
             work = work_of(day)
-            loader = DocumentLoader(work.read, clock, context.run.run_id, rule, work.note)
+            loader = DocumentLoader(
+                work.read, clock, context.run.run_id, rule, work.note, work.enqueue
+            )
             for _ in run_items(
                 context,
                 loader,

@@ -304,7 +304,7 @@ def test_a_retry_takes_up_failed_files_alone(url, folder, instance):
         items = WorkItems(made.warehouse, made.clock)
         assert [each.item_key for each in items.retry(f"documents/{DAY}")] == ["late.txt"]
     captured = run(instance)["capture"][DAY]
-    assert captured["loaded_document_count"] == 1
+    assert captured["loaded_document_count"] == 2  # the retried one, and the new file target
     assert captured["unchanged_document_count"] == 0
     assert failed_items(url) == {}
 

@@ -237,6 +237,7 @@ class DocumentLoader:
         run_id: Dagster's run.
         chunk_rule: How pages are cut.
         note: Records the documents of items.
+        enqueue: Enqueues the items that wait, before the first ones are claimed.
     """
 
     read: Callable[[ClaimedDocument], Reading]
@@ -244,6 +245,7 @@ class DocumentLoader:
     run_id: str
     chunk_rule: ChunkRule
     note: AfterLoad
+    enqueue: Callable[[], object]
     written: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -252,7 +254,8 @@ class DocumentLoader:
         return rule_version(self.chunk_rule)
 
     def ready(self) -> None:
-        """Open nothing: the run has its database, its store and its workers."""
+        """Enqueue what waits; the run has its database, its store and its workers."""
+        self.enqueue()
 
     @property
     def extract(self) -> Callable[[ClaimedDocument], Reading]:
