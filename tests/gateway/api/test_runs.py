@@ -65,7 +65,8 @@ def test_every_pipeline_takes_the_parameters_that_it_is_listed_with(api):
         body = dict.fromkeys(parameters, "none")
         problem = api.problem("POST", f"/pipelines/run/{name}", json=body)
         detail = problem["detail"].removeprefix("fx_rates_daily has no partition ")
-        assert detail in ("invalid week_ending", "month is none", "none"), name
+        day = "invalid day 'none': expected a date, e.g. 2026-11-02"
+        assert detail in ("invalid week_ending", "month is none", "none", day), name
     assert {"prices_daily", "finra_otc_weekly"} <= taking.keys()
 
 
