@@ -103,7 +103,7 @@ def test_who_asks_for_a_time_before_anything_landed_is_told_so(desk, capfd):
         (
             "finra_venue_week",
             "2026-01-05T00:00:00Z",
-            "one of events_webhooks, fact_bond_trade_activity, finra_corporate_market_breadth",
+            "one of documents_pages, events_webhooks, fact_bond_trade_activity",
         ),
         ("v_finra_otc_weekly", "2026-01-05T00:00:00Z", "v_finra_otc_weekly keeps no history"),
         ("v_finra_otc_weekly", "2026-01-05T00:00:00Z", "did you mean finra_otc_weekly?"),

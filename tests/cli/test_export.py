@@ -20,7 +20,7 @@ from tests import programs
 from tests.resources.weeks import MONDAY, NOON, Desk, rejected, row
 
 WEEKLY = "finra_otc_weekly"
-HASHES = {"secret_hash", "session_hash"}
+HASHES = {"secret_hash", "session_hash", "identifiers"}
 KEY = {
     "key_id": "k",
     "secret_hash": "5ec4e7",
@@ -273,7 +273,7 @@ def test_a_table_is_a_workbook_that_pandas_reads_with_every_digit(desk, capfd, t
     assert main(["export", "v_finra_otc_weekly", *options]) == 0
     said = f"v_finra_otc_weekly: 3 rows, {file.stat().st_size} bytes to {file}\n"
     assert capfd.readouterr().err == said
-    found = pd.read_excel(file, keep_default_na=False, dtype=object)
+    found = pd.read_excel(file, keep_default_na=False, dtype=object, engine="openpyxl")
     known, monday = "2026-01-05T12:00:00.123456Z", pd.Timestamp(MONDAY)
     assert found.columns.to_list() == columns.split(",")
     assert found.to_numpy().tolist() == [
