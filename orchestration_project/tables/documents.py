@@ -26,7 +26,7 @@ documents_files = table(
     "One row per path that the source of documents lists, or listed.",
     text(
         "path",
-        "Path below the folder; %, control characters and bytes other than UTF-8 as %NN",
+        "Path below the folder; control characters and bytes other than UTF-8 are percent-encoded",
         key=True,
         from_senders=True,
     ),

@@ -109,12 +109,12 @@ def test_items_are_selected_by_topic_key_run_and_time(desk):
 def test_topics_that_no_domain_declares_are_unknown_and_left_alone(desk):
     desk.fail("git", a=BUSY)
     items = WorkItems(desk.warehouse, desk.clock)
-    items.enqueue("documents/intake", [NewItem("d", "1", allowed_count=1)])
-    desk.end(items, "documents/intake", {"d": BUSY})
+    items.enqueue("letters/intake", [NewItem("d", "1", allowed_count=1)])
+    desk.end(items, "letters/intake", {"d": BUSY})
     assert desk.retries.retry(ItemFilter()) == {"webhooks/git": 1}
     assert desk.states() == {"a": "ready", "d": "dead"}
     for wanted in (
-        ItemFilter(topics=["documents/intake"]),
+        ItemFilter(topics=["letters/intake"]),
         ItemFilter(topics=["webhooks/other"]),
     ):
         for ask in (desk.retries.plan, desk.retries.retry):

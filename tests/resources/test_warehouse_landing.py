@@ -425,6 +425,7 @@ def test_a_capture_says_what_was_asked_and_what_came(desk):
         "fetched_at": NOON + MICROSECOND,
         "run_id": "run",
         "trace_id": None,
+        "erased_at": None,
     }
 
 

@@ -94,7 +94,7 @@ def exports(
         asset_key=EXPORTS,
         check_name=CHECK,
         passed=not overdue,
-        metadata={"overdue": _overdue_table(overdue), "overdue_count": len(overdue)},
+        metadata={"overdue_exports": _overdue_table(overdue), "overdue_count": len(overdue)},
     )
 
 

@@ -9,7 +9,7 @@ down_revision = "0036"
 # fmt: off
 CHANGES = [
     CreateTable(Table("documents_files", "One row per path that the source of documents lists, or listed.", [
-        Column("path", "text", "Path below the folder; %, control characters and bytes other than UTF-8 as %NN", key=True),
+        Column("path", "text", "Path below the folder; control characters and bytes other than UTF-8 are percent-encoded", key=True),
         Column("byte_count", "bigint", "Size at the latest poll, bytes"),
         Column("modified_at", "timestamp", "UTC time of its latest change, by the file system"),
         Column("document_id", "text", "Document that was read from it; NULL: none yet", optional=True),
