@@ -152,6 +152,7 @@ def declare() -> None:
     values = {
         pl.Date(): MONDAY,
         pl.Int64(): 1,
+        pl.Float64(): 0.5,
         pl.String(): "x",
         pl.Datetime("us", "UTC"): Clock().now(),
     }
