@@ -24,6 +24,7 @@ from orchestration_project.domains.finra.datasets import (
     CORPORATE_MARKET_BREADTH,
     TREASURY_WEEKLY,
 )
+from orchestration_project.engine import runner
 from orchestration_project.engine.dataset import dagster_partitions
 from orchestration_project.engine.loads import ItemResult, Load
 from orchestration_project.engine.runner import ItemPlan, Report, each_item, each_partition
@@ -40,6 +41,12 @@ from tests.runs import failure_of, metadata_by_partition
 
 LETTERS = dg.StaticPartitionsDefinition(["a", "b", "c", "d"])
 THING = dg.AssetKey("thing")
+
+
+@pytest.fixture(autouse=True)
+def second_attempt_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test wait for the second attempt of a step."""
+    monkeypatch.setattr(runner, "SECONDS_TO_NEXT_ATTEMPT", 0)
 
 
 @dataclass

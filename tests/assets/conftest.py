@@ -2,7 +2,15 @@
 
 import pytest
 
+from orchestration_project.engine import runner
 from tests.prepared import Prepared
+
+
+@pytest.fixture(autouse=True)
+def second_attempt_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test wait for the second attempt of a step."""
+    monkeypatch.setattr(runner, "SECONDS_TO_NEXT_ATTEMPT", 0)
+
 
 BOTH = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 
