@@ -203,10 +203,11 @@ def _every_blob_is_whole(place: Place) -> None:
 def same(found: Mapping[str, Sequence[Any]], expected: Mapping[str, Sequence[Any]]) -> None:
     """Fail where two databases hold other rows, and name them.
 
-    Of loads at once, work items show who came last, not what was loaded.
+    Of loads at once, work items show who came last, not what was loaded; a run that is repeated
+    sends more requests.
     """
     for table, rows in expected.items():
-        if table == "work_items":
+        if table in ("work_items", "http_hosts", "http_counts", "http_quotas"):
             continue
         missing, more = Counter(rows) - Counter(found[table]), Counter(found[table]) - Counter(rows)
         assert (list(missing)[:3], list(more)[:3]) == ([], []), table

@@ -32,9 +32,6 @@ LANDED = f"Landed: {key_of(1)}"
 DRIFTED = "Check failed: operations/effective_config has_not_drifted"
 """Told, too, where a test moves the clock, which is a setting."""
 
-STALE = "Check failed: finra/otc_weekly is_as_new_as_the_calendar"
-"""Told once by the first load: the source publishes nothing but two weeks of the year before."""
-
 LOST = "The database cannot be used: nothing lands, and alerts wait"
 
 
@@ -292,7 +289,7 @@ def test_what_breaks_is_verified_refused_and_told_and_all_is_well_once_it_is_men
     found = CASES[what]
     assert place.load(0) == ""
     assert main(["verify"]) == 0
-    assert place.alerted() == {f"Landed: {key_of(0)}", STALE}
+    assert place.alerted() == {f"Landed: {key_of(0)}"}
     capsys.readouterr()
     found.breaks(place)
     try:
@@ -303,4 +300,4 @@ def test_what_breaks_is_verified_refused_and_told_and_all_is_well_once_it_is_men
     assert place.load(1) == ""
     received = place.alerted()
     assert received >= found.recoveries
-    assert set(place.open_alerts()) <= {DRIFTED, STALE}
+    assert set(place.open_alerts()) <= {DRIFTED}
