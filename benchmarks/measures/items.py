@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import polars as pl
 import psycopg
@@ -17,9 +18,10 @@ from benchmarks.report import Line, at_most, line
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
-from orchestration_project.gateway.api.data import RowPage, page_response
+from orchestration_project.gateway.api.data import page_response, read_page
+from orchestration_project.gateway.api.services import Services
 from orchestration_project.tables.catalogue import relation
-from orchestration_project.tables.paging import cursor_after, page
+from orchestration_project.tables.paging import cursor_after
 from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import work_items
 
@@ -89,16 +91,12 @@ def _milliseconds(read: Read, after: list[str]) -> float:
 
 def _ours(warehouse: Warehouse) -> Read:
     chosen = relation(work_items.name)
-    columns = chosen.columns([])
+    services = cast(Services, SimpleNamespace(warehouse=warehouse, read_seconds=READ_SECONDS))
 
     def read(key: str) -> object:
         cursor = cursor_after(chosen, {"topic": TOPIC, "item_key": key})
-        statement = page(chosen, columns, [], cursor=cursor, limit=PAGE_ROWS + 1)
-        with warehouse.reading(seconds=READ_SECONDS) as connection:
-            result = connection.execute(statement)
-            names = list(result.keys())
-            rows = [dict(zip(names, row, strict=True)) for row in result]
-        return page_response(work_items.name, RowPage(columns, rows[:PAGE_ROWS], cursor))
+        found = read_page(services, chosen, [], [], cursor, PAGE_ROWS)
+        return page_response(work_items.name, found)
 
     return read
 
