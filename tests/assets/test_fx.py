@@ -188,8 +188,10 @@ def test_real_rates_need_a_source(settings, instance, monkeypatch: pytest.Monkey
 
 @pytest.mark.slow
 def test_the_weekly_backfill_requests_days_that_the_sensor_does_not_see(
-    settings, kept_instance, monkeypatch: pytest.MonkeyPatch
+    kept_instance, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
+    for name, value in {**DEMO, "STATE_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-26T12:00:00+00:00")
     [schedule] = [each for each in FX.schedules if each.name.endswith("_weekly_backfill")]
     with dg.build_resources(RESOURCES, kept_instance) as made:
@@ -198,5 +200,6 @@ def test_the_weekly_backfill_requests_days_that_the_sensor_does_not_see(
             instance=kept_instance, resources=resources, repository_def=defs.get_repository_def()
         )
         launched = schedule.evaluate_tick(context).skip_message
-    assert str(launched).endswith("from 2025-03-03 to 2026-02-24.")
+    stop_demos(load_settings())
+    assert str(launched).endswith("from 2025-03-03 to 2026-02-25.")
     assert len(kept_instance.get_backfills()) == 1
