@@ -62,13 +62,14 @@ class Relation:
         Raises:
             ConfigurationError: A column is unknown, named twice, or holds hashes of secrets.
         """
+        if not names:
+            return [each.name for each in self.table.columns if not is_secret(each)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigurationError(
                 f"a column of {self.table.name} is named twice", found=", ".join(twice)
             )
-        public = [each.name for each in self.table.columns if not is_secret(each)]
-        return [public_column_of(self.table, name).name for name in names or public]
+        return [public_column_of(self.table, name).name for name in names]
 
     def escaped_columns(self, names: Sequence[str], *, escape: bool | None) -> Collection[str]:
         """Return which of ``names`` a CSV escapes where their texts may be formulas.

@@ -4,18 +4,20 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, literal, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, literal, or_, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NULLTYPE
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.catalogue import Relation
+from orchestration_project.tables.catalogue import Part, Relation
 from orchestration_project.tables.conditions import READERS
-from orchestration_project.tables.schema import key_names
+from orchestration_project.tables.schema import UtcTimestamp, key_names
 
 
 def page(
@@ -25,17 +27,55 @@ def page(
     *,
     cursor: str | None,
     limit: int | None,
+    in_iso: bool = False,
 ) -> Select[Any]:
     """Return the select of the rows after ``cursor``, in key order, with the key's columns.
+
+    With ``in_iso`` it gives moments as texts, such as 2026-01-05T12:00:00.000000Z, on databases
+    that write them faster than Python does.
 
     Raises:
         ConfigurationError: A column, a condition or the cursor is none.
     """
-    key = key_names(relation.table)
-    rows = relation.select(names, wheres).order_by(None).subquery()
-    columns = [rows.c[name] for name in key]
-    chosen = select(rows).order_by(*columns).limit(limit)
-    return chosen if cursor is None else chosen.where(is_after(*columns, *_values(columns, cursor)))
+    if wheres or relation.parts != [Part(relation.table)]:
+        chosen, key = _rows_by_key(relation, names, wheres, limit, in_iso=in_iso)
+    else:
+        chosen, key = _table_by_key(relation.table, tuple(names), limit, in_iso=in_iso)
+    return chosen if cursor is None else chosen.where(is_after(*key, *_values(key, cursor)))
+
+
+def _rows_by_key(
+    relation: Relation,
+    names: Sequence[str],
+    wheres: Sequence[str],
+    limit: int | None,
+    *,
+    in_iso: bool,
+) -> tuple[Select[Any], Sequence[ColumnElement[Any]]]:
+    """Return the select of the first rows in the key's order, and the columns of the key."""
+    rows = relation.select(names, wheres).order_by(None)
+    if isinstance(rows, Select):
+        columns, chosen = dict(rows.selected_columns.items()), rows
+    else:  # of several tables
+        found = rows.subquery()
+        columns, chosen = dict(found.c.items()), select(found)
+    if in_iso:
+        chosen = chosen.with_only_columns(*(_in_iso(each) for each in columns.values()))
+    key = [columns[name] for name in key_names(relation.table)]
+    return chosen.order_by(*key).limit(limit), key
+
+
+@lru_cache(maxsize=256)
+def _table_by_key(
+    table: Table, names: Sequence[str], limit: int | None, *, in_iso: bool
+) -> tuple[Select[Any], Sequence[ColumnElement[Any]]]:
+    """Return the same of a table; making a select takes as long as reading a short page."""
+    return _rows_by_key(Relation(table, [Part(table)]), names, (), limit, in_iso=in_iso)
+
+
+def _in_iso(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    is_moment = isinstance(column.type, UtcTimestamp)
+    return iso_moment(column).label(column.key) if is_moment else column
 
 
 def cursor_after(relation: Relation, row: Mapping[str, Any]) -> str:
@@ -74,6 +114,29 @@ def _at_once(element: is_after, compiler: SQLCompiler, **options: Any) -> str:
     return f"({', '.join(parts[:half])}) > ({', '.join(parts[half:])})"
 
 
+class iso_moment(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function that it is
+    """A moment in UTC with microseconds as text; where no database writes it, as it is stored."""
+
+    inherit_cache = True
+    type = NULLTYPE
+
+
+@compiles(iso_moment)
+def _as_it_is(element: iso_moment, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(iso_moment, "postgresql")
+def _as_text(element: iso_moment, compiler: SQLCompiler, **options: Any) -> str:
+    moment = compiler.process(element.clauses, **options)
+    return f"""to_char({moment} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+
+
+@compiles(iso_moment, "sqlite")
+def _as_stored(element: iso_moment, compiler: SQLCompiler, **options: Any) -> str:
+    return f"replace({compiler.process(element.clauses, **options)}, ' ', 'T') || 'Z'"
+
+
 def _values(columns: Sequence[ColumnElement[Any]], cursor: str) -> list[ColumnElement[Any]]:
     """Return the key that a cursor names, bound by the types of ``columns``.
 
@@ -98,4 +161,6 @@ def _values(columns: Sequence[ColumnElement[Any]], cursor: str) -> list[ColumnEl
 def _written(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, datetime) and value.tzinfo is None:
+        value = value.replace(tzinfo=UTC)
     return value.isoformat() if isinstance(value, date | datetime) else str(value)

@@ -76,3 +76,23 @@ def test_a_page_is_looked_up_by_its_whole_key_however_deep_it_lies(warehouse):
     names = ", ".join(key_names(source_fields))
     looked_up = f"({names.replace(' ', '')})>(" if is_sqlite else f"Cond: (ROW({names}) > ROW("
     assert looked_up in told
+
+
+def test_pages_in_iso_have_the_same_rows_with_moments_as_text(warehouse):
+    chosen = relation("source_fields")
+    names = chosen.columns([])
+    whole = warehouse.frame(page(chosen, names, [], cursor=None, limit=None), source_fields)
+    found, cursor = [], None
+    for _ in range(whole.height):
+        statement = page(chosen, names, [], cursor=cursor, limit=1, in_iso=True)
+        with warehouse.reading() as connection:
+            [row] = connection.execute(statement).mappings().all()
+        found.append(dict(row))
+        cursor = cursor_after(chosen, row)
+    assert found == [
+        {
+            name: value.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if isinstance(value, datetime) else value
+            for name, value in row.items()
+        }
+        for row in whole.rows(named=True)
+    ]

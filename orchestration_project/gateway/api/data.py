@@ -205,24 +205,22 @@ def read_page(
     """
     try:
         columns = chosen.columns(given)
-        statement = page(chosen, columns, wheres, cursor=cursor, limit=limit + 1)
+        statement = page(chosen, columns, wheres, cursor=cursor, limit=limit + 1, in_iso=True)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
         result = connection.execute(statement)
         names = list(result.keys())
-        rows = [dict(zip(names, row, strict=True)) for row in result]
+        rows = [dict(zip(names, row, strict=True)) for row in result.all()]
     after = cursor_after(chosen, rows[limit - 1]) if len(rows) > limit else None
     return RowPage(columns, rows[:limit], after)
 
 
 def page_response(table: str, found: RowPage) -> Response:
     """Return a page as JSON: numbers exact, days and moments in ISO 8601, decimals as text."""
-    shown = set(found.columns)
-    rows = [
-        row if row.keys() == shown else {name: row[name] for name in found.columns}
-        for row in found.rows
-    ]
+    rows = found.rows
+    if rows and rows[0].keys() != set(found.columns):  # the key was not asked for
+        rows = [{name: row[name] for name in found.columns} for row in rows]
     whole = {"table": table, "rows": rows, "next_cursor": found.next_cursor}
     try:
         content = _as_json(whole)
