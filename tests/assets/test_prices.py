@@ -280,7 +280,7 @@ def test_a_command_replays_all_symbols_or_one_delivery_and_says_what_there_is_no
     for options, said in {
         "--table prices_daily CCC": "CCC has no delivery to replay",
         "--group prices_daily:AAA#2": "AAA has no delivery to replay",
-        "--group prices_returns:AAA#1": "prices_returns is no table that a replay fills",
+        "--group prices_returns:AAA#1": "a delivery of prices_returns cannot be replayed",
         "--table finra_treasury_weekly --all": "there is nothing to replay",
     }.items():
         assert main(["replay", *options.split()]) == 1
