@@ -152,7 +152,8 @@ class DataMethods(Asking):
         """Upload a file to an inbox, in pieces if it is large; a broken connection is resumed.
 
         Raises:
-            ApiError: The gateway did not take it, or `UPLOAD_ATTEMPTS` connections broke.
+            ApiError: The gateway did not take it, or `UPLOAD_ATTEMPTS` connections broke
+                without progress between them.
         """
         path = f"/inbox/{quoted(inbox)}/files/{quoted(name or file.name)}"
         with file.open("rb") as opened:
@@ -182,7 +183,8 @@ class DataMethods(Asking):
             if answer.status_code != INCOMPLETE:
                 return Uploaded.model_validate_json(answer.content)
             received = answer.headers.get("range", "").removeprefix("bytes=0-")
-            sent = int(received) + 1 if received else 0
+            before, sent = sent, int(received) + 1 if received else 0
+            failures = 0 if sent > before else failures
 
     def download_file(self, name: str, to: Path) -> None:
         """Write a picture or a staged file, by its name in the artifact store, to a file."""

@@ -23,6 +23,7 @@ INBOXES = """
 inboxes:
   {name}: {{max_mib: 1, quota_mib: 2, files_per_hour: 50}}
   {name}_pdf: {{content_types: [application/pdf]}}
+  {name}_large: {{max_mib: 100}}
 """
 
 MIB = 2**20
@@ -243,3 +244,16 @@ def test_the_client_resumes_an_upload_in_pieces(api, inbox, tmp_path, monkeypatc
         assert not client.upload(inbox, file).is_new
         with pytest.raises(ApiError, match="inbox not found"):
             client.upload("nowhere", file)
+
+
+def test_a_file_above_64_mib_is_resumed_with_the_sizes_of_everyday_use(api, inbox, tmp_path):
+    file, last = tmp_path / "large.bin", b"the end"
+    with file.open("wb") as sparse:
+        sparse.seek(65 * MIB)
+        sparse.write(last)
+    way = Cutting(api)
+    with Client(HOME, str(api.keys["operator"]), transport=way, sleep=lambda _: None) as client:
+        found = client.upload(f"{inbox}_large", file)
+    expected = hashlib.sha256(bytes(65 * MIB) + last).hexdigest()
+    assert (found.byte_count, found.sha256) == (65 * MIB + len(last), expected)
+    assert way.count > 2
