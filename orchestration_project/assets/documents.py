@@ -17,9 +17,15 @@ from orchestration_project.domains.documents.extracted import MIB, Limits
 from orchestration_project.domains.documents.rows import PAGE_COLUMNS, rule_version
 from orchestration_project.domains.documents.verdict import Verdict
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.documents.arrivals import Arrivals, stable_time, topic_of
+from orchestration_project.resources.documents.arrivals import (
+    Arrivals,
+    end_leases,
+    stable_time,
+    topic_of,
+)
 from orchestration_project.resources.documents.extraction import Extraction
 from orchestration_project.resources.documents.folder import DocumentFolder
 from orchestration_project.resources.documents.items import (
@@ -204,6 +210,7 @@ def load_documents(
     with _extraction(settings, max_bytes) as extraction:
         for day in keys:
             work = work_of(day)
+            end_leases(warehouse, clock, work.topic, partial(is_at_work, context.instance))
             loader = DocumentLoader(
                 work.read, clock, context.run.run_id, rule, work.note, work.enqueue
             )

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ from orchestration_project.cli.execution import (
 )
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.engine.environment import open_clock, open_warehouse
+from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
@@ -61,6 +63,7 @@ def load(partitions: Sequence[str]) -> int:
         console.progress(f"database  {warehouse.shown_url}")
         arrivals = _arrivals(settings, warehouse, folder)
         poll = _poll(arrivals)
+        arrivals.end_leases(partial(is_at_work, instance))
         chosen = days or [each.day for each in arrivals.due()]
         results, counts = _run(instance, chosen)
         left_count = arrivals.not_extracted_count()

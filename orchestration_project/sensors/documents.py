@@ -1,9 +1,12 @@
 """When documents are loaded: files arrived, or are due again."""
 
+from functools import partial
+
 import dagster as dg
 
 from orchestration_project.assets.documents import DAYS, LOAD_JOB, PAGES, load_job
 from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.arrivals import Arrivals, PollResult, stable_time
 from orchestration_project.resources.documents.folder import DocumentFolder
@@ -32,6 +35,7 @@ def documents_on_arrival(
     """Poll the folder, and request a run for each day with files that are due."""
     arrivals = Arrivals(documents, warehouse, clock, stable_time(settings))
     poll = arrivals.poll()
+    arrivals.end_leases(partial(is_at_work, context.instance))
     under_way = keys_under_way(context.instance, LOAD_JOB, PAGES, DAYS)
     partitions = set(DAYS.get_partition_keys())
     requests = [

@@ -4,6 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +307,20 @@ def test_a_retry_takes_up_failed_files_alone(url, folder, instance):
     captured = run(instance)["capture"][DAY]
     assert captured["loaded_document_count"] == 2  # the retried one, and the new file target
     assert captured["unchanged_document_count"] == 0
+    assert failed_items(url) == {}
+
+
+def test_files_that_a_killed_run_left_claimed_are_due_at_once(url, folder, instance):
+    (folder / "a.txt").write_text("fine")
+    assert tick(instance) == [DAY]
+    with dg.build_resources(RESOURCES, instance) as made:
+        items = WorkItems(made.warehouse, made.clock)
+        until = made.clock.now() + timedelta(hours=4)
+        topic = f"documents/{DAY}"
+        assert items.claim(topic, limit=9, run_id="killed", until=until)
+        assert tick(instance) == [DAY]
+        assert items.claim(topic, limit=9, run_id="killed too", until=until)
+    assert run(instance)["capture"][DAY]["loaded_document_count"] == 1
     assert failed_items(url) == {}
 
 

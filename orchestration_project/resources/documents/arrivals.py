@@ -1,7 +1,7 @@
 """Files that arrive: each poll is compared with `documents_files`, and what waits is enqueued."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, fields
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -22,6 +22,9 @@ from orchestration_project.tables.spine import work_items
 
 TOPIC_PREFIX = "documents/"
 """Topics of files, a topic for each partition."""
+
+AT_ONCE = (timedelta(0),)
+"""Pauses of items whose run ended: nothing is wrong with them."""
 
 COLUMNS = [documents_files.c[each.name] for each in fields(FileRow)]
 CHANGED = [each.name for each in COLUMNS if not each.primary_key and each.name != "first_seen_at"]
@@ -98,6 +101,22 @@ class Arrivals:
             listing.unreadable,
         )
 
+    def end_leases(self, is_at_work: Callable[[str], bool]) -> None:
+        """Have files be due again that runs which have ended left claimed.
+
+        Args:
+            is_at_work: Whether a run, by its id, may still load them.
+        """
+        columns = work_items.c
+        is_leased = and_(
+            columns.topic.startswith(TOPIC_PREFIX, autoescape=True), columns.state == "leased"
+        )
+        with self._warehouse.reading() as connection:
+            topics = connection.execute(select(columns.topic).where(is_leased).distinct())
+            found = list(topics.scalars())
+        for topic in found:
+            end_leases(self._warehouse, self._clock, topic, is_at_work)
+
     def due(self) -> list[DueDay]:
         """Return the partitions with files that a run would claim now, oldest first."""
         now = self._clock.now()
@@ -136,6 +155,25 @@ class Arrivals:
             by_day.setdefault(row.day, []).append(NewItem(row.path, row.version))
         for day, items in sorted(by_day.items()):
             self._items.enqueue(topic_of(day), items, connection=connection)
+
+
+def end_leases(
+    warehouse: Warehouse, clock: Clock, topic: str, is_at_work: Callable[[str], bool]
+) -> None:
+    """Have items of a topic be due again that runs which have ended left claimed.
+
+    Such a lease counts as an attempt.
+
+    Args:
+        warehouse: The database.
+        clock: Its time.
+        topic: Whose items.
+        is_at_work: Whether a run, by its id, may still settle them.
+    """
+    items = WorkItems(warehouse, clock, pauses=AT_ONCE)
+    ended = [holder for holder in items.lease_holders(topic) if not is_at_work(holder)]
+    if ended:
+        items.expire(topic, dict.fromkeys(ended))
 
 
 def _read(connection: Connection) -> list[FileRow]:
