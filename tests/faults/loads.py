@@ -64,6 +64,7 @@ FORKS.set_forkserver_preload(
         "tests.faults.loads",
         "tests.faults.gold",
         "tests.faults.dagster_runs",
+        "tests.faults.document_runs",
     ]
 )
 

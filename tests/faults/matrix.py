@@ -9,7 +9,7 @@ Database = Literal["sqlite", "postgresql"]
 BOTH: tuple[Database, ...] = ("sqlite", "postgresql")
 
 
-Domain = Literal["weeks", "prices", "items"]
+Domain = Literal["weeks", "prices", "items", "documents"]
 DOMAINS: tuple[Domain, ...] = ("weeks", "prices", "items")
 """Domains that load pieces in the same way, and so get the same faults."""
 
@@ -121,6 +121,7 @@ KILLED: tuple[Fault, ...] = (
     Fault("dies at every point, one after the other", "each", Outcome.DIES, BOTH, DOMAINS),
     Fault("killed in a replay", "each point", Outcome.DIES),
     Fault("killed while packs are written", "any", Outcome.DIES, BOTH[:1], ITEMS),
+    Fault("killed while documents load", "any", Outcome.DIES, BOTH, ("documents",)),
     Fault("killed while gold is derived", "each point", Outcome.DIES),
     Fault("disk or database fails at every point", "each", Outcome.FAILS, BOTH, DATASETS),
     Fault("2 loads at once", "all", Outcome.REFUSED, BOTH, DATASETS),

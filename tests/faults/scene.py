@@ -188,7 +188,8 @@ def _every_blob_is_whole(place: Place) -> None:
     recorded = databases.rows(
         place.url,
         text(
-            "SELECT sha256, byte_count, stored_byte_count, storage_uri FROM blobs ORDER BY sha256"
+            "SELECT sha256, byte_count, stored_byte_count, storage_uri, byte_offset "
+            "FROM blobs ORDER BY sha256"
         ),
     )
     for row in recorded:
