@@ -197,6 +197,13 @@ def test_a_bad_text_has_its_reason(content, name, reason):
     assert (found.text.strip(), found.children) == ("", ())
 
 
+def test_json_that_ends_anywhere_is_truncated():
+    text = r'{"a": [true, false, null, -1.5e+7, "x\u00f6\n"], "b": {"c": "d"}}'
+    ends = range(1, len(text))
+    found = {extract(text[:end].encode(), name="a.json").reason_code for end in ends}
+    assert found == {"truncated"}
+
+
 @pytest.mark.parametrize(
     ("name", "media_type", "is_noted"),
     [

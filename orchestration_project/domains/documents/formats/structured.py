@@ -1,6 +1,7 @@
 """JSON, JSONL and XML: a line for each value, with the path to it."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -10,6 +11,11 @@ from orchestration_project.domains.documents.text import decode
 
 MAX_DEPTH = 200
 """Objects within objects."""
+
+UNFINISHED = re.compile(
+    r"(t|tr|tru|f|fa|fal|fals|n|nu|nul|-|\.|[eE][+-]?|\\?u[0-9a-fA-F]{0,4})?\s*"
+)
+"""What a text that ends too early may have left of a value or an escape."""
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -38,7 +44,7 @@ def _json(text: str, _: Draft) -> Iterator[str]:
     try:
         value = _loads(text)
     except json.JSONDecodeError as error:
-        is_end = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
+        is_end = error.msg.startswith("Unterminated") or UNFINISHED.fullmatch(text, error.pos)
         code = "truncated" if is_end else "corrupt"
         raise DocumentError(code, f"{error.msg} at line {error.lineno}") from error
     yield from _values(value)
