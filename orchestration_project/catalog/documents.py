@@ -24,6 +24,7 @@ from orchestration_project.registry import (
     PartitionedTable,
 )
 from orchestration_project.resources.documents.arrivals import TOPIC_PREFIX
+from orchestration_project.resources.documents.erasure import DOCUMENT
 from orchestration_project.resources.documents.folder import DocumentFolder
 from orchestration_project.resources.documents.items import REPLAY_PREFIX
 from orchestration_project.sensors.documents import documents_on_arrival
@@ -132,4 +133,5 @@ DOCUMENTS = Domain(
     ],
     load_module="orchestration_project.cli.documents_run",
     state_paths=[DEMO_FOLDER],
+    subjects=lambda _: [DOCUMENT],
 )

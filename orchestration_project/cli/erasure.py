@@ -96,9 +96,9 @@ def _erase(
         return 1
     if OUTPUT.is_dry_run:
         requests.withdraw(request_id)
-        preview(f"would be erased: {_sentence(found)}", **found)
+        preview("\n".join([f"would be erased: {_sentence(found)}", *_places(found)]), **found)
         return 0
-    progress(f"found: {_sentence(found)}")
+    progress("\n".join([f"found: {_sentence(found)}", *_places(found)]))
     if not is_confirmed and not _agreed():
         requests.withdraw(request_id)
         echo("nothing was erased")
@@ -110,8 +110,7 @@ def _erase(
     emit_or(
         {"erasure_id": request_id, **erased},
         f"erased as {request_id}: {_sentence(erased)}",
-        "not reached:",
-        *(f"  {place}" for place in erased["not_reached"]),
+        *_places(erased),
     )
     return 0
 
@@ -128,6 +127,10 @@ def _run(instance: "dg.DagsterInstance", config: dict[str, Any]) -> dict[str, An
     figures = {name: metadata[name] for name in FIGURES if name in metadata}
     places = metadata["not_reached"].records if figures else ()
     return {**figures, "not_reached": [str(each.data["place"]) for each in places]}
+
+
+def _places(found: dict[str, Any]) -> list[str]:
+    return ["not reached:", *(f"  {place}" for place in found["not_reached"])]
 
 
 def _sentence(found: dict[str, Any]) -> str:

@@ -4,11 +4,11 @@ An erasure deletes the rows that a declaration finds, their history, captures an
 other texts it masks the identifier.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, Connection, Table
 
 MAX_IDENTIFIER_BYTES = 1_000
 """Maximum size of an identifier in UTF-8, bytes."""
@@ -90,6 +90,35 @@ def _none_related(_: Table, __: Key) -> Sequence[tuple[Table, Key]]:
     return ()
 
 
+class FoundSubject(NamedTuple):
+    """What the tables know of a subject before anything of it is deleted.
+
+    Attributes:
+        identifiers: Further texts that identify it, which are masked like the given ones.
+        not_reached: Places of it that the erasure does not reach, sentences without identifiers.
+    """
+
+    identifiers: Sequence[str] = ()
+    not_reached: Sequence[str] = ()
+
+
+Find = Callable[[Connection, Sequence[str]], FoundSubject]
+"""Returns what the tables know of a subject with these identifiers."""
+
+
+def _find_nothing(_: Connection, __: Sequence[str]) -> FoundSubject:
+    return FoundSubject()
+
+
+Rows = Callable[[Connection, Sequence[str]], Iterable[tuple[Table, Key]]]
+"""Returns rows of a subject, in the transaction that deletes them: table, and values of columns
+that all rows to delete have. It may first change rows of others that name the subject."""
+
+
+def _no_rows(_: Connection, __: Sequence[str]) -> Iterable[tuple[Table, Key]]:
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class SubjectKind:
     """Kind of person or document, and where a domain has its identifiers.
@@ -103,6 +132,12 @@ class SubjectKind:
         companions: By a member of a JSON object that is the identifier: members of the same object
             that are masked with it, such as the name beside an e-mail address.
         related: Returns rows of other tables that are deleted with a row.
+        find: Returns further identifiers, where tables have them.
+        rows: Returns rows that are deleted, where columns alone cannot declare them; of `captures`,
+            those whose bytes go unless rows of others need them.
+        unmasked: Columns and tables in which nothing is masked: they have contents and names of
+            others, which only resemble the identifier.
+        is_masked_in_captures: Whether captured bytes of others that mention it are replaced.
     """
 
     name: str
@@ -111,3 +146,7 @@ class SubjectKind:
     records: Sequence[CapturedRecords | CapturedLines] = ()
     companions: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     related: Related = _none_related
+    find: Find = _find_nothing
+    rows: Rows = _no_rows
+    unmasked: Collection[Column[Any] | Table] = ()
+    is_masked_in_captures: bool = True

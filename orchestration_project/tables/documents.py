@@ -1,4 +1,4 @@
-"""Documents: files of a folder, what each held, its pages and its chunks.
+"""Documents: files of a folder, what each held, its members, pages and chunks.
 
 A document is a content: the same bytes at two paths are one document with two paths.
 """
@@ -89,6 +89,15 @@ documents = _asset(
 )
 Index("documents_by_parent", documents.c.parent_id)
 Index("documents_by_day", documents.c.first_seen_at)
+
+documents_members = table(
+    "documents_members",
+    "One row per attachment or member of a document: the same bytes may lie in several.",
+    text("parent_id", "Document that holds it", key=True),
+    text("document_id", "SHA-256 of its bytes, hex", key=True),
+    text("path_in_parent", "Its name there", key=True, from_senders=True),
+)
+Index("documents_members_by_document", documents_members.c.document_id)
 
 documents_pages = table(
     "documents_pages",

@@ -46,7 +46,12 @@ from orchestration_project.engine.warehouse.landing import is_landed, land_all
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.documents.extraction import Extraction, Source
-from orchestration_project.tables.documents import documents, documents_chunks, documents_pages
+from orchestration_project.tables.documents import (
+    documents,
+    documents_chunks,
+    documents_members,
+    documents_pages,
+)
 
 READABLE = ("loaded", "empty")
 """States of documents that no further attempt is made for."""
@@ -275,6 +280,7 @@ class DocumentLoader:
         }
         found = first_of_each(document for _, each in taken for document in each.found)
         errors = self._write(connection, found, deliveries) if found else {}
+        _write_members(connection, [document for _, each in taken for document in each.found])
         self.note(
             connection,
             {
@@ -390,6 +396,21 @@ class DocumentLoader:
             reason=reason_text(extracted),
             is_retryable=category == "recoverable",
         )
+
+
+def _write_members(connection: Connection, found: Sequence[Document]) -> None:
+    """Record which document each attachment and member lies in; one may lie in several."""
+    rows = {
+        (each.parent_id, each.document_id, each.path[-1]): {
+            "parent_id": each.parent_id,
+            "document_id": each.document_id,
+            "path_in_parent": each.path[-1],
+        }
+        for each in found
+        if each.parent_id and each.document_id
+    }
+    if rows:
+        insert_absent(connection, documents_members, list(rows.values()))
 
 
 def _unread(item: ClaimedDocument, reading: Reading | None) -> ItemSettlement:

@@ -130,6 +130,9 @@ class _DryRunError(Exception):
 
 def preview(places: Places, kind: SubjectKind, subject: Subject, *, at: datetime) -> Erased:
     """Return what an erasure would find; nothing is changed."""
+    with places.warehouse.reading() as connection:
+        known = kind.find(connection, subject.identifiers)
+    subject = Subject([*subject.identifiers, *known.identifiers], companions=kind.companions)
     found, store = Erased(), _store(places, kind, subject)
     try:
         with places.warehouse.writing() as connection:
@@ -138,7 +141,7 @@ def preview(places: Places, kind: SubjectKind, subject: Subject, *, at: datetime
     except _DryRunError as error:
         found.store = store.erase(error.recorded, at, is_dry_run=True)
     _erase_logs(places, subject, found, is_dry_run=True)
-    found.not_reached = _not_reached(places, found)
+    found.not_reached = [*known.not_reached, *_not_reached(places, found)]
     return found
 
 
@@ -165,10 +168,13 @@ def erase(
         _overwrite(places, None, requests.changed_tables(request.request_id), None)
         requests.end(request.request_id)
         return None
-    subject = Subject(request.identifiers, companions=kind.companions)
+    with places.warehouse.reading() as connection:
+        known = kind.find(connection, request.identifiers)
+    request = requests.extend(request, known.identifiers)
+    subject = Subject(request.identifiers or (), companions=kind.companions)
     found = _erase_data(places, kind, subject, clock, run_id, wait_seconds)
     _erase_logs(places, subject, found, is_dry_run=False)
-    found.not_reached = _not_reached(places, found)
+    found.not_reached = [*known.not_reached, *_not_reached(places, found)]
     requests.record(request, _row(found, run_id))
     changed = {*found.rows.deleted, *found.rows.masked}
     _overwrite(places, subject, changed, list(found.dagster))

@@ -4,7 +4,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -105,6 +105,17 @@ class ErasureRequests:
         if values["identifiers"] is not None:
             values["identifiers"] = tuple(json.loads(values["identifiers"]))
         return ErasureRequest(**values)
+
+    def extend(self, request: ErasureRequest, identifiers: Sequence[str]) -> "ErasureRequest":
+        """Return a request with further identifiers, and store it: a repetition has them, too."""
+        given = tuple(dict.fromkeys([*(request.identifiers or ()), *identifiers]))
+        if given == request.identifiers:
+            return request
+        own = (_requests.request_id == request.request_id) & _requests.identifiers.is_not(None)
+        values = {"identifiers": json.dumps(given)}
+        with self.warehouse.writing() as connection:
+            connection.execute(update(operations_erasure_requests).where(own).values(values))
+        return replace(request, identifiers=given)
 
     def withdraw(self, request_id: str) -> None:
         """Delete a request for which nothing was erased."""

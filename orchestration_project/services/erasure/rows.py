@@ -92,12 +92,12 @@ def erase_rows(connection: Connection, kind: SubjectKind, subject: Subject) -> R
     capture_ids = _capture_ids(connection, wanted)
     _move_fences(connection, capture_ids)
     for declared, keys in wanted.items():
-        for key in keys.values():
+        for key in () if declared is captures else keys.values():
             gone = connection.execute(delete(declared).where(_has(declared, key)))
             counts.deleted[declared.name] += gone.rowcount
     counts.deleted += _delete_captures(connection, capture_ids)
     counts.deleted += _delete_rejects(connection, subject)
-    counts.masked += _mask_tables(connection, subject)
+    counts.masked += _mask_tables(connection, kind, subject)
     counts.deleted += Counter()  # without tables of which no row was there
     return counts
 
@@ -116,6 +116,8 @@ def _matching(connection: Connection, kind: SubjectKind, subject: Subject) -> Ke
             for key in _keys_in(connection, searched, declared, subject, key_names(own)):
                 for each in (own, history) if history is not None else (own,):
                     found[each][tuple(key.values())] = key
+    for declared, key in kind.rows(connection, subject.identifiers):
+        found[declared][tuple(key.items())] = key
     return found
 
 
@@ -289,20 +291,26 @@ def _delete_rejects(connection: Connection, subject: Subject) -> Counter[str]:
     return counts
 
 
-def _mask_tables(connection: Connection, subject: Subject) -> Counter[str]:
+def _mask_tables(connection: Connection, kind: SubjectKind, subject: Subject) -> Counter[str]:
     """Mask the identifiers in all texts of all tables."""
     counts: Counter[str] = Counter()
     if not subject.masked:
         return counts
     for each in tables():
-        if each not in UNMASKED:
-            counts[each.name] += _mask_table(connection, each, subject)
+        if each not in UNMASKED and each not in kind.unmasked:
+            counts[each.name] += _mask_table(connection, each, kind, subject)
     return +counts
 
 
-def _mask_table(connection: Connection, declared: Table, subject: Subject) -> int:
+def _mask_table(
+    connection: Connection, declared: Table, kind: SubjectKind, subject: Subject
+) -> int:
     names = key_names(declared)
-    texts = [each for each in declared.columns if isinstance(each.type, String)]
+    texts = [
+        each
+        for each in declared.columns
+        if isinstance(each.type, String) and each not in kind.unmasked
+    ]
     plain = [each for each in texts if each not in BASE64_COLUMNS]
     encoded = [each for each in texts if each in BASE64_COLUMNS]
     condition = _may_hold(plain, subject)

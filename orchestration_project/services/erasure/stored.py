@@ -5,8 +5,10 @@ object goes before the rows that name it, so that a process that is killed leave
 again.
 """
 
+import hashlib
 import io
 import json
+import re
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +34,9 @@ from orchestration_project.tables.spine import blobs, captures, deliveries
 BLOBS = "blobs/"
 
 PARQUET = b"PAR1"
+
+SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
+"""An identifier that names bytes."""
 
 LARGEST_REDACTED_BYTES = 256 * 2**20
 """Size up to which captured bytes are redacted; larger ones are searched in pieces and deleted."""
@@ -225,6 +230,8 @@ class StoreErasure:
         Raises:
             BlobError: Its bytes are not those that were captured.
         """
+        if not self.kind.is_masked_in_captures:
+            return None
         store = Captures(self.artifacts)
         if blob.byte_count > LARGEST_REDACTED_BYTES:
             with store.open(blob) as body:
@@ -274,11 +281,15 @@ class StoreErasure:
             connection.execute(delete(blobs).where(blobs.c.sha256.in_(hashes)))
 
     def _has_subject(self, name: str, counts: StoreCounts) -> bool:
-        """Whether an object has the subject, in its bytes or in what is compressed in it."""
+        """Whether an object has the subject: its bytes, what is compressed in it, or its name."""
+        if self.subject.mask(name) != name:
+            return True
         try:
             if not name.startswith(BLOBS):
                 content = self.artifacts.get(name)
                 return is_in_content(content, self.subject) or self._has_rows(content)
+            if name.startswith(PACKS) and self._is_in_pack(name):
+                return True
             with self.artifacts.open(name) as stored:
                 frames = zstandard.ZstdDecompressor().stream_reader(stored, read_across_frames=True)
                 return _is_in(frames.read, self.subject)
@@ -287,6 +298,22 @@ class StoreErasure:
         except UNREADABLE:
             counts.damaged.append(name)
             return False
+
+    def _is_in_pack(self, name: str) -> bool:
+        """Whether a pack has bytes whose SHA-256 is an identifier.
+
+        Raises:
+            ZstdError: It is damaged.
+        """
+        if not any(map(SHA256.fullmatch, self.subject.identifiers)):
+            return False
+        left, decompressor = self.artifacts.get(name), zstandard.ZstdDecompressor()
+        while left:
+            frame = decompressor.decompressobj()
+            if hashlib.sha256(frame.decompress(left)).hexdigest() in self.subject.identifiers:
+                return True
+            left = frame.unused_data
+        return False
 
 
 UNREADABLE = (zstandard.ZstdError, zipfile.BadZipFile, pl.exceptions.PolarsError)
