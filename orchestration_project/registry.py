@@ -15,6 +15,7 @@ from sqlalchemy import Table
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.subjects import SubjectKind
+from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter, Pipeline
 from orchestration_project.domains.operations.presets import PresetTarget
@@ -261,10 +262,12 @@ class ItemTopics:
     Attributes:
         prefix: What the names of the topics begin with, e.g. ``webhooks/``.
         open: Opens their items, so that each change is also written to the copies of their state.
+        remedies: By reason code of permanent failures: what has to change before another attempt.
     """
 
     prefix: str
     open: Callable[[Warehouse, Clock], WorkItems]
+    remedies: Mapping[str, str] = field(default_factory=lambda: dict(PERMANENT_REMEDIES))
 
 
 def _no_subjects(_: Settings) -> Sequence[SubjectKind]:

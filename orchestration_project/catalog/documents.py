@@ -11,6 +11,8 @@ from uuid import uuid4
 
 from orchestration_project.assets import documents
 from orchestration_project.connections.simulator import PACKAGE
+from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
+from orchestration_project.domains.documents.reasons import REASONS
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.environment import state_folder
 from orchestration_project.engine.work_items import WorkItems
@@ -98,6 +100,13 @@ def _probe(folder: DocumentFolder, _: Environment) -> str:
     return f"the folder can be read: {len(folder.listing().files)} files"
 
 
+REMEDIES = PERMANENT_REMEDIES | {
+    code: f"{reason.meaning}; {reason.remedy}"
+    for code, reason in REASONS.items()
+    if reason.category != "recoverable"
+}
+"""What has to change before files are retried that failed by these reasons."""
+
 DAY = Parameter(name="partition", to_key=_day)
 
 DOCUMENTS = Domain(
@@ -128,8 +137,8 @@ DOCUMENTS = Domain(
         )
     ],
     item_topics=[
-        ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems),
-        ItemTopics(prefix=REPLAY_PREFIX, open=WorkItems),
+        ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems, remedies=REMEDIES),
+        ItemTopics(prefix=REPLAY_PREFIX, open=WorkItems, remedies=REMEDIES),
     ],
     load_module="orchestration_project.cli.documents_run",
     state_paths=[DEMO_FOLDER],

@@ -268,6 +268,7 @@ class RunMethods(Asking):
         kinds: Sequence[str] | None = None,
         topics: Sequence[str] = (),
         item_keys: Sequence[str] = (),
+        reason_codes: Sequence[str] = (),
         include_permanent: bool = False,
         dry_run: bool = False,
         idempotency_key: str | None = None,
@@ -280,6 +281,7 @@ class RunMethods(Asking):
             kinds: Kinds of failure of partitions; None: those that may pass.
             topics: Only work items of these topics, and no partitions.
             item_keys: Only work items with these keys, and no partitions.
+            reason_codes: Only work items that failed by these reasons, and no partitions.
             include_permanent: Retry also work items with a permanent failure.
             dry_run: List them, and change nothing.
             idempotency_key: Makes the call safe to repeat; None: a new key.
@@ -293,6 +295,7 @@ class RunMethods(Asking):
             "kinds": kinds and list(kinds),
             "topics": list(topics),
             "item_keys": list(item_keys),
+            "reason_codes": list(reason_codes),
             "include_permanent": include_permanent,
             "dry_run": dry_run,
         }

@@ -6,11 +6,11 @@ from the same facts and rules as in the ledger.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 
 import dagster as dg
-from sqlalchemy import ColumnElement, Connection, and_, func, not_, select
+from sqlalchemy import ColumnElement, Connection, and_, false, func, not_, or_, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
@@ -26,6 +26,7 @@ from orchestration_project.domains.operations.retries import (
     FailedPartition,
     ItemFilter,
     ItemRetryPlan,
+    check_reason_codes,
     check_topics,
     topic_counts,
 )
@@ -242,16 +243,16 @@ class ItemRetries:
             ConfigurationError: A topic is not known.
         """
         with self._warehouse.reading() as connection:
-            topics = list(self._topics(connection, wanted))
-            failed = _failed(topics, wanted)
+            topics = self._topics(connection, wanted)
+            failed = _failed(list(topics), wanted)
             topic, kind = work_items.c.topic, work_items.c.reason_code
             counted = select(topic, kind, func.count()).where(failed).group_by(topic, kind)
             counts = {(topic, code or ""): n for topic, code, n in connection.execute(counted)}
-            first = _first(connection, failed, wanted)
+            first = _first(connection, failed, wanted, topics)
             keys = select(work_items.c.item_key).where(failed).distinct()
             found = set(connection.execute(keys).scalars()) if wanted.item_keys else set()
         return ItemRetryPlan(
-            topic_counts(counts, wanted),
+            topic_counts(counts, wanted, {name: each.remedies for name, each in topics.items()}),
             first,
             sorted(set(wanted.item_keys) - found),
         )
@@ -269,8 +270,9 @@ class ItemRetries:
         counts: dict[str, int] = {}
         for topic, declared in topics.items():
             items = declared.open(self._warehouse, self._clock)
-            for keys in self._batches(topic, wanted):
-                retried = items.retry(topic, keys=keys, except_reasons=wanted.excluded_reasons)
+            excluded = list(wanted.excluded_reasons(declared.remedies))
+            for keys in self._batches(topic, declared, wanted):
+                retried = items.retry(topic, keys=keys, except_reasons=excluded)
                 counts[topic] = counts.get(topic, 0) + len(retried)
         return {topic: count for topic, count in counts.items() if count}
 
@@ -284,12 +286,20 @@ class ItemRetries:
             if topic.startswith(each.prefix)
         }
         check_topics(wanted.topics, known)
-        return {topic: known[topic] for topic in wanted.topics or known}
+        chosen = {topic: known[topic] for topic in wanted.topics or known}
+        if wanted.reason_codes:
+            code = work_items.c.reason_code
+            of_failed = _failed(list(chosen), replace(wanted, reason_codes=(), item_keys=()))
+            there = select(code).where(of_failed, code.is_not(None)).distinct()
+            check_reason_codes(wanted.reason_codes, set(connection.scalars(there)))
+        return chosen
 
-    def _batches(self, topic: str, wanted: ItemFilter) -> Iterator[Sequence[str]]:
+    def _batches(
+        self, topic: str, declared: ItemTopics, wanted: ItemFilter
+    ) -> Iterator[Sequence[str]]:
         """Yield the keys of a topic's items to retry, a batch at a time."""
         key = work_items.c.item_key
-        due = and_(_failed([topic], wanted), _is_due(wanted))
+        due = and_(_failed([topic], wanted), _is_due(wanted, {topic: declared}))
         found = select(key).where(due).order_by(key).limit(KEYS_PER_STATEMENT)
         following = found
         while True:
@@ -323,24 +333,40 @@ def _failed(topics: Sequence[str], wanted: ItemFilter) -> ColumnElement[bool]:
         conditions.append(columns.changed_at > wanted.since)
     if wanted.run_id is not None:
         conditions.append(columns.run_id == wanted.run_id)
+    if wanted.reason_codes:
+        conditions.append(columns.reason_code.in_(wanted.reason_codes))
     return and_(*conditions)
 
 
-def _is_due(wanted: ItemFilter) -> ColumnElement[bool]:
-    """Return the condition of items that are retried, among those that failed."""
-    return func.coalesce(work_items.c.reason_code, "").not_in(wanted.excluded_reasons)
+def _is_due(wanted: ItemFilter, topics: Mapping[str, ItemTopics]) -> ColumnElement[bool]:
+    """Return the condition of items that are retried, among those of topics that failed."""
+    by_reasons: dict[tuple[str, ...], list[str]] = {}
+    for topic, declared in topics.items():
+        excluded = tuple(wanted.excluded_reasons(declared.remedies))
+        by_reasons.setdefault(excluded, []).append(topic)
+    code = func.coalesce(work_items.c.reason_code, "")
+    return or_(
+        false(),
+        *(
+            and_(work_items.c.topic.in_(some), code.not_in(excluded))
+            for excluded, some in by_reasons.items()
+        ),
+    )
 
 
 def _first(
-    connection: Connection, failed: ColumnElement[bool], wanted: ItemFilter
+    connection: Connection,
+    failed: ColumnElement[bool],
+    wanted: ItemFilter,
+    topics: Mapping[str, ItemTopics],
 ) -> Sequence[FailedItem]:
     """Return the first failed items by topic and key, those before the others that are retried."""
     ordered = select(*ITEM_COLUMNS).where(failed).order_by(*ITEM_COLUMNS[:2])
     found: list[FailedItem] = []
-    for condition in (_is_due(wanted), not_(_is_due(wanted))):
+    is_due = _is_due(wanted, topics)
+    for condition in (is_due, not_(is_due)):
         rows = connection.execute(ordered.where(condition).limit(ITEMS_LISTED - len(found)))
-        found += [
-            FailedItem(**row, left_out_because=wanted.why_left_out(row["reason_code"]))
-            for row in rows.mappings()
-        ]
+        for row in rows.mappings():
+            why = wanted.why_left_out(row["reason_code"], topics[row["topic"]].remedies)
+            found.append(FailedItem(**row, left_out_because=why))
     return found

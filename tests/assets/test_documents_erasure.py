@@ -9,10 +9,8 @@ import dagster as dg
 import pytest
 from sqlalchemy import func, select, update
 
-from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.demo.documents.packages import archive
 from orchestration_project.domains.operations.masking import Subject
-from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.documents.erasure import (
     DOCUMENT,
@@ -22,6 +20,7 @@ from orchestration_project.resources.documents.erasure import (
 from orchestration_project.services.erasure.erasing import Erased, Places, erase, preview
 from orchestration_project.services.erasure.requests import ErasureRequests
 from orchestration_project.services.inventory import take_inventory
+from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.documents import (
     documents,
@@ -31,8 +30,8 @@ from orchestration_project.tables.documents import (
 )
 from orchestration_project.tables.erasures import operations_erasures
 from orchestration_project.tables.spine import captures, work_items
-from tests.assets.test_documents import folder as folder
-from tests.assets.test_documents import run, tick
+from tests.document_desk import DocumentDesk
+from tests.document_desk import folder as folder
 from tests.resources.definitions import RESOURCES
 from tests.resources.planted import flush, in_database, places_of, plant, plant_artifacts
 
@@ -45,39 +44,16 @@ PATH = "letter of ann.txt"
 TEXT = "Dear Ann, this is a text that nobody else has."
 
 
-class Desk:
-    """A folder of documents, what was loaded from it, and its erasures."""
+class Desk(DocumentDesk):
+    """A desk that erases."""
 
-    def __init__(
-        self, folder: Path, instance: dg.DagsterInstance, made: Any, state_folder: Path
-    ) -> None:
-        self.folder = folder
-        self.instance = instance
-        self.warehouse: Warehouse = made.warehouse
-        self.clock = made.clock
-        self.artifacts: ArtifactStore = made.artifacts.open_it()
-        self.places = Places(
-            self.warehouse, self.artifacts, instance, state_folder, only_database=True
+    @property
+    def places(self) -> Places:
+        """Where an erasure looks."""
+        return Places(
+            *(self.warehouse, self.artifacts, self.instance, load_settings().state_path),
+            only_database=True,
         )
-
-    def write(self, **files: bytes | str) -> None:
-        for name, content in files.items():
-            path = self.folder / name.replace("_", ".")
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-
-    def load(self, job: str = "documents_load") -> None:
-        tick(self.instance)
-        run(self.instance, job)
-
-    def rows(self, *columns: Any) -> list[tuple[Any, ...]]:
-        with self.warehouse.reading() as connection:
-            return sorted(tuple(row) for row in connection.execute(select(*columns)))
-
-    def id_of(self, path: str) -> str:
-        return dict(self.rows(documents_files.c.path, documents_files.c.document_id))[path]
-
-    def texts(self) -> list[str]:
-        return [text for (text,) in self.rows(documents_pages.c.text)]
 
     def erase(self, *identifiers: str) -> Erased:
         requests = ErasureRequests(self.warehouse, self.clock)
@@ -108,9 +84,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(url, folder, kept_instance, tmp_path: Path) -> Iterator[Desk]:
+def desk(url, folder, kept_instance) -> Iterator[Desk]:
     with dg.build_resources(RESOURCES, kept_instance) as made:
-        yield Desk(folder, kept_instance, made, tmp_path / "state")
+        yield Desk(folder, kept_instance, made)
 
 
 @BOTH

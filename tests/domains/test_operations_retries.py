@@ -66,7 +66,11 @@ def test_a_permanent_failure_of_an_item_is_left_out_unless_it_is_asked_for():
     for code in ("source", "contract", "configuration"):
         assert ItemFilter().why_left_out(code)
         assert ItemFilter(topics=["a"]).why_left_out(code)
-        for wanted in (ItemFilter(item_keys=["1"]), ItemFilter(include_permanent=True)):
+        for wanted in (
+            ItemFilter(item_keys=["1"]),
+            ItemFilter(reason_codes=[code]),
+            ItemFilter(include_permanent=True),
+        ):
             assert wanted.why_left_out(code) == ""
     for code in ("transient", "run_ended", "lease_expired", None):
         assert ItemFilter().why_left_out(code) == ""
@@ -75,6 +79,8 @@ def test_a_permanent_failure_of_an_item_is_left_out_unless_it_is_asked_for():
 def test_items_are_counted_by_topic():
     found = {("b", "transient"): 2, ("a", "contract"): 3, ("a", ""): 1}
     assert topic_counts(found, ItemFilter()) == [TopicCount("a", 1, 3), TopicCount("b", 2, 0)]
+    of_b = topic_counts(found, ItemFilter(), {"b": {"transient": "wait"}})
+    assert of_b == [TopicCount("a", 1, 3), TopicCount("b", 0, 2)]
     every = topic_counts(found, ItemFilter(include_permanent=True))
     assert every == [TopicCount("a", 4, 0), TopicCount("b", 2, 0)]
 

@@ -92,10 +92,15 @@ class RetryFailures(JobOptions):
         description="Work items with these keys, whatever their failure, and no partitions; "
         "empty: all whose failure may pass.",
     )
+    reason_codes: list[str] = Field(
+        default=[],
+        examples=[["encrypted"]],
+        description="Work items that failed by these reasons, permanent ones, too, and no "
+        "partitions; empty: by any reason.",
+    )
     include_permanent: bool = Field(
         default=False,
-        description="Retry also work items whose failure is permanent (source, contract, "
-        "configuration).",
+        description="Retry also work items whose failure is permanent, such as contract.",
     )
     dry_run: bool = Field(
         default=True,
@@ -146,6 +151,7 @@ def _item_filter(config: RetryFailures) -> ItemFilter:
         item_keys=config.item_keys,
         since=moment_of(config.since),
         run_id=config.run_id,
+        reason_codes=config.reason_codes,
         include_permanent=config.include_permanent,
     )
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, get_args
 
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
@@ -25,10 +26,6 @@ PERMANENT_REASONS: Mapping[str, str] = {
     "defect": "it is a defect; a retry would fail the same way",
 }
 """Why a kind of failure is not retried by itself, by its category."""
-
-
-PERMANENT = tuple(PERMANENT_REMEDIES)
-"""Kinds of failure of work items that are retried only on request: another attempt fails, too."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +101,7 @@ class ItemFilter:
         item_keys: Items with these keys, whatever their failure; empty: all.
         since: Items that failed after this time; None: at any time.
         run_id: Items whose latest attempt this run made; None: any run.
+        reason_codes: Items with these reason codes, permanent ones, too; empty: with any.
         include_permanent: Whether permanent failures are retried, too.
     """
 
@@ -112,22 +110,30 @@ class ItemFilter:
     item_keys: Sequence[str] = ()
     since: datetime | None = None
     run_id: str | None = None
+    reason_codes: Sequence[str] = ()
     include_permanent: bool = False
 
     @property
     def is_items_only(self) -> bool:
         """Whether it names work items, so that no partition is meant."""
-        return bool(self.topics or self.item_keys)
+        return bool(self.topics or self.item_keys or self.reason_codes)
 
-    @property
-    def excluded_reasons(self) -> Sequence[str]:
-        """The kinds of failure that are listed and not retried."""
-        return () if self.item_keys or self.include_permanent else PERMANENT
+    def excluded_reasons(
+        self, remedies: Mapping[str, str] = PERMANENT_REMEDIES
+    ) -> Mapping[str, str]:
+        """Return the reason codes that are listed and not retried, with what has to change.
 
-    def why_left_out(self, reason_code: str | None) -> str:
+        Args:
+            remedies: Of permanent failures of a topic, by reason code: another attempt fails, too.
+        """
+        is_any = self.item_keys or self.reason_codes or self.include_permanent
+        return {} if is_any else remedies
+
+    def why_left_out(
+        self, reason_code: str | None, remedies: Mapping[str, str] = PERMANENT_REMEDIES
+    ) -> str:
         """Return what has to change before an item is retried; empty if it is retried."""
-        code = reason_code or ""
-        return PERMANENT_REMEDIES[code] if code in self.excluded_reasons else ""
+        return self.excluded_reasons(remedies).get(reason_code or "", "")
 
 
 @dataclass(frozen=True)
@@ -172,11 +178,25 @@ class ItemRetryPlan:
     missing_keys: Sequence[str] = ()
 
 
-def topic_counts(found: Mapping[tuple[str, str], int], wanted: ItemFilter) -> list[TopicCount]:
-    """Return counts by topic and kind of failure as counts of what is retried and left out."""
+def topic_counts(
+    found: Mapping[tuple[str, str], int],
+    wanted: ItemFilter,
+    remedies: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> list[TopicCount]:
+    """Return counts by topic and reason code as counts of what is retried and left out.
+
+    Args:
+        found: The counts.
+        wanted: What a user wants to retry.
+        remedies: Remedies of permanent failures, by topic and reason code; a topic without them
+            has those of errors.
+    """
     topics = sorted({topic for topic, _ in found})
     left_out = {
-        topic: sum(found.get((topic, code), 0) for code in wanted.excluded_reasons)
+        topic: sum(
+            found.get((topic, code), 0)
+            for code in wanted.excluded_reasons(remedies.get(topic, PERMANENT_REMEDIES))
+        )
         for topic in topics
     }
     totals = {topic: sum(n for (of, _), n in found.items() if of == topic) for topic in topics}
@@ -193,6 +213,21 @@ def check_topics(wanted: Collection[str], known: Collection[str]) -> None:
         expected = f"one of {', '.join(sorted(known))}" if known else "none: no topic has items"
         raise ConfigurationError(
             f"invalid topic {unknown[0]!r}",
+            expected=expected,
+            remedy="list the items: orchestrate items list",
+        )
+
+
+def check_reason_codes(wanted: Collection[str], known: Collection[str]) -> None:
+    """Make sure that failed and dead items have these reason codes.
+
+    Raises:
+        ConfigurationError: One is of no item.
+    """
+    if unknown := sorted(set(wanted) - set(known)):
+        expected = f"one of {', '.join(sorted(known))}" if known else "none: no item failed"
+        raise ConfigurationError(
+            f"invalid reason code {unknown[0]!r}",
             expected=expected,
             remedy="list the items: orchestrate items list",
         )

@@ -157,10 +157,15 @@ class RetryItems(Body):
         max_length=100,
         description="Only work items with these keys, whatever their failure, and no partitions",
     )
+    reason_codes: list[Name] = Field(
+        [],
+        max_length=100,
+        description="Only work items that failed by these reasons, such as encrypted, permanent "
+        "ones, too, and no partitions",
+    )
     include_permanent: bool = Field(
         False,
-        description="Retry also work items with a permanent failure: source, contract or "
-        "configuration",
+        description="Retry also work items with a permanent failure, such as contract",
     )
     dry_run: bool = Field(False, description="Dry run: list partitions and work items only")
 
@@ -352,7 +357,7 @@ async def retry_failed_items(call: Call[Parameters, RetryItems]) -> RetryLaunche
         config["domain"] = wanted.domain
     if wanted.since is not None:
         config["since"] = wanted.since.isoformat()
-    for name in ("topics", "item_keys", "include_permanent"):
+    for name in ("topics", "item_keys", "reason_codes", "include_permanent"):
         if value := getattr(wanted, name):
             config[name] = value
     items = await call.services.in_thread(_failed_items, call.services, wanted)

@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import delete
 from starlette.applications import Starlette
 
-from orchestration_project.contracts.work_items import ItemSettlement
+from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.roles import Principal, Role
+from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ContractError, OrchestrationError, TransientError
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.resources.prices.universe import most_traded
@@ -357,6 +358,51 @@ def test_work_items_are_retried_beside_partitions_and_permanent_failures_on_requ
     again = api.post("/runs/retry-failed-items", {"item_keys": ["wrong", "busy"]})
     assert again["items"]["missing_keys"] == ["busy"]  # it is ready
     assert state_of(api) == {"busy": "ready", "wrong": "ready"}
+
+
+FILES = "documents/2026-11-02"
+
+
+@pytest.fixture
+def failed_files(api) -> Iterator[None]:
+    """Two files that failed, of which one needs a password."""
+    warehouse = api.services.warehouse
+    items = WorkItems(warehouse, api.services.clock)
+    items.enqueue(FILES, [NewItem(each, "1") for each in ("encrypted", "vanished")])
+    until = api.services.clock.now() + HOURS
+    with warehouse.writing() as connection:
+        claimed = items.claim(FILES, limit=9, run_id="r", until=until, connection=connection)
+        ended = [
+            ItemSettlement(
+                each, "failed", reason_code=each.key, is_retryable=each.key == "vanished"
+            )
+            for each in claimed
+        ]
+        items.settle(connection, ended)
+    yield
+    with warehouse.writing() as connection:
+        connection.execute(delete(work_items).where(work_items.c.topic == FILES))
+
+
+def test_failed_files_are_retried_and_by_reason_those_that_need_a_setting(api, failed_files):
+    def states() -> dict[str, str]:
+        rows = api.get(f"/items?topic={FILES}")["rows"]
+        return {row["item_key"]: row["state"] for row in rows}
+
+    assert states() == {"encrypted": "dead", "vanished": "failed"}
+    answer = api.post("/runs/retry-failed-items", {"topics": [FILES]})
+    [left_out] = [each for each in answer["items"]["first"] if each["left_out_because"]]
+    assert left_out["left_out_because"] == (
+        "the file needs a password; configure its password, or deliver it without"
+    )
+    assert api.get(f"/runs/{answer['run_id']}")["status"] == "SUCCESS"
+    assert states() == {"encrypted": "dead", "vanished": "ready"}
+    api.post("/runs/retry-failed-items", {"reason_codes": ["encrypted"]})
+    assert states() == {"encrypted": "ready", "vanished": "ready"}
+    body = {"reason_codes": ["encripted"]}
+    problem = api.problem("POST", "/runs/retry-failed-items", json=body)
+    assert problem["status"] == 422
+    assert problem["detail"] == "invalid reason code 'encripted'"
 
 
 def test_an_unknown_topic_is_refused_with_the_known_ones_before_a_run_is_launched(api, dead):

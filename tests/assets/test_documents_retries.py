@@ -1,0 +1,90 @@
+"""Retries of failed files: exactly those that were chosen, with what the others need."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import update
+
+from orchestration_project.tables.spine import work_items
+from tests.assets.conftest import BOTH
+from tests.document_desk import TOPIC, DocumentDesk
+from tests.document_desk import desk as desk
+from tests.document_desk import folder as folder
+from tests.runs import executed, op_metadata
+
+
+def retried(desk: DocumentDesk, **config: Any) -> Mapping[str, Any]:
+    ops = {"retry_failures": {"config": {"dry_run": False, "domain": "documents", **config}}}
+    result = executed(desk.instance, "operations_retry_failures", ops=ops)
+    assert result.success
+    return op_metadata(result)
+
+
+def items(desk: DocumentDesk) -> dict[str, tuple[str, int]]:
+    """Return state and attempts of each file."""
+    columns = work_items.c
+    found = desk.rows(columns.item_key, columns.state, columns.attempt_count)
+    return {key: (state, count) for key, state, count in found}
+
+
+@BOTH
+def test_failed_files_are_retried_and_permanent_ones_say_what_has_to_change(desk):
+    desk.write(good_txt="fine", cut_json=b"{", none_txt=b"")
+    (desk.folder / "late.txt").symlink_to(desk.folder / "target")
+    desk.load()
+    failed = {"cut.json": ("dead", 1), "none.txt": ("done", 1), "late.txt": ("failed", 1)}
+    assert items(desk) == {"good.txt": ("done", 1), **failed}
+
+    dry = retried(desk, dry_run=True)
+    assert items(desk)["late.txt"] == ("failed", 1)
+    assert (dry["items_due_count"], dry["items_left_out_count"]) == (1, 1)
+    listed = {each.data["item_key"]: each.data for each in dry["items"].records}
+    assert listed["late.txt"]["left_out_because"] == ""
+    assert listed["cut.json"]["left_out_because"] == (
+        "the file ends too early; deliver the whole file again"
+    )
+
+    assert retried(desk)["items_retried_count"] == 1
+    assert items(desk) == {"good.txt": ("done", 1), **failed, "late.txt": ("ready", 1)}
+    counts = desk.load()
+    assert counts["loaded_document_count"] == counts["unchanged_document_count"] == 0
+    assert items(desk)["late.txt"] == ("failed", 2)  # counted across runs
+    desk.write(target="here now")
+    retried(desk)
+    assert desk.load()["loaded_document_count"] == 2  # and the new file target
+    later = {"late.txt": ("done", 1), "target": ("done", 1)}  # of the version that is there now
+    assert items(desk) == {"good.txt": ("done", 1), **failed, **later}
+    assert retried(desk)["items_retried_count"] == 0
+
+
+@BOTH
+def test_files_are_chosen_by_reason_by_name_or_all_of_them(desk):
+    desk.write(a_json=b"{", b_json=b"[", c_bin=b"\x00\x01\x02" * 99)
+    desk.load()
+    dead = dict.fromkeys(("a.json", "b.json", "c.bin"), ("dead", 1))
+    assert items(desk) == dead
+    with desk.warehouse.writing() as connection:
+        own = work_items.c.item_key == "b.json"
+        connection.execute(update(work_items).where(own).values(reason_code="encrypted"))
+    told = retried(desk, reason_codes=["encrypted"])
+    assert (told["items_retried_count"], told["due_count"]) == (1, 0)
+    assert items(desk) == {**dead, "b.json": ("ready", 1)}
+    told = retried(desk, item_keys=["c.bin", "nothing"], topics=[TOPIC])
+    assert (told["items_retried_count"], told["items_missing"]) == (1, "nothing")
+    assert items(desk)["a.json"] == ("dead", 1)
+    told = retried(desk, include_permanent=True)
+    assert told["items_retried_count"] == 1
+    assert {state for state, _ in items(desk).values()} == {"ready"}
+
+
+def test_a_reason_that_no_failed_file_has_is_refused_with_those_that_there_are(desk):
+    desk.write(a_json=b"{")
+    desk.load()
+    ops = {"retry_failures": {"config": {"reason_codes": ["encripted"], "dry_run": False}}}
+    result = executed(desk.instance, "operations_retry_failures", ops=ops)
+    failure = result.failure_data_for_node("retry_failures")
+    assert failure
+    assert failure.error
+    assert "invalid reason code 'encripted'" in failure.error.to_string()
+    assert "expected: one of truncated\n" in failure.error.to_string()
+    assert items(desk) == {"a.json": ("dead", 1)}
