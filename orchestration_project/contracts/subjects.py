@@ -91,7 +91,7 @@ def _none_related(_: Table, __: Key) -> Sequence[tuple[Table, Key]]:
 
 
 class FoundSubject(NamedTuple):
-    """What the tables know of a subject before anything of it is deleted.
+    """Identifiers and places of a subject, as the tables have them before its erasure.
 
     Attributes:
         identifiers: Further texts that identify it, which are masked like the given ones.

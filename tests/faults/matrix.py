@@ -122,6 +122,7 @@ KILLED: tuple[Fault, ...] = (
     Fault("killed in a replay", "each point", Outcome.DIES),
     Fault("killed while packs are written", "any", Outcome.DIES, BOTH[:1], ITEMS),
     Fault("killed while documents load", "any", Outcome.DIES, BOTH, ("documents",)),
+    Fault("killed while changes are exported", "any", Outcome.DIES),
     Fault("killed while gold is derived", "each point", Outcome.DIES),
     Fault("disk or database fails at every point", "each", Outcome.FAILS, BOTH, DATASETS),
     Fault("2 loads at once", "all", Outcome.REFUSED, BOTH, DATASETS),

@@ -1,4 +1,4 @@
-"""What an erasure of a document deletes: its rows, those of its members, and what names its bytes.
+"""Rows that an erasure of a document deletes: its own, its members', and those of its bytes.
 
 The captured bytes of an archive or mail hold all its members. So a member that another document
 holds, too, stays and leads to the bytes of that one; and a document that lies in another is erased
@@ -45,7 +45,7 @@ ROWS_OF_DOCUMENT: Sequence[Column[Any]] = (
 """Columns with the ID of a document whose rows are deleted with it."""
 
 NAMING_OTHERS: Sequence[Column[Any]] = (documents.c.parent_id, documents.c.superseded_by)
-"""Columns in which rows of other documents name one: they are written anew."""
+"""Columns in which rows of other documents name one: they are changed."""
 
 FILE_NOT_REACHED = (
     "the file itself, in the folder or bucket of documents: the next poll loads it again unless it "

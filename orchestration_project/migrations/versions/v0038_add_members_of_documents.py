@@ -6,7 +6,7 @@ from alembic import op
 from orchestration_project.migrations.changes import CreateTable, downgrade_by, upgrade_by
 from orchestration_project.migrations.frozen import Column, Index, Table
 
-revision = "0041"
+revision = "0038"
 down_revision = "0037"
 
 # fmt: off
