@@ -1,4 +1,4 @@
-"""The page of documents: reason codes, media types and limits of extraction."""
+"""The page of documents: bad input, reason codes, media types and limits of extraction."""
 
 from dataclasses import fields
 
@@ -7,6 +7,7 @@ from orchestration_project.domains.documents.extraction import READERS
 from orchestration_project.domains.documents.media_types import OF_EXTENSION
 from orchestration_project.domains.documents.reasons import REASONS
 from reference_pages.markdown import code, page, section, table
+from tests.assets.bad_documents import FILES, HEAVY, READER_ENDS, BadInput
 
 
 def write() -> str:
@@ -27,10 +28,24 @@ def write() -> str:
                 "Reason codes",
                 table(("`reason_code`", "state", "category", "meaning", "what to do"), reasons),
             ),
+            section(
+                "Bad input",
+                table(
+                    ("bad input", "`reason_code`", "what to do"),
+                    map(_bad_input, (*FILES, *HEAVY, *READER_ENDS)),
+                ),
+            ),
             section("Media types", table(("media type", "extensions"), types)),
             section("Limits", table(("limit of one file", "default"), limits)),
         ],
     )
+
+
+def _bad_input(row: BadInput) -> tuple[str, str, str]:
+    if not row.reason_code:
+        return row.what, "none", f"nothing: its path is {code(row.path)}"
+    within = " of the file within" if row.is_within else ""
+    return row.what, f"{code(row.reason_code)}{within}", REASONS[row.reason_code].remedy
 
 
 def _extensions(media_type: str) -> list[str]:

@@ -1,0 +1,102 @@
+"""Bad input through the load: each row ends with its reason code, and none stops the batch."""
+
+import os
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.assets import documents as assets
+from orchestration_project.domains.documents.reasons import REASONS
+from orchestration_project.resources.documents.extraction import Extraction
+from orchestration_project.tables.documents import documents
+from orchestration_project.tables.spine import work_items
+from tests import databases
+from tests.assets.bad_documents import (
+    CHANGING,
+    FILES,
+    GONE,
+    GOOD,
+    OUTSIDE,
+    READER_ENDS,
+    RENAMED,
+    BadInput,
+    write_good,
+)
+from tests.assets.test_documents import DAY, folder, outcomes, run, tick
+from tests.resources.document_functions import misbehave
+
+__all__ = ["folder"]
+
+
+def ends(url: str) -> dict[str, tuple[str, str, str]]:
+    """Return of each path the states of its document and of its item, and the reason code."""
+    columns = work_items.c
+    items = databases.rows(url, select(columns.item_key, columns.state, columns.reason_code))
+    of_documents = outcomes(url)
+    found: dict[str, tuple[str, str, str]] = {}
+    for path, item, item_code in items:
+        state, code = of_documents.get(path, ("", item_code or ""))
+        found[path] = (state, item, code)
+    return found
+
+
+def assert_ends(url: str, rows: Iterable[BadInput]) -> None:
+    """Assert that each row ended with its reason code, and none as a success that it is not."""
+    found = ends(url)
+    inner = databases.rows(
+        url, select(documents.c.reason_code).where(documents.c.parent_id.is_not(None))
+    )
+    for row in rows:
+        state, item, code = found[row.path]
+        if row.is_within:
+            assert (row.reason_code,) in inner, row
+            continue
+        assert code == row.reason_code, (row, found[row.path])
+        reason = REASONS.get(code)
+        expected = reason.state if reason else "loaded"
+        assert state in (expected, ""), row  # nothing is known of a file that was not read
+        assert (item in ("failed", "dead")) == (expected not in ("loaded", "empty")), row
+    assert found[GOOD] == ("loaded", "done", "")
+
+
+def test_each_bad_file_ends_with_its_reason_code_and_none_stops_the_others(
+    url, folder: Path, instance, monkeypatch: pytest.MonkeyPatch
+):
+    (folder.parent / OUTSIDE).write_text("not to be read")
+    for row in FILES:
+        row.write(folder)
+    write_good(folder)
+    assert tick(instance) == [DAY]
+    (folder / GONE).unlink()
+    (folder / RENAMED).rename(folder / "new-name.txt")
+    monkeypatch.setattr(os, "read", partial(grown_and_read, os.read, folder / CHANGING))
+    run(instance)
+    assert_ends(url, FILES)
+    assert ends(url)["new-name.txt"] == ("loaded", "done", "")
+
+
+def grown_and_read(read: Any, file: Path, descriptor: int, size: int) -> bytes:
+    """Read as `os.read`; a file grows before, as by a program that still writes it."""
+    if os.path.realpath(f"/proc/self/fd/{descriptor}") == str(file):
+        with file.open("ab") as writing:
+            writing.write(b" and more")
+    return read(descriptor, size)
+
+
+def test_what_a_file_does_to_its_reader_is_its_reason_and_the_others_are_loaded(
+    url, folder: Path, instance, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DOCUMENTS_MEMORY_MIB", "256")
+    monkeypatch.setattr(assets, "FILE_TIME", timedelta(seconds=2))
+    monkeypatch.setattr(assets, "Extraction", partial(Extraction, function=misbehave))
+    for row in READER_ENDS:
+        row.write(folder)
+    write_good(folder)
+    assert tick(instance) == [DAY]
+    run(instance)
+    assert_ends(url, READER_ENDS)
