@@ -136,6 +136,11 @@ class Points:
         if plan is not None and is_there:
             _act(plan, failure)
 
+    def begin_again(self) -> None:
+        """Begin the stages again, with what is loaded next."""
+        with self._lock:
+            self._stage = 0
+
     @contextmanager
     def without_stages(self) -> Iterator[None]:
         """Begin no stage meanwhile: what is written belongs to none."""
