@@ -15,6 +15,7 @@ import psutil
 from benchmarks.bench import Bench
 from benchmarks.measures.captures import captures
 from benchmarks.measures.changes import again, history
+from benchmarks.measures.documents import documents
 from benchmarks.measures.exports import exports
 from benchmarks.measures.gate import gate
 from benchmarks.measures.gateway import gateway, metrics, soak, webhook_runs, webhooks
@@ -44,7 +45,7 @@ MEASURES = {
         *(copies, one_partition, peers, sqlite, contract, pages),
         *(again, history, starts, gate, control_tower),
         *(gateway, webhooks, webhook_runs, metrics, soak),
-        *(captures, items, pruning, cleanup, prices, saas, http_state, exports),
+        *(captures, items, pruning, cleanup, prices, saas, http_state, exports, documents),
     )
 }
 BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour
@@ -61,7 +62,11 @@ def main() -> None:
         try:
             print(surroundings(rig), flush=True)
             sizes = SMOKE if asked.smoke else REQUIRED
-            chosen = {"old_runs": asked.old_runs, "soak_minutes": asked.soak_minutes}
+            chosen = {
+                "old_runs": asked.old_runs,
+                "soak_minutes": asked.soak_minutes,
+                "documents": asked.documents,
+            }
             given = {name: value for name, value in chosen.items() if value is not None}
             bench = Bench(rig, replace(sizes, **given), asked.repeat)
             lines = [each for name in asked.only for each in _measured(name, bench)]
@@ -79,6 +84,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=BY_DEFAULT)
     parser.add_argument("--repeat", type=int, default=3, help="how often; medians are printed")
     parser.add_argument("--old-runs", type=int, metavar="N", help="runs that are pruned; 10,000")
+    parser.add_argument("--documents", type=int, metavar="N", help="files of documents; 2,000")
     parser.add_argument("--soak-minutes", type=float, metavar="N", help="length of soak; 60")
     parser.add_argument("--output", type=Path, default=RESULT, help="the lines, as JSON")
     parser.add_argument("--folder", type=Path, help="a disk that keeps what is flushed")

@@ -30,6 +30,8 @@ class Sizes:
         price_symbols: Symbols whose prices of 20 years are loaded.
         saas_tasks: Tasks that are looked at, with an issue of most of them.
         export_rows: Rows that are exported to Parquet.
+        documents: Files that are loaded, and ten times those of a format.
+        document_formats: Formats of which files are converted by others too.
     """
 
     rows: int
@@ -54,6 +56,8 @@ class Sizes:
     price_symbols: int
     saas_tasks: int
     export_rows: int
+    documents: int
+    document_formats: int
 
 
 REQUIRED = Sizes(
@@ -79,6 +83,8 @@ REQUIRED = Sizes(
     price_symbols=500,
     saas_tasks=100_000,
     export_rows=5_000_000,
+    documents=2000,
+    document_formats=13,
 )
 SMOKE = Sizes(
     rows=600,
@@ -103,4 +109,6 @@ SMOKE = Sizes(
     price_symbols=5,
     saas_tasks=200,
     export_rows=3000,
+    documents=20,
+    document_formats=1,
 )
