@@ -221,12 +221,14 @@ class ReplayRuns:
         description: What is replayed, for people.
         count: How many of `Replay.unit` that is.
         config: Config of the op, besides that of every replay.
+        keys: The partitions of all runs, where their op does not report each.
     """
 
     ranges: Sequence[tuple[str, str]]
     description: str
     count: int
     config: Mapping[str, Any] = field(default_factory=dict)
+    keys: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,12 +238,14 @@ class Replay:
     Attributes:
         table: The name of the table.
         job: The job whose runs replay.
-        op: Its op, which takes the config ``allow_older`` and ``group_id``.
+        op: Its op.
+        has_options: Whether the op takes the config ``allow_older`` and ``group_id``.
         plan: Returns the runs, None without a delivery to replay; raises ConfigurationError if a
             partition cannot be run.
         unit: What it counts, in the plural.
         filters: The options that select its partitions.
         summary: What the command prints after the runs, if anything.
+        counts: Names of counts in the metadata of its assets that the command prints.
         is_default: Whether the command replays this table when the user names none.
     """
 
@@ -249,9 +253,11 @@ class Replay:
     job: str
     op: str
     plan: Callable[[ReplayRequest, Settings, Warehouse], ReplayRuns | None]
+    has_options: bool = True
     unit: str = "partitions"
     filters: Sequence[ReplayFilter] = ()
     summary: RunSummary | None = None
+    counts: Sequence[str] = ()
     is_default: bool = False
 
 

@@ -24,11 +24,14 @@ from orchestration_project.registry import (
     ItemTopics,
     Job,
     PartitionedTable,
+    Replay,
+    ReplayFilter,
 )
 from orchestration_project.resources.documents.arrivals import TOPIC_PREFIX
 from orchestration_project.resources.documents.erasure import DOCUMENT
 from orchestration_project.resources.documents.folder import DocumentFolder
-from orchestration_project.resources.documents.items import REPLAY_PREFIX
+from orchestration_project.resources.documents.items import OUTCOMES, REPLAY_PREFIX
+from orchestration_project.resources.documents.replay import plan_replay
 from orchestration_project.sensors.documents import documents_on_arrival
 from orchestration_project.settings import PROJECT_ROOT, Settings, switched_off
 from orchestration_project.settings.domains.documents import DocumentsSettings
@@ -136,10 +139,28 @@ DOCUMENTS = Domain(
             partitions_of=lambda *_: None,
         )
     ],
+    replays=[
+        Replay(
+            table=documents_pages.name,
+            job=documents.REPLAY_JOB,
+            op=documents.LOAD_OP,
+            plan=plan_replay,
+            has_options=False,
+            unit="days",
+            filters=(
+                ReplayFilter(
+                    name="from", description="days of first sight from this on", is_date=True
+                ),
+                ReplayFilter(name="to", description="days up to this one", is_date=True),
+            ),
+            counts=[f"{outcome}_document_count" for outcome in OUTCOMES],
+        )
+    ],
     item_topics=[
         ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems, remedies=REMEDIES),
         ItemTopics(prefix=REPLAY_PREFIX, open=WorkItems, remedies=REMEDIES),
     ],
+    api=["orchestration_project.gateway.api.document_timeline"],
     load_module="orchestration_project.cli.documents_run",
     state_paths=[DEMO_FOLDER],
     subjects=lambda _: [DOCUMENT],

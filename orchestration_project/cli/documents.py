@@ -1,4 +1,4 @@
-"""`documents`: extract files and show what they hold, without a database."""
+"""`documents`: extract files and show what they hold, and the timeline of loaded ones."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,7 @@ import click
 
 from orchestration_project.cli.commands import Command, Group
 from orchestration_project.cli.console import OUTPUT, echo, emit, note
+from orchestration_project.cli.document_timeline import timeline
 
 if TYPE_CHECKING:
     from orchestration_project.domains.documents.extracted import Page
@@ -24,6 +25,9 @@ LINE_CHARACTERS = 160
 @click.group(cls=Group)
 def documents() -> None:
     """Text, tables and properties of files, or why they cannot be had."""
+
+
+documents.add_command(timeline)
 
 
 @documents.command("show", cls=Command, has_json=True)

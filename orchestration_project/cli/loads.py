@@ -115,8 +115,9 @@ def replay(
 ) -> int:
     """Validate and load recorded deliveries again, by the present rules, without the source.
 
-    PARTITION is a key such as 'T1|2025-11-10', or a symbol of --table prices_daily. Of each, the
-    latest delivery is replayed that was read whole; of a symbol, all that make up its prices.
+    PARTITION is a key such as 'T1|2025-11-10', a symbol of --table prices_daily, or a day of
+    --table documents_pages. Of each, the latest delivery is replayed that was read whole; of a
+    symbol, all that make up its prices; of a day, all documents that other rules made.
     """
     given: dict[str, Any] = {
         name: value.date() if isinstance(value, datetime) else value

@@ -6,12 +6,14 @@ from difflib import get_close_matches
 from typing import Any
 
 import click
+import dagster as dg
 
 from orchestration_project.cli import console
 from orchestration_project.cli.execution import (
     ProgressLine,
     document,
     failures,
+    materializations_of,
     results_of,
     run_over,
 )
@@ -63,22 +65,47 @@ def replay(choice: ReplayChoice) -> int:
             console.preview(f"would be replayed: {plan.description}", runs=plan.ranges)
             return 0
         console.progress(f"replay    {plan.description}\n")
-        run_config = {"ops": {replay.op: {"config": _config(plan, choice)}}}
+        run_config = (
+            {"ops": {replay.op: {"config": _config(plan, choice)}}} if replay.has_options else None
+        )
         with ProgressLine(plan.count) as progress:
-            results = run_over(instance, replay.job, plan.ranges, progress, run_config)
+            results = run_over(
+                instance,
+                replay.job,
+                plan.ranges,
+                progress,
+                run_config,
+                after_each=lambda span, result: progress.finish(
+                    [key for key in plan.keys if span[0] <= key <= span[1]],
+                    is_loaded=result.success,
+                ),
+            )
         found = replay.summary and results_of(warehouse, results, replay.summary)
+    counts = _counts(replay, results)
     failed = [result for result in results if not result.success]
     if console.OUTPUT.is_json:
-        console.emit(document(found, progress.outcomes, failures(failed)))
+        shown = document(found, progress.outcomes, failures(failed))
+        console.emit({**shown, "counts": counts} if replay.counts else shown)
         return 1 if failed else 0
     if found:
         console.echo(str(found))
+    for name, count in counts.items():
+        console.echo(f"{count:>8,}  {name.removesuffix('_count').replace('_', ' ')}")
     if progress.unchanged:
         count = f"{progress.unchanged} of {progress.of} {replay.unit}"
         console.echo(f"\n{count}: unchanged, nothing was written")
     for text in failures(failed):
         console.echo(f"\n{text}")
     return 1 if failed else 0
+
+
+def _counts(replay: Replay, results: Sequence[dg.JobExecutionResult]) -> Mapping[str, int]:
+    """Return the counts of runs that are not 0, by name."""
+    found = {
+        name: sum(int(each.get(name, 0)) for each in materializations_of(results).values())
+        for name in replay.counts
+    }
+    return {name: count for name, count in found.items() if count}
 
 
 def _replay_of(choice: ReplayChoice, replays: Mapping[str, Replay]) -> Replay:
@@ -112,6 +139,11 @@ def _require_filters(choice: ReplayChoice, replay: Replay, replays: Mapping[str,
     Raises:
         UsageError: One does not.
     """
+    if not replay.has_options and (choice.group or choice.allow_older):
+        raise click.UsageError(
+            f"--group and --allow-older do not apply to {replay.table}: "
+            f"name partitions, e.g. 2026-11-02, or --all"
+        )
     own = {each.name: each for each in replay.filters}
     for name, value in choice.filters.items():
         if name not in own:

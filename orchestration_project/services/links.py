@@ -66,6 +66,11 @@ def asset_page(key: Sequence[str]) -> str:
     return f"/assets/{'/'.join(key)}"
 
 
+def run_page(run_id: str) -> str:
+    """Return the address of a run's page."""
+    return f"/runs/{quote(run_id)}"
+
+
 def partition_page(key: Sequence[str], partition: str) -> str:
     """Return the address of a partition's page, on the server that shows it."""
     return f"{asset_page(key)}?view=partitions&partition={quote(partition)}"

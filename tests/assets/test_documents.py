@@ -344,3 +344,51 @@ def test_the_command_prints_counts_and_its_status_says_whether_all_was_extracted
     monkeypatch.delenv("DOCUMENTS_SOURCE")
     with pytest.raises(SystemExit, match="2"):
         main(["load", "documents"])
+
+
+@BOTH
+def test_the_command_replays_days_and_says_what_came_of_it(
+    url, folder, capfd, monkeypatch: pytest.MonkeyPatch
+):
+    (folder / "a.txt").write_text(" ".join(f"word{number}" for number in range(100)))
+    (folder / "bad.pdf").write_bytes(b"%PDF-1.7 and nothing else")
+    assert main(["load", "documents"]) == 1
+    (folder / "a.txt").unlink()
+    monkeypatch.setenv("DOCUMENTS_CHUNK_WORDS", "20")
+    capfd.readouterr()
+    assert main(["replay", "--table", "documents_pages", "--all", "--dry-run"]) == 0
+    assert (
+        "would be replayed: captured documents that other rules made; days: 1"
+        in capfd.readouterr().out
+    )
+    assert main(["--json", "replay", "--table", "documents_pages", "--all"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["counts"] == {"loaded_document_count": 1, "refused_document_count": 1}
+    assert [each["partition"] for each in found["partitions"]] == [DAY]
+    assert databases.rows(url, select(documents_chunks.c.word_count)) == [(20,)] * 5
+    monkeypatch.setenv("DOCUMENTS_CHUNK_WORDS", "50")
+    assert main(["replay", "--table", "documents_pages", DAY]) == 0
+    assert "       1  loaded document\n" in capfd.readouterr().out
+    assert databases.rows(url, select(documents_chunks.c.word_count)) == [(50,)] * 2
+    assert main(["replay", "--table", "documents_pages", "--from", DAY]) == 0  # nothing is outdated
+    assert "document\n" not in capfd.readouterr().out
+
+
+def test_what_is_no_day_of_documents_cannot_be_replayed(url, folder, capfd):
+    (folder / "a.txt").write_text("fine")
+    assert main(["load", "documents"]) == 0
+    replay = ["replay", "--table", "documents_pages"]
+    for given, said in (
+        (["yesterday"], "invalid day 'yesterday': expected a date, e.g. 2026-11-02"),
+        (["2026-02-30"], "invalid day '2026-02-30'"),
+        (["2026-03-01"], "no document of 2026-03-01 is recorded"),
+        (["--to", "2026-03-01"], "there is nothing to replay"),
+    ):
+        assert main([*replay, *given]) == 1
+        assert said in capfd.readouterr().err
+    for given in (["--all", "--allow-older"], ["--tier", "T1"]):
+        with pytest.raises(SystemExit, match="2"):
+            main([*replay, *given])
+    with pytest.raises(SystemExit, match="2"):
+        main(["replay", "--group", "documents_pages:abc#1"])
+    assert "do not apply to documents_pages" in capfd.readouterr().err

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import accumulate
+from shlex import quote
 from typing import Any
 
 from sqlalchemy import Column, Connection, and_, select, update
@@ -298,6 +299,7 @@ class DocumentSummary(ItemSummary):
                         "state": "dead" if each.is_dead else each.state,
                         "category": each.reason_code or "",
                         "reason": each.reason or "",
+                        "timeline": f"orchestrate documents timeline {quote(each.item.key)}",
                     }
                 )
 

@@ -1,0 +1,65 @@
+"""`documents timeline`: what happened to a document in order, and what to do."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestration_project.cli.commands import Command
+from orchestration_project.cli.console import OUTPUT, echo, emit, printable
+from orchestration_project.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from orchestration_project.domains.documents.timeline import Timeline
+
+TIME_WIDTH, KIND_WIDTH = 19, 10
+
+
+@click.command(cls=Command, has_json=True)
+@click.argument("name", metavar="PATH|ID")
+def timeline(name: str) -> int:
+    """Show what happened to a loaded document in order, with reasons and what to do.
+
+    PATH is that of its file as the table documents_files has it, ID its document_id.
+    """
+    from orchestration_project.engine.environment import open_warehouse
+    from orchestration_project.resources.documents.timeline import read_timeline
+    from orchestration_project.services.links import run_page
+    from orchestration_project.settings import load_settings, without_secrets
+
+    settings = load_settings()
+    base = without_secrets(settings.public_url).rstrip("/")
+    with open_warehouse(settings) as warehouse:
+        found = read_timeline(warehouse, name)
+    if found is None:
+        raise ConfigurationError(
+            f"invalid PATH|ID {name!r}: expected a path or document_id of the table "
+            "documents_files, e.g. reports/2026.pdf",
+            remedy="list them: orchestrate export documents_files",
+        )
+    urls = [f"{base}{run_page(each.run_id)}" if each.run_id else None for each in found.events]
+    if OUTPUT.is_json:
+        events = [
+            {**asdict(each), "run_url": url} for each, url in zip(found.events, urls, strict=True)
+        ]
+        emit({**asdict(found), "events": events})
+    else:
+        for line in shown(found, urls):
+            echo(line)
+    return 0
+
+
+def shown(found: "Timeline", urls: list[str | None]) -> Iterator[str]:
+    """Yield the lines that people read."""
+    yield f"document {found.document_id or '-'}: {found.state}"
+    yield from (f"  {printable(path)}" for path in found.paths)
+    indent = " " * (TIME_WIDTH + KIND_WIDTH + 4)
+    for each, url in zip(found.events, urls, strict=True):
+        time = f"{each.happened_at:%Y-%m-%d %H:%M:%S}" if each.happened_at else "-"
+        code = f" [{each.reason_code}]" if each.reason_code else ""
+        yield f"{time:<{TIME_WIDTH}}  {each.kind:<{KIND_WIDTH}}  {printable(each.text)}{code}"
+        if each.remedy:
+            yield f"{indent}to do: {printable(each.remedy)}"
+        if url:
+            yield f"{indent}run: {url}"

@@ -1,0 +1,58 @@
+"""The API's route of a document's timeline."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from orchestration_project.domains.api.document_timeline import DocumentEvent, DocumentTimeline
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.problems import not_found
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.documents.timeline import read_timeline
+from orchestration_project.services.links import base_of, run_page
+
+DocumentId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class DocumentWanted(Parameters):
+    """Document to read."""
+
+    document_id: DocumentId = Field(description="SHA-256 of its bytes, hex")
+
+
+async def document_timeline(call: Call[DocumentWanted, Body]) -> DocumentTimeline:
+    """Read what happened to a document in order, and what a person can do."""
+    return await call.services.in_thread(_timeline, call.services, call.query.document_id)
+
+
+def _timeline(services: Services, document_id: str) -> DocumentTimeline:
+    found = read_timeline(services.warehouse, document_id)
+    if found is None:
+        raise not_found("document not found")
+    base = base_of(services.settings.public_url)
+    return DocumentTimeline(
+        document_id=found.document_id,
+        paths=list(found.paths),
+        state=found.state,
+        events=[
+            DocumentEvent(
+                **asdict(each), run_url=f"{base}{run_page(each.run_id)}" if each.run_id else None
+            )
+            for each in found.events
+        ],
+    )
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/documents/{document_id}/timeline",
+        "viewer",
+        "Read the timeline of a document",
+        document_timeline,
+        query=DocumentWanted,
+        answer=DocumentTimeline,
+        problems=(404,),
+    ),
+)

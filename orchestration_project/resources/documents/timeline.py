@@ -1,0 +1,231 @@
+"""A document's timeline, from the tables that have traces of it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, or_, select
+
+from orchestration_project.domains.documents.timeline import (
+    Timeline,
+    TimelineEvent,
+    attempt_event,
+    in_order,
+    remedy_of,
+)
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.documents.arrivals import TOPIC_PREFIX
+from orchestration_project.resources.documents.erasure import DOCUMENT_ID
+from orchestration_project.resources.documents.folder import path_text
+from orchestration_project.resources.documents.items import REPLAY_PREFIX
+from orchestration_project.services.erasure.requests import identifier_hash
+from orchestration_project.tables.documents import (
+    documents,
+    documents_files,
+    documents_members,
+    documents_pages,
+)
+from orchestration_project.tables.erasures import operations_erasures
+from orchestration_project.tables.operations import operations_exports
+from orchestration_project.tables.spine import captures, deliveries, landings, work_items
+
+MAX_EVENTS = 1_000
+"""Rows of one table that a timeline reads; a document has some dozens."""
+
+MAX_ERASURES = 200
+"""Latest erasures whose salted hash an unknown name is compared with: each takes 50 ms."""
+
+
+def read_timeline(warehouse: Warehouse, name: str) -> Timeline | None:
+    """Return the timeline of a document, by its ID or the path of its file; None: unknown.
+
+    Of a path, it is that of the document that was read from it last. A name that was erased has the
+    time of that alone.
+    """
+    with warehouse.reading() as connection:
+        files = _files(connection, name)
+        read = (each.document_id for each in files if each.document_id)
+        document_id = name if DOCUMENT_ID.fullmatch(name) else next(read, None)
+        document = _document(connection, document_id)
+        if document is None and not files:
+            return _erased(connection, name)
+        own = list(_events(connection, document_id, document, files))
+    paths = list(dict.fromkeys(each.path for each in files))
+    state = document.state if document is not None else files[0].state
+    return Timeline(document.document_id if document else None, paths, state, in_order(own))
+
+
+def _files(connection: Connection, name: str) -> Sequence[Row[Any]]:
+    columns = documents_files.c
+    if DOCUMENT_ID.fullmatch(name):
+        wanted = columns.document_id == name
+    else:
+        path = columns.path.in_([name, path_text(name)])
+        of_path = select(columns.document_id).where(path)
+        wanted = or_(path, columns.document_id.in_(of_path))
+    ordered = select(documents_files).where(wanted).order_by(columns.first_seen_at, columns.path)
+    return connection.execute(ordered.limit(MAX_EVENTS)).all()
+
+
+def _document(connection: Connection, document_id: str | None) -> Row[Any] | None:
+    own = documents.c.document_id == document_id
+    return connection.execute(select(documents).where(own)).first() if document_id else None
+
+
+def _events(
+    connection: Connection,
+    document_id: str | None,
+    document: Row[Any] | None,
+    files: Sequence[Row[Any]],
+) -> Iterator[TimelineEvent]:
+    for each in files:
+        yield from _of_file(each)
+    keys = [each.path for each in files]
+    yield from _attempts(connection, TOPIC_PREFIX, keys)
+    if document is None or document_id is None:
+        return
+    yield from _attempts(connection, REPLAY_PREFIX, [document_id])
+    yield from _captured(connection, document_id)
+    yield from _loaded(connection, document_id)
+    yield from _members(connection, document_id)
+    yield _outcome(document)
+    if document.superseded_by:
+        later = _document(connection, document.superseded_by)
+        yield TimelineEvent(
+            later.extracted_at if later else None,
+            "superseded",
+            f"the file changed: document {document.superseded_by} took its place",
+            later.run_id if later else None,
+        )
+    yield from _exported(connection, document)
+
+
+def _of_file(file: Row[Any]) -> Iterator[TimelineEvent]:
+    yield TimelineEvent(file.first_seen_at, "first_seen", f"{file.path} was listed")
+    text = f"{file.path} has had {file.byte_count:,} bytes and the same change time since"
+    waits = "wait until it stays the same" if file.state in ("seen", "changed") else None
+    yield TimelineEvent(file.unchanged_since, "stable", text, remedy=waits)
+    if file.state == "gone":
+        yield TimelineEvent(None, "gone", f"{file.path} was gone at the latest poll")
+
+
+def _attempts(connection: Connection, prefix: str, keys: Sequence[str]) -> Iterator[TimelineEvent]:
+    columns = work_items.c
+    wanted = select(work_items).where(
+        columns.topic.startswith(prefix, autoescape=True), columns.item_key.in_(keys)
+    )
+    for row in connection.execute(wanted.order_by(columns.changed_at).limit(MAX_EVENTS)):
+        yield attempt_event(
+            state=row.state,
+            attempt_count=row.attempt_count,
+            allowed_count=row.allowed_count,
+            reason_code=row.reason_code,
+            reason=row.reason,
+            at=row.changed_at,
+            due_at=row.due_at,
+            run_id=row.run_id,
+        )
+
+
+def _of_document(document_id: str) -> Any:
+    of_pages = deliveries.c.table_name == documents_pages.name
+    return and_(of_pages, deliveries.c.partition_key == document_id)
+
+
+def _captured(connection: Connection, document_id: str) -> Iterator[TimelineEvent]:
+    """Yield the fetches of the bytes; a replay has a capture of its own, of the same fetch."""
+    columns = captures.c
+    wanted = (
+        select(columns.fetched_at, columns.run_id, columns.url, columns.sha256, columns.erased_at)
+        .join(deliveries, deliveries.c.group_id == columns.group_id)
+        .where(_of_document(document_id), deliveries.c.replay_of.is_(None))
+        .order_by(columns.fetched_at)
+    )
+    for row in connection.execute(wanted.limit(MAX_EVENTS)):
+        within = "" if row.sha256 == document_id else f" within document {row.sha256}"
+        text = f"bytes of {row.url.removeprefix('file:')} were stored{within}"
+        yield TimelineEvent(row.fetched_at, "captured", text, row.run_id)
+        if row.erased_at:
+            text = "an erasure replaced the stored bytes by redacted ones"
+            yield TimelineEvent(row.erased_at, "redacted", text)
+
+
+def _loaded(connection: Connection, document_id: str) -> Iterator[TimelineEvent]:
+    columns, loads = deliveries.c, landings.c
+    wanted = (
+        select(
+            *(columns.recorded_at, columns.run_id, columns.outcome, columns.replay_of),
+            *(columns.rule_version, loads.rows_added, loads.rows_changed, loads.rows_removed),
+        )
+        .outerjoin(
+            landings,
+            and_(loads.group_id == columns.group_id, loads.table_name == columns.table_name),
+        )
+        .where(_of_document(document_id))
+        .order_by(columns.recorded_at)
+    )
+    for row in connection.execute(wanted.limit(MAX_EVENTS)):
+        by = "replayed" if row.replay_of else "loaded"
+        pages = (
+            f"pages {row.rows_added or 0} added, {row.rows_changed or 0} changed, "
+            f"{row.rows_removed or 0} removed"
+        )
+        text = f"{by} by rules {row.rule_version}: {pages}"
+        yield TimelineEvent(row.recorded_at, "loaded", text, row.run_id)
+
+
+def _members(connection: Connection, document_id: str) -> Iterator[TimelineEvent]:
+    """Yield where the document lies in others: one event for each."""
+    columns, holder = documents_members.c, documents.c
+    wanted = (
+        select(columns.parent_id, columns.path_in_parent, holder.extracted_at, holder.run_id)
+        .join(documents, holder.document_id == columns.parent_id)
+        .where(columns.document_id == document_id)
+    )
+    for row in connection.execute(wanted.limit(MAX_EVENTS)):
+        text = f"found as {row.path_in_parent} in document {row.parent_id}"
+        yield TimelineEvent(row.extracted_at, "captured", text, row.run_id)
+
+
+def _outcome(document: Row[Any]) -> TimelineEvent:
+    is_loaded = document.state in ("loaded", "empty")
+    text = f"{document.state}: {document.page_count} pages, {document.chunk_count} chunks"
+    if document.reason:
+        text += f"; {document.reason}"
+    return TimelineEvent(
+        document.extracted_at,
+        "loaded" if is_loaded else "failed",
+        text,
+        document.run_id,
+        document.reason_code,
+        remedy_of(document.reason_code),
+    )
+
+
+def _exported(connection: Connection, document: Row[Any]) -> Iterator[TimelineEvent]:
+    """Yield the exports of tables of documents that were written since; conditions are ignored."""
+    columns = operations_exports.c
+    wanted = (
+        select(operations_exports)
+        .where(
+            columns.table_name.startswith(documents.name, autoescape=True),
+            columns.rendered_at >= document.extracted_at,
+        )
+        .order_by(columns.rendered_at)
+    )
+    for row in connection.execute(wanted.limit(MAX_EVENTS)):
+        text = f"export {row.name} of {row.table_name} was written: {row.row_count:,} rows"
+        yield TimelineEvent(row.delivered_at or row.rendered_at, "exported", text, row.run_id)
+
+
+def _erased(connection: Connection, name: str) -> Timeline | None:
+    """Return when a name was erased, which only a salted hash tells; None: it was not."""
+    columns = operations_erasures.c
+    wanted = select(columns.salt, columns.identifier_hash, columns.erased_at, columns.run_id)
+    of_kind = wanted.where(columns.kind == "documents/document")
+    latest = of_kind.order_by(columns.erased_at.desc()).limit(MAX_ERASURES)
+    found = [
+        TimelineEvent(row.erased_at, "erased", "all rows and bytes were erased", row.run_id)
+        for row in connection.execute(latest)
+        if identifier_hash(name, row.salt) == row.identifier_hash
+    ]
+    return Timeline(None, [], "erased", in_order(found)) if found else None
