@@ -303,6 +303,7 @@ class Domain:
         state_paths: What it keeps in STATE_DIR, by file or folder name.
         read_files: Reads its configuration files; raises ConfigurationError if one is invalid.
         subjects: Returns the kinds of persons and documents that it has data of, for erasures.
+        loaded_inboxes: Returns the inboxes of uploads that it loads as documents.
     """
 
     name: str
@@ -324,6 +325,7 @@ class Domain:
     state_paths: Sequence[str] = ()
     read_files: Callable[[Settings], object] | None = None
     subjects: Callable[[Settings], Sequence[SubjectKind]] = _no_subjects
+    loaded_inboxes: Callable[[Settings], Collection[str]] = lambda _: ()
 
     def require_valid(self, settings: Settings) -> None:
         """Make sure that its settings and configuration files are valid.
@@ -419,6 +421,12 @@ class Registry:
             for domain in self.domains
             for kind in domain.subjects(settings)
         }
+
+    def loaded_inboxes(self, settings: Settings) -> frozenset[str]:
+        """Return the inboxes of uploads that a domain loads as documents."""
+        return frozenset(
+            name for domain in self.domains for name in domain.loaded_inboxes(settings)
+        )
 
     def item_topics(self, domain: str | None = None) -> Sequence[ItemTopics]:
         """Return the work items that can be retried on request, of one domain or of all."""

@@ -1,9 +1,9 @@
-"""Assets of documents: files of a folder, loaded by the day of their first sight."""
+"""Assets of documents: files of their source, loaded by the day of their first sight."""
 
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from datetime import date, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -21,13 +21,11 @@ from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.arrivals import (
-    Arrivals,
     end_leases,
-    stable_time,
+    open_arrivals,
     topic_of,
 )
 from orchestration_project.resources.documents.extraction import Extraction
-from orchestration_project.resources.documents.folder import DocumentFolder
 from orchestration_project.resources.documents.items import (
     REPLAY_PREFIX,
     DocumentQueue,
@@ -46,6 +44,7 @@ from orchestration_project.resources.documents.loading import (
     DocumentPool,
     Reading,
 )
+from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.services.metadata import (
     check_spec,
     column_schema,
@@ -113,7 +112,7 @@ files = asset_spec(
     owners=OWNERS,
     **{"dagster/table_name": documents_files.name},
 )
-"""Nothing makes it here: polls at the folder fill it."""
+"""Nothing makes it here: polls of the source fill it."""
 
 
 def _spec(
@@ -179,7 +178,7 @@ def load_documents(
     context: dg.AssetExecutionContext,
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
-    documents: dg.ResourceParam[DocumentFolder],
+    documents: dg.ResourceParam[DocumentSource],
     settings: dg.ResourceParam[DocumentsSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any]]:
@@ -188,6 +187,8 @@ def load_documents(
     rule = ChunkRule(settings.documents_chunk_words)
     max_bytes = settings.documents_memory_mib * MIB // MEMORY_SHARE
     keys = [date.fromisoformat(key) for key in context.partition_keys]
+
+    poll_once = cache(open_arrivals(documents, warehouse, clock, settings).poll)
 
     def work_of(day: date) -> _Work:
         if context.job_name == REPLAY_JOB:
@@ -201,9 +202,11 @@ def load_documents(
         return _Work(
             topic_of(day),
             DocumentQueue(warehouse, clock, documents_files.c.path),
-            FileReader(documents, captures, clock, str(settings.documents_source), max_bytes),
+            FileReader(
+                documents, warehouse, captures, clock, str(settings.documents_source), max_bytes
+            ),
             record_files,
-            Arrivals(documents, warehouse, clock, stable_time(settings)).poll,
+            poll_once,
         )
 
     written: dict[str, int] = {}
@@ -290,7 +293,7 @@ load_job = dg.define_asset_job(
 replay_job = dg.define_asset_job(
     REPLAY_JOB,
     selection=dg.AssetSelection.assets(load_documents),
-    description="Extracts captured documents of a day again that other rules made; the folder is "
+    description="Extracts captured documents of a day again that other rules made; the source is "
     "not read.",
     tags={"domain": GROUP},
 )

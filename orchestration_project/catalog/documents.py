@@ -1,20 +1,24 @@
-"""Documents: files of a folder, with text, tables and chunks."""
+"""Documents: files of a folder, a bucket or uploads, with text, tables and chunks."""
 
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
 from orchestration_project.assets import documents
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import PACKAGE
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.domains.documents.reasons import REASONS
 from orchestration_project.domains.operations.pipelines import Parameter
-from orchestration_project.engine.environment import state_folder
+from orchestration_project.engine.environment import open_shared_state, state_folder
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import (
@@ -28,26 +32,59 @@ from orchestration_project.registry import (
     ReplayFilter,
 )
 from orchestration_project.resources.documents.arrivals import TOPIC_PREFIX
+from orchestration_project.resources.documents.bucket import DocumentBucket
 from orchestration_project.resources.documents.erasure import DOCUMENT
 from orchestration_project.resources.documents.folder import DocumentFolder
 from orchestration_project.resources.documents.items import OUTCOMES, REPLAY_PREFIX
 from orchestration_project.resources.documents.replay import plan_replay
+from orchestration_project.resources.documents.s3_bucket import S3Bucket
+from orchestration_project.resources.documents.source import DocumentSource, NoFiles
 from orchestration_project.sensors.documents import documents_on_arrival
-from orchestration_project.settings import PROJECT_ROOT, Settings, switched_off
+from orchestration_project.settings import (
+    PROJECT_ROOT,
+    Settings,
+    child_environment,
+    switched_off,
+)
 from orchestration_project.settings.domains.documents import DocumentsSettings
 from orchestration_project.tables.documents import documents_pages
 
 DEMO_FOLDER = "documents_demo"
 DEMO_COUNT = 300
 
+PROBED_FILES = 1_000
+"""Files that a probe lists, at most."""
+
 
 @contextmanager
-def _open(given: Environment) -> Iterator[DocumentFolder]:
+def _open(given: Environment) -> Iterator[DocumentSource]:
     settings = DocumentsSettings.of(given.settings)
-    if settings.documents_source is None or not (settings.is_demo or settings.documents_dir):
-        raise switched_off("Documents", "DOCUMENTS_SOURCE", "folder, and DOCUMENTS_DIR")
-    folder = _demo_files(settings) if settings.is_demo else Path(str(settings.documents_dir))
-    yield DocumentFolder(folder, "STATE_DIR" if settings.is_demo else "DOCUMENTS_DIR")
+    match settings.documents_source:
+        case "demo":
+            yield DocumentFolder(_demo_files(settings), "STATE_DIR")
+        case "folder":
+            yield DocumentFolder(Path(str(settings.documents_dir)), "DOCUMENTS_DIR")
+        case "s3":
+            with HttpClient(
+                system="documents_s3",
+                state=open_shared_state(settings),
+                requests_per_second=0,
+                now=Clock().now,
+                user_agent=user_agent(),
+                asks_anyway=given.asks_anyway,
+            ) as http:
+                bucket = S3Bucket(
+                    str(settings.documents_url),
+                    setting="DOCUMENTS_URL",
+                    http=http,
+                    environment=child_environment(),
+                    now=Clock().now,
+                )
+                yield DocumentBucket(bucket, "DOCUMENTS_URL")
+        case "inbox":
+            yield NoFiles()
+        case None:
+            raise switched_off("Documents", "DOCUMENTS_SOURCE", "folder, s3 or inbox")
 
 
 def _demo_files(settings: Settings) -> Path:
@@ -99,8 +136,15 @@ def _unused(settings: Settings) -> str:
     return "DOCUMENTS_SOURCE is not set: no documents are loaded" if is_off else ""
 
 
-def _probe(folder: DocumentFolder, _: Environment) -> str:
-    return f"the folder can be read: {len(folder.listing().files)} files"
+def _probe(source: DocumentSource, _: Environment) -> str:
+    first = sum(1 for _ in islice(source.listing().files, PROBED_FILES))
+    count = f"{first} files" if first < PROBED_FILES else f"{first} files or more"
+    return f"{source.shown_name} can be read: {count}"
+
+
+def _loaded_inboxes(settings: Settings) -> Sequence[str]:
+    found = DocumentsSettings.of(settings)
+    return [found.documents_inbox] if found.documents_source else []
 
 
 REMEDIES = PERMANENT_REMEDIES | {
@@ -123,12 +167,12 @@ DOCUMENTS = Domain(
     sensors=[documents_on_arrival],
     resources={
         "documents": Connection(
-            description="Folder of documents.",
-            shown_name="the folder of documents",
+            description="Files of documents: a folder, a bucket, or none beside uploads.",
+            shown_name="the files of documents",
             open=_open,
             preflight="documents",
             probe=_probe,
-            tried=lambda _: "listed the folder of documents",
+            tried=lambda _: "listed the files of documents",
             unused=_unused,
         )
     },
@@ -164,4 +208,5 @@ DOCUMENTS = Domain(
     load_module="orchestration_project.cli.documents_run",
     state_paths=[DEMO_FOLDER],
     subjects=lambda _: [DOCUMENT],
+    loaded_inboxes=_loaded_inboxes,
 )

@@ -1,4 +1,4 @@
-"""`load documents`: poll the folder, load the days that wait, and print counts by outcome."""
+"""`load documents`: poll the source, load the days that wait, and print counts by outcome."""
 
 import time
 from collections import Counter
@@ -26,9 +26,13 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.registry import Environment
-from orchestration_project.resources.documents.arrivals import Arrivals, PollResult, stable_time
-from orchestration_project.resources.documents.folder import DocumentFolder
+from orchestration_project.resources.documents.arrivals import (
+    Arrivals,
+    PollResult,
+    open_arrivals,
+)
 from orchestration_project.resources.documents.items import OUTCOMES
+from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.settings.domains.documents import DocumentsSettings
 
@@ -57,11 +61,11 @@ def load(partitions: Sequence[str]) -> int:
     with (
         full_disk_explained(settings),
         open_warehouse(settings) as warehouse,
-        connection.open(Environment(settings=settings)) as folder,
+        connection.open(Environment(settings=settings)) as source,
         open_instance() as instance,
     ):
         console.progress(f"database  {warehouse.shown_url}")
-        arrivals = _arrivals(settings, warehouse, folder)
+        arrivals = _arrivals(settings, warehouse, source)
         poll = _poll(arrivals)
         arrivals.end_leases(partial(is_at_work, instance))
         chosen = days or [each.day for each in arrivals.due()]
@@ -98,13 +102,13 @@ def _key(written: str) -> str:
     return key
 
 
-def _arrivals(settings: Settings, warehouse: Warehouse, folder: DocumentFolder) -> Arrivals:
-    stable = stable_time(DocumentsSettings.of(settings))
-    return Arrivals(folder, warehouse, open_clock(settings), stable)
+def _arrivals(settings: Settings, warehouse: Warehouse, source: DocumentSource) -> Arrivals:
+    found = DocumentsSettings.of(settings)
+    return open_arrivals(source, warehouse, open_clock(settings), found)
 
 
 def _poll(arrivals: Arrivals) -> PollResult:
-    """Poll the folder, and again after a while if files may still change."""
+    """Poll the source, and again after a while if files may still change."""
     poll = arrivals.poll()
     if poll.unsettled:
         seconds = arrivals.stable.total_seconds()

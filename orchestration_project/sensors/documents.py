@@ -8,8 +8,8 @@ from orchestration_project.assets.documents import DAYS, LOAD_JOB, PAGES, load_j
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.documents.arrivals import Arrivals, PollResult, stable_time
-from orchestration_project.resources.documents.folder import DocumentFolder
+from orchestration_project.resources.documents.arrivals import PollResult, open_arrivals
+from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.sensors.definitions import keys_under_way, not_yet_asked, sensor
 from orchestration_project.settings.domains.documents import DocumentsSettings
 
@@ -28,12 +28,12 @@ MAX_RUNS_PER_TICK = 10
 def documents_on_arrival(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
-    documents: dg.ResourceParam[DocumentFolder],
+    documents: dg.ResourceParam[DocumentSource],
     settings: dg.ResourceParam[DocumentsSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
-    """Poll the folder, and request a run for each day with files that are due."""
-    arrivals = Arrivals(documents, warehouse, clock, stable_time(settings))
+    """Poll the source, and request a run for each day with files that are due."""
+    arrivals = open_arrivals(documents, warehouse, clock, settings)
     poll = arrivals.poll()
     arrivals.end_leases(partial(is_at_work, context.instance))
     under_way = keys_under_way(context.instance, LOAD_JOB, PAGES, DAYS)
@@ -55,4 +55,4 @@ def documents_on_arrival(
 def _in_words(poll: PollResult) -> str:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(poll.counts.items()))
     unreadable = f"; folders that cannot be read: {len(poll.unreadable)}" if poll.unreadable else ""
-    return f"{counts or 'the folder is empty'}{unreadable}"
+    return f"{counts or 'no files'}{unreadable}"

@@ -1,7 +1,6 @@
 """Fixtures of tests of resources: an empty database of either kind, and the way to land in it."""
 
 import sqlite3
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from moto.server import ThreadedMotoServer
 from pydantic import SecretStr
 from sqlalchemy import delete, event
 from sqlalchemy.pool import Pool
@@ -22,7 +20,6 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import FinraApi
 from orchestration_project.services.ledger import Ledger
-from orchestration_project.settings import child_environment
 from tests.faulty_server import FaultyServer, Request
 from tests.prepared import Prepared
 from tests.resources.exporting import Installation
@@ -30,6 +27,7 @@ from tests.resources.finra_server import TOKEN_PATH
 from tests.resources.saas_histories import OWN_TABLES
 from tests.resources.saas_office import Office
 from tests.resources.weeks import Desk, StoppedClock
+from tests.s3 import s3, s3_endpoint  # noqa: F401 - fixtures
 from tests.saas_demo import SaasDemo, http_client
 
 
@@ -37,37 +35,6 @@ from tests.saas_demo import SaasDemo, http_client
 def clock() -> StoppedClock:
     """A clock that stands still."""
     return StoppedClock()
-
-
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    """The URL of a server of S3's protocol."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of an empty bucket, reached as the AWS_… variables say."""
-    values = {
-        "ENDPOINT_URL": s3_endpoint,
-        "ALLOW_HTTP": "true",
-        "REGION": "us-east-1",
-        "ACCESS_KEY_ID": "me",
-        "SECRET_ACCESS_KEY": "s3cr3t-w0rd",
-    }
-    for name in child_environment():
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    for name, value in values.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    bucket = f"bucket-{uuid4().hex}"
-    request = urllib.request.Request(f"{s3_endpoint}/{bucket}", method="PUT")  # noqa: S310 - http
-    urllib.request.urlopen(request).close()  # noqa: S310 - http
-    return f"s3://{bucket}/some/prefix"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

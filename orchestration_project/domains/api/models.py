@@ -149,6 +149,10 @@ class Uploaded(BaseModel):
     upload_id: str = Field(description="ID of the file in the inbox")
     file_name: str = Field(description="Name of the file, as it was given")
     sha256: str = Field(description="SHA-256 of the bytes, hex")
+    document_id: str | None = Field(
+        description="ID of the document that is loaded of the file; null: the inbox is not one of "
+        "documents"
+    )
     byte_count: int = Field(description="Size, bytes")
     is_new: bool = Field(description="Whether the inbox did not have this name with these bytes")
 

@@ -1,4 +1,4 @@
-"""Files that wait to be loaded, by the difference of two polls of a folder."""
+"""Files that wait to be loaded, by the difference of two polls of their source."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -7,12 +7,65 @@ from typing import Literal, NamedTuple
 
 FileState = Literal["seen", "stable", "loaded", "changed", "gone"]
 
+SETTLED = ("stable", "loaded")
+"""States of files that a poll changes only if they differ."""
+
 
 class Listed(NamedTuple):
     """Size (bytes) and change time of a file, as a poll found them."""
 
     byte_count: int
     modified_at: datetime
+
+
+ListedFile = tuple[str, int, datetime]
+"""Path, size (bytes) and change time of a file; a plain tuple, as there are 100,000 of them."""
+
+KnownFile = tuple[str, int, datetime, FileState]
+"""The same of a row of `documents_files` that is not gone, and its state."""
+
+
+class Difference(NamedTuple):
+    """Path at which a listing and the rows may differ.
+
+    Attributes:
+        path: The path.
+        listed: What was listed; None: the row's file was not.
+        is_late: Whether the listing is out of order here: a row may have counted as not listed.
+    """
+
+    path: str
+    listed: Listed | None
+    is_late: bool = False
+
+
+def differences(listed: Iterable[ListedFile], known: Iterable[KnownFile]) -> Iterator[Difference]:
+    """Yield where a poll differs from the rows, and files that are not known to be whole.
+
+    Both are read once, side by side, so that neither is held. A listing that is out of order, as of
+    a store without an order, gives more differences and no wrong ones.
+
+    Args:
+        listed: What a poll found, in the order of paths.
+        known: Rows that are not gone, in the same order.
+    """
+    rows, last = iter(known), ""
+    row = next(rows, None)
+    for path, byte_count, modified_at in listed:
+        while row is not None and row[0] < path:
+            yield Difference(row[0], None)
+            row = next(rows, None)
+        if row is not None and row[0] == path:
+            is_same = row[1] == byte_count and row[2] == modified_at
+            if not is_same or row[3] not in SETTLED:
+                yield Difference(path, Listed(byte_count, modified_at))
+            row = next(rows, None)
+        else:
+            yield Difference(path, Listed(byte_count, modified_at), is_late=path <= last)
+        last = max(last, path)
+    while row is not None:
+        yield Difference(row[0], None)
+        row = next(rows, None)
 
 
 @dataclass(frozen=True)
@@ -40,37 +93,53 @@ class FileRow:
 
 
 def after_poll(
-    rows: Iterable[FileRow], found: Mapping[str, Listed], *, now: datetime, stable: timedelta
+    rows: Iterable[FileRow],
+    found: Mapping[str, Listed],
+    *,
+    now: datetime,
+    stable: timedelta,
+    started: datetime | None = None,
 ) -> Iterator[FileRow]:
     """Yield the rows that a poll adds or changes.
 
     A file waits to be loaded once polls at least ``stable`` apart found the same size and change
-    time; with 0, the first poll is enough.
+    time; with 0, the first poll is enough. A row that changed since this poll ``started`` is of a
+    later poll, and stays.
 
     Args:
         rows: As they were before the poll.
         found: What it found, by path.
-        now: Its time.
+        now: When it ended.
         stable: How long a file has to stay the same.
+        started: When it began; None: as ``now``.
     """
+    started = started or now
     known = {row.path: row for row in rows}
+    is_later = {path for path, row in known.items() if row.unchanged_since > started}
     for path, listed in found.items():
-        row = known.get(path)
-        if row is None:
-            row = FileRow(path, *listed, None, "seen", now, now)
-        elif row.state == "gone" or listed != (row.byte_count, row.modified_at):
-            state: FileState = "seen" if row.document_id is None else "changed"
-            row = replace(
-                row,
-                byte_count=listed.byte_count,
-                modified_at=listed.modified_at,
-                state=state,
-                unchanged_since=now,
-            )
-        if row.state in ("seen", "changed") and now - row.unchanged_since >= stable:
+        if path in is_later:
+            continue
+        row = _listed_row(known.get(path), path, listed, now)
+        is_whole = not stable or started - row.unchanged_since >= stable
+        if row.state in ("seen", "changed") and is_whole:
             row = replace(row, state="stable")
         if row != known.get(path):
             yield row
-    for path, row in known.items():
-        if path not in found and row.state != "gone":
-            yield replace(row, state="gone")
+    for path in known.keys() - found.keys() - is_later:
+        if known[path].state != "gone":
+            yield replace(known[path], state="gone")
+
+
+def _listed_row(row: FileRow | None, path: str, listed: Listed, now: datetime) -> FileRow:
+    """Return the row of a listed file, with the size and the time that it has now."""
+    if row is None:
+        return FileRow(path, *listed, None, "seen", now, now)
+    if row.state != "gone" and listed == (row.byte_count, row.modified_at):
+        return row
+    return replace(
+        row,
+        byte_count=listed.byte_count,
+        modified_at=listed.modified_at,
+        state="seen" if row.document_id is None else "changed",
+        unchanged_since=now,
+    )

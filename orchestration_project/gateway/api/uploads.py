@@ -76,6 +76,10 @@ async def upload_file(call: Call[InboxFile, Body]) -> Response:
         raise problem_of(error, 409) from error
 
 
+def _loaded_inboxes(services: Services) -> frozenset[str]:
+    return services.registry().loaded_inboxes(services.settings)
+
+
 def _uploads(services: Services) -> Uploads:
     return Uploads(services.warehouse, services.store, services.clock, services.settings)
 
@@ -228,7 +232,10 @@ async def _stored(
     file: BinaryIO,
 ) -> Response:
     services = call.services
-    stored = await services.in_thread(uploads.store, new, declared, file)
+    loaded = await services.in_thread(_loaded_inboxes, services)
+    stored = await services.in_thread(
+        uploads.store, new, declared, file, is_enqueued=new.inbox not in loaded
+    )
     target = {"inbox": new.inbox, "upload_id": stored.upload_id, "sha256": stored.sha256}
     entry = AccessLogEntry(
         str(call.request.scope.get(REQUEST_ID, "")),
@@ -239,7 +246,12 @@ async def _stored(
         target=json.dumps(target),
     )
     await services.in_thread(AccessLog(services.warehouse, services.clock).record, entry)
-    found = Uploaded(inbox=new.inbox, file_name=new.file_name, **vars(stored))
+    found = Uploaded(
+        inbox=new.inbox,
+        file_name=new.file_name,
+        document_id=stored.sha256 if new.inbox in loaded else None,
+        **vars(stored),
+    )
     return JSONResponse(found.model_dump(), 202, {"cache-control": "no-store"})
 
 

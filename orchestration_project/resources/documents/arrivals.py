@@ -1,21 +1,34 @@
-"""Files that arrive: each poll is compared with `documents_files`, and what waits is enqueued."""
+"""Files that arrive: each poll is compared with `documents_files`, and what waits is enqueued.
 
+Listing and rows are read side by side in the order of paths, and only rows that differ are read
+whole and written: a poll of unchanged files writes nothing and holds a page of them.
+"""
+
+import heapq
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, fields
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from itertools import islice
+from typing import NamedTuple, cast
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, union_all, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import NewItem
-from orchestration_project.domains.documents.arrivals import FileRow, after_poll
+from orchestration_project.domains.documents.arrivals import (
+    FileRow,
+    KnownFile,
+    Listed,
+    after_poll,
+    differences,
+)
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.resources.documents.folder import DocumentFolder
+from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
+from orchestration_project.resources.documents.source import DocumentSource
+from orchestration_project.resources.documents.uploads import is_upload, uploaded_files
 from orchestration_project.settings.domains.documents import DocumentsSettings
 from orchestration_project.tables.documents import documents, documents_files
 from orchestration_project.tables.spine import work_items
@@ -35,11 +48,15 @@ def topic_of(day: date | str) -> str:
     return f"{TOPIC_PREFIX}{day}"
 
 
+ROWS_PER_PAGE = 10_000
+"""Rows of `documents_files` that a poll holds at a time."""
+
+
 class PollResult(NamedTuple):
     """Result of a poll.
 
     Attributes:
-        counts: Files by state.
+        counts: Files that are there by state, and those that are gone since the last poll.
         enqueued_count: Files that wait to be loaded since this poll.
         unsettled: Days of files that have not stayed the same for long enough.
         unreadable: Folders that could not be read.
@@ -59,47 +76,120 @@ class DueDay(NamedTuple):
     since: datetime
 
 
+@dataclass
+class _Poll:
+    """A poll under way: when it began, and what it found so far."""
+
+    started: datetime
+    counts: Counter[str] = field(default_factory=Counter[str])
+    enqueued_count: int = 0
+    unsettled: set[date] = field(default_factory=set[date])
+
+
 class Arrivals:
-    """Files of a folder, and the work items of those that wait.
+    """Files of a source and uploads to an inbox, and the work items of those that wait.
 
     Args:
-        folder: The folder.
+        source: Where files lie.
         warehouse: Has `documents_files`.
         clock: Its time.
-        stable: How long a file has to stay the same before it is loaded.
+        stable: How long a file has to stay the same before it is loaded; an upload is whole.
+        inbox: Inbox of uploads that are loaded too.
     """
 
     def __init__(
-        self, folder: DocumentFolder, warehouse: Warehouse, clock: Clock, stable: timedelta
+        self,
+        source: DocumentSource,
+        warehouse: Warehouse,
+        clock: Clock,
+        stable: timedelta,
+        inbox: str,
     ) -> None:
-        self.folder = folder
+        self.source = source
         self.stable = stable
         self._warehouse = warehouse
         self._clock = clock
         self._items = WorkItems(warehouse, clock)
+        self._inbox = inbox
 
     def poll(self) -> PollResult:
-        """List the folder, record what changed, and enqueue files that wait to be loaded.
+        """List the files, record what changed, and enqueue files that wait to be loaded.
+
+        What changed is written in transactions of `KEYS_PER_STATEMENT` files. Files are gone only
+        once everything was listed.
 
         Raises:
-            ConfigurationError: The folder cannot be read.
+            ConfigurationError: The source cannot be read.
+            TransientError: It does not answer.
         """
-        listing = self.folder.listing()
+        poll = _Poll(self._clock.now())
+        listing = self.source.listing()
+        files = heapq.merge(uploaded_files(self._warehouse, self._inbox), listing.files)
+        found = differences(files, self._known(poll.counts))
+        missing: list[str] = []
+        late: set[str] = set()
+        while some := list(islice(found, KEYS_PER_STATEMENT)):
+            missing += (each.path for each in some if each.listed is None)
+            late.update(each.path for each in some if each.is_late)
+            self._record(poll, {each.path: each.listed for each in some if each.listed})
+        hidden = tuple(f"{each}/" for each in listing.unreadable)
+        gone = [each for each in missing if each not in late and not each.startswith(hidden)]
+        for start in range(0, len(gone), KEYS_PER_STATEMENT):
+            self._record(poll, {}, gone[start : start + KEYS_PER_STATEMENT])
+        return PollResult(
+            +poll.counts,
+            poll.enqueued_count,
+            frozenset(poll.unsettled),
+            sorted(listing.unreadable),
+        )
+
+    def _known(self, counts: Counter[str]) -> Iterator[KnownFile]:
+        """Yield the rows that are not gone, in the order of paths, and count them by state."""
+        columns, last = documents_files.c, ""
+        wanted = (
+            select(columns.path, columns.byte_count, columns.modified_at, columns.state)
+            .where(columns.state != "gone", columns.path > bindparam("last"))
+            .order_by(columns.path)
+            .limit(ROWS_PER_PAGE)
+        )
+        while True:
+            with self._warehouse.reading() as connection:
+                page = connection.execute(wanted, {"last": last}).all()
+            counts.update(row[3] for row in page)
+            yield from cast(Sequence[KnownFile], page)
+            if len(page) < ROWS_PER_PAGE:
+                return
+            last = page[-1][0]
+
+    def _record(self, poll: _Poll, found: Mapping[str, Listed], gone: Sequence[str] = ()) -> None:
+        """Record files that differ, in one transaction, and enqueue those that wait."""
         with self._warehouse.writing() as connection:
             lock_row(connection, documents_files.name)
             now = self._clock.now()
-            rows = {row.path: row for row in _read(connection)}
-            changed = list(after_poll(rows.values(), listing.files, now=now, stable=self.stable))
+            rows = _read(connection, [*found, *gone])
+            changed = [
+                row
+                for stable, is_own in ((timedelta(0), True), (self.stable, False))
+                for row in after_poll(
+                    (each for each in rows.values() if is_upload(each.path) is is_own),
+                    {path: each for path, each in found.items() if is_upload(path) is is_own},
+                    now=now,
+                    stable=stable,
+                    started=poll.started,
+                )
+            ]
             _write(connection, changed)
             waiting = [row for row in changed if row.state == "stable"]
             self._enqueue(connection, waiting)
-        rows |= {row.path: row for row in changed}
-        return PollResult(
-            Counter(row.state for row in rows.values()),
-            len(waiting),
-            frozenset(row.day for row in rows.values() if row.state in ("seen", "changed")),
-            listing.unreadable,
+        poll.enqueued_count += len(waiting)
+        poll.counts.subtract(row.state for row in rows.values() if row.state != "gone")
+        now_known = rows | {row.path: row for row in changed}
+        is_gone = {row.path for row in changed if row.state == "gone"}
+        poll.counts.update(
+            row.state for row in now_known.values() if row.state != "gone" or row.path in is_gone
         )
+        unsettled = (row for row in now_known.values() if row.state in ("seen", "changed"))
+        poll.unsettled.update(row.day for row in unsettled)
 
     def end_leases(self, is_at_work: Callable[[str], bool]) -> None:
         """Have files be due again that runs which have ended left claimed.
@@ -121,20 +211,28 @@ class Arrivals:
         """Return the partitions with files that a run would claim now, oldest first."""
         now = self._clock.now()
         columns = work_items.c
-        is_due = or_(
+        below = and_(columns.topic >= TOPIC_PREFIX, columns.topic < _after(TOPIC_PREFIX))
+        is_due = (
             columns.state == "ready",
             and_(columns.state == "failed", columns.due_at <= now),
             and_(columns.state == "leased", columns.expires_at <= now),
         )
-        wanted = (
-            select(columns.topic, func.count(), func.max(columns.changed_at))
-            .where(columns.topic.startswith(TOPIC_PREFIX, autoescape=True), is_due)
-            .group_by(columns.topic)
-            .order_by(columns.topic)
+        each_state = union_all(  # one range of an index each, without items that are done
+            *(
+                select(columns.topic, func.count().label("count"), func.max(columns.changed_at))
+                .where(condition, below)
+                .group_by(columns.topic)
+                for condition in is_due
+            )
         )
         with self._warehouse.reading() as connection:
-            found = connection.execute(wanted).all()
-        return [DueDay(row[0].removeprefix(TOPIC_PREFIX), row[1], row[2]) for row in found]
+            found = connection.execute(each_state).all()
+        days: dict[str, DueDay] = {}
+        for topic, count, since in found:
+            day = topic.removeprefix(TOPIC_PREFIX)
+            before = days.get(day, DueDay(day, 0, since))
+            days[day] = DueDay(day, before.item_count + count, max(before.since, since))
+        return [days[day] for day in sorted(days)]
 
     def not_extracted_count(self) -> int:
         """Return how many files that are there have no document with text."""
@@ -176,8 +274,15 @@ def end_leases(
         items.expire(topic, dict.fromkeys(ended))
 
 
-def _read(connection: Connection) -> list[FileRow]:
-    return [FileRow(*row) for row in connection.execute(select(*COLUMNS))]
+def _after(prefix: str) -> str:
+    """Return the first text after all that begin with ``prefix``."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+def _read(connection: Connection, paths: Sequence[str]) -> dict[str, FileRow]:
+    """Return the rows of paths, locked: a load records documents in them."""
+    wanted = select(*COLUMNS).where(documents_files.c.path.in_(paths)).with_for_update()
+    return {row.path: row for row in (FileRow(*each) for each in connection.execute(wanted))}
 
 
 def _write(connection: Connection, rows: Sequence[FileRow]) -> None:
@@ -200,6 +305,9 @@ def _write(connection: Connection, rows: Sequence[FileRow]) -> None:
         connection.execute(statement, bound)
 
 
-def stable_time(settings: DocumentsSettings) -> timedelta:
-    """Return how long a file has to stay the same; those of the demo are whole when they come."""
-    return timedelta(seconds=0 if settings.is_demo else settings.documents_stable_seconds)
+def open_arrivals(
+    source: DocumentSource, warehouse: Warehouse, clock: Clock, settings: DocumentsSettings
+) -> Arrivals:
+    """Return the arrivals of the settings; files of the demo are whole when they come."""
+    stable = timedelta(seconds=0 if settings.is_demo else settings.documents_stable_seconds)
+    return Arrivals(source, warehouse, clock, stable, settings.documents_inbox)

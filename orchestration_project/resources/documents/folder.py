@@ -1,42 +1,24 @@
 """A folder of documents with its subfolders: what lies there under any name."""
 
 import os
-import re
 import stat
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
+from typing import BinaryIO
 
 from orchestration_project.connections.files import LOOP
-from orchestration_project.domains.documents.arrivals import Listed
+from orchestration_project.domains.documents.arrivals import ListedFile
 from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.engine.source import Folder
+from orchestration_project.resources.documents.extraction import read_file
+from orchestration_project.resources.documents.source import Listing, path_text, raw_path
 
-ESCAPED = re.compile(
-    "[%\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"  # bidi controls too
-)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 LAST_TIME = datetime(9999, 1, 1, tzinfo=UTC)
 """Change time of a file whose own lies outside of the calendar."""
-
-
-def path_text(raw: str) -> str:
-    """Return a path as text that every database stores, from which `raw_path` returns it."""
-    return ESCAPED.sub(lambda found: "".join(f"%{each:02X}" for each in os.fsencode(found[0])), raw)
-
-
-def raw_path(text: str) -> str:
-    """Return the path of a text of `path_text`."""
-    return os.fsdecode(unquote_to_bytes(text))
-
-
-@dataclass(frozen=True)
-class Listing:
-    """Result of a poll: files by path, and folders that could not be read."""
-
-    files: dict[str, Listed]
-    unreadable: tuple[str, ...]
 
 
 class DocumentFolder:
@@ -51,32 +33,65 @@ class DocumentFolder:
         self._folder = Folder(path, setting)
         self.setting = setting
 
+    @property
+    def shown_name(self) -> str:
+        """Name of the source, for messages."""
+        return f"the folder of {self.setting}"
+
     def listing(self) -> Listing:
-        """Return all files of the folder and its subfolders.
+        """Return all files of the folder and its subfolders; the names of one are held at a time.
 
         Pipes, devices and links that lead nowhere are listed too: reading them gives the reason.
-
-        Raises:
-            ConfigurationError: The folder cannot be read.
+        A folder that cannot be read raises `ConfigurationError`, of a subfolder it is noted.
         """
-        found: dict[str, Listed] = {}
         unreadable: list[str] = []
-        waiting = [""]
+        return Listing(self._files("", "", unreadable), unreadable)
+
+    def _files(self, below: str, text: str, unreadable: list[str]) -> Iterator[ListedFile]:
+        """Yield the files below a path, in the order of their texts, of which ``text`` is its."""
+        waiting = [(text, below, True, 0, LAST_TIME)]
         while waiting:
-            below = waiting.pop()
+            path, raw, is_folder, byte_count, modified_at = waiting.pop()
+            if not is_folder:
+                yield path, byte_count, modified_at
+                continue
             try:
-                with os.scandir(self._folder.path / below) as entries:
-                    for entry in entries:
-                        name = os.path.join(below, entry.name)  # noqa: PTH118 - 100,000 of them
-                        if entry.is_dir(follow_symlinks=False):
-                            waiting.append(name)
-                        elif listed := _listed(entry):
-                            found[path_text(name)] = listed
+                found = self._entries(raw, path)
             except OSError as error:
-                if not below:
+                if not raw:
                     raise self._folder.unusable(error) from error
-                unreadable.append(path_text(below))
-        return Listing(found, tuple(sorted(unreadable)))
+                unreadable.append(path.removesuffix("/"))
+                continue
+            waiting += sorted(found, reverse=True)
+
+    def _entries(self, raw: str, text: str) -> list[tuple[str, str, bool, int, datetime]]:
+        """Return what lies in a folder; the path of another folder ends with a slash."""
+        found: list[tuple[str, str, bool, int, datetime]] = []
+        with os.scandir(self._folder.path / raw) as entries:
+            for entry in entries:
+                name = entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    found.append((f"{text}{path_text(name)}/", f"{raw}{name}/", True, 0, LAST_TIME))
+                elif listed := _listed(entry):
+                    found.append((text + path_text(name), "", False, *listed))
+        return found
+
+    def url_of(self, path: str) -> str:
+        """Return the path below the folder as a URL."""
+        return f"file:{path}"
+
+    def read(self, path: str, *, max_bytes: int) -> bytes:
+        """Return the bytes of a listed file, if size and change time stay the same meanwhile."""
+        return read_file(self.resolved(path), max_bytes=max_bytes)
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[BinaryIO]:
+        """Open a listed file."""
+        try:
+            with self.resolved(path).open("rb") as file:
+                yield file
+        except FileNotFoundError as error:
+            raise DocumentError("vanished", str(error.strerror)) from error
 
     def resolved(self, path: str) -> Path:
         """Return where the file of a listed path lies, links followed.
@@ -96,7 +111,7 @@ class DocumentFolder:
         return found
 
 
-def _listed(entry: os.DirEntry[str]) -> Listed | None:
+def _listed(entry: os.DirEntry[str]) -> tuple[int, datetime] | None:
     """Return size and change time of what a file or link leads to; None: it is gone already."""
     try:
         found = entry.stat(follow_symlinks=True)
@@ -106,12 +121,7 @@ def _listed(entry: os.DirEntry[str]) -> Listed | None:
         except OSError:
             return None
     size = found.st_size if stat.S_ISREG(found.st_mode) else 0
-    return Listed(size, _time(found.st_mtime_ns))
-
-
-def _time(nanoseconds: int) -> datetime:
     try:
-        seconds, rest = divmod(nanoseconds // 1000, 1_000_000)
-        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
-    except (ValueError, OverflowError, OSError):
-        return LAST_TIME
+        return size, EPOCH + timedelta(microseconds=found.st_mtime_ns // 1000)
+    except OverflowError:
+        return size, LAST_TIME

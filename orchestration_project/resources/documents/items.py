@@ -20,18 +20,21 @@ from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.run_items import FAILURES_SHOWN, ItemSummary
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.resources.documents.extraction import read_file
-from orchestration_project.resources.documents.folder import DocumentFolder
 from orchestration_project.resources.documents.loading import (
     MAX_BATCH_BYTES,
     ClaimedDocument,
     Reading,
 )
+from orchestration_project.resources.documents.source import DocumentSource
+from orchestration_project.resources.documents.uploads import is_upload, read_upload
 from orchestration_project.tables.documents import documents, documents_files, documents_pages
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
 REPLAY_PREFIX = "documents_replay/"
 """Topics of recorded documents, a topic for each partition."""
+
+UPLOADS = "uploads"
+"""Source of the deliveries of uploads."""
 
 OUTCOMES = ("loaded", "empty", "needs_ocr", "encrypted", "refused", "unchanged", "failed", "lost")
 """Counts of a run's items: by the state of the document; unchanged: the same bytes were loaded."""
@@ -96,17 +99,19 @@ class DocumentQueue:
 
 @dataclass(frozen=True)
 class FileReader:
-    """Reads the files of a folder.
+    """Reads files, and uploads.
 
     Attributes:
-        folder: The folder.
-        captures: Stores files that are too large to be read.
+        files: Where files lie.
+        warehouse: Knows uploads.
+        captures: Has uploads, and stores files that are too large to be read.
         clock: Its time.
         source: Recorded as the source of deliveries.
         max_bytes: Bytes of the largest file that is read.
     """
 
-    folder: DocumentFolder
+    files: DocumentSource
+    warehouse: Warehouse
     captures: Captures
     clock: Clock
     source: str
@@ -115,27 +120,51 @@ class FileReader:
     def __call__(self, item: ClaimedDocument) -> Reading:
         """Return the bytes of a listed file, or why there are none."""
         reading = Reading(item.key, None, item.first_seen_at, self.source)
-        fetch: Any = {
-            "url": f"file:{item.key}",
-            "request": {"file": item.key},
-            "fetched_at": self.clock.now(),
-        }
         try:
-            path = self.folder.resolved(item.key)
-            try:
-                content = read_file(path, max_bytes=self.max_bytes)
-            except DocumentError as error:
-                if error.reason_code != "too_large":
-                    raise
-                with path.open("rb") as file:
-                    capture = self.captures.put_stream(file, **fetch)
-                return reading._replace(capture=capture, error=error)
+            if is_upload(item.key):
+                capture, error = read_upload(
+                    self.warehouse,
+                    self.captures,
+                    item.key,
+                    fetched_at=self.clock.now(),
+                    max_bytes=self.max_bytes,
+                )
+                return reading._replace(capture=capture, error=error, source=UPLOADS)
+            return self._of_file(item, reading)
         except DocumentError as error:
             return reading._replace(error=error)
         except OSError as error:
             unreadable = DocumentError("unreadable", str(error.strerror))
             return reading._replace(error=unreadable)
+
+    def _of_file(self, item: ClaimedDocument, reading: Reading) -> Reading:
+        fetch: Any = {
+            "url": self.files.url_of(item.key),
+            "request": {"file": item.key},
+            "fetched_at": self.clock.now(),
+        }
+        try:
+            content = self.files.read(item.key, max_bytes=self.max_bytes)
+        except DocumentError as error:
+            if error.reason_code != "too_large":
+                raise
+            with self.files.open(item.key) as file:
+                capture = self.captures.put_stream(file, **fetch)
+            _require_listed_size(item, capture.byte_count)
+            return reading._replace(capture=capture, error=error)
+        _require_listed_size(item, len(content))
         return reading._replace(capture=unstored(content, **fetch))
+
+
+def _require_listed_size(item: ClaimedDocument, byte_count: int) -> None:
+    """Check that a file has the size with which it was listed when it was stable.
+
+    Raises:
+        DocumentError: ``changed_while_read``; the next poll lists what it is now.
+    """
+    listed = item.version.partition("|")[0]
+    if listed != str(byte_count):
+        raise DocumentError("changed_while_read", f"{listed} bytes as listed, {byte_count} read")
 
 
 def record_files(connection: Connection, found: Mapping[str, str]) -> None:

@@ -156,10 +156,13 @@ class Uploads:
         with self.warehouse.reading() as connection:
             _require_quota(connection, new.inbox, declared, byte_count)
 
-    def store(self, new: NewFile, declared: FileInbox, file: BinaryIO) -> StoredFile:
+    def store(
+        self, new: NewFile, declared: FileInbox, file: BinaryIO, *, is_enqueued: bool = True
+    ) -> StoredFile:
         """Store a complete file, and enqueue it as a work item of its inbox.
 
-        Its bytes are a blob before any row names them; the rows are one transaction.
+        Its bytes are a blob before any row names them; the rows are one transaction. A file that a
+        domain lists by itself is not enqueued.
 
         Raises:
             QuotaError: It does not fit into the quota of the inbox.
@@ -199,9 +202,10 @@ class Uploads:
             if is_new:
                 _require_quota(connection, new.inbox, declared, 0)
                 CaptureLog(at).record(connection, [capture], group)
-                WorkItems(self.warehouse, self.clock).enqueue(
-                    f"{TOPIC_PREFIX}{new.inbox}", [item], are_new=True, connection=connection
-                )
+                if is_enqueued:
+                    WorkItems(self.warehouse, self.clock).enqueue(
+                        f"{TOPIC_PREFIX}{new.inbox}", [item], are_new=True, connection=connection
+                    )
         return StoredFile(upload_id, capture.sha256, capture.byte_count, is_new)
 
 

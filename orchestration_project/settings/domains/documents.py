@@ -8,22 +8,29 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
-from orchestration_project.settings.values import from_root
+from orchestration_project.settings.values import from_root, without_secrets
 
 
 class DocumentsSettings(Settings):
-    """Documents of a folder."""
+    """Documents of a folder, a bucket or uploads."""
 
     domain: ClassVar[str] = "documents"
     without_effect: ClassVar[frozenset[str]] = frozenset(
-        {"documents_dir", "documents_stable_seconds", "documents_workers"}
+        {
+            "documents_dir",
+            "documents_url",
+            "documents_inbox",
+            "documents_stable_seconds",
+            "documents_workers",
+        }
     )
 
     documents_source: Annotated[
-        Literal["demo", "folder"] | None, AfterValidator(require_profile)
+        Literal["demo", "folder", "s3", "inbox"] | None, AfterValidator(require_profile)
     ] = Field(
         None,
-        description="Source of documents: generated files of the embedded demo, or a folder.",
+        description="Source of documents: generated files of the embedded demo, a folder, objects "
+        "of an S3 bucket, or uploads alone.",
         json_schema_extra=about(
             default="(demo; none if DATA_PROFILE=real)",
             required_when="DATA_PROFILE=real, for document jobs",
@@ -33,6 +40,18 @@ class DocumentsSettings(Settings):
         None,
         description="Folder of documents, with its subfolders.",
         json_schema_extra=about(required_when="DOCUMENTS_SOURCE=folder"),
+    )
+    documents_url: str | None = Field(
+        None,
+        description="Bucket and prefix of documents; endpoint and credentials are in the AWS_… "
+        "variables.",
+        json_schema_extra=about(required_when="DOCUMENTS_SOURCE=s3"),
+    )
+    documents_inbox: str = Field(
+        "documents",
+        pattern=r"^[a-z][a-z0-9_]{0,39}$",
+        description="Inbox of INBOXES_FILE whose uploads are loaded beside the files of any "
+        "source.",
     )
     documents_stable_seconds: float = Field(
         10,
@@ -69,3 +88,12 @@ class DocumentsSettings(Settings):
         if value is None and info.data.get("documents_source") == "folder":
             raise ValueError("expected the path of a folder, as DOCUMENTS_SOURCE is folder")
         return None if value is None else from_root(value)
+
+    @field_validator("documents_url")
+    @classmethod
+    def _required_bucket(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("documents_source") == "s3":
+            raise ValueError("expected s3://bucket/prefix, as DOCUMENTS_SOURCE is s3")
+        if value is not None and (not value.startswith("s3://") or without_secrets(value) != value):
+            raise ValueError("expected s3://bucket/prefix, e.g. s3://company-files/documents")
+        return value
