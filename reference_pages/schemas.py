@@ -45,9 +45,18 @@ def _preset() -> Mapping[str, Any]:
 
 
 def _op(target: PresetTarget) -> Mapping[str, Any]:
-    fields = target.model.model_json_schema()["properties"]
-    config = _object({name: fields[name] for name in target.fields})
+    schema = target.model.model_json_schema()
+    choices = {f"#/$defs/{name}": each for name, each in schema.get("$defs", {}).items()}
+    config = _object(
+        {name: _inlined(schema["properties"][name], choices) for name in target.fields}
+    )
     return {**_object({"config": config}), "description": f"Job: {target.job}"}
+
+
+def _inlined(field: Mapping[str, Any], choices: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema of a field with its choices, which pydantic puts elsewhere."""
+    kinds = [choices.get(each.get("$ref", ""), each) for each in field.get("anyOf", ())]
+    return {**field, "anyOf": kinds} if kinds else field
 
 
 def _spellings() -> Mapping[str, Any]:

@@ -149,6 +149,7 @@ PLANTING: dict[str, Callable[[Scene, str], str]] = {
     "oidc_client_secret": lambda _, secret: secret,
     "session_secret": lambda _, secret: f"{secret} {secret}",  # has to be long
     "peopleforce_api_key": lambda _, secret: secret,
+    "documents_passwords": lambda _, secret: f"another password\n{secret}",
     "jira_token": lambda _, secret: secret,
     "slack_webhook": lambda _, secret: f"json://127.0.0.1:{NOWHERE}/{in_url(secret)}",
 }

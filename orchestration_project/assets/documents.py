@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from datetime import date, timedelta
+from enum import StrEnum
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 import dagster as dg
+from pydantic import Field
 from sqlalchemy import Table
 
 from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec
@@ -15,9 +17,12 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.documents.chunks import ChunkRule
 from orchestration_project.domains.documents.extracted import MIB, Limits
 from orchestration_project.domains.documents.rows import PAGE_COLUMNS, rule_version
-from orchestration_project.domains.documents.verdict import Verdict
+from orchestration_project.domains.documents.verdict import Verdict, is_failure
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.presets import Default, PresetTarget
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.leases import is_at_work
+from orchestration_project.engine.options import JobOptions, describe_defaults
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.arrivals import (
@@ -44,13 +49,17 @@ from orchestration_project.resources.documents.loading import (
     DocumentPool,
     Reading,
 )
+from orchestration_project.resources.documents.reading import reader_settings
 from orchestration_project.resources.documents.source import DocumentSource
+from orchestration_project.resources.documents.worker import ReaderSettings
 from orchestration_project.services.metadata import (
     check_spec,
     column_schema,
     not_applicable,
     summary_of,
 )
+from orchestration_project.services.presets import Presets, RunPresets
+from orchestration_project.settings import load_shared_settings
 from orchestration_project.settings.domains.documents import DocumentsSettings
 from orchestration_project.tables.documents import documents as documents_table
 from orchestration_project.tables.documents import (
@@ -91,6 +100,60 @@ def _days() -> dg.TimeWindowPartitionsDefinition:
 
 
 DAYS = _days()
+
+
+class Ocr(StrEnum):
+    """Whether images are recognised."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+class FailOn(StrEnum):
+    """The verdict from which a run fails."""
+
+    never = "never"
+    bad = "bad"
+    watch = "watch"
+
+
+class DocumentsLoad(JobOptions):
+    """Options of reading and cutting documents; the applied preset has those that are left out."""
+
+    chunk_words: int | None = Field(
+        default=None, ge=20, le=10_000, examples=[256], description="Maximum words of a chunk."
+    )
+    chunk_overlap: int | None = Field(
+        default=None,
+        ge=0,
+        le=5_000,
+        examples=[32],
+        description="Words at the end of a chunk with which the next one begins, at most half of "
+        "chunk_words.",
+    )
+    ocr: Ocr | None = Field(
+        default=None,
+        description="Recognition of images by Tesseract; auto: where it is installed.",
+    )
+    fail_on: FailOn | None = Field(
+        default=None,
+        description="Verdict from which the run fails; watch: any that is not good.",
+    )
+
+
+DOCUMENTS_LOADING = PresetTarget(
+    job=LOAD_JOB,
+    op=LOAD_OP,
+    model=DocumentsLoad,
+    fields={
+        name: Default(setting=f"documents_{name}")
+        for name in ("chunk_words", "chunk_overlap", "ocr", "fail_on")
+    },
+)
+"""Fields that a preset may set for loads, and for replays too."""
+
+describe_defaults(DocumentsLoad, DOCUMENTS_LOADING.default_texts(load_shared_settings()))
 
 CHUNK_SOURCES = {
     "document_id": "document_id",
@@ -176,6 +239,7 @@ class _Work(NamedTuple):
 )
 def load_documents(
     context: dg.AssetExecutionContext,
+    config: DocumentsLoad,
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
     documents: dg.ResourceParam[DocumentSource],
@@ -184,7 +248,13 @@ def load_documents(
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Capture, extract and load the files of each day that are due, or replay its documents."""
     captures, summary = Captures(artifacts), DocumentSummary()
-    rule = ChunkRule(settings.documents_chunk_words)
+    presets = Presets(warehouse, clock)
+    of_run = RunPresets(context.instance, context.run.run_id, settings, presets)
+    values = of_run.values(DOCUMENTS_LOADING, config)
+    applied = presets.in_force(LOAD_JOB)
+    rule = ChunkRule(values["chunk_words"], values["chunk_overlap"])
+    readers = reader_settings(settings, values["ocr"])
+    version = rule_version(rule, readers.ocr.languages if readers.ocr else "")
     max_bytes = settings.documents_memory_mib * MIB // MEMORY_SHARE
     keys = [date.fromisoformat(key) for key in context.partition_keys]
 
@@ -197,7 +267,7 @@ def load_documents(
                 DocumentQueue(warehouse, clock, documents_table.c.document_id),
                 RecordedReader(warehouse, captures, max_bytes),
                 record_nothing,
-                partial(enqueue_outdated, warehouse, clock, day, version=rule_version(rule)),
+                partial(enqueue_outdated, warehouse, clock, day, version=version),
             )
         return _Work(
             topic_of(day),
@@ -210,12 +280,19 @@ def load_documents(
         )
 
     written: dict[str, int] = {}
-    with _extraction(settings, max_bytes) as extraction:
+    with _extraction(settings, readers, max_bytes) as extraction:
         for day in keys:
             work = work_of(day)
             end_leases(warehouse, clock, work.topic, partial(is_at_work, context.instance))
             loader = DocumentLoader(
-                work.read, clock, context.run.run_id, rule, work.note, work.enqueue
+                read=work.read,
+                clock=clock,
+                run_id=context.run.run_id,
+                chunk_rule=rule,
+                version=version,
+                preset=applied.preset.name if applied else None,
+                note=work.note,
+                enqueue=work.enqueue,
             )
             for _ in run_items(
                 context,
@@ -243,15 +320,24 @@ def load_documents(
         yield dg.MaterializeResult(
             asset_key=key, metadata={"rows_written": written.get(table.name, 0)}
         )
+    if verdict and is_failure(verdict.level, values["fail_on"]):
+        raise dg.Failure(
+            f"the verdict on the run's documents is {verdict.level}",
+            metadata=_shown(verdict),
+            allow_retries=False,
+        )
 
 
 @contextmanager
-def _extraction(settings: DocumentsSettings, max_bytes: int) -> Iterator[Extraction]:
+def _extraction(
+    settings: DocumentsSettings, readers: ReaderSettings, max_bytes: int
+) -> Iterator[Extraction]:
     with Extraction(
         workers=settings.documents_workers,
         memory_bytes=settings.documents_memory_mib * MIB,
         timeout=FILE_TIME,
         limits=Limits(file_bytes=max_bytes),
+        settings=readers,
     ) as extraction:
         yield extraction
 
@@ -286,14 +372,21 @@ def _checked(verdict: Verdict | None) -> dg.AssetCheckResult:
 load_job = dg.define_asset_job(
     LOAD_JOB,
     selection=dg.AssetSelection.assets(load_documents),
-    description="Loads the files of a day that wait: capture, extract, write pages and chunks.",
+    description=job_text(
+        "Loads the files of a day that wait: capture, extract, write pages and chunks.",
+        LOAD_OP,
+        DocumentsLoad,
+    ),
     tags={"domain": GROUP},
 )
 
 replay_job = dg.define_asset_job(
     REPLAY_JOB,
     selection=dg.AssetSelection.assets(load_documents),
-    description="Extracts captured documents of a day again that other rules made; the source is "
-    "not read.",
+    description=job_text(
+        "Extracts captured documents of a day again that other rules made; the source is not read.",
+        LOAD_OP,
+        DocumentsLoad,
+    ),
     tags={"domain": GROUP},
 )

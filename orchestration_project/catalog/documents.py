@@ -161,7 +161,11 @@ DOCUMENTS = Domain(
     source_setting="documents_source",
     assets=[documents.files, documents.load_documents],
     jobs=[
-        Job(definition=documents.load_job, parameters=(DAY,)),
+        Job(
+            definition=documents.load_job,
+            parameters=(DAY,),
+            presets=documents.DOCUMENTS_LOADING,
+        ),
         Job(definition=documents.replay_job, parameters=(DAY,)),
     ],
     sensors=[documents_on_arrival],

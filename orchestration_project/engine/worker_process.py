@@ -34,6 +34,7 @@ from orchestration_project.errors import (
     TransientError,
 )
 from orchestration_project.redaction import redacted
+from orchestration_project.settings.given import ENVIRONMENT
 
 START_SECONDS = 60
 """For a worker to load the function; the time of its first item begins after that."""
@@ -57,6 +58,12 @@ PROGRAM = (
     "import sys; sys.path[:] = sys.argv[5:]; "
     "from orchestration_project.engine.pool_worker import main; main(*map(int, sys.argv[1:5]))"
 )
+
+PASSED_ON = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
+"""Environment variables that a worker gets; no others, as some hold secrets."""
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Pools of threads in libraries would take memory for each processor of the machine."""
 
 SIGNALS = {each.value: each.name for each in signal.Signals}
 
@@ -127,6 +134,8 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                env={name: ENVIRONMENT[name] for name in PASSED_ON if name in ENVIRONMENT}
+                | ONE_THREAD,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # and a process group, which is killed as a whole
             )

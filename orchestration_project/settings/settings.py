@@ -210,7 +210,7 @@ def secrets_of(settings: Settings) -> list[str]:
         text = secret.get_secret_value()
         urls += split_entries(text) if name == "alert_urls" else [text]
         if "://" not in text:
-            found.append(text)
+            found += [text, *text.splitlines()]
         elif name not in ADDRESSES:
             found += tokens_in(text)
     sources = [each for name, each in values.items() if name.endswith(SOURCE) and each]

@@ -7,6 +7,7 @@ from sqlalchemy import Index, Table
 
 from orchestration_project.tables.schema import (
     ASSET,
+    INTERNAL,
     count,
     history_of,
     moment,
@@ -128,3 +129,13 @@ documents_chunks = table(
     count("word_count", "Words"),
     text("text", "The page's text cut at the span", from_senders=True),
 )
+
+documents_reader_setups = table(
+    "documents_reader_setups",
+    "One row per set of passwords, and of languages of OCR, that documents were read with.",
+    text("kind", "Kind: passwords or ocr", key=True),
+    text("fingerprint", "scrypt of the set with the salt, hex", key=True, secret=True),
+    text("salt", "Salt, hex; the same for all sets", secret=True),
+    moment("activated_at", "UTC time from which it was used, the latest one"),
+)
+documents_reader_setups.info[INTERNAL] = True

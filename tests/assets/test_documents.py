@@ -44,6 +44,7 @@ def folder(tmp_path: Path, demo_settings: Any, monkeypatch: pytest.MonkeyPatch) 
         "DOCUMENTS_SOURCE": "folder",
         "DOCUMENTS_DIR": str(folder),
         "DOCUMENTS_STABLE_SECONDS": "0",
+        "DOCUMENTS_OCR": "never",
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)

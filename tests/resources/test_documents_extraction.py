@@ -18,6 +18,7 @@ from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.documents import extraction
 from orchestration_project.resources.documents.extraction import Extraction, Source, read_file
+from orchestration_project.resources.documents.worker import ReaderSettings
 from orchestration_project.settings import PROJECT_ROOT
 from tests.domains.documents import a_story
 from tests.resources import document_functions
@@ -49,6 +50,20 @@ def test_what_ends_a_reader_is_the_reason_of_its_file_alone():
         ("zipped", "a.txt"): None,
         ("zipped", "crash"): "parser_crashed",
     }
+
+
+def test_passwords_are_neither_in_arguments_nor_in_the_environment_of_a_worker(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("DOCUMENTS_PASSWORDS", "a secret of ours")
+    settings = ReaderSettings(passwords=("a secret of ours",))
+    with Extraction(
+        workers=1, settings=settings, function=document_functions.show_process
+    ) as opened:
+        (found,) = opened.extract(sources(any=b"x"))
+    assert "PATH=" in found.extracted.name
+    assert "secret" not in found.extracted.name
+    assert "secret" not in repr(settings)
 
 
 def test_a_reader_that_hangs_is_ended():

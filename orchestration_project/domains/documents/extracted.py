@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, NamedTuple
 
+from orchestration_project.domains.documents.language import language_of
 from orchestration_project.domains.documents.reasons import REASONS, DocumentError, Reason, State
+from orchestration_project.domains.documents.recognition import (
+    Recognised,
+    Recogniser,
+    RecognitionError,
+)
 
 MIB = 1024**2
 
@@ -51,6 +57,19 @@ class Limits:
     ratio: int = 200
     ratio_from_bytes: int = 4 * MIB
     depth: int = 5
+
+
+@dataclass(frozen=True)
+class Options:
+    """Means of readers beside the bytes of a file.
+
+    Attributes:
+        passwords: Tried on encrypted files, in their order.
+        recognise: Returns the text of images; None: pages without text stay so.
+    """
+
+    passwords: tuple[str, ...] = field(default=(), repr=False)
+    recognise: Recogniser | None = None
 
 
 class Heading(NamedTuple):
@@ -116,6 +135,7 @@ class Extracted:
         title: Of the document's properties, else None.
         author: The same.
         created_at: The same, in UTC; a time without a zone is taken as UTC.
+        language: Of the text, ISO 639-1; None for too little text, or a mixture.
         children: Attachments and members, in their order; they are not extracted here.
         findings: Reason codes, the decisive one first; none: extracted without a remark.
     """
@@ -128,6 +148,7 @@ class Extracted:
     title: str | None = None
     author: str | None = None
     created_at: datetime | None = None
+    language: str | None = None
     children: tuple[Child, ...] = ()
     findings: tuple[Finding, ...] = ()
 
@@ -208,12 +229,16 @@ class Draft:
         media_type: By content; a reader may make it more exact.
         declared_type: By the name's extension.
         limits: What must not be exceeded.
+        options: What it may use.
+        ocr_problem: Why images were not recognised, if something recognises any.
     """
 
     name: str
     media_type: str
     declared_type: str | None
     limits: Limits
+    options: Options = field(default_factory=Options)
+    ocr_problem: RecognitionError | None = None
     title: str | None = None
     author: str | None = None
     created_at: datetime | None = None
@@ -243,6 +268,7 @@ class Draft:
         tables: Iterable[Table] = (),
         *,
         method: Method = "native",
+        confidence: float | None = None,
         headings: Sequence[tuple[int, str]] = (),
     ) -> None:
         """Add the next page; NUL and lone surrogates are replaced, with a note.
@@ -251,6 +277,7 @@ class Draft:
             text: Its text; every line break becomes ``\\n``.
             tables: Its tables.
             method: How the text was got.
+            confidence: Of recognised text, 0 to 1.
             headings: Levels and texts of its headings in order; each is a line of the text.
 
         Raises:
@@ -261,7 +288,17 @@ class Draft:
         cleaned = tuple(self._table(table) for table in tables)
         self._charge(len(clean))
         found = tuple(_located(clean, headings))
-        self.pages.append(Page(len(self.pages) + 1, clean, cleaned, method, None, found))
+        self.pages.append(Page(len(self.pages) + 1, clean, cleaned, method, confidence, found))
+
+    def recognise(self, image: bytes) -> Sequence[Recognised] | None:
+        """Return the text of each page of an image file; None if it is not recognised."""
+        if self.options.recognise is None:
+            return None
+        try:
+            return self.options.recognise(image)
+        except RecognitionError as error:
+            self.ocr_problem = error
+            return None
 
     def _table(self, table: Table) -> Table:
         rows = tuple(
@@ -298,8 +335,12 @@ class Draft:
         """Return the result; a document without any text has a decisive reason."""
         has_text = any(page.text.strip() for page in self.pages)
         if not has_text and not self.children:
-            code = "needs_ocr" if any(p.method == "none" for p in self.pages) else "no_text"
-            self.notes = {code: [], **self.notes}
+            code, details = "no_text", list[str]()
+            if any(page.method == "none" for page in self.pages):
+                problem = self.ocr_problem
+                code = problem.reason_code if problem else "needs_ocr"
+                details = [problem.detail] if problem else []
+            self.notes = {code: details, **self.notes}
             self.notes.pop("pages_need_ocr", None)
         return self._result(byte_count, tuple(self.pages), tuple(self.children))
 
@@ -323,6 +364,7 @@ class Draft:
             title,
             author,
             self.created_at,
+            language_of(pages),
             children,
             tuple(Finding(code, "; ".join(details)) for code, details in self.notes.items()),
         )

@@ -10,7 +10,13 @@ from hashlib import sha256
 from importlib import import_module
 from typing import NamedTuple
 
-from orchestration_project.domains.documents.extracted import Draft, Extracted, Limits
+from orchestration_project.domains.documents.decryption import decrypted
+from orchestration_project.domains.documents.extracted import (
+    Draft,
+    Extracted,
+    Limits,
+    Options,
+)
 from orchestration_project.domains.documents.media_types import (
     TEXT_TYPES,
     UNKNOWN,
@@ -56,19 +62,22 @@ READERS = {
 """Media type to its module in `formats/`, which is imported when a file needs it."""
 
 
-DEFAULT = Limits()
+DEFAULT, PLAIN = Limits(), Options()
 
 
-def extract(content: bytes, *, name: str, limits: Limits = DEFAULT) -> Extracted:
+def extract(
+    content: bytes, *, name: str, limits: Limits = DEFAULT, options: Options = PLAIN
+) -> Extracted:
     """Return what a file holds, or the reason why it cannot be extracted.
 
-    The same bytes, name and limits give the same result. The name only declares a type, and
-    decides between formats of plain text; content decides all others.
+    The same bytes, name, limits and options give the same result. The name only declares a type,
+    and decides between formats of plain text; content decides all others.
 
     Args:
         content: The file.
         name: Its name, with or without folders; it may hold anything.
         limits: What must not be exceeded.
+        options: Passwords, and what recognises images.
 
     Returns:
         Pages, properties and children, or a decisive reason code and no pages. Children are not
@@ -78,7 +87,7 @@ def extract(content: bytes, *, name: str, limits: Limits = DEFAULT) -> Extracted
         MemoryError: For the process around it, which has a reason code for that.
         ModuleNotFoundError: A library of the extra ``documents`` is not installed.
     """
-    draft = Draft(name, UNKNOWN, declared_type(name), limits)
+    draft = Draft(name, UNKNOWN, declared_type(name), limits, options)
     try:
         _read(content, draft)
         return draft.finish(len(content))
@@ -97,6 +106,7 @@ def _read(content: bytes, draft: Draft) -> None:
         raise DocumentError("empty_file")
     if len(content) > draft.limits.file_bytes:
         raise DocumentError("too_large", f"{len(content):,} bytes")
+    content = decrypted(content, draft.options.passwords) or content
     draft.media_type = media_type_of(content, draft.declared_type)
     if _is_wrong(draft.declared_type, draft.media_type):
         draft.note("wrong_extension", f"{draft.declared_type} declared")
@@ -199,7 +209,9 @@ def _refused(name: str, byte_count: int, error: DocumentError) -> Extracted:
     return draft.refuse(byte_count, error.reason_code, error.detail)
 
 
-def extract_all(content: bytes, *, name: str, limits: Limits = DEFAULT) -> Iterator[Document]:
+def extract_all(
+    content: bytes, *, name: str, limits: Limits = DEFAULT, options: Options = PLAIN
+) -> Iterator[Document]:
     """Yield what a file holds, then what the files within it hold, at any depth.
 
     All files within share the budgets ``children`` and ``inflated_bytes`` of the limits: what
@@ -216,6 +228,6 @@ def extract_all(content: bytes, *, name: str, limits: Limits = DEFAULT) -> Itera
         found = (
             DocumentError("nested_too_deep", f"deeper than {limits.depth}")
             if delivered.is_too_deep(file)
-            else extract(file.content, name=file.path[-1], limits=left)
+            else extract(file.content, name=file.path[-1], limits=left, options=options)
         )
         yield delivered.settle(file, found)

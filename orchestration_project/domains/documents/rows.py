@@ -21,7 +21,7 @@ from orchestration_project.domains.documents.extraction import Document
 from orchestration_project.tables.documents import documents_chunks, documents_pages
 from orchestration_project.tables.schema import schema_of
 
-EXTRACTION_RULES = 1
+EXTRACTION_RULES = 2
 """Raised with every change that could make other pages or chunks of the same bytes."""
 
 PAGE_COLUMNS = [
@@ -31,9 +31,14 @@ PAGE_SCHEMA = {**schema_of(documents_pages, PAGE_COLUMNS), "part_number": pl.Int
 SECTION_SEPARATOR = " > "
 
 
-def rule_version(rule: ChunkRule) -> str:
-    """Return the version of the rules that make pages and chunks."""
-    return f"{EXTRACTION_RULES}/{rule.label}"
+def rule_version(rule: ChunkRule, ocr_languages: str = "") -> str:
+    """Return the version of the rules that make pages and chunks, e.g. ``2/1/500/0/eng``.
+
+    Args:
+        rule: How pages are cut.
+        ocr_languages: Languages in which images are recognised; empty: they are not.
+    """
+    return "/".join(filter(None, (f"{EXTRACTION_RULES}/{rule.label}", ocr_languages)))
 
 
 def page_rows(documents: Mapping[str, Document]) -> list[Validated]:
@@ -117,7 +122,7 @@ def document_row(document: Document) -> Mapping[str, Any]:
         "byte_count": found.byte_count,
         "page_count": len(found.pages),
         "word_count": sum(count_words(page.text) for page in found.pages),
-        "language": None,
+        "language": found.language,
         "title": found.title,
         "author": found.author,
         "created_at": found.created_at,
@@ -127,7 +132,6 @@ def document_row(document: Document) -> Mapping[str, Any]:
         "reason_code": found.reason_code,
         "reason": reason_text(found),
         "category": found.reason.category if found.reason else None,
-        "preset": None,
     }
 
 

@@ -62,3 +62,8 @@ def _level(score: float, *, is_critical: bool) -> Level:
     if is_critical or score < WATCH_FROM:
         return "bad"
     return "good" if score >= GOOD_FROM else "watch"
+
+
+def is_failure(level: Level, fail_on: Literal["never", "bad", "watch"]) -> bool:
+    """Return whether a run with this verdict fails; ``watch``: with any that is not good."""
+    return level == "bad" if fail_on == "bad" else fail_on == "watch" and level != "good"

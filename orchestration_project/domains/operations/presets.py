@@ -34,7 +34,8 @@ class Default:
     def text(self, settings: object) -> str:
         """Return the default in words: a setting's name and value, or the value as YAML has it."""
         value = self.of(settings)
-        shown = str(value).lower() if isinstance(value, bool) else f"{value:g}"
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        shown = f"{value:g}" if is_number else str(value).lower()
         return f"{self.setting.upper()} ({shown})" if self.setting else shown
 
 

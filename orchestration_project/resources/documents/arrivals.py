@@ -27,6 +27,8 @@ from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
+from orchestration_project.resources.documents.reading import setups_of
+from orchestration_project.resources.documents.setups import ReaderSetup, retry_for_new_setups
 from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.resources.documents.uploads import is_upload, uploaded_files
 from orchestration_project.settings.domains.documents import DocumentsSettings
@@ -95,6 +97,7 @@ class Arrivals:
         clock: Its time.
         stable: How long a file has to stay the same before it is loaded; an upload is whole.
         inbox: Inbox of uploads that are loaded too.
+        setups: Of the readers; with a new one, files that failed for the lack of it are due.
     """
 
     def __init__(
@@ -104,9 +107,11 @@ class Arrivals:
         clock: Clock,
         stable: timedelta,
         inbox: str,
+        setups: Sequence[ReaderSetup] = (),
     ) -> None:
         self.source = source
         self.stable = stable
+        self._setups = setups
         self._warehouse = warehouse
         self._clock = clock
         self._items = WorkItems(warehouse, clock)
@@ -136,6 +141,11 @@ class Arrivals:
         gone = [each for each in missing if each not in late and not each.startswith(hidden)]
         for start in range(0, len(gone), KEYS_PER_STATEMENT):
             self._record(poll, {}, gone[start : start + KEYS_PER_STATEMENT])
+        with self._warehouse.writing() as connection:
+            lock_row(connection, documents_files.name)
+            retry_for_new_setups(
+                connection, self._setups, self._items, self._clock, topic_prefix=TOPIC_PREFIX
+            )
         return PollResult(
             +poll.counts,
             poll.enqueued_count,
@@ -310,4 +320,4 @@ def open_arrivals(
 ) -> Arrivals:
     """Return the arrivals of the settings; files of the demo are whole when they come."""
     stable = timedelta(seconds=0 if settings.is_demo else settings.documents_stable_seconds)
-    return Arrivals(source, warehouse, clock, stable, settings.documents_inbox)
+    return Arrivals(source, warehouse, clock, stable, settings.documents_inbox, setups_of(settings))

@@ -25,14 +25,20 @@ from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.engine.pools import ProcessPool
 from orchestration_project.engine.worker_process import ItemError
 from orchestration_project.errors import ConfigurationError, OrchestrationError
-from orchestration_project.resources.documents.worker import File, extract_file
+from orchestration_project.resources.documents.worker import (
+    File,
+    ReaderSettings,
+    extract_file,
+)
 
 LIBRARIES = {
     "charset_normalizer": "charset-normalizer",
     "lxml": "lxml",
     "markdown_it": "markdown-it-py",
+    "msoffcrypto": "msoffcrypto-tool",
     "olefile": "olefile",
     "puremagic": "puremagic",
+    "py3langid": "py3langid",
     "pypdfium2": "pypdfium2",
     "python_calamine": "python-calamine",
     "selectolax": "selectolax",
@@ -135,6 +141,7 @@ class Extraction:
         timeout: timedelta = TIMEOUT,
         cpu_seconds: int | None = None,
         limits: Limits | None = None,
+        settings: ReaderSettings | None = None,
         max_result_bytes: int = MAX_RESULT_BYTES,
         function: Callable[[File], Extracted] = extract_file,
     ) -> None:
@@ -146,6 +153,7 @@ class Extraction:
             timeout: Wall clock for one file.
             cpu_seconds: CPU time for one file, by default that of `timeout`.
             limits: What each delivered file must not exceed.
+            settings: Passwords, and how images are recognised, for which `timeout` is extended.
             max_result_bytes: What the result for one file may have, its children included.
             function: What extracts a file, for tests of what may end a worker.
 
@@ -154,7 +162,9 @@ class Extraction:
         """
         require_libraries()
         self._limits = limits or Limits()
-        self._timeout = timeout
+        self._settings = settings or ReaderSettings()
+        ocr = self._settings.ocr
+        self._timeout = timeout + timedelta(seconds=ocr.seconds if ocr else 0)
         self._cpu_seconds = cpu_seconds or max(1, round(timeout.total_seconds()))
         self._function = function
         self._pool = ProcessPool(workers, memory_bytes, max_result_bytes=max_result_bytes)
@@ -175,7 +185,7 @@ class Extraction:
             TransientError: A worker cannot be started.
             ConfigurationError: A worker cannot load the readers.
         """
-        work = _Work(sources, self._limits, self._cpu_seconds)
+        work = _Work(sources, self._limits, self._cpu_seconds, self._settings)
         while True:
             for file, result in self._pool.run(self._function, work.files(), timeout=self._timeout):
                 yield work.settle(file, _found(result))
@@ -188,10 +198,17 @@ class Extraction:
 class _Work:
     """Files for the pool: of the sources, and of the files within those that were extracted."""
 
-    def __init__(self, sources: Iterable[Source], limits: Limits, cpu_seconds: int) -> None:
+    def __init__(
+        self,
+        sources: Iterable[Source],
+        limits: Limits,
+        cpu_seconds: int,
+        settings: ReaderSettings,
+    ) -> None:
         self._sources = iter(sources)
         self._limits = limits
         self._cpu_seconds = cpu_seconds
+        self._settings = settings
         self._open: dict[int, tuple[File, Delivered, Waiting]] = {}
         self._backlog: deque[Delivered] = deque()
         self._settled: deque[Document] = deque()
@@ -223,7 +240,7 @@ class _Work:
                 error = DocumentError("nested_too_deep", f"deeper than {left.depth}")
                 self._settled.append(delivered.settle(waiting, error))
                 continue
-            file = File(waiting.path[-1], waiting.content, left, self._cpu_seconds)
+            file = File(waiting.path[-1], waiting.content, left, self._cpu_seconds, self._settings)
             self._open[id(file)] = (file, delivered, waiting)
             yield file
 

@@ -25,7 +25,6 @@ from orchestration_project.domains.documents.rows import (
     first_of_each,
     page_rows,
     reason_text,
-    rule_version,
 )
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.packs import Blob
@@ -241,6 +240,8 @@ class DocumentLoader:
         clock: Its time.
         run_id: Dagster's run.
         chunk_rule: How pages are cut.
+        version: Version of the rules that make pages and chunks.
+        preset: Preset of the run; None: none is applied.
         note: Records the documents of items.
         enqueue: Enqueues the items that wait, before the first ones are claimed.
     """
@@ -249,14 +250,11 @@ class DocumentLoader:
     clock: Clock
     run_id: str
     chunk_rule: ChunkRule
+    version: str
+    preset: str | None
     note: AfterLoad
     enqueue: Callable[[], object]
     written: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def version(self) -> str:
-        """Version of the rules that make pages and chunks."""
-        return rule_version(self.chunk_rule)
 
     def ready(self) -> None:
         """Enqueue what waits; the run has its database, its store and its workers."""
@@ -349,7 +347,12 @@ class DocumentLoader:
     ) -> None:
         """Insert or replace the rows of `documents`; where a document was first seen stays."""
         now = self.clock.now()
-        own = {"rule_version": self.version, "extracted_at": now, "run_id": self.run_id}
+        own = {
+            "rule_version": self.version,
+            "preset": self.preset,
+            "extracted_at": now,
+            "run_id": self.run_id,
+        }
         rows = {
             key: {
                 **document_row(each),

@@ -7,10 +7,12 @@ as the reader's. `extraction` starts the workers and turns what ends them into r
 import ctypes
 import resource
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from orchestration_project.domains.documents.extracted import Extracted, Limits
+from orchestration_project.domains.documents.extracted import Extracted, Limits, Options
 from orchestration_project.domains.documents.extraction import extract
+from orchestration_project.resources.documents.tesseract import OcrRule, Tesseract
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 """Flags of unshare(2): namespaces of users, which needs no rights, and of networks."""
@@ -27,12 +29,31 @@ class File(NamedTuple):
         content: Its bytes.
         limits: What must not be exceeded.
         cpu_seconds: CPU time that the extraction may take, all its threads together.
+        settings: What the reader may use.
     """
 
     name: str
     content: bytes
     limits: Limits
     cpu_seconds: int
+    settings: "ReaderSettings"
+
+
+@dataclass(frozen=True)
+class ReaderSettings:
+    """Means of a worker's readers, which it gets through its socket alone.
+
+    Attributes:
+        passwords: Tried on encrypted files.
+        ocr: How images are recognised; None: not at all.
+    """
+
+    passwords: tuple[str, ...] = field(default=(), repr=False)
+    ocr: OcrRule | None = None
+
+    def options(self) -> Options:
+        """Return the options of a file's reader, with the time for recognition from now on."""
+        return Options(self.passwords, Tesseract(self.ocr) if self.ocr else None)
 
 
 class Isolation:
@@ -76,4 +97,6 @@ def extract_file(file: File) -> Extracted:
     until = int(used.ru_utime + used.ru_stime) + 1 + file.cpu_seconds
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (until, hard))
-    return extract(file.content, name=file.name, limits=file.limits)
+    return extract(
+        file.content, name=file.name, limits=file.limits, options=file.settings.options()
+    )

@@ -3,12 +3,18 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
 from orchestration_project.settings.values import from_root, without_secrets
+
+OcrMode = Literal["auto", "always", "never"]
+FailOn = Literal["never", "bad", "watch"]
+
+MAX_PASSWORDS = 100
+"""Each is tried on each encrypted file, and each may take a tenth of a second."""
 
 
 class DocumentsSettings(Settings):
@@ -81,6 +87,64 @@ class DocumentsSettings(Settings):
         description="Maximum number of words of a chunk.",
         json_schema_extra=about(unit="words"),
     )
+
+    documents_chunk_overlap: int = Field(
+        0,
+        ge=0,
+        le=5_000,
+        description="Words at the end of a chunk with which the next one of the page begins, at "
+        "most half of DOCUMENTS_CHUNK_WORDS.",
+        json_schema_extra=about(unit="words"),
+    )
+    documents_ocr: OcrMode = Field(
+        "auto",
+        description="Recognition of images by the program Tesseract; auto: where it is installed; "
+        "always: runs fail where it is not.",
+    )
+    documents_ocr_languages: str = Field(
+        "eng",
+        pattern=r"^[A-Za-z0-9_]{2,30}(\+[A-Za-z0-9_]{2,30}){0,9}$",
+        description="Codes of Tesseract's language data, separated by +, e.g. eng+deu.",
+        json_schema_extra=about(allowed="codes separated by +"),
+    )
+    documents_ocr_seconds: float = Field(
+        120,
+        ge=1,
+        le=3_600,
+        description="Time for the recognition of the images of one file.",
+        json_schema_extra=about(unit="seconds"),
+    )
+    documents_passwords: SecretStr | None = Field(
+        None,
+        description="Passwords that are tried on encrypted documents, one per line.",
+        json_schema_extra=about(group="security", allowed="up to 100 lines"),
+    )
+    documents_fail_on: FailOn = Field(
+        "never",
+        description="Verdict from which a run fails; watch: any that is not good.",
+    )
+
+    @property
+    def passwords(self) -> tuple[str, ...]:
+        """The lines of DOCUMENTS_PASSWORDS that are not empty."""
+        text = self.documents_passwords.get_secret_value() if self.documents_passwords else ""
+        return tuple(dict.fromkeys(filter(None, text.splitlines())))
+
+    @field_validator("documents_passwords")
+    @classmethod
+    def _few_passwords(cls, value: SecretStr | None) -> SecretStr | None:
+        count = len(value.get_secret_value().splitlines()) if value else 0
+        if count > MAX_PASSWORDS:
+            raise ValueError(f"expected at most {MAX_PASSWORDS} lines, got {count}")
+        return value
+
+    @field_validator("documents_chunk_overlap")
+    @classmethod
+    def _at_most_half(cls, value: int, info: ValidationInfo) -> int:
+        words = info.data.get("documents_chunk_words")
+        if words is not None and value > words // 2:
+            raise ValueError(f"expected at most {words // 2}, half of DOCUMENTS_CHUNK_WORDS")
+        return value
 
     @field_validator("documents_dir")
     @classmethod

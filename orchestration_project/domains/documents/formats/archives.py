@@ -5,7 +5,7 @@ The sizes in an archive's directory are what its writer claims, so none is trust
 
 import stat
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from posixpath import normpath
@@ -20,6 +20,9 @@ END_RECORD = b"PK\x05\x06"
 IS_ENCRYPTED = 1
 """Flag bit of a member."""
 
+AES = 99
+"""Method of a member that WinZip's AES encrypts, which has no reader here."""
+
 FAILURES = (
     *(BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, IndexError, OverflowError),
     RuntimeError,
@@ -30,26 +33,31 @@ FAILURES = (
 def read(content: bytes, draft: Draft) -> None:
     """Add the members as children; the archive itself has no pages.
 
-    Links and encrypted members are noted. A member whose name leads out of the archive refuses it
-    as a whole, as none is created by accident.
+    Links, and encrypted members that no password opens, are noted. A member whose name leads out
+    of the archive refuses it as a whole, as none is created by accident.
     """
-    with opened(content, draft.limits) as archive:
+    with opened(content, draft.limits, draft.options.passwords) as archive:
         for member in archive.members:
             refuse_unsafe(member.filename)
-        locked = [each for each in archive.members if each.flag_bits & IS_ENCRYPTED]
-        if locked and len(locked) == len(archive.members):
-            raise DocumentError("encrypted", f"{len(locked)} members")
+        locked = 0
         for member in archive.members:
             if is_link(member):
                 draft.note("member_is_link", member.filename)
-            elif member.flag_bits & IS_ENCRYPTED:
+                continue
+            inflated = archive.unlocked(member)
+            if inflated is None:
+                locked += 1
                 draft.note("member_encrypted", member.filename)
             else:
-                draft.add_child(member.filename, archive.read(member))
+                draft.add_child(member.filename, inflated)
+        if locked and locked == len(archive.members):
+            if all(member.compress_type == AES for member in archive.members):
+                raise DocumentError("unsupported_feature", "encryption by AES")
+            raise DocumentError("encrypted", f"{locked} members")
 
 
 @contextmanager
-def opened(content: bytes, limits: Limits) -> Iterator["Archive"]:
+def opened(content: bytes, limits: Limits, passwords: Sequence[str] = ()) -> Iterator["Archive"]:
     """Give the archive of these bytes; its damage ends as a reason.
 
     Raises:
@@ -58,7 +66,7 @@ def opened(content: bytes, limits: Limits) -> Iterator["Archive"]:
     """
     try:
         with ZipFile(BytesIO(content)) as file:
-            yield Archive(file, limits)
+            yield Archive(file, limits, passwords)
     except DocumentError:
         raise
     except RecursionError:
@@ -73,9 +81,10 @@ def opened(content: bytes, limits: Limits) -> Iterator["Archive"]:
 class Archive:
     """The members of an archive, inflated within the limits of all together."""
 
-    def __init__(self, file: ZipFile, limits: Limits) -> None:
+    def __init__(self, file: ZipFile, limits: Limits, passwords: Sequence[str] = ()) -> None:
         self._file = file
         self._limits = limits
+        self._passwords = [each.encode() for each in passwords]
         self._left = limits.inflated_bytes
         self.members = [each for each in file.infolist() if not each.is_dir()]
         if len(self.members) > limits.children:
@@ -94,11 +103,34 @@ class Archive:
         Raises:
             DocumentError: ``encrypted``, ``archive_ratio`` or ``archive_too_large``.
         """
-        if member.flag_bits & IS_ENCRYPTED:
+        inflated = self.unlocked(member)
+        if inflated is None:
             raise DocumentError("encrypted", member.filename)
+        return inflated
+
+    def unlocked(self, member: ZipInfo) -> bytes | None:
+        """Return the bytes of a member; None: it is encrypted, and no password opens it.
+
+        The check of ZIP lets one wrong password of 256 pass, so the checksum decides.
+
+        Raises:
+            DocumentError: ``archive_ratio`` or ``archive_too_large``.
+        """
+        if not member.flag_bits & IS_ENCRYPTED:
+            return self._inflated(member)
+        if member.compress_type == AES:
+            return None
+        for password in self._passwords:
+            left = self._left
+            with suppress(BadZipFile, zlib.error, RuntimeError, EOFError):
+                return self._inflated(member, password)
+            self._left = left
+        return None
+
+    def _inflated(self, member: ZipInfo, password: bytes | None = None) -> bytes:
         blocks, size = list[bytes](), 0
         most = max(member.compress_size, 1) * self._limits.ratio
-        with self._file.open(member) as source:
+        with self._file.open(member, pwd=password) as source:
             while block := source.read(BLOCK):
                 size += len(block)
                 self._left -= len(block)

@@ -12,7 +12,7 @@ TAIL_BYTES = 1024
 
 
 def read(content: bytes, draft: Draft) -> None:
-    """Add a page with method ``none`` for each image of the file.
+    """Add a page for each image of the file: recognised, else with method ``none``.
 
     Raises:
         DocumentError: ``truncated``.
@@ -22,8 +22,11 @@ def read(content: bytes, draft: Draft) -> None:
         raise DocumentError("truncated", "the image's end is missing")
     count = tiff_pages(content, draft.limits.pages) if draft.media_type == "image/tiff" else 1
     draft.check_pages(count)
-    for _ in range(count):
-        draft.add_page("", method="none")
+    found = draft.recognise(content) or ()
+    for text, confidence in found[:count]:
+        draft.add_page(text, method="ocr", confidence=confidence)
+    for _ in range(count - len(draft.pages)):
+        draft.add_page("", method="ocr" if found else "none")
 
 
 def tiff_pages(content: bytes, most: int) -> int:

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from orchestration_project.domains.documents.extracted import Draft, in_utc
 from orchestration_project.domains.documents.reasons import DocumentError
+from orchestration_project.domains.documents.recognition import pgm, scale_for
 
 if TYPE_CHECKING:
     from pypdfium2 import PdfDocument, PdfPage, PdfTextPage
@@ -46,7 +48,7 @@ def read(content: bytes, draft: Draft) -> None:
     """
     from pypdfium2 import PdfiumError
 
-    document = _opened(content)
+    document = _opened(content, draft.options.passwords)
     try:
         draft.check_pages(len(document))
         images = 0
@@ -59,14 +61,15 @@ def read(content: bytes, draft: Draft) -> None:
         if len(document) == 0 or len(draft.notes.get("pages_unreadable", ())) == len(document):
             raise DocumentError("corrupt", "no page can be read")
         if images:
-            draft.note("pages_need_ocr", f"{images} of {len(document)} pages")
+            cause = f": {draft.ocr_problem.detail}" if draft.ocr_problem else ""
+            draft.note("pages_need_ocr", f"{images} of {len(document)} pages{cause}")
         _read_properties(document, draft)
         _read_attachments(document, draft)
     finally:
         document.close()
 
 
-def _opened(content: bytes) -> "PdfDocument":
+def _opened(content: bytes, passwords: Sequence[str]) -> "PdfDocument":
     from pypdfium2 import PdfDocument, PdfiumError
 
     try:
@@ -74,22 +77,46 @@ def _opened(content: bytes) -> "PdfDocument":
     except PdfiumError as error:
         text = str(error)
         if "assword" in text or "ecurity" in text:
+            for password in passwords:
+                with suppress(PdfiumError):
+                    return PdfDocument(content, password=password)
             raise DocumentError("encrypted", "a password is needed to open it") from error
         code = "corrupt" if END.search(content[-2048:]) else "truncated"
         raise DocumentError(code, text) from error
 
 
 def _read_page(page: "PdfPage", draft: Draft) -> bool:
-    """Add a page; return whether it has content but no text."""
+    """Add a page; return whether it has content, but no text that could be had."""
     text_page = page.get_textpage()
     try:
         text = _ordered_text(text_page)
         is_image = not text.strip() and any(True for _ in page.get_objects(max_depth=1))
+        if is_image and draft.options.recognise:
+            return not _recognise_page(page, draft)
         draft.add_page(text, method="none" if is_image else "native")
         return is_image
     finally:
         text_page.close()
         page.close()
+
+
+def _recognise_page(page: "PdfPage", draft: Draft) -> bool:
+    """Add a page as its image is recognised; return whether it is."""
+    scale = cast(Any, scale_for(*page.get_size()))  # declared as a whole number
+    bitmap = page.render(
+        scale,
+        grayscale=True,
+        may_draw_forms=False,
+        limit_image_cache=True,
+    )
+    try:
+        image = pgm(bytes(bitmap.buffer), bitmap.width, bitmap.height, bitmap.stride)
+    finally:
+        bitmap.close()
+    found = draft.recognise(image)
+    text, confidence = found[0] if found else ("", None)
+    draft.add_page(text, method="ocr" if found else "none", confidence=confidence)
+    return bool(found)
 
 
 def _ordered_text(page: "PdfTextPage") -> str:
