@@ -138,6 +138,9 @@ REASONS: dict[str, Reason] = {
         "install Tesseract, and set DOCUMENTS_OCR to auto",
     ),
     "pages_unreadable": _note("some pages cannot be read", "save the file again"),
+    "tables_left_out": _note(
+        "pages have more lines than are read as tables", "none; their text has the cells"
+    ),
     "parts_unreadable": _note("optional parts cannot be read", "save the file again"),
     "member_encrypted": Reason(
         "loaded",

@@ -37,6 +37,7 @@ LIBRARIES = {
     "markdown_it": "markdown-it-py",
     "msoffcrypto": "msoffcrypto-tool",
     "olefile": "olefile",
+    "pdfplumber": "pdfplumber",
     "puremagic": "puremagic",
     "py3langid": "py3langid",
     "pypdfium2": "pypdfium2",

@@ -1,4 +1,4 @@
-"""PDF: text in reading order, properties and attachments."""
+"""PDF: text in reading order, ruled tables, properties and attachments."""
 
 import re
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from orchestration_project.domains.documents.extracted import Draft, in_utc
+from orchestration_project.domains.documents.formats.ruled import RuledTables
 from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.domains.documents.recognition import pgm, scale_for
 
@@ -51,10 +52,10 @@ def read(content: bytes, draft: Draft) -> None:
     document = _opened(content, draft.options.passwords)
     try:
         draft.check_pages(len(document))
-        images = 0
+        images, ruled = 0, RuledTables(draft)
         for number in range(len(document)):
             try:
-                images += _read_page(document[number], draft)
+                images += _read_page(document[number], draft, ruled)
             except PdfiumError:
                 draft.note("pages_unreadable", str(number + 1))
                 draft.add_page("")
@@ -85,7 +86,7 @@ def _opened(content: bytes, passwords: Sequence[str]) -> "PdfDocument":
         raise DocumentError(code, text) from error
 
 
-def _read_page(page: "PdfPage", draft: Draft) -> bool:
+def _read_page(page: "PdfPage", draft: Draft, ruled: RuledTables) -> bool:
     """Add a page; return whether it has content, but no text that could be had."""
     text_page = page.get_textpage()
     try:
@@ -93,7 +94,8 @@ def _read_page(page: "PdfPage", draft: Draft) -> bool:
         is_image = not text.strip() and any(True for _ in page.get_objects(max_depth=1))
         if is_image and draft.options.recognise:
             return not _recognise_page(page, draft)
-        draft.add_page(text, method="none" if is_image else "native")
+        tables = ruled.of_page(page, text_page) if text else ()
+        draft.add_page(text, tables, method="none" if is_image else "native")
         return is_image
     finally:
         text_page.close()
