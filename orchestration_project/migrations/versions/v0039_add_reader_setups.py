@@ -4,7 +4,7 @@ from orchestration_project.migrations.changes import CreateTable, downgrade_by, 
 from orchestration_project.migrations.frozen import Column, Table
 
 revision = "0039"
-down_revision = "0037"
+down_revision = "0038"
 
 # fmt: off
 CHANGES = [

@@ -17,10 +17,20 @@ def refused(api) -> Iterator[None]:
     now = api.services.clock.now()
     row: dict[str, Any] = {
         **{each.name: None for each in documents.columns},
-        "document_id": ID, "media_type": "application/pdf", "byte_count": 0, "page_count": 0,
-        "word_count": 0, "chunk_count": 0, "state": "refused", "reason_code": "truncated",
-        "reason": "the file ends too early", "category": "permanent", "rule_version": "1",
-        "first_seen_at": now, "extracted_at": now, "run_id": "r-1",
+        "document_id": ID,
+        "media_type": "application/pdf",
+        "byte_count": 0,
+        "page_count": 0,
+        "word_count": 0,
+        "chunk_count": 0,
+        "state": "refused",
+        "reason_code": "truncated",
+        "reason": "the file ends too early",
+        "category": "permanent",
+        "rule_version": "1",
+        "first_seen_at": now,
+        "extracted_at": now,
+        "run_id": "r-1",
     }
     file = {"path": "a.pdf", "byte_count": 9, "document_id": ID, "state": "loaded"}
     times = dict.fromkeys(("modified_at", "first_seen_at", "unchanged_since"), now)
