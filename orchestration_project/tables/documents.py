@@ -135,7 +135,7 @@ documents_reader_setups = table(
     "One row per set of passwords, and of languages of OCR, that documents were read with.",
     text("kind", "Kind: passwords or ocr", key=True),
     text("fingerprint", "scrypt of the set with the salt, hex", key=True, secret=True),
-    text("salt", "Salt, hex; the same for all sets", secret=True),
+    text("salt", "Salt, hex; the same for all sets"),
     moment("activated_at", "UTC time from which it was used, the latest one"),
 )
 documents_reader_setups.info[INTERNAL] = True

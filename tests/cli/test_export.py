@@ -20,7 +20,7 @@ from tests import programs
 from tests.resources.weeks import MONDAY, NOON, Desk, rejected, row
 
 WEEKLY = "finra_otc_weekly"
-HASHES = {"secret_hash", "session_hash", "identifiers"}
+HASHES = {"secret_hash", "session_hash", "identifiers", "fingerprint"}
 KEY = {
     "key_id": "k",
     "secret_hash": "5ec4e7",

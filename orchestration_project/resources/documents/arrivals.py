@@ -28,7 +28,11 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
 from orchestration_project.resources.documents.reading import setups_of
-from orchestration_project.resources.documents.setups import ReaderSetup, retry_for_new_setups
+from orchestration_project.resources.documents.setups import (
+    ReaderSetup,
+    are_in_use,
+    retry_for_new_setups,
+)
 from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.resources.documents.uploads import is_upload, uploaded_files
 from orchestration_project.settings.domains.documents import DocumentsSettings
@@ -141,17 +145,23 @@ class Arrivals:
         gone = [each for each in missing if each not in late and not each.startswith(hidden)]
         for start in range(0, len(gone), KEYS_PER_STATEMENT):
             self._record(poll, {}, gone[start : start + KEYS_PER_STATEMENT])
-        with self._warehouse.writing() as connection:
-            lock_row(connection, documents_files.name)
-            retry_for_new_setups(
-                connection, self._setups, self._items, self._clock, topic_prefix=TOPIC_PREFIX
-            )
+        self._retry_for_new_setups()
         return PollResult(
             +poll.counts,
             poll.enqueued_count,
             frozenset(poll.unsettled),
             sorted(listing.unreadable),
         )
+
+    def _retry_for_new_setups(self) -> None:
+        with self._warehouse.reading() as connection:
+            if are_in_use(connection, self._setups):
+                return
+        with self._warehouse.writing() as connection:
+            lock_row(connection, documents_files.name)
+            retry_for_new_setups(
+                connection, self._setups, self._items, self._clock, topic_prefix=TOPIC_PREFIX
+            )
 
     def _known(self, counts: Counter[str]) -> Iterator[KnownFile]:
         """Yield the rows that are not gone, in the order of paths, and count them by state."""

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import lru_cache
 from hashlib import scrypt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import Connection, Row, and_, insert, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
@@ -66,11 +66,28 @@ def retry_for_new_setups(
     return count
 
 
+def are_in_use(connection: Connection, setups: Sequence[ReaderSetup]) -> bool:
+    """Return whether all setups are the latest ones that were recorded."""
+    rows = _recorded(connection)
+    latest = {row.kind: row.fingerprint for row in rows}
+    return all(
+        setup.kind in latest
+        and latest[setup.kind] == _fingerprint(setup.kind, setup.content, rows[0].salt)
+        for setup in setups
+    )
+
+
+def _recorded(connection: Connection) -> Sequence[Row[Any, Any, Any, Any]]:
+    """Return all setups by the time at which they were used first."""
+    columns = documents_reader_setups.c
+    wanted = select(columns.kind, columns.fingerprint, columns.salt, columns.activated_at)
+    return connection.execute(wanted.order_by(columns.activated_at)).all()
+
+
 def _activate(connection: Connection, setup: ReaderSetup, clock: Clock) -> bool:
     """Record a setup as the one that is used; return whether it may read what others could not."""
     columns, now = documents_reader_setups.c, clock.now()
-    wanted = select(columns.kind, columns.fingerprint, columns.salt, columns.activated_at)
-    rows = connection.execute(wanted.order_by(columns.activated_at)).all()
+    rows = _recorded(connection)
     salt = rows[0].salt if rows else secrets.token_hex(SALT_BYTES)
     fingerprint = _fingerprint(setup.kind, setup.content, salt)
     own = [row for row in rows if row.kind == setup.kind]
