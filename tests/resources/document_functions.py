@@ -1,7 +1,10 @@
 """Functions of a worker that do what bad files make a reader do."""
 
 import ctypes
+import errno
+import os
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -63,3 +66,26 @@ def write(file: File) -> Extracted:
     except OSError as error:
         return Extracted(type(error).__name__, "", None, 0)
     return Extracted("written", "", None, 0)
+
+
+def open_many(file: File) -> Extracted:
+    """Return as name how opening files without an end ends, and whether fewer than 64 are open."""
+    extract_file(file)
+    opened: list[int] = []
+    try:
+        while len(opened) < 1000:
+            opened.append(os.open("/", os.O_RDONLY))
+        ended = "no limit"
+    except OSError as error:
+        ended = errno.errorcode[error.errno or 0]
+    for descriptor in opened:
+        os.close(descriptor)
+    return Extracted(f"{ended} {len(opened) < 64}", "", None, 0)
+
+
+def start_and_hang(file: File) -> Extracted:
+    """Start a program and return its process id as name; with a name of hang, never return."""
+    if file.name == "hang":
+        time.sleep(600)
+    program = subprocess.Popen(["sleep", "600"])  # noqa: S607 - as a reader might
+    return Extracted(str(program.pid), "", None, 0)

@@ -20,6 +20,7 @@ from orchestration_project.resources.documents import extraction
 from orchestration_project.resources.documents.extraction import Extraction, Source, read_file
 from orchestration_project.resources.documents.worker import ReaderSettings
 from orchestration_project.settings import PROJECT_ROOT
+from tests import programs
 from tests.domains.documents import a_story
 from tests.resources import document_functions
 
@@ -109,6 +110,29 @@ def test_a_worker_writes_no_file(tmp_path: Path):
         (found,) = opened.extract(sources(a=str(target).encode()))
     assert found.extracted.name == "OSError"
     assert not target.exists() or target.stat().st_size == 0
+
+
+def test_a_worker_opens_a_limited_number_of_files():
+    with Extraction(workers=1, function=document_functions.open_many) as opened:
+        (found,) = opened.extract(sources(a=b"words"))
+    assert found.extracted.name == "EMFILE True"
+
+
+def test_programs_that_a_reader_started_are_killed_with_its_worker():
+    with Extraction(
+        workers=1, timeout=timedelta(seconds=0.5), function=document_functions.start_and_hang
+    ) as opened:
+        started, hung = opened.extract(sources(start=b"x", hang=b"x"))
+        assert hung.extracted.reason_code == "parser_timed_out"
+        assert programs.wait_for(lambda: is_gone(int(started.extracted.name)))
+
+
+def is_gone(pid: int) -> bool:
+    """Return whether a process has ended, by /proc; one that nobody waited for counts."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except FileNotFoundError:
+        return True
 
 
 def reason_of(path: Path, *, max_bytes: int = 100) -> str:
