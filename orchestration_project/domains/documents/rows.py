@@ -28,6 +28,7 @@ PAGE_COLUMNS = [
     name for name in schema_of(documents_pages) if name not in ("capture_id", "known_from")
 ]
 PAGE_SCHEMA = {**schema_of(documents_pages, PAGE_COLUMNS), "part_number": pl.Int64()}
+CHUNKED = ("page_number", "text", "headings")
 SECTION_SEPARATOR = " > "
 
 
@@ -88,10 +89,10 @@ def _as_json(value: object) -> str:
 
 def chunk_rows(pages: pl.DataFrame, *, rule: ChunkRule) -> pl.DataFrame:
     """Return the chunks of a document's rows of `documents_pages`, for `documents_chunks`."""
-    wanted = pages.sort("page_number").select("document_id", "page_number", "text", "headings")
-    rows = wanted.rows()
-    read = [Page(number, text, headings=_headings(found)) for _, number, text, found in rows]
-    document_id = rows[0][0] if rows else ""
+    # plain lists: a query of polars waits longer for its thread than the few rows take
+    rows = sorted(zip(*(pages[name].to_list() for name in CHUNKED), strict=True))
+    read = [Page(number, text, headings=_headings(found)) for number, text, found in rows]
+    document_id = pages["document_id"][0] if rows else ""
     made = [
         (
             document_id,

@@ -44,7 +44,7 @@ from orchestration_project.engine.warehouse.difference import (
     Difference,
     cause_of,
     cause_of_value,
-    derive,
+    derive_all,
     derive_ranges,
     difference,
 )
@@ -220,10 +220,11 @@ def _write_batches(
         own if new else Counts(unchanged=each.validated.row_count)
         for each, new, own in zip(batches, is_new, change.counts, strict=True)
     ]
-    derived = [
-        derive(connection, each) if _is_derived(each, own) else {}
-        for each, own in zip(batches, counts, strict=True)
-    ]
+    derived = derive_all(
+        connection,
+        batches,
+        [_is_derived(each, own) for each, own in zip(batches, counts, strict=True)],
+    )
     summaries = _summaries(batches, change, known_from, [own.is_any for own in counts])
     return [_PartitionWrite(*each) for each in zip(counts, summaries, derived, strict=True)]
 
@@ -275,13 +276,20 @@ def prepare_all(
 ) -> list[ValidatedBatch[SummaryT]]:
     """Return the same of several deliveries, one at least, of partitions of one table."""
     values = _values(deliveries[0][0].table)
-    pieces = [rows.select(values) for *_, validated in deliveries for rows in validated.pieces()]
+    pieces = [rows for *_, validated in deliveries for rows in validated.pieces()]
     lengths = [validated.row_count for *_, validated in deliveries]
-    hashes = contents_sha256(pl.concat(pieces), lengths)
+    hashes = contents_sha256(_concatenated(pieces, values), lengths)
     return [
         ValidatedBatch(*each, sha256, _derived(*each))
         for each, sha256 in zip(deliveries, hashes, strict=True)
     ]
+
+
+def _concatenated(pieces: Sequence[pl.DataFrame], columns: Sequence[str]) -> pl.DataFrame:
+    """Return some columns of frames; those of one schema are selected from all at once."""
+    if all(rows.schema == pieces[0].schema for rows in pieces):
+        return pl.concat(pieces).select(columns)
+    return pl.concat([rows.select(columns) for rows in pieces])
 
 
 def _values(table: Table) -> list[str]:

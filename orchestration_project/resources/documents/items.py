@@ -9,7 +9,7 @@ from itertools import accumulate
 from shlex import quote
 from typing import Any
 
-from sqlalchemy import Column, Connection, and_, select, update
+from sqlalchemy import Column, Connection, and_, bindparam, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
@@ -175,11 +175,14 @@ def record_files(connection: Connection, found: Mapping[str, str]) -> None:
     columns = documents_files.c
     wanted = select(columns.path, columns.document_id).where(columns.path.in_(list(found)))
     before = {row.path: row.document_id for row in connection.execute(wanted)}
-    for path, document_id in sorted(found.items()):
-        own = columns.path == path
-        connection.execute(update(documents_files).where(own).values(document_id=document_id))
+    if found:
+        own = columns.path == bindparam("of")
+        recorded = update(documents_files).where(own).values(document_id=bindparam("document"))
+        known = [{"of": path, "document": key} for path, key in sorted(found.items())]
+        connection.execute(recorded, known)
         is_same = and_(own, columns.state == "stable")
-        connection.execute(update(documents_files).where(is_same).values(state="loaded"))
+        loaded = update(documents_files).where(is_same).values(state="loaded")
+        connection.execute(loaded, [{"of": path} for path in sorted(found)])
     replaced = {
         before[path]: document_id
         for path, document_id in found.items()
