@@ -24,7 +24,12 @@ run-saas: $(VENV)/installed ## bring tasks of PeopleForce and issues of Jira int
 	@$(RUN) run saas
 
 run-documents: $(VENV)/installed-dev ## load the documents of the demo, or of DOCUMENTS_DIR, and count outcomes
-	@$(RUN) load documents || [ $$? -eq 1 ] # some files of the demo fail, as they should
+	@counts=$$(mktemp) && trap 'rm -f "$$counts"' EXIT; \
+	$(RUN) load documents > "$$counts"; status=$$?; cat "$$counts"; \
+	if [ $$status -eq 1 ] && grep -Eq '^(loaded|no file waits)' "$$counts"; then \
+	  echo 'Status 1: not all files were extracted. The demo has bad files on purpose, so that is fine.'; \
+	  echo 'Their reasons: $(RUN) items list --state dead'; exit 0; \
+	fi; exit $$status
 
 ui: $(VENV)/installed ## Dagster's UI and daemon on 127.0.0.1, PORT=3000, until Ctrl-C
 	@exec $(RUN) ui --port $(PORT)

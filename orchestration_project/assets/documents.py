@@ -18,6 +18,7 @@ from orchestration_project.domains.documents.chunks import ChunkRule
 from orchestration_project.domains.documents.extracted import MIB, Limits
 from orchestration_project.domains.documents.rows import PAGE_COLUMNS, rule_version
 from orchestration_project.domains.documents.verdict import Verdict, is_failure
+from orchestration_project.domains.operations.alerts import ITEMS_FAILED
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.presets import Default, PresetTarget
 from orchestration_project.engine.captures import Captures
@@ -313,8 +314,8 @@ def load_documents(
     verdict = verdict_of(warehouse, keys[0], keys[-1], context.run.run_id, summary.reason_counts)
     yield dg.MaterializeResult(
         asset_key=CAPTURE,
-        metadata={**summary.as_metadata(), **_shown(verdict)},
-        check_results=[_checked(verdict)],
+        metadata={**summary.as_metadata(), **_shown(verdict), **_noticed(verdict, summary)},
+        check_results=[_checked(verdict, summary)],
     )
     for key, table in ((PAGES, documents_pages), (CHUNKS, documents_chunks)):
         yield dg.MaterializeResult(
@@ -348,7 +349,15 @@ def _shown(verdict: Verdict | None) -> Mapping[str, Any]:
     return {"document_verdict": verdict.level, "document_score": round(verdict.score, 1)}
 
 
-def _checked(verdict: Verdict | None) -> dg.AssetCheckResult:
+def _noticed(verdict: Verdict | None, summary: DocumentSummary) -> Mapping[str, Any]:
+    """Return a notice of failed files, unless the check of the verdict raises an alert of them."""
+    if not summary.dead_in_words or (verdict is not None and verdict.level != "good"):
+        return {}
+    remedy = "what to do: orchestrate items list --state dead"
+    return {"notice": f"{summary.dead_in_words}; {remedy}", "notice_kind": ITEMS_FAILED}
+
+
+def _checked(verdict: Verdict | None, summary: DocumentSummary) -> dg.AssetCheckResult:
     if verdict is None:
         metadata: Mapping[str, Any] = not_applicable("the run extracted no document")
     else:
@@ -356,6 +365,7 @@ def _checked(verdict: Verdict | None) -> dg.AssetCheckResult:
             "outcome": f"{verdict.level}, score {verdict.score:.1f}",
             "expected": "good",
             "found": "; ".join(verdict.reasons) or verdict.level,
+            **({"failed": summary.dead_in_words} if summary.dead_counts else {}),
         }
         metadata = outcome if verdict.level != "good" else {"outcome": outcome["outcome"]}
     is_bad = verdict is not None and verdict.level == "bad"

@@ -29,7 +29,7 @@ def test_a_document_is_followed_from_its_first_sight_to_its_successor_and_its_en
     desk.load()
     first = desk.id_of("a.txt")
     assert sorted(kinds(desk, "a.txt")) == sorted(
-        ["first_seen", "stable", "captured", "loaded", "attempt", "loaded"]
+        ["first_seen", "stable", "captured", "extracted", "attempt", "loaded"]
     )
     [run_id] = {run_id for (run_id,) in desk.rows(captures.c.run_id)}
     found = read_timeline(desk.warehouse, first)

@@ -17,6 +17,7 @@ from orchestration_project.contracts.subjects import (
     IdentifyingColumn,
     SubjectKind,
 )
+from orchestration_project.demo.documents.damage import encrypted_member
 from orchestration_project.domains.operations.masking import Subject
 from orchestration_project.domains.saas.subjects import PERSON, TASK
 from orchestration_project.domains.uploads import FILE, FileInbox
@@ -352,6 +353,14 @@ def test_the_replay_of_a_capture_that_was_emptied_says_that_it_was_erased(places
     [recorded] = places.warehouse.recorded(saas_source_states, "peopleforce")[1]
     with pytest.raises(ConfigurationError, match="bytes of a capture were erased"):
         list(captures_of(places.warehouse, places.artifacts, recorded))
+
+
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+def test_an_archive_that_needs_a_password_is_named_as_not_searched(places, clock, tmp_path):
+    places.artifacts.put("evidence/locked.zip", encrypted_member())
+    (tmp_path / "locked.zip").write_bytes(encrypted_member())
+    found = erased(places, clock, BUYER, ANN)
+    assert sum("locked.zip" in each for each in found.not_reached) == 2
 
 
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)

@@ -93,7 +93,7 @@ def simulator_paths(registry: Registry) -> list[str]:
         name
         for domain in registry.domains
         for name in domain.state_paths
-        if name.startswith("demo")
+        if "demo" in name.split("_")
     ]
 
 

@@ -11,6 +11,7 @@ EventKind = Literal[
     "first_seen",
     "stable",
     "captured",
+    "extracted",
     "loaded",
     "failed",
     "attempt",

@@ -33,6 +33,10 @@ EVALUATED_BY_LOAD = "evaluated_by_load"
 cause it. The check's own job does that; while a load catches up, its check fails until the end."""
 
 
+ITEMS_FAILED = "items_failed"
+"""Kind of the notice of a run whose items failed for good, where no check fails for it."""
+
+
 class AlertKind(NamedTuple):
     """Cause and severity of alerts of a kind."""
 
@@ -56,6 +60,9 @@ KINDS = {
     ),
     "database": AlertKind("error", "the database cannot be used"),
     "restatement": AlertKind("warning", "a source restated more than the limit"),
+    ITEMS_FAILED: AlertKind(
+        "warning", "files or other items of a run fail and are not retried, and its checks pass"
+    ),
     "landed": AlertKind("info", "a new partition was loaded"),
     "recovered": AlertKind("that of the alert", "what an alert reported has recovered"),
     "test": AlertKind("info", "a test message was requested"),

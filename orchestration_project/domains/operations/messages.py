@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Protocol
 
 from orchestration_project.domains.operations.alerts import (
+    ITEMS_FAILED,
     AlertDecision,
     EndedRun,
     FailedBackfill,
@@ -28,7 +29,7 @@ LONGEST_BODY = 3500
 LISTED = 5
 """Partitions, reasons and links that are written out; of the rest, how many there are."""
 
-NOTICE_SEVERITIES: dict[str, Severity] = {"restatement": "warning"}
+NOTICE_SEVERITIES: dict[str, Severity] = {"restatement": "warning", ITEMS_FAILED: "warning"}
 """Other notices are for information."""
 
 RECOVERED = "recovered"
@@ -299,7 +300,7 @@ def _noticed(run: EndedRun, kind: str, notices: Sequence[Notice], link: str) -> 
     return Message(
         kind=kind,
         severity=NOTICE_SEVERITIES.get(kind, "info"),
-        title=cut(f"{kind.capitalize()}: {about}", 200),
+        title=cut(f"{kind.replace('_', ' ').capitalize()}: {about}", 200),
         body=_body(
             [
                 *texts[:LISTED],

@@ -85,7 +85,7 @@ def _events(
         return
     yield from _attempts(connection, REPLAY_PREFIX, [document_id])
     yield from _captured(connection, document_id)
-    yield from _loaded(connection, document_id)
+    yield from _extracted(connection, document_id)
     yield from _members(connection, document_id)
     yield _outcome(document)
     if document.superseded_by:
@@ -149,7 +149,7 @@ def _captured(connection: Connection, document_id: str) -> Iterator[TimelineEven
             yield TimelineEvent(row.erased_at, "redacted", text)
 
 
-def _loaded(connection: Connection, document_id: str) -> Iterator[TimelineEvent]:
+def _extracted(connection: Connection, document_id: str) -> Iterator[TimelineEvent]:
     columns, loads = deliveries.c, landings.c
     wanted = (
         select(
@@ -164,13 +164,13 @@ def _loaded(connection: Connection, document_id: str) -> Iterator[TimelineEvent]
         .order_by(columns.recorded_at)
     )
     for row in connection.execute(wanted.limit(MAX_EVENTS)):
-        by = "replayed" if row.replay_of else "loaded"
+        by = "extracted again" if row.replay_of else "extracted"
         pages = (
             f"pages {row.rows_added or 0} added, {row.rows_changed or 0} changed, "
             f"{row.rows_removed or 0} removed"
         )
         text = f"{by} by rules {row.rule_version}: {pages}"
-        yield TimelineEvent(row.recorded_at, "loaded", text, row.run_id)
+        yield TimelineEvent(row.recorded_at, "extracted", text, row.run_id)
 
 
 def _members(connection: Connection, document_id: str) -> Iterator[TimelineEvent]:

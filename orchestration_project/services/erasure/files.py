@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 
 from orchestration_project.connections.sqlite_files import (
     is_sqlite,
@@ -61,11 +61,15 @@ def erase_files(
 def files_below(folder: Path, left_out: Collection[Path]) -> Iterator[Path]:
     """Yield the regular files below a folder, without what is left out and what it links to."""
     for path in sorted(folder.iterdir()):
-        if path in left_out or path.is_symlink():
+        if path in left_out or path.name.endswith(OF_SQLITE):
             continue
-        if path.is_dir():
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:  # another process has removed it meanwhile
+            continue
+        if S_ISDIR(mode):
             yield from files_below(path, left_out)
-        elif S_ISREG(path.stat().st_mode) and not path.name.endswith(OF_SQLITE):
+        elif S_ISREG(mode):
             yield path
 
 

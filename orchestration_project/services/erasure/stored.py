@@ -10,6 +10,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -350,9 +351,20 @@ def _readers(content: io.BytesIO) -> Iterator[Callable[[int], bytes]]:
     elif start[:2] == b"PK":
         with zipfile.ZipFile(content) as archive:
             for member in archive.infolist():
-                with archive.open(member) as opened:
-                    inner = io.BytesIO(opened.read(MAX_MEMBER_BYTES))
-                yield from _readers(inner)
+                yield from _readers(io.BytesIO(_member(archive, member)))
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """Return the bytes of a member, as far as they are searched.
+
+    Raises:
+        BadZipFile: It is encrypted or damaged, or compressed by a method that is not known.
+    """
+    try:
+        with archive.open(member) as opened:
+            return opened.read(MAX_MEMBER_BYTES)
+    except (EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise zipfile.BadZipFile(str(error)) from error
 
 
 def _rows_of(content: io.BytesIO) -> Callable[[int], bytes]:

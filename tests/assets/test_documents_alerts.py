@@ -1,0 +1,41 @@
+"""Alerts of documents: one message for a run, with the number of failed files by reason."""
+
+import pytest
+
+from orchestration_project.tables.operations import operations_alerts
+from tests.document_desk import DAY, DocumentDesk
+from tests.document_desk import desk as desk
+from tests.document_desk import folder as folder
+from tests.sensors.test_operations import Watch, told
+from tests.sensors.test_operations import hook as hook
+
+
+@pytest.fixture
+def watch(desk: DocumentDesk, url: str, hook) -> Watch:
+    return Watch(desk.instance, url)
+
+
+def test_failed_files_of_a_good_run_are_one_warning_and_a_retried_one_is_none(desk, watch, hook):
+    desk.write(**{f"good{number}_txt": f"text {number}" for number in range(30)})
+    desk.write(a_json=b"{", b_json=b"[", c_bin=b"\x00\x01\x02" * 99)
+    (desk.folder / "late.txt").symlink_to(desk.folder / "target")
+    desk.load()
+    assert told(watch, hook) == [(f"Items failed: {DAY}", "warning")]
+    assert hook.received[0]["message"].startswith(
+        "3 of 34 files failed and are not retried: 2 truncated, 1 unsupported_type; what to do: "
+    )
+    desk.load()
+    assert told(watch, hook) == []  # nothing failed since
+
+
+def test_a_bad_verdict_is_one_error_with_the_reasons_and_recovers(desk, watch, hook):
+    desk.write(**{f"bad{number}_json": b"{" * (number + 1) for number in range(20)})
+    desk.load()
+    title = "Check failed: documents/capture has_good_verdict"
+    assert told(watch, hook) == [(title, "failure")]
+    message = hook.received[0]["message"]
+    assert "20 of 20 files failed and are not retried: " in message
+    assert desk.rows(operations_alerts.c.severity) == [("error",)]
+    desk.write(**{f"good{number}_txt": f"text {number}" for number in range(3)})
+    desk.load()
+    assert told(watch, hook) == [(f"Recovered: {title}", "success")]
