@@ -152,7 +152,7 @@ REMEDIES = PERMANENT_REMEDIES | {
     for code, reason in REASONS.items()
     if reason.category != "recoverable"
 }
-"""What has to change before files are retried that failed by these reasons."""
+"""By reason code of permanent failures: changes that a retry needs."""
 
 DAY = Parameter(name="partition", to_key=_day)
 

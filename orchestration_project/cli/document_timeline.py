@@ -1,4 +1,4 @@
-"""`documents timeline`: what happened to a document in order, and what to do."""
+"""`documents timeline`: events of a document in order, and what to do."""
 
 from collections.abc import Iterator
 from dataclasses import asdict

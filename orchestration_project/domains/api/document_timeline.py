@@ -11,12 +11,12 @@ class DocumentEvent(BaseModel):
     """Event of a document."""
 
     happened_at: datetime | None = Field(description="UTC time; null: not recorded")
-    kind: EventKind = Field(description="What happened")
-    text: str = Field(description="What happened, for people")
+    kind: EventKind = Field(description="Kind of the event")
+    text: str = Field(description="Event, for people")
     run_id: str | None = Field(description="Dagster run; null: none")
     run_url: str | None = Field(description="Address of the run in the UI; null: no run")
     reason_code: str | None = Field(description="Reason code; null: no remark")
-    remedy: str | None = Field(description="What a person can do; null: nothing")
+    remedy: str | None = Field(description="Remedy; null: nothing is left to do")
 
 
 class DocumentTimeline(BaseModel):

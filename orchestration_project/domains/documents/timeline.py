@@ -1,4 +1,4 @@
-"""What happened to a document in order, each event with what a person can do about it."""
+"""Timeline of a document: events in order, each with what a person can do about it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

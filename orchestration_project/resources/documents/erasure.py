@@ -5,6 +5,7 @@ holds, too, stays and leads to the bytes of that one; and a document that lies i
 with that one only.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -17,8 +18,9 @@ from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.documents.arrivals import TOPIC_PREFIX
-from orchestration_project.resources.documents.folder import path_text
 from orchestration_project.resources.documents.items import REPLAY_PREFIX
+from orchestration_project.resources.documents.source import path_text
+from orchestration_project.resources.documents.uploads import is_upload
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.documents import (
     documents,
@@ -75,7 +77,7 @@ def find_document(connection: Connection, identifiers: Sequence[str]) -> FoundSu
         )
         ids |= dict.fromkeys(connection.scalars(of_file))
         read = select(captures.c.partition_key).where(
-            captures.c.url.in_([f"file:{path}" for path in some]),
+            captures.c.request.in_([json.dumps({"file": path}) for path in some]),
             captures.c.partition_key == captures.c.sha256,
         )
         ids |= dict.fromkeys(connection.scalars(read))
@@ -84,7 +86,7 @@ def find_document(connection: Connection, identifiers: Sequence[str]) -> FoundSu
         files = select(columns.path, columns.state).where(columns.document_id.in_(some))
         for path, state in connection.execute(files):
             paths.append(path)
-            here += [path] if state != "gone" else []
+            here += [path] if state != "gone" and not is_upload(path) else []
     places = [FILE_NOT_REACHED, OTHERS_NOT_REACHED]
     if here:
         places[0] += f"; at the latest poll, {len(here)} files of it were there"
@@ -268,4 +270,4 @@ DOCUMENT = SubjectKind(
     },
     is_masked_in_captures=False,
 )
-"""Documents, for erasures. What is captured and extracted of others stays as it is."""
+"""Documents, for erasures. Bytes and text of others stay as they are."""

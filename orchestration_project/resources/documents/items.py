@@ -344,7 +344,7 @@ class DocumentSummary(ItemSummary):
 
     @property
     def dead_in_words(self) -> str:
-        """How many files failed and are not retried, by reason code; empty: none did."""
+        """Number of files that failed and are not retried, by reason code; empty: none did."""
         if not self.dead_counts:
             return ""
         ordered = sorted(self.dead_counts.items(), key=lambda each: (-each[1], each[0]))

@@ -1,4 +1,4 @@
-"""Which runs extract captured documents again, for the command `replay`."""
+"""Runs that extract captured documents again, for the command `replay`."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta

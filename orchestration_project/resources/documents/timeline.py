@@ -1,5 +1,6 @@
 """A document's timeline, from the tables that have traces of it."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,8 +16,8 @@ from orchestration_project.domains.documents.timeline import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.arrivals import TOPIC_PREFIX
 from orchestration_project.resources.documents.erasure import DOCUMENT_ID
-from orchestration_project.resources.documents.folder import path_text
 from orchestration_project.resources.documents.items import REPLAY_PREFIX
+from orchestration_project.resources.documents.source import path_text
 from orchestration_project.services.erasure.requests import identifier_hash
 from orchestration_project.tables.documents import (
     documents,
@@ -135,14 +136,17 @@ def _captured(connection: Connection, document_id: str) -> Iterator[TimelineEven
     """Yield the fetches of the bytes; a replay has a capture of its own, of the same fetch."""
     columns = captures.c
     wanted = (
-        select(columns.fetched_at, columns.run_id, columns.url, columns.sha256, columns.erased_at)
+        select(
+            *(columns.fetched_at, columns.run_id, columns.request, columns.sha256),
+            columns.erased_at,
+        )
         .join(deliveries, deliveries.c.group_id == columns.group_id)
         .where(_of_document(document_id), deliveries.c.replay_of.is_(None))
         .order_by(columns.fetched_at)
     )
     for row in connection.execute(wanted.limit(MAX_EVENTS)):
         within = "" if row.sha256 == document_id else f" within document {row.sha256}"
-        text = f"bytes of {row.url.removeprefix('file:')} were stored{within}"
+        text = f"bytes of {json.loads(row.request).get('file', '?')} were stored{within}"
         yield TimelineEvent(row.fetched_at, "captured", text, row.run_id)
         if row.erased_at:
             text = "an erasure replaced the stored bytes by redacted ones"
@@ -218,7 +222,7 @@ def _exported(connection: Connection, document: Row[Any]) -> Iterator[TimelineEv
 
 
 def _erased(connection: Connection, name: str) -> Timeline | None:
-    """Return when a name was erased, which only a salted hash tells; None: it was not."""
+    """Return when a name was erased, found by its salted hash; None: it was not."""
     columns = operations_erasures.c
     wanted = select(columns.salt, columns.identifier_hash, columns.erased_at, columns.run_id)
     of_kind = wanted.where(columns.kind == "documents/document")
