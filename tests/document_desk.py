@@ -15,6 +15,11 @@ from tests.assets.test_documents import folder as folder
 from tests.assets.test_documents import run, tick
 from tests.resources.definitions import RESOURCES
 
+BOTH = pytest.mark.parametrize(
+    "url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
+"""Both databases; each test executes several runs, which takes seconds."""
+
 DAY = "2026-03-02"
 TOPIC = f"documents/{DAY}"
 

@@ -347,7 +347,9 @@ def test_the_command_prints_counts_and_its_status_says_whether_all_was_extracted
         main(["load", "documents"])
 
 
-@BOTH
+@pytest.mark.parametrize(
+    "url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
 def test_the_command_replays_days_and_says_what_came_of_it(
     url, folder, capfd, monkeypatch: pytest.MonkeyPatch
 ):
@@ -375,6 +377,7 @@ def test_the_command_replays_days_and_says_what_came_of_it(
     assert "document\n" not in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_is_no_day_of_documents_cannot_be_replayed(url, folder, capfd):
     (folder / "a.txt").write_text("fine")
     assert main(["load", "documents"]) == 0

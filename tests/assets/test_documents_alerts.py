@@ -28,6 +28,7 @@ def test_failed_files_of_a_good_run_are_one_warning_and_a_retried_one_is_none(de
     assert told(watch, hook) == []  # nothing failed since
 
 
+@pytest.mark.slow
 def test_a_bad_verdict_is_one_error_with_the_reasons_and_recovers(desk, watch, hook):
     desk.write(**{f"bad{number}_json": b"{" * (number + 1) for number in range(20)})
     desk.load()

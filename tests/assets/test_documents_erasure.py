@@ -30,15 +30,10 @@ from orchestration_project.tables.documents import (
 )
 from orchestration_project.tables.erasures import operations_erasures
 from orchestration_project.tables.spine import captures, work_items
-from tests.document_desk import DocumentDesk
+from tests.document_desk import BOTH, DocumentDesk
 from tests.document_desk import folder as folder
 from tests.resources.definitions import RESOURCES
 from tests.resources.planted import flush, in_database, places_of, plant, plant_artifacts
-
-BOTH = pytest.mark.parametrize(
-    "url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
-)
-"""Both databases: PostgreSQL rewrites whole tables, which takes seconds."""
 
 PATH = "letter of ann.txt"
 TEXT = "Dear Ann, this is a text that nobody else has."
@@ -164,7 +159,8 @@ def _members(desk: Desk) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.execute(wanted.where(documents.c.parent_id != ""))]
 
 
-@BOTH
+@pytest.mark.slow
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 def test_neither_a_replay_nor_a_poll_brings_back_what_was_deleted_in_the_folder(
     desk, monkeypatch: pytest.MonkeyPatch
 ):
@@ -189,6 +185,7 @@ def test_neither_a_replay_nor_a_poll_brings_back_what_was_deleted_in_the_folder(
     assert sorted(desk.texts()) == ["another file", "first version"]
 
 
+@pytest.mark.slow
 def test_an_erasure_of_one_version_leaves_the_file_and_its_later_one(desk):
     desk.write(a_txt="first version")
     desk.load()

@@ -4,6 +4,7 @@ from datetime import timedelta
 from io import BytesIO
 from zipfile import ZipFile
 
+import pytest
 from sqlalchemy import select
 
 from orchestration_project.__main__ import main
@@ -16,7 +17,7 @@ from orchestration_project.services.presets import Presets, effective_config, in
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.documents import documents_chunks, documents_pages
 from orchestration_project.tables.spine import captures
-from tests.assets.conftest import BOTH
+from tests.document_desk import BOTH
 from tests.document_desk import desk as desk
 from tests.document_desk import folder as folder
 from tests.resources.test_evidence import contents, lines
@@ -49,6 +50,7 @@ def test_a_chunk_leads_to_the_bytes_that_it_was_read_from(desk, tmp_path):
         assert content == text.encode()
 
 
+@pytest.mark.slow
 def test_an_archive_of_a_document_has_its_pages_captures_and_bytes(desk):
     desk.write(a_txt="alpha and omega", other_txt="another one")
     desk.load()

@@ -6,8 +6,7 @@ from typing import Any
 from sqlalchemy import update
 
 from orchestration_project.tables.spine import work_items
-from tests.assets.conftest import BOTH
-from tests.document_desk import TOPIC, DocumentDesk
+from tests.document_desk import BOTH, TOPIC, DocumentDesk
 from tests.document_desk import desk as desk
 from tests.document_desk import folder as folder
 from tests.runs import executed, op_metadata
