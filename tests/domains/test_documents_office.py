@@ -13,6 +13,7 @@ from orchestration_project.demo.documents.packages import archive, docx, ods, pp
 from orchestration_project.domains.documents.extracted import Extracted
 from orchestration_project.domains.documents.extraction import extract
 from tests.domains.documents import a_story, codes, missing
+from tests.domains.xlsb import xlsb
 
 STORY = a_story()
 
@@ -129,6 +130,48 @@ def test_a_formula_without_a_stored_value_is_marked():
     found = extract(xlsx(STORY, has_values=False), name="a.xlsx")
     assert (found.state, codes(found)) == ("loaded", ["formula_without_value"])
     assert found.pages[1].tables[0].rows[-1] == (None, "=?", None)
+
+
+def test_a_workbook_in_binary_records_has_typed_cells_and_its_macros_are_noted():
+    rows = (("name", "amount", "paid", "day"), ("apples", 2.5, True, date(2026, 2, 28)))
+    found = extract(xlsb(rows, 99.5, STORY), name="a.xlsb")
+    (page,) = found.pages
+    assert found.media_type == "application/vnd.ms-excel.sheet.binary.macroEnabled.12"
+    assert (found.state, codes(found)) == ("loaded", ["macros_ignored"])
+    assert page.tables[0].rows == (*rows, (99.5, None, None, None))
+    assert page.text == "Binary\nname\tamount\tpaid\tday\napples\t2.5\ttrue\t2026-02-28\n99.5"
+    assert has_properties(found)
+
+
+def test_a_workbook_with_macros_has_typed_cells_and_no_text_of_macros():
+    plain = xlsx(STORY, has_values=False)
+    with ZipFile(BytesIO(plain)) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    kinds = parts["[Content_Types].xml"]
+    parts["[Content_Types].xml"] = kinds.replace(
+        b"vnd.openxmlformats-officedocument.spreadsheetml.sheet.main",
+        b"vnd.ms-excel.sheet.macroEnabled.main",
+    )
+    parts["xl/vbaProject.bin"] = b"Sub Auto_Open: macro words"
+    found = extract(archive(parts.items()), name="a.xlsm")
+    assert found.media_type == "application/vnd.ms-excel.sheet.macroEnabled.12"
+    assert set(codes(found)) == {"macros_ignored", "formula_without_value"}
+    expected = extract(plain, name="a.xlsx")
+    assert [page.tables for page in found.pages] == [page.tables for page in expected.pages]
+    assert found.pages[1].tables[0].rows[-1] == (None, "=?", None)
+    assert "macro" not in found.text
+
+
+def test_properties_of_a_compound_file_that_claim_more_than_there_is_cost_no_time():
+    content = bytearray(xls(STORY))
+    count = content.index(bytes.fromhex("e0859ff2f94f6810ab9108002b27b3d9")) + 24
+    content[count : count + 4] = b"\xff\xff\xff\xff"
+    found = extract(bytes(content), name="a.xls")
+    assert (found.state, missing(found, STORY.known())) == ("loaded", [])
+    assert found.title == STORY.title
+    content[count + 4 : count + 300] = b"\x1f\x10\0\0" * 74  # lists of texts without an end
+    found = extract(bytes(content), name="a.xls")
+    assert (found.state, found.title, missing(found, STORY.known())) == ("loaded", None, [])
 
 
 def test_macros_are_noted_and_never_text():

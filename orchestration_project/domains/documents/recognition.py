@@ -58,7 +58,7 @@ cannot.
 
 
 def read_tsv(text: str) -> list[Recognised]:
-    """Return the pages of Tesseract's TSV, one at least; rows that are no words are left out."""
+    """Return the pages of Tesseract's TSV, one at least; rows without a word are left out."""
     rows = csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
     words = [row for row in rows if len(row) == TSV_COLUMNS and _is_word(row)]
     pages = [_page(list(found)) for _, found in groupby(words, key=lambda row: row[PAGE])]

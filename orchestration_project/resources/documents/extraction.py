@@ -60,6 +60,9 @@ REASONS_OF_ENDS = {
 }
 """Reason of an `ItemError` to that of the document."""
 
+ALLOCATION_FAILED = "memory allocation of "
+"""Written by libraries in Rust before they end their process."""
+
 BLOCK = 4 * MIB
 
 
@@ -272,4 +275,6 @@ def _found(result: Extracted | OrchestrationError) -> Extracted | DocumentError:
     found = result.found.splitlines()[0] if result.found else ""
     if "SIGXCPU" in found:
         return DocumentError("parser_timed_out", "CPU time")
+    if ALLOCATION_FAILED in (result.found or ""):
+        return DocumentError("parser_out_of_memory", found)
     return DocumentError(REASONS_OF_ENDS[result.reason_code], found)

@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from io import BytesIO
-from typing import Any, cast
+from typing import cast
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum
 
@@ -13,7 +12,6 @@ from orchestration_project.domains.documents.extracted import (
     Draft,
     Table,
     cell_text,
-    in_utc,
     parse_time,
 )
 from orchestration_project.domains.documents.formats.archives import Archive, opened
@@ -22,8 +20,8 @@ from orchestration_project.domains.documents.formats.office import (
     main_part,
     read_properties,
 )
+from orchestration_project.domains.documents.formats.ole_properties import read_ole_properties
 from orchestration_project.domains.documents.reasons import DocumentError
-from orchestration_project.domains.documents.text import decode
 from orchestration_project.domains.documents.xml import (
     check_xml,
     first_text,
@@ -135,21 +133,10 @@ def _read_ods_properties(content: bytes, draft: Draft) -> None:
 
 
 def _read_xls_properties(content: bytes, draft: Draft) -> None:
-    from olefile import OleFileIO
-
     try:
-        with OleFileIO(BytesIO(content)) as file:
-            found: Any = file.get_metadata()  # its attributes are set by name
+        draft.title, draft.author, draft.created_at = read_ole_properties(content)
     except Exception:  # noqa: BLE001 - several, for damaged files; the cells may be whole
         draft.note("parts_unreadable", "properties")
-        return
-    page = found.codepage  # of a damaged file any of these has any type
-    encoding = f"cp{page % 65536}" if isinstance(page, int) and page else "cp1252"
-    for name in ("title", "author"):
-        if isinstance(value := getattr(found, name), bytes):
-            setattr(draft, name, decode(value, declared=encoding).text.rstrip("\0"))
-    created_at = found.create_time
-    draft.created_at = in_utc(created_at) if isinstance(created_at, datetime) else None
 
 
 def _sheet_parts(archive: Archive, draft: Draft) -> Iterator[tuple[str, str]]:
