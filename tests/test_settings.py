@@ -25,6 +25,7 @@ from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.settings.described import ESSENTIAL, described_settings
 from orchestration_project.settings.page import example
 from orchestration_project.settings.renamed import MOVED_TO_CHECKS, RENAMED
+from orchestration_project.settings.settings import secrets_of
 
 EXAMPLE = (PROJECT_ROOT / ".env.example").read_text()
 SECRETS = (
@@ -223,11 +224,26 @@ def test_an_env_file_that_is_no_text_is_a_clear_error(tmp_path: Path, monkeypatc
         ("DEMO_SEED=-1", "greater than or equal to 0"),
         ("FINRA_LOOKBACK_WEEKS=0", "greater than or equal to 1"),
         ("LOG_LEVEL=loud", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ("DOCUMENTS_OCR=on", "'auto', 'always' or 'never'"),
+        ("DOCUMENTS_OCR_LANGUAGES=eng;rm", "String should match pattern"),
+        (
+            "DOCUMENTS_CHUNK_WORDS=100\nDOCUMENTS_CHUNK_OVERLAP=51",
+            "expected at most 50, half of DOCUMENTS_CHUNK_WORDS",
+        ),
+        ('DOCUMENTS_PASSWORDS="' + r"a\n" * 101 + '"', "expected at most 100 lines, got 101"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused(tmp_path: Path, text: str, problem: str):
     with pytest.raises(ValidationError, match=problem):
         read(tmp_path, text)
+
+
+def test_passwords_of_documents_are_lines_and_each_is_kept_out_of_logs(tmp_path: Path):
+    settings = read(tmp_path, r'DOCUMENTS_PASSWORDS="first one,;\n\n second ä \nfirst one,;"')
+    assert settings.passwords == ("first one,;", " second ä ")
+    assert shown_values(settings)["documents_passwords"] == "***"
+    assert {"first one,;", " second ä "} <= set(secrets_of(settings))
+    assert "first one" not in repr(settings)
 
 
 def test_secrets_are_not_shown(tmp_path: Path):

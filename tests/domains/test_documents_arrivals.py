@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from orchestration_project.domains.documents.arrivals import FileRow, Listed, after_poll
-from orchestration_project.domains.documents.verdict import judge
+from orchestration_project.domains.documents.verdict import is_failure, judge
 
 START = datetime(2026, 3, 2, 23, 59, 55, tzinfo=UTC)
 STABLE = timedelta(seconds=10)
@@ -86,3 +86,11 @@ def test_the_weights_of_missing_stages_are_spread_over_the_others(reached, reaso
     verdict = judge(10, stages, reasons)
     assert (verdict.level, verdict.score) == (expected[0], pytest.approx(expected[1]))
     assert bool(verdict.reasons) == (verdict.level != "good")
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "failing"),
+    [("never", []), ("bad", ["bad"]), ("watch", ["watch", "bad"])],
+)
+def test_a_run_fails_from_the_verdict_on_that_is_configured(fail_on, failing):
+    assert [each for each in ("good", "watch", "bad") if is_failure(each, fail_on)] == failing

@@ -128,7 +128,8 @@ class DocumentsSettings(Settings):
     def passwords(self) -> tuple[str, ...]:
         """The lines of DOCUMENTS_PASSWORDS that are not empty."""
         text = self.documents_passwords.get_secret_value() if self.documents_passwords else ""
-        return tuple(dict.fromkeys(filter(None, text.splitlines())))
+        lines = text.replace("\r\n", "\n").split("\n")
+        return tuple(dict.fromkeys(filter(None, lines)))
 
     @field_validator("documents_passwords")
     @classmethod
