@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.demo.documents.packages import archive
 from orchestration_project.tables.documents import (
     documents,
     documents_pages,
@@ -64,3 +65,27 @@ def assert_hidden(url: str, output: Any) -> None:
     for text in (output.out, output.err, stored):
         assert PASSWORD not in text
         assert json.dumps(PASSWORD)[1:-1] not in text
+
+
+@BOTH
+def test_a_file_that_holds_an_encrypted_one_is_read_again_too(
+    url: str, folder: Path, instance: Any, monkeypatch: pytest.MonkeyPatch
+):
+    (folder / "good.zip").write_bytes(archive([("a.txt", b"fine words")]))
+    (folder / "part.zip").write_bytes(encrypted_zip(b"secret words", more=b"plain words"))
+    inner = archive([("locked.pdf", encrypted_pdf("RC4-128")), ("b.txt", b"other words")])
+    (folder / "outer.zip").write_bytes(archive([("inner.zip", inner)]))
+    tick(instance)
+    run(instance)
+    assert failed_items(url) == {}
+    monkeypatch.setenv("DOCUMENTS_PASSWORDS", PASSWORD)
+    assert tick(instance) == [DAY]
+    ready = select(work_items.c.item_key).where(work_items.c.state == "ready")
+    assert sorted(databases.rows(url, ready)) == [("outer.zip",), ("part.zip",)]
+    captured = run(instance)["capture"][DAY]
+    assert (captured["loaded_document_count"], captured["unchanged_document_count"]) == (2, 0)
+    states = select(documents.c.state).where(documents.c.state == "encrypted")
+    assert databases.rows(url, states) == []
+    texts = [text for (text,) in databases.rows(url, select(documents_pages.c.text))]
+    assert any("secret words" in text for text in texts)
+    assert tick(instance) == []

@@ -12,8 +12,8 @@ from orchestration_project.domains.documents.media_types import OLE
 def decrypted(content: bytes, passwords: Sequence[str]) -> bytes | None:
     """Return a compound file decrypted with the first password that opens it.
 
-    None: it is not an encrypted file of Office, or none opens it. What is damaged counts as not
-    encrypted, as its reader says what is wrong with it.
+    None: it is not an encrypted file of Office, or none opens it. A damaged file counts as not
+    encrypted, as its reader has the reason code for the damage.
 
     Args:
         content: The file.

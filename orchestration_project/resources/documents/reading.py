@@ -38,8 +38,18 @@ def setups_of(settings: DocumentsSettings) -> tuple[ReaderSetup, ...]:
     ocr = ocr_rule(mode, settings.documents_ocr_languages, settings.documents_ocr_seconds)
     installed = set(ocr.languages.split("+")) - set(ocr.missing) if ocr else ()
     return (
-        ReaderSetup("passwords", "\n".join(sorted(settings.passwords)), ("encrypted",)),
-        ReaderSetup("ocr", "+".join(sorted(installed)), ("needs_ocr", "ocr_language_missing")),
+        ReaderSetup(
+            "passwords",
+            "\n".join(sorted(settings.passwords)),
+            ("encrypted",),
+            ("member_encrypted",),
+        ),
+        ReaderSetup(
+            "ocr",
+            "+".join(sorted(installed)),
+            ("needs_ocr", "ocr_language_missing"),
+            ("pages_need_ocr",),
+        ),
     )
 
 

@@ -1,20 +1,26 @@
 """Sets of passwords and of languages of OCR: with a new one, what failed for the lack of it is due.
 
+So is a file that was read and holds one that failed, such as a mail with an encrypted attachment.
 The database has a salted hash of each set, and no password.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from hashlib import scrypt
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, insert, or_, select, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.work_items import ItemState
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
-from orchestration_project.tables.documents import documents_reader_setups
+from orchestration_project.tables.documents import (
+    documents,
+    documents_files,
+    documents_reader_setups,
+)
 from orchestration_project.tables.spine import work_items
 
 SALT_BYTES = 16
@@ -28,6 +34,12 @@ Two processes with different settings would have the same files read over and ov
 """
 
 
+OUTDATED = "outdated"
+"""Version of the rules of a document that has to be read again."""
+
+ENDED: Sequence[ItemState] = ("done", "skipped", "failed", "dead")
+
+
 class ReaderSetup(NamedTuple):
     """Means of readers, without which some files cannot be read.
 
@@ -35,11 +47,13 @@ class ReaderSetup(NamedTuple):
         kind: Its name.
         content: All of it as a text; empty: nothing.
         reasons: Reason codes of the files that could not be read for the lack of it.
+        partial_reasons: The same of files that were read in part.
     """
 
     kind: str
     content: str
     reasons: tuple[str, ...]
+    partial_reasons: tuple[str, ...] = ()
 
 
 def retry_for_new_setups(
@@ -113,16 +127,59 @@ def _fingerprint(kind: str, content: str, salt: str) -> str:
 
 def _retry(connection: Connection, setup: ReaderSetup, items: WorkItems, topic_prefix: str) -> int:
     columns = work_items.c
-    wanted = select(columns.topic, columns.item_key).where(
-        columns.topic.startswith(topic_prefix, autoescape=True),
-        columns.state.in_(["failed", "dead"]),
-        columns.reason_code.in_(setup.reasons),
-    )
+    is_of_topic = columns.topic.startswith(topic_prefix, autoescape=True)
+    failed = and_(columns.state.in_(["failed", "dead"]), columns.reason_code.in_(setup.reasons))
+    found = _items(connection, and_(is_of_topic, failed))
+    paths = _forget_outer_documents(connection, setup)
+    for some in _portions(paths):
+        ended = and_(columns.state.in_(["done", "skipped"]), columns.item_key.in_(some))
+        found |= _items(connection, and_(is_of_topic, ended))
     by_topic: dict[str, list[str]] = {}
-    for topic, key in connection.execute(wanted.order_by(columns.topic, columns.item_key)):
+    for topic, key in sorted(found):
         by_topic.setdefault(topic, []).append(key)
     for topic, keys in by_topic.items():
-        for start in range(0, len(keys), KEYS_PER_STATEMENT):
-            some = keys[start : start + KEYS_PER_STATEMENT]
-            items.retry(topic, keys=some, connection=connection)
-    return sum(map(len, by_topic.values()))
+        for some in _portions(keys):
+            items.retry(topic, keys=some, states=ENDED, connection=connection)
+    return len(found)
+
+
+def _items(connection: Connection, condition: ColumnElement[bool]) -> set[tuple[str, str]]:
+    """Return topic and key of items."""
+    wanted = select(work_items.c.topic, work_items.c.item_key).where(condition)
+    return {(row.topic, row.item_key) for row in connection.execute(wanted)}
+
+
+def _forget_outer_documents(connection: Connection, setup: ReaderSetup) -> list[str]:
+    """Have delivered documents read again that hold one which lacked the setup; return their paths.
+
+    Those that lacked it themselves are left to their work items.
+    """
+    columns, files = documents.c, documents_files.c
+    is_within = and_(columns.reason_code.in_(setup.reasons), columns.parent_id.is_not(None))
+    is_partial = columns.reason_code.in_(setup.partial_reasons)
+    wanted = select(columns.document_id, columns.parent_id)
+    rows = connection.execute(wanted.where(or_(is_within, is_partial))).all()
+    outer = set[str]()
+    seen = set[str]()
+    while rows:
+        outer |= {row.document_id for row in rows if row.parent_id is None}
+        parents = {row.parent_id for row in rows if row.parent_id} - seen
+        seen |= parents
+        rows = [
+            row
+            for some in _portions(sorted(parents))
+            for row in connection.execute(wanted.where(columns.document_id.in_(some)))
+        ]
+    paths = list[str]()
+    for some in _portions(sorted(outer)):
+        own = columns.document_id.in_(some)
+        connection.execute(update(documents).where(own).values(rule_version=OUTDATED))
+        listed = select(files.path).where(files.document_id.in_(some), files.state != "gone")
+        paths += connection.execute(listed).scalars()
+    return paths
+
+
+def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield keys in portions that a statement may name."""
+    for start in range(0, len(keys), KEYS_PER_STATEMENT):
+        yield keys[start : start + KEYS_PER_STATEMENT]

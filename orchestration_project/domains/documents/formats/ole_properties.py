@@ -13,7 +13,7 @@ from orchestration_project.domains.documents.text import decode
 
 STREAM = "\x05SummaryInformation"
 MAX_BYTES, MAX_PROPERTIES = 1_000_000, 1_000
-"""Of the stream; one of Office has about 20 properties in some hundred bytes."""
+"""Limits of the stream; one of Office has about 20 properties in some hundred bytes."""
 
 CODE_PAGE, TITLE, AUTHOR, CREATED = 1, 2, 4, 12
 SHORT, BYTES, WIDE, FILETIME = 0x02, 0x1E, 0x1F, 0x40
