@@ -147,6 +147,22 @@ DOCUMENTS = KeyGroup(
     {
         "document_verdict": MetadataKey("text", "Verdict on the run's documents: good, watch, bad"),
         "document_score": MetadataKey("points", "Weighted share that reached each stage, 0-100"),
+        **_keys("text", verdict_reasons="Why the verdict is not good; none: it is"),
+        **_keys("pages per second", pages_per_second="Pages of the run by the time of its load"),
+        **_keys(
+            "table",
+            outcomes_by_type="Documents of the run and their pages, by media type and state",
+            first_chunks="First chunk of some documents: file, page, words, beginning of the text",
+        ),
+        **_keys(
+            "count",
+            page_count="Pages of the run's documents",
+            chunk_count="Chunks of the run's documents",
+            compared_count="Documents that were compared with others",
+            same_text_count="Documents of these whose words were those of before",
+            removed_pair_count="Pairs of similar documents that other text removed",
+            cut_count="Documents with more similar ones than are looked up or kept",
+        ),
     },
 )
 PICTURES = KeyGroup(

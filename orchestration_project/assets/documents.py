@@ -1,5 +1,7 @@
 """Assets of documents: files of their source, loaded by the day of their first sight."""
 
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -8,6 +10,7 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 import dagster as dg
+import polars as pl
 from pydantic import Field
 from sqlalchemy import Table
 
@@ -26,11 +29,13 @@ from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import JobOptions, describe_defaults
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.documents.arrivals import (
     end_leases,
     open_arrivals,
     topic_of,
 )
+from orchestration_project.resources.documents.derivation import Derivation, DerivedCounts
 from orchestration_project.resources.documents.extraction import Extraction
 from orchestration_project.resources.documents.items import (
     REPLAY_PREFIX,
@@ -41,7 +46,6 @@ from orchestration_project.resources.documents.items import (
     enqueue_outdated,
     record_files,
     record_nothing,
-    verdict_of,
 )
 from orchestration_project.resources.documents.loading import (
     AfterLoad,
@@ -51,13 +55,22 @@ from orchestration_project.resources.documents.loading import (
     Reading,
 )
 from orchestration_project.resources.documents.reading import reader_settings
+from orchestration_project.resources.documents.reporting import (
+    RunDocuments,
+    as_shown,
+    overdue_document_exports,
+    run_documents,
+    verdict_of,
+)
 from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.resources.documents.worker import ReaderSettings
 from orchestration_project.services.metadata import (
     check_spec,
     column_schema,
     not_applicable,
+    quoted_table,
     summary_of,
+    table_of,
 )
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import load_shared_settings
@@ -67,12 +80,15 @@ from orchestration_project.tables.documents import (
     documents_chunks,
     documents_files,
     documents_pages,
+    documents_similarity,
+    documents_topics,
 )
 
 GROUP = "documents"
 OWNERS = ["team:operations"]
 FILES, CAPTURE = dg.AssetKey([GROUP, "files"]), dg.AssetKey([GROUP, "capture"])
 PAGES, CHUNKS = dg.AssetKey([GROUP, "pages"]), dg.AssetKey([GROUP, "chunks"])
+SIMILARITY, TOPICS = dg.AssetKey([GROUP, "similarity"]), dg.AssetKey([GROUP, "topics"])
 LOAD_OP, LOAD_JOB, REPLAY_JOB = "documents_load_day", "documents_load", "documents_replay"
 VERDICT_CHECK = "has_good_verdict"
 
@@ -168,6 +184,20 @@ CHUNK_SOURCES = {
 }
 """Columns of `documents_chunks`, and those of `documents_pages` that they come from."""
 
+SIMILARITY_SOURCES = {
+    "document_id": "document_id",
+    "similar_id": "document_id",
+    "score": "text",
+    "group_id": "document_id",
+}
+TOPIC_SOURCES = {
+    "document_id": "document_id",
+    "rank": "text",
+    "keyword": "text",
+    "score": "text",
+}
+"""Columns of derived tables, and those of `documents_chunks` whose words they come from."""
+
 files = asset_spec(
     FILES,
     str(documents_files.comment),
@@ -224,14 +254,17 @@ class _Work(NamedTuple):
             dict.fromkeys(PAGE_COLUMNS, "document_id"),
         ),
         _spec(CHUNKS, documents_chunks, {"table", "gold"}, PAGES, CHUNK_SOURCES),
+        _spec(SIMILARITY, documents_similarity, {"table", "gold"}, CHUNKS, SIMILARITY_SOURCES),
+        _spec(TOPICS, documents_topics, {"table", "gold"}, CHUNKS, TOPIC_SOURCES),
     ],
     check_specs=[
         check_spec(
             VERDICT_CHECK,
             asset=CAPTURE,
-            description="The verdict on the run's documents is good.",
-            severity=dg.AssetCheckSeverity.WARN,
-            limit="score 85 of 100, and no document with a critical reason",
+            description="The verdict on the run's documents is good. The verdict bad is an error, "
+            "watch a warning.",
+            severity=dg.AssetCheckSeverity.ERROR,
+            limit="below 85 of 100 watch; below 70, or with a critical reason, bad",
             remedy="read reason_code and reason in the table documents; correct the files",
         )
     ],
@@ -247,7 +280,10 @@ def load_documents(
     settings: dg.ResourceParam[DocumentsSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Capture, extract and load the files of each day that are due, or replay its documents."""
+    """Capture, extract and load the files of each day that are due, or replay its documents.
+
+    Similarity and topics are derived for documents that changed.
+    """
     captures, summary = Captures(artifacts), DocumentSummary()
     presets = Presets(warehouse, clock)
     of_run = RunPresets(context.instance, context.run.run_id, settings, presets)
@@ -280,7 +316,8 @@ def load_documents(
             poll_once,
         )
 
-    written: dict[str, int] = {}
+    written: Counter[str] = Counter()
+    started = time.monotonic()
     with _extraction(settings, readers, max_bytes) as extraction:
         for day in keys:
             work = work_of(day)
@@ -309,24 +346,77 @@ def load_documents(
                 summary=summary,
             ):
                 pass
-            for name, count in loader.written.items():
-                written[name] = written.get(name, 0) + count
-    verdict = verdict_of(warehouse, keys[0], keys[-1], context.run.run_id, summary.reason_counts)
+            written += loader.written
+    seconds = time.monotonic() - started
+    derived, error = _derived(Derivation(warehouse, keys[0], keys[-1], context.run.run_id))
+    found = run_documents(warehouse, context.run.run_id)
+    verdict = verdict_of(
+        warehouse,
+        keys[0],
+        keys[-1],
+        context.run.run_id,
+        summary.reason_counts,
+        overdue_document_exports(warehouse, clock, settings),
+    )
     yield dg.MaterializeResult(
         asset_key=CAPTURE,
-        metadata={**summary.as_metadata(), **_shown(verdict), **_noticed(verdict, summary)},
+        metadata={
+            **as_shown(verdict),
+            **summary.as_metadata(),
+            **_outcomes(found),
+            **_noticed(verdict, summary),
+        },
         check_results=[_checked(verdict, summary)],
     )
-    for key, table in ((PAGES, documents_pages), (CHUNKS, documents_chunks)):
-        yield dg.MaterializeResult(
-            asset_key=key, metadata={"rows_written": written.get(table.name, 0)}
-        )
-    if verdict and is_failure(verdict.level, values["fail_on"]):
+    yield dg.MaterializeResult(
+        asset_key=PAGES,
+        metadata={
+            "rows_written": written[documents_pages.name],
+            "page_count": found.page_count,
+            "pages_per_second": round(found.page_count / max(seconds, 0.001), 1),
+        },
+    )
+    yield dg.MaterializeResult(
+        asset_key=CHUNKS,
+        metadata={
+            "rows_written": written[documents_chunks.name],
+            "chunk_count": found.chunk_count,
+            **({"first_chunks": quoted_table(found.first_chunks)} if found.first_chunks else {}),
+        },
+    )
+    if error is not None:
+        error.within(run=context.run.run_id)
+        raise dg.Failure(str(error), allow_retries=False) from error
+    yield dg.MaterializeResult(
+        asset_key=SIMILARITY,
+        metadata={
+            "rows_written": derived.pairs,
+            "compared_count": derived.documents,
+            "same_text_count": derived.unchanged,
+            "removed_pair_count": derived.pairs_removed,
+            "cut_count": derived.cut,
+        },
+    )
+    yield dg.MaterializeResult(asset_key=TOPICS, metadata={"rows_written": derived.keywords})
+    if verdict is not None and is_failure(verdict.level, values["fail_on"]):
         raise dg.Failure(
-            f"the verdict on the run's documents is {verdict.level}",
-            metadata=_shown(verdict),
+            f"the verdict on the run's documents is {verdict.level}: {'; '.join(verdict.reasons)}; "
+            f"it fails the run, as fail_on is {values['fail_on']}",
+            metadata=as_shown(verdict),
             allow_retries=False,
         )
+
+
+def _outcomes(found: RunDocuments) -> Mapping[str, Any]:
+    return {"outcomes_by_type": table_of(pl.DataFrame(found.by_type))} if found.by_type else {}
+
+
+def _derived(derivation: Derivation) -> tuple[DerivedCounts, OrchestrationError | None]:
+    """Derive similarity and topics; what was loaded is reported also if that fails."""
+    try:
+        return derivation.run(), None
+    except OrchestrationError as error:
+        return DerivedCounts(), error
 
 
 @contextmanager
@@ -341,12 +431,6 @@ def _extraction(
         settings=readers,
     ) as extraction:
         yield extraction
-
-
-def _shown(verdict: Verdict | None) -> Mapping[str, Any]:
-    if verdict is None:
-        return {}
-    return {"document_verdict": verdict.level, "document_score": round(verdict.score, 1)}
 
 
 def _noticed(verdict: Verdict | None, summary: DocumentSummary) -> Mapping[str, Any]:
@@ -383,7 +467,8 @@ load_job = dg.define_asset_job(
     LOAD_JOB,
     selection=dg.AssetSelection.assets(load_documents),
     description=job_text(
-        "Loads the files of a day that wait: capture, extract, write pages and chunks.",
+        "Loads the files of a day that wait: capture, extract, write pages and chunks, derive "
+        "similarity and topics.",
         LOAD_OP,
         DocumentsLoad,
     ),

@@ -208,7 +208,10 @@ DOCUMENTS = Domain(
         ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems, remedies=REMEDIES),
         ItemTopics(prefix=REPLAY_PREFIX, open=WorkItems, remedies=REMEDIES),
     ],
-    api=["orchestration_project.gateway.api.document_timeline"],
+    api=[
+        "orchestration_project.gateway.api.documents",
+        "orchestration_project.gateway.api.document_timeline",
+    ],
     load_module="orchestration_project.cli.documents_run",
     state_paths=[DEMO_FOLDER],
     subjects=lambda _: [DOCUMENT],

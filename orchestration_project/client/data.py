@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import httpx
 
@@ -18,6 +18,7 @@ from orchestration_project.domains.api.models import (
     AuditEntry,
     Capture,
     Described,
+    Document,
     Export,
     Page,
     RuleInEffect,
@@ -102,6 +103,36 @@ class DataMethods(Asking):
         if escape_formulas is not None:
             query |= {"escape_formulas": escape_formulas}
         answer = self._transport.ask("GET", f"/tables/{quoted(table)}", query=query)
+        to.write_bytes(answer.content)
+
+    def document(self, document_id: str) -> Document:
+        """Return a document: its row, paths, children, keywords and similar documents."""
+        return self._get(f"/documents/{quoted(document_id)}", Document)
+
+    def document_rows(
+        self, document_id: str, part: Literal["pages", "chunks"]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the pages or chunks of a document in the order of its text."""
+        path = f"/documents/{quoted(document_id)}/{part}"
+        for page in self._pages(path, Page, limit=PAGE_ROWS):
+            yield from page.rows
+
+    def document_text(self, document_id: str) -> str:
+        """Return the text of a document; its pages are separated by lines with a form feed."""
+        path = f"/documents/{quoted(document_id)}/text"
+        return self._transport.ask("GET", path).content.decode()
+
+    def save_document(
+        self,
+        document_id: str,
+        to: Path,
+        *,
+        part: Literal["pages", "chunks"],
+        format: Literal["csv", "text"],
+    ) -> None:
+        """Write the pages or chunks of a document to a file, as CSV or as their texts."""
+        path = f"/documents/{quoted(document_id)}/{part}"
+        answer = self._transport.ask("GET", path, query={"format": format})
         to.write_bytes(answer.content)
 
     def trade_activity(

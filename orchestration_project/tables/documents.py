@@ -3,18 +3,23 @@
 A document is a content: the same bytes at two paths are one document with two paths.
 """
 
-from sqlalchemy import Index, Table
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Column, Index, Table
 
 from orchestration_project.tables.schema import (
     ASSET,
     INTERNAL,
     count,
+    flag,
     history_of,
     moment,
     ratio,
     table,
     text,
 )
+from orchestration_project.tables.views import ViewColumn, as_it_is, view
 
 
 def _asset(declared: Table, name: str) -> Table:
@@ -90,6 +95,7 @@ documents = _asset(
 )
 Index("documents_by_parent", documents.c.parent_id)
 Index("documents_by_day", documents.c.first_seen_at)
+Index("documents_by_run", documents.c.run_id)
 
 documents_members = table(
     "documents_members",
@@ -139,3 +145,73 @@ documents_reader_setups = table(
     moment("activated_at", "UTC time from which it was used, the latest one"),
 )
 documents_reader_setups.info[INTERNAL] = True
+_chunk = documents_chunks.c
+
+
+def _in_key(column: Column[Any]) -> ViewColumn:
+    return replace(as_it_is(column), is_key=True)
+
+
+v_documents_chunks = view(
+    "v_documents_chunks",
+    "One row per row of documents_chunks, in the order of the text.",
+    as_it_is(_chunk.document_id),
+    _in_key(_chunk.page_number),
+    _in_key(_chunk.start_offset),
+    as_it_is(_chunk.end_offset),
+    replace(as_it_is(_chunk.chunk_id), is_key=False),
+    as_it_is(_chunk.section_path),
+    as_it_is(_chunk.word_count),
+    as_it_is(_chunk.text),
+)
+
+documents_similarity = table(
+    "documents_similarity",
+    "One row per pair of documents with similar text, the smaller document_id first.",
+    text("document_id", "SHA-256 of the one document's bytes, hex", key=True),
+    text("similar_id", "SHA-256 of the other's, hex; greater than document_id", key=True),
+    ratio("score", "Estimated Jaccard similarity of their shingles of 3 words, 0.6-1"),
+    text(
+        "group_id", "Smallest document_id of all documents that pairs connect with them; may change"
+    ),
+)
+Index("documents_similarity_by_similar", documents_similarity.c.similar_id)
+Index("documents_similarity_by_group", documents_similarity.c.group_id)
+
+documents_topics = table(
+    "documents_topics",
+    "One row per keyword of a document.",
+    text("document_id", "SHA-256 of the document's bytes, hex", key=True),
+    count("rank", "1: the highest score", key=True),
+    text("keyword", "Word in lower case", from_senders=True),
+    ratio("score", "TF-IDF, by the documents that were loaded when it was computed"),
+)
+
+documents_fingerprints = table(
+    "documents_fingerprints",
+    "One row per document: what its similarity and topics were derived from.",
+    text("document_id", "SHA-256 of the document's bytes, hex", key=True),
+    moment("extracted_at", "extracted_at of the extraction that it was derived from"),
+    text("signature", "MinHash of its text, base64; NULL: no word", optional=True),
+    text("terms", "Its most frequent terms with their counts, JSON", from_senders=True),
+    text("group_id", "Its group of similar documents; NULL: none", optional=True),
+    flag("has_topics", "Whether its keywords were computed from these terms"),
+    internal=True,
+)
+Index("documents_fingerprints_by_group", documents_fingerprints.c.group_id)
+
+documents_bands = table(
+    "documents_bands",
+    "One row per document and band of its signature, of the first documents of a bucket.",
+    count("bucket", "Hash of the band, 64 bits; documents with an equal band share it", key=True),
+    text("document_id", "SHA-256 of the document's bytes, hex", key=True),
+    internal=True,
+)
+
+documents_frequencies = table(
+    "documents_frequencies",
+    "One row per term: in how many documents it occurs.",
+    text("term", "Word in lower case; empty: all documents with terms", key=True),
+    count("document_count", "Documents that have it among their most frequent terms"),
+    internal=True,
+)

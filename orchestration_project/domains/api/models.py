@@ -93,6 +93,20 @@ class Page(BaseModel):
     )
 
 
+class Document(BaseModel):
+    """A document: its row, and what else is known of it. Lists have at most 100 entries."""
+
+    document: dict[str, Any] = Field(description="Its row of the table documents")
+    paths: list[str] = Field(description="Paths at which it lies, or lay")
+    children: list[dict[str, Any]] = Field(
+        description="Attachments or members: document_id, path_in_parent, media_type and state"
+    )
+    keywords: list[str] = Field(description="Keywords, the highest score first")
+    similar: list[dict[str, Any]] = Field(
+        description="Similar documents: document_id, score and group_id, the highest score first"
+    )
+
+
 class Tick(BaseModel):
     """A time at which it was asked what to run."""
 

@@ -1,6 +1,6 @@
 """The verdict of a run: the share of its documents that reached each stage, weighted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,8 +9,8 @@ Level = Literal["good", "watch", "bad"]
 WEIGHTS = {"extracted": 25, "normalized": 20, "chunked": 20, "similarity": 20, "exported": 15}
 """Weight of each stage; those of stages that a project does not have are spread over the rest."""
 
-STAGES = ("extracted", "normalized", "chunked")
-"""The stages that there are."""
+WORDS = {"similarity": "compared"}
+"""Stages in sentences, where their names are not."""
 
 GOOD_FROM, WATCH_FROM = 85, 70
 """Scores, of 100."""
@@ -35,26 +35,32 @@ class Verdict:
 
 
 def judge(
-    document_count: int, reached: Mapping[str, int], reason_counts: Mapping[str, int]
+    document_count: int,
+    reached: Mapping[str, int],
+    reason_counts: Mapping[str, int],
+    overdue_exports: Sequence[str] = (),
 ) -> Verdict:
     """Return the verdict on documents, one at least.
 
     Args:
         document_count: Delivered documents of the run.
-        reached: How many of them reached each of `STAGES`.
+        reached: How many of them reached each stage that is configured, by its name in `WEIGHTS`.
         reason_counts: How many have each decisive reason code.
+        overdue_exports: Exports whose delays are among the reasons.
     """
-    total = sum(WEIGHTS[stage] for stage in STAGES)
-    shares = {stage: reached.get(stage, 0) / document_count for stage in STAGES}
+    stages = [stage for stage in WEIGHTS if stage in reached]
+    total = sum(WEIGHTS[stage] for stage in stages)
+    shares = {stage: reached[stage] / document_count for stage in stages}
     score = sum(100 * WEIGHTS[stage] / total * share for stage, share in shares.items())
     critical = sorted(CRITICAL_REASONS & {code for code, count in reason_counts.items() if count})
     reasons = [f"{reason_counts[code]} with the critical reason {code}" for code in critical]
     if score < GOOD_FROM:
         reasons += [
-            f"{document_count - reached.get(stage, 0)} of {document_count} not {stage}"
-            for stage in STAGES
+            f"{document_count - reached[stage]} of {document_count} not {WORDS.get(stage, stage)}"
+            for stage in stages
             if shares[stage] < 1
         ]
+    reasons += [f"the export {name} is overdue" for name in overdue_exports]
     return Verdict(_level(score, is_critical=bool(critical)), score, tuple(reasons))
 
 

@@ -27,6 +27,7 @@ DOCUMENTS = frozenset(
         *("headers", "payload"),
         *("claims", "target"),
         *("sentence", "figures"),
+        "terms",
     )
 )
 """Columns of text of any length, CLOB: nothing compares them, sorts by them or has them as key."""

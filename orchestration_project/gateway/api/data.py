@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -266,19 +266,31 @@ async def _file(
             frames = (with_escaped_formulas(each.select(columns), escaped) for each in found)
             WRITERS[wanted.format](file.followed(frames), file.sink)
 
+    name = f"{chosen.table.name}.{wanted.format}"
+    return await sent_file(services, write, name=name, media_type=MEDIA_TYPES[wanted.format])
+
+
+async def sent_file(
+    services: Services, write: Callable[[GrowingFile], object], *, name: str, media_type: str
+) -> Response:
+    """Return a file that ``write`` writes in a thread, sent while it grows.
+
+    Raises:
+        TimeoutError: Its sending did not begin within the time of a read.
+    """
     file = GrowingFile(services.file_threads, write)
     try:
-        async with asyncio.timeout(seconds + BEGIN_MARGIN_SECONDS):
+        async with asyncio.timeout(services.read_seconds + BEGIN_MARGIN_SECONDS):
             size = await file.begun(CHUNK_BYTES)
     except BaseException:
         file.abandon()
         raise
     headers = {
-        "content-disposition": f'attachment; filename="{chosen.table.name}.{wanted.format}"',
+        "content-disposition": f'attachment; filename="{name}"',
         "cache-control": "no-store",
     }
     headers |= {} if size is None else {"content-length": str(size)}
-    return GrowingFileResponse(file, headers, MEDIA_TYPES[wanted.format])
+    return GrowingFileResponse(file, headers, media_type)
 
 
 def _require_few_rows(services: Services, statement: Select[Any]) -> None:

@@ -14,7 +14,6 @@ from sqlalchemy import Column, Connection, and_, bindparam, select, update
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
 from orchestration_project.domains.documents.reasons import REASONS, DocumentError
-from orchestration_project.domains.documents.verdict import Verdict, judge
 from orchestration_project.engine.captures import BlobError, Capture, Captures, unstored
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.run_items import FAILURES_SHOWN, ItemSummary
@@ -286,7 +285,7 @@ def _recorded(document_id: str) -> Any:
 def enqueue_outdated(warehouse: Warehouse, clock: Clock, day: date, *, version: str) -> int:
     """Enqueue delivered documents of a partition that other rules made; return how many wait."""
     wanted = select(documents.c.document_id).where(
-        _of_days(day, day), documents.c.parent_id.is_(None), documents.c.rule_version != version
+        of_days(day, day), documents.c.parent_id.is_(None), documents.c.rule_version != version
     )
     with warehouse.reading() as connection:
         ids = list(connection.execute(wanted).scalars())
@@ -299,7 +298,8 @@ def record_nothing(_: Connection, found: Mapping[str, str]) -> None:
     """Record nothing: a replay finds the document that it read."""
 
 
-def _of_days(first: date, last: date) -> Any:
+def of_days(first: date, last: date) -> Any:
+    """Return the condition that a document is of partitions from a first to a last one."""
     start, end = (datetime.combine(day, time(), UTC) for day in (first, last))
     column = documents.c.first_seen_at
     return and_(column >= start, column < end + timedelta(days=1))
@@ -369,33 +369,3 @@ def _outcome(settlement: ItemSettlement) -> str:
         return "failed"
     code = settlement.reason_code
     return REASONS[code].state if code else "loaded"
-
-
-def verdict_of(
-    warehouse: Warehouse, first: date, last: date, run_id: str, unread: Mapping[str, int]
-) -> Verdict | None:
-    """Return the verdict on the delivered documents of a run; None: it had none.
-
-    Args:
-        warehouse: Has the documents.
-        first: Their first partition.
-        last: Their last one.
-        run_id: The run.
-        unread: Files that could not be read, by reason code.
-    """
-    columns = documents.c
-    wanted = select(
-        columns.state, columns.reason_code, columns.page_count, columns.chunk_count
-    ).where(_of_days(first, last), columns.parent_id.is_(None), columns.run_id == run_id)
-    with warehouse.reading() as connection:
-        rows = connection.execute(wanted).all()
-    count = len(rows) + sum(unread.values())
-    if not count:
-        return None
-    reached = {
-        "extracted": sum(row.state in ("loaded", "empty") for row in rows),
-        "normalized": sum(row.page_count > 0 for row in rows),
-        "chunked": sum(row.chunk_count > 0 for row in rows),
-    }
-    reasons = Counter(row.reason_code for row in rows if row.reason_code)
-    return judge(count, reached, reasons + Counter(unread))

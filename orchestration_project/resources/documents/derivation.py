@@ -1,0 +1,311 @@
+"""Similarity and topics of documents: derived from their pages, for those that changed.
+
+Both follow from a document's fingerprint, which is kept. A batch is one transaction, so a run that
+is killed leaves whole batches, and the next run of the partition derives the rest.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from itertools import groupby, islice
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+    union,
+    update,
+)
+
+from orchestration_project.domains.documents.keywords import TermCounts, keywords, words_of
+from orchestration_project.domains.documents.minhash import (
+    BLOCK_WORDS,
+    Signature,
+    Sketch,
+    signature_as_text,
+    signature_of_text,
+)
+from orchestration_project.engine.leases import lock_row
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.resources.documents.items import of_days
+from orchestration_project.resources.documents.similarity import (
+    KEYS_PER_STATEMENT,
+    add_pairs,
+    pieces,
+    remove_pairs,
+)
+from orchestration_project.tables.documents import (
+    documents,
+    documents_fingerprints,
+    documents_frequencies,
+    documents_pages,
+    documents_topics,
+)
+
+BATCH_DOCUMENTS = 50
+"""Documents of a transaction."""
+
+LISTED_DOCUMENTS = 50_000
+"""Documents whose ids are held at a time."""
+
+ALL = ""
+"""The term whose row counts all documents that have any."""
+
+LOCK = "documents|derivation"
+"""One transaction at a time compares: two that do not see each other would miss their pairs."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Origin of the similarity and topics of a document.
+
+    Attributes:
+        signature: As text; None: the document has no word.
+        terms: Its most frequent terms with their counts.
+    """
+
+    signature: str | None = None
+    terms: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class DerivedCounts:
+    """Counts of what a run derived.
+
+    Attributes:
+        documents: Documents whose text was read.
+        unchanged: Those of them whose text has the words of before.
+        pairs: Pairs that were added.
+        pairs_removed: Pairs of earlier texts.
+        cut: Documents with more similar ones than are found or kept.
+        keywords: Rows of `documents_topics` that were written.
+    """
+
+    documents: int = 0
+    unchanged: int = 0
+    pairs: int = 0
+    pairs_removed: int = 0
+    cut: int = 0
+    keywords: int = 0
+
+
+class Derivation:
+    """Derives similarity and topics of the documents of some days, and of those of a run.
+
+    Args:
+        warehouse: The database.
+        first: First day of first sight.
+        last: Last one.
+        run_id: Its documents may be of earlier days.
+    """
+
+    def __init__(self, warehouse: Warehouse, first: date, last: date, run_id: str) -> None:
+        self._warehouse = warehouse
+        self._chosen = (of_days(first, last), documents.c.run_id == run_id)
+
+    def run(self) -> DerivedCounts:
+        """Derive what other text or other rules made outdated; doing so again changes nothing."""
+        counts = DerivedCounts()
+        for some in self._batches(_is_outdated()):
+            extracted = dict(some)
+            found = self._fingerprints(list(extracted))
+            with self._warehouse.writing() as connection:
+                _write(connection, extracted, found, counts)
+        for some in self._batches(documents_fingerprints.c.has_topics.is_(False)):
+            with self._warehouse.writing() as connection:
+                counts.keywords += _write_topics(connection, [key for key, _ in some])
+        return counts
+
+    def _batches(self, is_wanted: ColumnElement[bool]) -> Iterator[Sequence[tuple[str, datetime]]]:
+        """Yield id and time of extraction of the chosen documents for which a condition holds.
+
+        The condition no longer holds of those that were yielded.
+        """
+        joined = documents.outerjoin(
+            documents_fingerprints,
+            documents_fingerprints.c.document_id == documents.c.document_id,
+        )
+        wanted = union(
+            *(
+                select(documents.c.document_id, documents.c.extracted_at)
+                .select_from(joined)
+                .where(chosen, is_wanted)
+                for chosen in self._chosen
+            )
+        ).subquery()
+        ordered = select(wanted).order_by(wanted.c.document_id).limit(LISTED_DOCUMENTS)
+        while True:
+            with self._warehouse.reading() as connection:
+                rows = [(row[0], row[1]) for row in connection.execute(ordered)]
+            yield from pieces(rows, BATCH_DOCUMENTS)
+            if len(rows) < LISTED_DOCUMENTS:
+                return
+
+    def _fingerprints(self, ids: Sequence[str]) -> Mapping[str, Fingerprint]:
+        """Return the fingerprint of each document; a page at a time is in memory."""
+        columns = documents_pages.c
+        wanted = (
+            select(columns.document_id, columns.text)
+            .where(columns.document_id.in_(ids))
+            .order_by(columns.document_id, columns.page_number)
+            .execution_options(yield_per=1)
+        )
+        found = dict.fromkeys(ids, Fingerprint())
+        with self._warehouse.reading() as connection:
+            rows = connection.execute(wanted)
+            for document_id, pages in groupby(rows, key=lambda row: row.document_id):
+                found[document_id] = fingerprint_of(page.text for page in pages)
+        return found
+
+
+def fingerprint_of(texts: Iterator[str]) -> Fingerprint:
+    """Return the fingerprint of a document, by the texts of its pages in order."""
+    sketch, terms = Sketch(), TermCounts()
+    for text in texts:
+        words = words_of(text)
+        while some := list(islice(words, BLOCK_WORDS)):
+            sketch.add(some)
+            terms.add(some)
+    signature = sketch.signature()
+    return Fingerprint(
+        None if signature is None else signature_as_text(signature), terms.most_frequent()
+    )
+
+
+def remove_derived(connection: Connection, ids: Sequence[str]) -> None:
+    """Delete what was derived from documents, and what other documents have of it."""
+    lock_row(connection, LOCK)
+    for some in pieces(sorted(ids), BATCH_DOCUMENTS):
+        before = _known(connection, some)
+        remove_pairs(connection, _signatures(before))
+        _count_terms(connection, before, {})
+        for table in (documents_topics, documents_fingerprints):
+            connection.execute(delete(table).where(table.c.document_id.in_(some)))
+
+
+def _is_outdated() -> ColumnElement[bool]:
+    columns = documents_fingerprints.c
+    return or_(
+        columns.document_id.is_(None),
+        columns.extracted_at != documents.c.extracted_at,
+    )
+
+
+def _write(
+    connection: Connection,
+    extracted: Mapping[str, datetime],
+    found: Mapping[str, Fingerprint],
+    counts: DerivedCounts,
+) -> None:
+    """Write the fingerprints of documents, and pairs, groups and frequencies that follow."""
+    lock_row(connection, LOCK)
+    before = _known(connection, list(found))
+    changed = {key: each for key, each in found.items() if before.get(key) != each}
+    earlier = {key: each for key, each in before.items() if key in changed}
+    counts.documents += len(found)
+    counts.unchanged += len(found) - len(changed)
+    counts.pairs_removed += remove_pairs(connection, _signatures(earlier))
+    _count_terms(connection, earlier, changed)
+    _write_fingerprints(connection, extracted, changed, set(before))
+    pair_count, cut_count = add_pairs(connection, _signatures(changed))
+    counts.pairs += pair_count
+    counts.cut += cut_count
+
+
+def _signatures(prints: Mapping[str, Fingerprint]) -> dict[str, Signature]:
+    return {
+        key: signature_of_text(each.signature) for key, each in prints.items() if each.signature
+    }
+
+
+def _known(connection: Connection, ids: Sequence[str]) -> dict[str, Fingerprint]:
+    columns = documents_fingerprints.c
+    wanted = select(columns.document_id, columns.signature, columns.terms).where(
+        columns.document_id.in_(ids)
+    )
+    return {
+        row.document_id: Fingerprint(row.signature, json.loads(row.terms))
+        for row in connection.execute(wanted)
+    }
+
+
+def _write_fingerprints(
+    connection: Connection,
+    extracted: Mapping[str, datetime],
+    changed: Mapping[str, Fingerprint],
+    stored: set[str],
+) -> None:
+    """Write fingerprints that changed, and of the others which extraction they stand for."""
+    table, rows = documents_fingerprints, list[dict[str, Any]]()
+    is_own = table.c.document_id == bindparam("own_id")
+    for key, each in changed.items():
+        terms = json.dumps(each.terms, ensure_ascii=False)
+        values = {"signature": each.signature, "terms": terms, "group_id": None}
+        rows.append(
+            {"document_id": key, "extracted_at": extracted[key], **values, "has_topics": False}
+        )
+    insert_absent(connection, table, [row for row in rows if row["document_id"] not in stored])
+    for row in rows:
+        if row["document_id"] in stored:
+            own = table.c.document_id == row["document_id"]
+            connection.execute(update(table).where(own).values(row))
+    same = [{"own_id": key, "at": extracted[key]} for key in sorted(stored - set(changed))]
+    if same:
+        connection.execute(update(table).where(is_own).values(extracted_at=bindparam("at")), same)
+
+
+def _count_terms(
+    connection: Connection, before: Mapping[str, Fingerprint], after: Mapping[str, Fingerprint]
+) -> None:
+    """Count documents by term: less what they had before, plus what they have now."""
+    changes: Counter[str] = Counter()
+    for prints, sign in ((before, -1), (after, 1)):
+        for each in prints.values():
+            for term in (*each.terms, *([ALL] if each.terms else [])):
+                changes[term] += sign
+    rows = [{"own_term": term, "by": by} for term, by in sorted(changes.items()) if by]
+    if not rows:
+        return
+    table, columns = documents_frequencies, documents_frequencies.c
+    new = [{"term": each["own_term"], "document_count": 0} for each in rows if each["by"] > 0]
+    insert_absent(connection, table, new)
+    is_own = columns.term == bindparam("own_term")
+    counted = update(table).values(document_count=columns.document_count + bindparam("by"))
+    connection.execute(counted.where(is_own), rows)
+    gone = [{"own_term": each["own_term"]} for each in rows if each["by"] < 0]
+    if gone:
+        connection.execute(delete(table).where(is_own, columns.document_count <= 0), gone)
+
+
+def _write_topics(connection: Connection, ids: Sequence[str]) -> int:
+    """Write the keywords of documents, by the frequencies of now; return how many."""
+    lock_row(connection, LOCK)
+    known = _known(connection, ids)
+    terms = sorted({term for each in known.values() for term in each.terms})
+    frequencies: dict[str, int] = {}
+    columns = documents_frequencies.c
+    for some in pieces([ALL, *terms], KEYS_PER_STATEMENT):
+        wanted = select(columns.term, columns.document_count).where(columns.term.in_(some))
+        frequencies.update((row.term, row.document_count) for row in connection.execute(wanted))
+    rows = [
+        {"document_id": key, "rank": rank, "keyword": found.term, "score": found.score}
+        for key, each in sorted(known.items())
+        for rank, found in enumerate(
+            keywords(each.terms, frequencies, frequencies.get(ALL, 0)), start=1
+        )
+    ]
+    own = documents_topics.c.document_id.in_(ids)
+    connection.execute(delete(documents_topics).where(own))
+    if rows:
+        connection.execute(insert(documents_topics), rows)
+    is_own = documents_fingerprints.c.document_id.in_(ids)
+    connection.execute(update(documents_fingerprints).where(is_own).values(has_topics=True))
+    return len(rows)

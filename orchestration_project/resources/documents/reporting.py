@@ -1,0 +1,198 @@
+"""Reports of a run: the verdict on its documents, outcomes by media type, the first chunks."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, and_, func, select
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.documents.verdict import Verdict, judge
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.documents.items import of_days
+from orchestration_project.services.exports import declared_exports
+from orchestration_project.services.exports.work import overdue_exports
+from orchestration_project.settings import Settings
+from orchestration_project.tables.documents import (
+    documents,
+    documents_chunks,
+    documents_files,
+    documents_fingerprints,
+)
+
+TYPES_SHOWN, CHUNKS_SHOWN, PREVIEW_CHARACTERS = 50, 5, 200
+STATES = ("loaded", "empty", "needs_ocr", "encrypted", "refused")
+
+
+class RunDocuments(NamedTuple):
+    """Documents of a run, with those within others.
+
+    Attributes:
+        by_type: Counts by media type and state, the most frequent type first.
+        page_count: Their pages.
+        chunk_count: Their chunks.
+        first_chunks: The first chunk of some documents: file, page, words and the text's beginning
+            in one line.
+    """
+
+    by_type: Sequence[Mapping[str, object]]
+    page_count: int
+    chunk_count: int
+    first_chunks: Sequence[Mapping[str, object]]
+
+
+def run_documents(warehouse: Warehouse, run_id: str) -> RunDocuments:
+    """Return what a run made of its documents."""
+    columns = documents.c
+    is_own = columns.run_id == run_id
+    wanted = (
+        select(
+            columns.media_type,
+            columns.state,
+            func.count().label("document_count"),
+            func.sum(columns.page_count).label("pages"),
+            func.sum(columns.chunk_count).label("chunks"),
+        )
+        .where(is_own)
+        .group_by(columns.media_type, columns.state)
+    )
+    shown = (
+        select(columns.document_id)
+        .where(is_own, columns.chunk_count > 0)
+        .order_by(columns.document_id)
+        .limit(CHUNKS_SHOWN)
+    )
+    with warehouse.reading() as connection:
+        rows = connection.execute(wanted).all()
+        ids = list(connection.execute(shown).scalars())
+        chunks = [_first_chunk(connection, document_id) for document_id in ids]
+    by_type: dict[str, Counter[str]] = {}
+    for row in rows:
+        by_type.setdefault(row.media_type, Counter())[row.state] += int(row.document_count)
+        by_type[row.media_type]["pages"] += int(row.pages)
+    ordered = sorted(by_type.items(), key=lambda item: (-_document_count(item[1]), item[0]))
+    return RunDocuments(
+        [
+            {"media_type": name, **{each: counts[each] for each in (*STATES, "pages")}}
+            for name, counts in ordered[:TYPES_SHOWN]
+        ],
+        sum(int(row.pages) for row in rows),
+        sum(int(row.chunks) for row in rows),
+        chunks,
+    )
+
+
+def _document_count(counts: Counter[str]) -> int:
+    return sum(counts[state] for state in STATES)
+
+
+def _first_chunk(connection: Connection, document_id: str) -> Mapping[str, object]:
+    columns, files = documents_chunks.c, documents_files.c
+    wanted = (
+        select(
+            columns.page_number,
+            columns.word_count,
+            func.substr(columns.text, 1, PREVIEW_CHARACTERS).label("text"),
+        )
+        .where(columns.document_id == document_id)
+        .order_by(columns.page_number, columns.start_offset)
+        .limit(1)
+    )
+    path = select(func.min(files.path)).where(files.document_id == document_id)
+    [row] = connection.execute(wanted).all()
+    return {
+        "file": connection.execute(path).scalar() or document_id[:12],
+        "page": row.page_number,
+        "words": row.word_count,
+        "text": one_line(row.text),
+    }
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line; what is not printable is escaped."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in " ".join(text.split())
+    )
+
+
+def verdict_of(
+    warehouse: Warehouse,
+    first: date,
+    last: date,
+    run_id: str,
+    unread: Mapping[str, int],
+    overdue: Sequence[str] | None,
+) -> Verdict | None:
+    """Return the verdict on the delivered documents of a run; None: it had none.
+
+    Args:
+        warehouse: Has the documents.
+        first: Their first partition.
+        last: Their last one.
+        run_id: The run.
+        unread: Files that could not be read, by reason code.
+        overdue: Exports of documents that are overdue, so that what was loaded does not reach
+            their targets; None: documents are not exported.
+    """
+    columns, prints = documents.c, documents_fingerprints.c
+    is_current = and_(
+        prints.document_id == columns.document_id, prints.extracted_at == columns.extracted_at
+    )
+    wanted = (
+        select(
+            columns.state,
+            columns.reason_code,
+            columns.page_count,
+            columns.chunk_count,
+            prints.signature.is_not(None).label("is_compared"),
+        )
+        .select_from(documents.outerjoin(documents_fingerprints, is_current))
+        .where(of_days(first, last), columns.parent_id.is_(None), columns.run_id == run_id)
+    )
+    with warehouse.reading() as connection:
+        rows = connection.execute(wanted).all()
+    count = len(rows) + sum(unread.values())
+    if not count:
+        return None
+    reached = {
+        "extracted": sum(row.state in ("loaded", "empty") for row in rows),
+        "normalized": sum(row.page_count > 0 for row in rows),
+        "chunked": sum(row.chunk_count > 0 for row in rows),
+        "similarity": sum(bool(row.is_compared) for row in rows),
+    }
+    if overdue is not None:
+        reached["exported"] = 0 if overdue else reached["chunked"]
+    reasons = Counter(row.reason_code for row in rows if row.reason_code)
+    return judge(count, reached, reasons + Counter(unread), overdue or ())
+
+
+def overdue_document_exports(
+    warehouse: Warehouse, clock: Clock, settings: Settings
+) -> Sequence[str] | None:
+    """Return the names of exports of documents that are overdue; None: none is declared."""
+    try:
+        declared = declared_exports(settings)
+    except ConfigurationError:
+        return None  # the check of the configuration reports it
+    chosen = {
+        name: each
+        for name, each in declared.items()
+        if each.export.table == documents.name or each.export.table.startswith(f"{documents.name}_")
+    }
+    if not chosen:
+        return None
+    return [each.name for each in overdue_exports(warehouse, clock, chosen)]
+
+
+def as_shown(verdict: Verdict | None) -> Mapping[str, Any]:
+    """Return the verdict as metadata."""
+    if verdict is None:
+        return {}
+    return {
+        "document_verdict": verdict.level,
+        "document_score": round(verdict.score, 1),
+        "verdict_reasons": "; ".join(verdict.reasons) or "none",
+    }

@@ -1,0 +1,153 @@
+"""What a run of documents derives and reports: similarity, topics, metadata, verdict, exports."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.__main__ import main
+from orchestration_project.contracts.work_items import ItemSettlement, NewItem
+from orchestration_project.definitions import defs
+from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.tables.documents import documents_similarity, documents_topics
+from tests import databases
+from tests.assets.conftest import BOTH
+from tests.assets.test_documents import DAY, tick
+from tests.resources.definitions import RESOURCES
+
+LETTER = "Dear customer, the turbine of your order is ready. Please collect it this week."
+BOMB = b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>"
+
+
+@pytest.fixture
+def inbox(tmp_path: Path, demo_settings: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of documents, whose files are loaded at the first poll."""
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    monkeypatch.setenv("DATA_PROFILE", "real")
+    monkeypatch.setenv("DOCUMENTS_SOURCE", "folder")
+    monkeypatch.setenv("DOCUMENTS_DIR", str(inbox))
+    monkeypatch.setenv("DOCUMENTS_STABLE_SECONDS", "0")
+    return inbox
+
+
+def execute(instance: dg.DagsterInstance, job: str = "documents_load") -> Any:
+    return defs.resolve_job_def(job).execute_in_process(
+        instance=instance, partition_key=DAY, raise_on_error=False
+    )
+
+
+def reported(result: Any) -> Mapping[str, Mapping[str, Any]]:
+    """Return the metadata of each asset, as plain values."""
+    return {
+        event.materialization.asset_key.path[-1]: {
+            name: getattr(value, "value", value)
+            for name, value in event.materialization.metadata.items()
+        }
+        for event in result.get_asset_materialization_events()
+        for event in [event.step_materialization_data]
+    }
+
+
+def checks(result: Any) -> Mapping[str, Any]:
+    return {each.check_name: each for each in result.get_asset_check_evaluations()}
+
+
+@BOTH
+def test_a_run_reports_outcomes_chunks_and_what_it_derived(url, inbox, instance):
+    (inbox / "a.txt").write_text(LETTER)
+    (inbox / "b.txt").write_text(f"{LETTER} Yours")
+    (inbox / "c.html").write_text("<p>\u202eboilers\u0007 <script>alert(1)</script></p>")
+    (inbox / "empty.txt").write_text("")
+    assert tick(instance) == [DAY]
+    result = execute(instance)
+    assert result.success
+    found = reported(result)
+    assert list(found) == ["capture", "pages", "chunks", "similarity", "topics"]
+    captured = found["capture"]
+    assert captured["document_verdict"] == "watch"
+    assert captured["document_score"] == pytest.approx(100 * (25 + 0.75 * 60) / 85, abs=0.1)
+    assert captured["verdict_reasons"].startswith("1 of 4 not ")
+    types = {each.data["media_type"]: each.data for each in captured["outcomes_by_type"].records}
+    check = checks(result)["has_good_verdict"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert (types["text/plain"]["loaded"], types["text/plain"]["pages"]) == (2, 2)
+    assert types["text/html"]["loaded"] == 1
+    assert found["pages"]["pages_per_second"] > 0
+    previews = {
+        each.data["file"]: each.data["text"] for each in found["chunks"]["first_chunks"].records
+    }
+    assert previews["a.txt"] == LETTER
+    assert "\\u202eboilers" in previews["c.html"]
+    assert found["similarity"]["rows_written"] == 1
+    assert found["similarity"]["compared_count"] == 4
+    [(score,)] = databases.rows(url, select(documents_similarity.c.score))
+    assert score > 0.8
+    words = {word for (word,) in databases.rows(url, select(documents_topics.c.keyword))}
+    assert {"turbine", "boilers"} <= words
+    assert found["topics"]["rows_written"] == len(
+        databases.rows(url, select(documents_topics.c.keyword))
+    )
+    again = reported(execute(instance))
+    assert again["similarity"]["compared_count"] == again["topics"]["rows_written"] == 0
+    assert reported(execute(instance, "documents_replay"))["similarity"]["rows_written"] == 0
+
+
+def test_a_bad_verdict_is_an_error_of_its_check_and_by_setting_of_its_run(
+    url,
+    inbox,
+    instance,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    (inbox / "bad.xml").write_bytes(BOMB)
+    tick(instance)
+    result = execute(instance)
+    assert result.success
+    check = checks(result)["has_good_verdict"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert reported(result)["capture"]["document_verdict"] == "bad"
+    monkeypatch.setenv("DOCUMENTS_FAIL_ON", "bad")
+    (inbox / "worse.xml").write_bytes(BOMB + b" ")
+    (inbox / "good.txt").write_text(LETTER)
+    tick(instance)
+    result = execute(instance)
+    assert not result.success
+    assert set(reported(result)) == {"capture", "pages", "chunks", "similarity", "topics"}
+    assert databases.rows(url, select(documents_topics.c.keyword))
+    [failure] = [each for each in result.all_events if each.is_step_failure]
+    assert "critical reason xml_entities" in str(failure.step_failure_data.error.message)
+
+
+def test_an_export_of_chunks_delivers_them_and_a_late_one_lowers_the_verdict(
+    url,
+    inbox,
+    instance,
+    tmp_path: Path,
+    capfd,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    exports = tmp_path / "exports.yaml"
+    exports.write_text("exports:\n  chunks: {table: v_documents_chunks, format: csv}\n")
+    monkeypatch.setenv("EXPORTS_FILE", str(exports))
+    (inbox / "a.txt").write_text("=1+1")
+    tick(instance)
+    assert reported(execute(instance))["capture"]["document_score"] == 100
+    capfd.readouterr()
+    assert main(["export", "v_documents_chunks", "--columns", "page_number,text"]) == 0
+    assert capfd.readouterr().out.split("\r\n")[:2] == ["page_number,text", "1,'=1+1"]
+    with dg.build_resources(RESOURCES, instance) as made:
+        items = WorkItems(made.warehouse, made.clock)
+        items.enqueue("exports", [NewItem("chunks", "1")])
+        until = made.clock.now() + timedelta(hours=1)
+        [item] = items.claim("exports", limit=1, run_id="run", until=until)
+        with made.warehouse.writing() as connection:
+            items.settle(connection, [ItemSettlement(item, "failed", reason_code="x", reason="y")])
+    (inbox / "b.txt").write_text(LETTER)
+    tick(instance)
+    captured = reported(execute(instance))["capture"]
+    assert (captured["document_score"], captured["document_verdict"]) == (85, "good")
+    assert captured["verdict_reasons"] == "the export chunks is overdue"
