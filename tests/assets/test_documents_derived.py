@@ -145,7 +145,8 @@ def test_an_export_of_chunks_delivers_them_and_a_late_one_lowers_the_verdict(
         until = made.clock.now() + timedelta(hours=1)
         [item] = items.claim("exports", limit=1, run_id="run", until=until)
         with made.warehouse.writing() as connection:
-            items.settle(connection, [ItemSettlement(item, "failed", reason_code="x", reason="y")])
+            failed = ItemSettlement(item, "failed", reason_code="x", is_retryable=False)
+            items.settle(connection, [failed])
     (inbox / "b.txt").write_text(LETTER)
     tick(instance)
     captured = reported(execute(instance))["capture"]

@@ -23,6 +23,9 @@ from orchestration_project.tables.documents import (
 )
 
 TYPES_SHOWN, CHUNKS_SHOWN, PREVIEW_CHARACTERS = 50, 5, 200
+PREFIXES = (f"{documents.name}_", f"v_{documents.name}_")
+"""Of the other tables and views of documents."""
+
 STATES = ("loaded", "empty", "needs_ocr", "encrypted", "refused")
 
 
@@ -180,7 +183,7 @@ def overdue_document_exports(
     chosen = {
         name: each
         for name, each in declared.items()
-        if each.export.table == documents.name or each.export.table.startswith(f"{documents.name}_")
+        if each.export.table == documents.name or each.export.table.startswith(PREFIXES)
     }
     if not chosen:
         return None
