@@ -35,7 +35,7 @@ from orchestration_project.resources.documents.arrivals import (
     open_arrivals,
     topic_of,
 )
-from orchestration_project.resources.documents.derivation import Derivation, DerivedCounts
+from orchestration_project.resources.documents.derivation import DerivedCounts, DocumentDerivation
 from orchestration_project.resources.documents.extraction import Extraction
 from orchestration_project.resources.documents.items import (
     REPLAY_PREFIX,
@@ -348,7 +348,7 @@ def load_documents(
                 pass
             written += loader.written
     seconds = time.monotonic() - started
-    derived, error = _derived(Derivation(warehouse, keys[0], keys[-1], context.run.run_id))
+    derived, error = _derived(DocumentDerivation(warehouse, keys[0], keys[-1], context.run.run_id))
     found = run_documents(warehouse, context.run.run_id)
     verdict = verdict_of(
         warehouse,
@@ -411,7 +411,7 @@ def _outcomes(found: RunDocuments) -> Mapping[str, Any]:
     return {"outcomes_by_type": table_of(pl.DataFrame(found.by_type))} if found.by_type else {}
 
 
-def _derived(derivation: Derivation) -> tuple[DerivedCounts, OrchestrationError | None]:
+def _derived(derivation: DocumentDerivation) -> tuple[DerivedCounts, OrchestrationError | None]:
     """Derive similarity and topics; what was loaded is reported also if that fails."""
     try:
         return derivation.run(), None

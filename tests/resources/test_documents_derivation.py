@@ -9,8 +9,8 @@ from sqlalchemy import func, insert, select, update
 
 from orchestration_project.resources.documents.derivation import (
     BATCH_DOCUMENTS,
-    Derivation,
     DerivedCounts,
+    DocumentDerivation,
     remove_derived,
 )
 from orchestration_project.resources.documents.similarity import BUCKET_DOCUMENTS, PAIR_COUNT
@@ -62,7 +62,7 @@ class Library:
 
     def derive(self, run_id: str = "run") -> DerivedCounts:
         today = NOON.date()
-        return Derivation(self.warehouse, today, today, run_id).run()
+        return DocumentDerivation(self.warehouse, today, today, run_id).run()
 
     def rows(self, table) -> list[tuple]:
         with self.warehouse.reading() as connection:

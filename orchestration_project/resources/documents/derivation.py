@@ -97,7 +97,7 @@ class DerivedCounts:
     keywords: int = 0
 
 
-class Derivation:
+class DocumentDerivation:
     """Derives similarity and topics of the documents of some days, and of those of a run.
 
     Args:
