@@ -168,7 +168,7 @@ def test_a_document_that_connects_two_groups_unites_them(library):
 
 
 def test_copies_of_a_template_are_one_group_with_a_bounded_number_of_pairs(library):
-    count = 2 * BATCH_DOCUMENTS + 20
+    count = BATCH_DOCUMENTS + 20
     ids = [f"{number * 37 % count:04}" for number in range(count)]
     library.add(dict.fromkeys(ids, "this template has only a few words"))
     counts = library.derive()

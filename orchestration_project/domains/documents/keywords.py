@@ -6,6 +6,7 @@ Nothing lists stop words: a word of more than half of the documents is never a k
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from heapq import nsmallest
 from typing import NamedTuple
 
 from orchestration_project.domains.documents.extracted import WORD
@@ -78,19 +79,18 @@ def keywords(
         document_counts: How many documents have each term, itself included.
         total: How many documents have any term.
     """
-    own = sum(counts.values())
+    own, rarities = sum(counts.values()), dict[int, float]()
+    for number in {document_counts.get(term, 1) for term in counts}:
+        if not is_stop_word(number, total):
+            rarities[number] = (1 + math.log((1 + total) / (1 + number))) / own
     found = [
-        Keyword(term, round(count / own * _rarity(document_counts.get(term, 1), total), DECIMALS))
+        (-round(count * rarities[number], DECIMALS), term)
         for term, count in counts.items()
-        if not is_stop_word(document_counts.get(term, 1), total)
+        if (number := document_counts.get(term, 1)) in rarities
     ]
-    return sorted(found, key=lambda each: (-each.score, each.term))[:KEYWORD_COUNT]
+    return [Keyword(term, -score) for score, term in nsmallest(KEYWORD_COUNT, found)]
 
 
 def is_stop_word(document_count: int, total: int) -> bool:
     """Return whether a term of so many documents of all is never a keyword."""
     return total >= STOP_FROM and document_count > STOP_SHARE * total
-
-
-def _rarity(document_count: int, total: int) -> float:
-    return 1 + math.log((1 + total) / (1 + document_count))

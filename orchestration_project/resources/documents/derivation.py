@@ -12,6 +12,7 @@ from datetime import date, datetime
 from itertools import groupby, islice
 from typing import Any
 
+import polars as pl
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -34,7 +35,7 @@ from orchestration_project.domains.documents.minhash import (
 )
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.engine.warehouse.frames import insert_absent, insert_frame, read_keys
 from orchestration_project.resources.documents.items import of_days
 from orchestration_project.resources.documents.similarity import (
     KEYS_PER_STATEMENT,
@@ -49,8 +50,9 @@ from orchestration_project.tables.documents import (
     documents_pages,
     documents_topics,
 )
+from orchestration_project.tables.schema import schema_of
 
-BATCH_DOCUMENTS = 50
+BATCH_DOCUMENTS = 200
 """Documents of a transaction."""
 
 LISTED_DOCUMENTS = 50_000
@@ -271,18 +273,21 @@ def _count_terms(
         for each in prints.values():
             for term in (*each.terms, *([ALL] if each.terms else [])):
                 changes[term] += sign
-    rows = [{"own_term": term, "by": by} for term, by in sorted(changes.items()) if by]
-    if not rows:
-        return
-    table, columns = documents_frequencies, documents_frequencies.c
-    new = [{"term": each["own_term"], "document_count": 0} for each in rows if each["by"] > 0]
-    insert_absent(connection, table, new)
-    is_own = columns.term == bindparam("own_term")
-    counted = update(table).values(document_count=columns.document_count + bindparam("by"))
-    connection.execute(counted.where(is_own), rows)
-    gone = [{"own_term": each["own_term"]} for each in rows if each["by"] < 0]
-    if gone:
-        connection.execute(delete(table).where(is_own, columns.document_count <= 0), gone)
+    changed = {term: by for term, by in sorted(changes.items()) if by}
+    known = _frequencies(connection, list(changed))
+    table, schema = documents_frequencies, schema_of(documents_frequencies)
+    totals = [(term, known.get(term, 0) + by) for term, by in changed.items()]
+    for some in pieces(list(known), KEYS_PER_STATEMENT):
+        connection.execute(delete(table).where(table.c.term.in_(some)))
+    rows = pl.DataFrame([row for row in totals if row[1] > 0], schema, orient="row")
+    insert_frame(connection, table, rows)
+
+
+def _frequencies(connection: Connection, terms: Sequence[str]) -> dict[str, int]:
+    """Return in how many documents each term occurs, of those that occur."""
+    keys = pl.DataFrame({"term": terms}, {"term": pl.String()})
+    found = read_keys(connection, documents_frequencies, keys)
+    return dict(found.select("term", "document_count").iter_rows())
 
 
 def _write_topics(connection: Connection, ids: Sequence[str]) -> int:
@@ -290,11 +295,7 @@ def _write_topics(connection: Connection, ids: Sequence[str]) -> int:
     lock_row(connection, LOCK)
     known = _known(connection, ids)
     terms = sorted({term for each in known.values() for term in each.terms})
-    frequencies: dict[str, int] = {}
-    columns = documents_frequencies.c
-    for some in pieces([ALL, *terms], KEYS_PER_STATEMENT):
-        wanted = select(columns.term, columns.document_count).where(columns.term.in_(some))
-        frequencies.update((row.term, row.document_count) for row in connection.execute(wanted))
+    frequencies = _frequencies(connection, [ALL, *terms])
     rows = [
         {"document_id": key, "rank": rank, "keyword": found.term, "score": found.score}
         for key, each in sorted(known.items())

@@ -5,9 +5,10 @@ A new document costs a look-up of its bands, however many documents there are.
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+import polars as pl
+from sqlalchemy import Connection, and_, bindparam, delete, select, update
 
 from orchestration_project.domains.documents.minhash import (
     MIN_SCORE,
@@ -18,12 +19,13 @@ from orchestration_project.domains.documents.minhash import (
     grouped,
     signature_of_text,
 )
-from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.engine.warehouse.frames import insert_absent, insert_frame
 from orchestration_project.tables.documents import (
     documents_bands,
     documents_fingerprints,
     documents_similarity,
 )
+from orchestration_project.tables.schema import schema_of
 
 BUCKET_DOCUMENTS = 20
 """Documents that can be found by a band: the first ones. Copies of a template need no more, as each
@@ -141,18 +143,18 @@ def _candidates(
     own_buckets = {key: buckets(signature) for key, signature in sorted(own.items())}
     members = _members(connection, list(dict.fromkeys(chain(*own_buckets.values()))))
     candidates: dict[str, list[str]] = {}
-    bands, cut = list[dict[str, Any]](), set[str]()
+    bands, cut = list[tuple[int, str]](), set[str]()
     for key, numbers in own_buckets.items():
         for other in {other for number in numbers for other in members[number]}:
             candidates.setdefault(other, []).append(key)
         for number in numbers:
             if len(members[number]) < BUCKET_DOCUMENTS:
                 members[number].append(key)
-                bands.append({"bucket": number, "document_id": key})
+                bands.append((number, key))
             else:
                 cut.add(key)
-    if bands:
-        connection.execute(insert(documents_bands), bands)
+    rows = pl.DataFrame(bands, schema_of(documents_bands), orient="row")
+    insert_frame(connection, documents_bands, rows)
     return candidates, cut
 
 
