@@ -73,7 +73,7 @@ def _found(services: Services, document_id: str) -> FoundDocument:
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
         found = read_document(connection, document_id)
     if found is None:
-        raise not_found(f"there is no document {document_id}")
+        raise not_found(f"document not found: {document_id}")
     return found
 
 
