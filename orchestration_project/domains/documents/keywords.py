@@ -27,7 +27,7 @@ STOP_SHARE, STOP_FROM = 0.5, 20
 """Share of documents above which a term is a stop word, once there are so many documents."""
 
 DECIMALS = 6
-"""Of a score, so that it is the same whatever the machine's logarithm rounds to."""
+"""Decimal places of a score, so that it is the same whatever the machine's logarithm rounds to."""
 
 
 class Keyword(NamedTuple):

@@ -72,7 +72,7 @@ class Sketch:
         self._last = self._reduce(hashes) if len(hashes) >= SHINGLE_WORDS else hashes
 
     def signature(self) -> Signature | None:
-        """Return the signature; None: there is no word.
+        """Return the signature; None: no word was added.
 
         A text of fewer words than a shingle has is a shingle of its own.
         """

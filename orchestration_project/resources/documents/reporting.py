@@ -24,7 +24,7 @@ from orchestration_project.tables.documents import (
 
 TYPES_SHOWN, CHUNKS_SHOWN, PREVIEW_CHARACTERS = 50, 5, 200
 PREFIXES = (f"{documents.name}_", f"v_{documents.name}_")
-"""Of the other tables and views of documents."""
+"""Beginnings of the names of other tables and views of documents."""
 
 STATES = ("loaded", "empty", "needs_ocr", "encrypted", "refused")
 
