@@ -82,6 +82,21 @@ def test_recognised_pages_have_method_and_confidence():
     assert (nothing.state, codes(nothing)) == ("empty", ["no_text"])
 
 
+@pytest.mark.parametrize(
+    ("code", "count"), [("ocr_timed_out", 1), ("ocr_language_missing", 1), ("ocr_failed", 3)]
+)
+def test_only_an_image_that_cannot_be_read_lets_the_next_ones_be_tried(code: Problem, count: int):
+    tried = list[bytes]()
+
+    def fail(image: bytes) -> list[Recognised]:
+        tried.append(image)
+        raise RecognitionError(code, "what was found")
+
+    found = extract(scanned(*[("a",)] * 3), name="a.pdf", options=Options(recognise=fail))
+    assert (codes(found), len(found.pages), len(tried)) == ([code], 3, count)
+    assert all(each.startswith(b"P5\n") for each in tried)
+
+
 @pytest.mark.parametrize("code", ["ocr_language_missing", "ocr_timed_out", "ocr_failed"])
 def test_why_an_image_is_not_recognised_is_the_reason_of_its_document(code: Problem):
     for content, name in ((as_png(), "a.png"), (scanned(("a",)), "a.pdf")):

@@ -1,7 +1,7 @@
 """Results of extraction, its limits, and the draft that readers fill."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, NamedTuple
@@ -290,12 +290,16 @@ class Draft:
         found = tuple(_located(clean, headings))
         self.pages.append(Page(len(self.pages) + 1, clean, cleaned, method, confidence, found))
 
-    def recognise(self, image: bytes) -> Sequence[Recognised] | None:
-        """Return the text of each page of an image file; None if it is not recognised."""
-        if self.options.recognise is None:
+    def recognise(self, image: Callable[[], bytes]) -> Sequence[Recognised] | None:
+        """Return the text of each page of an image file; None if it is not recognised.
+
+        The image is not made where an earlier one has shown that none of them is.
+        """
+        is_hopeless = self.ocr_problem and self.ocr_problem.reason_code != "ocr_failed"
+        if self.options.recognise is None or is_hopeless:
             return None
         try:
-            return self.options.recognise(image)
+            return self.options.recognise(image())
         except RecognitionError as error:
             self.ocr_problem = error
             return None

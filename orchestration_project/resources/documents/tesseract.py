@@ -99,7 +99,8 @@ class _Limit:
     def apply(self) -> None:
         self._libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        resource.setrlimit(resource.RLIMIT_CPU, (self._seconds, hard))
+        is_lower = hard != resource.RLIM_INFINITY and hard < self._seconds
+        resource.setrlimit(resource.RLIMIT_CPU, (hard if is_lower else self._seconds, hard))
 
 
 def _timed_out(seconds: float) -> RecognitionError:

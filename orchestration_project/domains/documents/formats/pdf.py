@@ -104,21 +104,20 @@ def _read_page(page: "PdfPage", draft: Draft, ruled: RuledTables) -> bool:
 
 def _recognise_page(page: "PdfPage", draft: Draft) -> bool:
     """Add a page as its image is recognised; return whether it is."""
-    scale = cast(Any, scale_for(*page.get_size()))  # declared as a whole number
-    bitmap = page.render(
-        scale,
-        grayscale=True,
-        may_draw_forms=False,
-        limit_image_cache=True,
-    )
-    try:
-        image = pgm(bytes(bitmap.buffer), bitmap.width, bitmap.height, bitmap.stride)
-    finally:
-        bitmap.close()
-    found = draft.recognise(image)
+    found = draft.recognise(lambda: _rendered(page))
     text, confidence = found[0] if found else ("", None)
     draft.add_page(text, method="ocr" if found else "none", confidence=confidence)
     return bool(found)
+
+
+def _rendered(page: "PdfPage") -> bytes:
+    """Return the image of a page as a PGM file."""
+    scale = cast(Any, scale_for(*page.get_size()))  # declared as a whole number
+    bitmap = page.render(scale, grayscale=True, may_draw_forms=False, limit_image_cache=True)
+    try:
+        return pgm(bytes(bitmap.buffer), bitmap.width, bitmap.height, bitmap.stride)
+    finally:
+        bitmap.close()
 
 
 def _ordered_text(page: "PdfTextPage") -> str:
