@@ -45,7 +45,7 @@ def test_a_document_is_followed_from_its_first_sight_to_its_successor_and_its_en
     superseded = read_timeline(desk.warehouse, first)
     assert superseded
     [event] = [each for each in superseded.events if each.kind == "superseded"]
-    assert found.document_id in event.text
+    assert str(found.document_id) in event.text
     assert event.happened_at
 
 

@@ -4,14 +4,12 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from orchestration_project.domains.documents.timeline import EventKind
-
 
 class DocumentEvent(BaseModel):
     """Event of a document."""
 
     happened_at: datetime | None = Field(description="UTC time; null: not recorded")
-    kind: EventKind = Field(description="Kind of the event")
+    kind: str = Field(description="Kind of the event, e.g. captured")
     text: str = Field(description="Event, for people")
     run_id: str | None = Field(description="Dagster run; null: none")
     run_url: str | None = Field(description="Address of the run in the UI; null: no run")
