@@ -210,7 +210,7 @@ DOCUMENTS = Domain(
     ],
     api=[
         "orchestration_project.gateway.api.documents",
-        "orchestration_project.gateway.api.document_timeline",
+        "orchestration_project.gateway.api.documents_timeline",
     ],
     load_module="orchestration_project.cli.documents_run",
     state_paths=[DEMO_FOLDER],

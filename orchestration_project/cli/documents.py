@@ -11,7 +11,7 @@ import click
 
 from orchestration_project.cli.commands import Command, Group
 from orchestration_project.cli.console import OUTPUT, echo, emit, note
-from orchestration_project.cli.document_timeline import timeline
+from orchestration_project.cli.documents_timeline import timeline
 
 if TYPE_CHECKING:
     from orchestration_project.domains.documents.extracted import Page

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from orchestration_project.domains.api.document_timeline import DocumentEvent, DocumentTimeline
+from orchestration_project.domains.api.documents_timeline import DocumentEvent, DocumentTimeline
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import not_found
 from orchestration_project.gateway.api.services import Services
