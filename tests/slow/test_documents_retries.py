@@ -1,0 +1,47 @@
+"""Retry of failed files by commands in new shells, as the how-to page has them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests import programs
+
+RETRY = "ops: {retry_failures: {config: {dry_run: false, reason_codes: [truncated]}}}\n"
+
+
+@pytest.mark.slow
+def test_dagster_job_execute_makes_exactly_the_chosen_files_ready_and_the_load_takes_them_up(
+    tmp_path: Path,
+):
+    state, folder, config = tmp_path / "state", tmp_path / "inbox", tmp_path / "retry.yaml"
+    folder.mkdir()
+    (folder / "good.txt").write_text("fine")
+    (folder / "cut.json").write_text("{")
+    (folder / "odd.bin").write_bytes(b"\x00\x01\x02" * 99)
+    config.write_text(RETRY)
+    settings = {
+        "DATA_PROFILE": "real",
+        "DOCUMENTS_SOURCE": "folder",
+        "DOCUMENTS_DIR": str(folder),
+        "DOCUMENTS_STABLE_SECONDS": "0",
+    }
+
+    def run(*arguments: str) -> tuple[int, str]:
+        status, output, error = programs.run(state, *arguments, **settings)
+        assert status in (0, 1), error
+        return status, output
+
+    def items() -> dict[str, tuple[str, int]]:
+        _, listed = run("orchestration_project", "--json", "items", "list")
+        rows = json.loads(listed)
+        return {row["item_key"]: (row["state"], row["attempt_count"]) for row in rows}
+
+    assert run("orchestration_project", "load", "documents")[0] == 1
+    loaded = {"good.txt": ("done", 1), "cut.json": ("dead", 1), "odd.bin": ("dead", 1)}
+    assert items() == loaded
+    job = ("-j", "operations_retry_failures", "-m", "orchestration_project.definitions")
+    assert run("dagster", "job", "execute", *job, "-c", str(config))[0] == 0
+    assert items() == {**loaded, "cut.json": ("ready", 1)}
+    assert run("orchestration_project", "load", "documents")[0] == 1
+    assert items() == {**loaded, "cut.json": ("dead", 2)}
