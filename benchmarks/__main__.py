@@ -16,6 +16,7 @@ from benchmarks.bench import Bench
 from benchmarks.measures.captures import captures
 from benchmarks.measures.changes import again, history
 from benchmarks.measures.documents import documents
+from benchmarks.measures.documents_listing import documents_listing
 from benchmarks.measures.exports import exports
 from benchmarks.measures.gate import gate
 from benchmarks.measures.gateway import gateway, metrics, soak, webhook_runs, webhooks
@@ -45,7 +46,8 @@ MEASURES = {
         *(copies, one_partition, peers, sqlite, contract, pages),
         *(again, history, starts, gate, control_tower),
         *(gateway, webhooks, webhook_runs, metrics, soak),
-        *(captures, items, pruning, cleanup, prices, saas, http_state, exports, documents),
+        *(captures, items, pruning, cleanup, prices, saas, http_state, exports),
+        *(documents, documents_listing),
     )
 }
 BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour

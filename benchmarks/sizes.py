@@ -20,6 +20,7 @@ class Sizes:
         old_artifacts: Files that are cleaned up.
         small_captures: Captures of 20 KB that are stored in packs and one by one.
         work_items: Work items in the table of which pages are read.
+        document_files: Unchanged files of a folder that is polled.
         scraped_runs: Runs over which the metrics are told.
         delivering_seconds: For how long webhooks are delivered.
         webhook_runs: Deliveries whose runs are waited for.
@@ -46,6 +47,7 @@ class Sizes:
     old_artifacts: int
     small_captures: int
     work_items: int
+    document_files: int
     scraped_runs: int
     delivering_seconds: float
     webhook_runs: int
@@ -73,6 +75,7 @@ REQUIRED = Sizes(
     old_artifacts=10_000,
     small_captures=10_000,
     work_items=1_000_000,
+    document_files=100_000,
     scraped_runs=10_000,
     delivering_seconds=10,
     webhook_runs=7,
@@ -99,6 +102,7 @@ SMOKE = Sizes(
     old_artifacts=20,
     small_captures=40,
     work_items=500,
+    document_files=50,
     scraped_runs=100,
     delivering_seconds=0.3,
     webhook_runs=1,

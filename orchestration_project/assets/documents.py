@@ -32,6 +32,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.documents.arrivals import (
     end_leases,
+    oldest_waiting,
     open_arrivals,
     topic_of,
 )
@@ -67,6 +68,7 @@ from orchestration_project.resources.documents.worker import ReaderSettings
 from orchestration_project.services.metadata import (
     check_spec,
     column_schema,
+    describe_check,
     not_applicable,
     quoted_table,
     summary_of,
@@ -91,6 +93,7 @@ PAGES, CHUNKS = dg.AssetKey([GROUP, "pages"]), dg.AssetKey([GROUP, "chunks"])
 SIMILARITY, TOPICS = dg.AssetKey([GROUP, "similarity"]), dg.AssetKey([GROUP, "topics"])
 LOAD_OP, LOAD_JOB, REPLAY_JOB = "documents_load_day", "documents_load", "documents_replay"
 VERDICT_CHECK = "has_good_verdict"
+IN_TIME_CHECK = "is_loaded_in_time"
 
 FIRST_DAY = date(2026, 1, 1)
 """No file was seen before."""
@@ -462,6 +465,46 @@ def _checked(verdict: Verdict | None, summary: DocumentSummary) -> dg.AssetCheck
         metadata=metadata,
     )
 
+
+@dg.asset_check(
+    asset=FILES,
+    name=IN_TIME_CHECK,
+    **describe_check(
+        "No stable file waits for a run longer than an hour.",
+        severity=dg.AssetCheckSeverity.WARN,
+        limit="1 hour after a file is stable",
+        remedy="start documents_load, or switch the sensor documents_on_arrival on",
+    )._asdict(),
+)
+def files_are_loaded_in_time(
+    clock: dg.ResourceParam[Clock], warehouse: dg.ResourceParam[Warehouse]
+) -> dg.AssetCheckResult:
+    """Look for files that wait; the source is not asked."""
+    late = oldest_waiting(warehouse, clock.now())
+    metadata: Mapping[str, Any] = {"outcome": "no file waits for long"}
+    if late is not None:
+        metadata = {
+            "outcome": "late",
+            "expected": "a run within an hour",
+            "found": late.reason,
+            "what_to_do": late.remedy,
+        }
+    return dg.AssetCheckResult(
+        asset_key=FILES,
+        check_name=IN_TIME_CHECK,
+        passed=late is None,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=summary_of(metadata),
+        metadata=metadata,
+    )
+
+
+freshness_job = dg.define_asset_job(
+    "documents_freshness",
+    selection=dg.AssetSelection.checks(files_are_loaded_in_time),
+    description="Checks whether a stable file waits for a run longer than an hour.",
+    tags={"domain": GROUP},
+)
 
 load_job = dg.define_asset_job(
     LOAD_JOB,

@@ -17,8 +17,10 @@ from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import PACKAGE
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.domains.documents.reasons import REASONS
+from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.environment import open_shared_state, state_folder
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import (
@@ -31,7 +33,7 @@ from orchestration_project.registry import (
     Replay,
     ReplayFilter,
 )
-from orchestration_project.resources.documents.arrivals import TOPIC_PREFIX
+from orchestration_project.resources.documents.arrivals import TOPIC_PREFIX, oldest_waiting
 from orchestration_project.resources.documents.bucket import DocumentBucket
 from orchestration_project.resources.documents.erasure import DOCUMENT
 from orchestration_project.resources.documents.folder import DocumentFolder
@@ -39,7 +41,10 @@ from orchestration_project.resources.documents.items import OUTCOMES, REPLAY_PRE
 from orchestration_project.resources.documents.replay import plan_replay
 from orchestration_project.resources.documents.s3_bucket import S3Bucket
 from orchestration_project.resources.documents.source import DocumentSource, NoFiles
-from orchestration_project.sensors.documents import documents_on_arrival
+from orchestration_project.sensors.documents import (
+    documents_freshness_hourly,
+    documents_on_arrival,
+)
 from orchestration_project.settings import (
     PROJECT_ROOT,
     Settings,
@@ -154,6 +159,14 @@ REMEDIES = PERMANENT_REMEDIES | {
 }
 """By reason code of permanent failures: changes that a retry needs."""
 
+
+def _oldest_waiting(
+    settings: Settings, warehouse: Warehouse, clock: Clock
+) -> Sequence[OldestMissing]:
+    found = None if _unused(settings) else oldest_waiting(warehouse, clock.now())
+    return [found] if found else []
+
+
 DAY = Parameter(name="partition", to_key=_day)
 
 DOCUMENTS = Domain(
@@ -167,8 +180,12 @@ DOCUMENTS = Domain(
             presets=documents.DOCUMENTS_LOADING,
         ),
         Job(definition=documents.replay_job, parameters=(DAY,)),
+        Job(definition=documents.freshness_job, parameters=()),
     ],
+    asset_checks=[documents.files_are_loaded_in_time],
+    schedules=[documents_freshness_hourly],
     sensors=[documents_on_arrival],
+    oldest_unlanded=_oldest_waiting,
     resources={
         "documents": Connection(
             description="Files of documents: a folder, a bucket, or none beside uploads.",

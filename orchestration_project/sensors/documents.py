@@ -4,13 +4,24 @@ from functools import partial
 
 import dagster as dg
 
-from orchestration_project.assets.documents import DAYS, LOAD_JOB, PAGES, load_job
+from orchestration_project.assets.documents import (
+    DAYS,
+    LOAD_JOB,
+    PAGES,
+    freshness_job,
+    load_job,
+)
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.arrivals import PollResult, open_arrivals
 from orchestration_project.resources.documents.source import DocumentSource
-from orchestration_project.sensors.definitions import keys_under_way, not_yet_asked, sensor
+from orchestration_project.sensors.definitions import (
+    cron_schedule,
+    keys_under_way,
+    not_yet_asked,
+    sensor,
+)
 from orchestration_project.settings.domains.documents import DocumentsSettings
 
 SECONDS_BETWEEN_POLLS = 10
@@ -50,6 +61,17 @@ def documents_on_arrival(
     if not asked:
         return dg.SkipReason(f"No file is due: {_in_words(poll)}.")
     return dg.SensorResult(run_requests=asked)
+
+
+documents_freshness_hourly = cron_schedule(
+    profile="documents",
+    needs="DOCUMENTS_SOURCE",
+    name="documents_freshness_hourly",
+    job=freshness_job,
+    cron_schedule="20 * * * *",
+    execution_timezone="UTC",
+    what="Check every hour whether a stable file waits for a run.",
+)
 
 
 def _in_words(poll: PollResult) -> str:

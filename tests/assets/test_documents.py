@@ -13,10 +13,12 @@ import pytest
 from sqlalchemy import func, select
 
 from orchestration_project.__main__ import main
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.catalog.documents import DOCUMENTS
 from orchestration_project.definitions import defs
 from orchestration_project.demo.documents.corpus import write_corpus
 from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.settings import load_settings
 from orchestration_project.tables.documents import (
     documents,
     documents_chunks,
@@ -323,6 +325,25 @@ def test_files_that_a_killed_run_left_claimed_are_due_at_once(url, folder, insta
         assert items.claim(topic, limit=9, run_id="killed too", until=until)
     assert run(instance)["capture"][DAY]["loaded_document_count"] == 1
     assert failed_items(url) == {}
+
+
+def test_a_file_that_waits_too_long_fails_the_check_and_makes_the_domain_late(
+    url, folder, instance, monkeypatch: pytest.MonkeyPatch
+):
+    (folder / "a.txt").write_text("fine")
+    tick(instance)
+    job = defs.resolve_job_def("documents_freshness")
+    monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-03-02T15:30:00+00:00")
+    [check] = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+    assert check.passed
+    monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-03-02T17:30:00+00:00")
+    [check] = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    reason = "1 file waits, the oldest since 2026-03-02 15:00 UTC"
+    assert reason in check.description
+    with dg.build_resources(RESOURCES, instance) as made:
+        [late] = REGISTRY.oldest_unlanded(load_settings(), made.warehouse, made.clock)
+    assert (late.reason, late.job) == (reason, "documents_load")
 
 
 def test_the_command_prints_counts_and_its_status_says_whether_all_was_extracted(

@@ -11,8 +11,9 @@ from sqlalchemy import event, select, update
 from sqlalchemy.engine import Engine
 
 from orchestration_project.domains.documents.arrivals import ListedFile
+from orchestration_project.domains.operations.control_tower import ActiveRuns, Figures, state_of
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.documents.arrivals import Arrivals
+from orchestration_project.resources.documents.arrivals import Arrivals, oldest_waiting
 from orchestration_project.resources.documents.items import record_files
 from orchestration_project.resources.documents.source import Listing
 from orchestration_project.tables.documents import documents_files
@@ -34,7 +35,10 @@ class Files:
 
     def listing(self) -> Listing:
         paths = sorted(self.sizes) if self.is_sorted else sorted(self.sizes, reverse=True)
-        return Listing(iter([(path, self.sizes[path], OLD) for path in paths]), self.unreadable)
+        return Listing(
+            iter([(path, self.sizes[path], OLD.replace(tzinfo=None)) for path in paths]),
+            self.unreadable,
+        )
 
     def url_of(self, path: str) -> str:
         return path
@@ -103,6 +107,28 @@ def test_a_file_is_seen_stable_loaded_changed_and_loaded_again(polls):
     assert polls.poll(9) == {"a": "changed"}
     assert polls.poll(1) == {"a": "stable"}
     assert polls.due() == [(day, 1)]
+
+
+def test_stable_files_that_wait_for_an_hour_make_the_domain_late(polls, clock):
+    polls.poll(a=1, b=1)
+    polls.poll()
+    since = clock.at
+    clock.at += timedelta(minutes=59)
+    assert oldest_waiting(polls.warehouse, clock.at) is None
+    clock.at += timedelta(hours=2)
+    late = oldest_waiting(polls.warehouse, clock.at)
+    assert late
+    assert (late.missing_count, late.due_at) == (2, since + timedelta(hours=1))
+    state, [reason] = state_of(
+        [Figures(24)], ActiveRuns(), [late], now=clock.at, machine_now=clock.at
+    )
+    assert state == "stale"
+    assert reason == (
+        f"2 files wait, the oldest since {since:%Y-%m-%d %H:%M} UTC; do this: start documents_load "
+        f"for {since:%Y-%m-%d}, or switch the sensor documents_on_arrival on"
+    )
+    polls.load(a="one")
+    assert oldest_waiting(polls.warehouse, clock.at) is None
 
 
 def test_a_renamed_file_is_another_path_and_one_that_comes_back_waits_again(polls):

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 WORKSPACE = f"""
 load_from:
   - python_module:
-      module_name: {hurried.__name__}
+      module_name: {{module}}
       working_directory: {PROJECT_ROOT}
       location_name: orchestration_project.definitions
 """
@@ -33,14 +33,14 @@ AFTER_IT = "2026-03-12T15:00:00+00:00"
 class Daemon:
     """The daemon over one STATE_DIR, started and killed as a machine would be."""
 
-    def __init__(self, folder, **environment: str) -> None:
+    def __init__(self, folder, *, workspace: str = hurried.__name__, **environment: str) -> None:
         self.state_dir = folder / "state"
         self._environment = environment
         home = self.state_dir / "dagster"
         home.mkdir(parents=True)
         (home / "dagster.yaml").symlink_to(PROJECT_ROOT / "dagster.yaml")
         self._workspace = folder / "workspace.yaml"
-        self._workspace.write_text(WORKSPACE)
+        self._workspace.write_text(WORKSPACE.format(module=workspace))
         self._environment["DAGSTER_HOME"] = str(home)
 
     def start(self, **environment: str) -> None:

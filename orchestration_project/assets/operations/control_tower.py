@@ -94,7 +94,8 @@ def _verdicts(domains: Sequence[SubjectHealth], registry: Registry) -> dict[str,
     for each in domains:
         name, oldest = each.subject.domain, each.unlanded
         shown[f"{name}_verdict"] = dg.MetadataValue.md(verdict_of(each))
-        if oldest is not None and (job := oldest.asset.replace("/", "_")) in registry.jobs:
+        job = (oldest.job or oldest.asset.replace("/", "_")) if oldest else ""
+        if oldest is not None and job in registry.jobs:
             shown[f"{name}_load"] = link(job_page(job, oldest.partition, oldest.partition))
         if name in retried and any(figures.failure_count for figures in each.figures):
             shown[f"{name}_retry"] = link(retry_launchpad(domain=name, dry_run=False))

@@ -19,7 +19,10 @@ class Listed(NamedTuple):
 
 
 ListedFile = tuple[str, int, datetime]
-"""Path, size (bytes) and change time of a file; a plain tuple, as there are 100,000 of them."""
+"""Path, size (bytes) and change time (UTC, without a zone) of a file.
+
+It is a plain tuple, and its time has no zone, as a poll compares 100,000 of them.
+"""
 
 KnownFile = tuple[str, int, datetime, FileState]
 """The same of a row of `documents_files` that is not gone, and its state."""
@@ -51,21 +54,26 @@ def differences(listed: Iterable[ListedFile], known: Iterable[KnownFile]) -> Ite
     """
     rows, last = iter(known), ""
     row = next(rows, None)
-    for path, byte_count, modified_at in listed:
+    for file in listed:
+        path = file[0]
         while row is not None and row[0] < path:
             yield Difference(row[0], None)
             row = next(rows, None)
         if row is not None and row[0] == path:
-            is_same = row[1] == byte_count and row[2] == modified_at
-            if not is_same or row[3] not in SETTLED:
-                yield Difference(path, Listed(byte_count, modified_at))
+            if row[1] != file[1] or row[2] != file[2] or row[3] not in SETTLED:
+                yield Difference(path, _listed(file))
             row = next(rows, None)
         else:
-            yield Difference(path, Listed(byte_count, modified_at), is_late=path <= last)
-        last = max(last, path)
+            yield Difference(path, _listed(file), is_late=path <= last)
+        if path > last:
+            last = path
     while row is not None:
         yield Difference(row[0], None)
         row = next(rows, None)
+
+
+def _listed(file: ListedFile) -> Listed:
+    return Listed(file[1], file[2].replace(tzinfo=UTC))
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,8 @@ class OldestMissing:
         missing_count: How many partitions of the asset are due and not loaded, this one included.
         unit: What one of them is called, e.g. "week".
         remedy: What an operator does about it.
+        reason: What is late, in words; empty: partitions are missing.
+        job: The job that loads it; empty: it has the asset's name.
     """
 
     asset: str
@@ -88,6 +90,8 @@ class OldestMissing:
     missing_count: int = 1
     unit: str = "partition"
     remedy: str = "load it, or see why its runs failed"
+    reason: str = ""
+    job: str = ""
 
 
 @dataclass(frozen=True)
@@ -220,6 +224,8 @@ def _worries(day: Figures, under_way: ActiveRuns, machine_now: datetime) -> list
 
 
 def _lateness(oldest: OldestMissing, now: datetime) -> str:
+    if oldest.reason:
+        return f"{oldest.reason}; do this: {oldest.remedy}"
     late = _duration(_hours(oldest.due_at, now))
     units = f"{oldest.missing_count} {oldest.unit}{'s' * (oldest.missing_count > 1)}"
     missing = f"{units} missing, oldest {oldest.partition}"

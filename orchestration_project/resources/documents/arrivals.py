@@ -9,10 +9,24 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from datetime import date, datetime, timedelta
-from itertools import islice
-from typing import NamedTuple, cast
+from itertools import chain, islice
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select, union_all, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    type_coerce,
+    union_all,
+    update,
+)
+from sqlalchemy.types import UserDefinedType
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import NewItem
@@ -23,6 +37,7 @@ from orchestration_project.domains.documents.arrivals import (
     after_poll,
     differences,
 )
+from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
@@ -54,8 +69,11 @@ def topic_of(day: date | str) -> str:
     return f"{TOPIC_PREFIX}{day}"
 
 
-ROWS_PER_PAGE = 10_000
-"""Rows of `documents_files` that a poll holds at a time."""
+LATE_AFTER = timedelta(hours=1)
+"""A stable file that waits longer for a run is late."""
+
+ROWS_PER_PAGE = 1_000
+"""Rows of `documents_files` that a poll holds at a time; more of them cost more to collect."""
 
 
 class PollResult(NamedTuple):
@@ -133,8 +151,10 @@ class Arrivals:
         """
         poll = _Poll(self._clock.now())
         listing = self.source.listing()
-        files = heapq.merge(uploaded_files(self._warehouse, self._inbox), listing.files)
-        found = differences(files, self._known(poll.counts))
+        uploads = uploaded_files(self._warehouse, self._inbox)
+        first = next(uploads, None)
+        both = heapq.merge(chain([first], uploads), listing.files) if first else listing.files
+        found = differences(both, self._known(poll.counts))
         missing: list[str] = []
         late: set[str] = set()
         while some := list(islice(found, KEYS_PER_STATEMENT)):
@@ -165,18 +185,13 @@ class Arrivals:
 
     def _known(self, counts: Counter[str]) -> Iterator[KnownFile]:
         """Yield the rows that are not gone, in the order of paths, and count them by state."""
-        columns, last = documents_files.c, ""
-        wanted = (
-            select(columns.path, columns.byte_count, columns.modified_at, columns.state)
-            .where(columns.state != "gone", columns.path > bindparam("last"))
-            .order_by(columns.path)
-            .limit(ROWS_PER_PAGE)
-        )
+        last = ""
         while True:
             with self._warehouse.reading() as connection:
-                page = connection.execute(wanted, {"last": last}).all()
+                rows = connection.execute(_known_after(connection, last)).all()
+            page = cast(Sequence[KnownFile], rows)
             counts.update(row[3] for row in page)
-            yield from cast(Sequence[KnownFile], page)
+            yield from page
             if len(page) < ROWS_PER_PAGE:
                 return
             last = page[-1][0]
@@ -229,20 +244,13 @@ class Arrivals:
 
     def due(self) -> list[DueDay]:
         """Return the partitions with files that a run would claim now, oldest first."""
-        now = self._clock.now()
         columns = work_items.c
-        below = and_(columns.topic >= TOPIC_PREFIX, columns.topic < _after(TOPIC_PREFIX))
-        is_due = (
-            columns.state == "ready",
-            and_(columns.state == "failed", columns.due_at <= now),
-            and_(columns.state == "leased", columns.expires_at <= now),
-        )
-        each_state = union_all(  # one range of an index each, without items that are done
+        each_state = union_all(
             *(
                 select(columns.topic, func.count().label("count"), func.max(columns.changed_at))
-                .where(condition, below)
+                .where(condition)
                 .group_by(columns.topic)
-                for condition in is_due
+                for condition, _ in _due_before(self._clock.now())
             )
         )
         with self._warehouse.reading() as connection:
@@ -292,6 +300,73 @@ def end_leases(
     ended = [holder for holder in items.lease_holders(topic) if not is_at_work(holder)]
     if ended:
         items.expire(topic, dict.fromkeys(ended))
+
+
+class _TimeWithoutZone(UserDefinedType[datetime]):
+    """A time as the driver has it; that of SQLite is text, and read in a tenth of the time."""
+
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """Return what reads the text; None: the driver has read it."""
+        return datetime.fromisoformat if dialect.name == "sqlite" else None
+
+
+def _known_after(connection: Connection, path: str) -> Any:
+    """Return the query of the next rows that are not gone, with times without a zone."""
+    columns = documents_files.c
+    is_server = connection.dialect.name == "postgresql"
+    modified_at = (
+        func.timezone("UTC", columns.modified_at)
+        if is_server
+        else type_coerce(columns.modified_at, _TimeWithoutZone())
+    )
+    return (
+        select(columns.path, columns.byte_count, modified_at, columns.state)
+        .where(columns.state != "gone", columns.path > path)
+        .order_by(columns.path)
+        .limit(ROWS_PER_PAGE)
+    )
+
+
+def _due_before(at: datetime) -> Sequence[tuple[ColumnElement[bool], Column[datetime]]]:
+    """Return the conditions of files that a run could claim at a time, and since when they could.
+
+    Each is a range of an index, without items that are done.
+    """
+    columns = work_items.c
+    below = and_(columns.topic >= TOPIC_PREFIX, columns.topic < _after(TOPIC_PREFIX))
+    since = {"ready": columns.due_at, "failed": columns.due_at, "leased": columns.expires_at}
+    return [
+        (and_(columns.state == state, below, column <= at), column)
+        for state, column in since.items()
+    ]
+
+
+def oldest_waiting(warehouse: Warehouse, now: datetime) -> OldestMissing | None:
+    """Return the files that wait for a run longer than `LATE_AFTER`; None: there is none."""
+    columns = work_items.c
+    found: list[tuple[str, int, datetime]] = []
+    with warehouse.reading() as connection:
+        for condition, since in _due_before(now - LATE_AFTER):
+            wanted = select(columns.topic, func.count(), func.min(since)).where(condition)
+            rows = connection.execute(wanted.group_by(columns.topic)).all()
+            found += [(topic, count, since) for topic, count, since in rows]
+    if not found:
+        return None
+    topic, _, since = min(found, key=lambda each: each[2])
+    count, day = sum(each[1] for each in found), topic.removeprefix(TOPIC_PREFIX)
+    what = f"{count:,} files wait" if count > 1 else "1 file waits"
+    return OldestMissing(
+        "documents/capture",
+        day,
+        since + LATE_AFTER,
+        missing_count=count,
+        unit="file",
+        remedy=f"start documents_load for {day}, or switch the sensor documents_on_arrival on",
+        reason=f"{what}, the oldest since {since:%Y-%m-%d %H:%M} UTC",
+        job="documents_load",
+    )
 
 
 def _after(prefix: str) -> str:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC
 from typing import TYPE_CHECKING, BinaryIO
 
 from orchestration_project.domains.documents.arrivals import ListedFile
@@ -44,7 +45,7 @@ class DocumentBucket:
     def _files(self) -> Iterator[ListedFile]:
         for page in self._bucket.pages():
             for key, byte_count, modified_at in page:
-                yield _path(key), byte_count, modified_at
+                yield _path(key), byte_count, modified_at.astimezone(UTC).replace(tzinfo=None)
 
     def url_of(self, path: str) -> str:
         """Return the URL of an object, with the text of its path."""

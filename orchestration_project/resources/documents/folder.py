@@ -15,10 +15,8 @@ from orchestration_project.engine.source import Folder
 from orchestration_project.resources.documents.extraction import read_file
 from orchestration_project.resources.documents.source import Listing, path_text, raw_path
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-LAST_TIME = datetime(9999, 1, 1, tzinfo=UTC)
-"""Change time of a file whose own lies outside of the calendar."""
+EPOCH, LAST_TIME = (datetime(year, 1, 1, tzinfo=UTC).replace(tzinfo=None) for year in (1970, 9999))
+"""The start of a file system's times, and the change time of a file whose own is not a date."""
 
 
 class DocumentFolder:
@@ -72,8 +70,10 @@ class DocumentFolder:
                 name = entry.name
                 if entry.is_dir(follow_symlinks=False):
                     found.append((f"{text}{path_text(name)}/", f"{raw}{name}/", True, 0, LAST_TIME))
-                elif listed := _listed(entry):
-                    found.append((text + path_text(name), "", False, *listed))
+                elif status := _status(entry):
+                    is_file = stat.S_ISREG(status.st_mode)
+                    size, time = status.st_size if is_file else 0, _time(status.st_mtime_ns)
+                    found.append((text + path_text(name), "", False, size, time))
         return found
 
     def url_of(self, path: str) -> str:
@@ -111,17 +111,19 @@ class DocumentFolder:
         return found
 
 
-def _listed(entry: os.DirEntry[str]) -> tuple[int, datetime] | None:
-    """Return size and change time of what a file or link leads to; None: it is gone already."""
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """Return the status of what a file or link leads to; None: it is gone already."""
     try:
-        found = entry.stat(follow_symlinks=True)
+        return entry.stat()
     except OSError:
         try:
-            found = entry.stat(follow_symlinks=False)
+            return entry.stat(follow_symlinks=False)
         except OSError:
             return None
-    size = found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+def _time(nanoseconds: int) -> datetime:
     try:
-        return size, EPOCH + timedelta(microseconds=found.st_mtime_ns // 1000)
+        return EPOCH + timedelta(0, 0, nanoseconds // 1000)
     except OverflowError:
-        return size, LAST_TIME
+        return LAST_TIME

@@ -44,7 +44,8 @@ def uploaded_files(warehouse: Warehouse, inbox: str) -> Iterator[ListedFile]:
         with warehouse.reading() as connection:
             page = connection.execute(wanted, {"last": last}).all()
         for upload_id, file_name, byte_count, received_at in page:
-            yield upload_path(inbox, upload_id, file_name), byte_count, received_at
+            path = upload_path(inbox, upload_id, file_name)
+            yield path, byte_count, received_at.replace(tzinfo=None)
         if len(page) < ROWS_PER_PAGE:
             return
         last = page[-1][0]
