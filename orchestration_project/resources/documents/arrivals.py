@@ -10,23 +10,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from datetime import date, datetime, timedelta
 from itertools import chain, islice
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Dialect,
     and_,
     bindparam,
     func,
     or_,
     select,
-    type_coerce,
     union_all,
     update,
 )
-from sqlalchemy.types import UserDefinedType
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import NewItem
@@ -72,8 +69,8 @@ def topic_of(day: date | str) -> str:
 LATE_AFTER = timedelta(hours=1)
 """A stable file that waits longer for a run is late."""
 
-ROWS_PER_PAGE = 1_000
-"""Rows of `documents_files` that a poll holds at a time; more of them cost more to collect."""
+ROWS_PER_PAGE = 10_000
+"""Rows of `documents_files` that a poll holds at a time."""
 
 
 class PollResult(NamedTuple):
@@ -188,8 +185,7 @@ class Arrivals:
         last = ""
         while True:
             with self._warehouse.reading() as connection:
-                rows = connection.execute(_known_after(connection, last)).all()
-            page = cast(Sequence[KnownFile], rows)
+                page = _known_after(connection, last)
             counts.update(row[3] for row in page)
             yield from page
             if len(page) < ROWS_PER_PAGE:
@@ -302,31 +298,27 @@ def end_leases(
         items.expire(topic, dict.fromkeys(ended))
 
 
-class _TimeWithoutZone(UserDefinedType[datetime]):
-    """A time as the driver has it; that of SQLite is text, and read in a tenth of the time."""
+def _known_after(connection: Connection, path: str) -> list[KnownFile]:
+    """Return the next rows that are not gone, with times without a zone.
 
-    cache_ok = True
-
-    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
-        """Return what reads the text; None: the driver has read it."""
-        return datetime.fromisoformat if dialect.name == "sqlite" else None
-
-
-def _known_after(connection: Connection, path: str) -> Any:
-    """Return the query of the next rows that are not gone, with times without a zone."""
+    They are tuples of the driver: each of SQLAlchemy's rows would be visited by the collector of
+    garbage, which takes as long as to read them.
+    """
     columns = documents_files.c
     is_server = connection.dialect.name == "postgresql"
-    modified_at = (
-        func.timezone("UTC", columns.modified_at)
-        if is_server
-        else type_coerce(columns.modified_at, _TimeWithoutZone())
-    )
-    return (
+    modified_at = func.timezone("UTC", columns.modified_at) if is_server else columns.modified_at
+    result = connection.execute(
         select(columns.path, columns.byte_count, modified_at, columns.state)
         .where(columns.state != "gone", columns.path > path)
         .order_by(columns.path)
         .limit(ROWS_PER_PAGE)
     )
+    rows: Sequence[Any] = result.cursor.fetchall() if result.cursor else []
+    result.close()
+    if connection.dialect.name == "sqlite":  # which keeps times as text
+        read = datetime.fromisoformat
+        return [(path, byte_count, read(at), state) for path, byte_count, at, state in rows]
+    return list(rows)
 
 
 def _due_before(at: datetime) -> Sequence[tuple[ColumnElement[bool], Column[datetime]]]:
