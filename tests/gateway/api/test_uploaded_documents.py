@@ -39,6 +39,16 @@ def rows(api, *columns):
         return sorted(map(tuple, connection.execute(select(*columns))))
 
 
+def own_items(api) -> list[tuple[str, str]]:
+    """Return topic and state of the work items of these tests."""
+    own = ("documents/", f"uploads/{INBOX}", "uploads/other")
+    return [
+        each
+        for each in rows(api, work_items.c.topic, work_items.c.state)
+        if each[0].startswith(own)
+    ]
+
+
 def upload(api, content: bytes, name: str, inbox: str = INBOX) -> dict[str, str]:
     answer = api.ask("PUT", f"/inbox/{inbox}/files/{name}", content=content)
     assert answer.status_code == 202
@@ -62,7 +72,7 @@ def test_uploads_are_loaded_under_the_id_of_their_answer_and_an_erasure_reaches_
     replaced = upload(api, b"The first version", "plan.txt")["document_id"]
     latest = upload(api, b"The second version", "plan.txt")["document_id"]
     assert upload(api, b"not a document", "x.txt", inbox="other")["document_id"] is None
-    assert rows(api, work_items.c.topic) == [("uploads/other",)]
+    assert own_items(api) == [("uploads/other", "ready")]
     api.run("documents_load", partition=DAY)
     ids = {sha256, replaced, latest}
     found = rows(api, documents.c.document_id, documents.c.state, documents.c.superseded_by)
@@ -72,8 +82,7 @@ def test_uploads_are_loaded_under_the_id_of_their_answer_and_an_erasure_reaches_
         api, documents_files.c.path, documents_files.c.document_id, documents_files.c.state
     )
     assert ("Figures of the quarter",) in rows(api, documents_pages.c.text)
-    states = rows(api, work_items.c.topic, work_items.c.state)
-    assert states == [*[(f"documents/{DAY}", "done")] * 3, ("uploads/other", "ready")]
+    assert own_items(api) == [*[(f"documents/{DAY}", "done")] * 3, ("uploads/other", "ready")]
     with api.services.warehouse.writing() as connection:
         erase_rows(connection, FILE, Subject(("report.txt",)))
     assert ("report.txt",) not in rows(api, uploads.c.file_name)
