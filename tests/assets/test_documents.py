@@ -340,7 +340,7 @@ def test_a_file_that_waits_too_long_fails_the_check_and_makes_the_domain_late(
     [check] = job.execute_in_process(instance=instance).get_asset_check_evaluations()
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     reason = "1 file waits, the oldest since 2026-03-02 15:00 UTC"
-    assert reason in check.description
+    assert reason in str(check.description)
     with dg.build_resources(RESOURCES, instance) as made:
         [late] = REGISTRY.oldest_unlanded(load_settings(), made.warehouse, made.clock)
     assert (late.reason, late.job) == (reason, "documents_load")

@@ -43,11 +43,11 @@ class DocumentFolder:
         A folder that cannot be read raises `ConfigurationError`, of a subfolder it is noted.
         """
         unreadable: list[str] = []
-        return Listing(self._files("", "", unreadable), unreadable)
+        return Listing(self._files(unreadable), unreadable)
 
-    def _files(self, below: str, text: str, unreadable: list[str]) -> Iterator[ListedFile]:
-        """Yield the files below a path, in the order of their texts, of which ``text`` is its."""
-        waiting = [(text, below, True, 0, LAST_TIME)]
+    def _files(self, unreadable: list[str]) -> Iterator[ListedFile]:
+        """Yield the files in the order of their paths; a folder counts as its path and a slash."""
+        waiting = [("", "", True, 0, LAST_TIME)]
         while waiting:
             path, raw, is_folder, byte_count, modified_at = waiting.pop()
             if not is_folder:
