@@ -18,16 +18,21 @@ from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.documents.arrivals import TOPIC_PREFIX
+from orchestration_project.resources.documents.derivation import remove_derived
 from orchestration_project.resources.documents.items import REPLAY_PREFIX
 from orchestration_project.resources.documents.source import path_text
 from orchestration_project.resources.documents.uploads import is_upload
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.documents import (
     documents,
+    documents_bands,
     documents_chunks,
     documents_files,
+    documents_fingerprints,
     documents_members,
     documents_pages,
+    documents_similarity,
+    documents_topics,
 )
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import captures, deliveries, uploads, work_items
@@ -43,6 +48,11 @@ ROWS_OF_DOCUMENT: Sequence[Column[Any]] = (
     documents_members.c.parent_id,
     documents_pages.c.document_id,
     documents_pages.info[HISTORY].c.document_id,
+    documents_bands.c.document_id,
+    documents_fingerprints.c.document_id,
+    documents_similarity.c.document_id,
+    documents_similarity.c.similar_id,
+    documents_topics.c.document_id,
 )
 """Columns with the ID of a document whose rows are deleted with it."""
 
@@ -112,6 +122,7 @@ def rows_of_document(
         if not _move(connection, member, holders, going):
             going.append(member)
     _forget(connection, going)
+    remove_derived(connection, going)
     yield from (
         (column.table, {column.name: each}) for column in ROWS_OF_DOCUMENT for each in going
     )
