@@ -79,7 +79,7 @@ def _found(services: Services, document_id: str) -> FoundDocument:
 
 async def read_text(call: Call[DocumentName, Body]) -> Response:
     """Read the text of a document: its pages, separated by form feeds."""
-    parts = Parts(document_id=call.query.document_id, format="text")
+    parts = Parts(document_id=call.query.document_id, format="text", limit=None, cursor=None)
     return await _read(call, parts, documents_pages.name)
 
 
@@ -100,8 +100,11 @@ async def _read(call: Call[Any, Body], wanted: Parts, table: str) -> Response:
         return await _text(call.services, table, where, wanted)
     rows = Rows(
         name=table,
+        columns=None,
         where=[where],
+        as_of=None,
         format=wanted.format,
+        escape_formulas=None,
         limit=wanted.limit,
         cursor=wanted.cursor,
     )

@@ -60,11 +60,11 @@ def read_document(connection: Connection, document_id: str) -> FoundDocument | N
     )
 
 
-def _rows(connection: Connection, wanted: Select[Any]) -> list[Row]:
+def _rows(connection: Connection, wanted: Select[*tuple[Any, ...]]) -> list[Row]:
     return [dict(row) for row in connection.execute(wanted.limit(LISTED)).mappings()]
 
 
-def _similar(document_id: str) -> Select[Any]:
+def _similar(document_id: str) -> Select[*tuple[Any, ...]]:
     pairs = documents_similarity.c
     other = case((pairs.document_id == document_id, pairs.similar_id), else_=pairs.document_id)
     return (
