@@ -92,9 +92,14 @@ def test_what_a_file_does_to_its_reader_is_its_reason_and_the_others_are_loaded(
     url, folder: Path, instance, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("DOCUMENTS_MEMORY_MIB", "256")
-    monkeypatch.setattr(assets, "FILE_TIME", timedelta(seconds=2))
     monkeypatch.setattr(assets, "Extraction", partial(Extraction, function=misbehave))
-    for row in READER_ENDS:
+    hanging, *others = READER_ENDS
+    hanging.write(folder)
+    with monkeypatch.context() as soon:  # no other file is to be late
+        soon.setattr(assets, "FILE_TIME", timedelta(seconds=0.5))
+        assert tick(instance) == [DAY]
+        run(instance)
+    for row in others:
         row.write(folder)
     write_good(folder)
     assert tick(instance) == [DAY]
