@@ -48,10 +48,9 @@ from orchestration_project.resources.documents.items import (
     record_files,
     record_nothing,
 )
-from orchestration_project.resources.documents.loading import (
-    AfterLoad,
+from orchestration_project.resources.documents.loading import AfterLoad, DocumentLoader
+from orchestration_project.resources.documents.pool import (
     ClaimedDocument,
-    DocumentLoader,
     DocumentPool,
     Reading,
 )

@@ -1,0 +1,197 @@
+"""Takes the items of a batch: files are captured, and extracted in worker processes.
+
+A document that is known, and was made by the present rules, is not extracted again.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import NamedTuple, TypeVar, cast
+
+from sqlalchemy import Connection, select
+
+from orchestration_project.contracts.work_items import ClaimedItem
+from orchestration_project.domains.documents.extraction import Document
+from orchestration_project.domains.documents.reasons import DocumentError
+from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.packs import Blob
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.capture_log import read_blobs
+from orchestration_project.resources.documents.extraction import Extraction, Source
+from orchestration_project.tables.documents import documents
+
+READABLE = ("loaded", "empty")
+"""States of documents that no further attempt is made for."""
+
+MAX_BATCH_BYTES = 32 * 2**20
+"""Bytes of files that a run reads for a transaction; one file may have more."""
+
+MAX_BATCH_TIME = timedelta(seconds=20)
+"""Time after which no further file of a batch is begun, so that what is done is written."""
+
+PIECE_FILES = 16
+"""Files that are captured and extracted between two polls at the time."""
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedDocument(ClaimedItem):
+    """A file, or a recorded document, that a run works on.
+
+    Attributes:
+        byte_count: Its size at the latest poll, bytes.
+        first_seen_at: When its file was first seen.
+    """
+
+    byte_count: int
+    first_seen_at: datetime
+
+
+class Reading(NamedTuple):
+    """Bytes that an item stands for: a capture, stored or not, or why there are none.
+
+    Attributes:
+        name: It declares the type of the document.
+        capture: The bytes; None: they cannot be read.
+        error: Why not; of a file that is too large it comes with its capture.
+        first_seen_at: When its file was first seen.
+        source: Recorded as the source of the delivery.
+        replay_of: Of a replay, the delivery that was fetched.
+    """
+
+    name: str
+    capture: Capture | None
+    first_seen_at: datetime
+    source: str
+    error: DocumentError | None = None
+    replay_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Result of a batch for an item.
+
+    Attributes:
+        reading: Its bytes.
+        found: The documents that it holds, itself first; empty: nothing is written of it.
+        document_id: Its document; None: it has no bytes.
+        state: The state of its document, as it was known before or as extraction found it.
+        is_begun: Whether there was time for it.
+    """
+
+    reading: Reading | None = None
+    found: Sequence[Document] = ()
+    document_id: str | None = None
+    state: str = ""
+    is_begun: bool = True
+
+
+NOT_BEGUN = Taken(is_begun=False)
+
+
+@dataclass(frozen=True)
+class DocumentPool:
+    """Captures and extracts the items of a batch; known documents are not extracted again.
+
+    Attributes:
+        captures: The store.
+        warehouse: Knows blobs and documents.
+        extraction: The worker processes.
+        version: Documents of other rules are extracted again.
+    """
+
+    captures: Captures
+    warehouse: Warehouse
+    extraction: Extraction
+    version: str
+
+    def run(
+        self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, timeout: timedelta
+    ) -> Iterator[tuple[ItemT, ResultT]]:
+        """Yield each item with what it holds; ``function`` returns the `Reading` of an item.
+
+        Raises:
+            OrchestrationError: The store or a worker process fails.
+        """
+        waiting, until = list(items), time.monotonic() + MAX_BATCH_TIME.total_seconds()
+        while waiting:
+            some, waiting = waiting[:PIECE_FILES], waiting[PIECE_FILES:]
+            readings = [cast(Reading, function(item)) for item in some]
+            taken = self._take(self._stored(readings))
+            yield from zip(some, cast(list[ResultT], taken), strict=True)
+            if time.monotonic() > until:
+                break
+        yield from ((item, cast(ResultT, NOT_BEGUN)) for item in waiting)
+
+    def _stored(self, readings: Sequence[Reading]) -> list[Reading]:
+        """Store the captures that are not stored yet."""
+        new = [each.capture for each in readings if each.capture and not each.capture.storage_uri]
+        stored = {each.sha256: each for each in self.captures.keep_all(new, self._known_blobs)}
+        return [
+            each._replace(capture=each.capture.stored_as(stored[each.capture.sha256].blob))
+            if each.capture and not each.capture.storage_uri
+            else each
+            for each in readings
+        ]
+
+    def _known_blobs(self, wanted: Sequence[str]) -> Mapping[str, Blob]:
+        with self.warehouse.reading() as connection:
+            return read_blobs(connection, wanted)
+
+    def _take(self, readings: Sequence[Reading]) -> list[Taken]:
+        ids = [each.capture.sha256 for each in readings if each.capture]
+        with self.warehouse.reading() as connection:
+            known = _states(connection, ids, self.version)
+        sources: dict[str, Source] = {}
+        for each in readings:
+            if each.capture and each.capture.sha256 not in known:
+                read = partial(_bytes_of, each)
+                sources.setdefault(
+                    each.capture.sha256, Source(f"{each.capture.sha256}/{each.name}", read)
+                )
+        by_name = {source.name: document_id for document_id, source in sources.items()}
+        found: dict[str, list[Document]] = {document_id: [] for document_id in sources}
+        for document in self.extraction.extract(sources.values()):
+            found[by_name[document.path[0]]].append(document)
+        return [_taken(each, known, found) for each in readings]
+
+
+def _bytes_of(reading: Reading) -> bytes:
+    if reading.error is not None or reading.capture is None:
+        raise reading.error or DocumentError("unreadable")
+    return reading.capture.body
+
+
+def _taken(
+    reading: Reading, known: Mapping[str, str], found: Mapping[str, Sequence[Document]]
+) -> Taken:
+    if reading.capture is None:
+        return Taken(reading)
+    document_id = reading.capture.sha256
+    bare = reading._replace(capture=reading.capture.without_body())
+    if document_id in known:
+        return Taken(bare, (), document_id, known[document_id])
+    own = [_identified(each, reading) for each in found[document_id]]
+    return Taken(bare, own, document_id, own[0].extracted.state)
+
+
+def _identified(document: Document, reading: Reading) -> Document:
+    """Return a document without the bytes of those within it; its own are those of the capture."""
+    if document.parent_id is not None or reading.capture is None:
+        return document._replace(extracted=replace(document.extracted, children=()))
+    extracted = replace(document.extracted, byte_count=reading.capture.byte_count, children=())
+    return document._replace(document_id=reading.capture.sha256, extracted=extracted)
+
+
+def _states(connection: Connection, ids: Sequence[str], version: str) -> dict[str, str]:
+    """Return the state of each document that is readable and was made by the present rules."""
+    wanted = select(documents.c.document_id, documents.c.state).where(
+        documents.c.document_id.in_(ids),
+        documents.c.rule_version == version,
+        documents.c.state.in_(READABLE),
+    )
+    return {row.document_id: row.state for row in connection.execute(wanted)}
