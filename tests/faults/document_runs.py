@@ -42,10 +42,11 @@ OF_CHANCE: Mapping[str, Sequence[str]] = {
     "captures": ("request", "sha256"),
     "documents": ("parent_id",),
     "documents_files": ("unchanged_since",),
+    "documents_reader_setups": ("fingerprint", "salt"),
     "work_items": ("version", "input_sha256", "due_at"),
 }
-"""Columns that depend on which files were loaded together: packs, and which of two equal files, or
-of two archives with an equal member, was first."""
+"""Columns of chance, or of files that were loaded together: which of two equal ones, or of two
+archives with an equal member, was first."""
 
 
 def job_of(place: Place, files: Path, dagster_url: str, runs_before: int) -> Job:
