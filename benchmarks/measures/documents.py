@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.bench import Bench, Report, seconds
+from benchmarks.bench import Bench, Report, Sides, seconds
 from benchmarks.child import call
 from benchmarks.report import Line, at_least, at_most, informative_line, line
 from benchmarks.rig import CLOCK
@@ -143,28 +143,23 @@ def _against_peer(bench: Bench, folder: Path) -> list[Line]:
     for kind in formats:
         files = folder / "formats" / kind
         _write_format(files, kind, count)
-        found[kind] = bench.in_turns(
-            {
-                "ours": lambda files=files: _load(bench, files, count),
-                "peer": lambda files=files: call(f"{SIDES}:convert", {}, folder=str(files)),
-            }
-        )
+        found[kind] = bench.in_turns(_sides(bench, files, count))
     lines = [
         _files_a_second(f"whole run of {kind}, against markitdown in two processes", each, 5)
         for kind, each in found.items()
     ]
-    whole = {
-        side: [
-            {
-                "files": count * len(formats),
-                "seconds": sum(found[kind][side][number]["seconds"] for kind in formats),
-            }
-            for number in range(len(found[formats[0]][side]))
-        ]
-        for side in ("ours", "peer")
+    count *= len(formats)
+    together = bench.in_turns(_sides(bench, folder / "formats", count))
+    name = "one run of all these formats, against markitdown in two processes"
+    return [_files_a_second(name, together, 5), *lines]
+
+
+def _sides(bench: Bench, files: Path, count: int) -> Sides:
+    """Return both sides over the files of a folder."""
+    return {
+        "ours": lambda: _load(bench, files, count),
+        "peer": lambda: call(f"{SIDES}:convert", {}, folder=str(files)),
     }
-    name = "whole runs of all these formats, against markitdown in two processes"
-    return [_files_a_second(name, whole, 5), *lines]
 
 
 def _write_format(folder: Path, kind: str, count: int) -> None:
