@@ -110,6 +110,7 @@ def _load(bench: Bench, files: Path, count: int, workers: int = 2) -> Report:
             "DEMO_CLOCK_NOW": CLOCK,
             "DOCUMENTS_DIR": str(files),
             "DOCUMENTS_MEMORY_MIB": str(MEMORY_MIB),
+            "DOCUMENTS_OCR": "never",
             "DOCUMENTS_SOURCE": "folder",
             "DOCUMENTS_STABLE_SECONDS": "0",
             "DOCUMENTS_WORKERS": str(workers),

@@ -57,6 +57,7 @@ def job_of(place: Place, files: Path, dagster_url: str, runs_before: int) -> Job
         "DATA_PROFILE": "real",
         "DOCUMENTS_SOURCE": "folder",
         "DOCUMENTS_DIR": str(files),
+        "DOCUMENTS_OCR": "never",
         "DOCUMENTS_STABLE_SECONDS": "0",
         "DEMO_CLOCK_NOW": (NOW + timedelta(minutes=runs_before)).isoformat(),
     }

@@ -31,6 +31,7 @@ def test_2000_mixed_files_end_as_the_manifest_says(database, prepared, tmp_path)
         DATABASE_URL=url,
         DOCUMENTS_SOURCE="folder",
         DOCUMENTS_DIR=str(tmp_path / "corpus" / "files"),
+        DOCUMENTS_OCR="never",
         DOCUMENTS_STABLE_SECONDS="0",
     )
     assert status == 0, (output, error)
