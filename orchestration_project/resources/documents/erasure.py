@@ -42,21 +42,26 @@ DOCUMENT_ID = re.compile("[0-9a-f]{64}", re.ASCII)
 
 ROWS_OF_DOCUMENT: Sequence[Column[Any]] = (
     documents.c.document_id,
+    documents_bands.c.document_id,
     documents_chunks.c.document_id,
     documents_files.c.document_id,
+    documents_fingerprints.c.document_id,
     documents_members.c.document_id,
     documents_members.c.parent_id,
     documents_pages.c.document_id,
     documents_pages.info[HISTORY].c.document_id,
-    documents_bands.c.document_id,
-    documents_fingerprints.c.document_id,
     documents_similarity.c.document_id,
     documents_similarity.c.similar_id,
     documents_topics.c.document_id,
 )
 """Columns with the ID of a document whose rows are deleted with it."""
 
-NAMING_OTHERS: Sequence[Column[Any]] = (documents.c.parent_id, documents.c.superseded_by)
+NAMING_OTHERS: Sequence[Column[Any]] = (
+    documents.c.parent_id,
+    documents.c.superseded_by,
+    documents_fingerprints.c.group_id,
+    documents_similarity.c.group_id,
+)
 """Columns in which rows of other documents name one: they are changed."""
 
 FILE_NOT_REACHED = (
