@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
+from sqlalchemy import Table
 
 from orchestration_project.connections.artifacts import ArtifactStore, FolderStore
 from orchestration_project.connections.clock import Clock
@@ -165,7 +166,8 @@ def erase(
         ConfigurationError: Captured bytes must go, and another database may need them.
     """
     if request.identifiers is None:
-        _overwrite(places, None, requests.changed_tables(request.request_id), None)
+        earlier = requests.changed_tables(request.request_id) | _own_tables(kind)
+        _overwrite(places, None, earlier, None)
         requests.end(request.request_id)
         return None
     with places.warehouse.reading() as connection:
@@ -176,7 +178,7 @@ def erase(
     _erase_logs(places, subject, found, is_dry_run=False)
     found.not_reached = [*known.not_reached, *_not_reached(places, found)]
     requests.record(request, _row(found, run_id))
-    changed = {*found.rows.deleted, *found.rows.masked}
+    changed = {*found.rows.deleted, *found.rows.masked} | _own_tables(kind)
     _overwrite(places, subject, changed, list(found.dagster))
     requests.end(request.request_id)
     return found
@@ -270,6 +272,11 @@ def _overwrite(
     places.warehouse.rewrite_tables(rewritten)
     rewrite_databases(places.state_folder, subject, left_out=places.unsearched)
     rewrite_in_dagster(places.instance, dagster_tables)
+
+
+def _own_tables(kind: SubjectKind) -> set[str]:
+    """Return the tables in which the kind's rows may change beside those that are counted."""
+    return {each.name for each in kind.unmasked if isinstance(each, Table)}
 
 
 def _not_reached(places: Places, found: Erased) -> Sequence[str]:
