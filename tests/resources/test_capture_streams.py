@@ -12,6 +12,7 @@ from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.errors import TransientError
 from orchestration_project.settings import PROJECT_ROOT
 from tests.resources.weeks import NOON
+from tests.s3 import GIVEN_ENDPOINT
 
 BODY = b"".join(hashlib.sha256(bytes([n % 256, n // 256])).digest() for n in range(20_000)) + b"!"
 MEBIBYTE = 2**20
@@ -114,8 +115,14 @@ def test_damaged_bytes_are_an_error_at_the_latest_at_the_end(captures, tmp_path,
         captures.open(capture.blob)
 
 
+MOST_OF_MOTO_MIB = 512
+"""Larger uploads take longer to be put together by moto than a client waits for its answer."""
+
+
 @pytest.mark.parametrize("mebibytes", [64, pytest.param(2048, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_file(url, tmp_path, mebibytes):
+    if url.startswith("s3:") and not GIVEN_ENDPOINT:
+        mebibytes = min(mebibytes, MOST_OF_MOTO_MIB)
     command = [sys.executable, "-c", GROWTH, url, str(mebibytes), str(tmp_path)]
     grown = subprocess.run(  # noqa: S603 - this file
         command, capture_output=True, text=True, check=True, cwd=PROJECT_ROOT

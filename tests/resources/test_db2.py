@@ -76,6 +76,13 @@ OWN_TO_SQLITE = ("PRAGMA ", "SELECT sql FROM", "SELECT name FROM")
 """How the stand-in looks up which tables there are; Db2's dialect has its own way."""
 
 
+WRITTEN_BY_OTHER_TESTS = (
+    *("documents_similarity", "http_counts", "http_hosts", "http_quotas"),
+    *("operations_erasure_requests", "operations_erasures", "operations_exports", "uploads"),
+)
+DOCUMENT_COUNT = 40
+
+
 def job(name: str, *partitions: str) -> None:
     tags = (
         {
@@ -147,13 +154,25 @@ def restate(folder: Path) -> None:
             copy.fill_from(warehouse)
 
 
+def load_documents() -> None:
+    """Load a few documents, as the job does."""
+    with pytest.MonkeyPatch.context() as constants:
+        constants.setattr("orchestration_project.catalog.documents.DEMO_COUNT", DOCUMENT_COUNT)
+        job("documents_load", "2026-03-02")
+
+
 def declare() -> None:
-    """Put a row into tables of datasets and prices: they land, and are kept, as the weekly one."""
+    """Put a row into tables of datasets and prices: they land, and are kept, as the weekly one.
+
+    And into tables whose own statements `test_exports`, `test_erasure`, `test_uploads` and
+    `test_http_state` execute.
+    """
     values = {
         pl.Date(): MONDAY,
         pl.Int64(): 1,
         pl.Float64(): 0.5,
         pl.String(): "x",
+        pl.Boolean(): True,
         pl.Datetime("us", "UTC"): Clock().now(),
     }
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
@@ -161,6 +180,7 @@ def declare() -> None:
             each.table for each in REGISTRY.tables.values() if each.table is not finra_otc_weekly
         ]
         declared = [each for table in tables for each in (table, table.info[HISTORY])]
+        declared += [METADATA.tables[name] for name in WRITTEN_BY_OTHER_TESTS]
         for table in declared:
             one = {name: values[kind] for name, kind in schema_of(table).items()}
             insert_frame(connection, table, frame_of([one], table))
@@ -314,6 +334,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             take_webhooks(folder)
             work_on_items()
             restate(folder)
+            load_documents()
             declare()
             look_back()
             open_the_door()
@@ -400,7 +421,7 @@ def test_a_row_that_is_read_to_be_changed_stays_locked(said):
     locking = [each for each in said if each.endswith(" WITH RS USE AND KEEP UPDATE LOCKS")]
     assert [each for each in said if "UPDATE LOCKS" in each or "FOR UPDATE" in each] == locking
     tables = {re.findall(r"FROM (\w+)", each)[0] for each in locking}
-    assert tables == {"access_failures", "fences", "leases", "work_items"}
+    assert tables == {"access_failures", "documents_files", "fences", "leases", "work_items"}
 
 
 def test_nothing_is_said_in_the_words_of_another_database(said):
