@@ -10,6 +10,7 @@ import httpx
 
 from orchestration_project.client.asking import Asking, frame_of_parquet, new_key, quoted
 from orchestration_project.client.transport import INCOMPLETE
+from orchestration_project.domains.api.documents_timeline import DocumentTimeline
 from orchestration_project.domains.api.models import (
     Archive,
     Archives,
@@ -108,6 +109,10 @@ class DataMethods(Asking):
     def document(self, document_id: str) -> Document:
         """Return a document: its row, paths, children, keywords and similar documents."""
         return self._get(f"/documents/{quoted(document_id)}", Document)
+
+    def document_timeline(self, document_id: str) -> DocumentTimeline:
+        """Return what happened to a document in order, and what a person can do."""
+        return self._get(f"/documents/{quoted(document_id)}/timeline", DocumentTimeline)
 
     def document_rows(
         self, document_id: str, part: Literal["pages", "chunks"]

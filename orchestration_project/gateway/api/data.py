@@ -29,6 +29,7 @@ from orchestration_project.tables.catalogue import (
     relation,
     relation_as_of,
 )
+from orchestration_project.tables.conditions import is_secret
 from orchestration_project.tables.paging import cursor_after, page
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import work_items
@@ -115,11 +116,13 @@ class RowPage(NamedTuple):
 
 
 def served() -> Mapping[str, Table]:
-    """Return what can be read, by name."""
+    """Return what can be read, by name; no table that has hashes of secrets."""
     return {
         name: table
         for name, table in known_tables().items()
-        if not name.startswith(UNSERVED_PREFIXES) and name not in UNSERVED
+        if not name.startswith(UNSERVED_PREFIXES)
+        and name not in UNSERVED
+        and not any(map(is_secret, table.columns))
     }
 
 

@@ -1,9 +1,9 @@
 """Documents' routes of the API: a document, its text, pages and chunks."""
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 from starlette.responses import Response
 
 from orchestration_project.domains.api.models import Document, Page
@@ -19,7 +19,7 @@ from orchestration_project.gateway.api.data import (
 from orchestration_project.gateway.api.growing_files import GrowingFile
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import not_found, problem_of
-from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES
+from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.documents.lookups import FoundDocument, read_document
 from orchestration_project.tables.catalogue import relation
@@ -35,9 +35,7 @@ TEXT = {"type": "string"}
 class DocumentName(Parameters):
     """Document to read."""
 
-    document_id: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")] = Field(
-        description="SHA-256 of its bytes, hex"
-    )
+    document_id: Name = Field(description="SHA-256 of its bytes, hex")
 
 
 class Parts(DocumentName):

@@ -1,27 +1,17 @@
 """The API's route of a document's timeline."""
 
 from dataclasses import asdict
-from typing import Annotated
-
-from pydantic import Field, StringConstraints
 
 from orchestration_project.domains.api.documents_timeline import DocumentEvent, DocumentTimeline
-from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.documents import DocumentName
+from orchestration_project.gateway.api.operation import Body, Call, Operation
 from orchestration_project.gateway.api.problems import not_found
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.documents.timeline import read_timeline
 from orchestration_project.services.links import base_of, run_page
 
-DocumentId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
-
-class DocumentWanted(Parameters):
-    """Document to read."""
-
-    document_id: DocumentId = Field(description="SHA-256 of its bytes, hex")
-
-
-async def document_timeline(call: Call[DocumentWanted, Body]) -> DocumentTimeline:
+async def document_timeline(call: Call[DocumentName, Body]) -> DocumentTimeline:
     """Read what happened to a document in order, and what a person can do."""
     return await call.services.in_thread(_timeline, call.services, call.query.document_id)
 
@@ -51,7 +41,7 @@ OPERATIONS = (
         "viewer",
         "Read the timeline of a document",
         document_timeline,
-        query=DocumentWanted,
+        query=DocumentName,
         answer=DocumentTimeline,
         problems=(404,),
     ),

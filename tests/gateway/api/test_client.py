@@ -100,6 +100,7 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.save_csv("t", NOWHERE, **rows, escape_formulas=True),
         lambda: client.document("d"),
         lambda: client.document_text("d"),
+        lambda: client.document_timeline("d"),
         lambda: list(client.document_rows("d", "pages")),
         lambda: list(client.document_rows("d", "chunks")),
         lambda: client.save_document("d", NOWHERE, part="pages", format="csv"),

@@ -393,7 +393,7 @@ def test_failed_files_are_retried_and_by_reason_those_that_need_a_setting(api, f
     answer = api.post("/runs/retry-failed-items", {"topics": [FILES]})
     [left_out] = [each for each in answer["items"]["first"] if each["left_out_because"]]
     assert left_out["left_out_because"] == (
-        "the file needs a password; configure its password, or deliver it without"
+        "the file needs a password; add its password to DOCUMENTS_PASSWORDS, or deliver it without"
     )
     assert api.get(f"/runs/{answer['run_id']}")["status"] == "SUCCESS"
     assert states() == {"encrypted": "dead", "vanished": "ready"}

@@ -41,7 +41,7 @@ def rows(api, *columns):
 
 def own_items(api) -> list[tuple[str, str]]:
     """Return topic and state of the work items of these tests."""
-    own = ("documents/", f"uploads/{INBOX}", "uploads/other")
+    own = (f"documents/{DAY}", f"uploads/{INBOX}", "uploads/other")
     return [
         each
         for each in rows(api, work_items.c.topic, work_items.c.state)
