@@ -10,7 +10,6 @@ import httpx
 
 from orchestration_project.client.asking import Asking, frame_of_parquet, new_key, quoted
 from orchestration_project.client.transport import INCOMPLETE
-from orchestration_project.domains.api.documents_timeline import DocumentTimeline
 from orchestration_project.domains.api.models import (
     Archive,
     Archives,
@@ -20,6 +19,7 @@ from orchestration_project.domains.api.models import (
     Capture,
     Described,
     Document,
+    DocumentTimeline,
     Export,
     Page,
     RuleInEffect,

@@ -161,7 +161,7 @@ def test_a_database_of_this_project_keeps_its_own_tables(
     [
         (None, "EXPORT_URL_MART is not set"),
         ("no url with s3cr3t-w0rd", "invalid EXPORT_URL_MART"),
-        ("sqlite://", "EXPORT_URL_MART names a SQLite database without a file"),
+        ("sqlite:///:memory:", "EXPORT_URL_MART names a SQLite database without a file"),
     ],
 )
 def test_a_database_that_is_not_set_waits_for_a_correction(
