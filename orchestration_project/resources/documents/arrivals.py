@@ -246,7 +246,7 @@ class Arrivals:
                 select(columns.topic, func.count().label("count"), func.max(columns.changed_at))
                 .where(condition)
                 .group_by(columns.topic)
-                for condition, _ in _due_before(self._clock.now())
+                for condition in _due_at(self._clock.now())
             )
         )
         with self._warehouse.reading() as connection:
@@ -321,18 +321,34 @@ def _known_after(connection: Connection, path: str) -> list[KnownFile]:
     return list(rows)
 
 
+def _due_at(now: datetime) -> Sequence[ColumnElement[bool]]:
+    """Return the conditions of files that a run would claim now, as `WorkItems.claim` does.
+
+    What changed later than now was changed before the clock was set back: it waits for nothing.
+    """
+    columns = work_items.c
+    is_late = or_(columns.due_at <= now, columns.changed_at > now)
+    return [
+        _are("ready"),
+        and_(_are("failed"), is_late),
+        and_(_are("leased"), columns.expires_at <= now),
+    ]
+
+
 def _due_before(at: datetime) -> Sequence[tuple[ColumnElement[bool], Column[datetime]]]:
     """Return the conditions of files that a run could claim at a time, and since when they could.
 
     Each is a range of an index, without items that are done.
     """
     columns = work_items.c
-    below = and_(columns.topic >= TOPIC_PREFIX, columns.topic < _after(TOPIC_PREFIX))
     since = {"ready": columns.due_at, "failed": columns.due_at, "leased": columns.expires_at}
-    return [
-        (and_(columns.state == state, below, column <= at), column)
-        for state, column in since.items()
-    ]
+    return [(and_(_are(state), column <= at), column) for state, column in since.items()]
+
+
+def _are(state: str) -> ColumnElement[bool]:
+    columns = work_items.c
+    below = and_(columns.topic >= TOPIC_PREFIX, columns.topic < _after(TOPIC_PREFIX))
+    return and_(columns.state == state, below)
 
 
 def oldest_waiting(warehouse: Warehouse, now: datetime) -> OldestMissing | None:
