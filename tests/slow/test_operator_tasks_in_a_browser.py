@@ -54,7 +54,7 @@ NINE_DAYS_LATER = "2026-03-11T15:00:00+00:00"
 """By then the demo source has restated a week of T1."""
 
 SLOWLY = 240
-"""Seconds for a run or backfill to come to its end on a busy machine."""
+"""Seconds for a run to come to its end, or a page to answer, on a busy machine."""
 
 STARTING = 900
 """The same for the first load and the start of the UI."""
@@ -258,7 +258,7 @@ def enter(site, browser, tmp_path):
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(SLOWLY * 1000)
         page.goto("/login")
         page.get_by_label("Key").fill(key)
         page.get_by_role("button", name="Log in").click()
@@ -308,7 +308,7 @@ def launch_in(admin, shot):
 
 
 def test_whether_the_loads_of_last_night_were_fine_takes_one_click(site, admin):
-    programs.wait_for(site.has_control_tower, seconds=180)
+    programs.wait_for(site.has_control_tower, seconds=SLOWLY)
     admin.link("Control tower")
     admin.reads(re.compile("(attention|failing|stale): .*finra"))
     admin.shot("control-tower")
@@ -609,7 +609,7 @@ def test_a_jobs_page_counts_the_partitions_that_its_runs_over_ranges_loaded(admi
     admin.tab("Partitions")
     boxes = admin.page.get_by_text(re.compile("^(Total|Missing) partitions$"))
     boxes.nth(1).wait_for()
-    programs.wait_for(lambda: "\n0\n" not in f"\n{numbers(boxes)[0]}\n", seconds=60)
+    programs.wait_for(lambda: "\n0\n" not in f"\n{numbers(boxes)[0]}\n", seconds=SLOWLY)
     total, missing = numbers(boxes)
     admin.shot("job-partitions")
     assert total - missing >= 26  # all but the quarantined one
