@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
+from operator import itemgetter
 from typing import NamedTuple
 
 from orchestration_project.domains.documents.extracted import WORD
@@ -39,8 +40,7 @@ class Keyword(NamedTuple):
 
 def words_of(text: str) -> Iterator[str]:
     """Yield the words of a text in their order, without regard to case."""
-    for found in WORD.finditer(text):
-        yield found[0].casefold()
+    return map(str.casefold, map(itemgetter(0), WORD.finditer(text)))
 
 
 class TermCounts:
@@ -51,9 +51,9 @@ class TermCounts:
 
     def add(self, words: Iterable[str]) -> None:
         """Count the terms among words: those of letters alone that are neither short nor long."""
-        for word in words:
+        for word, count in Counter(words).items():
             if MIN_LETTERS <= len(word) <= MAX_LETTERS and word.isalpha():
-                self._counts[word] += 1
+                self._counts[word] += count
                 if len(self._counts) > HELD_TERMS:
                     self._counts = Counter(self._most(HELD_TERMS // 2))
 

@@ -7,6 +7,7 @@ change of these rules needs a migration that empties the tables of signatures, b
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
+from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
@@ -64,12 +65,10 @@ class Sketch:
 
     def add(self, words: Iterable[str]) -> None:
         """Add the next words of the text; case is the caller's to fold."""
-        hashes = self._last
-        for word in words:
-            hashes.append(self._hash(word))
-            if len(hashes) == BLOCK_WORDS:
-                hashes = self._reduce(hashes)
-        self._last = self._reduce(hashes) if len(hashes) >= SHINGLE_WORDS else hashes
+        following = iter(words)
+        while some := list(islice(following, BLOCK_WORDS)):
+            hashes = self._last + self._hashes(some)
+            self._last = self._reduce(hashes) if len(hashes) >= SHINGLE_WORDS else hashes
 
     def signature(self) -> Signature | None:
         """Return the signature; None: no word was added.
@@ -80,15 +79,14 @@ class Sketch:
             return self._minima
         return _minima(_shingles([self._last])) if self._last else None
 
-    def _hash(self, word: str) -> int:
-        found = self._known.get(word)
-        if found is None:
+    def _hashes(self, words: Sequence[str]) -> list[int]:
+        known = self._known
+        if len(known) >= CACHED_WORDS:
+            known.clear()
+        for word in set(words).difference(known):
             encoded = word.encode("utf-8", "surrogatepass")
-            found = int.from_bytes(blake2b(encoded, digest_size=8).digest(), "little")
-            if len(self._known) >= CACHED_WORDS:
-                self._known.clear()
-            self._known[word] = found
-        return found
+            known[word] = int.from_bytes(blake2b(encoded, digest_size=8).digest(), "little")
+        return [known[word] for word in words]
 
     def _reduce(self, hashes: list[int]) -> list[int]:
         """Take over the shingles of words; return the words that the next shingle begins with."""

@@ -8,8 +8,9 @@ import errno
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,7 @@ from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.resources.documents.worker import (
     File,
     ReaderSettings,
+    apply_to_each,
     extract_file,
 )
 
@@ -64,6 +66,9 @@ ALLOCATION_FAILED = "memory allocation of "
 """Written by libraries in Rust before they end their process."""
 
 BLOCK = 4 * MIB
+
+GROUP_FILES, GROUP_BYTES = 8, MIB // 4
+"""Sent to a worker together at most: a message costs as much as reading a small file."""
 
 
 class Source(NamedTuple):
@@ -190,9 +195,10 @@ class Extraction:
             ConfigurationError: A worker cannot load the readers.
         """
         work = _Work(sources, self._limits, self._cpu_seconds, self._settings)
+        function = partial(apply_to_each, self._function)
         while True:
-            for file, result in self._pool.run(self._function, work.files(), timeout=self._timeout):
-                yield work.settle(file, _found(result))
+            for files, result in self._pool.run(function, work.groups(), timeout=self._timeout):
+                yield from work.settle(files, result)
                 yield from work.settled()
             yield from work.settled()
             if not work.is_left:
@@ -215,15 +221,38 @@ class _Work:
         self._settings = settings
         self._open: dict[int, tuple[File, Delivered, Waiting]] = {}
         self._backlog: deque[Delivered] = deque()
+        self._alone: deque[File] = deque()
         self._settled: deque[Document] = deque()
 
     @property
     def is_left(self) -> bool:
-        """Whether files within others still wait."""
-        return bool(self._backlog)
+        """Whether files within others, or of a group that failed, still wait."""
+        return bool(self._backlog or self._alone)
 
-    def files(self) -> Iterator[File]:
-        """Yield the files that wait; it may end while others are still to come."""
+    def groups(self) -> Iterator[Sequence[File]]:
+        """Yield the files that wait, small ones together; it may end while others are to come.
+
+        Recognition takes seconds for an image, so where it is configured each file is alone.
+        """
+        group: list[File] = []
+        byte_count = 0
+        for file in self._files():
+            byte_count += len(file.content)
+            if group and byte_count > GROUP_BYTES:
+                yield group
+                group, byte_count = [], len(file.content)
+            group.append(file)
+            if len(group) == GROUP_FILES or self._settings.ocr:
+                yield group
+                group, byte_count = [], 0
+            while self._alone:
+                yield [self._alone.popleft()]
+        if group:
+            yield group
+        while self._alone:
+            yield [self._alone.popleft()]
+
+    def _files(self) -> Iterator[File]:
         while True:
             while self._backlog:
                 yield from self._files_of(self._backlog.popleft())
@@ -248,8 +277,24 @@ class _Work:
             self._open[id(file)] = (file, delivered, waiting)
             yield file
 
-    def settle(self, file: File, found: Extracted | DocumentError) -> Document:
-        """Return the document of a file; the files within it wait from now on."""
+    def settle(
+        self, files: Sequence[File], result: Sequence[Extracted] | OrchestrationError
+    ) -> Iterator[Document]:
+        """Yield the documents of files; the files within them wait from now on.
+
+        If one of several ended the worker, each waits to be extracted alone.
+        """
+        if not isinstance(result, OrchestrationError):
+            for file, found in zip(files, result, strict=True):
+                yield self._settle(file, found)
+            return
+        error = _error_of(result)
+        if len(files) == 1:
+            yield self._settle(files[0], error)
+        else:
+            self._alone.extend(files)
+
+    def _settle(self, file: File, found: Extracted | DocumentError) -> Document:
         _, delivered, waiting = self._open.pop(id(file))
         document = delivered.settle(waiting, found)
         if delivered.waiting and delivered not in self._backlog:
@@ -262,14 +307,12 @@ class _Work:
             yield self._settled.popleft()
 
 
-def _found(result: Extracted | OrchestrationError) -> Extracted | DocumentError:
-    """Return what a file holds, or why its worker could not say so.
+def _error_of(result: OrchestrationError) -> DocumentError:
+    """Return the reason for which a worker extracted nothing from a file.
 
     Raises:
         OrchestrationError: No error of the file.
     """
-    if isinstance(result, Extracted):
-        return result
     if not isinstance(result, ItemError):
         raise result
     found = result.found.splitlines()[0] if result.found else ""

@@ -5,9 +5,10 @@ A document that is known, and was made by the present rules, is not extracted ag
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice, zip_longest
 from typing import NamedTuple, TypeVar, cast
 
 from sqlalchemy import Connection, select
@@ -31,8 +32,8 @@ MAX_BATCH_BYTES = 32 * 2**20
 MAX_BATCH_TIME = timedelta(seconds=20)
 """Time after which no further file of a batch is begun, so that what is done is written."""
 
-PIECE_FILES = 16
-"""Files that are captured and extracted between two polls at the time."""
+PIECE_FILES = 50
+"""Files that are captured together, and between two looks at the time."""
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -117,15 +118,30 @@ class DocumentPool:
         Raises:
             OrchestrationError: The store or a worker process fails.
         """
-        waiting, until = list(items), time.monotonic() + MAX_BATCH_TIME.total_seconds()
-        while waiting:
-            some, waiting = waiting[:PIECE_FILES], waiting[PIECE_FILES:]
-            readings = [cast(Reading, function(item)) for item in some]
-            taken = self._take(self._stored(readings))
-            yield from zip(some, cast(list[ResultT], taken), strict=True)
-            if time.monotonic() > until:
-                break
-        yield from ((item, cast(ResultT, NOT_BEGUN)) for item in waiting)
+        items, until = list(items), time.monotonic() + MAX_BATCH_TIME.total_seconds()
+        begun = _Begun()
+        sources = self._sources((cast(Reading, function(item)) for item in items), begun, until)
+        for document in self.extraction.extract(sources):
+            begun.add(document)
+        for item, reading in zip_longest(items, begun.readings, fillvalue=None):
+            taken = begun.taken(reading) if reading else NOT_BEGUN
+            yield cast(ItemT, item), cast(ResultT, taken)
+
+    def _sources(
+        self, readings: Iterator[Reading], begun: "_Begun", until: float
+    ) -> Iterator[Source]:
+        """Store some readings after the other as workers become free; yield what is to extract."""
+        while time.monotonic() <= until and (some := list(islice(readings, PIECE_FILES))):
+            stored = self._stored(some)
+            ids = {each.capture.sha256 for each in stored if each.capture} - begun.found.keys()
+            with self.warehouse.reading() as connection:
+                begun.known.update(_states(connection, sorted(ids), self.version))
+            for each in stored:
+                begun.readings.append(each._replace(capture=_bare(each.capture)))
+                document_id = each.capture.sha256 if each.capture else None
+                if document_id and not begun.has(document_id):
+                    begun.found[document_id] = []
+                    yield Source(f"{document_id}/{each.name}", partial(_bytes_of, each))
 
     def _stored(self, readings: Sequence[Reading]) -> list[Reading]:
         """Store the captures that are not stored yet."""
@@ -142,22 +158,39 @@ class DocumentPool:
         with self.warehouse.reading() as connection:
             return read_blobs(connection, wanted)
 
-    def _take(self, readings: Sequence[Reading]) -> list[Taken]:
-        ids = [each.capture.sha256 for each in readings if each.capture]
-        with self.warehouse.reading() as connection:
-            known = _states(connection, ids, self.version)
-        sources: dict[str, Source] = {}
-        for each in readings:
-            if each.capture and each.capture.sha256 not in known:
-                read = partial(_bytes_of, each)
-                sources.setdefault(
-                    each.capture.sha256, Source(f"{each.capture.sha256}/{each.name}", read)
-                )
-        by_name = {source.name: document_id for document_id, source in sources.items()}
-        found: dict[str, list[Document]] = {document_id: [] for document_id in sources}
-        for document in self.extraction.extract(sources.values()):
-            found[by_name[document.path[0]]].append(document)
-        return [_taken(each, known, found) for each in readings]
+
+@dataclass(frozen=True)
+class _Begun:
+    """The items of a batch that were begun, and the documents found in them.
+
+    Attributes:
+        readings: Of each item in their order, without bytes.
+        known: The state of each document that is not extracted again.
+        found: Documents by the id of the file that holds them.
+    """
+
+    readings: list[Reading] = field(default_factory=list)
+    known: dict[str, str] = field(default_factory=dict)
+    found: dict[str, list[Document]] = field(default_factory=dict)
+
+    def has(self, document_id: str) -> bool:
+        """Return whether a file is known, or is extracted already."""
+        return document_id in self.known or document_id in self.found
+
+    def add(self, document: Document) -> None:
+        """Add what was extracted; the first part of its path begins with the id of its file."""
+        document_id, _, _ = document.path[0].partition("/")
+        self.found[document_id].append(document)
+
+    def taken(self, reading: Reading) -> Taken:
+        """Return the result for an item."""
+        if reading.capture is None:
+            return Taken(reading)
+        document_id = reading.capture.sha256
+        if document_id in self.known:
+            return Taken(reading, (), document_id, self.known[document_id])
+        own = [_identified(each, reading) for each in self.found[document_id]]
+        return Taken(reading, own, document_id, own[0].extracted.state)
 
 
 def _bytes_of(reading: Reading) -> bytes:
@@ -166,17 +199,8 @@ def _bytes_of(reading: Reading) -> bytes:
     return reading.capture.body
 
 
-def _taken(
-    reading: Reading, known: Mapping[str, str], found: Mapping[str, Sequence[Document]]
-) -> Taken:
-    if reading.capture is None:
-        return Taken(reading)
-    document_id = reading.capture.sha256
-    bare = reading._replace(capture=reading.capture.without_body())
-    if document_id in known:
-        return Taken(bare, (), document_id, known[document_id])
-    own = [_identified(each, reading) for each in found[document_id]]
-    return Taken(bare, own, document_id, own[0].extracted.state)
+def _bare(capture: Capture | None) -> Capture | None:
+    return capture.without_body() if capture else None
 
 
 def _identified(document: Document, reading: Reading) -> Document:

@@ -6,6 +6,7 @@ as the reader's. `extraction` starts the workers and turns what ends them into r
 
 import ctypes
 import resource
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -100,3 +101,10 @@ def extract_file(file: File) -> Extracted:
     return extract(
         file.content, name=file.name, limits=file.limits, options=file.settings.options()
     )
+
+
+def apply_to_each(
+    function: Callable[[File], Extracted], files: Sequence[File]
+) -> Sequence[Extracted]:
+    """Return the result of a function for each file; the exception of one costs all of them."""
+    return [function(file) for file in files]
