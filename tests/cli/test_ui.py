@@ -75,6 +75,7 @@ def ui(tmp_path_factory):
     programs.kill_all_of(ui.state_dir)  # as the `tail` of a run that was killed while it started
 
 
+@pytest.mark.slow
 def test_a_run_of_dagsters_own_command_in_a_new_shell_shows_in_the_ui(ui):
     before = len(ui.run_states(JOB))
     status, _, error = programs.run(ui.state_dir, *JOB_EXECUTE)

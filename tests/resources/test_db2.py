@@ -385,6 +385,7 @@ def test_what_was_said_is_about_every_table_in_every_way(said):
         assert way in everything
 
 
+@pytest.mark.slow
 def test_no_key_is_of_a_type_that_db2_takes_for_none_or_longer_than_its_page_allows(said):
     for columns, keys in created(said).values():
         for key in keys:
@@ -393,6 +394,7 @@ def test_no_key_is_of_a_type_that_db2_takes_for_none_or_longer_than_its_page_all
         assert sum(length for _, length in columns.values()) <= ROW_BYTES
 
 
+@pytest.mark.slow
 def test_every_column_has_a_type_and_documents_alone_are_clobs(said):
     tables = created(said)
     for name, declared in METADATA.tables.items():
@@ -407,6 +409,7 @@ def test_every_document_is_a_column_that_there_is():
     assert there_are >= DOCUMENTS
 
 
+@pytest.mark.slow
 def test_no_statement_compares_sorts_or_groups_what_is_a_clob(said):
     for statement in said:
         if statement.startswith(("SELECT", "UPDATE", "DELETE")):
@@ -417,6 +420,7 @@ def test_no_statement_compares_sorts_or_groups_what_is_a_clob(said):
             assert not (named | selected) & DOCUMENTS, statement
 
 
+@pytest.mark.slow
 def test_a_row_that_is_read_to_be_changed_stays_locked(said):
     locking = [each for each in said if each.endswith(" WITH RS USE AND KEEP UPDATE LOCKS")]
     assert [each for each in said if "UPDATE LOCKS" in each or "FOR UPDATE" in each] == locking
@@ -424,6 +428,7 @@ def test_a_row_that_is_read_to_be_changed_stays_locked(said):
     assert tables == {"access_failures", "documents_files", "fences", "leases", "work_items"}
 
 
+@pytest.mark.slow
 def test_nothing_is_said_in_the_words_of_another_database(said):
     for statement in said:
         assert not re.search(

@@ -144,7 +144,12 @@ def contents(warehouse: Warehouse):
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [("sqlite", "postgresql"), ("postgresql", "sqlite"), ("sqlite", "sqlite")]
+    ("before", "after"),
+    [
+        ("sqlite", "postgresql"),
+        pytest.param("postgresql", "sqlite", marks=pytest.mark.slow),
+        pytest.param("sqlite", "sqlite", marks=pytest.mark.slow),
+    ],
 )
 def test_a_copy_holds_every_row_of_every_table_and_goes_on_from_there(
     databases_of, tmp_path, before, after

@@ -41,7 +41,7 @@ COPY_OF = "~"
 Work = Mapping[str, Callable[[], object]]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def url(request, demo_settings, prepared: Prepared, tmp_path, monkeypatch) -> str:
     """The URL of an empty database of each kind, set as DATABASE_URL."""
     is_sqlite = request.param == "sqlite"
