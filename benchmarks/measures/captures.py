@@ -44,7 +44,7 @@ def captures(bench: Bench) -> list[Line]:
             "requests of captures of 20 KB in packs, on S3, against one by one",
             "captures/request",
             [_captures_a_request(count, AT_ONCE)],
-            [_captures_a_request(count // AT_ONCE, 1)],
+            [_captures_a_request(max(count // AT_ONCE, 1), 1)],
             at_least(20),
             note="counted by a server that has no object; the same in each repeat",
         ),
