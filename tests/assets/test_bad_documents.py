@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.assets import documents as assets
+from orchestration_project.assets.documents import loading as assets
 from orchestration_project.domains.documents.reasons import REASONS
 from orchestration_project.resources.documents.extraction import Extraction
 from orchestration_project.tables.documents import documents

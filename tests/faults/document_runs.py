@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from orchestration_project.assets import documents as assets
+from orchestration_project.assets.documents import loading as assets
 from orchestration_project.cli.execution import execute
 from orchestration_project.definitions import defs
 from orchestration_project.demo.documents.corpus import Expected

@@ -1,41 +1,48 @@
-"""Assets of documents: files of their source, loaded by the day of their first sight."""
+"""Loads files of documents by the day of their first sight."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
-from enum import StrEnum
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 import dagster as dg
-import polars as pl
-from pydantic import Field
-from sqlalchemy import Table
 
-from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec
+from orchestration_project.assets.documents.catalogue import (
+    CAPTURE,
+    CHUNK_SOURCES,
+    CHUNKS,
+    DAYS,
+    FILES,
+    GROUP,
+    LOAD_JOB,
+    LOAD_OP,
+    PAGES,
+    REPLAY_JOB,
+    SIMILARITY,
+    SIMILARITY_SOURCES,
+    TOPIC_SOURCES,
+    TOPICS,
+    VERDICT_CHECK,
+    table_spec,
+)
+from orchestration_project.assets.documents.options import DOCUMENTS_LOADING, DocumentsLoad
+from orchestration_project.assets.documents.report import notice_of, outcomes, verdict_result
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.documents.chunks import ChunkRule
 from orchestration_project.domains.documents.extracted import MIB, Limits
 from orchestration_project.domains.documents.rows import PAGE_COLUMNS, rule_version
-from orchestration_project.domains.documents.verdict import Verdict, is_failure
-from orchestration_project.domains.operations.alerts import ITEMS_FAILED
+from orchestration_project.domains.documents.verdict import is_failure
 from orchestration_project.domains.operations.job_options import job_text
-from orchestration_project.domains.operations.presets import Default, PresetTarget
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.leases import is_at_work
-from orchestration_project.engine.options import JobOptions, describe_defaults
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.documents.arrivals import (
-    end_leases,
-    oldest_waiting,
-    open_arrivals,
-    topic_of,
-)
+from orchestration_project.resources.documents.arrivals import end_leases, open_arrivals, topic_of
 from orchestration_project.resources.documents.derivation import DerivedCounts, DocumentDerivation
 from orchestration_project.resources.documents.extraction import Extraction
 from orchestration_project.resources.documents.items import (
@@ -49,14 +56,9 @@ from orchestration_project.resources.documents.items import (
     record_nothing,
 )
 from orchestration_project.resources.documents.loading import AfterLoad, DocumentLoader
-from orchestration_project.resources.documents.pool import (
-    ClaimedDocument,
-    DocumentPool,
-    Reading,
-)
+from orchestration_project.resources.documents.pool import ClaimedDocument, DocumentPool, Reading
 from orchestration_project.resources.documents.reading import reader_settings
 from orchestration_project.resources.documents.reporting import (
-    RunDocuments,
     as_shown,
     overdue_document_exports,
     run_documents,
@@ -64,17 +66,8 @@ from orchestration_project.resources.documents.reporting import (
 )
 from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.resources.documents.worker import ReaderSettings
-from orchestration_project.services.metadata import (
-    check_spec,
-    column_schema,
-    describe_check,
-    not_applicable,
-    quoted_table,
-    summary_of,
-    table_of,
-)
+from orchestration_project.services.metadata import check_spec, quoted_table
 from orchestration_project.services.presets import Presets, RunPresets
-from orchestration_project.settings import load_shared_settings
 from orchestration_project.settings.domains.documents import DocumentsSettings
 from orchestration_project.tables.documents import documents as documents_table
 from orchestration_project.tables.documents import (
@@ -85,18 +78,6 @@ from orchestration_project.tables.documents import (
     documents_topics,
 )
 
-GROUP = "documents"
-OWNERS = ["team:operations"]
-FILES, CAPTURE = dg.AssetKey([GROUP, "files"]), dg.AssetKey([GROUP, "capture"])
-PAGES, CHUNKS = dg.AssetKey([GROUP, "pages"]), dg.AssetKey([GROUP, "chunks"])
-SIMILARITY, TOPICS = dg.AssetKey([GROUP, "similarity"]), dg.AssetKey([GROUP, "topics"])
-LOAD_OP, LOAD_JOB, REPLAY_JOB = "documents_load_day", "documents_load", "documents_replay"
-VERDICT_CHECK = "has_good_verdict"
-IN_TIME_CHECK = "is_loaded_in_time"
-
-FIRST_DAY = date(2026, 1, 1)
-"""No file was seen before."""
-
 FILE_TIME = timedelta(minutes=1)
 """Time after which the process that reads a file is killed."""
 
@@ -104,134 +85,6 @@ MAX_FILES_PER_BATCH, MAX_FILES_PER_RUN = 200, 100_000
 
 MEMORY_SHARE = 8
 """A file may have one in so many of the bytes of memory: it is held several times over."""
-
-
-def _days() -> dg.TimeWindowPartitionsDefinition:
-    """Return the UTC days from the first one to today, by the project's clock."""
-    ahead = Clock(SETTINGS.demo_clock_now).today("UTC") - Clock().today("UTC")
-    return dg.TimeWindowPartitionsDefinition(
-        start=FIRST_DAY.isoformat(),
-        fmt="%Y-%m-%d",
-        timezone="UTC",
-        cron_schedule="0 0 * * *",
-        end_offset=ahead.days + 1,
-    )
-
-
-DAYS = _days()
-
-
-class Ocr(StrEnum):
-    """Whether images are recognised."""
-
-    auto = "auto"
-    always = "always"
-    never = "never"
-
-
-class FailOn(StrEnum):
-    """The verdict from which a run fails."""
-
-    never = "never"
-    bad = "bad"
-    watch = "watch"
-
-
-class DocumentsLoad(JobOptions):
-    """Options of reading and cutting documents; the applied preset has those that are left out."""
-
-    chunk_words: int | None = Field(
-        default=None, ge=20, le=10_000, examples=[256], description="Maximum words of a chunk."
-    )
-    chunk_overlap: int | None = Field(
-        default=None,
-        ge=0,
-        le=5_000,
-        examples=[32],
-        description="Words at the end of a chunk with which the next one begins, at most half of "
-        "chunk_words.",
-    )
-    ocr: Ocr | None = Field(
-        default=None,
-        description="Recognition of images by Tesseract; auto: where it is installed.",
-    )
-    fail_on: FailOn | None = Field(
-        default=None,
-        description="Verdict from which the run fails; watch: any that is not good.",
-    )
-
-
-DOCUMENTS_LOADING = PresetTarget(
-    job=LOAD_JOB,
-    op=LOAD_OP,
-    model=DocumentsLoad,
-    fields={
-        name: Default(setting=f"documents_{name}")
-        for name in ("chunk_words", "chunk_overlap", "ocr", "fail_on")
-    },
-)
-"""Fields that a preset may set for loads, and for replays too."""
-
-describe_defaults(DocumentsLoad, DOCUMENTS_LOADING.default_texts(load_shared_settings()))
-
-CHUNK_SOURCES = {
-    "document_id": "document_id",
-    "chunk_id": "document_id",
-    "page_number": "page_number",
-    "start_offset": "text",
-    "end_offset": "text",
-    "section_path": "headings",
-    "word_count": "text",
-    "text": "text",
-}
-"""Columns of `documents_chunks`, and those of `documents_pages` that they come from."""
-
-SIMILARITY_SOURCES = {
-    "document_id": "document_id",
-    "similar_id": "document_id",
-    "score": "text",
-    "group_id": "document_id",
-}
-TOPIC_SOURCES = {
-    "document_id": "document_id",
-    "rank": "text",
-    "keyword": "text",
-    "score": "text",
-}
-"""Columns of derived tables, and those of `documents_chunks` whose words they come from."""
-
-files = asset_spec(
-    FILES,
-    str(documents_files.comment),
-    column_schema(documents_files.columns),
-    SOURCE,
-    owners=OWNERS,
-    **{"dagster/table_name": documents_files.name},
-)
-"""Nothing makes it here: polls of the source fill it."""
-
-
-def _spec(
-    key: dg.AssetKey,
-    table: Table,
-    kinds: Set[str],
-    source: dg.AssetKey,
-    made_of: Mapping[str, str] | None = None,
-) -> dg.AssetSpec:
-    """Return the spec of a table; ``made_of`` names the column of the source of each column."""
-    lineage = {name: [dg.TableColumnDep(source, of)] for name, of in (made_of or {}).items()}
-    return asset_spec(
-        key,
-        str(table.comment),
-        column_schema(table.columns),
-        kinds,
-        source,
-        owners=OWNERS,
-        **{
-            "dagster/table_name": table.name,
-            **({"dagster/column_lineage": dg.TableColumnLineage(lineage)} if made_of else {}),
-        },
-    )
 
 
 class _Work(NamedTuple):
@@ -247,17 +100,17 @@ class _Work(NamedTuple):
 @dg.multi_asset(
     name=LOAD_OP,
     specs=[
-        _spec(CAPTURE, documents_table, {"state"}, FILES),
-        _spec(
+        table_spec(CAPTURE, documents_table, {"state"}, FILES),
+        table_spec(
             PAGES,
             documents_pages,
             {"table", "silver"},
             CAPTURE,
             dict.fromkeys(PAGE_COLUMNS, "document_id"),
         ),
-        _spec(CHUNKS, documents_chunks, {"table", "gold"}, PAGES, CHUNK_SOURCES),
-        _spec(SIMILARITY, documents_similarity, {"table", "gold"}, CHUNKS, SIMILARITY_SOURCES),
-        _spec(TOPICS, documents_topics, {"table", "gold"}, CHUNKS, TOPIC_SOURCES),
+        table_spec(CHUNKS, documents_chunks, {"table", "gold"}, PAGES, CHUNK_SOURCES),
+        table_spec(SIMILARITY, documents_similarity, {"table", "gold"}, CHUNKS, SIMILARITY_SOURCES),
+        table_spec(TOPICS, documents_topics, {"table", "gold"}, CHUNKS, TOPIC_SOURCES),
     ],
     check_specs=[
         check_spec(
@@ -365,10 +218,10 @@ def load_documents(
         metadata={
             **as_shown(verdict),
             **summary.as_metadata(),
-            **_outcomes(found),
-            **_noticed(verdict, summary),
+            **outcomes(found),
+            **notice_of(verdict, summary),
         },
-        check_results=[_checked(verdict, summary)],
+        check_results=[verdict_result(verdict, summary)],
     )
     yield dg.MaterializeResult(
         asset_key=PAGES,
@@ -409,10 +262,6 @@ def load_documents(
         )
 
 
-def _outcomes(found: RunDocuments) -> Mapping[str, Any]:
-    return {"outcomes_by_type": table_of(pl.DataFrame(found.by_type))} if found.by_type else {}
-
-
 def _derived(derivation: DocumentDerivation) -> tuple[DerivedCounts, OrchestrationError | None]:
     """Derive similarity and topics; what was loaded is reported also if that fails."""
     try:
@@ -434,76 +283,6 @@ def _extraction(
     ) as extraction:
         yield extraction
 
-
-def _noticed(verdict: Verdict | None, summary: DocumentSummary) -> Mapping[str, Any]:
-    """Return a notice of failed files, unless the check of the verdict raises an alert of them."""
-    if not summary.dead_in_words or (verdict is not None and verdict.level != "good"):
-        return {}
-    remedy = "what to do: orchestrate items list --state dead"
-    return {"notice": f"{summary.dead_in_words}; {remedy}", "notice_kind": ITEMS_FAILED}
-
-
-def _checked(verdict: Verdict | None, summary: DocumentSummary) -> dg.AssetCheckResult:
-    if verdict is None:
-        metadata: Mapping[str, Any] = not_applicable("the run extracted no document")
-    else:
-        outcome = {
-            "outcome": f"{verdict.level}, score {verdict.score:.1f}",
-            "expected": "good",
-            "found": "; ".join(verdict.reasons) or verdict.level,
-            **({"failed": summary.dead_in_words} if summary.dead_counts else {}),
-        }
-        metadata = outcome if verdict.level != "good" else {"outcome": outcome["outcome"]}
-    is_bad = verdict is not None and verdict.level == "bad"
-    return dg.AssetCheckResult(
-        asset_key=CAPTURE,
-        check_name=VERDICT_CHECK,
-        passed=verdict is None or verdict.level == "good",
-        severity=dg.AssetCheckSeverity.ERROR if is_bad else dg.AssetCheckSeverity.WARN,
-        description=summary_of(metadata),
-        metadata=metadata,
-    )
-
-
-@dg.asset_check(
-    asset=FILES,
-    name=IN_TIME_CHECK,
-    **describe_check(
-        "No stable file waits for a run longer than an hour.",
-        severity=dg.AssetCheckSeverity.WARN,
-        limit="1 hour after a file is stable",
-        remedy="start documents_load, or switch the sensor documents_on_arrival on",
-    )._asdict(),
-)
-def files_are_loaded_in_time(
-    clock: dg.ResourceParam[Clock], warehouse: dg.ResourceParam[Warehouse]
-) -> dg.AssetCheckResult:
-    """Look for files that wait; the source is not asked."""
-    late = oldest_waiting(warehouse, clock.now())
-    metadata: Mapping[str, Any] = {"outcome": "no file waits for long"}
-    if late is not None:
-        metadata = {
-            "outcome": "late",
-            "expected": "a run within an hour",
-            "found": late.reason,
-            "what_to_do": late.remedy,
-        }
-    return dg.AssetCheckResult(
-        asset_key=FILES,
-        check_name=IN_TIME_CHECK,
-        passed=late is None,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=summary_of(metadata),
-        metadata=metadata,
-    )
-
-
-freshness_job = dg.define_asset_job(
-    "documents_freshness",
-    selection=dg.AssetSelection.checks(files_are_loaded_in_time),
-    description="Checks whether a stable file waits for a run longer than an hour.",
-    tags={"domain": GROUP},
-)
 
 load_job = dg.define_asset_job(
     LOAD_JOB,

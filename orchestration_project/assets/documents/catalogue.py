@@ -1,0 +1,98 @@
+"""Keys, specs and partitions of the assets of documents."""
+
+from collections.abc import Mapping, Set
+from datetime import date
+
+import dagster as dg
+from sqlalchemy import Table
+
+from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec
+from orchestration_project.connections.clock import Clock
+from orchestration_project.services.metadata import column_schema
+from orchestration_project.tables.documents import documents_files
+
+GROUP = "documents"
+OWNERS = ["team:operations"]
+FILES, CAPTURE = dg.AssetKey([GROUP, "files"]), dg.AssetKey([GROUP, "capture"])
+PAGES, CHUNKS = dg.AssetKey([GROUP, "pages"]), dg.AssetKey([GROUP, "chunks"])
+SIMILARITY, TOPICS = dg.AssetKey([GROUP, "similarity"]), dg.AssetKey([GROUP, "topics"])
+LOAD_OP, LOAD_JOB, REPLAY_JOB = "documents_load_day", "documents_load", "documents_replay"
+VERDICT_CHECK = "has_good_verdict"
+IN_TIME_CHECK = "is_loaded_in_time"
+
+FIRST_DAY = date(2026, 1, 1)
+"""No file was seen before."""
+
+
+def _days() -> dg.TimeWindowPartitionsDefinition:
+    """Return the UTC days from the first one to today, by the project's clock."""
+    ahead = Clock(SETTINGS.demo_clock_now).today("UTC") - Clock().today("UTC")
+    return dg.TimeWindowPartitionsDefinition(
+        start=FIRST_DAY.isoformat(),
+        fmt="%Y-%m-%d",
+        timezone="UTC",
+        cron_schedule="0 0 * * *",
+        end_offset=ahead.days + 1,
+    )
+
+
+DAYS = _days()
+
+CHUNK_SOURCES = {
+    "document_id": "document_id",
+    "chunk_id": "document_id",
+    "page_number": "page_number",
+    "start_offset": "text",
+    "end_offset": "text",
+    "section_path": "headings",
+    "word_count": "text",
+    "text": "text",
+}
+"""Columns of `documents_chunks`, and those of `documents_pages` that they come from."""
+
+SIMILARITY_SOURCES = {
+    "document_id": "document_id",
+    "similar_id": "document_id",
+    "score": "text",
+    "group_id": "document_id",
+}
+TOPIC_SOURCES = {
+    "document_id": "document_id",
+    "rank": "text",
+    "keyword": "text",
+    "score": "text",
+}
+"""Columns of derived tables, and those of `documents_chunks` whose words they come from."""
+
+files = asset_spec(
+    FILES,
+    str(documents_files.comment),
+    column_schema(documents_files.columns),
+    SOURCE,
+    owners=OWNERS,
+    **{"dagster/table_name": documents_files.name},
+)
+"""Nothing makes it here: polls of the source fill it."""
+
+
+def table_spec(
+    key: dg.AssetKey,
+    table: Table,
+    kinds: Set[str],
+    source: dg.AssetKey,
+    made_of: Mapping[str, str] | None = None,
+) -> dg.AssetSpec:
+    """Return the spec of a table; ``made_of`` names the column of the source of each column."""
+    lineage = {name: [dg.TableColumnDep(source, of)] for name, of in (made_of or {}).items()}
+    return asset_spec(
+        key,
+        str(table.comment),
+        column_schema(table.columns),
+        kinds,
+        source,
+        owners=OWNERS,
+        **{
+            "dagster/table_name": table.name,
+            **({"dagster/column_lineage": dg.TableColumnLineage(lineage)} if made_of else {}),
+        },
+    )
