@@ -63,6 +63,15 @@ def rows(url: str, statement: Any) -> Rows:
     return found
 
 
+def execute(url: str, *statements: Any) -> None:
+    """Execute statements in one transaction."""
+    engine = create_engine(parsed_url(url))
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement) if isinstance(statement, str) else statement)
+    engine.dispose()
+
+
 def has_table(url: str, name: str) -> bool:
     """Say whether there is such a table."""
     engine = create_engine(parsed_url(url))
@@ -73,7 +82,4 @@ def has_table(url: str, name: str) -> bool:
 
 def forbid_two_weeks(url: str, table: str, *key: str) -> None:
     """Have the database refuse a second week of ``table``, as no rule of ours expects it."""
-    engine = create_engine(parsed_url(url))
-    with engine.begin() as connection:
-        connection.execute(text(f"CREATE UNIQUE INDEX one_week ON {table} ({', '.join(key)})"))
-    engine.dispose()
+    execute(url, f"CREATE UNIQUE INDEX one_week ON {table} ({', '.join(key)})")

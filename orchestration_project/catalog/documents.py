@@ -172,7 +172,7 @@ DAY = Parameter(name="partition", to_key=_day)
 DOCUMENTS = Domain(
     name="documents",
     source_setting="documents_source",
-    assets=[documents.files, documents.load_documents],
+    assets=[documents.files, documents.load_documents, documents.derive_documents],
     jobs=[
         Job(
             definition=documents.load_job,
@@ -180,9 +180,10 @@ DOCUMENTS = Domain(
             presets=documents.DOCUMENTS_LOADING,
         ),
         Job(definition=documents.replay_job, parameters=(DAY,)),
+        Job(definition=documents.derive_job, parameters=(DAY,)),
         Job(definition=documents.freshness_job, parameters=()),
     ],
-    asset_checks=[documents.files_are_loaded_in_time],
+    asset_checks=[documents.files_are_loaded_in_time, documents.judge_documents],
     schedules=[documents_freshness_hourly],
     sensors=[documents_on_arrival],
     oldest_unlanded=_oldest_waiting,

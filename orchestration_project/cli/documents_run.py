@@ -9,7 +9,7 @@ from typing import Any
 import click
 import dagster as dg
 
-from orchestration_project.assets.documents import DAYS, LOAD_JOB
+from orchestration_project.assets.documents import DAYS, LOAD_JOB, VERDICT_OP
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.catalog.documents import DAY
 from orchestration_project.cli import console
@@ -143,9 +143,14 @@ def _captured(results: Sequence[dg.JobExecutionResult]) -> list[Mapping[str, Any
 
 
 def _verdicts(results: Sequence[dg.JobExecutionResult]) -> list[str]:
+    found = [
+        {name: value.value for name, value in observation.metadata.items()}
+        for result in results
+        for observation in result.asset_observations_for_node(VERDICT_OP)
+    ]
     return [
         f"verdict {each['document_verdict']}, score {each['document_score']} of 100"
-        for each in _captured(results)
+        for each in found
         if "document_verdict" in each
     ]
 

@@ -269,9 +269,12 @@ def _shown(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
 def _notices(events: Iterable[dg.DagsterEvent]) -> list[Notice]:
     found = []
     for event in events:
-        if event.event_type != Happened.ASSET_MATERIALIZATION:
+        if event.event_type == Happened.ASSET_MATERIALIZATION:
+            metadata = event.step_materialization_data.materialization.metadata
+        elif event.event_type == Happened.ASSET_OBSERVATION:
+            metadata = event.asset_observation_data.asset_observation.metadata
+        else:
             continue
-        metadata = event.step_materialization_data.materialization.metadata
         if "notice" in metadata:
             kind = str(metadata["notice_kind"].value) if "notice_kind" in metadata else "notice"
             unit = Unit(asset_of(event), event.partition or "")

@@ -259,11 +259,13 @@ def check_spec(
     settings: Sequence[str] = (),
     limit: str = "",
     quarantines: str = "",
+    after: Sequence[dg.AssetKey] = (),
 ) -> dg.AssetCheckSpec:
     """Return the spec of a check that a step evaluates; ``description`` is its claim.
 
-    The others are those of `describe_check`. A check that quarantines is shown as blocking; it
-    yields the results of `check_result`, which Dagster does not enforce.
+    A check with a step of its own is evaluated after the assets ``after``, too. The others are
+    those of `describe_check`. A check that quarantines is shown as blocking; it yields the results
+    of `check_result`, which Dagster does not enforce.
     """
     shown = describe_check(
         description,
@@ -274,7 +276,11 @@ def check_spec(
         quarantines=quarantines,
     )
     return dg.AssetCheckSpec(
-        name, asset=asset, blocking=shown.metadata["effect"] == "quarantines", **shown._asdict()
+        name,
+        asset=asset,
+        additional_deps=after,
+        blocking=shown.metadata["effect"] == "quarantines",
+        **shown._asdict(),
     )
 
 

@@ -7,19 +7,28 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from orchestration_project.__main__ import main
 from orchestration_project.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.definitions import defs
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.tables.documents import documents_similarity, documents_topics
+from orchestration_project.tables.documents import (
+    documents,
+    documents_bands,
+    documents_fingerprints,
+    documents_frequencies,
+    documents_similarity,
+    documents_topics,
+)
 from tests import databases
 from tests.assets.conftest import BOTH
 from tests.assets.test_documents import DAY, tick
 from tests.resources.definitions import RESOURCES
+from tests.runs import metadata_by_partition, observed_by
 
 LETTER = "Dear customer, the turbine of your order is ready. Please collect it this week."
+LOADED = ["capture", "pages", "chunks"]
 BOMB = b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>"
 
 
@@ -42,14 +51,12 @@ def execute(instance: dg.DagsterInstance, job: str = "documents_load") -> Any:
 
 
 def reported(result: Any) -> Mapping[str, Mapping[str, Any]]:
-    """Return the metadata of each asset, as plain values."""
+    """Return the metadata of each asset, materialized and observed."""
+    found = metadata_by_partition(result)
+    seen = observed_by(result)
     return {
-        event.materialization.asset_key.path[-1]: {
-            name: getattr(value, "value", value)
-            for name, value in event.materialization.metadata.items()
-        }
-        for event in result.get_asset_materialization_events()
-        for event in [event.step_materialization_data]
+        asset: {**by_day[DAY], **seen.get(asset, {}).get(DAY, {})}
+        for asset, by_day in found.items()
     }
 
 
@@ -120,6 +127,87 @@ def test_a_bad_verdict_is_an_error_of_its_check_and_by_setting_of_its_run(
     assert databases.rows(url, select(documents_topics.c.keyword))
     [failure] = [each for each in result.all_events if each.is_step_failure]
     assert "critical reason xml_entities" in str(failure.step_failure_data.error.message)
+
+
+DERIVED = [
+    documents_bands,
+    documents_frequencies,
+    documents_fingerprints,
+    documents_similarity,
+    documents_topics,
+]
+
+
+def derived_rows(url: str) -> list[list[str]]:
+    return [sorted(map(repr, databases.rows(url, select(table)))) for table in DERIVED]
+
+
+@BOTH
+def test_a_load_that_ended_before_its_derivation_is_repaired_by_the_assets_alone(
+    url, inbox, instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (inbox / "a.txt").write_text(LETTER)
+    (inbox / "b.txt").write_text(f"{LETTER} Yours")
+    tick(instance)
+    load = defs.resolve_job_def("documents_load").get_subset(
+        asset_selection={dg.AssetKey(["documents", each]) for each in LOADED}
+    )
+    result = load.execute_in_process(instance=instance, partition_key=DAY)
+    assert list(reported(result)) == LOADED
+    assert derived_rows(url) == [[], [], [], [], []]
+    (inbox / "a.txt").unlink()  # the source is not read
+    monkeypatch.setenv("DOCUMENTS_DIR", str(tmp_path / "unmounted"))
+    found = reported(execute(instance, "documents_derive"))
+    assert list(found) == ["similarity", "topics"]
+    assert (found["similarity"]["rows_written"], found["similarity"]["compared_count"]) == (1, 2)
+    assert checks(execute(instance, "documents_derive"))["names_existing_documents"].passed
+    before = derived_rows(url)
+    assert all(before)
+    again = reported(execute(instance, "documents_derive"))
+    assert again["similarity"]["compared_count"] == again["topics"]["rows_written"] == 0
+    assert derived_rows(url) == before
+
+
+def test_a_failed_derivation_fails_the_run_after_its_load_and_the_next_run_derives_the_rest(
+    url, inbox, instance
+):
+    (inbox / "a.txt").write_text(LETTER)
+    tick(instance)
+    databases.execute(
+        url,
+        "CREATE TRIGGER refuse BEFORE INSERT ON documents_topics "
+        "BEGIN SELECT RAISE(ABORT, 'refused'); END",
+    )
+    result = execute(instance)
+    databases.execute(url, "DROP TRIGGER refuse")
+    assert not result.success
+    assert list(reported(result)) == LOADED
+    (inbox / "b.txt").write_text(f"{LETTER} Yours")
+    tick(instance)
+    found = reported(execute(instance))
+    assert (found["similarity"]["rows_written"], found["similarity"]["compared_count"]) == (1, 1)
+    ids = databases.rows(url, select(documents_topics.c.document_id).distinct())
+    assert len(ids) == 2
+
+
+def test_days_are_derived_in_one_run_and_a_pair_without_its_document_fails_the_check(
+    url, inbox, instance
+):
+    (inbox / "a.txt").write_text(LETTER)
+    (inbox / "b.txt").write_text(f"{LETTER} Yours")
+    tick(instance)
+    execute(instance)
+    databases.execute(url, delete(documents))
+    result = defs.resolve_job_def("documents_derive").execute_in_process(
+        instance=instance,
+        tags={
+            "dagster/asset_partition_range_start": "2026-03-01",
+            "dagster/asset_partition_range_end": DAY,
+        },
+    )
+    assert set(metadata_by_partition(result)["topics"]) == {"2026-03-01", DAY}
+    check = checks(result)["names_existing_documents"]
+    assert (check.passed, check.metadata["found"].value) == (False, "1 pairs")
 
 
 def test_an_export_of_chunks_delivers_them_and_a_late_one_lowers_the_verdict(

@@ -17,7 +17,9 @@ FILES, CAPTURE = dg.AssetKey([GROUP, "files"]), dg.AssetKey([GROUP, "capture"])
 PAGES, CHUNKS = dg.AssetKey([GROUP, "pages"]), dg.AssetKey([GROUP, "chunks"])
 SIMILARITY, TOPICS = dg.AssetKey([GROUP, "similarity"]), dg.AssetKey([GROUP, "topics"])
 LOAD_OP, LOAD_JOB, REPLAY_JOB = "documents_load_day", "documents_load", "documents_replay"
-VERDICT_CHECK = "has_good_verdict"
+DERIVE_OP, DERIVE_JOB = "documents_derive_days", "documents_derive"
+VERDICT_OP, VERDICT_CHECK = "documents_verdict", "has_good_verdict"
+PAIRS_CHECK = "names_existing_documents"
 IN_TIME_CHECK = "is_loaded_in_time"
 
 FIRST_DAY = date(2026, 1, 1)

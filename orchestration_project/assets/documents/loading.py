@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import date, timedelta
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -21,29 +20,26 @@ from orchestration_project.assets.documents.catalogue import (
     LOAD_OP,
     PAGES,
     REPLAY_JOB,
-    SIMILARITY,
-    SIMILARITY_SOURCES,
-    TOPIC_SOURCES,
-    TOPICS,
-    VERDICT_CHECK,
     table_spec,
 )
-from orchestration_project.assets.documents.options import DOCUMENTS_LOADING, DocumentsLoad
-from orchestration_project.assets.documents.report import notice_of, outcomes, verdict_result
+from orchestration_project.assets.documents.derivation import derive_documents
+from orchestration_project.assets.documents.options import (
+    DOCUMENTS_LOADING,
+    DocumentsLoad,
+    record_fail_on,
+)
+from orchestration_project.assets.documents.report import load_results
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.documents.chunks import ChunkRule
 from orchestration_project.domains.documents.extracted import MIB, Limits
 from orchestration_project.domains.documents.rows import PAGE_COLUMNS, rule_version
-from orchestration_project.domains.documents.verdict import is_failure
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.documents.arrivals import end_leases, open_arrivals, topic_of
-from orchestration_project.resources.documents.derivation import DerivedCounts, DocumentDerivation
 from orchestration_project.resources.documents.extraction import Extraction
 from orchestration_project.resources.documents.items import (
     REPLAY_PREFIX,
@@ -59,14 +55,9 @@ from orchestration_project.resources.documents.loading import AfterLoad, Documen
 from orchestration_project.resources.documents.pool import ClaimedDocument, DocumentPool, Reading
 from orchestration_project.resources.documents.reading import reader_settings
 from orchestration_project.resources.documents.reporting import (
-    as_shown,
-    overdue_document_exports,
     run_documents,
-    verdict_of,
 )
 from orchestration_project.resources.documents.source import DocumentSource
-from orchestration_project.resources.documents.worker import ReaderSettings
-from orchestration_project.services.metadata import check_spec, quoted_table
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings.domains.documents import DocumentsSettings
 from orchestration_project.tables.documents import documents as documents_table
@@ -74,8 +65,6 @@ from orchestration_project.tables.documents import (
     documents_chunks,
     documents_files,
     documents_pages,
-    documents_similarity,
-    documents_topics,
 )
 
 FILE_TIME = timedelta(minutes=1)
@@ -109,19 +98,6 @@ class _Work(NamedTuple):
             dict.fromkeys(PAGE_COLUMNS, "document_id"),
         ),
         table_spec(CHUNKS, documents_chunks, {"table", "gold"}, PAGES, CHUNK_SOURCES),
-        table_spec(SIMILARITY, documents_similarity, {"table", "gold"}, CHUNKS, SIMILARITY_SOURCES),
-        table_spec(TOPICS, documents_topics, {"table", "gold"}, CHUNKS, TOPIC_SOURCES),
-    ],
-    check_specs=[
-        check_spec(
-            VERDICT_CHECK,
-            asset=CAPTURE,
-            description="The verdict on the run's documents is good. The verdict bad is an error, "
-            "watch a warning.",
-            severity=dg.AssetCheckSeverity.ERROR,
-            limit="below 85 of 100 watch; below 70, or with a critical reason, bad",
-            remedy="read reason_code and reason in the table documents; correct the files",
-        )
     ],
     partitions_def=DAYS,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -135,14 +111,12 @@ def load_documents(
     settings: dg.ResourceParam[DocumentsSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Capture, extract and load the files of each day that are due, or replay its documents.
-
-    Similarity and topics are derived for documents that changed.
-    """
+    """Capture, extract and load the files of each day that are due, or replay its documents."""
     captures, summary = Captures(artifacts), DocumentSummary()
     presets = Presets(warehouse, clock)
     of_run = RunPresets(context.instance, context.run.run_id, settings, presets)
     values = of_run.values(DOCUMENTS_LOADING, config)
+    record_fail_on(context.instance, context.run.run_id, values["fail_on"])
     applied = presets.in_force(LOAD_JOB)
     rule = ChunkRule(values["chunk_words"], values["chunk_overlap"])
     readers = reader_settings(settings, values["ocr"])
@@ -173,7 +147,13 @@ def load_documents(
 
     written: Counter[str] = Counter()
     started = time.monotonic()
-    with _extraction(settings, readers, max_bytes) as extraction:
+    with Extraction(
+        workers=settings.documents_workers,
+        memory_bytes=settings.documents_memory_mib * MIB,
+        timeout=FILE_TIME,
+        limits=Limits(file_bytes=max_bytes),
+        settings=readers,
+    ) as extraction:
         for day in keys:
             work = work_of(day)
             end_leases(warehouse, clock, work.topic, partial(is_at_work, context.instance))
@@ -203,90 +183,13 @@ def load_documents(
                 pass
             written += loader.written
     seconds = time.monotonic() - started
-    derived, error = _derived(DocumentDerivation(warehouse, keys[0], keys[-1], context.run.run_id))
     found = run_documents(warehouse, context.run.run_id)
-    verdict = verdict_of(
-        warehouse,
-        keys[0],
-        keys[-1],
-        context.run.run_id,
-        summary.reason_counts,
-        overdue_document_exports(warehouse, clock, settings),
-    )
-    yield dg.MaterializeResult(
-        asset_key=CAPTURE,
-        metadata={
-            **as_shown(verdict),
-            **summary.as_metadata(),
-            **outcomes(found),
-            **notice_of(verdict, summary),
-        },
-        check_results=[verdict_result(verdict, summary)],
-    )
-    yield dg.MaterializeResult(
-        asset_key=PAGES,
-        metadata={
-            "rows_written": written[documents_pages.name],
-            "page_count": found.page_count,
-            "pages_per_second": round(found.page_count / max(seconds, 0.001), 1),
-        },
-    )
-    yield dg.MaterializeResult(
-        asset_key=CHUNKS,
-        metadata={
-            "rows_written": written[documents_chunks.name],
-            "chunk_count": found.chunk_count,
-            **({"first_chunks": quoted_table(found.first_chunks)} if found.first_chunks else {}),
-        },
-    )
-    if error is not None:
-        error.within(run=context.run.run_id)
-        raise dg.Failure(str(error), allow_retries=False) from error
-    yield dg.MaterializeResult(
-        asset_key=SIMILARITY,
-        metadata={
-            "rows_written": derived.pairs,
-            "compared_count": derived.documents,
-            "same_text_count": derived.unchanged,
-            "removed_pair_count": derived.pairs_removed,
-            "cut_count": derived.cut,
-        },
-    )
-    yield dg.MaterializeResult(asset_key=TOPICS, metadata={"rows_written": derived.keywords})
-    if verdict is not None and is_failure(verdict.level, values["fail_on"]):
-        raise dg.Failure(
-            f"the verdict on the run's documents is {verdict.level}: {'; '.join(verdict.reasons)}; "
-            f"it fails the run, as fail_on is {values['fail_on']}",
-            metadata=as_shown(verdict),
-            allow_retries=False,
-        )
-
-
-def _derived(derivation: DocumentDerivation) -> tuple[DerivedCounts, OrchestrationError | None]:
-    """Derive similarity and topics; what was loaded is reported also if that fails."""
-    try:
-        return derivation.run(), None
-    except OrchestrationError as error:
-        return DerivedCounts(), error
-
-
-@contextmanager
-def _extraction(
-    settings: DocumentsSettings, readers: ReaderSettings, max_bytes: int
-) -> Iterator[Extraction]:
-    with Extraction(
-        workers=settings.documents_workers,
-        memory_bytes=settings.documents_memory_mib * MIB,
-        timeout=FILE_TIME,
-        limits=Limits(file_bytes=max_bytes),
-        settings=readers,
-    ) as extraction:
-        yield extraction
+    yield from load_results(summary, found, written, seconds)
 
 
 load_job = dg.define_asset_job(
     LOAD_JOB,
-    selection=dg.AssetSelection.assets(load_documents),
+    selection=dg.AssetSelection.assets(load_documents, derive_documents),
     description=job_text(
         "Loads the files of a day that wait: capture, extract, write pages and chunks, derive "
         "similarity and topics.",
@@ -298,7 +201,7 @@ load_job = dg.define_asset_job(
 
 replay_job = dg.define_asset_job(
     REPLAY_JOB,
-    selection=dg.AssetSelection.assets(load_documents),
+    selection=dg.AssetSelection.assets(load_documents, derive_documents),
     description=job_text(
         "Extracts captured documents of a day again that other rules made; the source is not read.",
         LOAD_OP,

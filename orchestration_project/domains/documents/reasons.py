@@ -152,6 +152,9 @@ REASONS: dict[str, Reason] = {
 }
 """Reason code to its row; the order is that of the documentation."""
 
+UNREAD_REASONS = frozenset({"changed_while_read", "not_a_file", "unreadable", "vanished"})
+"""Reasons of files without bytes, and so without a document."""
+
 
 class DocumentError(ContractError):
     """A document that cannot be extracted.

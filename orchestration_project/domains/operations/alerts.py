@@ -111,7 +111,7 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Notice:
-    """Notice of a materialization without a failure."""
+    """Notice of a materialization or observation without a failure."""
 
     kind: str
     text: str

@@ -1,9 +1,8 @@
 """Work items of documents: files of a partition, and recorded documents that are replayed."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import accumulate
 from shlex import quote
@@ -34,9 +33,6 @@ REPLAY_PREFIX = "documents_replay/"
 
 UPLOADS = "uploads"
 """Source of the deliveries of uploads."""
-
-REASONS_SHOWN = 3
-"""Reason codes in a message; the most frequent ones."""
 
 OUTCOMES = ("loaded", "empty", "needs_ocr", "encrypted", "refused", "unchanged", "failed", "lost")
 """Counts of a run's items: by the state of the document; unchanged: the same bytes were loaded."""
@@ -310,13 +306,9 @@ class DocumentSummary(ItemSummary):
     """Outcomes of a run's items, by the state of their documents.
 
     Attributes:
-        reason_counts: Items without bytes, by reason code.
-        dead_counts: Items that failed and are not retried, by reason code.
         byte_count: Size of the files.
     """
 
-    reason_counts: Counter[str] = field(default_factory=Counter)
-    dead_counts: Counter[str] = field(default_factory=Counter)
     byte_count: int = 0
 
     def add(self, settlements: Sequence[ItemSettlement]) -> None:
@@ -327,10 +319,6 @@ class DocumentSummary(ItemSummary):
             outcome = _outcome(each)
             self.counts[outcome] += 1
             self.byte_count += getattr(each.item, "byte_count", 0)
-            if each.reason_code and each.result_version is None and each.error is None:
-                self.reason_counts[each.reason_code] += 1
-            if each.is_dead:
-                self.dead_counts[each.reason_code or "no reason"] += 1
             if each.state == "failed" and len(self.failures) < FAILURES_SHOWN:
                 self.failures.append(
                     {
@@ -341,18 +329,6 @@ class DocumentSummary(ItemSummary):
                         "timeline": f"orchestrate documents timeline {quote(each.item.key)}",
                     }
                 )
-
-    @property
-    def dead_in_words(self) -> str:
-        """Number of files that failed and are not retried, by reason code; empty: none did."""
-        if not self.dead_counts:
-            return ""
-        ordered = sorted(self.dead_counts.items(), key=lambda each: (-each[1], each[0]))
-        reasons = ", ".join(f"{count} {code}" for code, count in ordered[:REASONS_SHOWN])
-        others = sum(count for _, count in ordered[REASONS_SHOWN:])
-        reasons += f", {others} others" if others else ""
-        total = sum(self.counts[outcome] for outcome in OUTCOMES)
-        return f"{self.dead_counts.total()} of {total} files failed and are not retried: {reasons}"
 
     def as_metadata(self) -> dict[str, Any]:
         """Return what Dagster shows of it."""

@@ -2,16 +2,19 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.documents.reasons import UNREAD_REASONS
 from orchestration_project.domains.documents.verdict import Verdict, judge
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.documents.items import of_days
+from orchestration_project.resources.documents.arrivals import TOPIC_PREFIX
+from orchestration_project.resources.documents.items import REPLAY_PREFIX, of_days
 from orchestration_project.services.exports import declared_exports
 from orchestration_project.services.exports.work import overdue_exports
 from orchestration_project.settings import Settings
@@ -21,10 +24,17 @@ from orchestration_project.tables.documents import (
     documents_files,
     documents_fingerprints,
 )
+from orchestration_project.tables.spine import work_items
 
 TYPES_SHOWN, CHUNKS_SHOWN, PREVIEW_CHARACTERS = 50, 5, 200
+SETTLED = ("done", "skipped", "failed", "dead")
+"""States of items whose attempt has ended."""
+
 PREFIXES = (f"{documents.name}_", f"v_{documents.name}_")
 """Beginnings of the names of other tables and views of documents."""
+
+REASONS_SHOWN = 3
+"""Reason codes in a message; the most frequent ones."""
 
 STATES = ("loaded", "empty", "needs_ocr", "encrypted", "refused")
 
@@ -44,6 +54,58 @@ class RunDocuments(NamedTuple):
     page_count: int
     chunk_count: int
     first_chunks: Sequence[Mapping[str, object]]
+
+
+@dataclass(frozen=True)
+class SettledItems:
+    """Files and recorded documents whose latest attempt was a run's.
+
+    Attributes:
+        count: How many.
+        unread: Those without bytes, by reason code; they have no document.
+        dead: Those that failed and are not retried, by reason code.
+    """
+
+    count: int
+    unread: Mapping[str, int]
+    dead: Mapping[str, int]
+
+    @property
+    def dead_in_words(self) -> str:
+        """Number of files that failed and are not retried, by reason code; empty: none did."""
+        if not self.dead:
+            return ""
+        ordered = sorted(self.dead.items(), key=lambda each: (-each[1], each[0]))
+        reasons = ", ".join(f"{count} {code}" for code, count in ordered[:REASONS_SHOWN])
+        others = sum(count for _, count in ordered[REASONS_SHOWN:])
+        reasons += f", {others} others" if others else ""
+        total = sum(self.dead.values())
+        return f"{total} of {self.count} files failed and are not retried: {reasons}"
+
+
+def settled_items(warehouse: Warehouse, first: date, last: date, run_id: str) -> SettledItems:
+    """Return how the items ended that a run settled, of partitions from a first to a last one."""
+    columns = work_items.c
+    is_of_days = or_(
+        *(
+            and_(columns.topic >= f"{prefix}{first}", columns.topic <= f"{prefix}{last}")
+            for prefix in (TOPIC_PREFIX, REPLAY_PREFIX)
+        )
+    )
+    wanted = (
+        select(columns.state, columns.reason_code, func.count())
+        .where(columns.state.in_(SETTLED), is_of_days, columns.run_id == run_id)
+        .group_by(columns.state, columns.reason_code)
+    )
+    with warehouse.reading() as connection:
+        rows = [(row[0], row[1], int(row[2])) for row in connection.execute(wanted)]
+    unread, dead = Counter[str](), Counter[str]()
+    for state, code, count in rows:
+        if state in ("failed", "dead") and code in UNREAD_REASONS:
+            unread[code] += count
+        if state == "dead":
+            dead[code or "no reason"] += count
+    return SettledItems(sum(count for *_, count in rows), unread, dead)
 
 
 def run_documents(warehouse: Warehouse, run_id: str) -> RunDocuments:

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import NamedTuple, TypeVar
 
 import polars as pl
-from sqlalchemy import Connection, and_, bindparam, delete, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, update
 
 from orchestration_project.domains.documents.minhash import (
     MIN_SCORE,
@@ -21,6 +21,7 @@ from orchestration_project.domains.documents.minhash import (
 )
 from orchestration_project.engine.warehouse.frames import insert_absent, insert_frame
 from orchestration_project.tables.documents import (
+    documents,
     documents_bands,
     documents_fingerprints,
     documents_similarity,
@@ -58,6 +59,14 @@ def add_pairs(connection: Connection, new: Mapping[str, Signature]) -> tuple[int
     rows = [{**each._asdict(), "group_id": groups.of(each.document_id)} for each in pairs]
     insert_absent(connection, documents_similarity, rows)
     return len(pairs), cut_count
+
+
+def orphan_pair_count(connection: Connection) -> int:
+    """Return how many pairs name a document that does not exist."""
+    pairs, ids = documents_similarity.c, select(documents.c.document_id)
+    is_orphan = or_(pairs.document_id.not_in(ids), pairs.similar_id.not_in(ids))
+    wanted = select(func.count()).select_from(documents_similarity).where(is_orphan)
+    return connection.execute(wanted).scalar_one()
 
 
 def remove_pairs(connection: Connection, earlier: Mapping[str, Signature]) -> int:

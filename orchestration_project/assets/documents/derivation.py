@@ -1,0 +1,100 @@
+"""Derives similarity and topics of documents from their pages, apart from the load."""
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from orchestration_project.assets.documents.catalogue import (
+    CHUNKS,
+    DAYS,
+    DERIVE_JOB,
+    DERIVE_OP,
+    GROUP,
+    PAIRS_CHECK,
+    SIMILARITY,
+    SIMILARITY_SOURCES,
+    TOPIC_SOURCES,
+    TOPICS,
+    table_spec,
+)
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.resources.documents.derivation import DocumentDerivation
+from orchestration_project.resources.documents.similarity import orphan_pair_count
+from orchestration_project.services.metadata import check_spec, summary_of
+from orchestration_project.tables.documents import documents_similarity, documents_topics
+
+
+@dg.multi_asset(
+    name=DERIVE_OP,
+    specs=[
+        table_spec(SIMILARITY, documents_similarity, {"table", "gold"}, CHUNKS, SIMILARITY_SOURCES),
+        table_spec(TOPICS, documents_topics, {"table", "gold"}, CHUNKS, TOPIC_SOURCES),
+    ],
+    check_specs=[
+        check_spec(
+            PAIRS_CHECK,
+            asset=SIMILARITY,
+            description="Both documents of each pair exist.",
+            limit="0 pairs",
+            remedy="materialize documents/similarity again; report it as a fault if it stays",
+        )
+    ],
+    partitions_def=DAYS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def derive_documents(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Compare documents of the days, and of the run, whose text changed; find their keywords.
+
+    What a load that was killed left underived is derived, too.
+    """
+    days = [date.fromisoformat(key) for key in context.partition_keys]
+    try:
+        derived = DocumentDerivation(warehouse, days[0], days[-1], context.run.run_id).run()
+    except OrchestrationError as error:
+        error.within(run=context.run.run_id)
+        raise dg.Failure(str(error), allow_retries=False) from error
+    with warehouse.reading() as connection:
+        orphan_count = orphan_pair_count(connection)
+    yield dg.MaterializeResult(
+        asset_key=SIMILARITY,
+        metadata={
+            "rows_written": derived.pairs,
+            "compared_count": derived.documents,
+            "same_text_count": derived.unchanged,
+            "removed_pair_count": derived.pairs_removed,
+            "cut_count": derived.cut,
+        },
+        check_results=[_checked(orphan_count)],
+    )
+    yield dg.MaterializeResult(asset_key=TOPICS, metadata={"rows_written": derived.keywords})
+
+
+def _checked(orphan_count: int) -> dg.AssetCheckResult:
+    metadata: Mapping[str, Any] = {"outcome": "both documents of each pair exist"}
+    if orphan_count:
+        metadata = {
+            "outcome": "pairs name documents that do not exist",
+            "expected": "0 pairs",
+            "found": f"{orphan_count:,} pairs",
+        }
+    return dg.AssetCheckResult(
+        asset_key=SIMILARITY,
+        check_name=PAIRS_CHECK,
+        passed=not orphan_count,
+        description=summary_of(metadata),
+        metadata=metadata,
+    )
+
+
+derive_job = dg.define_asset_job(
+    DERIVE_JOB,
+    selection=dg.AssetSelection.assets(derive_documents),
+    description="Derives similarity and topics of the documents of a day that are not derived yet, "
+    "or whose text changed.",
+    tags={"domain": GROUP},
+)

@@ -1,0 +1,112 @@
+"""The check of the verdict on a run's documents, once they are loaded and derived."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from orchestration_project.assets.documents.catalogue import (
+    CAPTURE,
+    SIMILARITY,
+    TOPICS,
+    VERDICT_CHECK,
+    VERDICT_OP,
+)
+from orchestration_project.assets.documents.options import fail_on_of
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.documents.verdict import Verdict, is_failure
+from orchestration_project.domains.operations.alerts import ITEMS_FAILED
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.documents.reporting import (
+    SettledItems,
+    as_shown,
+    overdue_document_exports,
+    settled_items,
+    verdict_of,
+)
+from orchestration_project.services.metadata import check_spec, not_applicable, summary_of
+from orchestration_project.settings.domains.documents import DocumentsSettings
+
+
+@dg.multi_asset_check(
+    name=VERDICT_OP,
+    specs=[
+        check_spec(
+            VERDICT_CHECK,
+            asset=CAPTURE,
+            description="The verdict on the run's documents is good. The verdict bad is an error, "
+            "watch a warning.",
+            severity=dg.AssetCheckSeverity.ERROR,
+            limit="below 85 of 100 watch; below 70, or with a critical reason, bad",
+            remedy="read reason_code and reason in the table documents; correct the files",
+            after=[SIMILARITY, TOPICS],
+        )
+    ],
+)
+def judge_documents(
+    context: dg.AssetCheckExecutionContext,
+    clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[DocumentsSettings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> Iterator[dg.AssetCheckResult]:
+    """Judge what the run loaded; a verdict that the run's options name fails it."""
+    run_id = context.run.run_id
+    keys = _keys(context)
+    if not keys:
+        yield _result(None, SettledItems(0, {}, {}))
+        return
+    first, last = date.fromisoformat(keys[0]), date.fromisoformat(keys[-1])
+    items = settled_items(warehouse, first, last, run_id)
+    exports = overdue_document_exports(warehouse, clock, settings)
+    verdict = verdict_of(warehouse, first, last, run_id, items.unread, exports)
+    metadata = {**as_shown(verdict), **_notice(verdict, items)}
+    if metadata:
+        for key in keys:
+            observation = dg.AssetObservation(CAPTURE, partition=key, metadata=metadata)
+            context.op_execution_context.log_event(observation)
+    yield _result(verdict, items)
+    fail_on = fail_on_of(context.instance, run_id)
+    if verdict is not None and is_failure(verdict.level, fail_on):
+        raise dg.Failure(
+            f"the verdict on the run's documents is {verdict.level}: {'; '.join(verdict.reasons)}; "
+            f"it fails the run, as fail_on is {fail_on}",
+            metadata=as_shown(verdict),
+            allow_retries=False,
+        )
+
+
+def _keys(context: dg.AssetCheckExecutionContext) -> Sequence[str]:
+    """Return the run's partitions; a check that is executed alone has none."""
+    is_partitioned = context.has_partition_key or context.has_partition_key_range
+    return context.partition_keys if is_partitioned else ()
+
+
+def _notice(verdict: Verdict | None, items: SettledItems) -> Mapping[str, Any]:
+    """Return a notice of failed files, unless the check of the verdict raises an alert of them."""
+    if not items.dead or (verdict is not None and verdict.level != "good"):
+        return {}
+    remedy = "what to do: orchestrate items list --state dead"
+    return {"notice": f"{items.dead_in_words}; {remedy}", "notice_kind": ITEMS_FAILED}
+
+
+def _result(verdict: Verdict | None, items: SettledItems) -> dg.AssetCheckResult:
+    if verdict is None:
+        metadata: Mapping[str, Any] = not_applicable("the run extracted no document")
+    else:
+        outcome = {
+            "outcome": f"{verdict.level}, score {verdict.score:.1f}",
+            "expected": "good",
+            "found": "; ".join(verdict.reasons) or verdict.level,
+            **({"failed": items.dead_in_words} if items.dead else {}),
+        }
+        metadata = outcome if verdict.level != "good" else {"outcome": outcome["outcome"]}
+    is_bad = verdict is not None and verdict.level == "bad"
+    return dg.AssetCheckResult(
+        asset_key=CAPTURE,
+        check_name=VERDICT_CHECK,
+        passed=verdict is None or verdict.level == "good",
+        severity=dg.AssetCheckSeverity.ERROR if is_bad else dg.AssetCheckSeverity.WARN,
+        description=summary_of(metadata),
+        metadata=metadata,
+    )
