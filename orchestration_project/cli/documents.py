@@ -67,14 +67,22 @@ documents.add_command(timeline)
 def show(files: tuple[str, ...], lines: int, timeout: float, memory_mib: int, workers: int) -> int:
     """Extract files and show type, outcome, reason, pages, words and first lines.
 
-    Attachments and members of archives are documents too. JSON has all pages with text and tables.
+    Passwords and OCR are those of the settings, as in a load. Attachments and members of archives
+    are documents too. JSON has all pages with text and tables.
     Exit status: 0 all extracted, 1 some failed, 2 usage.
     """
     from orchestration_project.resources.documents.extraction import Extraction
+    from orchestration_project.resources.documents.reading import reader_settings
+    from orchestration_project.settings import load_settings
+    from orchestration_project.settings.domains.documents import DocumentsSettings
 
+    settings = DocumentsSettings.of(load_settings())
     rows, states = list[Mapping[str, Any]](), Counter[str]()
     with Extraction(
-        workers=workers, memory_bytes=memory_mib * MIB, timeout=timedelta(seconds=timeout)
+        workers=workers,
+        memory_bytes=memory_mib * MIB,
+        timeout=timedelta(seconds=timeout),
+        settings=reader_settings(settings, settings.documents_ocr),
     ) as extraction:
         for document in extraction.extract(_sources(files)):
             states[document.extracted.state] += 1

@@ -10,6 +10,8 @@ from orchestration_project.__main__ import main
 from orchestration_project.demo.documents.packages import archive, xlsx
 from orchestration_project.resources.documents import extraction
 from tests.domains.documents import a_story
+from tests.domains.pictures import as_png
+from tests.domains.test_documents_encrypted import PASSWORD, encrypted_zip
 
 STORY = a_story()
 
@@ -77,3 +79,22 @@ def test_without_the_extra_it_says_which_to_install(monkeypatch, capsys):
     err = capsys.readouterr().err
     assert "the extra documents" in err
     assert "pip install 'orchestration_project[documents]'" in err
+
+
+def test_passwords_and_ocr_are_those_of_the_settings(tmp_path: Path, monkeypatch, capsys):
+    (tmp_path / "a.zip").write_bytes(encrypted_zip(b"inner words"))
+    (tmp_path / "a.png").write_bytes(as_png())
+    monkeypatch.setenv("DOCUMENTS_OCR", "never")
+    assert main(["documents", "show", str(tmp_path / "a.zip"), str(tmp_path / "a.png")]) == 1
+    out = capsys.readouterr().out
+    assert f"{tmp_path}/a.zip: encrypted, application/zip" in out
+    assert f"{tmp_path}/a.png: needs_ocr, image/png" in out
+    monkeypatch.setenv("DOCUMENTS_PASSWORDS", f"wrong\n{PASSWORD}")
+    assert main(["documents", "show", str(tmp_path / "a.zip")]) == 0
+    shown = capsys.readouterr()
+    assert "inner words" in shown.out
+    assert PASSWORD not in shown.out + shown.err
+    monkeypatch.setenv("DOCUMENTS_OCR", "always")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["documents", "show", str(tmp_path / "a.png")]) == 1
+    assert "Tesseract is not installed" in capsys.readouterr().err
