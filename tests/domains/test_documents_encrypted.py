@@ -1,6 +1,7 @@
 """Encrypted files: each password is tried, and without one that fits the reason says so."""
 
 import zlib
+from base64 import b64decode
 from io import BytesIO
 from zipfile import ZipFile
 
@@ -136,15 +137,31 @@ def test_a_damaged_encrypted_file_ends_with_a_reason():
     assert opened(encrypted_member(), "a.zip").state == "encrypted"
 
 
-def test_members_that_aes_encrypts_are_named():
-    content = bytearray(encrypted_zip(b"x"))
-    for place in (8, content.index(b"PK\x01\x02") + 10):
-        content[place] = 99
-    found = opened(bytes(content), "a.zip")
-    assert (found.reason_code, found.findings[0].detail) == (
-        "unsupported_feature",
-        "encryption by AES",
-    )
+AES_ARCHIVES = [
+    "UEsDBBQAAQBjAGcdel1xTdjdKgAAAAwAAAAFAAsAYS50eHQBmQcAAQBBRQMIAN4+vuRYlww2zmqNhSSWU5Xmmpeg"
+    "b8c8Z+CxX9kYDfoKd8KM45SryKS7xFBLAQIUAxQAAQBjAGcdel1xTdjdKgAAAAwAAAAFAAsAAAAAAAAAAACAAQAA"
+    "AABhLnR4dAGZBwABAEFFAwgAUEsFBgAAAAABAAEAPgAAAFgAAAAAAA==",
+    "UEsDBBQAAQBjAGcdel0AAAAAKAAAAAwAAAAFAAsAYS50eHQBmQcAAgBBRQMAAJfHwhb4fNfK8kA8tiwEvJDHT55G"
+    "Y0P6QTk7F8tCtwo7HRk9lf450plQSwECFAMUAAEAYwBnHXpdAAAAACgAAAAMAAAABQALAAAAAAAAAAAAgAEAAAAA"
+    "YS50eHQBmQcAAgBBRQMAAFBLBQYAAAAAAQABAD4AAABWAAAAAAA=",
+]
+"""Archives of pyzipper with "secret words" in a.txt, encrypted by `PASSWORD`: AE-1 and AE-2."""
+
+
+@pytest.mark.parametrize("archived", AES_ARCHIVES, ids=["AE-1", "AE-2"])
+def test_an_archive_that_aes_encrypts_is_encrypted_and_no_password_is_asked_for(archived: str):
+    content = b64decode(archived)
+    for options in (OPEN, Options()):
+        found = extract(content, name="a.zip", options=options)
+        assert (found.state, found.reason_code) == ("encrypted", "encrypted_by_aes")
+        assert found.reason is not None
+        assert (found.reason.category, "password" in found.reason.remedy) == ("permanent", False)
+    target = BytesIO(content)
+    with ZipFile(target, "a") as file:
+        file.writestr("b.txt", b"plain words")
+    first, *members = extract_all(target.getvalue(), name="a.zip", options=OPEN)
+    assert codes(first.extracted) == ["member_encrypted_by_aes"]
+    assert [each.extracted.text for each in members] == ["plain words"]
 
 
 def test_no_password_is_shown():

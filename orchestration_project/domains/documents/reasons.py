@@ -71,6 +71,12 @@ REASONS: dict[str, Reason] = {
         "the file needs a password",
         "add its password to DOCUMENTS_PASSWORDS, or deliver it without",
     ),
+    "encrypted_by_aes": Reason(
+        "encrypted",
+        "permanent",
+        "the archive is encrypted by AES, which no reader opens with any password",
+        "deliver the files without the archive, or encrypt it by ZipCrypto",
+    ),
     # The file itself
     "truncated": _refused("the file ends too early", "deliver the whole file again"),
     "corrupt": _refused("the format's own rules are broken", "save the file again and deliver it"),
@@ -147,6 +153,10 @@ REASONS: dict[str, Reason] = {
         "needs_configuration",
         "members of the archive need a password",
         "add it to DOCUMENTS_PASSWORDS, or deliver them without",
+    ),
+    "member_encrypted_by_aes": _note(
+        "members of the archive are encrypted by AES, which no reader opens with any password",
+        "deliver them without the archive, or encrypt it by ZipCrypto",
     ),
     "member_is_link": _note("links in the archive are not followed", "deliver what they name"),
 }

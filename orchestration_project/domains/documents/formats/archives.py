@@ -21,7 +21,7 @@ IS_ENCRYPTED = 1
 """Flag bit of a member."""
 
 AES = 99
-"""Method of a member that WinZip's AES encrypts, which has no reader here."""
+"""Method of a member that WinZip's AES (AE-1 or AE-2) encrypts, which has no reader here."""
 
 FAILURES = (
     *(BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, IndexError, OverflowError),
@@ -47,13 +47,18 @@ def read(content: bytes, draft: Draft) -> None:
             inflated = archive.unlocked(member)
             if inflated is None:
                 locked += 1
-                draft.note("member_encrypted", member.filename)
+                draft.note(f"member_{_lock_of(member)}", member.filename)
             else:
                 draft.add_child(member.filename, inflated)
         if locked and locked == len(archive.members):
-            if all(member.compress_type == AES for member in archive.members):
-                raise DocumentError("unsupported_feature", "encryption by AES")
-            raise DocumentError("encrypted", f"{locked} members")
+            codes = {_lock_of(member) for member in archive.members}
+            code = "encrypted" if "encrypted" in codes else "encrypted_by_aes"
+            raise DocumentError(code, f"{locked} members")
+
+
+def _lock_of(member: ZipInfo) -> str:
+    """Return the reason code of a member that no password has opened."""
+    return "encrypted_by_aes" if member.compress_type == AES else "encrypted"
 
 
 @contextmanager
@@ -101,11 +106,12 @@ class Archive:
         """Return the bytes of a member.
 
         Raises:
-            DocumentError: ``encrypted``, ``archive_ratio`` or ``archive_too_large``.
+            DocumentError: ``encrypted``, ``encrypted_by_aes``, ``archive_ratio`` or
+                ``archive_too_large``.
         """
         inflated = self.unlocked(member)
         if inflated is None:
-            raise DocumentError("encrypted", member.filename)
+            raise DocumentError(_lock_of(member), member.filename)
         return inflated
 
     def unlocked(self, member: ZipInfo) -> bytes | None:
