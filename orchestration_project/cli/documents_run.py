@@ -26,11 +26,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.registry import Environment
-from orchestration_project.resources.documents.arrivals import (
-    Arrivals,
-    PollResult,
-    open_arrivals,
-)
+from orchestration_project.resources.documents.arrivals import Arrivals, PollResult, open_arrivals
 from orchestration_project.resources.documents.items import OUTCOMES
 from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.settings import Settings, load_settings

@@ -8,7 +8,7 @@ import dagster as dg
 from orchestration_project.assets.documents.catalogue import FILES, GROUP, IN_TIME_CHECK
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.documents.arrivals import oldest_waiting
+from orchestration_project.resources.documents.waiting import oldest_waiting
 from orchestration_project.services.metadata import describe_check, summary_of
 
 

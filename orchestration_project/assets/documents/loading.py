@@ -39,7 +39,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.documents.arrivals import end_leases, open_arrivals, topic_of
+from orchestration_project.resources.documents.arrivals import open_arrivals
 from orchestration_project.resources.documents.extraction import Extraction
 from orchestration_project.resources.documents.items import (
     REPLAY_PREFIX,
@@ -58,6 +58,7 @@ from orchestration_project.resources.documents.reporting import (
     run_documents,
 )
 from orchestration_project.resources.documents.source import DocumentSource
+from orchestration_project.resources.documents.waiting import end_leases, topic_of
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings.domains.documents import DocumentsSettings
 from orchestration_project.tables.documents import documents as documents_table

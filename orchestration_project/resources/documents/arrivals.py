@@ -12,18 +12,7 @@ from datetime import date, datetime, timedelta
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    and_,
-    bindparam,
-    func,
-    or_,
-    select,
-    union_all,
-    update,
-)
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import NewItem
@@ -34,7 +23,6 @@ from orchestration_project.domains.documents.arrivals import (
     after_poll,
     differences,
 )
-from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
@@ -47,27 +35,19 @@ from orchestration_project.resources.documents.setups import (
 )
 from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.resources.documents.uploads import is_upload, uploaded_files
+from orchestration_project.resources.documents.waiting import (
+    TOPIC_PREFIX,
+    DueDay,
+    due_days,
+    end_all_leases,
+    topic_of,
+)
 from orchestration_project.settings.domains.documents import DocumentsSettings
 from orchestration_project.tables.documents import documents, documents_files
-from orchestration_project.tables.spine import work_items
-
-TOPIC_PREFIX = "documents/"
-"""Topics of files, a topic for each partition."""
-
-AT_ONCE = (timedelta(0),)
-"""Pauses of items whose run ended: nothing is wrong with them."""
 
 COLUMNS = [documents_files.c[each.name] for each in fields(FileRow)]
 CHANGED = [each.name for each in COLUMNS if not each.primary_key and each.name != "first_seen_at"]
 
-
-def topic_of(day: date | str) -> str:
-    """Return the topic of the files of a partition."""
-    return f"{TOPIC_PREFIX}{day}"
-
-
-LATE_AFTER = timedelta(hours=1)
-"""A stable file that waits longer for a run is late."""
 
 ROWS_PER_PAGE = 10_000
 """Rows of `documents_files` that a poll holds at a time."""
@@ -87,14 +67,6 @@ class PollResult(NamedTuple):
     enqueued_count: int
     unsettled: frozenset[date]
     unreadable: Sequence[str]
-
-
-class DueDay(NamedTuple):
-    """A partition with files that are due, and when the latest of them became so."""
-
-    day: str
-    item_count: int
-    since: datetime
 
 
 @dataclass
@@ -228,35 +200,11 @@ class Arrivals:
         Args:
             is_at_work: Whether a run, by its id, may still load them.
         """
-        columns = work_items.c
-        is_leased = and_(
-            columns.topic.startswith(TOPIC_PREFIX, autoescape=True), columns.state == "leased"
-        )
-        with self._warehouse.reading() as connection:
-            topics = connection.execute(select(columns.topic).where(is_leased).distinct())
-            found = list(topics.scalars())
-        for topic in found:
-            end_leases(self._warehouse, self._clock, topic, is_at_work)
+        end_all_leases(self._warehouse, self._clock, is_at_work)
 
     def due(self) -> list[DueDay]:
         """Return the partitions with files that a run would claim now, oldest first."""
-        columns = work_items.c
-        each_state = union_all(
-            *(
-                select(columns.topic, func.count().label("count"), func.max(columns.changed_at))
-                .where(condition)
-                .group_by(columns.topic)
-                for condition in _due_at(self._clock.now())
-            )
-        )
-        with self._warehouse.reading() as connection:
-            found = connection.execute(each_state).all()
-        days: dict[str, DueDay] = {}
-        for topic, count, since in found:
-            day = topic.removeprefix(TOPIC_PREFIX)
-            before = days.get(day, DueDay(day, 0, since))
-            days[day] = DueDay(day, before.item_count + count, max(before.since, since))
-        return [days[day] for day in sorted(days)]
+        return due_days(self._warehouse, self._clock.now())
 
     def not_extracted_count(self) -> int:
         """Return how many files that are there have no document with text."""
@@ -277,25 +225,6 @@ class Arrivals:
             by_day.setdefault(row.day, []).append(NewItem(row.path, row.version))
         for day, items in sorted(by_day.items()):
             self._items.enqueue(topic_of(day), items, connection=connection)
-
-
-def end_leases(
-    warehouse: Warehouse, clock: Clock, topic: str, is_at_work: Callable[[str], bool]
-) -> None:
-    """Have items of a topic be due again that runs which have ended left claimed.
-
-    Such a lease counts as an attempt.
-
-    Args:
-        warehouse: The database.
-        clock: Its time.
-        topic: Whose items.
-        is_at_work: Whether a run, by its id, may still settle them.
-    """
-    items = WorkItems(warehouse, clock, pauses=AT_ONCE)
-    ended = [holder for holder in items.lease_holders(topic) if not is_at_work(holder)]
-    if ended:
-        items.expire(topic, dict.fromkeys(ended))
 
 
 def _known_after(connection: Connection, path: str) -> list[KnownFile]:
@@ -319,67 +248,6 @@ def _known_after(connection: Connection, path: str) -> list[KnownFile]:
         read = datetime.fromisoformat
         return [(path, byte_count, read(at), state) for path, byte_count, at, state in rows]
     return list(rows)
-
-
-def _due_at(now: datetime) -> Sequence[ColumnElement[bool]]:
-    """Return the conditions of files that a run would claim now, as `WorkItems.claim` does.
-
-    What changed later than now was changed before the clock was set back: it waits for nothing.
-    """
-    columns = work_items.c
-    is_late = or_(columns.due_at <= now, columns.changed_at > now)
-    return [
-        _are("ready"),
-        and_(_are("failed"), is_late),
-        and_(_are("leased"), columns.expires_at <= now),
-    ]
-
-
-def _due_before(at: datetime) -> Sequence[tuple[ColumnElement[bool], Column[datetime]]]:
-    """Return the conditions of files that a run could claim at a time, and since when they could.
-
-    Each is a range of an index, without items that are done.
-    """
-    columns = work_items.c
-    since = {"ready": columns.due_at, "failed": columns.due_at, "leased": columns.expires_at}
-    return [(and_(_are(state), column <= at), column) for state, column in since.items()]
-
-
-def _are(state: str) -> ColumnElement[bool]:
-    columns = work_items.c
-    below = and_(columns.topic >= TOPIC_PREFIX, columns.topic < _after(TOPIC_PREFIX))
-    return and_(columns.state == state, below)
-
-
-def oldest_waiting(warehouse: Warehouse, now: datetime) -> OldestMissing | None:
-    """Return the files that wait for a run longer than `LATE_AFTER`; None: there is none."""
-    columns = work_items.c
-    found: list[tuple[str, int, datetime]] = []
-    with warehouse.reading() as connection:
-        for condition, since in _due_before(now - LATE_AFTER):
-            wanted = select(columns.topic, func.count(), func.min(since)).where(condition)
-            rows = connection.execute(wanted.group_by(columns.topic)).all()
-            found += [(topic, count, since) for topic, count, since in rows]
-    if not found:
-        return None
-    topic, _, since = min(found, key=lambda each: each[2])
-    count, day = sum(each[1] for each in found), topic.removeprefix(TOPIC_PREFIX)
-    what = f"{count:,} files wait" if count > 1 else "1 file waits"
-    return OldestMissing(
-        "documents/capture",
-        day,
-        since + LATE_AFTER,
-        missing_count=count,
-        unit="file",
-        remedy=f"start documents_load for {day}, or switch the sensor documents_on_arrival on",
-        reason=f"{what}, the oldest since {since:%Y-%m-%d %H:%M} UTC",
-        job="documents_load",
-    )
-
-
-def _after(prefix: str) -> str:
-    """Return the first text after all that begin with ``prefix``."""
-    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def _read(connection: Connection, paths: Sequence[str]) -> dict[str, FileRow]:
