@@ -18,7 +18,7 @@ from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
-from orchestration_project.engine.warehouse.difference import BOOKKEEPING
+from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.errors import ConfigurationError, MovedError
 from orchestration_project.resources.finra import FinraApi, FinraFiles
 from orchestration_project.settings import child_environment

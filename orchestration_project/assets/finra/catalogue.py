@@ -22,7 +22,7 @@ from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.runner import SECONDS_TO_NEXT_ATTEMPT
 from orchestration_project.engine.source import Source
-from orchestration_project.engine.warehouse.difference import BOOKKEEPING
+from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.resources.finra.connection import FinraDatasets
 from orchestration_project.services.metadata import column_schema
 from orchestration_project.settings import Settings, load_shared_settings

@@ -45,7 +45,7 @@ from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.loads import options_of
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.difference import BOOKKEEPING
+from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.resources.finra import FinraSource
 from orchestration_project.resources.finra.preview import WrittenPreview
 from orchestration_project.resources.finra.weekly import WeeklyDataset

@@ -9,9 +9,10 @@ from orchestration_project.engine.warehouse.delivery import (
     ValidatedBatch,
     WriteOutcome,
     WriteResult,
+    prepare,
+    prepare_all,
 )
 from orchestration_project.engine.warehouse.difference import Derivation
-from orchestration_project.engine.warehouse.landing import prepare, prepare_all
 from orchestration_project.engine.warehouse.recorded import (
     RecordedDelivery,
     RecordedLanding,

@@ -11,10 +11,11 @@ from typing import Any, Generic, Literal, get_args
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Table, Text, cast
 
-from orchestration_project.contracts.rules import Audit, Validated
+from orchestration_project.contracts.rules import Audit, Validated, contents_sha256
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse.frames import Scope, range_of, shown_scope
 from orchestration_project.engine.warehouse.target import (
+    BOOKKEEPING,
     WRITE_DISPOSITION,
     Fenced,
     SummaryT,
@@ -22,6 +23,7 @@ from orchestration_project.engine.warehouse.target import (
     WriteTarget,
 )
 from orchestration_project.errors import ConfigurationError, ContractError, TransientError
+from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import fences
 
 
@@ -276,3 +278,55 @@ def capture_id(group: str, part_number: int) -> int:
     """Return the first 63 bits of the SHA-256 of group and part."""
     digest = hashlib.sha256(f"{group}/{part_number}".encode()).digest()
     return int.from_bytes(digest[:8]) >> 1
+
+
+def prepare(
+    target: WriteTarget[SummaryT],
+    delivery: Delivery,
+    validated: Validated,
+    as_file: AsFile | None = None,
+) -> ValidatedBatch[SummaryT]:
+    """Return a delivery with all that depends on it alone, so that its transaction is short.
+
+    With ``as_file``, the hash of the file, which is staged anyway, is that of the content: no
+    other rows make the same one, and its bytes are far fewer than the values'.
+    """
+    if as_file is None:
+        return prepare_all([(target, delivery, validated)])[0]
+    staged, sha256 = as_file(validated, _values(target.table))
+    derived = _derived(target, delivery, validated)
+    return ValidatedBatch(target, delivery, validated, sha256, derived, staged)
+
+
+def prepare_all(
+    deliveries: Sequence[tuple[WriteTarget[SummaryT], Delivery, Validated]],
+) -> list[ValidatedBatch[SummaryT]]:
+    """Return the same of several deliveries, one at least, of partitions of one table."""
+    values = _values(deliveries[0][0].table)
+    pieces = [rows for *_, validated in deliveries for rows in validated.pieces()]
+    lengths = [validated.row_count for *_, validated in deliveries]
+    hashes = contents_sha256(_concatenated(pieces, values), lengths)
+    return [
+        ValidatedBatch(*each, sha256, _derived(*each))
+        for each, sha256 in zip(deliveries, hashes, strict=True)
+    ]
+
+
+def _concatenated(pieces: Sequence[pl.DataFrame], columns: Sequence[str]) -> pl.DataFrame:
+    """Return some columns of frames; those of one schema are selected from all at once."""
+    if all(rows.schema == pieces[0].schema for rows in pieces):
+        return pl.concat(pieces).select(columns)
+    return pl.concat([rows.select(columns) for rows in pieces])
+
+
+def _values(table: Table) -> list[str]:
+    return [name for name in schema_of(table) if name not in BOOKKEEPING]
+
+
+def _derived(
+    target: WriteTarget, delivery: Delivery, validated: Validated
+) -> Mapping[Table, pl.DataFrame] | None:
+    is_all = target.replaces_scope and not delivery.scope
+    if not is_all or validated.is_held_back or validated.ranges:
+        return None
+    return {table: maker.of_all(validated.rows) for table, maker in target.spec.transforms.items()}

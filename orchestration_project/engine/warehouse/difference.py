@@ -27,7 +27,7 @@ from orchestration_project.engine.warehouse.frames import (
     read_scope,
     within,
 )
-from orchestration_project.engine.warehouse.target import WriteTarget
+from orchestration_project.engine.warehouse.target import BOOKKEEPING, WriteTarget
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import audits, fences
 
@@ -190,10 +190,6 @@ def derive_ranges(connection: Connection, batch: ValidatedBatch) -> Mapping[str,
             insert_frame(connection, table, maker.of_ranges(pl.concat(unfinished[table])))
             seconds[table.name] += time.monotonic() - started
     return seconds
-
-
-BOOKKEEPING = ("capture_id", "known_from")
-"""Columns that say where a row came from; a difference in them alone is none."""
 
 
 @dataclass(frozen=True)

@@ -16,21 +16,13 @@ from itertools import compress
 from typing import Generic
 
 import polars as pl
-from sqlalchemy import Connection, Table, delete
+from sqlalchemy import Connection, delete
 
-from orchestration_project.contracts.rules import (
-    OFFENDERS_KEPT,
-    Audit,
-    Validated,
-    contents_sha256,
-    verdict,
-)
+from orchestration_project.contracts.rules import OFFENDERS_KEPT, Audit, verdict
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches, split_batches
 from orchestration_project.engine.warehouse.capture_log import capture_ids
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
-    AsFile,
-    Delivery,
     ValidatedBatch,
     WarningCheck,
     WriteOutcome,
@@ -39,7 +31,6 @@ from orchestration_project.engine.warehouse.delivery import (
     refuse_impossible,
 )
 from orchestration_project.engine.warehouse.difference import (
-    BOOKKEEPING,
     Counts,
     Difference,
     cause_of,
@@ -64,7 +55,7 @@ from orchestration_project.engine.warehouse.frames import (
     read_scope,
     within,
 )
-from orchestration_project.engine.warehouse.target import ScopeState, SummaryT, WriteTarget
+from orchestration_project.engine.warehouse.target import ScopeState, SummaryT
 from orchestration_project.tables.schema import key_names, schema_of
 
 BULK_REPLACE_RATIO = 10
@@ -251,58 +242,6 @@ def _write_ranges(
 def _is_derived(batch: ValidatedBatch, counts: Counts) -> bool:
     """Whether the derived tables are rebuilt: rows or rules changed."""
     return counts.is_any or batch.target.state.rule_version != batch.target.rule_version
-
-
-def prepare(
-    target: WriteTarget[SummaryT],
-    delivery: Delivery,
-    validated: Validated,
-    as_file: AsFile | None = None,
-) -> ValidatedBatch[SummaryT]:
-    """Return a delivery with all that depends on it alone, so that its transaction is short.
-
-    With ``as_file``, the hash of the file, which is staged anyway, is that of the content: no
-    other rows make the same one, and its bytes are far fewer than the values'.
-    """
-    if as_file is None:
-        return prepare_all([(target, delivery, validated)])[0]
-    staged, sha256 = as_file(validated, _values(target.table))
-    derived = _derived(target, delivery, validated)
-    return ValidatedBatch(target, delivery, validated, sha256, derived, staged)
-
-
-def prepare_all(
-    deliveries: Sequence[tuple[WriteTarget[SummaryT], Delivery, Validated]],
-) -> list[ValidatedBatch[SummaryT]]:
-    """Return the same of several deliveries, one at least, of partitions of one table."""
-    values = _values(deliveries[0][0].table)
-    pieces = [rows for *_, validated in deliveries for rows in validated.pieces()]
-    lengths = [validated.row_count for *_, validated in deliveries]
-    hashes = contents_sha256(_concatenated(pieces, values), lengths)
-    return [
-        ValidatedBatch(*each, sha256, _derived(*each))
-        for each, sha256 in zip(deliveries, hashes, strict=True)
-    ]
-
-
-def _concatenated(pieces: Sequence[pl.DataFrame], columns: Sequence[str]) -> pl.DataFrame:
-    """Return some columns of frames; those of one schema are selected from all at once."""
-    if all(rows.schema == pieces[0].schema for rows in pieces):
-        return pl.concat(pieces).select(columns)
-    return pl.concat([rows.select(columns) for rows in pieces])
-
-
-def _values(table: Table) -> list[str]:
-    return [name for name in schema_of(table) if name not in BOOKKEEPING]
-
-
-def _derived(
-    target: WriteTarget, delivery: Delivery, validated: Validated
-) -> Mapping[Table, pl.DataFrame] | None:
-    is_all = target.replaces_scope and not delivery.scope
-    if not is_all or validated.is_held_back or validated.ranges:
-        return None
-    return {table: maker.of_all(validated.rows) for table, maker in target.spec.transforms.items()}
 
 
 def is_landed(before: ScopeState, batch: ValidatedBatch) -> bool:

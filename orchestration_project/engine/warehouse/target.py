@@ -11,6 +11,9 @@ from sqlalchemy import Table
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.tables.schema import HISTORY
 
+BOOKKEEPING = ("capture_id", "known_from")
+"""Columns that say where a row came from; a difference in them alone is none."""
+
 
 @dataclass(frozen=True)
 class ScopeState:

@@ -17,7 +17,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.prices.contract import RULE_VERSION
 from orchestration_project.engine.captures import BlobError
 from orchestration_project.engine.warehouse import HeldBackError
-from orchestration_project.engine.warehouse.difference import BOOKKEEPING
+from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.prices.load import LoadedPrices
 from orchestration_project.resources.prices.replay import PriceReplay
