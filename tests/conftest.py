@@ -162,6 +162,12 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return Prepared(folder, lambda: request.getfixturevalue("postgres_server"))
 
 
+@pytest.fixture(autouse=True)
+def events_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the switch of an earlier instance in files: by it, one in memory stores batches."""
+    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE", raising=False)
+
+
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     """Dagster's instance, in memory: a run takes a third of the time that it takes with files."""
