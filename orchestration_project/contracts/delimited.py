@@ -228,8 +228,8 @@ def _read_plain(
 ) -> pl.DataFrame | None:
     """Return the rows of all ``plain`` parts, eight times faster than line by line.
 
-    None where there are none, or a line has more fields and another as many less, of which the
-    reader tells only where it is asked for all columns; or where it cannot name them all.
+    None: no part is given; or a line has more fields and another as many less, which the reader
+    reports only if it is asked for all columns; or it cannot name them all.
     """
     if not plain:
         return None

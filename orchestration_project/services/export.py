@@ -338,7 +338,7 @@ def whole_file(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
             file.flush()
             os.fchmod(file.fileno(), usual_mode())
             os.fsync(file.fileno())
-            _refuse_taken(place, path, replace=replace)  # somebody else may have come
+            _refuse_taken(place, path, replace=replace)  # another process may have written it
             partial.replace(place)
     except OSError as error:
         raise ConfigurationError(

@@ -6,7 +6,7 @@ from orchestration_project.tables.operations import operations_alerts
 from tests.document_desk import DAY, DocumentDesk
 from tests.document_desk import desk as desk
 from tests.document_desk import folder as folder
-from tests.sensors.test_operations import Watch, told
+from tests.sensors.test_operations import Watch, sent_messages
 from tests.sensors.test_operations import hook as hook
 
 
@@ -20,12 +20,12 @@ def test_failed_files_of_a_good_run_are_one_warning_and_a_retried_one_is_none(de
     desk.write(a_json=b"{", b_json=b"[", c_bin=b"\x00\x01\x02" * 99)
     (desk.folder / "late.txt").symlink_to(desk.folder / "target")
     desk.load()
-    assert told(watch, hook) == [(f"Items failed: {DAY}", "warning")]
+    assert sent_messages(watch, hook) == [(f"Items failed: {DAY}", "warning")]
     assert hook.received[0]["message"].startswith(
         "3 of 34 files failed and are not retried: 2 truncated, 1 unsupported_type; what to do: "
     )
     desk.load()
-    assert told(watch, hook) == []  # nothing failed since
+    assert sent_messages(watch, hook) == []  # nothing failed since
 
 
 @pytest.mark.slow
@@ -33,10 +33,10 @@ def test_a_bad_verdict_is_one_error_with_the_reasons_and_recovers(desk, watch, h
     desk.write(**{f"bad{number}_json": b"{" * (number + 1) for number in range(20)})
     desk.load()
     title = "Check failed: documents/capture has_good_verdict"
-    assert told(watch, hook) == [(title, "failure")]
+    assert sent_messages(watch, hook) == [(title, "failure")]
     message = hook.received[0]["message"]
     assert "20 of 20 files failed and are not retried: " in message
     assert desk.rows(operations_alerts.c.severity) == [("error",)]
     desk.write(**{f"good{number}_txt": f"text {number}" for number in range(3)})
     desk.load()
-    assert told(watch, hook) == [(f"Recovered: {title}", "success")]
+    assert sent_messages(watch, hook) == [(f"Recovered: {title}", "success")]

@@ -36,7 +36,7 @@ from tests.resources.definitions import RESOURCES
 from tests.resources.planted import flush, in_database, places_of, plant, plant_artifacts
 
 PATH = "letter of ann.txt"
-TEXT = "Dear Ann, this is a text that nobody else has."
+TEXT = "Dear Ann, this is the text of one letter."
 
 
 class Desk(DocumentDesk):

@@ -30,7 +30,7 @@ def test_a_password_configured_later_makes_exactly_the_encrypted_ones_ready(
     (folder / "bad.pdf").write_bytes(b"%PDF-1.7 and nothing else")
     (folder / "locked.pdf").write_bytes(encrypted_pdf("RC4-128"))
     (folder / "locked.zip").write_bytes(encrypted_zip(b"secret words"))
-    (folder / "other.zip").write_bytes(encrypted_zip(b"x", "of somebody else"))
+    (folder / "other.zip").write_bytes(encrypted_zip(b"x", "another password"))
     assert tick(instance) == [DAY]
     run(instance)
     locked = ("dead", "encrypted")

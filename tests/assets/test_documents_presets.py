@@ -13,7 +13,7 @@ from orchestration_project.services.presets import preset_of_file
 from orchestration_project.tables.documents import documents, documents_chunks, documents_pages
 from tests import databases
 from tests.assets.test_documents import DAY, folder, run, tick
-from tests.assets.test_operations_presets import choose, told
+from tests.assets.test_operations_presets import choose, shown_by
 
 __all__ = ["folder"]
 
@@ -61,7 +61,7 @@ def test_a_preset_is_previewed_applied_and_written_with_what_it_made(
     tick(instance)
     run(instance)
     assert databases.rows(url, select(documents.c.preset)) == [(None,)]
-    shown = told(choose(instance, preset="speed"))
+    shown = shown_by(choose(instance, preset="speed"))
     assert "chunk_words" in repr(shown)
     assert choose(instance, preset="speed", who="ada", why="a large folder", dry_run=False).success
     run(instance, "documents_replay")

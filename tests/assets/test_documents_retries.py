@@ -65,14 +65,14 @@ def test_files_are_chosen_by_reason_by_name_or_all_of_them(desk):
     with desk.warehouse.writing() as connection:
         own = work_items.c.item_key == "b.json"
         connection.execute(update(work_items).where(own).values(reason_code="encrypted"))
-    told = retried(desk, reason_codes=["encrypted"])
-    assert (told["items_retried_count"], told["due_count"]) == (1, 0)
+    reported = retried(desk, reason_codes=["encrypted"])
+    assert (reported["items_retried_count"], reported["due_count"]) == (1, 0)
     assert items(desk) == {**dead, "b.json": ("ready", 1)}
-    told = retried(desk, item_keys=["c.bin", "nothing"], topics=[TOPIC])
-    assert (told["items_retried_count"], told["items_missing"]) == (1, "nothing")
+    reported = retried(desk, item_keys=["c.bin", "nothing"], topics=[TOPIC])
+    assert (reported["items_retried_count"], reported["items_missing"]) == (1, "nothing")
     assert items(desk)["a.json"] == ("dead", 1)
-    told = retried(desk, include_permanent=True)
-    assert told["items_retried_count"] == 1
+    reported = retried(desk, include_permanent=True)
+    assert reported["items_retried_count"] == 1
     assert {state for state, _ in items(desk).values()} == {"ready"}
 
 

@@ -44,8 +44,8 @@ def choose(instance, tags=None, **config) -> dg.ExecuteInProcessResult:
     return execute(instance, "operations_apply_preset", "apply_preset", tags, **config)
 
 
-def told(result: dg.ExecuteInProcessResult) -> Mapping[str, Any]:
-    """Return what a run of the job tells, whether it changed anything or not."""
+def shown_by(result: dg.ExecuteInProcessResult) -> Mapping[str, Any]:
+    """Return the metadata of a run of the job, whether it changed anything or not."""
     seen = [
         event.asset_observation_data.asset_observation
         for event in result.all_events
@@ -73,7 +73,7 @@ def kept(url) -> list[tuple[Any, ...]]:
 
 
 def test_a_preset_is_previewed_then_applied_then_taken_by_loads_and_undone(url, instance):
-    preview = told(choose(instance, preset="strict_quality"))
+    preview = shown_by(choose(instance, preset="strict_quality"))
     assert preview["outcome"] == "dry run: nothing was applied"
     assert kept(url) == []
     [full, ratio] = [record.data for record in preview["difference"].records]
@@ -89,18 +89,18 @@ def test_a_preset_is_previewed_then_applied_then_taken_by_loads_and_undone(url, 
 
     applied = choose(instance, preset="strict_quality", **ADA)
     assert applied.get_asset_materialization_events()
-    assert told(applied)["outcome"] == "applied as strict_quality#1 by ada: audit season"
+    assert shown_by(applied)["outcome"] == "applied as strict_quality#1 by ada: audit season"
     assert load(instance) == (False, "strict_quality#1")
     assert load(instance, job="finra_replay") == (False, "strict_quality#1")
     limit = select(audits.c.expected).where(audits.c.name == "has_few_rejects")
     assert databases.rows(url, limit) == 2 * [("at most 0.0000% of lines rejected",)]
 
     again = choose(instance, preset="strict_quality", **ADA)
-    assert told(again)["outcome"] == "nothing to do: it is already applied"
+    assert shown_by(again)["outcome"] == "nothing to do: it is already applied"
     assert load(instance, max_reject_ratio=0.01) == (True, "strict_quality#1")
 
     tags = {"user": "grace"}  # who was logged in goes before who somebody says to be
-    undone = told(choose(instance, tags, preset="standard", **ADA))
+    undone = shown_by(choose(instance, tags, preset="standard", **ADA))
     assert undone["in_force_before"] == "strict_quality#1 by ada: audit season"
     assert kept(url) == [
         ("finra_otc_weekly", 1, "strict_quality", '{"max_reject_ratio": 0.0}', "ada", ADA["why"]),
@@ -110,7 +110,9 @@ def test_a_preset_is_previewed_then_applied_then_taken_by_loads_and_undone(url, 
 
 def test_the_presets_are_listed_with_their_jobs_and_which_is_in_force(url, instance):
     choose(instance, preset="latest", **ADA)
-    rows = {each.data["preset"]: each.data for each in told(choose(instance))["presets"].records}
+    rows = {
+        each.data["preset"]: each.data for each in shown_by(choose(instance))["presets"].records
+    }
     assert {"latest", "backfill_quarter", "restatement_sweep", "strict_quality"} <= set(rows)
     assert rows["latest"]["job"] == "finra_backfill"
     assert rows["latest"]["in_force"] == "since 2026-03-02 15:00 UTC"

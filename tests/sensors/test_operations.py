@@ -266,7 +266,7 @@ def shop(instance, partition: str = "a", **tags: str) -> dg.ExecuteInProcessResu
     )
 
 
-def told(watch, hook) -> list[tuple[str, str]]:
+def sent_messages(watch, hook) -> list[tuple[str, str]]:
     """Look and deliver; return title and type of what came of it."""
     before = len(hook.received)
     watch.look()
@@ -278,51 +278,54 @@ def told(watch, hook) -> list[tuple[str, str]]:
 def test_a_failed_run_and_its_partition_are_told_and_then_its_recovery(watch, hook, instance):
     shop(instance, "a", broken="yes")
     shop(instance, "b", broken="yes")
-    assert told(watch, hook) == [
+    assert sent_messages(watch, hook) == [
         ("shop_orders failed: a", "failure"),
         ("shop_orders failed: b", "failure"),
     ]
     assert "shop__orders: no till is open" not in hook.received[0]["message"]
     assert "ZeroDivisionError: no till is open" in hook.received[0]["message"]
     shop(instance, "c")
-    assert told(watch, hook) == []
+    assert sent_messages(watch, hook) == []
     shop(instance, "a")
-    assert told(watch, hook) == [("Recovered: shop_orders failed: a", "success")]
+    assert sent_messages(watch, hook) == [("Recovered: shop_orders failed: a", "success")]
     assert watch.alerts("kind", "state") == [
         ("failed", "recovered"),
         ("failed", "open"),
         ("recovered", "told"),
     ]
     shop(instance, "a", broken="yes")
-    assert told(watch, hook) == [("shop_orders failed: a", "failure")]
+    assert sent_messages(watch, hook) == [("shop_orders failed: a", "failure")]
 
 
 def test_a_failed_check_of_a_run_that_succeeds_is_told_by_its_severity(watch, hook, instance):
     assert shop(instance, stale="yes").success
     title = "Check failed: shop/orders has_recent_orders"
-    assert told(watch, hook) == [(title, "warning")]
+    assert sent_messages(watch, hook) == [(title, "warning")]
     assert "(warning): the latest order is three days old" in hook.received[0]["message"]
     shop(instance, stale="yes")
-    assert told(watch, hook) == []
+    assert sent_messages(watch, hook) == []
     shop(instance)
-    assert told(watch, hook) == [(f"Recovered: {title}", "success")]
+    assert sent_messages(watch, hook) == [(f"Recovered: {title}", "success")]
 
 
 def test_notices_of_materializations_are_told(watch, hook, instance):
     shop(instance, "a", notice="3 of 10 orders changed", notice_kind="restatement")
     shop(instance, "b", notice="10 orders", notice_kind="landed")
-    assert told(watch, hook) == [("Restatement: a", "warning"), ("Landed: b", "info")]
+    assert sent_messages(watch, hook) == [("Restatement: a", "warning"), ("Landed: b", "info")]
     assert hook.received[0]["message"].startswith("3 of 10 orders changed\n")
 
 
 def test_what_a_run_landed_is_told_once_though_it_was_taken_for_dead(watch, hook, instance):
     at_once = shop(instance, "a", notice="10 orders", notice_kind="landed").run_id
     instance.report_run_failed(instance.get_run_by_id(at_once), "Run worker process 42 is gone.")
-    assert told(watch, hook) == [("Landed: a", "info"), ("shop_orders failed: a", "failure")]
+    assert sent_messages(watch, hook) == [
+        ("Landed: a", "info"),
+        ("shop_orders failed: a", "failure"),
+    ]
     later = shop(instance, "b", notice="10 orders", notice_kind="landed").run_id
-    assert told(watch, hook) == [("Landed: b", "info")]
+    assert sent_messages(watch, hook) == [("Landed: b", "info")]
     instance.report_run_failed(instance.get_run_by_id(later), "Run worker process 42 is gone.")
-    assert told(watch, hook) == [("shop_orders failed: b", "failure")]
+    assert sent_messages(watch, hook) == [("shop_orders failed: b", "failure")]
 
 
 def test_each_channel_gets_what_is_as_severe_as_it_wants(watch, hook, instance, monkeypatch):
@@ -334,7 +337,7 @@ def test_each_channel_gets_what_is_as_severe_as_it_wants(watch, hook, instance, 
         shop(instance, "a", stale="yes")
         shop(instance, "b", broken="yes")
         shop(instance, "b")
-        told(watch, hook)
+        sent_messages(watch, hook)
         names = ["Landed: a", "Check failed: shop/orders has_recent_orders"]
         failed = "shop_orders failed: b"
         assert all_.titles[:3] == [*names, failed]
@@ -365,10 +368,10 @@ def test_rules_choose_the_channels_that_hear_of_it_and_of_its_recovery(
         monkeypatch.setenv("ALERT_URL_DESK", desk.url)
         shop(instance, "a", broken="yes")
         shop(instance, "b", stale="yes")
-        told(watch, hook)
+        sent_messages(watch, hook)
         shop(instance, "a")
         shop(instance, "b")
-        told(watch, hook)
+        sent_messages(watch, hook)
         assert hook.titles == []
         expected = ["shop_orders failed: a", "Recovered: shop_orders failed: a"]
         assert till.titles == expected
@@ -390,9 +393,9 @@ def test_a_channel_is_told_again_after_its_rules_window_and_others_are_not(
         for time in ("15:00", "15:30", "16:30"):
             monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on(f"2026-03-02T{time}"))
             shop(instance, "a", broken="yes")
-            told(watch, hook)
+            sent_messages(watch, hook)
         shop(instance, "a")
-        told(watch, hook)
+        sent_messages(watch, hook)
         title = "shop_orders failed: a"
         assert often.titles == [title, title, f"Recovered: {title}"]
         assert hook.titles == [title, f"Recovered: {title}"]
@@ -401,7 +404,7 @@ def test_a_channel_is_told_again_after_its_rules_window_and_others_are_not(
 def test_a_run_that_never_started_is_told(watch, hook, instance):
     run = instance.create_run_for_job(JOB, tags={"dagster/partition": "b"})
     instance.report_run_failed(run, "Run timed out due to taking longer than 180 seconds to start.")
-    assert told(watch, hook) == [("shop_orders never started: b", "failure")]
+    assert sent_messages(watch, hook) == [("shop_orders never started: b", "failure")]
     assert "longer than 180 seconds to start" in hook.received[0]["message"]
 
 
@@ -414,7 +417,7 @@ def test_a_run_that_was_killed_is_told_and_one_that_somebody_ended_is_not(watch,
     instance.report_run_failed(killed, "Run worker process 42 is gone.")
     ended = instance.create_run_for_job(JOB, tags={"dagster/partition": "b"})
     instance.report_run_canceled(ended)
-    assert told(watch, hook) == [("shop_orders failed: a", "failure")]
+    assert sent_messages(watch, hook) == [("shop_orders failed: a", "failure")]
     assert "process 42 is gone" in hook.received[0]["message"]
 
 
@@ -431,9 +434,9 @@ def test_a_run_that_is_retried_is_not_told_but_its_last_attempt_is(url, hook, re
     first = shop(retrying, "a", broken="yes", **{"dagster/max_retries": "1"})
     assert "is to be retried" in watch.look()
     retrying.add_run_tags(first.run_id, {"dagster/auto_retry_run_id": "the-next"})
-    assert told(watch, hook) == []
+    assert sent_messages(watch, hook) == []
     second = shop(retrying, "a", broken="yes", **{"dagster/max_retries": "0"})
-    assert told(watch, hook) == [("shop_orders failed: a", "failure")]
+    assert sent_messages(watch, hook) == [("shop_orders failed: a", "failure")]
     assert watch.alerts("run_id") == [(second.run_id,)]
 
 
@@ -441,9 +444,9 @@ def test_a_retry_that_is_announced_and_never_made_is_told_in_the_end(url, hook, 
     watch = Watch(retrying, url)
     shop(retrying, "a", broken="yes", **{"dagster/max_retries": "1"})
     for _ in range(MAX_POLLS_FOR_RETRY):
-        assert told(watch, hook) == []
-    assert told(watch, hook) == [("shop_orders failed: a", "failure")]
-    assert told(watch, hook) == []
+        assert sent_messages(watch, hook) == []
+    assert sent_messages(watch, hook) == [("shop_orders failed: a", "failure")]
+    assert sent_messages(watch, hook) == []
 
 
 def test_a_run_whose_log_is_damaged_holds_no_other_up(url, hook, new_files, tmp_path):
@@ -454,7 +457,7 @@ def test_a_run_whose_log_is_damaged_holds_no_other_up(url, hook, new_files, tmp_
         runs = [shop(instance, key, broken="yes").run_id for key in "ab"]
         [file] = folder.rglob(f"{runs[0]}.db")
         file.write_bytes(b"no database" * 1000)
-        assert told(watch, hook) == [
+        assert sent_messages(watch, hook) == [
             ("shop_orders failed: a", "failure"),
             ("shop_orders failed: b", "failure"),
         ]
@@ -470,7 +473,7 @@ def test_a_channel_that_is_down_loses_nothing_and_gets_it_once_when_it_is_back(
 ):
     hook.status = 503
     shop(instance, "a", broken="yes")
-    assert told(watch, hook) == []
+    assert sent_messages(watch, hook) == []
     assert watch.deliver() == "Sent 0 alerts; still waiting: 1 to json-1."
     d = operations_alert_deliveries
     assert databases.rows(url, select(d.c.state, d.c.attempt_count, d.c.last_error)) == [
@@ -494,7 +497,7 @@ def test_what_ends_while_nobody_looks_is_told_later_in_order(watch, hook, instan
     for partition in ("a", "b", "c"):
         shop(instance, partition, broken="yes")
     shop(instance, "a")
-    assert [title for title, _ in told(watch, hook)] == [
+    assert [title for title, _ in sent_messages(watch, hook)] == [
         "shop_orders failed: a",
         "shop_orders failed: b",
         "shop_orders failed: c",
@@ -513,7 +516,7 @@ def test_a_look_that_is_repeated_after_a_crash_stores_nothing_twice(watch, hook,
     watch.cursor = before  # the process died before Dagster kept its cursor
     watch.look()
     assert watch.alerts("title", "state", "repeated_count") == stored
-    assert [title for title, _ in told(watch, hook)] == [
+    assert [title for title, _ in sent_messages(watch, hook)] == [
         "shop_orders failed: a",
         "Recovered: shop_orders failed: a",
     ]
@@ -535,11 +538,11 @@ def test_a_lost_database_is_told_directly_once_and_the_runs_follow_when_it_is_ba
     assert hook.titles == ["The database cannot be used: nothing lands, and alerts wait"]
     assert json.loads(watch.cursor)["seen"] == seen
     monkeypatch.setenv("DATABASE_URL", url)
-    assert told(watch, hook) == [
+    assert sent_messages(watch, hook) == [
         ("Recovered: the database can be used again", "success"),
         ("shop_orders failed: a", "failure"),
     ]
-    assert told(watch, hook) == []
+    assert sent_messages(watch, hook) == []
 
 
 def test_without_a_channel_alerts_are_stored_and_the_tick_says_that_nobody_is_told(
@@ -601,14 +604,14 @@ def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
     record_daemon_heartbeat(instance)
     instance.create_tick(tick)
     title = "shop_on_order fails: it starts nothing until this is mended"
-    assert told(watch, hook) == [(title, "failure")]
+    assert sent_messages(watch, hook) == [(title, "failure")]
     assert "SourceError: no till" in hook.received[0]["message"]
     instance.create_tick(tick._replace(timestamp=2.0))
-    assert told(watch, hook) == []
+    assert sent_messages(watch, hook) == []
     assert watch.alerts("repeated_count") == [(1,)]
     instance.create_tick(tick._replace(timestamp=3.0, status=TickStatus.SKIPPED, error=None))
-    assert told(watch, hook) == [(f"Recovered: {title}", "success")]
-    assert told(watch, hook) == []
+    assert sent_messages(watch, hook) == [(f"Recovered: {title}", "success")]
+    assert sent_messages(watch, hook) == []
 
 
 def test_a_sensor_that_fails_is_told_though_it_went_well_before_in_another_code_location(
@@ -629,7 +632,7 @@ def test_a_sensor_that_fails_is_told_though_it_went_well_before_in_another_code_
         )
     )
     title = "shop_on_order fails: it starts nothing until this is mended"
-    assert [told(watch, hook) for _ in range(2)] == [[(title, "failure")], []]
+    assert [sent_messages(watch, hook) for _ in range(2)] == [[(title, "failure")], []]
 
 
 def test_a_sensor_that_fails_is_told_though_dagsters_storage_began_anew(
@@ -642,19 +645,19 @@ def test_a_sensor_that_fails_is_told_though_dagsters_storage_began_anew(
             record_daemon_heartbeat(each)
             looks = watch if each is instance else Watch(each, url)
             tick = each.create_tick(failed_tick(each)._replace(timestamp=float(number)))
-            assert told(looks, hook) == expected[:1]
+            assert sent_messages(looks, hook) == expected[:1]
             each.update_tick(tick.with_status(TickStatus.SUCCESS, error=None))
-            assert told(looks, hook) == expected[1:]
+            assert sent_messages(looks, hook) == expected[1:]
 
 
 def test_a_tick_that_goes_well_when_it_is_tried_again_recovers_its_own_alert(watch, hook, instance):
     record_daemon_heartbeat(instance)
     tick = instance.create_tick(failed_tick(instance))
     title = "shop_on_order fails: it starts nothing until this is mended"
-    assert told(watch, hook) == [(title, "failure")]
+    assert sent_messages(watch, hook) == [(title, "failure")]
     instance.update_tick(tick.with_status(TickStatus.SUCCESS, error=None))
-    assert told(watch, hook) == [(f"Recovered: {title}", "success")]
-    assert told(watch, hook) == []
+    assert sent_messages(watch, hook) == [(f"Recovered: {title}", "success")]
+    assert sent_messages(watch, hook) == []
 
 
 @BOTH
@@ -664,7 +667,7 @@ def test_a_backfill_that_the_daemon_gives_up_is_told_once_until_all_of_it_landed
     watch.repository = SHOP.get_repository_def()
     give_up(instance, ask_for_orders(instance, "a", "b"))
     title = "Dagster gave up a backfill of shop/orders: a, b did not land"
-    assert [told(watch, hook) for _ in range(2)] == [[(title, "failure")], []]
+    assert [sent_messages(watch, hook) for _ in range(2)] == [[(title, "failure")], []]
     body = hook.received[0]["message"]
     assert body.startswith("Orders of the summer\nno such partition\nWhat to do: ")
     [(assets, partitions, link)] = watch.alerts("assets", "partitions", "link")
@@ -672,9 +675,9 @@ def test_a_backfill_that_the_daemon_gives_up_is_told_once_until_all_of_it_landed
     assert "http://127.0.0.1:3000/runs/b/" in link
     assert f"Backfill: {link}\na: http://" in body
     shop(instance, "a")
-    assert told(watch, hook) == []
+    assert sent_messages(watch, hook) == []
     shop(instance, "b")
-    assert told(watch, hook) == [(f"Recovered: {title}", "success")]
+    assert sent_messages(watch, hook) == [(f"Recovered: {title}", "success")]
 
 
 def test_of_a_backfill_that_is_given_up_what_it_made_is_not_told(watch, hook, instance):
@@ -685,7 +688,7 @@ def test_of_a_backfill_that_is_given_up_what_it_made_is_not_told(watch, hook, in
     data = data._replace(materialized_subset=made)
     give_up(instance, backfill.with_asset_backfill_data(data, instance, graph))
     title = "Dagster gave up a backfill of shop/orders: b did not land"
-    assert told(watch, hook) == [(title, "failure")]
+    assert sent_messages(watch, hook) == [(title, "failure")]
 
 
 def test_a_backfill_that_somebody_canceled_or_that_failed_long_ago_is_not_told(
@@ -695,7 +698,7 @@ def test_a_backfill_that_somebody_canceled_or_that_failed_long_ago_is_not_told(
     backfill = ask_for_orders(instance, "a")
     instance.update_backfill(backfill.with_status(BulkActionStatus.CANCELED))
     give_up(instance, ask_for_orders(instance, "a"), hours_ago=25)
-    assert told(watch, hook) == []
+    assert sent_messages(watch, hook) == []
 
 
 def test_a_backfill_of_assets_and_partitions_that_are_no_more_is_told(watch, hook, instance):
@@ -706,7 +709,7 @@ def test_a_backfill_of_assets_and_partitions_that_are_no_more_is_told(watch, hoo
     give_up(instance, ask_for_orders(instance, "a"))
     watch.repository = dg.Definitions(assets=[other]).get_repository_def()
     title = "Dagster gave up a backfill of shop/orders: a did not land"
-    assert told(watch, hook) == [(title, "failure")]
+    assert sent_messages(watch, hook) == [(title, "failure")]
 
 
 def ask_for_the_job(instance, *partitions: str) -> PartitionBackfill:
@@ -731,9 +734,9 @@ def test_of_a_jobs_backfill_its_partitions_are_told_that_no_run_made(watch, hook
     shop(instance, "a", **{"dagster/backfill": "summer"})
     give_up(instance, backfill)
     title = "Dagster gave up a backfill of shop_orders: b did not land"
-    assert told(watch, hook) == [(title, "failure")]
+    assert sent_messages(watch, hook) == [(title, "failure")]
     shop(instance, "b")
-    assert told(watch, hook) == [(f"Recovered: {title}", "success")]
+    assert sent_messages(watch, hook) == [(f"Recovered: {title}", "success")]
 
 
 def test_of_a_jobs_backfill_the_partitions_of_a_range_that_a_run_made_are_not_told(
@@ -746,20 +749,20 @@ def test_of_a_jobs_backfill_the_partitions_of_a_range_that_a_run_made_are_not_to
     JOB.execute_in_process(instance=instance, tags={**range_, "dagster/backfill": "summer"})
     give_up(instance, backfill)
     title = "Dagster gave up a backfill of shop_orders: c did not land"
-    assert told(watch, hook) == [(title, "failure")]
+    assert sent_messages(watch, hook) == [(title, "failure")]
 
 
 def test_a_daemon_of_which_a_part_is_silent_is_told_and_recovers(watch, hook, instance):
     record_daemon_heartbeat(instance, seconds_ago=1000)
-    assert told(watch, hook) == []  # it may just have been started
-    assert told(watch, hook) == [("Dagster's daemon does not run", "failure")]
+    assert sent_messages(watch, hook) == []  # it may just have been started
+    assert sent_messages(watch, hook) == [("Dagster's daemon does not run", "failure")]
     record_daemon_heartbeat(instance)
-    assert told(watch, hook) == [("Recovered: Dagster's daemon does not run", "success")]
+    assert sent_messages(watch, hook) == [("Recovered: Dagster's daemon does not run", "success")]
 
 
 def test_a_disk_that_is_low_is_told_and_recovers(watch, hook, instance, monkeypatch):
     monkeypatch.setenv("DISK_HEADROOM_MIB", str(10**9))
-    assert [told(watch, hook) for _ in range(3)] == [
+    assert [sent_messages(watch, hook) for _ in range(3)] == [
         [],
         [("A disk is nearly full", "failure")],
         [],
@@ -767,7 +770,7 @@ def test_a_disk_that_is_low_is_told_and_recovers(watch, hook, instance, monkeypa
     assert "free some space" in hook.received[0]["message"]
     assert watch.alerts("kind", "state", "repeated_count") == [("disk_low", "open", 0)]
     monkeypatch.delenv("DISK_HEADROOM_MIB")
-    assert told(watch, hook) == [("Recovered: A disk is nearly full", "success")]
+    assert sent_messages(watch, hook) == [("Recovered: A disk is nearly full", "success")]
 
 
 def test_rules_that_cannot_be_used_are_told_to_every_channel_and_alerts_go_on(
@@ -777,16 +780,16 @@ def test_rules_that_cannot_be_used_are_told_to_every_channel_and_alerts_go_on(
     monkeypatch.setenv("ALERT_RULES", str(rules))
     rules.write_text("rules: [{name: none, chanels: [], stop: true}]")
     shop(instance, "a", broken="yes")
-    assert told(watch, hook) == [("shop_orders failed: a", "failure")]
+    assert sent_messages(watch, hook) == [("shop_orders failed: a", "failure")]
     title = f"Invalid alert rules in {rules}"
-    assert told(watch, hook) == [(title, "failure")]
+    assert sent_messages(watch, hook) == [(title, "failure")]
     assert "line 1: rule none: chanels: unknown name" in hook.received[1]["message"]
     rules.write_text("rules: [{name: unknown, match: {job: none}}]")
     watch.repository = defs.get_repository_def()
     title = f"Recovered: {title}"
-    assert told(watch, hook) == []  # another mistake, and the same alert
+    assert sent_messages(watch, hook) == []  # another mistake, and the same alert
     rules.write_text("rules: [{name: known, match: {job: finra_otc_weekly}}]")
-    assert told(watch, hook) == [(title, "success")]
+    assert sent_messages(watch, hook) == [(title, "success")]
 
 
 def test_names_in_rules_that_the_project_does_not_have_are_told_and_the_rules_hold(
@@ -796,19 +799,19 @@ def test_names_in_rules_that_the_project_does_not_have_are_told_and_the_rules_ho
     monkeypatch.setenv("ALERT_RULES", str(rules))
     rules.write_text("rules: [{name: few, match: {check: none}}, {name: all}]")
     watch.repository = defs.get_repository_def()
-    assert told(watch, hook) == []
-    assert told(watch, hook) == [("Rules of alerts are never applied", "failure")]
+    assert sent_messages(watch, hook) == []
+    assert sent_messages(watch, hook) == [("Rules of alerts are never applied", "failure")]
     assert "rule few: match.check: the project has no check none" in hook.received[0]["message"]
 
 
 def test_a_channel_that_is_malformed_is_told_to_the_others(watch, hook, instance, monkeypatch):
     monkeypatch.setenv("ALERT_URL_OPS", "hunter2")
     shop(instance, "a", broken="yes")
-    assert told(watch, hook) == [("shop_orders failed: a", "failure")]
-    assert told(watch, hook) == [("ALERT_URL_OPS cannot be used", "failure")]
+    assert sent_messages(watch, hook) == [("shop_orders failed: a", "failure")]
+    assert sent_messages(watch, hook) == [("ALERT_URL_OPS cannot be used", "failure")]
     assert "hunter2" not in str(hook.received)
     monkeypatch.setenv("ALERT_URL_OPS", hook.url())
-    assert told(watch, hook) == [("Recovered: ALERT_URL_OPS cannot be used", "success")]
+    assert sent_messages(watch, hook) == [("Recovered: ALERT_URL_OPS cannot be used", "success")]
 
 
 def test_an_asset_tells_whether_alerts_reach_their_channels_and_the_rules_hold(
@@ -826,7 +829,7 @@ def test_an_asset_tells_whether_alerts_reach_their_channels_and_the_rules_hold(
     ]
     hook.status = 500
     shop(instance, "a", broken="yes")
-    told(watch, hook)
+    sent_messages(watch, hook)
     rules = tmp_path / "alerts.yaml"
     rules.write_text("rules: [{name: a, match: {chek: x}}]")
     monkeypatch.setenv("ALERT_RULES", str(rules))

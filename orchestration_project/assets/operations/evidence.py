@@ -1,4 +1,4 @@
-"""Evidence of a run, a session, or a partition at a time, in one file for somebody else."""
+"""Evidence of a run, a session, or a partition at a time, in one file for an auditor."""
 
 from pathlib import Path
 from typing import Any

@@ -188,7 +188,7 @@ def _item_metadata(plan: ItemRetryPlan, retried: Mapping[str, int]) -> Mapping[s
 
 
 def _launched(context: dg.OpExecutionContext, due: Sequence[Batch], *, dry_run: bool) -> str:
-    """Launch a backfill for each batch; return their ids, or why there are none."""
+    """Launch a backfill for each batch; return their ids, or the reason why none is launched."""
     running = active_backfill(context.instance, {LAUNCHED_BY_JOB: RETRY_JOB})
     if running is not None:
         return f"none: {running}, of an earlier run of this job, is not over"

@@ -28,7 +28,7 @@ class Pipeline:
 
 
 def partition_key(pipeline: Pipeline, given: Mapping[str, str]) -> str | None:
-    """Return the key of the partition that parameters name, None where there are none.
+    """Return the key of the partition that parameters name; None: it has no parameters.
 
     Raises:
         ConfigurationError: One is missing, not known, or means nothing.

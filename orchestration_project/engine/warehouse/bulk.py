@@ -110,7 +110,7 @@ def insert_into_sqlite(
             pool.submit(_write, frame.drop(same), file, rows_at_once).result()
         _insert_file(connection, table, file, frame.columns, as_stored(frame[:1].select(same)))
     finally:
-        file.unlink(missing_ok=True)  # SQLite has it open; nobody else looks for it
+        file.unlink(missing_ok=True)  # SQLite has it open; no other process reads it
 
 
 def attach_bulk_file(driver: Any, info: dict[str, Any]) -> None:

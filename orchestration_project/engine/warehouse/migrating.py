@@ -37,7 +37,7 @@ def newest_version() -> str:
 
 
 def current_version(connection: Connection) -> str | None:
-    """Return the version of the tables, None where there are none.
+    """Return the version of the tables; None: they are missing.
 
     Raises:
         ConfigurationError: Alembic does not know this kind of database.

@@ -189,7 +189,7 @@ class Warehouse:
             )
 
     def version(self) -> str | None:
-        """Return the version of the tables as they are, None where there are none."""
+        """Return the version of the tables as they are; None: they are missing."""
         with self.reading() as connection:
             return current_version(connection)
 

@@ -116,7 +116,7 @@ class FileReader:
     max_bytes: int
 
     def __call__(self, item: ClaimedDocument) -> Reading:
-        """Return the bytes of a listed file, or why there are none."""
+        """Return the bytes of a listed file, or the reason why it cannot be read."""
         reading = Reading(item.key, None, item.first_seen_at, self.source)
         try:
             if is_upload(item.key):

@@ -53,7 +53,7 @@ class ClaimedDocument(ClaimedItem):
 
 
 class Reading(NamedTuple):
-    """Bytes that an item stands for: a capture, stored or not, or why there are none.
+    """Bytes that an item stands for: a capture, stored or not, or the reason why it cannot be read.
 
     Attributes:
         name: It declares the type of the document.

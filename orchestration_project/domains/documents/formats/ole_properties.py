@@ -26,7 +26,7 @@ EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 
 
 class OleProperties(NamedTuple):
-    """Properties of a document; None where there are none."""
+    """Properties of a document; None: it does not have the property."""
 
     title: str | None = None
     author: str | None = None
