@@ -9,12 +9,14 @@ import pytest
 from msoffcrypto.format.ooxml import OOXMLFile
 from pypdf import PdfReader, PdfWriter
 
+from orchestration_project.demo.documents.compound import xls
 from orchestration_project.demo.documents.damage import encrypted_member
 from orchestration_project.demo.documents.packages import archive, docx, xlsx
 from orchestration_project.demo.documents.pdf import story_pdf
 from orchestration_project.domains.documents.extracted import Extracted, Options
 from orchestration_project.domains.documents.extraction import extract, extract_all
 from tests.domains.documents import a_story, codes, missing
+from tests.domains.encrypted_xls import encrypted_xls
 
 STORY = a_story()
 PASSWORD = "correct horse ä"
@@ -100,6 +102,8 @@ def opened(content: bytes, name: str) -> Extracted:
         ("a.pdf", encrypted_pdf("RC4-128")),
         ("a.docx", encrypted_office(docx(STORY))),
         ("a.xlsx", encrypted_office(xlsx(STORY))),
+        ("a.xls", encrypted_xls(xls(STORY), PASSWORD, "RC4")),
+        ("a.xls", encrypted_xls(xls(STORY), PASSWORD, "CryptoAPI")),
     ],
 )
 def test_a_password_opens_a_file_and_without_one_the_reason_says_so(name: str, content: bytes):

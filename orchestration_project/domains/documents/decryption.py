@@ -33,6 +33,13 @@ def decrypted(content: bytes, passwords: Sequence[str]) -> bytes | None:
     return None
 
 
+def is_encrypted(content: bytes) -> bool:
+    """Return whether a compound file is an encrypted one of Office; a damaged file is not."""
+    with suppress(Exception):  # of any class for damaged files
+        return bool(_office_file(content).is_encrypted())
+    return False
+
+
 def _office_file(content: bytes) -> Any:
     import msoffcrypto
     from msoffcrypto.format import doc97, ppt97, xls97

@@ -7,6 +7,7 @@ from typing import cast
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum
 
+from orchestration_project.domains.documents.decryption import is_encrypted
 from orchestration_project.domains.documents.extracted import (
     Cell,
     Draft,
@@ -63,7 +64,7 @@ def read(content: bytes, draft: Draft) -> None:
     except PasswordError as error:
         raise DocumentError("encrypted", "a password is needed to open it") from error
     except CalamineError as error:
-        is_locked = "password" in str(error).lower()
+        is_locked = "password" in str(error).lower() or is_encrypted(content)
         raise DocumentError("encrypted" if is_locked else "corrupt", str(error)[:200]) from error
 
 
