@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from random import Random
 from typing import get_args
 from urllib.parse import quote
 from uuid import uuid4
@@ -21,6 +22,8 @@ from sqlalchemy.engine import make_url
 
 from orchestration_project.__main__ import main
 from orchestration_project.connections.clock import Clock
+from orchestration_project.demo.documents.corpus import FORMATS
+from orchestration_project.demo.documents.story import Words, make_story
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_store
 from orchestration_project.instance.storage import open_instance
@@ -29,6 +32,7 @@ from orchestration_project.resources.prices import PriceRange
 from orchestration_project.resources.prices.connection import opened_prices
 from orchestration_project.settings import load_settings, settings_class
 from tests import programs
+from tests.domains.encrypted_xls import encrypted_xls
 from tests.faults.publisher import Publisher, key_of, week_of
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.programs import free_port, from_then_on
@@ -275,6 +279,7 @@ def play(scene: Scene) -> None:
         ).success
         with_a_bucket(scene, instance)
         with_exports(scene, instance)
+        with_documents(scene, instance)
         assert not executed(instance, "saas_reconcile").success
         for job in ("operations_reconcile", "operations_control_tower", "operations_artifacts"):
             assert executed(instance, job).success
@@ -329,12 +334,31 @@ def with_exports(scene: Scene, instance: dg.DagsterInstance) -> None:
     path = scene.planted.in_url("export url")
     scene.set(
         EXPORTS_FILE=str(scene.state / "exports.yaml"),
+        HTTP_ALLOWED_NETWORKS="127.0.0.0/8",
         EXPORT_SECRET_PARTNER=f"whsec_{b64encode(secret.encode()).decode()}",
         EXPORT_URL_PARTNER=f"{scene.source.url}/{path}?token={path}",
         EXPORT_URL_MART=f"postgresql://me:{password}@127.0.0.1:{NOWHERE}/none",
     )
     assert executed(instance, "operations_export").success
-    scene.unset("EXPORTS_FILE", "EXPORT_SECRET_PARTNER", "EXPORT_URL_PARTNER", "EXPORT_URL_MART")
+    own = ("EXPORT_SECRET_PARTNER", "EXPORT_URL_PARTNER", "EXPORT_URL_MART")
+    scene.unset("EXPORTS_FILE", "HTTP_ALLOWED_NETWORKS", *own)
+
+
+def with_documents(scene: Scene, instance: dg.DagsterInstance) -> None:
+    """Load a workbook that none of the passwords opens."""
+    folder = scene.state.parent / "inbox"
+    folder.mkdir(exist_ok=True)
+    write, _ = FORMATS["xls"]
+    workbook = write(make_story(Random(1), Words(Random(1)), sections=1))  # noqa: S311 - no secret
+    (folder / "a.xls").write_bytes(encrypted_xls(workbook, "of another", "RC4"))
+    passwords = value_of(scene, "DOCUMENTS_PASSWORDS")
+    scene.set(DOCUMENTS_SOURCE="folder", DOCUMENTS_DIR=str(folder), DOCUMENTS_STABLE_SECONDS="0")
+    scene.set(DOCUMENTS_PASSWORDS=passwords)
+    tags = {"dagster/partition": "2026-03-02"}
+    assert executed(instance, "documents_load", tags=tags).success
+    assert main(["documents", "show", str(folder / "a.xls")]) == 1
+    own = ("DOCUMENTS_SOURCE", "DOCUMENTS_DIR", "DOCUMENTS_STABLE_SECONDS")
+    scene.unset(*own, "DOCUMENTS_PASSWORDS")
 
 
 def by_command(scene: Scene) -> None:
