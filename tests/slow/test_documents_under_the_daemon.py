@@ -75,6 +75,7 @@ def test_two_thousand_files_are_one_run_and_end_as_the_manifest_says(url, tmp_pa
         DEMO_CLOCK_NOW="",
         DOCUMENTS_SOURCE="folder",
         DOCUMENTS_DIR=str(corpus / "files"),
+        DOCUMENTS_OCR="never",
         DOCUMENTS_STABLE_SECONDS="3",
     )
     try:
