@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,13 @@ class Desk(DocumentDesk):
             only_database=True,
         )
 
-    def erase(self, *identifiers: str) -> Erased:
+    def erase(self, *identifiers: str, places: Places | None = None) -> Erased:
         requests = ErasureRequests(self.warehouse, self.clock)
         request_id = requests.add(
             "documents/document", identifiers, user_name="ada", reason="asked for"
         )
         found = erase(
-            self.places,
+            places or self.places,
             requests.read(request_id),
             DOCUMENT,
             requests,
@@ -125,6 +126,22 @@ def test_a_document_that_was_planted_everywhere_is_found_nowhere(desk, tmp_path:
     assert desk.texts() == ["kept as it is"]
     [(places,)] = desk.rows(operations_erasures.c.not_reached)
     assert "at the latest poll, 1 files of it were there" in json.loads(places)[0]
+
+
+def test_no_preview_of_an_erased_document_stays_in_dagsters_log(desk):
+    kept, letter = "it is kept as it is", 'Dear Bob, the "let\u00f6r" is in an archive'
+    within = archive([("b.txt", f"{letter},\n{'and as long as this ' * 20}".encode())])
+    desk.write(a_txt=TEXT, b_zip=within, other_txt=kept)
+    desk.load()
+    log = Path(desk.instance.root_directory)
+    places = replace(desk.places, state_folder=log)
+    for text in (TEXT, letter[:9], kept):
+        assert places_of(text, log, desk.artifacts)
+    for path in ("a.txt", "b.zip"):
+        desk.erase(path, places=places)
+    for text in (TEXT, letter[:9]):
+        assert places_of(text, log, desk.artifacts) == []
+    assert places_of(kept, log, desk.artifacts)
 
 
 @BOTH

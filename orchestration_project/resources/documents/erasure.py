@@ -19,6 +19,7 @@ from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.documents.derivation import remove_derived
 from orchestration_project.resources.documents.items import REPLAY_PREFIX
+from orchestration_project.resources.documents.reporting import previews
 from orchestration_project.resources.documents.source import path_text
 from orchestration_project.resources.documents.uploads import is_upload
 from orchestration_project.resources.documents.waiting import TOPIC_PREFIX
@@ -69,6 +70,8 @@ FILE_NOT_REACHED = (
     "was deleted there first"
 )
 
+PREVIEWS_NOT_REACHED = "previews in Dagster's log of chunks that earlier rules had cut"
+
 OTHERS_NOT_REACHED = "text of other documents, and captured bytes, that mention it"
 
 
@@ -83,7 +86,10 @@ def _ids(identifiers: Sequence[str]) -> list[str]:
 
 
 def find_document(connection: Connection, identifiers: Sequence[str]) -> FoundSubject:
-    """Return the IDs of all documents that were read from given paths, and the paths of these."""
+    """Return the IDs of all documents that were read from given paths, and the paths of these.
+
+    With them come the texts of which runs have shown a preview, also of members.
+    """
     columns, paths = documents_files.c, _paths(identifiers)
     ids = dict.fromkeys(_ids(identifiers))
     for some in _batches(paths):
@@ -102,10 +108,13 @@ def find_document(connection: Connection, identifiers: Sequence[str]) -> FoundSu
         for path, state in connection.execute(files):
             paths.append(path)
             here += [path] if state != "gone" and not is_upload(path) else []
-    places = [FILE_NOT_REACHED, OTHERS_NOT_REACHED]
+    places = [FILE_NOT_REACHED, OTHERS_NOT_REACHED, PREVIEWS_NOT_REACHED]
     if here:
         places[0] += f"; at the latest poll, {len(here)} files of it were there"
-    return FoundSubject(list(dict.fromkeys([*ids, *paths])), places)
+    shown: list[str] = []
+    for some in _batches(_with_members(connection, list(ids))[0]):
+        shown += previews(connection, some)
+    return FoundSubject(list(dict.fromkeys([*ids, *paths, *shown])), places)
 
 
 def rows_of_document(

@@ -27,6 +27,9 @@ from orchestration_project.tables.documents import (
 from orchestration_project.tables.spine import work_items
 
 TYPES_SHOWN, CHUNKS_SHOWN, PREVIEW_CHARACTERS = 50, 5, 200
+MIN_PREVIEW_CHARACTERS = 20
+"""Shorter texts are not shown: an erasure masks previews in Dagster's log, wherever they stand."""
+
 SETTLED = ("done", "skipped", "failed", "dead")
 """States of items whose attempt has ended."""
 
@@ -167,12 +170,22 @@ def _first_chunk(connection: Connection, document_id: str) -> Mapping[str, objec
     )
     path = select(func.min(files.path)).where(files.document_id == document_id)
     [row] = connection.execute(wanted).all()
+    text = one_line(row.text)
     return {
         "file": connection.execute(path).scalar() or document_id[:12],
         "page": row.page_number,
         "words": row.word_count,
-        "text": one_line(row.text),
+        "text": text if len(text) >= MIN_PREVIEW_CHARACTERS else "",
     }
+
+
+def previews(connection: Connection, ids: Sequence[str]) -> list[str]:
+    """Return the texts of documents that runs may have shown in their metadata."""
+    has_chunks = select(documents.c.document_id).where(
+        documents.c.document_id.in_(ids), documents.c.chunk_count > 0
+    )
+    found = [_first_chunk(connection, each) for each in connection.scalars(has_chunks).all()]
+    return [str(each["text"]) for each in found if each["text"]]
 
 
 def one_line(text: str) -> str:
