@@ -163,9 +163,9 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(autouse=True)
-def events_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def events_one_by_one() -> None:
     """Forget the switch of an earlier instance in files: by it, one in memory stores batches."""
-    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE", raising=False)
+    os.environ.pop("DAGSTER_EVENT_BATCH_SIZE", None)
 
 
 @pytest.fixture

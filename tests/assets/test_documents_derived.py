@@ -68,7 +68,9 @@ def checks(result: Any) -> Mapping[str, Any]:
 def test_a_run_reports_outcomes_chunks_and_what_it_derived(url, inbox, instance):
     (inbox / "a.txt").write_text(LETTER)
     (inbox / "b.txt").write_text(f"{LETTER} Yours")
-    (inbox / "c.html").write_text("<p>\u202eboilers\u0007 <script>alert(1)</script></p>")
+    (inbox / "c.html").write_text(
+        "<p>\u202eboilers of a whole town\u0007 <script>alert(1)</script></p>"
+    )
     (inbox / "empty.txt").write_text("")
     assert tick(instance) == [DAY]
     result = execute(instance)
