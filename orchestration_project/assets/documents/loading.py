@@ -54,9 +54,7 @@ from orchestration_project.resources.documents.items import (
 from orchestration_project.resources.documents.loading import AfterLoad, DocumentLoader
 from orchestration_project.resources.documents.pool import ClaimedDocument, DocumentPool, Reading
 from orchestration_project.resources.documents.reading import reader_settings
-from orchestration_project.resources.documents.reporting import (
-    run_documents,
-)
+from orchestration_project.resources.documents.reporting import run_documents
 from orchestration_project.resources.documents.source import DocumentSource
 from orchestration_project.resources.documents.waiting import end_leases, topic_of
 from orchestration_project.services.presets import Presets, RunPresets

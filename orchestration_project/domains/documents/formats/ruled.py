@@ -70,11 +70,10 @@ def _edges(page: "PdfPage") -> Iterator[Edge]:
     """Yield the lines that are drawn on a page, up to one more than the limit of each count."""
     from pypdfium2 import raw
 
-    get_object, get_type = raw.FPDFPage_GetObject, raw.FPDFPageObj_GetType
     handle, count = page.raw, 0
     for place in range(min(raw.FPDFPage_CountObjects(handle), MAX_OBJECTS)):
-        drawn = get_object(handle, place)
-        if not drawn or get_type(drawn) != raw.FPDF_PAGEOBJ_PATH:
+        drawn = raw.FPDFPage_GetObject(handle, place)
+        if not drawn or raw.FPDFPageObj_GetType(drawn) != raw.FPDF_PAGEOBJ_PATH:
             continue
         for edge in _edges_of_path(raw, drawn):
             yield edge
