@@ -24,23 +24,24 @@ from benchmarks.rig import source
 from benchmarks.soak import Sample, growth
 from benchmarks.source import most_in_a_second
 from orchestration_project.settings import PROJECT_ROOT
+from tests.postgres import new_folder
 
 QUICK = {"copies": 7, "sqlite": 1, "contract": 2}
 """Some measures, and how many lines each has."""
 
 
-def smoke(folder: Path, *names: str) -> list[dict]:
+def smoke(output: Path, *names: str) -> list[dict]:
     """Run the benchmark with tiny sizes and return its lines."""
-    output = folder / "bench.json"
-    options = ["--smoke", "--repeat", "1", "--folder", str(folder), "--output", str(output)]
-    done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-m", "benchmarks", *options, "--only", *names],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        timeout=1800,
-        check=False,
-    )
+    with new_folder() as folder:  # its PostgreSQL is in there
+        options = ["--smoke", "--repeat", "1", "--folder", str(folder), "--output", str(output)]
+        done = subprocess.run(  # noqa: S603 - our own program
+            [sys.executable, "-m", "benchmarks", *options, "--only", *names],
+            cwd=PROJECT_ROOT,
+            capture_output=True,
+            text=True,
+            timeout=1800,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr[-3000:]
     lines = json.loads(output.read_text())
     assert all(each["measure"] in done.stdout for each in lines)
@@ -49,7 +50,7 @@ def smoke(folder: Path, *names: str) -> list[dict]:
 
 @pytest.mark.slow
 def test_each_side_lands_the_same_rows_and_every_measure_has_its_lines(tmp_path):
-    lines = smoke(tmp_path, *QUICK)
+    lines = smoke(tmp_path / "bench.json", *QUICK)
     assert len(lines) == sum(QUICK.values())
     for each in lines:
         assert {"measure", "ours", "against", "ratio", "required", "holds"} <= each.keys()
@@ -61,7 +62,7 @@ def test_each_side_lands_the_same_rows_and_every_measure_has_its_lines(tmp_path)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MEASURES.keys() - QUICK.keys()))
 def test_every_other_measure_runs_too(tmp_path, name):
-    lines = smoke(tmp_path, name)
+    lines = smoke(tmp_path / "bench.json", name)
     assert all(
         ours == theirs > 0 for ours, theirs in (each["rows"] for each in lines if each["rows"])
     )
