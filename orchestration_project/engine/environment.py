@@ -4,7 +4,7 @@ Dagster opens a run's resources before its first step: what fails there ends the
 another attempt and without a word of what was to be done. In the step, the runner sees it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import datetime
 from functools import cache
@@ -169,11 +169,32 @@ def read_systems(settings: Settings) -> Mapping[str, SystemState]:
         return state.systems()
 
 
-def address_guard(settings: Settings) -> AddressGuard:
-    """Return the guard of requests to URLs that users declare; only the demo may be on loopback."""
+def address_guard(
+    settings: Settings,
+    *,
+    ports: Collection[int] | None = None,
+    demo_server: str | None = None,
+) -> AddressGuard:
+    """Return the guard of requests to URLs that users declare; only the demo may be on loopback.
+
+    Args:
+        settings: Their HTTP_ALLOWED_NETWORKS may be requested although they are not global.
+        ports: Ports that may be requested; None: all.
+        demo_server: The one server on loopback that the demo may request, as host:port. None: it
+            may request any.
+    """
+    if demo_server is not None:
+        return AddressGuard(
+            allow=settings.http_allowed_networks,
+            ports=ports,
+            endpoints=(demo_server,) if settings.is_demo else (),
+            proxies=settings.http_filtering_proxies,
+        )
     demo = ("127.0.0.0/8", "::1") if settings.is_demo else ()
     return AddressGuard(
-        allow=(*settings.http_allowed_networks, *demo), proxies=settings.http_filtering_proxies
+        allow=(*settings.http_allowed_networks, *demo),
+        ports=ports,
+        proxies=settings.http_filtering_proxies,
     )
 
 

@@ -155,6 +155,31 @@ def test_the_demo_alone_may_be_on_this_machine(monkeypatch: pytest.MonkeyPatch, 
     assert address_guard(load_settings()).check("http://127.0.0.1:8000/")
 
 
+def test_only_the_given_ports_may_be_requested():
+    guard = AddressGuard(ports=[80, 443], resolve=Names(["8.8.8.8"]))
+    for url in (f"http://{NAME}/", f"https://{NAME}/", f"http://{NAME}:443/"):
+        assert reached(guard, url) == ["8.8.8.8"]
+    for url in (f"http://{NAME}:22/", "http://8.8.8.8:8080/"):
+        with pytest.raises(ConfigurationError, match="its port is not allowed") as refused:
+            guard.check(url)
+        assert refused.value.expected == "port 80, 443"
+
+
+def test_the_demo_alone_may_request_its_one_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    for profile, is_allowed in (("demo", True), ("real", False)):
+        monkeypatch.setenv("DATA_PROFILE", profile)
+        guard = address_guard(load_settings(), ports=[80], demo_server="127.0.0.1:8123")
+        refused = ["http://127.0.0.1:8124/", "http://127.0.0.2:8123/", "http://127.0.0.1/"]
+        if is_allowed:
+            assert reached(guard, "http://127.0.0.1:8123/x") == ["127.0.0.1"]
+        else:
+            refused.append("http://127.0.0.1:8123/x")
+        for url in (*refused, "http://localhost:8123/"):
+            with pytest.raises(ConfigurationError):
+                reached(guard, url)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [

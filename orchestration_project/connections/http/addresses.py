@@ -79,6 +79,9 @@ class AddressGuard:
     Args:
         allow: What may be requested although it is not global: networks (CIDR), IP addresses or
             host names. A host name is allowed whatever it resolves to.
+        ports: Ports that may be requested; None: all.
+        endpoints: Servers, as host:port with an IP address, that may be requested although neither
+            their address nor their port may, such as the demo's.
         proxies: Proxies, as host:port, that refuse such addresses themselves. A proxy resolves
             names, so that nothing here can check them; any other one is refused.
         resolve: Resolves names.
@@ -91,12 +94,16 @@ class AddressGuard:
         self,
         *,
         allow: Collection[str] = (),
+        ports: Collection[int] | None = None,
+        endpoints: Collection[str] = (),
         proxies: Collection[str] = (),
         resolve: Resolve | None = None,
     ) -> None:
         networks = {each: _network(each) for each in allow}
         self._networks = [each for each in networks.values() if each is not None]
         self._hosts = {_plain(each) for each, network in networks.items() if network is None}
+        self._ports = ports
+        self._endpoints = frozenset(endpoints)
         self._proxies = {each.lower() for each in proxies}
         self._resolve = resolve or resolve_host
 
@@ -105,7 +112,7 @@ class AddressGuard:
 
         Raises:
             ConfigurationError: It is not an URL for HTTP, has credentials, is written so that
-                programs read different hosts in it, or its IP address is refused.
+                programs read different hosts in it, or its port or IP address is refused.
         """
         try:
             parsed = httpx.URL(url)
@@ -120,6 +127,15 @@ class AddressGuard:
                 expected=f"{EXPECTED}; without user, password, and numbers in place of a name",
                 remedy="correct the URL",
             ) from None
+        if self._is_excepted(endpoint):
+            return endpoint
+        if self._ports is not None and endpoint.port not in self._ports:
+            raise ConfigurationError(
+                f"the request to {endpoint.host} is refused: its port is not allowed",
+                expected=f"port {', '.join(map(str, sorted(self._ports)))}",
+                found=str(endpoint.port),
+                remedy="correct the URL, or allow the port",
+            )
         if endpoint.address is not None:
             self._refuse_private(endpoint, [endpoint.address])
         return endpoint
@@ -132,7 +148,8 @@ class AddressGuard:
             OSError: The name does not resolve.
         """
         if endpoint.address is not None:
-            self._refuse_private(endpoint, [endpoint.address])
+            if not self._is_excepted(endpoint):
+                self._refuse_private(endpoint, [endpoint.address])
             return [str(endpoint.address)]
         found = [ip_address(each) for each in self._resolve(endpoint.host, endpoint.port)]
         if not found:
@@ -155,6 +172,9 @@ class AddressGuard:
                 remedy="name it in HTTP_FILTERING_PROXIES if it does; or except the host by "
                 "NO_PROXY",
             )
+
+    def _is_excepted(self, endpoint: Endpoint) -> bool:
+        return f"{endpoint.host}:{endpoint.port}" in self._endpoints
 
     def _refuse_private(self, endpoint: Endpoint, addresses: Sequence[Address]) -> None:
         refused = [each for each in addresses if not self._is_allowed(each)]

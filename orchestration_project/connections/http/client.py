@@ -1,7 +1,7 @@
 """Client of one system over HTTP: returns whole responses, or raises errors with a remedy."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +13,12 @@ import stamina
 
 from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.connections.http.connecting import Transport, deadline
+from orchestration_project.connections.http.encodings import (
+    ACCEPTED,
+    EncodingError,
+    TooLargeError,
+    decoded,
+)
 from orchestration_project.connections.http.limits import (
     NO_ANSWER,
     Admission,
@@ -49,8 +55,9 @@ class Response:
     Attributes:
         url: What was asked, without secrets.
         headers: By name in lower case; a repeated header's values are joined by ", ".
-        body: The bytes that the source sent. None were compressed on our behalf (we ask for
-            `identity`); a source that compresses all the same says so in `content-encoding`.
+        body: The bytes that the source sent, decoded where the client accepts encodings. Otherwise
+            it asks for `identity`; a source that compresses all the same says so in
+            `content-encoding`.
     """
 
     url: str
@@ -100,6 +107,9 @@ class HttpClient:
         rate_of: Limit on attempts at a host of this name, in place of ``requests_per_second``: of
             any interval, such as the delay in its robots.txt. None: no limit.
         guard: Checks each request, as of URLs that users declare; None: URLs are an operator's.
+        retried_statuses: Statuses that are retried; any other is returned to the caller.
+        accepts_encodings: Whether bodies may come in gzip, deflate or zstd. They are returned
+            decoded; ``max_body_bytes`` bounds them before and after.
 
     Raises:
         ConfigurationError: A proxy's address or the certificates are unusable.
@@ -126,6 +136,8 @@ class HttpClient:
         asks_anyway: bool = False,
         rate_of: Callable[[str], Rate | None] | None = None,
         guard: AddressGuard | None = None,
+        retried_statuses: Collection[int] = RETRIED_STATUSES,
+        accepts_encodings: bool = False,
     ) -> None:
         self._system = system
         self._now = now
@@ -139,6 +151,9 @@ class HttpClient:
         self._user_agent = user_agent
         self._timeout_seconds = min(timeout_seconds, deadline_seconds)
         self._guard = guard
+        self._retried_statuses = frozenset(retried_statuses)
+        self._accepts_encodings = accepts_encodings
+        self._encoding_header = {"Accept-Encoding": ACCEPTED} if accepts_encodings else {}
         self._transport = Transport(use_environment=use_environment, guard=guard)
         self._state = state
         self._breaker_failures = breaker_failures
@@ -178,16 +193,16 @@ class HttpClient:
 
         The body is ``json``, or ``content`` as it is, whose type is to be among the headers.
 
-        Redirects are not followed. Connection errors, timeouts, broken answers and the statuses
-        429, 500, 502, 503 and 504 are tried again, later if `Retry-After` asks for it. A request
-        that is not ``is_repeatable`` leaves once: it may have had its effect although no answer
-        came, and only the caller can find out. An answer that ``may_pass`` is tried again too; the
-        last attempt's is returned.
+        Redirects are not followed. Connection errors, timeouts, broken answers and the client's
+        ``retried_statuses`` are tried again, later if `Retry-After` asks for it. A request that is
+        not ``is_repeatable`` leaves once: it may have had its effect although no answer came, and
+        only the caller can find out. An answer that ``may_pass`` is tried again too; the last
+        attempt's is returned.
 
         Raises:
             ThrottledError: No attempt succeeded; the last answer asked for fewer requests.
             TransientError: No attempt succeeded, or the system is not asked for now.
-            SourceError: The URL is not for HTTP, or the body is too large.
+            SourceError: The URL is not for HTTP, or the body is too large or not in its encoding.
             ConfigurationError: The source's certificate is not trusted, the request malformed, or
                 refused by the guard.
         """
@@ -198,7 +213,7 @@ class HttpClient:
         request = to_send(
             question,
             url,
-            headers=headers or {},
+            headers=self._encoding_header | dict(headers or {}),
             content=json if content is None else content,
             basic_auth=basic_auth,
             user_agent=self._user_agent,
@@ -215,8 +230,7 @@ class HttpClient:
                 may_pass,
             )
         except AttemptError as error:
-            closed_for = manners.breaker.failed(str(error))
-            raise self._given_up(question, error, closed_for) from error
+            raise self._given_up(question, error, manners.breaker.failed(str(error))) from error
         except SourceError:  # it answered
             if admission.is_news:
                 manners.breaker.succeeded()
@@ -293,8 +307,9 @@ class HttpClient:
         answer.headers.encoding = "latin-1"
         headers = dict(answer.headers.items())
         response = Response(question.url, status, headers, body)
-        throttled = status == TOO_MANY_REQUESTS or (self._is_throttled and self._is_throttled(body))
-        if throttled or status in RETRIED_STATUSES:
+        throttled = self._is_throttled and self._is_throttled(body)
+        if throttled or status in self._retried_statuses:
+            throttled = throttled or status == TOO_MANY_REQUESTS
             wait = seconds_to_wait(headers, self._now)
             reason = _quoted(question, response)
             raise AttemptError(question, number, reason, wait, is_throttled=bool(throttled))
@@ -307,8 +322,9 @@ class HttpClient:
                 deadline(self._deadline_seconds),
                 closing(self._transport.handle_request(request)) as answer,
             ):
-                is_error = answer.status_code in RETRIED_STATUSES
-                return answer, _start_of(answer) if is_error else self._whole(question, answer)
+                if answer.status_code in self._retried_statuses:
+                    return answer, _start_of(answer)
+                return answer, self._decoded(question, answer, self._whole(question, answer))
         except httpx.TransportError as error:
             if is_about_certificate(error):
                 raise untrusted(question, error) from error
@@ -320,15 +336,35 @@ class HttpClient:
             pieces.append(piece)
             size += len(piece)
             if size > self._max_body_bytes:
-                raise SourceError(
-                    f"{self._system} answered {question.method} {question.url} without end",
-                    expected=f"a body of at most {self._max_body_bytes} bytes",
-                    found=f"status {answer.status_code}, more than that",
-                    remedy="ask for less at a time",
-                    system=self._system,
-                    url=question.url,
-                )
+                raise self._endless(question, f"status {answer.status_code}, more than that")
         return b"".join(pieces)
+
+    def _decoded(self, question: Question, answer: httpx.Response, body: bytes) -> bytes:
+        if not self._accepts_encodings or question.method == "HEAD":
+            return body
+        try:
+            return decoded(body, answer.headers, max_bytes=self._max_body_bytes)
+        except TooLargeError as error:
+            raise self._endless(question, f"{len(body)} bytes that decode to {error}") from error
+        except EncodingError as error:
+            raise SourceError(
+                f"the body of {question.method} {question.url} cannot be decoded",
+                expected=f"one of {ACCEPTED}, as its Content-Encoding says",
+                found=question.quote(str(error)),
+                remedy="report it to the source",
+                system=self._system,
+                url=question.url,
+            ) from error
+
+    def _endless(self, question: Question, found: str) -> SourceError:
+        return SourceError(
+            f"{self._system} answered {question.method} {question.url} without end",
+            expected=f"a body of at most {self._max_body_bytes} bytes",
+            found=found,
+            remedy="ask for less at a time",
+            system=self._system,
+            url=question.url,
+        )
 
     def _given_up(
         self, question: Question, error: AttemptError, retry_in_seconds: float

@@ -1,0 +1,123 @@
+"""Content encodings of bodies, decoded up to a size: a small body may decode to gigabytes."""
+
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import zstandard
+
+ACCEPTED = "gzip, deflate, zstd"
+"""Value of `Accept-Encoding`: what `decoded` decodes."""
+
+MAX_ENCODINGS = 2
+"""That a body may have, one in another."""
+
+ZSTD_WINDOW_BYTES = 8 * 2**20  # the limit of RFC 9659 for content encodings
+PIECE_BYTES = 64 * 2**10
+ZSTD_INPUT_BYTES = 256  # of blocks of 4 bytes, each of which may decode to 128 KiB
+
+
+class EncodingError(ValueError):
+    """A body is not in the encoding that its headers name, or in one that is not accepted."""
+
+
+class TooLargeError(ValueError):
+    """A body decodes to more bytes than are accepted."""
+
+
+class _Decoder(Protocol):
+    """Decoder of one member of gzip, stream of zlib, or frame of zstd."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+
+def decoded(body: bytes, headers: Mapping[str, str], *, max_bytes: int) -> bytes:
+    """Return a body without the encodings that `content-encoding` names.
+
+    Args:
+        body: The bytes as they were sent, whole.
+        headers: Of the answer, by name in lower case.
+        max_bytes: Largest size that is accepted, after each decoding.
+
+    Raises:
+        EncodingError: The body is damaged or breaks off, or its encoding is not accepted.
+        TooLargeError: It decodes to more than ``max_bytes``.
+    """
+    names = [each.strip().lower() for each in headers.get("content-encoding", "").split(",")]
+    encodings = [each for each in names if each not in ("", "identity")]
+    if len(encodings) > MAX_ENCODINGS:
+        raise EncodingError(f"{len(encodings)} encodings")
+    for name in reversed(encodings):
+        body = _decoded(body, name, max_bytes) if body else body
+    return body
+
+
+def _decoded(body: bytes, name: str, max_bytes: int) -> bytes:
+    try:
+        match name:
+            case "gzip" | "x-gzip":
+                pieces = _inflate(body, zlib.MAX_WBITS | 16)
+            case "deflate":
+                pieces = _inflate(body, zlib.MAX_WBITS if _has_zlib_header(body) else -15)
+            case "zstd":
+                pieces = _expand(body)
+            case _:
+                raise EncodingError(f"the encoding {name[:40]!a}")
+        return _joined(pieces, max_bytes)
+    except (zlib.error, zstandard.ZstdError) as error:
+        raise EncodingError(f"a damaged body: {error}") from error
+
+
+def _joined(pieces: Iterator[bytes], max_bytes: int) -> bytes:
+    found, size = list[bytes](), 0
+    for piece in pieces:
+        size += len(piece)
+        if size > max_bytes:
+            raise TooLargeError(f"more than {max_bytes} bytes")
+        found.append(piece)
+    return b"".join(found)
+
+
+def _has_zlib_header(body: bytes) -> bool:
+    """Whether `deflate` is zlib's format, as RFC 9110 says; some servers send it without."""
+    return len(body) > 1 and body[0] & 15 == zlib.DEFLATED and (body[0] << 8 | body[1]) % 31 == 0
+
+
+def _inflate(body: bytes, window_bits: int) -> Iterator[bytes]:
+    rest = body
+    while rest:
+        decoder = zlib.decompressobj(window_bits)
+        while not decoder.eof:
+            piece = decoder.decompress(rest, PIECE_BYTES)
+            rest = decoder.unconsumed_tail
+            if not piece and not rest and not decoder.eof:
+                raise EncodingError("a body that breaks off")
+            yield piece
+        rest = _after(decoder, may_follow=window_bits > zlib.MAX_WBITS)
+
+
+def _expand(body: bytes) -> Iterator[bytes]:
+    rest = body
+    while rest:
+        decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
+        decoder, start = decompressor.decompressobj(), 0
+        while not decoder.eof:
+            if start >= len(rest):
+                raise EncodingError("a body that breaks off")
+            yield decoder.decompress(rest[start : start + ZSTD_INPUT_BYTES])
+            start += ZSTD_INPUT_BYTES
+        rest = _after(decoder, may_follow=True) + rest[start:]
+
+
+def _after(decoder: _Decoder, *, may_follow: bool) -> bytes:
+    """Return what follows a member; zeros after the last one are padding."""
+    rest = decoder.unused_data
+    if not rest.strip(b"\0"):
+        return b""
+    if not may_follow:
+        raise EncodingError("a body with other bytes at its end")
+    return rest
