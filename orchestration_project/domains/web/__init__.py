@@ -1,0 +1,1 @@
+"""Web: rules of sites that are declared as data. No network, no files."""
