@@ -30,6 +30,7 @@ DOMAINS = tuple(
     sorted(
         {
             "documents",  # its extraction is used by a command, and has no assets yet
+            "web",  # its rules have no assets yet
             *(
                 each.stem
                 for each in (PACKAGE / "catalog").glob("*.py")

@@ -10,6 +10,7 @@ from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.domains.operations.rules import RulesFile
 from orchestration_project.domains.prices.overrides import VENDORS
 from orchestration_project.domains.uploads import InboxesFile
+from orchestration_project.domains.web.sites import Site
 from orchestration_project.domains.webhooks.sources import SourcesFile
 from orchestration_project.settings.checks import CheckLimits
 
@@ -25,6 +26,7 @@ def schemas() -> Mapping[str, Mapping[str, Any]]:
         "preset": _preset(),
         "prices": _spellings(),
         "inboxes": InboxesFile.model_json_schema(),
+        "site": Site.model_json_schema(),
         "webhooks": SourcesFile.model_json_schema(),
     }
 

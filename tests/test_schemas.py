@@ -18,7 +18,8 @@ SCHEMAS = {
 }
 PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
 FILES = [
-    PROJECT_ROOT / f"{name}.yaml" for name in ("alerts", "checks", "exports", "prices", "webhooks")
+    PROJECT_ROOT / f"{name}.yaml"
+    for name in ("alerts", "checks", "exports", "prices", "webhooks", "sites/shop")
 ]
 MODELINE = re.compile(r"# yaml-language-server: \$schema=(\S+)\n")
 

@@ -1,0 +1,277 @@
+"""Links and items of a page, by the rules of its site."""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import polars as pl
+
+from orchestration_project.domains.web.json_paths import find
+from orchestration_project.domains.web.processors import ValueProblemError, processed
+from orchestration_project.domains.web.sites import FollowRule, ItemField, ItemRule, Site
+
+RULE_VERSION = "1"
+"""Raised with every change that could make other items of the same bytes."""
+
+MAX_LINKS = 10_000
+"""Links of one page, at most."""
+
+MAX_ITEMS = 10_000
+"""Items of one page, at most."""
+
+MAX_ITEM_BYTES = 1_000_000
+META_CHARSET = re.compile(
+    rb"<meta[^>]{0,200}?charset=[\"' ]?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE
+)
+HEADER_CHARSET = re.compile(r"charset=[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
+NO_CHARSETS = ("idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7")
+"""Codecs of Python that no page is in; some take quadratic time."""
+
+MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item of a page.
+
+    Attributes:
+        key: Values of the key fields, as JSON if there are several.
+        payload: Fields as canonical JSON.
+    """
+
+    key: str
+    payload: str
+
+
+@dataclass(frozen=True)
+class RejectedItem:
+    """An item that is not loaded: kind of the problem, a sentence, and the item as JSON."""
+
+    reason_code: str
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link as it is written, and how deep its target may lie; None: anywhere."""
+
+    href: str
+    max_depth: int | None
+
+
+def text_of(body: bytes, content_type: str) -> str:
+    """Return a body as text: by its mark, its header, its ``meta``, or as UTF-8.
+
+    A charset that is unknown, or that the bytes are not in, is a claim that does not count.
+    """
+    mark = next((name for start, name in MARKS if body.startswith(start)), None)
+    header = HEADER_CHARSET.search(content_type)
+    meta = META_CHARSET.search(body[:4096])
+    claims = [mark, header and header[1], meta and meta[1].decode("ascii"), "utf-8"]
+    for claim in claims:
+        if claim:
+            try:
+                if codecs.lookup(claim).name not in NO_CHARSETS:
+                    return body.decode(claim)
+            except (LookupError, UnicodeError, ValueError):
+                continue
+    return body.decode("utf-8", errors="replace")
+
+
+class Page:
+    """A page, parsed once.
+
+    Args:
+        url: Its URL.
+        body: Its bytes.
+        content_type: As its header says.
+    """
+
+    def __init__(self, url: str, body: bytes, content_type: str) -> None:
+        self.url = url
+        self.text = text_of(body, content_type)
+        self.is_json = "json" in content_type.lower()
+        self._root: Any = None
+
+    @property
+    def root(self) -> Any:
+        """The parsed HTML."""
+        if self._root is None:
+            from selectolax.lexbor import LexborHTMLParser  # an extra
+
+            self._root = LexborHTMLParser(self.text).root
+        return self._root
+
+
+def links(page: Page, site: Site) -> Iterator[Link]:
+    """Yield the links that are followed: those of paging, then of each rule; relative ones too."""
+    if page.is_json:
+        return
+    if site.paging is not None and site.paging.rel_next:
+        for href in _hrefs(page, "a[rel~=next], link[rel~=next]"):
+            yield Link(href, None)
+    for rule in site.follow:
+        for href in _followed(page, rule):
+            yield Link(href, rule.max_depth)
+
+
+def _followed(page: Page, rule: FollowRule) -> Sequence[str]:
+    found = _hrefs(page, rule.css)
+    if rule.pattern is None or not found:
+        return found
+    urls = pl.Series("url", found, pl.String)
+    return urls.filter(urls.str.contains(rule.pattern)).to_list()
+
+
+def _hrefs(page: Page, css: str) -> list[str]:
+    found = (node.attributes.get("href") for node in page.root.css(css))
+    return [href.strip() for href in found if href and href.strip()][:MAX_LINKS]
+
+
+def has_items(url: str, rule: ItemRule) -> bool:
+    """Whether a page of this URL has items."""
+    return rule.pages is None or bool(pl.Series([url]).str.contains(rule.pages)[0])
+
+
+def items(page: Page, rule: ItemRule) -> Iterator[Item | RejectedItem]:
+    """Yield the items of a page; one that breaks a rule is a reject with its reason.
+
+    A page that cannot be parsed yields one reject. An item without any field is left out.
+    """
+    for number, part in enumerate(_parts(page, rule)):
+        if number >= MAX_ITEMS:
+            yield RejectedItem("too_many", f"expected up to {MAX_ITEMS} items", "")
+            return
+        if isinstance(part, RejectedItem):
+            yield part
+        elif (made := _item(part, rule)) is not None:
+            yield made
+
+
+def _parts(page: Page, rule: ItemRule) -> Iterator[Any]:
+    """Yield what each item is read from: an element, or a value of JSON."""
+    if not page.is_json:
+        yield from [page.root] if rule.each is None else page.root.css(rule.each)
+        return
+    try:
+        value = json.loads(page.text, parse_float=str)
+    except (ValueError, RecursionError) as error:
+        reason = f"expected JSON, found {type(error).__name__}: {str(error)[:100]}"
+        yield RejectedItem("json", reason, page.text[:1000])
+        return
+    yield from (_Json(each) for each in find(value, rule.each_json_path or "$"))
+
+
+@dataclass(frozen=True)
+class _Json:
+    """A value of JSON that an item is read from."""
+
+    value: Any
+
+
+def _item(part: Any, rule: ItemRule) -> Item | RejectedItem | None:
+    payload, problems = _fields(part, rule)
+    if not payload:
+        return None
+    text = _canonical(payload)
+    if problems:
+        return RejectedItem(problems[0][0], "; ".join(each for _, each in problems), text)
+    if len(text.encode()) > MAX_ITEM_BYTES:
+        found = f"expected up to {MAX_ITEM_BYTES} bytes, found {len(text)} characters"
+        return RejectedItem("size", found, text[:1000])
+    if rule.json_schema is not None and (broken := _broken(rule, payload)):
+        return RejectedItem("schema", broken, text)
+    key = [payload[name] for name in rule.key]
+    return Item(str(key[0]) if len(key) == 1 else _canonical(key), text)
+
+
+def _fields(part: Any, rule: ItemRule) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the values of an item by field, and the problems: kind and sentence."""
+    payload: dict[str, Any] = {}
+    problems: list[tuple[str, str]] = []
+    for name, field in rule.fields.items():
+        try:
+            values = [_value(text, field) for text in _texts(part, field)]
+        except ValueProblemError as error:
+            problems.append(("value", f"{name}: {error}"))
+            continue
+        if values:
+            payload[name] = values if field.many else values[0]
+        elif field.required:
+            problems.append(("missing", f"{name}: expected a value, found none"))
+    return payload, problems
+
+
+def _value(text: str, field: ItemField) -> str | int:
+    return processed(text, field.process, notation=field.notation, form=field.format)
+
+
+def _texts(part: Any, field: ItemField) -> list[str]:
+    """Return the texts that a field selects: none, one, or all of them."""
+    if isinstance(part, _Json):
+        found = _json_texts(part.value, field.json_path) if field.json_path else []
+    elif field.css is None:
+        found = [part.html or ""] if field.regex else []
+    else:
+        nodes = part.css(field.css)
+        nodes = nodes if field.many or field.json_path else nodes[:1]
+        found = [_node_text(node, field.attribute) for node in nodes]
+        if field.json_path:
+            found = [text for each in found for text in _json_texts(_loaded(each), field.json_path)]
+    if field.regex is not None:
+        found = [text for each in found for text in _matches(each, field.regex)]
+    found = [each for each in found if each.strip()]
+    return found if field.many else found[:1]
+
+
+def _node_text(node: Any, attribute: str | None) -> str:
+    if attribute is not None:
+        return node.attributes.get(attribute) or ""
+    return node.text() or ""
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text, parse_float=str)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _json_texts(value: Any, path: str) -> list[str]:
+    """Return scalars at a path as texts; numbers with places are exact, as they were written."""
+    found = find(value, path)
+    return [str(each) for each in found if isinstance(each, str | int) and each is not True]
+
+
+def _matches(text: str, pattern: str) -> list[str]:
+    """Return the first group of each match, or the match; in time linear to the text."""
+    found = pl.Series([text]).str.extract_all(pattern).explode(empty_as_null=False)
+    if found.is_empty():
+        return []
+    groups = found.str.extract(pattern, 1) if re.search(r"(?<!\\)\((?!\?)", pattern) else found
+    return [each for each in groups.to_list() if each is not None]
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _broken(rule: ItemRule, payload: Mapping[str, Any]) -> str:
+    """Return the first rule of the JSON Schema that an item breaks; empty: it keeps all."""
+    error = next(_validator(_canonical(rule.json_schema)).iter_errors(payload), None)
+    if error is None:
+        return ""
+    place = ".".join(str(each) for each in error.instance_path) or "the item"
+    return f"{place}: {error.message[:500]}"
+
+
+@lru_cache(maxsize=100)
+def _validator(schema: str) -> Any:
+    from jsonschema_rs import Draft202012Validator  # an extra
+
+    return Draft202012Validator(json.loads(schema), validate_formats=True)

@@ -1,0 +1,110 @@
+"""Processors of texts: clean text, exact prices, integers and dates in a declared format."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+Process = Literal["text", "price", "integer", "date"]
+
+MAX_VALUE_LENGTH = 100_000
+"""Characters of a value; a longer one is rejected."""
+
+
+class Notation(NamedTuple):
+    """Characters between digits of a number."""
+
+    group: str
+    decimal: str
+
+
+NOTATIONS: Mapping[str, Notation] = {
+    "1,234.56": Notation(",", "."),
+    "1.234,56": Notation(".", ","),
+    "1 234,56": Notation(" ", ","),
+}
+"""How numbers are written, by example."""
+
+SPACES = re.compile(r"[\s\u200b\ufeff]+")
+CURRENCY = re.compile(r"^([^\d+-]{0,8}?)([+-]?)(\d[\d.,' ]*)([^\d]{0,8})$")
+INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+
+
+class ValueProblemError(ValueError):
+    """A text is not what its field declares; the message says what was expected and found."""
+
+
+def clean(text: str) -> str:
+    """Return a text with single spaces, and none at its ends."""
+    return SPACES.sub(" ", text).strip()
+
+
+def price(text: str, notation: str) -> str:
+    """Return a price as an exact decimal with its places, e.g. ``1234.50``; never a float.
+
+    Args:
+        text: The number, perhaps with a currency before or after it.
+        notation: A key of `NOTATIONS`: a text in another one is refused, not guessed.
+
+    Raises:
+        ValueProblemError: It is no number in that notation.
+    """
+    found = CURRENCY.match(clean(text))
+    group, decimal = NOTATIONS[notation]
+    if found is not None:
+        sign, digits = found[2], found[3].strip().rstrip(".," if found[4] else "")
+        whole, _, places = digits.partition(decimal)
+        is_number = re.fullmatch(rf"\d{{1,3}}({re.escape(group)}\d{{3}})*|\d+", whole, re.ASCII)
+        if is_number and ((places.isascii() and places.isdigit()) or digits == whole):
+            exact = f"{sign}{whole.replace(group, '')}{'.' if places else ''}{places}"
+            if len(exact) <= 30:
+                return f"{Decimal(exact):f}"
+    raise ValueProblemError(f"expected a price such as {notation}, found {text[:60]!a}")
+
+
+def integer(text: str) -> int:
+    """Return a whole number of up to 18 digits.
+
+    Raises:
+        ValueProblemError: It is none.
+    """
+    value = clean(text)
+    if not INTEGER.fullmatch(value):
+        raise ValueProblemError(f"expected a whole number such as 12, found {text[:60]!a}")
+    return int(value)
+
+
+def date(text: str, form: str) -> str:
+    """Return a date, or a time if ``form`` has one, in ISO 8601.
+
+    Raises:
+        ValueProblemError: It is not written in that form.
+    """
+    value = clean(text)
+    try:
+        found = datetime.strptime(value, form)  # noqa: DTZ007 - the form says if there is a zone
+    except ValueError:
+        raise ValueProblemError(
+            f"expected a date in the form {form}, found {text[:60]!a}"
+        ) from None
+    return found.isoformat() if "%H" in form or "%I" in form else found.date().isoformat()
+
+
+def processed(text: str, process: Process, *, notation: str, form: str | None) -> str | int:
+    """Return a text as its field declares it.
+
+    Raises:
+        ValueProblemError: It is not what the field declares, or too long.
+    """
+    if len(text) > MAX_VALUE_LENGTH:
+        raise ValueProblemError(f"expected up to {MAX_VALUE_LENGTH} characters, found {len(text)}")
+    match process:
+        case "price":
+            return price(text, notation)
+        case "integer":
+            return integer(text)
+        case "date":
+            return date(text, str(form))
+        case _:
+            return clean(text)

@@ -1,0 +1,311 @@
+"""Sites as YAML files declare them: what is fetched, how politely, and which items are made."""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from yaml import YAMLError
+
+from orchestration_project.domains.web.json_paths import parse_path
+from orchestration_project.domains.web.processors import NOTATIONS, Process
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings.yaml import read_yaml, syntax_problem, value_problems
+
+NAME = r"^[a-z][a-z0-9_]{0,39}$"
+FIELD_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
+MAX_SELECTOR_LENGTH = 1_000
+MAX_FIELDS = 200
+
+SiteName = Annotated[str, Field(pattern=NAME)]
+Css = Annotated[str, Field(min_length=1, max_length=MAX_SELECTOR_LENGTH)]
+Pattern = Annotated[str, Field(min_length=1, max_length=MAX_SELECTOR_LENGTH)]
+
+HTTP_ORIGIN = re.compile(r"https?://[^/?#@\s\\]+", re.IGNORECASE)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _checked_css(value: str) -> str:
+    from selectolax.lexbor import LexborHTMLParser, SelectolaxError  # an extra
+
+    try:
+        LexborHTMLParser("<p></p>").css(value)
+    except (SelectolaxError, ValueError):
+        raise ValueError(f"expected a CSS selector, e.g. 'a.product', found {value!r}") from None
+    return value
+
+
+def _checked_pattern(value: str) -> str:
+    """Return a pattern that the engine of linear time takes: it never backtracks."""
+    try:
+        pl.Series([""]).str.contains(value)
+    except pl.exceptions.ComputeError:
+        raise ValueError(
+            "expected a regular expression without look-around and back-references, "
+            rf"e.g. '/product/\d+', found {value!r}"
+        ) from None
+    return value
+
+
+class FollowRule(_Strict):
+    """Links that are followed.
+
+    Attributes:
+        css: Elements whose ``href`` is followed.
+        pattern: Regular expression that the URL contains; None: any URL.
+        max_depth: Links between a start page and the target, at most.
+    """
+
+    css: Css = "a[href]"
+    pattern: Pattern | None = None
+    max_depth: int = Field(default=5, ge=1, le=100)
+
+    _css = field_validator("css")(_checked_css)
+
+    @field_validator("pattern")
+    @classmethod
+    def _a_pattern(cls, value: str | None) -> str | None:
+        return None if value is None else _checked_pattern(value)
+
+
+class Paging(_Strict):
+    """Pages of a list.
+
+    Attributes:
+        rel_next: Whether links with ``rel=next`` are followed, of any depth.
+        parameter: Parameter of the query that numbers the pages of each start URL.
+        first: Its first value.
+        last: Its last value.
+    """
+
+    rel_next: bool = False
+    parameter: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.\[\]-]{1,60}$")
+    first: int = Field(default=1, ge=0)
+    last: int = Field(default=1, ge=0, le=100_000)
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.rel_next == (self.parameter is not None):
+            raise ValueError("expected either rel_next: true or a parameter")
+        if self.last < self.first:
+            raise ValueError(f"expected last of {self.first} or more, found {self.last}")
+        return self
+
+
+class ItemField(_Strict):
+    """A field of an item: one selector, and how its text is processed.
+
+    Attributes:
+        css: Element within the item whose text is taken.
+        attribute: Attribute of that element which is taken in place of its text.
+        json_path: Path in the JSON body, or in the JSON of the element that ``css`` selects.
+        regex: Regular expression whose first group, or match, is taken of the text.
+        many: Whether all matches are taken, as a list.
+        required: Whether an item without it is rejected.
+        process: How the text is processed.
+        notation: Of a price: an example of how numbers are written.
+        format: Of a date: its format, as of Python's strptime.
+    """
+
+    css: Css | None = None
+    attribute: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_:.-]{0,60}$")
+    json_path: str | None = Field(default=None, max_length=MAX_SELECTOR_LENGTH)
+    regex: Pattern | None = None
+    many: bool = False
+    required: bool = False
+    process: Process = "text"
+    notation: Literal["1,234.56", "1.234,56", "1 234,56"] = "1,234.56"
+    format: str | None = Field(default=None, min_length=2, max_length=60)
+
+    @field_validator("css")
+    @classmethod
+    def _a_selector(cls, value: str | None) -> str | None:
+        return None if value is None else _checked_css(value)
+
+    @field_validator("regex")
+    @classmethod
+    def _a_pattern(cls, value: str | None) -> str | None:
+        return None if value is None else _checked_pattern(value)
+
+    @field_validator("json_path")
+    @classmethod
+    def _a_path(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_path(value)
+        return value
+
+    @model_validator(mode="after")
+    def _selects(self) -> Self:
+        if self.css is None and self.json_path is None and self.regex is None:
+            raise ValueError("expected css, json_path or regex")
+        if self.attribute is not None and self.css is None:
+            raise ValueError("expected css with attribute")
+        if (self.process == "date") != (self.format is not None):
+            raise ValueError("expected process: date with a format, and no format without it")
+        if self.notation not in NOTATIONS:
+            raise ValueError(f"expected notation one of {', '.join(NOTATIONS)}")
+        return self
+
+
+class ItemRule(_Strict):
+    """Items of pages.
+
+    Attributes:
+        pages: Regular expression that the URL of a page with items contains; None: any page.
+        each: Elements, each of which is an item; None: the page is one item.
+        each_json_path: Path of the items in a JSON body, in place of ``each``.
+        key: Fields that identify an item.
+        fields: Fields by name.
+        json_schema: JSON Schema 2020-12 that each item keeps, formats included.
+    """
+
+    pages: Pattern | None = None
+    each: Css | None = None
+    each_json_path: str | None = Field(default=None, max_length=MAX_SELECTOR_LENGTH)
+    key: list[str] = Field(min_length=1, max_length=10)
+    fields: dict[Annotated[str, Field(pattern=FIELD_NAME)], ItemField] = Field(
+        min_length=1, max_length=MAX_FIELDS
+    )
+    json_schema: dict[str, Any] | None = Field(default=None)
+
+    @field_validator("pages")
+    @classmethod
+    def _a_pattern(cls, value: str | None) -> str | None:
+        return None if value is None else _checked_pattern(value)
+
+    @field_validator("each")
+    @classmethod
+    def _a_selector(cls, value: str | None) -> str | None:
+        return None if value is None else _checked_css(value)
+
+    @field_validator("each_json_path")
+    @classmethod
+    def _a_path(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_path(value)
+        return value
+
+    @field_validator("json_schema")
+    @classmethod
+    def _a_schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        from jsonschema_rs import Draft202012Validator, ReferencingError  # an extra
+        from jsonschema_rs import ValidationError as SchemaError
+
+        if value is not None:
+            try:
+                Draft202012Validator(value, validate_formats=True, retriever=_no_reference)
+            except (SchemaError, ReferencingError, ValueError) as error:
+                reason = str(error).splitlines()[0]
+                raise ValueError(f"expected a JSON Schema 2020-12: {reason}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _has_its_key(self) -> Self:
+        for name in self.key:
+            found = self.fields.get(name)
+            if found is None or not found.required or found.many:
+                raise ValueError(f"expected key {name!r} among the required fields of one value")
+        if self.each and self.each_json_path:
+            raise ValueError("expected either each or each_json_path")
+        return self
+
+
+def _no_reference(uri: str) -> Any:
+    """Refuse schemas of other documents: nothing is fetched for a site file."""
+    raise ValueError(f"a schema elsewhere: {uri}")
+
+
+class Politeness(_Strict):
+    """Limits of requests at each host; a Crawl-delay of its robots.txt counts where it is longer.
+
+    Attributes:
+        requests_per_second: Requests in any second; below 1, a pause between two.
+        concurrency: Requests in flight at the same time.
+    """
+
+    requests_per_second: float = Field(default=1.0, gt=0, le=1_000, strict=False)
+    concurrency: int = Field(default=1, ge=1, le=64)
+
+
+class Budget(_Strict):
+    """Limits of one crawl; one that reaches a limit is partial, and removes no item.
+
+    Attributes:
+        requests: Requests of pages.
+        megabytes: Size of the bodies of pages, MB.
+        page_megabytes: Size of the body of one page, MB.
+    """
+
+    requests: int = Field(default=10_000, ge=1, le=10_000_000)
+    megabytes: int = Field(default=1_000, ge=1, le=1_000_000)
+    page_megabytes: int = Field(default=10, ge=1, le=256)
+
+
+class Site(_Strict):
+    """Declaration of a site.
+
+    Attributes:
+        site: Its name; assets, job and rows have it.
+        owner: Dagster's owner of its assets.
+        base_url: Scheme and host of its pages; links to other hosts are not followed.
+        hosts: Further origins whose pages belong to it.
+        start: URLs or paths where a crawl begins.
+        follow: Links that are followed.
+        paging: Pages of lists.
+        item: Items of its pages.
+        politeness: Limits of requests.
+        budget: Limits of a crawl.
+    """
+
+    site: SiteName
+    owner: str = Field(default="team:operations", min_length=3, max_length=120)
+    base_url: str
+    hosts: list[str] = Field(default=[], max_length=50)
+    start: list[str] = Field(min_length=1, max_length=1_000)
+    follow: list[FollowRule] = Field(default=[], max_length=100)
+    paging: Paging | None = None
+    item: ItemRule
+    politeness: Politeness = Field(default=Politeness())
+    budget: Budget = Field(default=Budget())
+
+    @field_validator("base_url")
+    @classmethod
+    def _an_origin(cls, value: str) -> str:
+        if not HTTP_ORIGIN.fullmatch(value):
+            raise ValueError(
+                f"expected scheme and host, e.g. https://shop.example.org, found {value!r}"
+            )
+        return value.lower()
+
+    @field_validator("hosts")
+    @classmethod
+    def _origins(cls, value: list[str]) -> list[str]:
+        return [cls._an_origin(each) for each in value]
+
+    @property
+    def origins(self) -> list[str]:
+        """Scheme and host of all its pages, that of ``base_url`` first."""
+        return [self.base_url, *self.hosts]
+
+
+def read_site(content: str) -> Site:
+    """Return the site that a YAML file declares.
+
+    Raises:
+        ConfigurationError: The file is invalid; names each problem with its line.
+    """
+    try:
+        return Site.model_validate(read_yaml(content))
+    except YAMLError as error:
+        found = [syntax_problem(error)]
+    except ValidationError as error:
+        found = value_problems(content, error)
+    raise ConfigurationError(
+        "invalid site file",
+        expected="site, base_url, start and item, as in sites/shop.yaml",
+        found="; ".join(found),
+        remedy="correct the file; an editor checks it by schemas/site.schema.json",
+    )
