@@ -30,7 +30,6 @@ DOMAINS = tuple(
     sorted(
         {
             "documents",  # its extraction is used by a command, and has no assets yet
-            "web",  # its rules have no assets yet
             *(
                 each.stem
                 for each in (PACKAGE / "catalog").glob("*.py")
@@ -40,6 +39,9 @@ DOMAINS = tuple(
     )
 )
 """The business domains, each by the module of its value."""
+
+WEB_SERVER = "web_server"
+"""Module of Dagster's web server, and not of the domain web."""
 
 PRIVATE_PLACES = ("engine/dagster_private", "gateway/dagster_web", "instance")
 """Modules or packages that may use private Dagster; each is one place."""
@@ -104,7 +106,7 @@ class Module:
         """The domain that it belongs to: its name or a folder's is the domain's, or begins so."""
         for part in Path(self.path).with_suffix("").parts:
             for domain in DOMAINS:
-                if part == domain or part.startswith(f"{domain}_"):
+                if part == domain or (part.startswith(f"{domain}_") and part != WEB_SERVER):
                     return domain
         return None
 

@@ -165,6 +165,12 @@ DOCUMENTS = KeyGroup(
         ),
     },
 )
+WEB = KeyGroup(
+    "Web",
+    {
+        **_keys("text", crawl_outcome="How the crawl ended: complete, budget, stopped or blocked"),
+    },
+)
 PICTURES = KeyGroup(
     "Charts and reports",
     {
@@ -464,7 +470,7 @@ CHECKS = KeyGroup(
     },
 )
 
-GROUPS = (LOADS, DOCUMENTS, PICTURES, CONTROL_TOWER, OPERATIONS, SYNC, CHECKS)
+GROUPS = (LOADS, DOCUMENTS, WEB, PICTURES, CONTROL_TOWER, OPERATIONS, SYNC, CHECKS)
 
 
 @cache

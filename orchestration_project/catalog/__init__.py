@@ -7,9 +7,10 @@ from orchestration_project.catalog.fx import FX
 from orchestration_project.catalog.operations import OPERATIONS
 from orchestration_project.catalog.prices import PRICES
 from orchestration_project.catalog.saas import SAAS
+from orchestration_project.catalog.web import WEB
 from orchestration_project.registry import Registry
 
-DOMAINS = (DOCUMENTS, EVENTS, FINRA, FX, OPERATIONS, PRICES, SAAS)
+DOMAINS = (DOCUMENTS, EVENTS, FINRA, FX, OPERATIONS, PRICES, SAAS, WEB)
 """Add a domain here; everything else derives from it."""
 
 REGISTRY = Registry.of(DOMAINS)

@@ -55,16 +55,16 @@ def test_the_shipped_site_is_valid():
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("price, notation", "cost, notation", "line 16: item.fields.price.process"),
-        ("pages: /product", "pages: (?=/product", "line 11: item.pages: expected a regular"),
-        ("h1", '"h1[["', "line 15: item.fields.name.css: expected a CSS selector"),
-        ("key: [sku]", "key: [stock]", "line 10: item: expected key 'stock' among the required"),
+        ("price, notation", "cost, notation", "line 17: item.fields.price.process"),
+        ("pages: /product", "pages: (?=/product", "line 12: item.pages: expected a regular"),
+        ("h1", '"h1[["', "line 16: item.fields.name.css: expected a CSS selector"),
+        ("key: [sku]", "key: [stock]", "line 11: item: expected key 'stock' among the required"),
         ("http://shop.demo", "ftp://shop.demo", "line 4: base_url: expected scheme and host"),
-        ("budget", "bugdet", "line 34: bugdet: unknown name"),
-        ("minimum: 0", "minimum: x", "line 24: item.json_schema: expected a JSON Schema"),
-        ("$.aggregateRating", "$..aggregateRating", "line 20: item.fields.rating.json_path"),
+        ("budget", "bugdet", "line 35: bugdet: unknown name"),
+        ("minimum: 0", "minimum: x", "line 25: item.json_schema: expected a JSON Schema"),
+        ("$.aggregateRating", "$..aggregateRating", "line 21: item.fields.rating.json_path"),
         ("site: shop", "site: shop\nsite: shop", "line 4: invalid YAML: site stands there twice"),
-        ("rel_next: true", "rel_next: false", "line 9: paging: expected either rel_next"),
+        ("rel_next: true", "rel_next: false", "line 10: paging: expected either rel_next"),
     ],
 )
 def test_a_broken_file_is_refused_with_its_line(old: str, new: str, problem: str):

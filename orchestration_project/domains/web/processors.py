@@ -32,7 +32,7 @@ INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
 class ValueProblemError(ValueError):
-    """A text is not what its field declares; the message says what was expected and found."""
+    """A text is not what its field declares; the message has what was expected and found."""
 
 
 def clean(text: str) -> str:
@@ -48,7 +48,7 @@ def price(text: str, notation: str) -> str:
         notation: A key of `NOTATIONS`: a text in another one is refused, not guessed.
 
     Raises:
-        ValueProblemError: It is no number in that notation.
+        ValueProblemError: It is not a number in that notation.
     """
     found = CURRENCY.match(clean(text))
     group, decimal = NOTATIONS[notation]

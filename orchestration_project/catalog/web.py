@@ -1,0 +1,110 @@
+"""Web: sites that YAML files declare, crawled politely, with their items."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from orchestration_project.assets import web
+from orchestration_project.connections.simulator import DemoProgram
+from orchestration_project.domains.operations.pipelines import Parameter
+from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.registry import (
+    Connection,
+    Domain,
+    Environment,
+    ItemTopics,
+    Job,
+    PartitionedTable,
+)
+from orchestration_project.resources.web.access import WebAccess
+from orchestration_project.resources.web.crawl import TOPIC_PREFIX
+from orchestration_project.resources.web.sites import read_site_files
+from orchestration_project.settings import Settings, switched_off
+from orchestration_project.settings.domains.web import WebSettings
+from orchestration_project.tables.web import web_items, web_pages
+
+PROGRAM = "orchestration_project.demo.shop"
+DEMO_FOLDER = "demo_shop"
+
+
+def shop_demo(settings: WebSettings) -> DemoProgram:
+    """Return the shop of this STATE_DIR."""
+    return DemoProgram(
+        PROGRAM,
+        settings.state_path / DEMO_FOLDER,
+        {
+            "state_dir": str(settings.state_path),
+            "products": settings.demo_shop_products,
+            "new_layout_from": settings.demo_shop_new_layout_from.isoformat(),
+            "idle_seconds": settings.demo_idle_seconds,
+            "clock_now": settings.demo_clock_now.isoformat() if settings.demo_clock_now else None,
+        },
+    )
+
+
+@contextmanager
+def _open(given: Environment) -> Iterator[WebAccess]:
+    settings = WebSettings.of(given.settings)
+    if settings.web_source is None:
+        raise switched_off("Web", "WEB_SOURCE", "http")
+    if settings.web_source == "http" and settings.web_contact is None:
+        raise ConfigurationError(
+            "crawls have no contact",
+            expected="an address or URL in WEB_CONTACT",
+            found="none",
+            remedy="set WEB_CONTACT, e.g. https://example.org/crawls",
+        )
+    yield WebAccess(settings, lambda: shop_demo(settings).url())
+
+
+def _probe(_: WebAccess, given: Environment) -> str:
+    found = read_site_files(WebSettings.of(given.settings).web_sites_path)
+    return f"{len(found.sites)} site files are valid, {len(found.problems)} are not"
+
+
+def _unused(settings: Settings) -> str:
+    is_off = WebSettings.of(settings).web_source is None
+    return "WEB_SOURCE is not set: no site is crawled" if is_off else ""
+
+
+def _day(text: str) -> str:
+    try:
+        return f"{datetime.fromisoformat(text):%Y-%m-%d}"
+    except ValueError:
+        raise ConfigurationError(
+            f"invalid day {text!r}: expected a date, e.g. 2026-11-02"
+        ) from None
+
+
+DAY = Parameter(name="partition", to_key=_day)
+
+WEB = Domain(
+    name="web",
+    source_setting="web_source",
+    assets=[web.sites, *web.CRAWLS.values()],
+    asset_checks=[web.check_sites],
+    jobs=[
+        Job(definition=web.check_job, parameters=()),
+        *(Job(definition=each, parameters=(DAY,)) for each in web.crawl_jobs.values()),
+    ],
+    resources={
+        "web": Connection(
+            description="Requests of sites: robots.txt, rates and guard.",
+            shown_name="the site files",
+            open=_open,
+            preflight="web",
+            probe=_probe,
+            tried=lambda _: "read the site files",
+            unused=_unused,
+        )
+    },
+    tables=[
+        PartitionedTable(
+            table=table, scope_of=lambda key: {"site": key}, partitions_of=lambda *_: None
+        )
+        for table in (web_pages, web_items)
+    ],
+    item_topics=[ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems)],
+    state_paths=[DEMO_FOLDER],
+)

@@ -1,0 +1,139 @@
+"""Answers of sites as verdicts, rows of fetched pages, and rows of items."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Literal, NamedTuple
+
+import polars as pl
+
+from orchestration_project.contracts.rules import REJECT_SCHEMA, Audit, Validated, in_ascii
+from orchestration_project.contracts.rules import verdict as audit_outcome
+from orchestration_project.domains.web.extraction import (
+    RULE_VERSION,
+    Item,
+    Page,
+    RejectedItem,
+    items,
+)
+from orchestration_project.domains.web.sites import ItemRule
+from orchestration_project.tables.schema import schema_of
+from orchestration_project.tables.web import web_items, web_pages
+
+PageVerdict = Literal[
+    "page", "unchanged", "blocked", "login", "gone", "redirected", "disallowed", "refused"
+]
+
+BLOCKED_STATUSES = (403, 429, 503)
+LOGIN_STATUSES = (401, 407)
+MAX_REJECT_RATIO = 0.2
+MIN_ITEM_RATIO = 0.5
+_ADDED = ("capture_id", "known_from")
+
+
+def judge(status: int) -> PageVerdict:
+    """Return the verdict on an answer after redirects.
+
+    A block or a login page is never worked around: it ends the crawl.
+    """
+    if status == 304:
+        return "unchanged"
+    if 200 <= status < 300:
+        return "page"
+    if status in BLOCKED_STATUSES:
+        return "blocked"
+    return "login" if status in LOGIN_STATUSES else "gone"
+
+
+class FetchedPage(NamedTuple):
+    """A row of `web_pages`, without its site and day, run and rule."""
+
+    url: str
+    status: int
+    content_type: str | None
+    etag: str | None
+    last_modified: str | None
+    final_url: str
+    sha256: str
+    verdict: str
+    fetched_at: datetime
+
+
+def page_rows(pages: Sequence[FetchedPage], *, site: str, day: date, run_id: str) -> Validated:
+    """Return the rows of a slice of a crawl; its captures are in the order of ``pages``."""
+    columns = [name for name in schema_of(web_pages) if name not in _ADDED]
+    schema = {**schema_of(web_pages, columns), "part_number": pl.Int64()}
+    fixed = {
+        "site": site,
+        "day": day,
+        "robots_verdict": "allowed",
+        "run_id": run_id,
+        "rule": RULE_VERSION,
+    }
+    rows = [
+        {**page._asdict(), **fixed, "part_number": number}
+        for number, page in enumerate(pages, start=1)
+    ]
+    return Validated(pl.DataFrame(rows, schema), pl.DataFrame(schema=REJECT_SCHEMA))
+
+
+def item_rows(
+    pages: Sequence[tuple[str, bytes, str]], rule: ItemRule, *, site: str, earlier_count: int
+) -> Validated:
+    """Return the items of pages, each a URL, bytes and content type, as rows of `web_items`.
+
+    Of items with the same key the first is loaded, and the others are rejected unless they are
+    equal. Audits quarantine a delivery in which rejects are many, or items are few: the site may
+    have another layout.
+
+    Args:
+        pages: Pages in the order of their captures.
+        rule: Items of the site.
+        site: Its name.
+        earlier_count: Items that are loaded; 0: none, or the delivery removes none.
+    """
+    rows: dict[str, tuple[str, str, str, str, int]] = {}
+    rejects: list[tuple[int, int, str, str, int, str]] = []
+    for part_number, (url, body, content_type) in enumerate(pages, start=1):
+        for number, found in enumerate(items(Page(url, body, content_type), rule), start=1):
+            reject = found if isinstance(found, RejectedItem) else None
+            if isinstance(found, Item):
+                row = rows.setdefault(found.key, (site, found.key, url, found.payload, part_number))
+                if row[3] != found.payload:
+                    reason = f"the key {found.key[:100]!a} has other fields at {row[2]}"
+                    reject = RejectedItem("duplicate", reason, found.payload)
+            if reject is not None:
+                record = in_ascii(reject.text.encode())
+                rejects.append((part_number, number, reject.reason_code, reject.reason, 0, record))
+    columns = [name for name in schema_of(web_items) if name not in _ADDED]
+    schema = {**schema_of(web_items, columns), "part_number": pl.Int64()}
+    return Validated(
+        pl.DataFrame(list(rows.values()), schema, orient="row"),
+        pl.DataFrame(rejects, REJECT_SCHEMA, orient="row"),
+        _audits(len(rows), len(rejects), earlier_count),
+    )
+
+
+def _audits(item_count: int, reject_count: int, earlier_count: int) -> list[Audit]:
+    total = item_count + reject_count
+    return [
+        Audit(
+            "rejects_are_few",
+            audit_outcome(reject_count <= total * MAX_REJECT_RATIO),
+            f"up to {MAX_REJECT_RATIO:.0%} of items rejected",
+            f"{reject_count} of {total}",
+        ),
+        Audit(
+            "items_are_as_many_as_before",
+            audit_outcome(item_count >= earlier_count * MIN_ITEM_RATIO),
+            f"{MIN_ITEM_RATIO:.0%} of {earlier_count} items at least",
+            str(item_count),
+        ),
+    ]
+
+
+def version_of(day: date, pages: Mapping[str, str], *, is_complete: bool) -> str:
+    """Return what tells the items of a crawl from others: day, completeness and bytes of pages."""
+    digest = hashlib.sha256(json.dumps(pages, sort_keys=True).encode()).hexdigest()[:16]
+    return f"{day} {'complete' if is_complete else 'partial'} {digest}"

@@ -1,0 +1,1 @@
+"""Web: site files, polite requests, crawls and items of sites."""

@@ -1,0 +1,291 @@
+"""Requests of pages: robots.txt first, at the rate of the host, each redirect judged anew."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urljoin, urlsplit
+
+from sqlalchemy import delete, insert, select
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.client import Response
+from orchestration_project.connections.http.connecting import user_agent
+from orchestration_project.connections.http.shared_state import Rate
+from orchestration_project.domains.web.robots import MAX_ROBOTS_BYTES, Robots, read_robots
+from orchestration_project.domains.web.sites import Site
+from orchestration_project.engine.environment import address_guard, open_shared_state
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError, SourceError, TransientError
+from orchestration_project.settings.domains.web import WebSettings
+from orchestration_project.tables.web import web_robots
+
+PORTS = (80, 443)
+DEMO_ORIGIN = "http://shop.demo"
+"""Base URL of the demo's shop in site files, wherever its server is."""
+
+PRODUCT = "orchestration_project"
+"""Our name in robots.txt."""
+
+MAX_URL_LENGTH = 2_000
+MAX_REDIRECTS = 10
+MAX_ROBOTS_REDIRECTS = 5
+ROBOTS_AGE = timedelta(hours=24)
+REDIRECTS = (301, 302, 303, 307, 308)
+RETRIED = (500, 502, 504)
+"""Statuses that are retried; 403, 429 and 503 are answers to be judged."""
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of a URL, in lower case.
+
+    Raises:
+        ValueError: It is not a URL.
+    """
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def resolved(base: str, href: str) -> str | None:
+    """Return the absolute URL of a link in one spelling; None: it leads to no page."""
+    from w3lib.url import canonicalize_url  # an extra
+
+    try:
+        url = canonicalize_url(urljoin(base, href))
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    is_page = parts.scheme in ("http", "https") and parts.hostname and not parts.username
+    return url if is_page and len(url) <= MAX_URL_LENGTH else None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Answer of a site after redirects; without one, why there is none.
+
+    Attributes:
+        final_url: URL of the last request, or of the one that was not made.
+        response: Last answer; None: no request was made there.
+        refusal: Verdict where a URL is not requested: disallowed, refused or redirected.
+        reason: Why it is not requested.
+        request_count: Requests that were made.
+    """
+
+    final_url: str
+    response: Response | None = None
+    refusal: str = ""
+    reason: str = ""
+    request_count: int = 0
+
+
+class RobotsUnreachableError(TransientError):
+    """The robots.txt of a host failed, so that nothing of it may be requested."""
+
+
+class WebAccess:
+    """Makes requests of sites as the settings allow.
+
+    Args:
+        settings: Their contact, guard and profile.
+        demo_url: Returns the address of the demo's shop; called at the first use.
+    """
+
+    def __init__(self, settings: WebSettings, demo_url: Callable[[], str]) -> None:
+        self._settings = settings
+        self._demo_url = demo_url
+
+    @property
+    def user_agent(self) -> str:
+        """Our name, version and contact."""
+        return f"{user_agent()} (+{self._settings.web_contact or 'demo'})"
+
+    @contextmanager
+    def open(self, site: Site, warehouse: Warehouse, clock: Clock) -> Iterator["SiteAccess"]:
+        """Give the requests of a site.
+
+        Raises:
+            ConfigurationError: The site is of the demo, and DATA_PROFILE is not.
+            TransientError: The demo does not start.
+        """
+        addresses = self._addresses(site)
+        delays: dict[str, float] = {}
+        usual = site.politeness.requests_per_second
+        pages = self._client(site, addresses, lambda host: _rate(usual, delays.get(host, 0)))
+        robots = self._client(site, addresses, lambda _: _rate(usual, 0))
+        with pages, robots:
+            cache = _RobotsCache(robots, addresses, warehouse, clock)
+            yield SiteAccess(site, pages, cache, addresses, delays)
+
+    def _addresses(self, site: Site) -> Mapping[str, str]:
+        if DEMO_ORIGIN not in site.origins:
+            return {}
+        if not self._settings.is_demo:
+            raise ConfigurationError(
+                f"the site {site.site} is of the demo",
+                expected="DATA_PROFILE=demo",
+                found=f"DATA_PROFILE={self._settings.data_profile}",
+                remedy="set DATA_PROFILE=demo, or base_url of the site",
+            )
+        return {DEMO_ORIGIN: self._demo_url()}
+
+    def _client(
+        self, site: Site, addresses: Mapping[str, str], rate_of: Callable[[str], Rate]
+    ) -> HttpClient:
+        servers = [urlsplit(each).netloc for each in addresses.values()]
+        return HttpClient(
+            system="web",
+            state=open_shared_state(self._settings),
+            requests_per_second=0,
+            now=Clock().now,
+            user_agent=self.user_agent,
+            use_environment=not self._settings.is_demo,
+            max_attempts=3,
+            max_body_bytes=site.budget.page_megabytes * 1_000_000,
+            rate_of=rate_of,
+            guard=address_guard(
+                self._settings, ports=PORTS, demo_server=servers[0] if servers else ""
+            ),
+            retried_statuses=RETRIED,
+            accepts_encodings=True,
+        )
+
+
+def _rate(requests_per_second: float, delay_seconds: float) -> Rate:
+    if delay_seconds * requests_per_second > 1:
+        return Rate(1, delay_seconds)
+    if requests_per_second >= 1:
+        return Rate(int(requests_per_second))
+    return Rate(1, 1 / requests_per_second)
+
+
+@dataclass(frozen=True)
+class SiteAccess:
+    """Requests of one site; safe to use from several threads."""
+
+    site: Site
+    client: HttpClient
+    robots: "_RobotsCache"
+    addresses: Mapping[str, str]
+    delays: dict[str, float]
+
+    def get(self, url: str, headers: Mapping[str, str]) -> Answer:
+        """Request a page, and follow redirects within the site.
+
+        Args:
+            url: Of the site.
+            headers: Of the first request, such as conditions.
+
+        Raises:
+            TransientError: No attempt succeeded.
+            RobotsUnreachableError: robots.txt failed.
+        """
+        current, response = url, None
+        for count in range(MAX_REDIRECTS + 1):
+            if origin_of(current) not in self.site.origins:
+                reason = f"it redirects to another host: {current[:200]}"
+                return Answer(current, response, "redirected", reason, count)
+            if reason := self._disallowed(current):
+                return Answer(current, response, "disallowed", reason, count)
+            try:
+                response = self.client.request(
+                    "GET",
+                    _at(self.addresses, current),
+                    headers=headers if count == 0 else {},
+                )
+            except (ConfigurationError, SourceError) as error:
+                return Answer(current, None, "refused", str(error)[:500], count + 1)
+            target = response.headers.get("location") if response.status in REDIRECTS else None
+            if target is None:
+                return Answer(current, response, request_count=count + 1)
+            following = resolved(current, target)
+            if following is None:
+                reason = f"it redirects to no page: {target[:200]}"
+                return Answer(current, response, "redirected", reason, count + 1)
+            current = following
+        reason = f"more than {MAX_REDIRECTS} redirects"
+        return Answer(current, response, "redirected", reason, MAX_REDIRECTS + 1)
+
+    def _disallowed(self, url: str) -> str:
+        """Return why a URL may not be requested; empty: it may."""
+        origin = origin_of(url)
+        robots = self.robots.of(origin)
+        host = str(urlsplit(_at(self.addresses, url)).hostname)
+        delay = robots.crawl_delay_seconds(PRODUCT)
+        self.delays[host] = max(self.delays.get(host, 0), delay)
+        match robots.verdict(url, PRODUCT):
+            case "allowed":
+                return ""
+            case "disallowed":
+                return f"robots.txt of {origin} disallows it"
+            case _:
+                raise RobotsUnreachableError(
+                    f"robots.txt of {origin} cannot be read, so nothing may be requested",
+                    expected="rules, or a status below 500",
+                    remedy="see whether the site is up; the next run reads it again",
+                )
+
+
+def _at(addresses: Mapping[str, str], url: str) -> str:
+    origin = origin_of(url)
+    return addresses[origin] + url[len(origin) :] if origin in addresses else url
+
+
+class _RobotsCache:
+    """Rules of origins, from `web_robots` or the origin itself, for `ROBOTS_AGE`."""
+
+    def __init__(
+        self, client: HttpClient, addresses: Mapping[str, str], warehouse: Warehouse, clock: Clock
+    ) -> None:
+        self._client = client
+        self._addresses = addresses
+        self._warehouse = warehouse
+        self._clock = clock
+        self._found: dict[str, Robots] = {}
+        self._lock = threading.Lock()
+
+    def of(self, origin: str) -> Robots:
+        """Return the rules of an origin, requested once."""
+        with self._lock:
+            if origin not in self._found:
+                self._found[origin] = self._stored(origin) or self._fetched(origin)
+            return self._found[origin]
+
+    def _stored(self, origin: str) -> Robots | None:
+        now = self._clock.now()
+        wanted = select(web_robots).where(web_robots.c.origin == origin)
+        with self._warehouse.reading() as connection:
+            row = connection.execute(wanted).one_or_none()
+        if row is None or not now - ROBOTS_AGE < row.fetched_at <= now:
+            return None
+        found = read_robots(row.status, row.body.encode())
+        return found if found.is_reachable else None
+
+    def _fetched(self, origin: str) -> Robots:
+        status, body = self._requested(f"{origin}/robots.txt")
+        text = body[: MAX_ROBOTS_BYTES + 1].decode("utf-8-sig", errors="replace").replace("\0", "")
+        row = {
+            "origin": origin,
+            "status": status,
+            "body": text,
+            "fetched_at": self._clock.now(),
+        }
+        with self._warehouse.writing() as connection:
+            connection.execute(delete(web_robots).where(web_robots.c.origin == origin))
+            connection.execute(insert(web_robots), row)
+        return read_robots(status, body)
+
+    def _requested(self, url: str) -> tuple[int | None, bytes]:
+        current = url
+        for _ in range(MAX_ROBOTS_REDIRECTS + 1):
+            try:
+                response = self._client.request("GET", _at(self._addresses, current))
+            except (TransientError, SourceError, ConfigurationError):
+                return None, b""
+            target = response.headers.get("location") if response.status in REDIRECTS else None
+            following = target and resolved(current, target)
+            if not following:
+                return response.status, response.body
+            current = following
+        return 404, b""

@@ -1,0 +1,70 @@
+"""Site files of WEB_SITES_DIR: the valid ones as sites, the others as problems."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.errors import ConfigurationError
+
+MAX_FILE_BYTES = 1_000_000
+MAX_SITES = 1_000
+
+
+@dataclass(frozen=True)
+class SiteFiles:
+    """Site files of a folder.
+
+    Attributes:
+        sites: Valid sites by name.
+        problems: What is wrong with each other file, by file name.
+    """
+
+    sites: Mapping[str, Site]
+    problems: Mapping[str, str]
+
+
+def read_site_files(folder: Path) -> SiteFiles:
+    """Read the `*.yaml` files of a folder; a file that is broken is a problem, and no error.
+
+    A folder that is missing has no sites.
+    """
+    sites: dict[str, Site] = {}
+    problems: dict[str, str] = {}
+    files: Sequence[Path] = sorted(folder.glob("*.yaml"))
+    for file in files[:MAX_SITES]:
+        try:
+            found = _read(file)
+        except ConfigurationError as error:
+            problems[file.name] = error.found or error.what
+            continue
+        if found.site != file.stem:
+            problems[file.name] = f"line 1: site: expected {file.stem!r}, found {found.site!r}"
+        else:
+            sites[found.site] = found
+    for file in files[MAX_SITES:]:
+        problems[file.name] = f"expected up to {MAX_SITES} site files"
+    return SiteFiles(sites, problems)
+
+
+def _read(file: Path) -> Site:
+    """Return the site of a file.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is invalid.
+    """
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise ConfigurationError("invalid site file", found="more than 1 MB")
+        return read_site(content.decode())
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigurationError(
+            "the site file cannot be read", found=f"{type(error).__name__}: {error}"
+        ) from error
+    except ImportError as error:
+        raise ConfigurationError(
+            "site files cannot be read",
+            found=f"the package {error.name} is missing: install the extra web of this package",
+        ) from error

@@ -1,0 +1,96 @@
+"""Web: the frontier of crawls, every fetch of a page, items, crawls, and rules of robots.txt."""
+
+from orchestration_project.tables.schema import (
+    count,
+    day,
+    history_of,
+    moment,
+    table,
+    text,
+)
+
+web_frontier = table(
+    "web_frontier",
+    "One row per URL that a crawl found; the work on it is a work item.",
+    text("site", "Site, by its file in WEB_SITES_DIR", key=True),
+    day("day", "UTC day of the crawl", key=True),
+    text("url", "URL in one spelling, without fragment", key=True, from_senders=True),
+    count("depth", "Followed links from a start URL"),
+    text("found_on", "URL of the page with the link; NULL: a start URL", optional=True),
+    text(
+        "verdict",
+        "Verdict: page, unchanged, blocked, login, gone, redirected, disallowed (robots.txt) or "
+        "refused; NULL: waits",
+        optional=True,
+    ),
+    text("reason", "Reason of the verdict; NULL: none", optional=True, from_senders=True),
+    text("final_url", "URL after redirects; NULL: not fetched", optional=True, from_senders=True),
+    text("content_type", "Content-Type of the page; NULL: none", optional=True, from_senders=True),
+    text("sha256", "SHA-256 of the page's bytes, hex; NULL: none", optional=True),
+    moment("fetched_at", "UTC time of the answer; NULL: not fetched", optional=True),
+)
+
+web_pages = table(
+    "web_pages",
+    "One row per URL of a site: its latest fetch. The history has every earlier one.",
+    text("site", "Site, by its file in WEB_SITES_DIR", key=True),
+    text("url", "URL as it was requested, without fragment", key=True, from_senders=True),
+    day("day", "UTC day of the crawl"),
+    count("status", "HTTP status of the last answer"),
+    text("content_type", "Content-Type; NULL: none", optional=True, from_senders=True),
+    text("etag", "ETag; NULL: none", optional=True, from_senders=True),
+    text("last_modified", "Last-Modified; NULL: none", optional=True, from_senders=True),
+    text("final_url", "URL after redirects", from_senders=True),
+    text("sha256", "SHA-256 of the page's bytes, hex; of an unchanged page, those it had"),
+    text("verdict", "Verdict: page, unchanged, blocked, login, gone or redirected"),
+    text("robots_verdict", "Verdict of robots.txt: allowed"),
+    moment("fetched_at", "UTC time of the answer"),
+    text("run_id", "Dagster run that fetched it"),
+    text("rule", "Rules by which it was judged"),
+    count("capture_id", "Capture of the answer"),
+    moment("known_from", "UTC time from which the row is valid (system time)"),
+)
+history_of(web_pages)
+
+web_items = table(
+    "web_items",
+    "One row per item of a site.",
+    text("site", "Site, by its file in WEB_SITES_DIR", key=True),
+    text("item_key", "Values of the key fields", key=True, from_senders=True),
+    text("url", "URL of its page", from_senders=True),
+    text("payload", "Fields, canonical JSON; prices are exact decimals", from_senders=True),
+    count("capture_id", "Capture that the row was read from"),
+    moment("known_from", "UTC time from which the row is valid (system time)"),
+)
+web_items_history = history_of(web_items)
+
+web_crawls = table(
+    "web_crawls",
+    "One row per site and day: a crawl, and how it ended.",
+    text("site", "Site, by its file in WEB_SITES_DIR", key=True),
+    day("day", "UTC day of the crawl", key=True),
+    text(
+        "outcome",
+        "Outcome: running, complete, budget (a limit was reached), stopped (URLs are left) or "
+        "blocked",
+    ),
+    text("reason", "Reason of an outcome other than complete; NULL: none", optional=True),
+    moment("started_at", "UTC time of the first run's start"),
+    moment("ended_at", "UTC time of the latest run's end; NULL: it runs", optional=True),
+    count("slice_count", "Deliveries of pages"),
+    count("request_count", "Requests of pages, redirects included"),
+    count("byte_count", "Size of their bodies, decoded, bytes"),
+    count("page_count", "Pages with a body, unchanged ones included"),
+    count("item_count", "Items of the latest extraction"),
+    count("reject_count", "Rejected items of the latest extraction"),
+    text("run_id", "Dagster run, the latest"),
+)
+
+web_robots = table(
+    "web_robots",
+    "One row per origin: the latest answer for its robots.txt.",
+    text("origin", "Scheme, host and port", key=True),
+    count("status", "HTTP status after redirects; NULL: no answer", optional=True),
+    text("body", "Text, up to 500 KiB", from_senders=True),
+    moment("fetched_at", "UTC time of the answer"),
+)

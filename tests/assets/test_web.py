@@ -1,0 +1,182 @@
+"""Sites through their jobs: a crawl of the demo's shop, repeats, changes, a new layout, robots."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import httpx
+import pytest
+from sqlalchemy import func, select
+
+from orchestration_project.assets import web
+from orchestration_project.catalog.web import shop_demo
+from orchestration_project.definitions import defs
+from orchestration_project.settings import load_settings
+from orchestration_project.settings.domains.web import WebSettings
+from orchestration_project.tables.spine import captures, rejects
+from orchestration_project.tables.web import (
+    web_crawls,
+    web_frontier,
+    web_items,
+    web_items_history,
+    web_pages,
+    web_robots,
+)
+from tests import databases
+from tests.assets.conftest import BOTH
+from tests.resources.definitions import RESOURCES
+
+PRODUCTS = 60
+REQUESTS = PRODUCTS + 3  # lists of 20
+
+
+@pytest.fixture
+def shop(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator["Shop"]:
+    monkeypatch.setenv("DEMO_SHOP_PRODUCTS", str(PRODUCTS))
+    monkeypatch.setenv("DEMO_SHOP_NEW_LAYOUT_FROM", "2026-02-03")
+    shop = Shop(monkeypatch)
+    yield shop
+    shop.stop()
+
+
+class Shop:
+    """The demo's shop at a time of its clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def at(self, day: str) -> None:
+        """Set the day of the clock, and start the shop."""
+        self._monkeypatch.setenv("DEMO_CLOCK_NOW", f"{day}T09:00:00+00:00")
+        self._program.url()
+
+    @property
+    def politeness(self) -> Mapping[str, int]:
+        return httpx.get(f"{self._program.url()}/politeness", trust_env=False).json()
+
+    def stop(self) -> None:
+        self._program.stop()
+
+    @property
+    def _program(self) -> Any:
+        return shop_demo(WebSettings.of(load_settings()))
+
+
+def crawl(instance: dg.DagsterInstance, day: str, *, succeeds: bool = True) -> Mapping[str, Any]:
+    result = defs.resolve_job_def("web_shop").execute_in_process(
+        instance=instance, partition_key=day, raise_on_error=False
+    )
+    assert result.success == succeeds
+    found: dict[str, Any] = {}
+    for event in result.get_asset_materialization_events():
+        name = event.materialization.asset_key.path[-1]
+        found[name] = {key: value.value for key, value in event.materialization.metadata.items()}
+    return found
+
+
+def items_of(url: str) -> dict[str, dict[str, Any]]:
+    wanted = select(web_items.c.item_key, web_items.c.payload)
+    return {key: json.loads(payload) for key, payload in databases.rows(url, wanted)}
+
+
+def counted(url: str, table: Any, *conditions: Any) -> int:
+    [(count,)] = databases.rows(url, select(func.count()).select_from(table).where(*conditions))
+    return count
+
+
+@BOTH
+def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop, instance):
+    shop.at("2026-02-01")
+    first = crawl(instance, "2026-02-01")
+    assert first["shop_pages"]["crawl_outcome"] == "complete"
+    assert first["shop_pages"]["request_count"] == REQUESTS
+    assert first["shop_items"]["rows_added"] == PRODUCTS
+    assert items_of(url)["P0010"] == {
+        "sku": "P0010",
+        "name": "Product 10",
+        "price": "13.66",
+        "currency": "EUR",
+        "rating": "0.50",
+        "stock": 3,
+        "published_on": "2026-01-11",
+        "tags": ["tag-1", "tag-0"],
+    }
+    assert shop.politeness == {
+        "requests": REQUESTS,
+        "disallowed": 0,
+        "without_contact": 0,
+        "above_rate": 0,
+        "most_requests_of_a_product": 1,
+    }
+    refused = select(web_frontier.c.url, web_frontier.c.verdict, web_frontier.c.reason).where(
+        web_frontier.c.verdict != "page"
+    )
+    assert databases.rows(url, refused) == [
+        (
+            "http://shop.demo/product/9001",
+            "disallowed",
+            "robots.txt of http://shop.demo disallows it",
+        )
+    ]
+    assert counted(url, web_pages) == REQUESTS
+    assert counted(url, web_robots) == 1
+
+    before = counted(url, captures)
+    again = crawl(instance, "2026-02-01")
+    assert shop.politeness["requests"] == REQUESTS
+    assert again["shop_pages"]["request_count"] == REQUESTS
+    assert items_of(url).keys() == {f"P{number:04}" for number in range(1, PRODUCTS + 1)}
+    assert counted(url, web_items_history) == 0
+    assert counted(url, captures) - before in (0, PRODUCTS)  # of the items' delivery, no page's
+
+    shop.at("2026-02-02")
+    second = crawl(instance, "2026-02-02")
+    assert second["shop_items"]["rows_changed"] == PRODUCTS // 10
+    assert items_of(url)["P0010"]["price"] == "13.67"
+    assert items_of(url)["P0011"]["price"] == "14.02"
+    unchanged = web_pages.c.verdict == "unchanged"
+    assert counted(url, web_pages, unchanged) == REQUESTS - PRODUCTS // 10
+
+    shop.at("2026-02-03")  # another layout: no price is found
+    third = crawl(instance, "2026-02-03", succeeds=False)
+    assert third["shop_pages"]["crawl_outcome"] == "complete"
+    assert "shop_items" not in third
+    assert len(items_of(url)) == PRODUCTS
+    assert counted(url, rejects, rejects.c.reason_code == "missing") == PRODUCTS
+
+
+def test_a_crawl_that_ends_by_its_budget_is_partial_and_removes_no_item(
+    url, shop, instance, monkeypatch: pytest.MonkeyPatch
+):
+    shop.at("2026-02-01")
+    crawl(instance, "2026-02-01")
+    site = web.SITE_FILES.sites["shop"]
+    small = site.model_copy(update={"budget": site.budget.model_copy(update={"requests": 12})})
+    made = web.site_assets(small)
+    shop.at("2026-02-02")
+    result = dg.materialize(
+        [made],
+        instance=instance,
+        partition_key="2026-02-02",
+        resources=RESOURCES,
+    )
+    assert result.success
+    assert shop.politeness["requests"] == 12
+    outcome = select(web_crawls.c.day, web_crawls.c.outcome).order_by(web_crawls.c.day)
+    assert [each for _, each in databases.rows(url, outcome)] == ["complete", "budget"]
+    assert len(items_of(url)) == PRODUCTS
+
+
+def test_a_broken_site_file_is_a_failing_check_with_its_line(
+    url, instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "sites"
+    folder.mkdir()
+    (folder / "broken.yaml").write_text("site: broken\nbase_url: nowhere\nstart: [/]\nitem: 1\n")
+    monkeypatch.setenv("WEB_SITES_DIR", str(folder))
+    result = defs.resolve_job_def("web_check_sites").execute_in_process(instance=instance)
+    [found] = result.get_asset_check_evaluations()
+    assert not found.passed
+    assert "broken.yaml: line 2: base_url: expected scheme" in str(found.metadata["found"].value)
