@@ -12,7 +12,7 @@ TEST_WORKERS := $(shell expr 2 \* $$(nproc))
 TEST_ENVIRONMENT := PYTHONDONTWRITEBYTECODE= POLARS_MAX_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-saas run-documents ui test test-slow test-histories test-faults bench docs check migrate migration new-source verify reset lock
+.PHONY: help run run-saas run-documents run-web ui test test-slow test-histories test-faults bench docs check migrate migration new-source verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -30,6 +30,15 @@ run-documents: $(VENV)/installed-dev ## load the documents of the demo, or of DO
 	  echo 'Status 1: not all files were extracted. The demo has bad files on purpose, so that is fine.'; \
 	  echo 'Their reasons: $(RUN) items list --state dead'; exit 0; \
 	fi; exit $$status
+
+run-web: $(VENV)/installed-dev ## crawl the demo's shop, offline, on two days; the second has another layout
+	@for day in 2026-11-02 2026-11-03; do \
+	  DAGSTER_HOME=$(CURDIR) DATA_PROFILE=demo DEMO_CLOCK_NOW=$${day}T09:00:00+00:00 \
+	    $(VENV)/bin/dagster job execute -m orchestration_project.definitions -j web_shop \
+	    --tags "{\"dagster/partition\": \"$$day\"}" > /dev/null 2>&1; status=$$?; \
+	done; \
+	$(RUN) export web_crawls --format md --columns day,outcome,page_count,item_count,reject_count; \
+	test $$status -eq 1 && echo 'The second crawl finds no prices: its items are quarantined, those before stay.'
 
 ui: $(VENV)/installed ## Dagster's UI and daemon on 127.0.0.1, PORT=3000, until Ctrl-C
 	@exec $(RUN) ui --port $(PORT)

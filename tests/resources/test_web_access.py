@@ -1,0 +1,215 @@
+"""Requests of sites: robots.txt first, redirects judged anew, and no way out of the site."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from sqlalchemy import select
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.web.access import (
+    MAX_REDIRECTS,
+    RobotsUnreachableError,
+    SiteAccess,
+    WebAccess,
+    resolved,
+)
+from orchestration_project.resources.web.crawl import start_urls
+from orchestration_project.resources.web.sites import read_site_files
+from orchestration_project.settings import load_settings
+from orchestration_project.settings.domains.web import WebSettings
+from orchestration_project.tables.web import web_robots
+from tests.faulty_server import FaultyServer, Reply, Request
+
+ROBOTS = Reply(body=b"User-agent: *\nDisallow: /private\n")
+SHOP = "http://shop.demo"
+
+
+def site_of(**changes: Any) -> Site:
+    declared = {
+        "site": "shop",
+        "base_url": SHOP,
+        "start": ["/"],
+        "item": {"key": ["sku"], "fields": {"sku": {"css": ".sku", "required": True}}},
+        "politeness": {"requests_per_second": 1000},
+    }
+    return read_site(yaml.safe_dump({**declared, **changes}))
+
+
+class Scene:
+    """A server in the place of the demo's shop, and the requests of a site."""
+
+    def __init__(self, stack: ExitStack, settings: Any, replies: dict[str, Reply]) -> None:
+        self.replies = {"/robots.txt": ROBOTS, **replies}
+        self.server = stack.enter_context(FaultyServer(self._reply))
+        self.warehouse = stack.enter_context(open_warehouse(settings))
+        self._stack = stack
+        self._web = WebAccess(WebSettings.of(settings), lambda: self.server.url)
+
+    def open(self, **changes: Any) -> SiteAccess:
+        opened = self._web.open(site_of(**changes), self.warehouse, Clock())
+        return self._stack.enter_context(opened)
+
+    @property
+    def paths(self) -> list[str]:
+        return [each.target for each in self.server.requests]
+
+    def _reply(self, request: Request) -> Reply:
+        return self.replies.get(request.target, Reply(404))
+
+
+SceneOf = Callable[..., Scene]
+
+
+@pytest.fixture
+def scene(demo_settings: Any) -> Iterator[SceneOf]:
+    with ExitStack() as stack:
+        yield lambda **replies: Scene(
+            stack, load_settings(), {f"/{name}": each for name, each in replies.items()}
+        )
+
+
+def moved(target: str) -> Reply:
+    return Reply(302, {"Location": target})
+
+
+def test_robots_are_asked_once_and_kept_for_later_runs(scene: SceneOf):
+    found = scene(a=Reply(body=b"A"), b=Reply(body=b"B"))
+    access = found.open()
+    for path in ("/a", "/b"):
+        answer = access.get(f"{SHOP}{path}", {"If-None-Match": '"x"'})
+        assert answer.response is not None
+        assert answer.response.body == path[1:].upper().encode()
+    assert found.open().get(f"{SHOP}/a", {}).request_count == 1
+    assert found.paths == ["/robots.txt", "/a", "/b", "/a"]
+    sent = found.server.requests[1].headers
+    assert sent["if-none-match"] == '"x"'
+    assert "(+" in sent["user-agent"]
+    with found.warehouse.reading() as connection:
+        [row] = connection.execute(select(web_robots)).all()
+    assert (row.origin, row.status) == (SHOP, 200)
+
+
+def test_a_disallowed_url_is_not_requested(scene: SceneOf):
+    found = scene(private=Reply())
+    answer = found.open().get(f"{SHOP}/private", {})
+    assert (answer.refusal, answer.response, answer.request_count) == ("disallowed", None, 0)
+    assert found.paths == ["/robots.txt"]
+
+
+@pytest.mark.parametrize(
+    ("target", "refusal"),
+    [
+        ("/private", "disallowed"),
+        ("http://127.0.0.1:9/", "redirected"),
+        ("http://169.254.169.254/latest/meta-data", "redirected"),
+        ("https://elsewhere.example/", "redirected"),
+        ("//elsewhere.example/", "redirected"),
+        ("file:///etc/passwd", "redirected"),
+        ("http://shop.demo@10.0.0.1/", "redirected"),
+        ("http://shop.demo:22/", "redirected"),
+    ],
+)
+def test_a_redirect_is_judged_as_a_url_of_its_own(scene: SceneOf, target: str, refusal: str):
+    found = scene(a=moved(target))
+    assert found.open().get(f"{SHOP}/a", {}).refusal == refusal
+    assert found.paths == ["/robots.txt", "/a"]
+
+
+def test_a_site_is_followed_by_redirects_up_to_a_limit(scene: SceneOf):
+    found = scene(a=moved("/b"), b=Reply(body=b"B"), loop=moved("/loop"))
+    access = found.open()
+    answer = access.get(f"{SHOP}/a", {})
+    assert (answer.final_url, answer.request_count, answer.refusal) == (f"{SHOP}/b", 2, "")
+    answer = access.get(f"{SHOP}/loop", {})
+    assert (answer.refusal, answer.request_count) == ("redirected", MAX_REDIRECTS + 1)
+
+
+def test_addresses_that_a_site_file_names_are_guarded(scene: SceneOf):
+    access = scene().open(hosts=["http://127.0.0.1:9", "http://10.0.0.1", "http://0x7f.1"])
+    for url in ("http://127.0.0.1:9/", "http://10.0.0.1/", "http://0x7f.1/"):
+        with pytest.raises(RobotsUnreachableError):
+            access.get(url, {})
+
+
+def test_where_robots_fail_nothing_is_requested_and_the_next_run_asks_again(scene: SceneOf):
+    found = scene(a=Reply())
+    found.replies["/robots.txt"] = Reply(503)
+    for _ in range(2):
+        with pytest.raises(RobotsUnreachableError):
+            found.open().get(f"{SHOP}/a", {})
+    assert found.paths == ["/robots.txt"] * 2
+    found.replies["/robots.txt"] = Reply(404)
+    assert found.open().get(f"{SHOP}/a", {}).response is not None
+
+
+def test_a_block_page_is_an_answer_and_not_retried(scene: SceneOf):
+    found = scene(a=Reply(429), b=Reply(503))
+    access = found.open()
+    answers = [access.get(f"{SHOP}{path}", {}) for path in ("/a", "/b")]
+    assert [each.response.status for each in answers if each.response] == [429, 503]
+    assert found.paths == ["/robots.txt", "/a", "/b"]
+
+
+def test_a_body_above_the_budget_is_refused(scene: SceneOf):
+    found = scene(a=Reply(body=b"x" * 1_000_001))
+    answer = found.open(budget={"page_megabytes": 1}).get(f"{SHOP}/a", {})
+    assert answer.refusal == "refused"
+    assert "without end" in answer.reason
+
+
+def test_a_site_of_the_demo_needs_its_profile(scene: SceneOf, monkeypatch: pytest.MonkeyPatch):
+    found = scene()
+    monkeypatch.setenv("DATA_PROFILE", "real")
+    web = WebAccess(WebSettings.of(load_settings()), lambda: found.server.url)
+    with (
+        pytest.raises(ConfigurationError, match="is of the demo"),
+        web.open(site_of(), found.warehouse, Clock()),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("href", "url"),
+    [
+        ("?b=2&a=1#top", "http://shop.demo/list?a=1&b=2"),
+        ("/x y", "http://shop.demo/x%20y"),
+        ("../p/7", "http://shop.demo/p/7"),
+        ("mailto:a@b.example", None),
+        ("javascript:alert(1)", None),
+        ("http://[::1", None),
+        ("http://me:word@shop.demo/", None),
+        ("/" + "x" * 2_001, None),
+    ],
+)
+def test_a_link_has_one_spelling(href: str, url: str | None):
+    assert resolved(f"{SHOP}/list", href) == url
+
+
+def test_pages_by_parameter_are_start_urls():
+    paging = {"parameter": "page", "first": 1, "last": 3}
+    site = site_of(start=["/list", "https://elsewhere.example/"], paging=paging)
+    assert start_urls(site) == [f"{SHOP}/list?page={number}" for number in (1, 2, 3)]
+
+
+def test_a_broken_file_leaves_the_others(tmp_path: Path):
+    text = (
+        "site: {name}\nbase_url: https://a.example\nstart: [/]\n"
+        "item: {{key: [k], fields: {{k: {{css: p, required: true}}}}}}\n"
+    )
+    for file, name in (("a.yaml", "a"), ("b.yaml", "other"), ("c.yaml", "c")):
+        (tmp_path / file).write_text(text.format(name=name))
+    (tmp_path / "c.yaml").write_bytes(b"\xff\xfe")
+    (tmp_path / "d.yaml").write_text("site: [")
+    found = read_site_files(tmp_path)
+    assert list(found.sites) == ["a"]
+    assert found.problems["b.yaml"] == "line 1: site: expected 'b', found 'other'"
+    assert "UnicodeDecodeError" in found.problems["c.yaml"]
+    assert "line 1: invalid YAML" in found.problems["d.yaml"]
+    assert read_site_files(tmp_path / "missing").sites == {}
