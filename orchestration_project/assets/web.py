@@ -66,7 +66,7 @@ SITES = dg.AssetKey([GROUP, "sites"])
 SITE_COLUMNS = dg.TableSchema(
     [
         dg.TableColumn("site", "text", "Name of the site, and of its file"),
-        dg.TableColumn("declaration", "text", "What is fetched, how, and which items are made"),
+        dg.TableColumn("declaration", "text", "Declaration of requests and items, YAML"),
     ]
 )
 

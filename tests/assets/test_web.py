@@ -28,8 +28,8 @@ from tests import databases
 from tests.assets.conftest import BOTH
 from tests.resources.definitions import RESOURCES
 
-PRODUCTS = 60
-REQUESTS = PRODUCTS + 3  # lists of 20
+PRODUCTS = 40
+REQUESTS = PRODUCTS + 2  # lists of 20
 
 
 @pytest.fixture

@@ -42,14 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 requests_per_second=options.requests_per_second,
                 clock=Clock(time_in(options.clock_now) if options.clock_now else None),
             )
-            told = {
+            shown = {
                 "state_dir": str(options.state_dir),
                 "products": options.products,
                 "new_layout_from": options.new_layout_from,
                 "idle_seconds": options.idle_seconds,
                 "clock_now": options.clock_now,
             }
-            serve(shop, folder / "server.json", idle_seconds=options.idle_seconds, options=told)
+            serve(shop, folder / "server.json", idle_seconds=options.idle_seconds, options=shown)
 
 
 if __name__ == "__main__":

@@ -134,6 +134,6 @@ def _audits(item_count: int, reject_count: int, earlier_count: int) -> list[Audi
 
 
 def version_of(day: date, pages: Mapping[str, str], *, is_complete: bool) -> str:
-    """Return what tells the items of a crawl from others: day, completeness and bytes of pages."""
+    """Return the version of the items of a crawl: its day, completeness and bytes of pages."""
     digest = hashlib.sha256(json.dumps(pages, sort_keys=True).encode()).hexdigest()[:16]
     return f"{day} {'complete' if is_complete else 'partial'} {digest}"

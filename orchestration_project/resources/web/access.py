@@ -1,4 +1,4 @@
-"""Requests of pages: robots.txt first, at the rate of the host, each redirect judged anew."""
+"""Requests of pages: robots.txt first, at the rate of the host, each redirect judged again."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping

@@ -85,7 +85,7 @@ class Visit:
 
 @dataclass
 class CrawlState:
-    """What is left of the budget, and why a crawl ends early."""
+    """Budget that is left, and the reason for which a crawl ends early."""
 
     requests_left: int
     bytes_left: int
