@@ -24,13 +24,13 @@ from orchestration_project.resources.web.crawl import (
     SLICE_PAGES,
     CrawlQueue,
     CrawlState,
-    SliceLoader,
     SlicePool,
     left_count,
     topic_of,
 )
 from orchestration_project.resources.web.items import LoadedItems, load_items
 from orchestration_project.resources.web.sites import SiteFiles, read_site_files
+from orchestration_project.resources.web.slices import SliceLoader
 from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import check_spec, column_schema, summary_of
 from orchestration_project.settings.domains.web import WebSettings

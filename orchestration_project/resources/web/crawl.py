@@ -1,7 +1,6 @@
-"""A crawl of a site: claims URLs of its frontier, fetches slices, and loads each as a delivery.
+"""A crawl of a site: its budget, its URLs, and the requests of a slice of them.
 
-Each URL is a work item. A slice is at most 200 pages or 5 s; its pages, captures, links and items
-of work are written in one transaction, so that a run that is killed loses one slice at most.
+Each URL is a work item. A slice is at most 200 pages or 5 s.
 """
 
 import threading
@@ -12,47 +11,30 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, select
 
-from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
-from orchestration_project.domains.web.extraction import RULE_VERSION, Page, links
-from orchestration_project.domains.web.pages import FetchedPage, judge, page_rows
+from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement
 from orchestration_project.domains.web.sites import Site
-from orchestration_project.engine.captures import BlobError, Capture, Captures, unstored
+from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.pools import ItemT, ResultT
 from orchestration_project.engine.warehouse import (
-    Delivery,
-    TableSpec,
     Warehouse,
-    WriteResult,
-    prepare_all,
 )
 from orchestration_project.engine.warehouse.capture_log import read_blobs
-from orchestration_project.engine.warehouse.delivery import no_note, no_warnings
-from orchestration_project.engine.warehouse.fencing import read_states
-from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.engine.warehouse.landing import land_all
-from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.web.access import (
     Answer,
-    RobotsUnreachableError,
-    SiteAccess,
     origin_of,
     resolved,
 )
 from orchestration_project.tables.spine import work_items
-from orchestration_project.tables.web import web_crawls, web_frontier, web_pages
 
 TOPIC_PREFIX = "web/"
 SLICE_PAGES = 200
 SLICE_SECONDS = 5.0
 NO_PAUSE = (timedelta(0),)
-KEPT_HEADERS = ("content-type", "etag", "last-modified", "content-encoding", "location", "date")
 MAX_TEXT = 500
-PAGES = TableSpec(table=web_pages, rule_version=RULE_VERSION, summarise=no_summary)
 
 
 def topic_of(site: str, day: date) -> str:
@@ -189,242 +171,6 @@ class SlicePool:
             return read_blobs(connection, wanted)
 
 
-@dataclass(frozen=True)
-class SliceLoader:
-    """Fetches URLs of a crawl, and loads what came: pages, links, and how each URL ended."""
-
-    site: Site
-    day: date
-    access: SiteAccess
-    warehouse: Warehouse
-    captures: Captures
-    clock: Clock
-    run_id: str
-    state: CrawlState
-    items: WorkItems
-
-    def ready(self) -> None:
-        """Open nothing: the run has opened what it uses."""
-
-    def extract(self, item: ClaimedItem) -> Visit:
-        """Request the page of a URL, on condition that it has changed.
-
-        Raises:
-            TransientError: No attempt succeeded.
-        """
-        if not self.state.take_request():
-            return Visit()
-        known = self._known(item.key)
-        try:
-            answer = self.access.get(item.key, _conditions(known))
-        except RobotsUnreachableError as error:
-            self.state.end("stopped", error.what)
-            return Visit()
-        return self._visit(item.key, answer, known)
-
-    def load(
-        self, connection: Connection, batch: Sequence[tuple[ClaimedItem, Any]]
-    ) -> Sequence[ItemSettlement]:
-        """Write a slice: its pages as one delivery, new URLs, verdicts and counts."""
-        visits = [(item, visit) for item, visit in batch if visit.answer is not None]
-        self._land(connection, [(item.key, visit) for item, visit in visits])
-        found = self._links(connection, visits)
-        self._enqueue(connection, found)
-        self._record(connection, [(item.key, visit) for item, visit in visits])
-        return [
-            ItemSettlement(item, "ready")
-            if visit.answer is None
-            else ItemSettlement(
-                item,
-                "skipped" if visit.answer.refusal else "done",
-                result_version=RULE_VERSION,
-                reason_code=visit.verdict if visit.answer.refusal else None,
-                reason=visit.answer.reason or None,
-            )
-            for item, visit in batch
-        ]
-
-    def begin(self, connection: Connection) -> None:
-        """Record that the crawl runs, and enqueue its start URLs."""
-        empty = dict.fromkeys(
-            (
-                *("slice_count", "request_count", "byte_count"),
-                *("page_count", "item_count", "reject_count"),
-            ),
-            0,
-        )
-        now = self.clock.now()
-        row = {
-            **empty,
-            "site": self.site.site,
-            "day": self.day,
-            "outcome": "running",
-            "reason": None,
-            "started_at": now,
-            "ended_at": None,
-            "run_id": self.run_id,
-        }
-        insert_absent(connection, web_crawls, [row])
-        running = {"outcome": "running", "reason": None, "ended_at": None, "run_id": self.run_id}
-        connection.execute(update(web_crawls).where(*self.own(web_crawls)).values(running))
-        self._enqueue(connection, dict.fromkeys(start_urls(self.site), (0, None)))
-
-    def own(self, table: Any) -> tuple[Any, Any]:
-        """Return the condition on rows of this crawl."""
-        return table.c.site == self.site.site, table.c.day == self.day
-
-    def _known(self, url: str) -> Mapping[str, Any] | None:
-        wanted = select(web_pages).where(
-            web_pages.c.site == self.site.site,
-            web_pages.c.url == url,
-            web_pages.c.verdict.in_(["page", "unchanged"]),
-        )
-        with self.warehouse.reading() as connection:
-            found = connection.execute(wanted).mappings().first()
-        return None if found is None else {str(name): value for name, value in found.items()}
-
-    def _visit(self, url: str, answer: Answer, known: Mapping[str, Any] | None) -> Visit:
-        response = answer.response
-        if response is None or answer.refusal:
-            return Visit(answer, answer.refusal, fetched_at=self.clock.now())
-        verdict = judge(response.status)
-        body, content_type = response.body, response.headers.get("content-type", "")
-        now = self.clock.now()
-        capture = unstored(
-            response.body,
-            url=answer.final_url,
-            request={"method": "GET", "url": url},
-            fetched_at=now,
-            http_status=response.status,
-            response_headers={
-                name: value for name, value in response.headers.items() if name in KEPT_HEADERS
-            },
-        )
-        sha256 = capture.sha256
-        if verdict == "unchanged" and known is not None:
-            content_type, sha256 = known["content_type"] or "", known["sha256"]
-            body = self._earlier_body(sha256)
-        self.state.spend(answer.request_count - 1, len(response.body))
-        if verdict in ("blocked", "login"):
-            self.state.end("blocked", f"{url} answered {response.status}")
-        return Visit(answer, verdict, body, content_type, sha256, capture, now)
-
-    def _earlier_body(self, sha256: str) -> bytes:
-        with self.warehouse.reading() as connection:
-            blob = read_blobs(connection, [sha256]).get(sha256)
-        if blob is None:
-            raise BlobError(f"the database has no blob {sha256}")
-        return self.captures.read(blob)
-
-    def _land(self, connection: Connection, visits: Sequence[tuple[str, Visit]]) -> None:
-        fetched = [(url, each) for url, each in visits if each.capture is not None]
-        if not fetched:
-            return
-        pages = [_page_of(url, visit) for url, visit in fetched]
-        key = self.site.site
-        crawl = select(web_crawls.c.slice_count).where(*self.own(web_crawls))
-        number = connection.execute(crawl).scalar_one() + 1
-        state = read_states(connection, web_pages, [key])[key]
-        target = PAGES.target(
-            key, {"site": key}, state, run_id=self.run_id, write_disposition="merge"
-        )
-        delivery = Delivery(
-            source="web",
-            dataset=key,
-            source_version=f"{self.day} slice {number}",
-            record_total=None,
-            scope={},
-            captures=[each.capture for _, each in fetched if each.capture],
-        )
-        validated = page_rows(pages, site=key, day=self.day, run_id=self.run_id)
-        batch = prepare_all([(target, delivery, validated)])
-        [ended] = land_all(connection, batch, self.clock.now(), no_warnings, no_note)
-        if not isinstance(ended, WriteResult):
-            raise ended
-
-    def _links(
-        self, connection: Connection, visits: Sequence[tuple[ClaimedItem, Visit]]
-    ) -> Mapping[str, tuple[int, str | None]]:
-        """Return the URLs that pages lead to, with depth and page."""
-        depths = self._depths(connection, [item.key for item, _ in visits])
-        found: dict[str, tuple[int, str | None]] = {}
-        for item, visit in visits:
-            if visit.verdict not in ("page", "unchanged") or visit.answer is None:
-                continue
-            base = visit.answer.final_url
-            own_depth = depths.get(item.key, 0)
-            for link in links(Page(base, visit.body, visit.content_type), self.site):
-                url = resolved(base, link.href)
-                depth = own_depth + (link.max_depth is not None)  # the next page is as deep
-                is_within = link.max_depth is None or depth <= link.max_depth
-                if url and is_within and origin_of(url) in self.site.origins:
-                    found.setdefault(url, (depth, item.key))
-        return found
-
-    def _depths(self, connection: Connection, urls: Sequence[str]) -> Mapping[str, int]:
-        columns = web_frontier.c
-        wanted = select(columns.url, columns.depth).where(
-            *self.own(web_frontier), columns.url.in_(urls)
-        )
-        return {row.url: row.depth for row in connection.execute(wanted)}
-
-    def _enqueue(self, connection: Connection, found: Mapping[str, tuple[int, str | None]]) -> None:
-        if not found:
-            return
-        empty = dict.fromkeys(
-            ("verdict", "reason", "final_url", "content_type", "sha256", "fetched_at")
-        )
-        own = {"site": self.site.site, "day": self.day}
-        rows = [
-            {**empty, **own, "url": url, "depth": depth, "found_on": page}
-            for url, (depth, page) in sorted(found.items())
-        ]
-        inserted = {key[-1] for key in insert_absent(connection, web_frontier, rows)}
-        self.items.enqueue(
-            topic_of(self.site.site, self.day),
-            [NewItem(url, RULE_VERSION) for url in sorted(inserted)],
-            connection=connection,
-        )
-
-    def _record(self, connection: Connection, visits: Sequence[tuple[str, Visit]]) -> None:
-        """Write the verdicts of URLs, and add to the counts of the crawl."""
-        if not visits:
-            return
-        rows = [
-            {
-                "of": url,
-                "new_verdict": visit.verdict,
-                "new_reason": (visit.answer.reason if visit.answer else "")[:MAX_TEXT] or None,
-                "new_final_url": visit.answer.final_url if visit.answer else None,
-                "new_content_type": visit.content_type or None,
-                "new_sha256": visit.sha256 or None,
-                "new_fetched_at": visit.fetched_at,
-            }
-            for url, visit in visits
-        ]
-        names = [name.removeprefix("new_") for name in rows[0] if name != "of"]
-        connection.execute(
-            update(web_frontier)
-            .where(*self.own(web_frontier), web_frontier.c.url == bindparam("of"))
-            .values({name: bindparam(f"new_{name}") for name in names}),
-            rows,
-        )
-        counts, captured = web_crawls.c, [each for _, each in visits if each.capture]
-        connection.execute(
-            update(web_crawls)
-            .where(*self.own(web_crawls))
-            .values(
-                slice_count=counts.slice_count + (1 if captured else 0),
-                request_count=counts.request_count
-                + sum(each.answer.request_count for _, each in visits if each.answer),
-                byte_count=counts.byte_count
-                + sum(each.capture.byte_count for each in captured if each.capture),
-                page_count=counts.page_count
-                + sum(each.verdict in ("page", "unchanged") for _, each in visits),
-            )
-        )
-
-
 def start_urls(site: Site) -> Sequence[str]:
     """Return the URLs where a crawl begins, in one spelling; those of paging by parameter too."""
     found = [url for each in site.start if (url := resolved(f"{site.base_url}/", each))]
@@ -447,35 +193,3 @@ def left_count(connection: Connection, topic: str) -> int:
         columns.topic == topic, columns.state.not_in(["done", "skipped"])
     )
     return len(connection.execute(wanted).all())
-
-
-def _conditions(known: Mapping[str, Any] | None) -> Mapping[str, str]:
-    if known is None:
-        return {}
-    named = {"If-None-Match": known["etag"], "If-Modified-Since": known["last_modified"]}
-    return {
-        name: value
-        for name, value in named.items()
-        if value and value.isascii() and value.isprintable()
-    }
-
-
-def _page_of(url: str, visit: Visit) -> FetchedPage:
-    if visit.answer is None or visit.answer.response is None or visit.fetched_at is None:
-        raise AssertionError("a page was fetched")
-    headers = visit.answer.response.headers
-    return FetchedPage(
-        url,
-        visit.answer.response.status,
-        visit.content_type[:MAX_TEXT] or None,
-        _short(headers.get("etag")),
-        _short(headers.get("last-modified")),
-        visit.answer.final_url,
-        visit.sha256,
-        visit.verdict,
-        visit.fetched_at,
-    )
-
-
-def _short(value: str | None) -> str | None:
-    return value if value and len(value) <= MAX_TEXT else None
