@@ -7,9 +7,9 @@ is killed leaves whole batches, and the next run of the partition derives the re
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any
 
 import polars as pl
@@ -25,14 +25,9 @@ from sqlalchemy import (
     update,
 )
 
-from orchestration_project.domains.documents.keywords import TermCounts, keywords, words_of
-from orchestration_project.domains.documents.minhash import (
-    BLOCK_WORDS,
-    Signature,
-    Sketch,
-    signature_as_text,
-    signature_of_text,
-)
+from orchestration_project.domains.documents.fingerprints import Fingerprint, fingerprint_of
+from orchestration_project.domains.documents.keywords import keywords
+from orchestration_project.domains.documents.minhash import Signature, signature_of_text
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent, insert_frame, read_keys
@@ -63,19 +58,6 @@ ALL = ""
 
 LOCK = "documents|derivation"
 """One transaction at a time compares: two that do not see each other would miss their pairs."""
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """Origin of the similarity and topics of a document.
-
-    Attributes:
-        signature: As text; None: the document has no word.
-        terms: Its most frequent terms with their counts.
-    """
-
-    signature: str | None = None
-    terms: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -166,20 +148,6 @@ class DocumentDerivation:
             for document_id, pages in groupby(rows, key=lambda row: row.document_id):
                 found[document_id] = fingerprint_of(page.text for page in pages)
         return found
-
-
-def fingerprint_of(texts: Iterator[str]) -> Fingerprint:
-    """Return the fingerprint of a document, by the texts of its pages in order."""
-    sketch, terms = Sketch(), TermCounts()
-    for text in texts:
-        words = words_of(text)
-        while some := list(islice(words, BLOCK_WORDS)):
-            sketch.add(some)
-            terms.add(some)
-    signature = sketch.signature()
-    return Fingerprint(
-        None if signature is None else signature_as_text(signature), terms.most_frequent()
-    )
 
 
 def remove_derived(connection: Connection, ids: Sequence[str]) -> None:
