@@ -189,12 +189,13 @@ documents_topics = table(
 
 documents_fingerprints = table(
     "documents_fingerprints",
-    "One row per document: what its similarity and topics were derived from.",
+    "One row per document: what its similarity and topics are derived from.",
     text("document_id", "SHA-256 of the document's bytes, hex", key=True),
-    moment("extracted_at", "extracted_at of the extraction that it was derived from"),
+    moment("extracted_at", "extracted_at of the extraction that it was made by"),
     text("signature", "MinHash of its text, base64; NULL: no word", optional=True),
     text("terms", "Its most frequent terms with their counts, JSON", from_senders=True),
     text("group_id", "Its group of similar documents; NULL: none", optional=True),
+    flag("is_compared", "Whether its pairs and the frequencies of its terms are written"),
     flag("has_topics", "Whether its keywords were computed from these terms"),
     internal=True,
 )

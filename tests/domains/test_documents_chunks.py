@@ -13,8 +13,8 @@ from orchestration_project.domains.documents.extracted import (
     Heading,
     Limits,
     Page,
-    count_words,
 )
+from orchestration_project.domains.documents.words import count_words
 from orchestration_project.errors import ConfigurationError
 from tests.properties import bounded
 

@@ -12,8 +12,8 @@ from orchestration_project.domains.documents.keywords import (
     TERM_COUNT,
     TermCounts,
     keywords,
-    words_of,
 )
+from orchestration_project.domains.documents.words import words_of
 from tests.properties import bounded
 
 

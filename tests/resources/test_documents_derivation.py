@@ -7,11 +7,13 @@ from itertools import combinations
 import pytest
 from sqlalchemy import func, insert, select, update
 
+from orchestration_project.domains.documents.fingerprints import fingerprint_of
 from orchestration_project.resources.documents.derivation import (
     BATCH_DOCUMENTS,
     DerivedCounts,
     DocumentDerivation,
     remove_derived,
+    write_fingerprints,
 )
 from orchestration_project.resources.documents.similarity import BUCKET_DOCUMENTS, PAIR_COUNT
 from orchestration_project.tables.documents import (
@@ -59,6 +61,13 @@ class Library:
                 for number, page in enumerate(text.split("\n"), start=1):
                     row = {"document_id": document_id, "page_number": number, "text": page}
                     connection.execute(insert(pages), {**PAGE, **row})
+
+    def compute(self, texts: Mapping[str, str]) -> None:
+        """Write fingerprints of documents, as the load of the latest extraction does."""
+        at = NOON + timedelta(seconds=self.extractions)
+        found = {key: fingerprint_of(text.split("\n")) for key, text in texts.items()}
+        with self.warehouse.writing() as connection:
+            write_fingerprints(connection, at, found)
 
     def derive(self, run_id: str = "run") -> DerivedCounts:
         today = NOON.date()
@@ -123,6 +132,36 @@ def test_similar_documents_are_pairs_and_groups_by_their_smallest_id(library):
     assert pairs["b", "c"] == 1.0
     assert pairs["b", "d"] == pytest.approx(358 / 438, abs=0.15)
     assert library.groups() == {"b": "b", "c": "b", "d": "b", "u": "u", "v": "u"}
+
+
+def test_fingerprints_of_a_load_give_what_those_of_the_pages_give(library):
+    texts = {"a": changed(0, ""), "b": changed(10, "x"), "e": ""}
+    library.add(texts)
+    library.derive()
+    wanted = [library.rows(table) for table in DERIVED]
+    with library.warehouse.writing() as connection:
+        remove_derived(connection, list(texts))
+    library.compute(dict.fromkeys(texts, "of an earlier load that nothing was derived from"))
+    library.compute(texts)
+    with library.warehouse.writing() as connection:  # so that they cannot be read again
+        connection.execute(documents_pages.delete())
+    assert library.derive().documents == 3
+    assert [library.rows(table) for table in DERIVED] == wanted
+
+
+def test_a_fingerprint_of_an_earlier_load_does_not_count_and_one_that_is_compared_stays(library):
+    library.add({"a": changed(0, ""), "b": changed(0, "")})
+    library.compute({"a": "other words"})
+    library.add({"a": changed(0, "")})
+    assert library.derive().pairs == 1
+    before = [library.rows(table) for table in DERIVED]
+    library.compute({"a": "other words"})
+    assert [library.rows(table) for table in DERIVED] == before
+    library.add({"a": "quite other words"})
+    library.compute({"a": "quite other words"})
+    counts = library.derive()
+    assert (counts.documents, counts.pairs_removed) == (1, 1)
+    assert library.keywords("a") == ["other", "quite", "words"]
 
 
 def test_deriving_again_does_nothing_and_equal_text_of_a_replay_changes_no_row(library):

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from orchestration_project.domains.documents.extracted import WORD, Heading, Page
+from orchestration_project.domains.documents.extracted import Heading, Page
+from orchestration_project.domains.documents.words import WORD
 from orchestration_project.errors import ConfigurationError
 
 RULE_VERSION = "1"

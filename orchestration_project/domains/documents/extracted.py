@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, NamedTuple
 
+from orchestration_project.domains.documents.fingerprints import Fingerprint
 from orchestration_project.domains.documents.language import language_of
 from orchestration_project.domains.documents.reasons import REASONS, DocumentError, Reason, State
 from orchestration_project.domains.documents.recognition import (
@@ -13,6 +14,7 @@ from orchestration_project.domains.documents.recognition import (
     Recogniser,
     RecognitionError,
 )
+from orchestration_project.domains.documents.words import count_words
 
 MIB = 1024**2
 
@@ -138,6 +140,7 @@ class Extracted:
         language: Of the text, ISO 639-1; None for too little text, or a mixture.
         children: Attachments and members, in their order; they are not extracted here.
         findings: Reason codes, the decisive one first; none: extracted without a remark.
+        fingerprint: Of its text; None: not computed here.
     """
 
     name: str
@@ -151,6 +154,7 @@ class Extracted:
     language: str | None = None
     children: tuple[Child, ...] = ()
     findings: tuple[Finding, ...] = ()
+    fingerprint: Fingerprint | None = None
 
     @property
     def reason_code(self) -> str | None:
@@ -176,24 +180,6 @@ class Extracted:
     def word_count(self) -> int:
         """Words of all pages."""
         return sum(count_words(page.text) for page in self.pages)
-
-
-IDEOGRAPH = "\u3040-\u309f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-"""Characters of Chinese, and Hiragana of Japanese, which are written without spaces."""
-
-WORD = re.compile(
-    rf"[{IDEOGRAPH}]"
-    rf"|[^\W{IDEOGRAPH}]{{1,100}}(?:['\u2019.\-][^\W{IDEOGRAPH}]{{1,100}}){{0,20}}"
-)
-"""An ideograph; or letters and digits, with an apostrophe, full stop or hyphen between them.
-
-A long run without a space, such as encoded bytes, is divided, so that a word is bounded.
-"""
-
-
-def count_words(text: str) -> int:
-    """Return the number of words, as `WORD` delimits them; no tokens of a model."""
-    return sum(1 for _ in WORD.finditer(text))
 
 
 def cell_text(value: Cell) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
-from orchestration_project.domains.documents.keywords import TermCounts, words_of
+from orchestration_project.domains.documents.keywords import TermCounts
 from orchestration_project.domains.documents.minhash import BLOCK_WORDS, Sketch, signature_as_text
+from orchestration_project.domains.documents.words import words_of
 
 
 @dataclass(frozen=True)

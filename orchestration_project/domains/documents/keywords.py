@@ -5,12 +5,9 @@ Nothing lists stop words: a word of more than half of the documents is never a k
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
-from operator import itemgetter
 from typing import NamedTuple
-
-from orchestration_project.domains.documents.extracted import WORD
 
 KEYWORD_COUNT = 10
 """Keywords of a document at most."""
@@ -36,11 +33,6 @@ class Keyword(NamedTuple):
 
     term: str
     score: float
-
-
-def words_of(text: str) -> Iterator[str]:
-    """Yield the words of a text in their order, without regard to case."""
-    return map(str.casefold, map(itemgetter(0), WORD.finditer(text)))
 
 
 class TermCounts:

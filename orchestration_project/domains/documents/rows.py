@@ -15,9 +15,9 @@ from orchestration_project.domains.documents.extracted import (
     Page,
     Table,
     cell_text,
-    count_words,
 )
 from orchestration_project.domains.documents.extraction import Document
+from orchestration_project.domains.documents.words import count_words
 from orchestration_project.tables.documents import documents_chunks, documents_pages
 from orchestration_project.tables.schema import schema_of
 

@@ -29,12 +29,13 @@ CHANGES = [
         Column("keyword", "text", "Word in lower case"),
         Column("score", "double", "TF-IDF, by the documents that were loaded when it was computed"),
     ])),
-    CreateTable(Table("documents_fingerprints", "One row per document: what its similarity and topics were derived from.", [
+    CreateTable(Table("documents_fingerprints", "One row per document: what its similarity and topics are derived from.", [
         Column("document_id", "text", "SHA-256 of the document's bytes, hex", key=True),
-        Column("extracted_at", "timestamp", "extracted_at of the extraction that it was derived from"),
+        Column("extracted_at", "timestamp", "extracted_at of the extraction that it was made by"),
         Column("signature", "text", "MinHash of its text, base64; NULL: no word", optional=True),
         Column("terms", "text", "Its most frequent terms with their counts, JSON"),
         Column("group_id", "text", "Its group of similar documents; NULL: none", optional=True),
+        Column("is_compared", "boolean", "Whether its pairs and the frequencies of its terms are written"),
         Column("has_topics", "boolean", "Whether its keywords were computed from these terms"),
     ], indexes=[
         Index("documents_fingerprints_by_group", ["group_id"]),

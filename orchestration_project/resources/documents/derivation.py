@@ -16,6 +16,7 @@ import polars as pl
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    and_,
     bindparam,
     delete,
     insert,
@@ -65,7 +66,7 @@ class DerivedCounts:
     """Counts of what a run derived.
 
     Attributes:
-        documents: Documents whose text was read.
+        documents: Documents that were compared.
         unchanged: Those of them whose text has the words of before.
         pairs: Pairs that were added.
         pairs_removed: Pairs of earlier texts.
@@ -134,7 +135,15 @@ class DocumentDerivation:
                 return
 
     def _fingerprints(self, ids: Sequence[str]) -> Mapping[str, Fingerprint]:
-        """Return the fingerprint of each document; a page at a time is in memory."""
+        """Return the fingerprint of each document: that of its load, or by its pages.
+
+        A page at a time is in memory.
+        """
+        with self._warehouse.reading() as connection:
+            found = _known(connection, ids, _is_loaded())
+        return found | self._of_pages([each for each in ids if each not in found])
+
+    def _of_pages(self, ids: Sequence[str]) -> dict[str, Fingerprint]:
         columns = documents_pages.c
         wanted = (
             select(columns.document_id, columns.text)
@@ -154,11 +163,29 @@ def remove_derived(connection: Connection, ids: Sequence[str]) -> None:
     """Delete what was derived from documents, and what other documents have of it."""
     lock_row(connection, LOCK)
     for some in pieces(sorted(ids), BATCH_DOCUMENTS):
-        before = _known(connection, some)
+        before = _known(connection, some, documents_fingerprints.c.is_compared)
         remove_pairs(connection, _signatures(before))
         _count_terms(connection, before, {})
         for table in (documents_topics, documents_fingerprints):
             connection.execute(delete(table).where(table.c.document_id.in_(some)))
+
+
+def write_fingerprints(
+    connection: Connection, extracted_at: datetime, found: Mapping[str, Fingerprint]
+) -> None:
+    """Write fingerprints that a load computed; a document that was compared keeps its own.
+
+    Args:
+        connection: Of the transaction that writes the documents.
+        extracted_at: Of these documents.
+        found: Fingerprints by document.
+    """
+    table = documents_fingerprints
+    for some in pieces(sorted(found), BATCH_DOCUMENTS):
+        is_own = table.c.document_id.in_(some)
+        connection.execute(delete(table).where(is_own, table.c.is_compared.is_(False)))
+        rows = [_row(key, extracted_at, found[key], is_compared=False) for key in some]
+        insert_absent(connection, table, rows)
 
 
 def _is_outdated() -> ColumnElement[bool]:
@@ -166,7 +193,18 @@ def _is_outdated() -> ColumnElement[bool]:
     return or_(
         columns.document_id.is_(None),
         columns.extracted_at != documents.c.extracted_at,
+        columns.is_compared.is_(False),
     )
+
+
+def _is_loaded() -> ColumnElement[bool]:
+    """Return whether a load wrote a fingerprint, and nothing is derived from it."""
+    columns = documents_fingerprints.c
+    current = select(documents.c.document_id).where(
+        documents.c.document_id == columns.document_id,
+        documents.c.extracted_at == columns.extracted_at,
+    )
+    return and_(columns.is_compared.is_(False), current.exists())
 
 
 def _write(
@@ -177,7 +215,7 @@ def _write(
 ) -> None:
     """Write the fingerprints of documents, and pairs, groups and frequencies that follow."""
     lock_row(connection, LOCK)
-    before = _known(connection, list(found))
+    before = _known(connection, list(found), documents_fingerprints.c.is_compared)
     changed = {key: each for key, each in found.items() if before.get(key) != each}
     earlier = {key: each for key, each in before.items() if key in changed}
     counts.documents += len(found)
@@ -196,10 +234,13 @@ def _signatures(prints: Mapping[str, Fingerprint]) -> dict[str, Signature]:
     }
 
 
-def _known(connection: Connection, ids: Sequence[str]) -> dict[str, Fingerprint]:
+def _known(
+    connection: Connection, ids: Sequence[str], is_wanted: ColumnElement[bool]
+) -> dict[str, Fingerprint]:
+    """Return the stored fingerprints for which a condition holds."""
     columns = documents_fingerprints.c
     wanted = select(columns.document_id, columns.signature, columns.terms).where(
-        columns.document_id.in_(ids)
+        columns.document_id.in_(ids), is_wanted
     )
     return {
         row.document_id: Fingerprint(row.signature, json.loads(row.terms))
@@ -214,22 +255,38 @@ def _write_fingerprints(
     stored: set[str],
 ) -> None:
     """Write fingerprints that changed, and of the others which extraction they stand for."""
-    table, rows = documents_fingerprints, list[dict[str, Any]]()
+    table = documents_fingerprints
     is_own = table.c.document_id == bindparam("own_id")
-    for key, each in changed.items():
-        terms = json.dumps(each.terms, ensure_ascii=False)
-        values = {"signature": each.signature, "terms": terms, "group_id": None}
-        rows.append(
-            {"document_id": key, "extracted_at": extracted[key], **values, "has_topics": False}
-        )
-    insert_absent(connection, table, [row for row in rows if row["document_id"] not in stored])
+    is_compared = update(table).where(table.c.document_id.in_(list(changed)), _is_loaded())
+    as_loaded = is_compared.values(is_compared=True).returning(table.c.document_id)
+    done = set(connection.execute(as_loaded).scalars())
+    rows = [
+        _row(key, extracted[key], each, is_compared=True)
+        for key, each in changed.items()
+        if key not in done
+    ]
+    inserted = {key for (key,) in insert_absent(connection, table, rows)}
     for row in rows:
-        if row["document_id"] in stored:
+        if row["document_id"] not in inserted:
             own = table.c.document_id == row["document_id"]
             connection.execute(update(table).where(own).values(row))
     same = [{"own_id": key, "at": extracted[key]} for key in sorted(stored - set(changed))]
     if same:
         connection.execute(update(table).where(is_own).values(extracted_at=bindparam("at")), same)
+
+
+def _row(
+    document_id: str, extracted_at: datetime, found: Fingerprint, *, is_compared: bool
+) -> Mapping[str, Any]:
+    return {
+        "document_id": document_id,
+        "extracted_at": extracted_at,
+        "signature": found.signature,
+        "terms": json.dumps(found.terms, ensure_ascii=False),
+        "group_id": None,
+        "is_compared": is_compared,
+        "has_topics": False,
+    }
 
 
 def _count_terms(
@@ -261,7 +318,7 @@ def _frequencies(connection: Connection, terms: Sequence[str]) -> dict[str, int]
 def _write_topics(connection: Connection, ids: Sequence[str]) -> int:
     """Write the keywords of documents, by the frequencies of now; return how many."""
     lock_row(connection, LOCK)
-    known = _known(connection, ids)
+    known = _known(connection, ids, documents_fingerprints.c.is_compared)
     terms = sorted({term for each in known.values() for term in each.terms})
     frequencies = _frequencies(connection, [ALL, *terms])
     rows = [

@@ -38,6 +38,7 @@ from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.warehouse.landing import is_landed, land_all
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import OrchestrationError
+from orchestration_project.resources.documents.derivation import write_fingerprints
 from orchestration_project.resources.documents.pool import (
     READABLE,
     ClaimedDocument,
@@ -187,6 +188,12 @@ class DocumentLoader:
             }
             for key, each in found.items()
         }
+        prints = {
+            key: each.extracted.fingerprint
+            for key, each in found.items()
+            if each.extracted.fingerprint is not None
+        }
+        write_fingerprints(connection, now, prints)
         inserted = {key for (key,) in insert_absent(connection, documents, list(rows.values()))}
         kept = ("document_id", "superseded_by", "first_seen_at")
         for document_id, row in rows.items():

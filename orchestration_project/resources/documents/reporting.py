@@ -217,7 +217,9 @@ def verdict_of(
     """
     columns, prints = documents.c, documents_fingerprints.c
     is_current = and_(
-        prints.document_id == columns.document_id, prints.extracted_at == columns.extracted_at
+        prints.document_id == columns.document_id,
+        prints.extracted_at == columns.extracted_at,
+        prints.is_compared,
     )
     wanted = (
         select(

@@ -8,11 +8,12 @@ import ctypes
 import resource
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from orchestration_project.domains.documents.extracted import Extracted, Limits, Options
 from orchestration_project.domains.documents.extraction import extract
+from orchestration_project.domains.documents.fingerprints import fingerprint_of
 from orchestration_project.resources.documents.tesseract import OcrRule, Tesseract
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
@@ -85,7 +86,7 @@ def _lower(kind: int, limit: int) -> None:
 
 
 def extract_file(file: File) -> Extracted:
-    """Return what a file holds, or its reason code.
+    """Return what a file holds with the fingerprint of its text, or its reason code.
 
     A process that needs more CPU time is ended by SIGXCPU. In the process of a pool alone: its
     limits stay.
@@ -98,9 +99,10 @@ def extract_file(file: File) -> Extracted:
     until = int(used.ru_utime + used.ru_stime) + 1 + file.cpu_seconds
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (until, hard))
-    return extract(
+    found = extract(
         file.content, name=file.name, limits=file.limits, options=file.settings.options()
     )
+    return replace(found, fingerprint=fingerprint_of(page.text for page in found.pages))
 
 
 def apply_to_each(
