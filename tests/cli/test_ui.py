@@ -100,6 +100,7 @@ def test_all_daemons_are_healthy(ui):
     assert programs.wait_for(is_healthy)
 
 
+@pytest.mark.slow
 def test_runs_start_although_the_process_that_they_are_forked_from_was_killed(ui):
     forks = {
         process.pid: process

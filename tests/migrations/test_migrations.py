@@ -210,7 +210,9 @@ def test_a_views_columns_and_comments_are_those_declared(migrated):
                 assert connection.execute(comment, {"name": name}).scalar() == view.table.comment
 
 
-@pytest.mark.parametrize("version", ["0022", "0024", "0026"])
+@pytest.mark.parametrize(
+    "version", [*(pytest.param(each, marks=pytest.mark.slow) for each in ("0022", "0024")), "0026"]
+)
 def test_a_database_of_an_earlier_version_is_brought_up_to_date_in_place(empty, tmp_path, version):
     empty.prepare(holds="real")
     histories = Histories(Desk(empty, tmp_path, week_start=MONDAY), StoppedClock())

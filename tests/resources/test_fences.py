@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("careless_databases")
 
 
 @pytest.mark.parametrize(
-    ("warehouse", "examples"), [("sqlite", 25), ("postgresql", 8)], indirect=["warehouse"]
+    ("warehouse", "examples"), [("sqlite", 12), ("postgresql", 6)], indirect=["warehouse"]
 )
 def test_a_fence_has_the_state_that_its_history_leads_to(desk, clock, examples):
     weeks = itertools.count()

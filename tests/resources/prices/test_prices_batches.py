@@ -115,7 +115,7 @@ def loaded_alike(together: Desk, alone: Desk, symbols: Sequence[str], rounds: Se
 
 
 @pytest.mark.slow
-@settings(bounded, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(bounded, max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ROUNDS)
 def test_a_batch_leaves_what_its_symbols_leave_one_by_one(
     tmp_path_factory: pytest.TempPathFactory, rounds
