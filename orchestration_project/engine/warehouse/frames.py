@@ -190,9 +190,10 @@ def read_scope(connection: Connection, table: Table, scope: Scope) -> pl.DataFra
 def read_keys(connection: Connection, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     """Return all columns of the rows of ``table`` that have the keys of ``rows``.
 
-    Each is looked up by its key, so that the size of the table does not matter.
+    Each is looked up by its key, so that the size of the table does not matter. ``rows`` may have
+    the first columns of the key alone.
     """
-    key = list(table.primary_key.columns)
+    key = [column for column in table.primary_key.columns if column.name in rows.columns]
     keys = rows.select(column.name for column in key)
     if keys.is_empty():
         return pl.DataFrame(schema=schema_of(table))

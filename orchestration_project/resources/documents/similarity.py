@@ -19,7 +19,7 @@ from orchestration_project.domains.documents.minhash import (
     grouped,
     signature_of_text,
 )
-from orchestration_project.engine.warehouse.frames import insert_absent, insert_frame
+from orchestration_project.engine.warehouse.frames import insert_absent, insert_frame, read_keys
 from orchestration_project.tables.documents import (
     documents,
     documents_bands,
@@ -170,11 +170,9 @@ def _candidates(
 def _members(connection: Connection, numbers: Sequence[int]) -> dict[int, list[str]]:
     """Return the documents in each bucket."""
     members: dict[int, list[str]] = {number: [] for number in numbers}
-    columns = documents_bands.c
-    for some in pieces(numbers, KEYS_PER_STATEMENT):
-        wanted = select(columns.bucket, columns.document_id).where(columns.bucket.in_(some))
-        for row in connection.execute(wanted):
-            members[row.bucket].append(row.document_id)
+    keys = pl.DataFrame({"bucket": numbers}, {"bucket": pl.Int64()})
+    for bucket, document_id in read_keys(connection, documents_bands, keys).iter_rows():
+        members[bucket].append(document_id)
     return members
 
 
