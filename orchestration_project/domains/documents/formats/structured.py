@@ -46,7 +46,8 @@ def _json(text: str, _: Draft) -> Iterator[str]:
     except json.JSONDecodeError as error:
         is_end = error.msg.startswith("Unterminated") or UNFINISHED.fullmatch(text, error.pos)
         code = "truncated" if is_end else "corrupt"
-        raise DocumentError(code, f"{error.msg} at line {error.lineno}") from error
+        problem = error.msg.removesuffix(" at")
+        raise DocumentError(code, f"{problem} at line {error.lineno}") from error
     yield from _values(value)
 
 
