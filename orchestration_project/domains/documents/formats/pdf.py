@@ -1,11 +1,12 @@
 """PDF: text in reading order, ruled tables, properties and attachments."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from ctypes import c_double
 from datetime import datetime, timedelta
 from itertools import pairwise
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from orchestration_project.domains.documents.extracted import Draft, in_utc
@@ -31,6 +32,10 @@ MAX_ORDERED = 4000
 MAX_CUTS = 40
 MIN_LINES, MIN_COLUMN_SHARE = 3, 0.2
 """Pieces of text and share of the width that a column of prose has at least."""
+
+
+Edges = tuple[float, float, float, float]
+"""Left, bottom, right and top of a piece of text, in points."""
 
 
 class Box(NamedTuple):
@@ -130,27 +135,26 @@ def _ordered_text(page: "PdfTextPage") -> str:
     count = page.count_rects() if text else 0
     if not 1 < count <= MAX_ORDERED:
         return _clean(text)
-    boxes = _boxes(page, count)
-    if not is_scrambled(boxes):
+    if not is_scrambled(_boxes(page, count)):
         return _clean(text)
+    boxes = [Box(*each) for each in _boxes(page, count)]
     lines = [[page.get_text_bounded(*boxes[place]) for place in line] for line in ordered(boxes)]
     joined = ("\n".join(" ".join(p.strip() for p in pieces) for pieces in lines)).strip()
     is_whole = len("".join(joined.split())) >= 0.98 * len("".join(text.split()))
     return _clean(joined if is_whole else text)
 
 
-def _boxes(page: "PdfTextPage", count: int) -> list[Box]:
-    """Return the boxes of a page's text; the helper of pypdfium2 makes four objects for each."""
+def _boxes(page: "PdfTextPage", count: int) -> Iterator[Edges]:
+    """Yield the boxes of a page's text; the helper of pypdfium2 makes four objects for each."""
     from pypdfium2 import PdfiumError
     from pypdfium2.raw import FPDFText_GetRect
 
     left, top, right, bottom = c_double(), c_double(), c_double(), c_double()
-    handle, boxes = page.raw, list[Box]()
+    handle = page.raw
     for place in range(count):
         if not FPDFText_GetRect(handle, place, left, top, right, bottom):
             raise PdfiumError(f"piece {place} of the text has no place")
-        boxes.append(Box(left.value, bottom.value, right.value, top.value))
-    return boxes
+        yield left.value, bottom.value, right.value, top.value
 
 
 def _clean(text: str) -> str:
@@ -163,17 +167,18 @@ def _clean(text: str) -> str:
     return text.replace("\uffff", "\ufffd")
 
 
-def is_scrambled(boxes: Sequence[Box]) -> bool:
-    """Return whether pieces come in an order in which no reader goes.
+def is_scrambled(boxes: Iterable[Edges]) -> bool:
+    """Return whether pieces come in an order in which no reader goes; a look until the first.
 
     Text goes down a column, and then up to the next one on its right. A piece that lies higher
     than the one before it and is not right of it is against the order.
     """
-    against = sum(
-        later.bottom > earlier.top and later.left < earlier.right
-        for earlier, later in pairwise(boxes)
-    )
-    return against > 0
+    upper, end = inf, inf  # of the piece before it
+    for left, bottom, right, top in boxes:
+        if bottom > upper and left < end:
+            return True
+        upper, end = top, right
+    return False
 
 
 def ordered(boxes: Sequence[Box]) -> list[list[int]]:
