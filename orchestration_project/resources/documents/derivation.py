@@ -19,7 +19,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
-    insert,
     or_,
     select,
     union,
@@ -322,7 +321,7 @@ def _write_topics(connection: Connection, ids: Sequence[str]) -> int:
     terms = sorted({term for each in known.values() for term in each.terms})
     frequencies = _frequencies(connection, [ALL, *terms])
     rows = [
-        {"document_id": key, "rank": rank, "keyword": found.term, "score": found.score}
+        (key, rank, found.term, found.score)
         for key, each in sorted(known.items())
         for rank, found in enumerate(
             keywords(each.terms, frequencies, frequencies.get(ALL, 0)), start=1
@@ -330,8 +329,8 @@ def _write_topics(connection: Connection, ids: Sequence[str]) -> int:
     ]
     own = documents_topics.c.document_id.in_(ids)
     connection.execute(delete(documents_topics).where(own))
-    if rows:
-        connection.execute(insert(documents_topics), rows)
+    frame = pl.DataFrame(rows, schema_of(documents_topics), orient="row")
+    insert_frame(connection, documents_topics, frame)
     is_own = documents_fingerprints.c.document_id.in_(ids)
     connection.execute(update(documents_fingerprints).where(is_own).values(has_topics=True))
     return len(rows)
