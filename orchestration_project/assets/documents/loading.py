@@ -118,7 +118,7 @@ def load_documents(
     record_fail_on(context.instance, context.run.run_id, values["fail_on"])
     applied = presets.in_force(LOAD_JOB)
     rule = ChunkRule(values["chunk_words"], values["chunk_overlap"])
-    readers = reader_settings(settings, values["ocr"])
+    readers = reader_settings(settings, values["ocr"], rule)
     version = rule_version(rule, readers.ocr.languages if readers.ocr else "")
     max_bytes = settings.documents_memory_mib * MIB // MEMORY_SHARE
     keys = [date.fromisoformat(key) for key in context.partition_keys]

@@ -6,11 +6,11 @@ there is the chunk, to the character. It ends where a reader would pause, if tha
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from orchestration_project.domains.documents.extracted import Heading, Page
+from orchestration_project.domains.documents.extracted import ChunkSpan, Heading, Page
 from orchestration_project.domains.documents.words import WORD
 from orchestration_project.errors import ConfigurationError
 
@@ -85,23 +85,36 @@ def chunk_id(document_id: str, rule: ChunkRule, page_number: int, start: int, en
     return sha256(named.encode()).hexdigest()
 
 
-def chunks(document_id: str, pages: Sequence[Page], rule: ChunkRule) -> Iterator[Chunk]:
+def chunks(
+    document_id: str,
+    pages: Sequence[Page],
+    rule: ChunkRule,
+    spans: Iterable[ChunkSpan] | None = None,
+) -> Iterator[Chunk]:
     """Yield the chunks of a document in the order of its pages; every word is in one at least.
-
-    A heading begins a chunk, unless another heading is directly before it. Text without any word,
-    such as a line of dashes, belongs to the chunk before it; a page without words has no chunk.
 
     Args:
         document_id: Of the document.
         pages: Its pages.
         rule: How they are cut.
+        spans: What `chunk_spans` returned of them; None: it is not known.
+    """
+    texts = {page.number: page.text for page in pages}
+    for number, start, end, count, path in chunk_spans(pages, rule) if spans is None else spans:
+        identity = chunk_id(document_id, rule, number, start, end)
+        yield Chunk(identity, number, start, end, texts[number][start:end], count, path)
+
+
+def chunk_spans(pages: Sequence[Page], rule: ChunkRule) -> Iterator[ChunkSpan]:
+    """Yield the places of the chunks of some pages, in their order.
+
+    A heading begins a chunk, unless another heading is directly before it. Text without any word,
+    such as a line of dashes, belongs to the chunk before it; a page without words has no chunk.
     """
     sections = _Sections()
     for page in pages:
         for start, end, count in _spans(page, rule):
-            path = sections.at(page, start)
-            identity = chunk_id(document_id, rule, page.number, start, end)
-            yield Chunk(identity, page.number, start, end, page.text[start:end], count, path)
+            yield ChunkSpan(page.number, start, end, count, sections.at(page, start))
         sections.finish(page)
 
 

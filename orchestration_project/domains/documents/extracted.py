@@ -124,6 +124,16 @@ class Finding(NamedTuple):
     detail: str = ""
 
 
+class ChunkSpan(NamedTuple):
+    """Place of a chunk: its page, offsets in the page's text, words, and the headings above it."""
+
+    page_number: int
+    start: int
+    end: int
+    word_count: int
+    section_path: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Extracted:
     """The content of one file.
@@ -141,6 +151,7 @@ class Extracted:
         children: Attachments and members, in their order; they are not extracted here.
         findings: Reason codes, the decisive one first; none: extracted without a remark.
         fingerprint: Of its text; None: not computed here.
+        chunk_spans: Places of its chunks, by the rule of the run; None: not computed here.
     """
 
     name: str
@@ -155,6 +166,7 @@ class Extracted:
     children: tuple[Child, ...] = ()
     findings: tuple[Finding, ...] = ()
     fingerprint: Fingerprint | None = None
+    chunk_spans: tuple[ChunkSpan, ...] | None = None
 
     @property
     def reason_code(self) -> str | None:

@@ -11,8 +11,6 @@ from orchestration_project.domains.documents.chunks import ChunkRule, chunks
 from orchestration_project.domains.documents.extracted import (
     Cell,
     Extracted,
-    Heading,
-    Page,
     Table,
     cell_text,
 )
@@ -28,7 +26,6 @@ PAGE_COLUMNS = [
     name for name in schema_of(documents_pages) if name not in ("capture_id", "known_from")
 ]
 PAGE_SCHEMA = {**schema_of(documents_pages, PAGE_COLUMNS), "part_number": pl.Int64()}
-CHUNKED = ("page_number", "text", "headings")
 SECTION_SEPARATOR = " > "
 
 
@@ -87,30 +84,32 @@ def _as_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-def chunk_rows(pages: pl.DataFrame, *, rule: ChunkRule) -> pl.DataFrame:
-    """Return the chunks of a document's rows of `documents_pages`, for `documents_chunks`."""
-    # plain lists: a query of polars waits longer for its thread than the few rows take
-    rows = sorted(zip(*(pages[name].to_list() for name in CHUNKED), strict=True))
-    read = [Page(number, text, headings=_headings(found)) for number, text, found in rows]
-    document_id = pages["document_id"][0] if rows else ""
-    made = [
-        (
-            document_id,
-            each.chunk_id,
-            each.page_number,
-            each.start,
-            each.end,
-            SECTION_SEPARATOR.join(" ".join(title.split()) for title in each.section_path),
-            each.word_count,
-            each.text,
+def chunk_rows(documents: Mapping[str, Document], rule: ChunkRule) -> dict[str, pl.DataFrame]:
+    """Return the chunks of each document, by its id, as rows of `documents_chunks`."""
+    rows: list[tuple[Any, ...]] = []
+    ends: list[int] = []
+    for document_id, document in documents.items():
+        found = document.extracted
+        rows += (
+            (
+                document_id,
+                each.chunk_id,
+                each.page_number,
+                each.start,
+                each.end,
+                SECTION_SEPARATOR.join(" ".join(title.split()) for title in each.section_path),
+                each.word_count,
+                each.text,
+            )
+            for each in chunks(document_id, found.pages, rule, found.chunk_spans)
         )
-        for each in chunks(document_id, read, rule)
-    ]
-    return pl.DataFrame(made, schema_of(documents_chunks), orient="row")
-
-
-def _headings(text: str) -> tuple[Heading, ...]:
-    return tuple(Heading(**each) for each in json.loads(text))
+        ends.append(len(rows))
+    frame = pl.DataFrame(rows, schema_of(documents_chunks), orient="row")
+    starts = [0, *ends]
+    return {
+        key: frame.slice(start, end - start)
+        for key, start, end in zip(documents, starts, ends, strict=False)
+    }
 
 
 def document_row(document: Document) -> Mapping[str, Any]:

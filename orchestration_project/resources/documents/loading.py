@@ -7,9 +7,9 @@ cannot be extracted is an outcome: its document has a reason, and its item faile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, cast
 
+import polars as pl
 from sqlalchemy import Connection, update
 
 from orchestration_project.connections.clock import Clock
@@ -51,6 +51,7 @@ from orchestration_project.tables.documents import (
     documents_members,
     documents_pages,
 )
+from orchestration_project.tables.schema import schema_of
 
 AfterLoad = Callable[[Connection, Mapping[str, str]], None]
 """Records which document each item, by its key, was found to be, in the transaction of the load."""
@@ -145,10 +146,16 @@ class DocumentLoader:
         found: Mapping[str, Document],
         deliveries: Mapping[str, Reading],
     ) -> list[ValidatedBatch[None]]:
+        made = chunk_rows(found, self.chunk_rule)
+        none = pl.DataFrame(schema=schema_of(documents_chunks))
         spec = TableSpec(
             table=documents_pages,
             rule_version=self.version,
-            transforms={documents_chunks: Transform(partial(chunk_rows, rule=self.chunk_rule))},
+            transforms={
+                documents_chunks: Transform(
+                    lambda pages: none if pages.is_empty() else made[pages["document_id"][0]]
+                )
+            },
             summarise=no_summary,
         )
         states = read_states(connection, documents_pages, list(found))

@@ -4,6 +4,7 @@ import subprocess
 from contextlib import suppress
 from shutil import which
 
+from orchestration_project.domains.documents.chunks import ChunkRule
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.documents.setups import ReaderSetup
 from orchestration_project.resources.documents.tesseract import OcrRule
@@ -18,18 +19,21 @@ PASSED_ON = ("PATH", "TESSDATA_PREFIX")
 """Environment variables that the program gets; no others, as some hold secrets."""
 
 
-def reader_settings(settings: DocumentsSettings, mode: OcrMode) -> ReaderSettings:
+def reader_settings(
+    settings: DocumentsSettings, mode: OcrMode, chunk_rule: ChunkRule | None = None
+) -> ReaderSettings:
     """Return what readers may use.
 
     Args:
         settings: Passwords, languages and time for recognition.
         mode: Whether images are recognised.
+        chunk_rule: How pages are cut; None: not at all.
 
     Raises:
         ConfigurationError: As `ocr_rule`.
     """
     ocr = ocr_rule(mode, settings.documents_ocr_languages, settings.documents_ocr_seconds)
-    return ReaderSettings(settings.passwords, ocr)
+    return ReaderSettings(settings.passwords, ocr, chunk_rule)
 
 
 def setups_of(settings: DocumentsSettings) -> tuple[ReaderSetup, ...]:

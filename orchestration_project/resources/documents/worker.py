@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from orchestration_project.domains.documents.chunks import ChunkRule, chunk_spans
 from orchestration_project.domains.documents.extracted import Extracted, Limits, Options
 from orchestration_project.domains.documents.extraction import extract
 from orchestration_project.domains.documents.fingerprints import fingerprint_of
@@ -48,10 +49,12 @@ class ReaderSettings:
     Attributes:
         passwords: Tried on encrypted files.
         ocr: How images are recognised; None: not at all.
+        chunk_rule: How pages are cut; None: not at all.
     """
 
     passwords: tuple[str, ...] = field(default=(), repr=False)
     ocr: OcrRule | None = None
+    chunk_rule: ChunkRule | None = None
 
     def options(self) -> Options:
         """Return the options of a file's reader, with the time for recognition from now on."""
@@ -86,7 +89,7 @@ def _lower(kind: int, limit: int) -> None:
 
 
 def extract_file(file: File) -> Extracted:
-    """Return what a file holds with the fingerprint of its text, or its reason code.
+    """Return what a file holds with fingerprint and chunks of its text, or its reason code.
 
     A process that needs more CPU time is ended by SIGXCPU. In the process of a pool alone: its
     limits stay.
@@ -102,7 +105,12 @@ def extract_file(file: File) -> Extracted:
     found = extract(
         file.content, name=file.name, limits=file.limits, options=file.settings.options()
     )
-    return replace(found, fingerprint=fingerprint_of(page.text for page in found.pages))
+    rule = file.settings.chunk_rule
+    return replace(
+        found,
+        fingerprint=fingerprint_of(page.text for page in found.pages),
+        chunk_spans=tuple(chunk_spans(found.pages, rule)) if rule else None,
+    )
 
 
 def apply_to_each(
