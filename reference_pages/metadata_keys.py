@@ -168,7 +168,17 @@ DOCUMENTS = KeyGroup(
 WEB = KeyGroup(
     "Web",
     {
-        **_keys("text", crawl_outcome="How the crawl ended: complete, budget, stopped or blocked"),
+        **_keys(
+            "text",
+            crawl_outcome="How the crawl ended: complete, budget, stopped or blocked",
+            site="Site, by its file",
+        ),
+        **_keys("cost", cost="Cost of the crawl's requests, in the unit of the site file"),
+        **_keys(
+            "table",
+            latest_crawls="Latest crawls of all sites",
+            first_changes="First changes of the load: item, field, values",
+        ),
     },
 )
 PICTURES = KeyGroup(

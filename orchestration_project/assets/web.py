@@ -9,6 +9,7 @@ import dagster as dg
 from sqlalchemy import Connection, select, update
 
 from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec
+from orchestration_project.assets.web_shared import report_changes, report_crawl, shared_specs
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site
@@ -34,7 +35,7 @@ from orchestration_project.resources.web.slices import SliceLoader
 from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import check_spec, column_schema, summary_of
 from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.schema import schema_of
+from orchestration_project.tables.schema import USD_SCALE, schema_of
 from orchestration_project.tables.web import web_crawls, web_items, web_pages
 
 GROUP = "web"
@@ -178,10 +179,13 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
         rows = {"table_rows": link(rows_path(web_pages.name, f"site={site.site}"))}
         yield dg.MaterializeResult(asset_key=pages, metadata={**outcome, **rows})
         loaded = run.items(is_complete=outcome["crawl_outcome"] == "complete")
+        report_crawl(context, warehouse, site.site)
         if isinstance(loaded.outcome, OrchestrationError):
             raise dg.Failure(str(loaded.outcome), allow_retries=False)
         rows = {"table_rows": link(rows_path(web_items.name, f"site={site.site}"))}
         yield dg.MaterializeResult(asset_key=items, metadata={**_shown(loaded), **rows})
+        if isinstance(loaded.outcome, WriteResult):
+            report_changes(context, warehouse, site.site, loaded.outcome.known_from)
         if outcome["crawl_outcome"] == "blocked":
             reason = outcome["reason"]
             raise dg.Failure(f"{site.site} refuses the crawl: {reason}", allow_retries=False)
@@ -219,8 +223,7 @@ class _Crawl:
         items.expire(topic, dict.fromkeys(ended))
         items.retry(topic)  # what failed in earlier runs, or when they were killed
         with self._web.open(self._site, self._warehouse, self._clock) as access:
-            budget = self._site.budget
-            state = CrawlState(budget.requests, budget.megabytes * 1_000_000)
+            state = CrawlState.of(self._site.budget)
             loader = SliceLoader(
                 site=self._site,
                 day=self._day,
@@ -235,7 +238,7 @@ class _Crawl:
             with self._warehouse.writing() as connection:
                 loader.begin(connection)
                 spent = self._row(connection)
-            state.spend(spent["request_count"], spent["byte_count"])
+            state.spend(spent["request_count"], spent["byte_count"], spent["seconds"])
             for _ in run_items(
                 self._context,
                 loader,
@@ -266,8 +269,13 @@ class _Crawl:
     def _end(self, topic: str, state: CrawlState) -> Mapping[str, Any]:
         with self._warehouse.writing() as connection:
             left = left_count(connection, topic)
-            outcome, reason = _outcome(state, left)
-            values = {"outcome": outcome, "reason": reason, "ended_at": self._clock.now()}
+            outcome, reason = _outcome(state, left, self._row(connection)["left_out_count"])
+            values = {
+                "outcome": outcome,
+                "reason": reason,
+                "ended_at": self._clock.now(),
+                "seconds": web_crawls.c.seconds + state.lap(),
+            }
             connection.execute(update(web_crawls).where(*self._own).values(values))
             row = self._row(connection)
         return {
@@ -275,6 +283,8 @@ class _Crawl:
             "request_count": row["request_count"],
             "page_count": row["page_count"],
             "bytes": row["byte_count"],
+            "seconds": round(row["seconds"], 3),
+            **({"cost": row["cost"] / 10**USD_SCALE} if row["cost"] else {}),
             "left_count": left,
             **({"reason": reason} if reason else {}),
         }
@@ -288,12 +298,14 @@ class _Crawl:
         return {str(name): value for name, value in found.items()}
 
 
-def _outcome(state: CrawlState, left: int) -> tuple[str, str | None]:
+def _outcome(state: CrawlState, left: int, left_out_count: int) -> tuple[str, str | None]:
     """Return how a crawl ended, and why where it is not complete."""
     if state.stop:
         return state.stop, state.reason
     if left and state.is_spent():
-        return "budget", f"the budget is spent; {left} URLs are left"
+        return "budget", f"the limit of {state.spent_limit()} is reached; {left} URLs are left"
+    if left_out_count:
+        return "budget", f"the limit of urls is reached; {left_out_count} links are left out"
     return ("stopped", f"{left} URLs failed or are left") if left else ("complete", None)
 
 
@@ -311,6 +323,7 @@ def _shown(loaded: LoadedItems) -> Mapping[str, Any]:
     }
 
 
+SHARED = shared_specs(*(dg.AssetKey([GROUP, f"{name}_items"]) for name in SITE_FILES.sites))
 CRAWLS = {name: site_assets(site) for name, site in SITE_FILES.sites.items()}
 
 crawl_jobs = {

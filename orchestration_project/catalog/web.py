@@ -82,7 +82,7 @@ DAY = Parameter(name="partition", to_key=_day)
 WEB = Domain(
     name="web",
     source_setting="web_source",
-    assets=[web.sites, *web.CRAWLS.values()],
+    assets=[web.sites, *web.CRAWLS.values(), *web.SHARED],
     asset_checks=[web.check_sites],
     jobs=[
         Job(definition=web.check_job, parameters=()),

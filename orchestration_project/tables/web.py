@@ -1,10 +1,13 @@
-"""Web: the frontier of crawls, every fetch of a page, items, crawls, and rules of robots.txt."""
+"""Web: frontier, fetches, items with fields and changes, crawls, switches, rules of robots.txt."""
 
 from orchestration_project.tables.schema import (
     count,
     day,
+    flag,
     history_of,
     moment,
+    ratio,
+    scaled,
     table,
     text,
 )
@@ -64,6 +67,43 @@ web_items = table(
 )
 web_items_history = history_of(web_items)
 
+web_item_fields = table(
+    "web_item_fields",
+    "One row per value of a field of an item, made from the payload when the item is loaded.",
+    text("site", "Site, by its file in WEB_SITES_DIR", key=True),
+    text("item_key", "Values of the key fields", key=True, from_senders=True),
+    text("field", "Field of the site file", key=True),
+    count("position", "Position among the values of the field, from 1", key=True),
+    text("text_value", "Value as text; of a list or object, JSON", from_senders=True),
+    scaled(
+        "amount",
+        "Number, in 10^-6; NULL: not a number, or with more than 6 places or 12 digits before them",
+        optional=True,
+    ),
+    text(
+        "currency",
+        "Currency of a price: its own, else the item's field <field>_currency, else currency; "
+        "NULL: none",
+        optional=True,
+        from_senders=True,
+    ),
+    moment("time_value", "Date or time, UTC where it has no zone; NULL: neither", optional=True),
+)
+
+web_changes = table(
+    "web_changes",
+    "One row per field of an item that a crawl changed, or per item that it added or removed. "
+    "Items of a site's first load have none.",
+    text("site", "Site, by its file in WEB_SITES_DIR", key=True),
+    moment("at", "UTC time of the load (system time)", key=True),
+    text("item_key", "Values of the key fields", key=True, from_senders=True),
+    text("field", "Field of the site file; empty: the whole item", key=True),
+    text("kind", "Kind: added, changed or removed"),
+    text("before", "Value before, as text; NULL: none", optional=True, from_senders=True),
+    text("after", "Value after, as text; NULL: none", optional=True, from_senders=True),
+    text("change_cause", "Cause: source (other pages) or ours (new rules)"),
+)
+
 web_crawls = table(
     "web_crawls",
     "One row per site and day: a crawl, and how it ended.",
@@ -77,13 +117,34 @@ web_crawls = table(
     text("reason", "Reason of an outcome other than complete; NULL: none", optional=True),
     moment("started_at", "UTC time of the first run's start"),
     moment("ended_at", "UTC time of the latest run's end; NULL: it runs", optional=True),
+    ratio("seconds", "Time of requests and loads, all runs together, seconds"),
+    scaled("cost", "Cost of the requests, in 10^-6 of the unit of the site file"),
     count("slice_count", "Deliveries of pages"),
     count("request_count", "Requests of pages, redirects included"),
     count("byte_count", "Size of their bodies, decoded, bytes"),
+    count("url_count", "URLs of the frontier"),
+    count("left_out_count", "Links that were left out, as the limit of URLs was reached"),
     count("page_count", "Pages with a body, unchanged ones included"),
     count("item_count", "Items of the latest extraction"),
     count("reject_count", "Rejected items of the latest extraction"),
+    text(
+        "fill_rates",
+        "Share of items with a value, by field, JSON; NULL: no items were read",
+        optional=True,
+    ),
     text("run_id", "Dagster run, the latest"),
+)
+
+web_switches = table(
+    "web_switches",
+    "One row per change of a site's kill switch. The latest one counts.",
+    text("site", "Site, by its file in WEB_SITES_DIR", key=True),
+    count("change_number", "Number of the change, from 1", key=True),
+    flag("is_off", "Whether no request may leave"),
+    text("reason", "Reason, as the user gave it"),
+    text("changed_by", "User"),
+    moment("changed_at", "UTC time of the change"),
+    text("run_id", "Dagster run that made it"),
 )
 
 web_robots = table(

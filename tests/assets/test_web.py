@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,15 @@ from sqlalchemy import func, select
 from orchestration_project.assets import web
 from orchestration_project.catalog.web import shop_demo
 from orchestration_project.definitions import defs
+from orchestration_project.domains.web.sites import Site
 from orchestration_project.settings import load_settings
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.spine import captures, rejects
 from orchestration_project.tables.web import (
+    web_changes,
     web_crawls,
     web_frontier,
+    web_item_fields,
     web_items,
     web_items_history,
     web_pages,
@@ -76,6 +81,17 @@ def crawl(instance: dg.DagsterInstance, day: str, *, succeeds: bool = True) -> M
     return found
 
 
+def with_budget(**limits: Any) -> Site:
+    site = web.SITE_FILES.sites["shop"]
+    return site.model_copy(update={"budget": site.budget.model_copy(update=limits)})
+
+
+def crawled(instance: dg.DagsterInstance, site: Site, day: str) -> None:
+    made = web.site_assets(site)
+    result = dg.materialize([made], instance=instance, partition_key=day, resources=RESOURCES)
+    assert result.success
+
+
 def items_of(url: str) -> dict[str, dict[str, Any]]:
     wanted = select(web_items.c.item_key, web_items.c.payload)
     return {key: json.loads(payload) for key, payload in databases.rows(url, wanted)}
@@ -123,6 +139,19 @@ def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop
     assert counted(url, web_pages) == REQUESTS
     assert counted(url, web_robots) == 1
 
+    first_values = web_item_fields.c.position == 1
+    wanted = select(web_item_fields).where(web_item_fields.c.item_key == "P0010", first_values)
+    fields = {row[2]: row[4:] for row in databases.rows(url, wanted)}
+    assert fields["price"] == ("13.66", 13_660_000, "EUR", None)
+    assert fields["stock"] == ("3", 3_000_000, None, None)
+    assert fields["published_on"] == ("2026-01-11", None, None, datetime(2026, 1, 11, tzinfo=UTC))
+    assert fields["tags"] == ("tag-1", None, None, None)
+    [(rates, seconds)] = databases.rows(url, select(web_crawls.c.fill_rates, web_crawls.c.seconds))
+    assert json.loads(rates) == dict.fromkeys(fields, 1.0)
+    assert seconds > 0
+    assert first["changes"]["changed_count"] == 0
+    assert "shop" in str(first["crawls"]["latest_crawls"].records)
+
     before = counted(url, captures)
     again = crawl(instance, "2026-02-01")
     assert shop.politeness["requests"] == REQUESTS
@@ -136,6 +165,12 @@ def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop
     assert second["shop_items"]["rows_changed"] == PRODUCTS // 10
     assert items_of(url)["P0010"]["price"] == "13.67"
     assert items_of(url)["P0011"]["price"] == "14.02"
+    assert second["changes"]["changed_count"] == PRODUCTS // 10
+    columns = [each for each in web_changes.c if each.name != "at"]
+    wanted = select(*columns).where(web_changes.c.item_key == "P0010")
+    assert databases.rows(url, wanted) == [
+        ("shop", "P0010", "price", "changed", "13.66", "13.67", "source")
+    ]
     unchanged = web_pages.c.verdict == "unchanged"
     assert counted(url, web_pages, unchanged) == REQUESTS - PRODUCTS // 10
 
@@ -147,26 +182,47 @@ def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop
     assert counted(url, rejects, rejects.c.reason_code == "missing") == PRODUCTS
 
 
-def test_a_crawl_that_ends_by_its_budget_is_partial_and_removes_no_item(
-    url, shop, instance, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_crawl_that_ends_by_its_budget_is_partial_and_removes_no_item(url, shop, instance):
     shop.at("2026-02-01")
     crawl(instance, "2026-02-01")
-    site = web.SITE_FILES.sites["shop"]
-    small = site.model_copy(update={"budget": site.budget.model_copy(update={"requests": 12})})
-    made = web.site_assets(small)
     shop.at("2026-02-02")
-    result = dg.materialize(
-        [made],
-        instance=instance,
-        partition_key="2026-02-02",
-        resources=RESOURCES,
-    )
-    assert result.success
+    crawled(instance, with_budget(requests=12), "2026-02-02")
     assert shop.politeness["requests"] == 12
     outcome = select(web_crawls.c.day, web_crawls.c.outcome).order_by(web_crawls.c.day)
     assert [each for _, each in databases.rows(url, outcome)] == ["complete", "budget"]
     assert len(items_of(url)) == PRODUCTS
+
+
+@BOTH
+def test_links_beyond_the_limit_of_urls_are_left_out_with_a_reason(url, shop, instance):
+    shop.at("2026-02-01")
+    limits = {"urls": 10, "cost": Decimal(1), "cost_per_request": Decimal("0.002")}
+    site = with_budget(**limits)
+    crawled(instance, site, "2026-02-01")
+    columns = web_crawls.c
+    wanted = select(columns.outcome, columns.reason, columns.url_count, columns.cost)
+    left_out = 2 * 20 + 1 + 2 - 10  # products, one that is disallowed, and both lists
+    reason = f"the limit of urls is reached; {left_out} links are left out"
+    assert databases.rows(url, wanted) == [("budget", reason, 10, 10 * 2_000)]
+    assert len(items_of(url)) == 10 - 2
+    crawled(instance, site, "2026-02-01")
+    assert databases.rows(url, wanted) == [("budget", reason, 10, 10 * 2_000)]
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"cost": Decimal("0.01"), "cost_per_request": Decimal("0.002")}, "the limit of cost"),
+        ({"requests": 5}, "the limit of requests"),
+    ],
+)
+def test_a_crawl_ends_by_each_limit_and_says_which(url, shop, instance, limits, reason):
+    shop.at("2026-02-01")
+    crawled(instance, with_budget(**limits), "2026-02-01")
+    [(outcome, found, count)] = databases.rows(
+        url, select(web_crawls.c.outcome, web_crawls.c.reason, web_crawls.c.request_count)
+    )
+    assert (outcome, found[: len(reason)], count) == ("budget", reason, 5)
 
 
 def test_a_broken_site_file_is_a_failing_check_with_its_line(

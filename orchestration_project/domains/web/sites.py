@@ -1,6 +1,7 @@
 """Sites as YAML files declare them: what is fetched, how politely, and which items are made."""
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 import polars as pl
@@ -20,6 +21,8 @@ MAX_FIELDS = 200
 SiteName = Annotated[str, Field(pattern=NAME)]
 Css = Annotated[str, Field(min_length=1, max_length=MAX_SELECTOR_LENGTH)]
 Pattern = Annotated[str, Field(min_length=1, max_length=MAX_SELECTOR_LENGTH)]
+
+Amount = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=6, strict=False)]
 
 HTTP_ORIGIN = re.compile(r"https?://[^/?#@\s\\]+", re.IGNORECASE)
 
@@ -237,11 +240,25 @@ class Budget(_Strict):
         requests: Requests of pages.
         megabytes: Size of the bodies of pages, MB.
         page_megabytes: Size of the body of one page, MB.
+        seconds: Time of requests and loads, seconds; None: no limit.
+        cost: Cost of the requests, in any unit; None: no limit.
+        cost_per_request: Cost of one request, in the same unit; up to 6 places.
+        urls: URLs that a crawl may find; further links, as of an endless calendar, are left out.
     """
 
     requests: int = Field(default=10_000, ge=1, le=10_000_000)
     megabytes: int = Field(default=1_000, ge=1, le=1_000_000)
     page_megabytes: int = Field(default=10, ge=1, le=256)
+    seconds: int | None = Field(default=None, ge=1, le=604_800)
+    cost: Amount | None = None
+    cost_per_request: Amount = Decimal(0)
+    urls: int = Field(default=100_000, ge=1, le=10_000_000)
+
+    @model_validator(mode="after")
+    def _has_cost(self) -> Self:
+        if self.cost is not None and not self.cost_per_request:
+            raise ValueError("expected a cost_per_request with cost, e.g. 0.002")
+        return self
 
 
 class Site(_Strict):

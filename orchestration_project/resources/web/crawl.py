@@ -3,18 +3,20 @@
 Each URL is a work item. A slice is at most 200 pages or 5 s.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, cast
 
 from sqlalchemy import Connection, select
 
 from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement
-from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.sites import Budget, Site
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.pools import ItemT, ResultT
 from orchestration_project.engine.warehouse import (
@@ -67,13 +69,39 @@ class Visit:
 
 @dataclass
 class CrawlState:
-    """Budget that is left, and the reason for which a crawl ends early."""
+    """Budget that is left, and the reason for which a crawl ends early.
+
+    Attributes:
+        requests_left: Requests of pages.
+        bytes_left: Size of bodies, bytes.
+        seconds_left: Time from now on, seconds.
+        cost_left: Cost of requests, in the unit of the site file.
+        cost_per_request: Cost of one request.
+        stop: Outcome of a crawl that ends early; empty: it goes on.
+        reason: Why it ends.
+    """
 
     requests_left: int
     bytes_left: int
     stop: str = ""
     reason: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
+    seconds_left: float = math.inf
+    cost_left: Decimal = Decimal("Infinity")
+    cost_per_request: Decimal = Decimal(0)
+    began_at: float = field(default_factory=time.monotonic)
+    lap_at: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, budget: Budget) -> "CrawlState":
+        """Return the state of a crawl that has spent nothing."""
+        return cls(
+            budget.requests,
+            budget.megabytes * 1_000_000,
+            seconds_left=math.inf if budget.seconds is None else budget.seconds,
+            cost_left=Decimal("Infinity") if budget.cost is None else budget.cost,
+            cost_per_request=budget.cost_per_request,
+        )
 
     def is_over(self) -> bool:
         """Whether no further request may be made."""
@@ -81,7 +109,17 @@ class CrawlState:
 
     def is_spent(self) -> bool:
         """Whether a limit of the budget is reached."""
-        return self.requests_left <= 0 or self.bytes_left <= 0
+        return bool(self.spent_limit())
+
+    def spent_limit(self) -> str:
+        """Return the limit of the budget that is reached, by its name; empty: none is."""
+        reached = {
+            "requests": self.requests_left <= 0,
+            "megabytes": self.bytes_left <= 0,
+            "seconds": time.monotonic() - self.began_at >= self.seconds_left,
+            "cost": self.cost_left < self.cost_per_request,
+        }
+        return next((name for name, is_reached in reached.items() if is_reached), "")
 
     def end(self, stop: str, reason: str) -> None:
         """End the crawl; the first reason counts."""
@@ -94,14 +132,25 @@ class CrawlState:
         with self.lock:
             if self.is_over():
                 return False
-            self.requests_left -= 1
+            self._take(1)
             return True
 
-    def spend(self, requests: int, byte_count: int) -> None:
-        """Take further requests, and bytes, of the budget."""
+    def spend(self, requests: int, byte_count: int, seconds: float = 0) -> None:
+        """Take further requests, bytes, and seconds of earlier runs, of the budget."""
         with self.lock:
-            self.requests_left -= requests
+            self._take(requests)
             self.bytes_left -= byte_count
+            self.seconds_left -= seconds
+
+    def lap(self) -> float:
+        """Return the seconds since the call before, or since the start."""
+        now = time.monotonic()
+        seconds, self.lap_at = now - self.lap_at, now
+        return seconds
+
+    def _take(self, requests: int) -> None:
+        self.requests_left -= requests
+        self.cost_left -= requests * self.cost_per_request
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,35 @@
 """Items of a crawl: read from its captured pages, without a request, and loaded as one delivery."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import polars as pl
 from sqlalchemy import Connection, func, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.web.extraction import RULE_VERSION, has_items
+from orchestration_project.contracts.rules import Validated
+from orchestration_project.domains.web.extraction import has_items
+from orchestration_project.domains.web.item_fields import fill_rates
 from orchestration_project.domains.web.pages import item_rows, version_of
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import (
     Delivery,
-    TableSpec,
     Warehouse,
     WriteOutcome,
     prepare_all,
 )
 from orchestration_project.engine.warehouse.capture_log import read_blobs
-from orchestration_project.engine.warehouse.delivery import no_note, no_warnings
+from orchestration_project.engine.warehouse.delivery import no_warnings
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.landing import land_all
-from orchestration_project.engine.warehouse.target import no_summary
+from orchestration_project.resources.web.changes import items_spec, record_changes
 from orchestration_project.tables.web import web_crawls, web_frontier, web_items
 
-ITEMS = TableSpec(table=web_items, rule_version=RULE_VERSION, summarise=no_summary)
 KEYS_PER_STATEMENT = 5_000
 
 
@@ -37,7 +39,7 @@ class LoadedItems:
 
     item_count: int
     reject_count: int
-    outcome: WriteOutcome[None] | None = None
+    outcome: WriteOutcome[pl.DataFrame] | None = None
 
 
 def load_items(
@@ -61,21 +63,27 @@ def load_items(
         pages = _pages(connection, site, day)
         blobs = _blobs(connection, [each["sha256"] for each in pages])
         count = select(func.count()).where(web_items.c.site == site.site)
-        earlier_count = connection.execute(count).scalar_one() if is_complete else 0
+        loaded_count = connection.execute(count).scalar_one()
     bodies = {sha256: captures.read(blob) for sha256, blob in blobs.items()}
     read = [
         (each["final_url"], bodies[each["sha256"]], each["content_type"] or "") for each in pages
     ]
+    earlier_count = loaded_count if is_complete else 0
     validated = item_rows(read, site.item, site=site.site, earlier_count=earlier_count)
+    rates = fill_rates(list(_payloads(validated)), site.item)
     counts = len(validated.rows), len(validated.rejects)
     with warehouse.writing() as connection:
         own = web_crawls.c.site == site.site, web_crawls.c.day == day
-        values = {"item_count": counts[0], "reject_count": counts[1]}
+        values = {
+            "item_count": counts[0],
+            "reject_count": counts[1],
+            "fill_rates": json.dumps(rates) if rates else None,
+        }
         connection.execute(update(web_crawls).where(*own).values(values))
         if not pages:
             return LoadedItems(*counts)
         state = read_states(connection, web_items, [site.site])[site.site]
-        target = ITEMS.target(
+        target = items_spec(site.item, has_items=loaded_count > 0).target(
             site.site,
             {"site": site.site},
             state,
@@ -92,8 +100,19 @@ def load_items(
             captures=[_capture(each, blobs[each["sha256"]]) for each in pages],
         )
         batch = prepare_all([(target, delivery, validated)])
-        [ended] = land_all(connection, batch, clock.now(), no_warnings, no_note)
+        [ended] = land_all(connection, batch, clock.now(), no_warnings, record_changes)
     return LoadedItems(*counts, ended)
+
+
+def _payloads(validated: Validated) -> Iterator[Mapping[str, Any]]:
+    """Yield the fields of items, and of those rejects that have some."""
+    for text in [*validated.rows["payload"], *validated.rejects["record"]]:
+        try:
+            found = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            yield found
 
 
 def _is_overtaken(connection: Connection, site: str, day: date) -> bool:

@@ -30,7 +30,7 @@ from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.warehouse.landing import land_all
 from orchestration_project.engine.warehouse.target import no_summary
-from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
 from orchestration_project.resources.web.access import (
     Answer,
     RobotsUnreachableError,
@@ -45,6 +45,7 @@ from orchestration_project.resources.web.crawl import (
     start_urls,
     topic_of,
 )
+from orchestration_project.tables.schema import USD_SCALE
 from orchestration_project.tables.web import web_crawls, web_frontier, web_pages
 
 KEPT_HEADERS = ("content-type", "etag", "last-modified", "content-encoding", "location", "date")
@@ -112,6 +113,7 @@ class SliceLoader:
             (
                 *("slice_count", "request_count", "byte_count"),
                 *("page_count", "item_count", "reject_count"),
+                *("seconds", "cost", "url_count", "left_out_count"),
             ),
             0,
         )
@@ -124,6 +126,7 @@ class SliceLoader:
             "reason": None,
             "started_at": now,
             "ended_at": None,
+            "fill_rates": None,
             "run_id": self.run_id,
         }
         insert_absent(connection, web_crawls, [row])
@@ -231,6 +234,7 @@ class SliceLoader:
         return {row.url: row.depth for row in connection.execute(wanted)}
 
     def _enqueue(self, connection: Connection, found: Mapping[str, tuple[int, str | None]]) -> None:
+        found = self._within_limit(connection, found)
         if not found:
             return
         empty = dict.fromkeys(
@@ -247,6 +251,37 @@ class SliceLoader:
             [NewItem(url, RULE_VERSION) for url in sorted(inserted)],
             connection=connection,
         )
+        self._add(connection, url_count=len(inserted))
+
+    def _within_limit(
+        self, connection: Connection, found: Mapping[str, tuple[int, str | None]]
+    ) -> Mapping[str, tuple[int, str | None]]:
+        """Return the URLs that the frontier may still take; count the others."""
+        counted = select(web_crawls.c.url_count).where(*self.own(web_crawls))
+        room = max(self.site.budget.urls - connection.execute(counted).scalar_one(), 0)
+        if len(found) <= room:
+            return found
+        known = self._in_frontier(connection, list(found))
+        new = [url for url in found if url not in known]
+        if left_out := len(new) - room:
+            self._add(connection, left_out_count=max(left_out, 0))
+        return {url: found[url] for url in new[:room]}
+
+    def _in_frontier(self, connection: Connection, urls: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for start in range(0, len(urls), KEYS_PER_STATEMENT):
+            some = web_frontier.c.url.in_(urls[start : start + KEYS_PER_STATEMENT])
+            wanted = select(web_frontier.c.url).where(*self.own(web_frontier), some)
+            found |= set(connection.execute(wanted).scalars())
+        return found
+
+    def _add(self, connection: Connection, **numbers: float) -> None:
+        """Add to the counts of the crawl."""
+        counts = web_crawls.c
+        values = {name: counts[name] + number for name, number in numbers.items() if number}
+        if values:
+            own = self.own(web_crawls)
+            connection.execute(update(web_crawls).where(*own).values(values))
 
     def _record(self, connection: Connection, visits: Sequence[tuple[str, Visit]]) -> None:
         """Write the verdicts of URLs, and add to the counts of the crawl."""
@@ -271,19 +306,17 @@ class SliceLoader:
             .values({name: bindparam(f"new_{name}") for name in names}),
             rows,
         )
-        counts, captured = web_crawls.c, [each for _, each in visits if each.capture]
-        connection.execute(
-            update(web_crawls)
-            .where(*self.own(web_crawls))
-            .values(
-                slice_count=counts.slice_count + (1 if captured else 0),
-                request_count=counts.request_count
-                + sum(each.answer.request_count for _, each in visits if each.answer),
-                byte_count=counts.byte_count
-                + sum(each.capture.byte_count for each in captured if each.capture),
-                page_count=counts.page_count
-                + sum(each.verdict in ("page", "unchanged") for _, each in visits),
-            )
+        captured = [each.capture for _, each in visits if each.capture]
+        request_count = sum(each.answer.request_count for _, each in visits if each.answer)
+        micros = int(self.site.budget.cost_per_request.scaleb(USD_SCALE))
+        self._add(
+            connection,
+            slice_count=1 if captured else 0,
+            seconds=self.state.lap(),
+            cost=request_count * micros,
+            request_count=request_count,
+            byte_count=sum(each.byte_count for each in captured),
+            page_count=sum(each.verdict in ("page", "unchanged") for _, each in visits),
         )
 
 

@@ -1,0 +1,75 @@
+"""Assets of all sites together: crawls, and changes of items. Each crawl reports to them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from orchestration_project.assets.specs import asset_spec, system_spec
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.web.reporting import changes_at, latest_crawls
+from orchestration_project.services.links import link, rows_path
+from orchestration_project.services.metadata import as_metadata, column_schema, quoted_table
+from orchestration_project.tables.web import web_changes, web_crawls
+
+GROUP = "web"
+OWNERS = ["team:operations"]
+CHANGES = dg.AssetKey([GROUP, "changes"])
+CRAWLS = dg.AssetKey([GROUP, "crawls"])
+KINDS = ("added", "changed", "removed")
+
+
+def shared_specs(*items: dg.AssetKey) -> list[dg.AssetSpec]:
+    """Return the specs of the shared assets; ``items`` are the items of all sites.
+
+    No step makes them: a crawl of any site reports what it wrote to them.
+    """
+    return [
+        system_spec(
+            CRAWLS,
+            str(web_crawls.comment),
+            column_schema(web_crawls.columns),
+            {"table", "ledger"},
+            owners=OWNERS,
+            **{"dagster/table_name": web_crawls.name},
+        ),
+        asset_spec(
+            CHANGES,
+            str(web_changes.comment),
+            column_schema(web_changes.columns),
+            {"table", "gold"},
+            *items,
+            owners=OWNERS,
+            **{"dagster/table_name": web_changes.name},
+        ),
+    ]
+
+
+def report_crawl(context: dg.AssetExecutionContext, warehouse: Warehouse, site: str) -> None:
+    """Report a crawl that ended to `web/crawls`."""
+    shown = {"latest_crawls": quoted_table(latest_crawls(warehouse))}
+    _report(context, CRAWLS, site, shown, web_crawls.name)
+
+
+def report_changes(
+    context: dg.AssetExecutionContext, warehouse: Warehouse, site: str, at: datetime
+) -> None:
+    """Report the changes that a load of items made at a time to `web/changes`."""
+    counts, first = changes_at(warehouse, site, at)
+    shown: Mapping[str, Any] = {
+        **{f"{kind}_count": counts.get(kind, 0) for kind in KINDS},
+        **({"first_changes": quoted_table(first)} if first else {}),
+    }
+    _report(context, CHANGES, site, shown, web_changes.name)
+
+
+def _report(
+    context: dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    site: str,
+    shown: Mapping[str, Any],
+    table: str,
+) -> None:
+    metadata = {"site": site, **shown, "table_rows": link(rows_path(table, f"site={site}"))}
+    context.log_event(dg.AssetMaterialization(key, metadata=as_metadata(metadata)))

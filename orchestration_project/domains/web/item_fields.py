@@ -1,0 +1,113 @@
+"""Fields of items as rows: texts, amounts, currencies and times; and how often each is set."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import polars as pl
+
+from orchestration_project.domains.web.sites import ItemRule
+from orchestration_project.tables.schema import USD_SCALE, schema_of
+from orchestration_project.tables.web import web_item_fields
+
+MAX_AMOUNT = 10**18
+"""Amounts in 10^-6 beyond it are left out: they would not fit into 64 bits with a margin."""
+
+CURRENCY = re.compile(r"[A-Z]{3}")
+NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?", re.ASCII)
+AMOUNT_MEMBERS = ("amount", "value")
+"""Members of a value that is an object, such as a price with its currency."""
+
+
+def field_rows(items: pl.DataFrame, rule: ItemRule) -> pl.DataFrame:
+    """Return the rows of `web_item_fields` of rows of `web_items`, in the order of their key.
+
+    Args:
+        items: Items of one site, with ``site``, ``item_key`` and ``payload``.
+        rule: Declares which fields are texts, numbers, and dates.
+    """
+    rows: list[tuple[Any, ...]] = []
+    for site, item_key, payload in items.select("site", "item_key", "payload").iter_rows():
+        found = json.loads(payload)
+        for name, position, value in _values(found):
+            rows.append((site, item_key, name, position, *_row(name, value, found, rule)))
+    made = pl.DataFrame(rows, schema_of(web_item_fields), orient="row")
+    return made.sort("site", "item_key", "field", "position")
+
+
+def _values(payload: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:
+    for name, value in payload.items():
+        for position, each in enumerate(value if isinstance(value, list) else [value], start=1):
+            if each is not None:
+                yield name, position, each
+
+
+def _row(
+    name: str, value: Any, payload: Mapping[str, Any], rule: ItemRule
+) -> tuple[str, int | None, str | None, datetime | None]:
+    """Return text, amount, currency and time of a value."""
+    declared = rule.fields.get(name)
+    process = declared.process if declared else "text"
+    if process == "date":
+        return value_text(value), None, None, _time(value)
+    if process == "text":
+        return value_text(value), None, None, None
+    amount = _amount(value)
+    is_price = amount is not None and process != "integer"
+    currency = _currency(name, value, payload) if is_price else None
+    return value_text(value), amount, currency, None
+
+
+def value_text(value: Any) -> str:
+    """Return a value of a payload as text; of a list or object, as canonical JSON."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _amount(value: Any) -> int | None:
+    if isinstance(value, dict):
+        value = next((value[name] for name in AMOUNT_MEMBERS if name in value), None)
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if not NUMBER.fullmatch(text):
+        return None
+    try:
+        exact = Decimal(text).scaleb(USD_SCALE)
+    except InvalidOperation:
+        return None
+    is_whole = exact == exact.to_integral_value()
+    return int(exact) if is_whole and abs(exact) <= MAX_AMOUNT else None
+
+
+def _currency(name: str, value: Any, payload: Mapping[str, Any]) -> str | None:
+    own = value.get("currency") if isinstance(value, dict) else None
+    for found in (own, payload.get(f"{name}_currency"), payload.get("currency")):
+        if isinstance(found, str) and CURRENCY.fullmatch(found):
+            return found
+    return None
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(value)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def fill_rates(payloads: Sequence[Mapping[str, Any]], rule: ItemRule) -> Mapping[str, float]:
+    """Return the share of items that have a value, by field of the rule; 0 to 1, 4 places.
+
+    Args:
+        payloads: Items, rejected ones included; none: no field has a share.
+        rule: Fields of the site.
+    """
+    if not payloads:
+        return {}
+    return {
+        name: round(sum(name in each for each in payloads) / len(payloads), 4)
+        for name in sorted(rule.fields)
+    }
