@@ -1,6 +1,7 @@
 """Assets of sites: for each site file, the pages of a day's crawl and the items made of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
@@ -14,11 +15,11 @@ from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.leases import is_at_work
+from orchestration_project.engine.leases import has_ended
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.errors import OrchestrationError
+from orchestration_project.errors import OrchestrationError, TransientError
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.crawl import (
     NO_PAUSE,
@@ -30,6 +31,7 @@ from orchestration_project.resources.web.crawl import (
     topic_of,
 )
 from orchestration_project.resources.web.items import LoadedItems, load_items
+from orchestration_project.resources.web.site_lease import SiteLease, hold_site
 from orchestration_project.resources.web.sites import SiteFiles, read_site_files
 from orchestration_project.resources.web.slices import SliceLoader
 from orchestration_project.services.links import link, rows_path
@@ -175,20 +177,21 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[Any]]:
         """Crawl the site for a day, or continue; then load the items of its captured pages."""
         run = _Crawl(context, site, artifacts, clock, warehouse, web)
-        outcome = run.crawl()
-        rows = {"table_rows": link(rows_path(web_pages.name, f"site={site.site}"))}
-        yield dg.MaterializeResult(asset_key=pages, metadata={**outcome, **rows})
-        loaded = run.items(is_complete=outcome["crawl_outcome"] == "complete")
-        report_crawl(context, warehouse, site.site)
-        if isinstance(loaded.outcome, OrchestrationError):
-            raise dg.Failure(str(loaded.outcome), allow_retries=False)
-        rows = {"table_rows": link(rows_path(web_items.name, f"site={site.site}"))}
-        yield dg.MaterializeResult(asset_key=items, metadata={**_shown(loaded), **rows})
-        if isinstance(loaded.outcome, WriteResult):
-            report_changes(context, warehouse, site.site, loaded.outcome.known_from)
-        if outcome["crawl_outcome"] == "blocked":
-            reason = outcome["reason"]
-            raise dg.Failure(f"{site.site} refuses the crawl: {reason}", allow_retries=False)
+        with run.site_held():
+            outcome = run.crawl()
+            rows = {"table_rows": link(rows_path(web_pages.name, f"site={site.site}"))}
+            yield dg.MaterializeResult(asset_key=pages, metadata={**outcome, **rows})
+            loaded = run.items(is_complete=outcome["crawl_outcome"] == "complete")
+            report_crawl(context, warehouse, site.site)
+            if isinstance(loaded.outcome, OrchestrationError):
+                raise dg.Failure(str(loaded.outcome), allow_retries=False)
+            rows = {"table_rows": link(rows_path(web_items.name, f"site={site.site}"))}
+            yield dg.MaterializeResult(asset_key=items, metadata={**_shown(loaded), **rows})
+            if isinstance(loaded.outcome, WriteResult):
+                report_changes(context, warehouse, site.site, loaded.outcome.known_from)
+            if outcome["crawl_outcome"] == "blocked":
+                reason = outcome["reason"]
+                raise dg.Failure(f"{site.site} refuses the crawl: {reason}", allow_retries=False)
 
     return crawl
 
@@ -205,6 +208,7 @@ class _Crawl:
         warehouse: Warehouse,
         web: WebAccess,
     ) -> None:
+        self._lease: SiteLease
         self._context = context
         self._site = site
         self._captures = Captures(artifacts)
@@ -214,13 +218,28 @@ class _Crawl:
         self._day = date.fromisoformat(context.partition_key)
         self._run_id = context.run.run_id
 
+    @contextmanager
+    def site_held(self) -> Iterator[None]:
+        """Let no other run crawl the site, of any day, until the end of the block.
+
+        Raises:
+            Failure: Another run crawls it.
+        """
+        ended = partial(has_ended, self._context.instance)
+        with ExitStack() as stack:
+            held = hold_site(self._warehouse, self._site.site, run_id=self._run_id, has_ended=ended)
+            try:
+                self._lease = stack.enter_context(held)
+            except TransientError as error:
+                raise dg.Failure(str(error), allow_retries=False) from error
+            yield
+
     def crawl(self) -> Mapping[str, Any]:
         """Visit the URLs that wait; return the metadata of the crawl."""
         items = WorkItems(self._warehouse, self._clock, pauses=NO_PAUSE)
         topic = topic_of(self._site.site, self._day)
-        at_work = partial(is_at_work, self._context.instance)
-        ended = [holder for holder in items.lease_holders(topic) if not at_work(holder)]
-        items.expire(topic, dict.fromkeys(ended))
+        ended = [each for each in items.lease_holders(topic) if each != self._run_id]
+        items.expire(topic, dict.fromkeys(ended))  # this run alone holds the site
         items.retry(topic)  # what failed in earlier runs, or when they were killed
         with self._web.open(self._site, self._warehouse, self._clock) as access:
             state = CrawlState.of(self._site.budget)
@@ -234,6 +253,7 @@ class _Crawl:
                 run_id=self._run_id,
                 state=state,
                 items=items,
+                lease=self._lease,
             )
             with self._warehouse.writing() as connection:
                 loader.begin(connection)
@@ -268,6 +288,7 @@ class _Crawl:
 
     def _end(self, topic: str, state: CrawlState) -> Mapping[str, Any]:
         with self._warehouse.writing() as connection:
+            self._lease.require(connection)
             left = left_count(connection, topic)
             outcome, reason = _outcome(state, left, self._row(connection)["left_out_count"])
             values = {

@@ -77,6 +77,23 @@ def still_held(connection: Connection, lease: Lease) -> None:
         )
 
 
+def renew(connection: Connection, lease: Lease, until: datetime) -> None:
+    """Let a lease expire later.
+
+    Raises:
+        LostLeaseError: Another process has taken it over.
+    """
+    still_held(connection, lease)
+    own = leases.c.name == lease.name
+    connection.execute(update(leases).where(own).values(expires_at=until))
+
+
+def end_lease_of(connection: Connection, name: str, holder: str) -> None:
+    """Let others take the lease of a process that has ended at once."""
+    own = (leases.c.name == name, leases.c.holder == holder)
+    connection.execute(update(leases).where(*own).values(holder="", expires_at=EPOCH))
+
+
 def give_back(connection: Connection, lease: Lease) -> None:
     """Let others take it at once."""
     still_held(connection, lease)
@@ -129,3 +146,8 @@ def is_at_work(instance: dg.DagsterInstance, run_id: str) -> bool:
     """Whether a run of this id has not ended, and its process is not known to be gone."""
     run = instance.get_run_by_id(run_id)
     return run is not None and not run.is_finished and not is_worker_gone(instance, run)
+
+
+def has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a run is known here, and is not at work; one of another instance is not known."""
+    return instance.get_run_by_id(run_id) is not None and not is_at_work(instance, run_id)

@@ -31,6 +31,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "items_processed": "Counts of the work items of a topic after a batch.",
     "export_ended": "Result of an attempt to deliver an export.",
     "items_lost": "Another run had claimed some of the work items.",
+    "lease_not_renewed": "The lease of a site could not be renewed; the run tries again.",
     "heartbeat_failed": "The heartbeat of a run could not be recorded.",
     "historic_weeks_unavailable": "FINRA's list of historic weeks could not be read.",
     "page_cache_unavailable": "The cache of task pages could not be read: all pages are read.",

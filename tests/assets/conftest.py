@@ -3,6 +3,7 @@
 import pytest
 
 from orchestration_project.engine import runner
+from tests.assets.web_shop import shop  # noqa: F401 - a fixture
 from tests.prepared import Prepared
 
 

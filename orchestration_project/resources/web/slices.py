@@ -45,6 +45,7 @@ from orchestration_project.resources.web.crawl import (
     start_urls,
     topic_of,
 )
+from orchestration_project.resources.web.site_lease import SiteLease
 from orchestration_project.tables.schema import USD_SCALE
 from orchestration_project.tables.web import web_crawls, web_frontier, web_pages
 
@@ -65,6 +66,7 @@ class SliceLoader:
     run_id: str
     state: CrawlState
     items: WorkItems
+    lease: SiteLease
 
     def ready(self) -> None:
         """Open nothing: the run has opened what it uses."""
@@ -75,6 +77,8 @@ class SliceLoader:
         Raises:
             TransientError: No attempt succeeded.
         """
+        if self.lease.lost.is_set():
+            self.state.end("stopped", "another run has taken over the site")
         if not self.state.take_request():
             return Visit()
         known = self._known(item.key)
@@ -89,6 +93,7 @@ class SliceLoader:
         self, connection: Connection, batch: Sequence[tuple[ClaimedItem, Any]]
     ) -> Sequence[ItemSettlement]:
         """Write a slice: its pages as one delivery, new URLs, verdicts and counts."""
+        self.lease.require(connection)
         visits = [(item, visit) for item, visit in batch if visit.answer is not None]
         self._land(connection, [(item.key, visit) for item, visit in visits])
         found = self._links(connection, visits)
