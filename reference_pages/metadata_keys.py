@@ -172,7 +172,9 @@ WEB = KeyGroup(
             "text",
             crawl_outcome="How the crawl ended: complete, budget, stopped or blocked",
             site="Site, by its file",
+            changed_by="User who set the switch",
         ),
+        **_keys("flag", is_off="Whether the site's kill switch is off"),
         **_keys("cost", cost="Cost of the crawl's requests, in the unit of the site file"),
         **_keys(
             "table",

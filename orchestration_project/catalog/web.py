@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from orchestration_project.assets import web
+from orchestration_project.assets import web, web_switch
 from orchestration_project.connections.simulator import DemoProgram
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.work_items import WorkItems
@@ -82,10 +82,11 @@ DAY = Parameter(name="partition", to_key=_day)
 WEB = Domain(
     name="web",
     source_setting="web_source",
-    assets=[web.sites, *web.CRAWLS.values(), *web.SHARED],
+    assets=[web.sites, *web.CRAWLS.values(), *web.SHARED, web_switch.set_web_switch],
     asset_checks=[web.check_sites],
     jobs=[
         Job(definition=web.check_job, parameters=()),
+        Job(definition=web_switch.switch_job),
         *(Job(definition=each, parameters=(DAY,)) for each in web.crawl_jobs.values()),
     ],
     resources={

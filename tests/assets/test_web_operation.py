@@ -1,20 +1,32 @@
 """How crawls are operated: one run of a site at a time, switches, schedules, retention, exports."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
+import dagster as dg
 import pytest
+import yaml
+from sqlalchemy import select
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.definitions import defs
+from orchestration_project.domains.web.sites import Site, read_site
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.leases import LostLeaseError, renew, take
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.site_lease import hold_site, lease_name
+from orchestration_project.resources.web.switches import SwitchChange, set_switch
 from orchestration_project.settings import load_settings
+from orchestration_project.settings.domains.web import WebSettings
+from orchestration_project.tables.web import web_crawls, web_switches
+from tests import databases
 from tests.assets.conftest import BOTH
-from tests.assets.web_shop import PRODUCTS, crawl, items_of
+from tests.assets.web_shop import PRODUCTS, crawl, crawled, items_of
+from tests.faulty_server import FaultyServer, Reply, Request
 
 
 @contextmanager
@@ -73,3 +85,98 @@ def test_a_lease_of_a_run_that_ended_is_taken_at_once_and_its_holder_finds_out(u
         third = hold_site(warehouse, "shop", run_id="c", has_ended=lambda _: False)
         with third as held, warehouse.writing() as connection:
             held.require(connection)
+
+
+def switch(instance: dg.DagsterInstance, state: str, *, site: str = "shop", who: str = "ada"):
+    """Set a switch by its job; return whether that succeeded."""
+    config = {"site": site, "state": state, "reason": f"to test {state}", "who": who}
+    result = defs.resolve_job_def("web_set_switch").execute_in_process(
+        run_config={"ops": {"set_web_switch": {"config": config}}},
+        instance=instance,
+        raise_on_error=False,
+    )
+    return result.success
+
+
+@contextmanager
+def site_of(replies: Mapping[str, Reply], then: Mapping[str, Callable[[], object]]):
+    """Serve a site in the place of the demo's shop; ``then`` runs before the reply of a path."""
+
+    def reply(request: Request) -> Reply:
+        then.get(request.target, lambda: None)()
+        return replies.get(request.target, Reply(404))
+
+    with FaultyServer(reply) as server:
+        yield server, WebAccess(WebSettings.of(load_settings()), lambda: server.url)
+
+
+def small_site(requests_per_second: float) -> Site:
+    declared = {
+        "site": "small",
+        "base_url": "http://shop.demo",
+        "start": ["/"],
+        "follow": [{"css": "a"}],
+        "item": {"key": ["sku"], "fields": {"sku": {"css": "h1", "required": True}}},
+        "politeness": {"requests_per_second": requests_per_second},
+    }
+    return read_site(yaml.safe_dump(declared))
+
+
+LINKS = Reply(headers={"Content-Type": "text/html"}, body=b"<h1>1</h1><a href=/a>a</a><a href=/b>b")
+PAGE = Reply(headers={"Content-Type": "text/html"}, body=b"<h1>2</h1>")
+
+
+def outcomes(url: str) -> list[tuple[Any, ...]]:
+    return databases.rows(url, select(web_crawls.c.outcome, web_crawls.c.reason))
+
+
+@BOTH
+def test_no_request_leaves_after_a_site_is_switched_off(url, instance, monkeypatch):
+    monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-01T09:00:00+00:00")
+    then: dict[str, Callable[[], object]] = {}
+    with open_warehouse(load_settings()) as warehouse:
+
+        def switch_off() -> None:
+            change = SwitchChange("small", True, "to test off", "ada", Clock().now(), "run")
+            set_switch(warehouse, change, ["small"])
+            then.clear()
+
+        then["/"] = switch_off
+        with site_of({"/": LINKS, "/a": PAGE, "/b": PAGE}, then) as (server, access):
+            crawled(instance, small_site(0.9), "2026-02-01", web=access)
+            assert [each.target for each in server.requests] == ["/robots.txt", "/"]
+            assert outcomes(url) == [("stopped", "small is switched off by ada: to test off")]
+            crawled(instance, small_site(100), "2026-02-01", web=access)
+            assert len(server.requests) == 2
+            assert switch(instance, "on", site="small", who="bob")
+            crawled(instance, small_site(100), "2026-02-01", web=access)
+            targets = [each.target for each in server.requests]
+            assert sorted(targets) == ["/", "/a", "/b", "/robots.txt"]
+    assert outcomes(url) == [("complete", None)]
+    columns = [web_switches.c[name] for name in ("change_number", "is_off", "changed_by", "reason")]
+    assert databases.rows(url, select(*columns)) == [
+        (1, True, "ada", "to test off"),
+        (2, False, "bob", "to test on"),
+    ]
+
+
+def test_a_crawl_that_waits_for_the_rate_ends_when_its_site_is_switched_off(
+    url, instance, monkeypatch
+):
+    monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-01T09:00:00+00:00")
+    then: dict[str, Callable[[], object]] = {}
+    robots = Reply(body=b"User-agent: *\nCrawl-delay: 600\n")
+    with open_warehouse(load_settings()) as warehouse:
+        change = SwitchChange("small", True, "to test off", "ada", Clock().now(), "run")
+        then["/robots.txt"] = lambda: threading.Timer(
+            0.3, set_switch, (warehouse, change, ["small"])
+        ).start()
+        with site_of({"/robots.txt": robots, "/": PAGE}, then) as (server, access):
+            crawled(instance, small_site(100), "2026-02-01", web=access)
+            assert [each.target for each in server.requests] == ["/robots.txt"]
+    assert outcomes(url) == [("stopped", "small is switched off by ada: to test off")]
+
+
+def test_a_switch_of_an_unknown_site_is_refused(url, instance):
+    assert not switch(instance, "off", site="shpo")
+    assert databases.rows(url, select(web_switches)) == []

@@ -73,11 +73,14 @@ def with_budget(**limits: Any) -> Site:
 
 
 def crawled(
-    instance: dg.DagsterInstance, site: Site, day: str, *, succeeds: bool = True
+    instance: dg.DagsterInstance, site: Site, day: str, *, succeeds: bool = True, **resources: Any
 ) -> dg.ExecuteInProcessResult:
-    made = web.site_assets(site)
     result = dg.materialize(
-        [made], instance=instance, partition_key=day, resources=RESOURCES, raise_on_error=False
+        [web.site_assets(site)],
+        instance=instance,
+        partition_key=day,
+        resources={**RESOURCES, **resources},
+        raise_on_error=False,
     )
     assert result.success == succeeds
     return result

@@ -100,6 +100,8 @@ class HttpClient:
         breaker_open_seconds: How long an open breaker refuses requests before one may try.
         before_attempt: Called before each attempt leaves; its error, as of a quota that has
             ended, is raised as it is.
+        before_sending: Called while an attempt waits for the rate, and when it leaves; its error,
+            as of a kill switch, is raised as it is.
         is_throttled: Whether an answer's body says to come later, of a source that says so with a
             status of success; then it is tried again.
         asks_anyway: Whether to ask although the breaker is open, to find out how the system is; an
@@ -132,6 +134,7 @@ class HttpClient:
         breaker_failures: int = 5,
         breaker_open_seconds: float = 60,
         before_attempt: Callable[[], None] | None = None,
+        before_sending: Callable[[], None] = lambda: None,
         is_throttled: Callable[[bytes], bool] | None = None,
         asks_anyway: bool = False,
         rate_of: Callable[[str], Rate | None] | None = None,
@@ -146,6 +149,7 @@ class HttpClient:
         self._max_body_bytes = max_body_bytes
         self._retry_wait_seconds = retry_wait_seconds
         self._before_attempt = before_attempt
+        self._before_sending = before_sending
         self._is_throttled = is_throttled
         self._asks_anyway = asks_anyway
         self._user_agent = user_agent
@@ -285,7 +289,8 @@ class HttpClient:
                 if self._before_attempt:
                     self._before_attempt()
                 if manners.limiter:
-                    manners.limiter.wait()
+                    manners.limiter.wait(self._before_sending)
+                self._before_sending()
                 response = self._attempt(question, request, manners.tally, attempt.num)
                 if attempt.num < attempts and may_pass(response):
                     raise AttemptError(question, attempt.num, _quoted(question, response))

@@ -26,6 +26,8 @@ from orchestration_project.connections.http.shared_state import (
 )
 from orchestration_project.errors import TransientError
 
+CHECK_SECONDS = 0.25
+
 
 class RateLimiter:
     """Let requests through as `Rate` says, and have the rest wait."""
@@ -36,8 +38,11 @@ class RateLimiter:
         self._rate = rate
         self._turnstile = threading.Lock()
 
-    def wait(self) -> None:
+    def wait(self, check: Callable[[], None] = lambda: None) -> None:
         """Return when a request may leave.
+
+        Args:
+            check: Called at least each `CHECK_SECONDS`; its error ends the wait.
 
         Raises:
             ConfigurationError: The state cannot be used.
@@ -45,8 +50,12 @@ class RateLimiter:
         """
         # One thread of each process asks and sleeps; the others stand behind it, off the state.
         with self._turnstile:
+            check()
             while wait_ms := self._state.admit(self._key, self._rate):
-                time.sleep(wait_ms / 1000)
+                until = time.monotonic() + wait_ms / 1000
+                while (left := until - time.monotonic()) > 0:
+                    time.sleep(min(left, CHECK_SECONDS))
+                    check()
 
 
 NO_ANSWER = "no_answer"

@@ -19,6 +19,7 @@ from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.environment import address_guard, open_shared_state
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
+from orchestration_project.resources.web.switches import SiteSwitch
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_robots
 
@@ -112,8 +113,11 @@ class WebAccess:
         addresses = self._addresses(site)
         delays: dict[str, float] = {}
         usual = site.politeness.requests_per_second
-        pages = self._client(site, addresses, lambda host: _rate(usual, delays.get(host, 0)))
-        robots = self._client(site, addresses, lambda _: _rate(usual, 0))
+        switch = SiteSwitch(warehouse, site.site)
+        pages = self._client(
+            site, addresses, lambda host: _rate(usual, delays.get(host, 0)), switch
+        )
+        robots = self._client(site, addresses, lambda _: _rate(usual, 0), switch)
         with pages, robots:
             cache = _RobotsCache(robots, addresses, warehouse, clock)
             yield SiteAccess(site, pages, cache, addresses, delays)
@@ -131,7 +135,11 @@ class WebAccess:
         return {DEMO_ORIGIN: self._demo_url()}
 
     def _client(
-        self, site: Site, addresses: Mapping[str, str], rate_of: Callable[[str], Rate]
+        self,
+        site: Site,
+        addresses: Mapping[str, str],
+        rate_of: Callable[[str], Rate],
+        switch: SiteSwitch,
     ) -> HttpClient:
         servers = [urlsplit(each).netloc for each in addresses.values()]
         return HttpClient(
@@ -143,6 +151,7 @@ class WebAccess:
             use_environment=not self._settings.is_demo,
             max_attempts=3,
             max_body_bytes=site.budget.page_megabytes * 1_000_000,
+            before_sending=switch.check,
             rate_of=rate_of,
             guard=address_guard(
                 self._settings, ports=PORTS, demo_server=servers[0] if servers else ""
@@ -180,6 +189,7 @@ class SiteAccess:
         Raises:
             TransientError: No attempt succeeded.
             RobotsUnreachableError: robots.txt failed.
+            SwitchedOffError: The site's kill switch is off.
         """
         current, response = url, None
         for count in range(MAX_REDIRECTS + 1):

@@ -46,6 +46,7 @@ from orchestration_project.resources.web.crawl import (
     topic_of,
 )
 from orchestration_project.resources.web.site_lease import SiteLease
+from orchestration_project.resources.web.switches import SwitchedOffError
 from orchestration_project.tables.schema import USD_SCALE
 from orchestration_project.tables.web import web_crawls, web_frontier, web_pages
 
@@ -84,7 +85,7 @@ class SliceLoader:
         known = self._known(item.key)
         try:
             answer = self.access.get(item.key, _conditions(known))
-        except RobotsUnreachableError as error:
+        except (RobotsUnreachableError, SwitchedOffError) as error:
             self.state.end("stopped", error.what)
             return Visit()
         return self._visit(item.key, answer, known)

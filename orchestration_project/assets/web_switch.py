@@ -1,0 +1,108 @@
+"""Kill switch of a site: a job sets it, and running crawls end before their next request."""
+
+from enum import StrEnum
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from orchestration_project.assets.specs import system_spec
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.engine.options import JobOptions
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.web.sites import read_site_files
+from orchestration_project.resources.web.switches import SwitchChange, set_switch
+from orchestration_project.services.links import link, rows_path
+from orchestration_project.services.metadata import as_metadata, column_schema
+from orchestration_project.settings.domains.web import WebSettings
+from orchestration_project.tables.web import web_switches
+
+GROUP = "web"
+SWITCHES = dg.AssetKey([GROUP, "switches"])
+SWITCH_OP, SWITCH_JOB = "set_web_switch", "web_set_switch"
+
+
+class Switch(StrEnum):
+    """State of a switch."""
+
+    off = "off"
+    on = "on"
+
+
+class SetSwitch(JobOptions):
+    """Site, state, reason and user of a change."""
+
+    site: str = Field(examples=["shop"], description="Name of the site.")
+    state: Switch = Field(
+        examples=["off"], description="off: no request leaves, and crawls end as stopped."
+    )
+    reason: str = Field(
+        min_length=1,
+        max_length=300,
+        examples=["the owner of the site asked for it"],
+        description="Reason, which the crawls show.",
+    )
+    who: str | None = Field(
+        default=None,
+        examples=["ada"],
+        description="Name of the user; the run's tag user takes precedence.",
+    )
+
+
+@dg.multi_asset(
+    name=SWITCH_OP,
+    specs=[
+        system_spec(
+            SWITCHES,
+            str(web_switches.comment),
+            column_schema(web_switches.columns),
+            {"table", "state"},
+            owners=["team:operations"],
+            **{"dagster/table_name": web_switches.name},
+        )
+    ],
+)
+def set_web_switch(
+    context: dg.AssetExecutionContext,
+    config: SetSwitch,
+    clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[WebSettings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[Any]:
+    """Record the change: each crawl looks the switch up before every request."""
+    change = SwitchChange(
+        site=config.site,
+        is_off=config.state is Switch.off,
+        reason=config.reason,
+        by=context.run.tags.get("user") or config.who or "unknown",
+        at=clock.now(),
+        run_id=context.run.run_id,
+    )
+    files = read_site_files(WebSettings.of(settings).web_sites_path)
+    names = [*files.sites, *(name.removesuffix(".yaml") for name in files.problems)]
+    set_switch(warehouse, change, names)
+    return dg.MaterializeResult(
+        asset_key=SWITCHES,
+        metadata=as_metadata(
+            {
+                "site": change.site,
+                "is_off": change.is_off,
+                "reason": change.reason,
+                "changed_by": change.by,
+                "table_rows": link(rows_path(web_switches.name, f"site={change.site}")),
+            }
+        ),
+    )
+
+
+switch_job = dg.define_asset_job(
+    SWITCH_JOB,
+    selection=dg.AssetSelection.assets(set_web_switch),
+    description=job_text(
+        "Sets the kill switch of a site. Off: no request leaves from 1 s after it on.",
+        SWITCH_OP,
+        SetSwitch,
+    ),
+    tags={"domain": GROUP},
+)
