@@ -10,6 +10,7 @@ import dagster as dg
 from sqlalchemy import Connection, select, update
 
 from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec
+from orchestration_project.assets.web_blocks import block_result, block_spec
 from orchestration_project.assets.web_shared import report_changes, report_crawl, shared_specs
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
@@ -166,6 +167,7 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
                 **_lineage(pages, ITEM_SOURCES),
             ),
         ],
+        check_specs=[block_spec(pages, site.owner)],
         partitions_def=DAYS,
     )
     def crawl(
@@ -180,7 +182,11 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
         with run.site_held():
             outcome = run.crawl()
             rows = {"table_rows": link(rows_path(web_pages.name, f"site={site.site}"))}
-            yield dg.MaterializeResult(asset_key=pages, metadata={**outcome, **rows})
+            yield dg.MaterializeResult(
+                asset_key=pages,
+                metadata={**outcome, **rows},
+                check_results=[block_result(pages, site.owner, outcome)],
+            )
             loaded = run.items(is_complete=outcome["crawl_outcome"] == "complete")
             report_crawl(context, warehouse, site.site)
             if isinstance(loaded.outcome, OrchestrationError):
@@ -189,9 +195,6 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
             yield dg.MaterializeResult(asset_key=items, metadata={**_shown(loaded), **rows})
             if isinstance(loaded.outcome, WriteResult):
                 report_changes(context, warehouse, site.site, loaded.outcome.known_from)
-            if outcome["crawl_outcome"] == "blocked":
-                reason = outcome["reason"]
-                raise dg.Failure(f"{site.site} refuses the crawl: {reason}", allow_retries=False)
 
     return crawl
 

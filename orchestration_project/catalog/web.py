@@ -1,12 +1,15 @@
 """Web: sites that YAML files declare, crawled politely, with their items."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 from orchestration_project.assets import web, web_switch
+from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import DemoProgram
+from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import (
@@ -19,7 +22,9 @@ from orchestration_project.registry import (
 )
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.crawl import TOPIC_PREFIX
+from orchestration_project.resources.web.missed import missed_days
 from orchestration_project.resources.web.sites import read_site_files
+from orchestration_project.sensors.web import site_schedules
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_items, web_pages
@@ -68,6 +73,13 @@ def _unused(settings: Settings) -> str:
     return "WEB_SOURCE is not set: no site is crawled" if is_off else ""
 
 
+def _missed(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequence[OldestMissing]:
+    if _unused(settings):
+        return []
+    files = read_site_files(WebSettings.of(settings).web_sites_path)
+    return missed_days(warehouse, files.sites.values(), clock.now())
+
+
 def _day(text: str) -> str:
     try:
         return f"{datetime.fromisoformat(text):%Y-%m-%d}"
@@ -89,6 +101,8 @@ WEB = Domain(
         Job(definition=web_switch.switch_job),
         *(Job(definition=each, parameters=(DAY,)) for each in web.crawl_jobs.values()),
     ],
+    schedules=site_schedules,
+    oldest_unlanded=_missed,
     resources={
         "web": Connection(
             description="Requests of sites: robots.txt, rates and guard.",

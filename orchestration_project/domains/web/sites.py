@@ -3,6 +3,7 @@
 import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -275,6 +276,9 @@ class Site(_Strict):
         item: Items of its pages.
         politeness: Limits of requests.
         budget: Limits of a crawl.
+        schedule: Cron expression of its crawls; None: they are started manually. A further crawl of
+            the same UTC day requests only what is left.
+        timezone: Time zone of the schedule.
     """
 
     site: SiteName
@@ -287,6 +291,19 @@ class Site(_Strict):
     item: ItemRule
     politeness: Politeness = Field(default=Politeness())
     budget: Budget = Field(default=Budget())
+    schedule: str | None = Field(default=None, min_length=1, max_length=100)
+    timezone: str = Field(default="UTC", max_length=100)
+
+    @field_validator("timezone")
+    @classmethod
+    def _a_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):  # unknown, a folder, or a path out of the zones
+            raise ValueError(
+                f"expected a time zone, e.g. Europe/Berlin, found {value[:60]!r}"
+            ) from None
+        return value
 
     @field_validator("base_url")
     @classmethod

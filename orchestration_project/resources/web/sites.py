@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.errors import ConfigurationError
 
 MAX_FILE_BYTES = 1_000_000
@@ -58,7 +59,8 @@ def _read(file: Path) -> Site:
             content = opened.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
             raise ConfigurationError("invalid site file", found="more than 1 MB")
-        return read_site(content.decode())
+        text = content.decode()
+        site = read_site(text)
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(
             "the site file cannot be read", found=f"{type(error).__name__}: {error}"
@@ -68,3 +70,15 @@ def _read(file: Path) -> Site:
             "site files cannot be read",
             found=f"the package {error.name} is missing: install the extra web of this package",
         ) from error
+    if site.schedule is not None and not is_valid_cron_string(site.schedule):
+        line = next(
+            number
+            for number, each in enumerate(text.splitlines(), start=1)
+            if "schedule" in each.partition(":")[0]
+        )
+        expected = "expected a cron expression, e.g. 0 6 * * *"
+        raise ConfigurationError(
+            "invalid site file",
+            found=f"line {line}: schedule: {expected}, found {site.schedule[:60]!r}",
+        )
+    return site

@@ -1,0 +1,77 @@
+"""Days that sites were not crawled, for the control tower: missed ones, and crawls that failed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from orchestration_project.domains.operations.control_tower import OldestMissing
+from orchestration_project.domains.web.sites import Site
+from orchestration_project.engine.dagster_private import previous_cron_time
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.tables.web import web_crawls
+
+GRACE = timedelta(hours=2)
+"""Time after which a scheduled crawl that has not ended is late."""
+
+LOOKED_BACK = timedelta(days=14)
+LOADED = ("complete", "budget")
+
+
+def missed_days(
+    warehouse: Warehouse, sites: Iterable[Site], now: datetime
+) -> Sequence[OldestMissing]:
+    """Return the oldest missed day of each site that has one.
+
+    A day is missed if its schedule was due after the site's first crawl, and no crawl of it is
+    complete, or partial by its budget. Of a site without schedule, the latest crawl counts.
+    """
+    columns = web_crawls.c
+    wanted = select(columns.site, columns.day, columns.outcome, columns.reason, columns.started_at)
+    crawls: dict[str, dict[date, Any]] = {}
+    with warehouse.reading() as connection:
+        for row in connection.execute(wanted.where(columns.day > (now - LOOKED_BACK).date())):
+            crawls.setdefault(row.site, {})[row.day] = row
+    found = [_missed(site, crawls[site.site], now) for site in sites if site.site in crawls]
+    return [each for each in found if each is not None]
+
+
+def _missed(site: Site, crawls: Mapping[date, Any], now: datetime) -> OldestMissing | None:
+    missed = {
+        day: due_at
+        for day, due_at in _due_days(site, crawls, now).items()
+        if day not in crawls or crawls[day].outcome not in LOADED
+    }
+    if not missed:
+        return None
+    oldest, latest = min(missed), max(missed)
+    row = crawls.get(latest)
+    why = "no crawl" if row is None else f"{row.outcome}: {row.reason or 'it has not ended'}"
+    return OldestMissing(
+        f"web/{site.site}_items",
+        oldest.isoformat(),
+        missed[oldest],
+        missing_count=len(missed),
+        unit="day",
+        remedy=f"start web_{site.site} for {latest}, or see why its runs failed",
+        reason=f"{len(missed)} days missed; {latest}: {why}",
+        job=f"web_{site.site}",
+    )
+
+
+def _due_days(site: Site, crawls: Mapping[date, Any], now: datetime) -> Mapping[date, datetime]:
+    """Return the UTC days that were due since the first crawl, and when."""
+    if site.schedule is None:
+        latest = max(crawls)
+        started_at = crawls[latest].started_at
+        return {latest: started_at} if started_at <= now - GRACE else {}
+    first, until = min(crawls), now - GRACE
+    days: dict[date, datetime] = {}
+    while True:
+        due_at = previous_cron_time(site.schedule, site.timezone, until).astimezone(UTC)
+        day = due_at.date()
+        if day < first or due_at <= now - LOOKED_BACK:
+            return days
+        days[day] = due_at
+        until = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(seconds=2)

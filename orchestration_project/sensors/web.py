@@ -1,0 +1,43 @@
+"""When sites are crawled: by the cron of each site file."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from orchestration_project.assets.web import DAYS, SITE_FILES, crawl_jobs
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.web.sites import Site
+from orchestration_project.sensors.definitions import schedule
+
+PROFILE, NEEDS = "web", "WEB_SOURCE"
+
+
+def site_schedule(site: Site) -> dg.ScheduleDefinition:
+    """Return the schedule of a site that declares a cron; its runs are of the present UTC day."""
+    name = f"web_{site.site}"
+
+    @schedule(
+        profile=PROFILE,
+        needs=NEEDS,
+        what=f"Crawl {site.base_url} for the present UTC day.",
+        job=crawl_jobs[site.site],
+        name=name,
+        cron_schedule=str(site.schedule),
+        execution_timezone=site.timezone,
+    )
+    def crawl_site(
+        context: dg.ScheduleEvaluationContext, clock: dg.ResourceParam[Clock]
+    ) -> dg.RunRequest | dg.SkipReason:
+        day = clock.today("UTC").isoformat()
+        if not DAYS.has_partition_key(day):
+            return dg.SkipReason(f"Nothing to do: {day} is before the first partition.")
+        return dg.RunRequest(
+            run_key=f"{name} {context.scheduled_execution_time.isoformat()}", partition_key=day
+        )
+
+    return crawl_site
+
+
+site_schedules: Sequence[dg.ScheduleDefinition] = [
+    site_schedule(site) for site in SITE_FILES.sites.values() if site.schedule is not None
+]

@@ -1,0 +1,132 @@
+"""What of crawls reaches people: alerts of blocks, days that were missed, and schedules."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+import pytest
+from sqlalchemy import BigInteger, insert
+
+from orchestration_project.assets import web
+from orchestration_project.catalog.web import WEB
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.web.sites import Site
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.resources.web.missed import missed_days
+from orchestration_project.resources.web.sites import read_site_files
+from orchestration_project.sensors.web import site_schedule
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.web import web_crawls
+from tests.assets.conftest import BOTH
+from tests.assets.test_web_operation import LINKS, PAGE, site_of, small_site
+from tests.assets.web_shop import crawled
+from tests.faulty_server import Reply
+from tests.resources.definitions import RESOURCES
+from tests.sensors.test_operations import Watch, sent_messages
+from tests.sensors.test_operations import hook as hook
+
+
+@pytest.mark.parametrize("status", [403, pytest.param(401, marks=pytest.mark.slow)])
+def test_a_block_ends_the_crawl_and_alerts_until_a_later_one_is_let_in(
+    url, kept_instance, hook, monkeypatch, status
+):
+    monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-01T09:00:00+00:00")
+    watch = Watch(kept_instance, url)
+    replies = {"/": LINKS, "/a": Reply(status), "/b": PAGE}
+    with site_of(replies, {}) as (server, access):
+        crawled(kept_instance, small_site(1000), "2026-02-01", web=access)
+        title = "Check failed: web/small_pages is_not_blocked"
+        assert sent_messages(watch, hook) == [(title, "failure")]
+        message = hook.received[0]["message"]
+        assert f"http://shop.demo/a answered {status}" in message
+        assert "team:operations: ask the owner of the site" in message
+        assert [each.target for each in server.requests] == ["/robots.txt", "/", "/a"]
+        replies["/a"] = PAGE
+        monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-02T09:00:00+00:00")
+        crawled(kept_instance, small_site(1000), "2026-02-02", web=access)
+        assert sent_messages(watch, hook) == [(f"Recovered: {title}", "success")]
+
+
+DAYS = {
+    "2026-02-01": ("complete", None),
+    "2026-02-02": ("budget", "the limit of requests is reached; 3 URLs are left"),
+    "2026-02-04": ("blocked", "http://shop.demo/a answered 403"),
+}
+
+
+@BOTH
+def test_the_control_tower_has_missed_days_and_the_outcome_of_the_latest_crawl(url):
+    shop = web.SITE_FILES.sites["shop"].model_copy(update={"schedule": "0 6 * * *"})
+    manual = shop.model_copy(update={"site": "manual", "schedule": None})
+    with open_warehouse(load_settings()) as warehouse:
+        with warehouse.writing() as connection:
+            for site in ("shop", "manual"):
+                connection.execute(insert(web_crawls), [row(site, *each) for each in DAYS.items()])
+
+        def missed(at: str, *sites: Site) -> list[tuple[str, str, int, str]]:
+            found = missed_days(warehouse, sites, datetime.fromisoformat(f"{at}+00:00"))
+            return [(each.asset, each.partition, each.missing_count, each.reason) for each in found]
+
+        blocked = "blocked: http://shop.demo/a answered 403"
+        assert missed("2026-02-03T07:59", shop) == []
+        assert missed("2026-02-04T08:01", shop, manual) == [
+            ("web/shop_items", "2026-02-03", 2, f"2 days missed; 2026-02-04: {blocked}"),
+            ("web/manual_items", "2026-02-04", 1, f"1 days missed; 2026-02-04: {blocked}"),
+        ]
+        assert missed("2026-02-06T08:01", shop) == [
+            ("web/shop_items", "2026-02-03", 4, "4 days missed; 2026-02-06: no crawl")
+        ]
+        domain = WEB.oldest_unlanded
+        assert domain is not None
+        found = domain(load_settings(), warehouse, Clock(datetime(2026, 2, 3, 9, tzinfo=UTC)))
+        assert [each.job for each in found] == ["web_shop"]
+
+
+def row(site: str, day: str, outcome: tuple[str, str | None]) -> dict[str, Any]:
+    began = datetime.fromisoformat(f"{day}T06:00:00+00:00")
+    counts = [each.name for each in web_crawls.c if isinstance(each.type, BigInteger)]
+    return {
+        **dict.fromkeys(counts, 0),
+        "site": site,
+        "day": date.fromisoformat(day),
+        "outcome": outcome[0],
+        "reason": outcome[1],
+        "seconds": 1.0,
+        "started_at": began,
+        "ended_at": began,
+        "run_id": "run",
+    }
+
+
+def test_a_schedule_crawls_the_present_utc_day(instance, monkeypatch, demo_settings):
+    monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-01T23:30:00+00:00")
+    site = web.SITE_FILES.sites["shop"].model_copy(
+        update={"schedule": "30 0 * * *", "timezone": "Europe/Berlin"}
+    )
+    made = site_schedule(site)
+    assert (made.name, made.job_name, made.cron_schedule) == ("web_shop", "web_shop", "30 0 * * *")
+    assert made.default_status == dg.DefaultScheduleStatus.STOPPED
+    with dg.build_resources({"clock": RESOURCES["clock"]}, instance) as resources:
+        context = dg.build_schedule_context(
+            instance,
+            scheduled_execution_time=datetime(2026, 2, 1, 23, 30, tzinfo=UTC),
+            resources=resources._asdict(),
+        )
+        asked = made(context)
+    assert isinstance(asked, dg.RunRequest)
+    assert asked.partition_key == "2026-02-01"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("schedule: often", "line 2: schedule: expected a cron expression, e.g. 0 6 * * *"),
+        ("timezone: Mars/Base", "line 2: timezone: expected a time zone, e.g. Europe/Berlin"),
+        ("budget: {cost: 1}", "line 2: budget: expected a cost_per_request with cost, e.g. 0.002"),
+    ],
+)
+def test_a_site_file_with_an_invalid_limit_or_schedule_is_a_problem(tmp_path, line, problem):
+    item = "{key: [k], fields: {k: {css: p, required: true}}}"
+    text = f"site: a\n{line}\nbase_url: https://a.example\nstart: [/]\nitem: {item}\n"
+    (tmp_path / "a.yaml").write_text(text)
+    assert read_site_files(tmp_path).problems["a.yaml"].startswith(problem)
