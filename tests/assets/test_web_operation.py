@@ -180,3 +180,14 @@ def test_a_crawl_that_waits_for_the_rate_ends_when_its_site_is_switched_off(
 def test_a_switch_of_an_unknown_site_is_refused(url, instance):
     assert not switch(instance, "off", site="shpo")
     assert databases.rows(url, select(web_switches)) == []
+
+
+def test_robots_that_are_throttled_are_asked_again_after_their_time(url, instance, monkeypatch):
+    monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-01T09:00:00+00:00")
+    answers = [*[Reply(429, {"Retry-After": "0"})] * 2, Reply(body=b"")]
+    replies = {"/": PAGE}
+    then = {"/robots.txt": lambda: replies.update({"/robots.txt": answers.pop(0)})}
+    with site_of(replies, then) as (server, access):
+        crawled(instance, small_site(1000), "2026-02-01", web=access)
+        assert [each.target for each in server.requests] == ["/robots.txt"] * 3 + ["/"]
+    assert outcomes(url) == [("complete", None)]

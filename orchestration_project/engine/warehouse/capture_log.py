@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
-from sqlalchemy import Connection, Update, bindparam, select, update
+from sqlalchemy import Connection, Update, bindparam, delete, select, update
 
 from orchestration_project.contracts.rules import REJECT_SCHEMA
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
@@ -110,8 +110,15 @@ class CaptureLog:
     ) -> None:
         groups = [group for _, group in batch]
         rows = concat_batches([rejected for rejected, _ in batch])
+        ids = ids_of_rows(rows, [group.group_id for group in groups])
+        if "capture_id" in rows.columns:  # the same lines may have been rejected before
+            own = (
+                rejects.c.table_name == groups[0].table_name,
+                rejects.c.capture_id == bindparam("of"),
+            )
+            connection.execute(delete(rejects).where(*own), [{"of": each} for each in ids.unique()])
         recorded = rows.with_columns(
-            capture_id=capture_ids(rows, [group.group_id for group in groups]),
+            capture_id=ids,
             table_name=pl.lit(groups[0].table_name),
             run_id=pl.lit(groups[0].run_id),
             rejected_at=pl.lit(self.at, pl.Datetime("us", "UTC")),
@@ -148,6 +155,14 @@ def _capture_rows(fetched: Sequence[Capture], group: CaptureGroup) -> list[dict[
         }
         for part_number, capture in enumerate(fetched, start=1)
     ]
+
+
+def ids_of_rows(rows: pl.DataFrame, groups: Sequence[str]) -> pl.Series:
+    """Return the capture of each row: its own ``capture_id`` if it has one, as `capture_ids` else.
+
+    Rows have one if they were read from captures that an earlier delivery recorded.
+    """
+    return rows["capture_id"] if "capture_id" in rows.columns else capture_ids(rows, groups)
 
 
 def capture_ids(rows: pl.DataFrame, groups: Sequence[str]) -> pl.Series:

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, delete
 
 from orchestration_project.contracts.rules import OFFENDERS_KEPT, Audit, verdict
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches, split_batches
-from orchestration_project.engine.warehouse.capture_log import capture_ids
+from orchestration_project.engine.warehouse.capture_log import ids_of_rows
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
     ValidatedBatch,
@@ -282,7 +282,7 @@ def _incoming(batches: Sequence[ValidatedBatch], known_from: datetime) -> pl.Dat
     """Return the rows of all deliveries as the table has them, and `BATCH_INDEX`."""
     rows = concat_batches([each.validated.rows for each in batches])
     return rows.with_columns(
-        capture_id=capture_ids(rows, [group_id(each.target) for each in batches]),
+        capture_id=ids_of_rows(rows, [group_id(each.target) for each in batches]),
         known_from=pl.lit(known_from, pl.Datetime("us", "UTC")),
     ).select(*schema_of(batches[0].target.table), BATCH_INDEX)
 

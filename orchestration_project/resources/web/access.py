@@ -1,7 +1,7 @@
 """Requests of pages: robots.txt first, at the rate of the host, each redirect judged again."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -37,6 +37,9 @@ ROBOTS_AGE = timedelta(hours=24)
 REDIRECTS = (301, 302, 303, 307, 308)
 RETRIED = (500, 502, 504)
 """Statuses that are retried; 403, 429 and 503 are answers to be judged."""
+
+RETRIED_OF_ROBOTS = (*RETRIED, 429)
+"""Statuses of robots.txt that are retried, after their Retry-After; of a long one, the next run."""
 
 
 def origin_of(url: str) -> str:
@@ -117,7 +120,7 @@ class WebAccess:
         pages = self._client(
             site, addresses, lambda host: _rate(usual, delays.get(host, 0)), switch
         )
-        robots = self._client(site, addresses, lambda _: _rate(usual, 0), switch)
+        robots = self._client(site, addresses, lambda _: _rate(usual, 0), switch, RETRIED_OF_ROBOTS)
         with pages, robots:
             cache = _RobotsCache(robots, addresses, warehouse, clock)
             yield SiteAccess(site, pages, cache, addresses, delays)
@@ -140,6 +143,7 @@ class WebAccess:
         addresses: Mapping[str, str],
         rate_of: Callable[[str], Rate],
         switch: SiteSwitch,
+        retried: Collection[int] = RETRIED,
     ) -> HttpClient:
         servers = [urlsplit(each).netloc for each in addresses.values()]
         return HttpClient(
@@ -156,7 +160,7 @@ class WebAccess:
             guard=address_guard(
                 self._settings, ports=PORTS, demo_server=servers[0] if servers else ""
             ),
-            retried_statuses=RETRIED,
+            retried_statuses=retried,
             accepts_encodings=True,
         )
 

@@ -1,10 +1,10 @@
 """Items of a crawl: read from its captured pages, without a request, and loaded as one delivery."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 from sqlalchemy import Connection, func, select, update
@@ -15,7 +15,7 @@ from orchestration_project.domains.web.extraction import has_items
 from orchestration_project.domains.web.item_fields import fill_rates
 from orchestration_project.domains.web.pages import item_rows, version_of
 from orchestration_project.domains.web.sites import Site
-from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import (
     Delivery,
@@ -23,14 +23,20 @@ from orchestration_project.engine.warehouse import (
     WriteOutcome,
     prepare_all,
 )
-from orchestration_project.engine.warehouse.capture_log import read_blobs
 from orchestration_project.engine.warehouse.delivery import no_warnings
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.landing import land_all
 from orchestration_project.resources.web.changes import items_spec, record_changes
+from orchestration_project.resources.web.page_bytes import StoredPage, capture_ids, page_blobs
 from orchestration_project.tables.web import web_crawls, web_frontier, web_items
 
-KEYS_PER_STATEMENT = 5_000
+
+class _CapturedPage(NamedTuple):
+    """A row of the frontier, the blob of its page, and the capture that recorded it."""
+
+    row: Mapping[str, Any]
+    blob: Blob
+    capture_id: int
 
 
 @dataclass(frozen=True)
@@ -61,15 +67,18 @@ def load_items(
         if _is_overtaken(connection, site.site, day):
             return LoadedItems(0, 0)
         pages = _pages(connection, site, day)
-        blobs = _blobs(connection, [each["sha256"] for each in pages])
+        blobs = page_blobs(connection, site.site, [each["sha256"] for each in pages])
+        pages, left_out = _with_captures(connection, site.site, pages, blobs)
+        is_complete = is_complete and not left_out
         count = select(func.count()).where(web_items.c.site == site.site)
         loaded_count = connection.execute(count).scalar_one()
-    bodies = {sha256: captures.read(blob) for sha256, blob in blobs.items()}
     read = [
-        (each["final_url"], bodies[each["sha256"]], each["content_type"] or "") for each in pages
+        (page.row["final_url"], captures.read(page.blob), page.row["content_type"] or "")
+        for page in pages
     ]
     earlier_count = loaded_count if is_complete else 0
     validated = item_rows(read, site.item, site=site.site, earlier_count=earlier_count)
+    validated = _of_captures(validated, [page.capture_id for page in pages])
     rates = fill_rates(list(_payloads(validated)), site.item)
     counts = len(validated.rows), len(validated.rejects)
     with warehouse.writing() as connection:
@@ -90,14 +99,14 @@ def load_items(
             run_id=run_id,
             write_disposition="replace_scope" if is_complete else "merge",
         )
-        shas = {each["url"]: each["sha256"] for each in pages}
+        shas = {page.row["url"]: page.blob.sha256 for page in pages}
         delivery = Delivery(
             source="web",
             dataset=site.site,
             source_version=version_of(day, shas, is_complete=is_complete),
             record_total=None,
             scope={},
-            captures=[_capture(each, blobs[each["sha256"]]) for each in pages],
+            captures=[],
         )
         batch = prepare_all([(target, delivery, validated)])
         [ended] = land_all(connection, batch, clock.now(), no_warnings, record_changes)
@@ -139,22 +148,33 @@ def _pages(connection: Connection, site: Site, day: date) -> list[Mapping[str, A
     return [dict(row) for url, row in found.items() if has_items(url, site.item)]
 
 
-def _blobs(connection: Connection, wanted: list[str]) -> Mapping[str, Blob]:
-    distinct = sorted(set(wanted))
-    found: dict[str, Blob] = {}
-    for start in range(0, len(distinct), KEYS_PER_STATEMENT):
-        found |= read_blobs(connection, distinct[start : start + KEYS_PER_STATEMENT])
-    return found
-
-
-def _capture(page: Mapping[str, Any], blob: Blob) -> Capture:
-    """Return the capture of a page as a part of the delivery of items: the same bytes."""
-    capture = Capture(
-        body=b"",
-        url=page["final_url"],
-        request={"method": "GET", "url": page["url"]},
-        fetched_at=page["fetched_at"],
-        byte_count=blob.byte_count,
-        sha256=blob.sha256,
+def _with_captures(
+    connection: Connection,
+    site: str,
+    pages: Sequence[Mapping[str, Any]],
+    blobs: Mapping[str, Blob],
+) -> tuple[Sequence[_CapturedPage], int]:
+    """Return pages with blob and capture, and how many lack one: their bytes were deleted."""
+    held = [(row, blobs[row["sha256"]]) for row in pages if row["sha256"] in blobs]
+    ids = capture_ids(
+        connection, site, [StoredPage(row["final_url"], blob.sha256) for row, blob in held]
     )
-    return capture.stored_as(blob)
+    found = [
+        _CapturedPage(row, blob, capture_id)
+        for (row, blob), capture_id in zip(held, ids, strict=True)
+        if capture_id is not None
+    ]
+    return found, len(pages) - len(found)
+
+
+def _of_captures(validated: Validated, ids: Sequence[int]) -> Validated:
+    """Return rows and rejects with the captures of their pages, which the crawl recorded."""
+    by_part = pl.Series("capture_id", [0, *ids], pl.Int64)
+
+    def with_ids(rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.with_columns(by_part.gather(rows["part_number"]))
+
+    rejects = with_ids(validated.rejects).unique(
+        ["capture_id", "line_number"], keep="first", maintain_order=True
+    )
+    return replace(validated, rows=with_ids(validated.rows), rejects=rejects)

@@ -5,7 +5,7 @@ killed loses one slice at most.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -24,7 +24,6 @@ from orchestration_project.engine.warehouse import (
     WriteResult,
     prepare_all,
 )
-from orchestration_project.engine.warehouse.capture_log import read_blobs
 from orchestration_project.engine.warehouse.delivery import no_note, no_warnings
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.frames import insert_absent
@@ -45,12 +44,14 @@ from orchestration_project.resources.web.crawl import (
     start_urls,
     topic_of,
 )
+from orchestration_project.resources.web.page_bytes import page_blobs
 from orchestration_project.resources.web.site_lease import SiteLease
 from orchestration_project.resources.web.switches import SwitchedOffError
 from orchestration_project.tables.schema import USD_SCALE
 from orchestration_project.tables.web import web_crawls, web_frontier, web_pages
 
 KEPT_HEADERS = ("content-type", "etag", "last-modified", "content-encoding", "location", "date")
+NOT_MODIFIED = 304
 PAGES = TableSpec(table=web_pages, rule_version=RULE_VERSION, summarise=no_summary)
 
 
@@ -84,11 +85,11 @@ class SliceLoader:
             return Visit()
         known = self._known(item.key)
         try:
-            answer = self.access.get(item.key, _conditions(known))
+            answer, earlier = self._answer(item.key, known)
         except (RobotsUnreachableError, SwitchedOffError) as error:
             self.state.end("stopped", error.what)
             return Visit()
-        return self._visit(item.key, answer, known)
+        return self._visit(item.key, answer, known, earlier)
 
     def load(
         self, connection: Connection, batch: Sequence[tuple[ClaimedItem, Any]]
@@ -154,7 +155,29 @@ class SliceLoader:
             found = connection.execute(wanted).mappings().first()
         return None if found is None else {str(name): value for name, value in found.items()}
 
-    def _visit(self, url: str, answer: Answer, known: Mapping[str, Any] | None) -> Visit:
+    def _answer(
+        self, url: str, known: Mapping[str, Any] | None
+    ) -> tuple[Answer, tuple[str, bytes] | None]:
+        """Request a page; return the answer, and SHA-256 and bytes of a page that is unchanged.
+
+        One whose bytes are gone is requested again without conditions.
+        """
+        answer = self.access.get(url, _conditions(known))
+        if known is None or answer.response is None or answer.response.status != NOT_MODIFIED:
+            return answer, None
+        earlier = self._earlier_page(known["sha256"])
+        if earlier is None:
+            again = self.access.get(url, {})
+            answer = replace(again, request_count=answer.request_count + again.request_count)
+        return answer, earlier
+
+    def _visit(
+        self,
+        url: str,
+        answer: Answer,
+        known: Mapping[str, Any] | None,
+        earlier: tuple[str, bytes] | None,
+    ) -> Visit:
         response = answer.response
         if response is None or answer.refusal:
             return Visit(answer, answer.refusal, fetched_at=self.clock.now())
@@ -172,20 +195,22 @@ class SliceLoader:
             },
         )
         sha256 = capture.sha256
-        if verdict == "unchanged" and known is not None:
-            content_type, sha256 = known["content_type"] or "", known["sha256"]
-            body = self._earlier_body(sha256)
+        if known is not None and earlier is not None:
+            content_type = known["content_type"] or ""
+            sha256, body = earlier
         self.state.spend(answer.request_count - 1, len(response.body))
         if verdict in ("blocked", "login"):
             self.state.end("blocked", f"{url} answered {response.status}")
         return Visit(answer, verdict, body, content_type, sha256, capture, now)
 
-    def _earlier_body(self, sha256: str) -> bytes:
+    def _earlier_page(self, sha256: str) -> tuple[str, bytes] | None:
+        """Return the present SHA-256 and the bytes of a captured page; None: they are gone."""
         with self.warehouse.reading() as connection:
-            blob = read_blobs(connection, [sha256]).get(sha256)
-        if blob is None:
-            raise BlobError(f"the database has no blob {sha256}")
-        return self.captures.read(blob)
+            blob = page_blobs(connection, self.site.site, [sha256]).get(sha256)
+        try:
+            return None if blob is None else (blob.sha256, self.captures.read(blob))
+        except BlobError:
+            return None
 
     def _land(self, connection: Connection, visits: Sequence[tuple[str, Visit]]) -> None:
         fetched = [(url, each) for url, each in visits if each.capture is not None]

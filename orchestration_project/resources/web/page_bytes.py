@@ -1,0 +1,90 @@
+"""Bytes of fetched pages by their SHA-256, also after an erasure replaced them by redacted ones."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select, union_all
+
+from orchestration_project.engine.packs import Blob
+from orchestration_project.engine.warehouse.capture_log import read_blobs
+from orchestration_project.tables.schema import HISTORY
+from orchestration_project.tables.spine import captures
+from orchestration_project.tables.web import web_pages
+
+KEYS_PER_STATEMENT = 5_000
+SOURCE = "web"
+
+
+class StoredPage(NamedTuple):
+    """A page that was captured: its URL after redirects, and the SHA-256 of its bytes."""
+
+    final_url: str
+    sha256: str
+
+
+def page_blobs(connection: Connection, site: str, wanted: Sequence[str]) -> Mapping[str, Blob]:
+    """Return the blobs of pages of a site; those that the database lacks are left out.
+
+    Of bytes that an erasure replaced, the blob is that of the redacted ones.
+
+    Args:
+        connection: Reads.
+        site: Name of the site.
+        wanted: SHA-256 as `web_pages` has them, hex.
+    """
+    found: dict[str, Blob] = {}
+    for some in _batches(sorted(set(wanted))):
+        found |= read_blobs(connection, some)
+    missing = sorted(set(wanted) - found.keys())
+    replaced = _replaced(connection, site, missing) if missing else {}
+    redacted: dict[str, Blob] = {}
+    for some in _batches(sorted(set(replaced.values()))):
+        redacted |= read_blobs(connection, some)
+    return found | {old: redacted[new] for old, new in replaced.items() if new in redacted}
+
+
+def _replaced(connection: Connection, site: str, missing: Sequence[str]) -> Mapping[str, str]:
+    """Return the present SHA-256 of pages whose bytes an erasure replaced."""
+    found: dict[str, str] = {}
+    for some in _batches(missing):
+        of_pages = union_all(
+            *(
+                select(each.c.sha256, each.c.capture_id).where(
+                    each.c.site == site, each.c.verdict == "page", each.c.sha256.in_(some)
+                )
+                for each in (web_pages, web_pages.info[HISTORY])
+            )
+        ).subquery()
+        rows = select(of_pages.c.sha256, captures.c.sha256).join(
+            captures, captures.c.capture_id == of_pages.c.capture_id
+        )
+        found |= {old: new for old, new in connection.execute(rows) if old != new}
+    return found
+
+
+def capture_ids(
+    connection: Connection, site: str, pages: Sequence[StoredPage]
+) -> Sequence[int | None]:
+    """Return the capture of each page, the first of the same URL and bytes; None: there is none.
+
+    Of a page whose bytes were captured under another URL alone, it is that capture.
+    """
+    columns = captures.c
+    by_page: dict[StoredPage, int] = {}
+    by_bytes: dict[str, int] = {}
+    for some in _batches(sorted({each.sha256 for each in pages})):
+        own = (columns.source == SOURCE, columns.dataset == site, columns.sha256.in_(some))
+        wanted = (
+            select(columns.capture_id, columns.url, columns.sha256)
+            .where(*own)
+            .order_by(columns.fetched_at, columns.capture_id)
+        )
+        for capture_id, url, sha256 in connection.execute(wanted):
+            by_page.setdefault(StoredPage(url, sha256), capture_id)
+            by_bytes.setdefault(sha256, capture_id)
+    return [by_page.get(each, by_bytes.get(each.sha256)) for each in pages]
+
+
+def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(values), KEYS_PER_STATEMENT):
+        yield values[start : start + KEYS_PER_STATEMENT]
