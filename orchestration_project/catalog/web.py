@@ -9,6 +9,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import DemoProgram
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter
+from orchestration_project.domains.web.subjects import PERSON
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
@@ -122,4 +123,5 @@ WEB = Domain(
     ],
     item_topics=[ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems)],
     state_paths=[DEMO_FOLDER],
+    subjects=lambda _: [PERSON],
 )

@@ -1,0 +1,105 @@
+"""Erasure of a person from a site's rows and captured pages, and the crawls after it."""
+
+import json
+from typing import Any
+
+from sqlalchemy import select
+
+from orchestration_project.catalog.web import WEB
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.domains.web.subjects import PERSON
+from orchestration_project.engine.environment import open_store, open_warehouse
+from orchestration_project.services.erasure.erasing import Erased, Places, erase
+from orchestration_project.services.erasure.requests import ErasureRequests
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.web import web_changes, web_crawls, web_item_fields, web_items
+from tests import databases
+from tests.assets.conftest import BOTH
+from tests.assets.test_web_operation import site_of
+from tests.assets.web_shop import crawled
+from tests.faulty_server import Reply
+from tests.resources.planted import flush, in_database, places_of
+
+EMAIL = "ann.smith@example.org"
+SITE = """
+site: small
+base_url: http://shop.demo
+start: [/]
+item:
+  key: [sku]
+  fields:
+    sku: {css: h1, required: true}
+    seller: {css: b}
+politeness: {requests_per_second: 1000}
+"""
+
+
+def page(seller: str) -> Reply:
+    body = f"<h1>1</h1><b>{seller}</b>".encode()
+    return Reply(headers={"Content-Type": "text/html", "ETag": f'"{seller[:3]}"'}, body=body)
+
+
+def erased(instance: Any) -> Erased:
+    settings = load_settings()
+    with open_warehouse(settings) as warehouse:
+        store = open_store(settings)
+        requests = ErasureRequests(warehouse, Clock())
+        request_id = requests.add("web/person", [EMAIL], user_name="ada", reason="asked for")
+        found = erase(
+            Places(warehouse, store, instance, settings.state_path, only_database=True),
+            requests.read(request_id),
+            PERSON,
+            requests,
+            clock=Clock(),
+            run_id="run",
+            wait_seconds=0,
+        )
+        flush(warehouse)
+        assert in_database(warehouse, EMAIL) == []
+        assert places_of(EMAIL, settings.state_path, store) == []
+    assert found is not None
+    return found
+
+
+def payloads(url: str) -> list[dict[str, Any]]:
+    return [json.loads(each) for (each,) in databases.rows(url, select(web_items.c.payload))]
+
+
+@BOTH
+def test_a_person_is_erased_from_items_changes_and_pages_and_stays_so(
+    url, kept_instance, monkeypatch
+):
+    assert WEB.subjects(load_settings()) == [PERSON]
+    site: Site = read_site(SITE)
+    replies = {"/": page("Bob")}
+    unchanged = Reply(304, {"ETag": '"ann"'})
+    with site_of(replies, {}) as (server, access):
+
+        def crawl(day: str) -> None:
+            monkeypatch.setenv("DEMO_CLOCK_NOW", f"{day}T09:00:00+00:00")
+            crawled(kept_instance, site, day, web=access)
+
+        crawl("2026-02-01")
+        replies["/"] = page(EMAIL)
+        crawl("2026-02-02")
+        assert payloads(url) == [{"sku": "1", "seller": EMAIL}]
+        counts = erased(kept_instance).rows.masked
+        names = ("web_items", "web_item_fields", "web_changes")
+        assert [counts[name] for name in names] == [1, 1, 1]
+        [masked] = payloads(url)
+        assert EMAIL not in masked["seller"]
+
+        crawl("2026-02-02")  # reads the redacted page
+        assert payloads(url) == [masked]
+        replies["/"] = unchanged
+        crawl("2026-02-03")
+        assert payloads(url) == [masked]
+        assert [each.target for each in server.requests].count("/") == 3
+        assert server.requests[-1].headers["if-none-match"] == '"ann"'
+    outcomes = databases.rows(url, select(web_crawls.c.outcome))
+    assert outcomes == [("complete",)] * 3
+    values = select(web_item_fields.c.text_value).where(web_item_fields.c.field == "seller")
+    assert databases.rows(url, values) == [(masked["seller"],)]
+    changed = select(web_changes.c.before, web_changes.c.after)
+    assert databases.rows(url, changed) == [("Bob", masked["seller"])]
