@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -13,13 +13,17 @@ from sqlalchemy import select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
+from orchestration_project.domains.operations.exports import read_exports
 from orchestration_project.domains.web.sites import Site, read_site
-from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.dagster_private import is_valid_cron_string
+from orchestration_project.engine.environment import open_store, open_warehouse
 from orchestration_project.engine.leases import LostLeaseError, renew, take
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.site_lease import hold_site, lease_name
 from orchestration_project.resources.web.switches import SwitchChange, set_switch
+from orchestration_project.services.exports.targets import Surroundings
+from orchestration_project.services.exports.work import Exports
 from orchestration_project.settings import load_settings
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_crawls, web_switches
@@ -191,3 +195,43 @@ def test_robots_that_are_throttled_are_asked_again_after_their_time(url, instanc
         crawled(instance, small_site(1000), "2026-02-01", web=access)
         assert [each.target for each in server.requests] == ["/robots.txt"] * 3 + ["/"]
     assert outcomes(url) == [("complete", None)]
+
+
+EXPORTS = """
+exports:
+  items: {table: web_items, columns: [item_key, payload], incremental: true, format: csv}
+  fields: {table: web_item_fields, where: [field=price], columns: [item_key, amount], format: csv}
+  changes: {table: web_changes, columns: [item_key, field, before, after], format: csv}
+"""
+
+
+@BOTH
+def test_items_fields_and_changes_are_exported_once_per_load(url, shop, instance):
+    declared = read_exports(EXPORTS, is_valid_cron_string)
+
+    def exported(run_id: str, day: int) -> dict[str, list[str]]:
+        clock = Clock(datetime(2026, 2, day, 12, tzinfo=UTC))
+        given = Surroundings(load_settings(), open_store(load_settings()))
+        found: dict[str, list[str]] = {}
+        with open_warehouse(load_settings()) as warehouse:
+            work = Exports(warehouse, given, clock)
+            for name, each in declared.items():
+                result = work.run(each, run_id=run_id, is_under_way=lambda _: False)
+                if result.export is not None:
+                    content = given.artifacts.get(result.export.artifact).decode()
+                    found[name] = content.split("\r\n")[1:-1]
+        return found
+
+    shop.at("2026-02-01")
+    crawl(instance, "2026-02-01")
+    first = exported("a", 1)
+    assert len(first["items"]) == len(first["fields"]) == PRODUCTS
+    assert "P0010,13660000" in first["fields"]
+    assert first["changes"] == []
+    assert exported("b", 1) == {}
+    shop.at("2026-02-02")
+    crawl(instance, "2026-02-02")
+    second = exported("c", 2)
+    assert len(second["items"]) == PRODUCTS // 10
+    assert "P0010,13670000" in second["fields"]
+    assert "P0010,price,13.66,13.67" in second["changes"]
