@@ -5,12 +5,19 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import polars as pl
 
 from orchestration_project.domains.web.json_paths import find
+from orchestration_project.domains.web.linked_data import (
+    by_identity,
+    find_property,
+    nested_objects,
+    of_type,
+)
+from orchestration_project.domains.web.markup import MAX_DEPTH, Markup, is_too_deep
 from orchestration_project.domains.web.processors import ValueProblemError, processed
 from orchestration_project.domains.web.sites import FollowRule, ItemField, ItemRule, Site
 
@@ -96,21 +103,26 @@ class Page:
         self.url = url
         self.text = text_of(body, content_type)
         self.is_json = "json" in content_type.lower()
-        self._root: Any = None
+
+    @cached_property
+    def is_too_deep(self) -> bool:
+        """Whether elements are nested so deep that the page is not parsed."""
+        return not self.is_json and is_too_deep(self.text)
+
+    @cached_property
+    def markup(self) -> Markup:
+        """The page for selectors; not to be used of one that is too deep."""
+        return Markup(self.text, is_page=True)
 
     @property
     def root(self) -> Any:
         """The parsed HTML."""
-        if self._root is None:
-            from selectolax.lexbor import LexborHTMLParser  # an extra
-
-            self._root = LexborHTMLParser(self.text).root
-        return self._root
+        return self.markup.node
 
 
 def links(page: Page, site: Site) -> Iterator[Link]:
     """Yield the links that are followed: those of paging, then of each rule; relative ones too."""
-    if page.is_json:
+    if page.is_json or page.is_too_deep:
         return
     if site.paging is not None and site.paging.rel_next:
         for href in _hrefs(page, "a[rel~=next], link[rel~=next]"):
@@ -154,17 +166,43 @@ def items(page: Page, rule: ItemRule) -> Iterator[Item | RejectedItem]:
 
 
 def _parts(page: Page, rule: ItemRule) -> Iterator[Any]:
-    """Yield what each item is read from: an element, or a value of JSON."""
-    if not page.is_json:
-        yield from [page.root] if rule.each is None else page.root.css(rule.each)
-        return
+    """Yield what each item is read from: an element, a value of JSON, or an object."""
+    if page.is_too_deep:
+        reason = f"expected up to {MAX_DEPTH} elements in one another"
+        yield RejectedItem("depth", reason, page.text[:1000])
+    elif page.is_json:
+        yield from _json_parts(page, rule)
+    else:
+        yield from _markup_parts(page, rule)
+
+
+def _markup_parts(page: Page, rule: ItemRule) -> Iterator[Any]:
+    if rule.each_json_ld:
+        yield from _objects(page.markup.json_ld, rule.each_json_ld)
+    elif rule.each_microdata:
+        yield from _objects(page.markup.microdata, rule.each_microdata)
+    elif rule.each_xpath:
+        try:
+            yield from page.markup.xpath_elements(rule.each_xpath)
+        except ValueError as error:
+            yield RejectedItem("xpath", f"each_xpath: {str(error)[:300]}", page.text[:1000])
+    elif rule.each:
+        yield from (Markup(node=each) for each in page.root.css(rule.each))
+    elif rule.each_json_path is None:
+        yield page.markup
+
+
+def _json_parts(page: Page, rule: ItemRule) -> Iterator[Any]:
     try:
         value = json.loads(page.text, parse_float=str)
     except (ValueError, RecursionError) as error:
         reason = f"expected JSON, found {type(error).__name__}: {str(error)[:100]}"
         yield RejectedItem("json", reason, page.text[:1000])
         return
-    yield from (_Json(each) for each in find(value, rule.each_json_path or "$"))
+    if rule.each_json_ld:
+        yield from _objects(nested_objects(value), rule.each_json_ld)
+    else:
+        yield from (_Json(each) for each in find(value, rule.each_json_path or "$"))
 
 
 @dataclass(frozen=True)
@@ -172,6 +210,19 @@ class _Json:
     """A value of JSON that an item is read from."""
 
     value: Any
+
+
+@dataclass(frozen=True)
+class _Object:
+    """An object of JSON-LD or microdata that an item is read from, and those with an `@id`."""
+
+    value: Mapping[str, Any]
+    identities: Mapping[str, Mapping[str, Any]]
+
+
+def _objects(objects: Sequence[Mapping[str, Any]], name: str) -> Iterator[_Object]:
+    identities = by_identity(objects)
+    return (_Object(each, identities) for each in of_type(objects, name))
 
 
 def _item(part: Any, rule: ItemRule) -> Item | RejectedItem | None:
@@ -212,20 +263,41 @@ def _value(text: str, field: ItemField) -> str | int:
 
 
 def _texts(part: Any, field: ItemField) -> list[str]:
-    """Return the texts that a field selects: none, one, or all of them."""
+    """Return the texts that a field selects: none, one, or all of them.
+
+    Raises:
+        ValueProblemError: An XPath fails on this page.
+    """
+    path = field.json_path
     if isinstance(part, _Json):
-        found = _json_texts(part.value, field.json_path) if field.json_path else []
-    elif field.css is None:
-        found = [part.html or ""] if field.regex else []
+        found = _json_texts(part.value, path) if path else []
+    elif isinstance(part, _Object):
+        found = find_property(part.value, path, part.identities) if path else []
     else:
-        nodes = part.css(field.css)
-        nodes = nodes if field.many or field.json_path else nodes[:1]
-        found = [_node_text(node, field.attribute) for node in nodes]
-        if field.json_path:
-            found = [text for each in found for text in _json_texts(_loaded(each), field.json_path)]
+        found = _markup_texts(part, field)
     if field.regex is not None:
         found = [text for each in found for text in _matches(each, field.regex)]
     found = [each for each in found if each.strip()]
+    return found if field.many else found[:1]
+
+
+def _markup_texts(part: Markup, field: ItemField) -> list[str]:
+    path = field.json_path
+    if path and (field.json_ld or field.microdata):
+        return part.object_texts(path, json_ld=field.json_ld, microdata=field.microdata)
+    if field.css is None and field.xpath is None:
+        return [part.html] if field.regex else []
+    if field.xpath is not None:
+        try:
+            found = part.xpath_texts(field.xpath)
+        except ValueError as error:
+            raise ValueProblemError(f"the XPath fails: {str(error)[:200]}") from None
+    else:
+        nodes = part.node.css(str(field.css))
+        nodes = nodes if field.many or path else nodes[:1]
+        found = [_node_text(node, field.attribute) for node in nodes]
+    if path:
+        return [text for each in found for text in _json_texts(_loaded(each), path)]
     return found if field.many else found[:1]
 
 

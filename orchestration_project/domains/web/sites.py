@@ -5,56 +5,33 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from yaml import YAMLError
 
-from orchestration_project.domains.web.json_paths import parse_path
+from orchestration_project.domains.web.declaration import (
+    Css,
+    JsonPath,
+    Pattern,
+    Strict,
+    TypeName,
+    XPath,
+)
 from orchestration_project.domains.web.processors import NOTATIONS, Process
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.yaml import read_yaml, syntax_problem, value_problems
 
 NAME = r"^[a-z][a-z0-9_]{0,39}$"
 FIELD_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
-MAX_SELECTOR_LENGTH = 1_000
 MAX_FIELDS = 200
 
 SiteName = Annotated[str, Field(pattern=NAME)]
-Css = Annotated[str, Field(min_length=1, max_length=MAX_SELECTOR_LENGTH)]
-Pattern = Annotated[str, Field(min_length=1, max_length=MAX_SELECTOR_LENGTH)]
 
 Amount = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=6, strict=False)]
 
 HTTP_ORIGIN = re.compile(r"https?://[^/?#@\s\\]+", re.IGNORECASE)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-def _checked_css(value: str) -> str:
-    from selectolax.lexbor import LexborHTMLParser, SelectolaxError  # an extra
-
-    try:
-        LexborHTMLParser("<p></p>").css(value)
-    except (SelectolaxError, ValueError):
-        raise ValueError(f"expected a CSS selector, e.g. 'a.product', found {value!r}") from None
-    return value
-
-
-def _checked_pattern(value: str) -> str:
-    """Return a pattern that the engine of linear time takes: it never backtracks."""
-    try:
-        pl.Series([""]).str.contains(value)
-    except pl.exceptions.ComputeError:
-        raise ValueError(
-            "expected a regular expression without look-around and back-references, "
-            rf"e.g. '/product/\d+', found {value!r}"
-        ) from None
-    return value
-
-
-class FollowRule(_Strict):
+class FollowRule(Strict):
     """Links that are followed.
 
     Attributes:
@@ -67,15 +44,8 @@ class FollowRule(_Strict):
     pattern: Pattern | None = None
     max_depth: int = Field(default=5, ge=1, le=100)
 
-    _css = field_validator("css")(_checked_css)
 
-    @field_validator("pattern")
-    @classmethod
-    def _a_pattern(cls, value: str | None) -> str | None:
-        return None if value is None else _checked_pattern(value)
-
-
-class Paging(_Strict):
+class Paging(Strict):
     """Pages of a list.
 
     Attributes:
@@ -99,13 +69,16 @@ class Paging(_Strict):
         return self
 
 
-class ItemField(_Strict):
+class ItemField(Strict):
     """A field of an item: one selector, and how its text is processed.
 
     Attributes:
         css: Element within the item whose text is taken.
-        attribute: Attribute of that element which is taken in place of its text.
-        json_path: Path in the JSON body, or in the JSON of the element that ``css`` selects.
+        xpath: XPath 1.0 from the item's element: elements, whose text is taken, or values.
+        json_ld: Type of objects in JSON-LD, of which ``json_path`` takes a value.
+        microdata: Type of objects in microdata, of which ``json_path`` takes a value.
+        attribute: Attribute of the element that ``css`` selects, in place of its text.
+        json_path: Path in the JSON body, in the JSON text of ``css`` or ``xpath``, or in objects.
         regex: Regular expression whose first group, or match, is taken of the text.
         many: Whether all matches are taken, as a list.
         required: Whether an item without it is rejected.
@@ -115,8 +88,11 @@ class ItemField(_Strict):
     """
 
     css: Css | None = None
+    xpath: XPath | None = None
+    json_ld: TypeName | None = None
+    microdata: TypeName | None = None
     attribute: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_:.-]{0,60}$")
-    json_path: str | None = Field(default=None, max_length=MAX_SELECTOR_LENGTH)
+    json_path: JsonPath | None = None
     regex: Pattern | None = None
     many: bool = False
     required: bool = False
@@ -124,27 +100,15 @@ class ItemField(_Strict):
     notation: Literal["1,234.56", "1.234,56", "1 234,56"] = "1,234.56"
     format: str | None = Field(default=None, min_length=2, max_length=60)
 
-    @field_validator("css")
-    @classmethod
-    def _a_selector(cls, value: str | None) -> str | None:
-        return None if value is None else _checked_css(value)
-
-    @field_validator("regex")
-    @classmethod
-    def _a_pattern(cls, value: str | None) -> str | None:
-        return None if value is None else _checked_pattern(value)
-
-    @field_validator("json_path")
-    @classmethod
-    def _a_path(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_path(value)
-        return value
-
     @model_validator(mode="after")
     def _selects(self) -> Self:
-        if self.css is None and self.json_path is None and self.regex is None:
-            raise ValueError("expected css, json_path or regex")
+        sources = [self.css, self.xpath, self.json_ld, self.microdata]
+        if sum(each is not None for each in sources) > 1:
+            raise ValueError("expected one of css, xpath, json_ld and microdata")
+        if (self.json_ld or self.microdata) and self.json_path is None:
+            raise ValueError("expected json_path with json_ld and microdata")
+        if not any([*sources, self.json_path, self.regex]):
+            raise ValueError("expected css, xpath, json_ld, microdata, json_path or regex")
         if self.attribute is not None and self.css is None:
             raise ValueError("expected css with attribute")
         if (self.process == "date") != (self.format is not None):
@@ -154,13 +118,16 @@ class ItemField(_Strict):
         return self
 
 
-class ItemRule(_Strict):
+class ItemRule(Strict):
     """Items of pages.
 
     Attributes:
         pages: Regular expression that the URL of a page with items contains; None: any page.
         each: Elements, each of which is an item; None: the page is one item.
+        each_xpath: XPath 1.0 of such elements, in place of ``each``; fields have ``xpath``, too.
         each_json_path: Path of the items in a JSON body, in place of ``each``.
+        each_json_ld: Type of objects in JSON-LD, each of which is an item.
+        each_microdata: Type of objects in microdata, each of which is an item.
         key: Fields that identify an item.
         fields: Fields by name.
         json_schema: JSON Schema 2020-12 that each item keeps, formats included.
@@ -168,29 +135,15 @@ class ItemRule(_Strict):
 
     pages: Pattern | None = None
     each: Css | None = None
-    each_json_path: str | None = Field(default=None, max_length=MAX_SELECTOR_LENGTH)
+    each_xpath: XPath | None = None
+    each_json_path: JsonPath | None = None
+    each_json_ld: TypeName | None = None
+    each_microdata: TypeName | None = None
     key: list[str] = Field(min_length=1, max_length=10)
     fields: dict[Annotated[str, Field(pattern=FIELD_NAME)], ItemField] = Field(
         min_length=1, max_length=MAX_FIELDS
     )
     json_schema: dict[str, Any] | None = Field(default=None)
-
-    @field_validator("pages")
-    @classmethod
-    def _a_pattern(cls, value: str | None) -> str | None:
-        return None if value is None else _checked_pattern(value)
-
-    @field_validator("each")
-    @classmethod
-    def _a_selector(cls, value: str | None) -> str | None:
-        return None if value is None else _checked_css(value)
-
-    @field_validator("each_json_path")
-    @classmethod
-    def _a_path(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_path(value)
-        return value
 
     @field_validator("json_schema")
     @classmethod
@@ -212,8 +165,16 @@ class ItemRule(_Strict):
             found = self.fields.get(name)
             if found is None or not found.required or found.many:
                 raise ValueError(f"expected key {name!r} among the required fields of one value")
-        if self.each and self.each_json_path:
-            raise ValueError("expected either each or each_json_path")
+        eaches = (
+            *(self.each, self.each_xpath, self.each_json_path),
+            *(self.each_json_ld, self.each_microdata),
+        )
+        if sum(each is not None for each in eaches) > 1:
+            raise ValueError(
+                "expected one of each, each_xpath, each_json_path, each_json_ld and each_microdata"
+            )
+        if self.each_xpath and any(each.css for each in self.fields.values()):
+            raise ValueError("expected fields with xpath beside each_xpath, not css")
         return self
 
 
@@ -222,7 +183,7 @@ def _no_reference(uri: str) -> Any:
     raise ValueError(f"a schema elsewhere: {uri}")
 
 
-class Politeness(_Strict):
+class Politeness(Strict):
     """Limits of requests at each host; a Crawl-delay of its robots.txt counts where it is longer.
 
     Attributes:
@@ -234,7 +195,7 @@ class Politeness(_Strict):
     concurrency: int = Field(default=1, ge=1, le=64)
 
 
-class Budget(_Strict):
+class Budget(Strict):
     """Limits of one crawl; one that reaches a limit is partial, and removes no item.
 
     Attributes:
@@ -262,7 +223,7 @@ class Budget(_Strict):
         return self
 
 
-class Site(_Strict):
+class Site(Strict):
     """Declaration of a site.
 
     Attributes:

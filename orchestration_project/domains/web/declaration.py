@@ -1,0 +1,113 @@
+"""Parts of site files: strict models, and selectors that are checked when the file is read."""
+
+import re
+from typing import Annotated
+
+import polars as pl
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from orchestration_project.domains.web.json_paths import parse_path
+
+MAX_SELECTOR_LENGTH = 1_000
+
+XPATH_TEXTS = re.compile(r"'[^']*'|\"[^\"]*\"")
+XPATH_REFUSED = re.compile(r"\b(?:re|set)\s*:|\b(?:preceding|following)\s*::|\bdocument\s*\(")
+"""Functions with patterns that backtrack, and axes that visit a page once per element."""
+
+FROM_ROOT = re.compile(r"(?:^|[\[(=<>|,+]|\b(?:and|or|div|mod))\s*/")
+
+
+class Strict(BaseModel):
+    """A part of a site file: unknown names are refused, and values are not converted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def checked_css(value: str) -> str:
+    """Return a selector that the parser of pages takes.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    from selectolax.lexbor import LexborHTMLParser, SelectolaxError  # an extra
+
+    try:
+        LexborHTMLParser("<p></p>").css(value)
+    except (SelectolaxError, ValueError):
+        raise ValueError(f"expected a CSS selector, e.g. 'a.product', found {value!r}") from None
+    return value
+
+
+def checked_pattern(value: str) -> str:
+    """Return a pattern that the engine of linear time takes: it never backtracks.
+
+    Raises:
+        ValueError: It does not.
+    """
+    try:
+        pl.Series([""]).str.contains(value)
+    except pl.exceptions.ComputeError:
+        raise ValueError(
+            "expected a regular expression without look-around and back-references, "
+            rf"e.g. '/product/\d+', found {value!r}"
+        ) from None
+    return value
+
+
+def checked_xpath(value: str) -> str:
+    """Return an XPath 1.0 whose time is bounded by the size of a page.
+
+    Raises:
+        ValueError: It is not one, uses a pattern, or a predicate begins at the root.
+    """
+    from parsel import Selector  # an extra
+
+    bare = XPATH_TEXTS.sub("''", value)
+    if XPATH_REFUSED.search(bare) or _has_root_in_predicate(bare):
+        raise ValueError(
+            "expected an XPath without re:, set:, preceding:: and following::, and without / at "
+            f"the start of a predicate, e.g. .//b[@class='price'], found {value!r}"
+        )
+    try:
+        Selector(text="<p></p>").xpath(value)
+    except ValueError:
+        raise ValueError(
+            f"expected an XPath 1.0, e.g. .//b[@class='price']/text(), found {value!r}"
+        ) from None
+    return value
+
+
+def _has_root_in_predicate(path: str) -> bool:
+    """Whether a predicate has a path from the root, which is followed once per element."""
+    depth, start = 0, 0
+    for position, character in enumerate(path):
+        if character == "[":
+            start = position + 1 if depth == 0 else start
+            depth += 1
+        elif character == "]":
+            depth -= 1
+            if depth == 0 and FROM_ROOT.search(path[start:position]):
+                return True
+    return False
+
+
+def checked_path(value: str) -> str:
+    """Return a path in JSON.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    parse_path(value)
+    return value
+
+
+def _text(check: AfterValidator) -> tuple[object, AfterValidator]:
+    return Field(min_length=1, max_length=MAX_SELECTOR_LENGTH), check
+
+
+Css = Annotated[str, *_text(AfterValidator(checked_css))]
+XPath = Annotated[str, *_text(AfterValidator(checked_xpath))]
+Pattern = Annotated[str, *_text(AfterValidator(checked_pattern))]
+JsonPath = Annotated[str, *_text(AfterValidator(checked_path))]
+TypeName = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
+"""Type of an object in JSON-LD or microdata, such as ``Product`` or its URL."""
