@@ -287,6 +287,7 @@ class _Crawl:
             captures=self._captures,
             clock=self._clock,
             run_id=self._run_id,
+            mask_key=self._web.mask_key,
         )
 
     def _end(self, topic: str, state: CrawlState) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from orchestration_project.domains.web.linked_data import (
     of_type,
 )
 from orchestration_project.domains.web.markup import MAX_DEPTH, Markup, is_too_deep
-from orchestration_project.domains.web.processors import ValueProblemError, processed
+from orchestration_project.domains.web.processors import ValueProblemError, masked, processed
 from orchestration_project.domains.web.sites import FollowRule, ItemField, ItemRule, Site
 
 RULE_VERSION = "1"
@@ -150,10 +150,15 @@ def has_items(url: str, rule: ItemRule) -> bool:
     return rule.pages is None or bool(pl.Series([url]).str.contains(rule.pages)[0])
 
 
-def items(page: Page, rule: ItemRule) -> Iterator[Item | RejectedItem]:
+def items(page: Page, rule: ItemRule, mask_key: bytes = b"") -> Iterator[Item | RejectedItem]:
     """Yield the items of a page; one that breaks a rule is a reject with its reason.
 
     A page that cannot be parsed yields one reject. An item without any field is left out.
+
+    Args:
+        page: The page.
+        rule: Items of its site.
+        mask_key: Secret by which personal values are masked, see `masked`.
     """
     for number, part in enumerate(_parts(page, rule)):
         if number >= MAX_ITEMS:
@@ -161,7 +166,7 @@ def items(page: Page, rule: ItemRule) -> Iterator[Item | RejectedItem]:
             return
         if isinstance(part, RejectedItem):
             yield part
-        elif (made := _item(part, rule)) is not None:
+        elif (made := _item(part, rule, mask_key)) is not None:
             yield made
 
 
@@ -169,7 +174,7 @@ def _parts(page: Page, rule: ItemRule) -> Iterator[Any]:
     """Yield what each item is read from: an element, a value of JSON, or an object."""
     if page.is_too_deep:
         reason = f"expected up to {MAX_DEPTH} elements in one another"
-        yield RejectedItem("depth", reason, page.text[:1000])
+        yield RejectedItem("depth", reason, _excerpt(page, rule))
     elif page.is_json:
         yield from _json_parts(page, rule)
     else:
@@ -185,11 +190,15 @@ def _markup_parts(page: Page, rule: ItemRule) -> Iterator[Any]:
         try:
             yield from page.markup.xpath_elements(rule.each_xpath)
         except ValueError as error:
-            yield RejectedItem("xpath", f"each_xpath: {str(error)[:300]}", page.text[:1000])
+            yield RejectedItem("xpath", f"each_xpath: {str(error)[:300]}", _excerpt(page, rule))
     elif rule.each:
         yield from (Markup(node=each) for each in page.root.css(rule.each))
     elif rule.each_json_path is None:
         yield page.markup
+
+
+def _excerpt(page: Page, rule: ItemRule) -> str:
+    return "" if rule.has_personal_fields else page.text[:1000]
 
 
 def _json_parts(page: Page, rule: ItemRule) -> Iterator[Any]:
@@ -197,7 +206,7 @@ def _json_parts(page: Page, rule: ItemRule) -> Iterator[Any]:
         value = json.loads(page.text, parse_float=str)
     except (ValueError, RecursionError) as error:
         reason = f"expected JSON, found {type(error).__name__}: {str(error)[:100]}"
-        yield RejectedItem("json", reason, page.text[:1000])
+        yield RejectedItem("json", reason, _excerpt(page, rule))
         return
     if rule.each_json_ld:
         yield from _objects(nested_objects(value), rule.each_json_ld)
@@ -225,8 +234,8 @@ def _objects(objects: Sequence[Mapping[str, Any]], name: str) -> Iterator[_Objec
     return (_Object(each, identities) for each in of_type(objects, name))
 
 
-def _item(part: Any, rule: ItemRule) -> Item | RejectedItem | None:
-    payload, problems = _fields(part, rule)
+def _item(part: Any, rule: ItemRule, mask_key: bytes) -> Item | RejectedItem | None:
+    payload, problems = _fields(part, rule, mask_key)
     if not payload:
         return None
     text = _canonical(payload)
@@ -241,25 +250,47 @@ def _item(part: Any, rule: ItemRule) -> Item | RejectedItem | None:
     return Item(str(key[0]) if len(key) == 1 else _canonical(key), text)
 
 
-def _fields(part: Any, rule: ItemRule) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+def _fields(
+    part: Any, rule: ItemRule, mask_key: bytes
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Return the values of an item by field, and the problems: kind and sentence."""
     payload: dict[str, Any] = {}
     problems: list[tuple[str, str]] = []
     for name, field in rule.fields.items():
         try:
-            values = [_value(text, field) for text in _texts(part, field)]
+            values = [_value(text, field, rule, mask_key) for text in _texts(part, field)]
         except ValueProblemError as error:
-            problems.append(("value", f"{name}: {error}"))
+            quoted = "the personal value does not fit" if field.personal else str(error)
+            problems.append(("value", f"{name}: {quoted}"))
             continue
-        if values:
+        if field.required and (problem := _lacking(field, values)):
+            problems.append((problem[0], f"{name}: {problem[1]}"))
+        if values and field.personal != "drop":
             payload[name] = values if field.many else values[0]
-        elif field.required:
-            problems.append(("missing", f"{name}: expected a value, found none"))
     return payload, problems
 
 
-def _value(text: str, field: ItemField) -> str | int:
-    return processed(text, field.process, notation=field.notation, form=field.format)
+def _lacking(field: ItemField, values: Sequence[Any]) -> tuple[str, str] | None:
+    """Return what a required field lacks: kind and sentence."""
+    if not values:
+        return "missing", "expected a value, found none"
+    if field.match is not None and not all(each["key"] for each in values):
+        return "match", f"expected a row of {field.match.table}"
+    return None
+
+
+def _value(text: str, field: ItemField, rule: ItemRule, mask_key: bytes) -> Any:
+    value = processed(
+        text,
+        field.process,
+        notation=field.notation,
+        form=field.format,
+        unit=field.unit,
+        currency=field.currency,
+    )
+    if field.match is not None:
+        return field.match.apply(str(value), rule.tables)
+    return masked(_canonical(value), mask_key) if field.personal else value
 
 
 def _texts(part: Any, field: ItemField) -> list[str]:

@@ -79,28 +79,37 @@ def page_rows(pages: Sequence[FetchedPage], *, site: str, day: date, run_id: str
 
 
 def item_rows(
-    pages: Sequence[tuple[str, bytes, str]], rule: ItemRule, *, site: str, earlier_count: int
+    pages: Sequence[tuple[str, bytes, str]],
+    rule: ItemRule,
+    *,
+    site: str,
+    earlier_count: int,
+    mask_key: bytes = b"",
 ) -> Validated:
     """Return the items of pages, each a URL, bytes and content type, as rows of `web_items`.
 
-    Of items with the same key the first is loaded, and the others are rejected unless they are
-    equal. Audits quarantine a delivery in which rejects are many, or items are few: the site may
-    have another layout.
+    Of items with the same key one is loaded, as the rule says. Audits quarantine a delivery in
+    which rejects are many, or items are few: the site may have another layout.
 
     Args:
         pages: Pages in the order of their captures.
         rule: Items of the site.
         site: Its name.
         earlier_count: Items that are loaded; 0: none, or the delivery removes none.
+        mask_key: Secret by which personal values are masked.
     """
     rows: dict[str, tuple[str, str, str, str, int]] = {}
     rejects: list[tuple[int, int, str, str, int, str]] = []
     for part_number, (url, body, content_type) in enumerate(pages, start=1):
-        for number, found in enumerate(items(Page(url, body, content_type), rule), start=1):
+        page = Page(url, body, content_type)
+        for number, found in enumerate(items(page, rule, mask_key), start=1):
             reject = found if isinstance(found, RejectedItem) else None
             if isinstance(found, Item):
-                row = rows.setdefault(found.key, (site, found.key, url, found.payload, part_number))
-                if row[3] != found.payload:
+                own = (site, found.key, url, found.payload, part_number)
+                row = rows.setdefault(found.key, own)
+                if row[3] != found.payload and rule.duplicates == "last":
+                    rows[found.key] = own
+                elif row[3] != found.payload and rule.duplicates == "reject":
                     reason = f"the key {found.key[:100]!a} has other fields at {row[2]}"
                     reject = RejectedItem("duplicate", reason, found.payload)
             if reject is not None:

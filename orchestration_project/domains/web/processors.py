@@ -1,12 +1,18 @@
-"""Processors of texts: clean text, exact prices, integers and dates in a declared format."""
+"""Processors of texts: clean text, exact prices and quantities, integers, dates; masks."""
 
+import hashlib
+import hmac
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-Process = Literal["text", "price", "integer", "date"]
+from orchestration_project.domains.web.units import converted, currency_of
+from orchestration_project.redaction import MASK
+
+Process = Literal["text", "price", "money", "quantity", "integer", "date"]
+Processed = str | int | Mapping[str, str]
 
 MAX_VALUE_LENGTH = 100_000
 """Characters of a value; a longer one is rejected."""
@@ -28,6 +34,7 @@ NOTATIONS: Mapping[str, Notation] = {
 
 SPACES = re.compile(r"[\s\u200b\ufeff]+")
 CURRENCY = re.compile(r"^([^\d+-]{0,8}?)([+-]?)(\d[\d.,' ]*)([^\d]{0,8})$")
+QUANTITY = re.compile(r"([+-]?\d[\d.,' ]*?) ?([^\d\s.,'][^\s]{0,11})?")
 INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
@@ -91,7 +98,69 @@ def date(text: str, form: str) -> str:
     return found.isoformat() if "%H" in form or "%I" in form else found.date().isoformat()
 
 
-def processed(text: str, process: Process, *, notation: str, form: str | None) -> str | int:
+def money(text: str, notation: str, currency: str | None) -> Mapping[str, str]:
+    """Return ``amount`` as an exact decimal, and ``currency`` as a code of ISO 4217.
+
+    Args:
+        text: A number with its currency before or after it.
+        notation: A key of `NOTATIONS`.
+        currency: The declared currency, which a text with another breaks; None: it is in the text.
+
+    Raises:
+        ValueProblemError: The number or its currency is missing, ambiguous or another.
+    """
+    amount = price(text, notation)
+    try:
+        return {"amount": amount, "currency": currency_of(clean(text), currency)}
+    except ValueError as error:
+        raise ValueProblemError(str(error)) from None
+
+
+def quantity(text: str, notation: str, unit: str) -> str:
+    """Return a quantity in a unit, as an exact decimal, e.g. ``1500`` of ``1.5 kg`` in g.
+
+    Args:
+        text: A number and its unit; without a unit it is in ``unit``.
+        notation: A key of `NOTATIONS`.
+        unit: A key of `units.UNITS`.
+
+    Raises:
+        ValueProblemError: It is not a number, of another quantity, or not exact in that unit.
+    """
+    found = QUANTITY.fullmatch(clean(text))
+    if found is None:
+        raise ValueProblemError(f"expected a quantity such as 1.5 {unit}, found {text[:60]!a}")
+    try:
+        return converted(price(found[1], notation), found[2] or unit, unit)
+    except ValueProblemError:
+        raise
+    except ValueError as error:
+        raise ValueProblemError(f"{error}, found {text[:60]!a}") from None
+
+
+def masked(text: str, key: bytes) -> str:
+    """Return what is stored in place of a personal text: nothing of it can be read back.
+
+    Equal texts have equal masks under one key, so that changes are seen.
+
+    Args:
+        text: The value.
+        key: A secret; empty: all masks are the same.
+    """
+    if not key:
+        return MASK
+    return f"{MASK}{hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:16]}"
+
+
+def processed(
+    text: str,
+    process: Process,
+    *,
+    notation: str,
+    form: str | None,
+    unit: str | None = None,
+    currency: str | None = None,
+) -> Processed:
     """Return a text as its field declares it.
 
     Raises:
@@ -102,6 +171,10 @@ def processed(text: str, process: Process, *, notation: str, form: str | None) -
     match process:
         case "price":
             return price(text, notation)
+        case "money":
+            return money(text, notation, currency)
+        case "quantity":
+            return quantity(text, notation, str(unit))
         case "integer":
             return integer(text)
         case "date":

@@ -16,7 +16,9 @@ from orchestration_project.domains.web.declaration import (
     TypeName,
     XPath,
 )
+from orchestration_project.domains.web.matching import Match, ReferenceTable, TableName
 from orchestration_project.domains.web.processors import NOTATIONS, Process
+from orchestration_project.domains.web.units import CURRENCIES, UNITS
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.yaml import read_yaml, syntax_problem, value_problems
 
@@ -83,8 +85,13 @@ class ItemField(Strict):
         many: Whether all matches are taken, as a list.
         required: Whether an item without it is rejected.
         process: How the text is processed.
-        notation: Of a price: an example of how numbers are written.
+        notation: Of a price, money or quantity: an example of how numbers are written.
         format: Of a date: its format, as of Python's strptime.
+        currency: Of money: its code of ISO 4217; None: it stands beside the number.
+        unit: Of a quantity: the unit to which it is converted, such as kg.
+        match: Reference table in which the text is looked up.
+        personal: Whether the value is of a person: mask stores a keyed hash in place of it, drop
+            stores nothing.
     """
 
     css: Css | None = None
@@ -99,6 +106,36 @@ class ItemField(Strict):
     process: Process = "text"
     notation: Literal["1,234.56", "1.234,56", "1 234,56"] = "1,234.56"
     format: str | None = Field(default=None, min_length=2, max_length=60)
+    currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
+    unit: str | None = Field(default=None, min_length=1, max_length=12)
+    match: Match | None = None
+    personal: Literal["mask", "drop"] | None = None
+
+    @field_validator("currency")
+    @classmethod
+    def _a_currency(cls, value: str | None) -> str | None:
+        if value is not None and value not in CURRENCIES:
+            raise ValueError(f"expected a code of ISO 4217, e.g. EUR, found {value!r}")
+        return value
+
+    @field_validator("unit")
+    @classmethod
+    def _a_unit(cls, value: str | None) -> str | None:
+        if value is not None and value.lower() not in UNITS:
+            raise ValueError(f"expected a unit such as kg, cm or l, found {value!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _processes(self) -> Self:
+        if (self.process == "date") != (self.format is not None):
+            raise ValueError("expected process: date with a format, and no format without it")
+        if (self.process == "quantity") != (self.unit is not None):
+            raise ValueError("expected process: quantity with a unit, and no unit without it")
+        if self.currency is not None and self.process != "money":
+            raise ValueError("expected process: money with a currency")
+        if self.match is not None and (self.process != "text" or self.personal is not None):
+            raise ValueError("expected match with process: text, and not of a personal field")
+        return self
 
     @model_validator(mode="after")
     def _selects(self) -> Self:
@@ -111,8 +148,6 @@ class ItemField(Strict):
             raise ValueError("expected css, xpath, json_ld, microdata, json_path or regex")
         if self.attribute is not None and self.css is None:
             raise ValueError("expected css with attribute")
-        if (self.process == "date") != (self.format is not None):
-            raise ValueError("expected process: date with a format, and no format without it")
         if self.notation not in NOTATIONS:
             raise ValueError(f"expected notation one of {', '.join(NOTATIONS)}")
         return self
@@ -130,6 +165,9 @@ class ItemRule(Strict):
         each_microdata: Type of objects in microdata, each of which is an item.
         key: Fields that identify an item.
         fields: Fields by name.
+        tables: Reference tables of its fields by name.
+        duplicates: Of items with the same key and other fields: all but the first are rejected, or
+            the first or the last is loaded.
         json_schema: JSON Schema 2020-12 that each item keeps, formats included.
     """
 
@@ -143,6 +181,8 @@ class ItemRule(Strict):
     fields: dict[Annotated[str, Field(pattern=FIELD_NAME)], ItemField] = Field(
         min_length=1, max_length=MAX_FIELDS
     )
+    tables: dict[TableName, ReferenceTable] = Field(default={}, max_length=20)
+    duplicates: Literal["reject", "first", "last"] = "reject"
     json_schema: dict[str, Any] | None = Field(default=None)
 
     @field_validator("json_schema")
@@ -159,12 +199,19 @@ class ItemRule(Strict):
                 raise ValueError(f"expected a JSON Schema 2020-12: {reason}") from None
         return value
 
+    @property
+    def has_personal_fields(self) -> bool:
+        """Whether a field is of a person, so that no text of a page is stored beside its items."""
+        return any(each.personal for each in self.fields.values())
+
     @model_validator(mode="after")
     def _has_its_key(self) -> Self:
         for name in self.key:
             found = self.fields.get(name)
             if found is None or not found.required or found.many:
                 raise ValueError(f"expected key {name!r} among the required fields of one value")
+            if found.personal or found.match or found.process == "money":
+                raise ValueError(f"expected key {name!r} without personal, match and money")
         eaches = (
             *(self.each, self.each_xpath, self.each_json_path),
             *(self.each_json_ld, self.each_microdata),
@@ -173,6 +220,9 @@ class ItemRule(Strict):
             raise ValueError(
                 "expected one of each, each_xpath, each_json_path, each_json_ld and each_microdata"
             )
+        for name, field in self.fields.items():
+            if field.match is not None and field.match.table not in self.tables:
+                raise ValueError(f"expected a table {field.match.table!r} in tables, as of {name}")
         if self.each_xpath and any(each.css for each in self.fields.values()):
             raise ValueError("expected fields with xpath beside each_xpath, not css")
         return self

@@ -105,6 +105,12 @@ class WebAccess:
         """Our name, version and contact."""
         return f"{user_agent()} (+{self._settings.web_contact or 'demo'})"
 
+    @property
+    def mask_key(self) -> bytes:
+        """Secret by which personal values are masked; empty: there is none."""
+        key = self._settings.web_mask_key
+        return key.get_secret_value().encode() if key else b""
+
     @contextmanager
     def open(self, site: Site, warehouse: Warehouse, clock: Clock) -> Iterator["SiteAccess"]:
         """Give the requests of a site.

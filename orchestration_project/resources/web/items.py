@@ -57,8 +57,11 @@ def load_items(
     captures: Captures,
     clock: Clock,
     run_id: str,
+    mask_key: bytes = b"",
 ) -> LoadedItems:
     """Load the items of a crawl's pages; only those of a complete crawl replace all others.
+
+    ``mask_key`` is the secret by which personal values are masked.
 
     Raises:
         BlobError: The store lacks the bytes of a page.
@@ -77,7 +80,9 @@ def load_items(
         for page in pages
     ]
     earlier_count = loaded_count if is_complete else 0
-    validated = item_rows(read, site.item, site=site.site, earlier_count=earlier_count)
+    validated = item_rows(
+        read, site.item, site=site.site, earlier_count=earlier_count, mask_key=mask_key
+    )
     validated = _of_captures(validated, [page.capture_id for page in pages])
     rates = fill_rates(list(_payloads(validated)), site.item)
     counts = len(validated.rows), len(validated.rejects)

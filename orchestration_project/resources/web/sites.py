@@ -9,6 +9,7 @@ from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.errors import ConfigurationError
 
 MAX_FILE_BYTES = 1_000_000
+MAX_CSV_BYTES = 20_000_000
 MAX_SITES = 1_000
 
 
@@ -60,7 +61,7 @@ def _read(file: Path) -> Site:
         if len(content) > MAX_FILE_BYTES:
             raise ConfigurationError("invalid site file", found="more than 1 MB")
         text = content.decode()
-        site = read_site(text)
+        site = _with_tables(read_site(text), file.parent)
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(
             "the site file cannot be read", found=f"{type(error).__name__}: {error}"
@@ -82,3 +83,28 @@ def _read(file: Path) -> Site:
             found=f"line {line}: schedule: {expected}, found {site.schedule[:60]!r}",
         )
     return site
+
+
+def _with_tables(site: Site, folder: Path) -> Site:
+    """Return a site with the rows of the CSV files that its reference tables name.
+
+    Raises:
+        ConfigurationError: A file cannot be read, or is not as its table declares.
+    """
+    tables = dict(site.item.tables)
+    for name, table in tables.items():
+        if table.csv is None:
+            continue
+        try:
+            with (folder / table.csv).open("rb") as opened:
+                content = opened.read(MAX_CSV_BYTES + 1)
+            if len(content) > MAX_CSV_BYTES:
+                raise ValueError(f"expected up to {MAX_CSV_BYTES} bytes")
+            tables[name] = table.with_csv(content.decode("utf-8-sig"))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise ConfigurationError(
+                "invalid site file", found=f"item.tables.{name}: {table.csv}: {reason}"
+            ) from error
+    item = site.item.model_copy(update={"tables": tables})
+    return site.model_copy(update={"item": item})

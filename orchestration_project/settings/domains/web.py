@@ -4,12 +4,14 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 
 from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
 from orchestration_project.settings.values import from_root
+
+MIN_MASK_KEY_LENGTH = 16
 
 
 class WebSettings(Settings):
@@ -36,6 +38,12 @@ class WebSettings(Settings):
         description="Address or URL in the User-Agent of crawls, for owners of sites.",
         json_schema_extra=about(required_when="WEB_SOURCE=http"),
     )
+    web_mask_key: SecretStr | None = Field(
+        None,
+        description="Key of the hashes that replace personal values of items. "
+        "Without it all of them are ***.",
+        json_schema_extra=about(group="security", allowed="16 characters or more"),
+    )
     demo_shop_products: int = Field(
         400,
         ge=20,
@@ -48,6 +56,13 @@ class WebSettings(Settings):
         description="Day from which the embedded demo's shop has another layout.",
         json_schema_extra=about(group="demo"),
     )
+
+    @field_validator("web_mask_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < MIN_MASK_KEY_LENGTH:
+            raise ValueError(f"expected {MIN_MASK_KEY_LENGTH} characters or more")
+        return value
 
     @property
     def web_sites_path(self) -> Path:
