@@ -27,6 +27,7 @@ RULE_VERSION = "1"
 MAX_LINKS = 10_000
 """Links of one page, at most."""
 
+MAX_CURSOR_LENGTH = 1_000
 MAX_ITEMS = 10_000
 """Items of one page, at most."""
 
@@ -122,7 +123,10 @@ class Page:
 
 def links(page: Page, site: Site) -> Iterator[Link]:
     """Yield the links that are followed: those of paging, then of each rule; relative ones too."""
-    if page.is_json or page.is_too_deep:
+    if page.is_json:
+        yield from _next_by_cursor(page, site)
+        return
+    if page.is_too_deep:
         return
     if site.paging is not None and site.paging.rel_next:
         for href in _hrefs(page, "a[rel~=next], link[rel~=next]"):
@@ -130,6 +134,17 @@ def links(page: Page, site: Site) -> Iterator[Link]:
     for rule in site.follow:
         for href in _followed(page, rule):
             yield Link(href, rule.max_depth)
+
+
+def _next_by_cursor(page: Page, site: Site) -> Iterator[Link]:
+    from w3lib.url import add_or_replace_parameter  # an extra
+
+    paging = site.paging
+    if paging is None or paging.cursor is None or paging.parameter is None:
+        return
+    found = [each for each in _json_texts(_loaded(page.text), paging.cursor) if each.strip()]
+    if found and len(found[0]) <= MAX_CURSOR_LENGTH:
+        yield Link(add_or_replace_parameter(page.url, paging.parameter, found[0]), None)
 
 
 def _followed(page: Page, rule: FollowRule) -> Sequence[str]:

@@ -18,6 +18,7 @@ from orchestration_project.domains.web.declaration import (
 )
 from orchestration_project.domains.web.matching import Match, ReferenceTable, TableName
 from orchestration_project.domains.web.processors import NOTATIONS, Process
+from orchestration_project.domains.web.starts import SearchStart, UrlListStart
 from orchestration_project.domains.web.units import CURRENCIES, UNITS
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.yaml import read_yaml, syntax_problem, value_problems
@@ -52,20 +53,25 @@ class Paging(Strict):
 
     Attributes:
         rel_next: Whether links with ``rel=next`` are followed, of any depth.
-        parameter: Parameter of the query that numbers the pages of each start URL.
+        parameter: Parameter of the query that numbers the pages of each start URL, or that takes
+            the cursor.
         first: Its first value.
         last: Its last value.
+        cursor: Path of the next page's cursor in a JSON body; without a value the list ends.
     """
 
     rel_next: bool = False
     parameter: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.\[\]-]{1,60}$")
     first: int = Field(default=1, ge=0)
     last: int = Field(default=1, ge=0, le=100_000)
+    cursor: JsonPath | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if self.rel_next == (self.parameter is not None):
             raise ValueError("expected either rel_next: true or a parameter")
+        if self.cursor is not None and self.parameter is None:
+            raise ValueError("expected cursor with the parameter that takes it")
         if self.last < self.first:
             raise ValueError(f"expected last of {self.first} or more, found {self.last}")
         return self
@@ -282,6 +288,9 @@ class Site(Strict):
         base_url: Scheme and host of its pages; links to other hosts are not followed.
         hosts: Further origins whose pages belong to it.
         start: URLs or paths where a crawl begins.
+        sitemaps: Sitemaps and indexes of them whose pages are fetched.
+        feeds: Feeds, RSS or Atom, whose pages are fetched.
+        searches: Search forms whose results are fetched.
         follow: Links that are followed.
         paging: Pages of lists.
         item: Items of its pages.
@@ -296,7 +305,10 @@ class Site(Strict):
     owner: str = Field(default="team:operations", min_length=3, max_length=120)
     base_url: str
     hosts: list[str] = Field(default=[], max_length=50)
-    start: list[str] = Field(min_length=1, max_length=1_000)
+    start: list[str] = Field(default=[], max_length=1_000)
+    sitemaps: list[UrlListStart] = Field(default=[], max_length=100)
+    feeds: list[UrlListStart] = Field(default=[], max_length=100)
+    searches: list[SearchStart] = Field(default=[], max_length=100)
     follow: list[FollowRule] = Field(default=[], max_length=100)
     paging: Paging | None = None
     item: ItemRule
@@ -329,6 +341,12 @@ class Site(Strict):
     @classmethod
     def _origins(cls, value: list[str]) -> list[str]:
         return [cls._an_origin(each) for each in value]
+
+    @model_validator(mode="after")
+    def _begins(self) -> Self:
+        if not (self.start or self.sitemaps or self.feeds or self.searches):
+            raise ValueError("expected start, sitemaps, feeds or searches")
+        return self
 
     @property
     def origins(self) -> list[str]:

@@ -30,6 +30,11 @@ from orchestration_project.resources.web.access import (
     origin_of,
     resolved,
 )
+from orchestration_project.resources.web.start_lists import (
+    ListedUrls,
+    declared_lists,
+    search_urls,
+)
 from orchestration_project.tables.spine import work_items
 
 TOPIC_PREFIX = "web/"
@@ -56,6 +61,7 @@ class Visit:
         sha256: SHA-256 of ``body``, hex; empty: there is none.
         capture: Of the answer.
         fetched_at: When it came.
+        listed: URLs of a sitemap or feed; None: the page is not one.
     """
 
     answer: Answer | None = None
@@ -65,6 +71,7 @@ class Visit:
     sha256: str = ""
     capture: Capture | None = None
     fetched_at: datetime | None = None
+    listed: ListedUrls | None = None
 
 
 @dataclass
@@ -224,7 +231,7 @@ def start_urls(site: Site) -> Sequence[str]:
     """Return the URLs where a crawl begins, in one spelling; those of paging by parameter too."""
     found = [url for each in site.start if (url := resolved(f"{site.base_url}/", each))]
     paging = site.paging
-    if paging is not None and paging.parameter is not None:
+    if paging is not None and paging.parameter is not None and paging.cursor is None:
         numbers = range(paging.first, paging.last + 1)
         paged = [
             resolved(url, f"{url}{'&' if '?' in url else '?'}{paging.parameter}={number}")
@@ -232,6 +239,7 @@ def start_urls(site: Site) -> Sequence[str]:
             for number in numbers
         ]
         found = [url for url in paged if url]
+    found += [*declared_lists(site), *search_urls(site)]
     return [url for url in dict.fromkeys(found) if origin_of(url) in site.origins]
 
 

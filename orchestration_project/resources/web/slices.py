@@ -48,6 +48,7 @@ from orchestration_project.resources.web.page_bytes import page_blobs
 from orchestration_project.resources.web.site_lease import SiteLease
 from orchestration_project.resources.web.switches import SwitchedOffError
 from orchestration_project.tables.schema import USD_SCALE
+from orchestration_project.resources.web.start_lists import listed_urls
 from orchestration_project.tables.web import web_crawls, web_frontier, web_pages
 
 KEPT_HEADERS = ("content-type", "etag", "last-modified", "content-encoding", "location", "date")
@@ -101,18 +102,7 @@ class SliceLoader:
         found = self._links(connection, visits)
         self._enqueue(connection, found)
         self._record(connection, [(item.key, visit) for item, visit in visits])
-        return [
-            ItemSettlement(item, "ready")
-            if visit.answer is None
-            else ItemSettlement(
-                item,
-                "skipped" if visit.answer.refusal else "done",
-                result_version=RULE_VERSION,
-                reason_code=visit.verdict if visit.answer.refusal else None,
-                reason=visit.answer.reason or None,
-            )
-            for item, visit in batch
-        ]
+        return [_settlement(item, visit) for item, visit in batch]
 
     def begin(self, connection: Connection) -> None:
         """Record that the crawl runs, and enqueue its start URLs."""
@@ -180,7 +170,10 @@ class SliceLoader:
     ) -> Visit:
         response = answer.response
         if response is None or answer.refusal:
-            return Visit(answer, answer.refusal, fetched_at=self.clock.now())
+            listed = listed_urls(
+                self.site, url, final_url=answer.final_url, verdict=answer.refusal, body=b""
+            )
+            return Visit(answer, answer.refusal, fetched_at=self.clock.now(), listed=listed)
         verdict = judge(response.status)
         body, content_type = response.body, response.headers.get("content-type", "")
         now = self.clock.now()
@@ -201,7 +194,10 @@ class SliceLoader:
         self.state.spend(answer.request_count - 1, len(response.body))
         if verdict in ("blocked", "login"):
             self.state.end("blocked", f"{url} answered {response.status}")
-        return Visit(answer, verdict, body, content_type, sha256, capture, now)
+        listed = listed_urls(self.site, url, final_url=answer.final_url, verdict=verdict, body=body)
+        if listed is not None:
+            answer = replace(answer, reason=listed.reason)
+        return Visit(answer, verdict, body, content_type, sha256, capture, now, listed)
 
     def _earlier_page(self, sha256: str) -> tuple[str, bytes] | None:
         """Return the present SHA-256 and the bytes of a captured page; None: they are gone."""
@@ -249,6 +245,9 @@ class SliceLoader:
                 continue
             base = visit.answer.final_url
             own_depth = depths.get(item.key, 0)
+            if visit.listed is not None:
+                found = dict.fromkeys(visit.listed.urls, (own_depth, item.key)) | found
+                continue
             for link in links(Page(base, visit.body, visit.content_type), self.site):
                 url = resolved(base, link.href)
                 depth = own_depth + (link.max_depth is not None)  # the next page is as deep
@@ -349,6 +348,24 @@ class SliceLoader:
             byte_count=sum(each.byte_count for each in captured),
             page_count=sum(each.verdict in ("page", "unchanged") for _, each in visits),
         )
+
+
+def _settlement(item: ClaimedItem, visit: Visit) -> ItemSettlement:
+    if visit.answer is None:
+        return ItemSettlement(item, "ready")
+    reason = visit.answer.reason or None
+    if visit.listed is not None and visit.listed.is_failed:
+        reason = "; ".join(dict.fromkeys(filter(None, (visit.listed.reason, reason))))
+        return ItemSettlement(
+            item, "failed", reason_code="url_list", reason=reason, is_retryable=False
+        )
+    return ItemSettlement(
+        item,
+        "skipped" if visit.answer.refusal else "done",
+        result_version=RULE_VERSION,
+        reason_code=visit.verdict if visit.answer.refusal else None,
+        reason=reason,
+    )
 
 
 def _conditions(known: Mapping[str, Any] | None) -> Mapping[str, str]:

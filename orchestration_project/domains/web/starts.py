@@ -1,0 +1,185 @@
+"""Starts of crawls beside URLs: sitemaps, feeds and search forms; the URLs that lists name."""
+
+import io
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import polars as pl
+from pydantic import Field
+
+from orchestration_project.domains.web.declaration import Pattern, Strict
+
+MAX_LIST_BYTES = 50_000_000
+"""Size of a sitemap or feed, decoded; the limit of the protocol of sitemaps."""
+
+MAX_LIST_URLS = 50_000
+"""URLs of a sitemap or feed; the limit of the protocol, too."""
+
+ListKind = Literal["index", "sitemap", "feed"]
+KINDS: dict[str, ListKind] = {
+    "sitemapindex": "index",
+    "urlset": "sitemap",
+    **dict.fromkeys(("rss", "feed", "RDF"), "feed"),
+}
+ROOT = re.compile(rb"<(?:[A-Za-z]+:)?(sitemapindex|urlset|rss|feed|RDF)[\s>]")
+
+Url = Annotated[str, Field(min_length=1, max_length=2_000)]
+Term = Annotated[str, Field(min_length=1, max_length=200)]
+ParameterName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\[\]-]{1,60}$")]
+
+
+class UrlListStart(Strict):
+    """A sitemap, index of sitemaps, or feed.
+
+    Attributes:
+        url: Its URL or path.
+        pattern: Regular expression that the URL of a page in it contains; None: any.
+    """
+
+    url: Url
+    pattern: Pattern | None = None
+
+
+class SearchStart(Strict):
+    """A form that is sent by GET, once per term.
+
+    Attributes:
+        url: Its URL or path.
+        parameter: Parameter of the query with the term.
+        terms: Terms.
+        fields: Further parameters, such as hidden inputs.
+    """
+
+    url: Url
+    parameter: ParameterName
+    terms: list[Term] = Field(min_length=1, max_length=1_000)
+    fields: dict[ParameterName, Annotated[str, Field(max_length=200)]] = Field(
+        default={}, max_length=50
+    )
+
+
+@dataclass(frozen=True)
+class UrlList:
+    """URLs of a sitemap or feed as they are written.
+
+    Attributes:
+        kind: index: of sitemaps; sitemap or feed: of pages.
+        urls: URLs, each once.
+        problem: Why it cannot be read, or not to its end; empty: it is read.
+    """
+
+    kind: ListKind
+    urls: Sequence[str] = ()
+    problem: str = ""
+
+
+def read_url_list(body: bytes, *, is_declared: bool) -> UrlList | None:
+    """Return the URLs of a sitemap or feed, also of one that is a file of gzip.
+
+    Entities and other declarations of types are refused. A list that is broken, or too long, has
+    the URLs until there.
+
+    Args:
+        body: The bytes of a page.
+        is_declared: Whether the site declares that the page is such a list.
+
+    Returns:
+        None: the page is not one, and need not be.
+    """
+    try:
+        content = _unzipped(body)
+    except ValueError as error:
+        return UrlList("sitemap", (), str(error)) if is_declared else None
+    start = ROOT.search(content[:4_096].replace(b"\0", b""))  # of UTF-16 too
+    if start is None and not is_declared:
+        return None
+    kind = KINDS[start[1].decode()] if start else "sitemap"
+    found: dict[str, None] = {}
+    try:
+        for url in _urls(content):
+            found[url] = None
+            if len(found) > MAX_LIST_URLS:
+                raise ValueError(f"expected up to {MAX_LIST_URLS} URLs")
+    except (SyntaxError, ValueError) as error:
+        reason = str(error)[:200]
+        problem = reason if isinstance(error, ValueError) else f"expected XML: {reason}"
+        return UrlList(kind, tuple(found)[:MAX_LIST_URLS], problem)
+    return UrlList(kind, tuple(found))
+
+
+def matching(urls: Sequence[str], starts: Sequence[UrlListStart]) -> list[str]:
+    """Return the URLs that the pattern of a start allows."""
+    patterns = [each.pattern for each in starts]
+    if None in patterns or not urls:
+        return list(urls)
+    series = pl.Series("url", urls, pl.String)
+    allowed = [series.str.contains(each) for each in patterns if each]
+    return [url for url, *are_in in zip(urls, *allowed, strict=True) if any(are_in)]
+
+
+def _unzipped(body: bytes) -> bytes:
+    """Return a body without gzip.
+
+    Raises:
+        ValueError: It is larger than `MAX_LIST_BYTES`, or damaged.
+    """
+    content = body
+    if body.startswith(b"\x1f\x8b"):
+        decoder = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        try:
+            content = decoder.decompress(body, MAX_LIST_BYTES + 1)
+        except zlib.error as error:
+            raise ValueError(f"expected gzip: {error}") from None
+        if not decoder.eof and len(content) <= MAX_LIST_BYTES:
+            raise ValueError("expected gzip: it breaks off")
+    if len(content) > MAX_LIST_BYTES:
+        raise ValueError(f"expected up to {MAX_LIST_BYTES} bytes")
+    return content
+
+
+def _urls(content: bytes) -> Iterator[str]:
+    """Yield the URLs of a list.
+
+    Raises:
+        SyntaxError: It is not XML.
+        ValueError: It is another document, or declares types or entities.
+    """
+    from lxml import etree  # an extra  # pyright: ignore[reportAttributeAccessIssue] - compiled
+
+    options: dict[str, Any] = {"no_network": True, "load_dtd": False, "huge_tree": False}
+    events = etree.iterparse(
+        io.BytesIO(content), events=("start", "end"), resolve_entities=False, **options
+    )
+    is_first = True
+    for event, element in events:
+        if is_first:
+            is_first = False
+            if element.getroottree().docinfo.doctype:
+                raise ValueError("expected XML without DOCTYPE and entities")
+            if _name(element) not in KINDS:
+                raise ValueError(f"expected a sitemap or feed, found <{_name(element)[:40]}>")
+        if event == "end" and (url := _url_of(element)):
+            yield url
+        if event == "end" and _name(element) in ("url", "sitemap", "item", "entry"):
+            element.clear()
+            while element.getprevious() is not None:
+                del element.getparent()[0]
+
+
+def _url_of(element: Any) -> str:
+    """Return the URL of an element that names a page or sitemap; empty: it does not."""
+    outer = element.getparent()
+    match (_name(element), "" if outer is None else _name(outer)):
+        case ("loc", "url" | "sitemap") | ("link", "item"):
+            return (element.text or "").strip()
+        case ("link", "entry") if element.get("rel", "alternate") == "alternate":
+            return (element.get("href") or "").strip()
+        case _:
+            return ""
+
+
+def _name(element: Any) -> str:
+    return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""

@@ -1,0 +1,78 @@
+"""URLs of starts: those of search forms, and those that fetched sitemaps and feeds name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.starts import UrlList, matching, read_url_list
+from orchestration_project.resources.web.access import origin_of, resolved
+
+
+@dataclass(frozen=True)
+class ListedUrls:
+    """URLs that a fetched sitemap or feed leads to.
+
+    Attributes:
+        urls: URLs of the site, in one spelling.
+        reason: Why others are left out, or why the list cannot be read; empty: neither.
+        is_failed: Whether URLs may be missing, so that the crawl is not complete.
+    """
+
+    urls: Sequence[str] = ()
+    reason: str = ""
+    is_failed: bool = False
+
+
+def declared_lists(site: Site) -> Sequence[str]:
+    """Return the URLs of the sitemaps and feeds of a site, in one spelling."""
+    found = [resolved(f"{site.base_url}/", each.url) for each in [*site.sitemaps, *site.feeds]]
+    return [url for url in found if url]
+
+
+def search_urls(site: Site) -> Sequence[str]:
+    """Return the URLs that the search forms of a site send, in one spelling."""
+    found: list[str | None] = []
+    for search in site.searches:
+        base = resolved(f"{site.base_url}/", search.url)
+        for term in search.terms:
+            query = urlencode({search.parameter: term, **search.fields})
+            joint = "&" if base and "?" in base else "?"
+            found.append(resolved(f"{site.base_url}/", f"{base}{joint}{query}") if base else None)
+    return [url for url in found if url]
+
+
+def listed_urls(
+    site: Site, url: str, *, final_url: str, verdict: str, body: bytes
+) -> ListedUrls | None:
+    """Return the URLs that a fetched page lists; None: it is not a sitemap or feed.
+
+    Args:
+        site: The site; one without sitemaps and feeds has no such page.
+        url: URL as it was requested.
+        final_url: URL after redirects.
+        verdict: Verdict on the answer.
+        body: Bytes of the page.
+    """
+    if not (site.sitemaps or site.feeds):
+        return None
+    is_declared = url in declared_lists(site)
+    if verdict not in ("page", "unchanged"):
+        reason = f"the list of URLs cannot be fetched: {verdict}"
+        return ListedUrls((), reason, is_failed=True) if is_declared else None
+    found = read_url_list(body, is_declared=is_declared)
+    if found is None or not (site.feeds if found.kind == "feed" else site.sitemaps):
+        return None
+    return _own(site, found, final_url)
+
+
+def _own(site: Site, found: UrlList, base: str) -> ListedUrls:
+    urls = [(each, resolved(base, each)) for each in found.urls]
+    foreign = [each for each, url in urls if url is None or origin_of(url) not in site.origins]
+    own = [url for _, url in urls if url and origin_of(url) in site.origins]
+    if found.kind != "index":
+        own = matching(own, site.feeds if found.kind == "feed" else site.sitemaps)
+    reasons = [found.problem] if found.problem else []
+    if foreign:
+        reasons.append(f"{len(foreign)} URLs are not of the site, e.g. {foreign[0][:200]}")
+    return ListedUrls(tuple(dict.fromkeys(own)), "; ".join(reasons), bool(found.problem))
