@@ -12,13 +12,14 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from orchestration_project.demo.clock import Clock
+from orchestration_project.demo.shop.machine_readable import MachineReadable, price_cents
 
 PER_LIST = 20
 PREVIEW = 9_001
 """Product that robots.txt disallows, although the first list links to it."""
 
 ROBOTS = f"User-agent: *\nDisallow: /product/{PREVIEW}\nDisallow: /basket\n"
-PATHS = ("/product/", "/catalogue", "/basket")
+PATHS = ("/product/", "/catalogue", "/basket", "/api/", "/sitemap", "/feed", "/search")
 
 
 class Shop:
@@ -50,6 +51,7 @@ class Shop:
                 Route("/product/{number:int}", self._product),
                 Route("/basket", lambda _: PlainTextResponse("0 products")),
                 Route("/politeness", self._politeness),
+                *MachineReadable(product_count, lambda: self._today).routes,
             ]
         )
 
@@ -107,7 +109,7 @@ class Shop:
         number = request.path_params["number"]
         if not 1 <= number <= self._product_count and number != PREVIEW:
             return HTMLResponse("<h1>no such product</h1>", 404)
-        cents = 995 + number * 37 + (self._today.day if number % 10 == 0 else 0)
+        cents = price_cents(number, self._today)
         euros = f"{cents // 100:,}".replace(",", ".") + f",{cents % 100:02}"
         price = "amount" if self._is_new else "price"
         rating = f'{{"aggregateRating": {{"ratingValue": {number % 5}.50}}}}'
