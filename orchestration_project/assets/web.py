@@ -21,7 +21,7 @@ from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import OrchestrationError, TransientError
-from orchestration_project.resources.web.access import WebAccess
+from orchestration_project.resources.web.access import SiteAccess, WebAccess
 from orchestration_project.resources.web.crawl import (
     NO_PAUSE,
     SLICE_PAGES,
@@ -32,6 +32,7 @@ from orchestration_project.resources.web.crawl import (
     topic_of,
 )
 from orchestration_project.resources.web.items import LoadedItems, load_items
+from orchestration_project.resources.web.login import sign_in
 from orchestration_project.resources.web.site_lease import SiteLease, hold_site
 from orchestration_project.resources.web.sites import SiteFiles, read_site_files
 from orchestration_project.resources.web.slices import SliceLoader
@@ -262,6 +263,7 @@ class _Crawl:
                 loader.begin(connection)
                 spent = self._row(connection)
             state.spend(spent["request_count"], spent["byte_count"], spent["seconds"])
+            self._sign_in(access, state)
             for _ in run_items(
                 self._context,
                 loader,
@@ -276,6 +278,13 @@ class _Crawl:
             ):
                 pass
         return self._end(topic, state)
+
+    def _sign_in(self, access: SiteAccess, state: CrawlState) -> None:
+        made = sign_in(access, state)
+        state.spend(made, 0)
+        counted = {"request_count": web_crawls.c.request_count + made}
+        with self._warehouse.writing() as connection:
+            connection.execute(update(web_crawls).where(*self._own).values(counted))
 
     def items(self, *, is_complete: bool) -> LoadedItems:
         """Load the items of the crawl's pages."""

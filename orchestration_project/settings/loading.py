@@ -37,7 +37,7 @@ from orchestration_project.settings.settings import (
 )
 from orchestration_project.settings.values import is_secret
 
-NAMED_BY_USERS = (CHANNEL, "webhook_secret_", "export_secret_", "export_url_")
+NAMED_BY_USERS = (CHANNEL, "webhook_secret_", "export_secret_", "export_url_", "web_login_")
 """How names begin of which the rest is the user's."""
 
 SIMILARITY = 0.9

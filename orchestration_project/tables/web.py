@@ -111,8 +111,8 @@ web_crawls = table(
     day("day", "UTC day of the crawl", key=True),
     text(
         "outcome",
-        "Outcome: running, complete, budget (a limit was reached), stopped (URLs are left) or "
-        "blocked",
+        "Outcome: running, complete, budget (a limit was reached), stopped (URLs are left), "
+        "blocked or login (it failed)",
     ),
     text("reason", "Reason of an outcome other than complete; NULL: none", optional=True),
     moment("started_at", "UTC time of the first run's start"),

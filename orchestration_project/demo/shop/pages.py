@@ -13,13 +13,17 @@ from starlette.types import Receive, Scope, Send
 
 from orchestration_project.demo.clock import Clock
 from orchestration_project.demo.shop.machine_readable import MachineReadable, price_cents
+from orchestration_project.demo.shop.members import Members
 
 PER_LIST = 20
 PREVIEW = 9_001
 """Product that robots.txt disallows, although the first list links to it."""
 
 ROBOTS = f"User-agent: *\nDisallow: /product/{PREVIEW}\nDisallow: /basket\n"
-PATHS = ("/product/", "/catalogue", "/basket", "/api/", "/sitemap", "/feed", "/search")
+PATHS = (
+    *("/product/", "/catalogue", "/basket", "/api/", "/sitemap", "/feed", "/search"),
+    *("/login", "/members"),
+)
 
 
 class Shop:
@@ -52,6 +56,7 @@ class Shop:
                 Route("/basket", lambda _: PlainTextResponse("0 products")),
                 Route("/politeness", self._politeness),
                 *MachineReadable(product_count, lambda: self._today).routes,
+                *Members().routes,
             ]
         )
 

@@ -16,6 +16,7 @@ from orchestration_project.domains.web.declaration import (
     TypeName,
     XPath,
 )
+from orchestration_project.domains.web.login import Login
 from orchestration_project.domains.web.matching import Match, ReferenceTable, TableName
 from orchestration_project.domains.web.processors import NOTATIONS, Process
 from orchestration_project.domains.web.starts import SearchStart, UrlListStart
@@ -293,6 +294,7 @@ class Site(Strict):
         searches: Search forms whose results are fetched.
         follow: Links that are followed.
         paging: Pages of lists.
+        login: Form that is sent before a crawl; None: none.
         item: Items of its pages.
         politeness: Limits of requests.
         budget: Limits of a crawl.
@@ -311,6 +313,7 @@ class Site(Strict):
     searches: list[SearchStart] = Field(default=[], max_length=100)
     follow: list[FollowRule] = Field(default=[], max_length=100)
     paging: Paging | None = None
+    login: Login | None = None
     item: ItemRule
     politeness: Politeness = Field(default=Politeness())
     budget: Budget = Field(default=Budget())

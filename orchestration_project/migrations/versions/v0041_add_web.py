@@ -102,7 +102,7 @@ CHANGES = [
     CreateTable(Table("web_crawls", "One row per site and day: a crawl, and how it ended.", [
         Column("site", "text", "Site, by its file in WEB_SITES_DIR", key=True),
         Column("day", "date", "UTC day of the crawl", key=True),
-        Column("outcome", "text", "Outcome: running, complete, budget (a limit was reached), stopped (URLs are left) or blocked"),
+        Column("outcome", "text", "Outcome: running, complete, budget (a limit was reached), stopped (URLs are left), blocked or login (it failed)"),
         Column("reason", "text", "Reason of an outcome other than complete; NULL: none", optional=True),
         Column("started_at", "timestamp", "UTC time of the first run's start"),
         Column("ended_at", "timestamp", "UTC time of the latest run's end; NULL: it runs", optional=True),

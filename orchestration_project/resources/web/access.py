@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from urllib.parse import urljoin, urlsplit
 
@@ -20,6 +20,7 @@ from orchestration_project.engine.environment import address_guard, open_shared_
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.resources.web.switches import SiteSwitch
+from orchestration_project.resources.web.cookies import CookieJar
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_robots
 
@@ -129,7 +130,7 @@ class WebAccess:
         robots = self._client(site, addresses, lambda _: _rate(usual, 0), switch, RETRIED_OF_ROBOTS)
         with pages, robots:
             cache = _RobotsCache(robots, addresses, warehouse, clock)
-            yield SiteAccess(site, pages, cache, addresses, delays)
+            yield SiteAccess(site, pages, cache, addresses, delays, CookieJar(clock.now))
 
     def _addresses(self, site: Site) -> Mapping[str, str]:
         if DEMO_ORIGIN not in site.origins:
@@ -188,6 +189,7 @@ class SiteAccess:
     robots: "_RobotsCache"
     addresses: Mapping[str, str]
     delays: dict[str, float]
+    cookies: CookieJar
 
     def get(self, url: str, headers: Mapping[str, str]) -> Answer:
         """Request a page, and follow redirects within the site.
@@ -212,10 +214,14 @@ class SiteAccess:
                 response = self.client.request(
                     "GET",
                     _at(self.addresses, current),
-                    headers=headers if count == 0 else {},
+                    headers={
+                        **(headers if count == 0 else {}),
+                        **self.cookies.headers(current),
+                    },
                 )
             except (ConfigurationError, SourceError) as error:
                 return Answer(current, None, "refused", str(error)[:500], count + 1)
+            self.cookies.store(current, response.headers)
             target = response.headers.get("location") if response.status in REDIRECTS else None
             if target is None:
                 return Answer(current, response, request_count=count + 1)
@@ -226,6 +232,41 @@ class SiteAccess:
             current = following
         reason = f"more than {MAX_REDIRECTS} redirects"
         return Answer(current, response, "redirected", reason, MAX_REDIRECTS + 1)
+
+    def submit(self, url: str, body: bytes, *, page_url: str) -> Answer:
+        """Send a form by POST, once, and follow the redirect to the page after it.
+
+        Args:
+            url: Of the site.
+            body: Fields of the form, URL-encoded.
+            page_url: URL of the page with the form.
+
+        Raises:
+            TransientError: The site does not answer.
+            RobotsUnreachableError: robots.txt failed.
+        """
+        if reason := self._disallowed(url):
+            return Answer(url, None, "disallowed", reason)
+        sent = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Origin": origin_of(page_url),
+            "Referer": page_url,
+        }
+        response = self.client.request(
+            "POST",
+            _at(self.addresses, url),
+            headers=sent | dict(self.cookies.headers(url)),
+            content=body,
+            is_repeatable=False,
+        )
+        self.cookies.store(url, response.headers)
+        if response.status not in REDIRECTS:
+            return Answer(url, response, request_count=1)
+        target = resolved(url, response.headers.get("location", ""))
+        if target is None or response.status in (307, 308):
+            return Answer(url, response, "redirected", "it redirects the form", 1)
+        found = self.get(target, {})
+        return replace(found, request_count=found.request_count + 1)
 
     def _disallowed(self, url: str) -> str:
         """Return why a URL may not be requested; empty: it may."""

@@ -1,0 +1,115 @@
+"""Cookies of one crawl: each host gets back its own, and none is stored beyond the crawl."""
+
+import re
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+NEXT_COOKIE = re.compile(r",\s*(?=[!#$%&'*+.^_`|~0-9A-Za-z-]+=)")
+"""Where one `Set-Cookie` ends and the next begins, in values that are joined by commas."""
+
+NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
+MAX_COOKIES_PER_HOST = 50
+MAX_VALUE_LENGTH = 4_096
+MAX_CHANGES = 1_000
+"""Cookies that a crawl stores; later changes do not count. Each value is hidden in logs, which
+takes longer with each."""
+
+
+class _Cookie(NamedTuple):
+    value: str
+    path: str
+    is_secure: bool
+
+
+class CookieJar:
+    """Cookies of one crawl by host; safe to use from several threads.
+
+    A cookie goes back to the host that set it, below its path, and over TLS alone if it is secure.
+    Its domain does not count: other hosts of a site get none of it.
+
+    Args:
+        now: The present in UTC, by which cookies have expired.
+    """
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._hosts: dict[str, dict[tuple[str, str], _Cookie]] = {}
+        self._changes_left = MAX_CHANGES
+
+    def headers(self, url: str) -> Mapping[str, str]:
+        """Return the header with the cookies for a URL; none without cookies."""
+        parts = urlsplit(url)
+        with self._lock:
+            found = [
+                (name, each)
+                for (name, _), each in self._hosts.get(_host(url), {}).items()
+                if _is_below(parts.path or "/", each.path)
+                and (parts.scheme == "https" or not each.is_secure)
+            ]
+        found.sort(key=lambda pair: -len(pair[1].path))
+        text = "; ".join(f"{name}={each.value}" for name, each in found)
+        return {"Cookie": text} if text else {}
+
+    def store(self, url: str, headers: Mapping[str, str]) -> None:
+        """Store the cookies of an answer.
+
+        Args:
+            url: Of the request.
+            headers: Of the answer, by name in lower case; repeated ones joined by a comma.
+        """
+        text = headers.get("set-cookie", "")
+        if not text:
+            return
+        with self._lock:
+            for each in NEXT_COOKIE.split(text):
+                self._store(url, each)
+
+    def _store(self, url: str, text: str) -> None:
+        pair, *rest = text.split(";")
+        name, _, value = (each.strip() for each in pair.partition("="))
+        attributes = {
+            key.strip().lower(): item.strip()
+            for key, _, item in (each.partition("=") for each in rest)
+        }
+        is_valid = value.isascii() and value.isprintable() and len(value) <= MAX_VALUE_LENGTH
+        if not NAME.fullmatch(name) or not is_valid:
+            return
+        path = attributes.get("path", "")
+        path = path if path.startswith("/") else _default_path(url)
+        own = self._hosts.setdefault(_host(url), {})
+        if self._is_expired(attributes):
+            own.pop((name, path), None)
+            return
+        cookie = _Cookie(value, path, "secure" in attributes)
+        is_full = (name, path) not in own and len(own) >= MAX_COOKIES_PER_HOST
+        if own.get((name, path)) != cookie and not is_full and self._changes_left > 0:
+            self._changes_left -= 1
+            own[name, path] = cookie
+
+    def _is_expired(self, attributes: Mapping[str, str]) -> bool:
+        age = attributes.get("max-age", "")
+        if re.fullmatch(r"-?\d{1,12}", age, re.ASCII):
+            return int(age) <= 0
+        try:
+            expires = parsedate_to_datetime(attributes["expires"].replace("-", " "))
+        except (KeyError, ValueError, OverflowError):
+            return False
+        return expires.replace(tzinfo=UTC) <= self._now()
+
+
+def _host(url: str) -> str:
+    parts = urlsplit(url)
+    return (parts.hostname or "").lower().rstrip(".")
+
+
+def _default_path(url: str) -> str:
+    return urlsplit(url).path.rpartition("/")[0] or "/"
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(prefix if prefix.endswith("/") else f"{prefix}/")
