@@ -19,7 +19,15 @@ SCHEMAS = {
 PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
 FILES = [
     PROJECT_ROOT / f"{name}.yaml"
-    for name in ("alerts", "checks", "exports", "prices", "webhooks", "sites/shop", "sites/shop_api")
+    for name in (
+        "alerts",
+        "checks",
+        "exports",
+        "prices",
+        "webhooks",
+        "sites/shop",
+        "sites/shop_api",
+    )
 ]
 MODELINE = re.compile(r"# yaml-language-server: \$schema=(\S+)\n")
 

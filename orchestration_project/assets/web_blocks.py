@@ -30,7 +30,7 @@ def block_result(pages: dg.AssetKey, owner: str, outcome: Mapping[str, Any]) -> 
         owner: Owner that the site file names.
         outcome: Metadata of the crawl, with ``crawl_outcome`` and ``reason``.
     """
-    is_blocked = outcome["crawl_outcome"] == "blocked"
+    is_blocked = outcome["crawl_outcome"] in ("blocked", "login")
     metadata: Mapping[str, Any] = {"outcome": "no block or login page"}
     if is_blocked:
         metadata = {

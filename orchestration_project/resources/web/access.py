@@ -19,8 +19,8 @@ from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.environment import address_guard, open_shared_state
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
-from orchestration_project.resources.web.switches import SiteSwitch
 from orchestration_project.resources.web.cookies import CookieJar
+from orchestration_project.resources.web.switches import SiteSwitch
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_robots
 

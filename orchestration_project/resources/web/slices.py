@@ -46,9 +46,9 @@ from orchestration_project.resources.web.crawl import (
 )
 from orchestration_project.resources.web.page_bytes import page_blobs
 from orchestration_project.resources.web.site_lease import SiteLease
+from orchestration_project.resources.web.start_lists import listed_urls
 from orchestration_project.resources.web.switches import SwitchedOffError
 from orchestration_project.tables.schema import USD_SCALE
-from orchestration_project.resources.web.start_lists import listed_urls
 from orchestration_project.tables.web import web_crawls, web_frontier, web_pages
 
 KEPT_HEADERS = ("content-type", "etag", "last-modified", "content-encoding", "location", "date")
