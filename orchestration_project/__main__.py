@@ -49,6 +49,7 @@ COMMANDS = {
     "documents": Entry(
         f"{CLI}.documents:documents", "Extract files; show their text, or why not.", LOAD
     ),
+    "web": Entry(f"{CLI}.web:web", "Check site files on captured pages.", LOAD),
     "export": Entry(f"{CLI}.queries:export", "Write a table or view to a file or pipe.", QUERY),
     "tables": Entry(f"{CLI}.queries:tables", "List tables and views.", QUERY),
     "ui": Entry(f"{CLI}.operate:ui", "Serve Dagster's UI with its daemon.", OPERATE),

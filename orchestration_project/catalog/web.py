@@ -122,6 +122,7 @@ WEB = Domain(
         for table in (web_pages, web_items)
     ],
     item_topics=[ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems)],
+    load_module="orchestration_project.cli.web_run",
     state_paths=[DEMO_FOLDER],
     subjects=lambda _: [PERSON],
 )

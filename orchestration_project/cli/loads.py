@@ -62,6 +62,9 @@ def load(dataset: str, partitions: tuple[str, ...]) -> int:
 
     `load documents` loads the days that wait, or those that are named. Exit status: 0 all files
     extracted, 1 some failed or none, 2 usage or not configured.
+
+    `load web [SITE] [DAY]...` crawls a site, or all, for UTC days, by default today. Exit status:
+    0 complete and loaded, 1 not, 2 usage or not configured.
     """
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.cli.loading import load as load_partitions

@@ -36,7 +36,7 @@ def read_site_files(folder: Path) -> SiteFiles:
     files: Sequence[Path] = sorted(folder.glob("*.yaml"))
     for file in files[:MAX_SITES]:
         try:
-            found = _read(file)
+            found = read_site_file(file)
         except ConfigurationError as error:
             problems[file.name] = error.found or error.what
             continue
@@ -49,7 +49,7 @@ def read_site_files(folder: Path) -> SiteFiles:
     return SiteFiles(sites, problems)
 
 
-def _read(file: Path) -> Site:
+def read_site_file(file: Path) -> Site:
     """Return the site of a file.
 
     Raises:

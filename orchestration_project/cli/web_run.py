@@ -1,0 +1,159 @@
+"""`load web`: crawl sites for a day, load their items, and print how each crawl ended."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from difflib import get_close_matches
+from typing import Any
+
+import click
+import dagster as dg
+from sqlalchemy import select
+
+from orchestration_project.assets.web import DAYS, SITE_FILES, crawl_jobs
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.catalog.web import DAY
+from orchestration_project.cli import console
+from orchestration_project.cli.execution import (
+    ProgressLine,
+    failures,
+    materializations_of,
+    run_over,
+)
+from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.engine.environment import open_clock, open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.web import web_crawls
+
+COLUMNS = ("request_count", "page_count", "item_count", "reject_count")
+COMPLETE = "complete"
+
+
+def load(arguments: Sequence[str]) -> int:
+    """Crawl a site for days, by default all sites for today (UTC), and load their items.
+
+    Args:
+        arguments: A site, then days; both may be left out.
+
+    Returns:
+        0 if every crawl is complete and its items are loaded, else 1.
+
+    Raises:
+        UsageError: The domain has no source, a site is unknown, or a day is not a partition.
+        ConfigurationError: The site file is invalid.
+    """
+    settings = load_settings()
+    if reason := REGISTRY.connections["web"].unused(settings):
+        raise click.UsageError(f"{reason}; set WEB_SOURCE and WEB_CONTACT")
+    sites = [_site(arguments[0])] if arguments else sorted(crawl_jobs)
+    days = [_day(each) for each in arguments[1:]] or [open_clock(settings).today("UTC").isoformat()]
+    if not sites:
+        raise click.UsageError("there is no site file; add one to WEB_SITES_DIR, e.g. shop.yaml")
+    names = ", ".join(f"{site} {day}" for site in sites for day in days)
+    if console.OUTPUT.is_dry_run:
+        console.preview(f"would be crawled: {names}", sites=sites, partitions=days)
+        return 0
+    with (
+        full_disk_explained(settings),
+        open_warehouse(settings) as warehouse,
+        open_instance() as instance,
+    ):
+        console.progress(f"database  {warehouse.shown_url}\ncrawl     {names}\n")
+        results = [result for site in sites for result in _run(instance, site, days)]
+        crawls = [_crawl(warehouse, site, day) for site in sites for day in days]
+    failed = failures([each for each in results if not each.success])
+    is_complete = not failed and all(each["outcome"] == COMPLETE for each in crawls)
+    if console.OUTPUT.is_json:
+        console.emit({"is_complete": is_complete, "crawls": crawls, "failures": failed})
+    else:
+        console.echo("\n".join([_table(crawls, _written(results)), *failed]))
+    return int(not is_complete)
+
+
+def _site(name: str) -> str:
+    """Return the name of a site.
+
+    Raises:
+        UsageError: No site file has that name.
+        ConfigurationError: Its site file is invalid.
+    """
+    if name in SITE_FILES.sites:
+        return name
+    if problem := SITE_FILES.problems.get(f"{name}.yaml"):
+        raise ConfigurationError(
+            f"the site file {name}.yaml is invalid",
+            expected="a valid site file",
+            found=problem,
+            remedy=f"correct it; orchestrate web check {name}.yaml",
+        )
+    likely = get_close_matches(name, SITE_FILES.sites, 1)
+    known = ", ".join(SITE_FILES.sites) or "none"
+    hint = f" Did you mean {likely[0]!r}?" if likely else ""
+    raise click.UsageError(f"unknown site {name!r}: expected one of {known}.{hint}")
+
+
+def _day(written: str) -> str:
+    try:
+        key = DAY.to_key(written)
+    except ConfigurationError as error:
+        raise click.UsageError(error.what) from error
+    keys = DAYS.get_partition_keys()
+    if key not in keys:
+        raise click.UsageError(f"invalid day {key}: expected one from {keys[0]} to {keys[-1]}")
+    return key
+
+
+def _run(
+    instance: dg.DagsterInstance, site: str, days: Sequence[str]
+) -> list[dg.JobExecutionResult]:
+    with ProgressLine(len(days), days) as progress:
+        return run_over(
+            instance,
+            crawl_jobs[site].name,
+            [(day, day) for day in days],
+            progress,
+            after_each=lambda span, result: progress.finish([span[0]], is_loaded=result.success),
+        )
+
+
+def _crawl(warehouse: Warehouse, site: str, day: str) -> Mapping[str, Any]:
+    """Return how a crawl ended, and its counts; not_started: its run failed before."""
+    wanted = select(web_crawls).where(
+        web_crawls.c.site == site, web_crawls.c.day == date.fromisoformat(day)
+    )
+    with warehouse.reading() as connection:
+        row = connection.execute(wanted).mappings().one_or_none()
+    found = {"site": site, "day": day, "outcome": "not_started", "reason": None}
+    if row is None:
+        return {**found, **dict.fromkeys(COLUMNS, 0)}
+    names = ("outcome", "reason", *COLUMNS)
+    return {**found, **{name: row[name] for name in names}}
+
+
+def _written(results: Sequence[dg.JobExecutionResult]) -> Mapping[tuple[str, str | None], str]:
+    """Return what the loads of items wrote, by asset and day."""
+    return {
+        key: str(metadata.get("outcome", ""))
+        for key, metadata in materializations_of(results).items()
+    }
+
+
+def _table(
+    crawls: Sequence[Mapping[str, Any]], written: Mapping[tuple[str, str | None], str]
+) -> str:
+    headings = ["site", "day", "crawl", "requests", "pages", "items", "rejects", "loaded"]
+    rows = [
+        [
+            *(str(each[name]) for name in ("site", "day", "outcome", *COLUMNS)),
+            written.get((f"web_{each['site']}_items", each["day"]), "nothing"),
+        ]
+        for each in crawls
+    ]
+    reasons = [
+        f"{each['site']} {each['day']}: {console.printable(each['reason'])}"
+        for each in crawls
+        if each["reason"]
+    ]
+    return "\n".join(["", console.aligned([headings, *rows]), *reasons])

@@ -1,0 +1,83 @@
+"""Counts of extracted items: items, rejects by reason, and how many have each field."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestration_project.domains.web.extraction import Item, RejectedItem
+
+MAX_EXAMPLES = 3
+"""Reasons of rejects that are kept as examples, for each kind."""
+
+
+@dataclass
+class ItemFigures:
+    """Counts of the items of pages; rejected items with readable fields count for fill rates.
+
+    Attributes:
+        item_count: Items that keep all rules.
+        rejects: Rejected items by reason code.
+        examples: First sentences of each reason code.
+        read_count: Items and rejects whose fields were read.
+        filled: Of these, how many have a value, by field.
+    """
+
+    item_count: int = 0
+    rejects: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    read_count: int = 0
+    filled: Counter[str] = field(default_factory=Counter)
+
+    def add(self, found: Item | RejectedItem) -> None:
+        """Count an item or reject."""
+        if isinstance(found, Item):
+            self.item_count += 1
+            self._fill(json.loads(found.payload))
+            return
+        self.rejects[found.reason_code] += 1
+        kept = self.examples.setdefault(found.reason_code, [])
+        if len(kept) < MAX_EXAMPLES and found.reason not in kept:
+            kept.append(found.reason)
+        self._fill(_fields_of(found.text))
+
+    def _fill(self, payload: Mapping[str, Any] | None) -> None:
+        if payload is not None:
+            self.read_count += 1
+            self.filled.update(payload.keys())
+
+    @property
+    def reject_count(self) -> int:
+        """Number of rejected items."""
+        return self.rejects.total()
+
+    def fill_rate(self, name: str) -> float:
+        """Return the share of items with a value of a field, 0 to 1; 0 without items."""
+        return self.filled[name] / self.read_count if self.read_count else 0.0
+
+
+def figures_of(found: Iterable[Item | RejectedItem]) -> ItemFigures:
+    """Return the counts of items and rejects."""
+    figures = ItemFigures()
+    for each in found:
+        figures.add(each)
+    return figures
+
+
+def figures_of_payloads(payloads: Sequence[str]) -> ItemFigures:
+    """Return the counts of loaded items, each as JSON."""
+    figures = ItemFigures(item_count=len(payloads))
+    for each in payloads:
+        figures.read_count += 1
+        figures.filled.update(json.loads(each).keys())
+    return figures
+
+
+def _fields_of(text: str) -> Mapping[str, Any] | None:
+    """Return the fields of a reject; None: the text is no item, such as a page that is not JSON."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,114 @@
+"""What a site file would make of captured pages, and what stored robots.txt say of its start."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from sqlalchemy import select
+
+from orchestration_project.domains.web.extraction import items
+from orchestration_project.domains.web.figures import ItemFigures, figures_of
+from orchestration_project.domains.web.pages import MAX_REJECT_RATIO
+from orchestration_project.domains.web.robots import read_robots
+from orchestration_project.domains.web.sites import Site
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.web.access import PRODUCT, origin_of
+from orchestration_project.resources.web.crawl import start_urls
+from orchestration_project.resources.web.held import HeldPages
+from orchestration_project.tables.web import web_robots
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class StartUrl:
+    """A start URL, and the verdict of the stored robots.txt.
+
+    Attributes:
+        url: Absolute.
+        verdict: allowed, disallowed or unreachable; unknown: robots.txt was never requested.
+        fetched_at: When robots.txt was requested; None: never.
+    """
+
+    url: str
+    verdict: str
+    fetched_at: datetime | None
+
+
+@dataclass(frozen=True)
+class SiteCheck:
+    """Result of the check of a site file.
+
+    Attributes:
+        site: The site of the file.
+        day: Day of the crawl whose pages were read; None: no page is captured.
+        page_count: Pages that were read.
+        figures: Counts of items, rejects and fields.
+        start: Start URLs with their verdicts.
+        problems: Reasons for which the file should be corrected; empty: none.
+    """
+
+    site: Site
+    day: date | None
+    page_count: int
+    figures: ItemFigures
+    start: Sequence[StartUrl]
+    problems: Sequence[str] = field(default=())
+
+
+def check_site(site: Site, warehouse: Warehouse, captures: Captures) -> SiteCheck:
+    """Try the selectors of a site on the pages of its latest crawl; nothing is requested.
+
+    Raises:
+        BlobError: The store lacks the bytes of a page.
+    """
+    held = HeldPages(warehouse, captures)
+    day = held.latest_day(site.site)
+    pages = held.of_day(site, day) if day else []
+    figures = figures_of(each for page in held.parsed(pages) for each in items(page, site.item))
+    start = _start(site, warehouse)
+    problems = [*_start_problems(start), *(_item_problems(site, figures) if day else [])]
+    return SiteCheck(site, day, len(pages), figures, start, problems)
+
+
+def _start(site: Site, warehouse: Warehouse) -> Sequence[StartUrl]:
+    urls = start_urls(site)
+    origins = {origin_of(url) for url in urls}
+    wanted = select(web_robots).where(web_robots.c.origin.in_(origins))
+    with warehouse.reading() as connection:
+        stored = {row.origin: row for row in connection.execute(wanted)}
+    rules = {origin: read_robots(row.status, row.body.encode()) for origin, row in stored.items()}
+    return [
+        StartUrl(url, rules[origin].verdict(url, PRODUCT), stored[origin].fetched_at)
+        if (origin := origin_of(url)) in rules
+        else StartUrl(url, UNKNOWN, None)
+        for url in urls
+    ]
+
+
+def _start_problems(start: Sequence[StartUrl]) -> list[str]:
+    if not start:
+        return ["start: expected a URL of base_url or hosts, found none"]
+    return [
+        f"start: robots.txt of {origin_of(each.url)} says {each.verdict} for {each.url}"
+        for each in start
+        if each.verdict not in ("allowed", UNKNOWN)
+    ]
+
+
+def _item_problems(site: Site, figures: ItemFigures) -> list[str]:
+    if not figures.read_count and not figures.reject_count:
+        return ["item: expected items on the captured pages, found none"]
+    problems = [
+        f"item.fields.{name}: expected a value on a captured page, found none"
+        for name in site.item.fields
+        if not figures.filled[name]
+    ]
+    total = figures.item_count + figures.reject_count
+    if figures.reject_count > total * MAX_REJECT_RATIO:
+        problems.append(
+            f"item: expected up to {MAX_REJECT_RATIO:.0%} of items rejected, "
+            f"found {figures.reject_count} of {total}"
+        )
+    return problems

@@ -1,0 +1,141 @@
+"""`load web` and `web check`: crawls of the demo's shop, and site files tried on its pages."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestration_project.__main__ import main
+from orchestration_project.settings import PROJECT_ROOT
+from tests import web_shop
+from tests.prepared import Prepared
+from tests.web_shop import PRODUCTS, Shop
+
+SHOP_FILE = PROJECT_ROOT / "sites" / "shop.yaml"
+DAY = "2026-02-01"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(
+    request: pytest.FixtureRequest,
+    demo_settings: object,
+    prepared: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """The URL of an empty database of either kind, set as DATABASE_URL."""
+    found = (
+        prepared.sqlite(tmp_path / "warehouse.sqlite")
+        if request.param == "sqlite"
+        else prepared.postgresql()
+    )
+    monkeypatch.setenv("DATABASE_URL", found)
+    return found
+
+
+SQLITE = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def shop(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    yield from web_shop.started(monkeypatch)
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().out
+
+
+def changed(tmp_path: Path, *changes: tuple[str, str]) -> str:
+    """Return the path of the shop's site file with other texts."""
+    text = SHOP_FILE.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    file = tmp_path / "shop.yaml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_a_site_is_loaded_and_its_file_is_checked_on_its_pages(
+    url: str, shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    shop.at(DAY)
+    assert main(["load", "web", "shop", DAY]) == 0
+    row = next(line for line in printed(capsys).splitlines() if line.startswith("shop  "))
+    assert row.split()[:7] == ["shop", DAY, "complete", "42", "42", "40", "0"]
+    assert "40 rows added" in row
+    shop.stop()  # no command below requests anything
+
+    assert main(["web", "check", str(SHOP_FILE), "--json"]) == 0
+    found = json.loads(printed(capsys))
+    assert (found["is_valid"], found["problems"]) == (True, [])
+    assert (found["day"], found["page_count"], found["item_count"]) == (DAY, PRODUCTS, PRODUCTS)
+    assert found["rejects"] == {}
+    assert set(found["fill_rates"].values()) == {1.0}
+    [start] = found["start"]
+    assert (start["url"], start["robots"]) == ("http://shop.demo/catalogue", "allowed")
+    assert start["fetched_at"].startswith(DAY)
+
+    other = changed(tmp_path, ("css: .price", "css: .amount"), ("[/catalogue]", "[/basket]"))
+    assert main(["web", "check", other]) == 1
+    shown = printed(capsys)
+    assert f"{other}: 3 problems" in shown
+    assert "start  disallowed   http://shop.demo/basket" in shown
+    assert f"{PRODUCTS} pages of {DAY}: 0 items, {PRODUCTS} rejects" in shown
+    assert f"{PRODUCTS} rejects missing: price: expected a value, found none" in shown
+    assert "problem: item.fields.price: expected a value on a captured page, found none" in shown
+    assert "problem: item: expected up to 20% of items rejected, found 40 of 40" in shown
+
+
+@SQLITE
+def test_without_captured_pages_the_schema_alone_is_checked(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["web", "check", str(SHOP_FILE)]) == 0
+    shown = printed(capsys)
+    assert "start  unknown      http://shop.demo/catalogue" in shown
+    assert "no page is captured: selectors were not tried" in shown
+    broken = changed(tmp_path, ("css: h1", 'css: "h1[["'))
+    assert main(["web", "check", broken]) == 1
+    assert f"{broken}: line 16: item.fields.name.css: expected a CSS selector" in printed(capsys)
+    assert main(["web", "check", broken, "--json"]) == 1
+    [problem] = json.loads(printed(capsys))["problems"]
+    assert problem.startswith("line 16: item.fields.name.css")
+
+
+@SQLITE
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["load", "web", "shopp"], "unknown site 'shopp': expected one of shop"),
+        (["load", "web", "shop", "yesterday"], "invalid day 'yesterday': expected a date"),
+        (["load", "web", "shop", "2025-01-01"], "invalid day 2025-01-01: expected one from 2026"),
+        (["web", "check", "no-such-file.yaml"], "does not exist"),
+    ],
+)
+def test_a_wrong_name_is_a_usage_error(
+    url: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@SQLITE
+def test_without_a_source_nothing_is_crawled(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("DATA_PROFILE", "real")
+    monkeypatch.setenv("FINRA_SOURCE", "api")
+    with pytest.raises(SystemExit) as ended:
+        main(["load", "web"])
+    assert ended.value.code == 2
+    assert "WEB_SOURCE is not set" in capsys.readouterr().err
+
+
+@SQLITE
+def test_a_dry_run_names_what_would_be_crawled(url: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["load", "web", "shop", DAY, "--dry-run"]) == 0
+    assert f"dry run: would be crawled: shop {DAY}" in printed(capsys)
