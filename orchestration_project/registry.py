@@ -300,6 +300,9 @@ class Domain:
             them.
         load_module: Name of a module with a function `load`, which the command `load` calls with
             partitions for the domain's name; only the command line imports it.
+        replay_modules: By table: name of a module with a function `replay`, which the command
+            `replay` calls with the words after the table, and the file of ``--with``; for tables
+            that rules of a file make.
         state_paths: What it keeps in STATE_DIR, by file or folder name.
         read_files: Reads its configuration files; raises ConfigurationError if one is invalid.
         subjects: Returns the kinds of persons and documents that it has data of, for erasures.
@@ -317,6 +320,7 @@ class Domain:
     sensors_of_all: "Sequence[Callable[[Registry], dg.SensorDefinition | None]]" = ()
     api: Sequence[str] = ()
     load_module: str | None = None
+    replay_modules: Mapping[str, str] = field(default_factory=dict)
     resources: Mapping[str, Connection[Any]] = field(default_factory=dict)
     tables: Sequence[PartitionedTable] = ()
     replays: Sequence[Replay] = ()

@@ -110,7 +110,7 @@ def test_the_jobs_that_delete_launch_others_or_write_elsewhere_are_dry_runs_by_d
     dry = {op for op, model in models.items() if "dry_run" in model.model_fields}
     assert dry == {
         *("apply_preset", "clean_up_artifacts", "erase_subject", "prune_run_logs"),
-        "replay_webhook",
+        *("replay_webhook", "replay_web_items"),
         *("launch_finra_backfill", "launch_prices_backfill", "retry_failures"),
         *("reconcile_saas", "replay_dead_letters", "sweep_saas", "switch_automation"),
     }

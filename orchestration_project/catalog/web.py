@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from orchestration_project.assets import web, web_switch
+from orchestration_project.assets.web.replay import replay_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import DemoProgram
 from orchestration_project.domains.operations.control_tower import OldestMissing
@@ -100,6 +101,7 @@ WEB = Domain(
     jobs=[
         Job(definition=web.check_job, parameters=()),
         Job(definition=web_switch.switch_job),
+        Job(definition=replay_job),
         *(Job(definition=each, parameters=(DAY,)) for each in web.crawl_jobs.values()),
     ],
     schedules=site_schedules,
@@ -123,6 +125,7 @@ WEB = Domain(
     ],
     item_topics=[ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems)],
     load_module="orchestration_project.cli.web_run",
+    replay_modules={web_items.name: "orchestration_project.cli.web_replay"},
     state_paths=[DEMO_FOLDER],
     subjects=lambda _: [PERSON],
 )

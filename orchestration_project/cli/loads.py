@@ -5,6 +5,7 @@ Each imports what it works with when it runs, so that its help comes at once.
 
 from datetime import datetime
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -108,12 +109,20 @@ def backfill(dataset: str, first: str, last: str) -> int:
 @click.option(
     "--allow-older", "--older", is_flag=True, help="Replay even if newer data is already loaded."
 )
+@click.option(
+    "--with",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Site file whose rules are used; web_items only.",
+)
 def replay(
     partitions: tuple[str, ...],
     table: str | None,
     group: str | None,
     is_all: bool,
     allow_older: bool,
+    file: Path | None,
     **filters: str | datetime | None,
 ) -> int:
     """Validate and load recorded deliveries again, by the present rules, without the source.
@@ -121,6 +130,9 @@ def replay(
     PARTITION is a key such as 'T1|2025-11-10', a symbol of --table prices_daily, or a day of
     --table documents_pages. Of each, the latest delivery is replayed that was read whole; of a
     symbol, all that make up its prices; of a day, all documents that other rules made.
+
+    `replay web_items SITE [DAY]` extracts items from the captured pages of a site's latest
+    complete crawl, or of a day. With --dry-run it lists the differences to the loaded items.
     """
     given: dict[str, Any] = {
         name: value.date() if isinstance(value, datetime) else value
@@ -133,10 +145,25 @@ def replay(
         )
     if group and table:
         raise click.UsageError("a --group names its table; leave --table out")
+    words = [table, *partitions] if table else list(partitions)
+    if module := _replay_module(words[0] if words else ""):
+        if given or is_all or allow_older:
+            raise click.UsageError(f"{words[0]} takes a site, a day, --with and --dry-run")
+        return import_module(module).replay(words[1:], file)
+    if file is not None:
+        raise click.UsageError("--with applies to web_items: replay web_items SITE --with FILE")
     from orchestration_project.cli.replay import ReplayChoice
     from orchestration_project.cli.replay import replay as replay_deliveries
 
     return replay_deliveries(ReplayChoice(partitions, table, group, given, allow_older=allow_older))
+
+
+def _replay_module(table: str) -> str | None:
+    """Return the module that replays a table whose rows the rules of a file make."""
+    from orchestration_project.catalog import REGISTRY
+
+    found = [each.replay_modules for each in REGISTRY.domains if table in each.replay_modules]
+    return found[0][table] if found else None
 
 
 @click.command(cls=Command, has_json=True)

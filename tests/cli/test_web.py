@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from orchestration_project.__main__ import main
 from orchestration_project.settings import PROJECT_ROOT
-from tests import web_shop
+from orchestration_project.tables.spine import deliveries
+from orchestration_project.tables.web import web_items, web_items_history
+from tests import databases, web_shop
 from tests.prepared import Prepared
-from tests.web_shop import PRODUCTS, Shop
+from tests.web_shop import PRODUCTS, Shop, items_of
 
 SHOP_FILE = PROJECT_ROOT / "sites" / "shop.yaml"
 DAY = "2026-02-01"
@@ -139,3 +142,86 @@ def test_without_a_source_nothing_is_crawled(
 def test_a_dry_run_names_what_would_be_crawled(url: str, capsys: pytest.CaptureFixture[str]):
     assert main(["load", "web", "shop", DAY, "--dry-run"]) == 0
     assert f"dry run: would be crawled: shop {DAY}" in printed(capsys)
+
+
+def test_items_are_replayed_under_the_rules_of_a_file(
+    url: str, shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    shop.at(DAY)
+    assert main(["load", "web", "shop", DAY]) == 0
+    shop.stop()  # a replay requests nothing
+    before = items_of(url)
+    recorded = select(deliveries.c.group_id, deliveries.c.outcome).where(
+        deliveries.c.table_name == web_items.name
+    )
+    capsys.readouterr()
+
+    other = changed(
+        tmp_path,
+        ("    tags: {css: .tag, many: true}\n", ""),
+        ("name: {css: h1,", "name: {css: h1, regex: '\\d+',"),
+    )
+    arguments = ["replay", "web_items", "shop", "--with", other]
+    assert main([*arguments, "--dry-run", "--json"]) == 0
+    found = json.loads(printed(capsys))
+    assert found["changed"] == {key: ["name", "tags"] for key in before}
+    assert (found["added"], found["removed"], found["unchanged_count"]) == ([], [], 0)
+    assert found["differences"][0] == {
+        "item_key": "P0001",
+        "change": "changed",
+        "field": "name",
+        "before": '"Product 1"',
+        "after": '"1"',
+    }
+    assert items_of(url) == before
+    assert len(databases.rows(url, recorded)) == 1
+
+    assert main(arguments) == 0
+    shown = printed(capsys)
+    assert "loaded: 0 items added, 40 changed, 0 removed, 0 unchanged (40 pages of 2026-02" in shown
+    after = items_of(url)
+    assert after["P0001"] == {
+        name: "1" if name == "name" else value
+        for name, value in before["P0001"].items()
+        if name != "tags"
+    }
+    causes = {cause for (cause,) in databases.rows(url, select(web_items_history.c.change_cause))}
+    assert causes == {"ours"}
+    assert len(databases.rows(url, recorded)) == 2
+
+    broken = changed(tmp_path, ("css: .price", "css: .amount"))
+    assert main(["replay", "web_items", "shop", "--with", broken]) == 1
+    shown = printed(capsys)
+    assert "shop is quarantined by rejects_are_few" in shown
+    assert items_of(url) == after
+
+    assert main(["replay", "web_items", "shop", DAY]) == 0
+    assert items_of(url) == before
+
+
+@SQLITE
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["web_items"], "expected a site"),
+        (["web_items", "shop", "2026-02-01", "more"], "expected a site"),
+        (["web_items", "other", "--with", str(SHOP_FILE)], "expected site: other, found shop"),
+        (["web_items", "shop", "--allow-older"], "web_items takes a site, a day"),
+        (["T1|2026-02-02", "--with", str(SHOP_FILE)], "--with applies to web_items"),
+    ],
+)
+def test_a_replay_that_names_no_site_is_a_usage_error(
+    url: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as ended:
+        main(["replay", *arguments])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@SQLITE
+def test_without_captured_pages_there_is_nothing_to_replay(
+    url: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["replay", "web_items", "shop", "--dry-run"]) == 1
+    assert "no page of shop is captured" in capsys.readouterr().err

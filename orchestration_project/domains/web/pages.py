@@ -142,6 +142,12 @@ def _audits(item_count: int, reject_count: int, earlier_count: int) -> list[Audi
     ]
 
 
+def item_rules_version(rule: ItemRule) -> str:
+    """Return the version of the rules of items: those of the project, and those of the site."""
+    digest = hashlib.sha256(rule.model_dump_json().encode()).hexdigest()[:16]
+    return f"{RULE_VERSION} {digest}"
+
+
 def version_of(day: date, pages: Mapping[str, str], *, is_complete: bool) -> str:
     """Return the version of the items of a crawl: its day, completeness and bytes of pages."""
     digest = hashlib.sha256(json.dumps(pages, sort_keys=True).encode()).hexdigest()[:16]

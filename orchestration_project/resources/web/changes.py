@@ -8,8 +8,8 @@ import polars as pl
 from sqlalchemy import Connection
 
 from orchestration_project.domains.web.changes import item_changes
-from orchestration_project.domains.web.extraction import RULE_VERSION
 from orchestration_project.domains.web.item_fields import field_rows
+from orchestration_project.domains.web.pages import item_rules_version
 from orchestration_project.domains.web.sites import ItemRule
 from orchestration_project.engine.warehouse import TableSpec, WriteResult
 from orchestration_project.engine.warehouse.frames import insert_frame
@@ -36,7 +36,7 @@ def items_spec(rule: ItemRule, *, has_items: bool) -> TableSpec[pl.DataFrame]:
 
     return TableSpec(
         table=web_items,
-        rule_version=RULE_VERSION,
+        rule_version=item_rules_version(rule),
         summarise=changes,
         transforms={web_item_fields: Transform(of_rows=partial(field_rows, rule=rule))},
     )

@@ -57,6 +57,13 @@ class HeldPages:
         with self._warehouse.reading() as connection:
             return connection.execute(wanted).scalar_one_or_none()
 
+    def has_pages(self, site: str, day: date) -> bool:
+        """Whether a crawl of a day captured pages."""
+        columns = web_crawls.c
+        wanted = select(columns.page_count).where(columns.site == site, columns.day == day)
+        with self._warehouse.reading() as connection:
+            return bool(connection.execute(wanted).scalar_one_or_none())
+
     def is_complete(self, site: str, day: date) -> bool:
         """Whether the crawl of a day is complete."""
         wanted = select(web_crawls.c.outcome).where(
@@ -89,6 +96,14 @@ class HeldPages:
             for row in rows
             if row.sha256 in blobs
         ]
+
+    def read(self, pages: Sequence[HeldPage]) -> list[tuple[str, bytes, str]]:
+        """Return URL, bytes and content type of pages.
+
+        Raises:
+            BlobError: The store lacks the bytes of a page.
+        """
+        return [(each.url, self._captures.read(each.blob), each.content_type) for each in pages]
 
     def parsed(self, pages: Sequence[HeldPage]) -> Iterator[Page]:
         """Yield pages, parsed one at a time.

@@ -105,13 +105,15 @@ def load_items(
             write_disposition="replace_scope" if is_complete else "merge",
         )
         shas = {page.row["url"]: page.blob.sha256 for page in pages}
+        version = version_of(day, shas, is_complete=is_complete)
         delivery = Delivery(
             source="web",
             dataset=site.site,
-            source_version=version_of(day, shas, is_complete=is_complete),
+            source_version=version,
             record_total=None,
             scope={},
             captures=[],
+            lands_again=state.source_version == version,
         )
         batch = prepare_all([(target, delivery, validated)])
         [ended] = land_all(connection, batch, clock.now(), no_warnings, record_changes)

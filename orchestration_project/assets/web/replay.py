@@ -1,0 +1,182 @@
+"""Replays of items: captured pages of a site are read again, under its rules or those of a file."""
+
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from orchestration_project.assets.web import GROUP, SITE_FILES
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.web.differences import FieldDifference, ItemDiff
+from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.options import JobOptions, report_dry_run, show_configured
+from orchestration_project.engine.warehouse import Warehouse, WriteResult
+from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.resources.web.held import HeldPages
+from orchestration_project.resources.web.items import load_items
+from orchestration_project.resources.web.replaying import day_of_replay, preview_replay
+from orchestration_project.services.metadata import table_of
+
+REPLAY_JOB, REPLAY_OP = "web_replay", "replay_web_items"
+
+MAX_ROWS_LISTED = 200
+"""Differences that a table lists; the counts are of all."""
+
+
+class ItemReplay(JobOptions):
+    """Captured pages that are read again, and the rules."""
+
+    site: str = Field(examples=["shop"], description="Site, as its file is named.")
+    day: str | None = Field(
+        default=None,
+        examples=["2026-11-02"],
+        description="UTC day of the crawl; default: the latest complete crawl.",
+    )
+    declaration: str | None = Field(
+        default=None,
+        examples=["site: shop\n..."],
+        description="Text of a site file whose rules are used; default: the rules in effect.",
+    )
+    dry_run: bool = Field(
+        default=True, description="Dry run: only list the differences; false loads the items."
+    )
+
+
+show_configured(ItemReplay, "site", sorted(SITE_FILES.sites))
+
+
+def site_in_effect(name: str) -> Site:
+    """Return the site of a name, with the rules in effect.
+
+    Raises:
+        ConfigurationError: No valid site file has that name.
+    """
+    if name not in SITE_FILES.sites:
+        raise ConfigurationError(
+            f"unknown site {name!r}",
+            expected=f"one of {', '.join(SITE_FILES.sites) or 'no site: there is no valid file'}",
+            found=SITE_FILES.problems.get(f"{name}.yaml", ""),
+            remedy="correct the name, or the site file",
+        )
+    return SITE_FILES.sites[name]
+
+
+def read_day(text: str | None) -> date | None:
+    """Return a day of a run's config.
+
+    Raises:
+        ConfigurationError: It is not one.
+    """
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"invalid day {text!r}: expected a date, e.g. 2026-11-02"
+        ) from None
+
+
+@dg.op(name=REPLAY_OP, out=dg.Out(dg.Nothing))
+def replay_items(
+    context: dg.OpExecutionContext,
+    config: ItemReplay,
+    artifacts: dg.ResourceParam[ArtifactStore],
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> None:
+    """List how items of captured pages differ from the loaded ones, and load them if asked."""
+    captures = Captures(artifacts)
+    site = read_site(config.declaration) if config.declaration else site_in_effect(config.site)
+    if site.site != config.site:
+        raise ConfigurationError(
+            f"invalid declaration: expected site: {config.site}, found site: {site.site}"
+        )
+    day = day_of_replay(warehouse, captures, site.site, read_day(config.day))
+    reported = report_dry_run(context.log, "no item is loaded", is_dry_run=config.dry_run)
+    preview = preview_replay(site, day, warehouse=warehouse, captures=captures)
+    metadata: dict[str, Any] = {
+        **reported,
+        "day": day.isoformat(),
+        "page_count": preview.page_count,
+        "item_count": preview.item_count,
+        "reject_count": preview.reject_count,
+        "change": preview.diff.in_words,
+        "differences": differences_table(preview.diff),
+    }
+    if not config.dry_run:
+        metadata |= _load(context, site, day, captures, clock, warehouse)
+    context.add_output_metadata(metadata)
+
+
+def _load(
+    context: dg.OpExecutionContext,
+    site: Site,
+    day: date,
+    captures: Captures,
+    clock: Clock,
+    warehouse: Warehouse,
+) -> dict[str, Any]:
+    """Load the items as a delivery; return its counts.
+
+    Raises:
+        Failure: The delivery is quarantined, or a later crawl's items are loaded.
+    """
+    loaded = load_items(
+        site,
+        day,
+        is_complete=HeldPages(warehouse, captures).is_complete(site.site, day),
+        warehouse=warehouse,
+        captures=captures,
+        clock=clock,
+        run_id=context.run_id,
+    )
+    if isinstance(loaded.outcome, OrchestrationError):
+        raise dg.Failure(str(loaded.outcome), allow_retries=False)
+    if not isinstance(loaded.outcome, WriteResult):
+        raise dg.Failure(
+            f"nothing was loaded: the items of a later complete crawl of {site.site} are loaded; "
+            "what to do: replay the latest crawl",
+            allow_retries=False,
+        )
+    counts = {
+        "outcome": loaded.outcome.in_words,
+        "rows_added": loaded.outcome.rows_added,
+        "rows_changed": loaded.outcome.rows_changed,
+        "rows_removed": loaded.outcome.rows_removed,
+    }
+    context.log_event(
+        dg.AssetMaterialization(
+            asset_key=[GROUP, f"{site.site}_items"],
+            partition=day.isoformat(),
+            metadata={
+                **counts,
+                "item_count": loaded.item_count,
+                "reject_count": loaded.reject_count,
+            },
+        )
+    )
+    return counts
+
+
+def differences_table(diff: ItemDiff) -> dg.TableMetadataValue:
+    """Return the first differences as a table."""
+    schema = dict.fromkeys(FieldDifference._fields, pl.String())
+    return table_of(pl.DataFrame(list(diff.rows[:MAX_ROWS_LISTED]), schema, orient="row"))
+
+
+@dg.job(
+    name=REPLAY_JOB,
+    description=job_text(
+        "Extracts items of captured pages again, and lists or loads what differs; no request.",
+        REPLAY_OP,
+        ItemReplay,
+    ),
+    tags={"domain": GROUP},
+)
+def replay_job() -> None:
+    """Replay the items of a site."""
+    replay_items()

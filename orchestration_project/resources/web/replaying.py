@@ -1,0 +1,80 @@
+"""Items of captured pages under the rules of a site file: compared with the loaded ones."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import select
+
+from orchestration_project.domains.web.differences import ItemDiff, compare_items
+from orchestration_project.domains.web.pages import item_rows
+from orchestration_project.domains.web.sites import Site
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.web.held import HeldPages
+from orchestration_project.tables.web import web_items
+
+
+@dataclass(frozen=True)
+class ReplayPreview:
+    """What a replay would change.
+
+    Attributes:
+        day: Day of the crawl whose pages were read.
+        is_complete: Whether that crawl is complete, so that missing items would be removed.
+        page_count: Pages that were read.
+        item_count: Items under the rules.
+        reject_count: Rejected items.
+        diff: Differences to the loaded items.
+    """
+
+    day: date
+    is_complete: bool
+    page_count: int
+    item_count: int
+    reject_count: int
+    diff: ItemDiff
+
+
+def day_of_replay(warehouse: Warehouse, captures: Captures, site: str, day: date | None) -> date:
+    """Return the day of the crawl that is replayed: the given one, or the latest complete one.
+
+    Raises:
+        ConfigurationError: There is none with captured pages.
+    """
+    held = HeldPages(warehouse, captures)
+    found = held.latest_day(site) if day is None else day
+    if found is None or not held.has_pages(site, found):
+        at = f" of {day}" if day else ""
+        raise ConfigurationError(
+            f"no page of {site}{at} is captured",
+            expected="a crawl with captured pages",
+            found="none",
+            remedy=f"load one: orchestrate load web {site}",
+        )
+    return found
+
+
+def preview_replay(
+    site: Site, day: date, *, warehouse: Warehouse, captures: Captures
+) -> ReplayPreview:
+    """Return what a replay of the pages of a day would change; nothing is requested or written.
+
+    Raises:
+        BlobError: The store lacks the bytes of a page.
+    """
+    held = HeldPages(warehouse, captures)
+    is_complete = held.is_complete(site.site, day)
+    pages = held.of_day(site, day)
+    validated = item_rows(held.read(pages), site.item, site=site.site, earlier_count=0)
+    after = dict(validated.rows.select("item_key", "payload").iter_rows())
+    diff = compare_items(loaded_items(warehouse, site.site), after, replaces_all=is_complete)
+    counts = len(validated.rows), len(validated.rejects)
+    return ReplayPreview(day, is_complete, len(pages), *counts, diff)
+
+
+def loaded_items(warehouse: Warehouse, site: str) -> dict[str, str]:
+    """Return the loaded items of a site: payloads as canonical JSON, by key."""
+    wanted = select(web_items.c.item_key, web_items.c.payload).where(web_items.c.site == site)
+    with warehouse.reading() as connection:
+        return {row.item_key: row.payload for row in connection.execute(wanted)}
