@@ -16,6 +16,7 @@ from orchestration_project.contracts.work_items import ClaimedItem, ItemSettleme
 from orchestration_project.domains.web.extraction import RULE_VERSION, Page, links
 from orchestration_project.domains.web.pages import FetchedPage, judge, page_rows
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.verdicts import refusal_of
 from orchestration_project.engine.captures import BlobError, Captures, unstored
 from orchestration_project.engine.warehouse import (
     Delivery,
@@ -192,8 +193,12 @@ class SliceLoader:
             content_type = known["content_type"] or ""
             sha256, body = earlier
         self.state.spend(answer.request_count - 1, len(response.body))
+        refusal = None
+        if verdict == "page" and (refusal := refusal_of(answer.final_url, body, content_type)):
+            verdict, answer = refusal.verdict, replace(answer, reason=refusal.reason)
         if verdict in ("blocked", "login"):
-            self.state.end("blocked", f"{url} answered {response.status}")
+            found = refusal.reason if refusal else f"status {response.status}"
+            self.state.end("blocked", f"{url} answered {found}")
         listed = listed_urls(self.site, url, final_url=answer.final_url, verdict=verdict, body=body)
         if listed is not None:
             answer = replace(answer, reason=listed.reason)

@@ -1,0 +1,78 @@
+"""Block and login pages with status 200, and pages of shops that only look like them."""
+
+import pytest
+
+from orchestration_project.domains.web.verdicts import refusal_of
+
+NAVIGATION = "".join(f"<a href=/category/{n}>Category {n}</a>" for n in range(12))
+LOGIN_FORM = (
+    "<form action=/login><label>Log in</label><input name=user><input type=password name=p>"
+    "<button>Log in</button></form>"
+)
+TEXT = "<p>" + "A lamp of brass that lights a room of forty square metres. " * 30 + "</p>"
+
+
+def refusal(body: str, url: str = "https://shop.example/product/7") -> str | None:
+    found = refusal_of(url, f"<!doctype html>{body}".encode(), "text/html")
+    return None if found is None else found.verdict
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<title>Just a moment...</title><div id=challenge-running></div>",
+        "<title>Attention Required! | Cloudflare</title><h1>Sorry, you have been blocked</h1>",
+        "<title>Access Denied</title><h1>Access Denied</h1>No permission. Reference #18",
+        "<title>Shop</title><h1>Are you a robot?</h1><div class=g-recaptcha></div>",
+        "<title>Shop</title><form><div class=h-captcha></div><button>Continue</button></form>",
+        "<title>shop.example</title><iframe src=https://geo.captcha-delivery.com/c></iframe>",
+        "<p>Our systems have detected unusual traffic from your computer network.</p>",
+        "<title>Shop</title>Enter the characters you see below <input type=text name=c>",
+        "<noscript>Enable JavaScript and cookies to continue</noscript>",
+    ],
+)
+def test_a_block_page_is_told(body: str):
+    assert refusal(body) == "blocked"
+
+
+@pytest.mark.parametrize(
+    ("body", "url"),
+    [
+        (f"<title>Log in - Shop</title>{LOGIN_FORM}", "https://shop.example/product/7"),
+        (f"<title>Shop</title><h1>Sign in</h1>{NAVIGATION}{LOGIN_FORM}", "https://shop.example/x"),
+        (f"<title>Shop</title>{NAVIGATION}{LOGIN_FORM}", "https://shop.example/account/login?to=/"),
+        (f"<title>Shop</title>{LOGIN_FORM}", "https://shop.example/product/7"),
+        ("<title>Anmelden</title><input type='PASSWORD'>", "https://shop.example/"),
+    ],
+)
+def test_a_login_page_is_told(body: str, url: str):
+    assert refusal(body, url) == "login"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"<title>Lamp</title>{NAVIGATION}<a href=/login>Log in</a>{TEXT}",
+        f"<title>Lamp</title>{NAVIGATION}{LOGIN_FORM}<h1>Lamp</h1>{TEXT}",
+        f"<title>Lamp</title>{LOGIN_FORM}<h1>Lamp</h1><i itemprop=sku>P7</i><b>1,00</b>",
+        f"<title>Register</title>{LOGIN_FORM}<input type=password name=repeated>",
+        "<title>Contact</title><form><textarea></textarea><div class=g-recaptcha></div></form>",
+        f"<title>CAPTCHA explained</title>{NAVIGATION}<h1>CAPTCHA explained</h1>{TEXT}",
+        f"<title>Access Denied T-shirt</title>{NAVIGATION}<b class=price>1,00</b>{TEXT}",
+        "<title>Access Denied T-shirt</title><i itemprop=price content=1.00></i>",
+        "<title>Human anatomy</title><p>A book about humans and robots.</p>",
+        "<title>Shop</title><p>You may log in with your password.</p>",
+    ],
+)
+def test_a_page_of_a_shop_is_not_taken_for_one(body: str):
+    assert refusal(body) is None
+
+
+def test_json_is_never_one():
+    body = b'{"title": "Just a moment", "type": "password", "captcha": "unusual traffic from your"}'
+    assert refusal_of("https://shop.example/login", body, "application/json") is None
+
+
+def test_a_text_that_is_not_html_is_judged_without_an_error():
+    for body in (b"", b"\x00captcha", b"<" * 10_000 + b"captcha", b"captcha " * 10_000):
+        assert refusal_of("https://shop.example/", body, "text/html") is None
