@@ -1,14 +1,18 @@
 """Sites through their jobs: a crawl of the demo's shop, repeats, changes, a new layout, robots."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import pytest
 from sqlalchemy import select
 
 from orchestration_project.definitions import defs
+from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.spine import captures, rejects
 from orchestration_project.tables.web import (
     web_changes,
@@ -177,3 +181,61 @@ def test_a_broken_site_file_is_a_failing_check_with_its_line(
     [found] = result.get_asset_check_evaluations()
     assert not found.passed
     assert "broken.yaml: line 2: base_url: expected scheme" in str(found.metadata["found"].value)
+
+
+def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    return {each.check_name: each for each in result.get_asset_check_evaluations()}
+
+
+@BOTH
+def test_a_new_layout_is_drift_that_quarantines_and_a_replay_may_allow_it(url, shop, instance):
+    shop.at("2026-02-01")
+    first = run_of(instance, "web_shop", "2026-02-01")
+    assert first.success
+    assert all(each.passed for each in checks_of(first).values())
+    before = items_of(url)
+
+    shop.at("2026-02-03")  # another layout: no price is found
+    second = run_of(instance, "web_shop", "2026-02-03")
+    assert not second.success
+    found = checks_of(second)
+    failed = {name for name, each in found.items() if not each.passed}
+    assert failed == {"rejects_are_few", "item_count_is_usual", "fields_are_filled"}
+    fill = found["fields_are_filled"].metadata
+    assert fill["found"].value == "price 100% to 0%"
+    assert "web_propose_selectors" in str(fill["what_to_do"].value)
+    count = found["item_count_is_usual"].metadata
+    assert (count["expected"].value, count["found"].value) == (
+        "28 to 52 items, by 1 earlier crawls",
+        "0 items",
+    )
+    assert items_of(url) == before
+
+    declaration = (PROJECT_ROOT / "sites" / "shop.yaml").read_text()
+    without = declaration.replace("price, currency]", "currency]").replace(
+        'css: .price, process: price, notation: "1.234,56", required: true', "css: .price"
+    )
+    assert without != declaration
+    config = {"site": "shop", "declaration": without, "dry_run": False}
+    refused = replay(instance, config)
+    assert not refused.success
+    assert not checks_of(refused)["fields_are_filled"].passed
+    assert items_of(url) == before
+    allowed = replay(instance, config | {"allow_drift": True})
+    assert allowed.success
+    assert "price" not in items_of(url)["P0001"]
+    assert checks_of(allowed)["fields_are_filled"].severity == dg.AssetCheckSeverity.WARN
+
+
+def run_of(instance: dg.DagsterInstance, job: str, day: str) -> dg.ExecuteInProcessResult:
+    return defs.resolve_job_def(job).execute_in_process(
+        instance=instance, partition_key=day, raise_on_error=False
+    )
+
+
+def replay(instance: dg.DagsterInstance, config: Mapping[str, Any]) -> dg.ExecuteInProcessResult:
+    return defs.resolve_job_def("web_replay").execute_in_process(
+        instance=instance,
+        run_config={"ops": {"replay_web_items": {"config": config}}},
+        raise_on_error=False,
+    )

@@ -10,6 +10,7 @@ import dagster as dg
 from sqlalchemy import Connection, select, update
 
 from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec
+from orchestration_project.assets.web.checks import item_check_results, item_checks
 from orchestration_project.assets.web_blocks import block_result, block_spec
 from orchestration_project.assets.web_shared import report_changes, report_crawl, shared_specs
 from orchestration_project.connections.artifacts import ArtifactStore
@@ -168,7 +169,7 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
                 **_lineage(pages, ITEM_SOURCES),
             ),
         ],
-        check_specs=[block_spec(pages, site.owner)],
+        check_specs=[block_spec(pages, site.owner), *item_checks(items)],
         partitions_def=DAYS,
     )
     def crawl(
@@ -177,7 +178,7 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
         clock: dg.ResourceParam[Clock],
         warehouse: dg.ResourceParam[Warehouse],
         web: dg.ResourceParam[WebAccess],
-    ) -> Iterator[dg.MaterializeResult[Any]]:
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         """Crawl the site for a day, or continue; then load the items of its captured pages."""
         run = _Crawl(context, site, artifacts, clock, warehouse, web)
         with run.site_held():
@@ -190,6 +191,9 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
             )
             loaded = run.items(is_complete=outcome["crawl_outcome"] == "complete")
             report_crawl(context, warehouse, site.site)
+            is_refused = outcome["crawl_outcome"] in ("blocked", "login")
+            refusal = outcome["reason"] if is_refused else None
+            yield from item_check_results(items, loaded.audits, refusal=refusal)
             if isinstance(loaded.outcome, OrchestrationError):
                 raise dg.Failure(str(loaded.outcome), allow_retries=False)
             rows = {"table_rows": link(rows_path(web_items.name, f"site={site.site}"))}

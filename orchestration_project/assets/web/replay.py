@@ -1,5 +1,6 @@
 """Replays of items: captured pages of a site are read again, under its rules or those of a file."""
 
+from collections.abc import Generator
 from datetime import date
 from typing import Any
 
@@ -8,6 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.web import GROUP, SITE_FILES
+from orchestration_project.assets.web.checks import REFUSED, evaluation_of, item_check_results
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
@@ -23,6 +25,8 @@ from orchestration_project.resources.web.replaying import day_of_replay, preview
 from orchestration_project.services.metadata import table_of
 
 REPLAY_JOB, REPLAY_OP = "web_replay", "replay_web_items"
+
+ReplayEvent = dg.AssetMaterialization | dg.AssetCheckEvaluation
 
 MAX_ROWS_LISTED = 200
 """Differences that a table lists; the counts are of all."""
@@ -44,6 +48,10 @@ class ItemReplay(JobOptions):
     )
     dry_run: bool = Field(
         default=True, description="Dry run: only list the differences; false loads the items."
+    )
+    allow_drift: bool = Field(
+        default=False,
+        description="Whether audits against earlier crawls only warn; for a change that is right.",
     )
 
 
@@ -87,7 +95,7 @@ def replay_items(
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
     warehouse: dg.ResourceParam[Warehouse],
-) -> None:
+) -> Generator[ReplayEvent, None, None]:
     """List how items of captured pages differ from the loaded ones, and load them if asked."""
     captures = Captures(artifacts)
     site = read_site(config.declaration) if config.declaration else site_in_effect(config.site)
@@ -108,19 +116,23 @@ def replay_items(
         "differences": differences_table(preview.diff),
     }
     if not config.dry_run:
-        metadata |= _load(context, site, day, captures, clock, warehouse)
+        metadata |= yield from load_replay(
+            context, site, day, captures, clock, warehouse, allow_drift=config.allow_drift
+        )
     context.add_output_metadata(metadata)
 
 
-def _load(
+def load_replay(
     context: dg.OpExecutionContext,
     site: Site,
     day: date,
     captures: Captures,
     clock: Clock,
     warehouse: Warehouse,
-) -> dict[str, Any]:
-    """Load the items as a delivery; return its counts.
+    *,
+    allow_drift: bool,
+) -> Generator[ReplayEvent, None, dict[str, Any]]:
+    """Load the items as a delivery, with their checks; return its counts.
 
     Raises:
         Failure: The delivery is quarantined, or a later crawl's items are loaded.
@@ -133,7 +145,12 @@ def _load(
         captures=captures,
         clock=clock,
         run_id=context.run_id,
+        allow_drift=allow_drift,
     )
+    items = dg.AssetKey([GROUP, f"{site.site}_items"])
+    for each in item_check_results(items, loaded.audits, refusal=None):
+        if each.check_name != REFUSED:  # a replay requests nothing
+            yield evaluation_of(each)
     if isinstance(loaded.outcome, OrchestrationError):
         raise dg.Failure(str(loaded.outcome), allow_retries=False)
     if not isinstance(loaded.outcome, WriteResult):
@@ -148,16 +165,14 @@ def _load(
         "rows_changed": loaded.outcome.rows_changed,
         "rows_removed": loaded.outcome.rows_removed,
     }
-    context.log_event(
-        dg.AssetMaterialization(
-            asset_key=[GROUP, f"{site.site}_items"],
-            partition=day.isoformat(),
-            metadata={
-                **counts,
-                "item_count": loaded.item_count,
-                "reject_count": loaded.reject_count,
-            },
-        )
+    yield dg.AssetMaterialization(
+        asset_key=items,
+        partition=day.isoformat(),
+        metadata={
+            **counts,
+            "item_count": loaded.item_count,
+            "reject_count": loaded.reject_count,
+        },
     )
     return counts
 

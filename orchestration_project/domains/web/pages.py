@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Literal, NamedTuple
 
@@ -10,6 +11,7 @@ import polars as pl
 
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Audit, Validated, in_ascii
 from orchestration_project.contracts.rules import verdict as audit_outcome
+from orchestration_project.domains.web.drift import Baseline, drift_audits, members_of
 from orchestration_project.domains.web.extraction import (
     RULE_VERSION,
     Item,
@@ -17,6 +19,7 @@ from orchestration_project.domains.web.extraction import (
     RejectedItem,
     items,
 )
+from orchestration_project.domains.web.figures import ItemFigures
 from orchestration_project.domains.web.sites import ItemRule
 from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.web import web_items, web_pages
@@ -27,8 +30,8 @@ PageVerdict = Literal[
 
 BLOCKED_STATUSES = (403, 429, 503)
 LOGIN_STATUSES = (401, 407)
+REJECTS = "rejects_are_few"
 MAX_REJECT_RATIO = 0.2
-MIN_ITEM_RATIO = 0.5
 _ADDED = ("capture_id", "known_from")
 
 
@@ -83,26 +86,32 @@ def item_rows(
     rule: ItemRule,
     *,
     site: str,
-    earlier_count: int,
+    baseline: Baseline | None = None,
+    is_complete: bool = True,
     mask_key: bytes = b"",
 ) -> Validated:
     """Return the items of pages, each a URL, bytes and content type, as rows of `web_items`.
 
     Of items with the same key one is loaded, as the rule says. Audits quarantine a delivery in
-    which rejects are many, or items are few: the site may have another layout.
+    which rejects are many, or items or fields fewer than before: the site may have another layout.
 
     Args:
         pages: Pages in the order of their captures.
         rule: Items of the site.
         site: Its name.
-        earlier_count: Items that are loaded; 0: none, or the delivery removes none.
+        baseline: Earlier state with which the items are compared; None: none.
+        is_complete: Whether the pages are those of a complete crawl.
         mask_key: Secret by which personal values are masked.
     """
+    earlier, figures, members = baseline or Baseline(), ItemFigures(), set[str]()
     rows: dict[str, tuple[str, str, str, str, int]] = {}
     rejects: list[tuple[int, int, str, str, int, str]] = []
     for part_number, (url, body, content_type) in enumerate(pages, start=1):
         page = Page(url, body, content_type)
+        if url in earlier.sampled:
+            members |= members_of(page)
         for number, found in enumerate(items(page, rule, mask_key), start=1):
+            figures.add(found)
             reject = found if isinstance(found, RejectedItem) else None
             if isinstance(found, Item):
                 own = (site, found.key, url, found.payload, part_number)
@@ -120,26 +129,27 @@ def item_rows(
     return Validated(
         pl.DataFrame(list(rows.values()), schema, orient="row"),
         pl.DataFrame(rejects, REJECT_SCHEMA, orient="row"),
-        _audits(len(rows), len(rejects), earlier_count),
+        [
+            _reject_audit(len(rows), len(rejects)),
+            *drift_audits(
+                replace(figures, item_count=len(rows)),
+                frozenset(members),
+                earlier,
+                list(rule.fields),
+                is_complete=is_complete,
+            ),
+        ],
     )
 
 
-def _audits(item_count: int, reject_count: int, earlier_count: int) -> list[Audit]:
+def _reject_audit(item_count: int, reject_count: int) -> Audit:
     total = item_count + reject_count
-    return [
-        Audit(
-            "rejects_are_few",
-            audit_outcome(reject_count <= total * MAX_REJECT_RATIO),
-            f"up to {MAX_REJECT_RATIO:.0%} of items rejected",
-            f"{reject_count} of {total}",
-        ),
-        Audit(
-            "items_are_as_many_as_before",
-            audit_outcome(item_count >= earlier_count * MIN_ITEM_RATIO),
-            f"{MIN_ITEM_RATIO:.0%} of {earlier_count} items at least",
-            str(item_count),
-        ),
-    ]
+    return Audit(
+        REJECTS,
+        audit_outcome(reject_count <= total * MAX_REJECT_RATIO),
+        f"up to {MAX_REJECT_RATIO:.0%} of items rejected",
+        f"{reject_count} of {total}",
+    )
 
 
 def item_rules_version(rule: ItemRule) -> str:

@@ -72,10 +72,12 @@ class HeldPages:
         with self._warehouse.reading() as connection:
             return connection.execute(wanted).scalar_one_or_none() == "complete"
 
-    def of_day(self, site: Site, day: date) -> Sequence[HeldPage]:
+    def of_day(
+        self, site: Site, day: date, urls: Sequence[str] | None = None
+    ) -> Sequence[HeldPage]:
         """Return the pages with items in the order of their URLs, each final URL once.
 
-        A page whose bytes were erased or deleted is left out.
+        A page whose bytes were erased or deleted is left out. ``urls``: of these final URLs alone.
         """
         columns = web_frontier.c
         wanted = (
@@ -87,6 +89,8 @@ class HeldPages:
             )
             .order_by(columns.url)
         )
+        if urls is not None:
+            wanted = wanted.where(columns.final_url.in_(urls))
         with self._warehouse.reading() as connection:
             found = {row.final_url: row for row in connection.execute(wanted)}
             rows = [row for url, row in found.items() if has_items(url, site.item)]

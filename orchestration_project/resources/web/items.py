@@ -10,7 +10,7 @@ import polars as pl
 from sqlalchemy import Connection, func, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import Validated
+from orchestration_project.contracts.rules import Audit, Validated
 from orchestration_project.domains.web.extraction import has_items
 from orchestration_project.domains.web.item_fields import fill_rates
 from orchestration_project.domains.web.pages import item_rows, version_of
@@ -26,6 +26,7 @@ from orchestration_project.engine.warehouse import (
 from orchestration_project.engine.warehouse.delivery import no_warnings
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.landing import land_all
+from orchestration_project.resources.web.baseline import read_baseline
 from orchestration_project.resources.web.changes import items_spec, record_changes
 from orchestration_project.resources.web.page_bytes import StoredPage, capture_ids, page_blobs
 from orchestration_project.tables.web import web_crawls, web_frontier, web_items
@@ -41,11 +42,12 @@ class _CapturedPage(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadedItems:
-    """Items of a crawl, and how they were written; None: a later crawl's are loaded."""
+    """Items of a crawl, their audits, and how they were written; None: nothing was loaded."""
 
     item_count: int
     reject_count: int
     outcome: WriteOutcome[pl.DataFrame] | None = None
+    audits: Sequence[Audit] = ()
 
 
 def load_items(
@@ -58,10 +60,12 @@ def load_items(
     clock: Clock,
     run_id: str,
     mask_key: bytes = b"",
+    allow_drift: bool = False,
 ) -> LoadedItems:
     """Load the items of a crawl's pages; only those of a complete crawl replace all others.
 
-    ``mask_key`` is the secret by which personal values are masked.
+    Audits compare them with earlier crawls; ``allow_drift``: these only warn. ``mask_key`` is the
+    secret by which personal values are masked.
 
     Raises:
         BlobError: The store lacks the bytes of a page.
@@ -75,14 +79,23 @@ def load_items(
         is_complete = is_complete and not left_out
         count = select(func.count()).where(web_items.c.site == site.site)
         loaded_count = connection.execute(count).scalar_one()
+    urls = [page.row["final_url"] for page in pages]
+    baseline = read_baseline(site, day, urls, warehouse=warehouse, captures=captures)
     read = [
         (page.row["final_url"], captures.read(page.blob), page.row["content_type"] or "")
         for page in pages
     ]
-    earlier_count = loaded_count if is_complete else 0
     validated = item_rows(
-        read, site.item, site=site.site, earlier_count=earlier_count, mask_key=mask_key
+        read,
+        site.item,
+        site=site.site,
+        baseline=baseline,
+        is_complete=is_complete,
+        mask_key=mask_key,
     )
+    if allow_drift:
+        audits = [replace(each, severity="warning") for each in validated.audits]
+        validated = replace(validated, audits=audits)
     validated = _of_captures(validated, [page.capture_id for page in pages])
     rates = fill_rates(list(_payloads(validated)), site.item)
     counts = len(validated.rows), len(validated.rejects)
@@ -95,7 +108,7 @@ def load_items(
         }
         connection.execute(update(web_crawls).where(*own).values(values))
         if not pages:
-            return LoadedItems(*counts)
+            return LoadedItems(*counts, audits=validated.audits)
         state = read_states(connection, web_items, [site.site])[site.site]
         target = items_spec(site.item, has_items=loaded_count > 0).target(
             site.site,
@@ -117,7 +130,7 @@ def load_items(
         )
         batch = prepare_all([(target, delivery, validated)])
         [ended] = land_all(connection, batch, clock.now(), no_warnings, record_changes)
-    return LoadedItems(*counts, ended)
+    return LoadedItems(*counts, ended, validated.audits)
 
 
 def _payloads(validated: Validated) -> Iterator[Mapping[str, Any]]:

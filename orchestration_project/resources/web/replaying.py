@@ -66,7 +66,7 @@ def preview_replay(
     held = HeldPages(warehouse, captures)
     is_complete = held.is_complete(site.site, day)
     pages = held.of_day(site, day)
-    validated = item_rows(held.read(pages), site.item, site=site.site, earlier_count=0)
+    validated = item_rows(held.read(pages), site.item, site=site.site)
     after = dict(validated.rows.select("item_key", "payload").iter_rows())
     diff = compare_items(loaded_items(warehouse, site.site), after, replaces_all=is_complete)
     counts = len(validated.rows), len(validated.rejects)

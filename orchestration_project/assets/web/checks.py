@@ -1,0 +1,146 @@
+"""Checks of a site's items: drift against earlier crawls, and pages that refuse the crawl."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from orchestration_project.contracts.rules import Audit
+from orchestration_project.domains.web.drift import COUNT, FILL, MAX_FALL, MEMBERS
+from orchestration_project.domains.web.pages import MAX_REJECT_RATIO, REJECTS
+from orchestration_project.services.metadata import (
+    check_spec,
+    not_applicable,
+    quoted_table,
+    summary_of,
+)
+
+REFUSED = "crawl_is_not_refused"
+
+ACCEPT = (
+    "compare a page with the one before; job web_propose_selectors proposes selectors; if the "
+    "change is right, job web_replay with allow_drift loads it"
+)
+REMEDIES = {
+    REJECTS: "read the table rejects; job web_propose_selectors proposes selectors",
+    COUNT: ACCEPT,
+    FILL: ACCEPT,
+    MEMBERS: "read whether a new member is wanted, or a vanished one was used; correct the file",
+    REFUSED: "open the page in a browser; ask the site's owner, or lower the rate of the site file",
+}
+CLAIMS = {
+    REJECTS: ("Few items are rejected.", f"{MAX_REJECT_RATIO:.0%} of items"),
+    COUNT: (
+        "There are as many items as earlier complete crawls had.",
+        "30 % of their median, or 4 deviations",
+    ),
+    FILL: ("As many items as before have each field.", f"a fall by {MAX_FALL:.0%} of items"),
+}
+"""Claim and limit of each audit that quarantines a delivery."""
+
+
+def item_checks(items: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """Return the checks of the items of a site."""
+    return [
+        *(
+            check_spec(
+                name,
+                asset=items,
+                description=claim,
+                limit=limit,
+                remedy=REMEDIES[name],
+                quarantines="delivery",
+            )
+            for name, (claim, limit) in CLAIMS.items()
+        ),
+        check_spec(
+            MEMBERS,
+            asset=items,
+            description="JSON on the same pages has the members that it had before.",
+            severity=dg.AssetCheckSeverity.WARN,
+            limit="0 new or vanished members",
+            remedy=REMEDIES[MEMBERS],
+        ),
+        check_spec(
+            REFUSED,
+            asset=items,
+            description="The site answered with pages, not with a block or login page.",
+            limit="0 block and login pages",
+            remedy=REMEDIES[REFUSED],
+        ),
+    ]
+
+
+def item_check_results(
+    items: dg.AssetKey, audits: Sequence[Audit], *, refusal: str | None
+) -> Iterator[dg.AssetCheckResult]:
+    """Yield the results of the checks of the items of a crawl.
+
+    Args:
+        items: The asset.
+        audits: Audits of the delivery; empty: there was nothing to load.
+        refusal: Why the site refuses the crawl; None: it does not.
+    """
+    found = {each.name: each for each in audits}
+    for name in (*CLAIMS, MEMBERS):
+        yield _result(items, name, found.get(name))
+    metadata: Mapping[str, Any] = {"outcome": "no block or login page"}
+    if refusal is not None:
+        metadata = {
+            "outcome": "the site refuses the crawl",
+            "expected": "pages of the site",
+            "found": refusal,
+            "what_to_do": REMEDIES[REFUSED],
+        }
+    yield dg.AssetCheckResult(
+        asset_key=items,
+        check_name=REFUSED,
+        passed=refusal is None,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=summary_of(metadata),
+        metadata=metadata,
+    )
+
+
+def _result(items: dg.AssetKey, name: str, audit: Audit | None) -> dg.AssetCheckResult:
+    is_failed = audit is not None and audit.outcome == "failed"
+    is_warning = name == MEMBERS or (audit is not None and audit.severity == "warning")
+    metadata = _metadata(name, audit)
+    return dg.AssetCheckResult(
+        asset_key=items,
+        check_name=name,
+        passed=not is_failed,
+        severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
+        description=summary_of(metadata),
+        metadata=metadata,
+    )
+
+
+def _metadata(name: str, audit: Audit | None) -> Mapping[str, Any]:
+    if audit is None:
+        return not_applicable("no item was read")
+    pair = {"expected": audit.expected, "found": audit.found}
+    if audit.outcome == "not_applicable":
+        return not_applicable(f"expected {audit.expected}, found {audit.found}")
+    if audit.outcome == "passed":
+        return {"outcome": "passed", **pair}
+    return {
+        "outcome": "the delivery is quarantined" if audit.blocks else "a warning",
+        **pair,
+        "what_to_do": REMEDIES[name],
+        **({"offenders": quoted_table(audit.offenders)} if audit.offenders else {}),
+    }
+
+
+def evaluation_of(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    """Return a result as an op yields it that does not define the check."""
+    if result.asset_key is None or result.check_name is None:
+        raise AssertionError("the result names its asset and its check")
+    return dg.AssetCheckEvaluation(
+        asset_key=result.asset_key,
+        check_name=result.check_name,
+        passed=bool(result.passed),
+        severity=result.severity,
+        description=result.description,
+        metadata=result.metadata,
+    )

@@ -1,0 +1,86 @@
+"""A crawl that is answered with block or login pages of status 200 ends, and says so."""
+
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+from sqlalchemy import select
+
+from orchestration_project.assets import web
+from orchestration_project.domains.web.sites import read_site
+from orchestration_project.resources.web.access import WebAccess
+from orchestration_project.settings import load_settings
+from orchestration_project.settings.domains.web import WebSettings
+from orchestration_project.tables.web import web_crawls, web_items, web_pages
+from tests import databases
+from tests.faulty_server import FaultyServer, Reply, Request
+from tests.resources.definitions import RESOURCES
+
+SITE = {
+    "site": "shop",
+    "base_url": "http://shop.demo",
+    "start": ["/"],
+    "follow": [{"css": "a", "pattern": r"^/p/\d+$"}],
+    "item": {
+        "pages": r"/p/\d+$",
+        "key": ["sku"],
+        "fields": {"sku": {"css": ".sku", "required": True}},
+    },
+    "politeness": {"requests_per_second": 1000},
+}
+FORM = "<form><label>Log in</label><input name=user><input type=password name=p></form>"
+LINKS = "".join(f"<a href=/p/{number}>{number}</a>" for number in range(1, 4))
+SHOP_PAGE = f"<title>Lamp 1</title>{FORM}<h1>Lamp 1</h1><i class=sku>P1</i>{'brass lamp ' * 90}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "reason"),
+    [
+        (
+            "<title>Just a moment...</title><div id=challenge-running></div>",
+            "blocked",
+            "/p/2 answered a block page: its title is 'Just a moment...'",
+        ),
+        (
+            f"<title>Log in</title>{FORM}",
+            "login",
+            "/p/2 answered a login page: its title is 'Log in'",
+        ),
+    ],
+)
+def test_a_block_or_login_page_of_status_200_ends_the_crawl(
+    url: str, instance: dg.DagsterInstance, answer: str, verdict: str, reason: str
+):
+    bodies = {"/": LINKS, "/p/1": SHOP_PAGE, "/p/2": answer, "/p/3": SHOP_PAGE}
+
+    def reply(request: Request) -> Reply:
+        if request.target not in bodies:
+            return Reply(404)
+        html = {"Content-Type": "text/html"}
+        return Reply(200, html, f"<!doctype html>{bodies[request.target]}".encode())
+
+    with FaultyServer(reply) as server:
+        access: Any = WebAccess(WebSettings.of(load_settings()), lambda: server.url)
+        result = dg.materialize(
+            [web.site_assets(read_site(yaml.safe_dump(SITE)))],
+            instance=instance,
+            partition_key="2026-02-01",
+            resources={**RESOURCES, "web": access},
+            raise_on_error=False,
+        )
+        requested = [each.target for each in server.requests]
+    assert not result.success
+    assert requested == ["/robots.txt", "/", "/p/1", "/p/2"]
+    checks = {each.check_name: each for each in result.get_asset_check_evaluations()}
+    assert {name for name, each in checks.items() if not each.passed} == {"crawl_is_not_refused"}
+    found = checks["crawl_is_not_refused"].metadata["found"].value
+    assert str(found).endswith(reason)
+    verdicts = select(web_pages.c.url, web_pages.c.verdict).order_by(web_pages.c.url)
+    assert databases.rows(url, verdicts) == [
+        ("http://shop.demo/", "page"),
+        ("http://shop.demo/p/1", "page"),
+        ("http://shop.demo/p/2", verdict),
+    ]
+    assert databases.rows(url, select(web_crawls.c.outcome)) == [("blocked",)]
+    assert databases.rows(url, select(web_items.c.item_key)) == [("P1",)]
