@@ -5,6 +5,11 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from orchestration_project.assets import web, web_switch
+from orchestration_project.assets.web.proposals import (
+    accept_job,
+    propose_job,
+    propose_selectors,
+)
 from orchestration_project.assets.web.replay import replay_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import DemoProgram
@@ -96,12 +101,20 @@ DAY = Parameter(name="partition", to_key=_day)
 WEB = Domain(
     name="web",
     source_setting="web_source",
-    assets=[web.sites, *web.CRAWLS.values(), *web.SHARED, web_switch.set_web_switch],
+    assets=[
+        web.sites,
+        *web.CRAWLS.values(),
+        *web.SHARED,
+        web_switch.set_web_switch,
+        propose_selectors,
+    ],
     asset_checks=[web.check_sites],
     jobs=[
         Job(definition=web.check_job, parameters=()),
         Job(definition=web_switch.switch_job),
         Job(definition=replay_job),
+        Job(definition=propose_job),
+        Job(definition=accept_job),
         *(Job(definition=each, parameters=(DAY,)) for each in web.crawl_jobs.values()),
     ],
     schedules=site_schedules,

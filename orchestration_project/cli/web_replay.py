@@ -1,4 +1,4 @@
-"""`replay web_items`: items of captured pages, under the rules in effect or those of a file."""
+"""`replay web_items`: items of captured pages, under the rules of the site or of a file."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from orchestration_project.assets.web.replay import REPLAY_JOB, REPLAY_OP, site_in_effect
+from orchestration_project.assets.web.replay import REPLAY_JOB, REPLAY_OP, declared_site
 from orchestration_project.cli import console
 from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.full_disk import full_disk_explained
@@ -16,6 +16,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_store, open_warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.resources.web.proposals import apply_accepted
 from orchestration_project.resources.web.replaying import (
     ReplayPreview,
     day_of_replay,
@@ -50,6 +51,8 @@ def replay(words: Sequence[str], file: Path | None) -> int:
     settings = load_settings()
     with full_disk_explained(settings), open_warehouse(settings) as warehouse:
         console.progress(f"database  {warehouse.shown_url}")
+        if file is None:
+            site = apply_accepted(warehouse, site)
         captures = Captures(open_store(settings))
         day = day_of_replay(warehouse, captures, name, _day(days[0]) if days else None)
         preview = preview_replay(site, day, warehouse=warehouse, captures=captures)
@@ -68,7 +71,7 @@ def replay(words: Sequence[str], file: Path | None) -> int:
 
 def _site(name: str, file: Path | None) -> Site:
     if file is None:
-        return site_in_effect(name)
+        return declared_site(name)
     site = read_site_file(file)
     if site.site != name:
         raise click.UsageError(f"invalid --with {file}: expected site: {name}, found {site.site}")

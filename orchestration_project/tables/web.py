@@ -1,4 +1,4 @@
-"""Web: frontier, fetches, items with fields and changes, crawls, switches, rules of robots.txt."""
+"""Web: frontier, fetches, items with fields and changes, crawls, switches, proposals, robots."""
 
 from orchestration_project.tables.schema import (
     count,
@@ -154,4 +154,28 @@ web_robots = table(
     count("status", "HTTP status after redirects; NULL: no answer", optional=True),
     text("body", "Text, up to 500 KiB", from_senders=True),
     moment("fetched_at", "UTC time of the answer"),
+)
+
+web_proposals = table(
+    "web_proposals",
+    "One row per proposal of selectors; accepted ones apply over the rules of the site file.",
+    text("proposal_id", "Site, and digest of rules and selectors", key=True),
+    text("site", "Site, by its file in WEB_SITES_DIR"),
+    text("state", "State: open, accepted, rejected or superseded (by a later proposal)"),
+    text(
+        "fields",
+        "Old and new selector of each field, a JSON object",
+        from_senders=True,
+    ),
+    text(
+        "evidence",
+        "Items and fill rates before and after, tried candidates, and differences of items, JSON",
+        from_senders=True,
+    ),
+    text("base_rules", "Version of the item rules in the site file for which it was made"),
+    moment("made_at", "UTC time of the proposal"),
+    text("run_id", "Dagster run that made it"),
+    text("decided_by", "User who decided; NULL: open or superseded", optional=True),
+    text("decision_reason", "Reason that the user gave; NULL: none", optional=True),
+    moment("decided_at", "UTC time of the decision; NULL: open", optional=True),
 )

@@ -34,6 +34,7 @@ from orchestration_project.resources.web.crawl import (
 )
 from orchestration_project.resources.web.items import LoadedItems, load_items
 from orchestration_project.resources.web.login import sign_in
+from orchestration_project.resources.web.proposals import apply_accepted
 from orchestration_project.resources.web.site_lease import SiteLease, hold_site
 from orchestration_project.resources.web.sites import SiteFiles, read_site_files
 from orchestration_project.resources.web.slices import SliceLoader
@@ -180,7 +181,7 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
         web: dg.ResourceParam[WebAccess],
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         """Crawl the site for a day, or continue; then load the items of its captured pages."""
-        run = _Crawl(context, site, artifacts, clock, warehouse, web)
+        run = _Crawl(context, apply_accepted(warehouse, site), artifacts, clock, warehouse, web)
         with run.site_held():
             outcome = run.crawl()
             rows = {"table_rows": link(rows_path(web_pages.name, f"site={site.site}"))}

@@ -21,6 +21,7 @@ from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.resources.web.held import HeldPages
 from orchestration_project.resources.web.items import load_items
+from orchestration_project.resources.web.proposals import apply_accepted
 from orchestration_project.resources.web.replaying import day_of_replay, preview_replay
 from orchestration_project.services.metadata import table_of
 
@@ -44,7 +45,8 @@ class ItemReplay(JobOptions):
     declaration: str | None = Field(
         default=None,
         examples=["site: shop\n..."],
-        description="Text of a site file whose rules are used; default: the rules in effect.",
+        description="Text of a site file whose rules are used; default: the site file, with "
+        "accepted proposals.",
     )
     dry_run: bool = Field(
         default=True, description="Dry run: only list the differences; false loads the items."
@@ -58,8 +60,8 @@ class ItemReplay(JobOptions):
 show_configured(ItemReplay, "site", sorted(SITE_FILES.sites))
 
 
-def site_in_effect(name: str) -> Site:
-    """Return the site of a name, with the rules in effect.
+def declared_site(name: str) -> Site:
+    """Return the site of a name, as its file declares it.
 
     Raises:
         ConfigurationError: No valid site file has that name.
@@ -98,7 +100,11 @@ def replay_items(
 ) -> Generator[ReplayEvent, None, None]:
     """List how items of captured pages differ from the loaded ones, and load them if asked."""
     captures = Captures(artifacts)
-    site = read_site(config.declaration) if config.declaration else site_in_effect(config.site)
+    site = (
+        read_site(config.declaration)
+        if config.declaration
+        else apply_accepted(warehouse, declared_site(config.site))
+    )
     if site.site != config.site:
         raise ConfigurationError(
             f"invalid declaration: expected site: {config.site}, found site: {site.site}"

@@ -294,8 +294,34 @@ def _lacking(field: ItemField, values: Sequence[Any]) -> tuple[str, str] | None:
     return None
 
 
+def value_of(text: str, field: ItemField) -> str | int | None:
+    """Return the value that a field makes of a text, as `comparable` does; None: it makes none.
+
+    A personal value, or one that is looked up in a table, is not what a page says.
+    """
+    found = [text] if field.regex is None else _matches(text, field.regex)[:1]
+    if field.personal or field.match or not found or not found[0].strip():
+        return None
+    try:
+        return comparable(_processed(found[0], field))
+    except ValueProblemError:
+        return None
+
+
+def comparable(value: Any) -> str | int:
+    """Return a value of a payload so that it can be looked up: an object as canonical JSON."""
+    return value if isinstance(value, str | int) else _canonical(value)
+
+
 def _value(text: str, field: ItemField, rule: ItemRule, mask_key: bytes) -> Any:
-    value = processed(
+    value = _processed(text, field)
+    if field.match is not None:
+        return field.match.apply(str(value), rule.tables)
+    return masked(_canonical(value), mask_key) if field.personal else value
+
+
+def _processed(text: str, field: ItemField) -> Any:
+    return processed(
         text,
         field.process,
         notation=field.notation,
@@ -303,9 +329,6 @@ def _value(text: str, field: ItemField, rule: ItemRule, mask_key: bytes) -> Any:
         unit=field.unit,
         currency=field.currency,
     )
-    if field.match is not None:
-        return field.match.apply(str(value), rule.tables)
-    return masked(_canonical(value), mask_key) if field.personal else value
 
 
 def _texts(part: Any, field: ItemField) -> list[str]:

@@ -207,6 +207,16 @@ class ItemRule(Strict):
         return value
 
     @property
+    def has_many_of_page(self) -> bool:
+        """Whether a page may have several items."""
+        return any(
+            (
+                *(self.each, self.each_xpath, self.each_json_path),
+                *(self.each_json_ld, self.each_microdata),
+            )
+        )
+
+    @property
     def has_personal_fields(self) -> bool:
         """Whether a field is of a person, so that no text of a page is stored beside its items."""
         return any(each.personal for each in self.fields.values())

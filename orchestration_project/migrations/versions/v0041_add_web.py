@@ -134,6 +134,19 @@ CHANGES = [
         Column("body", "text", "Text, up to 500 KiB"),
         Column("fetched_at", "timestamp", "UTC time of the answer"),
     ])),
+    CreateTable(Table("web_proposals", "One row per proposal of selectors; accepted ones apply over the rules of the site file.", [
+        Column("proposal_id", "text", "Site, and digest of rules and selectors", key=True),
+        Column("site", "text", "Site, by its file in WEB_SITES_DIR"),
+        Column("state", "text", "State: open, accepted, rejected or superseded (by a later proposal)"),
+        Column("fields", "text", "Old and new selector of each field, a JSON object"),
+        Column("evidence", "text", "Items and fill rates before and after, tried candidates, and differences of items, JSON"),
+        Column("base_rules", "text", "Version of the item rules in the site file for which it was made"),
+        Column("made_at", "timestamp", "UTC time of the proposal"),
+        Column("run_id", "text", "Dagster run that made it"),
+        Column("decided_by", "text", "User who decided; NULL: open or superseded", optional=True),
+        Column("decision_reason", "text", "Reason that the user gave; NULL: none", optional=True),
+        Column("decided_at", "timestamp", "UTC time of the decision; NULL: open", optional=True),
+    ])),
 ]
 # fmt: on
 

@@ -1,0 +1,242 @@
+"""Proposals of selectors after a change of layout: made by one job, decided by a person in another.
+
+Nothing changes by itself. The site file stays as a person wrote it: accepted selectors are stored,
+and apply over it until its item rules change.
+"""
+
+import json
+from collections.abc import Generator, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from orchestration_project.assets.specs import asset_spec
+from orchestration_project.assets.web import CRAWLS, GROUP, OWNERS, SITE_FILES
+from orchestration_project.assets.web.replay import ReplayEvent, declared_site, load_replay
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.options import JobOptions, show_configured
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.web.proposals import (
+    STATES,
+    Proposal,
+    Proposals,
+    Search,
+    apply_accepted,
+)
+from orchestration_project.resources.web.replaying import day_of_replay
+from orchestration_project.services.links import link, rows_path
+from orchestration_project.services.metadata import as_metadata, column_schema, quoted_table
+from orchestration_project.tables.web import web_proposals
+
+PROPOSALS = dg.AssetKey([GROUP, "proposals"])
+PROPOSE_OP, PROPOSE_JOB = "propose_web_selectors", "web_propose_selectors"
+ACCEPT_OP, ACCEPT_JOB = "decide_web_proposal", "web_accept_proposal"
+
+MAX_ROWS_LISTED = 100
+"""Differences that a table lists; the table web_proposals has up to 200."""
+
+
+class SelectorSearch(JobOptions):
+    """Site for which selectors are proposed."""
+
+    site: str = Field(examples=["shop"], description="Site, as its file is named.")
+
+
+class Decision(StrEnum):
+    """What is decided on a proposal."""
+
+    accept = "accept"
+    reject = "reject"
+
+
+class ProposalDecision(JobOptions):
+    """Decision on a proposal, and who makes it."""
+
+    proposal_id: str = Field(
+        examples=["shop-0123456789ab"], description="ID of the proposal, as in web/proposals."
+    )
+    decision: Decision = Field(
+        description="accept: apply its selectors and load the items again; reject: keep the rules."
+    )
+    reason: str = Field(
+        min_length=1, examples=["compared ten products"], description="Reason of the decision."
+    )
+    who: str | None = Field(
+        default=None,
+        examples=["ada"],
+        description="Name of the user; the run's tag user takes precedence.",
+    )
+
+
+show_configured(SelectorSearch, "site", sorted(SITE_FILES.sites))
+
+
+@dg.multi_asset(
+    name=PROPOSE_OP,
+    specs=[
+        asset_spec(
+            PROPOSALS,
+            str(web_proposals.comment),
+            column_schema(web_proposals.columns),
+            {"ledger"},
+            *(
+                key
+                for made in CRAWLS.values()
+                for key in made.keys
+                if key.path[-1].endswith("_items")
+            ),
+            owners=OWNERS,
+            **{"dagster/table_name": web_proposals.name},
+        )
+    ],
+)
+def propose_selectors(
+    context: dg.AssetExecutionContext,
+    config: SelectorSearch,
+    artifacts: dg.ResourceParam[ArtifactStore],
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[Any]:
+    """Propose selectors for fields that fewer items have than before; nothing else changes."""
+    proposals = Proposals(warehouse, Captures(artifacts), clock, run_id=context.run.run_id)
+    search = proposals.propose(declared_site(config.site))
+    return dg.MaterializeResult(
+        asset_key=PROPOSALS, metadata=as_metadata(_shown_search(config.site, search))
+    )
+
+
+def _shown_search(site: str, search: Search) -> Mapping[str, Any]:
+    rows = {"table_rows": link(rows_path(web_proposals.name, f"site={site}"))}
+    if search.proposal is None:
+        return {"outcome": _why_none(site, search), **rows}
+    return {**_shown(search.proposal), **rows}
+
+
+def _why_none(site: str, search: Search) -> str:
+    """Return why there is no proposal."""
+    if search.day is None or search.day_before is None:
+        return f"no proposal: {site} has no captured page or no loaded item to compare with"
+    if not search.fallen:
+        return f"no proposal: as many items of {search.day} as before have each field"
+    return (
+        f"no proposal: no element of {search.day} has the earlier values of "
+        f"{', '.join(search.unsolved)}; what to do: correct the site file"
+    )
+
+
+def _shown(proposal: Proposal) -> Mapping[str, Any]:
+    """Return the metadata of a proposal: what it changes, and how it was tried."""
+    evidence = proposal.evidence
+    what_to_do = {
+        "open": f"compare the differences; then run the job {ACCEPT_JOB} with proposal_id "
+        f"{proposal.proposal_id} and decision accept or reject",
+        "rejected": "this proposal was rejected before; correct the site file",
+    }
+    return {
+        "outcome": f"proposal {proposal.proposal_id} is {proposal.state}",
+        "proposal_id": proposal.proposal_id,
+        "proposal_state": proposal.state,
+        "what_to_do": what_to_do.get(proposal.state, "nothing: it is applied"),
+        "day": evidence["day"],
+        "selectors": quoted_table(_selector_rows(proposal)),
+        "items_before": evidence["items_before"],
+        "items_without_proposal": evidence["items_without_proposal"],
+        "items_after": evidence["items_after"],
+        "change": evidence["difference"],
+        "differences": quoted_table(evidence["differences"][:MAX_ROWS_LISTED]),
+        **({"unsolved": ", ".join(evidence["unsolved"])} if evidence["unsolved"] else {}),
+    }
+
+
+def _selector_rows(proposal: Proposal) -> Sequence[Mapping[str, object]]:
+    evidence = proposal.evidence
+    rows: list[Mapping[str, object]] = []
+    for name, both in proposal.fields.items():
+        best, rates = evidence["candidates"][name][0], evidence["fill_rates"][name]
+        rows.append(
+            {
+                "field": name,
+                "old_selector": json.dumps(both["old"], sort_keys=True),
+                "new_selector": json.dumps(both["new"], sort_keys=True),
+                "equal_values": f"{best['agreed_count']} of {best['total_count']}",
+                "equal_values_on_earlier_pages": f"{best['agreed_earlier_count']} of "
+                f"{best['total_earlier_count']}",
+                "fill_rate_before": f"{rates['before']:.1%}",
+                "fill_rate_without_proposal": f"{rates['without_proposal']:.1%}",
+                "fill_rate_after": f"{rates['after']:.1%}",
+            }
+        )
+    return rows
+
+
+propose_job = dg.define_asset_job(
+    PROPOSE_JOB,
+    selection=dg.AssetSelection.assets(propose_selectors),
+    description=job_text(
+        "Proposes selectors for fields that fewer items have than before, by captured pages.",
+        PROPOSE_OP,
+        SelectorSearch,
+    ),
+    tags={"domain": GROUP},
+)
+
+
+@dg.op(name=ACCEPT_OP, out=dg.Out(dg.Nothing))
+def decide_proposal(
+    context: dg.OpExecutionContext,
+    config: ProposalDecision,
+    artifacts: dg.ResourceParam[ArtifactStore],
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> Generator[ReplayEvent, None, None]:
+    """Record the decision; of an accepted proposal, load the items of the latest crawl again."""
+    captures = Captures(artifacts)
+    who = (context.run.tags.get("user") or config.who or "").strip()
+    if not who or not config.reason.strip():
+        raise ConfigurationError(
+            "the decision has no user or no reason",
+            expected="who and reason in the config, or the run's tag user",
+            remedy="name who decides, and why",
+        )
+    proposals = Proposals(warehouse, captures, clock, run_id=context.run_id)
+    declared = declared_site(proposals.find(config.proposal_id)["site"])
+    decision = config.decision.value
+    proposals.decide(declared, config.proposal_id, decision, by=who, reason=config.reason.strip())
+    state = STATES[decision]
+    shown = {
+        "outcome": f"proposal {config.proposal_id} is {state}",
+        "proposal_id": config.proposal_id,
+        "proposal_state": state,
+        "decided_by": who,
+        "reason": config.reason.strip(),
+    }
+    yield dg.AssetMaterialization(asset_key=PROPOSALS, metadata=shown)
+    if decision == Decision.accept:
+        site = apply_accepted(warehouse, declared)
+        day = day_of_replay(warehouse, captures, site.site, None)
+        loaded = yield from load_replay(
+            context, site, day, captures, clock, warehouse, allow_drift=False
+        )
+        shown |= {"change": loaded["outcome"], "day": day.isoformat()}
+    context.add_output_metadata(shown)
+
+
+@dg.job(
+    name=ACCEPT_JOB,
+    description=job_text(
+        "Accepts or rejects a proposal of selectors; accepted ones apply over the site file until "
+        "its item rules change, and the items of the latest crawl are loaded again.",
+        ACCEPT_OP,
+        ProposalDecision,
+    ),
+    tags={"domain": GROUP},
+)
+def accept_job() -> None:
+    """Decide on a proposal."""
+    decide_proposal()

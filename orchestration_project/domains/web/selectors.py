@@ -1,0 +1,168 @@
+"""Selectors that find a value on a page: by attribute, class, itemprop, member or position."""
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from orchestration_project.domains.web.extraction import Page, value_of
+from orchestration_project.domains.web.json_paths import find
+from orchestration_project.domains.web.sites import ItemField, ItemRule
+
+RANKS = ("attribute", "class", "itemprop", "member", "position")
+"""Kinds of selectors; the first ones outlast more changes of a layout."""
+
+STABLE_ATTRIBUTES = ("data-testid", "data-test", "data-qa", "data-field", "id", "name", "property")
+VALUE_ATTRIBUTES = ("content", "datetime", "value")
+JSON_SCRIPTS = 'script[type="application/ld+json"]'
+
+MAX_ELEMENTS = 3_000
+MAX_TEXT = 2_000
+MAX_STEPS = 6
+MAX_JSON_VALUES = 5_000
+
+IDENTIFIER = re.compile(r"-?[A-Za-z_][\w-]{0,60}", re.ASCII)
+ATTRIBUTE_VALUE = re.compile(r"[\w .:/-]{1,80}", re.ASCII)
+GENERATED = re.compile(r"\d{3}|[0-9a-f]{8}")
+"""Part of a name that a build or a database made, so that it differs at the next one."""
+
+MEMBER = re.compile(r"[A-Za-z_@][\w@-]{0,60}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A way to select a field.
+
+    Attributes:
+        kind: One of `RANKS`.
+        css: Element; None: the page is JSON.
+        attribute: Attribute that is taken; None: the text.
+        json_path: Path in the JSON of the page or element; None: it is no JSON.
+        depth: Elements above the selected one.
+    """
+
+    kind: str
+    css: str | None = None
+    attribute: str | None = None
+    json_path: str | None = None
+    depth: int = 0
+
+    @property
+    def as_fields(self) -> dict[str, str]:
+        """What a site file says of it."""
+        found = {"css": self.css, "attribute": self.attribute, "json_path": self.json_path}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def selectors_of(
+    page: Page, rule: ItemRule, field: ItemField, values: Collection[Any]
+) -> Iterator[Selector]:
+    """Yield selectors that find one of the values on a page.
+
+    Args:
+        page: The page.
+        rule: The items of its site; elements are looked for within each item.
+        field: The field; texts are processed as it declares before they are compared.
+        values: Values that the field had on this page, as loaded.
+    """
+    if page.is_json:
+        yield from _members_of_body(page, rule, field, values)
+        return
+    if page.is_too_deep or page.root is None:
+        return
+    for part in [page.root] if rule.each is None else page.root.css(rule.each):
+        yield from _elements(part, field, values)
+    yield from _members_of_scripts(page, field, values)
+
+
+def _elements(part: Any, field: ItemField, values: Collection[Any]) -> Iterator[Selector]:
+    attributes = dict.fromkeys((None, field.attribute, *VALUE_ATTRIBUTES))
+    for node in part.css("*")[:MAX_ELEMENTS]:
+        if node.tag in ("html", "head", "script", "style"):
+            continue
+        for attribute in attributes:
+            text = node.text() if attribute is None else node.attributes.get(attribute)
+            if text and len(text) <= MAX_TEXT and value_of(text, field) in values:
+                yield from _of_node(node, part, attribute)
+
+
+def _of_node(node: Any, part: Any, attribute: str | None) -> Iterator[Selector]:
+    path = _path(node, part)
+    depth = len(path)
+    found = node.attributes
+    for name in STABLE_ATTRIBUTES:
+        value = found.get(name) or ""
+        if ATTRIBUTE_VALUE.fullmatch(value) and not GENERATED.search(value):
+            yield Selector("attribute", f'[{name}="{value}"]', attribute, depth=depth)
+    for name in (found.get("class") or "").split():
+        if IDENTIFIER.fullmatch(name) and not GENERATED.search(name):
+            yield Selector("class", f".{name}", attribute, depth=depth)
+            yield Selector("class", f"{node.tag}.{name}", attribute, depth=depth)
+    value = found.get("itemprop") or ""
+    if ATTRIBUTE_VALUE.fullmatch(value):
+        yield Selector("itemprop", f'[itemprop="{value}"]', attribute, depth=depth)
+    if path and all(IDENTIFIER.fullmatch(each.tag) for each in path):
+        steps = [f"{each.tag}:nth-of-type({_number(each)})" for each in path[:MAX_STEPS]]
+        yield Selector("position", " > ".join(reversed(steps)), attribute, depth=depth)
+
+
+def _path(node: Any, part: Any) -> list[Any]:
+    """Return an element and those above it, up to the item or body."""
+    path: list[Any] = []
+    while node is not None and node.mem_id != part.mem_id and node.tag not in ("body", "html"):
+        path.append(node)
+        node = node.parent
+    return path
+
+
+def _number(node: Any) -> int:
+    """Return the position of an element among those of its tag, from 1."""
+    number, before = 1, node.prev
+    while before is not None:
+        number += before.tag == node.tag
+        before = before.prev
+    return number
+
+
+def _members_of_body(
+    page: Page, rule: ItemRule, field: ItemField, values: Collection[Any]
+) -> Iterator[Selector]:
+    for item in find(_json(page.text), rule.each_json_path or "$"):
+        for path in _paths(item, field, values):
+            yield Selector("member", json_path=path)
+
+
+def _members_of_scripts(
+    page: Page, field: ItemField, values: Collection[Any]
+) -> Iterator[Selector]:
+    for node in page.root.css(JSON_SCRIPTS):
+        for path in _paths(_json(node.text() or ""), field, values):
+            yield Selector("member", JSON_SCRIPTS, json_path=path)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text, parse_float=str)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _paths(value: Any, field: ItemField, values: Collection[Any]) -> Iterator[str]:
+    """Yield the paths of scalars that are one of the values; of a list, any position counts."""
+    waiting, seen = [("$", value)], 0
+    while waiting and seen < MAX_JSON_VALUES:
+        path, found = waiting.pop()
+        seen += 1
+        if isinstance(found, dict):
+            named = ((name, inner) for name, inner in found.items() if MEMBER.fullmatch(name))
+            waiting += [(f"{path}.{name}", inner) for name, inner in named]
+        elif isinstance(found, list):
+            step = "[*]" if field.many else None
+            waiting += [(f"{path}{step or f'[{n}]'}", each) for n, each in enumerate(found)]
+        elif _is_scalar(found) and path != "$" and value_of(str(found), field) in values:
+            yield path
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)

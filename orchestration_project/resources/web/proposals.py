@@ -1,0 +1,336 @@
+"""Proposals of selectors: made from captured pages of two layouts, decided by a person, applied."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import islice
+from typing import Any, Literal
+
+from sqlalchemy import RowMapping, select, update
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.web.differences import ItemDiff, compare_items
+from orchestration_project.domains.web.drift import fallen_fields
+from orchestration_project.domains.web.extraction import Item, Page, items
+from orchestration_project.domains.web.figures import ItemFigures, figures_of, figures_of_payloads
+from orchestration_project.domains.web.pages import item_rules_version
+from orchestration_project.domains.web.proposing import (
+    KnownPage,
+    ScoredSelector,
+    best_selectors,
+    selecting_of,
+    site_with,
+)
+from orchestration_project.domains.web.sites import Site
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.web.baseline import day_of_items
+from orchestration_project.resources.web.held import HeldPages
+from orchestration_project.tables.web import web_items, web_proposals
+
+Decision = Literal["accept", "reject"]
+STATES: Mapping[Decision, str] = {"accept": "accepted", "reject": "rejected"}
+
+MAX_TRIED_PAGES = 300
+"""Pages of either layout on which candidates are tried."""
+
+MAX_CANDIDATES_KEPT = 5
+MAX_DIFFERENCES_KEPT = 200
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A proposal of selectors.
+
+    Attributes:
+        proposal_id: Site, and digest of rules and selectors.
+        state: open, accepted, rejected or superseded.
+        fields: Old and new selector of each field.
+        evidence: Counts, fill rates, candidates and differences.
+        is_new: Whether it was made now, and did not exist before.
+    """
+
+    proposal_id: str
+    state: str
+    fields: Mapping[str, Mapping[str, Any]]
+    evidence: Mapping[str, Any]
+    is_new: bool = False
+
+
+@dataclass(frozen=True)
+class Search:
+    """Result of a search for selectors.
+
+    Attributes:
+        day_before: Day of the crawl whose items are loaded; None: none is.
+        day: Day of the latest crawl.
+        fallen: Share of items with a value, before and after, of fields that fell.
+        unsolved: Fields that fell, and for which no candidate finds enough known values.
+        proposal: The proposal; None: there is nothing to propose.
+    """
+
+    day_before: date | None
+    day: date | None
+    fallen: Mapping[str, tuple[float, float]]
+    unsolved: Sequence[str] = ()
+    proposal: Proposal | None = None
+
+
+def apply_accepted(warehouse: Warehouse, site: Site) -> Site:
+    """Return a site with the accepted selectors, as its pages are read.
+
+    They apply as long as the item rules of the file are those for which they were made.
+    """
+    columns = web_proposals.c
+    wanted = (
+        select(columns.fields)
+        .where(
+            columns.site == site.site,
+            columns.state == "accepted",
+            columns.base_rules == item_rules_version(site.item),
+        )
+        .order_by(columns.decided_at, columns.proposal_id)
+    )
+    with warehouse.reading() as connection:
+        accepted = list(connection.execute(wanted).scalars())
+    for text in accepted:
+        site = site_with(site, _new_selectors(json.loads(text)))
+    return site
+
+
+def _new_selectors(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, str]]:
+    return {name: each["new"] for name, each in fields.items()}
+
+
+class Proposals:
+    """Proposals of a database.
+
+    Args:
+        warehouse: The database.
+        captures: The store of pages.
+        clock: The time of proposals and decisions.
+        run_id: Dagster's run.
+    """
+
+    def __init__(
+        self, warehouse: Warehouse, captures: Captures, clock: Clock, *, run_id: str
+    ) -> None:
+        self._warehouse = warehouse
+        self._held = HeldPages(warehouse, captures)
+        self._clock = clock
+        self._run_id = run_id
+
+    def propose(self, declared: Site) -> Search:
+        """Propose selectors for fields that fewer items of the latest crawl have; store it.
+
+        The same proposal again is the stored one; another one supersedes an open one of the site.
+
+        Args:
+            declared: The site as its file declares it.
+
+        Raises:
+            BlobError: The store lacks the bytes of a page.
+        """
+        site = apply_accepted(self._warehouse, declared)
+        day_before = day_of_items(self._warehouse, site.site)
+        day = self._held.latest_day(site.site)
+        if day is None or day_before is None:
+            return Search(day_before, day, {})
+        loaded = self._loaded(site.site)
+        before = figures_of_payloads([each.payload for each in loaded])
+        pages = list(self._held.parsed(self._held.of_day(site, day)))
+        now = figures_of(each for page in pages for each in items(page, site.item))
+        fallen = fallen_fields(now, before, list(site.item.fields))
+        if not fallen:
+            return Search(day_before, day, fallen)
+        known = _known_pages(pages, loaded)
+        urls = [each.page.url for each in known]
+        earlier = list(self._held.parsed(self._held.of_day(site, day_before, urls)))
+        ranked = {
+            name: best_selectors(site.item, name, known, _known_pages(earlier, loaded))
+            for name in fallen
+        }
+        unsolved = [name for name, found in ranked.items() if not found]
+        solved = {name: found for name, found in ranked.items() if found}
+        if not solved:
+            return Search(day_before, day, fallen, unsolved)
+        chosen = {name: found[0].selector.as_fields for name, found in solved.items()}
+        after = _Extracted.of(site_with(site, chosen), pages)
+        diff = compare_items(
+            {each.item_key: each.payload for each in loaded},
+            after.payloads,
+            replaces_all=self._held.is_complete(site.site, day),
+        )
+        fields = {
+            name: {"old": selecting_of(site.item.fields[name]), "new": dict(selecting)}
+            for name, selecting in chosen.items()
+        }
+        evidence = {
+            "day_before": day_before.isoformat(),
+            "day": day.isoformat(),
+            "page_count": len(pages),
+            "items_before": len(loaded),
+            "items_without_proposal": now.item_count,
+            "items_after": after.figures.item_count,
+            "rejects_after": after.figures.reject_count,
+            "fill_rates": _fill_rates(fallen, after.figures),
+            "candidates": {name: _shown(found) for name, found in solved.items()},
+            "unsolved": unsolved,
+            **_shown_diff(diff),
+        }
+        proposal = self._store(declared, fields, evidence)
+        return Search(day_before, day, fallen, unsolved, proposal)
+
+    def find(self, proposal_id: str) -> RowMapping:
+        """Return the row of a proposal.
+
+        Raises:
+            ConfigurationError: It does not exist.
+        """
+        wanted = select(web_proposals).where(web_proposals.c.proposal_id == proposal_id)
+        with self._warehouse.reading() as connection:
+            row = connection.execute(wanted).mappings().one_or_none()
+        if row is None:
+            raise ConfigurationError(
+                f"unknown proposal {proposal_id!r}",
+                expected="the proposal_id of a row of the table web_proposals",
+                remedy="read the id in the asset web/proposals",
+            )
+        return row
+
+    def decide(
+        self, declared: Site, proposal_id: str, decision: Decision, *, by: str, reason: str
+    ) -> None:
+        """Record a decision; selectors that are accepted apply from the next crawl or replay on.
+
+        The same decision again changes nothing.
+
+        Raises:
+            ConfigurationError: The proposal is not open, or the site file has changed since.
+        """
+        row = self.find(proposal_id)
+        if decision == "accept" and row["base_rules"] != item_rules_version(declared.item):
+            raise ConfigurationError(
+                f"the proposal {proposal_id} was made for other item rules",
+                expected=f"item rules {row['base_rules']}",
+                found=item_rules_version(declared.item),
+                remedy="the site file has changed: run web_propose_selectors again",
+            )
+        own = web_proposals.c.proposal_id == proposal_id, web_proposals.c.state == "open"
+        values = {
+            "state": STATES[decision],
+            "decided_by": by,
+            "decision_reason": reason,
+            "decided_at": self._clock.now(),
+        }
+        with self._warehouse.writing() as connection:
+            changed = connection.execute(update(web_proposals).where(*own).values(values))
+        if not changed.rowcount and self.find(proposal_id)["state"] != STATES[decision]:
+            raise ConfigurationError(
+                f"the proposal {proposal_id} cannot be decided",
+                expected="state open",
+                found=f"state {self.find(proposal_id)['state']}",
+                remedy="run web_propose_selectors for another proposal",
+            )
+
+    def _loaded(self, site: str) -> Sequence[Any]:
+        columns = web_items.c
+        wanted = select(columns.item_key, columns.url, columns.payload).where(columns.site == site)
+        with self._warehouse.reading() as connection:
+            return connection.execute(wanted.order_by(columns.item_key)).all()
+
+    def _store(
+        self, declared: Site, fields: Mapping[str, Any], evidence: Mapping[str, Any]
+    ) -> Proposal:
+        base = item_rules_version(declared.item)
+        digest = hashlib.sha256(json.dumps([base, fields], sort_keys=True).encode()).hexdigest()
+        proposal_id = f"{declared.site}-{digest[:12]}"
+        columns = web_proposals.c
+        own = columns.proposal_id == proposal_id
+        row = {
+            "proposal_id": proposal_id,
+            "site": declared.site,
+            "state": "open",
+            "fields": json.dumps(fields, sort_keys=True),
+            "evidence": json.dumps(evidence, sort_keys=True),
+            "base_rules": base,
+            "made_at": self._clock.now(),
+            "run_id": self._run_id,
+            **dict.fromkeys(("decided_by", "decision_reason", "decided_at")),
+        }
+        others = columns.site == declared.site, columns.state == "open", ~own
+        with self._warehouse.writing() as connection:
+            connection.execute(update(web_proposals).where(*others).values(state="superseded"))
+            if insert_absent(connection, web_proposals, [row]):
+                return Proposal(proposal_id, "open", fields, evidence, is_new=True)
+            is_superseded = own, columns.state == "superseded"
+            connection.execute(update(web_proposals).where(*is_superseded).values(row))
+            state = connection.execute(select(columns.state).where(own)).scalar_one()
+        return Proposal(proposal_id, state, fields, evidence)
+
+
+@dataclass(frozen=True)
+class _Extracted:
+    """Items of pages under rules: counts, and payloads by key."""
+
+    figures: ItemFigures
+    payloads: Mapping[str, str]
+
+    @classmethod
+    def of(cls, site: Site, pages: Sequence[Page]) -> "_Extracted":
+        figures, payloads = ItemFigures(), dict[str, str]()
+        for found in (each for page in pages for each in items(page, site.item)):
+            figures.add(found)
+            if isinstance(found, Item):
+                payloads.setdefault(found.key, found.payload)
+        return cls(figures, payloads)
+
+
+def _known_pages(pages: Sequence[Page], loaded: Sequence[Any]) -> list[KnownPage]:
+    """Return the first pages of which loaded items are known, with these."""
+    known: dict[str, dict[str, Any]] = defaultdict(dict)
+    for each in loaded:
+        known[each.url][each.item_key] = json.loads(each.payload)
+    found = (KnownPage(page, known[page.url]) for page in pages if page.url in known)
+    return list(islice(found, MAX_TRIED_PAGES))
+
+
+def _fill_rates(
+    fallen: Mapping[str, tuple[float, float]], after: ItemFigures
+) -> Mapping[str, Mapping[str, float]]:
+    return {
+        name: {
+            "before": round(before, 4),
+            "without_proposal": round(now, 4),
+            "after": round(after.fill_rate(name), 4),
+        }
+        for name, (before, now) in fallen.items()
+    }
+
+
+def _shown(found: Sequence[ScoredSelector]) -> list[Mapping[str, Any]]:
+    """Return the best candidates of a field as JSON."""
+    return [
+        {
+            "selector": each.selector.as_fields,
+            "kind": each.selector.kind,
+            "agreed_count": each.now.agreed_count,
+            "differing_count": each.now.differing_count,
+            "total_count": each.now.total_count,
+            "agreed_earlier_count": each.earlier.agreed_count,
+            "total_earlier_count": each.earlier.total_count,
+        }
+        for each in found[:MAX_CANDIDATES_KEPT]
+    ]
+
+
+def _shown_diff(diff: ItemDiff) -> Mapping[str, Any]:
+    return {
+        "difference": diff.in_words,
+        "differences": [each._asdict() for each in diff.rows[:MAX_DIFFERENCES_KEPT]],
+    }
