@@ -181,6 +181,25 @@ WEB = KeyGroup(
             latest_crawls="Latest crawls of all sites",
             first_changes="First changes of the load: item, field, values",
         ),
+        **_keys(
+            "text",
+            day="UTC day of the crawl whose pages were read",
+            proposal_id="ID of the proposal in the table web_proposals",
+            proposal_state="State of the proposal: open, accepted or rejected",
+            decided_by="User who decided on the proposal",
+            unsolved="Fields that fell, and for which no selector was found",
+        ),
+        **_keys(
+            "items",
+            items_before="Loaded items",
+            items_without_proposal="Items of the latest crawl by the present selectors",
+            items_after="Items of the latest crawl by the proposed selectors",
+        ),
+        **_keys(
+            "table",
+            selectors="Old and proposed selector of each field, how many known values it finds, "
+            "and the share of items with a value",
+        ),
     },
 )
 PICTURES = KeyGroup(

@@ -35,6 +35,7 @@ from tests.assets.web_shop import (
     items_of,
     with_budget,
 )
+from tests.runs import declared
 
 
 @BOTH
@@ -184,7 +185,9 @@ def test_a_broken_site_file_is_a_failing_check_with_its_line(
 
 
 def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
-    return {each.check_name: each for each in result.get_asset_check_evaluations()}
+    found = {each.check_name: each for each in result.get_asset_check_evaluations()}
+    assert all(declared(each.metadata) for each in found.values())
+    return found
 
 
 @BOTH

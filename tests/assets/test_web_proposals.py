@@ -22,6 +22,7 @@ from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.web import web_items_history, web_proposals
 from tests import databases, web_shop
 from tests.assets.conftest import BOTH
+from tests.runs import declared
 from tests.web_shop import PRODUCTS, Shop, items_of, price_of
 
 FIRST, NEW = "2026-02-01", "2026-02-03"
@@ -58,7 +59,7 @@ def proposed(instance: dg.DagsterInstance) -> Mapping[str, Any]:
     assert event.asset_key == dg.AssetKey(["web", "proposals"])
     return {
         name: each.records if isinstance(each, dg.TableMetadataValue) else each.value
-        for name, each in event.materialization.metadata.items()
+        for name, each in declared(event.materialization.metadata).items()
     }
 
 
@@ -131,6 +132,7 @@ def a_layout_change_is_accepted(
         for event in accepted.get_asset_materialization_events()
         if event.asset_key
     }
+    assert all(declared(each.metadata) for each in loads.values())
     assert loads["web/shop_items"].partition == NEW
     assert loads["web/shop_items"].metadata["rows_changed"].value == changed_count
     assert loads["web/proposals"].metadata["decided_by"].value == "ada"
