@@ -50,7 +50,9 @@ def load(arguments: Sequence[str]) -> int:
     sites = [_site(arguments[0])] if arguments else sorted(crawl_jobs)
     days = [_day(each) for each in arguments[1:]] or [open_clock(settings).today("UTC").isoformat()]
     if not sites:
-        raise click.UsageError("there is no site file; add one to WEB_SITES_DIR, e.g. shop.yaml")
+        raise click.UsageError(
+            "WEB_SITES_DIR lacks valid site files: expected one at least, e.g. shop.yaml"
+        )
     names = ", ".join(f"{site} {day}" for site in sites for day in days)
     if console.OUTPUT.is_dry_run:
         console.preview(f"would be crawled: {names}", sites=sites, partitions=days)

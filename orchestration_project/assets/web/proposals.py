@@ -49,7 +49,7 @@ class SelectorSearch(JobOptions):
 
 
 class Decision(StrEnum):
-    """What is decided on a proposal."""
+    """Decisions on a proposal."""
 
     accept = "accept"
     reject = "reject"
@@ -119,7 +119,7 @@ def _shown_search(site: str, search: Search) -> Mapping[str, Any]:
 
 
 def _why_none(site: str, search: Search) -> str:
-    """Return why there is no proposal."""
+    """Return why nothing is proposed."""
     if search.day is None or search.day_before is None:
         return f"no proposal: {site} has no captured page or no loaded item to compare with"
     if not search.fallen:

@@ -69,7 +69,7 @@ def declared_site(name: str) -> Site:
     if name not in SITE_FILES.sites:
         raise ConfigurationError(
             f"unknown site {name!r}",
-            expected=f"one of {', '.join(SITE_FILES.sites) or 'no site: there is no valid file'}",
+            expected=f"a site with a valid file: {', '.join(SITE_FILES.sites) or 'none'}",
             found=SITE_FILES.problems.get(f"{name}.yaml", ""),
             remedy="correct the name, or the site file",
         )

@@ -75,7 +75,7 @@ def figures_of_payloads(payloads: Sequence[str]) -> ItemFigures:
 
 
 def _fields_of(text: str) -> Mapping[str, Any] | None:
-    """Return the fields of a reject; None: the text is no item, such as a page that is not JSON."""
+    """Return the fields of a reject; None: the text is another, such as a broken page."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

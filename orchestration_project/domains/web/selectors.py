@@ -38,7 +38,7 @@ class Selector:
         kind: One of `RANKS`.
         css: Element; None: the page is JSON.
         attribute: Attribute that is taken; None: the text.
-        json_path: Path in the JSON of the page or element; None: it is no JSON.
+        json_path: Path in the JSON of the page or element; None: not in JSON.
         depth: Elements above the selected one.
     """
 
@@ -50,7 +50,7 @@ class Selector:
 
     @property
     def as_fields(self) -> dict[str, str]:
-        """What a site file says of it."""
+        """Keys and values of a field in a site file."""
         found = {"css": self.css, "attribute": self.attribute, "json_path": self.json_path}
         return {name: value for name, value in found.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""What a site file would make of captured pages, and what stored robots.txt say of its start."""
+"""Checks a site file: items of captured pages, and verdicts of stored robots.txt on its start."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -17,7 +17,7 @@ from orchestration_project.tables.web import web_items
 
 @dataclass(frozen=True)
 class ReplayPreview:
-    """What a replay would change.
+    """Differences that a replay would make.
 
     Attributes:
         day: Day of the crawl whose pages were read.
