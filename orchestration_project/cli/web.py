@@ -62,6 +62,7 @@ def as_json(file: Path, found: "SiteCheck") -> Mapping[str, Any]:
         "site": found.site.site,
         "is_valid": not found.problems,
         "problems": list(found.problems),
+        "accepted_fields": list(found.accepted),
         "day": found.day,
         "page_count": found.page_count,
         "item_count": figures.item_count,
@@ -81,6 +82,8 @@ def shown(file: Path, found: "SiteCheck") -> Iterator[str]:
     for each in found.start:
         at = f" (robots.txt of {each.fetched_at:%Y-%m-%d %H:%M} UTC)" if each.fetched_at else ""
         yield f"  start  {each.verdict:<11}  {printable(each.url)}{at}"
+    if found.accepted:
+        yield f"  accepted proposals select  {', '.join(found.accepted)}"
     if found.day is None:
         yield "  no page is captured: selectors were not tried"
     else:

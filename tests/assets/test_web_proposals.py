@@ -17,6 +17,7 @@ from orchestration_project.domains.web.sites import read_site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_store, open_warehouse
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.web.checking import check_site
 from orchestration_project.resources.web.proposals import Proposals, apply_accepted
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.web import web_items_history, web_proposals
@@ -206,6 +207,8 @@ def test_accepted_selectors_apply_until_the_item_rules_of_the_file_change(url: s
         assert apply_accepted(warehouse, edited) == edited
 
         captures = Captures(open_store(load_settings()))
+        assert check_site(declared, warehouse, captures).accepted == ["price"]
+        assert check_site(edited, warehouse, captures).accepted == []
         proposals = Proposals(warehouse, captures, Clock(), run_id="run")
         with warehouse.writing() as connection:
             connection.execute(update(web_proposals).values(state="open"))

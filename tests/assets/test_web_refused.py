@@ -1,5 +1,6 @@
-"""A crawl that is answered with block or login pages of status 200 ends, and says so."""
+"""Crawls of a server in the place of the shop: block and login pages, and JSON that changes."""
 
+import json
 from typing import Any
 
 import dagster as dg
@@ -14,6 +15,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_crawls, web_items, web_pages
 from tests import databases
+from tests.assets.conftest import BOTH
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.resources.definitions import RESOURCES
 
@@ -84,3 +86,69 @@ def test_a_block_or_login_page_of_status_200_ends_the_crawl(
     ]
     assert databases.rows(url, select(web_crawls.c.outcome)) == [("blocked",)]
     assert databases.rows(url, select(web_items.c.item_key)) == [("P1",)]
+
+
+API = {
+    "site": "shop",
+    "base_url": "http://shop.demo",
+    "start": ["/api"],
+    "item": {
+        "each_json_path": "$.items[*]",
+        "key": ["sku"],
+        "fields": {
+            "sku": {"json_path": "sku", "required": True},
+            "price": {"json_path": "price"},
+            "stock": {"json_path": "stock"},
+        },
+    },
+    "politeness": {"requests_per_second": 1000},
+}
+
+
+@BOTH
+def test_other_members_of_json_warn_and_more_items_are_loaded(
+    url: str, instance: dg.DagsterInstance
+):
+    answers = {
+        "2026-02-01": [{"sku": f"P{n}", "price": "1.00", "stock": n} for n in range(10)],
+        "2026-02-02": [{"sku": f"P{n}", "price": "1.00", "amount": n} for n in range(10)],
+        "2026-02-03": [{"sku": f"P{n}", "price": "1.00", "amount": n} for n in range(30)],
+    }
+    rows: list[Any] = []
+
+    def reply(request: Request) -> Reply:
+        if request.target != "/api":
+            return Reply(404)
+        return Reply(200, {"Content-Type": "text/json"}, json.dumps({"items": rows}).encode())
+
+    site = read_site(yaml.safe_dump(API))
+    results: list[Any] = []
+    with FaultyServer(reply) as server:
+        access: Any = WebAccess(WebSettings.of(load_settings()), lambda: server.url)
+        for day, rows in answers.items():  # noqa: B007 - the server sends them
+            results.append(
+                dg.materialize(
+                    [web.site_assets(site)],
+                    instance=instance,
+                    partition_key=day,
+                    resources={**RESOURCES, "web": access},
+                    raise_on_error=False,
+                )
+            )
+    first, second, third = (
+        {each.check_name: each for each in result.get_asset_check_evaluations()}
+        for result in results
+    )
+    assert [result.success for result in results] == [True, False, False]
+    assert all(each.passed for each in first.values())
+    members = second["json_members_are_known"]
+    assert not members.passed
+    assert members.severity == dg.AssetCheckSeverity.WARN
+    found = "new: $.items[*].amount; vanished: $.items[*].stock"
+    assert members.metadata["found"].value == found
+    assert not second["fields_are_filled"].passed  # stock is a field
+    assert third["item_count_is_usual"].severity == dg.AssetCheckSeverity.WARN
+    assert third["item_count_is_usual"].metadata["expected"].value == (
+        "5 to 15 items, by 1 earlier crawls"
+    )
+    assert len(databases.rows(url, select(web_items.c.item_key))) == 10

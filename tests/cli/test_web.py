@@ -92,6 +92,21 @@ def test_a_site_is_loaded_and_its_file_is_checked_on_its_pages(
 
 
 @SQLITE
+def test_a_crawl_whose_items_are_quarantined_is_not_complete(
+    url: str, shop: Shop, capsys: pytest.CaptureFixture[str]
+):
+    shop.at(web_shop.NEW_LAYOUT)  # no price is found
+    assert main(["load", "web", "--json"]) == 1
+    found = json.loads(printed(capsys))
+    assert not found["is_complete"]
+    [crawl] = found["crawls"]
+    assert (crawl["site"], crawl["day"]) == ("shop", web_shop.NEW_LAYOUT)
+    assert (crawl["outcome"], crawl["reject_count"]) == ("complete", PRODUCTS)
+    [failure] = found["failures"]
+    assert "shop is quarantined by rejects_are_few" in failure
+
+
+@SQLITE
 def test_without_captured_pages_the_schema_alone_is_checked(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from orchestration_project.domains.web.extraction import Page, value_of
@@ -18,8 +19,13 @@ VALUE_ATTRIBUTES = ("content", "datetime", "value")
 JSON_SCRIPTS = 'script[type="application/ld+json"]'
 
 MAX_ELEMENTS = 3_000
-MAX_TEXT = 2_000
-MAX_STEPS = 6
+MAX_TEXT, MAX_READ_CHARACTERS = 2_000, 20_000_000
+"""Characters of a value, and of all elements of an item: nested ones repeat their text."""
+
+MAX_STEPS, MAX_DEPTH = 6, 100
+MAX_MATCHES = 200
+"""Selectors that are looked at on a page."""
+
 MAX_JSON_VALUES = 5_000
 
 IDENTIFIER = re.compile(r"-?[A-Za-z_][\w-]{0,60}", re.ASCII)
@@ -71,18 +77,21 @@ def selectors_of(
         return
     if page.is_too_deep or page.root is None:
         return
-    for part in [page.root] if rule.each is None else page.root.css(rule.each):
-        yield from _elements(part, field, values)
+    parts = [page.root] if rule.each is None else page.root.css(rule.each)
+    found = (each for part in parts for each in _elements(part, field, values))
+    yield from islice(found, MAX_MATCHES)
     yield from _members_of_scripts(page, field, values)
 
 
 def _elements(part: Any, field: ItemField, values: Collection[Any]) -> Iterator[Selector]:
     attributes = dict.fromkeys((None, field.attribute, *VALUE_ATTRIBUTES))
+    left = MAX_READ_CHARACTERS
     for node in part.css("*")[:MAX_ELEMENTS]:
-        if node.tag in ("html", "head", "script", "style"):
+        if node.tag in ("html", "head", "script", "style") or left < 0:
             continue
         for attribute in attributes:
             text = node.text() if attribute is None else node.attributes.get(attribute)
+            left -= len(text or "")
             if text and len(text) <= MAX_TEXT and value_of(text, field) in values:
                 yield from _of_node(node, part, attribute)
 
@@ -108,11 +117,11 @@ def _of_node(node: Any, part: Any, attribute: str | None) -> Iterator[Selector]:
 
 
 def _path(node: Any, part: Any) -> list[Any]:
-    """Return an element and those above it, up to the item or body."""
+    """Return an element and those above it, up to the item or body, `MAX_DEPTH` at most."""
     path: list[Any] = []
     while node is not None and node.mem_id != part.mem_id and node.tag not in ("body", "html"):
         path.append(node)
-        node = node.parent
+        node = node.parent if len(path) < MAX_DEPTH else None
     return path
 
 

@@ -5,6 +5,7 @@ forms. A page counts as one of them only if it has hardly anything else.
 """
 
 import re
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -14,15 +15,23 @@ MAX_CHALLENGE_WORDS, MAX_LOGIN_WORDS = 150, 80
 """Visible words of a page; one with more has content of its own."""
 
 MAX_SEARCHED_BYTES = 500_000
+"""Bytes of a page in which markers are looked for; a block page is small."""
+
+MAX_NODES = 200
+"""Elements of a kind that are read."""
+
 MAX_LINKS = 10
 """Links of a page; one with more has a navigation."""
 
-CANDIDATE = re.compile(
-    rb"captcha|challenge|turnstile|_incapsula_|datadome|just a moment|attention required"
-    rb"|access denied|request blocked|unusual traffic|robot|human|pardon our interruption"
-    rb"|checking your browser|javascript and cookies|characters you see|zugriff verweigert"
-    rb"|type\s*=\s*[\"']?\s*password",
-    re.IGNORECASE,
+PASSWORD = b"password"
+MARKERS = (
+    *(b"captcha", b"cf-turnstile", b"challenge-form", b"challenge-running"),
+    *(b"challenge-platform", b"_incapsula_", b"just a moment", b"attention required"),
+    *(b"access denied", b"access to this page", b"access blocked", b"request blocked"),
+    *(b"unusual traffic", b"a robot", b"robot check", b"bot verification", b"a human"),
+    *(b"are human", b"human verification", b"security check", b"pardon our interruption"),
+    *(b"checking your browser", b"characters you see", b"javascript and cookies"),
+    *(b"zugriff verweigert", "sicherheitsüberprüfung".encode(), PASSWORD),
 )
 """Bytes without which no page is parsed here; most pages have none of them."""
 
@@ -76,7 +85,9 @@ def refusal_of(url: str, body: bytes, content_type: str) -> Refusal | None:
         body: Its bytes.
         content_type: As its header says.
     """
-    if not CANDIDATE.search(body, 0, MAX_SEARCHED_BYTES):
+    searched = body[:MAX_SEARCHED_BYTES].lower()
+    has_navigation = searched.count(b"<a ") > MAX_LINKS  # then a title alone shows a login page
+    if not any(each in searched for each in ((PASSWORD,) if has_navigation else MARKERS)):
         return None
     page = Page(url, body, content_type)
     root = None if page.is_json else page.root
@@ -90,14 +101,22 @@ class _Outline:
     """Title, headings, number of links, and visible text of a page."""
 
     def __init__(self, root: Any) -> None:
+        self._root = root
         self.titles = [
             text for node in root.css("title, h1")[:5] if (text := (node.text() or "").strip())
         ]
-        self.link_count = len(root.css("a[href]"))
-        hidden = "script, style, noscript, template, title"
-        hidden_words = sum(len((node.text() or "").split()) for node in root.css(hidden))
-        self.text = " ".join((root.text(separator=" ") or "").split())
-        self.word_count = max(len(self.text.split()) - hidden_words, 0)
+
+    @cached_property
+    def text(self) -> str:
+        """All text, that of scripts included."""
+        return " ".join((self._root.text(separator=" ") or "").split())
+
+    @property
+    def word_count(self) -> int:
+        """Visible words, without the title."""
+        hidden = self._root.css("script, style, noscript, template, title")[:MAX_NODES]
+        hidden_count = sum(len((node.text() or "").split()) for node in hidden)
+        return max(len(self.text.split()) - hidden_count, 0)
 
     def title_like(self, pattern: re.Pattern[str]) -> str:
         """Return the first title that begins with a pattern; empty: none does."""
@@ -105,7 +124,7 @@ class _Outline:
 
     def is_small(self, max_words: int) -> bool:
         """Whether there is hardly any text, and no navigation."""
-        return self.word_count <= max_words and self.link_count <= MAX_LINKS
+        return len(self._root.css("a[href]")) <= MAX_LINKS and self.word_count <= max_words
 
 
 def _challenge(root: Any, found: _Outline) -> Refusal | None:
@@ -134,6 +153,7 @@ def _login(root: Any, found: _Outline, url: str) -> Refusal | None:
 
 
 def _asks_to_log_in(root: Any) -> bool:
-    texts = [node.text() or "" for node in root.css("h2, h3, legend, button, label")]
+    found = root.css("h2, h3, legend, button, label")[:MAX_NODES]
+    texts = [node.text() or "" for node in found]
     texts += [node.attributes.get("value") or "" for node in root.css("input[type=submit i]")]
     return any(LOGIN_TITLE.match(each) for each in texts)

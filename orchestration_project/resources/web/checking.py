@@ -1,7 +1,7 @@
 """Checks a site file: items of captured pages, and verdicts of stored robots.txt on its start."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from sqlalchemy import select
@@ -16,6 +16,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.access import PRODUCT, origin_of
 from orchestration_project.resources.web.crawl import start_urls
 from orchestration_project.resources.web.held import HeldPages
+from orchestration_project.resources.web.proposals import apply_accepted
 from orchestration_project.tables.web import web_robots
 
 UNKNOWN = "unknown"
@@ -46,6 +47,7 @@ class SiteCheck:
         page_count: Pages that were read.
         figures: Counts of items, rejects and fields.
         start: Start URLs with their verdicts.
+        accepted: Fields whose selectors are those of accepted proposals.
         problems: Reasons for which the file should be corrected; empty: none.
     """
 
@@ -54,22 +56,28 @@ class SiteCheck:
     page_count: int
     figures: ItemFigures
     start: Sequence[StartUrl]
-    problems: Sequence[str] = field(default=())
+    accepted: Sequence[str] = ()
+    problems: Sequence[str] = ()
 
 
-def check_site(site: Site, warehouse: Warehouse, captures: Captures) -> SiteCheck:
+def check_site(declared: Site, warehouse: Warehouse, captures: Captures) -> SiteCheck:
     """Try the selectors of a site on the pages of its latest crawl; nothing is requested.
+
+    Accepted proposals apply, as in a crawl.
 
     Raises:
         BlobError: The store lacks the bytes of a page.
     """
+    site = apply_accepted(warehouse, declared)
     held = HeldPages(warehouse, captures)
     day = held.latest_day(site.site)
     pages = held.of_day(site, day) if day else []
     figures = figures_of(each for page in held.parsed(pages) for each in items(page, site.item))
     start = _start(site, warehouse)
     problems = [*_start_problems(start), *(_item_problems(site, figures) if day else [])]
-    return SiteCheck(site, day, len(pages), figures, start, problems)
+    fields = declared.item.fields
+    accepted = [name for name, each in site.item.fields.items() if each != fields[name]]
+    return SiteCheck(site, day, len(pages), figures, start, accepted, problems)
 
 
 def _start(site: Site, warehouse: Warehouse) -> Sequence[StartUrl]:
