@@ -1,7 +1,13 @@
-"""robots.txt by RFC 9309: what a crawler may request, and how often."""
+"""robots.txt by RFC 9309: what a crawler may request, and how often.
 
+Where Google's parser differs from the RFC, the RFC is held; a test lists the differences.
+"""
+
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
+from urllib.parse import unquote
 
 MAX_ROBOTS_BYTES = 500 * 1024
 """Bytes of a robots.txt that count; the RFC asks for this many at least."""
@@ -10,6 +16,12 @@ MAX_CRAWL_DELAY_SECONDS = 3_600.0
 """A longer delay counts as this one."""
 
 TOO_MANY_REQUESTS = 429
+LINE_END = re.compile(r"\r\n?|\n")
+RULE_NAME = re.compile(r"\s*[A-Za-z][A-Za-z -]*")
+USER_AGENT = re.compile(r"\s*user[- ]?agent\s*", re.IGNORECASE)
+ALLOWED_INDEX = re.compile(r"\s*allow\s*:.*/index\.html\s*", re.IGNORECASE)
+PRODUCT_END = ";"
+"""Put after each product's name: Protego would take a name's start for the whole name."""
 
 RobotsVerdict = Literal["allowed", "disallowed", "unreachable"]
 """Verdict on a URL. unreachable: robots.txt failed, so that all URLs are disallowed."""
@@ -28,10 +40,12 @@ class Robots:
     Attributes:
         rules: Parsed rules; None: there are none.
         is_reachable: Whether the server answered with rules, or that it has none.
+        folder_rules: Rules of URLs that end in ``/``; None: ``rules``.
     """
 
     rules: _Rules | None = None
     is_reachable: bool = True
+    folder_rules: _Rules | None = None
 
     def verdict(self, url: str, user_agent: str) -> RobotsVerdict:
         """Return whether a product may request a URL.
@@ -42,13 +56,15 @@ class Robots:
         """
         if not self.is_reachable:
             return "unreachable"
-        if self.rules is None or self.rules.can_fetch(url, user_agent):
+        is_folder = url.endswith("/") and "index.html" not in unquote(url)
+        rules = self.folder_rules or self.rules if is_folder else self.rules
+        if rules is None or rules.can_fetch(url, user_agent + PRODUCT_END):
             return "allowed"
         return "disallowed"
 
     def crawl_delay_seconds(self, user_agent: str) -> float:
         """Return the least pause between two requests, seconds; 0: none is asked for."""
-        delay = self.rules.crawl_delay(user_agent) if self.rules else None
+        delay = self.rules.crawl_delay(user_agent + PRODUCT_END) if self.rules else None
         if delay is None or not delay > 0:
             return 0.0
         return min(float(delay), MAX_CRAWL_DELAY_SECONDS)
@@ -73,4 +89,19 @@ def read_robots(status: int | None, body: bytes) -> Robots:
 
     if len(body) > MAX_ROBOTS_BYTES:
         body = body[:MAX_ROBOTS_BYTES].rpartition(b"\n")[0]
-    return Robots(Protego.parse(body.decode("utf-8-sig", errors="replace").replace("\0", "")))
+    lines = list(_lines(body.decode("utf-8-sig", errors="replace").replace("\0", "")))
+    # Protego allows a folder, too, where its index.html is allowed, as Google does.
+    others = [each for each in lines if not ALLOWED_INDEX.fullmatch(each)]
+    parsed = [Protego.parse("\n".join(each)) for each in (lines, others)[: 1 + (others != lines)]]
+    return Robots(parsed[0], folder_rules=parsed[-1])
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield the lines that RFC 9309 calls rules; Protego guesses at others, as Google does."""
+    for line in LINE_END.split(text):
+        name, colon, value = line.partition("#")[0].partition(":")
+        if not colon or not RULE_NAME.fullmatch(name):
+            continue
+        if USER_AGENT.fullmatch(name) and value.strip() not in ("", "*"):
+            value = f"{value.strip()}{PRODUCT_END}"
+        yield f"{name}:{value}"
