@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
 import zstandard
 
@@ -33,6 +34,10 @@ def zstd(body: bytes, **options: Any) -> bytes:
     return zstandard.ZstdCompressor(**options).compress(body)
 
 
+def brotlied(body: bytes) -> bytes:
+    return brotli.compress(body, quality=1)
+
+
 def decode(body: bytes, encoding: str, max_bytes: int = 1_000_000) -> bytes:
     return decoded(body, {"content-encoding": encoding}, max_bytes=max_bytes)
 
@@ -47,11 +52,14 @@ def decode(body: bytes, encoding: str, max_bytes: int = 1_000_000) -> bytes:
         ("deflate", raw_deflate(TEXT)),
         ("zstd", zstd(TEXT)),
         ("zstd", zstd(TEXT[:100]) + zstd(TEXT[100:])),
+        ("br", brotli.compress(TEXT)),
+        ("br", brotli.compress(TEXT, quality=1, lgwin=24)),
         ("gzip, zstd", zstd(gzip.compress(TEXT))),
+        ("br, gzip", gzip.compress(brotli.compress(TEXT))),
         ("identity", TEXT),
         ("", TEXT),
     ],
-    ids=range(10),
+    ids=range(13),
 )
 def test_a_body_is_decoded_by_its_header(encoding: str, body: bytes):
     assert decode(body, encoding) == TEXT
@@ -72,9 +80,12 @@ def test_a_body_without_bytes_is_empty_in_any_encoding():
         ("zstd", zstd(TEXT)[:-3]),
         ("zstd", TEXT),
         ("br", TEXT),
+        ("br", brotli.compress(TEXT)[:-3]),
+        ("br", brotli.compress(TEXT) + b"more"),
+        ("compress", TEXT),
         ("gzip, gzip, gzip", TEXT),
     ],
-    ids=range(9),
+    ids=range(12),
 )
 def test_a_body_that_is_not_in_its_encoding_is_refused(encoding: str, body: bytes):
     with pytest.raises(EncodingError):
@@ -83,8 +94,8 @@ def test_a_body_that_is_not_in_its_encoding_is_refused(encoding: str, body: byte
 
 @pytest.mark.parametrize(
     ("encoding", "make"),
-    [("gzip", gzip.compress), ("deflate", raw_deflate), ("zstd", zstd)],
-    ids=["gzip", "deflate", "zstd"],
+    [("gzip", gzip.compress), ("deflate", raw_deflate), ("zstd", zstd), ("br", brotlied)],
+    ids=["gzip", "deflate", "zstd", "br"],
 )
 def test_a_bomb_is_refused_and_a_body_of_just_the_bound_is_whole(
     encoding: str, make: Callable[[bytes], bytes]
@@ -136,12 +147,12 @@ def test_a_client_that_accepts_encodings_returns_decoded_bodies(client_of: Clien
         assert client_of(accepts_encodings=True).request("GET", server.url).body == TEXT
         assert client_of().request("GET", server.url).body == reply.body
         sent = [each.headers["accept-encoding"] for each in server.requests]
-    assert sent == ["gzip, deflate, zstd", "identity"]
+    assert sent == ["gzip, deflate, zstd, br", "identity"]
 
 
 def test_a_bomb_and_a_damaged_body_are_errors_of_the_source(client_of: Client):
     bomb = Reply(headers={"Content-Encoding": "gzip"}, body=gzip.compress(bytes(10_000_000)))
-    damaged = Reply(headers={"Content-Encoding": "br"}, body=TEXT)
+    damaged = Reply(headers={"Content-Encoding": "compress"}, body=TEXT)
     replies = iter([bomb, damaged])
     with FaultyServer(lambda _: next(replies)) as server:
         client = client_of(accepts_encodings=True, max_body_bytes=1_000_000)
@@ -150,7 +161,7 @@ def test_a_bomb_and_a_damaged_body_are_errors_of_the_source(client_of: Client):
         assert "decode to more than 1000000 bytes" in refused.value.found
         with pytest.raises(SourceError, match="cannot be decoded") as refused:
             client.request("GET", server.url)
-        assert "the encoding 'br'" in refused.value.found
+        assert "the encoding 'compress'" in refused.value.found
         assert len(server.requests) == 2
 
 

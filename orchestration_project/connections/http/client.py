@@ -110,7 +110,7 @@ class HttpClient:
             any interval, such as the delay in its robots.txt. None: no limit.
         guard: Checks each request, as of URLs that users declare; None: URLs are an operator's.
         retried_statuses: Statuses that are retried; any other is returned to the caller.
-        accepts_encodings: Whether bodies may come in gzip, deflate or zstd. They are returned
+        accepts_encodings: Whether bodies may come in gzip, deflate, zstd or brotli. They are returned
             decoded; ``max_body_bytes`` bounds them before and after.
 
     Raises:

@@ -2,12 +2,13 @@
 
 import zlib
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Protocol
 
 import zstandard
 
-ACCEPTED = "gzip, deflate, zstd"
-"""Value of `Accept-Encoding`: what `decoded` decodes."""
+ACCEPTED = f"gzip, deflate, zstd{', br' if find_spec('brotli') else ''}"
+"""Value of `Accept-Encoding`: what `decoded` decodes; brotli is a package of the extra `web`."""
 
 MAX_ENCODINGS = 2
 """That a body may have, one in another."""
@@ -65,6 +66,8 @@ def _decoded(body: bytes, name: str, max_bytes: int) -> bytes:
                 pieces = _inflate(body, zlib.MAX_WBITS if _has_zlib_header(body) else -15)
             case "zstd":
                 pieces = _expand(body)
+            case "br" if "br" in ACCEPTED:
+                pieces = _unbrotli(body)
             case _:
                 raise EncodingError(f"the encoding {name[:40]!a}")
         return _joined(pieces, max_bytes)
@@ -111,6 +114,22 @@ def _expand(body: bytes) -> Iterator[bytes]:
             yield decoder.decompress(rest[start : start + ZSTD_INPUT_BYTES])
             start += ZSTD_INPUT_BYTES
         rest = _after(decoder, may_follow=True) + rest[start:]
+
+
+def _unbrotli(body: bytes) -> Iterator[bytes]:
+    """Yield pieces of a stream, whose window has 16 MiB at most (RFC 7932)."""
+    import brotli  # an extra
+
+    decoder, rest = brotli.Decompressor(), body
+    try:
+        while not decoder.is_finished():
+            piece = decoder.process(rest, output_buffer_limit=PIECE_BYTES)
+            if not piece and decoder.can_accept_more_data() and not decoder.is_finished():
+                raise EncodingError("a body that breaks off")
+            rest = b""
+            yield piece
+    except brotli.error as error:
+        raise EncodingError(f"a damaged body: {error}") from error
 
 
 def _after(decoder: _Decoder, *, may_follow: bool) -> bytes:
