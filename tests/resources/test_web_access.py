@@ -1,7 +1,11 @@
 """Requests of sites: robots.txt first, redirects judged anew, and no way out of the site."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +14,10 @@ import yaml
 from sqlalchemy import select
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http.shared_state import BreakerState, HostKey
 from orchestration_project.domains.web.sites import Site, read_site
-from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.engine.environment import open_shared_state, open_warehouse
+from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.web.access import (
     MAX_REDIRECTS,
     RobotsUnreachableError,
@@ -147,6 +152,88 @@ def test_where_robots_fail_nothing_is_requested_and_the_next_run_asks_again(scen
     assert found.paths == ["/robots.txt"] * 2
     found.replies["/robots.txt"] = Reply(404)
     assert found.open().get(f"{SHOP}/a", {}).response is not None
+
+
+def test_a_short_retry_after_is_waited_for_and_a_long_one_is_an_answer(scene: SceneOf):
+    found = scene(a=Reply(429, {"Retry-After": "1"}), b=Reply(503, {"Retry-After": "7200"}))
+    access = found.open()
+    replies = iter([found.replies["/a"], Reply(body=b"A")])
+    found.server.handler = lambda request: (
+        next(replies) if request.target == "/a" else found.replies[request.target]
+    )
+    answer = access.get(f"{SHOP}/a", {})
+    assert (answer.response and answer.response.body, answer.request_count) == (b"A", 1)
+    _, first, second = found.server.requests
+    assert second.arrived - first.arrived >= 1
+    answer = access.get(f"{SHOP}/b", {})
+    assert answer.response is not None
+    assert answer.response.status == 503
+    assert found.paths == ["/robots.txt", "/a", "/a", "/b"]
+
+
+def test_failures_are_retried_after_a_wait_that_grows_and_is_no_fixed_one(scene: SceneOf):
+    found = scene(a=Reply(502))
+    with pytest.raises(TransientError, match="status 502"):
+        found.open().get(f"{SHOP}/a", {})
+    first, second, third = (each.arrived for each in found.server.requests if each.target == "/a")
+    waits = second - first, third - second
+    assert waits[0] >= 0.5
+    assert waits[1] >= 1
+    assert round(waits[1] - 2 * waits[0], 3) != 0
+
+
+def test_when_a_breaker_is_open_one_request_tries_and_its_success_lets_all_in(
+    scene: SceneOf, demo_settings: Any
+):
+    found = scene(a=Reply(body=b"A"), b=Reply(body=b"B"))
+    one, other = found.open(), found.open()
+    for access in (one, other):
+        access.get(f"{SHOP}/b", {})
+    now = Clock().now()
+    opened = BreakerState(5, "status 504", now - timedelta(60), now + timedelta(seconds=30))
+    key = HostKey("127.0.0.1", "web")
+    with closing(open_shared_state(load_settings())) as state:
+        state.change_breaker(key, lambda _: (opened, None))
+        with pytest.raises(TransientError, match="is not asked"):
+            one.get(f"{SHOP}/a", {})
+        due = opened._replace(retry_at=now)
+        state.change_breaker(key, lambda _: (due, None))
+
+        def reply(_: Request) -> Reply:
+            with pytest.raises(TransientError, match="is not asked"):
+                other.get(f"{SHOP}/b", {})  # while the first one tries
+            return Reply(body=b"A")
+
+        found.server.handler = reply
+        assert one.get(f"{SHOP}/a", {}).response is not None
+        assert state.breaker(key).retry_at is None
+    found.server.handler = lambda _: Reply(body=b"B")
+    assert other.get(f"{SHOP}/b", {}).response is not None
+    assert found.paths == ["/robots.txt", "/b", "/b", "/a", "/b"]
+
+
+def test_runs_of_a_site_have_its_concurrency_together(scene: SceneOf):
+    found = scene()
+    in_flight: list[int] = []
+    lock, most = threading.Lock(), []
+
+    def reply(_: Request) -> Reply:
+        with lock:
+            in_flight.append(1)
+            most.append(len(in_flight))
+        time.sleep(0.05)  # so that requests that may be in flight together are
+        with lock:
+            in_flight.pop()
+        return Reply(body=b"A")
+
+    politeness = {"requests_per_second": 1000, "concurrency": 2}
+    accesses = [found.open(politeness=politeness) for _ in range(3)]
+    for access in accesses:
+        access.get(f"{SHOP}/first", {})
+    found.server.handler = reply
+    with ThreadPoolExecutor(9) as threads:
+        list(threads.map(lambda number: accesses[number % 3].get(f"{SHOP}/{number}", {}), range(9)))
+    assert max(most) == 2
 
 
 def test_a_block_page_is_an_answer_and_not_retried(scene: SceneOf):

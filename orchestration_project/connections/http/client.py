@@ -1,8 +1,8 @@
 """Client of one system over HTTP: returns whole responses, or raises errors with a remedy."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
@@ -26,6 +26,7 @@ from orchestration_project.connections.http.limits import (
     RateLimiter,
     Tally,
 )
+from orchestration_project.connections.http.places import HostPlaces
 from orchestration_project.connections.http.request import (
     AttemptError,
     Question,
@@ -34,6 +35,7 @@ from orchestration_project.connections.http.request import (
     replace_lines_with_urls,
     retry_decision,
     seconds_to_wait,
+    short_wait,
     to_send,
     untrusted,
 )
@@ -67,12 +69,24 @@ class Response:
 
 
 class _Manners:
-    """Rate limit, breaker and counts of one host."""
+    """Rate limit, breaker, counts and places of one host."""
 
-    def __init__(self, limiter: RateLimiter | None, breaker: Breaker, tally: Tally) -> None:
+    def __init__(
+        self, limiter: RateLimiter | None, breaker: Breaker, tally: Tally, places: HostPlaces
+    ) -> None:
         self.limiter = limiter
         self.breaker = breaker
         self.tally = tally
+        self.places = places
+
+    @contextmanager
+    def turn(self, check: Callable[[], object]) -> Iterator[None]:
+        """Let an attempt leave when rate and places allow, and hold its places for the block.
+
+        ``check`` is called again and again while the rate makes it wait; its error ends that.
+        """
+        with self.places.hold(lambda: self.limiter.wait(check) if self.limiter else None):
+            yield
 
 
 class HttpClient:
@@ -110,8 +124,10 @@ class HttpClient:
             any interval, such as the delay in its robots.txt. None: no limit.
         guard: Checks each request, as of URLs that users declare; None: URLs are an operator's.
         retried_statuses: Statuses that are retried; any other is returned to the caller.
-        accepts_encodings: Whether bodies may come in gzip, deflate, zstd or brotli. They are returned
-            decoded; ``max_body_bytes`` bounds them before and after.
+        accepts_encodings: Whether bodies may come in gzip, deflate, zstd or brotli. They are
+            returned decoded; ``max_body_bytes`` bounds them before and after.
+        places_of: Places that an attempt at a host of this name takes while it is in flight; None:
+            any number may be.
 
     Raises:
         ConfigurationError: A proxy's address or the certificates are unusable.
@@ -141,6 +157,7 @@ class HttpClient:
         guard: AddressGuard | None = None,
         retried_statuses: Collection[int] = RETRIED_STATUSES,
         accepts_encodings: bool = False,
+        places_of: Callable[[str], HostPlaces] | None = None,
     ) -> None:
         self._system = system
         self._now = now
@@ -164,6 +181,7 @@ class HttpClient:
         self._breaker_open_seconds = breaker_open_seconds
         usual = Rate(requests_per_second) if requests_per_second else None
         self._rate_of = rate_of or (lambda _: usual)
+        self._places_of = places_of or (lambda _: HostPlaces())
         self._hosts: dict[str, _Manners] = {}
         self._hosts_lock = Lock()
         replace_lines_with_urls()
@@ -200,8 +218,8 @@ class HttpClient:
         Redirects are not followed. Connection errors, timeouts, broken answers and the client's
         ``retried_statuses`` are tried again, later if `Retry-After` asks for it. A request that is
         not ``is_repeatable`` leaves once: it may have had its effect although no answer came, and
-        only the caller can find out. An answer that ``may_pass`` is tried again too; the last
-        attempt's is returned.
+        only the caller can find out. An answer that ``may_pass`` is tried again too, after its
+        `Retry-After` where that is short; the last attempt's is returned.
 
         Raises:
             ThrottledError: No attempt succeeded; the last answer asked for fewer requests.
@@ -260,7 +278,8 @@ class HttpClient:
                     now=self._now,
                 )
                 limiter = RateLimiter(self._state, key, rate) if rate else None
-                self._hosts[name] = _Manners(limiter, breaker, Tally(self._state, key))
+                tally, places = Tally(self._state, key), self._places_of(name)
+                self._hosts[name] = _Manners(limiter, breaker, tally, places)
             return self._hosts[name]
 
     def _admission(self, question: Question, breaker: Breaker) -> Admission:
@@ -288,12 +307,12 @@ class HttpClient:
             with attempt:
                 if self._before_attempt:
                     self._before_attempt()
-                if manners.limiter:
-                    manners.limiter.wait(self._before_sending)
-                self._before_sending()
-                response = self._attempt(question, request, manners.tally, attempt.num)
+                with manners.turn(self._before_sending):
+                    self._before_sending()
+                    response = self._attempt(question, request, manners.tally, attempt.num)
                 if attempt.num < attempts and may_pass(response):
-                    raise AttemptError(question, attempt.num, _quoted(question, response))
+                    wait = short_wait(response.headers, self._now)
+                    raise AttemptError(question, attempt.num, _quoted(question, response), wait)
                 return response
         raise AssertionError("stamina ends by a return or an error")
 

@@ -241,6 +241,12 @@ def seconds_to_wait(headers: Mapping[str, str], now: Callable[[], datetime]) -> 
     return min(max(wait.total_seconds(), 0.0), LONGEST_RETRY_AFTER_SECONDS)
 
 
+def short_wait(headers: Mapping[str, str], now: Callable[[], datetime]) -> float | None:
+    """Return the seconds that the source asks us to wait, where a run waits for so long."""
+    wait = seconds_to_wait(headers, now)
+    return wait if wait is not None and wait <= MAX_RETRY_AFTER_SECONDS else None
+
+
 def _http_date(value: str) -> datetime | None:
     try:
         return parsedate_to_datetime(value).replace(tzinfo=UTC)  # HTTP dates are in GMT

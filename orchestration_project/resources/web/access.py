@@ -11,8 +11,10 @@ from sqlalchemy import delete, insert, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.client import Response
+from orchestration_project.connections.http.client import TOO_MANY_REQUESTS, Response
 from orchestration_project.connections.http.connecting import user_agent
+from orchestration_project.connections.http.places import places_of
+from orchestration_project.connections.http.request import short_wait
 from orchestration_project.connections.http.shared_state import Rate
 from orchestration_project.domains.web.robots import MAX_ROBOTS_BYTES, Robots, read_robots
 from orchestration_project.domains.web.sites import Site
@@ -37,7 +39,11 @@ MAX_ROBOTS_REDIRECTS = 5
 ROBOTS_AGE = timedelta(hours=24)
 REDIRECTS = (301, 302, 303, 307, 308)
 RETRIED = (500, 502, 504)
-"""Statuses that are retried; 403, 429 and 503 are answers to be judged."""
+"""Statuses that are retried; 403, 429 and 503 are answers to be judged.
+
+Those of 429 and 503 that name a short time in `Retry-After` are judged after it.
+"""
+SERVICE_UNAVAILABLE = 503
 
 RETRIED_OF_ROBOTS = (*RETRIED, 429)
 """Statuses of robots.txt that are retried, after their Retry-After; of a long one, the next run."""
@@ -169,6 +175,11 @@ class WebAccess:
             ),
             retried_statuses=retried,
             accepts_encodings=True,
+            places_of=places_of(
+                self._settings.state_path,
+                host_count=site.politeness.concurrency,
+                count=self._settings.web_concurrency,
+            ),
         )
 
 
@@ -218,6 +229,7 @@ class SiteAccess:
                         **(headers if count == 0 else {}),
                         **self.cookies.headers(current),
                     },
+                    may_pass=_asks_to_wait,
                 )
             except (ConfigurationError, SourceError) as error:
                 return Answer(current, None, "refused", str(error)[:500], count + 1)
@@ -286,6 +298,12 @@ class SiteAccess:
                     expected="rules, or a status below 500",
                     remedy="see whether the site is up; the next run reads it again",
                 )
+
+
+def _asks_to_wait(response: Response) -> bool:
+    """Whether an answer asks for a later request, rather than for none."""
+    is_throttled = response.status in (TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE)
+    return is_throttled and short_wait(response.headers, Clock().now) is not None
 
 
 def _at(addresses: Mapping[str, str], url: str) -> str:

@@ -18,7 +18,9 @@ class WebSettings(Settings):
     """Crawls of sites that YAML files declare."""
 
     domain: ClassVar[str] = "web"
-    without_effect: ClassVar[frozenset[str]] = frozenset({"web_sites_dir", "web_contact"})
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {"web_sites_dir", "web_contact", "web_concurrency"}
+    )
 
     web_source: Annotated[Literal["demo", "http"] | None, AfterValidator(require_profile)] = Field(
         None,
@@ -43,6 +45,13 @@ class WebSettings(Settings):
         description="Key of the hashes that replace personal values of items. "
         "Without it all of them are ***.",
         json_schema_extra=about(group="security", allowed="16 characters or more"),
+    )
+    web_concurrency: int = Field(
+        32,
+        ge=1,
+        le=1_000,
+        description="Limit of requests in flight, of all sites on this machine.",
+        json_schema_extra=about(unit="requests"),
     )
     demo_shop_products: int = Field(
         400,

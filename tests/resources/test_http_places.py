@@ -1,0 +1,80 @@
+"""Places of requests in flight: how many there are, over processes, and after one was killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestration_project.connections.http.places import HostPlaces, Places, places_of
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings import child_environment
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from orchestration_project.connections.http.places import Places
+Places(Path(sys.argv[1]), "shop.example", 2).wait()
+print("holds", flush=True)
+time.sleep(600)
+"""
+
+
+def test_there_are_as_many_places_as_counted_and_each_is_given_back(tmp_path: Path):
+    one, other = (Places(tmp_path, "shop.example", 2) for _ in range(2))
+    taken = [one.take(), other.take()]
+    assert None not in taken
+    assert one.take() is other.take() is None
+    assert Places(tmp_path, "other.example", 1).take() is not None
+    for place in taken:
+        Places.free(place or 0)
+    assert one.wait() is not None
+
+
+def test_a_killed_process_gives_its_place_back(tmp_path: Path):
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command, env=child_environment(), stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "holds\n"
+        places = Places(tmp_path, "shop.example", 2)
+        assert places.take() is not None
+        assert places.take() is None
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait()
+        assert places.take() is not None
+
+
+def test_a_host_that_waits_for_its_rate_holds_no_place_of_all_hosts(tmp_path: Path):
+    make = places_of(tmp_path, host_count=1, count=1)
+    waited: list[str] = []
+
+    def wait_at_slow() -> None:
+        waited.append("slow")
+        with make("quick.example").hold(lambda: waited.append("quick")):
+            assert Places(tmp_path, "_all", 1).take() is None
+
+    with make("slow.example").hold(wait_at_slow):
+        assert waited == ["slow", "quick"]
+        assert Places(tmp_path, "slow.example", 1).take() is None
+    assert Places(tmp_path, "_all", 1).take() is not None
+
+
+def test_without_places_nothing_is_held():
+    with HostPlaces().hold(lambda: None):
+        pass
+
+
+@pytest.mark.parametrize("name", ["../../x", "..", "[::1]", "a" * 500, ""])
+def test_any_name_stays_in_the_folder(tmp_path: Path, name: str):
+    assert Places(tmp_path / "state", name, 1).take() is not None
+    assert [each.name for each in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_with_a_remedy(tmp_path: Path):
+    (tmp_path / "http").write_text("a file")
+    with pytest.raises(ConfigurationError, match="requests in flight cannot be used"):
+        Places(tmp_path, "shop.example", 1).take()
