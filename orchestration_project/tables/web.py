@@ -22,8 +22,8 @@ web_frontier = table(
     text("found_on", "URL of the page with the link; NULL: a start URL", optional=True),
     text(
         "verdict",
-        "Verdict: page, unchanged, blocked, login, gone, redirected, disallowed (robots.txt) or "
-        "refused; NULL: waits",
+        "Verdict: page, unchanged, blocked, login, gone, redirected, disallowed (robots.txt), "
+        "refused or failed (no answer; the next run retries); NULL: waits",
         optional=True,
     ),
     text("reason", "Reason of the verdict; NULL: none", optional=True, from_senders=True),

@@ -16,7 +16,7 @@ from orchestration_project.domains.web.extraction import (
     text_of,
 )
 from orchestration_project.domains.web.processors import ValueProblemError, date, price
-from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.domains.web.sites import ItemField, Site, read_site
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT
 
@@ -201,6 +201,17 @@ def test_broken_json_is_a_reject_and_a_page_without_fields_has_no_item():
     assert isinstance(found, RejectedItem)
     assert found.reason_code == "json"
     assert list(items(page_of("<p>sold out</p>"), site.item)) == []
+
+
+def test_texts_of_json_that_no_database_stores_are_replaced():
+    site = site_with({})
+    rule = site.item.model_copy(
+        update={"fields": {"sku": ItemField(json_path="id", required=True)}}
+    )
+    body = rb'{"id": "a\u0000b\ud800c"}'
+    [found] = items(Page("https://shop.example/", body, "text/json"), rule)
+    assert isinstance(found, Item)
+    assert (found.key, found.payload) == ("a\ufffdb?c", '{"sku":"a\ufffdb?c"}')
 
 
 def test_links_are_those_of_paging_and_rules():

@@ -137,10 +137,11 @@ def test_a_site_is_followed_by_redirects_up_to_a_limit(scene: SceneOf):
 
 
 def test_addresses_that_a_site_file_names_are_guarded(scene: SceneOf):
-    access = scene().open(hosts=["http://127.0.0.1:9", "http://10.0.0.1", "http://0x7f.1"])
-    for url in ("http://127.0.0.1:9/", "http://10.0.0.1/", "http://0x7f.1/"):
-        with pytest.raises(RobotsUnreachableError):
-            access.get(url, {})
+    hosts = ["http://127.0.0.1:9", "http://10.0.0.1", "http://0x7f.1", "http://localhost"]
+    access = scene().open(hosts=hosts)
+    for host in hosts:
+        answer = access.get(f"{host}/", {})
+        assert (answer.refusal, answer.response) == ("refused", None)
 
 
 def test_where_robots_fail_nothing_is_requested_and_the_next_run_asks_again(scene: SceneOf):

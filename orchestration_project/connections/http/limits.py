@@ -113,6 +113,10 @@ class Admission:
     probe_until: datetime | None = None
 
 
+class BreakerOpenError(TransientError):
+    """An open breaker refuses a request: nothing is known of its URL."""
+
+
 class Breaker:
     """Opens after ``failures`` failed requests in a row, for ``open_seconds`` at a time.
 
@@ -140,7 +144,7 @@ class Breaker:
         """Return if a request may be made.
 
         Raises:
-            TransientError: The breaker is open; says since when, why, and until when.
+            BreakerOpenError: The breaker is open; says since when, why, and until when.
         """
         found = self._state.breaker(self._key)
         if found.retry_at is None:  # at the price of a read, without the lock
@@ -196,10 +200,10 @@ class Breaker:
         admission = Admission(is_news=True, probe_until=probe_until)
         return state._replace(retry_at=probe_until), (admission, state, now)
 
-    def _refusal(self, state: BreakerState, now: datetime, url: str) -> TransientError:
+    def _refusal(self, state: BreakerState, now: datetime, url: str) -> BreakerOpenError:
         retry_at = state.retry_at or now
         system = self._key.system
-        return TransientError(
+        return BreakerOpenError(
             f"{system} is not asked, because it failed {state.failure_count} requests in a row",
             found=f"open since {state.opened_at and state.opened_at.isoformat()}; "
             f"the last failure: {state.last_failure}",

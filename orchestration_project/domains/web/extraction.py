@@ -386,7 +386,14 @@ def _loaded(text: str) -> Any:
 def _json_texts(value: Any, path: str) -> list[str]:
     """Return scalars at a path as texts; numbers with places are exact, as they were written."""
     found = find(value, path)
-    return [str(each) for each in found if isinstance(each, str | int) and each is not True]
+    return [
+        _storable(str(each)) for each in found if isinstance(each, str | int) and each is not True
+    ]
+
+
+def _storable(text: str) -> str:
+    """Return a text of JSON without what no database stores: NUL and lone surrogates."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _matches(text: str, pattern: str) -> list[str]:

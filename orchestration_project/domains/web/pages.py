@@ -25,7 +25,15 @@ from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.web import web_items, web_pages
 
 PageVerdict = Literal[
-    "page", "unchanged", "blocked", "login", "gone", "redirected", "disallowed", "refused"
+    "page",
+    "unchanged",
+    "blocked",
+    "login",
+    "gone",
+    "redirected",
+    "disallowed",
+    "refused",
+    "failed",
 ]
 
 BLOCKED_STATUSES = (403, 429, 503)

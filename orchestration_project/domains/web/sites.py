@@ -269,6 +269,7 @@ class Budget(Strict):
         requests: Requests of pages.
         megabytes: Size of the bodies of pages, MB.
         page_megabytes: Size of the body of one page, MB.
+        page_seconds: Time of one attempt at a page, s.
         seconds: Time of requests and loads, seconds; None: no limit.
         cost: Cost of the requests, in any unit; None: no limit.
         cost_per_request: Cost of one request, in the same unit; up to 6 places.
@@ -278,6 +279,7 @@ class Budget(Strict):
     requests: int = Field(default=10_000, ge=1, le=10_000_000)
     megabytes: int = Field(default=1_000, ge=1, le=1_000_000)
     page_megabytes: int = Field(default=10, ge=1, le=256)
+    page_seconds: int = Field(default=60, ge=1, le=3_600)
     seconds: int | None = Field(default=None, ge=1, le=604_800)
     cost: Amount | None = None
     cost_per_request: Amount = Decimal(0)

@@ -14,7 +14,7 @@ CHANGES = [
         Column("url", "text", "URL in one spelling, without fragment", key=True),
         Column("depth", "bigint", "Followed links from a start URL"),
         Column("found_on", "text", "URL of the page with the link; NULL: a start URL", optional=True),
-        Column("verdict", "text", "Verdict: page, unchanged, blocked, login, gone, redirected, disallowed (robots.txt) or refused; NULL: waits", optional=True),
+        Column("verdict", "text", "Verdict: page, unchanged, blocked, login, gone, redirected, disallowed (robots.txt), refused or failed (no answer; the next run retries); NULL: waits", optional=True),
         Column("reason", "text", "Reason of the verdict; NULL: none", optional=True),
         Column("final_url", "text", "URL after redirects; NULL: not fetched", optional=True),
         Column("content_type", "text", "Content-Type of the page; NULL: none", optional=True),

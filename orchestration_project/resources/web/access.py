@@ -92,7 +92,20 @@ class Answer:
 
 
 class RobotsUnreachableError(TransientError):
-    """The robots.txt of a host failed, so that nothing of it may be requested."""
+    """The robots.txt of a host failed, so that nothing of it may be requested.
+
+    Attributes:
+        origin: Scheme, host and port.
+    """
+
+    def __init__(self, origin: str, found: str = "") -> None:
+        super().__init__(
+            f"robots.txt of {origin} cannot be read, so nothing may be requested",
+            expected="rules, or a status below 500",
+            found=found,
+            remedy="see whether the site is up; the next run reads it again",
+        )
+        self.origin = origin
 
 
 class WebAccess:
@@ -166,6 +179,7 @@ class WebAccess:
             now=Clock().now,
             user_agent=self.user_agent,
             use_environment=not self._settings.is_demo,
+            deadline_seconds=site.budget.page_seconds,
             max_attempts=3,
             max_body_bytes=site.budget.page_megabytes * 1_000_000,
             before_sending=switch.check,
@@ -219,9 +233,9 @@ class SiteAccess:
             if origin_of(current) not in self.site.origins:
                 reason = f"it redirects to another host: {current[:200]}"
                 return Answer(current, response, "redirected", reason, count)
-            if reason := self._disallowed(current):
-                return Answer(current, response, "disallowed", reason, count)
             try:
+                if reason := self._disallowed(current):
+                    return Answer(current, response, "disallowed", reason, count)
                 response = self.client.request(
                     "GET",
                     _at(self.addresses, current),
@@ -283,7 +297,12 @@ class SiteAccess:
     def _disallowed(self, url: str) -> str:
         """Return why a URL may not be requested; empty: it may."""
         origin = origin_of(url)
-        robots = self.robots.of(origin)
+        try:
+            robots = self.robots.of(origin)
+        except ConfigurationError as error:
+            if origin != self.site.base_url:
+                raise
+            raise RobotsUnreachableError(origin, error.what) from error
         host = str(urlsplit(_at(self.addresses, url)).hostname)
         delay = robots.crawl_delay_seconds(PRODUCT)
         self.delays[host] = max(self.delays.get(host, 0), delay)
@@ -293,11 +312,7 @@ class SiteAccess:
             case "disallowed":
                 return f"robots.txt of {origin} disallows it"
             case _:
-                raise RobotsUnreachableError(
-                    f"robots.txt of {origin} cannot be read, so nothing may be requested",
-                    expected="rules, or a status below 500",
-                    remedy="see whether the site is up; the next run reads it again",
-                )
+                raise RobotsUnreachableError(origin)
 
 
 def _asks_to_wait(response: Response) -> bool:
@@ -325,7 +340,11 @@ class _RobotsCache:
         self._lock = threading.Lock()
 
     def of(self, origin: str) -> Robots:
-        """Return the rules of an origin, requested once."""
+        """Return the rules of an origin, requested once.
+
+        Raises:
+            ConfigurationError: The origin may not be requested.
+        """
         with self._lock:
             if origin not in self._found:
                 self._found[origin] = self._stored(origin) or self._fetched(origin)
@@ -360,7 +379,11 @@ class _RobotsCache:
         for _ in range(MAX_ROBOTS_REDIRECTS + 1):
             try:
                 response = self._client.request("GET", _at(self._addresses, current))
-            except (TransientError, SourceError, ConfigurationError):
+            except (TransientError, SourceError):
+                return None, b""
+            except ConfigurationError:
+                if current == url:
+                    raise
                 return None, b""
             target = response.headers.get("location") if response.status in REDIRECTS else None
             following = target and resolved(current, target)

@@ -62,6 +62,7 @@ class Visit:
         capture: Of the answer.
         fetched_at: When it came.
         listed: URLs of a sitemap or feed; None: the page is not one.
+        error: Failure of all attempts.
     """
 
     answer: Answer | None = None
@@ -72,6 +73,7 @@ class Visit:
     capture: Capture | None = None
     fetched_at: datetime | None = None
     listed: ListedUrls | None = None
+    error: OrchestrationError | None = None
 
 
 @dataclass

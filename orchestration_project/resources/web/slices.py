@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http.limits import BreakerOpenError
 from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
 from orchestration_project.domains.web.extraction import RULE_VERSION, Page, links
 from orchestration_project.domains.web.pages import FetchedPage, judge, page_rows
@@ -31,6 +32,7 @@ from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.warehouse.landing import land_all
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
+from orchestration_project.errors import TransientError
 from orchestration_project.resources.web.access import (
     Answer,
     RobotsUnreachableError,
@@ -78,8 +80,8 @@ class SliceLoader:
     def extract(self, item: ClaimedItem) -> Visit:
         """Request the page of a URL, on condition that it has changed.
 
-        Raises:
-            TransientError: No attempt succeeded.
+        Where robots.txt of the site's first host, or its circuit breaker, refuses all requests,
+        the crawl ends, and its URLs wait for the next run.
         """
         if self.lease.lost.is_set():
             self.state.end("stopped", "another run has taken over the site")
@@ -88,9 +90,19 @@ class SliceLoader:
         known = self._known(item.key)
         try:
             answer, earlier = self._answer(item.key, known)
-        except (RobotsUnreachableError, SwitchedOffError) as error:
+        except RobotsUnreachableError as error:
+            if error.origin != self.site.base_url:
+                return Visit(error=error)
             self.state.end("stopped", error.what)
             return Visit()
+        except SwitchedOffError as error:
+            self.state.end("stopped", error.what)
+            return Visit()
+        except BreakerOpenError as error:
+            self.state.end("stopped", f"{error.what}; {error.found}")
+            return Visit()
+        except TransientError as error:
+            return Visit(error=error)
         return self._visit(item.key, answer, known, earlier)
 
     def load(
@@ -102,7 +114,8 @@ class SliceLoader:
         self._land(connection, [(item.key, visit) for item, visit in visits])
         found = self._links(connection, visits)
         self._enqueue(connection, found)
-        self._record(connection, [(item.key, visit) for item, visit in visits])
+        ended = [(item.key, visit) for item, visit in batch if visit.answer or visit.error]
+        self._record(connection, ended)
         return [_settlement(item, visit) for item, visit in batch]
 
     def begin(self, connection: Connection) -> None:
@@ -283,7 +296,7 @@ class SliceLoader:
         inserted = {key[-1] for key in insert_absent(connection, web_frontier, rows)}
         self.items.enqueue(
             topic_of(self.site.site, self.day),
-            [NewItem(url, RULE_VERSION) for url in sorted(inserted)],
+            [NewItem(url, RULE_VERSION, allowed_count=1) for url in sorted(inserted)],
             connection=connection,
         )
         self._add(connection, url_count=len(inserted))
@@ -325,8 +338,8 @@ class SliceLoader:
         rows = [
             {
                 "of": url,
-                "new_verdict": visit.verdict,
-                "new_reason": (visit.answer.reason if visit.answer else "")[:MAX_TEXT] or None,
+                "new_verdict": "failed" if visit.error else visit.verdict,
+                "new_reason": _reason_of(visit)[:MAX_TEXT] or None,
                 "new_final_url": visit.answer.final_url if visit.answer else None,
                 "new_content_type": visit.content_type or None,
                 "new_sha256": visit.sha256 or None,
@@ -356,6 +369,8 @@ class SliceLoader:
 
 
 def _settlement(item: ClaimedItem, visit: Visit) -> ItemSettlement:
+    if visit.error is not None:
+        return ItemSettlement.of_error(item, visit.error)
     if visit.answer is None:
         return ItemSettlement(item, "ready")
     reason = visit.answer.reason or None
@@ -371,6 +386,12 @@ def _settlement(item: ClaimedItem, visit: Visit) -> ItemSettlement:
         reason_code=visit.verdict if visit.answer.refusal else None,
         reason=reason,
     )
+
+
+def _reason_of(visit: Visit) -> str:
+    if visit.error:
+        return f"{visit.error.what}; {visit.error.found}"
+    return visit.answer.reason if visit.answer else ""
 
 
 def _conditions(known: Mapping[str, Any] | None) -> Mapping[str, str]:
