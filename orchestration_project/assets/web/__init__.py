@@ -35,6 +35,7 @@ from orchestration_project.resources.web.crawl import (
 from orchestration_project.resources.web.items import LoadedItems, load_items
 from orchestration_project.resources.web.login import sign_in
 from orchestration_project.resources.web.proposals import apply_accepted
+from orchestration_project.resources.web.rendering import BrowserAccess, open_engine
 from orchestration_project.resources.web.site_lease import SiteLease, hold_site
 from orchestration_project.resources.web.sites import SiteFiles, read_site_files
 from orchestration_project.resources.web.slices import SliceLoader
@@ -250,7 +251,7 @@ class _Crawl:
         ended = [each for each in items.lease_holders(topic) if each != self._run_id]
         items.expire(topic, dict.fromkeys(ended))  # this run alone holds the site
         items.retry(topic)  # what failed in earlier runs, or when they were killed
-        with self._web.open(self._site, self._warehouse, self._clock) as access:
+        with open_engine(self._web, self._site, self._warehouse, self._clock) as access:
             state = CrawlState.of(self._site.budget)
             loader = SliceLoader(
                 site=self._site,
@@ -268,7 +269,7 @@ class _Crawl:
                 loader.begin(connection)
                 spent = self._row(connection)
             state.spend(spent["request_count"], spent["byte_count"], spent["seconds"])
-            self._sign_in(access, state)
+            self._sign_in(access.pages if isinstance(access, BrowserAccess) else access, state)
             for _ in run_items(
                 self._context,
                 loader,

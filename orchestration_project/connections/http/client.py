@@ -23,10 +23,10 @@ from orchestration_project.connections.http.limits import (
     NO_ANSWER,
     Admission,
     Breaker,
+    HostPlaces,
     RateLimiter,
     Tally,
 )
-from orchestration_project.connections.http.places import HostPlaces
 from orchestration_project.connections.http.request import (
     AttemptError,
     Question,

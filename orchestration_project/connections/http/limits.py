@@ -1,4 +1,4 @@
-"""Manners of one client toward one host: rate limit, circuit breaker and counts of attempts.
+"""Manners of one client toward one host: rate limit, breaker, counts, and requests in flight.
 
 pybreaker was tried and left: it holds its lock for the whole call, so that threads queue up behind
 one request; it takes an interrupted call for a failed or a successful one; and when the time is up
@@ -9,12 +9,18 @@ both take the last place. Its PostgreSQL bucket locks a whole table and refuses 
 locked, without a wait; it reads the time before the lock; and it needs a table for each host.
 """
 
+import fcntl
+import os
+import random
+import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from orchestration_project.connections.http.shared_state import (
     CLOSED,
@@ -24,7 +30,7 @@ from orchestration_project.connections.http.shared_state import (
     Rate,
     SharedState,
 )
-from orchestration_project.errors import TransientError
+from orchestration_project.errors import ConfigurationError, TransientError
 
 CHECK_SECONDS = 0.25
 
@@ -213,3 +219,113 @@ class Breaker:
             system=system,
             url=url,
         )
+
+
+PLACES_FOLDER = Path("http") / "places"
+"""Folder of places in STATE_DIR."""
+
+OVERALL = "_all"
+SECONDS_BETWEEN_TRIES = 0.02
+NOT_IN_NAMES = re.compile(r"[^a-z0-9.-]")
+FILE_MODE = 0o600
+
+
+class Places:
+    """Places for requests in flight, of which each holder has one, over processes of a machine.
+
+    A place is a locked file, so that the system frees it when its process is killed.
+
+    Args:
+        state_dir: STATE_DIR; processes with the same one share places.
+        name: Name of the places, such as a host.
+        count: How many there are.
+    """
+
+    def __init__(self, state_dir: Path, name: str, count: int) -> None:
+        self._folder = state_dir / PLACES_FOLDER / f"{NOT_IN_NAMES.sub('_', name[:200])}.places"
+        self._count = count
+
+    def take(self) -> int | None:
+        """Return a place, to be given back by `free`; None: all are taken.
+
+        Raises:
+            ConfigurationError: The folder cannot be used.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return self._free_one()
+        except OSError as error:
+            raise ConfigurationError(
+                "the folder of requests in flight cannot be used",
+                expected="a folder in STATE_DIR that this user may write",
+                found=f"{error.strerror} at {error.filename}",
+                remedy="make STATE_DIR writable, with free space",
+            ) from error
+
+    def _free_one(self) -> int | None:
+        for number in random.sample(range(self._count), self._count):
+            place = os.open(self._folder / str(number), os.O_RDWR | os.O_CREAT, FILE_MODE)
+            try:
+                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(place)
+            except BaseException:
+                os.close(place)
+                raise
+            else:
+                return place
+        return None
+
+    def wait(self) -> int:
+        """Return a place as soon as one is free."""
+        while (place := self.take()) is None:
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        return place
+
+    @staticmethod
+    def free(place: int) -> None:
+        """Give a place back."""
+        os.close(place)
+
+
+@dataclass(frozen=True)
+class HostPlaces:
+    """Places that a request takes: one of its host, and one of all hosts; None: not limited."""
+
+    host: Places | None = None
+    overall: Places | None = None
+
+    @contextmanager
+    def hold(self, wait: Callable[[], None]) -> Iterator[None]:
+        """Hold the places for the block; ``wait`` returns when the rate lets a request leave.
+
+        A host with a long pause holds no place of all hosts while it waits. Where that place was
+        waited for, so is the rate once more: else a host could get two requests in its pause.
+        """
+        own = self.host.wait() if self.host else None
+        try:
+            wait()
+            shared = self.overall.take() if self.overall else None
+            if self.overall and shared is None:
+                shared = self.overall.wait()
+                wait()
+            try:
+                yield
+            finally:
+                if shared is not None:
+                    Places.free(shared)
+        finally:
+            if own is not None:
+                Places.free(own)
+
+
+def places_of(state_dir: Path, *, host_count: int, count: int) -> Callable[[str], HostPlaces]:
+    """Return the places of a host by its name.
+
+    Args:
+        state_dir: STATE_DIR.
+        host_count: Requests in flight at one host.
+        count: Requests in flight at all hosts.
+    """
+    overall = Places(state_dir, OVERALL, count)
+    return lambda host: HostPlaces(Places(state_dir, host, host_count), overall)

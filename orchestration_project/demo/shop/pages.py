@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from orchestration_project.demo.clock import Clock
 from orchestration_project.demo.shop.machine_readable import MachineReadable, price_cents
 from orchestration_project.demo.shop.members import Members
+from orchestration_project.demo.shop.showroom import showroom_routes
 
 PER_LIST = 20
 PREVIEW = 9_001
@@ -22,7 +23,7 @@ PREVIEW = 9_001
 ROBOTS = f"User-agent: *\nDisallow: /product/{PREVIEW}\nDisallow: /basket\n"
 PATHS = (
     *("/product/", "/catalogue", "/basket", "/api/", "/sitemap", "/feed", "/search"),
-    *("/login", "/members"),
+    *("/login", "/members", "/showroom"),
 )
 
 
@@ -57,6 +58,7 @@ class Shop:
                 Route("/politeness", self._politeness),
                 *MachineReadable(product_count, lambda: self._today).routes,
                 *Members().routes,
+                *showroom_routes(),
             ]
         )
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
-from urllib.parse import unquote
 
 MAX_ROBOTS_BYTES = 500 * 1024
 """Bytes of a robots.txt that count; the RFC asks for this many at least."""
@@ -20,6 +19,7 @@ LINE_END = re.compile(r"\r\n?|\n")
 RULE_NAME = re.compile(r"\s*[A-Za-z][A-Za-z -]*")
 USER_AGENT = re.compile(r"\s*user[- ]?agent\s*", re.IGNORECASE)
 ALLOWED_INDEX = re.compile(r"\s*allow\s*:.*/index\.html\s*", re.IGNORECASE)
+ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
 PRODUCT_END = ";"
 """Put after each product's name: Protego would take a name's start for the whole name."""
 
@@ -56,7 +56,7 @@ class Robots:
         """
         if not self.is_reachable:
             return "unreachable"
-        is_folder = url.endswith("/") and "index.html" not in unquote(url)
+        is_folder = url.endswith("/") and "index.html" not in _decoded(url)
         rules = self.folder_rules or self.rules if is_folder else self.rules
         if rules is None or rules.can_fetch(url, user_agent + PRODUCT_END):
             return "allowed"
@@ -94,6 +94,10 @@ def read_robots(status: int | None, body: bytes) -> Robots:
     others = [each for each in lines if not ALLOWED_INDEX.fullmatch(each)]
     parsed = [Protego.parse("\n".join(each)) for each in (lines, others)[: 1 + (others != lines)]]
     return Robots(parsed[0], folder_rules=parsed[-1])
+
+
+def _decoded(url: str) -> str:
+    return ENCODED.sub(lambda code: chr(int(code[1], 16)), url)
 
 
 def _lines(text: str) -> Iterator[str]:

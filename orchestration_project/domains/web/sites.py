@@ -292,6 +292,19 @@ class Budget(Strict):
         return self
 
 
+class Browsing(Strict):
+    """How the engine ``browser`` renders a page.
+
+    Attributes:
+        wait_for: Element that has to appear; None: the page is rendered when its requests ended.
+        scrolls: Times that the page is scrolled to its end, for lists that grow; scrolling ends
+            when nothing more comes.
+    """
+
+    wait_for: Css | None = None
+    scrolls: int = Field(default=0, ge=0, le=200)
+
+
 class Site(Strict):
     """Declaration of a site.
 
@@ -308,6 +321,8 @@ class Site(Strict):
         paging: Pages of lists.
         login: Form that is sent before a crawl; None: none.
         item: Items of its pages.
+        engine: Whether pages are taken as they are sent, or rendered by a browser.
+        browser: Rendering by a browser.
         politeness: Limits of requests.
         budget: Limits of a crawl.
         schedule: Cron expression of its crawls; None: they are started manually. A further crawl of
@@ -327,6 +342,8 @@ class Site(Strict):
     paging: Paging | None = None
     login: Login | None = None
     item: ItemRule
+    engine: Literal["http", "browser"] = "http"
+    browser: Browsing | None = None
     politeness: Politeness = Field(default=Politeness())
     budget: Budget = Field(default=Budget())
     schedule: str | None = Field(default=None, min_length=1, max_length=100)
@@ -361,6 +378,8 @@ class Site(Strict):
     def _begins(self) -> Self:
         if not (self.start or self.sitemaps or self.feeds or self.searches):
             raise ValueError("expected start, sitemaps, feeds or searches")
+        if self.browser is not None and self.engine != "browser":
+            raise ValueError("expected engine: browser with browser")
         return self
 
     @property

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 from sqlalchemy import delete, insert, select
@@ -13,7 +14,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.client import TOO_MANY_REQUESTS, Response
 from orchestration_project.connections.http.connecting import user_agent
-from orchestration_project.connections.http.places import places_of
+from orchestration_project.connections.http.limits import places_of
 from orchestration_project.connections.http.request import short_wait
 from orchestration_project.connections.http.shared_state import Rate
 from orchestration_project.domains.web.robots import MAX_ROBOTS_BYTES, Robots, read_robots
@@ -21,6 +22,7 @@ from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.environment import address_guard, open_shared_state
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
+from orchestration_project.resources.web.chromium import BrowserProgram, find_browser
 from orchestration_project.resources.web.cookies import CookieJar
 from orchestration_project.resources.web.switches import SiteSwitch
 from orchestration_project.settings.domains.web import WebSettings
@@ -82,6 +84,7 @@ class Answer:
         refusal: Verdict where a URL is not requested: disallowed, refused or redirected.
         reason: Why it is not requested.
         request_count: Requests that were made.
+        screenshot: PNG of the rendered page; empty: it was not rendered.
     """
 
     final_url: str
@@ -89,6 +92,7 @@ class Answer:
     refusal: str = ""
     reason: str = ""
     request_count: int = 0
+    screenshot: bytes = b""
 
 
 class RobotsUnreachableError(TransientError):
@@ -106,6 +110,22 @@ class RobotsUnreachableError(TransientError):
             remedy="see whether the site is up; the next run reads it again",
         )
         self.origin = origin
+
+
+class PageAccess(Protocol):
+    """Requests of pages of one site, by one of its engines."""
+
+    def get(self, url: str, headers: Mapping[str, str]) -> Answer:
+        """Request a page.
+
+        Args:
+            url: Of the site.
+            headers: Of the first request, such as conditions.
+
+        Raises:
+            TransientError: No attempt succeeded.
+        """
+        ...
 
 
 class WebAccess:
@@ -130,6 +150,14 @@ class WebAccess:
         """Secret by which personal values are masked; empty: there is none."""
         key = self._settings.web_mask_key
         return key.get_secret_value().encode() if key else b""
+
+    def find_browser(self) -> BrowserProgram:
+        """Return the browser of the settings.
+
+        Raises:
+            ConfigurationError: There is none, or it would run as root.
+        """
+        return find_browser(self._settings.web_browser_path, self._settings.web_browser_user)
 
     @contextmanager
     def open(self, site: Site, warehouse: Warehouse, clock: Clock) -> Iterator["SiteAccess"]:

@@ -60,6 +60,7 @@ class Visit:
         content_type: Of the page.
         sha256: SHA-256 of ``body``, hex; empty: there is none.
         capture: Of the answer.
+        screenshot: Of the rendered page; None: it was not rendered.
         fetched_at: When it came.
         listed: URLs of a sitemap or feed; None: the page is not one.
         error: Failure of all attempts.
@@ -71,6 +72,7 @@ class Visit:
     content_type: str = ""
     sha256: str = ""
     capture: Capture | None = None
+    screenshot: Capture | None = None
     fetched_at: datetime | None = None
     listed: ListedUrls | None = None
     error: OrchestrationError | None = None
@@ -215,12 +217,14 @@ class SlicePool:
         with ThreadPoolExecutor(self.concurrency) as threads:
             results = list(threads.map(visit, batch))
         visits = [each for each in results if isinstance(each, Visit) and each.capture]
-        fetched = [each.capture for each in visits if each.capture]
+        fetched = [each for came in visits for each in (came.capture, came.screenshot) if each]
         stored = iter(self.captures.keep_all(fetched, self._known))
         for item, result in zip(batch, results, strict=True):
             if isinstance(result, Visit) and result.capture:
                 capture = next(stored).without_body()
-                yield item, cast(ResultT, replace(result, capture=capture))
+                screenshot = next(stored).without_body() if result.screenshot else None
+                kept = replace(result, capture=capture, screenshot=screenshot)
+                yield item, cast(ResultT, kept)
             else:
                 yield item, result
 

@@ -32,11 +32,11 @@ from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.warehouse.landing import land_all
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
-from orchestration_project.errors import TransientError
+from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.web.access import (
     Answer,
+    PageAccess,
     RobotsUnreachableError,
-    SiteAccess,
     origin_of,
     resolved,
 )
@@ -65,7 +65,7 @@ class SliceLoader:
 
     site: Site
     day: date
-    access: SiteAccess
+    access: PageAccess
     warehouse: Warehouse
     captures: Captures
     clock: Clock
@@ -97,6 +97,9 @@ class SliceLoader:
             return Visit()
         except SwitchedOffError as error:
             self.state.end("stopped", error.what)
+            return Visit()
+        except ConfigurationError as error:  # the browser does not start
+            self.state.end("stopped", f"{error.what}; {error.found}")
             return Visit()
         except BreakerOpenError as error:
             self.state.end("stopped", f"{error.what}; {error.found}")
@@ -201,6 +204,14 @@ class SliceLoader:
                 name: value for name, value in response.headers.items() if name in KEPT_HEADERS
             },
         )
+        screenshot = None
+        if answer.screenshot:
+            screenshot = unstored(
+                answer.screenshot,
+                url=answer.final_url,
+                request={"method": "screenshot", "url": url},
+                fetched_at=now,
+            )
         sha256 = capture.sha256
         if known is not None and earlier is not None:
             content_type = known["content_type"] or ""
@@ -215,7 +226,9 @@ class SliceLoader:
         listed = listed_urls(self.site, url, final_url=answer.final_url, verdict=verdict, body=body)
         if listed is not None:
             answer = replace(answer, reason=listed.reason)
-        return Visit(answer, verdict, body, content_type, sha256, capture, now, listed)
+        return Visit(
+            answer, verdict, body, content_type, sha256, capture, screenshot, now, listed=listed
+        )
 
     def _earlier_page(self, sha256: str) -> tuple[str, bytes] | None:
         """Return the present SHA-256 and the bytes of a captured page; None: they are gone."""
@@ -244,7 +257,10 @@ class SliceLoader:
             source_version=f"{self.day} slice {number}",
             record_total=None,
             scope={},
-            captures=[each.capture for _, each in fetched if each.capture],
+            captures=[
+                *(each.capture for _, each in fetched if each.capture),
+                *(each.screenshot for _, each in fetched if each.screenshot),
+            ],
         )
         validated = page_rows(pages, site=key, day=self.day, run_id=self.run_id)
         batch = prepare_all([(target, delivery, validated)])

@@ -19,7 +19,10 @@ class WebSettings(Settings):
 
     domain: ClassVar[str] = "web"
     without_effect: ClassVar[frozenset[str]] = frozenset(
-        {"web_sites_dir", "web_contact", "web_concurrency"}
+        {
+            *("web_sites_dir", "web_contact", "web_concurrency"),
+            *("web_browser_path", "web_browser_user"),
+        }
     )
 
     web_source: Annotated[Literal["demo", "http"] | None, AfterValidator(require_profile)] = Field(
@@ -52,6 +55,16 @@ class WebSettings(Settings):
         le=1_000,
         description="Limit of requests in flight, of all sites on this machine.",
         json_schema_extra=about(unit="requests"),
+    )
+    web_browser_path: Path | None = Field(
+        None,
+        description="Program of Chromium, for sites with `engine: browser`.",
+        json_schema_extra=about(default="(chromium in PATH)"),
+    )
+    web_browser_user: str = Field(
+        "nobody",
+        pattern=r"^[a-z_][a-z0-9_-]{0,31}$",
+        description="User as whom Chromium runs, where the run is root's.",
     )
     demo_shop_products: int = Field(
         400,
