@@ -24,6 +24,7 @@ from orchestration_project.resources.web.replaying import (
 )
 from orchestration_project.resources.web.sites import read_site_file
 from orchestration_project.settings import load_settings
+from orchestration_project.settings.domains.web import WebSettings
 
 HEADINGS = {"change": "change", "item_key": "item", "field": "field"}
 VALUES = {"before": "before", "after": "after"}
@@ -55,7 +56,13 @@ def replay(words: Sequence[str], file: Path | None) -> int:
             site = apply_accepted(warehouse, site)
         captures = Captures(open_store(settings))
         day = day_of_replay(warehouse, captures, name, _day(days[0]) if days else None)
-        preview = preview_replay(site, day, warehouse=warehouse, captures=captures)
+        preview = preview_replay(
+            site,
+            day,
+            warehouse=warehouse,
+            captures=captures,
+            mask_key=WebSettings.of(settings).mask_key,
+        )
     if console.OUTPUT.is_dry_run:
         _show(name, preview, outcome="dry run", failed=[])
         return 0

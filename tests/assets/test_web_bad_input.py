@@ -78,7 +78,7 @@ def with_length(length: str) -> list[bytes]:
 
 BOMB = gzip.compress(bytes(30_000_000))
 LATIN = product("P3", name="K\u00f6ln").encode("latin-1")
-GOOD = [f"G{number}" for number in range(9)]
+GOOD = [f"G{number}" for number in range(14)]
 CASES = {
     "good": Bad(page(product("P1")), "page", item=item("P1")),
     "a body of 1 GB": Bad(endless, "refused", "without end"),
@@ -112,10 +112,11 @@ CASES = {
         item=item("P5"),
     ),
     "broken HTML": Bad(
-        page("<<table><h1>A lamp<i class=sku>P6</i><p class=price>1.234,50" + "<div>" * 5_000),
+        page("<<table><h1>A lamp<i class=sku>P6</i><p class=price>1.234,50" + "<div>" * 50),
         "page",
         item=item("P6", "A lampP61.234,50"),
     ),
+    "5,000 elements in one another": Bad(page("<div>" * 5_000 + product("D")), "page"),
     "NUL in HTML": Bad(page(product("P\x007")), "page", item=item("P7")),
     "an empty page": Bad(page(""), "page"),
     "a redirect to another host": Bad(moved("https://elsewhere.example/"), "redirected", "another"),
@@ -201,7 +202,7 @@ def test_each_bad_answer_has_its_reason_and_the_others_are_loaded(
         each["sku"]: each for each in expected
     }
     reasons = databases.rows(url, select(rejects.c.reason_code, rejects.c.reason))
-    assert sorted(code for code, _ in reasons) == ["duplicate", "value", "value"]
+    assert sorted(code for code, _ in reasons) == ["depth", "duplicate", "value", "value"]
     assert any("expected a price such as 1.234,56" in reason for _, reason in reasons)
     assert any("expected up to 100000 characters" in reason for _, reason in reasons)
     fetched = {url for (url,) in databases.rows(url, select(web_pages.c.url))}

@@ -96,7 +96,7 @@ def test_a_crawl_whose_items_are_quarantined_is_not_complete(
     url: str, shop: Shop, capsys: pytest.CaptureFixture[str]
 ):
     shop.at(web_shop.NEW_LAYOUT)  # no price is found
-    assert main(["load", "web", "--json"]) == 1
+    assert main(["load", "web", "shop", "--json"]) == 1
     found = json.loads(printed(capsys))
     assert not found["is_complete"]
     [crawl] = found["crawls"]

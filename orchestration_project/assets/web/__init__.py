@@ -193,9 +193,7 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
             )
             loaded = run.items(is_complete=outcome["crawl_outcome"] == "complete")
             report_crawl(context, warehouse, site.site)
-            is_refused = outcome["crawl_outcome"] in ("blocked", "login")
-            refusal = outcome["reason"] if is_refused else None
-            yield from item_check_results(items, loaded.audits, refusal=refusal)
+            yield from item_check_results(items, loaded.audits)
             if isinstance(loaded.outcome, OrchestrationError):
                 raise dg.Failure(str(loaded.outcome), allow_retries=False)
             rows = {"table_rows": link(rows_path(web_items.name, f"site={site.site}"))}

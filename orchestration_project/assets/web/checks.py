@@ -1,4 +1,4 @@
-"""Checks of a site's items: drift against earlier crawls, and pages that refuse the crawl."""
+"""Checks of a site's items: few rejects, and no drift against earlier crawls."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,8 +15,6 @@ from orchestration_project.services.metadata import (
     summary_of,
 )
 
-REFUSED = "crawl_is_not_refused"
-
 ACCEPT = (
     "compare a page with the one before; job web_propose_selectors proposes selectors; if the "
     "change is right, job web_replay with allow_drift loads it"
@@ -26,7 +24,6 @@ REMEDIES = {
     COUNT: ACCEPT,
     FILL: ACCEPT,
     MEMBERS: "read whether a new member is wanted, or a vanished one was used; correct the file",
-    REFUSED: "open the page in a browser; ask the site's owner, or lower the rate of the site file",
 }
 CLAIMS = {
     REJECTS: ("Few items are rejected.", f"{MAX_REJECT_RATIO:.0%} of items"),
@@ -61,45 +58,21 @@ def item_checks(items: dg.AssetKey) -> list[dg.AssetCheckSpec]:
             limit="0 new or vanished members",
             remedy=REMEDIES[MEMBERS],
         ),
-        check_spec(
-            REFUSED,
-            asset=items,
-            description="The site answered with pages, not with a block or login page.",
-            limit="0 block and login pages",
-            remedy=REMEDIES[REFUSED],
-        ),
     ]
 
 
 def item_check_results(
-    items: dg.AssetKey, audits: Sequence[Audit], *, refusal: str | None
+    items: dg.AssetKey, audits: Sequence[Audit]
 ) -> Iterator[dg.AssetCheckResult]:
     """Yield the results of the checks of the items of a crawl.
 
     Args:
         items: The asset.
         audits: Audits of the delivery; empty: there was nothing to load.
-        refusal: Why the site refuses the crawl; None: it does not.
     """
     found = {each.name: each for each in audits}
     for name in (*CLAIMS, MEMBERS):
         yield _result(items, name, found.get(name))
-    metadata: Mapping[str, Any] = {"outcome": "no block or login page"}
-    if refusal is not None:
-        metadata = {
-            "outcome": "the site refuses the crawl",
-            "expected": "pages of the site",
-            "found": refusal,
-            "what_to_do": REMEDIES[REFUSED],
-        }
-    yield dg.AssetCheckResult(
-        asset_key=items,
-        check_name=REFUSED,
-        passed=refusal is None,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=summary_of(metadata),
-        metadata=metadata,
-    )
 
 
 def _result(items: dg.AssetKey, name: str, audit: Audit | None) -> dg.AssetCheckResult:

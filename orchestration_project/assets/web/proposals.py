@@ -32,6 +32,7 @@ from orchestration_project.resources.web.proposals import (
 from orchestration_project.resources.web.replaying import day_of_replay
 from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import as_metadata, column_schema, quoted_table
+from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_proposals
 
 PROPOSALS = dg.AssetKey([GROUP, "proposals"])
@@ -193,6 +194,7 @@ def decide_proposal(
     config: ProposalDecision,
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[WebSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Generator[ReplayEvent, None, None]:
     """Record the decision; of an accepted proposal, load the items of the latest crawl again."""
@@ -221,7 +223,14 @@ def decide_proposal(
         site = apply_accepted(warehouse, declared)
         day = day_of_replay(warehouse, captures, site.site, None)
         loaded = yield from load_replay(
-            context, site, day, captures, clock, warehouse, allow_drift=False
+            context,
+            site,
+            day,
+            captures,
+            clock,
+            warehouse,
+            mask_key=WebSettings.of(settings).mask_key,
+            allow_drift=False,
         )
         shown |= {"change": loaded["outcome"], "day": day.isoformat()}
     context.add_output_metadata(shown)

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.web import GROUP, SITE_FILES
-from orchestration_project.assets.web.checks import REFUSED, evaluation_of, item_check_results
+from orchestration_project.assets.web.checks import evaluation_of, item_check_results
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
@@ -24,6 +24,7 @@ from orchestration_project.resources.web.items import load_items
 from orchestration_project.resources.web.proposals import apply_accepted
 from orchestration_project.resources.web.replaying import day_of_replay, preview_replay
 from orchestration_project.services.metadata import table_of
+from orchestration_project.settings.domains.web import WebSettings
 
 REPLAY_JOB, REPLAY_OP = "web_replay", "replay_web_items"
 
@@ -96,10 +97,11 @@ def replay_items(
     config: ItemReplay,
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[WebSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Generator[ReplayEvent, None, None]:
     """List how items of captured pages differ from the loaded ones, and load them if asked."""
-    captures = Captures(artifacts)
+    captures, mask_key = Captures(artifacts), WebSettings.of(settings).mask_key
     site = (
         read_site(config.declaration)
         if config.declaration
@@ -111,7 +113,7 @@ def replay_items(
         )
     day = day_of_replay(warehouse, captures, site.site, read_day(config.day))
     reported = report_dry_run(context.log, "no item is loaded", is_dry_run=config.dry_run)
-    preview = preview_replay(site, day, warehouse=warehouse, captures=captures)
+    preview = preview_replay(site, day, warehouse=warehouse, captures=captures, mask_key=mask_key)
     metadata: dict[str, Any] = {
         **reported,
         "day": day.isoformat(),
@@ -123,7 +125,14 @@ def replay_items(
     }
     if not config.dry_run:
         metadata |= yield from load_replay(
-            context, site, day, captures, clock, warehouse, allow_drift=config.allow_drift
+            context,
+            site,
+            day,
+            captures,
+            clock,
+            warehouse,
+            mask_key=mask_key,
+            allow_drift=config.allow_drift,
         )
     context.add_output_metadata(metadata)
 
@@ -136,6 +145,7 @@ def load_replay(
     clock: Clock,
     warehouse: Warehouse,
     *,
+    mask_key: bytes,
     allow_drift: bool,
 ) -> Generator[ReplayEvent, None, dict[str, Any]]:
     """Load the items as a delivery, with their checks; return its counts.
@@ -151,12 +161,12 @@ def load_replay(
         captures=captures,
         clock=clock,
         run_id=context.run_id,
+        mask_key=mask_key,
         allow_drift=allow_drift,
     )
     items = dg.AssetKey([GROUP, f"{site.site}_items"])
-    for each in item_check_results(items, loaded.audits, refusal=None):
-        if each.check_name != REFUSED:  # a replay requests nothing
-            yield evaluation_of(each)
+    for each in item_check_results(items, loaded.audits):
+        yield evaluation_of(each)
     if isinstance(loaded.outcome, OrchestrationError):
         raise dg.Failure(str(loaded.outcome), allow_retries=False)
     if not isinstance(loaded.outcome, WriteResult):

@@ -80,7 +80,7 @@ class _Manners:
         self.places = places
 
     @contextmanager
-    def turn(self, check: Callable[[], object]) -> Iterator[None]:
+    def turn(self, check: Callable[[], None]) -> Iterator[None]:
         """Let an attempt leave when rate and places allow, and hold its places for the block.
 
         ``check`` is called again and again while the rate makes it wait; its error ends that.

@@ -148,8 +148,7 @@ class WebAccess:
     @property
     def mask_key(self) -> bytes:
         """Secret by which personal values are masked; empty: there is none."""
-        key = self._settings.web_mask_key
-        return key.get_secret_value().encode() if key else b""
+        return self._settings.mask_key
 
     def find_browser(self) -> BrowserProgram:
         """Return the browser of the settings.

@@ -24,7 +24,7 @@ from orchestration_project.domains.web.browsing import (
 from orchestration_project.domains.web.sites import Browsing, Site
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError, TransientError
-from orchestration_project.resources.web.access import Answer, PageAccess, SiteAccess, WebAccess
+from orchestration_project.resources.web.access import Answer, SiteAccess, WebAccess
 from orchestration_project.resources.web.chromium import BrowserProgram, OpenBrowser, open_browser
 
 MAX_REQUESTS_PER_PAGE = 200
@@ -67,7 +67,7 @@ class _Requests:
 @contextmanager
 def open_engine(
     web: WebAccess, site: Site, warehouse: Warehouse, clock: Clock
-) -> Iterator[PageAccess]:
+) -> Iterator["SiteAccess | BrowserAccess"]:
     """Give the requests of a site, by the engine that its file names.
 
     Raises:

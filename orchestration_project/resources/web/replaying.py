@@ -56,7 +56,7 @@ def day_of_replay(warehouse: Warehouse, captures: Captures, site: str, day: date
 
 
 def preview_replay(
-    site: Site, day: date, *, warehouse: Warehouse, captures: Captures
+    site: Site, day: date, *, warehouse: Warehouse, captures: Captures, mask_key: bytes
 ) -> ReplayPreview:
     """Return what a replay of the pages of a day would change; nothing is requested or written.
 
@@ -66,7 +66,7 @@ def preview_replay(
     held = HeldPages(warehouse, captures)
     is_complete = held.is_complete(site.site, day)
     pages = held.of_day(site, day)
-    validated = item_rows(held.read(pages), site.item, site=site.site)
+    validated = item_rows(held.read(pages), site.item, site=site.site, mask_key=mask_key)
     after = dict(validated.rows.select("item_key", "payload").iter_rows())
     diff = compare_items(loaded_items(warehouse, site.site), after, replaces_all=is_complete)
     counts = len(validated.rows), len(validated.rejects)

@@ -95,14 +95,8 @@ class SliceLoader:
                 return Visit(error=error)
             self.state.end("stopped", error.what)
             return Visit()
-        except SwitchedOffError as error:
-            self.state.end("stopped", error.what)
-            return Visit()
-        except ConfigurationError as error:  # the browser does not start
-            self.state.end("stopped", f"{error.what}; {error.found}")
-            return Visit()
-        except BreakerOpenError as error:
-            self.state.end("stopped", f"{error.what}; {error.found}")
+        except (BreakerOpenError, ConfigurationError, SwitchedOffError) as error:
+            self.state.end("stopped", "; ".join(filter(None, (error.what, error.found))))
             return Visit()
         except TransientError as error:
             return Visit(error=error)
@@ -221,7 +215,7 @@ class SliceLoader:
         if verdict == "page" and (refusal := refusal_of(answer.final_url, body, content_type)):
             verdict, answer = refusal.verdict, replace(answer, reason=refusal.reason)
         if verdict in ("blocked", "login"):
-            found = refusal.reason if refusal else f"status {response.status}"
+            found = refusal.reason if refusal else response.status
             self.state.end("blocked", f"{url} answered {found}")
         listed = listed_urls(self.site, url, final_url=answer.final_url, verdict=verdict, body=body)
         if listed is not None:

@@ -87,6 +87,11 @@ class WebSettings(Settings):
         return value
 
     @property
+    def mask_key(self) -> bytes:
+        """Secret by which personal values are masked; empty: there is none."""
+        return self.web_mask_key.get_secret_value().encode() if self.web_mask_key else b""
+
+    @property
     def web_sites_path(self) -> Path:
         """The folder of site files, absolute."""
         return from_root(self.web_sites_dir)
