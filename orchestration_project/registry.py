@@ -276,6 +276,10 @@ class ItemTopics:
     remedies: Mapping[str, str] = field(default_factory=lambda: dict(PERMANENT_REMEDIES))
 
 
+def _no_retention(_: Settings) -> Mapping[tuple[str, str], int]:
+    return {}
+
+
 def _no_subjects(_: Settings) -> Sequence[SubjectKind]:
     return ()
 
@@ -307,6 +311,8 @@ class Domain:
         read_files: Reads its configuration files; raises ConfigurationError if one is invalid.
         subjects: Returns the kinds of persons and documents that it has data of, for erasures.
         loaded_inboxes: Returns the inboxes of uploads that it loads as documents.
+        captured_days: Returns the days after which captured bytes of datasets that no current row
+            needs are cleaned up, by source and dataset, in place of ARTIFACTS_CAPTURED_DAYS.
     """
 
     name: str
@@ -330,6 +336,7 @@ class Domain:
     read_files: Callable[[Settings], object] | None = None
     subjects: Callable[[Settings], Sequence[SubjectKind]] = _no_subjects
     loaded_inboxes: Callable[[Settings], Collection[str]] = lambda _: ()
+    captured_days: Callable[[Settings], Mapping[tuple[str, str], int]] = _no_retention
 
     def require_valid(self, settings: Settings) -> None:
         """Make sure that its settings and configuration files are valid.
@@ -431,6 +438,14 @@ class Registry:
         return frozenset(
             name for domain in self.domains for name in domain.loaded_inboxes(settings)
         )
+
+    def captured_days(self, settings: Settings) -> Mapping[tuple[str, str], int]:
+        """Return the days of captured bytes of datasets that have some, by source and dataset."""
+        return {
+            place: days
+            for domain in self.domains
+            for place, days in domain.captured_days(settings).items()
+        }
 
     def item_topics(self, domain: str | None = None) -> Sequence[ItemTopics]:
         """Return the work items that can be retried on request, of one domain or of all."""

@@ -1,6 +1,6 @@
 """Web: sites that YAML files declare, crawled politely, with their items."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -30,6 +30,7 @@ from orchestration_project.registry import (
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.crawl import TOPIC_PREFIX
 from orchestration_project.resources.web.missed import missed_days
+from orchestration_project.resources.web.page_bytes import SOURCE
 from orchestration_project.resources.web.sites import read_site_files
 from orchestration_project.sensors.web import site_schedules
 from orchestration_project.settings import Settings, switched_off
@@ -87,6 +88,12 @@ def _missed(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequence[
     return missed_days(warehouse, files.sites.values(), clock.now())
 
 
+def _captured_days(settings: Settings) -> Mapping[tuple[str, str], int]:
+    files = read_site_files(WebSettings.of(settings).web_sites_path)
+    found = {name: site.retention.captures_days for name, site in files.sites.items()}
+    return {(SOURCE, name): days for name, days in found.items() if days is not None}
+
+
 def _day(text: str) -> str:
     try:
         return f"{datetime.fromisoformat(text):%Y-%m-%d}"
@@ -141,4 +148,5 @@ WEB = Domain(
     replay_modules={web_items.name: "orchestration_project.cli.web_replay"},
     state_paths=[DEMO_FOLDER],
     subjects=lambda _: [PERSON],
+    captured_days=_captured_days,
 )

@@ -42,10 +42,14 @@ ARTIFACTS_AT_ONCE = 500
 
 
 class Retention(NamedTuple):
-    """How long artifacts are kept: days by kind (None: for ever), and how many of the newest."""
+    """How long artifacts are kept: days by kind (None: for ever), and how many of the newest.
+
+    Captured bytes of some datasets have days of their own, by source and dataset.
+    """
 
     days: Mapping[str, int | None]
     keep_newest: int
+    of_datasets: Mapping[tuple[str, str], int] = MappingProxyType({})
 
 
 class Plan(NamedTuple):
@@ -79,12 +83,14 @@ def plan_cleanup(
     moved: Mapping[str, list[Blob]] = {}
     stored = [File(*each) for each in artifacts.listed()]
     for kind, days in retention.days.items():
-        if days is None:
+        of_kind = [] if days is None else [days]
+        of_kind += retention.of_datasets.values() if kind == CAPTURED else []
+        if not of_kind:
             continue
-        before[kind] = machine_now - timedelta(days=days)
+        before[kind] = machine_now - timedelta(days=min(of_kind))
         own = [file for file in stored if kind_of(file.name) == kind]
         if kind == CAPTURED:
-            moved = _old_objects(warehouse, now - timedelta(days=days), retention.keep_newest)
+            moved = _old_objects(warehouse, retention, now)
             files[kind] = sorted(
                 file for file in own if file.name in moved and file.put_at < before[kind]
             )
@@ -188,13 +194,16 @@ def _is_free(warehouse: Warehouse, artifacts: ArtifactStore, plan: Plan, file: F
 
 
 def _old_objects(
-    warehouse: Warehouse, before: datetime, keep_newest: int
+    warehouse: Warehouse, retention: Retention, now: datetime
 ) -> Mapping[str, list[Blob]]:
     """Return the names of objects that this database has captured and no longer needs.
 
     With each come those of its blobs that are still needed: of a pack, less than half of it.
     """
-    columns = [captures.c[name] for name in ("capture_id", "sha256", "group_id", "fetched_at")]
+    days = retention.days[CAPTURED]
+    names = ["capture_id", "sha256", "group_id", "fetched_at"]
+    names += ["source", "dataset"] if retention.of_datasets else []
+    columns = [captures.c[name] for name in names]
     with warehouse.reading() as connection:
         whole = set(
             connection.scalars(select(deliveries.c.group_id).where(deliveries.c.part_count > 0))
@@ -211,8 +220,11 @@ def _old_objects(
         whole=whole,
         layers=layers,
         current=current,
-        before=before,
-        keep_newest=keep_newest,
+        before=None if days is None else now - timedelta(days=days),
+        keep_newest=retention.keep_newest,
+        of_datasets={
+            place: now - timedelta(days=own) for place, own in retention.of_datasets.items()
+        },
     )
     objects: defaultdict[str, list[Blob]] = defaultdict(list)
     for row in recorded:

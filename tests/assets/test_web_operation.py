@@ -1,9 +1,10 @@
 """How crawls are operated: one run of a site at a time, switches, schedules, retention, exports."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -11,10 +12,12 @@ import pytest
 import yaml
 from sqlalchemy import select
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.exports import read_exports
-from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.domains.operations.retention import CAPTURED
+from orchestration_project.domains.web.sites import Retention, Site, read_site
 from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.engine.environment import open_store, open_warehouse
 from orchestration_project.engine.leases import LostLeaseError, renew, take
@@ -22,14 +25,24 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.site_lease import hold_site, lease_name
 from orchestration_project.resources.web.switches import SwitchChange, set_switch
+from orchestration_project.services.cleanup import Retention as CleanUpRetention
+from orchestration_project.services.cleanup import clean_up, plan_cleanup
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import Exports
 from orchestration_project.settings import load_settings
 from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.web import web_crawls, web_switches
+from orchestration_project.tables.schema import HISTORY
+from orchestration_project.tables.spine import work_items
+from orchestration_project.tables.web import (
+    web_crawls,
+    web_frontier,
+    web_items,
+    web_pages,
+    web_switches,
+)
 from tests import databases
 from tests.assets.conftest import BOTH
-from tests.assets.web_shop import PRODUCTS, crawl, crawled, items_of
+from tests.assets.web_shop import PRODUCTS, counted, crawl, crawled, items_of
 from tests.faulty_server import FaultyServer, Reply, Request
 
 
@@ -235,3 +248,46 @@ def test_items_fields_and_changes_are_exported_once_per_load(url, shop, instance
     assert len(second["items"]) == PRODUCTS // 10
     assert "P0010,13670000" in second["fields"]
     assert "P0010,price,13.66,13.67" in second["changes"]
+
+
+@BOTH
+def test_retention_deletes_old_frontiers_states_of_pages_and_bytes(url, instance, monkeypatch):
+    kept = {"retention": Retention(pages_days=2, captures_days=2)}
+    site = small_site(1000).model_copy(update=kept)
+    replies = {"/": PAGE}
+    folder = load_settings().state_path
+    with site_of(replies, {}) as (_, access):
+        for day, name in ((1, "a"), (2, "b"), (9, "c")):
+            body = f"<h1>1</h1>{name}".encode()
+            replies["/"] = Reply(headers={"Content-Type": "text/html"}, body=body)
+            monkeypatch.setenv("DEMO_CLOCK_NOW", f"2026-02-0{day}T09:00:00+00:00")
+            crawled(instance, site, f"2026-02-0{day}", web=access)
+        assert databases.rows(url, select(web_frontier.c.day)) == [(date(2026, 2, 9),)]
+        topics = select(work_items.c.topic)
+        assert databases.rows(url, topics) == [("web/small/2026-02-09",)]
+        history = web_pages.info[HISTORY]
+        # The state of day 1 was replaced on day 2, and that of day 2 on day 9.
+        assert [day for (day,) in databases.rows(url, select(history.c.day))] == [date(2026, 2, 2)]
+        for path in folder.rglob("*.zst"):
+            os.utime(path, (0, 0))
+        with open_warehouse(load_settings()) as warehouse:
+            store, now = open_store(load_settings()), datetime(2026, 2, 9, 12, tzinfo=UTC)
+            days = {CAPTURED: None}
+            keep = CleanUpRetention(days, keep_newest=1, of_datasets={("web", "small"): 2})
+            plan = plan_cleanup(warehouse, store, keep, now=now)
+            gone = clean_up(warehouse, store, plan, now=now, run_id="run")
+        # The item is still as it was read on day 1, and the page is that of day 9.
+        assert len(gone[CAPTURED]) == 1
+        crawled(instance, site, "2026-02-09", web=access)
+    assert counted(url, web_items) == 1
+
+
+def test_the_clean_up_knows_the_days_of_each_site(demo_settings, tmp_path, monkeypatch):
+    folder = tmp_path / "sites"
+    folder.mkdir()
+    for name, days in (("a", "retention: {captures_days: 30}"), ("b", "")):
+        item = "item: {key: [k], fields: {k: {css: p, required: true}}}"
+        text = f"site: {name}\nbase_url: https://a.example\nstart: [/]\n{item}\n{days}\n"
+        (folder / f"{name}.yaml").write_text(text)
+    monkeypatch.setenv("WEB_SITES_DIR", str(folder))
+    assert REGISTRY.captured_days(load_settings()) == {("web", "a"): 30}

@@ -96,6 +96,28 @@ def test_a_capture_whose_delivery_has_no_name_of_ours_stays():
     assert found == set()
 
 
+def test_a_dataset_with_a_time_of_its_own_keeps_what_is_current_or_new():
+    schema = {**SCHEMA, "source": pl.String(), "dataset": pl.String()}
+    rows = [
+        (1, "old", "web_pages:shop#1", START, "web", "shop"),
+        (2, "current", "web_pages:shop#1", START, "web", "shop"),
+        (3, "new", "web_pages:shop#2", START + timedelta(days=5), "web", "shop"),
+        (4, "shared", "web_pages:shop#1", START, "web", "shop"),
+        (5, "shared", "t:a#1", START, "web", "other"),
+        (6, "other", "t:a#1", START, "web", "other"),
+    ]
+    found = removable_blobs(
+        pl.DataFrame(rows, schema, orient="row"),
+        layers={"web_pages:shop#1"},
+        whole=set(),
+        current={2},
+        before=None,
+        keep_newest=1,
+        of_datasets={("web", "shop"): START + timedelta(days=3)},
+    )
+    assert found == {"old"}
+
+
 files = st.lists(
     st.builds(
         File,

@@ -8,6 +8,7 @@ import pytest
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 
 from orchestration_project.assets.operations import removals, run_logs
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.engine.leases import acquire_for_run, is_at_work
 from orchestration_project.errors import TransientError
@@ -83,6 +84,7 @@ def test_a_clean_up_or_prune_deletes_nothing_while_another_runs_and_may_still_me
             resources={
                 "artifacts": FolderStore(desk.folder),
                 "clock": clock,
+                "registry": REGISTRY,
                 "settings": settings_class()(),  # pyright: ignore[reportCallIssue] - pydantic fills the fields
                 "warehouse": desk.warehouse,
             },

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import delete
 
 from orchestration_project.assets.operations import removals
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import BlobError, Captures
@@ -173,6 +174,7 @@ def run_job(desk, store, clock, **config) -> dg.ExecuteInProcessResult:
         resources={
             "artifacts": store,
             "clock": clock,
+            "registry": REGISTRY,
             "settings": made,
             "warehouse": desk.warehouse,
         },

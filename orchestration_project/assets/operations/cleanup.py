@@ -15,6 +15,7 @@ from orchestration_project.domains.operations.retention import CAPTURED, PICTURE
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.registry import Registry
 from orchestration_project.services.cleanup import (
     Retention,
     clean_up,
@@ -57,6 +58,7 @@ def removals(
     config: CleanUpArtifacts,
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
@@ -65,7 +67,8 @@ def removals(
     reported = report_dry_run(context.log, "nothing is deleted", is_dry_run=config.dry_run)
     if not config.dry_run:
         acquire_for_run(warehouse, context.instance, REMOVALS, run_id=context.run.run_id)
-    plan = plan_cleanup(warehouse, artifacts, retention_of(settings), now=now)
+    retention = retention_of(settings)._replace(of_datasets=registry.captured_days(settings))
+    plan = plan_cleanup(warehouse, artifacts, retention, now=now)
     went = plan.files
     if not config.dry_run:
         refuse_shared_store(plan, only_database=config.only_database)

@@ -36,6 +36,7 @@ from orchestration_project.resources.web.items import LoadedItems, load_items
 from orchestration_project.resources.web.login import sign_in
 from orchestration_project.resources.web.proposals import apply_accepted
 from orchestration_project.resources.web.rendering import BrowserAccess, open_engine
+from orchestration_project.resources.web.retention import forget_old_pages
 from orchestration_project.resources.web.site_lease import SiteLease, hold_site
 from orchestration_project.resources.web.sites import SiteFiles, read_site_files
 from orchestration_project.resources.web.slices import SliceLoader
@@ -315,6 +316,7 @@ class _Crawl:
                 "seconds": web_crawls.c.seconds + state.lap(),
             }
             connection.execute(update(web_crawls).where(*self._own).values(values))
+            forget_old_pages(connection, self._site, self._clock.today("UTC"))
             row = self._row(connection)
         return {
             "crawl_outcome": outcome,

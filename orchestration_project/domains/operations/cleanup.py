@@ -1,6 +1,6 @@
 """Selection of artifacts to clean up: old ones without a current reference."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -24,8 +24,9 @@ def removable_blobs(
     whole: Collection[str],
     layers: Collection[str],
     current: Collection[int],
-    before: datetime,
+    before: datetime | None,
     keep_newest: int,
+    of_datasets: Mapping[tuple[str, str], datetime] | None = None,
 ) -> set[str]:
     """Return the SHA-256 of the blobs whose bytes are no longer needed.
 
@@ -33,14 +34,37 @@ def removable_blobs(
     with others, of the newest deliveries of each partition, and of the newest that were read whole;
     and what was fetched lately.
 
+    Of a dataset with a time of its own, what is kept is each capture that a current row was read
+    from, and what was fetched at that time or later.
+
     Args:
-        captures: capture_id, sha256, group_id and fetched_at of every capture.
+        captures: capture_id, sha256, group_id and fetched_at of every capture; with
+            ``of_datasets``, source and dataset, too.
         whole: The group_id of the deliveries that were read whole, so that they can be replayed.
         layers: The group_id of the deliveries that a replay of several takes.
         current: The capture_id of all rows of all published tables.
-        before: Blobs that were fetched at this time or later stay.
+        before: Blobs that were fetched at this time or later stay; None: all do, but those of
+            ``of_datasets``.
         keep_newest: How many deliveries of each partition stay, at least.
+        of_datasets: Times of datasets, by source and dataset, which count for these alone.
     """
+    if of_datasets:
+        own, others = _by_dataset(captures, of_datasets)
+        kept = set(
+            own.filter(pl.col("stays") | pl.col("capture_id").is_in(list(current)))["sha256"]
+        )
+        going = set(own["sha256"]) - kept - set(others["sha256"])
+        rest = captures.filter(~pl.col("sha256").is_in(list(going)))
+        return going | removable_blobs(
+            rest.drop("source", "dataset"),
+            whole=whole,
+            layers=layers,
+            current=current,
+            before=before,
+            keep_newest=keep_newest,
+        )
+    if before is None:
+        return set()
     marked = captures.with_columns(
         pl.col("group_id").str.extract(SERIES).alias("series"),
         pl.col("group_id").str.extract(DELIVERY_NUMBER).cast(pl.Int64).alias("place"),
@@ -60,6 +84,26 @@ def removable_blobs(
     is_lately = pl.col("fetched_at") >= before
     blobs = marked.group_by("sha256").agg((is_kept | is_lately).any().alias("stays"))
     return set(blobs.filter(~pl.col("stays"))["sha256"])
+
+
+def _by_dataset(
+    captures: pl.DataFrame, of_datasets: Mapping[tuple[str, str], datetime]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the captures of datasets with a time of their own, marked by ``stays``; and others."""
+    times = pl.DataFrame(
+        [(*place, at) for place, at in of_datasets.items()],
+        {
+            "source": pl.String,
+            "dataset": pl.String,
+            "own_before": pl.Datetime("us", "UTC"),
+        },
+        orient="row",
+    )
+    marked = captures.join(times, on=["source", "dataset"], how="left").with_columns(
+        stays=pl.col("fetched_at") >= pl.col("own_before")
+    )
+    has_own = pl.col("own_before").is_not_null()
+    return marked.filter(has_own), marked.filter(~has_own)
 
 
 def _newest(marked: pl.DataFrame, number: int) -> pl.DataFrame:

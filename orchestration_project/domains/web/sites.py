@@ -305,6 +305,19 @@ class Browsing(Strict):
     scrolls: int = Field(default=0, ge=0, le=200)
 
 
+class Retention(Strict):
+    """How long records of crawls are kept; items and their history always stay.
+
+    Attributes:
+        pages_days: Days of frontiers and of earlier states of pages; None: they stay.
+        captures_days: Days of captured bytes that no current item needs, until
+            `operations_cleanup` deletes them; None: as ARTIFACTS_CAPTURED_DAYS says.
+    """
+
+    pages_days: int | None = Field(default=None, ge=1, le=36_500)
+    captures_days: int | None = Field(default=None, ge=1, le=36_500)
+
+
 class Site(Strict):
     """Declaration of a site.
 
@@ -328,6 +341,7 @@ class Site(Strict):
         schedule: Cron expression of its crawls; None: they are started manually. A further crawl of
             the same UTC day requests only what is left.
         timezone: Time zone of the schedule.
+        retention: How long records of its crawls are kept.
     """
 
     site: SiteName
@@ -348,6 +362,7 @@ class Site(Strict):
     budget: Budget = Field(default=Budget())
     schedule: str | None = Field(default=None, min_length=1, max_length=100)
     timezone: str = Field(default="UTC", max_length=100)
+    retention: Retention = Field(default=Retention())
 
     @field_validator("timezone")
     @classmethod
