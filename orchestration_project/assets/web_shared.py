@@ -1,4 +1,4 @@
-"""Assets of all sites together: crawls, and changes of items. Each crawl reports to them."""
+"""What sites share: assets that each crawl reports to, and the check of blocks."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,15 +8,23 @@ import dagster as dg
 
 from orchestration_project.assets.specs import asset_spec, system_spec
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.web.reporting import changes_at, latest_crawls
+from orchestration_project.resources.web.changes import changes_at
+from orchestration_project.resources.web.crawl_status import latest_crawls
 from orchestration_project.services.links import link, rows_path
-from orchestration_project.services.metadata import as_metadata, column_schema, quoted_table
+from orchestration_project.services.metadata import (
+    as_metadata,
+    check_spec,
+    column_schema,
+    quoted_table,
+    summary_of,
+)
 from orchestration_project.tables.web import web_changes, web_crawls
 
 GROUP = "web"
 OWNERS = ["team:operations"]
 CHANGES = dg.AssetKey([GROUP, "changes"])
 CRAWLS = dg.AssetKey([GROUP, "crawls"])
+BLOCK_CHECK = "is_not_blocked"
 KINDS = ("added", "changed", "removed")
 
 
@@ -73,3 +81,46 @@ def _report(
 ) -> None:
     metadata = {"site": site, **shown, "table_rows": link(rows_path(table, f"site={site}"))}
     context.log_event(dg.AssetMaterialization(key, metadata=as_metadata(metadata)))
+
+
+def block_spec(pages: dg.AssetKey, owner: str) -> dg.AssetCheckSpec:
+    """Return the check of the pages of a site; it recovers with the next crawl that is let in."""
+    return check_spec(
+        BLOCK_CHECK,
+        asset=pages,
+        description="The site answers without a block or login page.",
+        severity=dg.AssetCheckSeverity.ERROR,
+        limit="0 pages",
+        remedy=_remedy(owner),
+    )
+
+
+def block_result(pages: dg.AssetKey, owner: str, outcome: Mapping[str, Any]) -> dg.AssetCheckResult:
+    """Return the result of a crawl.
+
+    Args:
+        pages: Asset of the pages.
+        owner: Owner that the site file names.
+        outcome: Metadata of the crawl, with ``crawl_outcome`` and ``reason``.
+    """
+    is_blocked = outcome["crawl_outcome"] in ("blocked", "login")
+    metadata: Mapping[str, Any] = {"outcome": "no block or login page"}
+    if is_blocked:
+        metadata = {
+            "outcome": "the site refuses the crawl",
+            "expected": "no block or login page",
+            "found": outcome["reason"],
+            "what_to_do": _remedy(owner),
+        }
+    return dg.AssetCheckResult(
+        asset_key=pages,
+        check_name=BLOCK_CHECK,
+        passed=not is_blocked,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=summary_of(metadata),
+        metadata=metadata,
+    )
+
+
+def _remedy(owner: str) -> str:
+    return f"{owner}: ask the owner of the site, or correct the site file"

@@ -13,9 +13,9 @@ from orchestration_project.assets.web.proposals import (
 from orchestration_project.assets.web.replay import replay_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import DemoProgram
+from orchestration_project.contracts.subjects import MIN_MASKED_CHARACTERS, SubjectKind
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter
-from orchestration_project.domains.web.subjects import PERSON
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
@@ -29,7 +29,7 @@ from orchestration_project.registry import (
 )
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.crawl import TOPIC_PREFIX
-from orchestration_project.resources.web.missed import missed_days
+from orchestration_project.resources.web.crawl_status import missed_days
 from orchestration_project.resources.web.page_bytes import SOURCE
 from orchestration_project.resources.web.sites import read_site_files
 from orchestration_project.sensors.web import site_schedules
@@ -102,6 +102,13 @@ def _day(text: str) -> str:
             f"invalid day {text!r}: expected a date, e.g. 2026-11-02"
         ) from None
 
+
+PERSON = SubjectKind(
+    name="person",
+    description="text that names a person on pages, such as an e-mail address; "
+    f"{MIN_MASKED_CHARACTERS} characters at least",
+)
+"""Persons on pages, for erasures: they are masked in items, changes and captured pages."""
 
 DAY = Parameter(name="partition", to_key=_day)
 

@@ -12,7 +12,7 @@ from orchestration_project.catalog.web import WEB
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.resources.web.missed import missed_days
+from orchestration_project.resources.web.crawl_status import missed_days
 from orchestration_project.resources.web.sites import read_site_files
 from orchestration_project.sensors.web import site_schedule
 from orchestration_project.settings import load_settings

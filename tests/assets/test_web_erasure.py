@@ -5,10 +5,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from orchestration_project.catalog.web import WEB
+from orchestration_project.catalog.web import PERSON, WEB
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site, read_site
-from orchestration_project.domains.web.subjects import PERSON
 from orchestration_project.engine.environment import open_store, open_warehouse
 from orchestration_project.services.erasure.erasing import Erased, Places, erase
 from orchestration_project.services.erasure.requests import ErasureRequests

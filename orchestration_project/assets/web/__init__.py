@@ -11,8 +11,13 @@ from sqlalchemy import Connection, select, update
 
 from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec
 from orchestration_project.assets.web.checks import item_check_results, item_checks
-from orchestration_project.assets.web_blocks import block_result, block_spec
-from orchestration_project.assets.web_shared import report_changes, report_crawl, shared_specs
+from orchestration_project.assets.web_shared import (
+    block_result,
+    block_spec,
+    report_changes,
+    report_crawl,
+    shared_specs,
+)
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site

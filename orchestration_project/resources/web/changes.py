@@ -1,21 +1,25 @@
-"""How items of a site are written: with rows of their fields, and with the changes of each load."""
+"""How items are written, with rows of their fields; and the changes of each load."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from orchestration_project.domains.web.changes import item_changes
 from orchestration_project.domains.web.item_fields import field_rows
 from orchestration_project.domains.web.pages import item_rules_version
 from orchestration_project.domains.web.sites import ItemRule
-from orchestration_project.engine.warehouse import TableSpec, WriteResult
+from orchestration_project.engine.warehouse import TableSpec, Warehouse, WriteResult
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.engine.warehouse.target import Transform
 from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.web import web_changes, web_item_fields, web_items
+
+SHOWN_ROWS = 20
+CHANGE_COLUMNS = ("item_key", "field", "kind", "before", "after")
 
 
 def items_spec(rule: ItemRule, *, has_items: bool) -> TableSpec[pl.DataFrame]:
@@ -51,3 +55,28 @@ def record_changes(connection: Connection, ended: Sequence[Any]) -> None:
                 change_cause=pl.lit("ours" if each.change_cause == "ours" else "source"),
             )
             insert_frame(connection, web_changes, rows.select(list(schema_of(web_changes))))
+
+
+def changes_at(
+    warehouse: Warehouse, site: str, at: datetime
+) -> tuple[Mapping[str, int], Sequence[Mapping[str, Any]]]:
+    """Return how many changes of each kind a load of a site made, and the first of them.
+
+    Args:
+        warehouse: The database.
+        site: Name of the site.
+        at: Time of the load, as `web_changes` has it.
+    """
+    columns = web_changes.c
+    own = (columns.site == site, columns.at == at)
+    counted = select(columns.kind, func.count().label("rows")).where(*own).group_by(columns.kind)
+    first = (
+        select(*(columns[name] for name in CHANGE_COLUMNS))
+        .where(*own)
+        .order_by(columns.item_key, columns.field)
+        .limit(SHOWN_ROWS)
+    )
+    with warehouse.reading() as connection:
+        counts = {row.kind: row.rows for row in connection.execute(counted)}
+        rows = connection.execute(first).mappings().all()
+    return counts, [dict(row) for row in rows]

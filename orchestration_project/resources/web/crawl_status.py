@@ -1,4 +1,4 @@
-"""Days that sites were not crawled, for the control tower: missed ones, and crawls that failed."""
+"""Crawls as people see them: the latest ones, and days that sites missed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -10,13 +10,34 @@ from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.dagster_private import previous_cron_time
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.tables.schema import USD_SCALE
 from orchestration_project.tables.web import web_crawls
 
 GRACE = timedelta(hours=2)
 """Time after which a scheduled crawl that has not ended is late."""
 
 LOOKED_BACK = timedelta(days=14)
+SHOWN_ROWS = 20
+CRAWL_COLUMNS = (
+    *("site", "day", "outcome", "reason", "request_count", "page_count", "item_count"),
+    *("reject_count", "byte_count", "seconds", "cost"),
+)
 LOADED = ("complete", "budget")
+
+
+def latest_crawls(warehouse: Warehouse) -> Sequence[Mapping[str, Any]]:
+    """Return the latest crawls of all sites, the newest first; costs are in their unit."""
+    wanted = (
+        select(*(web_crawls.c[name] for name in CRAWL_COLUMNS))
+        .order_by(web_crawls.c.started_at.desc(), web_crawls.c.site)
+        .limit(SHOWN_ROWS)
+    )
+    with warehouse.reading() as connection:
+        found = connection.execute(wanted).mappings().all()
+    return [
+        {**row, "seconds": round(row["seconds"], 1), "cost": row["cost"] / 10**USD_SCALE}
+        for row in found
+    ]
 
 
 def missed_days(
