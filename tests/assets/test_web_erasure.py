@@ -14,9 +14,8 @@ from orchestration_project.services.erasure.requests import ErasureRequests
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.web import web_changes, web_crawls, web_item_fields, web_items
 from tests import databases
-from tests.assets.conftest import BOTH
 from tests.assets.test_web_operation import site_of
-from tests.assets.web_shop import crawled
+from tests.assets.web_shop import POSTGRESQL_SLOW, crawled
 from tests.faulty_server import Reply
 from tests.resources.planted import flush, in_database, places_of
 
@@ -65,7 +64,7 @@ def payloads(url: str) -> list[dict[str, Any]]:
     return [json.loads(each) for (each,) in databases.rows(url, select(web_items.c.payload))]
 
 
-@BOTH
+@POSTGRESQL_SLOW
 def test_a_person_is_erased_from_items_changes_and_pages_and_stays_so(
     url, kept_instance, monkeypatch
 ):

@@ -17,12 +17,13 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.exports import read_exports
 from orchestration_project.domains.operations.retention import CAPTURED
-from orchestration_project.domains.web.sites import Retention, Site, read_site
+from orchestration_project.domains.web.sites import Budget, Retention, Site, read_site
 from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.engine.environment import open_store, open_warehouse
-from orchestration_project.engine.leases import LostLeaseError, renew, take
+from orchestration_project.engine.leases import LostLeaseError, end_lease_of, renew, take
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.access import WebAccess
+from orchestration_project.resources.web.crawl import CrawlState
 from orchestration_project.resources.web.site_lease import hold_site, lease_name
 from orchestration_project.resources.web.switches import SwitchChange, set_switch
 from orchestration_project.services.cleanup import Retention as CleanUpRetention
@@ -32,7 +33,7 @@ from orchestration_project.services.exports.work import Exports
 from orchestration_project.settings import load_settings
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.schema import HISTORY
-from orchestration_project.tables.spine import work_items
+from orchestration_project.tables.spine import leases, work_items
 from orchestration_project.tables.web import (
     web_crawls,
     web_frontier,
@@ -42,7 +43,7 @@ from orchestration_project.tables.web import (
 )
 from tests import databases
 from tests.assets.conftest import BOTH
-from tests.assets.web_shop import PRODUCTS, counted, crawl, crawled, items_of
+from tests.assets.web_shop import POSTGRESQL_SLOW, PRODUCTS, counted, crawl, crawled, items_of
 from tests.faulty_server import FaultyServer, Reply, Request
 
 
@@ -73,7 +74,7 @@ def at_work(warehouse: Warehouse, seconds: float) -> Iterator[None]:
         thread.join()
 
 
-@BOTH
+@POSTGRESQL_SLOW
 def test_a_site_is_crawled_by_one_run_at_a_time_also_on_other_days(url, shop, instance):
     shop.at("2026-02-02")
     with open_warehouse(load_settings()) as warehouse:
@@ -102,6 +103,37 @@ def test_a_lease_of_a_run_that_ended_is_taken_at_once_and_its_holder_finds_out(u
         third = hold_site(warehouse, "shop", run_id="c", has_ended=lambda _: False)
         with third as held, warehouse.writing() as connection:
             held.require(connection)
+
+
+def test_a_run_whose_site_was_taken_over_writes_nothing(url, instance, monkeypatch):
+    monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-01T09:00:00+00:00")
+    with open_warehouse(load_settings()) as warehouse:
+
+        def take_over() -> None:
+            name, now = lease_name("small"), Clock().now()
+            with warehouse.writing() as connection:
+                [holder] = connection.execute(
+                    select(leases.c.holder).where(leases.c.name == name)
+                ).scalars()
+                end_lease_of(connection, name, holder)
+                take(connection, name, holder="other", now=now, until=now + timedelta(hours=1))
+
+        with site_of({"/": LINKS}, {"/": take_over}) as (server, access):
+            crawled(instance, small_site(1000), "2026-02-01", succeeds=False, web=access)
+            assert [each.target for each in server.requests] == ["/robots.txt", "/"]
+    assert outcomes(url) == [("running", None)]  # the other run says how it ends
+    assert counted(url, web_pages) == 0
+
+
+def test_seconds_of_earlier_runs_count_and_no_limit_is_none():
+    state = CrawlState.of(Budget(seconds=60))
+    assert state.spent_limit() == ""
+    state.spend(1, 1, seconds=60)
+    assert state.spent_limit() == "seconds"
+    assert not state.take_request()
+    free = CrawlState.of(Budget())
+    free.spend(1, 1, seconds=10**9)
+    assert free.take_request()
 
 
 def switch(instance: dg.DagsterInstance, state: str, *, site: str = "shop", who: str = "ada"):
@@ -218,7 +250,7 @@ exports:
 """
 
 
-@BOTH
+@POSTGRESQL_SLOW
 def test_items_fields_and_changes_are_exported_once_per_load(url, shop, instance):
     declared = read_exports(EXPORTS, is_valid_cron_string)
 
@@ -250,7 +282,7 @@ def test_items_fields_and_changes_are_exported_once_per_load(url, shop, instance
     assert "P0010,price,13.66,13.67" in second["changes"]
 
 
-@BOTH
+@POSTGRESQL_SLOW
 def test_retention_deletes_old_frontiers_states_of_pages_and_bytes(url, instance, monkeypatch):
     kept = {"retention": Retention(pages_days=2, captures_days=2)}
     site = small_site(1000).model_copy(update=kept)

@@ -19,6 +19,11 @@ from orchestration_project.tables.web import web_items
 from tests import databases
 from tests.resources.definitions import RESOURCES
 
+POSTGRESQL_SLOW = pytest.mark.parametrize(
+    "url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
+"""Both databases; for tests that execute several runs."""
+
 PRODUCTS = 40
 REQUESTS = PRODUCTS + 2  # lists of 20
 

@@ -176,7 +176,9 @@ class WebAccess:
         robots = self._client(site, addresses, lambda _: _rate(usual, 0), switch, RETRIED_OF_ROBOTS)
         with pages, robots:
             cache = _RobotsCache(robots, addresses, warehouse, clock)
-            yield SiteAccess(site, pages, cache, addresses, delays, CookieJar(clock.now))
+            yield SiteAccess(
+                site, pages, cache, addresses, delays, CookieJar(clock.now), switch
+            )
 
     def _addresses(self, site: Site) -> Mapping[str, str]:
         if DEMO_ORIGIN not in site.origins:
@@ -242,6 +244,7 @@ class SiteAccess:
     addresses: Mapping[str, str]
     delays: dict[str, float]
     cookies: CookieJar
+    switch: SiteSwitch
 
     def get(self, url: str, headers: Mapping[str, str]) -> Answer:
         """Request a page, and follow redirects within the site.
