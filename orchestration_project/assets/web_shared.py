@@ -1,4 +1,4 @@
-"""What sites share: assets that each crawl reports to, and the check of blocks."""
+"""Assets that the crawls of all sites report to, and the check of blocks."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -306,7 +306,7 @@ class Browsing(Strict):
 
 
 class Retention(Strict):
-    """How long records of crawls are kept; items and their history always stay.
+    """Days after which records of crawls are deleted; items and their history always stay.
 
     Attributes:
         pages_days: Days of frontiers and of earlier states of pages; None: they stay.

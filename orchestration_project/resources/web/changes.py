@@ -1,4 +1,4 @@
-"""How items are written, with rows of their fields; and the changes of each load."""
+"""Writing of items, with rows of their fields and the changes of each load."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
