@@ -24,6 +24,9 @@ GROUP = "web"
 OWNERS = ["team:operations"]
 CHANGES = dg.AssetKey([GROUP, "changes"])
 CRAWLS = dg.AssetKey([GROUP, "crawls"])
+REFUSED = ("blocked", "login")
+"""Outcomes of crawls that a site refuses."""
+
 BLOCK_CHECK = "is_not_blocked"
 KINDS = ("added", "changed", "removed")
 
@@ -103,7 +106,7 @@ def block_result(pages: dg.AssetKey, owner: str, outcome: Mapping[str, Any]) -> 
         owner: Owner that the site file names.
         outcome: Metadata of the crawl, with ``crawl_outcome`` and ``reason``.
     """
-    is_blocked = outcome["crawl_outcome"] in ("blocked", "login")
+    is_blocked = outcome["crawl_outcome"] in REFUSED
     metadata: Mapping[str, Any] = {"outcome": "no block or login page"}
     if is_blocked:
         metadata = {

@@ -97,7 +97,7 @@ def load_items(
         audits = [replace(each, severity="warning") for each in validated.audits]
         validated = replace(validated, audits=audits)
     validated = _of_captures(validated, [page.capture_id for page in pages])
-    rates = fill_rates(list(_payloads(validated)), site.item)
+    rates = fill_rates(_payloads(validated), site.item)
     counts = len(validated.rows), len(validated.rejects)
     with warehouse.writing() as connection:
         own = web_crawls.c.site == site.site, web_crawls.c.day == day
