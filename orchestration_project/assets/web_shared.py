@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.assets.specs import asset_spec, system_spec
+from orchestration_project.assets.specs import asset_spec
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.changes import changes_at
 from orchestration_project.resources.web.crawl_status import latest_crawls
@@ -28,6 +28,14 @@ REFUSED = ("blocked", "login")
 """Outcomes of crawls that a site refuses."""
 
 BLOCK_CHECK = "is_not_blocked"
+CHANGE_SOURCES = {
+    "site": "site",
+    "at": "known_from",
+    "item_key": "item_key",
+    **dict.fromkeys(("field", "kind", "before", "after", "change_cause"), "payload"),
+}
+"""Columns of `web_changes`, and those of `web_items` that they come from."""
+
 KINDS = ("added", "changed", "removed")
 
 
@@ -36,12 +44,16 @@ def shared_specs(*items: dg.AssetKey) -> list[dg.AssetSpec]:
 
     No step makes them: a crawl of any site reports what it wrote to them.
     """
+    lineage = {
+        name: [dg.TableColumnDep(source, of) for source in items]
+        for name, of in CHANGE_SOURCES.items()
+    }
     return [
-        system_spec(
+        asset_spec(
             CRAWLS,
             str(web_crawls.comment),
             column_schema(web_crawls.columns),
-            {"table", "ledger"},
+            {"ledger"},
             owners=OWNERS,
             **{"dagster/table_name": web_crawls.name},
         ),
@@ -52,7 +64,10 @@ def shared_specs(*items: dg.AssetKey) -> list[dg.AssetSpec]:
             {"table", "gold"},
             *items,
             owners=OWNERS,
-            **{"dagster/table_name": web_changes.name},
+            **{
+                "dagster/table_name": web_changes.name,
+                "dagster/column_lineage": dg.TableColumnLineage(lineage),
+            },
         ),
     ]
 

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.assets.specs import system_spec
+from orchestration_project.assets.specs import asset_spec
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.options import JobOptions
@@ -53,11 +53,11 @@ class SetSwitch(JobOptions):
 @dg.multi_asset(
     name=SWITCH_OP,
     specs=[
-        system_spec(
+        asset_spec(
             SWITCHES,
             str(web_switches.comment),
             column_schema(web_switches.columns),
-            {"table", "state"},
+            {"state"},
             owners=["team:operations"],
             **{"dagster/table_name": web_switches.name},
         )
