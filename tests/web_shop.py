@@ -13,7 +13,7 @@ from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_items
 from tests import databases
 
-PRODUCTS = 40
+PRODUCTS = 20
 NEW_LAYOUT = "2026-02-03"
 """Day from which the shop has another layout: prices are in `.amount`."""
 

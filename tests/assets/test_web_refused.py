@@ -149,6 +149,6 @@ def test_other_members_of_json_warn_and_more_items_are_loaded(
     assert not second["fields_are_filled"].passed  # stock is a field
     assert third["item_count_is_usual"].severity == dg.AssetCheckSeverity.WARN
     assert third["item_count_is_usual"].metadata["expected"].value == (
-        "5 to 15 items, by 1 earlier crawls"
+        "5 to 15 items, by earlier crawls: 1"
     )
     assert len(databases.rows(url, select(web_items.c.item_key))) == 10

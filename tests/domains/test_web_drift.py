@@ -58,7 +58,7 @@ def test_fewer_items_quarantine_and_more_warn(count: int, outcome: str, severity
     found = audits(now, Baseline(counts=[400]))["item_count_is_usual"]
     assert (found.outcome, found.severity) == (outcome, severity)
     assert (found.expected, found.found) == (
-        "280 to 520 items, by 1 earlier crawls",
+        "280 to 520 items, by earlier crawls: 1",
         f"{count} items",
     )
 

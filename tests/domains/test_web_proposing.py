@@ -11,6 +11,7 @@ from orchestration_project.domains.web.proposing import (
     KnownPage,
     best_selectors,
     field_with,
+    keys_of,
     selecting_of,
     site_with,
 )
@@ -91,6 +92,17 @@ def test_a_selector_is_proposed_although_some_values_changed():
 )
 def test_without_the_known_values_nothing_is_proposed(markup: str):
     assert best(site_of({"price": PRICE}), "price", products(markup)) == []
+
+
+def test_a_selector_that_finds_no_more_than_the_present_one_is_not_proposed():
+    pages = products("<b class='price other'>{price}</b>")
+    assert best(site_of({"price": PRICE}), "price", pages) == []
+
+
+def test_keys_are_found_also_where_other_fields_are_missing():
+    site = site_of({"price": PRICE})
+    [page] = products("", 1)
+    assert keys_of(page.page, site.item) == ["P1"]
 
 
 def test_items_of_lists_and_fields_of_several_values():

@@ -87,7 +87,7 @@ def _count_audit(count: int, earlier: Sequence[int], *, is_complete: bool) -> Au
     return Audit(
         COUNT,
         outcome_of(low <= count <= high),
-        f"{low} to {high} items, by {len(earlier)} earlier crawls",
+        f"{low} to {high} items, by earlier crawls: {len(earlier)}",
         f"{count} items",
         severity="warning" if count > high else "error",
     )

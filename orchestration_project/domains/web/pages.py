@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Literal, NamedTuple
@@ -90,7 +90,7 @@ def page_rows(pages: Sequence[FetchedPage], *, site: str, day: date, run_id: str
 
 
 def item_rows(
-    pages: Sequence[tuple[str, bytes, str]],
+    pages: Iterable[tuple[str, bytes, str]],
     rule: ItemRule,
     *,
     site: str,

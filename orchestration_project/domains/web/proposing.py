@@ -73,7 +73,8 @@ def best_selectors(
 ) -> list[ScoredSelector]:
     """Return candidates for a field, the best first; empty: none finds enough known values.
 
-    The share of found values decides, then the kind of selector, then the innermost element.
+    Each finds more known values than the present selector. The share of found values decides, then
+    the kind of selector, then the innermost element.
 
     Args:
         rule: Items of the site.
@@ -82,10 +83,11 @@ def best_selectors(
         earlier_pages: Pages of the earlier layout, with the same.
     """
     found: list[ScoredSelector] = []
+    present = score(_rule_of(rule, name, rule.fields[name]), name, pages)
     for selector in _candidates(rule, name, pages):
-        tried = _rule_with(rule, name, selector)
+        tried = _rule_of(rule, name, field_with(rule.fields[name], selector.as_fields))
         now = score(tried, name, pages)
-        if now.agreement >= MIN_AGREEMENT:
+        if now.agreement >= MIN_AGREEMENT and now.agreed_count > present.agreed_count:
             found.append(ScoredSelector(selector, now, score(tried, name, earlier_pages)))
     return sorted(found, key=_order)
 
@@ -150,11 +152,17 @@ def _items(page: KnownPage, rule: ItemRule) -> Iterator[tuple[str, Mapping[str, 
             yield key, payload
 
 
-def _rule_with(rule: ItemRule, name: str, selector: Selector) -> ItemRule:
-    """Return rules of the key and one field, which that selector finds."""
-    fields = {each: rule.fields[each] for each in rule.key}
-    fields[name] = field_with(rule.fields[name], selector.as_fields)
+def _rule_of(rule: ItemRule, name: str, field: ItemField) -> ItemRule:
+    """Return rules of the key and one field."""
+    fields = {**{each: rule.fields[each] for each in rule.key}, name: field}
     return rule.model_copy(update={"fields": fields, "json_schema": None})
+
+
+def keys_of(page: Page, rule: ItemRule) -> list[str]:
+    """Return the keys of the items of a page, of rejected ones too where they have one."""
+    fields = {each: rule.fields[each] for each in rule.key}
+    found = items(page, rule.model_copy(update={"fields": fields, "json_schema": None}))
+    return [each.key for each in found if isinstance(each, Item)]
 
 
 def field_with(field: ItemField, selecting: Mapping[str, str]) -> ItemField:

@@ -101,13 +101,14 @@ class HeldPages:
             if row.sha256 in blobs
         ]
 
-    def read(self, pages: Sequence[HeldPage]) -> list[tuple[str, bytes, str]]:
-        """Return URL, bytes and content type of pages.
+    def read(self, pages: Sequence[HeldPage]) -> Iterator[tuple[str, bytes, str]]:
+        """Yield URL, bytes and content type of pages, read one at a time.
 
         Raises:
             BlobError: The store lacks the bytes of a page.
         """
-        return [(each.url, self._captures.read(each.blob), each.content_type) for each in pages]
+        for each in pages:
+            yield each.url, self._captures.read(each.blob), each.content_type
 
     def parsed(self, pages: Sequence[HeldPage]) -> Iterator[Page]:
         """Yield pages, parsed one at a time.
@@ -115,8 +116,8 @@ class HeldPages:
         Raises:
             BlobError: The store lacks the bytes of a page.
         """
-        for each in pages:
-            yield Page(each.url, self._captures.read(each.blob), each.content_type)
+        for each in self.read(pages):
+            yield Page(*each)
 
 
 def blobs_of(connection: Connection, wanted: Sequence[str]) -> Mapping[str, Blob]:

@@ -81,10 +81,10 @@ def load_items(
         loaded_count = connection.execute(count).scalar_one()
     urls = [page.row["final_url"] for page in pages]
     baseline = read_baseline(site, day, urls, warehouse=warehouse, captures=captures)
-    read = [
+    read = (
         (page.row["final_url"], captures.read(page.blob), page.row["content_type"] or "")
         for page in pages
-    ]
+    )
     validated = item_rows(
         read,
         site.item,

@@ -3,10 +3,9 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import islice
 from typing import Any, Literal
 
 from sqlalchemy import RowMapping, select, update
@@ -21,6 +20,7 @@ from orchestration_project.domains.web.proposing import (
     KnownPage,
     ScoredSelector,
     best_selectors,
+    keys_of,
     selecting_of,
     site_with,
 )
@@ -143,24 +143,24 @@ class Proposals:
             return Search(day_before, day, {})
         loaded = self._loaded(site.site)
         before = figures_of_payloads([each.payload for each in loaded])
-        pages = list(self._held.parsed(self._held.of_day(site, day)))
-        now = figures_of(each for page in pages for each in items(page, site.item))
+        pages = self._held.of_day(site, day)
+        found = (each for page in self._held.parsed(pages) for each in items(page, site.item))
+        now = figures_of(found)
         fallen = fallen_fields(now, before, list(site.item.fields))
         if not fallen:
             return Search(day_before, day, fallen)
-        known = _known_pages(pages, loaded)
-        urls = [each.page.url for each in known]
-        earlier = list(self._held.parsed(self._held.of_day(site, day_before, urls)))
-        ranked = {
-            name: best_selectors(site.item, name, known, _known_pages(earlier, loaded))
-            for name in fallen
-        }
+        known = _known_pages(self._held.parsed(pages), site, loaded)
+        keys = {key for each in known for key in each.known}
+        urls = sorted({each.url for each in loaded if each.item_key in keys})
+        held = self._held.of_day(site, day_before, urls[:MAX_TRIED_PAGES])
+        earlier = _known_pages(self._held.parsed(held), site, loaded)
+        ranked = {name: best_selectors(site.item, name, known, earlier) for name in fallen}
         unsolved = [name for name, found in ranked.items() if not found]
         solved = {name: found for name, found in ranked.items() if found}
         if not solved:
             return Search(day_before, day, fallen, unsolved)
         chosen = {name: found[0].selector.as_fields for name, found in solved.items()}
-        after = _Extracted.of(site_with(site, chosen), pages)
+        after = _Extracted.of(site_with(site, chosen), self._held.parsed(pages))
         diff = compare_items(
             {each.item_key: each.payload for each in loaded},
             after.payloads,
@@ -282,7 +282,7 @@ class _Extracted:
     payloads: Mapping[str, str]
 
     @classmethod
-    def of(cls, site: Site, pages: Sequence[Page]) -> "_Extracted":
+    def of(cls, site: Site, pages: Iterable[Page]) -> "_Extracted":
         figures, payloads = ItemFigures(), dict[str, str]()
         for found in (each for page in pages for each in items(page, site.item)):
             figures.add(found)
@@ -291,13 +291,20 @@ class _Extracted:
         return cls(figures, payloads)
 
 
-def _known_pages(pages: Sequence[Page], loaded: Sequence[Any]) -> list[KnownPage]:
-    """Return the first pages of which loaded items are known, with these."""
-    known: dict[str, dict[str, Any]] = defaultdict(dict)
+def _known_pages(pages: Iterable[Page], site: Site, loaded: Sequence[Any]) -> list[KnownPage]:
+    """Return the first pages of which loaded items are known, by URL or else by key."""
+    by_key = {each.item_key: each.payload for each in loaded}
+    by_url: dict[str, list[str]] = defaultdict(list)
     for each in loaded:
-        known[each.url][each.item_key] = json.loads(each.payload)
-    found = (KnownPage(page, known[page.url]) for page in pages if page.url in known)
-    return list(islice(found, MAX_TRIED_PAGES))
+        by_url[each.url].append(each.item_key)
+    found: list[KnownPage] = []
+    for page in pages:
+        keys = by_url.get(page.url) or keys_of(page, site.item)
+        if known := {key: json.loads(by_key[key]) for key in keys if key in by_key}:
+            found.append(KnownPage(page, known))
+        if len(found) == MAX_TRIED_PAGES:
+            break
+    return found
 
 
 def _fill_rates(
