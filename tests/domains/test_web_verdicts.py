@@ -68,6 +68,12 @@ def test_a_page_of_a_shop_is_not_taken_for_one(body: str):
     assert refusal(body) is None
 
 
+def test_a_host_or_query_named_login_is_not_a_login_page():
+    body = f"<title>Shop</title>{NAVIGATION}{LOGIN_FORM}"
+    for url in ("https://login/", "https://login.example/", "https://x.example/p?to=/login"):
+        assert refusal(body, url) is None
+
+
 def test_json_is_never_one():
     body = b'{"title": "Just a moment", "type": "password", "captcha": "unusual traffic from your"}'
     assert refusal_of("https://shop.example/login", body, "application/json") is None

@@ -7,7 +7,6 @@ forms. A page counts as one of them only if it has hardly anything else.
 import re
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from orchestration_project.domains.web.extraction import Page
 
@@ -65,7 +64,11 @@ LOGIN_TITLE = re.compile(
     r"|connexion|iniciar sesión)\b",
     re.IGNORECASE,
 )
-LOGIN_PATH = re.compile(r"/(log-?in|log-?on|sign-?in|anmelden|anmeldung)(\.\w{1,5})?/?$", re.I)
+LOGIN_PATH = re.compile(
+    r"https?://[^/?#]+(/[^?#]*)?/(log-?in|log-?on|sign-?in|anmelden|anmeldung)(\.\w{1,5})?/?([?#]|$)",
+    re.IGNORECASE,
+)
+"""URL whose path ends as that of a login page."""
 
 
 class Refusal(NamedTuple):
@@ -145,7 +148,7 @@ def _login(root: Any, found: _Outline, url: str) -> Refusal | None:
         return None
     if title := found.title_like(LOGIN_TITLE):
         return Refusal("login", f"a login page: its title is {title!a}")
-    if LOGIN_PATH.search(urlsplit(url).path):
+    if LOGIN_PATH.match(url):
         return Refusal("login", "a login page: its URL and a password field show it")
     if found.is_small(MAX_LOGIN_WORDS) and _asks_to_log_in(root):
         return Refusal("login", "a login page: it asks for a password and for nothing else")
