@@ -16,7 +16,7 @@ from orchestration_project.demo.shop.members import MEMBER_PAGES, WRONG_PASSWORD
 from orchestration_project.domains.web.sites import read_site
 from orchestration_project.settings import load_settings
 from orchestration_project.settings.domains.web import WebSettings
-from orchestration_project.tables.web import web_crawls, web_items, web_pages
+from orchestration_project.tables.web import web_crawls, web_frontier, web_items, web_pages
 from tests import databases
 from tests.assets.conftest import BOTH
 from tests.resources.definitions import RESOURCES
@@ -34,11 +34,13 @@ def shop(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPat
     shop_demo(WebSettings.of(load_settings())).stop()
 
 
-def crawl(instance: dg.DagsterInstance, **login: Any) -> dg.ExecuteInProcessResult:
+def crawl(
+    instance: dg.DagsterInstance, start: str = "/members", **login: Any
+) -> dg.ExecuteInProcessResult:
     declared = {
         "site": "members",
         "base_url": "http://shop.demo",
-        "start": ["/members"],
+        "start": [start],
         "follow": [{"css": "a.member"}],
         "login": {
             "url": "/login",
@@ -116,3 +118,11 @@ def test_a_failed_login_ends_the_crawl_as_login(
     assert reason in str(found)
     assert databases.rows(url, select(web_pages)) == []
     assert not any(WRONG_PASSWORD in str(content) for _, content in below(tmp_path))
+
+
+def test_a_session_that_ends_ends_the_crawl_as_login(url, shop, instance):
+    shop.setenv("WEB_LOGIN_SHOP_PASSWORD", "a-password")
+    assert not crawl(instance, start="/members/expired").success
+    reason = "http://shop.demo/members/expired answered 200 at http://shop.demo/login"
+    assert outcome_of(url) == ("login", reason, 5)
+    assert databases.rows(url, select(web_frontier.c.verdict)) == [("login",)]

@@ -28,6 +28,7 @@ class Members:
             Route("/login", self._login, methods=["POST"]),
             Route("/members", self._list),
             Route("/members/{number:int}", self._page),
+            Route("/members/expired", lambda _: RedirectResponse("/login", 302)),
         ]
 
     def _form(self, _: Request) -> Response:

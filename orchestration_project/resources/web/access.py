@@ -289,6 +289,12 @@ class SiteAccess:
         reason = f"more than {MAX_REDIRECTS} redirects"
         return Answer(current, response, "redirected", reason, MAX_REDIRECTS + 1)
 
+    @property
+    def login_url(self) -> str | None:
+        """URL of the page with the site's login form: who is sent there has no session."""
+        login = self.site.login
+        return None if login is None else resolved(f"{self.site.base_url}/", login.url)
+
     def submit(self, url: str, body: bytes, *, page_url: str) -> Answer:
         """Send a form by POST, once, and follow the redirect to the page after it.
 

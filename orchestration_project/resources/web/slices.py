@@ -186,6 +186,8 @@ class SliceLoader:
             )
             return Visit(answer, answer.refusal, fetched_at=self.clock.now(), listed=listed)
         verdict = judge(response.status)
+        if verdict == "page" and url != answer.final_url == self.access.login_url:
+            verdict = "login"
         body, content_type = response.body, response.headers.get("content-type", "")
         now = self.clock.now()
         capture = unstored(
@@ -215,8 +217,10 @@ class SliceLoader:
         if verdict == "page" and (refusal := refusal_of(answer.final_url, body, content_type)):
             verdict, answer = refusal.verdict, replace(answer, reason=refusal.reason)
         if verdict in ("blocked", "login"):
+            stop = "login" if verdict == "login" and self.site.login else "blocked"
             found = refusal.reason if refusal else response.status
-            self.state.end("blocked", f"{url} answered {found}")
+            place = "" if answer.final_url == url else f" at {answer.final_url}"
+            self.state.end(stop, f"{url} answered {found}{place}")
         listed = listed_urls(self.site, url, final_url=answer.final_url, verdict=verdict, body=body)
         if listed is not None:
             answer = replace(answer, reason=listed.reason)
