@@ -138,7 +138,8 @@ def test_json_ld_finds_objects_by_type_in_a_graph_and_follows_references():
     brand = {"brand": {"json_ld": "https://schema.org/Brand", "json_path": "name"}}
     assert payloads(site_with(field | brand), page_of(LINKED)) == [{"sku": "P1", "brand": "Acme"}]
     whole = page_of('[{"@type": "Product", "sku": "J"}]', "application/ld+json")
-    assert payloads(site_with(field, each_json_ld="Product"), whole) == [{"sku": "J"}]
+    plain = {"sku": {"json_path": "sku", "required": True}}
+    assert payloads(site_with(plain, each_json_ld="Product"), whole) == [{"sku": "J"}]
 
 
 MICRODATA = """<div itemscope itemtype="https://schema.org/Product" itemid="urn:1"

@@ -18,6 +18,7 @@ from orchestration_project.domains.web.linked_data import (
     of_type,
 )
 from orchestration_project.domains.web.markup import MAX_DEPTH, Markup, is_too_deep
+from orchestration_project.domains.web.parsers import ParserError, parsed_values
 from orchestration_project.domains.web.processors import ValueProblemError, masked, processed
 from orchestration_project.domains.web.sites import FollowRule, ItemField, ItemRule, Site
 
@@ -102,6 +103,7 @@ class Page:
 
     def __init__(self, url: str, body: bytes, content_type: str) -> None:
         self.url = url
+        self.body = body
         self.text = text_of(body, content_type)
         self.is_json = "json" in content_type.lower()
 
@@ -190,6 +192,8 @@ def _parts(page: Page, rule: ItemRule) -> Iterator[Any]:
     if page.is_too_deep:
         reason = f"expected up to {MAX_DEPTH} elements in one another"
         yield RejectedItem("depth", reason, _excerpt(page, rule))
+    elif rule.parser:
+        yield from _parser_parts(page, rule, rule.parser)
     elif page.is_json:
         yield from _json_parts(page, rule)
     else:
@@ -210,6 +214,14 @@ def _markup_parts(page: Page, rule: ItemRule) -> Iterator[Any]:
         yield from (Markup(node=each) for each in page.root.css(rule.each))
     elif rule.each_json_path is None:
         yield page.markup
+
+
+def _parser_parts(page: Page, rule: ItemRule, parser: str) -> Iterator[Any]:
+    try:
+        yield from (_Json(each) for each in parsed_values(parser, page))
+    except ParserError as error:
+        reason = error.kind if rule.has_personal_fields else str(error)
+        yield RejectedItem("parser", f"{parser} fails: {reason}", _excerpt(page, rule))
 
 
 def _excerpt(page: Page, rule: ItemRule) -> str:

@@ -18,6 +18,7 @@ from orchestration_project.domains.web.declaration import (
 )
 from orchestration_project.domains.web.login import Login
 from orchestration_project.domains.web.matching import Match, ReferenceTable, TableName
+from orchestration_project.domains.web.parsers import ParserName
 from orchestration_project.domains.web.processors import NOTATIONS, Process
 from orchestration_project.domains.web.starts import SearchStart, UrlListStart
 from orchestration_project.domains.web.units import CURRENCIES, UNITS
@@ -170,6 +171,8 @@ class ItemRule(Strict):
         each_json_path: Path of the items in a JSON body, in place of ``each``.
         each_json_ld: Type of objects in JSON-LD, each of which is an item.
         each_microdata: Type of objects in microdata, each of which is an item.
+        parser: Class that returns the items of a page, ``package.module:Class``; see
+            `PageParser`.
         key: Fields that identify an item.
         fields: Fields by name.
         tables: Reference tables of its fields by name.
@@ -184,6 +187,7 @@ class ItemRule(Strict):
     each_json_path: JsonPath | None = None
     each_json_ld: TypeName | None = None
     each_microdata: TypeName | None = None
+    parser: ParserName | None = None
     key: list[str] = Field(min_length=1, max_length=10)
     fields: dict[Annotated[str, Field(pattern=FIELD_NAME)], ItemField] = Field(
         min_length=1, max_length=MAX_FIELDS
@@ -229,17 +233,30 @@ class ItemRule(Strict):
                 raise ValueError(f"expected key {name!r} among the required fields of one value")
             if found.personal or found.match or found.process == "money":
                 raise ValueError(f"expected key {name!r} without personal, match and money")
-        eaches = (
-            *(self.each, self.each_xpath, self.each_json_path),
-            *(self.each_json_ld, self.each_microdata),
-        )
-        if sum(each is not None for each in eaches) > 1:
-            raise ValueError(
-                "expected one of each, each_xpath, each_json_path, each_json_ld and each_microdata"
-            )
         for name, field in self.fields.items():
             if field.match is not None and field.match.table not in self.tables:
                 raise ValueError(f"expected a table {field.match.table!r} in tables, as of {name}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        eaches = (
+            *(self.each, self.each_xpath, self.each_json_path),
+            *(self.each_json_ld, self.each_microdata, self.parser),
+        )
+        if sum(each is not None for each in eaches) > 1:
+            raise ValueError(
+                "expected one of each, each_xpath, each_json_path, each_json_ld, each_microdata "
+                "and parser"
+            )
+        if any(each is not None for each in eaches[3:]) and not all(
+            each.json_path and not (each.css or each.xpath or each.json_ld or each.microdata)
+            for each in self.fields.values()
+        ):
+            raise ValueError(
+                "expected fields with json_path alone beside each_json_ld, each_microdata and "
+                "parser"
+            )
         if self.each_xpath and any(each.css for each in self.fields.values()):
             raise ValueError("expected fields with xpath beside each_xpath, not css")
         return self
