@@ -217,13 +217,32 @@ def test_ten_thousand_selectors_are_refused():
     assert "item.fields.name.css" in refused({"name": {"css": "a," * 600 + "b"}})
 
 
-def test_a_page_nested_too_deep_is_a_reject_and_not_parsed():
+@pytest.mark.parametrize(
+    "opening", ["<div>", "<div><!--</div>-->", "<div></b>", "<ul><li>", "<x-y>"]
+)
+def test_a_page_nested_too_deep_is_a_reject_and_not_parsed(opening: str):
     site = site_with(KEY)
-    page = page_of("<div>" * 100_000 + "<i class=sku>A</i><a href=/b>b</a>")
+    page = page_of(opening * 30_000 + "<i class=sku>A</i><a href=/b>b</a>")
     assert rejects(site, page) == ["depth"]
     assert list(links(page, site)) == []
-    flat = page_of("<div><p>x<br></div>" * 5_000 + "<li>" * 5_000 + "<i class=sku>A</i>")
-    assert payloads(site, flat) == [{"sku": "A"}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "".join(f"<p><b id={each}>" for each in range(20_000)),  # 20,000 elements in each next one
+        "".join(f"<b><p class={each}>x" for each in range(200)) + "<br>" * 5_000,
+        "<p>x</b>" * 30_000,
+        "<div><p>x<br></div>" * 20_000 + "<li>" * 5_000,
+    ],
+    ids=["formatting", "few", "ends", "flat"],
+)
+def test_a_page_whose_tree_would_explode_is_read(body: str):
+    page = page_of(f"{body}</b><i class=sku>A\u00e9</i><a href=/b>b</a>")
+    site = site_with(KEY | {"link": {"xpath": "//a[last()]/@href"}})
+    assert payloads(site, page) == [{"sku": "A\u00e9", "link": "/b"}]
+    assert [each.href for each in links(page, site)] == ["/b"]
+    assert len(page.root.html) < 3 * len(body) + 200_000
 
 
 def test_broken_html_is_read_as_browsers_do():

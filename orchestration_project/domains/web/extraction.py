@@ -17,7 +17,7 @@ from orchestration_project.domains.web.linked_data import (
     nested_objects,
     of_type,
 )
-from orchestration_project.domains.web.markup import MAX_DEPTH, Markup, is_too_deep
+from orchestration_project.domains.web.markup import MAX_DEPTH, Markup, bounded
 from orchestration_project.domains.web.parsers import ParserError, parsed_values
 from orchestration_project.domains.web.processors import ValueProblemError, masked, processed
 from orchestration_project.domains.web.sites import FollowRule, ItemField, ItemRule, Site
@@ -108,14 +108,21 @@ class Page:
         self.is_json = "json" in content_type.lower()
 
     @cached_property
+    def _bounded(self) -> str | None:
+        try:
+            return bounded(self.text)
+        except ValueError:
+            return None
+
+    @property
     def is_too_deep(self) -> bool:
         """Whether elements are nested so deep that the page is not parsed."""
-        return not self.is_json and is_too_deep(self.text)
+        return not self.is_json and self._bounded is None
 
     @cached_property
     def markup(self) -> Markup:
-        """The page for selectors; not to be used of one that is too deep."""
-        return Markup(self.text, is_page=True)
+        """The page for selectors; empty of one that is too deep."""
+        return Markup(self._bounded or "", is_page=True)
 
     @property
     def root(self) -> Any:

@@ -14,31 +14,50 @@ from orchestration_project.domains.web.linked_data import (
     of_type,
 )
 
-MAX_DEPTH = 512
-"""Elements in one another, as of browsers: the parser's time grows with their square."""
+MAX_DEPTH = 256
+"""Elements in one another, of pages that are normalised."""
 
-TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9-]*)")
-FLAT = frozenset(
-    (
-        *("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source"),
-        *("track", "wbr", "p", "li", "dt", "dd", "td", "th", "tr", "tbody", "thead", "tfoot"),
-        *("option", "optgroup", "colgroup", "body", "head", "html"),
-    )
+MAX_STEPS = 400_000_000
+"""Start tags by all tags: each end tag may search all open elements."""
+
+MAX_REPEATED = 4_000_000
+"""Formatting elements by start tags: each paragraph repeats those that are not closed, so that a
+page of 70 KB may need 4 GB."""
+
+FORMATTING = re.compile(
+    r"<(?:b|big|code|em|font|i|s|small|strike|strong|tt|u)(?=[\s/>])", re.IGNORECASE
 )
-"""Elements that have no content, or that another of their kind ends."""
 
 
-def is_too_deep(text: str) -> bool:
-    """Whether HTML has more than `MAX_DEPTH` elements in one another."""
-    if text.count("<") - text.count("</") <= MAX_DEPTH:
-        return False
-    depth = 0
-    for slash, name in TAG.findall(text):
-        if name.lower() not in FLAT:
-            depth = max(0, depth - 1) if slash else depth + 1
-            if depth > MAX_DEPTH:
-                return True
-    return False
+def bounded(text: str) -> str:
+    """Return HTML that is parsed in bounded time and memory.
+
+    Tags count whether they are closed or not, as comments may hide what closes. Where they are too
+    many, the page is normalised by a parser of linear time, so that each element is closed.
+
+    Raises:
+        ValueError: More than `MAX_DEPTH` elements of such a page are in one another.
+    """
+    tag_count = text.count("<")
+    start_count = tag_count - text.count("</")
+    is_long = start_count * tag_count > MAX_STEPS
+    if not is_long and start_count * start_count > MAX_REPEATED:
+        is_long = len(FORMATTING.findall(text)) * start_count > MAX_REPEATED
+    return _normalised(text) if is_long else text
+
+
+def _normalised(text: str) -> str:
+    from lxml import etree  # an extra  # pyright: ignore[reportAttributeAccessIssue] - compiled
+
+    parser = etree.HTMLParser(
+        encoding="utf-8", huge_tree=False, no_network=True, remove_comments=True, remove_pis=True
+    )
+    root = etree.fromstring(text.replace("\0", "").encode(errors="replace"), parser)
+    if root is None:
+        return ""
+    if any("depth" in each.message for each in parser.error_log):
+        raise ValueError(f"expected up to {MAX_DEPTH} elements in one another")
+    return etree.tostring(root, method="html", encoding="unicode")
 
 
 class Markup:
