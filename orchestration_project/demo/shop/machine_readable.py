@@ -1,4 +1,4 @@
-"""What the shop offers to machines: a JSON API with cursor, sitemaps, a feed and a search."""
+"""Routes of the shop for machines: a JSON API with cursor, sitemaps, a feed and a search."""
 
 import gzip
 import hashlib

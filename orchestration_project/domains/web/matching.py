@@ -13,7 +13,7 @@ from orchestration_project.domains.web.processors import clean
 
 MAX_ROWS = 100_000
 MAX_COMPARED_CHARACTERS = 500
-"""Of a longer text the start is compared."""
+"""Characters of a text that are compared; a longer one is cut."""
 
 TableName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Text = Annotated[str, Field(min_length=1, max_length=1_000)]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 NEXT_COOKIE = re.compile(r",\s*(?=[!#$%&'*+.^_`|~0-9A-Za-z-]+=)")
-"""Where one `Set-Cookie` ends and the next begins, in values that are joined by commas."""
+"""Border of two `Set-Cookie` values that are joined by a comma."""
 
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
 MAX_COOKIES_PER_HOST = 50
