@@ -115,6 +115,11 @@ class RobotsUnreachableError(TransientError):
 class PageAccess(Protocol):
     """Requests of pages of one site, by one of its engines."""
 
+    @property
+    def login_url(self) -> str | None:
+        """URL of the page with the site's login form; None: it has none."""
+        ...
+
     def get(self, url: str, headers: Mapping[str, str]) -> Answer:
         """Request a page.
 
@@ -176,9 +181,7 @@ class WebAccess:
         robots = self._client(site, addresses, lambda _: _rate(usual, 0), switch, RETRIED_OF_ROBOTS)
         with pages, robots:
             cache = _RobotsCache(robots, addresses, warehouse, clock)
-            yield SiteAccess(
-                site, pages, cache, addresses, delays, CookieJar(clock.now), switch
-            )
+            yield SiteAccess(site, pages, cache, addresses, delays, CookieJar(clock.now), switch)
 
     def _addresses(self, site: Site) -> Mapping[str, str]:
         if DEMO_ORIGIN not in site.origins:

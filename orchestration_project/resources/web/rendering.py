@@ -107,6 +107,11 @@ class BrowserAccess:
     _cache: dict[str, Response] = field(default_factory=dict)
     _cached_bytes: int = 0
 
+    @property
+    def login_url(self) -> str | None:
+        """URL of the page with the site's login form; None: it has none."""
+        return self.pages.login_url
+
     def get(self, url: str, headers: Mapping[str, str]) -> Answer:
         """Request a page and render it; one that is not HTML is returned as it was sent.
 
