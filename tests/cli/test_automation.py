@@ -57,7 +57,7 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(capsys):
     error = capsys.readouterr().err
     assert "profile not found: 'price'" in error
     assert (
-        "finra-datasets, fx, operations, prices, retention, sync, webhooks, weekly-finra, demo"
+        "finra-datasets, fx, operations, prices, retention, sync, web, webhooks, weekly-finra, demo"
         in error
     )
 
