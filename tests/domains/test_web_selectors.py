@@ -92,10 +92,24 @@ def test_an_xpath_sees_its_item_alone():
         *("//b[", "//b/@", "nofunction(.)", "//x:b"),
         *("//b[re:test(., '(a+)+$')]", "//b[count(//b) > 1]", "//b[ //b]", "//b[. = /html]"),
         *("//b/preceding::b", "//b[following :: b]", "//b[@a or //b]"),
+        *("//b/following-sibling::b", "//b[not(preceding-sibling :: b)]", "//b[sum(../i) > 1]"),
+        *("//b[.=following-sibling::b/text()]", "//b[text()=parent::p/b]", "//b[a[../b/i]]"),
     ],
 )
 def test_an_xpath_that_is_invalid_or_may_take_long_is_refused(path: str):
     assert "item.fields.name.xpath: expected an XPath" in refused({"name": {"xpath": path}})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("//b[following-sibling::b[1]]", "//b[../@id]", "//b[../../@id]", "//i/../b"),
+        *("//b/following-sibling::text()[2]", "//b[ancestor::p/@id]", "//b[a/i]", "//b[.//i]"),
+        *("//b[not(@x)]/preceding-sibling::*[1]/text()", "//b[position() < 3]"),
+    ],
+)
+def test_an_xpath_of_bounded_time_is_valid(path: str):
+    assert site_with(KEY | {"name": {"xpath": path}}).item.fields["name"].xpath == path
 
 
 def test_texts_in_an_xpath_are_no_paths():

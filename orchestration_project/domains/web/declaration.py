@@ -14,6 +14,16 @@ XPATH_TEXTS = re.compile(r"'[^']*'|\"[^\"]*\"")
 XPATH_REFUSED = re.compile(r"\b(?:re|set)\s*:|\b(?:preceding|following)\s*::|\bdocument\s*\(")
 """Functions with patterns that backtrack, and axes that visit a page once per element."""
 
+SIBLINGS = re.compile(
+    r"(?:following|preceding)-sibling\s*::\s*[\w*:.-]+(?:\(\s*\))?(?!\s*\[\s*\d+\s*\])(?![\w(:.-])"
+)
+"""All siblings of each element: a page with 20,000 of them takes minutes."""
+
+UP_AND_DOWN = re.compile(
+    r"(?:\.\.|\b(?:parent|ancestor(?:-or-self)?)\s*::[^/\]]+)\s*/(?!\s*(?:@|\.\.))"
+)
+"""In a predicate, the same by way of the parent."""
+
 FROM_ROOT = re.compile(r"(?:^|[\[(=<>|,+]|\b(?:and|or|div|mod))\s*/")
 
 
@@ -55,18 +65,22 @@ def checked_pattern(value: str) -> str:
 
 
 def checked_xpath(value: str) -> str:
-    """Return an XPath 1.0 whose time is bounded by the size of a page.
+    """Return an XPath 1.0 that visits no element of a page once per other element.
 
     Raises:
-        ValueError: It is not one, uses a pattern, or a predicate begins at the root.
+        ValueError: It is not one, or its time grows with the square of a page or faster.
     """
     from parsel import Selector  # an extra
 
     bare = XPATH_TEXTS.sub("''", value)
-    if XPATH_REFUSED.search(bare) or _has_root_in_predicate(bare):
+    is_slow = any(
+        pattern.search(each) for each in _predicates(bare) for pattern in (FROM_ROOT, UP_AND_DOWN)
+    )
+    if XPATH_REFUSED.search(bare) or SIBLINGS.search(bare) or is_slow:
         raise ValueError(
-            "expected an XPath without re:, set:, preceding:: and following::, and without / at "
-            f"the start of a predicate, e.g. .//b[@class='price'], found {value!r}"
+            "expected an XPath without re:, set:, preceding:: and following::, with a number at "
+            "siblings, as following-sibling::dd[1], and without / at the start of a predicate or "
+            f"after .. in it, e.g. .//b[@class='price'], found {value!r}"
         )
     try:
         Selector(text="<p></p>").xpath(value)
@@ -77,18 +91,18 @@ def checked_xpath(value: str) -> str:
     return value
 
 
-def _has_root_in_predicate(path: str) -> bool:
-    """Whether a predicate has a path from the root, which is followed once per element."""
-    depth, start = 0, 0
+def _predicates(path: str) -> list[str]:
+    """Return the outermost predicates of a path."""
+    found, depth, start = list[str](), 0, 0
     for position, character in enumerate(path):
         if character == "[":
             start = position + 1 if depth == 0 else start
             depth += 1
         elif character == "]":
             depth -= 1
-            if depth == 0 and FROM_ROOT.search(path[start:position]):
-                return True
-    return False
+            if depth == 0:
+                found.append(path[start:position])
+    return found
 
 
 def checked_path(value: str) -> str:
