@@ -86,6 +86,8 @@ def test_a_crawl_logs_in_and_its_password_is_stored_nowhere(url, shop, instance,
     assert keys == {f"M{each}" for each in range(1, MEMBER_PAGES + 1)}
     pages = [each for (each,) in databases.rows(url, select(web_pages.c.url))]
     assert not any("login" in each for each in pages)
+    assert crawl(instance).success
+    assert outcome_of(url)[2] == login_requests + 1 + MEMBER_PAGES  # nothing is left: no login
     secret.unlink()
     events = json.dumps([str(each) for each in result.all_events])
     stored = [*below(tmp_path), ("events", events), ("log", "".join(capfd.readouterr()))]

@@ -273,7 +273,8 @@ class _Crawl:
                 loader.begin(connection)
                 spent = self._row(connection)
             state.spend(spent["request_count"], spent["byte_count"], spent["seconds"])
-            self._sign_in(access.pages if isinstance(access, BrowserAccess) else access, state)
+            pages = access.pages if isinstance(access, BrowserAccess) else access
+            self._sign_in(pages, state, topic)
             for _ in run_items(
                 self._context,
                 loader,
@@ -289,7 +290,10 @@ class _Crawl:
                 pass
         return self._end(topic, state)
 
-    def _sign_in(self, access: SiteAccess, state: CrawlState) -> None:
+    def _sign_in(self, access: SiteAccess, state: CrawlState, topic: str) -> None:
+        with self._warehouse.reading() as connection:
+            if not left_count(connection, topic):
+                return
         made = sign_in(access, state)
         state.spend(made, 0)
         counted = {"request_count": web_crawls.c.request_count + made}
