@@ -105,6 +105,14 @@ def test_lists_lead_to_pages_of_the_site_that_their_pattern_allows():
     assert listed(b"<html>", "/p/1") is None
 
 
+def test_a_list_leads_to_no_more_pages_than_a_crawl_may_request():
+    site = site_of(sitemaps=[{"url": "/s"}], budget={"requests": 3})
+    body = sitemap(*(f"/{each}" for each in range(9)))
+    found = listed_urls(site, f"{BASE}/s", final_url=f"{BASE}/s", verdict="page", body=body)
+    assert found is not None
+    assert found.urls == (f"{BASE}/0", f"{BASE}/1", f"{BASE}/2")
+
+
 def test_search_forms_and_lists_are_starts_in_one_spelling():
     search = {
         "url": "/search",

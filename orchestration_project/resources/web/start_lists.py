@@ -67,12 +67,14 @@ def listed_urls(
 
 
 def _own(site: Site, found: UrlList, base: str) -> ListedUrls:
-    urls = [(each, resolved(base, each)) for each in found.urls]
-    foreign = [each for each, url in urls if url is None or origin_of(url) not in site.origins]
-    own = [url for _, url in urls if url and origin_of(url) in site.origins]
+    written = [(each, resolved(base, each)) for each in found.urls]
+    foreign = [each for each, url in written if url is None or origin_of(url) not in site.origins]
+    own = [url for _, url in written if url and origin_of(url) in site.origins]
     if found.kind != "index":
         own = matching(own, site.feeds if found.kind == "feed" else site.sitemaps)
     reasons = [found.problem] if found.problem else []
     if foreign:
         reasons.append(f"{len(foreign)} URLs are not of the site, e.g. {foreign[0][:200]}")
-    return ListedUrls(tuple(dict.fromkeys(own)), "; ".join(reasons), bool(found.problem))
+    most = site.budget.requests  # with the list itself, more than a crawl may request
+    urls = tuple(dict.fromkeys(own))[:most]
+    return ListedUrls(urls, "; ".join(reasons), bool(found.problem))
