@@ -20,13 +20,8 @@ PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
 FILES = [
     PROJECT_ROOT / f"{name}.yaml"
     for name in (
-        "alerts",
-        "checks",
-        "exports",
-        "prices",
-        "webhooks",
-        "sites/shop",
-        "sites/shop_api",
+        *("alerts", "checks", "exports", "prices", "webhooks"),
+        *("sites/shop", "sites/shop_api", "sites/showroom"),
     )
 ]
 MODELINE = re.compile(r"# yaml-language-server: \$schema=(\S+)\n")
