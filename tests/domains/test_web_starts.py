@@ -78,6 +78,12 @@ def test_a_list_that_is_hostile_or_broken_is_refused_with_its_reason(
 def test_a_page_that_is_no_list_is_none_unless_it_is_declared():
     assert read_url_list(b"<html></html>", is_declared=False) is None
     assert read_url_list(b"\x1f\x8bx", is_declared=False) is None
+    quoting = b"<html><!-- <rdf:RDF xmlns=x></rdf:RDF> --><pre><urlset> </pre></html>"
+    assert read_url_list(quoting, is_declared=False) is None
+    commented = b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- a -->" + sitemap("/c")[21:]
+    found = read_url_list(commented, is_declared=False)
+    assert found is not None
+    assert (found.kind, found.urls) == ("sitemap", ("/c",))
     found = read_url_list(sitemap("/a"), is_declared=False)
     assert found is not None
     assert found.urls == ("/a",)

@@ -24,7 +24,12 @@ KINDS: dict[str, ListKind] = {
     "urlset": "sitemap",
     **dict.fromkeys(("rss", "feed", "RDF"), "feed"),
 }
-ROOT = re.compile(rb"<(?:[A-Za-z]+:)?(sitemapindex|urlset|rss|feed|RDF)[\s>]")
+ROOT = re.compile(
+    rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\s*(?:<\?[^>]*\?>\s*|<!--.*?-->\s*)*"
+    rb"<(?:[A-Za-z]+:)?(sitemapindex|urlset|rss|feed|RDF)[\s>]",
+    re.DOTALL,
+)
+"""Start of a list; pages that quote one elsewhere are pages."""
 
 Url = Annotated[str, Field(min_length=1, max_length=2_000)]
 Term = Annotated[str, Field(min_length=1, max_length=200)]
@@ -93,7 +98,7 @@ def read_url_list(body: bytes, *, is_declared: bool) -> UrlList | None:
         content = _unzipped(body)
     except ValueError as error:
         return UrlList("sitemap", (), str(error)) if is_declared else None
-    start = ROOT.search(content[:4_096].replace(b"\0", b""))  # of UTF-16 too
+    start = ROOT.match(content[:4_096].replace(b"\0", b""))  # of UTF-16 too
     if start is None and not is_declared:
         return None
     kind = KINDS[start[1].decode()] if start else "sitemap"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlencode
 
 from orchestration_project.domains.web.sites import Site
@@ -26,7 +27,12 @@ class ListedUrls:
 
 def declared_lists(site: Site) -> Sequence[str]:
     """Return the URLs of the sitemaps and feeds of a site, in one spelling."""
-    found = [resolved(f"{site.base_url}/", each.url) for each in [*site.sitemaps, *site.feeds]]
+    return _resolved(site.base_url, tuple(each.url for each in [*site.sitemaps, *site.feeds]))
+
+
+@lru_cache(maxsize=100)  # it is asked for each page
+def _resolved(base_url: str, hrefs: tuple[str, ...]) -> Sequence[str]:
+    found = [resolved(f"{base_url}/", each) for each in hrefs]
     return [url for url in found if url]
 
 
