@@ -40,9 +40,13 @@ def audits(now: ItemFigures, baseline: Baseline, *, is_complete: bool = True) ->
         ([0], (0, 5)),
         ([100, 100, 160, 40], (0, 277)),
         ([1000, 1001, 999, 1002], (700, 1300)),
+        ([200, 400, 400, 400], (140, 520)),
+        ([800, 400, 400, 400], (280, 1040)),
     ],
 )
-def test_the_band_is_as_wide_as_earlier_crawls_vary(counts: list[int], band: tuple[int, int]):
+def test_the_band_is_as_wide_as_earlier_crawls_vary_and_has_the_latest(
+    counts: list[int], band: tuple[int, int]
+):
     assert band_of(counts) == band
 
 

@@ -46,11 +46,16 @@ class Baseline:
 
 
 def band_of(counts: Sequence[int]) -> tuple[int, int]:
-    """Return the least and greatest usual item count, by earlier ones; there is one at least."""
-    middle = median(counts)
+    """Return the least and greatest usual item count, by earlier ones; there is one at least.
+
+    The latest count, which is the first, is usual too: a change that was allowed stays allowed.
+    """
+    middle, latest = median(counts), counts[0]
     deviation = median(abs(each - middle) for each in counts) * SIGMA_OF_MAD
     half = max(middle * BAND_SHARE, deviation * BAND_WIDTH, BAND_ITEMS)
-    return max(0, int(middle - half)), int(middle + half)
+    own_half = max(latest * BAND_SHARE, BAND_ITEMS)
+    low, high = min(middle - half, latest - own_half), max(middle + half, latest + own_half)
+    return max(0, int(low)), int(high)
 
 
 def drift_audits(
