@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import insert, select, update
 
-from orchestration_project.assets.web import SITE_FILES
+from orchestration_project.assets.web import SITE_FILES, site_assets
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
 from orchestration_project.domains.web.pages import item_rules_version
@@ -23,7 +23,8 @@ from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.web import web_items_history, web_proposals
 from tests import databases, web_shop
 from tests.assets.conftest import BOTH
-from tests.runs import declared
+from tests.resources.definitions import RESOURCES
+from tests.runs import declared as declared_keys
 from tests.web_shop import PRODUCTS, Shop, items_of, price_of
 
 FIRST, NEW = "2026-02-01", "2026-02-03"
@@ -60,7 +61,7 @@ def proposed(instance: dg.DagsterInstance) -> Mapping[str, Any]:
     assert event.asset_key == dg.AssetKey(["web", "proposals"])
     return {
         name: each.records if isinstance(each, dg.TableMetadataValue) else each.value
-        for name, each in declared(event.materialization.metadata).items()
+        for name, each in declared_keys(event.materialization.metadata).items()
     }
 
 
@@ -133,7 +134,7 @@ def a_layout_change_is_accepted(
         for event in accepted.get_asset_materialization_events()
         if event.asset_key
     }
-    assert all(declared(each.metadata) for each in loads.values())
+    assert all(declared_keys(each.metadata) for each in loads.values())
     assert loads["web/shop_items"].partition == NEW
     assert loads["web/shop_items"].metadata["rows_changed"].value == changed_count
     assert loads["web/proposals"].metadata["decided_by"].value == "ada"
@@ -180,6 +181,33 @@ def test_a_rejected_proposal_changes_nothing_and_is_not_made_again(
     replay = run(instance, "web_replay", "replay_web_items", {"site": "shop", "dry_run": False})
     assert not replay.success
     assert items_of(url) == before
+
+
+def test_a_partial_crawl_leads_to_a_proposal_that_removes_no_item(
+    url: str, shop: Shop, instance: dg.DagsterInstance
+):
+    shop.at(FIRST)
+    assert crawled(instance, FIRST)
+    before = items_of(url)
+    shop.at(NEW)
+    declared = SITE_FILES.sites["shop"]
+    small = declared.budget.model_copy(update={"requests": 12})
+    result = dg.materialize(
+        [site_assets(declared.model_copy(update={"budget": small}))],
+        instance=instance,
+        partition_key=NEW,
+        resources=RESOURCES,
+        raise_on_error=False,
+    )
+    assert not result.success
+    found = proposed(instance)
+    assert (found["day"], found["items_after"]) == (NEW, 11)
+    assert decide(instance, found["proposal_id"], "accept", user="ada").success
+    after = items_of(url)
+    assert after.keys() == before.keys()
+    changed = {key for key, each in after.items() if each != before[key]}
+    assert changed <= {"P0010", "P0020"}
+    assert all(after[key]["price"] == price_of(int(key[1:]), day=3) for key in changed)
 
 
 def test_accepted_selectors_apply_until_the_item_rules_of_the_file_change(url: str):

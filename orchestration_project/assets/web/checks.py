@@ -29,7 +29,7 @@ CLAIMS = {
     REJECTS: ("Few items are rejected.", f"{MAX_REJECT_RATIO:.0%} of items"),
     COUNT: (
         "There are as many items as earlier complete crawls had.",
-        "30 % of their median, or 4 deviations",
+        "30% of their median or of the latest, or 4 deviations",
     ),
     FILL: ("As many items as before have each field.", f"a fall by {MAX_FALL:.0%} of items"),
 }

@@ -6,6 +6,7 @@ and apply over it until its item rules change.
 
 import json
 from collections.abc import Generator, Mapping, Sequence
+from datetime import date
 from enum import StrEnum
 from typing import Any
 
@@ -207,7 +208,8 @@ def decide_proposal(
             remedy="name who decides, and why",
         )
     proposals = Proposals(warehouse, captures, clock, run_id=context.run_id)
-    declared = declared_site(proposals.find(config.proposal_id)["site"])
+    row = proposals.find(config.proposal_id)
+    declared = declared_site(row["site"])
     decision = config.decision.value
     proposals.decide(declared, config.proposal_id, decision, by=who, reason=config.reason.strip())
     state = STATES[decision]
@@ -221,7 +223,8 @@ def decide_proposal(
     yield dg.AssetMaterialization(asset_key=PROPOSALS, metadata=shown)
     if decision == Decision.accept:
         site = apply_accepted(warehouse, declared)
-        day = day_of_replay(warehouse, captures, site.site, None)
+        proposed_day = date.fromisoformat(json.loads(row["evidence"])["day"])
+        day = max(proposed_day, day_of_replay(warehouse, captures, site.site, None))
         loaded = yield from load_replay(
             context,
             site,

@@ -5,7 +5,6 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.web import GROUP, SITE_FILES
@@ -13,7 +12,7 @@ from orchestration_project.assets.web.checks import evaluation_of, item_check_re
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
-from orchestration_project.domains.web.differences import FieldDifference, ItemDiff
+from orchestration_project.domains.web.differences import ItemDiff
 from orchestration_project.domains.web.sites import Site, read_site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.options import JobOptions, report_dry_run, show_configured
@@ -23,7 +22,7 @@ from orchestration_project.resources.web.held import HeldPages
 from orchestration_project.resources.web.items import load_items
 from orchestration_project.resources.web.proposals import apply_accepted
 from orchestration_project.resources.web.replaying import day_of_replay, preview_replay
-from orchestration_project.services.metadata import table_of
+from orchestration_project.services.metadata import quoted_table
 from orchestration_project.settings.domains.web import WebSettings
 
 REPLAY_JOB, REPLAY_OP = "web_replay", "replay_web_items"
@@ -195,8 +194,7 @@ def load_replay(
 
 def differences_table(diff: ItemDiff) -> dg.TableMetadataValue:
     """Return the first differences as a table."""
-    schema = dict.fromkeys(FieldDifference._fields, pl.String())
-    return table_of(pl.DataFrame(list(diff.rows[:MAX_ROWS_LISTED]), schema, orient="row"))
+    return quoted_table(each._asdict() for each in diff.rows[:MAX_ROWS_LISTED])
 
 
 @dg.job(

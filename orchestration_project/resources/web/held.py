@@ -45,15 +45,21 @@ class HeldPages:
         self._warehouse = warehouse
         self._captures = captures
 
-    def latest_day(self, site: str) -> date | None:
-        """Return the day of the latest complete crawl, else of the latest one; None: no crawl."""
+    def latest_day(self, site: str, *, prefers_complete: bool = True) -> date | None:
+        """Return the day of the latest complete crawl, else of the latest one; None: no crawl.
+
+        Without ``prefers_complete`` a later partial one counts too, unless it was blocked.
+        """
         columns = web_crawls.c
+        rank = case((columns.outcome == "complete", 0), else_=1) if prefers_complete else None
         wanted = (
             select(columns.day)
             .where(columns.site == site, columns.page_count > 0)
-            .order_by(case((columns.outcome == "complete", 0), else_=1), columns.day.desc())
+            .order_by(*([] if rank is None else [rank]), columns.day.desc())
             .limit(1)
         )
+        if not prefers_complete:
+            wanted = wanted.where(columns.outcome != "blocked")
         with self._warehouse.reading() as connection:
             return connection.execute(wanted).scalar_one_or_none()
 

@@ -138,7 +138,7 @@ class Proposals:
         """
         site = apply_accepted(self._warehouse, declared)
         day_before = day_of_items(self._warehouse, site.site)
-        day = self._held.latest_day(site.site)
+        day = self._held.latest_day(site.site, prefers_complete=False)
         if day is None or day_before is None:
             return Search(day_before, day, {})
         loaded = self._loaded(site.site)
