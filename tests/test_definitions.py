@@ -1,6 +1,8 @@
 """The definitions as Dagster loads them, and the conventions that all of them keep."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -269,3 +271,14 @@ def test_heavy_libraries_are_not_imported_with_the_definitions(tmp_path):
     status, output, error = programs.run(tmp_path / "state", "timeit", "-n1", "-r1", program)
     assert status == 0, error
     assert output.startswith("[]")
+
+
+def test_no_frame_is_computed_at_load_as_runs_are_forked_from_there():
+    """A forked process has no thread of polars, so that its first query would wait for ever."""
+    named = "from pathlib import Path; import orchestration_project.definitions; "
+    named += "print([each.read_text() for each in Path('/proc/self/task').glob('*/comm')])"
+    done = subprocess.run(  # noqa: S603 - this Python
+        [sys.executable, "-c", named], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
+    )
+    assert "python" in done.stdout
+    assert re.findall(r"polars-\d|tokio", done.stdout) == []

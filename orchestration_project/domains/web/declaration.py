@@ -3,10 +3,10 @@
 import re
 from typing import Annotated
 
-import polars as pl
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from orchestration_project.domains.web.json_paths import parse_path
+from orchestration_project.domains.web.patterns import compiled
 
 MAX_SELECTOR_LENGTH = 1_000
 
@@ -54,13 +54,7 @@ def checked_pattern(value: str) -> str:
     Raises:
         ValueError: It does not.
     """
-    try:
-        pl.Series([""]).str.contains(value)
-    except pl.exceptions.ComputeError:
-        raise ValueError(
-            "expected a regular expression without look-around and back-references, "
-            rf"e.g. '/product/\d+', found {value!r}"
-        ) from None
+    compiled(value)
     return value
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-import polars as pl
-
 from orchestration_project.domains.web.json_paths import find
 from orchestration_project.domains.web.linked_data import (
     by_identity,
@@ -19,6 +17,7 @@ from orchestration_project.domains.web.linked_data import (
 )
 from orchestration_project.domains.web.markup import MAX_DEPTH, Markup, bounded
 from orchestration_project.domains.web.parsers import ParserError, parsed_values
+from orchestration_project.domains.web.patterns import contains, matches
 from orchestration_project.domains.web.processors import ValueProblemError, masked, processed
 from orchestration_project.domains.web.sites import FollowRule, ItemField, ItemRule, Site
 
@@ -157,11 +156,7 @@ def _next_by_cursor(page: Page, site: Site) -> Iterator[Link]:
 
 
 def _followed(page: Page, rule: FollowRule) -> Sequence[str]:
-    found = _hrefs(page, rule.css)
-    if rule.pattern is None or not found:
-        return found
-    urls = pl.Series("url", found, pl.String)
-    return urls.filter(urls.str.contains(rule.pattern)).to_list()
+    return [each for each in _hrefs(page, rule.css) if contains(each, rule.pattern)]
 
 
 def _hrefs(page: Page, css: str) -> list[str]:
@@ -171,7 +166,7 @@ def _hrefs(page: Page, css: str) -> list[str]:
 
 def has_items(url: str, rule: ItemRule) -> bool:
     """Whether a page of this URL has items."""
-    return rule.pages is None or bool(pl.Series([url]).str.contains(rule.pages)[0])
+    return contains(url, rule.pages)
 
 
 def items(page: Page, rule: ItemRule, mask_key: bytes = b"") -> Iterator[Item | RejectedItem]:
@@ -318,7 +313,7 @@ def value_of(text: str, field: ItemField) -> str | int | None:
 
     A personal value, or one that is looked up in a table, is not what a page says.
     """
-    found = [text] if field.regex is None else _matches(text, field.regex)[:1]
+    found = [text] if field.regex is None else matches(text, field.regex)[:1]
     if field.personal or field.match or not found or not found[0].strip():
         return None
     try:
@@ -364,7 +359,7 @@ def _texts(part: Any, field: ItemField) -> list[str]:
     else:
         found = _markup_texts(part, field)
     if field.regex is not None:
-        found = [text for each in found for text in _matches(each, field.regex)]
+        found = [text for each in found for text in matches(each, field.regex)]
     found = [each for each in found if each.strip()]
     return found if field.many else found[:1]
 
@@ -413,15 +408,6 @@ def _json_texts(value: Any, path: str) -> list[str]:
 def _storable(text: str) -> str:
     """Return a text of JSON without what no database stores: NUL and lone surrogates."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-
-
-def _matches(text: str, pattern: str) -> list[str]:
-    """Return the first group of each match, or the match; in time linear to the text."""
-    found = pl.Series([text]).str.extract_all(pattern).explode(empty_as_null=False)
-    if found.is_empty():
-        return []
-    groups = found.str.extract(pattern, 1) if re.search(r"(?<!\\)\((?!\?)", pattern) else found
-    return [each for each in groups.to_list() if each is not None]
 
 
 def _canonical(value: Any) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import polars as pl
 from pydantic import Field
 
 from orchestration_project.domains.web.declaration import Pattern, Strict
+from orchestration_project.domains.web.patterns import contains
 
 MAX_LIST_BYTES = 50_000_000
 """Size of a sitemap or feed, decoded; the limit of the protocol of sitemaps."""
@@ -120,9 +120,7 @@ def matching(urls: Sequence[str], starts: Sequence[UrlListStart]) -> list[str]:
     patterns = [each.pattern for each in starts]
     if None in patterns or not urls:
         return list(urls)
-    series = pl.Series("url", urls, pl.String)
-    allowed = [series.str.contains(each) for each in patterns if each]
-    return [url for url, *are_in in zip(urls, *allowed, strict=True) if any(are_in)]
+    return [url for url in urls if any(contains(url, each) for each in patterns)]
 
 
 def _unzipped(body: bytes) -> bytes:
