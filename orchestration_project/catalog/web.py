@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from orchestration_project.assets import web, web_switch
+from orchestration_project.assets import web
 from orchestration_project.assets.web.proposals import (
     accept_job,
     propose_job,
     propose_selectors,
 )
 from orchestration_project.assets.web.replay import replay_job
+from orchestration_project.assets.web.switch import set_web_switch, switch_job
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import DemoProgram
 from orchestration_project.contracts.subjects import MIN_MASKED_CHARACTERS, SubjectKind
@@ -119,13 +120,13 @@ WEB = Domain(
         web.sites,
         *web.CRAWLS.values(),
         *web.SHARED,
-        web_switch.set_web_switch,
+        set_web_switch,
         propose_selectors,
     ],
     asset_checks=[web.check_sites],
     jobs=[
         Job(definition=web.check_job, parameters=()),
-        Job(definition=web_switch.switch_job),
+        Job(definition=switch_job),
         Job(definition=replay_job),
         Job(definition=propose_job),
         Job(definition=accept_job),

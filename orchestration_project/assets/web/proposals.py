@@ -14,7 +14,7 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.assets.specs import asset_spec
-from orchestration_project.assets.web import CRAWLS, GROUP, OWNERS, SITE_FILES
+from orchestration_project.assets.web.crawls import CRAWLS, GROUP, OWNERS, SITE_FILES
 from orchestration_project.assets.web.replay import ReplayEvent, declared_site, load_replay
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock

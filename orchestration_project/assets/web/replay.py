@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.assets.web import GROUP, SITE_FILES
 from orchestration_project.assets.web.checks import evaluation_of, item_check_results
+from orchestration_project.assets.web.crawls import GROUP, SITE_FILES
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
