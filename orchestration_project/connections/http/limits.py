@@ -300,7 +300,7 @@ class HostPlaces:
         """Hold the places for the block; ``wait`` returns when the rate lets a request leave.
 
         A host with a long pause holds no place of all hosts while it waits. Where that place was
-        waited for, so is the rate once more: else a host could get two requests in its pause.
+        waited for, so is the rate again: else a host could get two requests in its pause.
         """
         own = self.host.wait() if self.host else None
         try:

@@ -38,7 +38,7 @@ def contains(text: str, pattern: str | None) -> bool:
 
 
 def matches(text: str, pattern: str) -> list[str]:
-    """Return the first group of each match, or the match where there is no group."""
+    """Return the first group of each match, or the match of a pattern without groups."""
     found: Iterable[Any] = compiled(pattern).finditer(text)
     group = 1 if compiled(pattern).groups else 0
     return [each[group] for each in found if each[group] is not None]

@@ -310,7 +310,7 @@ class Budget(Strict):
 
 
 class Browsing(Strict):
-    """How the engine ``browser`` renders a page.
+    """Rendering of a page by the engine ``browser``.
 
     Attributes:
         wait_for: Element that has to appear; None: the page is rendered when its requests ended.

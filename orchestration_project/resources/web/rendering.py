@@ -58,7 +58,7 @@ class _Requests:
 
     @property
     def reason(self) -> str:
-        """What was refused; empty: nothing."""
+        """Refused requests; empty: none."""
         if not self.refused_count:
             return ""
         return f"{self.refused_count} of its requests were refused; the first: {self.first_refusal}"
@@ -71,7 +71,7 @@ def open_engine(
     """Give the requests of a site, by the engine that its file names.
 
     Raises:
-        ConfigurationError: As `WebAccess.open`; or there is no browser, or it would run as root.
+        ConfigurationError: As `WebAccess.open`; no browser is installed, or it would be root's.
     """
     program = web.find_browser() if site.engine == "browser" else None
     with web.open(site, warehouse, clock) as pages:
