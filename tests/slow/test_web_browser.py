@@ -212,4 +212,4 @@ def test_it_does_not_run_as_root(user: str):
 
 def test_a_missing_browser_is_named(tmp_path: Path):
     with pytest.raises(ConfigurationError, match="no browser for sites"):
-        find_browser(tmp_path / "chromium", "nobody")
+        find_browser(tmp_path / "chromium", None)

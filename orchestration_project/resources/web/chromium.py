@@ -21,6 +21,9 @@ from typing import Any
 from orchestration_project.errors import ConfigurationError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+OVERFLOW_ID = 65534
+"""User and group that own no file on Linux."""
+
 FOLDER_PREFIX = "web-browser-"
 LAUNCH_SECONDS = 60
 NO_CONNECTIONS = (
@@ -59,12 +62,12 @@ class BrowserProgram:
     gid: int
 
 
-def find_browser(path: Path | None, user: str) -> BrowserProgram:
+def find_browser(path: Path | None, user: str | None) -> BrowserProgram:
     """Return the browser of a setting, or of PATH.
 
     Args:
         path: The program; None: it is looked for.
-        user: User as whom it runs, where this process is root.
+        user: User as whom it runs, where this process is root; None: the one with `OVERFLOW_ID`.
 
     Raises:
         ConfigurationError: There is none, Playwright is missing, or it would run as root.
@@ -88,13 +91,15 @@ def find_browser(path: Path | None, user: str) -> BrowserProgram:
         ) from None
     if os.geteuid() != 0:
         return BrowserProgram(found, os.geteuid(), os.getegid())
+    if user is None:
+        return BrowserProgram(found, OVERFLOW_ID, OVERFLOW_ID)
     with suppress(KeyError):
         entry = pwd.getpwnam(user)
         if entry.pw_uid != 0:
             return BrowserProgram(found, entry.pw_uid, entry.pw_gid)
     raise ConfigurationError(
         "the browser does not run as root",
-        expected="another user of this machine in WEB_BROWSER_USER, e.g. nobody",
+        expected="another user of this machine in WEB_BROWSER_USER, e.g. chromium",
         found=user,
         remedy="set WEB_BROWSER_USER, or start the run as another user",
     )

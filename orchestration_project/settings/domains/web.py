@@ -61,10 +61,11 @@ class WebSettings(Settings):
         description="Program of Chromium, for sites with `engine: browser`.",
         json_schema_extra=about(default="(chromium in PATH)"),
     )
-    web_browser_user: str = Field(
-        "nobody",
+    web_browser_user: str | None = Field(
+        None,
         pattern=r"^[a-z_][a-z0-9_-]{0,31}$",
-        description="User as whom Chromium runs, where the run is root's.",
+        description="User of Chromium's processes, if the run is root's.",
+        json_schema_extra=about(default="(user ID 65534)"),
     )
     demo_shop_products: int = Field(
         400,
