@@ -35,6 +35,7 @@ from benchmarks.measures.speed import (
     sqlite,
 )
 from benchmarks.measures.starts import starts
+from benchmarks.measures.web import web
 from benchmarks.report import Line, table, write_json, write_plot
 from benchmarks.rig import Rig
 from benchmarks.sizes import REQUIRED, SMOKE
@@ -47,7 +48,7 @@ MEASURES = {
         *(again, history, starts, gate, control_tower),
         *(gateway, webhooks, webhook_runs, metrics, soak),
         *(captures, items, pruning, cleanup, prices, saas, http_state, exports),
-        *(documents, documents_listing),
+        *(documents, documents_listing, web),
     )
 }
 BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour

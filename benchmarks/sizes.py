@@ -33,6 +33,8 @@ class Sizes:
         export_rows: Rows that are exported to Parquet.
         documents: Files that are loaded, and ten times those of a format.
         document_formats: Formats of which files are converted by others too.
+        web_pages: Pages of the site that is crawled.
+        web_frontier: URLs of the simulated frontier.
     """
 
     rows: int
@@ -60,6 +62,8 @@ class Sizes:
     export_rows: int
     documents: int
     document_formats: int
+    web_pages: int
+    web_frontier: int
 
 
 REQUIRED = Sizes(
@@ -88,6 +92,8 @@ REQUIRED = Sizes(
     export_rows=5_000_000,
     documents=2000,
     document_formats=13,
+    web_pages=10_000,
+    web_frontier=1_000_000,
 )
 SMOKE = Sizes(
     rows=600,
@@ -115,4 +121,6 @@ SMOKE = Sizes(
     export_rows=3000,
     documents=20,
     document_formats=1,
+    web_pages=60,
+    web_frontier=500,
 )
