@@ -6,7 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import date, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -18,6 +21,7 @@ from orchestration_project.settings import PROJECT_ROOT, child_environment, load
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_crawls, web_items, web_pages
 from tests import databases
+from tests.faulty_server import FaultyServer, Reply, Request
 from tests.prepared import Prepared
 
 pytestmark = pytest.mark.slow
@@ -98,3 +102,129 @@ def test_a_crawl_that_is_killed_often_has_all_items_and_repeats_no_captured_page
     assert (found["disallowed"], found["without_contact"], found["above_rate"]) == (0, 0, 0)
     captures = select(web_pages.c.url, func.count()).group_by(web_pages.c.url)
     assert {count for _, count in databases.rows(url, captures)} == {1}
+
+
+KILLS = 50
+"""Kills on each of the two databases."""
+
+PIECES, PER_LIST = 600, 20
+
+
+def piece_or_list(request: Request) -> Reply:
+    """Return a page of a site with lists of pieces."""
+    kind, _, number = request.target.strip("/").partition("/")
+    if kind == "piece":
+        body = f"<i class=sku>P{number}</i>"
+    elif kind == "list":
+        first = (int(number) - 1) * PER_LIST + 1
+        links = (
+            f"<p class=piece><a href=/piece/{each}>x</a>" for each in range(first, first + PER_LIST)
+        )
+        is_last = int(number) * PER_LIST >= PIECES
+        following = "" if is_last else f"<a rel=next href=/list/{int(number) + 1}>next</a>"
+        body = "".join([*links, following])
+    else:
+        return Reply(404)
+    return Reply(headers={"Content-Type": "text/html"}, body=body.encode())
+
+
+def has_ended(process: int) -> bool:
+    """Whether a process has ended."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+class KilledCrawls:
+    """Crawls of one day after another, killed at moments that a seed decides."""
+
+    def __init__(self, url: str, server: FaultyServer, program: "subprocess.Popen[str]") -> None:
+        self.kill_count = 0
+        self.run_count = 0
+        self._url = url
+        self._server = server
+        self._program = program
+        self._random = Random(37)  # noqa: S311 - to be repeated
+
+    def crawl(self, day: date) -> None:
+        """Crawl a day, killed again and again, until it is complete."""
+        captured_at: dict[str, int] = {}
+        is_complete = False
+        while not is_complete:
+            self.run_count += 1
+            assert self.run_count < 4 * KILLS
+            is_complete = self._run(day, is_killed=self.kill_count < KILLS)
+            requests = len(self._server.requests)
+            for path in self._captured(day):
+                captured_at.setdefault(path, requests)
+        for number, request in enumerate(self._server.requests):
+            assert number < captured_at.get(request.target, number + 1), request.target
+        assert self._outcome(day) == "complete"
+        assert len(captured_at) == PIECES + PIECES // PER_LIST
+        assert {key for (key,) in databases.rows(self._url, select(web_items.c.item_key))} == {
+            f"P{number}" for number in range(1, PIECES + 1)
+        }
+        self._server.requests.clear()
+
+    def _run(self, day: date, *, is_killed: bool) -> bool:
+        """Return whether the run was not killed."""
+        assert self._program.stdin is not None
+        assert self._program.stdout is not None
+        print(self._server.url, day, file=self._program.stdin, flush=True)
+        process = int(self._program.stdout.readline())
+        if is_killed:
+            slices = self._slices(day) + self._random.randrange(4)
+            ends_at = time.monotonic() + 20
+            while self._slices(day) < slices and time.monotonic() < ends_at:
+                if has_ended(process):
+                    break
+                time.sleep(0.02)
+            time.sleep(self._random.uniform(0, 0.6))
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+                self.kill_count += 1
+        return self._program.stdout.readline() == "0\n"
+
+    def _outcome(self, day: date) -> str | None:
+        wanted = select(web_crawls.c.outcome).where(web_crawls.c.day == day)
+        return next((each for (each,) in databases.rows(self._url, wanted)), None)
+
+    def _slices(self, day: date) -> int:
+        wanted = select(web_crawls.c.slice_count).where(web_crawls.c.day == day)
+        return next((each for (each,) in databases.rows(self._url, wanted)), 0)
+
+    def _captured(self, day: date) -> list[str]:
+        wanted = select(web_pages.c.url).where(web_pages.c.day == day)
+        return [
+            each.removeprefix("http://shop.demo") for (each,) in databases.rows(self._url, wanted)
+        ]
+
+
+def test_crawls_that_are_killed_50_times_request_no_captured_page_again(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "sites").mkdir()
+    monkeypatch.setenv("WEB_SITES_DIR", str(tmp_path / "sites"))
+    monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-06-01T09:00:00+00:00")  # after all crawled days
+    command = [sys.executable, "-m", "tests.slow.killed_crawls"]
+    with (
+        FaultyServer(piece_or_list) as server,
+        subprocess.Popen(  # noqa: S603 - our own program
+            command,
+            cwd=PROJECT_ROOT,
+            env=child_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as program,
+    ):
+        crawls, day = KilledCrawls(url, server, program), date.fromisoformat(DAY)
+        while crawls.kill_count < KILLS:
+            crawls.crawl(day)
+            day += timedelta(days=1)
+        assert program.stdin is not None
+        program.stdin.close()
+        assert program.wait() == 0
