@@ -547,3 +547,19 @@ def test_channels_of_alerts_have_names_from_the_environment_and_the_env_file(
 def test_the_file_of_rules_need_not_be_there_unless_somebody_names_one(tmp_path: Path):
     assert read(tmp_path).alert_rules_path == PROJECT_ROOT / "alerts.yaml"
     assert read(tmp_path, "ALERT_RULES=none.yaml\n").alert_rules_path == PROJECT_ROOT / "none.yaml"
+
+
+def test_no_class_of_settings_replaces_a_check_of_another():
+    """One of the same name would leave a setting unchecked, such as the length of a secret."""
+    described_settings()  # imports the classes of all domains
+    waiting, found = [Settings], {}
+    while waiting:
+        each = waiting.pop()
+        waiting += each.__subclasses__()
+        names = each.__pydantic_decorators__
+        for name in (*names.field_validators, *names.model_validators):
+            owners = [base.__name__ for base in each.__mro__ if name in vars(base)]
+            if len(owners) > 1:
+                found[name] = owners
+    assert len(Settings.__subclasses__()) >= 6
+    assert found == {}

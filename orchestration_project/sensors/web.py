@@ -26,14 +26,12 @@ def site_schedule(site: Site) -> dg.ScheduleDefinition:
         execution_timezone=site.timezone,
     )
     def crawl_site(
-        context: dg.ScheduleEvaluationContext, clock: dg.ResourceParam[Clock]
+        _: dg.ScheduleEvaluationContext, clock: dg.ResourceParam[Clock]
     ) -> dg.RunRequest | dg.SkipReason:
         day = clock.today("UTC").isoformat()
         if not DAYS.has_partition_key(day):
             return dg.SkipReason(f"Nothing to do: {day} is before the first partition.")
-        return dg.RunRequest(
-            run_key=f"{name} {context.scheduled_execution_time.isoformat()}", partition_key=day
-        )
+        return dg.RunRequest(partition_key=day)
 
     return crawl_site
 

@@ -50,6 +50,7 @@ def test_every_check_of_a_load_describes_its_claim_effect_limit_and_remedy():
         "finra",
         "fx",
         "prices",
+        "web",
     }
 
 

@@ -82,7 +82,7 @@ class WebSettings(Settings):
 
     @field_validator("web_mask_key")
     @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+    def _a_long_mask_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < MIN_MASK_KEY_LENGTH:
             raise ValueError(f"expected {MIN_MASK_KEY_LENGTH} characters or more")
         return value
