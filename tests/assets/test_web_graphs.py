@@ -10,7 +10,7 @@ from tests.resources.web_graphs import SITES, Graph, agreement, graphs
 def test_50_random_sites_are_crawled_as_the_model_says(url: str, instance: dg.DagsterInstance):
     with agreement(url, instance) as agree:
 
-        @settings(bounded, max_examples=50 // SITES)
+        @settings(bounded, max_examples=25 // SITES)
         @given(graph=graphs())
         def crawl(graph: Graph) -> None:
             agree(graph)

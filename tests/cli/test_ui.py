@@ -165,6 +165,7 @@ def test_a_wrong_option_is_a_usage_error(capfd):
     assert "'--port': 70000 is not in the range 1<=x<=65535" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_log_that_has_grown_long_becomes_the_one_before_and_begins_anew(ui):
     log = ui.state_dir / "logs" / "daemon.log"
     before = log.with_name("daemon.previous.log")

@@ -15,7 +15,7 @@ from orchestration_project.domains.finra.ranges import spans_of
 from orchestration_project.errors import ContractError
 from tests.domains.weekly import FIRM, TOTAL, WEEK, Listed, line, page, quantities
 
-bounded = settings(max_examples=25, deadline=None)
+bounded = settings(max_examples=12, deadline=None)
 
 KEY = ["market", "symbol", "venue_id"]
 
