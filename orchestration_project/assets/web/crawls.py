@@ -285,7 +285,12 @@ class _Crawl:
                 item_timeout=PAGE_TIME,
                 batch_size=SLICE_PAGES,
                 max_items=MAX_PAGES_PER_RUN,
-                pool=SlicePool(self._site.politeness.concurrency, self._captures, self._warehouse),
+                pool=SlicePool(
+                    self._site.politeness.concurrency,
+                    self._captures,
+                    self._warehouse,
+                    loader.read_known,
+                ),
             ):
                 pass
         return self._end(topic, state)

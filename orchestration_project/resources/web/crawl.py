@@ -189,11 +189,20 @@ class CrawlQueue:
 
 @dataclass(frozen=True)
 class SlicePool:
-    """Fetches a slice in threads, and stores its captures in packs."""
+    """Fetches a slice in threads, and stores its captures in packs.
+
+    Attributes:
+        concurrency: Threads.
+        captures: The store.
+        warehouse: Knows what is stored.
+        before: Called with the items of each slice.
+        seconds: Time after which no further item of a slice is begun.
+    """
 
     concurrency: int
     captures: Captures
     warehouse: Warehouse
+    before: Callable[[Sequence[Any]], None] = lambda _: None
     seconds: float = SLICE_SECONDS
 
     def run(
@@ -205,6 +214,7 @@ class SlicePool:
             OrchestrationError: The store does not take the bytes.
         """
         batch, ends_at = list(items), time.monotonic() + self.seconds
+        self.before(batch)
 
         def visit(item: ItemT) -> ResultT | OrchestrationError:
             if time.monotonic() >= ends_at:

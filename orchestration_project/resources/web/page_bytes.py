@@ -1,7 +1,7 @@
 """Bytes of fetched pages by their SHA-256, also after an erasure replaced them by redacted ones."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select, union_all
 
@@ -20,6 +20,30 @@ class StoredPage(NamedTuple):
 
     final_url: str
     sha256: str
+
+
+class KnownPage(NamedTuple):
+    """Latest fetch of a page, with which the next one is compared; no blob: its bytes are gone."""
+
+    etag: str | None
+    last_modified: str | None
+    content_type: str | None
+    blob: Blob | None
+
+
+def known_pages(connection: Connection, site: str, urls: Sequence[str]) -> Mapping[str, KnownPage]:
+    """Return what is known of pages that were fetched before, by their URL."""
+    columns, rows = web_pages.c, list[Any]()
+    wanted = select(
+        columns.url, columns.etag, columns.last_modified, columns.content_type, columns.sha256
+    ).where(columns.site == site, columns.verdict.in_(["page", "unchanged"]))
+    for some in _batches(urls):
+        rows += connection.execute(wanted.where(columns.url.in_(some)))
+    blobs = page_blobs(connection, site, [row.sha256 for row in rows])
+    return {
+        row.url: KnownPage(row.etag, row.last_modified, row.content_type, blobs.get(row.sha256))
+        for row in rows
+    }
 
 
 def page_blobs(connection: Connection, site: str, wanted: Sequence[str]) -> Mapping[str, Blob]:

@@ -5,7 +5,7 @@ killed loses one slice at most.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -19,6 +19,7 @@ from orchestration_project.domains.web.pages import FetchedPage, judge, page_row
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.domains.web.verdicts import refusal_of
 from orchestration_project.engine.captures import BlobError, Captures, unstored
+from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import (
     Delivery,
     TableSpec,
@@ -47,7 +48,7 @@ from orchestration_project.resources.web.crawl import (
     start_urls,
     topic_of,
 )
-from orchestration_project.resources.web.page_bytes import page_blobs
+from orchestration_project.resources.web.page_bytes import KnownPage, known_pages
 from orchestration_project.resources.web.site_lease import SiteLease
 from orchestration_project.resources.web.start_lists import listed_urls
 from orchestration_project.resources.web.switches import SwitchedOffError
@@ -73,6 +74,14 @@ class SliceLoader:
     state: CrawlState
     items: WorkItems
     lease: SiteLease
+    known: dict[str, KnownPage] = field(default_factory=dict)
+
+    def read_known(self, items: Sequence[ClaimedItem]) -> None:
+        """Read what is known of the pages of a slice, before they are requested."""
+        self.known.clear()
+        urls = [each.key for each in items]
+        with self.warehouse.reading() as connection:
+            self.known.update(known_pages(connection, self.site.site, urls))
 
     def ready(self) -> None:
         """Open nothing: the run has opened what it uses."""
@@ -87,7 +96,7 @@ class SliceLoader:
             self.state.end("stopped", "another run has taken over the site")
         if not self.state.take_request():
             return Visit()
-        known = self._known(item.key)
+        known = self.known.get(item.key)
         try:
             answer, earlier = self._answer(item.key, known)
         except RobotsUnreachableError as error:
@@ -146,19 +155,7 @@ class SliceLoader:
         """Return the condition on rows of this crawl."""
         return table.c.site == self.site.site, table.c.day == self.day
 
-    def _known(self, url: str) -> Mapping[str, Any] | None:
-        wanted = select(web_pages).where(
-            web_pages.c.site == self.site.site,
-            web_pages.c.url == url,
-            web_pages.c.verdict.in_(["page", "unchanged"]),
-        )
-        with self.warehouse.reading() as connection:
-            found = connection.execute(wanted).mappings().first()
-        return None if found is None else {str(name): value for name, value in found.items()}
-
-    def _answer(
-        self, url: str, known: Mapping[str, Any] | None
-    ) -> tuple[Answer, tuple[str, bytes] | None]:
+    def _answer(self, url: str, known: KnownPage | None) -> tuple[Answer, tuple[str, bytes] | None]:
         """Request a page; return the answer, and SHA-256 and bytes of a page that is unchanged.
 
         One whose bytes are gone is requested again without conditions.
@@ -166,7 +163,7 @@ class SliceLoader:
         answer = self.access.get(url, _conditions(known))
         if known is None or answer.response is None or answer.response.status != NOT_MODIFIED:
             return answer, None
-        earlier = self._earlier_page(known["sha256"])
+        earlier = self._earlier_page(known.blob)
         if earlier is None:
             again = self.access.get(url, {})
             answer = replace(again, request_count=answer.request_count + again.request_count)
@@ -176,7 +173,7 @@ class SliceLoader:
         self,
         url: str,
         answer: Answer,
-        known: Mapping[str, Any] | None,
+        known: KnownPage | None,
         earlier: tuple[str, bytes] | None,
     ) -> Visit:
         response = answer.response
@@ -210,7 +207,7 @@ class SliceLoader:
             )
         sha256 = capture.sha256
         if known is not None and earlier is not None:
-            content_type = known["content_type"] or ""
+            content_type = known.content_type or ""
             sha256, body = earlier
         self.state.spend(answer.request_count - 1, len(response.body))
         refusal = None
@@ -228,10 +225,8 @@ class SliceLoader:
             answer, verdict, body, content_type, sha256, capture, screenshot, now, listed=listed
         )
 
-    def _earlier_page(self, sha256: str) -> tuple[str, bytes] | None:
+    def _earlier_page(self, blob: Blob | None) -> tuple[str, bytes] | None:
         """Return the present SHA-256 and the bytes of a captured page; None: they are gone."""
-        with self.warehouse.reading() as connection:
-            blob = page_blobs(connection, self.site.site, [sha256]).get(sha256)
         try:
             return None if blob is None else (blob.sha256, self.captures.read(blob))
         except BlobError:
@@ -408,10 +403,10 @@ def _reason_of(visit: Visit) -> str:
     return visit.answer.reason if visit.answer else ""
 
 
-def _conditions(known: Mapping[str, Any] | None) -> Mapping[str, str]:
+def _conditions(known: KnownPage | None) -> Mapping[str, str]:
     if known is None:
         return {}
-    named = {"If-None-Match": known["etag"], "If-Modified-Since": known["last_modified"]}
+    named = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
     return {
         name: value
         for name, value in named.items()
