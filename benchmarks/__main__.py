@@ -69,6 +69,8 @@ def main() -> None:
                 "old_runs": asked.old_runs,
                 "soak_minutes": asked.soak_minutes,
                 "documents": asked.documents,
+                "web_pages": asked.web_pages,
+                "web_frontier": asked.web_pages and asked.web_pages * 100,
             }
             given = {name: value for name, value in chosen.items() if value is not None}
             bench = Bench(rig, replace(sizes, **given), asked.repeat)
@@ -88,6 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeat", type=int, default=3, help="how often; medians are printed")
     parser.add_argument("--old-runs", type=int, metavar="N", help="runs that are pruned; 10,000")
     parser.add_argument("--documents", type=int, metavar="N", help="files of documents; 2,000")
+    parser.add_argument("--web-pages", type=int, metavar="N", help="pages of a site; 10,000")
     parser.add_argument("--soak-minutes", type=float, metavar="N", help="length of soak; 60")
     parser.add_argument("--output", type=Path, default=RESULT, help="the lines, as JSON")
     parser.add_argument("--folder", type=Path, help="a disk that keeps what is flushed")
