@@ -50,8 +50,10 @@ def load(arguments: Sequence[str]) -> int:
     sites = [_site(arguments[0])] if arguments else sorted(crawl_jobs)
     days = [_day(each) for each in arguments[1:]] or [open_clock(settings).today("UTC").isoformat()]
     if not sites:
+        found = "; ".join(f"{name}: {problem}" for name, problem in SITE_FILES.problems.items())
         raise click.UsageError(
             "WEB_SITES_DIR lacks valid site files: expected one at least, e.g. shop.yaml"
+            + (f", found {found}" if found else "")
         )
     names = ", ".join(f"{site} {day}" for site in sites for day in days)
     if console.OUTPUT.is_dry_run:

@@ -376,9 +376,8 @@ def _markup_texts(part: Markup, field: ItemField) -> list[str]:
         except ValueError as error:
             raise ValueProblemError(f"the XPath fails: {str(error)[:200]}") from None
     else:
-        nodes = part.node.css(str(field.css))
-        nodes = nodes if field.many or path else nodes[:1]
-        found = [_node_text(node, field.attribute) for node in nodes]
+        nodes = part.node.css if field.many or path else part.first
+        found = [_node_text(node, field.attribute) for node in nodes(str(field.css))]
     if path:
         return [text for each in found for text in _json_texts(_loaded(each), path)]
     return found if field.many else found[:1]
@@ -410,8 +409,7 @@ def _storable(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
-def _canonical(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+_canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 def _broken(rule: ItemRule, payload: Mapping[str, Any]) -> str:

@@ -39,6 +39,8 @@ def bounded(text: str) -> str:
         ValueError: More than `MAX_DEPTH` elements of such a page are in one another.
     """
     tag_count = text.count("<")
+    if tag_count * tag_count <= min(MAX_STEPS, MAX_REPEATED):
+        return text
     start_count = tag_count - text.count("</")
     is_long = start_count * tag_count > MAX_STEPS
     if not is_long and start_count * start_count > MAX_REPEATED:
@@ -80,6 +82,11 @@ class Markup:
         from selectolax.lexbor import LexborHTMLParser  # an extra
 
         return LexborHTMLParser(self._html or "").root if self._node is None else self._node
+
+    def first(self, css: str) -> Sequence[Any]:
+        """Return the first element that a selector finds, or none."""
+        found = self.node.css_first(css)
+        return [] if found is None else [found]
 
     @property
     def html(self) -> str:
