@@ -30,7 +30,10 @@ DOCUMENTS = frozenset(
         "terms",
     )
 )
-"""Columns of text of any length, CLOB: nothing compares them, sorts by them or has them as key."""
+"""Columns of text of any length, CLOB: nothing compares them or sorts by them.
+
+One that is a key, such as the URL of a page, is of `TEXT_BYTES`.
+"""
 
 
 class Db2Compiler(DB2Compiler):
@@ -47,7 +50,7 @@ class Db2TypeCompiler(DB2TypeCompiler):
     def visit_TEXT(self, type_: Any, **options: Any) -> Any:  # noqa: N802 - SQLAlchemy's name
         """Return CLOB for documents alone: Db2 neither compares one nor takes it as key."""
         column = options.get("type_expression")
-        if column is not None and column.name in DOCUMENTS:
+        if column is not None and column.name in DOCUMENTS and not column.primary_key:
             return "CLOB"
         return f"VARCHAR({TEXT_BYTES} OCTETS)"
 

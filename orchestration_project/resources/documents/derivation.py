@@ -256,9 +256,12 @@ def _write_fingerprints(
     """Write fingerprints that changed, and of the others which extraction they stand for."""
     table = documents_fingerprints
     is_own = table.c.document_id == bindparam("own_id")
-    is_compared = update(table).where(table.c.document_id.in_(list(changed)), _is_loaded())
-    as_loaded = is_compared.values(is_compared=True).returning(table.c.document_id)
+    as_loaded = select(table.c.document_id).where(
+        table.c.document_id.in_(list(changed)), _is_loaded()
+    )
     done = set(connection.execute(as_loaded).scalars())
+    is_done = table.c.document_id.in_(sorted(done))
+    connection.execute(update(table).where(is_done).values(is_compared=True))
     rows = [
         _row(key, extracted[key], each, is_compared=True)
         for key, each in changed.items()
