@@ -1,7 +1,10 @@
 """Runs of a job's backfill over ranges, as Dagster's daemon makes them, in both storages."""
 
+import gc
 import logging
 import time
+import warnings
+from collections.abc import Iterator
 
 import dagster as dg
 import pytest
@@ -85,7 +88,17 @@ def test_a_checkpoint_is_kept_of_backfills_with_a_run_for_each_partition_alone(i
     }
 
 
+@pytest.fixture
+def forgotten_code_servers() -> Iterator[None]:
+    """Forget the code servers of a test: Dagster stops them, and waits for none to end."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("forgotten_code_servers")
 def test_the_daemon_makes_a_run_for_each_of_many_ranges_in_whatever_order_they_were_named(
     instance,
 ):
