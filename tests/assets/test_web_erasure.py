@@ -1,6 +1,7 @@
 """Erasure of a person from a site's rows and captured pages, and the crawls after it."""
 
 import json
+from datetime import date
 from typing import Any
 
 from sqlalchemy import select
@@ -8,7 +9,9 @@ from sqlalchemy import select
 from orchestration_project.catalog.web import PERSON, WEB
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_store, open_warehouse
+from orchestration_project.resources.web.replaying import ReplayPreview, preview_replay
 from orchestration_project.services.erasure.erasing import Erased, Places, erase
 from orchestration_project.services.erasure.requests import ErasureRequests
 from orchestration_project.settings import load_settings
@@ -60,6 +63,13 @@ def erased(instance: Any) -> Erased:
     return found
 
 
+def previewed(site: Site, day: date) -> ReplayPreview:
+    settings = load_settings()
+    with open_warehouse(settings) as warehouse:
+        captures = Captures(open_store(settings))
+        return preview_replay(site, day, warehouse=warehouse, captures=captures, mask_key=b"")
+
+
 def payloads(url: str) -> list[dict[str, Any]]:
     return [json.loads(each) for (each,) in databases.rows(url, select(web_items.c.payload))]
 
@@ -88,6 +98,8 @@ def test_a_person_is_erased_from_items_changes_and_pages_and_stays_so(
         [masked] = payloads(url)
         assert EMAIL not in masked["seller"]
 
+        preview = previewed(site, date(2026, 2, 2))
+        assert (preview.page_count, list(preview.diff.rows)) == (1, [])
         crawl("2026-02-02")  # reads the redacted page
         assert payloads(url) == [masked]
         replies["/"] = unchanged

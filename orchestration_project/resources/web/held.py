@@ -1,9 +1,8 @@
 """Held pages of a site: those that a crawl captured, read from the store without a request."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 from sqlalchemy import Connection, case, select
 
@@ -12,10 +11,8 @@ from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.capture_log import read_blobs
+from orchestration_project.resources.web.page_bytes import page_blobs
 from orchestration_project.tables.web import web_crawls, web_frontier
-
-KEYS_PER_STATEMENT = 5_000
 
 
 @dataclass(frozen=True)
@@ -23,14 +20,47 @@ class HeldPage:
     """A captured page.
 
     Attributes:
+        requested_url: URL before redirects.
         url: URL after redirects.
         content_type: As its header said.
         blob: Where its bytes are stored.
     """
 
+    requested_url: str
     url: str
     content_type: str
     blob: Blob
+
+
+def held_pages(
+    connection: Connection, site: Site, day: date, urls: Sequence[str] | None = None
+) -> tuple[Sequence[HeldPage], int]:
+    """Return the pages with items of a crawl, and how many more lack their bytes.
+
+    They are in the order of their URLs, each URL after redirects once. Of bytes that an erasure
+    replaced, the redacted ones are read. ``urls``: pages of these final URLs alone.
+    """
+    columns = web_frontier.c
+    wanted = (
+        select(columns.url, columns.final_url, columns.content_type, columns.sha256)
+        .where(
+            columns.site == site.site,
+            columns.day == day,
+            columns.verdict.in_(["page", "unchanged"]),
+        )
+        .order_by(columns.url)
+    )
+    if urls is not None:
+        wanted = wanted.where(columns.final_url.in_(urls))
+    found = {row.final_url: row for row in connection.execute(wanted)}
+    rows = [row for url, row in found.items() if has_items(url, site.item)]
+    blobs = page_blobs(connection, site.site, [row.sha256 for row in rows])
+    pages = [
+        HeldPage(row.url, row.final_url, row.content_type or "", blobs[row.sha256])
+        for row in rows
+        if row.sha256 in blobs
+    ]
+    return pages, len(rows) - len(pages)
 
 
 class HeldPages:
@@ -81,31 +111,9 @@ class HeldPages:
     def of_day(
         self, site: Site, day: date, urls: Sequence[str] | None = None
     ) -> Sequence[HeldPage]:
-        """Return the pages with items in the order of their URLs, each final URL once.
-
-        A page whose bytes were erased or deleted is left out. ``urls``: of these final URLs alone.
-        """
-        columns = web_frontier.c
-        wanted = (
-            select(columns.final_url, columns.content_type, columns.sha256)
-            .where(
-                columns.site == site.site,
-                columns.day == day,
-                columns.verdict.in_(["page", "unchanged"]),
-            )
-            .order_by(columns.url)
-        )
-        if urls is not None:
-            wanted = wanted.where(columns.final_url.in_(urls))
+        """Return the pages of `held_pages` that have bytes."""
         with self._warehouse.reading() as connection:
-            found = {row.final_url: row for row in connection.execute(wanted)}
-            rows = [row for url, row in found.items() if has_items(url, site.item)]
-            blobs = blobs_of(connection, [row.sha256 for row in rows])
-        return [
-            HeldPage(row.final_url, row.content_type or "", blobs[row.sha256])
-            for row in rows
-            if row.sha256 in blobs
-        ]
+            return held_pages(connection, site, day, urls)[0]
 
     def read(self, pages: Sequence[HeldPage]) -> Iterator[tuple[str, bytes, str]]:
         """Yield URL, bytes and content type of pages, read one at a time.
@@ -124,12 +132,3 @@ class HeldPages:
         """
         for each in self.read(pages):
             yield Page(*each)
-
-
-def blobs_of(connection: Connection, wanted: Sequence[str]) -> Mapping[str, Blob]:
-    """Return where bytes are stored, by SHA-256, of those that are."""
-    distinct = sorted(set(wanted))
-    found: dict[str, Any] = {}
-    for start in range(0, len(distinct), KEYS_PER_STATEMENT):
-        found |= read_blobs(connection, distinct[start : start + KEYS_PER_STATEMENT])
-    return found

@@ -4,19 +4,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection, func, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import Audit, Validated
-from orchestration_project.domains.web.extraction import has_items
 from orchestration_project.domains.web.item_fields import fill_rates
 from orchestration_project.domains.web.pages import item_rows, version_of
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import (
     Delivery,
     Warehouse,
@@ -28,16 +26,9 @@ from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.landing import land_all
 from orchestration_project.resources.web.baseline import read_baseline
 from orchestration_project.resources.web.changes import items_spec, record_changes
-from orchestration_project.resources.web.page_bytes import StoredPage, capture_ids, page_blobs
-from orchestration_project.tables.web import web_crawls, web_frontier, web_items
-
-
-class _CapturedPage(NamedTuple):
-    """A row of the frontier, the blob of its page, and the capture that recorded it."""
-
-    row: Mapping[str, Any]
-    blob: Blob
-    capture_id: int
+from orchestration_project.resources.web.held import HeldPage, held_pages
+from orchestration_project.resources.web.page_bytes import StoredPage, capture_ids
+from orchestration_project.tables.web import web_crawls, web_items
 
 
 @dataclass(frozen=True)
@@ -73,18 +64,14 @@ def load_items(
     with warehouse.reading() as connection:
         if _is_overtaken(connection, site.site, day):
             return LoadedItems(0, 0)
-        pages = _pages(connection, site, day)
-        blobs = page_blobs(connection, site.site, [each["sha256"] for each in pages])
-        pages, left_out = _with_captures(connection, site.site, pages, blobs)
-        is_complete = is_complete and not left_out
+        held, lacking_count = held_pages(connection, site, day)
+        pages = _with_captures(connection, site.site, held)
+        is_complete = is_complete and not lacking_count and len(pages) == len(held)
         count = select(func.count()).where(web_items.c.site == site.site)
         loaded_count = connection.execute(count).scalar_one()
-    urls = [page.row["final_url"] for page in pages]
+    urls = [page.url for page, _ in pages]
     baseline = read_baseline(site, day, urls, warehouse=warehouse, captures=captures)
-    read = (
-        (page.row["final_url"], captures.read(page.blob), page.row["content_type"] or "")
-        for page in pages
-    )
+    read = ((page.url, captures.read(page.blob), page.content_type) for page, _ in pages)
     validated = item_rows(
         read,
         site.item,
@@ -96,7 +83,7 @@ def load_items(
     if allow_drift:
         audits = [replace(each, severity="warning") for each in validated.audits]
         validated = replace(validated, audits=audits)
-    validated = _of_captures(validated, [page.capture_id for page in pages])
+    validated = _of_captures(validated, [capture_id for _, capture_id in pages])
     rates = fill_rates(_payloads(validated), site.item)
     counts = len(validated.rows), len(validated.rejects)
     with warehouse.writing() as connection:
@@ -117,7 +104,7 @@ def load_items(
             run_id=run_id,
             write_disposition="replace_scope" if is_complete else "merge",
         )
-        shas = {page.row["url"]: page.blob.sha256 for page in pages}
+        shas = {page.requested_url: page.blob.sha256 for page, _ in pages}
         version = version_of(day, shas, is_complete=is_complete)
         delivery = Delivery(
             source="web",
@@ -152,39 +139,13 @@ def _is_overtaken(connection: Connection, site: str, day: date) -> bool:
     return connection.execute(later.limit(1)).first() is not None
 
 
-def _pages(connection: Connection, site: Site, day: date) -> list[Mapping[str, Any]]:
-    """Return the pages with items in the order of their URLs, each final URL once."""
-    columns = web_frontier.c
-    wanted = (
-        select(web_frontier)
-        .where(
-            columns.site == site.site,
-            columns.day == day,
-            columns.verdict.in_(["page", "unchanged"]),
-        )
-        .order_by(columns.url)
-    )
-    found = {row["final_url"]: row for row in connection.execute(wanted).mappings()}
-    return [dict(row) for url, row in found.items() if has_items(url, site.item)]
-
-
 def _with_captures(
-    connection: Connection,
-    site: str,
-    pages: Sequence[Mapping[str, Any]],
-    blobs: Mapping[str, Blob],
-) -> tuple[Sequence[_CapturedPage], int]:
-    """Return pages with blob and capture, and how many lack one: their bytes were deleted."""
-    held = [(row, blobs[row["sha256"]]) for row in pages if row["sha256"] in blobs]
-    ids = capture_ids(
-        connection, site, [StoredPage(row["final_url"], blob.sha256) for row, blob in held]
-    )
-    found = [
-        _CapturedPage(row, blob, capture_id)
-        for (row, blob), capture_id in zip(held, ids, strict=True)
-        if capture_id is not None
-    ]
-    return found, len(pages) - len(found)
+    connection: Connection, site: str, pages: Sequence[HeldPage]
+) -> Sequence[tuple[HeldPage, int]]:
+    """Return pages with their capture; one without, as it was deleted, is left out."""
+    stored = [StoredPage(each.url, each.blob.sha256) for each in pages]
+    ids = capture_ids(connection, site, stored)
+    return [(page, id_) for page, id_ in zip(pages, ids, strict=True) if id_ is not None]
 
 
 def _of_captures(validated: Validated, ids: Sequence[int]) -> Validated:

@@ -11,7 +11,7 @@ from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.web.held import HeldPages
+from orchestration_project.resources.web.held import HeldPages, held_pages
 from orchestration_project.tables.web import web_items
 
 
@@ -64,8 +64,9 @@ def preview_replay(
         BlobError: The store lacks the bytes of a page.
     """
     held = HeldPages(warehouse, captures)
-    is_complete = held.is_complete(site.site, day)
-    pages = held.of_day(site, day)
+    with warehouse.reading() as connection:
+        pages, lacking_count = held_pages(connection, site, day)
+    is_complete = held.is_complete(site.site, day) and not lacking_count
     validated = item_rows(held.read(pages), site.item, site=site.site, mask_key=mask_key)
     after = dict(validated.rows.select("item_key", "payload").iter_rows())
     diff = compare_items(loaded_items(warehouse, site.site), after, replaces_all=is_complete)
