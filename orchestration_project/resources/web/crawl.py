@@ -13,23 +13,17 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement
 from orchestration_project.domains.web.sites import Budget, Site
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.pools import ItemT, ResultT
-from orchestration_project.engine.warehouse import (
-    Warehouse,
-)
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import read_blobs
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.web.access import (
-    Answer,
-    origin_of,
-    resolved,
-)
+from orchestration_project.resources.web.access import Answer, origin_of, resolved
 from orchestration_project.resources.web.start_lists import (
     ListedUrls,
     declared_lists,
@@ -262,7 +256,7 @@ def start_urls(site: Site) -> Sequence[str]:
 def left_count(connection: Connection, topic: str) -> int:
     """Return how many URLs of a crawl were not visited, those that failed for good included."""
     columns = work_items.c
-    wanted = select(columns.item_key).where(
+    wanted = select(func.count()).where(
         columns.topic == topic, columns.state.not_in(["done", "skipped"])
     )
-    return len(connection.execute(wanted).all())
+    return connection.execute(wanted).scalar_one()
