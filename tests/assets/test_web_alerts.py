@@ -11,8 +11,10 @@ from orchestration_project.assets import web
 from orchestration_project.catalog.web import WEB
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site
-from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.environment import open_store, open_warehouse
 from orchestration_project.resources.web.crawl_status import missed_days
+from orchestration_project.resources.web.held import HeldPages
 from orchestration_project.resources.web.sites import read_site_files
 from orchestration_project.sensors.web import site_schedule
 from orchestration_project.settings import load_settings
@@ -96,6 +98,21 @@ def row(site: str, day: str, outcome: tuple[str, str | None]) -> dict[str, Any]:
         "ended_at": began,
         "run_id": "run",
     }
+
+
+@pytest.mark.parametrize(
+    ("outcome", "day"), [("stopped", 2), ("budget", 2), ("blocked", 1), ("login", 1)]
+)
+def test_the_latest_crawl_for_proposals_is_none_that_the_site_refused(url, outcome: str, day: int):
+    settings = load_settings()
+    crawls = {"2026-02-01": ("complete", None), "2026-02-02": (outcome, "a reason")}
+    rows = [row("shop", *each) | {"page_count": 1} for each in crawls.items()]
+    with open_warehouse(settings) as warehouse:
+        with warehouse.writing() as connection:
+            connection.execute(insert(web_crawls), rows)
+        held = HeldPages(warehouse, Captures(open_store(settings)))
+        assert held.latest_day("shop", prefers_complete=False) == date(2026, 2, day)
+        assert held.latest_day("shop") == date(2026, 2, 1)
 
 
 def test_a_schedule_crawls_the_present_utc_day(instance, monkeypatch, demo_settings):

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration_project.assets.specs import asset_spec
+from orchestration_project.domains.web.pages import REFUSED
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.changes import changes_at
 from orchestration_project.resources.web.crawl_status import latest_crawls
@@ -24,9 +25,6 @@ GROUP = "web"
 OWNERS = ["team:operations"]
 CHANGES = dg.AssetKey([GROUP, "changes"])
 CRAWLS = dg.AssetKey([GROUP, "crawls"])
-REFUSED = ("blocked", "login")
-"""Outcomes of crawls that a site refuses."""
-
 BLOCK_CHECK = "is_not_blocked"
 CHANGE_SOURCES = {
     "site": "site",

@@ -36,6 +36,9 @@ PageVerdict = Literal[
     "failed",
 ]
 
+REFUSED = ("blocked", "login")
+"""Verdicts on pages, and outcomes of crawls, of a site that refuses to be crawled."""
+
 BLOCKED_STATUSES = (403, 429, 503)
 LOGIN_STATUSES = (401, 407)
 REJECTS = "rejects_are_few"

@@ -7,6 +7,7 @@ from datetime import date
 from sqlalchemy import Connection, case, select
 
 from orchestration_project.domains.web.extraction import Page, has_items
+from orchestration_project.domains.web.pages import REFUSED
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.packs import Blob
@@ -78,7 +79,7 @@ class HeldPages:
     def latest_day(self, site: str, *, prefers_complete: bool = True) -> date | None:
         """Return the day of the latest complete crawl, else of the latest one; None: no crawl.
 
-        Without ``prefers_complete`` a later partial one counts too, unless it was blocked.
+        Without ``prefers_complete`` a later partial one counts too, unless the site refused it.
         """
         columns = web_crawls.c
         rank = case((columns.outcome == "complete", 0), else_=1) if prefers_complete else None
@@ -89,7 +90,7 @@ class HeldPages:
             .limit(1)
         )
         if not prefers_complete:
-            wanted = wanted.where(columns.outcome != "blocked")
+            wanted = wanted.where(columns.outcome.not_in(REFUSED))
         with self._warehouse.reading() as connection:
             return connection.execute(wanted).scalar_one_or_none()
 

@@ -15,7 +15,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http.limits import BreakerOpenError
 from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
 from orchestration_project.domains.web.extraction import RULE_VERSION, Page, links
-from orchestration_project.domains.web.pages import FetchedPage, judge, page_rows
+from orchestration_project.domains.web.pages import REFUSED, FetchedPage, judge, page_rows
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.domains.web.verdicts import refusal_of
 from orchestration_project.engine.captures import BlobError, Captures, unstored
@@ -213,7 +213,7 @@ class SliceLoader:
         refusal = None
         if verdict == "page" and (refusal := refusal_of(answer.final_url, body, content_type)):
             verdict, answer = refusal.verdict, replace(answer, reason=refusal.reason)
-        if verdict in ("blocked", "login"):
+        if verdict in REFUSED:
             stop = "login" if verdict == "login" and self.site.login else "blocked"
             found = refusal.reason if refusal else response.status
             place = "" if answer.final_url == url else f" at {answer.final_url}"
