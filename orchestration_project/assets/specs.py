@@ -1,11 +1,13 @@
-"""Specs of assets as the catalogue and the lineage show them: alike in every domain."""
+"""Specs and days of assets as the catalogue and the lineage show them: alike in every domain."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from datetime import date
 from typing import Any
 
 import dagster as dg
 
+from orchestration_project.connections.clock import Clock
 from orchestration_project.settings import Settings, load_shared_settings
 
 SETTINGS = load_shared_settings()
@@ -74,3 +76,15 @@ def asset_spec(
     """Return the same of what holds data of a source: a tag marks it as synthetic or real."""
     spec = system_spec(key, description, columns, kinds, *deps, owners=owners, **metadata)
     return spec.merge_attributes(tags=DATA)
+
+
+def utc_days(first: date) -> dg.TimeWindowPartitionsDefinition:
+    """Return the UTC days from the first one to today, by the project's clock, as partitions."""
+    ahead = Clock(SETTINGS.demo_clock_now).today("UTC") - Clock().today("UTC")
+    return dg.TimeWindowPartitionsDefinition(
+        start=first.isoformat(),
+        fmt="%Y-%m-%d",
+        timezone="UTC",
+        cron_schedule="0 0 * * *",
+        end_offset=ahead.days + 1,
+    )

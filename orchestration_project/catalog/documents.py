@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from uuid import uuid4
@@ -18,7 +17,7 @@ from orchestration_project.connections.simulator import PACKAGE
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.domains.documents.reasons import REASONS
 from orchestration_project.domains.operations.control_tower import OldestMissing
-from orchestration_project.domains.operations.pipelines import Parameter
+from orchestration_project.domains.operations.pipelines import DAY
 from orchestration_project.engine.environment import open_shared_state, state_folder
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
@@ -127,15 +126,6 @@ def _demo_files(settings: Settings) -> Path:
     return folder / "files"
 
 
-def _day(text: str) -> str:
-    try:
-        return f"{datetime.fromisoformat(text):%Y-%m-%d}"
-    except ValueError:
-        raise ConfigurationError(
-            f"invalid day {text!r}: expected a date, e.g. 2026-11-02"
-        ) from None
-
-
 def _unused(settings: Settings) -> str:
     is_off = DocumentsSettings.of(settings).documents_source is None
     return "DOCUMENTS_SOURCE is not set: no documents are loaded" if is_off else ""
@@ -166,8 +156,6 @@ def _oldest_waiting(
     found = None if _unused(settings) else oldest_waiting(warehouse, clock.now())
     return [found] if found else []
 
-
-DAY = Parameter(name="partition", to_key=_day)
 
 DOCUMENTS = Domain(
     name="documents",

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 
 from orchestration_project.assets import web
 from orchestration_project.assets.web.proposals import (
@@ -16,7 +15,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import DemoProgram
 from orchestration_project.contracts.subjects import MIN_MASKED_CHARACTERS, SubjectKind
 from orchestration_project.domains.operations.control_tower import OldestMissing
-from orchestration_project.domains.operations.pipelines import Parameter
+from orchestration_project.domains.operations.pipelines import DAY
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
@@ -95,15 +94,6 @@ def _captured_days(settings: Settings) -> Mapping[tuple[str, str], int]:
     return {(SOURCE, name): days for name, days in found.items() if days is not None}
 
 
-def _day(text: str) -> str:
-    try:
-        return f"{datetime.fromisoformat(text):%Y-%m-%d}"
-    except ValueError:
-        raise ConfigurationError(
-            f"invalid day {text!r}: expected a date, e.g. 2026-11-02"
-        ) from None
-
-
 PERSON = SubjectKind(
     name="person",
     description="text that names a person on pages, such as an e-mail address; "
@@ -111,7 +101,6 @@ PERSON = SubjectKind(
 )
 """Persons on pages, for erasures: they are masked in items, changes and captured pages."""
 
-DAY = Parameter(name="partition", to_key=_day)
 
 WEB = Domain(
     name="web",

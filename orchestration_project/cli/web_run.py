@@ -11,7 +11,6 @@ from sqlalchemy import select
 
 from orchestration_project.assets.web import DAYS, SITE_FILES, crawl_jobs
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.catalog.web import DAY
 from orchestration_project.cli import console
 from orchestration_project.cli.execution import (
     ProgressLine,
@@ -20,6 +19,7 @@ from orchestration_project.cli.execution import (
     run_over,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.domains.operations.pipelines import DAY
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError

@@ -6,8 +6,7 @@ from datetime import date
 import dagster as dg
 from sqlalchemy import Table
 
-from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec
-from orchestration_project.connections.clock import Clock
+from orchestration_project.assets.specs import SOURCE, asset_spec, utc_days
 from orchestration_project.services.metadata import column_schema
 from orchestration_project.tables.documents import documents_files
 
@@ -26,19 +25,7 @@ FIRST_DAY = date(2026, 1, 1)
 """No file was seen before."""
 
 
-def _days() -> dg.TimeWindowPartitionsDefinition:
-    """Return the UTC days from the first one to today, by the project's clock."""
-    ahead = Clock(SETTINGS.demo_clock_now).today("UTC") - Clock().today("UTC")
-    return dg.TimeWindowPartitionsDefinition(
-        start=FIRST_DAY.isoformat(),
-        fmt="%Y-%m-%d",
-        timezone="UTC",
-        cron_schedule="0 0 * * *",
-        end_offset=ahead.days + 1,
-    )
-
-
-DAYS = _days()
+DAYS = utc_days(FIRST_DAY)
 
 CHUNK_SOURCES = {
     "document_id": "document_id",

@@ -9,9 +9,11 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Connection, select, update
 
-from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec
+from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec, utc_days
 from orchestration_project.assets.web.checks import item_check_results, item_checks
 from orchestration_project.assets.web.shared import (
+    GROUP,
+    OWNERS,
     block_result,
     block_spec,
     report_changes,
@@ -51,8 +53,6 @@ from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.schema import USD_SCALE, schema_of
 from orchestration_project.tables.web import web_crawls, web_items, web_pages
 
-GROUP = "web"
-OWNERS = ["team:operations"]
 FIRST_DAY = date(2026, 1, 1)
 VALID_CHECK = "files_are_valid"
 PAGE_TIME = timedelta(seconds=5)
@@ -62,19 +62,7 @@ SITE_FILES: SiteFiles = read_site_files(WebSettings.of(SETTINGS).web_sites_path)
 """Site files as this process found them; assets follow a change after a reload."""
 
 
-def _days() -> dg.TimeWindowPartitionsDefinition:
-    """Return the UTC days from the first one to today, by the project's clock."""
-    ahead = Clock(SETTINGS.demo_clock_now).today("UTC") - Clock().today("UTC")
-    return dg.TimeWindowPartitionsDefinition(
-        start=FIRST_DAY.isoformat(),
-        fmt="%Y-%m-%d",
-        timezone="UTC",
-        cron_schedule="0 0 * * *",
-        end_offset=ahead.days + 1,
-    )
-
-
-DAYS = _days()
+DAYS = utc_days(FIRST_DAY)
 SITES = dg.AssetKey([GROUP, "sites"])
 
 SITE_COLUMNS = dg.TableSchema(

@@ -7,6 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.assets.specs import asset_spec
+from orchestration_project.assets.web.shared import GROUP, OWNERS
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.options import JobOptions
@@ -18,7 +19,6 @@ from orchestration_project.services.metadata import as_metadata, column_schema
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_switches
 
-GROUP = "web"
 SWITCHES = dg.AssetKey([GROUP, "switches"])
 SWITCH_OP, SWITCH_JOB = "set_web_switch", "web_set_switch"
 
@@ -58,7 +58,7 @@ class SetSwitch(JobOptions):
             str(web_switches.comment),
             column_schema(web_switches.columns),
             {"state"},
-            owners=["team:operations"],
+            owners=OWNERS,
             **{"dagster/table_name": web_switches.name},
         )
     ],

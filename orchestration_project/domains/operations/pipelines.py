@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from orchestration_project.errors import ConfigurationError
 
@@ -71,3 +71,16 @@ def _is_day(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _day(text: str) -> str:
+    try:
+        return f"{datetime.fromisoformat(text):%Y-%m-%d}"
+    except ValueError:
+        raise ConfigurationError(
+            f"invalid day {text!r}: expected a date, e.g. 2026-11-02"
+        ) from None
+
+
+DAY = Parameter(name="partition", to_key=_day)
+"""Partition of a domain whose partitions are UTC days."""
