@@ -1,20 +1,23 @@
 """`replay web_items`: items of captured pages, under the rules of the site or of a file."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import click
 
-from orchestration_project.assets.web.replay import REPLAY_JOB, REPLAY_OP, declared_site
+from orchestration_project.assets.web.replay import (
+    REPLAY_JOB,
+    REPLAY_OP,
+    declared_site,
+    read_day,
+)
 from orchestration_project.cli import console
 from orchestration_project.cli.execution import execute, failures
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_store, open_warehouse
-from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.web.proposals import apply_accepted
 from orchestration_project.resources.web.replaying import (
@@ -55,7 +58,7 @@ def replay(words: Sequence[str], file: Path | None) -> int:
         if file is None:
             site = apply_accepted(warehouse, site)
         captures = Captures(open_store(settings))
-        day = day_of_replay(warehouse, captures, name, _day(days[0]) if days else None)
+        day = day_of_replay(warehouse, captures, name, read_day(days[0] if days else None))
         preview = preview_replay(
             site,
             day,
@@ -83,15 +86,6 @@ def _site(name: str, file: Path | None) -> Site:
     if site.site != name:
         raise click.UsageError(f"invalid --with {file}: expected site: {name}, found {site.site}")
     return site
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(
-            f"invalid day {text!r}: expected a date, e.g. 2026-11-02"
-        ) from None
 
 
 def _show(name: str, preview: ReplayPreview, *, outcome: str, failed: Sequence[str]) -> None:

@@ -376,6 +376,11 @@ def evaluated(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
     because Dagster skips what follows a step that fails, also where that materialized partitions.
     Alerts take the passed ones only: what is late after a load was late before it.
     """
+    return evaluation_of(result, **{EVALUATED_BY_LOAD: True})
+
+
+def evaluation_of(result: dg.AssetCheckResult, **more: Any) -> dg.AssetCheckEvaluation:
+    """Return a result as an op yields it that does not define the check, with more metadata."""
     if result.asset_key is None or result.check_name is None:
         raise AssertionError("the result names its asset and its check")
     return dg.AssetCheckEvaluation(
@@ -384,5 +389,5 @@ def evaluated(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
         passed=bool(result.passed),
         severity=result.severity,
         description=result.description,
-        metadata={**result.metadata, EVALUATED_BY_LOAD: True},
+        metadata={**result.metadata, **more},
     )

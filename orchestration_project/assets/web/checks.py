@@ -103,17 +103,3 @@ def _metadata(name: str, audit: Audit | None) -> Mapping[str, Any]:
         "what_to_do": REMEDIES[name],
         **({"offenders": quoted_table(audit.offenders)} if audit.offenders else {}),
     }
-
-
-def evaluation_of(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
-    """Return a result as an op yields it that does not define the check."""
-    if result.asset_key is None or result.check_name is None:
-        raise AssertionError("the result names its asset and its check")
-    return dg.AssetCheckEvaluation(
-        asset_key=result.asset_key,
-        check_name=result.check_name,
-        passed=bool(result.passed),
-        severity=result.severity,
-        description=result.description,
-        metadata=result.metadata,
-    )

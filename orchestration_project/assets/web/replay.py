@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.assets.web.checks import evaluation_of, item_check_results
+from orchestration_project.assets.web.checks import item_check_results
 from orchestration_project.assets.web.crawls import GROUP, SITE_FILES
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
@@ -22,7 +22,7 @@ from orchestration_project.resources.web.held import HeldPages
 from orchestration_project.resources.web.items import load_items
 from orchestration_project.resources.web.proposals import apply_accepted
 from orchestration_project.resources.web.replaying import day_of_replay, preview_replay
-from orchestration_project.services.metadata import quoted_table
+from orchestration_project.services.metadata import evaluation_of, quoted_table
 from orchestration_project.settings.domains.web import WebSettings
 
 REPLAY_JOB, REPLAY_OP = "web_replay", "replay_web_items"
