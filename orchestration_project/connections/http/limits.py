@@ -252,8 +252,11 @@ class Places:
             ConfigurationError: The folder cannot be used.
         """
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            return self._free_one()
+            try:
+                return self._free_one()
+            except FileNotFoundError:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                return self._free_one()
         except OSError as error:
             raise ConfigurationError(
                 "the folder of requests in flight cannot be used",

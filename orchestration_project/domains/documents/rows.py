@@ -15,7 +15,6 @@ from orchestration_project.domains.documents.extracted import (
     cell_text,
 )
 from orchestration_project.domains.documents.extraction import Document
-from orchestration_project.domains.documents.words import count_words
 from orchestration_project.tables.documents import documents_chunks, documents_pages
 from orchestration_project.tables.schema import schema_of
 
@@ -121,7 +120,7 @@ def document_row(document: Document) -> Mapping[str, Any]:
         "declared_type": found.declared_type,
         "byte_count": found.byte_count,
         "page_count": len(found.pages),
-        "word_count": sum(count_words(page.text) for page in found.pages),
+        "word_count": found.word_count,
         "language": found.language,
         "title": found.title,
         "author": found.author,

@@ -187,13 +187,20 @@ def read_scope(connection: Connection, table: Table, scope: Scope) -> pl.DataFra
     return read_frame(connection, select(table).where(within(table, scope)), table)
 
 
-def read_keys(connection: Connection, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+def read_keys(
+    connection: Connection, table: Table, rows: pl.DataFrame, *, first: int | None = None
+) -> pl.DataFrame:
     """Return all columns of the rows of ``table`` that have the keys of ``rows``.
 
-    Each is looked up by its key, so that the size of the table does not matter. ``rows`` may have
-    the first columns of the key alone.
+    Each is looked up by its key, so that the size of the table does not matter.
+
+    Args:
+        connection: Reads.
+        table: The table.
+        rows: Keys, perhaps among other columns.
+        first: Number of the key's first columns by which rows are looked up; None: all.
     """
-    key = [column for column in table.primary_key.columns if column.name in rows.columns]
+    key = list(table.primary_key.columns)[:first]
     keys = rows.select(column.name for column in key)
     if keys.is_empty():
         return pl.DataFrame(schema=schema_of(table))

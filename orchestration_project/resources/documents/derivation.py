@@ -260,8 +260,9 @@ def _write_fingerprints(
         table.c.document_id.in_(list(changed)), _is_loaded()
     )
     done = set(connection.execute(as_loaded).scalars())
-    is_done = table.c.document_id.in_(sorted(done))
-    connection.execute(update(table).where(is_done).values(is_compared=True))
+    if done:
+        is_done = table.c.document_id.in_(sorted(done))
+        connection.execute(update(table).where(is_done).values(is_compared=True))
     rows = [
         _row(key, extracted[key], each, is_compared=True)
         for key, each in changed.items()

@@ -171,7 +171,7 @@ def _members(connection: Connection, numbers: Sequence[int]) -> dict[int, list[s
     """Return the documents in each bucket."""
     members: dict[int, list[str]] = {number: [] for number in numbers}
     keys = pl.DataFrame({"bucket": numbers}, {"bucket": pl.Int64()})
-    for bucket, document_id in read_keys(connection, documents_bands, keys).iter_rows():
+    for bucket, document_id in read_keys(connection, documents_bands, keys, first=1).iter_rows():
         members[bucket].append(document_id)
     return members
 
