@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from orchestration_project.domains.web.changes import item_changes
-from orchestration_project.domains.web.item_fields import field_rows, fill_rates
+from orchestration_project.domains.web.figures import figures_of_payloads
+from orchestration_project.domains.web.item_fields import field_rows
 from orchestration_project.domains.web.sites import ItemRule, read_site
 
 FIELDS = {
@@ -94,9 +95,11 @@ def test_values_of_a_list_have_positions(rule: ItemRule):
 
 
 def test_fill_rates_are_shares_of_items_by_field(rule: ItemRule):
-    rates = fill_rates([{"sku": "A", "price": "1"}, {"sku": "B"}, {"sku": "C"}], rule)
+    payloads = [{"sku": "A", "price": "1"}, {"sku": "B"}, {"sku": "C"}]
+    figures = figures_of_payloads([json.dumps(each) for each in payloads])
+    rates = figures.fill_rates(rule.fields)
     assert rates == {"price": 0.3333, "seen": 0.0, "sku": 1.0, "stock": 0.0, "tags": 0.0}
-    assert fill_rates([], rule) == {}
+    assert figures_of_payloads([]).fill_rates(rule.fields) == {}
 
 
 def test_changes_name_fields_with_both_values_and_whole_items():

@@ -228,7 +228,7 @@ def test_of_items_with_the_same_key_one_is_loaded(duplicates: str, name: str, re
         (f"https://shop.example/{each}", f"<i class=sku>A</i><b class=name>{each}</b>".encode(), "")
         for each in ("a", "b")
     ]
-    validated = item_rows(pages, site.item, site="shop")
+    validated, _ = item_rows(pages, site.item, site="shop")
     [row] = validated.rows.select(pl.col("payload", "url", "part_number")).to_dicts()
     assert json.loads(row["payload"])["name"] == name
     assert row["url"] == f"https://shop.example/{name}"

@@ -56,6 +56,10 @@ class ItemFigures:
         """Return the share of items with a value of a field, 0 to 1; 0 without items."""
         return self.filled[name] / self.read_count if self.read_count else 0.0
 
+    def fill_rates(self, names: Iterable[str]) -> Mapping[str, float]:
+        """Return the share by field, 4 places; none without items."""
+        return {name: round(self.fill_rate(name), 4) for name in names if self.read_count}
+
 
 def figures_of(found: Iterable[Item | RejectedItem]) -> ItemFigures:
     """Return the counts of items and rejects."""

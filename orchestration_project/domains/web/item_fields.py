@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -97,18 +96,3 @@ def _time(value: Any) -> datetime | None:
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def fill_rates(payloads: Iterable[Mapping[str, Any]], rule: ItemRule) -> Mapping[str, float]:
-    """Return the share of items that have a value, by field of the rule; 0 to 1, 4 places.
-
-    Args:
-        payloads: Items, rejected ones included; none: no field has a share.
-        rule: Fields of the site.
-    """
-    counts: Counter[str] = Counter()
-    total = 0
-    for each in payloads:
-        total += 1
-        counts.update(each.keys())
-    return {name: round(counts[name] / total, 4) for name in sorted(rule.fields)} if total else {}

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import date, datetime
 from typing import Literal, NamedTuple
 
@@ -92,6 +91,13 @@ def page_rows(pages: Sequence[FetchedPage], *, site: str, day: date, run_id: str
     return Validated(pl.DataFrame(rows, schema), pl.DataFrame(schema=REJECT_SCHEMA))
 
 
+class ReadItems(NamedTuple):
+    """Items of pages as rows of `web_items`, and their counts."""
+
+    validated: Validated
+    figures: ItemFigures
+
+
 def item_rows(
     pages: Iterable[tuple[str, bytes, str]],
     rule: ItemRule,
@@ -100,7 +106,7 @@ def item_rows(
     baseline: Baseline | None = None,
     is_complete: bool = True,
     mask_key: bytes = b"",
-) -> Validated:
+) -> ReadItems:
     """Return the items of pages, each a URL, bytes and content type, as rows of `web_items`.
 
     Of items with the same key one is loaded, as the rule says. Audits quarantine a delivery in
@@ -137,20 +143,15 @@ def item_rows(
                 rejects.append((part_number, number, reject.reason_code, reject.reason, 0, record))
     columns = [name for name in schema_of(web_items) if name not in _ADDED]
     schema = {**schema_of(web_items, columns), "part_number": pl.Int64()}
-    return Validated(
+    figures.item_count = len(rows)
+    names = list(rule.fields)
+    drift = drift_audits(figures, frozenset(members), earlier, names, is_complete=is_complete)
+    validated = Validated(
         pl.DataFrame(list(rows.values()), schema, orient="row"),
         pl.DataFrame(rejects, REJECT_SCHEMA, orient="row"),
-        [
-            _reject_audit(len(rows), len(rejects)),
-            *drift_audits(
-                replace(figures, item_count=len(rows)),
-                frozenset(members),
-                earlier,
-                list(rule.fields),
-                is_complete=is_complete,
-            ),
-        ],
+        [_reject_audit(len(rows), len(rejects)), *drift],
     )
+    return ReadItems(validated, figures)
 
 
 def _reject_audit(item_count: int, reject_count: int) -> Audit:

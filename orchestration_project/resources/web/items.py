@@ -1,17 +1,15 @@
 """Items of a crawl: read from its captured pages, without a request, and loaded as one delivery."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection, func, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import Audit, Validated
-from orchestration_project.domains.web.item_fields import fill_rates
 from orchestration_project.domains.web.pages import item_rows, version_of
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
@@ -72,7 +70,7 @@ def load_items(
     urls = [page.url for page, _ in pages]
     baseline = read_baseline(site, day, urls, warehouse=warehouse, captures=captures)
     read = ((page.url, captures.read(page.blob), page.content_type) for page, _ in pages)
-    validated = item_rows(
+    validated, figures = item_rows(
         read,
         site.item,
         site=site.site,
@@ -84,7 +82,7 @@ def load_items(
         audits = [replace(each, severity="warning") for each in validated.audits]
         validated = replace(validated, audits=audits)
     validated = _of_captures(validated, [capture_id for _, capture_id in pages])
-    rates = fill_rates(_payloads(validated), site.item)
+    rates = figures.fill_rates(site.item.fields)
     counts = len(validated.rows), len(validated.rejects)
     with warehouse.writing() as connection:
         own = web_crawls.c.site == site.site, web_crawls.c.day == day
@@ -118,17 +116,6 @@ def load_items(
         batch = prepare_all([(target, delivery, validated)])
         [ended] = land_all(connection, batch, clock.now(), no_warnings, record_changes)
     return LoadedItems(*counts, ended, validated.audits)
-
-
-def _payloads(validated: Validated) -> Iterator[Mapping[str, Any]]:
-    """Yield the fields of items, and of those rejects that have some."""
-    for text in [*validated.rows["payload"], *validated.rejects["record"]]:
-        try:
-            found = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(found, dict):
-            yield found
 
 
 def _is_overtaken(connection: Connection, site: str, day: date) -> bool:

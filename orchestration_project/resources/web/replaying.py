@@ -67,7 +67,7 @@ def preview_replay(
     with warehouse.reading() as connection:
         pages, lacking_count = held_pages(connection, site, day)
     is_complete = held.is_complete(site.site, day) and not lacking_count
-    validated = item_rows(held.read(pages), site.item, site=site.site, mask_key=mask_key)
+    validated, _ = item_rows(held.read(pages), site.item, site=site.site, mask_key=mask_key)
     after = dict(validated.rows.select("item_key", "payload").iter_rows())
     diff = compare_items(loaded_items(warehouse, site.site), after, replaces_all=is_complete)
     counts = len(validated.rows), len(validated.rejects)
