@@ -38,7 +38,7 @@ class Bad(NamedTuple):
     """A bad answer, and what becomes of its URL.
 
     Attributes:
-        reply: The answer; raw bytes where HTTP is broken, made anew for each request.
+        reply: The answer; raw bytes where HTTP is broken, made for each request.
         verdict: Verdict in `web_frontier`.
         reason: Text within the reason there.
         item: Fields of its item, if it has one.
@@ -88,7 +88,7 @@ CASES = {
     ),
     "an unknown encoding": Bad(page("plain", Content_Encoding="x"), "refused", "cannot be decoded"),
     "a length that is too great": Bad(with_length("999"), "failed", "did not answer"),
-    "a length that is no number": Bad(with_length("12x"), "failed", "Content-Length"),
+    "a length that is not a number": Bad(with_length("12x"), "failed", "Content-Length"),
     "a negative length": Bad(with_length("-5"), "failed", "Content-Length"),
     "a dropped connection": Bad(dropped, "failed", "did not answer"),
     "headers that break off": Bad(

@@ -207,12 +207,10 @@ ENCODED = of_foo("disallow: /", "allow: /foo/bar/%E3%83%84")
 PLAIN = of_foo("disallow: /", "allow: /foo/bar/\u30c4")
 INDEX = "User-Agent: *\nAllow: /dir/index.html\nDisallow: /\n"
 DIFFERENCES = {
-    "a line without a colon is no rule": Difference(
+    "a line without a colon is not a rule": Difference(
         "user-agent FooBot\ndisallow /\n", "/x/y", "disallowed", "allowed"
     ),
-    "a product is no product with a space": Difference(
-        SPACE, "/x/y", "allowed", "disallowed", "Foo"
-    ),
+    "a product has no space": Difference(SPACE, "/x/y", "allowed", "disallowed", "Foo"),
     "a URL is encoded for a plain rule": Difference(
         PLAIN, "/foo/bar/\u30c4", "disallowed", "allowed"
     ),
@@ -222,7 +220,7 @@ DIFFERENCES = {
     "encoded letters are letters": Difference(
         of_foo("disallow: /", "allow: /foo/bar/%62%61%7A"), "/foo/bar/baz", "disallowed", "allowed"
     ),
-    "index.html is no folder": Difference(INDEX, "/dir/", "allowed", "disallowed"),
+    "index.html is not a folder": Difference(INDEX, "/dir/", "allowed", "disallowed"),
     "a long line counts as a whole": Difference(
         of_foo(f"disallow: {LONG_PATH}{'a' * 20}/qux"),
         f"{LONG_PATH}{'a' * 20}/fux",

@@ -1,4 +1,4 @@
-"""Requests of sites: robots.txt first, redirects judged anew, and no way out of the site."""
+"""Requests of sites: robots.txt first, each redirect judged, and no way out of the site."""
 
 import threading
 import time

@@ -107,7 +107,7 @@ def test_a_crawl_that_is_killed_often_has_all_items_and_repeats_no_captured_page
     assert {count for _, count in databases.rows(url, captures)} == {1}
 
 
-KILLS = int(os.environ.get("WEB_KILLS", "8"))  # noqa: TID251 - of whoever runs the test
+KILLS = int(os.environ.get("WEB_KILLS", "8"))  # noqa: TID251 - of the test alone
 """Kills on each of the two databases."""
 
 PIECES, PER_LIST = 600, 20

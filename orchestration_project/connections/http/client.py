@@ -216,9 +216,9 @@ class HttpClient:
         The body is ``json``, or ``content`` as it is, whose type is to be among the headers.
 
         Redirects are not followed. Connection errors, timeouts, broken answers and the client's
-        ``retried_statuses`` are tried again, later if `Retry-After` asks for it. A request that is
+        ``retried_statuses`` are retried, later if `Retry-After` asks for it. A request that is
         not ``is_repeatable`` leaves once: it may have had its effect although no answer came, and
-        only the caller can find out. An answer that ``may_pass`` is tried again too, after its
+        only the caller can find out. An answer that ``may_pass`` is retried too, after its
         `Retry-After` where that is short; the last attempt's is returned.
 
         Raises:

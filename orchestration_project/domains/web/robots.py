@@ -38,7 +38,7 @@ class Robots:
     """Rules of one origin.
 
     Attributes:
-        rules: Parsed rules; None: there are none.
+        rules: Parsed rules; None: no rules.
         is_reachable: Whether the server answered with rules, or that it has none.
         folder_rules: Rules of URLs that end in ``/``; None: ``rules``.
     """
@@ -73,7 +73,7 @@ class Robots:
 def read_robots(status: int | None, body: bytes) -> Robots:
     """Return the rules that an answer for `/robots.txt` means.
 
-    2xx are rules. Other statuses below 500 mean that there are none, so that all is allowed. 5xx,
+    2xx are rules. Other statuses below 500 mean no rules, so that all is allowed. 5xx,
     and no answer, mean that nothing is allowed (RFC 9309, 2.3.1). So does 429 here, where the RFC
     would allow all: the server asks for fewer requests.
 
