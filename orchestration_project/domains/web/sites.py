@@ -199,7 +199,7 @@ class ItemRule(Strict):
     @field_validator("json_schema")
     @classmethod
     def _a_schema(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        from jsonschema_rs import Draft202012Validator, ReferencingError  # an extra
+        from jsonschema_rs import Draft202012Validator, ReferencingError
         from jsonschema_rs import ValidationError as SchemaError
 
         if value is not None:
