@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestration_project.domains.web.json_paths import find
 from orchestration_project.domains.web.linked_data import (
@@ -39,11 +39,13 @@ HEADER_CHARSET = re.compile(r"charset=[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNOREC
 NO_CHARSETS = ("idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7")
 """Codecs of Python that no page is in; some take quadratic time."""
 
+ASCII_CODECS = ("ascii", "cp1252", "iso8859-1", "iso8859-15", "utf-8")
+"""Codecs that read ASCII as it is; others may give its bytes another meaning."""
+
 MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """An item of a page.
 
     Attributes:
@@ -55,8 +57,7 @@ class Item:
     payload: str
 
 
-@dataclass(frozen=True)
-class RejectedItem:
+class RejectedItem(NamedTuple):
     """An item that is not loaded: kind of the problem, a sentence, and the item as JSON."""
 
     reason_code: str
@@ -64,12 +65,33 @@ class RejectedItem:
     text: str
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(NamedTuple):
     """A link as it is written, and how deep its target may lie; None: anywhere."""
 
     href: str
     max_depth: int | None
+
+
+def _claims(body: bytes, content_type: str) -> Iterator[str]:
+    """Yield the charsets that a body may be in, the strongest claim first."""
+    yield from (name for start, name in MARKS if body.startswith(start))
+    header = HEADER_CHARSET.search(content_type)
+    if header:
+        yield header[1]
+    meta = META_CHARSET.search(body[:4096])
+    if meta:
+        yield meta[1].decode("ascii")
+    yield "utf-8"
+
+
+@lru_cache(maxsize=1_000)
+def _codec(charset: str) -> str | None:
+    """Return the name of Python's codec of a charset; None: no page is in it."""
+    try:
+        name = codecs.lookup(charset).name
+    except (LookupError, UnicodeError, ValueError):
+        return None
+    return None if name in NO_CHARSETS else name
 
 
 def text_of(body: bytes, content_type: str) -> str:
@@ -77,18 +99,20 @@ def text_of(body: bytes, content_type: str) -> str:
 
     A charset that is unknown, or that the bytes are not in, is a claim that does not count.
     """
-    mark = next((name for start, name in MARKS if body.startswith(start)), None)
-    header = HEADER_CHARSET.search(content_type)
-    meta = META_CHARSET.search(body[:4096])
-    claims = [mark, header and header[1], meta and meta[1].decode("ascii"), "utf-8"]
-    for claim in claims:
-        if claim:
+    for claim in _claims(body, content_type):
+        codec = _codec(claim)
+        if codec is not None:
             try:
-                if codecs.lookup(claim).name not in NO_CHARSETS:
-                    return body.decode(claim)
-            except (LookupError, UnicodeError, ValueError):
+                return body.decode(codec)
+            except ValueError:
                 continue
     return body.decode("utf-8", errors="replace")
+
+
+def _is_ascii(body: bytes, content_type: str) -> bool:
+    """Whether a body is ASCII, in a charset in which that says the same."""
+    codecs_of_claims = map(_codec, _claims(body, content_type))
+    return body.isascii() and next(filter(None, codecs_of_claims), "") in ASCII_CODECS
 
 
 class Page:
@@ -103,13 +127,23 @@ class Page:
     def __init__(self, url: str, body: bytes, content_type: str) -> None:
         self.url = url
         self.body = body
-        self.text = text_of(body, content_type)
+        self.content_type = content_type
         self.is_json = "json" in content_type.lower()
 
+    @property
+    def text(self) -> str:
+        """The page as text."""
+        return self._text
+
     @cached_property
-    def _bounded(self) -> str | None:
+    def _text(self) -> str:
+        return text_of(self.body, self.content_type)
+
+    @cached_property
+    def _bounded(self) -> str | bytes | None:
+        """The HTML to parse: bytes that are ASCII as they are, as no copy of them is needed."""
         try:
-            return bounded(self.text)
+            return bounded(self.body if _is_ascii(self.body, self.content_type) else self.text)
         except ValueError:
             return None
 
@@ -156,12 +190,13 @@ def _next_by_cursor(page: Page, site: Site) -> Iterator[Link]:
 
 
 def _followed(page: Page, rule: FollowRule) -> Sequence[str]:
-    return [each for each in _hrefs(page, rule.css) if contains(each, rule.pattern)]
+    found = _hrefs(page, rule.css)
+    return [each for each in found if contains(each, rule.pattern)] if rule.pattern else found
 
 
 def _hrefs(page: Page, css: str) -> list[str]:
-    found = (node.attributes.get("href") for node in page.root.css(css))
-    return [href.strip() for href in found if href and href.strip()][:MAX_LINKS]
+    found = ((node.attributes.get("href") or "").strip() for node in page.root.css(css))
+    return [*filter(None, found)][:MAX_LINKS]
 
 
 def has_items(url: str, rule: ItemRule) -> bool:

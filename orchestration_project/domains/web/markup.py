@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from orchestration_project.domains.web.linked_data import (
     JSON_LD_SCRIPTS,
     by_identity,
@@ -25,12 +27,15 @@ MAX_REPEATED = 4_000_000
 page of 70 KB may need 4 GB."""
 
 FORMATTING = re.compile(
-    r"<(?:b|big|code|em|font|i|s|small|strike|strong|tt|u)(?=[\s/>])", re.IGNORECASE
+    rb"<(?:b|big|code|em|font|i|s|small|strike|strong|tt|u)(?=[\s/>])", re.IGNORECASE
 )
 
 
-def bounded(text: str) -> str:
-    """Return HTML that is parsed in bounded time and memory.
+TAG = ord("<")
+
+
+def bounded(html: str | bytes) -> str | bytes:
+    """Return HTML, UTF-8 or text, that is parsed in bounded time and memory.
 
     Tags count whether they are closed or not, as comments may hide what closes. Where they are too
     many, the page is normalised by a parser of linear time, so that each element is closed.
@@ -38,23 +43,24 @@ def bounded(text: str) -> str:
     Raises:
         ValueError: More than `MAX_DEPTH` elements of such a page are in one another.
     """
-    tag_count = text.count("<")
+    body = html if isinstance(html, bytes) else html.encode(errors="replace")
+    tag_count = int(np.count_nonzero(np.frombuffer(body, np.uint8) == TAG))
     if tag_count * tag_count <= min(MAX_STEPS, MAX_REPEATED):
-        return text
-    start_count = tag_count - text.count("</")
+        return html
+    start_count = tag_count - body.count(b"</")
     is_long = start_count * tag_count > MAX_STEPS
     if not is_long and start_count * start_count > MAX_REPEATED:
-        is_long = len(FORMATTING.findall(text)) * start_count > MAX_REPEATED
-    return _normalised(text) if is_long else text
+        is_long = len(FORMATTING.findall(body)) * start_count > MAX_REPEATED
+    return _normalised(body) if is_long else html
 
 
-def _normalised(text: str) -> str:
+def _normalised(body: bytes) -> str:
     from lxml import etree  # an extra  # pyright: ignore[reportAttributeAccessIssue] - compiled
 
     parser = etree.HTMLParser(
         encoding="utf-8", huge_tree=False, no_network=True, remove_comments=True, remove_pis=True
     )
-    root = etree.fromstring(text.replace("\0", "").encode(errors="replace"), parser)
+    root = etree.fromstring(body.replace(b"\0", b""), parser)
     if root is None:
         return ""
     if any("depth" in each.message for each in parser.error_log):
@@ -71,7 +77,9 @@ class Markup:
         is_page: Whether it is a whole page.
     """
 
-    def __init__(self, html: str | None = None, node: Any = None, *, is_page: bool = False) -> None:
+    def __init__(
+        self, html: str | bytes | None = None, node: Any = None, *, is_page: bool = False
+    ) -> None:
         self._html = html
         self._node = node
         self._is_page = is_page
@@ -97,7 +105,9 @@ class Markup:
     def _tree(self) -> Any:
         from parsel import Selector  # an extra
 
-        whole = Selector(text=self.html if self._html is None else self._html, type="html")
+        html = self.html if self._html is None else self._html
+        text = html.decode() if isinstance(html, bytes) else html
+        whole = Selector(text=text, type="html")
         inner = [] if self._is_page else whole.xpath("/html/body/* | /html/head/*")
         return inner[0] if inner else whole
 

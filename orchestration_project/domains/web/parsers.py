@@ -21,12 +21,15 @@ class ParsedPage(Protocol):
     Attributes:
         url: Its URL after redirects.
         body: Its bytes.
-        text: The same as text.
     """
 
     url: str
     body: bytes
-    text: str
+
+    @property
+    def text(self) -> str:
+        """Its bytes as text."""
+        ...
 
     @property
     def root(self) -> Any:
