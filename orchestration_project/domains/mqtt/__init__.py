@@ -1,0 +1,1 @@
+"""MQTT events: envelope, kinds, and the state of projects that is folded from them."""

@@ -1,0 +1,1 @@
+"""MQTT: the mirror of received messages, and project state."""
