@@ -1,0 +1,88 @@
+"""Topic filters of MQTT: which topics a filter with the wildcards + and # selects.
+
+The rules are those of MQTT 5.0, section 4.7; MQTT 3.1.1 has the same.
+"""
+
+from dataclasses import dataclass
+
+SEPARATOR, ONE_LEVEL, ALL_LEVELS = "/", "+", "#"
+MAX_TOPIC_BYTES = 65_535
+
+EXPECTED = "expected a topic filter, e.g. tracker/events/+/42 or tracker/#"
+
+
+@dataclass(frozen=True)
+class TopicFilter:
+    """A valid topic filter; `read_topic_filter` makes one.
+
+    Attributes:
+        levels: Its levels, of which each may be empty.
+    """
+
+    levels: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The filter as it is written."""
+        return SEPARATOR.join(self.levels)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it selects one topic: that with its own text."""
+        return ONE_LEVEL not in self.levels and self.levels[-1] != ALL_LEVELS
+
+    @property
+    def prefix(self) -> str:
+        """Text that each selected topic begins with; it may be empty.
+
+        Topics that begin with it are more than the selected ones: `matches` decides.
+        """
+        for place, level in enumerate(self.levels):
+            if level == ALL_LEVELS:  # it selects the level above, too, which has no separator
+                return SEPARATOR.join(self.levels[:place])
+            if level == ONE_LEVEL:
+                return "".join(f"{each}{SEPARATOR}" for each in self.levels[:place])
+        return self.text
+
+    def matches(self, topic: str) -> bool:
+        """Whether it selects ``topic``.
+
+        Topics that begin with $ are those of the broker: no wildcard at the first level selects
+        them.
+        """
+        levels = topic.split(SEPARATOR)
+        if topic.startswith("$") and self.levels[0] in (ONE_LEVEL, ALL_LEVELS):
+            return False
+        for place, wanted in enumerate(self.levels):
+            if wanted == ALL_LEVELS:
+                return True
+            if place == len(levels) or wanted not in (ONE_LEVEL, levels[place]):
+                # "a/#" selects "a", too: only its # is left when the topic ends
+                return False
+            if place + 1 == len(levels):
+                return self.levels[place + 1 :] in ((), (ALL_LEVELS,))
+        return False
+
+
+def read_topic_filter(text: str) -> TopicFilter:
+    """Read a topic filter.
+
+    Raises:
+        ValueError: It is invalid: empty, too long, with NUL, or with a wildcard that is not a whole
+            level, or with # before the last level.
+    """
+    if not text or "\0" in text or len(text.encode(errors="replace")) > MAX_TOPIC_BYTES:
+        raise ValueError(
+            f"invalid topic filter: {EXPECTED}, 1 to {MAX_TOPIC_BYTES} bytes without NUL"
+        )
+    levels = tuple(text.split(SEPARATOR))
+    for place, level in enumerate(levels):
+        if len(level) > 1 and (ONE_LEVEL in level or ALL_LEVELS in level):
+            raise ValueError(
+                f"invalid topic filter {text[:100]!r}: {EXPECTED}, a wildcard is a level"
+            )
+        if level == ALL_LEVELS and place + 1 != len(levels):
+            raise ValueError(
+                f"invalid topic filter {text[:100]!r}: {EXPECTED}, # is the last level"
+            )
+    return TopicFilter(levels)
