@@ -1,0 +1,208 @@
+"""Events of the mirror and dead letters by topic filter, kind, trace and time; what waits."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Column, ColumnElement, Connection, Table, func, select
+
+from orchestration_project.domains.mqtt.topics import TopicFilter
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.tables.mqtt import (
+    mqtt_cursors,
+    mqtt_dead_letters,
+    mqtt_inbox,
+    mqtt_mirror,
+)
+from orchestration_project.tables.spine import outbox
+
+Row = Mapping[str, Any]
+
+MIRROR = "mirror"
+"""Consumer of the inbox that makes the mirror."""
+
+OUTBOX_TOPIC = "mqtt/events"
+"""Topic of the outbox with the events of commands."""
+
+READ_AT_ONCE = 500
+MAX_ROWS_READ = 10_000
+"""Rows with the prefix of a filter that are read for a page: it then ends, and has a cursor."""
+
+MAX_PAGE_CHARACTERS = 8 * 2**20
+"""Characters of all payloads of a page; it has at least one row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventFilter:
+    """Filter of events or dead letters; None: no condition.
+
+    Attributes:
+        since: The first time that is selected.
+        until: The first time after these.
+        before: An arrival: only earlier ones.
+    """
+
+    topic: TopicFilter | None = None
+    kind: str | None = None
+    trace_id: str | None = None
+    reason_code: str | None = None
+    is_dead: bool | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before: int | None = None
+    limit: int = 100
+
+
+class FoundRows(NamedTuple):
+    """Rows, the latest arrival first.
+
+    Attributes:
+        next_before: Arrival before which the next page begins; None: nothing is left.
+    """
+
+    rows: list[Row]
+    next_before: int | None
+
+
+class Waiting(NamedTuple):
+    """Count of what waits, and the time of the oldest."""
+
+    row_count: int
+    oldest_at: datetime | None
+
+
+def find_events(warehouse: Warehouse, wanted: EventFilter, *, seconds: float) -> FoundRows:
+    """Return events of the mirror.
+
+    Raises:
+        TimeoutError: A read took longer than ``seconds``.
+    """
+    columns = mqtt_mirror.c
+    exact = {columns.kind: wanted.kind, columns.trace_id: wanted.trace_id}
+    conditions = _conditions(mqtt_mirror, wanted, exact, columns.ts)
+    return _found(warehouse, mqtt_mirror, conditions, wanted, seconds)
+
+
+def find_dead_letters(warehouse: Warehouse, wanted: EventFilter, *, seconds: float) -> FoundRows:
+    """Return dead letters.
+
+    Raises:
+        TimeoutError: A read took longer than ``seconds``.
+    """
+    columns = mqtt_dead_letters.c
+    exact = {columns.kind: wanted.kind, columns.reason_code: wanted.reason_code}
+    conditions = _conditions(mqtt_dead_letters, wanted, exact, columns.failed_at)
+    if wanted.is_dead is not None:
+        is_dead = columns.ended_at.is_(None)
+        conditions.append(is_dead if wanted.is_dead else ~is_dead)
+    return _found(warehouse, mqtt_dead_letters, conditions, wanted, seconds)
+
+
+def waiting_arrivals(connection: Connection) -> Waiting:
+    """Return what the mirror has not read of the inbox."""
+    arrivals, cursor = mqtt_inbox.c, mqtt_cursors.c
+    read = select(cursor.arrival_id).where(cursor.consumer == MIRROR).scalar_subquery()
+    wanted = select(func.count(), func.min(arrivals.received_at)).where(
+        arrivals.arrival_id > func.coalesce(read, 0)
+    )
+    return Waiting(*connection.execute(wanted).one())
+
+
+def waiting_outbox(connection: Connection) -> Waiting:
+    """Return the events of commands that are not published yet."""
+    wanted = select(func.count(), func.min(outbox.c.planned_at)).where(
+        outbox.c.topic == OUTBOX_TOPIC, outbox.c.state == "waiting"
+    )
+    return Waiting(*connection.execute(wanted).one())
+
+
+def has_topic(column: ColumnElement[str], wanted: TopicFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions that each selected topic meets; others may meet them, too."""
+    if wanted.is_exact:
+        return [column == wanted.text]
+    prefix = wanted.prefix
+    return [func.substr(column, 1, len(prefix)) == prefix] if prefix else []
+
+
+def _conditions(
+    table: Table,
+    wanted: EventFilter,
+    exact: Mapping[Column[Any], str | None],
+    at: ColumnElement[Any],
+) -> list[ColumnElement[bool]]:
+    conditions = [column == value for column, value in exact.items() if value is not None]
+    if wanted.topic is not None:
+        conditions += has_topic(table.c.topic, wanted.topic)
+    if wanted.since is not None:
+        conditions.append(at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(at < wanted.until)
+    return conditions
+
+
+def _found(
+    warehouse: Warehouse,
+    table: Table,
+    conditions: Sequence[ColumnElement[bool]],
+    wanted: EventFilter,
+    seconds: float,
+) -> FoundRows:
+    with warehouse.reading(seconds=seconds) as connection:
+        arrivals, next_before = _arrivals(connection, table, conditions, wanted)
+        rows: dict[int, Row] = {}
+        for place in range(0, len(arrivals), READ_AT_ONCE):
+            some = arrivals[place : place + READ_AT_ONCE]
+            statement = select(table).where(table.c.arrival_id.in_(some))
+            found = connection.execute(statement).mappings()
+            rows |= {row["arrival_id"]: dict(row) for row in found}
+    return FoundRows([rows[each] for each in arrivals], next_before)
+
+
+def _arrivals(
+    connection: Connection,
+    table: Table,
+    conditions: Sequence[ColumnElement[bool]],
+    wanted: EventFilter,
+) -> tuple[list[int], int | None]:
+    """Return the arrivals of a page, and the one before which the next begins."""
+    found: list[int] = []
+    last, size = wanted.before, 0
+    for number, (arrival_id, topic, length) in enumerate(
+        _candidates(connection, table, conditions, wanted)
+    ):
+        if wanted.topic is None or wanted.topic.matches(topic):
+            size += length
+            if len(found) == wanted.limit or (found and size > MAX_PAGE_CHARACTERS):
+                return found, last
+            found.append(arrival_id)
+        last = arrival_id
+        if number + 1 == MAX_ROWS_READ:
+            return found, last
+    return found, None
+
+
+def _candidates(
+    connection: Connection,
+    table: Table,
+    conditions: Sequence[ColumnElement[bool]],
+    wanted: EventFilter,
+) -> Iterator[tuple[int, str, int]]:
+    """Yield arrival, topic and characters of payload; without a filter, few more than a page."""
+    columns, before = table.c, wanted.before
+    is_exact = wanted.topic is None or wanted.topic.is_exact
+    limit = wanted.limit + 1 if is_exact else READ_AT_ONCE
+    statement = (
+        select(columns.arrival_id, columns.topic, func.length(columns.payload))
+        .where(*conditions)
+        .order_by(columns.arrival_id.desc())
+        .limit(limit)
+    )
+    while True:
+        asked = statement if before is None else statement.where(columns.arrival_id < before)
+        rows = connection.execute(asked).all()
+        for row in rows:
+            yield row[0], row[1], row[2]
+        if len(rows) < limit:
+            return
+        before = rows[-1][0]
