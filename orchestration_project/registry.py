@@ -17,6 +17,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.domains.operations.control_tower import OldestMissing
+from orchestration_project.domains.operations.exports import DeclaredExport
 from orchestration_project.domains.operations.pipelines import Parameter, Pipeline
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.engine.captures import Captures
@@ -280,6 +281,10 @@ def _no_retention(_: Settings) -> Mapping[tuple[str, str], int]:
     return {}
 
 
+def _no_exports(_: Settings) -> Mapping[str, DeclaredExport]:
+    return {}
+
+
 def _no_subjects(_: Settings) -> Sequence[SubjectKind]:
     return ()
 
@@ -313,6 +318,7 @@ class Domain:
         loaded_inboxes: Returns the inboxes of uploads that it loads as documents.
         captured_days: Returns the days after which captured bytes of datasets that no current row
             needs are cleaned up, by source and dataset, in place of ARTIFACTS_CAPTURED_DAYS.
+        exports: Returns the exports that its files declare, by names that EXPORTS_FILE cannot have.
     """
 
     name: str
@@ -337,6 +343,7 @@ class Domain:
     subjects: Callable[[Settings], Sequence[SubjectKind]] = _no_subjects
     loaded_inboxes: Callable[[Settings], Collection[str]] = lambda _: ()
     captured_days: Callable[[Settings], Mapping[tuple[str, str], int]] = _no_retention
+    exports: Callable[[Settings], Mapping[str, DeclaredExport]] = _no_exports
 
     def require_valid(self, settings: Settings) -> None:
         """Make sure that its settings and configuration files are valid.
@@ -445,6 +452,14 @@ class Registry:
             place: days
             for domain in self.domains
             for place, days in domain.captured_days(settings).items()
+        }
+
+    def exports(self, settings: Settings) -> Mapping[str, DeclaredExport]:
+        """Return the exports that files of domains declare, beside those of EXPORTS_FILE."""
+        return {
+            name: declared
+            for domain in self.domains
+            for name, declared in domain.exports(settings).items()
         }
 
     def item_topics(self, domain: str | None = None) -> Sequence[ItemTopics]:

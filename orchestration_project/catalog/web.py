@@ -15,6 +15,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import DemoProgram
 from orchestration_project.contracts.subjects import MIN_MASKED_CHARACTERS, SubjectKind
 from orchestration_project.domains.operations.control_tower import OldestMissing
+from orchestration_project.domains.operations.exports import DeclaredExport
 from orchestration_project.domains.operations.pipelines import DAY
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
@@ -30,8 +31,9 @@ from orchestration_project.registry import (
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.crawl import TOPIC_PREFIX
 from orchestration_project.resources.web.crawl_status import missed_days
+from orchestration_project.resources.web.item_exports import export_targets, item_exports
 from orchestration_project.resources.web.page_bytes import SOURCE
-from orchestration_project.resources.web.sites import read_site_files
+from orchestration_project.resources.web.sites import site_files_of
 from orchestration_project.sensors.web import site_schedules
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.web import WebSettings
@@ -72,7 +74,7 @@ def _open(given: Environment) -> Iterator[WebAccess]:
 
 
 def _probe(_: WebAccess, given: Environment) -> str:
-    found = read_site_files(WebSettings.of(given.settings).web_sites_path)
+    found = site_files_of(WebSettings.of(given.settings))
     return f"{len(found.sites)} site files are valid, {len(found.problems)} are not"
 
 
@@ -84,14 +86,27 @@ def _unused(settings: Settings) -> str:
 def _missed(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequence[OldestMissing]:
     if _unused(settings):
         return []
-    files = read_site_files(WebSettings.of(settings).web_sites_path)
+    files = site_files_of(WebSettings.of(settings))
     return missed_days(warehouse, files.sites.values(), clock.now())
 
 
 def _captured_days(settings: Settings) -> Mapping[tuple[str, str], int]:
-    files = read_site_files(WebSettings.of(settings).web_sites_path)
+    files = site_files_of(WebSettings.of(settings))
     found = {name: site.retention.captures_days for name, site in files.sites.items()}
     return {(SOURCE, name): days for name, days in found.items() if days is not None}
+
+
+def _exports(settings: Settings) -> Mapping[str, DeclaredExport]:
+    try:
+        chosen = WebSettings.of(settings)
+    except ConfigurationError:
+        return {}  # the check of the domain's settings reports it
+    targets = export_targets(chosen)
+    return {
+        name: declared
+        for site in site_files_of(chosen).sites.values()
+        for name, declared in item_exports(site, targets).items()
+    }
 
 
 PERSON = SubjectKind(
@@ -146,4 +161,5 @@ WEB = Domain(
     state_paths=[DEMO_FOLDER],
     subjects=lambda _: [PERSON],
     captured_days=_captured_days,
+    exports=_exports,
 )

@@ -31,11 +31,13 @@ def check(file: Path) -> int:
     from orchestration_project.engine.environment import open_store, open_warehouse
     from orchestration_project.errors import ConfigurationError
     from orchestration_project.resources.web.checking import check_site
+    from orchestration_project.resources.web.item_exports import export_targets
     from orchestration_project.resources.web.sites import read_site_file
     from orchestration_project.settings import load_settings
 
+    settings = load_settings()
     try:
-        site = read_site_file(file)
+        site = read_site_file(file, export_targets(settings))
     except ConfigurationError as error:
         problems = str(error.found or error.what).split("; ")
         if OUTPUT.is_json:
@@ -43,7 +45,6 @@ def check(file: Path) -> int:
         for each in problems:
             echo(f"{file}: {printable(each)}")
         return 1
-    settings = load_settings()
     with open_warehouse(settings) as warehouse:
         found = check_site(site, warehouse, Captures(open_store(settings)))
     if OUTPUT.is_json:

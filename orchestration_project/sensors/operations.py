@@ -175,11 +175,12 @@ def operations_on_state_change(
 def operations_on_due_export(
     context: dg.SensorEvaluationContext,
     clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
     """Start exports whose schedule is due, and those whose next attempt is."""
-    now, declared = clock.now(), declared_exports(settings)
+    now, declared = clock.now(), {**registry.exports(settings), **declared_exports(settings)}
     if not declared:
         return dg.SkipReason("No export is declared.")
     since = datetime.fromisoformat(context.cursor) if context.cursor else now

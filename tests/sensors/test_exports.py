@@ -77,7 +77,7 @@ class FixedClock(Clock):
 
 def tick(instance, at: datetime, cursor: str | None) -> tuple[list[list[str]], str | None]:
     """Tick at a time; return the names of each requested run, and the cursor."""
-    resources = {name: RESOURCES[name] for name in ("settings", "warehouse")}
+    resources = {name: RESOURCES[name] for name in ("registry", "settings", "warehouse")}
     with dg.build_sensor_context(
         instance, cursor, resources={**resources, "clock": FixedClock(at)}
     ) as context:

@@ -16,6 +16,7 @@ from orchestration_project.domains.operations.messages import cut
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.registry import Registry
 from orchestration_project.services.exports import chosen_exports, declared_exports
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import (
@@ -52,7 +53,8 @@ class ExportOptions(JobOptions):
     names: list[str] = Field(
         default=[],
         examples=[["weekly_t1"]],
-        description="Names of exports in EXPORTS_FILE; empty: all.",
+        description="Names of exports in EXPORTS_FILE, or of site files as web/shop/csv; empty: "
+        "all of EXPORTS_FILE.",
     )
 
 
@@ -74,11 +76,13 @@ def exports(
     config: ExportOptions,
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Deliver what was loaded since, or what earlier attempts left; report what waits too long."""
-    chosen = chosen_exports(settings, config.names)
+    of_domains = registry.exports(settings)
+    chosen = chosen_exports(settings, config.names, of_domains)
     work = Exports(warehouse, Surroundings(settings, artifacts), clock)
     is_under_way = cache(partial(is_at_work, context.instance))
     results: list[ExportResult] = []
@@ -89,7 +93,8 @@ def exports(
         )
         results.append(result)
     yield dg.MaterializeResult(asset_key=EXPORTS, metadata=as_metadata(_metadata(results)))
-    overdue = overdue_exports(warehouse, clock, declared_exports(settings))
+    declared = {**of_domains, **declared_exports(settings)}
+    overdue = overdue_exports(warehouse, clock, declared)
     yield dg.AssetCheckResult(
         asset_key=EXPORTS,
         check_name=CHECK,

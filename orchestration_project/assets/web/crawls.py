@@ -18,13 +18,14 @@ from orchestration_project.assets.web.shared import (
     block_spec,
     report_changes,
     report_crawl,
+    report_exports,
     shared_specs,
 )
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.leases import has_ended
+from orchestration_project.engine.leases import has_ended, is_at_work
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.engine.work_items import WorkItems
@@ -39,16 +40,22 @@ from orchestration_project.resources.web.crawl import (
     left_count,
     topic_of,
 )
+from orchestration_project.resources.web.item_exports import deliver_items
 from orchestration_project.resources.web.items import LoadedItems, load_items
 from orchestration_project.resources.web.login import sign_in
 from orchestration_project.resources.web.proposals import apply_accepted
 from orchestration_project.resources.web.rendering import BrowserAccess, open_engine
 from orchestration_project.resources.web.retention import forget_old_pages
 from orchestration_project.resources.web.site_lease import SiteLease, hold_site
-from orchestration_project.resources.web.sites import SiteFiles, read_site_files
+from orchestration_project.resources.web.sites import SiteFiles, site_files_of
 from orchestration_project.resources.web.slices import SliceLoader
+from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.links import link, rows_path
-from orchestration_project.services.metadata import check_spec, column_schema, summary_of
+from orchestration_project.services.metadata import (
+    check_spec,
+    column_schema,
+    summary_of,
+)
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.schema import USD_SCALE, schema_of
 from orchestration_project.tables.web import web_crawls, web_items, web_pages
@@ -58,7 +65,7 @@ VALID_CHECK = "files_are_valid"
 PAGE_TIME = timedelta(seconds=5)
 MAX_PAGES_PER_RUN = 1_000_000
 
-SITE_FILES: SiteFiles = read_site_files(WebSettings.of(SETTINGS).web_sites_path)
+SITE_FILES: SiteFiles = site_files_of(WebSettings.of(SETTINGS))
 """Site files as this process found them; assets follow a change after a reload."""
 
 
@@ -105,7 +112,7 @@ sites = asset_spec(
 )
 def check_sites(settings: dg.ResourceParam[WebSettings]) -> Iterator[dg.AssetCheckResult]:
     """Read the site files, and report each that is invalid with its line."""
-    found = read_site_files(WebSettings.of(settings).web_sites_path)
+    found = site_files_of(WebSettings.of(settings))
     problems = [f"{name}: {problem}" for name, problem in found.problems.items()]
     metadata: Mapping[str, Any] = {"outcome": f"{len(found.sites)} valid site files"}
     if problems:
@@ -172,6 +179,7 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         artifacts: dg.ResourceParam[ArtifactStore],
         clock: dg.ResourceParam[Clock],
+        settings: dg.ResourceParam[WebSettings],
         warehouse: dg.ResourceParam[Warehouse],
         web: dg.ResourceParam[WebAccess],
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
@@ -185,12 +193,15 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
                 metadata={**outcome, **rows},
                 check_results=[block_result(pages, site.owner, outcome)],
             )
-            loaded = run.items(is_complete=outcome["crawl_outcome"] == "complete")
+            is_complete = outcome["crawl_outcome"] == "complete"
+            loaded = run.items(is_complete=is_complete)
             report_crawl(context, warehouse, site.site)
             yield from item_check_results(items, loaded.audits)
             if isinstance(loaded.outcome, OrchestrationError):
                 raise dg.Failure(str(loaded.outcome), allow_retries=False)
             rows = {"table_rows": link(rows_path(web_items.name, f"site={site.site}"))}
+            if is_complete:
+                rows |= run.deliver(Surroundings(WebSettings.of(settings), artifacts))
             yield dg.MaterializeResult(asset_key=items, metadata={**_shown(loaded), **rows})
             if isinstance(loaded.outcome, WriteResult):
                 report_changes(context, warehouse, site.site, loaded.outcome.known_from)
@@ -305,6 +316,18 @@ class _Crawl:
             run_id=self._run_id,
             mask_key=self._web.mask_key,
         )
+
+    def deliver(self, given: Surroundings) -> Mapping[str, Any]:
+        """Deliver the items as the site file says; return the metadata of the deliveries."""
+        results = deliver_items(
+            self._site,
+            given,
+            warehouse=self._warehouse,
+            clock=self._clock,
+            run_id=self._run_id,
+            is_under_way=partial(is_at_work, self._context.instance),
+        )
+        return report_exports(self._context, results)
 
     def _end(self, topic: str, state: CrawlState) -> Mapping[str, Any]:
         with self._warehouse.writing() as connection:

@@ -1,6 +1,6 @@
 """Assets that the crawls of all sites report to, and the check of blocks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from orchestration_project.domains.web.pages import REFUSED
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.changes import changes_at
 from orchestration_project.resources.web.crawl_status import latest_crawls
+from orchestration_project.services.exports.work import ExportResult
 from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import (
     as_metadata,
@@ -86,6 +87,26 @@ def report_changes(
         **({"first_changes": quoted_table(first)} if first else {}),
     }
     _report(context, CHANGES, site, shown, web_changes.name)
+
+
+def report_exports(
+    context: dg.AssetExecutionContext, results: Sequence[ExportResult]
+) -> Mapping[str, Any]:
+    """Log the deliveries of a site's items; return them as metadata, empty if there is none."""
+    for each in results:
+        context.log.info(
+            f"{each.name}: {each.outcome}: {each.detail}", extra={"event": "site_export_ended"}
+        )
+    rows = [
+        {
+            "name": each.name,
+            "outcome": each.outcome,
+            "row_count": each.export.row_count if each.export else None,
+            "detail": each.detail,
+        }
+        for each in results
+    ]
+    return {"exports": quoted_table(rows)} if rows else {}
 
 
 def _report(

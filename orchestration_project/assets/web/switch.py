@@ -12,7 +12,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.web.sites import read_site_files
+from orchestration_project.resources.web.sites import site_files_of
 from orchestration_project.resources.web.switches import SwitchChange, set_switch
 from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import as_metadata, column_schema
@@ -79,7 +79,7 @@ def set_web_switch(
         at=clock.now(),
         run_id=context.run.run_id,
     )
-    files = read_site_files(WebSettings.of(settings).web_sites_path)
+    files = site_files_of(WebSettings.of(settings))
     names = [*files.sites, *(name.removesuffix(".yaml") for name in files.problems)]
     set_switch(warehouse, change, names)
     return dg.MaterializeResult(

@@ -189,14 +189,7 @@ def read_exports(content: str, is_cron: Callable[[str], bool]) -> Mapping[str, D
     Raises:
         ConfigurationError: The file is invalid; names each value that is.
     """
-    try:
-        parsed = read_yaml(content)
-        _require_names(content, parsed)
-        found = ExportsFile.model_validate({} if parsed is None else parsed)
-    except ValidationError as error:
-        raise _invalid("; ".join(value_problems(content, error))) from None
-    except YAMLError as error:
-        raise _invalid(syntax_problem(error)) from None
+    found = _parse(content)
     targets, exports = found.targets or {}, found.exports or {}
     problems = [
         located(content, ("exports", name, key), f"exports.{name}.{key}", reason)
@@ -209,6 +202,36 @@ def read_exports(content: str, is_cron: Callable[[str], bool]) -> Mapping[str, D
         name: DeclaredExport(name, export, targets.get(export.target))
         for name, export in exports.items()
     }
+
+
+def read_targets(content: str) -> Mapping[str, Target]:
+    """Return the targets that an `exports.yaml` declares, by name.
+
+    Raises:
+        ConfigurationError: The file is invalid; names each value that is.
+    """
+    return dict(_parse(content).targets or {})
+
+
+def export_problems(export: Export, targets: Mapping[str, Target]) -> list[tuple[str, str]]:
+    """Return each key of an export whose value fits no table or target, and what is expected.
+
+    Args:
+        export: The export.
+        targets: Declared targets by name; the artifact store needs no declaration.
+    """
+    return _target_problems(export, targets) + _table_problems(export)
+
+
+def _parse(content: str) -> ExportsFile:
+    try:
+        parsed = read_yaml(content)
+        _require_names(content, parsed)
+        return ExportsFile.model_validate({} if parsed is None else parsed)
+    except ValidationError as error:
+        raise _invalid("; ".join(value_problems(content, error))) from None
+    except YAMLError as error:
+        raise _invalid(syntax_problem(error)) from None
 
 
 def _require_names(content: str, parsed: Any) -> None:

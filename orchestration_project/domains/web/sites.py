@@ -16,6 +16,7 @@ from orchestration_project.domains.web.declaration import (
     TypeName,
     XPath,
 )
+from orchestration_project.domains.web.item_exports import MAX_EXPORTS, ExportName, ItemExport
 from orchestration_project.domains.web.login import Login
 from orchestration_project.domains.web.matching import Match, ReferenceTable, TableName
 from orchestration_project.domains.web.parsers import ParserName
@@ -359,6 +360,7 @@ class Site(Strict):
             the same UTC day requests only what is left.
         timezone: Time zone of the schedule.
         retention: How long records of its crawls are kept.
+        exports: Deliveries of its items after each complete crawl, by name.
     """
 
     site: SiteName
@@ -380,6 +382,7 @@ class Site(Strict):
     schedule: str | None = Field(default=None, min_length=1, max_length=100)
     timezone: str = Field(default="UTC", max_length=100)
     retention: Retention = Field(default=Retention())
+    exports: dict[ExportName, ItemExport] = Field(default={}, max_length=MAX_EXPORTS)
 
     @field_validator("timezone")
     @classmethod

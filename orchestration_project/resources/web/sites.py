@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestration_project.domains.operations.exports import Target
 from orchestration_project.domains.web.sites import Site, read_site
 from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.web.item_exports import export_targets, problems_of_exports
+from orchestration_project.settings.domains.web import WebSettings
 
 MAX_FILE_BYTES = 1_000_000
 MAX_CSV_BYTES = 20_000_000
@@ -26,17 +29,23 @@ class SiteFiles:
     problems: Mapping[str, str]
 
 
-def read_site_files(folder: Path) -> SiteFiles:
+def site_files_of(settings: WebSettings) -> SiteFiles:
+    """Return the site files of WEB_SITES_DIR, with exports to targets of EXPORTS_FILE."""
+    return read_site_files(settings.web_sites_path, export_targets(settings))
+
+
+def read_site_files(folder: Path, targets: Mapping[str, Target] | None = None) -> SiteFiles:
     """Read the `*.yaml` files of a folder; a file that is broken is a problem, and no error.
 
-    A folder that is missing has no sites.
+    A folder that is missing has no sites. ``targets`` are those of EXPORTS_FILE; None: exports of
+    sites are not compared with them.
     """
     sites: dict[str, Site] = {}
     problems: dict[str, str] = {}
     files: Sequence[Path] = sorted(folder.glob("*.yaml"))
     for file in files[:MAX_SITES]:
         try:
-            found = read_site_file(file)
+            found = read_site_file(file, targets)
         except ConfigurationError as error:
             problems[file.name] = error.found or error.what
             continue
@@ -49,8 +58,8 @@ def read_site_files(folder: Path) -> SiteFiles:
     return SiteFiles(sites, problems)
 
 
-def read_site_file(file: Path) -> Site:
-    """Return the site of a file.
+def read_site_file(file: Path, targets: Mapping[str, Target] | None = None) -> Site:
+    """Return the site of a file, whose exports name only ``targets``, unless these are None.
 
     Raises:
         ConfigurationError: It cannot be read, or is invalid.
@@ -82,6 +91,8 @@ def read_site_file(file: Path) -> Site:
             "invalid site file",
             found=f"line {line}: schedule: {expected}, found {site.schedule[:60]!r}",
         )
+    if targets is not None and (problems := list(problems_of_exports(site, text, targets))):
+        raise ConfigurationError("invalid site file", found="; ".join(problems))
     return site
 
 

@@ -3,18 +3,23 @@
 Here is what the file declares, and the secrets of targets; `services/export.py` writes rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from orchestration_project.domains.operations.exports import (
     DeclaredExport,
+    Target,
     read_exports,
+    read_targets,
 )
 from orchestration_project.engine.dagster_private import is_valid_cron_string, previous_cron_time
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.redaction import hide
 from orchestration_project.settings import Settings, read_secrets
 from orchestration_project.settings.values import passwords_in, tokens_in
+
+T = TypeVar("T")
 
 
 def declared_exports(settings: Settings) -> Mapping[str, DeclaredExport]:
@@ -23,11 +28,24 @@ def declared_exports(settings: Settings) -> Mapping[str, DeclaredExport]:
     Raises:
         ConfigurationError: The file cannot be read or is invalid.
     """
+    return _read(settings, lambda content: read_exports(content, is_valid_cron_string))
+
+
+def declared_targets(settings: Settings) -> Mapping[str, Target]:
+    """Return the declared targets by name; without the default file, none.
+
+    Raises:
+        ConfigurationError: The file cannot be read or is invalid.
+    """
+    return _read(settings, read_targets)
+
+
+def _read(settings: Settings, read: Callable[[str], Mapping[str, T]]) -> Mapping[str, T]:
     path = settings.exports_path
     if path is None:
         return {}
     try:
-        return read_exports(path.read_text(encoding="utf-8"), is_valid_cron_string)
+        return read(path.read_text(encoding="utf-8"))
     except ConfigurationError as error:
         raise error.within(file=path) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -39,13 +57,21 @@ def declared_exports(settings: Settings) -> Mapping[str, DeclaredExport]:
         ) from error
 
 
-def chosen_exports(settings: Settings, names: Sequence[str]) -> list[DeclaredExport]:
-    """Return the declared exports of these names, all if there is none.
+def chosen_exports(
+    settings: Settings, names: Sequence[str], of_domains: Mapping[str, DeclaredExport]
+) -> list[DeclaredExport]:
+    """Return the declared exports of these names, all of the file if there is none.
+
+    Args:
+        settings: Their file.
+        names: Of the file, or of ``of_domains``.
+        of_domains: Exports that files of domains declare, by name.
 
     Raises:
         ConfigurationError: The file is invalid, or declares no export of a name.
     """
-    declared = declared_exports(settings)
+    of_file = declared_exports(settings)
+    declared = {**of_domains, **of_file}
     for name in names:
         if name not in declared:
             raise ConfigurationError(
@@ -53,7 +79,7 @@ def chosen_exports(settings: Settings, names: Sequence[str]) -> list[DeclaredExp
                 expected=f"one of {', '.join(declared) or '(none)'}",
                 remedy=did_you_mean(name, declared) or "correct the run's config or the file",
             )
-    return [declared[name] for name in dict.fromkeys(names or declared)]
+    return [declared[name] for name in dict.fromkeys(names or of_file)]
 
 
 def scheduled_since(
