@@ -59,6 +59,11 @@ mqtt_mirror = table(
         optional=True,
     ),
     text("entity_id", "ID of the entity; NULL: unknown kind", optional=True, from_senders=True),
+    text(
+        "operation",
+        "Change of the entity: created, updated, deleted, added, removed or recorded; NULL: none",
+        optional=True,
+    ),
     text("payload", "Payload, canonical JSON", from_senders=True),
     count("arrival_id", "Its arrival in mqtt_inbox"),
     moment("received_at", "UTC time of the arrival"),
@@ -72,6 +77,7 @@ Index(
     "mqtt_mirror_by_entity",
     mqtt_mirror.c.entity_type,
     mqtt_mirror.c.entity_id,
+    mqtt_mirror.c.operation,
     mqtt_mirror.c.ts,
     mqtt_mirror.c.arrival_id,
 )
@@ -81,7 +87,7 @@ Index("mqtt_mirror_by_trace", mqtt_mirror.c.trace_id)
 
 mqtt_dead_letters = table(
     "mqtt_dead_letters",
-    "One row per message that is no valid event, and why; a replay judges it again.",
+    "One row per message that is not a valid event, and why; a replay judges it again.",
     count("arrival_id", "Its arrival in mqtt_inbox", key=True),
     text("topic", "Topic of the message", from_senders=True),
     text("kind", "Kind of the event; NULL: not readable", optional=True, from_senders=True),

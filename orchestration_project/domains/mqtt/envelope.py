@@ -1,4 +1,4 @@
-"""Bytes of a message as an envelope, or the reason why they are none."""
+"""Bytes of a message as an envelope, or the reason why it is refused."""
 
 import hashlib
 import json
@@ -138,7 +138,7 @@ def _parsed(payload: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         name = _TYPE_NAMES.get(type(found), "null")
         raise _RefusedError("not_an_object", f"expected a JSON object, found {name}")
-    # The brackets of a message are no fewer than its levels: few messages are walked.
+    # A message has at least as many brackets as levels: few messages are walked.
     if text.count("{") + text.count("[") > MAX_NESTING and _is_too_deep(found):
         raise _RefusedError("too_deep", _TOO_DEEP)
     return found

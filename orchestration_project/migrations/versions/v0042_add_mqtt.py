@@ -36,6 +36,7 @@ CHANGES = [
         Column("ts", "timestamp", "UTC time of the event, by its sender"),
         Column("entity_type", "text", "Type of the entity: project, component, component_dependency, task or metric; NULL: unknown kind", optional=True),
         Column("entity_id", "text", "ID of the entity; NULL: unknown kind", optional=True),
+        Column("operation", "text", "Change of the entity: created, updated, deleted, added, removed or recorded; NULL: none", optional=True),
         Column("payload", "text", "Payload, canonical JSON"),
         Column("arrival_id", "bigint", "Its arrival in mqtt_inbox"),
         Column("received_at", "timestamp", "UTC time of the arrival"),
@@ -44,7 +45,7 @@ CHANGES = [
         Column("known_from", "timestamp", "UTC time from which the row is valid (system time)"),
     ], indexes=[
         Index("mqtt_mirror_by_arrival", ["arrival_id"]),
-        Index("mqtt_mirror_by_entity", ["entity_type", "entity_id", "ts", "arrival_id"]),
+        Index("mqtt_mirror_by_entity", ["entity_type", "entity_id", "operation", "ts", "arrival_id"]),
         Index("mqtt_mirror_by_kind", ["kind", "arrival_id"]),
         Index("mqtt_mirror_by_trace", ["trace_id"]),
     ])),
@@ -57,6 +58,7 @@ CHANGES = [
         Column("ts", "timestamp", "UTC time of the event, by its sender"),
         Column("entity_type", "text", "Type of the entity: project, component, component_dependency, task or metric; NULL: unknown kind", optional=True),
         Column("entity_id", "text", "ID of the entity; NULL: unknown kind", optional=True),
+        Column("operation", "text", "Change of the entity: created, updated, deleted, added, removed or recorded; NULL: none", optional=True),
         Column("payload", "text", "Payload, canonical JSON"),
         Column("arrival_id", "bigint", "Its arrival in mqtt_inbox"),
         Column("received_at", "timestamp", "UTC time of the arrival"),
@@ -67,7 +69,7 @@ CHANGES = [
         Column("change_cause", "text", "Cause: source (other values), metadata (other dates only) or ours (new rules)"),
         Column("rule_version", "text", "Version of the rules that produced the next row"),
     ])),
-    CreateTable(Table("mqtt_dead_letters", "One row per message that is no valid event, and why; a replay judges it again.", [
+    CreateTable(Table("mqtt_dead_letters", "One row per message that is not a valid event, and why; a replay judges it again.", [
         Column("arrival_id", "bigint", "Its arrival in mqtt_inbox", key=True),
         Column("topic", "text", "Topic of the message"),
         Column("kind", "text", "Kind of the event; NULL: not readable", optional=True),
