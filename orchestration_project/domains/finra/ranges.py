@@ -4,10 +4,11 @@ All that is asked of rows is asked of those of one symbol, or adds up. So a week
 of any order, be spilled sorted by symbol, and be read back range by range.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import polars as pl
 
+from orchestration_project.contracts.key_ranges import SpilledRanges, spans_of
 from orchestration_project.contracts.rules import OFFENDERS_KEPT, KeyRange, SpillStore
 from orchestration_project.domains.finra.contract import WeekRows, added_up, in_key_order
 
@@ -16,34 +17,6 @@ ROWS_AT_ONCE = 2**18
 
 RANGES_AT_ONCE = 4
 """A range is a fourth of that: what it is put together from is there several times."""
-
-ROWS_READ_BACK = 1_000
-"""So many rows of a piece are read back together: a range needs few of each piece."""
-
-
-class SpilledRanges:
-    """Spilled frames with symbols, which are read back by ranges."""
-
-    def __init__(self, spill: SpillStore) -> None:
-        self._spill = spill
-        self._stretches: list[tuple[str, str, int]] = []
-        self._nothing: list[pl.DataFrame] = []
-
-    def add(self, frame: pl.DataFrame) -> None:
-        """Spill a frame."""
-        self._nothing = [frame.clear()]
-        for each in frame.sort("symbol").iter_slices(ROWS_READ_BACK):
-            symbols = each["symbol"]
-            self._stretches.append((symbols[0], symbols[-1], self._spill.put(each)))
-
-    def within(self, span: KeyRange) -> pl.DataFrame:
-        """Return the rows whose symbols lie in ``span``, in no order, of one frame at least."""
-        found = [
-            self._spill.get(number).filter(span.holds(pl.col("symbol")))
-            for first, last, number in self._stretches
-            if span.meets(first, last)
-        ]
-        return pl.concat([*self._nothing, *found])
 
 
 class KeyRangePlanner:
@@ -64,7 +37,9 @@ class KeyRangePlanner:
         self.foreign_row_count = self.received_count = 0
         self._rows_at_once = rows_at_once
         self._held: list[WeekRows] = []
-        self._rows, self._totals, self._firm_sums = (SpilledRanges(spill) for _ in range(3))
+        self._rows, self._totals, self._firm_sums = (
+            SpilledRanges(spill, "symbol") for _ in range(3)
+        )
         self._counts = pl.DataFrame(schema={"symbol": pl.String, "row_count": pl.Int64})
 
     @property
@@ -128,22 +103,3 @@ class KeyRangePlanner:
 
 def _height(week: WeekRows) -> int:
     return len(week.rows) + len(week.totals) + len(week.firm_sums)
-
-
-def spans_of(counts: pl.DataFrame, most_rows: int) -> Sequence[KeyRange]:
-    """Cut symbols into spans of at most ``most_rows`` rows each, but never within a symbol.
-
-    A symbol with more is alone. ``counts`` has a ``symbol`` and its ``row_count``. The first span
-    has no start, the last one no end.
-    """
-    ends: list[str] = []
-    held, last = 0, ""
-    for symbol, row_count in counts.sort("symbol").iter_rows():
-        if held and held + row_count > most_rows:
-            ends.append(last)
-            held = 0
-        held += row_count
-        last = symbol
-    return [
-        KeyRange(after, until) for after, until in zip([None, *ends], [*ends, None], strict=True)
-    ]
