@@ -67,7 +67,10 @@ def previewed(site: Site, day: date) -> ReplayPreview:
     settings = load_settings()
     with open_warehouse(settings) as warehouse:
         captures = Captures(open_store(settings))
-        return preview_replay(site, day, warehouse=warehouse, captures=captures, mask_key=b"")
+        scratch = settings.state_path / "scratch"
+        return preview_replay(
+            site, day, warehouse=warehouse, captures=captures, scratch=scratch, mask_key=b""
+        )
 
 
 def payloads(url: str) -> list[dict[str, Any]]:

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from orchestration_project.domains.web.extraction import Item, Page, RejectedItem, items
-from orchestration_project.domains.web.pages import item_rows
+from orchestration_project.domains.web.item_rows import ReadPage, item_rows
 from orchestration_project.domains.web.processors import ValueProblemError, money, quantity
 from orchestration_project.domains.web.sites import Site, read_site
+from orchestration_project.engine.spill import DiskSpill
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.web.sites import read_site_files
 from orchestration_project.settings import load_settings
@@ -222,13 +223,19 @@ def test_the_key_of_masks_is_a_secret_of_16_characters(monkeypatch: pytest.Monke
     ("duplicates", "name", "reject_count"),
     [("reject", "a", 1), ("first", "a", 0), ("last", "b", 0)],
 )
-def test_of_items_with_the_same_key_one_is_loaded(duplicates: str, name: str, reject_count: int):
+def test_of_items_with_the_same_key_one_is_loaded(
+    duplicates: str, name: str, reject_count: int, tmp_path: Path
+):
     site = site_with({"name": {"css": ".name"}}, duplicates=duplicates)
     pages = [
-        (f"https://shop.example/{each}", f"<i class=sku>A</i><b class=name>{each}</b>".encode(), "")
+        ReadPage(
+            f"https://shop.example/{each}",
+            f"<i class=sku>A</i><b class=name>{each}</b>".encode(),
+            "",
+        )
         for each in ("a", "b")
     ]
-    validated, _ = item_rows(pages, site.item, site="shop")
+    validated, _ = item_rows(pages, site.item, site="shop", spill=DiskSpill(tmp_path))
     [row] = validated.rows.select(pl.col("payload", "url", "part_number")).to_dicts()
     assert json.loads(row["payload"])["name"] == name
     assert row["url"] == f"https://shop.example/{name}"

@@ -11,10 +11,10 @@ from sqlalchemy import Table, func, select
 
 from orchestration_project.connections.artifacts import ArtifactStore, FolderStore
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.key_ranges import spans_of
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Audit, SpilledRows, Validated
 from orchestration_project.domains.finra.anomaly_bands import BandLimits
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
-from orchestration_project.contracts.key_ranges import spans_of
 from orchestration_project.domains.finra.restatement import WeekChange, merged, week_change
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.deliveries import Deliveries, RecordedDeliveries, SourceDeliveries

@@ -312,6 +312,7 @@ class _Crawl:
             is_complete=is_complete,
             warehouse=self._warehouse,
             captures=self._captures,
+            scratch=self._web.scratch,
             clock=self._clock,
             run_id=self._run_id,
             mask_key=self._web.mask_key,

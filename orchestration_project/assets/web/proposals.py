@@ -232,6 +232,7 @@ def decide_proposal(
             captures,
             clock,
             warehouse,
+            scratch=settings.state_path / "scratch",
             mask_key=WebSettings.of(settings).mask_key,
             allow_drift=False,
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -112,7 +113,10 @@ def replay_items(
         )
     day = day_of_replay(warehouse, captures, site.site, read_day(config.day))
     reported = report_dry_run(context.log, "no item is loaded", is_dry_run=config.dry_run)
-    preview = preview_replay(site, day, warehouse=warehouse, captures=captures, mask_key=mask_key)
+    scratch = settings.state_path / "scratch"
+    preview = preview_replay(
+        site, day, warehouse=warehouse, captures=captures, scratch=scratch, mask_key=mask_key
+    )
     metadata: dict[str, Any] = {
         **reported,
         "day": day.isoformat(),
@@ -130,6 +134,7 @@ def replay_items(
             captures,
             clock,
             warehouse,
+            scratch=scratch,
             mask_key=mask_key,
             allow_drift=config.allow_drift,
         )
@@ -144,6 +149,7 @@ def load_replay(
     clock: Clock,
     warehouse: Warehouse,
     *,
+    scratch: Path,
     mask_key: bytes,
     allow_drift: bool,
 ) -> Generator[ReplayEvent, None, dict[str, Any]]:
@@ -158,6 +164,7 @@ def load_replay(
         is_complete=HeldPages(warehouse, captures).is_complete(site.site, day),
         warehouse=warehouse,
         captures=captures,
+        scratch=scratch,
         clock=clock,
         run_id=context.run_id,
         mask_key=mask_key,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
@@ -149,6 +150,11 @@ class WebAccess:
     def user_agent(self) -> str:
         """Our name, version and contact."""
         return f"{user_agent()} (+{self._settings.web_contact or 'demo'})"
+
+    @property
+    def scratch(self) -> Path:
+        """The folder for rows that are too many for memory."""
+        return self._settings.state_path / "scratch"
 
     @property
     def mask_key(self) -> bytes:

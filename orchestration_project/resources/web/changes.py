@@ -42,6 +42,7 @@ def items_spec(rule: ItemRule, *, has_items: bool) -> TableSpec[pl.DataFrame]:
         table=web_items,
         rule_version=item_rules_version(rule),
         summarise=changes,
+        merge=pl.concat,
         transforms={web_item_fields: Transform(of_rows=partial(field_rows, rule=rule))},
     )
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from orchestration_project.domains.web.extraction import items
 from orchestration_project.domains.web.figures import ItemFigures, figures_of
-from orchestration_project.domains.web.pages import MAX_REJECT_RATIO
+from orchestration_project.domains.web.item_rows import MAX_REJECT_RATIO
 from orchestration_project.domains.web.robots import read_robots
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Connection, case, select
+from sqlalchemy import Connection, case, func, select
 
 from orchestration_project.domains.web.extraction import Page, has_items
 from orchestration_project.domains.web.pages import REFUSED
@@ -14,6 +14,9 @@ from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.page_bytes import page_blobs
 from orchestration_project.tables.web import web_crawls, web_frontier
+
+PAGES_AT_ONCE = 1_000
+"""Pages that are read from the database together."""
 
 
 @dataclass(frozen=True)
@@ -33,35 +36,37 @@ class HeldPage:
     blob: Blob
 
 
-def held_pages(
+def read_held(
     connection: Connection, site: Site, day: date, urls: Sequence[str] | None = None
-) -> tuple[Sequence[HeldPage], int]:
-    """Return the pages with items of a crawl, and how many more lack their bytes.
+) -> Iterator[HeldPage | None]:
+    """Yield the pages with items of a crawl, some at a time; None: one lacks its bytes.
 
     They are in the order of their URLs, each URL after redirects once. Of bytes that an erasure
     replaced, the redacted ones are read. ``urls``: pages of these final URLs alone.
     """
     columns = web_frontier.c
+    own = [
+        columns.site == site.site,
+        columns.day == day,
+        columns.verdict.in_(["page", "unchanged"]),
+        *([] if urls is None else [columns.final_url.in_(urls)]),
+    ]
+    ends = select(func.min(columns.url).label("first"), func.max(columns.url).label("last"))
+    of_page = ends.where(*own).group_by(columns.final_url).subquery()
     wanted = (
         select(columns.url, columns.final_url, columns.content_type, columns.sha256)
-        .where(
-            columns.site == site.site,
-            columns.day == day,
-            columns.verdict.in_(["page", "unchanged"]),
-        )
-        .order_by(columns.url)
+        .join(of_page, columns.url == of_page.c.last)
+        .where(*own)
+        .order_by(of_page.c.first)
+        .execution_options(yield_per=PAGES_AT_ONCE)
     )
-    if urls is not None:
-        wanted = wanted.where(columns.final_url.in_(urls))
-    found = {row.final_url: row for row in connection.execute(wanted)}
-    rows = [row for url, row in found.items() if has_items(url, site.item)]
-    blobs = page_blobs(connection, site.site, [row.sha256 for row in rows])
-    pages = [
-        HeldPage(row.url, row.final_url, row.content_type or "", blobs[row.sha256])
-        for row in rows
-        if row.sha256 in blobs
-    ]
-    return pages, len(rows) - len(pages)
+    for some in connection.execute(wanted).partitions():
+        rows = [row for row in some if has_items(row.final_url, site.item)]
+        blobs = page_blobs(connection, site.site, [row.sha256 for row in rows])
+        for row in rows:
+            blob = blobs.get(row.sha256)
+            page = blob and HeldPage(row.url, row.final_url, row.content_type or "", blob)
+            yield page
 
 
 class HeldPages:
@@ -112,9 +117,9 @@ class HeldPages:
     def of_day(
         self, site: Site, day: date, urls: Sequence[str] | None = None
     ) -> Sequence[HeldPage]:
-        """Return the pages of `held_pages` that have bytes."""
+        """Return the pages of `read_held` that have bytes."""
         with self._warehouse.reading() as connection:
-            return held_pages(connection, site, day, urls)[0]
+            return [*filter(None, read_held(connection, site, day, urls))]
 
     def read(self, pages: Sequence[HeldPage]) -> Iterator[tuple[str, bytes, str]]:
         """Yield URL, bytes and content type of pages, read one at a time.

@@ -1,18 +1,24 @@
 """Items of a crawl: read from its captured pages, without a request, and loaded as one delivery."""
 
+import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection, func, select, update
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import Audit, Validated
-from orchestration_project.domains.web.pages import item_rows, version_of
+from orchestration_project.contracts.rules import Audit
+from orchestration_project.domains.web.item_rows import ReadPage, item_rows
+from orchestration_project.domains.web.pages import version_of
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.spill import DiskSpill
 from orchestration_project.engine.warehouse import (
     Delivery,
     Warehouse,
@@ -22,9 +28,9 @@ from orchestration_project.engine.warehouse import (
 from orchestration_project.engine.warehouse.delivery import no_warnings
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.landing import land_all
-from orchestration_project.resources.web.baseline import read_baseline
+from orchestration_project.resources.web.baseline import SAMPLED_PAGES, read_baseline
 from orchestration_project.resources.web.changes import items_spec, record_changes
-from orchestration_project.resources.web.held import HeldPage, held_pages
+from orchestration_project.resources.web.held import PAGES_AT_ONCE, HeldPage, read_held
 from orchestration_project.resources.web.page_bytes import StoredPage, capture_ids
 from orchestration_project.tables.web import web_crawls, web_items
 
@@ -46,6 +52,7 @@ def load_items(
     is_complete: bool,
     warehouse: Warehouse,
     captures: Captures,
+    scratch: Path,
     clock: Clock,
     run_id: str,
     mask_key: bytes = b"",
@@ -62,28 +69,29 @@ def load_items(
     with warehouse.reading() as connection:
         if _is_overtaken(connection, site.site, day):
             return LoadedItems(0, 0)
-        held, lacking_count = held_pages(connection, site, day)
-        pages = _with_captures(connection, site.site, held)
-        is_complete = is_complete and not lacking_count and len(pages) == len(held)
+        listing = _listing(connection, site, day)
+        is_complete = is_complete and not listing.lacking_count
         count = select(func.count()).where(web_items.c.site == site.site)
         loaded_count = connection.execute(count).scalar_one()
-    urls = [page.url for page, _ in pages]
-    baseline = read_baseline(site, day, urls, warehouse=warehouse, captures=captures)
-    read = ((page.url, captures.read(page.blob), page.content_type) for page, _ in pages)
+    baseline = read_baseline(site, day, listing.first_urls, warehouse=warehouse, captures=captures)
     validated, figures = item_rows(
-        read,
+        _pages(site, day, warehouse, captures),
         site.item,
         site=site.site,
+        spill=DiskSpill(scratch),
         baseline=baseline,
         is_complete=is_complete,
         mask_key=mask_key,
     )
+    rejects = validated.rejects.unique(  # of the same bytes under several URLs, once
+        ["capture_id", "line_number"], keep="first", maintain_order=True
+    )
+    validated = replace(validated, rejects=rejects)
     if allow_drift:
         audits = [replace(each, severity="warning") for each in validated.audits]
         validated = replace(validated, audits=audits)
-    validated = _of_captures(validated, [capture_id for _, capture_id in pages])
     rates = figures.fill_rates(site.item.fields)
-    counts = len(validated.rows), len(validated.rejects)
+    counts = validated.row_count, len(validated.rejects)
     with warehouse.writing() as connection:
         own = web_crawls.c.site == site.site, web_crawls.c.day == day
         values = {
@@ -92,7 +100,7 @@ def load_items(
             "fill_rates": json.dumps(rates) if rates else None,
         }
         connection.execute(update(web_crawls).where(*own).values(values))
-        if not pages:
+        if not listing.page_count:
             return LoadedItems(*counts, audits=validated.audits)
         state = read_states(connection, web_items, [site.site])[site.site]
         target = items_spec(site.item, has_items=loaded_count > 0).target(
@@ -102,8 +110,7 @@ def load_items(
             run_id=run_id,
             write_disposition="replace_scope" if is_complete else "merge",
         )
-        shas = {page.requested_url: page.blob.sha256 for page, _ in pages}
-        version = version_of(day, shas, is_complete=is_complete)
+        version = version_of(day, listing.digest.hexdigest(), is_complete=is_complete)
         delivery = Delivery(
             source="web",
             dataset=site.site,
@@ -126,23 +133,53 @@ def _is_overtaken(connection: Connection, site: str, day: date) -> bool:
     return connection.execute(later.limit(1)).first() is not None
 
 
-def _with_captures(
-    connection: Connection, site: str, pages: Sequence[HeldPage]
-) -> Sequence[tuple[HeldPage, int]]:
-    """Return pages with their capture; one without, as it was deleted, is left out."""
-    stored = [StoredPage(each.url, each.blob.sha256) for each in pages]
-    ids = capture_ids(connection, site, stored)
-    return [(page, id_) for page, id_ in zip(pages, ids, strict=True) if id_ is not None]
+@dataclass
+class _Listing:
+    """Pages of a crawl, without their bytes.
+
+    Attributes:
+        page_count: Pages that are read.
+        lacking_count: Pages without bytes or capture, as these were deleted.
+        first_urls: URLs of the first pages.
+        digest: Digest of URLs and bytes of all pages.
+    """
+
+    page_count: int = 0
+    lacking_count: int = 0
+    first_urls: list[str] = field(default_factory=list)
+    digest: Any = field(default_factory=hashlib.sha256)
 
 
-def _of_captures(validated: Validated, ids: Sequence[int]) -> Validated:
-    """Return rows and rejects with the captures of their pages, which the crawl recorded."""
-    by_part = pl.Series("capture_id", [0, *ids], pl.Int64)
+def _listing(connection: Connection, site: Site, day: date) -> _Listing:
+    found = _Listing()
+    for page, _ in _captured(connection, site, day):
+        if page is None:
+            found.lacking_count += 1
+            continue
+        found.page_count += 1
+        if len(found.first_urls) < SAMPLED_PAGES:
+            found.first_urls.append(page.url)
+        found.digest.update(f"{page.requested_url} {page.blob.sha256}\n".encode())
+    return found
 
-    def with_ids(rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.with_columns(by_part.gather(rows["part_number"]))
 
-    rejects = with_ids(validated.rejects).unique(
-        ["capture_id", "line_number"], keep="first", maintain_order=True
-    )
-    return replace(validated, rows=with_ids(validated.rows), rejects=rejects)
+def _captured(
+    connection: Connection, site: Site, day: date
+) -> Iterator[tuple[HeldPage | None, int]]:
+    """Yield pages with their captures; None: bytes or capture of one were deleted."""
+    found = read_held(connection, site, day)
+    while some := [*islice(found, PAGES_AT_ONCE)]:
+        pages = [*filter(None, some)]
+        stored = [StoredPage(each.url, each.blob.sha256) for each in pages]
+        ids = dict(zip(pages, capture_ids(connection, site.site, stored), strict=True))
+        for page in some:
+            id_ = ids[page] if page else None
+            yield (None, 0) if id_ is None else (page, id_)
+
+
+def _pages(site: Site, day: date, warehouse: Warehouse, captures: Captures) -> Iterator[ReadPage]:
+    """Yield the pages of `_listing` with their bytes, read one at a time."""
+    with warehouse.reading() as connection:
+        for page, id_ in _captured(connection, site, day):
+            if page is not None:
+                yield ReadPage(page.url, captures.read(page.blob), page.content_type, id_)

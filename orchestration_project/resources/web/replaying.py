@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 from sqlalchemy import select
 
 from orchestration_project.domains.web.differences import ItemDiff, compare_items
-from orchestration_project.domains.web.pages import item_rows
+from orchestration_project.domains.web.item_rows import ReadPage, item_rows
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.spill import DiskSpill
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.web.held import HeldPages, held_pages
+from orchestration_project.resources.web.held import HeldPages, read_held
 from orchestration_project.tables.web import web_items
 
 
@@ -56,7 +58,13 @@ def day_of_replay(warehouse: Warehouse, captures: Captures, site: str, day: date
 
 
 def preview_replay(
-    site: Site, day: date, *, warehouse: Warehouse, captures: Captures, mask_key: bytes
+    site: Site,
+    day: date,
+    *,
+    warehouse: Warehouse,
+    captures: Captures,
+    scratch: Path,
+    mask_key: bytes,
 ) -> ReplayPreview:
     """Return what a replay of the pages of a day would change; nothing is requested or written.
 
@@ -65,12 +73,23 @@ def preview_replay(
     """
     held = HeldPages(warehouse, captures)
     with warehouse.reading() as connection:
-        pages, lacking_count = held_pages(connection, site, day)
-    is_complete = held.is_complete(site.site, day) and not lacking_count
-    validated, _ = item_rows(held.read(pages), site.item, site=site.site, mask_key=mask_key)
-    after = dict(validated.rows.select("item_key", "payload").iter_rows())
+        found = [*read_held(connection, site, day)]
+    pages = [*filter(None, found)]
+    is_complete = held.is_complete(site.site, day) and len(pages) == len(found)
+    validated, _ = item_rows(
+        (ReadPage(*each) for each in held.read(pages)),
+        site.item,
+        site=site.site,
+        spill=DiskSpill(scratch),
+        mask_key=mask_key,
+    )
+    after = {
+        key: payload
+        for rows in validated.pieces()
+        for key, payload in rows.select("item_key", "payload").iter_rows()
+    }
     diff = compare_items(loaded_items(warehouse, site.site), after, replaces_all=is_complete)
-    counts = len(validated.rows), len(validated.rejects)
+    counts = validated.row_count, len(validated.rejects)
     return ReplayPreview(day, is_complete, len(pages), *counts, diff)
 
 

@@ -1,0 +1,191 @@
+"""Items of pages as rows of `web_items`; where they are many, they are spilled by ranges of key."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from orchestration_project.contracts.key_ranges import SpilledRanges, spans_of
+from orchestration_project.contracts.rules import (
+    REJECT_SCHEMA,
+    Audit,
+    SpilledRows,
+    SpillStore,
+    Validated,
+    in_ascii,
+    verdict,
+)
+from orchestration_project.domains.web.drift import Baseline, drift_audits, members_of
+from orchestration_project.domains.web.extraction import Item, Page, RejectedItem, items
+from orchestration_project.domains.web.figures import ItemFigures
+from orchestration_project.domains.web.sites import ItemRule
+from orchestration_project.tables.schema import schema_of
+from orchestration_project.tables.web import web_items
+
+REJECTS = "rejects_are_few"
+MAX_REJECT_RATIO = 0.2
+MAX_HELD_ITEMS, MAX_HELD_CHARACTERS = 5_000, 16_000_000
+"""Items and characters of their payloads that are held in memory; more are spilled."""
+
+ROWS = {
+    **schema_of(web_items, [name for name in schema_of(web_items) if name != "known_from"]),
+    "part_number": pl.Int64(),
+    "line_number": pl.Int64(),
+}
+REJECT_ROWS = {**REJECT_SCHEMA, "capture_id": pl.Int64()}
+
+
+class ReadPage(NamedTuple):
+    """A page that items are read from.
+
+    Attributes:
+        url: Its URL after redirects.
+        body: Its bytes.
+        content_type: As its header said.
+        capture_id: Capture of its bytes; 0: nothing is loaded.
+    """
+
+    url: str
+    body: bytes
+    content_type: str
+    capture_id: int = 0
+
+
+class ReadItems(NamedTuple):
+    """Items of pages as rows of `web_items`, and their counts."""
+
+    validated: Validated
+    figures: ItemFigures
+
+
+def item_rows(
+    pages: Iterable[ReadPage],
+    rule: ItemRule,
+    *,
+    site: str,
+    spill: SpillStore,
+    baseline: Baseline | None = None,
+    is_complete: bool = True,
+    mask_key: bytes = b"",
+) -> ReadItems:
+    """Return the items of pages as rows of `web_items`, in the order of their keys.
+
+    Of items with the same key one is loaded, as the rule says. Audits quarantine a delivery in
+    which rejects are many, or items or fields fewer than before: the site may have another layout.
+
+    Args:
+        pages: Pages, in the order in which items with the same key count as first and last.
+        rule: Items of the site.
+        site: Its name.
+        spill: Keeps rows that are too many for memory.
+        baseline: Earlier state with which the items are compared; None: none.
+        is_complete: Whether the pages are those of a complete crawl.
+        mask_key: Secret by which personal values are masked.
+    """
+    earlier, figures, members = baseline or Baseline(), ItemFigures(), set[str]()
+    rows, rejects = _Rows(spill), list[tuple[Any, ...]]()
+    for part_number, read in enumerate(pages, start=1):
+        page = Page(read.url, read.body, read.content_type)
+        if read.url in earlier.sampled:
+            members |= members_of(page)
+        for number, found in enumerate(items(page, rule, mask_key), start=1):
+            figures.add(found)
+            place = part_number, number
+            if isinstance(found, Item):
+                rows.add((site, found.key, read.url, found.payload, read.capture_id, *place))
+            else:
+                rejects.append((*place, *_rejected(found), read.capture_id))
+    unique, ranges, repeated = rows.unique(rule)
+    rejects += repeated
+    figures.item_count = len(unique) if ranges is None else ranges.row_count
+    names = list(rule.fields)
+    drift = drift_audits(figures, frozenset(members), earlier, names, is_complete=is_complete)
+    audits = [_reject_audit(figures.item_count, len(rejects)), *drift]
+    found = pl.DataFrame(sorted(rejects), REJECT_ROWS, orient="row")
+    return ReadItems(Validated(unique, found, audits, ranges), figures)
+
+
+class _Rows:
+    """Rows of items, with those that repeat a key; spilled where they are many."""
+
+    def __init__(self, spill: SpillStore) -> None:
+        self._spill = spill
+        self._held: list[tuple[Any, ...]] = []
+        self._character_count = 0
+        self._ranges: SpilledRanges | None = None
+        self._counts = pl.DataFrame(schema={"item_key": pl.String, "row_count": pl.Int64})
+
+    def add(self, row: tuple[Any, ...]) -> None:
+        """Take in a row."""
+        self._held.append(row)
+        self._character_count += len(row[3])
+        if len(self._held) >= MAX_HELD_ITEMS or self._character_count >= MAX_HELD_CHARACTERS:
+            self._put()
+
+    def _put(self) -> None:
+        """Spill the rows that are held."""
+        frame = pl.DataFrame(self._held, ROWS, orient="row")
+        self._held, self._character_count = [], 0
+        self._ranges = self._ranges or SpilledRanges(self._spill, "item_key")
+        self._ranges.add(frame)
+        more = frame.group_by("item_key").agg(row_count=pl.len().cast(pl.Int64))
+        both = pl.concat([self._counts, more])
+        self._counts = both.group_by("item_key").agg(pl.col("row_count").sum())
+
+    def unique(
+        self, rule: ItemRule
+    ) -> tuple[pl.DataFrame, SpilledRows | None, list[tuple[Any, ...]]]:
+        """Return one row for each key, in memory or spilled, and the rejects of others."""
+        if self._ranges is None:
+            rows, rejects = _unique(pl.DataFrame(self._held, ROWS, orient="row"), rule)
+            return rows, None, rejects
+        self._put()
+        rejects, places = list[tuple[Any, ...]](), list[tuple[Mapping[str, object], int]]()
+        row_count, nothing = 0, pl.DataFrame()
+        for span in spans_of(self._counts, MAX_HELD_ITEMS):
+            rows, repeated = _unique(self._ranges.within(span), rule)
+            places.append(({"item_key": span}, self._spill.put(rows)))
+            rejects += repeated
+            row_count, nothing = row_count + len(rows), rows.clear()
+        return nothing, SpilledRows(self._spill, places, row_count), rejects
+
+
+def _unique(rows: pl.DataFrame, rule: ItemRule) -> tuple[pl.DataFrame, list[tuple[Any, ...]]]:
+    """Return the row of each key that the rule says, by key; and rejects, if it rejects others."""
+    rows = rows.sort("item_key", "part_number", "line_number")
+    first = rows.unique("item_key", keep="first", maintain_order=True)
+    if len(first) == len(rows) or rule.duplicates == "first":
+        return first.drop("line_number"), []
+    if rule.duplicates == "last":  # the first with the values that came last
+        before = pl.col("payload").shift().over("item_key")
+        changed = rows.filter(before.is_null() | (pl.col("payload") != before))
+        last = changed.unique("item_key", keep="last", maintain_order=True)
+        return last.drop("line_number"), []
+    both = rows.join(first.select("item_key", "url", "payload"), on="item_key", suffix="_first")
+    others = both.filter(pl.col("payload") != pl.col("payload_first"))
+    wanted = ("item_key", "url_first", "payload", "part_number", "line_number", "capture_id")
+    rejects = [
+        (*place, *_rejected(_duplicate(key, url, payload)), capture_id)
+        for key, url, payload, *place, capture_id in others.select(wanted).iter_rows()
+    ]
+    return first.drop("line_number"), rejects
+
+
+def _duplicate(key: str, url: str, payload: str) -> RejectedItem:
+    reason = f"the key {key[:100]!a} has other fields at {url}"
+    return RejectedItem("duplicate", reason, payload)
+
+
+def _rejected(found: RejectedItem) -> tuple[str, str, int, str]:
+    """Return reason code, reason, byte offset and record of a reject."""
+    return found.reason_code, found.reason, 0, in_ascii(found.text.encode())
+
+
+def _reject_audit(item_count: int, reject_count: int) -> Audit:
+    total = item_count + reject_count
+    return Audit(
+        REJECTS,
+        verdict(reject_count <= total * MAX_REJECT_RATIO),
+        f"up to {MAX_REJECT_RATIO:.0%} of items rejected",
+        f"{reject_count} of {total}",
+    )
