@@ -16,7 +16,8 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from orchestration_project.connections.http.limits import Places
-Places(Path(sys.argv[1]), "shop.example", 2).wait()
+places = Places(Path(sys.argv[1]), "shop.example", 2)
+places.wait()
 print("holds", flush=True)
 time.sleep(600)
 """
@@ -24,13 +25,23 @@ time.sleep(600)
 
 def test_there_are_as_many_places_as_counted_and_each_is_given_back(tmp_path: Path):
     one, other = (Places(tmp_path, "shop.example", 2) for _ in range(2))
-    taken = [one.take(), other.take()]
-    assert None not in taken
+    taken = one.take()
+    assert taken is not None
+    assert other.take() is not None
     assert one.take() is other.take() is None
     assert Places(tmp_path, "other.example", 1).take() is not None
-    for place in taken:
-        Places.free(place or 0)
-    assert one.wait() is not None
+    one.free(taken)
+    assert other.wait() is not None
+    assert one.take() is None
+
+
+def test_a_forked_process_has_places_of_its_own(tmp_path: Path):
+    places = Places(tmp_path, "shop.example", 1)
+    assert places.take() is not None
+    forked = os.fork()
+    if not forked:
+        os._exit(places.take() is None)
+    assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == 1
 
 
 def test_a_killed_process_gives_its_place_back(tmp_path: Path):

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -114,19 +115,7 @@ class AddressGuard:
             ConfigurationError: It is not an URL for HTTP, has credentials, is written so that
                 programs read different hosts in it, or its port or IP address is refused.
         """
-        try:
-            parsed = httpx.URL(url)
-            host = _plain(parsed.raw_host.decode())
-            port = parsed.port if parsed.port is not None else PORTS[parsed.scheme]
-            if parsed.userinfo or "\\" in url or not url.isprintable() or port not in VALID_PORTS:
-                raise ValueError("credentials, \\, an invisible character or an invalid port")
-            endpoint = Endpoint(parsed.scheme, host, port, _literal(host))
-        except (httpx.InvalidURL, ValueError, KeyError):  # their texts quote the URL with its token
-            raise ConfigurationError(
-                "invalid URL of a request",
-                expected=f"{EXPECTED}; without user, password, and numbers in place of a name",
-                remedy="correct the URL",
-            ) from None
+        endpoint = _endpoint(url)
         if self._is_excepted(endpoint):
             return endpoint
         if self._ports is not None and endpoint.port not in self._ports:
@@ -190,6 +179,28 @@ class AddressGuard:
     def _is_allowed(self, address: Address) -> bool:
         meant = _without_translation(address)
         return is_global(meant) or any(meant in network for network in self._networks)
+
+
+@lru_cache(maxsize=100)
+def _endpoint(url: str) -> Endpoint:
+    """Return where ``url`` leads; each request asks several times.
+
+    Raises:
+        ConfigurationError: As `AddressGuard.check` says, its port and address apart.
+    """
+    try:
+        parsed = httpx.URL(url)
+        host = _plain(parsed.raw_host.decode())
+        port = parsed.port if parsed.port is not None else PORTS[parsed.scheme]
+        if parsed.userinfo or "\\" in url or not url.isprintable() or port not in VALID_PORTS:
+            raise ValueError("credentials, \\, an invisible character or an invalid port")
+        return Endpoint(parsed.scheme, host, port, _literal(host))
+    except (httpx.InvalidURL, ValueError, KeyError):  # their texts quote the URL with its token
+        raise ConfigurationError(
+            "invalid URL of a request",
+            expected=f"{EXPECTED}; without user, password, and numbers in place of a name",
+            remedy="correct the URL",
+        ) from None
 
 
 def is_global(address: Address) -> bool:

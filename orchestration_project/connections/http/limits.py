@@ -17,10 +17,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from weakref import finalize
 
 from orchestration_project.connections.http.shared_state import (
     CLOSED,
@@ -244,6 +245,11 @@ class Places:
     def __init__(self, state_dir: Path, name: str, count: int) -> None:
         self._folder = state_dir / PLACES_FOLDER / f"{NOT_IN_NAMES.sub('_', name[:200])}.places"
         self._count = count
+        self._lock = threading.Lock()
+        self._process = 0
+        self._unused: list[int] = []
+        self._files: dict[int, int] = {}
+        finalize(self, _close_files, self._files)
 
     def take(self) -> int | None:
         """Return a place, to be given back by `free`; None: all are taken.
@@ -252,10 +258,9 @@ class Places:
             ConfigurationError: The folder cannot be used.
         """
         try:
-            try:
-                return self._free_one()
-            except FileNotFoundError:
-                self._folder.mkdir(parents=True, exist_ok=True)
+            with self._lock:
+                if self._process != os.getpid():
+                    self._begin()
                 return self._free_one()
         except OSError as error:
             raise ConfigurationError(
@@ -265,19 +270,29 @@ class Places:
                 remedy="make STATE_DIR writable, with free space",
             ) from error
 
+    def _begin(self) -> None:
+        """Use files of this process: a lock is shared with a process that was forked."""
+        _close_files(self._files)
+        self._process = os.getpid()
+        self._unused = random.sample(range(self._count), self._count)
+
     def _free_one(self) -> int | None:
-        for number in random.sample(range(self._count), self._count):
-            place = os.open(self._folder / str(number), os.O_RDWR | os.O_CREAT, FILE_MODE)
-            try:
-                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(place)
-            except BaseException:
-                os.close(place)
-                raise
-            else:
+        """Return a place; the one that was given back last is tried first."""
+        for place in reversed(self._unused):
+            with suppress(BlockingIOError):
+                fcntl.flock(self._file(place), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._unused.remove(place)
                 return place
         return None
+
+    def _file(self, place: int) -> int:
+        """Return the file of a place, which stays open."""
+        if place not in self._files:
+            if not self._files:
+                self._folder.mkdir(parents=True, exist_ok=True)
+            path = self._folder / str(place)
+            self._files[place] = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+        return self._files[place]
 
     def wait(self) -> int:
         """Return a place as soon as one is free."""
@@ -285,10 +300,18 @@ class Places:
             time.sleep(SECONDS_BETWEEN_TRIES)
         return place
 
-    @staticmethod
-    def free(place: int) -> None:
+    def free(self, place: int) -> None:
         """Give a place back."""
-        os.close(place)
+        with self._lock:
+            fcntl.flock(self._files[place], fcntl.LOCK_UN)
+            self._unused.append(place)
+
+
+def _close_files(files: dict[int, int]) -> None:
+    """Close the files of places, which frees them."""
+    for file in files.values():
+        os.close(file)
+    files.clear()
 
 
 @dataclass(frozen=True)
@@ -315,11 +338,11 @@ class HostPlaces:
             try:
                 yield
             finally:
-                if shared is not None:
-                    Places.free(shared)
+                if self.overall and shared is not None:
+                    self.overall.free(shared)
         finally:
-            if own is not None:
-                Places.free(own)
+            if self.host and own is not None:
+                self.host.free(own)
 
 
 def places_of(state_dir: Path, *, host_count: int, count: int) -> Callable[[str], HostPlaces]:
