@@ -69,6 +69,13 @@ LOG_EVENTS: Mapping[str, str] = {
     "metrics_unavailable": "A part of the metrics cannot be read.",
     "binary_frame_rejected": "A client sent a binary frame over a websocket.",
     "oidc_login_rejected": "A login by OpenID Connect was rejected.",
+    # Bridge of MQTT
+    "mqtt_bridge_leading": "This process receives the messages of a broker from now on.",
+    "mqtt_bridge_replaced": "Another bridge has taken over; this one stores nothing more.",
+    "mqtt_bridge_connected": "The bridge is connected to its broker.",
+    "mqtt_bridge_disconnected": "The bridge is not connected; the line has the reason.",
+    "mqtt_session_lost": "The broker has lost the session: messages may be missing.",
+    "mqtt_database_unavailable": "The database is away; nothing is acknowledged meanwhile.",
     # Demo
     "demo_data_served": "The demo served a page of data.",
     "demo_fault_throttled": "The demo answered 429 on purpose.",

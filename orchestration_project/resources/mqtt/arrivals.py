@@ -1,0 +1,89 @@
+"""Rows of mqtt_inbox: numbered in the order in which they are committed."""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, update
+
+from orchestration_project.engine.leases import EPOCH
+from orchestration_project.engine.warehouse.frames import (
+    frame_of,
+    insert_absent,
+    insert_frame,
+    storable,
+)
+from orchestration_project.resources.mqtt.batching import ReceivedMessage
+from orchestration_project.tables.mqtt import mqtt_inbox
+from orchestration_project.tables.spine import leases
+
+COUNTER = "mqtt/arrivals"
+"""Row of `leases` whose token is the last arrival_id; it outlives the rows of the inbox."""
+
+HEAD_BYTES = 1_024
+"""Bytes that are kept of a message above the limit."""
+
+
+def allocate_arrivals(connection: Connection, count: int) -> int:
+    """Reserve ``count`` numbers of arrivals; return the first.
+
+    The row of the counter stays locked until the transaction ends. So numbers become visible in
+    their order: a reader that sees an arrival sees all before it.
+    """
+    empty = {"name": COUNTER, "holder": "", "token": 0, "expires_at": EPOCH}
+    counted = (
+        update(leases)
+        .where(leases.c.name == COUNTER)
+        .values(token=leases.c.token + count)
+        .returning(leases.c.token)
+    )
+    last = connection.execute(counted).scalar()
+    if last is None:
+        insert_absent(connection, leases, [empty])
+        last = connection.execute(counted).scalar_one()
+    return int(last) - count + 1
+
+
+def insert_arrivals(
+    connection: Connection,
+    broker: str,
+    messages: Sequence[ReceivedMessage],
+    *,
+    max_bytes: int,
+) -> range:
+    """Insert messages into mqtt_inbox, in their order; return their numbers.
+
+    Args:
+        connection: Of the transaction that writes.
+        broker: Broker, host and port; ``api`` for a command of the REST API.
+        messages: What arrived.
+        max_bytes: Size from which only the first 1,024 bytes of a payload are kept.
+    """
+    first = allocate_arrivals(connection, len(messages))
+    numbers = range(first, first + len(messages))
+    insert_frame(
+        connection,
+        mqtt_inbox,
+        frame_of(list(_rows(broker, messages, numbers, max_bytes)), mqtt_inbox),
+    )
+    return numbers
+
+
+def _rows(
+    broker: str, messages: Iterable[ReceivedMessage], numbers: range, max_bytes: int
+) -> Iterable[dict[str, object]]:
+    for number, message in zip(numbers, messages, strict=True):
+        body = message.payload
+        kept = body if len(body) <= max_bytes else body[:HEAD_BYTES]
+        yield {
+            "arrival_id": number,
+            "broker": broker,
+            "topic": storable(message.topic),
+            "qos": message.qos,
+            "is_retained": message.is_retained,
+            "is_duplicate": message.is_duplicate,
+            "payload": base64.b64encode(kept).decode("ascii"),
+            "byte_count": len(body),
+            "sha256": hashlib.sha256(body).hexdigest(),
+            "received_at": message.received_at,
+        }

@@ -1,0 +1,106 @@
+"""The row of mqtt_bridges of a broker: what its bridge does, and why it is not connected."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from orchestration_project.engine.warehouse.frames import insert_absent, storable
+from orchestration_project.tables.mqtt import mqtt_bridges
+
+SECONDS_BETWEEN = 1.0
+"""At most so often a change is written."""
+
+MAX_PROBLEM = 2_000
+"""Length of a problem, in characters."""
+
+
+@dataclass
+class BridgeState:
+    """State of a bridge, until it is written.
+
+    Args:
+        broker: Host and port.
+        holder: Process of the bridge.
+        receive_maximum: Of the setting.
+        now: Monotonic clock in seconds.
+    """
+
+    broker: str
+    holder: str
+    receive_maximum: int
+    now: Callable[[], float]
+    connected_since: datetime | None = None
+    last_message_at: datetime | None = None
+    session_lost_at: datetime | None = None
+    problem: str | None = None
+    stored_count: int = 0
+    backlog_count: int = 0
+    _is_changed: bool = True
+    _written_at: float = field(default=float("-inf"))
+
+    def connected(self, at: datetime) -> None:
+        """Note a connection."""
+        self.connected_since, self.problem = at, None
+        self._is_changed, self._written_at = True, float("-inf")
+
+    def disconnected(self, problem: str) -> None:
+        """Note why the broker is not connected."""
+        problem = storable(problem)[:MAX_PROBLEM]
+        if self.connected_since is not None or problem != self.problem:
+            self._is_changed, self._written_at = True, float("-inf")
+        self.connected_since, self.problem = None, problem
+
+    def stored(self, count: int, last_at: datetime, backlog_count: int) -> None:
+        """Note messages that the present transaction stores."""
+        self.stored_count += count
+        self.last_message_at = last_at
+        self.backlog_count = backlog_count
+        self._is_changed = True
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something to write, and it may be written."""
+        return self._is_changed and self.now() - self._written_at >= SECONDS_BETWEEN
+
+    def touch(self) -> None:
+        """Have the time of the latest change written, as a sign that the connection lasts."""
+        self._is_changed = True
+
+    def write(self, connection: Connection, at: datetime) -> Callable[[], None]:
+        """Write the row; call what is returned once the transaction is committed."""
+        own = mqtt_bridges.c.broker == self.broker
+        count = self.stored_count
+        values: dict[str, Any] = {
+            "holder": self.holder,
+            "connected_since": self.connected_since,
+            "receive_maximum": self.receive_maximum,
+            "backlog_count": self.backlog_count,
+            "problem": self.problem,
+            "changed_at": at,
+        }
+        for name in ("last_message_at", "session_lost_at"):
+            if getattr(self, name) is not None:  # what an earlier bridge wrote stays
+                values[name] = getattr(self, name)
+        new = {"last_message_at": None, "session_lost_at": None, "message_count": 0}
+        insert_absent(connection, mqtt_bridges, [{"broker": self.broker, **new, **values}])
+        counted = {"message_count": mqtt_bridges.c.message_count + count}
+        connection.execute(update(mqtt_bridges).where(own).values(**values, **counted))
+
+        def committed() -> None:
+            self.stored_count -= count
+            self._is_changed, self._written_at = False, self.now()
+
+        return committed
+
+
+def read_received_until(connection: Connection, broker: str) -> datetime | None:
+    """Return the UTC time until which nothing is missing; None: no session was there before."""
+    found = connection.execute(select(mqtt_bridges).where(mqtt_bridges.c.broker == broker)).first()
+    if found is None:
+        return None
+    if found.connected_since is not None:  # it was killed while it was connected
+        return max(found.changed_at, found.last_message_at or found.changed_at)
+    return found.last_message_at
