@@ -54,6 +54,9 @@ COMMANDS = {
     "tables": Entry(f"{CLI}.queries:tables", "List tables and views.", QUERY),
     "ui": Entry(f"{CLI}.operate:ui", "Serve Dagster's UI with its daemon.", OPERATE),
     "gateway": Entry(f"{CLI}.operate:gateway", "Serve the UI alone, behind its login.", OPERATE),
+    "mqtt": Entry(
+        f"{CLI}.mqtt_bridge:mqtt", "Receive messages of MQTT, and publish events.", OPERATE
+    ),
     "verify": Entry(
         f"{CLI}.operate:verify", "Check that everything a load needs is ready.", OPERATE
     ),

@@ -151,6 +151,8 @@ def _serve(services: SupervisedServices, home: Path, host: str, port: int) -> No
     address = ["--host", host, "--port", str(port)]
     services.start("web-server", "orchestration_project", "gateway", *workspace, *address)
     services.start("daemon", DAEMON_MODULE, "run", *workspace, *logs)
+    for name, arguments in settings.programs.items():
+        services.start(name, *arguments)
     services.wait_until(lambda: _answers(host, port))
     sys.stdout.write(f"Dagster UI: http://{origin(host, port)} (Ctrl-C stops it)\n")
     key = first_key(settings, host)  # not before: who stops it while it starts would never see it

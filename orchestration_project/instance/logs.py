@@ -76,6 +76,8 @@ LOG_EVENTS: Mapping[str, str] = {
     "mqtt_bridge_disconnected": "The bridge is not connected; the line has the reason.",
     "mqtt_session_lost": "The broker has lost the session: messages may be missing.",
     "mqtt_database_unavailable": "The database is away; nothing is acknowledged meanwhile.",
+    "mqtt_outbox_unavailable": "The outbox cannot be read or written; the bridge retries.",
+    "mqtt_publishing_failed": "Publishing the outbox failed unexpectedly; the bridge retries.",
     # Demo
     "demo_data_served": "The demo served a page of data.",
     "demo_fault_throttled": "The demo answered 429 on purpose.",

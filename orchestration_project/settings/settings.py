@@ -102,6 +102,11 @@ class Settings(
         """Problems of settings, by domain with invalid ones."""
         return self._problems
 
+    @property
+    def programs(self) -> Mapping[str, Sequence[str]]:
+        """Programs of domains that `ui` supervises: arguments of `python -m`, by name."""
+        return {}
+
     @classmethod
     def domain_of(cls, name: str) -> str:
         """Return the domain of a setting, empty if it belongs to no single one."""

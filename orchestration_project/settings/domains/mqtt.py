@@ -1,6 +1,6 @@
 """Settings of the MQTT mirror: the broker, its bridge, and what counts as an event."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -155,6 +155,12 @@ class MqttSettings(Settings):
                 "expected both or none of MQTT_CLIENT_CERTIFICATE_FILE and MQTT_CLIENT_KEY_FILE"
             )
         return self
+
+    @property
+    def programs(self) -> Mapping[str, Sequence[str]]:
+        """The bridge, where there is a broker."""
+        bridge = {"mqtt-bridge": ("orchestration_project", "mqtt", "bridge")}
+        return {**super().programs, **(bridge if self.mqtt_source == "broker" else {})}
 
     @property
     def mqtt_kinds_path(self) -> Path:

@@ -1,0 +1,39 @@
+"""`mqtt`: receives a broker's messages into the database, and publishes the outbox."""
+
+import click
+
+from orchestration_project.cli.commands import Command, Group
+
+
+@click.group(cls=Group)
+def mqtt() -> None:
+    """Messages of an MQTT broker."""
+
+
+@mqtt.command("bridge", cls=Command)
+def bridge() -> int:
+    """Receive messages into mqtt_inbox and publish the outbox, until Ctrl-C or SIGTERM.
+
+    `ui` starts it if MQTT_SOURCE is broker. Of several that run, one is at work; another replaces
+    it when its lease ends.
+    """
+    import logging
+    import signal
+    from threading import Event
+
+    from orchestration_project.engine.environment import open_clock, open_warehouse
+    from orchestration_project.instance.logs import in_log_format
+    from orchestration_project.resources.mqtt.opening import open_bridge
+    from orchestration_project.settings import load_settings
+
+    settings = load_settings()
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[in_log_format(handler)], level=logging.WARNING)
+    logging.getLogger("orchestration_project").setLevel(settings.log_level)
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with open_warehouse(settings) as warehouse:
+        open_bridge(settings, warehouse, open_clock(settings)).run(stop)
+    return 0

@@ -1,0 +1,60 @@
+"""The bridge and its demo as the settings name them."""
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.simulator import DemoProgram
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.mqtt.bridge import Bridge
+from orchestration_project.resources.mqtt.broker import Broker
+from orchestration_project.resources.mqtt.publishing import OutboxPublisher
+from orchestration_project.settings import Settings, switched_off
+from orchestration_project.settings.domains.mqtt import MqttSettings
+
+PROGRAM = "orchestration_project.demo.mqtt"
+DEMO_FOLDER = "demo_mqtt"
+MIB = 1_048_576
+
+
+def mqtt_demo(settings: Settings) -> DemoProgram:
+    """Return the broker of this STATE_DIR, with its publisher."""
+    settings = MqttSettings.of(settings)
+    return DemoProgram(
+        PROGRAM,
+        settings.state_path / DEMO_FOLDER,
+        {
+            "state_dir": str(settings.state_path),
+            "seed": settings.demo_seed,
+            "events": settings.demo_mqtt_events,
+            "idle_seconds": settings.demo_idle_seconds,
+        },
+    )
+
+
+def broker_of(settings: Settings) -> Broker:
+    """Return the broker that the settings name; the demo's is started if it does not run.
+
+    Raises:
+        ConfigurationError: MQTT_SOURCE is not set, or MQTT_URL is invalid.
+        TransientError: The demo does not start.
+    """
+    settings = MqttSettings.of(settings)
+    if settings.mqtt_source is None:
+        raise switched_off("MQTT", "MQTT_SOURCE", "broker")
+    if settings.mqtt_source == "demo":
+        return Broker.of(settings, mqtt_demo(settings).url())
+    return Broker.of(settings, str(settings.mqtt_url))
+
+
+def open_bridge(settings: Settings, warehouse: Warehouse, clock: Clock) -> Bridge:
+    """Return the bridge of the settings, which also publishes the outbox.
+
+    Raises:
+        ConfigurationError: MQTT_SOURCE is not set, or MQTT_URL is invalid.
+        TransientError: The demo does not start.
+    """
+    return Bridge(
+        warehouse,
+        clock,
+        broker_of(settings),
+        max_bytes=MqttSettings.of(settings).mqtt_max_message_mib * MIB,
+        meanwhile=OutboxPublisher(warehouse, clock).start,
+    )

@@ -1,0 +1,220 @@
+"""The outbox of events: published with QoS 1, done after the broker's acknowledgement.
+
+A process that ends between the acknowledgement and its record publishes the event again, with the
+same idempotency key.
+"""
+
+import json
+import logging
+import queue
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from threading import Event, Thread
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, select, update
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.resources.mqtt.broker import BrokerError
+from orchestration_project.resources.mqtt.connection import BrokerConnection, Published
+from orchestration_project.tables.spine import outbox
+
+LOG = logging.getLogger(__name__)
+
+TOPIC = "mqtt/events"
+"""Topic of the outbox. The payload of a row is a JSON object with topic and message."""
+
+MAX_IN_FLIGHT = 100
+"""Events that are published and not acknowledged yet."""
+
+FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 1.0, 3_600.0
+"""Delay after a failed attempt: it doubles. A row never becomes dead: a broker may be mended."""
+
+POLL_SECONDS = 0.2
+FAILURE_SECONDS = 5.0
+MAX_REASON = 1_000
+
+
+class EventKey(NamedTuple):
+    """Key of a row of the outbox besides its topic."""
+
+    entity: str
+    version_number: int
+
+
+class Attempt(NamedTuple):
+    """An event that was published, or could not be; ``problem`` is empty if the broker has it."""
+
+    key: EventKey
+    attempt_count: int
+    problem: str
+
+
+@dataclass
+class OutboxPublisher:
+    """Publishes what waits in the outbox, over one connection after the other.
+
+    Attributes:
+        warehouse: Database with the outbox.
+        clock: Times at which attempts are due.
+    """
+
+    warehouse: Warehouse
+    clock: Clock
+    _in_flight: dict[int, tuple[EventKey, int]] = field(default_factory=dict, init=False)
+    _ended: list[Attempt] = field(default_factory=list, init=False)
+
+    def start(self, connection: BrokerConnection) -> Callable[[], None]:
+        """Publish by a connection in a thread, until what is returned is called."""
+        stop = Event()
+        thread = Thread(target=self._run, args=(connection, stop), name="outbox", daemon=True)
+        thread.start()
+
+        def end() -> None:
+            stop.set()
+            thread.join()
+
+        return end
+
+    def _run(self, connection: BrokerConnection, stop: Event) -> None:
+        self._in_flight.clear()  # an earlier connection took the answers along
+        while connection.is_connected and not stop.is_set():
+            try:
+                self.publish_due(connection)
+                self.settle(connection, POLL_SECONDS)
+            except BrokerError:
+                return
+            except OrchestrationError as error:
+                LOG.warning("%s", error, extra={"event": "mqtt_outbox_unavailable"})
+                stop.wait(FAILURE_SECONDS)
+            except Exception:  # the bridge goes on receiving, and an alert names what waits
+                LOG.exception("publishing failed", extra={"event": "mqtt_publishing_failed"})
+                stop.wait(FAILURE_SECONDS)
+
+    def publish_due(self, connection: BrokerConnection) -> int:
+        """Publish events that are due and not on their way; return how many.
+
+        Raises:
+            BrokerError: The connection has ended.
+            TransientError: The database is away.
+        """
+        room = MAX_IN_FLIGHT - len(self._in_flight)
+        if room <= 0:
+            return 0
+        on_their_way = {key for key, _ in self._in_flight.values()}
+        on_their_way |= {each.key for each in self._ended}
+        count = 0
+        for row in self._due(room + len(on_their_way)):
+            key = EventKey(row["entity"], row["version_number"])
+            if key not in on_their_way:
+                self._publish(connection, key, row)
+                count += 1
+        return count
+
+    def _due(self, limit: int) -> Sequence[Mapping[Any, Any]]:
+        wanted = (
+            select(
+                outbox.c.entity, outbox.c.version_number, outbox.c.payload, outbox.c.attempt_count
+            )
+            .where(
+                outbox.c.topic == TOPIC,
+                outbox.c.state == "waiting",
+                outbox.c.due_at <= self.clock.now(),
+            )
+            .order_by(outbox.c.planned_at, outbox.c.entity, outbox.c.version_number)
+            .limit(limit)
+        )
+        with self.warehouse.reading() as reader:
+            return reader.execute(wanted).mappings().all()
+
+    def _publish(self, connection: BrokerConnection, key: EventKey, row: Mapping[Any, Any]) -> None:
+        attempts = row["attempt_count"]
+        try:
+            topic, message = _read(row["payload"])
+            number = connection.publish(topic, message)
+        except ValueError as error:
+            self._ended.append(Attempt(key, attempts, f"not published: {error}"))
+        else:
+            self._in_flight[number] = key, attempts
+
+    def settle(self, connection: BrokerConnection, timeout_seconds: float) -> int:
+        """Record the broker's answers, waiting for the first so long; return how many.
+
+        Raises:
+            TransientError: The database is away; they are recorded by the next call.
+        """
+        for answer in _answers(connection, 0 if self._ended else timeout_seconds):
+            if (found := self._in_flight.pop(answer.message_id, None)) is not None:
+                self._ended.append(Attempt(*found, answer.problem))
+        if not self._ended:
+            return 0
+        now = self.clock.now()
+        own = (
+            outbox.c.topic == TOPIC,
+            outbox.c.entity == bindparam("of_entity"),
+            outbox.c.version_number == bindparam("of_version"),
+            outbox.c.state == "waiting",
+        )
+        done = [_keys(each) for each in self._ended if not each.problem]
+        failed = [
+            {
+                **_keys(each),
+                "attempt_count": each.attempt_count + 1,
+                "reason": storable(each.problem)[:MAX_REASON],
+                "due_at": now + timedelta(seconds=delay_seconds(each.attempt_count)),
+            }
+            for each in self._ended
+            if each.problem
+        ]
+        with self.warehouse.writing() as writer:
+            if done:
+                writer.execute(
+                    update(outbox).where(*own).values(state="done", changed_at=now), done
+                )
+            if failed:
+                changes = {name: bindparam(name) for name in ("attempt_count", "reason", "due_at")}
+                writer.execute(update(outbox).where(*own).values(changed_at=now, **changes), failed)
+        count = len(self._ended)
+        self._ended.clear()
+        return count
+
+
+def delay_seconds(attempt_count: int) -> float:
+    """Return the delay after a failed attempt that ``attempt_count`` others came before."""
+    return min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(attempt_count, 30))
+
+
+def _keys(attempt: Attempt) -> dict[str, Any]:
+    return {"of_entity": attempt.key.entity, "of_version": attempt.key.version_number}
+
+
+def _read(payload: str) -> tuple[str, bytes]:
+    """Return topic and message of a row.
+
+    Raises:
+        ValueError: It has none.
+    """
+    try:
+        found = json.loads(payload)
+        return str(found["topic"]), str(found["message"]).encode()
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            "invalid payload: expected a JSON object with topic and message"
+        ) from error
+
+
+def _answers(connection: BrokerConnection, timeout_seconds: float) -> list[Published]:
+    """Return all answers that are there, and wait for the first of them so long."""
+    found: list[Published] = []
+    try:
+        found.append(
+            connection.published.get(timeout=timeout_seconds or None, block=bool(timeout_seconds))
+        )
+        while True:
+            found.append(connection.published.get_nowait())
+    except queue.Empty:
+        return found
