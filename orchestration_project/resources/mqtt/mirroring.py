@@ -1,0 +1,350 @@
+"""Messages into the mirror: new events, dead letters and seen keys in one transaction, once each.
+
+The bytes of messages are captured before, those of a range together in a pack. All writers of the
+mirror hold one lock from their first look at the keys to their commit.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, bindparam, update
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import (
+    OFFENDERS_KEPT,
+    REJECT_SCHEMA,
+    Audit,
+    Validated,
+    in_ascii,
+    verdict,
+)
+from orchestration_project.domains.mqtt.entities import ENTITIES
+from orchestration_project.domains.mqtt.folding import Change
+from orchestration_project.domains.mqtt.judging import (
+    RULE_VERSION,
+    DeadLetter,
+    Event,
+    Message,
+    NewEvents,
+    by_hour,
+    judge,
+    new_events,
+)
+from orchestration_project.domains.mqtt.kinds import Kinds
+from orchestration_project.engine.captures import Capture, Captures, unstored
+from orchestration_project.engine.packs import Blob
+from orchestration_project.engine.warehouse import (
+    Delivery,
+    TableSpec,
+    Warehouse,
+    WriteResult,
+    prepare_all,
+)
+from orchestration_project.engine.warehouse.capture_log import read_blobs
+from orchestration_project.engine.warehouse.delivery import no_note, no_warnings
+from orchestration_project.engine.warehouse.fencing import read_states
+from orchestration_project.engine.warehouse.frames import frame_of, insert_frame, read_keys
+from orchestration_project.engine.warehouse.landing import land_all
+from orchestration_project.engine.warehouse.target import BOOKKEEPING, no_summary
+from orchestration_project.resources.mqtt.dead_letters import record_dead_letters
+from orchestration_project.resources.mqtt.folding import EntityEvent, fold_events, lock_fold
+from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_seen_keys
+from orchestration_project.tables.schema import schema_of
+
+SPEC = TableSpec(table=mqtt_mirror, rule_version=RULE_VERSION, summarise=no_summary)
+
+DATASET = "messages"
+CLOCK_SKEW = "clock_skew"
+"""Audit of the times of events against their arrival."""
+
+ROW_SCHEMA = {
+    **{name: kind for name, kind in schema_of(mqtt_mirror).items() if name not in BOOKKEEPING},
+    "part_number": pl.Int64(),
+}
+
+
+@dataclass(frozen=True)
+class KeptMessages:
+    """Judged messages whose bytes are stored.
+
+    Attributes:
+        judged: Events and dead letters, in the order of arrival.
+        captures: The captures of their bytes, by arrival_id.
+    """
+
+    judged: Sequence[Event | DeadLetter]
+    captures: Mapping[int, Capture]
+
+
+@dataclass
+class MirrorCounts:
+    """Counts of what was written.
+
+    Attributes:
+        by_topic_and_kind: New events.
+        by_reason: Dead letters by reason code.
+        by_hour: New events and dead letters by partition.
+        duplicate_count: Further arrivals of events.
+        unknown: New events of unknown kinds, by kind.
+        folded: Entities that were folded, by type.
+        skewed_count: New events whose time differs by more than the limit.
+    """
+
+    by_topic_and_kind: Counter[tuple[str, str]] = field(default_factory=Counter)
+    by_reason: Counter[str] = field(default_factory=Counter)
+    by_hour: Counter[str] = field(default_factory=Counter)
+    duplicate_count: int = 0
+    unknown: Counter[str] = field(default_factory=Counter)
+    folded: Counter[str] = field(default_factory=Counter)
+    skewed_count: int = 0
+
+    def add(self, other: "MirrorCounts") -> None:
+        """Add the counts of another transaction."""
+        self.by_topic_and_kind += other.by_topic_and_kind
+        self.by_reason += other.by_reason
+        self.by_hour += other.by_hour
+        self.duplicate_count += other.duplicate_count
+        self.unknown += other.unknown
+        self.folded += other.folded
+        self.skewed_count += other.skewed_count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mirror:
+    """Writes messages into the mirror, and folds their entities.
+
+    Attributes:
+        warehouse: The database.
+        captures: The store of their bytes.
+        clock: Its time.
+        kinds: Current kinds.
+        max_bytes: Size limit of a message.
+        max_skew_seconds: Difference of an event's time to its arrival from which an audit warns.
+        source: Source of the messages, as captures name it.
+        run_id: Dagster's run, or the request that writes.
+    """
+
+    warehouse: Warehouse
+    captures: Captures
+    clock: Clock
+    kinds: Kinds
+    max_bytes: int
+    max_skew_seconds: float
+    source: str
+    run_id: str
+
+    def keep(self, messages: Sequence[Message]) -> KeptMessages:
+        """Judge messages, and store their bytes; small ones lie together in packs.
+
+        Raises:
+            OrchestrationError: The store does not take the bytes.
+        """
+        fetched = [_capture(each) for each in messages]
+        stored = self.captures.keep_all(fetched, self._known) if fetched else []
+        captures = {
+            message.arrival_id: capture.without_body()
+            for message, capture in zip(messages, stored, strict=True)
+        }
+        return KeptMessages(
+            [judge(message, self.kinds, self.max_bytes) for message in messages], captures
+        )
+
+    def write(self, connection: Connection, kept: KeptMessages) -> MirrorCounts:
+        """Write what is new: mirror, dead letters and seen keys, and the rows of entities.
+
+        Args:
+            connection: A transaction that writes.
+            kept: Messages, each of which may have been written before.
+
+        Raises:
+            SupersededError: Another transaction wrote the same partition meanwhile.
+        """
+        lock_fold(connection)
+        found = new_events(kept.judged, self._seen(connection, kept.judged))
+        now = self.clock.now()
+        self._load(connection, found, kept.captures)
+        record_dead_letters(connection, found.dead_letters, now=now, run_id=self.run_id)
+        _record_keys(connection, kept.judged, found, now)
+        folded = fold_events(
+            connection, [each for each in map(_entity_event, found.events) if each]
+        )
+        return self._counts(found, folded)
+
+    def _known(self, wanted: Sequence[str]) -> Mapping[str, Blob]:
+        with self.warehouse.reading() as connection:
+            return read_blobs(connection, wanted)
+
+    def _seen(
+        self, connection: Connection, judged: Sequence[Event | DeadLetter]
+    ) -> Mapping[str, str]:
+        """Return the SHA-256 of the envelopes of keys that were seen.
+
+        A key that is forgotten but mirrored is compared by the columns of the mirror.
+        """
+        events = [each for each in judged if isinstance(each, Event)]
+        keys = pl.DataFrame(
+            {"idempotency_key": list({each.envelope.idempotency_key for each in events})},
+            {"idempotency_key": pl.String()},
+        )
+        rows = read_keys(connection, mqtt_seen_keys, keys)
+        seen: dict[str, str] = dict(rows.select("idempotency_key", "sha256").iter_rows())
+        others = keys.filter(~pl.col("idempotency_key").is_in(list(seen)))
+        mirrored = {
+            row["idempotency_key"]: (row["trace_id"], row["ts"], row["payload"])
+            for row in read_keys(connection, mqtt_mirror, others).iter_rows(named=True)
+        }
+        for key in mirrored:
+            seen[key] = ""
+        for each in events:
+            envelope = each.envelope
+            if mirrored.get(envelope.idempotency_key) == (
+                envelope.trace_id,
+                envelope.ts,
+                envelope.payload_json,
+            ):
+                seen[envelope.idempotency_key] = envelope.sha256
+        return seen
+
+    def _load(
+        self, connection: Connection, found: NewEvents, captures: Mapping[int, Capture]
+    ) -> None:
+        """Append the new events to the mirror, a delivery for each hour of arrival."""
+        hours = by_hour([*found.events, *found.dead_letters])
+        states = read_states(connection, mqtt_mirror, list(hours))
+        for hour, judged in hours.items():
+            first, last = judged[0].message.arrival_id, judged[-1].message.arrival_id
+            target = SPEC.target(
+                hour, {}, states[hour], run_id=self.run_id, write_disposition="append"
+            )
+            delivery = Delivery(
+                source=self.source,
+                dataset=DATASET,
+                source_version=f"arrivals {first} to {last}",
+                record_total=None,
+                scope={},
+                captures=[captures[each.message.arrival_id] for each in judged],
+            )
+            batches = prepare_all([(target, delivery, self._validated(judged))])
+            for outcome in land_all(connection, batches, self.clock.now(), no_warnings, no_note):
+                if not isinstance(outcome, WriteResult):
+                    raise outcome
+
+    def _validated(self, judged: Sequence[Event | DeadLetter]) -> Validated:
+        rows: list[tuple[Any, ...]] = []
+        rejects: list[tuple[Any, ...]] = []
+        skewed: list[dict[str, object]] = []
+        for number, each in enumerate(judged, start=1):
+            if isinstance(each, DeadLetter):
+                reason = (each.refusal.reason_code, each.refusal.reason)
+                rejects.append((number, 1, *reason, 0, in_ascii(each.message.payload, 1_024)))
+                continue
+            rows.append((*_row(each).values(), number))
+            if abs(each.skew_seconds) > self.max_skew_seconds:
+                key = each.envelope.idempotency_key
+                skewed.append({"idempotency_key": key, "skew_seconds": each.skew_seconds})
+        audit = Audit(
+            CLOCK_SKEW,
+            verdict(not skewed),
+            f"times up to {self.max_skew_seconds:g} s from the arrival",
+            f"{len(skewed)} others",
+            skewed[:OFFENDERS_KEPT],
+            severity="warning",
+        )
+        return Validated(
+            pl.DataFrame(rows, ROW_SCHEMA, orient="row"),
+            pl.DataFrame(rejects, REJECT_SCHEMA, orient="row"),
+            [audit],
+        )
+
+    def _counts(self, found: NewEvents, folded: Mapping[str, int]) -> MirrorCounts:
+        counts = MirrorCounts(duplicate_count=found.duplicate_count, folded=Counter(folded))
+        for each in found.events:
+            counts.by_topic_and_kind[_level(each.message.topic), each.match.kind] += 1
+            counts.skewed_count += abs(each.skew_seconds) > self.max_skew_seconds
+            if each.match.schema_version is None:
+                counts.unknown[each.match.kind] += 1
+        counts.by_reason.update(each.refusal.reason_code for each in found.dead_letters)
+        hours = by_hour([*found.events, *found.dead_letters])
+        counts.by_hour.update({hour: len(those) for hour, those in hours.items()})
+        return counts
+
+
+def _capture(message: Message) -> Capture:
+    return unstored(
+        message.payload,
+        url=f"mqtt://{message.broker}/{message.topic}",
+        request={"arrival_id": message.arrival_id},
+        fetched_at=message.received_at,
+        row_count=1,
+    )
+
+
+def _row(event: Event) -> dict[str, Any]:
+    """Return the columns of the mirror, in their order, without those of bookkeeping."""
+    message, envelope, match = event
+    return {
+        "idempotency_key": envelope.idempotency_key,
+        "trace_id": envelope.trace_id,
+        "kind": match.kind,
+        "schema_version": match.schema_version,
+        "topic": message.topic,
+        "ts": envelope.ts,
+        "entity_type": match.entity_type,
+        "entity_id": match.entity_id,
+        "operation": match.operation,
+        "payload": envelope.payload_json,
+        "arrival_id": message.arrival_id,
+        "received_at": message.received_at,
+        "skew_seconds": event.skew_seconds,
+    }
+
+
+def _entity_event(event: Event) -> EntityEvent | None:
+    match = event.match
+    if match.entity_type is None or match.operation is None:
+        return None
+    entity_id, columns = ENTITIES[match.entity_type].read(event.envelope.payload)
+    change = Change(event.envelope.ts, event.message.arrival_id, match.operation, columns)
+    return EntityEvent(match.entity_type, entity_id, change)
+
+
+def _record_keys(
+    connection: Connection, judged: Sequence[Event | DeadLetter], found: NewEvents, now: datetime
+) -> None:
+    """Record new keys, and count duplicates; a key that was forgotten is recorded again."""
+    first = {
+        each.envelope.idempotency_key: each for each in reversed(judged) if isinstance(each, Event)
+    }
+    new = {each.envelope.idempotency_key: each for each in found.events}
+    again = {key: each for key, each in first.items() if key in found.duplicates and key not in new}
+    there = set[str]()
+    if again:
+        wanted = pl.DataFrame({"idempotency_key": list(again)})
+        there = set(read_keys(connection, mqtt_seen_keys, wanted)["idempotency_key"])
+    rows = [
+        {
+            "idempotency_key": key,
+            "sha256": each.envelope.sha256,
+            "duplicate_count": found.duplicates.get(key, 0),
+            "seen_at": now if key in again else each.message.received_at,
+        }
+        for key, each in {**new, **{k: v for k, v in again.items() if k not in there}}.items()
+    ]
+    insert_frame(connection, mqtt_seen_keys, frame_of(rows, mqtt_seen_keys))
+    if there:
+        more = mqtt_seen_keys.c.duplicate_count + bindparam("more")
+        connection.execute(
+            update(mqtt_seen_keys)
+            .where(mqtt_seen_keys.c.idempotency_key == bindparam("key"))
+            .values(duplicate_count=more),
+            [{"key": key, "more": found.duplicates[key]} for key in sorted(there)],
+        )
+
+
+def _level(topic: str) -> str:
+    """Return a topic up to its third level, so that the topics of entities count together."""
+    return "/".join(topic.split("/")[:3])

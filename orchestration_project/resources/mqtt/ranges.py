@@ -1,0 +1,223 @@
+"""Ranges of arrivals as work items: planned from the cursor of the mirror, claimed by a run."""
+
+import base64
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, select, update
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
+from orchestration_project.domains.mqtt.judging import RULE_VERSION, Message
+from orchestration_project.engine.pools import ItemT, ResultT
+from orchestration_project.engine.run_items import ItemSummary
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.resources.mqtt.mirroring import KeptMessages, Mirror, MirrorCounts
+from orchestration_project.tables.mqtt import mqtt_cursors, mqtt_inbox
+from orchestration_project.tables.spine import work_items
+
+TOPIC = "mqtt/mirror"
+"""Topic of the work items of ranges."""
+
+CONSUMER = "mirror"
+"""Row of `mqtt_cursors`."""
+
+MAX_RANGE = 2_000
+"""Arrivals of a range: what one transaction writes."""
+
+MAX_RANGES = 1_000
+"""Ranges that are planned at once."""
+
+ALLOWED_ATTEMPTS = 1_000
+"""Attempts at a range: nothing in a message fails it, so only the end of its run does."""
+
+AT_ONCE = (timedelta(0),)
+"""Pause after such an end."""
+
+
+class Waiting(NamedTuple):
+    """Messages that no range has yet, or whose range is not mirrored.
+
+    Attributes:
+        message_count: Their number, at most.
+        oldest_at: Arrival of the oldest; None: none waits.
+        newest_at: Arrival of the newest; None: none waits.
+    """
+
+    message_count: int
+    oldest_at: datetime | None
+    newest_at: datetime | None
+
+
+def range_items(warehouse: Warehouse, clock: Clock) -> WorkItems:
+    """Open the work items of ranges."""
+    return WorkItems(warehouse, clock, pauses=AT_ONCE)
+
+
+def plan_ranges(warehouse: Warehouse, clock: Clock, *, max_range: int = MAX_RANGE) -> int:
+    """Enqueue what arrived since the last call as ranges; return the number of ranges.
+
+    The cursor moves in the same transaction, so each arrival is in one range.
+    """
+    now = clock.now()
+    with warehouse.writing() as connection:
+        done = _locked_cursor(connection, now)
+        last = connection.execute(select(func.max(mqtt_inbox.c.arrival_id))).scalar() or 0
+        starts = range(done + 1, last + 1, max_range)[:MAX_RANGES]
+        if not starts:
+            return 0
+        ends = [min(start + max_range - 1, last) for start in starts]
+        items = [
+            NewItem(
+                key=f"{start:012d}-{end:012d}",
+                version=RULE_VERSION,
+                allowed_count=ALLOWED_ATTEMPTS,
+                # in the order of arrival, also within one microsecond of the clock
+                enqueued_at=now + timedelta(microseconds=place),
+            )
+            for place, (start, end) in enumerate(zip(starts, ends, strict=True))
+        ]
+        range_items(warehouse, clock).enqueue(TOPIC, items, are_new=True, connection=connection)
+        connection.execute(
+            update(mqtt_cursors)
+            .where(mqtt_cursors.c.consumer == CONSUMER)
+            .values(arrival_id=ends[-1], changed_at=now)
+        )
+    return len(items)
+
+
+def waiting(warehouse: Warehouse) -> Waiting:
+    """Return the messages that are not mirrored yet, by indexes alone."""
+    with warehouse.reading() as connection:
+        first = first_unread(connection)
+        edge = select(mqtt_inbox.c.arrival_id, mqtt_inbox.c.received_at)
+        unread = edge.where(mqtt_inbox.c.arrival_id >= first)
+        oldest = connection.execute(unread.order_by(mqtt_inbox.c.arrival_id).limit(1)).first()
+        if oldest is None:
+            return Waiting(0, None, None)
+        newest = connection.execute(unread.order_by(mqtt_inbox.c.arrival_id.desc()).limit(1)).one()
+    count = newest.arrival_id - oldest.arrival_id + 1
+    return Waiting(count, oldest.received_at, newest.received_at)
+
+
+def first_unread(connection: Connection) -> int:
+    """Return the number of the first arrival that may not be mirrored yet."""
+    cursor = select(mqtt_cursors.c.arrival_id).where(mqtt_cursors.c.consumer == CONSUMER)
+    planned = connection.execute(cursor).scalar() or 0
+    columns = work_items.c
+    open_keys = (
+        select(columns.item_key)
+        .where(columns.topic == TOPIC, columns.state.in_(["ready", "leased", "failed", "dead"]))
+        .order_by(columns.item_key)
+        .limit(1)
+    )
+    key = connection.execute(open_keys).scalar()
+    return planned + 1 if key is None else min(planned + 1, _bounds(key)[0])
+
+
+def read_messages(connection: Connection, first: int, last: int) -> list[Message]:
+    """Return the messages of a range of arrivals, in their order."""
+    columns = mqtt_inbox.c
+    wanted = (
+        select(
+            columns.arrival_id,
+            columns.broker,
+            columns.topic,
+            columns.payload,
+            columns.byte_count,
+            columns.sha256,
+            columns.received_at,
+        )
+        .where(columns.arrival_id.between(first, last))
+        .order_by(columns.arrival_id)
+    )
+    return [
+        Message(*row[:3], base64.b64decode(row.payload), *row[4:])
+        for row in connection.execute(wanted)
+    ]
+
+
+@dataclass(frozen=True)
+class RangePool:
+    """Extracts ranges in their order; a failure is one of the store or database: it fails all."""
+
+    def run(
+        self, function: Callable[[ItemT], ResultT], items: Iterable[ItemT], *, timeout: timedelta
+    ) -> Iterator[tuple[ItemT, ResultT]]:
+        """Yield the items in their order with their results; the store limits the time.
+
+        Raises:
+            OrchestrationError: The function raised it.
+        """
+        for item in items:
+            yield item, function(item)
+
+
+@dataclass(frozen=True)
+class RangeLoader:
+    """Mirrors ranges; doing so again changes nothing.
+
+    Attributes:
+        mirror: Writes messages.
+        written: Counts of each range that was written and not yet settled, by its key.
+    """
+
+    mirror: Mirror
+    written: dict[str, MirrorCounts] = field(default_factory=dict)
+
+    def ready(self) -> None:
+        """Open nothing: the run has its database and its store."""
+
+    def extract(self, item: ClaimedItem) -> KeptMessages:
+        """Return the messages of a range, judged, with their bytes stored."""
+        with self.mirror.warehouse.reading() as connection:
+            messages = read_messages(connection, *_bounds(item.key))
+        return self.mirror.keep(messages)
+
+    def load(
+        self, connection: Connection, batch: Sequence[tuple[ClaimedItem, KeptMessages]]
+    ) -> Sequence[ItemSettlement]:
+        """Write ranges, in the transaction that settles them."""
+        settlements: list[ItemSettlement] = []
+        for item, kept in batch:
+            self.written[item.key] = self.mirror.write(connection, kept)
+            settlements.append(ItemSettlement(item, "done", result_version=RULE_VERSION))
+        return settlements
+
+
+@dataclass
+class RangeSummary(ItemSummary):
+    """Outcomes of a run's ranges, and the counts of their messages.
+
+    Attributes:
+        written: Counts by range that its loader wrote.
+        totals: Counts of all ranges that were settled.
+    """
+
+    written: dict[str, MirrorCounts] = field(default_factory=dict)
+    totals: MirrorCounts = field(default_factory=MirrorCounts)
+
+    def add(self, settlements: Sequence[ItemSettlement]) -> None:
+        """Count how ranges ended."""
+        super().add(settlements)
+        for each in settlements:
+            counts = self.written.pop(each.item.key, None)
+            if counts is not None and each.state == "done":
+                self.totals.add(counts)
+
+
+def _bounds(key: str) -> tuple[int, int]:
+    first, _, last = key.partition("-")
+    return int(first), int(last)
+
+
+def _locked_cursor(connection: Connection, now: datetime) -> int:
+    """Return the last arrival that is in a range; others wait until the transaction ends."""
+    empty = {"consumer": CONSUMER, "arrival_id": 0, "changed_at": now}
+    insert_absent(connection, mqtt_cursors, [empty])
+    wanted = select(mqtt_cursors.c.arrival_id).where(mqtt_cursors.c.consumer == CONSUMER)
+    return connection.execute(wanted.with_for_update()).scalar_one()

@@ -1,0 +1,208 @@
+"""The mirror of received messages: what is new once, what is refused with its reason."""
+
+import base64
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse.capture_log import read_blobs
+from orchestration_project.resources.mqtt.ranges import first_unread, waiting
+from orchestration_project.tables.mqtt import (
+    mqtt_component_dependencies,
+    mqtt_dead_letters,
+    mqtt_metrics,
+    mqtt_mirror,
+    mqtt_projects,
+    mqtt_seen_keys,
+)
+from orchestration_project.tables.spine import audits, captures, rejects, work_items
+from tests.resources.mqtt_office import NOON, TRACE, MqttOffice, message
+
+
+@pytest.fixture
+def office(warehouse, clock, tmp_path) -> MqttOffice:
+    return MqttOffice(warehouse, clock, tmp_path)
+
+
+def test_an_event_is_mirrored_with_its_entity(office):
+    body = message("a", "project.created", {"project_id": "p1", "name": "Apollo"})
+    office.receive(body)
+    counts = office.run()
+    [row] = office.rows(mqtt_mirror)
+    assert row.pop("capture_id")
+    assert row.pop("known_from")
+    assert row == {
+        "idempotency_key": "a",
+        "trace_id": TRACE,
+        "kind": "project.created",
+        "schema_version": 1,
+        "topic": "tracker/events/projects/p1",
+        "ts": NOON,
+        "entity_type": "project",
+        "entity_id": "p1",
+        "operation": "created",
+        "payload": '{"name":"Apollo","project_id":"p1"}',
+        "arrival_id": 1,
+        "received_at": NOON,
+        "skew_seconds": 0.0,
+    }
+    [project] = office.rows(mqtt_projects)
+    assert (project["name"], project["event_count"], project["arrival_id"]) == ("Apollo", 1, 1)
+    assert counts.by_topic_and_kind == {("tracker/events/projects", "project.created"): 1}
+    assert counts.folded == {"project": 1}
+
+
+def test_each_row_leads_to_its_bytes(office, tmp_path):
+    bodies = [message(key) for key in ("a", "b", "c")]
+    office.receive(*bodies)
+    office.run()
+    store = Captures(FolderStore(tmp_path / "artifacts"))
+    with office.warehouse.reading() as connection:
+        wanted = select(mqtt_mirror.c.idempotency_key, captures.c.sha256).join(
+            captures, captures.c.capture_id == mqtt_mirror.c.capture_id
+        )
+        found = dict(connection.execute(wanted.order_by(mqtt_mirror.c.arrival_id)).all())
+        blobs = read_blobs(connection, list(found.values()))
+    assert [store.read(blobs[sha256]) for sha256 in found.values()] == bodies
+    assert len({blob.storage_uri for blob in blobs.values()}) == 1
+
+
+def test_a_key_is_mirrored_once_whatever_the_range(office):
+    office.receive(message("a"), message("b"), message("a"), message("a"))
+    assert office.run(max_range=2).duplicate_count == 2
+    office.receive(message("b"), message("c"))
+    assert office.run().duplicate_count == 1
+    assert office.keys() == ["a", "b", "c"]
+    seen = {row["idempotency_key"]: row["duplicate_count"] for row in office.rows(mqtt_seen_keys)}
+    assert seen == {"a": 2, "b": 1, "c": 0}
+    assert office.run().by_topic_and_kind == {}
+
+
+def test_a_key_that_is_used_for_another_content_is_a_dead_letter(office):
+    first = message("a", payload={"project_id": "p1", "name": "Apollo"})
+    other = message("a", payload={"project_id": "p1", "name": "Gemini"})
+    office.receive(first, other)
+    assert office.run().by_reason == {"key_reused": 1}
+    [letter] = office.rows(mqtt_dead_letters)
+    assert (letter["arrival_id"], letter["reason_code"]) == (2, "key_reused")
+    assert office.rows(mqtt_projects)[0]["name"] == "Apollo"
+
+
+def test_a_forgotten_key_is_compared_with_the_mirror(office):
+    first = message("a", payload={"project_id": "p1", "name": "Apollo"})
+    office.receive(first)
+    office.run()
+    with office.warehouse.writing() as connection:
+        connection.execute(mqtt_seen_keys.delete())
+    office.receive(first, message("a", payload={"project_id": "p1", "name": "Gemini"}))
+    counts = office.run()
+    assert (counts.duplicate_count, counts.by_reason) == (1, {"key_reused": 1})
+    assert office.keys() == ["a"]
+    assert office.rows(mqtt_seen_keys)[0]["duplicate_count"] == 1
+
+
+def test_what_is_not_an_event_is_a_dead_letter_with_its_bytes(office):
+    bodies = [b"\xff", b"", b"17", message("a", "project.updated", {"project_id": 1})]
+    office.receive(*bodies, message("b"))
+    counts = office.run()
+    assert counts.by_reason == {"not_utf8": 1, "not_json": 1, "not_an_object": 1, "schema": 1}
+    letters = office.rows(mqtt_dead_letters)
+    assert [base64.b64decode(each["payload"]) for each in letters] == bodies
+    assert [each["kind"] for each in letters] == [None, None, None, "project.updated"]
+    assert all(each["ended_at"] is None for each in letters)
+    items = [row for row in office.rows(work_items) if row["topic"] == "mqtt/dead_letters"]
+    assert [(row["item_key"], row["state"], row["reason_code"]) for row in items] == [
+        ("000000000001", "dead", "not_utf8"),
+        ("000000000002", "dead", "not_json"),
+        ("000000000003", "dead", "not_an_object"),
+        ("000000000004", "dead", "schema"),
+    ]
+    assert office.count(rejects) == 4
+    assert office.keys() == ["b"]
+
+
+def test_a_message_above_the_limit_is_a_dead_letter_with_its_hash(office):
+    office.receive(message("a", payload={"project_id": "p1", "name": "x" * 900}), kept_bytes=100)
+    assert office.run(max_bytes=500).by_reason == {"too_large": 1}
+    [letter] = office.rows(mqtt_dead_letters)
+    assert len(base64.b64decode(letter["payload"])) == 100
+
+
+def test_nul_is_mirrored_as_escaped_text(office):
+    office.receive(message("a", payload={"project_id": "p1", "name": "a\0b"}))
+    office.run()
+    assert office.rows(mqtt_mirror)[0]["payload"] == r'{"name":"a\u0000b","project_id":"p1"}'
+    assert office.rows(mqtt_projects)[0]["name"] == r"a\u0000b"
+
+
+def test_an_unknown_kind_is_mirrored_and_counted(office):
+    office.receive(message("a", "invoice.sent", {"any": "thing"}))
+    counts = office.run()
+    assert counts.unknown == {"invoice.sent": 1}
+    [row] = office.rows(mqtt_mirror)
+    assert (row["schema_version"], row["entity_type"], row["entity_id"]) == (None, None, None)
+
+
+def test_clock_skew_is_mirrored_with_a_warning(office):
+    office.receive(message("a", ts=NOON + timedelta(hours=1)), message("b"))
+    assert office.run().skewed_count == 1
+    assert [row["skew_seconds"] for row in office.rows(mqtt_mirror)] == [3600.0, 0.0]
+    [audit] = [row for row in office.rows(audits) if row["name"] == "clock_skew"]
+    assert (audit["severity"], audit["outcome"]) == ("warning", "failed")
+    assert '"idempotency_key": "a"' in audit["offenders"]
+
+
+def test_late_events_fold_their_entity_again(office):
+    def update_at(second: int, **given: str) -> bytes:
+        at = NOON + timedelta(seconds=second)
+        return message(f"k{second}", payload={"project_id": "p1", **given}, ts=at)
+
+    office.receive(update_at(10, name="ten", status="active"), update_at(20, name="twenty"))
+    office.run()
+    office.receive(update_at(15, name="fifteen", status="paused", owner_id="ada"))
+    office.run()
+    [project] = office.rows(mqtt_projects)
+    assert (project["name"], project["status"], project["owner_id"]) == ("twenty", "paused", "ada")
+    assert (project["event_count"], project["arrival_id"]) == (3, 2)
+
+
+def test_entities_with_keys_of_several_parts(office):
+    edge = {"component_id": "c1", "depends_on_id": "c2"}
+    metric = {"name": "cpu", "value": 1, "measured_at": NOON.isoformat(), "subject_id": "p1"}
+    office.receive(
+        message("a", "component_dependency.added", edge),
+        message("b", "metric.recorded", metric),
+        message("c", "metric.recorded", {**metric, "value": 2}, ts=NOON + timedelta(1)),
+    )
+    office.run()
+    office.receive(message("d", "component_dependency.removed", edge, ts=NOON + timedelta(1)))
+    office.run()
+    assert office.rows(mqtt_component_dependencies) == []
+    [row] = office.rows(mqtt_metrics)
+    assert (row["metric_id"], row["value"]) == ("p1|cpu|2026-03-02T12:00:00Z", 2.0)
+
+
+def test_messages_of_two_hours_are_deliveries_of_two_partitions(office):
+    office.receive(message("a"))
+    office.receive(message("b"), at=NOON + timedelta(hours=1))
+    assert office.run().by_hour == {"2026-03-02-12:00": 1, "2026-03-02-13:00": 1}
+    with office.warehouse.reading() as connection:
+        keys = connection.execute(select(captures.c.partition_key).distinct()).scalars()
+        assert sorted(keys) == ["2026-03-02-12:00", "2026-03-02-13:00"]
+
+
+def test_what_waits_is_counted_until_it_is_mirrored(office):
+    assert waiting(office.warehouse) == (0, None, None)
+    office.receive(message("a"), message("b"), at=NOON - timedelta(minutes=5))
+    office.receive(message("c"))
+    assert waiting(office.warehouse) == (3, NOON - timedelta(minutes=5), NOON)
+    office.run()
+    assert waiting(office.warehouse) == (0, None, None)
+    with office.warehouse.writing() as connection:
+        assert first_unread(connection) == 4
+        is_range = work_items.c.topic == "mqtt/mirror"
+        connection.execute(update(work_items).where(is_range).values(state="failed"))
+    assert waiting(office.warehouse).message_count == 3
