@@ -36,7 +36,7 @@ class MqttEvents(BaseModel):
 
 
 class MqttDeadLetter(BaseModel):
-    """A message that is no valid event, and why."""
+    """A message that is not a valid event, and why."""
 
     arrival_id: int = Field(description="Number of the arrival")
     topic: str = Field(description="Topic of the message")

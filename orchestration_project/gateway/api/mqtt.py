@@ -154,7 +154,7 @@ async def list_mqtt_events(call: Call[EventsWanted, Body]) -> MqttEvents:
 
 
 async def list_mqtt_dead_letters(call: Call[DeadLettersWanted, Body]) -> MqttDeadLetters:
-    """List messages that are no valid events, with the reason."""
+    """List messages that are not valid events, with the reason."""
     wanted = call.query
     chosen = EventFilter(
         topic=topic_filter(wanted.topic),

@@ -1,0 +1,260 @@
+"""The stream of MQTT's messages: what arrives, in order, to whoever may still read it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from starlette.applications import Starlette
+
+from orchestration_project.domains.access.roles import Role
+from orchestration_project.errors import TransientError
+from orchestration_project.gateway.api import feeds
+from orchestration_project.gateway.api.app import routes
+from orchestration_project.gateway.api.feeds import Feed
+from tests.gateway.api.conftest import HOURS, SOMEBODY
+from tests.gateway.api.mqtt_rows import clear, message, receive
+
+PROJECTS, TASKS = "tracker/events/projects/1", "tracker/events/tasks/1"
+
+
+class Stream:
+    """A reader of a stream that takes each message by itself."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.parts: asyncio.Queue[bytes] = asyncio.Queue(1)
+        self.text = ""
+
+    async def events(self, count: int) -> list[dict[str, Any]]:
+        """Return the next events."""
+        found: list[dict[str, Any]] = []
+        while len(found) < count:
+            while "\n\n" not in self.text:
+                self.text += (await self.parts.get()).decode()
+            one, _, self.text = self.text.partition("\n\n")
+            fields = dict(line.split(": ", 1) for line in one.split("\n"))
+            if "data" in fields:
+                assert fields["event"] == "event"
+                event = json.loads(fields["data"])
+                assert fields["id"] == str(event["arrival_id"])
+                found.append(event)
+        return found
+
+
+@asynccontextmanager
+async def followed(
+    app: Any, query: str = "", *, key: object = "", last: str = ""
+) -> AsyncIterator[Stream]:
+    """Follow the stream until the block ends, as a client that then goes away."""
+    stream, gone, asked = Stream(), asyncio.Event(), [{"type": "http.request"}]
+
+    async def receive_() -> Any:
+        if asked:
+            return asked.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(sent: Any) -> None:
+        if sent["type"] == "http.response.start":
+            stream.status = sent["status"]
+        elif sent.get("body"):
+            await stream.parts.put(sent["body"])
+        if sent["type"] == "http.response.body" and not sent.get("more_body"):
+            await stream.parts.put(b"")
+
+    headers = [(b"host", b"127.0.0.1"), (b"x-api-key", str(key).encode())]
+    path = "/api/v1/mqtt/stream"
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "scheme": "http",
+        "headers": [*headers, *([(b"last-event-id", last.encode())] if last else [])],
+    }
+    task = asyncio.create_task(app(scope, receive_, send))
+    try:
+        async with asyncio.timeout(30):
+            await stream.parts.get()  # it is open, or refused
+            yield stream
+    finally:
+        gone.set()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+def inbox(api):
+    """An empty inbox, and what adds messages to it from the loop of the test."""
+    clear(api.services.warehouse)
+
+    async def add(*messages: tuple[str, bytes]) -> int:
+        return await asyncio.to_thread(receive, api.services.warehouse, *messages)
+
+    yield add
+    clear(api.services.warehouse)
+
+
+def _app(api, **other: Any):
+    services = replace(api.services, feeds={}, caller=lambda: SOMEBODY, recheck_seconds=3600.0)
+    services = replace(services, **other)
+    return Starlette(routes=routes(services)), services
+
+
+def test_valid_events_come_in_order_as_they_arrive(api, inbox):
+    app, _ = _app(api)
+
+    async def follow():
+        await inbox((PROJECTS, message(0)))  # before: it is not sent
+        topic = quote("tracker/events/projects/#")
+        async with followed(app, f"topic={topic}") as stream:
+            began = asyncio.get_running_loop().time()
+            await inbox(
+                (PROJECTS, message(1)),
+                (PROJECTS, b"\xff"),
+                (TASKS, message(2)),
+                (PROJECTS, message(3, payload={"project_id": "3", "name": "a\nb\u2028\0"})),
+            )
+            found = await stream.events(2)
+            assert asyncio.get_running_loop().time() - began < 10
+            return found
+
+    first, second = api.runner.run(follow())
+    assert first == {
+        "arrival_id": 2,
+        "state": "received",
+        "topic": PROJECTS,
+        "received_at": "2026-11-02T10:02:00+00:00",
+        "is_retained": False,
+        "trace_id": "0b1e8f5e-6a53-4a0e-9b7e-0a1d3c5e7f90",
+        "ts": "2026-11-02T10:01:00+00:00",
+        "kind": "project.updated",
+        "idempotency_key": "key-1",
+        "payload": {"project_id": "1", "name": "Project 1"},
+    }
+    assert (second["arrival_id"], second["payload"]["name"]) == (5, "a\nb\u2028\0")
+
+
+def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, inbox, monkeypatch):
+    monkeypatch.setattr(feeds, "MAX_KEPT_BYTES", 5_000)
+    monkeypatch.setattr(feeds, "MAX_SENT_BYTES", 1_000)
+    app, services = _app(api)
+
+    async def follow():
+        await inbox(*[(PROJECTS, message(n)) for n in range(1, 51)])
+        async with (
+            followed(app) as ahead,
+            followed(app, last="10") as behind,
+            followed(app, last="0") as first,
+        ):
+            await inbox(*[(PROJECTS, message(n)) for n in range(51, 151)])
+            found = [
+                [each["arrival_id"] for each in await stream.events(count)]
+                for stream, count in ((ahead, 100), (behind, 140), (first, 150))
+            ]
+            assert services.feeds["mqtt"].stream_count == 3
+        return found
+
+    found = api.runner.run(follow())
+    assert found == [list(range(start, 151)) for start in (51, 11, 1)]
+    assert services.feeds["mqtt"].stream_count == 0
+
+
+def test_a_reader_that_takes_nothing_holds_up_no_other_and_keeps_little(api, inbox, monkeypatch):
+    monkeypatch.setattr(feeds, "MAX_KEPT_BYTES", 20_000)
+    app, services = _app(api)
+
+    async def follow():
+        async with followed(app) as slow, followed(app) as fast:
+            for start in range(0, 500, 100):
+                await inbox(*[(PROJECTS, message(n)) for n in range(start, start + 100)])
+                assert len(await fast.events(100)) == 100
+            feed = services.feeds["mqtt"]
+            assert sum(len(each.event) for each in feed._kept) <= 20_000
+            assert [each["arrival_id"] for each in await slow.events(500)] == list(range(1, 501))
+
+    api.runner.run(follow())
+
+
+def test_a_stream_ends_when_its_reader_may_read_no_more(api, inbox):
+    api.services.feeds.clear()
+    key = api.ring.create(owner="who leaves", role=Role.VIEWER, lasts=HOURS)
+
+    async def follow():
+        async with followed(api.app, key=key) as stream:
+            await inbox((PROJECTS, message(1)))
+            assert len(await stream.events(1)) == 1
+            await asyncio.to_thread(api.ring.revoke, key.key_id)
+            while await stream.parts.get():
+                pass  # until the end
+            return stream.status
+
+    assert api.runner.run(follow()) == 200
+    assert api.services.feeds["mqtt"].stream_count == 0
+
+
+def test_a_silent_stream_says_that_it_is_there_and_where_to_go_on(api, inbox):
+    app, _ = _app(api, heartbeat_seconds=0.05)
+
+    async def follow():
+        await inbox((PROJECTS, message(1)))
+        async with followed(app, "topic=other") as stream:
+            await inbox((PROJECTS, message(2)))
+            while True:
+                part = await stream.parts.get()
+                assert part.endswith(b"\n: still here\n\n")
+                if part.startswith(b"id: 2\n"):
+                    return
+
+    api.runner.run(follow())
+
+
+def test_streams_are_bounded_and_the_next_is_refused(api, inbox, monkeypatch):
+    monkeypatch.setattr(feeds, "MAX_STREAMS", 1)
+    app, _ = _app(api)
+
+    async def follow():
+        async with followed(app) as first, followed(app) as second:
+            assert (first.status, second.status) == (200, 503)
+        async with followed(app) as third:
+            assert third.status == 200
+
+    api.runner.run(follow())
+
+
+def test_a_database_that_is_away_for_a_moment_loses_no_event(api, inbox, monkeypatch):
+    monkeypatch.setattr(feeds, "FAILURE_SECONDS", 0.01)
+    app, services = _app(api)
+    failures = [TransientError("away"), TimeoutError("slow")]
+
+    async def follow():
+        async with followed(app) as stream:
+            feed: Feed = services.feeds["mqtt"]
+            read = feed.read
+
+            def failing(after: int):
+                if failures:
+                    raise failures.pop()
+                return read(after)
+
+            feed.read = failing
+            await inbox((PROJECTS, message(1)), (PROJECTS, message(2)))
+            return [each["arrival_id"] for each in await stream.events(2)]
+
+    assert api.runner.run(follow()) == [1, 2]
+    assert not failures
+
+
+def test_who_is_not_known_or_asks_for_nonsense_gets_no_stream(api):
+    assert api.problem("GET", "/mqtt/stream", "")["status"] == 401
+    problem = api.problem("GET", f"/mqtt/stream?topic={quote('#/a')}", "viewer")
+    assert problem["errors"][0]["field"] == "topic"
+    headers = {"Last-Event-ID": "x"}
+    assert api.problem("GET", "/mqtt/stream", "viewer", headers=headers)["status"] == 422
