@@ -8,10 +8,16 @@ from typing import Any
 from orchestration_project.client import ApiError, Client, RunFailedError, frame_of_parquet
 from orchestration_project.client.data import DataMethods
 from orchestration_project.client.installation import InstallationMethods
+from orchestration_project.client.mqtt import MqttMethods
 from orchestration_project.client.runs import RunMethods
 from reference_pages.markdown import page, paragraph, section
 
-GROUPS = {"Runs": RunMethods, "Data": DataMethods, "Installation": InstallationMethods}
+GROUPS = {
+    "Runs": RunMethods,
+    "Data": DataMethods,
+    "MQTT": MqttMethods,
+    "Installation": InstallationMethods,
+}
 
 
 def write() -> str:

@@ -1,6 +1,7 @@
 """Requests of the client, and their responses as a model or a DataFrame."""
 
 import io
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -9,7 +10,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
 from orchestration_project.client.transport import Transport
 
@@ -23,8 +24,10 @@ DTYPES: Mapping[Any, str] = {
     float: "float64",
     str: "str",
     datetime: "datetime64[us, UTC]",
+    AwareDatetime: "datetime64[us, UTC]",
+    dict: "str",
 }
-"""The pandas type of a column, by the type of the field of a model."""
+"""The pandas type of a column, by the type of the field of a model; an object is JSON text."""
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -160,7 +163,8 @@ def _dtypes(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from _dtypes(kind, f"{prefix}{name}_")
         else:
-            yield f"{prefix}{name}", DTYPES[str if get_origin(kind) is Literal else kind]
+            origin = get_origin(kind)
+            yield f"{prefix}{name}", DTYPES[str if origin is Literal else origin or kind]
 
 
 def _without_none(annotation: Any) -> Any:
@@ -174,4 +178,5 @@ def _values(record: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
         if isinstance(value, BaseModel):
             yield from _values(value, f"{prefix}{name}_")
         else:
-            yield f"{prefix}{name}", value
+            is_object = isinstance(value, dict)
+            yield f"{prefix}{name}", json.dumps(value, ensure_ascii=False) if is_object else value

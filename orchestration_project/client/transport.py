@@ -147,7 +147,9 @@ class Transport:
         return min(float(said), LONGEST_WAIT_SECONDS) if said.isdecimal() else backoff
 
     @contextmanager
-    def stream(self, path: str, *, headers: Mapping[str, str]) -> Iterator[Iterator[str]]:
+    def stream(
+        self, path: str, *, headers: Mapping[str, str], query: Mapping[str, str] | None = None
+    ) -> Iterator[Iterator[str]]:
         """Give the lines of an answer as they come.
 
         Raises:
@@ -155,7 +157,9 @@ class Transport:
             httpx.TransportError: The connection broke off.
         """
         timeout = httpx.Timeout(self._timeout_seconds, read=STREAM_SILENCE_SECONDS)
-        with self._client.stream("GET", path, headers=headers, timeout=timeout) as answer:
+        with self._client.stream(
+            "GET", path, params=query or {}, headers=headers, timeout=timeout
+        ) as answer:
             if not answer.is_success:
                 answer.read()
             yield _answered(answer).iter_lines()

@@ -112,3 +112,83 @@ class MqttEntity(BaseModel):
         default=False,
         description="Whether an earlier request with the same Idempotency-Key did it",
     )
+
+
+class MqttReceived(BaseModel):
+    """A valid event as it arrived; the mirror may not have it yet."""
+
+    arrival_id: int = Field(description="Number of the arrival")
+    state: Literal["received"] = Field(description="State: received")
+    topic: str = Field(description="Topic of the message")
+    received_at: AwareDatetime = Field(description="UTC time of the arrival")
+    is_retained: bool = Field(description="Whether the broker had kept it for new subscribers")
+    trace_id: str = Field(description="Trace of the event, a UUID")
+    ts: AwareDatetime = Field(description="UTC time of the event, by its sender")
+    kind: str = Field(description="Kind as the sender wrote it")
+    idempotency_key: str = Field(description="Idempotency key of the event")
+    payload: dict[str, Any] = Field(description="Payload")
+
+
+class _Folded(BaseModel):
+    updated_at: AwareDatetime = Field(description="Time of the latest event, UTC")
+    event_count: int = Field(description="Events that it was folded from")
+    arrival_id: int = Field(description="Arrival of the latest event in the order of the fold")
+
+
+class MqttProject(_Folded):
+    """A project, folded from its events."""
+
+    project_id: str = Field(description="ID of the project")
+    name: str | None = Field(description="Name; null: no event gave one")
+    description: str | None = Field(description="Description; null: none")
+    status: str | None = Field(description="Status; null: no event gave one")
+    owner_id: str | None = Field(description="ID of the owner; null: none")
+    metadata: str | None = Field(description="Further values, canonical JSON; null: none")
+    updated_by: str | None = Field(description="User of the latest event; null: not given")
+
+
+class MqttComponent(_Folded):
+    """A component of a project."""
+
+    component_id: str = Field(description="ID of the component")
+    project_id: str | None = Field(description="ID of its project; null: no event gave one")
+    name: str | None = Field(description="Name; null: no event gave one")
+    status: str | None = Field(description="Status; null: no event gave one")
+    progress: int | None = Field(description="Progress, 0 to 100; null: no event gave one")
+    position: int | None = Field(description="Place among the components; null: none")
+    updated_by: str | None = Field(description="User of the latest event; null: not given")
+
+
+class MqttDependency(_Folded):
+    """A component and another that it needs first."""
+
+    component_id: str = Field(description="ID of the component")
+    depends_on_id: str = Field(description="ID of the component that it needs")
+    updated_by: str | None = Field(description="User of the latest event; null: not given")
+
+
+class MqttTask(_Folded):
+    """A task of a project."""
+
+    task_id: str = Field(description="ID of the task")
+    project_id: str | None = Field(description="ID of its project; null: no event gave one")
+    component_id: str | None = Field(description="ID of its component; null: none")
+    title: str | None = Field(description="Title; null: no event gave one")
+    status: str | None = Field(description="Status; null: no event gave one")
+    assignee_id: str | None = Field(description="ID of the assignee; null: none")
+    due_at: AwareDatetime | None = Field(description="UTC time at which it is due; null: none")
+    completed_at: AwareDatetime | None = Field(
+        description="UTC time of its completion; null: not completed"
+    )
+    updated_by: str | None = Field(description="User of the latest event; null: not given")
+
+
+class MqttMetric(_Folded):
+    """A metric of an entity at a time."""
+
+    metric_id: str = Field(description="Entity, name and time of the metric, joined by |")
+    subject_id: str = Field(description="ID of the entity that it measures; empty: none")
+    name: str = Field(description="Name of the metric")
+    measured_at: AwareDatetime = Field(description="UTC time of the measurement")
+    value: float = Field(description="Value, in its unit")
+    unit: str | None = Field(description="Unit; null: none")

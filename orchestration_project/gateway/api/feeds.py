@@ -228,7 +228,7 @@ class FeedResponse(StreamingResponse):
         number = self._last or 0
         end = time.monotonic() + LONGEST_SECONDS
         checked = sent = time.monotonic()
-        yield b": open\n\n"
+        yield b"id: %d\n: open\n\n" % number
         while (now := time.monotonic()) < end:
             if now - checked >= self._recheck_seconds:
                 checked = now

@@ -16,7 +16,6 @@ import httpx
 import polars as pl
 import pytest
 
-from orchestration_project.catalog import REGISTRY
 from orchestration_project.client import ApiError, Client, RunFailedError
 from orchestration_project.client.runs import line_of
 from orchestration_project.client.transport import LOG_ATTEMPTS
@@ -25,7 +24,7 @@ from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.openapi import document
 from orchestration_project.services.evidence.verifying import verify
 from orchestration_project.services.export import write_parquet
-from tests.gateway.api.conftest import FRIDAY, HOME, WEEK, Api
+from tests.gateway.api.conftest import FRIDAY, HOME, REGISTRY_OF_API, WEEK, Api
 from tests.programs import free_port
 
 
@@ -58,7 +57,7 @@ NOON, NOWHERE = datetime(2026, 1, 1, 12, tzinfo=UTC), Path("/nowhere")
 BY_PAGE = {"cursor", "limit"}
 """Behaviour of the client without a gateway."""
 
-OPERATIONS = operations_of(REGISTRY)
+OPERATIONS = operations_of(REGISTRY_OF_API)
 
 
 EMPTY = Path(os.devnull)
@@ -125,6 +124,20 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.config(),
         lambda: client.sessions(**session),
         lambda: client.control_tower(),
+        lambda: client.mqtt_events(topic="#", kind="k", trace="t", since=NOON, until=NOON),
+        lambda: client.mqtt_dead_letters(
+            topic="#", kind="k", reason="r", state="dead", since=NOON, until=NOON
+        ),
+        lambda: client.mqtt_bridges(),
+        lambda: client.mqtt_projects(status="s", owner_id="o"),
+        lambda: client.mqtt_components(project_id="p", status="s"),
+        lambda: client.mqtt_dependencies(component_id="c", depends_on_id="d"),
+        lambda: client.mqtt_tasks(project_id="p", component_id="c", status="s", assignee_id="a"),
+        lambda: client.mqtt_metrics(subject_id="s", name="n"),
+        lambda: client.mqtt_entity("projects", "p"),
+        lambda: client.mqtt_entity("components", "c"),
+        lambda: client.mqtt_entity("tasks", "t"),
+        lambda: list(client.mqtt_stream("#")),
         lambda: client.saas_rules(),
         lambda: list(client.saas_audit(entity="1", issue="HR-1", operation="created", text="x")),
     ]

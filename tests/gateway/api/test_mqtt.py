@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 from sqlalchemy import insert, update
 
+from orchestration_project.client import Client
 from orchestration_project.resources.mqtt import reading
 from orchestration_project.tables.mqtt import (
     mqtt_bridges,
@@ -21,6 +22,7 @@ from orchestration_project.tables.mqtt import (
 )
 from orchestration_project.tables.spine import outbox
 from tests.gateway.api import mqtt_rows
+from tests.gateway.api.conftest import HOME
 from tests.gateway.api.mqtt_rows import START, clear, dead_letter, mirror_row, receive
 
 FOLDED = {"updated_at": START, "event_count": 1, "arrival_id": 1, "updated_by": None}
@@ -230,6 +232,26 @@ def test_one_entity_is_read_by_its_id(tracker):
     assert tracker.get("/mqtt/tasks/t1")["row"]["due_at"] == "2026-11-02T10:00:00Z"
     for path in ("projects/none", "components/none", "tasks/none"):
         assert tracker.problem("GET", f"/mqtt/{path}", "viewer")["status"] == 404
+
+
+def test_the_client_returns_frames_with_the_types_of_their_columns(tracker):
+    with Client(HOME, str(tracker.keys["viewer"]), transport=tracker) as client:
+        events = client.mqtt_events(topic="tracker/events/projects/#", since=START, max_rows=3)
+        assert list(events["arrival_id"]) == [6, 5, 4]
+        assert list(events["payload"]) == [f'{{"project_id": "{n}"}}' for n in (6, 5, 4)]
+        assert str(events["ts"].dtype) == "datetime64[us, UTC]"
+        assert client.mqtt_events(kind="none").dtypes.equals(events.dtypes)
+        letters = client.mqtt_dead_letters(reason="not_json")
+        assert list(letters["arrival_id"]) == [11]
+        assert list(letters["ended_at"].isna()) == [True]
+        assert [each.broker for each in client.mqtt_bridges().bridges] == ["b:1883"]
+        assert list(client.mqtt_projects(status="active")["project_id"]) == ["2", "a b"]
+        assert str(client.mqtt_components()["progress"].dtype) == "Int64"
+        assert list(client.mqtt_dependencies()["depends_on_id"]) == ["c2"]
+        assert list(client.mqtt_tasks()["due_at"]) == [START]
+        assert list(client.mqtt_metrics()["value"]) == [0.5]
+        assert client.mqtt_projects(status="none").empty
+        assert client.mqtt_entity("tasks", "t1").entity_id == "t1"
 
 
 def test_invalid_filters_and_cursors_are_problems(tracker):

@@ -8,15 +8,17 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 
+from orchestration_project.client import ApiError, Client
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.api import feeds
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.feeds import Feed
-from tests.gateway.api.conftest import HOURS, SOMEBODY
+from tests.gateway.api.conftest import HOME, HOURS, SOMEBODY
 from tests.gateway.api.mqtt_rows import clear, message, receive
 
 PROJECTS, TASKS = "tracker/events/projects/1", "tracker/events/tasks/1"
@@ -258,3 +260,39 @@ def test_who_is_not_known_or_asks_for_nonsense_gets_no_stream(api):
     assert problem["errors"][0]["field"] == "topic"
     headers = {"Last-Event-ID": "x"}
     assert api.problem("GET", "/mqtt/stream", "viewer", headers=headers)["status"] == 422
+
+
+def test_the_client_resumes_a_stream_that_breaks_off_and_loses_nothing():
+    """The connection breaks within an event, then after a comment; then the key is revoked."""
+
+    def sent(number: int) -> str:
+        data = {"arrival_id": number, "state": "received", "topic": PROJECTS, "is_retained": False}
+        data |= json.loads(message(number)) | {"received_at": "2026-11-02T10:00:00Z"}
+        return f"id: {number}\nevent: event\ndata: {json.dumps(data)}\n\n"
+
+    problem = {"title": "Unauthorized", "status": 401, "detail": "no", "category": "access"}
+    answers = [
+        httpx.Response(200, text="id: 7\n: open\n\n" + sent(8) + sent(9)[:40]),
+        httpx.Response(503, json=problem | {"status": 503}),
+        httpx.Response(200, text="id: 8\n: open\n\n" + sent(9) + "id: 12\n: still here\n\n"),
+        httpx.Response(200, text=sent(13)),
+        httpx.Response(401, json=problem),
+    ]
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append((request.headers.get("last-event-id"), request.url.params.get("topic")))
+        return answers[len(asked) - 1]
+
+    transport = httpx.MockTransport(answer)
+    found = []
+
+    def follow() -> None:
+        with Client(HOME, "key", transport=transport, sleep=lambda _: None) as client:
+            found.extend(each.arrival_id for each in client.mqtt_stream("tracker/#"))
+
+    with pytest.raises(ApiError, match="401"):
+        follow()
+    assert [last for last, _ in asked] == [None, "8", "8", "12", "13"]
+    assert {topic for _, topic in asked} == {"tracker/#"}
+    assert found == [8, 9, 13]

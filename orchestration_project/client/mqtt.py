@@ -1,0 +1,203 @@
+"""MQTT: events, dead letters and project state as DataFrames, and events as they arrive."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import httpx
+from pydantic import BaseModel
+
+from orchestration_project.client.asking import Asking, frame_of_models, quoted
+from orchestration_project.client.transport import LOG_ATTEMPTS, RETRIED_STATUSES, ApiError
+from orchestration_project.domains.api.models import Page
+from orchestration_project.domains.api.mqtt import (
+    MqttBridges,
+    MqttComponent,
+    MqttDeadLetter,
+    MqttDeadLetters,
+    MqttDependency,
+    MqttEntity,
+    MqttEvent,
+    MqttEvents,
+    MqttMetric,
+    MqttProject,
+    MqttReceived,
+    MqttTask,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAGE_ROWS = 1000
+MAX_ROWS = 100_000
+
+Kind = Literal["projects", "components", "tasks"]
+Row = TypeVar("Row", bound=BaseModel)
+
+
+class MqttMethods(Asking):
+    """The part of the client that is about MQTT events and what they say of projects."""
+
+    def mqtt_events(
+        self,
+        *,
+        topic: str | None = None,
+        kind: str | None = None,
+        trace: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        max_rows: int = MAX_ROWS,
+    ) -> "pd.DataFrame":
+        """Return events of the mirror, the latest arrival first; payloads are JSON text.
+
+        Args:
+            topic: Topic filter, such as ``tracker/events/+/42``; None: all topics.
+            kind: Kind, such as ``project.updated``; None: all.
+            trace: Trace, a UUID; None: all.
+            since: Only events from this time, by their sender.
+            until: Only events before this time, by their sender.
+            max_rows: Maximum number of rows.
+        """
+        query = {"topic": topic, "kind": kind, "trace": trace, **_times(since, until)}
+        pages = self._pages("/mqtt/events", MqttEvents, **query, limit=PAGE_ROWS)
+        events = (each for page in pages for each in page.events)
+        return frame_of_models(MqttEvent, islice(events, max_rows))
+
+    def mqtt_dead_letters(
+        self,
+        *,
+        topic: str | None = None,
+        kind: str | None = None,
+        reason: str | None = None,
+        state: Literal["dead", "replayed"] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        max_rows: int = MAX_ROWS,
+    ) -> "pd.DataFrame":
+        """Return messages that are not valid events, the latest arrival first.
+
+        Args:
+            topic: Topic filter; None: all topics.
+            kind: Kind of the event, where it was readable; None: all.
+            reason: Kind of the refusal, such as ``not_json``; None: all.
+            state: State; None: all.
+            since: Only letters refused from this time.
+            until: Only letters refused before this time.
+            max_rows: Maximum number of rows.
+        """
+        query = {"topic": topic, "kind": kind, "reason": reason, "state": state}
+        pages = self._pages(
+            "/mqtt/dead-letters",
+            MqttDeadLetters,
+            **query,
+            **_times(since, until),
+            limit=PAGE_ROWS,
+        )
+        letters = (each for page in pages for each in page.letters)
+        return frame_of_models(MqttDeadLetter, islice(letters, max_rows))
+
+    def mqtt_bridges(self) -> MqttBridges:
+        """Return the bridges to brokers, and counts of what waits."""
+        return self._get("/mqtt/bridges", MqttBridges)
+
+    def mqtt_projects(
+        self, *, status: str | None = None, owner_id: str | None = None
+    ) -> "pd.DataFrame":
+        """Return projects, by ID."""
+        return self._mqtt_frame("projects", MqttProject, status=status, owner_id=owner_id)
+
+    def mqtt_components(
+        self, *, project_id: str | None = None, status: str | None = None
+    ) -> "pd.DataFrame":
+        """Return components of projects, by ID."""
+        return self._mqtt_frame("components", MqttComponent, project_id=project_id, status=status)
+
+    def mqtt_dependencies(
+        self, *, component_id: str | None = None, depends_on_id: str | None = None
+    ) -> "pd.DataFrame":
+        """Return components and others that they need first."""
+        query = {"component_id": component_id, "depends_on_id": depends_on_id}
+        return self._mqtt_frame("component-dependencies", MqttDependency, **query)
+
+    def mqtt_tasks(
+        self,
+        *,
+        project_id: str | None = None,
+        component_id: str | None = None,
+        status: str | None = None,
+        assignee_id: str | None = None,
+    ) -> "pd.DataFrame":
+        """Return tasks, by ID."""
+        query = {"project_id": project_id, "component_id": component_id, "status": status}
+        return self._mqtt_frame("tasks", MqttTask, **query, assignee_id=assignee_id)
+
+    def mqtt_metrics(
+        self, *, subject_id: str | None = None, name: str | None = None
+    ) -> "pd.DataFrame":
+        """Return metrics of entities, by entity, name and time."""
+        return self._mqtt_frame("metrics", MqttMetric, subject_id=subject_id, name=name)
+
+    def mqtt_entity(self, kind: Kind, entity_id: str) -> MqttEntity:
+        """Return a project, component or task."""
+        return self._get(f"/mqtt/{kind}/{quoted(entity_id)}", MqttEntity)
+
+    def mqtt_stream(
+        self, topic: str | None = None, *, after: int | None = None
+    ) -> Iterator[MqttReceived]:
+        """Yield valid events as they arrive, without an end; a broken connection is resumed.
+
+        Args:
+            topic: Topic filter; None: all topics.
+            after: Arrival after which it begins; None: with what arrives from now.
+
+        Raises:
+            ApiError: The gateway does not give it, such as after the key was revoked.
+            httpx.TransportError: For a minute it could not be reached, or sent nothing.
+        """
+        last, failures = after, 0
+        while True:
+            try:
+                for number, event in self._mqtt_received(topic, last):
+                    last, failures = number, 0
+                    if event is not None:
+                        yield event
+            except (ApiError, httpx.TransportError) as error:
+                is_passing = (
+                    not isinstance(error, ApiError) or error.problem.status in RETRIED_STATUSES
+                )
+                if not is_passing or failures + 1 == LOG_ATTEMPTS:
+                    raise
+            failures += 1
+            self._transport.pause(failures)
+
+    def _mqtt_received(
+        self, topic: str | None, last: int | None
+    ) -> Iterator[tuple[int, MqttReceived | None]]:
+        """Yield events with their numbers, and numbers alone of what was left out."""
+        headers = {} if last is None else {"last-event-id": str(last)}
+        query = {} if topic is None else {"topic": topic}
+        number, data = last or 0, ""
+        with self._transport.stream("/mqtt/stream", headers=headers, query=query) as lines:
+            for line in lines:
+                name, _, value = line.partition(": ")
+                if name == "id":
+                    number = int(value)
+                elif name == "data":
+                    data = value
+                elif not line:
+                    yield number, MqttReceived.model_validate(json.loads(data)) if data else None
+                    data = ""
+
+    def _mqtt_frame(self, path: str, model: type[Row], **query: str | None) -> "pd.DataFrame":
+        pages = self._pages(f"/mqtt/{path}", Page, **query, limit=PAGE_ROWS)
+        rows: Sequence[dict[str, Any]] = [row for page in pages for row in page.rows]
+        return frame_of_models(model, map(model.model_validate, rows))
+
+
+def _times(since: datetime | None, until: datetime | None) -> dict[str, str | None]:
+    return {
+        "since": since.isoformat() if since else None,
+        "until": until.isoformat() if until else None,
+    }
