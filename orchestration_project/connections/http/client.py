@@ -114,8 +114,8 @@ class HttpClient:
         breaker_open_seconds: How long an open breaker refuses requests before one may try.
         before_attempt: Called before each attempt leaves; its error, as of a quota that has
             ended, is raised as it is.
-        before_sending: Called while an attempt waits for the rate, and when it leaves; its error,
-            as of a kill switch, is raised as it is.
+        before_sending: Called while an attempt waits for the rate, when it leaves, and when its
+            connection is made; its error, as of a kill switch, is raised as it is.
         is_throttled: Whether an answer's body says to come later, of a source that says so with a
             status of success; then it is tried again.
         asks_anyway: Whether to ask although the breaker is open, to find out how the system is; an
@@ -343,7 +343,7 @@ class HttpClient:
     def _receive(self, question: Question, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         try:
             with (
-                deadline(self._deadline_seconds),
+                deadline(self._deadline_seconds, self._before_sending),
                 closing(self._transport.handle_request(request)) as answer,
             ):
                 if answer.status_code in self._retried_statuses:

@@ -8,7 +8,7 @@ imports it.
 
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -44,20 +44,23 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import child_environment
 
 _ends_at: ContextVar[float] = ContextVar("_ends_at", default=inf)  # by time.monotonic()
+_check: ContextVar[Callable[[], None]] = ContextVar("_check", default=lambda: None)
 
 
 @contextmanager
-def deadline(seconds: float) -> Iterator[None]:
+def deadline(seconds: float, check: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Let what this thread reads of connections of `POOLS` last ``seconds`` at most.
 
     What takes longer is a timeout. Only the look-up of a host's name is the operating system's,
-    with limits of its own.
+    with limits of its own. ``check`` is called when a connection is made, right before bytes of
+    the request are sent; its error is raised as it is, and nothing is sent.
     """
-    token = _ends_at.set(time.monotonic() + seconds)
+    tokens = _ends_at.set(time.monotonic() + seconds), _check.set(check)
     try:
         yield
     finally:
-        _ends_at.reset(token)
+        _ends_at.reset(tokens[0])
+        _check.reset(tokens[1])
 
 
 class _Timed(RawIOBase):
@@ -113,11 +116,25 @@ class HttpConnection(HTTPConnection):
 
     response_class = _Answer
 
+    def send(self, data: Any) -> None:
+        """Connect if that is still to be done, check, and only then send."""
+        if self.sock is None and self.auto_open:
+            self.connect()
+        _check.get()()
+        super().send(data)
+
 
 class HttpsConnection(HTTPSConnection):
     """The same, by TLS."""
 
     response_class = _Answer
+
+    def send(self, data: Any) -> None:
+        """Connect if that is still to be done, check, and only then send."""
+        if self.sock is None and self.auto_open:
+            self.connect()
+        _check.get()()
+        super().send(data)
 
 
 class HttpPool(HTTPConnectionPool):
