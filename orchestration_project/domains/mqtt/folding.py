@@ -35,7 +35,7 @@ class State(NamedTuple):
         row: Columns that events gave; None: it is not there.
         is_deleted: Whether it was deleted, so that only a creation makes it again.
         event_count: Events that the row is made of.
-        place: Place of the latest of them; None: there is no row.
+        place: Place of the latest of them; None: none was folded.
     """
 
     row: Mapping[str, Any] | None
