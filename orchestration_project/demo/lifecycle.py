@@ -109,6 +109,28 @@ async def _serve(
     idle_seconds: float,
 ) -> None:
     server = _QuietServer(_config(api))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not (server.started or serving.done()):
+        await asyncio.sleep(_POLL_SECONDS)
+    if server.started:
+        await until_over(api, server_file, announcement, idle_seconds)
+    server.should_exit = True
+    await serving
+
+
+class Watched(Protocol):
+    """A server that knows the monotonic time of its latest request."""
+
+    last_request: float
+
+
+async def until_over(
+    server: Watched, server_file: Path, announcement: Mapping[str, object], idle_seconds: float
+) -> None:
+    """Announce a server that listens; return when it is idle, stopped, or its folder deleted.
+
+    The file is removed then: no new client may come while the last answers go out.
+    """
     stop_requested = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
@@ -116,19 +138,13 @@ async def _serve(
     asyncio.get_running_loop().add_signal_handler(
         signal.SIGUSR1, idle_limits.append, min(idle_seconds, _UNNEEDED_SECONDS)
     )
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not (server.started or serving.done()):
-        await asyncio.sleep(_POLL_SECONDS)
-    if server.started:
-        write_atomically(server_file, announcement)
-        while not _is_over(api, server_file, announcement, idle_limits[-1]):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop_requested.wait(), _WATCH_SECONDS)
-                break
-        if _is_announced(server_file, announcement):
-            server_file.unlink()  # nobody new may come while the last answers go out
-    server.should_exit = True
-    await serving
+    write_atomically(server_file, announcement)
+    while not _is_over(server, server_file, announcement, idle_limits[-1]):
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop_requested.wait(), _WATCH_SECONDS)
+            break
+    if _is_announced(server_file, announcement):
+        server_file.unlink()
 
 
 def _config(api: ServedApp) -> uvicorn.Config:
@@ -143,7 +159,7 @@ def _config(api: ServedApp) -> uvicorn.Config:
 
 
 def _is_over(
-    api: ServedApp, server_file: Path, announcement: Mapping[str, object], idle_seconds: float
+    api: Watched, server_file: Path, announcement: Mapping[str, object], idle_seconds: float
 ) -> bool:
     """Return whether no request came for ``idle_seconds``, or the folder was deleted."""
     is_idle = time.monotonic() - api.last_request > idle_seconds

@@ -84,6 +84,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "demo_fault_throttled": "The demo answered 429 on purpose.",
     "demo_fault_timed_out": "The demo answered 504 on purpose.",
     "demo_request_rejected": "The demo rejected a request.",
+    "demo_mqtt_closed": "The demo closed a connection of MQTT, as it was broken off or malformed.",
     "demo_saas_fault": "The demo of the synced systems caused a fault on purpose.",
 }
 """The events of log lines, and what each means.

@@ -179,6 +179,8 @@ class BrokerConnection:
             self._wake()
             self._thread.join(CONNECT_SECONDS)
         self._ended.set()
+        if (left := self._client.socket()) is not None:
+            left.close()
         self._wake_read.close()
         self._wake_write.close()
 

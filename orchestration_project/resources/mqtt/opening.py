@@ -25,6 +25,7 @@ def mqtt_demo(settings: Settings) -> DemoProgram:
             "seed": settings.demo_seed,
             "events": settings.demo_mqtt_events,
             "idle_seconds": settings.demo_idle_seconds,
+            "clock_now": settings.demo_clock_now.isoformat() if settings.demo_clock_now else None,
         },
     )
 

@@ -1,0 +1,121 @@
+"""The embedded broker in a thread of a test, and clients of it."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from orchestration_project.demo.mqtt.broker import Broker as DemoBroker
+from orchestration_project.demo.mqtt.events import Event
+from orchestration_project.demo.mqtt.publisher import Publisher
+from orchestration_project.resources.mqtt.broker import Broker
+
+
+class EmbeddedBroker:
+    """Runs on a port of its own; it can end and start again, with its sessions or without."""
+
+    _broker: DemoBroker
+    _server: asyncio.Server
+
+    def __init__(self, folder: Path, window: int = 20) -> None:
+        self._folder = folder
+        self._window = window
+        self.port = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.start()
+
+    def call(self, coroutine: Any) -> Any:
+        future: Future[Any] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        return future.result(30)
+
+    def start(self) -> None:
+        async def begin() -> None:
+            self._broker = DemoBroker(self._folder, window=self._window)
+            self._server = await asyncio.start_server(self._broker.serve, "127.0.0.1", self.port)
+            self.port = self._server.sockets[0].getsockname()[1]
+
+        self.call(begin())
+
+    def stop(self, *, forget: bool = False) -> None:
+        async def end() -> None:
+            self._server.close()
+            await self._broker.close()
+
+        self.call(end())
+        if forget:
+            for file in self._folder.glob("sessions.sqlite*"):
+                file.unlink()
+
+    def close(self) -> None:
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Publish with QoS 1, and wait until the broker has all."""
+        self.call(Publisher(self.port, events).run())
+
+    def unacknowledged(self, client_id: str) -> tuple[int, int]:
+        """Return how many messages of a client were sent and how many wait."""
+
+        async def counted() -> tuple[int, int]:
+            session = self._broker.sessions[client_id]
+            return len(session.in_flight), len(session.waiting)
+
+        return self.call(counted())
+
+    def wait_for_subscriber(self) -> None:
+        self.call(self._broker.subscribed.wait())
+
+
+@contextmanager
+def embedded_broker(folder: Path, window: int = 20) -> Iterator[EmbeddedBroker]:
+    broker = EmbeddedBroker(folder, window)
+    try:
+        yield broker
+    finally:
+        broker.close()
+
+
+def broker_at(port: int, **differing: Any) -> Broker:
+    """Return the bridge's view of a broker on this machine."""
+    values: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": port,
+        "scheme": "mqtt",
+        "path": "/mqtt",
+        "client_id": "orchestration-mirror",
+        "version": "5",
+        "topics": ("tracker/#",),
+        "receive_maximum": 1_000,
+        "session_seconds": 86_400,
+    }
+    return Broker(**{**values, **differing})
+
+
+@contextmanager
+def running(run: Callable[[threading.Event], None]) -> Iterator[threading.Event]:
+    """Call ``run`` in a thread until the end of the block; what it raises is raised here."""
+    stop, failures = threading.Event(), list[BaseException]()
+
+    def call() -> None:
+        try:
+            run(stop)
+        except BaseException as error:  # noqa: BLE001 - raised in the test
+            failures.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    try:
+        yield stop
+    finally:
+        stop.set()
+        thread.join(30)
+    if failures:
+        raise failures[0]

@@ -1,0 +1,232 @@
+"""The bridge against the embedded broker: what is acknowledged is stored, whatever ends."""
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event as Switch
+from typing import Any
+
+import pytest
+from sqlalchemy import Row, insert, select, update
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.demo.mqtt.events import Event
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import TransientError
+from orchestration_project.resources.mqtt.bridge import Bridge
+from orchestration_project.resources.mqtt.publishing import TOPIC, OutboxPublisher
+from orchestration_project.tables.mqtt import mqtt_bridges, mqtt_inbox
+from orchestration_project.tables.spine import leases, outbox
+from tests.mqtt_broker import EmbeddedBroker, broker_at, embedded_broker, running
+from tests.programs import wait_for
+
+AT = datetime(2026, 11, 2, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
+    with embedded_broker(tmp_path) as broker:
+        yield broker
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that advances: leases end by it."""
+    return Clock()
+
+
+def bridge_of(warehouse: Any, broker: EmbeddedBroker, **differing) -> Bridge:
+    version = differing.pop("version", "5")
+    options = {"max_bytes": 2_000, "lease_seconds": 1.5, "first_delay_seconds": 0.02}
+    given = broker_at(broker.port, version=version)
+    return Bridge(warehouse, Clock(), given, **{**options, **differing})
+
+
+class MovedWarehouse:
+    """A database that cannot be written while ``away`` is set."""
+
+    def __init__(self, warehouse: Warehouse, away: Switch) -> None:
+        self._warehouse = warehouse
+        self._away = away
+        self.reading = warehouse.reading
+
+    @contextmanager
+    def writing(self):
+        if self._away.is_set():
+            raise TransientError("the database is away", remedy="wait")
+        with self._warehouse.writing() as connection:
+            yield connection
+
+
+def events(*names: str) -> list[Event]:
+    return [Event(f"tracker/events/tasks/{name}", name.encode()) for name in names]
+
+
+def rows(warehouse: Warehouse) -> Sequence[Row[Any]]:
+    with warehouse.reading() as connection:
+        return connection.execute(select(mqtt_inbox).order_by(mqtt_inbox.c.arrival_id)).all()
+
+
+def bodies(warehouse: Warehouse) -> list[str]:
+    """Return the stored payloads in the order of their arrival."""
+    return [base64.b64decode(each.payload).decode() for each in rows(warehouse)]
+
+
+def state(warehouse: Warehouse) -> Mapping[Any, Any]:
+    """Return the row of the bridge; empty: none is there."""
+    return warehouse.first(select(mqtt_bridges)) or {}
+
+
+def is_connected(warehouse: Warehouse) -> bool:
+    return state(warehouse).get("connected_since") is not None
+
+
+ON_SQLITE = pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+
+
+@pytest.mark.parametrize(
+    ("warehouse", "version"), [("sqlite", "3.1.1"), ("postgresql", "5")], indirect=["warehouse"]
+)
+def test_messages_arrive_in_order_beyond_the_window(warehouse, broker, version) -> None:
+    names = [f"n{number}" for number in range(100)]  # the broker's window is 20
+    with running(bridge_of(warehouse, broker, version=version).run):
+        broker.wait_for_subscriber()
+        broker.publish(events(*names))
+        wait_for(lambda: len(bodies(warehouse)) >= 100)
+    assert bodies(warehouse) == names
+    assert state(warehouse)["message_count"] == 100
+    assert state(warehouse)["problem"] == "the bridge was stopped"
+
+
+@ON_SQLITE
+def test_messages_of_a_time_without_bridge_come_later(warehouse, broker) -> None:
+    with running(bridge_of(warehouse, broker).run):
+        broker.wait_for_subscriber()
+    broker.publish(events("while it was away"))
+    with running(bridge_of(warehouse, broker).run):
+        wait_for(lambda: bodies(warehouse))
+    assert bodies(warehouse) == ["while it was away"]
+    assert state(warehouse)["session_lost_at"] is None
+
+
+@ON_SQLITE
+def test_a_retained_message_is_marked_and_large_ones_are_cut(warehouse, broker) -> None:
+    broker.publish([Event("tracker/large", b"x" * 3_000, is_retained=True)])
+    with running(bridge_of(warehouse, broker).run):
+        wait_for(lambda: bodies(warehouse))
+    [row] = rows(warehouse)
+    assert (row.is_retained, row.byte_count, row.qos) == (True, 3_000, 1)
+    assert bodies(warehouse) == ["x" * 1_024]
+
+
+@ON_SQLITE
+def test_nothing_is_acknowledged_while_the_database_is_away(warehouse, broker) -> None:
+    names = [f"n{number}" for number in range(60)]
+    away = Switch()
+    bridge = bridge_of(MovedWarehouse(warehouse, away), broker)
+    with running(bridge.run):
+        broker.wait_for_subscriber()
+        wait_for(lambda: is_connected(warehouse))
+        away.set()
+        broker.publish(events(*names))
+        wait_for(lambda: broker.unacknowledged("orchestration-mirror") == (20, 40))
+        assert bodies(warehouse) == []
+        away.clear()
+        wait_for(lambda: len(bodies(warehouse)) >= 60)
+        wait_for(lambda: broker.unacknowledged("orchestration-mirror") == (0, 0))
+    assert bodies(warehouse) == names
+
+
+@ON_SQLITE
+def test_a_broker_that_restarts_is_connected_again(warehouse, broker) -> None:
+    with running(bridge_of(warehouse, broker).run):
+        broker.wait_for_subscriber()
+        broker.publish(events("before"))
+        wait_for(lambda: bodies(warehouse))
+        broker.stop()
+        wait_for(lambda: state(warehouse)["problem"])
+        broker.start()
+        broker.publish(events("after"))
+        wait_for(lambda: len(bodies(warehouse)) == 2)
+        wait_for(lambda: is_connected(warehouse))
+    assert bodies(warehouse) == ["before", "after"]
+    assert state(warehouse)["session_lost_at"] is None
+
+
+@ON_SQLITE
+def test_a_lost_session_is_recorded_with_the_start_of_the_gap(warehouse, broker) -> None:
+    with running(bridge_of(warehouse, broker).run):
+        broker.wait_for_subscriber()
+        broker.publish(events("before"))
+        wait_for(lambda: bodies(warehouse))
+    [received] = rows(warehouse)
+    broker.stop(forget=True)
+    broker.start()
+    with running(bridge_of(warehouse, broker).run):
+        found = wait_for(lambda: state(warehouse)["session_lost_at"])
+    assert received.received_at <= found <= Clock().now()
+
+
+@ON_SQLITE
+def test_one_of_two_bridges_leads_and_the_other_one_follows(warehouse, broker) -> None:
+    first, second = bridge_of(warehouse, broker), bridge_of(warehouse, broker)
+    with running(second.run):
+        wait_for(lambda: is_connected(warehouse))
+        with running(first.run):
+            broker.publish(events("a"))
+            wait_for(lambda: bodies(warehouse))
+            assert state(warehouse)["holder"] == second.holder
+            with warehouse.writing() as connection:  # as if it was silent for longer than its lease
+                ended = AT - timedelta(days=1)
+                connection.execute(
+                    update(leases)
+                    .where(leases.c.holder == second.holder)
+                    .values(holder="", expires_at=ended)
+                )
+            wait_for(lambda: state(warehouse)["holder"] == first.holder)
+            broker.publish(events("b"))
+            wait_for(lambda: len(bodies(warehouse)) >= 2)
+    assert bodies(warehouse) == ["a", "b"]
+
+
+def outcomes(warehouse: Warehouse) -> dict[str, tuple[str, int]]:
+    """Return state and failed attempts of each row of the outbox."""
+    with warehouse.reading() as connection:
+        return {
+            row.entity: (row.state, row.attempt_count) for row in connection.execute(select(outbox))
+        }
+
+
+def test_events_of_the_outbox_are_done_once_the_broker_has_them(warehouse, broker) -> None:
+    def planned(entity: str, payload: str) -> dict[str, object]:
+        times = {"planned_at": AT, "due_at": AT, "changed_at": AT}
+        fixed = {"topic": TOPIC, "version_number": 1, "cause": "source", "state": "waiting"}
+        return {
+            **fixed,
+            **times,
+            "entity": entity,
+            "payload": payload,
+            "attempt_count": 0,
+            "reason": None,
+            "run_id": "",
+        }
+
+    sent = json.dumps({"topic": "tracker/events/projects/1", "message": '{"exact": "ü"}'})
+    wrong = json.dumps({"topic": "tracker/#", "message": "{}"})
+    with warehouse.writing() as connection:
+        rows = [planned("project|1", sent), planned("project|2", wrong), planned("x", "[]")]
+        connection.execute(insert(outbox), rows)
+    publisher = OutboxPublisher(warehouse, Clock())
+    with running(bridge_of(warehouse, broker, meanwhile=publisher.start).run):
+        wait_for(lambda: bodies(warehouse))
+        wait_for(lambda: set(outcomes(warehouse).values()) == {("done", 0), ("waiting", 1)})
+    assert bodies(warehouse) == ['{"exact": "ü"}']
+    with warehouse.reading() as connection:
+        found = {row.entity: row for row in connection.execute(select(outbox))}
+    assert found["project|1"].state == "done"
+    assert "wildcards" in found["project|2"].reason
+    assert "expected a JSON object with topic and message" in found["x"].reason
+    assert found["x"].due_at > AT
