@@ -14,6 +14,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -46,10 +47,19 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("no time of a year from 1 to 9999 in UTC") from error
 
 
+_AWARE = TypeAdapter(AwareDatetime)
+
+
 def _with_a_clock(written: object) -> object:
-    if isinstance(written, str) and ":" not in written:  # 20250301 are seconds to pydantic
+    """Return a text as the time that it is: a body is strict, and takes no text for a time."""
+    if not isinstance(written, str):
+        return written
+    if ":" not in written:  # 20250301 are seconds to pydantic
         raise ValueError("no time such as 2026-01-05T12:00:00Z")
-    return written
+    try:
+        return _AWARE.validate_python(written, strict=False)
+    except ValidationError:
+        return written  # which says why it is none
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_with_a_clock), AfterValidator(_in_utc)]
@@ -116,7 +126,7 @@ class Operation:
             for as long as pieces come.
     """
 
-    method: Literal["GET", "POST", "PUT"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     role: RoleName
     summary: str

@@ -4,17 +4,16 @@ import pytest
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import TickData, TickStatus
 
-from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.credentials import KEY_LIMIT
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.limits import HEADER_BYTES
-from tests.gateway.api.conftest import ALLOWED, HOURS
+from tests.gateway.api.conftest import ALLOWED, HOURS, REGISTRY_OF_API
 
 OTHER = "https://elsewhere.example"
 
-OPERATIONS = operations_of(REGISTRY)
+OPERATIONS = operations_of(REGISTRY_OF_API)
 
 
 def test_the_document_has_every_operation_with_its_models(api):
@@ -58,6 +57,14 @@ def test_a_body_that_cannot_be_taken_is_a_problem(api):
     assert problem(b'{"job": 1}')["errors"][0]["field"] == "job"
     unknown = problem(b'{"job": "x", "key": "s3cret"}')
     assert "s3cret" not in str(unknown)
+
+
+def test_a_time_of_a_body_is_a_text_with_its_zone(api):
+    path, body = "/runs/retry-failed-items", {"dry_run": True, "domain": "fx"}
+    assert api.post(path, {**body, "since": "2026-11-02T12:00:00+02:00"})["run_id"]
+    for since in ("2026-11-02T12:00:00", "20261102", "now:", 5, True):
+        problem = api.problem("POST", path, json={**body, "since": since})
+        assert (problem["status"], problem["errors"][0]["field"]) == (422, "since")
 
 
 def test_a_path_or_method_that_there_is_not_is_a_problem(api):
@@ -111,7 +118,7 @@ def test_a_page_of_an_allowed_origin_may_read_why_the_door_refuses_it(api):
     assert refused(OTHER, **wrong) == (429, None)
 
 
-@pytest.mark.parametrize("each", REGISTRY.pipelines.values(), ids=lambda each: each.job)
+@pytest.mark.parametrize("each", REGISTRY_OF_API.pipelines.values(), ids=lambda each: each.job)
 def test_a_pipeline_is_a_job_and_takes_the_parts_of_its_partitions(each):
     partitions = defs.resolve_job_def(each.job).partitions_def
     key = partitions.get_first_partition_key() if partitions else None
