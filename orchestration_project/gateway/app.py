@@ -76,7 +76,7 @@ class AllowedOrigins:
         self._across = CORSMiddleware(
             self._by_key_alone,
             allow_origins=allowed,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=[
                 *("Authorization", "X-API-Key", "Content-Type"),
                 *("Idempotency-Key", "Last-Event-ID", "Range"),

@@ -354,6 +354,8 @@ def _example(
     url = f'"$api{path}{"?" if query else ""}{"&".join(query)}"'
     if method == "GET":
         return f'curl -H "$key" {url}'
+    if method == "DELETE":
+        return f'curl -X DELETE -H "$key" {url}'
     if method == "PUT":
         return f'curl -X PUT -H "$key" {url} --data-binary @FILE'
     required = {name: _value(name, body["properties"][name]) for name in body.get("required", ())}

@@ -5,7 +5,11 @@ import re
 
 import pytest
 
-from orchestration_project.domains.mqtt.topics import MAX_TOPIC_BYTES, read_topic_filter
+from orchestration_project.domains.mqtt.topics import (
+    MAX_TOPIC_BYTES,
+    event_topic,
+    read_topic_filter,
+)
 
 SELECTED = [
     # Non-normative examples of MQTT 5.0, 4.7.1 to 4.7.3
@@ -97,3 +101,14 @@ def test_filters_agree_with_a_regular_expression_for_any_topic():
             agreed += 1
             assert topic.startswith(found.prefix)
     assert agreed > 1_000
+
+
+@pytest.mark.parametrize(
+    ("entity_id", "level"),
+    [("42", "42"), ("a/b+c#d%e", "a%2Fb%2Bc%23d%25e"), ("$x", "$x"), ("Grüße 👋🏽", "Grüße 👋🏽")],
+)
+def test_the_topic_of_an_event_has_one_level_for_any_id(entity_id, level):
+    topic = event_topic("projects", entity_id)
+    assert topic == f"tracker/events/projects/{level}"
+    assert read_topic_filter(topic).is_exact
+    assert read_topic_filter("tracker/events/projects/+").matches(topic)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 SEPARATOR, ONE_LEVEL, ALL_LEVELS = "/", "+", "#"
 MAX_TOPIC_BYTES = 65_535
 
+EVENTS = "tracker/events"
+"""Topic above those of events of entities."""
+
 EXPECTED = "expected a topic filter, e.g. tracker/events/+/42 or tracker/#"
 
 
@@ -86,3 +89,13 @@ def read_topic_filter(text: str) -> TopicFilter:
                 f"invalid topic filter {text[:100]!r}: {EXPECTED}, # is the last level"
             )
     return TopicFilter(levels)
+
+
+def event_topic(level: str, entity_id: str) -> str:
+    """Return the topic of an entity's events, such as tracker/events/projects/42.
+
+    Characters of the ID that mean something in a topic are escaped as in a URL.
+    """
+    for character in ("%", SEPARATOR, ONE_LEVEL, ALL_LEVELS):
+        entity_id = entity_id.replace(character, f"%{ord(character):02X}")
+    return f"{EVENTS}/{level}/{entity_id}"

@@ -128,7 +128,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
         "content": {MEDIA_TYPE: {"schema": _reference(Problem)}},
     }
     statuses = [*USUAL_PROBLEMS, *operation.problems]
-    statuses += MUTATION_STATUSES if operation.method == "POST" else ()
+    statuses += MUTATION_STATUSES if operation.method in ("POST", "DELETE") else ()
     statuses += WITH_A_BODY if operation.body is not None else ()
     done = {str(operation.status): {"description": operation.summary, "content": content}}
     return done | {str(each): problem for each in sorted(set(statuses))}

@@ -53,7 +53,11 @@ HOME, ALLOWED = "http://127.0.0.1", "https://reports.example.org"
 HOURS = timedelta(hours=8)
 MQTT = Domain(
     name="mqtt",
-    api=["orchestration_project.gateway.api.mqtt", "orchestration_project.gateway.api.mqtt_stream"],
+    api=[
+        "orchestration_project.gateway.api.mqtt",
+        "orchestration_project.gateway.api.mqtt_commands",
+        "orchestration_project.gateway.api.mqtt_stream",
+    ],
 )  # until catalog/ has the domain
 REGISTRY_OF_API = (
     REGISTRY

@@ -1,0 +1,284 @@
+"""Commands: an event of ours into mirror, entity and outbox, in one transaction.
+
+The bridge publishes the outbox. The event that then comes back from the broker is a duplicate by
+its key.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+from sqlalchemy import Connection, func, insert, select
+
+from orchestration_project.domains.mqtt.entities import ENTITIES, Entity
+from orchestration_project.domains.mqtt.judging import Event, Message, judge
+from orchestration_project.domains.mqtt.topics import event_topic
+from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.resources.mqtt.arrivals import allocate_arrivals
+from orchestration_project.resources.mqtt.folding import lock_fold
+from orchestration_project.resources.mqtt.mirroring import KeptMessages, Mirror
+from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
+from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_seen_keys
+from orchestration_project.tables.spine import outbox
+
+API = "api"
+"""Broker of arrivals that are commands."""
+
+Operation = Literal["created", "updated", "deleted"]
+EntityType = Literal["project", "component", "task"]
+
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A change of an entity that somebody asks for.
+
+    Attributes:
+        entity_type: Type of the entity.
+        operation: The change.
+        entity_id: ID of the entity; None: a new one is made.
+        fields: Members of the payload besides the ID.
+        user_name: Who asks.
+        request_key: Key of the request of this user; None: each request is another one.
+    """
+
+    entity_type: EntityType
+    operation: Operation
+    entity_id: str | None
+    fields: Mapping[str, Any]
+    user_name: str
+    request_key: str | None = None
+
+    @property
+    def entity(self) -> Entity:
+        """The type of the entity."""
+        return ENTITIES[self.entity_type]
+
+    @property
+    def kind(self) -> str:
+        """Kind of the event."""
+        return f"{self.entity_type}.{self.operation}"
+
+
+class CommandResult(NamedTuple):
+    """An entity after a command.
+
+    Attributes:
+        row: Its row; None: it was deleted.
+        is_repeated: Whether the same request did it before.
+    """
+
+    entity_id: str
+    row: Mapping[str, Any] | None
+    idempotency_key: str
+    is_repeated: bool
+
+
+class RefusedCommandError(Exception):
+    """A command that changes nothing, and why.
+
+    Attributes:
+        why: missing: the entity is not there; conflict: it is there, or the key of the request
+            belongs to another one; invalid: the schema of the kind does not accept the payload.
+    """
+
+    def __init__(self, why: Literal["missing", "conflict", "invalid"], text: str) -> None:
+        super().__init__(text)
+        self.why = why
+
+
+class _LaterEventError(Exception):
+    """Another event of the entity has a later time: the command is written again with that."""
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Event of a command whose bytes are stored; its arrival has no number yet."""
+
+    event: Event
+    kept: KeptMessages
+    text: str
+
+
+def execute(mirror: Mirror, command: Command) -> CommandResult:
+    """Write the event of a command, fold it, and have it published.
+
+    Raises:
+        RefusedCommandError: Nothing was written.
+        ConfigurationError: MQTT_KINDS_DIR lacks the kind of the event.
+        TransientError: Other events of the entity came in between, several times.
+    """
+    key, entity_id = _keys(command)
+    for _ in range(ATTEMPTS):
+        with mirror.warehouse.reading() as connection:
+            latest = _latest_ts(connection, command, entity_id)
+        now = mirror.clock.now()
+        prepared = _prepared(mirror, command, entity_id, key, max(now, latest or now))
+        try:
+            with mirror.warehouse.writing() as connection:
+                return _write(connection, mirror, command, entity_id, prepared)
+        except _LaterEventError:
+            continue
+    raise TransientError(
+        f"the {command.entity_type} {entity_id} changes all the time",
+        expected="no other event of it for some milliseconds",
+        found=f"other events in {ATTEMPTS} attempts",
+        remedy="try again",
+    )
+
+
+def _keys(command: Command) -> tuple[str, str]:
+    """Return the idempotency key of the event, and the ID of the entity.
+
+    Those of a request with a key follow from it, so that its repetition finds them.
+    """
+    if command.request_key is None:
+        return f"{API}-{uuid4()}", command.entity_id or str(uuid4())
+    written = json.dumps([command.user_name, command.request_key])
+    key = f"{API}-{hashlib.sha256(written.encode()).hexdigest()}"
+    return key, command.entity_id or str(uuid5(NAMESPACE_URL, key))
+
+
+def _prepared(
+    mirror: Mirror, command: Command, entity_id: str, key: str, ts: datetime
+) -> _Prepared:
+    [name] = command.entity.keys
+    envelope = {
+        "trace_id": str(uuid4()),
+        "ts": ts.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "kind": command.kind,
+        "idempotency_key": key,
+        "payload": {name: entity_id, **command.fields, "updated_by": command.user_name},
+    }
+    text = json.dumps(envelope, ensure_ascii=False)
+    body = text.encode(errors="surrogatepass")
+    message = Message(
+        0,
+        API,
+        event_topic(command.entity.topics, entity_id),
+        body,
+        len(body),
+        hashlib.sha256(body).hexdigest(),
+        mirror.clock.now(),
+    )
+    judged = judge(message, mirror.kinds, mirror.max_bytes)
+    if not isinstance(judged, Event):
+        raise RefusedCommandError("invalid", judged.refusal.reason)
+    if (judged.match.entity_type, judged.match.operation) != (
+        command.entity_type,
+        command.operation,
+    ):
+        raise ConfigurationError(
+            f"the kind {command.kind} does not change a {command.entity_type}",
+            expected=f"{command.kind}.v1.json with x-entity and x-operation in MQTT_KINDS_DIR",
+            remedy="restore the file",
+        )
+    return _Prepared(judged, mirror.keep([message]), text)
+
+
+def _write(
+    connection: Connection,
+    mirror: Mirror,
+    command: Command,
+    entity_id: str,
+    prepared: _Prepared,
+) -> CommandResult:
+    lock_fold(connection)
+    key = prepared.event.envelope.idempotency_key
+    row = _row(connection, command.entity, entity_id)
+    if _is_repeated(connection, command, entity_id, prepared):
+        return CommandResult(entity_id, row, key, is_repeated=True)
+    if command.operation == "created" and row is not None:
+        raise RefusedCommandError("conflict", f"{command.entity_type} already exists: {entity_id}")
+    if command.operation != "created" and row is None:
+        raise RefusedCommandError("missing", f"{command.entity_type} not found: {entity_id}")
+    latest = _latest_ts(connection, command, entity_id)
+    if latest is not None and latest > prepared.event.envelope.ts:
+        raise _LaterEventError
+    _add_to_outbox(connection, command, entity_id, prepared, mirror)
+    arrival_id = allocate_arrivals(connection, 1)
+    mirror.write(connection, _numbered(prepared, arrival_id))
+    after = _row(connection, command.entity, entity_id)
+    return CommandResult(entity_id, after, key, is_repeated=False)
+
+
+def _is_repeated(
+    connection: Connection, command: Command, entity_id: str, prepared: _Prepared
+) -> bool:
+    """Whether the same request wrote its event before.
+
+    Raises:
+        RefusedCommandError: The key belongs to another request.
+    """
+    envelope = prepared.event.envelope
+    columns = mqtt_mirror.c
+    wanted = select(columns.kind, columns.entity_id, columns.payload).where(
+        columns.idempotency_key == envelope.idempotency_key
+    )
+    earlier = connection.execute(wanted).one_or_none()
+    if earlier is None:
+        seen = mqtt_seen_keys.c.idempotency_key
+        if connection.execute(select(seen).where(seen == envelope.idempotency_key)).first() is None:
+            return False
+    if earlier != (command.kind, entity_id, envelope.payload_json):
+        raise RefusedCommandError("conflict", "this Idempotency-Key belongs to another request")
+    return True
+
+
+def _latest_ts(connection: Connection, command: Command, entity_id: str) -> datetime | None:
+    columns = mqtt_mirror.c
+    wanted = select(func.max(columns.ts)).where(
+        columns.entity_type == command.entity_type, columns.entity_id == entity_id
+    )
+    return connection.execute(wanted).scalar()
+
+
+def _row(connection: Connection, entity: Entity, entity_id: str) -> Mapping[str, Any] | None:
+    [key] = entity.table.primary_key.columns
+    found = connection.execute(select(entity.table).where(key == entity_id))
+    row = found.mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
+def _numbered(prepared: _Prepared, arrival_id: int) -> KeptMessages:
+    """Return the event with the number of its arrival, and its capture under this number."""
+    [capture] = prepared.kept.captures.values()
+    message = prepared.event.message._replace(arrival_id=arrival_id)
+    event = prepared.event._replace(message=message)
+    capture = replace(capture, request={**capture.request, "arrival_id": arrival_id})
+    return KeptMessages([event], {arrival_id: capture})
+
+
+def _add_to_outbox(
+    connection: Connection,
+    command: Command,
+    entity_id: str,
+    prepared: _Prepared,
+    mirror: Mirror,
+) -> None:
+    entity, columns, now = f"{command.entity_type}|{entity_id}", outbox.c, mirror.clock.now()
+    last = select(func.max(columns.version_number)).where(
+        columns.topic == OUTBOX_TOPIC, columns.entity == entity
+    )
+    row = {
+        "topic": OUTBOX_TOPIC,
+        "entity": entity,
+        "version_number": (connection.execute(last).scalar() or 0) + 1,
+        "payload": json.dumps(
+            {"topic": prepared.event.message.topic, "message": prepared.text}, ensure_ascii=False
+        ),
+        "cause": "source",
+        "state": "waiting",
+        "attempt_count": 0,
+        "reason": None,
+        "planned_at": now,
+        "due_at": now,
+        "changed_at": now,
+        "run_id": mirror.run_id,
+    }
+    connection.execute(insert(outbox), row)
