@@ -358,10 +358,13 @@ BESIDE = {
 }
 """Settings that are required beside a secret."""
 
+FORMS = {"WEB_PROXIES": "http://me:s3cret-of-32-characters-or-more@h:1"}
+"""Secrets of another form than others."""
+
 
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_each_secret_is_read_from_the_file_that_its_variable_names(tmp_path: Path, name: str):
-    secret = "json://me:s3cret-of-32-characters-or-more@h"
+    secret = FORMS.get(name, "json://me:s3cret-of-32-characters-or-more@h")
     (tmp_path / "secret").write_text(f"{secret}\r\n")
     settings = read(tmp_path, f"{BESIDE.get(name, '')}{name}_FILE={tmp_path}/secret\n")
     assert getattr(settings, name.lower()).get_secret_value() == secret

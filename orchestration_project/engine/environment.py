@@ -174,6 +174,7 @@ def address_guard(
     *,
     ports: Collection[int] | None = None,
     demo_server: str | None = None,
+    proxies: Collection[str] = (),
 ) -> AddressGuard:
     """Return the guard of requests to URLs that users declare; only the demo may be on loopback.
 
@@ -182,19 +183,21 @@ def address_guard(
         ports: Ports that may be requested; None: all.
         demo_server: The one server on loopback that the demo may request, as host:port. None: it
             may request any.
+        proxies: Proxies, as host:port, by way of which a user allows requests to the declared URLs,
+            beside those of HTTP_FILTERING_PROXIES.
     """
     if demo_server is not None:
         return AddressGuard(
             allow=settings.http_allowed_networks,
             ports=ports,
             endpoints=(demo_server,) if settings.is_demo else (),
-            proxies=settings.http_filtering_proxies,
+            proxies=(*settings.http_filtering_proxies, *proxies),
         )
     demo = ("127.0.0.0/8", "::1") if settings.is_demo else ()
     return AddressGuard(
         allow=(*settings.http_allowed_networks, *demo),
         ports=ports,
-        proxies=settings.http_filtering_proxies,
+        proxies=(*settings.http_filtering_proxies, *proxies),
     )
 
 

@@ -1,7 +1,7 @@
 """Client of one system over HTTP: returns whole responses, or raises errors with a remedy."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +27,7 @@ from orchestration_project.connections.http.limits import (
     RateLimiter,
     Tally,
 )
+from orchestration_project.connections.http.proxies import NoProxyLeftError, Proxy, ProxyPool, Route
 from orchestration_project.connections.http.request import (
     AttemptError,
     Question,
@@ -128,6 +129,8 @@ class HttpClient:
             returned decoded; ``max_body_bytes`` bounds them before and after.
         places_of: Places that an attempt at a host of this name takes while it is in flight; None:
             any number may be.
+        proxies: Proxies for all requests, in place of those of the environment; their health is
+            shared as rates are. Without any that may be used, nothing is requested.
 
     Raises:
         ConfigurationError: A proxy's address or the certificates are unusable.
@@ -158,6 +161,7 @@ class HttpClient:
         retried_statuses: Collection[int] = RETRIED_STATUSES,
         accepts_encodings: bool = False,
         places_of: Callable[[str], HostPlaces] | None = None,
+        proxies: Sequence[Proxy] = (),
     ) -> None:
         self._system = system
         self._now = now
@@ -182,6 +186,7 @@ class HttpClient:
         usual = Rate(requests_per_second) if requests_per_second else None
         self._rate_of = rate_of or (lambda _: usual)
         self._places_of = places_of or (lambda _: HostPlaces())
+        self._proxies = ProxyPool(proxies, state, system=system, now=now) if proxies else None
         self._hosts: dict[str, _Manners] = {}
         self._hosts_lock = Lock()
         replace_lines_with_urls()
@@ -252,6 +257,9 @@ class HttpClient:
                 may_pass,
             )
         except AttemptError as error:
+            if error.is_of_proxy:  # no news of the system
+                manners.breaker.give_up(admission)
+                raise self._given_up(question, error, 0) from error
             raise self._given_up(question, error, manners.breaker.failed(str(error))) from error
         except SourceError:  # it answered
             if admission.is_news:
@@ -296,6 +304,7 @@ class HttpClient:
         may_pass: Callable[[Response], bool],
     ) -> Response:
         """Return the answer of the first attempt that succeeds; raise the last one's error."""
+        route = Route(self._proxies, question)
         for attempt in stamina.retry_context(
             on=retry_decision,
             attempts=attempts,
@@ -309,7 +318,8 @@ class HttpClient:
                     self._before_attempt()
                 with manners.turn(self._before_sending):
                     self._before_sending()
-                    response = self._attempt(question, request, manners.tally, attempt.num)
+                    route.choose(request, attempt.num, is_last=attempt.num == attempts)
+                    response = self._attempt(question, request, manners.tally, attempt.num, route)
                 if attempt.num < attempts and may_pass(response):
                     wait = short_wait(response.headers, self._now)
                     raise AttemptError(question, attempt.num, _quoted(question, response), wait)
@@ -317,7 +327,7 @@ class HttpClient:
         raise AssertionError("stamina ends by a return or an error")
 
     def _attempt(
-        self, question: Question, request: httpx.Request, tally: Tally, number: int
+        self, question: Question, request: httpx.Request, tally: Tally, number: int, route: Route
     ) -> Response:
         started = time.monotonic()
         try:
@@ -325,9 +335,17 @@ class HttpClient:
         except httpx.TransportError as error:
             tally.add(NO_ANSWER, is_retry=number > 1)
             reason = question.quote(f"{type(error).__name__}: {error}")
-            raise AttemptError(question, number, reason) from error
+            failure = route.broke(error, reason)
+            raise AttemptError(
+                question, number, failure or reason, is_of_proxy=bool(failure)
+            ) from error
+        except BaseException:
+            route.give_up()
+            raise
         status = answer.status_code
         tally.add(str(status), is_retry=number > 1)
+        if failure := route.answered(status):
+            raise AttemptError(question, number, failure, is_of_proxy=True)
         answer.headers.encoding = "latin-1"
         headers = dict(answer.headers.items())
         response = Response(question.url, status, headers, body)
@@ -399,6 +417,8 @@ class HttpClient:
                 f"after {self._now() + timedelta(seconds=error.retry_after):%Y-%m-%d %H:%M:%S %Z}"
             )
         kind = ThrottledError if error.is_throttled else TransientError
+        if error.is_of_proxy:
+            kind = NoProxyLeftError
         return kind(
             f"{self._system} did not answer {question.method} {question.url}",
             expected="an answer that is whole, and not a status of overload or failure",

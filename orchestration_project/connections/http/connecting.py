@@ -18,6 +18,7 @@ from io import BufferedReader, RawIOBase
 from math import inf
 from pathlib import Path
 from socket import socket
+from threading import Lock
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -192,6 +193,8 @@ DEFAULT_AUTHORITIES = Authorities(certifi.where(), None)
 class Transport(httpx.BaseTransport):
     """One client's connections, direct or by the environment's proxies.
 
+    A request with the extension ``proxy`` goes by way of that proxy.
+
     Args:
         use_environment: Whether proxies and certificates come from the environment.
         guard: Checks each request, and names the addresses to which it may connect.
@@ -211,6 +214,8 @@ class Transport(httpx.BaseTransport):
                 for scheme in ("http", "https")
                 if (of := scheme if scheme in addresses else "all") in addresses
             }
+        self._chosen: dict[str, ProxyManager] = {}
+        self._lock = Lock()
         for manager in self._managers:
             manager.pool_classes_by_scheme = POOLS
 
@@ -234,7 +239,8 @@ class Transport(httpx.BaseTransport):
 
     def _open(self, request: httpx.Request) -> BaseHTTPResponse:
         """Return an answer whose headers are read."""
-        proxy = self._proxy_of(request.url)
+        chosen = request.extensions.get("proxy")
+        proxy = self._chosen_proxy(chosen.url) if chosen else self._proxy_of(request.url)
         if self._guard is None:
             return self._send(proxy or self._direct_way(request.url), str(request.url), request)
         endpoint = self._guard.check(str(request.url))
@@ -284,7 +290,17 @@ class Transport(httpx.BaseTransport):
 
     @property
     def _managers(self) -> Sequence[PoolManager]:
-        return [self._direct, *self._proxies.values()]
+        return [self._direct, *self._proxies.values(), *self._chosen.values()]
+
+    def _chosen_proxy(self, address: str) -> ProxyManager:
+        """Return the connections by a proxy that a client chose."""
+        with self._lock:
+            if address not in self._chosen:
+                with _explained():
+                    manager = _by_proxy(address, _trusted(self._authorities))
+                manager.pool_classes_by_scheme = POOLS
+                self._chosen[address] = manager
+            return self._chosen[address]
 
     def _proxy_of(self, url: httpx.URL) -> ProxyManager | None:
         proxy = self._proxies.get(url.scheme)

@@ -211,12 +211,14 @@ class AttemptError(Exception):
         retry_after: float | None = None,
         *,
         is_throttled: bool = False,
+        is_of_proxy: bool = False,
     ) -> None:
         super().__init__(reason)
         self.question = question
         self.number = number
         self.retry_after = retry_after  # seconds, if the source named a time
         self.is_throttled = is_throttled  # the source asked for fewer requests
+        self.is_of_proxy = is_of_proxy  # the source was not asked
 
 
 def retry_decision(error: Exception) -> bool | float:

@@ -350,6 +350,8 @@ class Site(Strict):
         searches: Search forms whose results are fetched.
         follow: Links that are followed.
         paging: Pages of lists.
+        proxy: Whether its requests may go by way of WEB_PROXIES, which resolve its names; then they
+            go by no other way.
         login: Form that is sent before a crawl; None: none.
         item: Items of its pages.
         engine: Whether pages are taken as they are sent, or rendered by a browser.
@@ -373,6 +375,7 @@ class Site(Strict):
     searches: list[SearchStart] = Field(default=[], max_length=100)
     follow: list[FollowRule] = Field(default=[], max_length=100)
     paging: Paging | None = None
+    proxy: Literal["allowed"] | None = None
     login: Login | None = None
     item: ItemRule
     engine: Literal["http", "browser"] = "http"

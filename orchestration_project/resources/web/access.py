@@ -16,6 +16,7 @@ from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.client import TOO_MANY_REQUESTS, Response
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.http.limits import places_of
+from orchestration_project.connections.http.proxies import NoProxyLeftError, Proxy
 from orchestration_project.connections.http.request import short_wait
 from orchestration_project.connections.http.shared_state import Rate
 from orchestration_project.domains.web.robots import MAX_ROBOTS_BYTES, Robots, read_robots
@@ -210,6 +211,8 @@ class WebAccess:
         retried: Collection[int] = RETRIED,
     ) -> HttpClient:
         servers = [urlsplit(each).netloc for each in addresses.values()]
+        urls = self._settings.proxy_urls if site.proxy == "allowed" else ()
+        proxies = [Proxy.of(each) for each in urls]
         return HttpClient(
             system="web",
             state=open_shared_state(self._settings),
@@ -223,7 +226,10 @@ class WebAccess:
             before_sending=switch.check,
             rate_of=rate_of,
             guard=address_guard(
-                self._settings, ports=PORTS, demo_server=servers[0] if servers else ""
+                self._settings,
+                ports=PORTS,
+                demo_server=servers[0] if servers else "",
+                proxies=[each.name for each in proxies],
             ),
             retried_statuses=retried,
             accepts_encodings=True,
@@ -232,6 +238,7 @@ class WebAccess:
                 host_count=site.politeness.concurrency,
                 count=self._settings.web_concurrency,
             ),
+            proxies=proxies,
         )
 
 
@@ -424,6 +431,8 @@ class _RobotsCache:
         for _ in range(MAX_ROBOTS_REDIRECTS + 1):
             try:
                 response = self._client.request("GET", _at(self._addresses, current))
+            except NoProxyLeftError:
+                raise  # the site was not asked
             except (TransientError, SourceError):
                 return None, b""
             except ConfigurationError:

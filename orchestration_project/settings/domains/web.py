@@ -1,5 +1,7 @@
 """Settings of sites: where their files are, and how crawls introduce themselves."""
 
+import re
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -9,9 +11,11 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator
 from orchestration_project.settings.about import about
 from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
-from orchestration_project.settings.values import from_root
+from orchestration_project.settings.values import from_root, split_entries
 
 MIN_MASK_KEY_LENGTH = 16
+MAX_PROXIES = 20
+PROXY_URL = re.compile(r"https?://([^\s/?#@]+@)?[A-Za-z0-9._-]+:[0-9]{1,5}/?")
 
 
 class WebSettings(Settings):
@@ -20,7 +24,7 @@ class WebSettings(Settings):
     domain: ClassVar[str] = "web"
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {
-            *("web_sites_dir", "web_contact", "web_concurrency"),
+            *("web_sites_dir", "web_contact", "web_concurrency", "web_proxies"),
             *("web_browser_path", "web_browser_user"),
         }
     )
@@ -56,6 +60,14 @@ class WebSettings(Settings):
         description="Limit of requests in flight, of all sites on this machine.",
         json_schema_extra=about(unit="requests"),
     )
+    web_proxies: SecretStr | None = Field(
+        None,
+        description="Proxies of sites with `proxy: allowed`, e.g. "
+        "http://user:password@proxy.example.org:3128.",
+        json_schema_extra=about(
+            group="security", allowed="comma-separated http:// or https:// URLs with a port"
+        ),
+    )
     web_browser_path: Path | None = Field(
         None,
         description="Program of Chromium, for sites with `engine: browser`.",
@@ -86,6 +98,22 @@ class WebSettings(Settings):
         if value is not None and len(value.get_secret_value()) < MIN_MASK_KEY_LENGTH:
             raise ValueError(f"expected {MIN_MASK_KEY_LENGTH} characters or more")
         return value
+
+    @field_validator("web_proxies")
+    @classmethod
+    def _proxies_with_ports(cls, value: SecretStr | None) -> SecretStr | None:
+        found = split_entries(value.get_secret_value()) if value is not None else ()
+        if len(found) > MAX_PROXIES or not all(map(PROXY_URL.fullmatch, found)):
+            raise ValueError(
+                f"expected up to {MAX_PROXIES} http:// or https:// URLs with a port, e.g. "
+                "http://proxy.example.org:3128"
+            )
+        return value
+
+    @property
+    def proxy_urls(self) -> Sequence[str]:
+        """URLs of proxies, with their passwords."""
+        return split_entries(self.web_proxies.get_secret_value()) if self.web_proxies else ()
 
     @property
     def mask_key(self) -> bytes:
