@@ -143,5 +143,5 @@ def test_another_selector_keeps_how_a_field_is_processed():
         "1.234,56",
     )
     assert field.required
-    assert selecting_of(site.item.fields["price"]) == {"css": ".price", "attribute": "content"}
+    assert selecting_of(site.item, "price") == {"css": ".price", "attribute": "content"}
     assert site_with(site, {"gone": {"css": ".x"}}) == site

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestration_project.domains.web.declaration import checked_css
 from orchestration_project.domains.web.extraction import Item, Page, comparable, items
 from orchestration_project.domains.web.selectors import RANKS, Selector, selectors_of
 from orchestration_project.domains.web.sites import ItemField, ItemRule, Site
@@ -18,6 +19,9 @@ MAX_CANDIDATES = 40
 
 MIN_AGREEMENT = 0.5
 """Share of the known values that a candidate finds at least."""
+
+EACH = "item.each"
+"""Name of the elements of items among those of fields, of which none has a point."""
 
 SELECTING = frozenset({"css", "attribute", "json_path", "xpath", "json_ld", "microdata"})
 """Keys of a field in a site file that select; a proposal replaces all of them."""
@@ -83,9 +87,9 @@ def best_selectors(
         earlier_pages: Pages of the earlier layout, with the same.
     """
     found: list[ScoredSelector] = []
-    present = score(_rule_of(rule, name, rule.fields[name]), name, pages)
+    present = score(rule_with(rule, name, rule.fields[name]), name, pages)
     for selector in _candidates(rule, name, pages):
-        tried = _rule_of(rule, name, field_with(rule.fields[name], selector.as_fields))
+        tried = rule_with(rule, name, field_with(rule.fields[name], selector.as_fields))
         now = score(tried, name, pages)
         if now.agreement >= MIN_AGREEMENT and now.agreed_count > present.agreed_count:
             found.append(ScoredSelector(selector, now, score(tried, name, earlier_pages)))
@@ -152,8 +156,8 @@ def _items(page: KnownPage, rule: ItemRule) -> Iterator[tuple[str, Mapping[str, 
             yield key, payload
 
 
-def _rule_of(rule: ItemRule, name: str, field: ItemField) -> ItemRule:
-    """Return rules of the key and one field."""
+def rule_with(rule: ItemRule, name: str, field: ItemField) -> ItemRule:
+    """Return rules of the key and one field alone, without a JSON Schema."""
     fields = {**{each: rule.fields[each] for each in rule.key}, name: field}
     return rule.model_copy(update={"fields": fields, "json_schema": None})
 
@@ -180,18 +184,23 @@ def field_with(field: ItemField, selecting: Mapping[str, str]) -> ItemField:
 
 
 def site_with(site: Site, fields: Mapping[str, Mapping[str, str]]) -> Site:
-    """Return a site with other selectors of fields; those that it lacks are left out.
+    """Return a site with other selectors of fields and `EACH`; those that it lacks are left out.
 
     Raises:
-        ValidationError: A selector is invalid.
+        ValueError: A selector is invalid.
     """
     known = {name: each for name, each in fields.items() if name in site.item.fields}
     changed = {name: field_with(site.item.fields[name], each) for name, each in known.items()}
-    item = site.item.model_copy(update={"fields": {**site.item.fields, **changed}})
+    update: dict[str, Any] = {"fields": {**site.item.fields, **changed}}
+    if EACH in fields and site.item.each is not None:
+        update["each"] = checked_css(fields[EACH]["each"])
+    item = site.item.model_copy(update=update)
     return site.model_copy(update={"item": item})
 
 
-def selecting_of(field: ItemField) -> dict[str, Any]:
-    """Return what a site file says to select a field."""
-    found = field.model_dump(exclude_none=True)
+def selecting_of(rule: ItemRule, name: str) -> dict[str, Any]:
+    """Return what a site file says to select a field, or the elements of items."""
+    if name == EACH:
+        return {"each": rule.each}
+    found = rule.fields[name].model_dump(exclude_none=True)
     return {name: value for name, value in found.items() if name in SELECTING}

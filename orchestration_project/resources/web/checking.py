@@ -9,6 +9,7 @@ from sqlalchemy import select
 from orchestration_project.domains.web.extraction import items
 from orchestration_project.domains.web.figures import ItemFigures, figures_of
 from orchestration_project.domains.web.item_rows import MAX_REJECT_RATIO
+from orchestration_project.domains.web.proposing import EACH
 from orchestration_project.domains.web.robots import read_robots
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
@@ -77,6 +78,8 @@ def check_site(declared: Site, warehouse: Warehouse, captures: Captures) -> Site
     problems = [*_start_problems(start), *(_item_problems(site, figures) if day else [])]
     fields = declared.item.fields
     accepted = [name for name, each in site.item.fields.items() if each != fields[name]]
+    if site.item.each != declared.item.each:
+        accepted.insert(0, EACH)
     return SiteCheck(site, day, len(pages), figures, start, accepted, problems)
 
 

@@ -17,6 +17,7 @@ from orchestration_project.domains.web.extraction import Item, Page, items
 from orchestration_project.domains.web.figures import ItemFigures, figures_of, figures_of_payloads
 from orchestration_project.domains.web.pages import item_rules_version
 from orchestration_project.domains.web.proposing import (
+    EACH,
     KnownPage,
     ScoredSelector,
     best_selectors,
@@ -24,6 +25,7 @@ from orchestration_project.domains.web.proposing import (
     selecting_of,
     site_with,
 )
+from orchestration_project.domains.web.proposing_each import selectors_with_each
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
@@ -154,7 +156,10 @@ class Proposals:
         urls = sorted({each.url for each in loaded if each.item_key in keys})
         held = self._held.of_day(site, day_before, urls[:MAX_TRIED_PAGES])
         earlier = _known_pages(self._held.parsed(held), site, loaded)
-        ranked = {name: best_selectors(site.item, name, known, earlier) for name in fallen}
+        if site.item.each is not None and not now.read_count:  # no element is found any more
+            ranked = selectors_with_each(site.item, known, earlier)
+        else:
+            ranked = {name: best_selectors(site.item, name, known, earlier) for name in fallen}
         unsolved = [name for name, found in ranked.items() if not found]
         solved = {name: found for name, found in ranked.items() if found}
         if not solved:
@@ -167,7 +172,7 @@ class Proposals:
             replaces_all=self._held.is_complete(site.site, day),
         )
         fields = {
-            name: {"old": selecting_of(site.item.fields[name]), "new": dict(selecting)}
+            name: {"old": selecting_of(site.item, name), "new": dict(selecting)}
             for name, selecting in chosen.items()
         }
         evidence = {
@@ -178,7 +183,7 @@ class Proposals:
             "items_without_proposal": now.item_count,
             "items_after": after.figures.item_count,
             "rejects_after": after.figures.reject_count,
-            "fill_rates": _fill_rates(fallen, after.figures),
+            "fill_rates": _fill_rates(ranked, before, now, after.figures),
             "candidates": {name: _shown(found) for name, found in solved.items()},
             "unsolved": unsolved,
             **_shown_diff(diff),
@@ -308,16 +313,25 @@ def _known_pages(pages: Iterable[Page], site: Site, loaded: Sequence[Any]) -> li
 
 
 def _fill_rates(
-    fallen: Mapping[str, tuple[float, float]], after: ItemFigures
+    ranked: Mapping[str, Sequence[ScoredSelector]],
+    before: ItemFigures,
+    now: ItemFigures,
+    after: ItemFigures,
 ) -> Mapping[str, Mapping[str, float]]:
-    return {
+    """Return the share of items with a value by field; of `EACH`, that of known items."""
+    rates = {
         name: {
-            "before": round(before, 4),
-            "without_proposal": round(now, 4),
+            "before": round(before.fill_rate(name), 4),
+            "without_proposal": round(now.fill_rate(name), 4),
             "after": round(after.fill_rate(name), 4),
         }
-        for name, (before, now) in fallen.items()
+        for name in ranked
+        if name != EACH
     }
+    if found := ranked.get(EACH):
+        agreement = round(found[0].now.agreement, 4)
+        rates[EACH] = {"before": 1.0, "without_proposal": 0.0, "after": agreement}
+    return rates
 
 
 def _shown(found: Sequence[ScoredSelector]) -> list[Mapping[str, Any]]:

@@ -1,0 +1,280 @@
+"""Proposals for `item.each`: repeated elements, each of which has the known values of one item."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from orchestration_project.domains.web.extraction import Page, comparable, value_of
+from orchestration_project.domains.web.proposing import (
+    EACH,
+    MIN_AGREEMENT,
+    SEARCHED_PAGES,
+    KnownPage,
+    Score,
+    ScoredSelector,
+    best_selectors,
+    field_with,
+    keys_of,
+    rule_with,
+    score,
+)
+from orchestration_project.domains.web.selectors import (
+    ATTRIBUTE_VALUE,
+    GENERATED,
+    IDENTIFIER,
+    MAX_DEPTH,
+    MAX_READ_CHARACTERS,
+    MAX_TEXT,
+    RANKS,
+    STABLE_ATTRIBUTES,
+    VALUE_ATTRIBUTES,
+    Selector,
+)
+from orchestration_project.domains.web.sites import ItemField, ItemRule
+
+MIN_ITEMS_OF_PAGE = 2
+"""Items of a page from which on its elements are compared: one item alone has no sibling."""
+
+MAX_ELEMENTS = 20_000
+MAX_PLACES = 5
+"""Elements with the value of an item that are looked at: a menu may have it, too."""
+
+MAX_EACH = 20
+MAX_CONTAINERS = 2_000
+ITEM_TYPE = re.compile(r"[\w:/.#-]{1,120}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class EachSelector(Selector):
+    """A way to select the elements of items."""
+
+    @property
+    def as_fields(self) -> dict[str, str]:
+        """Keys and values of the item rules in a site file."""
+        return {"each": self.css or ""}
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A candidate with the key fields that belong to it.
+
+    Attributes:
+        scored: The candidate and how many items it finds.
+        surplus_count: Elements that are none of the known items.
+        rule: Item rules with it.
+        keys: Selectors of key fields that had to be replaced.
+    """
+
+    scored: ScoredSelector
+    surplus_count: int
+    rule: ItemRule
+    keys: Mapping[str, list[ScoredSelector]]
+
+
+def selectors_with_each(
+    rule: ItemRule, pages: Sequence[KnownPage], earlier_pages: Sequence[KnownPage]
+) -> Mapping[str, list[ScoredSelector]]:
+    """Return candidates for `item.each` and for fields that its elements lack, the best first.
+
+    The candidates for `item.each` are in ``item.each``. A field whose present selector finds its
+    values in the new elements is left out. Empty lists: none finds enough known values.
+
+    Args:
+        rule: Items of the site, with ``each``.
+        pages: Pages of the new layout, with the items that were known of them.
+        earlier_pages: Pages of the earlier layout, with the same.
+    """
+    searched = [each for each in pages if len(each.known) >= MIN_ITEMS_OF_PAGE][:SEARCHED_PAGES]
+    counts: Counter[EachSelector] = Counter()
+    for each in searched:
+        counts.update({*_candidates(each, rule)})
+    tried = [_tried(rule, each, searched) for each, _ in counts.most_common(MAX_EACH)]
+    found = sorted(filter(None, tried), key=_order)
+    if not found:
+        return {EACH: []}
+    best = found[0]
+    fields = [name for name in rule.fields if name not in rule.key]
+    lost = [name for name in fields if _is_lost(best.rule, name, pages)]
+    return {
+        EACH: [_on_all(each, pages, earlier_pages) for each in found],
+        **best.keys,
+        **{name: best_selectors(best.rule, name, pages, earlier_pages) for name in lost},
+    }
+
+
+def _order(each: _Tried) -> tuple[Any, ...]:
+    selector, now = each.scored.selector, each.scored.now
+    css = selector.css or ""
+    surplus = each.surplus_count / (each.surplus_count + now.agreed_count)
+    return (
+        -round(now.agreement, 2),
+        round(surplus, 2),
+        len(each.keys),
+        RANKS.index(selector.kind),
+        len(css),
+        css,
+    )
+
+
+def _is_lost(rule: ItemRule, name: str, pages: Sequence[KnownPage]) -> bool:
+    """Whether the present selector of a field finds too few known values; personal ones differ."""
+    if rule.fields[name].personal:
+        return False
+    found = score(rule_with(rule, name, rule.fields[name]), name, pages)
+    return found.total_count > 0 and found.agreement < MIN_AGREEMENT
+
+
+def _tried(rule: ItemRule, selector: EachSelector, pages: Sequence[KnownPage]) -> _Tried | None:
+    """Return a candidate with key fields that work in it; None: it finds too few items."""
+    changed = rule.model_copy(update={"each": selector.css})
+    keys: dict[str, list[ScoredSelector]] = {}
+    for name in rule.key:
+        alone, known = changed.model_copy(update={"key": [name]}), _by_field(pages, name)
+        if _is_lost(alone, name, known):
+            keys[name] = best_selectors(alone, name, known, [])
+            if not keys[name]:
+                return None
+            field = field_with(changed.fields[name], keys[name][0].selector.as_fields)
+            changed = changed.model_copy(update={"fields": {**changed.fields, name: field}})
+    now, surplus = _found(changed, pages)
+    if now.agreement < MIN_AGREEMENT:
+        return None
+    return _Tried(ScoredSelector(selector, now, Score(0, 0, 0)), surplus, changed, keys)
+
+
+def _on_all(
+    tried: _Tried, pages: Sequence[KnownPage], earlier_pages: Sequence[KnownPage]
+) -> ScoredSelector:
+    now, earlier = _found(tried.rule, pages)[0], _found(tried.rule, earlier_pages)[0]
+    return replace(tried.scored, now=now, earlier=earlier)
+
+
+def _found(rule: ItemRule, pages: Sequence[KnownPage]) -> tuple[Score, int]:
+    """Return how many known items the rules find, and how many elements are no known item."""
+    agreed = total = surplus = 0
+    for each in pages:
+        keys = {*keys_of(each.page, rule)}
+        total += len(each.known)
+        agreed += len(keys & each.known.keys())
+        surplus += max(len(each.page.root.css(rule.each or "")) - len(keys & each.known.keys()), 0)
+    return Score(agreed, 0, total), surplus
+
+
+def _by_field(pages: Sequence[KnownPage], name: str) -> list[KnownPage]:
+    """Return pages whose items are known by one field."""
+    return [
+        KnownPage(
+            each.page,
+            {
+                str(payload[name]): payload
+                for payload in reversed([*each.known.values()])
+                if name in payload
+            },
+        )
+        for each in pages
+    ]
+
+
+def _candidates(known: KnownPage, rule: ItemRule) -> Iterator[EachSelector]:
+    page = known.page
+    if page.is_json or page.is_too_deep or page.root is None:
+        return
+    places = max(
+        (_places(page, rule.fields[name], _owners(known, name)) for name in _by_use(rule)),
+        key=len,
+        default={},
+    )
+    if len(places) < MIN_ITEMS_OF_PAGE:
+        return
+    for node in _containers(places)[:MAX_CONTAINERS]:
+        yield from _of_node(node)
+
+
+def _by_use(rule: ItemRule) -> list[str]:
+    """Return the fields by which items are looked for, those of the key first."""
+    return [*rule.key, *(name for name in rule.fields if name not in rule.key)]
+
+
+def _owners(known: KnownPage, name: str) -> Mapping[Any, str]:
+    """Return the item of each value of a field that one item alone has."""
+    keys: dict[Any, list[str]] = defaultdict(list)
+    for key, payload in known.known.items():
+        if name in payload and not isinstance(payload[name], list):
+            keys[comparable(payload[name])].append(key)
+    return {value: found[0] for value, found in keys.items() if len(found) == 1}
+
+
+def _places(page: Page, field: ItemField, owners: Mapping[Any, str]) -> Mapping[str, list[Any]]:
+    """Return the elements with the value of each item."""
+    found: dict[str, list[Any]] = defaultdict(list)
+    if not owners:
+        return found
+    attributes = dict.fromkeys((None, field.attribute, *VALUE_ATTRIBUTES))
+    left = MAX_READ_CHARACTERS
+    for node in page.root.css("body *")[:MAX_ELEMENTS]:
+        if node.tag in ("script", "style") or left < 0:
+            continue
+        for attribute in attributes:
+            text = node.text() if attribute is None else node.attributes.get(attribute)
+            left -= len(text or "")
+            if not text or len(text) > MAX_TEXT:
+                continue
+            owner = owners.get(value_of(text, field))
+            if owner is not None and len(found[owner]) < MAX_PLACES:
+                found[owner].append(node)
+    return found
+
+
+def _containers(places: Mapping[str, Collection[Any]]) -> list[Any]:
+    """Return the largest elements around each place that have no other item's place."""
+    paths = [(key, _above(node)) for key, nodes in places.items() for node in nodes]
+    owners: dict[int, set[str]] = defaultdict(set)
+    for key, path in paths:
+        for each in path:
+            owners[each.mem_id].add(key)
+    found: dict[int, Any] = {}
+    for _, path in paths:
+        own = [each for each in path if len(owners[each.mem_id]) == 1]
+        if own and len(own) < len(path):
+            found.setdefault(own[-1].mem_id, own[-1])
+    return list(found.values())
+
+
+def _above(node: Any) -> list[Any]:
+    """Return an element and those above it up to the body, `MAX_DEPTH` at most."""
+    path: list[Any] = []
+    while node is not None and len(path) < MAX_DEPTH:
+        path.append(node)
+        node = None if node.tag == "body" else node.parent
+    return path
+
+
+def _of_node(node: Any) -> Iterator[EachSelector]:
+    own = [*_named(node)]
+    yield from (EachSelector(kind, css) for kind, css in own)
+    if not IDENTIFIER.fullmatch(node.tag):
+        return
+    parent = node.parent
+    for kind, css in _named(parent) if parent is not None else ():
+        yield EachSelector(kind, f"{css} > {node.tag}")
+    tags = [each.tag for each in _above(node)]
+    if all(map(IDENTIFIER.fullmatch, tags)):
+        yield EachSelector("position", " > ".join(reversed(tags)))
+
+
+def _named(node: Any) -> Iterator[tuple[str, str]]:
+    """Yield kinds and selectors of an element by its own names."""
+    found = node.attributes
+    for name in STABLE_ATTRIBUTES:
+        value = found.get(name) or ""
+        if ATTRIBUTE_VALUE.fullmatch(value) and not GENERATED.search(value):
+            yield "attribute", f'[{name}="{value}"]'
+    for name in (found.get("class") or "").split():
+        if IDENTIFIER.fullmatch(name) and not GENERATED.search(name):
+            yield "class", f".{name}"
+            yield "class", f"{node.tag}.{name}"
+    value = found.get("itemtype") or ""
+    if ITEM_TYPE.fullmatch(value):
+        yield "itemprop", f'[itemtype="{value}"]'
