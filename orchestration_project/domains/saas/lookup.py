@@ -1,8 +1,8 @@
 """Parts of a task by their name or path, as conditions and mappings name them."""
 
-import json
 from typing import Any, Final
 
+from orchestration_project.contracts.matching import member_at
 from orchestration_project.domains.saas.records import Task
 
 NAMES: Final = (
@@ -43,23 +43,7 @@ def lookup(task: Task, path: str) -> Any:
         if path not in NAMES:
             raise MissingPathError(path)
         return getattr(task, path)
-    found: Any = task.fields
-    for name in path.split(".")[1:]:
-        if isinstance(found, dict) and name in found:
-            found = found[name]
-        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
-            found = found[int(name)]
-        else:
-            raise MissingPathError(path)
-    return found
-
-
-def as_text(value: Any) -> str:
-    """Return a part of a task as the text that people would write for it; null is empty."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    try:
+        return member_at(task.fields, path.split(".")[1:])
+    except LookupError:
+        raise MissingPathError(path) from None

@@ -6,18 +6,24 @@ still matches, and holds its tasks back: the next one would make other issues of
 
 import hashlib
 import json
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from string import Formatter
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from orchestration_project.contracts.matching import (
+    OPERATORS,
+    WITHOUT_VALUE,
+    Operator,
+    TemplatePart,
+    caseless,
+    caseless_texts,
+    template_parts,
+)
 from orchestration_project.domains.saas.lookup import (
     MissingPathError,
-    as_text,
     is_path,
     lookup,
 )
@@ -25,9 +31,6 @@ from orchestration_project.domains.saas.records import Task
 from orchestration_project.errors import ConfigurationError
 
 Action = Literal["sync", "drop", "hold"]
-Operator = Literal["is", "is_not", "contains", "starts_with", "is_empty", "is_present"]
-
-WITHOUT_VALUE = ("is_empty", "is_present")
 
 ALWAYS_USED = ("title", "description_html", "is_completed", "assignee_email")
 """Base mappings of every issue."""
@@ -65,19 +68,7 @@ class RuleCondition(_Strict):
             found = lookup(task, self.field)
         except MissingPathError:
             found = None
-        parts = found if isinstance(found, list) else [found]
-        texts = [_caseless(as_text(each)) for each in parts]
-        return OPERATORS[self.operator](texts, _caseless(self.value or ""))
-
-
-OPERATORS: Mapping[Operator, Callable[[Sequence[str], str], bool]] = {
-    "is": lambda texts, wanted: wanted in texts,
-    "is_not": lambda texts, wanted: wanted not in texts,
-    "contains": lambda texts, wanted: any(wanted in each for each in texts),
-    "starts_with": lambda texts, wanted: any(each.startswith(wanted) for each in texts),
-    "is_empty": lambda texts, _: not any(texts),
-    "is_present": lambda texts, _: any(texts),
-}
+        return OPERATORS[self.operator](caseless_texts(found), caseless(self.value or ""))
 
 
 class FieldMapping(_Strict):
@@ -121,61 +112,9 @@ class FieldMapping(_Strict):
         if self.source_type == "path":
             return lookup(task, self.value)
         return "".join(
-            literal + (part.text_for(task) if part else "")
+            literal + (_text_for(task, part) if part else "")
             for literal, part in template_parts(self.value)
         )
-
-
-@dataclass(frozen=True)
-class TemplatePart:
-    """A part of a task in a template; ``words`` are its texts for true and false, if any."""
-
-    path: str
-    words: tuple[str, str] | None
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        """Return what stands within braces.
-
-        Raises:
-            ValueError: It is neither a path nor a path with two texts.
-        """
-        path, bar, words = text.partition("|")
-        if not bar:
-            return cls(path, None)
-        if words.count(",") != 1:
-            raise ValueError(
-                f"invalid {{{text}}}: expected a path and two texts, e.g. {{is_completed|yes,no}}"
-            )
-        if_true, _, if_false = words.partition(",")
-        return cls(path, (if_true, if_false))
-
-    def text_for(self, task: Task) -> str:
-        """Return its text for a task; null is empty, a boolean without words true or false.
-
-        Raises:
-            MissingPathError: As `FieldMapping.value_for` does.
-        """
-        found = lookup(task, self.path)
-        if self.words is None or found is None:
-            return as_text(found)
-        if not isinstance(found, bool):
-            raise MissingPathError(f"true or false in {self.path}")
-        return self.words[0] if found else self.words[1]
-
-
-def template_parts(template: str) -> Sequence[tuple[str, TemplatePart | None]]:
-    """Return the texts of a template, each with the part of a task that follows it.
-
-    Raises:
-        ValueError: It is none: a brace alone, or more within braces than a path and two texts.
-    """
-    found: list[tuple[str, TemplatePart | None]] = []
-    for literal, text, form, conversion in Formatter().parse(template):
-        if form or conversion:
-            raise ValueError(f"{{{text}}} has more than a path")
-        found.append((literal, None if text is None else TemplatePart.read(text)))
-    return found
 
 
 class SyncRule(_Strict):
@@ -325,5 +264,9 @@ def _twice(names: Sequence[str]) -> set[str]:
     return {name for name in names if names.count(name) > 1}
 
 
-def _caseless(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold()
+def _text_for(task: Task, part: TemplatePart) -> str:
+    found = lookup(task, part.path)
+    try:
+        return part.text_of(found)
+    except ValueError:
+        raise MissingPathError(f"true or false in {part.path}") from None

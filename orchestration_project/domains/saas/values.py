@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from orchestration_project.contracts.matching import as_text
 from orchestration_project.domains.saas.adf import adf_of
-from orchestration_project.domains.saas.lookup import as_text
 from orchestration_project.domains.saas.records import FieldSpec
 
 MOST_CHARACTERS = 32_767

@@ -1,0 +1,234 @@
+"""Conditions and mappings of rules over JSON: operators, paths, templates and typed values.
+
+The rules of the sync and those of webhook routing share them.
+"""
+
+import json
+import math
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from string import Formatter
+from typing import Any, Literal, Self, get_args
+
+Operator = Literal["is", "is_not", "contains", "starts_with", "is_empty", "is_present"]
+
+WITHOUT_VALUE: tuple[Operator, ...] = ("is_empty", "is_present")
+
+OPERATORS: Mapping[Operator, Callable[[Sequence[str], str], bool]] = {
+    "is": lambda texts, wanted: wanted in texts,
+    "is_not": lambda texts, wanted: wanted not in texts,
+    "contains": lambda texts, wanted: any(wanted in each for each in texts),
+    "starts_with": lambda texts, wanted: any(each.startswith(wanted) for each in texts),
+    "is_empty": lambda texts, _: not any(texts),
+    "is_present": lambda texts, _: any(texts),
+}
+"""Conditions on the caseless texts of a value; of a list, on those of its items."""
+
+FieldType = Literal["text", "integer", "number", "boolean", "timestamp", "json"]
+
+FIELD_TYPES: tuple[FieldType, ...] = get_args(FieldType)
+
+MAX_INTEGER = 2**63 - 1
+"""Largest integer that a column of a database holds."""
+
+LATEST_SECONDS = 253_402_300_799
+"""Last second of the year 9999, Unix seconds."""
+
+
+def caseless(text: str) -> str:
+    """Return a text as conditions compare it: without case, composed."""
+    return unicodedata.normalize("NFC", text).casefold()
+
+
+def caseless_texts(value: Any) -> Sequence[str]:
+    """Return the caseless texts of a value, of a list those of its items; null is empty."""
+    parts = value if isinstance(value, list) else [value]
+    return [caseless(as_text(each)) for each in parts]
+
+
+def as_text(value: Any) -> str:
+    """Return a value as the text that people would write for it; null is empty."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def member_at(document: Any, names: Sequence[str]) -> Any:
+    """Return the member of a JSON document at a path; a decimal name is an index of a list.
+
+    Raises:
+        LookupError: There is none; one that is null is there.
+    """
+    found = document
+    for name in names:
+        if isinstance(found, dict) and name in found:
+            found = found[name]
+        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+            found = found[int(name)]
+        else:
+            raise LookupError(name)
+    return found
+
+
+@dataclass(frozen=True)
+class TemplatePart:
+    """A path in a template; ``words`` are its texts for true and false, if any."""
+
+    path: str
+    words: tuple[str, str] | None
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Return what stands within braces.
+
+        Raises:
+            ValueError: It is neither a path nor a path with two texts.
+        """
+        path, bar, words = text.partition("|")
+        if not bar:
+            return cls(path, None)
+        if words.count(",") != 1:
+            raise ValueError(
+                f"invalid {{{text}}}: expected a path and two texts, e.g. {{is_completed|yes,no}}"
+            )
+        if_true, _, if_false = words.partition(",")
+        return cls(path, (if_true, if_false))
+
+    def text_of(self, found: Any) -> str:
+        """Return the text of the value at its path; null is empty.
+
+        Raises:
+            ValueError: It has words for true and false, and the value is neither.
+        """
+        if self.words is None or found is None:
+            return as_text(found)
+        if not isinstance(found, bool):
+            raise ValueError(f"invalid {self.path}: expected true or false")
+        return self.words[0] if found else self.words[1]
+
+
+def template_parts(template: str) -> Sequence[tuple[str, TemplatePart | None]]:
+    """Return the texts of a template, each with the path that follows it.
+
+    Raises:
+        ValueError: It is none: a brace alone, or more within braces than a path and two texts.
+    """
+    found: list[tuple[str, TemplatePart | None]] = []
+    for literal, text, form, conversion in Formatter().parse(template):
+        if form or conversion:
+            raise ValueError(f"{{{text}}} has more than a path")
+        found.append((literal, None if text is None else TemplatePart.read(text)))
+    return found
+
+
+@dataclass(frozen=True)
+class TargetFields:
+    """Fields that a target takes, with their types.
+
+    Attributes:
+        types: Type by name.
+        required: Names of fields that must be mapped, and must not be null.
+        others: Type of fields that ``types`` does not name; None: they are refused.
+    """
+
+    types: Mapping[str, FieldType]
+    required: frozenset[str] = field(default_factory=frozenset)
+    others: FieldType | None = None
+
+    def type_of(self, name: str) -> FieldType | None:
+        """Return the type of a field; None: the target does not take it."""
+        return self.types.get(name, self.others)
+
+
+def typed(value: Any, kind: FieldType) -> Any:
+    """Return a JSON value as a type; null stays null.
+
+    A timestamp becomes ISO 8601 in UTC, of a number its Unix seconds; of other scalars, texts that
+    write a value of the type are read as one.
+
+    Raises:
+        ValueError: It is no value of the type; does not quote it, as it may be private.
+    """
+    if value is None or kind == "json":
+        return value
+    if isinstance(value, dict | list):
+        raise ValueError(_wrong(kind, value))
+    try:
+        return _READERS[kind](value)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError(_wrong(kind, value)) from None
+
+
+EXAMPLES: Mapping[FieldType, str] = {
+    "text": "a text",
+    "integer": "an integer, e.g. 42",
+    "number": "a number, e.g. 4.2",
+    "boolean": "true or false",
+    "timestamp": "a timestamp with time zone, e.g. 2026-11-02T12:00:00Z",
+    "json": "any value",
+}
+
+
+def _wrong(kind: FieldType, value: Any) -> str:
+    names = {dict: "an object", list: "a list", bool: "a boolean", str: "another text"}
+    return f"expected {EXAMPLES[kind]}, found {names.get(type(value), 'a number')}"
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    if isinstance(value, str):
+        if not (value.isascii() and value.removeprefix("-").isdecimal() and len(value) < 21):
+            raise ValueError
+        value = int(value)
+    if int(value) != value or abs(value) > MAX_INTEGER:
+        raise ValueError
+    return int(value)
+
+
+def _number(value: Any) -> int | float:
+    if isinstance(value, bool) or (isinstance(value, str) and ("_" in value or len(value) > 400)):
+        raise TypeError
+    found = value if isinstance(value, int | float) else float(value)
+    if not math.isfinite(found):
+        raise ValueError
+    return found
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "false": False}
+    if value not in words:
+        raise ValueError
+    return words[value]
+
+
+def _timestamp(value: Any) -> str:
+    if isinstance(value, bool):
+        raise TypeError
+    if isinstance(value, str):
+        if ":" not in value:  # of a day alone, nobody knows the time
+            raise ValueError
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise ValueError
+        return moment.astimezone(UTC).isoformat()
+    if not 0 <= value <= LATEST_SECONDS:
+        raise ValueError
+    return datetime.fromtimestamp(value, UTC).isoformat()
+
+
+_READERS: Mapping[FieldType, Callable[[Any], Any]] = {
+    "text": as_text,
+    "integer": _integer,
+    "number": _number,
+    "boolean": _boolean,
+    "timestamp": _timestamp,
+}

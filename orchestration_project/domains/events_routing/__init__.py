@@ -1,0 +1,1 @@
+"""Routing of webhook deliveries: which rules match, and which actions follow."""
