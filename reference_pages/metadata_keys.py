@@ -202,6 +202,40 @@ WEB = KeyGroup(
         ),
     },
 )
+MQTT = KeyGroup(
+    "MQTT",
+    {
+        **_keys(
+            "count",
+            event_count="New events in the mirror",
+            duplicate_count="Further arrivals of events that are mirrored",
+            dead_letter_count="Messages of the run that are dead letters",
+            skewed_count="New events whose time is far from their arrival",
+            unknown_kind_count="New events of kinds without a schema",
+            range_count="Ranges of arrivals that the run loaded",
+            waiting_count="Messages that wait for the mirror",
+            message_count="Messages of the hour that the run loaded",
+            removed_message_count="Mirrored messages older than MQTT_INBOX_DAYS that were deleted",
+            removed_key_count="Idempotency keys older than MQTT_KEYS_DAYS that were deleted",
+            folded_count="Entities that the run folded",
+            open_letter_count="Dead letters that no replay has ended",
+            selected_count="Dead letters that the run's options select",
+            mirrored_count="Dead letters that became events",
+            refused_count="Dead letters that were refused again",
+            component_count="Components of all projects",
+            dependency_count="Dependencies of components",
+            left_out_count="Components that the picture does not show",
+        ),
+        **_keys("seconds", oldest_waiting_seconds="Age of the oldest message that waits; 0: none"),
+        **_keys(
+            "table",
+            events_by_topic="New events by topic and kind",
+            events_of_hour="Mirrored events of the partition's hour by kind",
+            letters_by_reason="Dead letters by reason",
+        ),
+        **_keys("text", mermaid="The graph as a flowchart of Mermaid"),
+    },
+)
 PICTURES = KeyGroup(
     "Charts and reports",
     {
@@ -501,7 +535,7 @@ CHECKS = KeyGroup(
     },
 )
 
-GROUPS = (LOADS, DOCUMENTS, WEB, PICTURES, CONTROL_TOWER, OPERATIONS, SYNC, CHECKS)
+GROUPS = (LOADS, DOCUMENTS, WEB, MQTT, PICTURES, CONTROL_TOWER, OPERATIONS, SYNC, CHECKS)
 
 
 @cache

@@ -115,6 +115,7 @@ def test_the_jobs_that_delete_launch_others_or_write_elsewhere_are_dry_runs_by_d
         *("replay_webhook", "replay_web_items"),
         *("launch_finra_backfill", "launch_prices_backfill", "retry_failures"),
         *("reconcile_saas", "replay_dead_letters", "sweep_saas", "switch_automation"),
+        "replay_mqtt_dead_letters",
     }
     assert all(models[op].model_fields["dry_run"].default for op in dry)
     started_elsewhere = {

@@ -4,13 +4,14 @@ from orchestration_project.catalog.documents import DOCUMENTS
 from orchestration_project.catalog.events import EVENTS
 from orchestration_project.catalog.finra import FINRA
 from orchestration_project.catalog.fx import FX
+from orchestration_project.catalog.mqtt import MQTT
 from orchestration_project.catalog.operations import OPERATIONS
 from orchestration_project.catalog.prices import PRICES
 from orchestration_project.catalog.saas import SAAS
 from orchestration_project.catalog.web import WEB
 from orchestration_project.registry import Registry
 
-DOMAINS = (DOCUMENTS, EVENTS, FINRA, FX, OPERATIONS, PRICES, SAAS, WEB)
+DOMAINS = (DOCUMENTS, EVENTS, FINRA, FX, MQTT, OPERATIONS, PRICES, SAAS, WEB)
 """Add a domain here; everything else derives from it."""
 
 REGISTRY = Registry.of(DOMAINS)

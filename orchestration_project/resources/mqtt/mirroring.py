@@ -92,6 +92,7 @@ class MirrorCounts:
         unknown: New events of unknown kinds, by kind.
         folded: Entities that were folded, by type.
         skewed_count: New events whose time differs by more than the limit.
+        refused_ids: Arrivals of the dead letters of one transaction.
     """
 
     by_topic_and_kind: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -101,6 +102,7 @@ class MirrorCounts:
     unknown: Counter[str] = field(default_factory=Counter)
     folded: Counter[str] = field(default_factory=Counter)
     skewed_count: int = 0
+    refused_ids: frozenset[int] = frozenset()
 
     def add(self, other: "MirrorCounts") -> None:
         """Add the counts of another transaction."""
@@ -261,7 +263,11 @@ class Mirror:
         )
 
     def _counts(self, found: NewEvents, folded: Mapping[str, int]) -> MirrorCounts:
-        counts = MirrorCounts(duplicate_count=found.duplicate_count, folded=Counter(folded))
+        counts = MirrorCounts(
+            duplicate_count=found.duplicate_count,
+            folded=Counter(folded),
+            refused_ids=frozenset(each.message.arrival_id for each in found.dead_letters),
+        )
         for each in found.events:
             counts.by_topic_and_kind[_level(each.message.topic), each.match.kind] += 1
             counts.skewed_count += abs(each.skew_seconds) > self.max_skew_seconds

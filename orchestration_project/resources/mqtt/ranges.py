@@ -90,6 +90,20 @@ def plan_ranges(warehouse: Warehouse, clock: Clock, *, max_range: int = MAX_RANG
     return len(items)
 
 
+def end_leases(warehouse: Warehouse, clock: Clock, is_at_work: Callable[[str], bool]) -> None:
+    """Have ranges be due again that runs which have ended left claimed.
+
+    Args:
+        warehouse: The database.
+        clock: Its time.
+        is_at_work: Whether a run, by its id, may still settle them.
+    """
+    items = range_items(warehouse, clock)
+    ended = [holder for holder in items.lease_holders(TOPIC) if not is_at_work(holder)]
+    if ended:
+        items.expire(TOPIC, dict.fromkeys(ended))
+
+
 def waiting(warehouse: Warehouse) -> Waiting:
     """Return the messages that are not mirrored yet, by indexes alone."""
     with warehouse.reading() as connection:

@@ -1,0 +1,212 @@
+"""Keys, partitions and specs of the assets of MQTT."""
+
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import Table
+
+from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.mqtt.entities import ENTITIES
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.mqtt.kinds import read_kind_files
+from orchestration_project.resources.mqtt.mirroring import Mirror
+from orchestration_project.services.metadata import column_schema
+from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.mqtt import MqttSettings
+from orchestration_project.tables.mqtt import (
+    mqtt_bridges,
+    mqtt_dead_letters,
+    mqtt_inbox,
+    mqtt_mirror,
+)
+
+GROUP = "mqtt"
+OWNERS = ["team:operations"]
+MIRROR_JOB, FOLD_JOB, REPLAY_JOB = "mqtt_mirror", "mqtt_fold", "mqtt_replay_dead_letters"
+
+INBOX = dg.AssetKey([GROUP, "inbox"])
+BRIDGES = dg.AssetKey([GROUP, "bridges"])
+KINDS = dg.AssetKey([GROUP, "kinds"])
+MIRROR = dg.AssetKey([GROUP, "mirror"])
+DEAD_LETTERS = dg.AssetKey([GROUP, "dead_letters"])
+GRAPH = dg.AssetKey([GROUP, "project_graph"])
+ENTITY_KEYS = {
+    name: dg.AssetKey([GROUP, entity.table.name.removeprefix(f"{GROUP}_")])
+    for name, entity in ENTITIES.items()
+}
+"""Assets of entities, by type."""
+
+FIRST_HOUR = "2026-01-01-00:00"
+MIB = 1024**2
+
+
+def _hours() -> dg.TimeWindowPartitionsDefinition:
+    """Return the UTC hours from the first one to the present one, by the project's clock."""
+    ahead = Clock(SETTINGS.demo_clock_now).now() - Clock().now()
+    return dg.TimeWindowPartitionsDefinition(
+        start=FIRST_HOUR,
+        fmt="%Y-%m-%d-%H:%M",
+        timezone="UTC",
+        cron_schedule="0 * * * *",
+        end_offset=round(ahead.total_seconds() / 3_600) + 1,
+    )
+
+
+HOURS = _hours()
+
+MIRROR_SOURCES = {
+    **dict.fromkeys(
+        (
+            *("idempotency_key", "trace_id", "kind", "schema_version", "ts", "entity_type"),
+            *("entity_id", "operation", "payload"),
+        ),
+        ("payload",),
+    ),
+    "topic": ("topic",),
+    "arrival_id": ("arrival_id",),
+    "received_at": ("received_at",),
+    "skew_seconds": ("payload", "received_at"),
+}
+"""Columns of the mirror, and those of the inbox that they come from."""
+
+ENTITY_SOURCES = {"updated_at": "ts", "arrival_id": "arrival_id", "event_count": "arrival_id"}
+"""Columns of entities that do not come from the payload."""
+
+KIND_COLUMNS = dg.TableSchema(
+    [
+        dg.TableColumn("kind", "text", "Kind and version: the name of the file"),
+        dg.TableColumn("schema", "text", "Schema of the payload, JSON Schema 2020-12"),
+    ]
+)
+
+inbox = asset_spec(
+    INBOX,
+    "One received message per row of the table mqtt_inbox: the bridge fills it.",
+    column_schema(mqtt_inbox.columns),
+    SOURCE,
+    owners=OWNERS,
+)
+bridges = asset_spec(
+    BRIDGES,
+    str(mqtt_bridges.comment),
+    column_schema(mqtt_bridges.columns),
+    {"state"},
+    owners=OWNERS,
+    **{"dagster/table_name": mqtt_bridges.name},
+)
+kinds = asset_spec(
+    KINDS,
+    "One schema file per kind and version, in MQTT_KINDS_DIR.",
+    KIND_COLUMNS,
+    SOURCE,
+    owners=OWNERS,
+)
+"""Nothing makes these here."""
+
+
+def mirror_spec() -> dg.AssetSpec:
+    """Return the spec of the mirror."""
+    return asset_spec(
+        MIRROR,
+        str(mqtt_mirror.comment),
+        column_schema(mqtt_mirror.columns),
+        {"table"},
+        *(INBOX, KINDS),
+        owners=OWNERS,
+        **_named(
+            mqtt_mirror,
+            {
+                name: [dg.TableColumnDep(INBOX, source) for source in sources]
+                for name, sources in MIRROR_SOURCES.items()
+            },
+        ),
+    )
+
+
+def dead_letters_spec() -> dg.AssetSpec:
+    """Return the spec of the dead letters."""
+    return asset_spec(
+        DEAD_LETTERS,
+        str(mqtt_dead_letters.comment),
+        column_schema(mqtt_dead_letters.columns),
+        {"state"},
+        *(INBOX, KINDS),
+        owners=OWNERS,
+        **_named(
+            mqtt_dead_letters,
+            {
+                name: [dg.TableColumnDep(INBOX, name)]
+                for name in ("arrival_id", "topic", "payload", "sha256", "received_at")
+            },
+        ),
+    )
+
+
+def entity_specs() -> list[dg.AssetSpec]:
+    """Return the specs of the entities."""
+    return [
+        asset_spec(
+            ENTITY_KEYS[name],
+            str(entity.table.comment),
+            column_schema(entity.table.columns),
+            {"table", "gold"},
+            MIRROR,
+            owners=OWNERS,
+            **_named(
+                entity.table,
+                {
+                    column.name: [
+                        dg.TableColumnDep(MIRROR, ENTITY_SOURCES.get(column.name, "payload"))
+                    ]
+                    for column in entity.table.columns
+                },
+            ),
+        )
+        for name, entity in ENTITIES.items()
+    ]
+
+
+def graph_spec() -> dg.AssetSpec:
+    """Return the spec of the picture of components."""
+    return asset_spec(
+        GRAPH,
+        "One picture of the components of projects, and what each needs first.",
+        None,
+        {"plot", "gold"},
+        *(ENTITY_KEYS[name] for name in ("project", "component", "component_dependency")),
+        MIRROR,  # whose runs fold these
+        owners=OWNERS,
+    )
+
+
+def open_mirror(
+    settings: Settings, warehouse: Warehouse, artifacts: ArtifactStore, clock: Clock, run_id: str
+) -> Mirror:
+    """Return the writer of the mirror, with the kinds as their files are now."""
+    own = MqttSettings.of(settings)
+    return Mirror(
+        warehouse=warehouse,
+        captures=Captures(artifacts),
+        clock=clock,
+        kinds=read_kind_files(own.mqtt_kinds_path),
+        max_bytes=own.mqtt_max_message_mib * MIB,
+        max_skew_seconds=own.mqtt_max_skew_seconds,
+        source=own.mqtt_source or GROUP,
+        run_id=run_id,
+    )
+
+
+def hour_start(key: str) -> datetime:
+    """Return the UTC time at which the hour of a partition begins."""
+    return datetime.strptime(f"{key}+0000", "%Y-%m-%d-%H:%M%z")
+
+
+def _named(table: Table, lineage: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "dagster/table_name": table.name,
+        "dagster/column_lineage": dg.TableColumnLineage(lineage),
+    }

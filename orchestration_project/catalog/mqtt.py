@@ -1,0 +1,49 @@
+"""MQTT: a mirror of a broker's events, and the projects that are folded from them."""
+
+from collections.abc import Sequence
+
+from orchestration_project.assets import mqtt
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.control_tower import OldestMissing
+from orchestration_project.engine.options import not_dry
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.registry import Domain, ItemTopics, Job
+from orchestration_project.resources.mqtt.dead_letters import TOPIC as LETTERS_TOPIC
+from orchestration_project.resources.mqtt.health import oldest_waiting
+from orchestration_project.resources.mqtt.ranges import TOPIC as RANGES_TOPIC
+from orchestration_project.resources.mqtt.ranges import range_items
+from orchestration_project.sensors.mqtt import mqtt_flow_check, mqtt_on_arrival
+from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.mqtt import MqttSettings
+
+
+def _oldest(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequence[OldestMissing]:
+    if MqttSettings.of(settings).mqtt_source is None:
+        return []
+    found = oldest_waiting(warehouse, clock.now())
+    return [] if found is None else [found]
+
+
+MQTT = Domain(
+    name="mqtt",
+    source_setting="mqtt_source",
+    assets=[
+        *(mqtt.inbox, mqtt.bridges, mqtt.kinds),
+        *(mqtt.mirror_mqtt, mqtt.replay_dead_letters, mqtt.fold_mqtt, mqtt.draw_graph),
+    ],
+    asset_checks=[mqtt.check_kinds, mqtt.check_flow],
+    jobs=[
+        Job(definition=mqtt.mirror_job),
+        Job(definition=mqtt.fold_job),
+        Job(definition=mqtt.replay_job, real_config=not_dry(mqtt.REPLAY_OP)),
+        Job(definition=mqtt.flow_job),
+    ],
+    schedules=[mqtt_flow_check],
+    sensors=[mqtt_on_arrival],
+    oldest_unlanded=_oldest,
+    item_topics=[
+        ItemTopics(prefix=RANGES_TOPIC, open=range_items),
+        ItemTopics(prefix=LETTERS_TOPIC, open=WorkItems),
+    ],
+)
