@@ -1,4 +1,4 @@
-"""What operators look at: counts, late messages, bridges, components; and what is kept how long."""
+"""Counts, late messages, bridges and components for operators; retention of old messages."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
