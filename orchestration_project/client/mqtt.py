@@ -1,7 +1,7 @@
 """MQTT: events, dead letters and project state as DataFrames, and events as they arrive."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import httpx
 from pydantic import BaseModel
 
-from orchestration_project.client.asking import Asking, frame_of_models, quoted
+from orchestration_project.client.asking import Asking, frame_of_models, new_key, quoted
 from orchestration_project.client.transport import LOG_ATTEMPTS, RETRIED_STATUSES, ApiError
 from orchestration_project.domains.api.models import Page
 from orchestration_project.domains.api.mqtt import (
@@ -26,6 +26,7 @@ from orchestration_project.domains.api.mqtt import (
     MqttReceived,
     MqttTask,
 )
+from orchestration_project.domains.api.runs import Launched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,6 +144,70 @@ class MqttMethods(Asking):
         """Return a project, component or task."""
         return self._get(f"/mqtt/{kind}/{quoted(entity_id)}", MqttEntity)
 
+    def mqtt_create(
+        self,
+        kind: Kind,
+        fields: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> MqttEntity:
+        """Create a project, component or task, and publish its event.
+
+        Args:
+            kind: What is created.
+            fields: Its fields, such as ``{"name": "Apollo"}``.
+            idempotency_key: Makes the call safe to repeat; None: a new key.
+        """
+        return self._mqtt_ask("POST", f"/mqtt/{kind}", fields, idempotency_key)
+
+    def mqtt_update(
+        self,
+        kind: Kind,
+        entity_id: str,
+        fields: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> MqttEntity:
+        """Update the given fields of a project, component or task; None empties a field."""
+        path = f"/mqtt/{kind}/{quoted(entity_id)}"
+        return self._mqtt_ask("POST", path, fields, idempotency_key)
+
+    def mqtt_delete(
+        self, kind: Kind, entity_id: str, *, idempotency_key: str | None = None
+    ) -> MqttEntity:
+        """Delete a project, component or task."""
+        path = f"/mqtt/{kind}/{quoted(entity_id)}"
+        return self._mqtt_ask("DELETE", path, None, idempotency_key)
+
+    def mqtt_replay_dead_letters(
+        self,
+        *,
+        arrival_ids: Sequence[int] = (),
+        reason: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Launched:
+        """Launch a run that judges dead letters again, by the present kinds.
+
+        Args:
+            arrival_ids: Numbers of their arrivals; empty: any.
+            reason: Kind of the refusal, such as ``schema``; None: any.
+            since: Only letters that arrived from this time.
+            until: Only letters that arrived before this time.
+            dry_run: Count them only.
+            idempotency_key: Makes the call safe to repeat; None: a new key.
+        """
+        body = {
+            "arrival_ids": list(arrival_ids),
+            "reason": reason,
+            "dry_run": dry_run,
+            **_times(since, until),
+        }
+        key = idempotency_key or new_key()
+        return self._post("/mqtt/dead-letters/replay", body, Launched, key=key)
+
     def mqtt_stream(
         self, topic: str | None = None, *, after: int | None = None
     ) -> Iterator[MqttReceived]:
@@ -171,6 +236,13 @@ class MqttMethods(Asking):
                     raise
             failures += 1
             self._transport.pause(failures)
+
+    def _mqtt_ask(
+        self, method: str, path: str, fields: Mapping[str, Any] | None, key: str | None
+    ) -> MqttEntity:
+        body = None if fields is None else dict(fields)
+        answer = self._transport.ask(method, path, body=body, key=key or new_key())
+        return MqttEntity.model_validate_json(answer.content)
 
     def _mqtt_received(
         self, topic: str | None, last: int | None

@@ -12,8 +12,6 @@ from orchestration_project.domains.api.models import Page
 from orchestration_project.domains.api.mqtt import (
     MqttBridge,
     MqttBridges,
-    MqttDeadLetter,
-    MqttDeadLetters,
     MqttEntity,
     MqttEvent,
     MqttEvents,
@@ -27,7 +25,6 @@ from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.mqtt.reading import (
     EventFilter,
     FoundRows,
-    find_dead_letters,
     find_events,
     waiting_arrivals,
     waiting_outbox,
@@ -45,28 +42,21 @@ from orchestration_project.tables.mqtt import (
 TOPIC = "Topic filter, with the wildcards + and # of MQTT; default: all topics"
 
 
-class _Wanted(Parameters):
+class ArrivalsWanted(Parameters):
+    """Filter of what arrived, the latest first."""
+
     topic: Text | None = Field(None, description=TOPIC)
     kind: Name | None = Field(None, description="Kind, such as project.updated")
     limit: int = Field(USUAL_ROWS, ge=1, le=MAX_PAGE_ENTRIES, description="Maximum of a page")
     cursor: Name | None = Field(None, description="`next_cursor` of the previous page")
 
 
-class EventsWanted(_Wanted):
+class EventsWanted(ArrivalsWanted):
     """Filter of events, the latest arrival first; all given conditions must hold."""
 
     trace: Name | None = Field(None, description="Trace of the event, a UUID")
     since: Moment | None = Field(None, description="Only events from this time, by their sender")
     until: Moment | None = Field(None, description="Only events before this time, by their sender")
-
-
-class DeadLettersWanted(_Wanted):
-    """Filter of dead letters, the latest arrival first; all given conditions must hold."""
-
-    reason: Name | None = Field(None, description="Kind of the refusal, such as not_json")
-    state: Literal["dead", "replayed"] | None = Field(None, description="State; default: all")
-    since: Moment | None = Field(None, description="Only letters refused from this time")
-    until: Moment | None = Field(None, description="Only letters refused before this time")
 
 
 class RowsWanted(Parameters):
@@ -143,35 +133,14 @@ async def list_mqtt_events(call: Call[EventsWanted, Body]) -> MqttEvents:
         trace_id=wanted.trace and wanted.trace.lower(),
         since=wanted.since,
         until=wanted.until,
-        before=_before(wanted.cursor),
+        before=read_cursor(wanted.cursor),
         limit=wanted.limit,
     )
     seconds = call.services.read_seconds
     found = await call.services.in_thread(
         find_events, call.services.warehouse, chosen, seconds=seconds
     )
-    return MqttEvents(events=[_event(row) for row in found.rows], next_cursor=_cursor(found))
-
-
-async def list_mqtt_dead_letters(call: Call[DeadLettersWanted, Body]) -> MqttDeadLetters:
-    """List messages that are not valid events, with the reason."""
-    wanted = call.query
-    chosen = EventFilter(
-        topic=topic_filter(wanted.topic),
-        kind=wanted.kind,
-        reason_code=wanted.reason,
-        is_dead=None if wanted.state is None else wanted.state == "dead",
-        since=wanted.since,
-        until=wanted.until,
-        before=_before(wanted.cursor),
-        limit=wanted.limit,
-    )
-    seconds = call.services.read_seconds
-    found = await call.services.in_thread(
-        find_dead_letters, call.services.warehouse, chosen, seconds=seconds
-    )
-    letters = [MqttDeadLetter.model_validate(row) for row in found.rows]
-    return MqttDeadLetters(letters=letters, next_cursor=_cursor(found))
+    return MqttEvents(events=[_event(row) for row in found.rows], next_cursor=next_cursor(found))
 
 
 async def list_mqtt_bridges(call: Call[Parameters, Body]) -> MqttBridges:
@@ -284,11 +253,17 @@ def _event(row: Mapping[str, Any]) -> MqttEvent:
     return MqttEvent.model_validate({**row, "payload": json.loads(row["payload"])})
 
 
-def _cursor(found: FoundRows) -> str | None:
+def next_cursor(found: FoundRows) -> str | None:
+    """Return the cursor of the next page; None: there is none."""
     return None if found.next_before is None else str(found.next_before)
 
 
-def _before(cursor: str | None) -> int | None:
+def read_cursor(cursor: str | None) -> int | None:
+    """Return the arrival before which a page begins; None: it is the first page.
+
+    Raises:
+        ProblemError: The cursor is invalid.
+    """
     if cursor is None:
         return None
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
@@ -306,15 +281,6 @@ OPERATIONS = (
         list_mqtt_events,
         query=EventsWanted,
         answer=MqttEvents,
-    ),
-    Operation(
-        "GET",
-        "/mqtt/dead-letters",
-        "viewer",
-        "List MQTT dead letters",
-        list_mqtt_dead_letters,
-        query=DeadLettersWanted,
-        answer=MqttDeadLetters,
     ),
     Operation(
         "GET",

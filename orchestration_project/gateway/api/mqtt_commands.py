@@ -242,7 +242,7 @@ def open_mirror(services: Services, request_id: str) -> Mirror:
         kinds=read_kind_files(settings.mqtt_kinds_path),
         max_bytes=settings.mqtt_max_message_mib * 2**20,
         max_skew_seconds=settings.mqtt_max_skew_seconds,
-        source="mqtt",
+        source=settings.mqtt_source,
         run_id=request_id,
     )
 

@@ -56,6 +56,7 @@ MQTT = Domain(
     api=[
         "orchestration_project.gateway.api.mqtt",
         "orchestration_project.gateway.api.mqtt_commands",
+        "orchestration_project.gateway.api.mqtt_dead_letters",
         "orchestration_project.gateway.api.mqtt_stream",
     ],
 )  # until catalog/ has the domain

@@ -9,6 +9,7 @@ import socket
 from contextlib import closing, suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,13 @@ OPERATIONS = operations_of(REGISTRY_OF_API)
 
 
 EMPTY = Path(os.devnull)
+MQTT_FIELDS: dict[Any, dict[str, Any]] = {
+    "projects": dict.fromkeys(("name", "description", "status", "owner_id", "metadata")),
+    "components": dict.fromkeys(("project_id", "name", "status", "progress", "position")),
+    "tasks": dict.fromkeys(
+        ("project_id", "component_id", "title", "status", "assignee_id", "due_at", "completed_at")
+    ),
+}
 
 
 def ask_for_all(client: Client) -> list[Any]:
@@ -137,6 +145,18 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.mqtt_entity("projects", "p"),
         lambda: client.mqtt_entity("components", "c"),
         lambda: client.mqtt_entity("tasks", "t"),
+        *(
+            partial(each, kind, *given)
+            for kind, fields in MQTT_FIELDS.items()
+            for each, given in (
+                (client.mqtt_create, [{f"{kind[:-1]}_id": "i", **fields}]),
+                (client.mqtt_update, ["i", fields]),
+                (client.mqtt_delete, ["i"]),
+            )
+        ),
+        lambda: client.mqtt_replay_dead_letters(
+            arrival_ids=[1], reason="schema", since=NOON, until=NOON, dry_run=True
+        ),
         lambda: list(client.mqtt_stream("#")),
         lambda: client.saas_rules(),
         lambda: list(client.saas_audit(entity="1", issue="HR-1", operation="created", text="x")),

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, insert, select
 
+from orchestration_project.client import ApiError, Client
 from orchestration_project.tables.access import access_audit
 from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_projects, mqtt_seen_keys, mqtt_tasks
 from orchestration_project.tables.spine import outbox
+from tests.gateway.api.conftest import HOME
 from tests.gateway.api.mqtt_rows import clear, mirror_row
 
 
@@ -72,7 +74,7 @@ def test_a_command_writes_entity_mirror_seen_key_and_outbox(tracker):
 
 
 def _capture_sha256(api: Any) -> str:
-    [capture] = api.get("/artifacts?where=source=mqtt&limit=1")["captures"]
+    [capture] = api.get("/artifacts?where=source=demo&where=dataset=messages&limit=1")["captures"]
     return capture["sha256"]
 
 
@@ -200,3 +202,19 @@ def test_times_of_a_task_are_in_utc(tracker):
     assert made["row"]["due_at"] == "2026-11-02T10:00:00Z"
     [row] = rows(tracker, mqtt_tasks)
     assert row["status"] is None
+
+
+def test_the_client_sends_commands_that_are_safe_to_repeat(tracker):
+    with Client(HOME, str(tracker.keys["operator"]), transport=tracker) as client:
+        made = client.mqtt_create("projects", {"name": "Apollo"}, idempotency_key="k")
+        assert client.mqtt_create("projects", {"name": "Apollo"}, idempotency_key="k").is_repeated
+        path = made.entity_id
+        assert made.row is not None
+        changed = client.mqtt_update("projects", path, {"description": "Moon", "owner_id": "a"})
+        changed = client.mqtt_update("projects", path, {"description": None})
+        assert changed.row is not None
+        assert (changed.row["description"], changed.row["owner_id"]) == (None, "a")
+        assert client.mqtt_delete("projects", path).row is None
+        with pytest.raises(ApiError, match="404"):
+            client.mqtt_delete("projects", path)
+    assert [version for _, version, _, _ in published(tracker)] == [1, 2, 3, 4]
