@@ -132,6 +132,15 @@ def test_the_inbox_has_a_depth_for_each_state_and_the_age_of_what_waits_longest(
     assert found["inbox_oldest_seconds", "git"] == pytest.approx(7200, abs=60)
 
 
+def test_mqtt_is_measured_where_it_has_a_source(settings, warehouse, instance):
+    for source, parts in ((None, 0), ("demo", 1)):
+        chosen = settings.model_copy(update={"mqtt_source": source})
+        answer = Client(routes(parts_of(chosen, warehouse, instance))).get("/metrics")
+        found = values(answer.text)
+        assert found["scrape_ok", "mqtt"] == 1
+        assert [name for name, *_ in found].count("mqtt_waiting_messages") == parts
+
+
 def test_alerts_and_how_late_assets_are_come_from_their_tables(warehouse, scrape):
     tower = {"window_hours": 24, "looked_at": now() - HOUR}
     with warehouse.writing() as connection:

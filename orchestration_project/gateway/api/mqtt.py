@@ -22,11 +22,11 @@ from orchestration_project.gateway.api.operation import Body, Call, Moment, Oper
 from orchestration_project.gateway.api.problems import not_found, wrong_fields
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.mqtt.ranges import waiting
 from orchestration_project.resources.mqtt.reading import (
     EventFilter,
     FoundRows,
     find_events,
-    waiting_arrivals,
     waiting_outbox,
 )
 from orchestration_project.tables.catalogue import relation
@@ -152,11 +152,12 @@ def _bridges(services: Services) -> MqttBridges:
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
         rows = connection.execute(select(mqtt_bridges).order_by(mqtt_bridges.c.broker)).mappings()
         bridges = [MqttBridge.model_validate(dict(row)) for row in rows]
-        waiting, publishing = waiting_arrivals(connection), waiting_outbox(connection)
+        publishing = waiting_outbox(connection)
+    unread = waiting(services.warehouse)
     return MqttBridges(
         bridges=bridges,
-        waiting_count=waiting.row_count,
-        oldest_waiting_at=waiting.oldest_at,
+        waiting_count=unread.message_count,
+        oldest_waiting_at=unread.oldest_at,
         outbox_count=publishing.row_count,
         oldest_outbox_at=publishing.oldest_at,
     )

@@ -10,17 +10,12 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, func, select
 from orchestration_project.domains.mqtt.topics import TopicFilter
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.mqtt import (
-    mqtt_cursors,
     mqtt_dead_letters,
-    mqtt_inbox,
     mqtt_mirror,
 )
 from orchestration_project.tables.spine import outbox
 
 Row = Mapping[str, Any]
-
-MIRROR = "mirror"
-"""Consumer of the inbox that makes the mirror."""
 
 OUTBOX_TOPIC = "mqtt/events"
 """Topic of the outbox with the events of commands."""
@@ -97,16 +92,6 @@ def find_dead_letters(warehouse: Warehouse, wanted: EventFilter, *, seconds: flo
         is_dead = columns.ended_at.is_(None)
         conditions.append(is_dead if wanted.is_dead else ~is_dead)
     return _found(warehouse, mqtt_dead_letters, conditions, wanted, seconds)
-
-
-def waiting_arrivals(connection: Connection) -> Waiting:
-    """Return what the mirror has not read of the inbox."""
-    arrivals, cursor = mqtt_inbox.c, mqtt_cursors.c
-    read = select(cursor.arrival_id).where(cursor.consumer == MIRROR).scalar_subquery()
-    wanted = select(func.count(), func.min(arrivals.received_at)).where(
-        arrivals.arrival_id > func.coalesce(read, 0)
-    )
-    return Waiting(*connection.execute(wanted).one())
 
 
 def waiting_outbox(connection: Connection) -> Waiting:

@@ -1,0 +1,126 @@
+"""Metrics of MQTT: events by kind, what waits, dead letters, and bridges."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from prometheus_client.core import Metric
+from sqlalchemy import Connection, case, func, select
+
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.mqtt.ranges import first_unread, waiting
+from orchestration_project.resources.mqtt.reading import waiting_outbox
+from orchestration_project.services.metrics.families import counter, gauge
+from orchestration_project.tables.mqtt import mqtt_bridges, mqtt_dead_letters, mqtt_mirror
+
+OTHER = "other"
+"""Label of all kinds without a schema: senders may write any."""
+
+
+@dataclass
+class MqttMetrics:
+    """Reads the metrics of a database.
+
+    Events are counted as Prometheus counts: from the first call on. So a call reads what was
+    mirrored since the one before, however much the mirror has.
+    """
+
+    warehouse: Warehouse
+    _events: dict[tuple[str, ...], float] = field(default_factory=dict)
+    _counted: int | None = None
+    """Arrival up to which events are counted."""
+
+    def families(self, now: datetime) -> list[Metric]:
+        """Return the metrics; ``now`` is the machine's time.
+
+        Raises:
+            OrchestrationError: The database cannot be read.
+        """
+        unread = waiting(self.warehouse)
+        with self.warehouse.reading() as connection:
+            self._count(connection)
+            publishing = waiting_outbox(connection)
+            return [
+                counter(
+                    "mqtt_events",
+                    "Events that were mirrored since the gateway started; `other`: unknown kinds.",
+                    ("kind",),
+                    self._events,
+                ),
+                *_waiting(
+                    "mqtt_waiting_messages",
+                    "Messages of brokers that are not mirrored yet.",
+                    unread.message_count,
+                    unread.oldest_at,
+                    now,
+                ),
+                *_waiting(
+                    "mqtt_outbox_events",
+                    "Events of commands that are not published yet.",
+                    publishing.row_count,
+                    publishing.oldest_at,
+                    now,
+                ),
+                _dead_letters(connection),
+                *_bridges(connection, now),
+            ]
+
+    def _count(self, connection: Connection) -> None:
+        last = first_unread(connection) - 1
+        if self._counted is None:
+            self._counted = last
+        columns = mqtt_mirror.c
+        kind = case((columns.schema_version.is_(None), OTHER), else_=columns.kind)
+        found = connection.execute(
+            select(kind, func.count())
+            .where(columns.arrival_id > self._counted, columns.arrival_id <= last)
+            .group_by(kind)
+        ).all()
+        for name, count in found:
+            self._events[(name,)] = self._events.get((name,), 0.0) + count
+        self._counted = max(last, self._counted)
+
+
+def _waiting(
+    name: str, what: str, count: int, oldest_at: datetime | None, now: datetime
+) -> Iterable[Metric]:
+    yield gauge(name, what, (), {(): count})
+    age = 0.0 if oldest_at is None else max(0.0, (now - oldest_at).total_seconds())
+    yield gauge(f"{name}_oldest_seconds", "Age of the oldest of these; 0: none.", (), {(): age})
+
+
+def _dead_letters(connection: Connection) -> Metric:
+    columns = mqtt_dead_letters.c
+    wanted = (
+        select(columns.reason_code, func.count())
+        .where(columns.ended_at.is_(None))
+        .group_by(columns.reason_code)
+    )
+    return gauge(
+        "mqtt_dead_letters",
+        "Messages that are dead letters, by reason code.",
+        ("reason",),
+        {(reason,): count for reason, count in connection.execute(wanted)},
+        together=lambda one, other: one + other,
+    )
+
+
+def _bridges(connection: Connection, now: datetime) -> Iterable[Metric]:
+    rows = connection.execute(select(mqtt_bridges)).all()
+    yield gauge(
+        "mqtt_bridge_connected",
+        "Bridge: 1 while it is connected to its broker.",
+        ("broker",),
+        {(row.broker,): float(row.connected_since is not None) for row in rows},
+        together=min,
+    )
+    yield gauge(
+        "mqtt_bridge_silence_seconds",
+        "Time since the latest message of the broker.",
+        ("broker",),
+        {
+            (row.broker,): max(0.0, (now - row.last_message_at).total_seconds())
+            for row in rows
+            if row.last_message_at is not None
+        },
+    )

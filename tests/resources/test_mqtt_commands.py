@@ -1,0 +1,226 @@
+"""Commands on each database: all of it or nothing, once for each request, also at once."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.mqtt import streaming
+from orchestration_project.resources.mqtt.arrivals import insert_arrivals
+from orchestration_project.resources.mqtt.batching import ReceivedMessage
+from orchestration_project.resources.mqtt.commands import Command, RefusedCommandError, execute
+from orchestration_project.resources.mqtt.metrics import MqttMetrics
+from orchestration_project.resources.mqtt.streaming import last_arrival, read_arrivals
+from orchestration_project.tables.mqtt import (
+    mqtt_dead_letters,
+    mqtt_inbox,
+    mqtt_mirror,
+    mqtt_projects,
+    mqtt_seen_keys,
+)
+from orchestration_project.tables.spine import outbox
+from tests.resources.mqtt_office import MqttOffice, message
+
+
+@pytest.fixture
+def office(warehouse, clock, tmp_path) -> MqttOffice:
+    return MqttOffice(warehouse, clock, tmp_path)
+
+
+def command(operation: Any, entity_id: str | None = "p1", **other: Any) -> Command:
+    """Return a command about a project."""
+    key = other.pop("request_key", None)
+    return Command(
+        entity_type="project",
+        operation=operation,
+        entity_id=entity_id,
+        fields=other,
+        user_name="ada",
+        request_key=key,
+    )
+
+
+def arrive(office: MqttOffice, *messages: tuple[str, bytes]) -> None:
+    """Have messages arrive from a broker, as the bridge stores them."""
+    received = [
+        ReceivedMessage(
+            topic=topic,
+            payload=body,
+            qos=1,
+            is_retained=False,
+            is_duplicate=False,
+            received_at=office.clock.now(),
+            message_id=0,
+        )
+        for topic, body in messages
+    ]
+    with office.warehouse.writing() as connection:
+        insert_arrivals(connection, "broker:1883", received, max_bytes=100_000)
+
+
+def published(office: MqttOffice) -> list[tuple[str, bytes]]:
+    """Return topic and message of what waits in the outbox, in order."""
+    payloads = [json.loads(row["payload"]) for row in office.rows(outbox)]
+    return [(each["topic"], each["message"].encode()) for each in payloads]
+
+
+def test_the_message_that_comes_back_from_the_broker_is_a_duplicate(office):
+    mirror = office.mirror()
+    execute(mirror, command("created", name="Apollo"))
+    execute(mirror, command("updated", status="active", metadata={"a": 0.1, "b": "Grüße\u2028"}))
+    before = office.rows(mqtt_projects), office.rows(mqtt_mirror)
+    arrive(office, *published(office), *published(office))
+    counts = office.run()
+    assert (counts.duplicate_count, counts.folded.total()) == (4, 0)
+    assert (office.rows(mqtt_projects), office.rows(mqtt_mirror)) == before
+    assert not office.rows(mqtt_dead_letters)
+    assert [row["duplicate_count"] for row in office.rows(mqtt_seen_keys)] == [2, 2]
+
+
+def test_events_that_wait_in_the_inbox_are_mirrored_beside_commands(office):
+    topic = "tracker/events/projects/p1"
+    body = {"project_id": "p1", "name": "Apollo", "status": "planning"}
+    early = office.clock.now() - timedelta(hours=1)
+    arrive(office, (topic, message("created", "project.created", body, ts=early)))
+    execute(office.mirror(), command("created", "p2", name="Gemini"))
+    arrive(office, (topic, message("updated", payload={"project_id": "p1", "name": "Apollo 2"})))
+    office.run()
+    execute(office.mirror(), command("updated", status="active"))
+    [one, two] = office.rows(mqtt_projects)
+    assert (one["name"], one["status"], one["event_count"]) == ("Apollo 2", "active", 3)
+    assert (two["project_id"], two["name"]) == ("p2", "Gemini")
+    assert [row["arrival_id"] for row in office.rows(mqtt_inbox)] == [1, 3]
+
+
+def test_requests_at_once_are_each_done_once_and_in_some_order(office):
+    execute(office.mirror(), command("created", name="0"))
+    wanted = [command("updated", name=str(n), request_key=f"k{n % 8}") for n in range(8)] * 2
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda each: execute(office.mirror(), each), wanted))
+    assert sum(each.is_repeated for each in results) == 8
+    [row] = office.rows(mqtt_projects)
+    assert row["event_count"] == 9
+    versions = [row["version_number"] for row in office.rows(outbox)]
+    assert versions == list(range(1, 10))
+    [latest] = [
+        each for each in office.rows(mqtt_mirror) if each["arrival_id"] == row["arrival_id"]
+    ]
+    assert json.loads(latest["payload"])["name"] == row["name"]
+    assert sorted(each["arrival_id"] for each in office.rows(mqtt_mirror)) == list(range(1, 10))
+
+
+def test_creations_of_one_project_at_once_make_it_once(office):
+    def create(number: int) -> str:
+        try:
+            execute(office.mirror(), command("created", name=str(number)))
+        except RefusedCommandError as error:
+            return error.why
+        return "done"
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(create, range(6))) == [*(["conflict"] * 5), "done"]
+    assert len(office.rows(mqtt_mirror)) == len(office.rows(outbox)) == 1
+
+
+class KilledError(Exception):
+    """The process ends here."""
+
+
+def test_a_command_that_ends_at_any_statement_writes_all_or_nothing(office):
+    tables = (mqtt_projects, mqtt_mirror, mqtt_seen_keys, outbox)
+    engine, done = office.warehouse._engine, 0
+    for done in count():
+        wanted, left = command("created", f"p{done}", name="Apollo", request_key=f"k{done}"), done
+
+        def end(*_: object) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise KilledError
+
+        event.listen(engine, "before_cursor_execute", end)
+        try:
+            execute(office.mirror(), wanted)
+        except KilledError:
+            has_ended = True
+        else:
+            has_ended = False
+        finally:
+            event.remove(engine, "before_cursor_execute", end)
+        assert {len(office.rows(each)) for each in tables} == {done if has_ended else done + 1}
+        assert execute(office.mirror(), wanted).is_repeated is not has_ended
+        if not has_ended:
+            break
+    assert done > 15
+    assert {len(office.rows(each)) for each in tables} == {done + 1}
+
+
+def test_a_kind_without_its_file_is_an_error_that_names_it(office, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"project\.created"):
+        execute(office.mirror(kinds=tmp_path / "none"), command("created", name="Apollo"))
+    assert not office.rows(mqtt_mirror)
+
+
+def test_metrics_count_events_by_known_kinds_and_what_waits(office):
+    metrics = MqttMetrics(office.warehouse)
+    assert samples(metrics, office)["mqtt_waiting_messages"] == 0
+    topic = "tracker/x"
+    arrive(
+        office,
+        (topic, message("a")),
+        (topic, message("b", "any.kind")),
+        (topic, message("c", "other.kind")),
+        (topic, b"\xff"),
+    )
+    execute(office.mirror(), command("created", "p2", name="Gemini"))
+    now = office.clock.now() + timedelta(minutes=2)
+    found = samples(metrics, office, now)
+    assert (found["mqtt_waiting_messages"], found["mqtt_waiting_messages_oldest_seconds"]) == (
+        4,
+        120,
+    )
+    assert (found["mqtt_outbox_events"], found["mqtt_outbox_events_oldest_seconds"]) == (1, 120)
+    office.run()
+    arrive(office, (topic, message("d")))
+    office.run()
+    for _ in range(2):
+        found = samples(metrics, office)
+        assert found["mqtt_events_total", "project.updated"] == 2
+        assert found["mqtt_events_total", "other"] == 2
+        assert found["mqtt_events_total", "project.created"] == 1
+        assert found["mqtt_dead_letters", "not_utf8"] == 1
+        assert found["mqtt_waiting_messages"] == 0
+
+
+def samples(metrics: MqttMetrics, office: MqttOffice, now: Any = None) -> dict[Any, float]:
+    """Return the value of each sample, by its name, with the values of its labels if it has any."""
+    return {
+        (name, *sample.labels.values()) if sample.labels else name: sample.value
+        for family in metrics.families(now or office.clock.now())
+        for sample in family.samples
+        for name in [sample.name.removeprefix("orchestration_")]
+    }
+
+
+def test_a_stream_reads_valid_events_in_pages_of_bounded_size(office, monkeypatch):
+    assert last_arrival(office.warehouse) == 0
+    bodies = [message(f"k{n}", payload={"text": "x" * (n * 100)}) for n in range(20)]
+    bodies[7], bodies[12] = b"[]", b"x" * 200_000  # refused, and above the limit
+    arrive(office, *[("t", body) for body in bodies])
+    assert last_arrival(office.warehouse) == 20
+    for characters, rows in ((2**20, 1_000), (2_000, 1_000), (1, 1_000), (2**20, 3)):
+        monkeypatch.setattr(streaming, "MAX_READ_CHARACTERS", characters)
+        monkeypatch.setattr(streaming, "READ_AT_ONCE", rows)
+        found, after, is_more = list[int](), 0, True
+        while is_more:
+            page = read_arrivals(office.warehouse, after, max_bytes=100_000, seconds=10.0)
+            found += [each.arrival_id for each in page.events]
+            assert page.last > after or not page.is_more
+            after, is_more = page.last, page.is_more
+        assert found == [n for n in range(1, 21) if n not in (8, 13)]
+        assert after == 20
