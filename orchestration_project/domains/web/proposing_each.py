@@ -152,7 +152,7 @@ def _on_all(
 
 
 def _found(rule: ItemRule, pages: Sequence[KnownPage]) -> tuple[Score, int]:
-    """Return how many known items the rules find, and how many elements are no known item."""
+    """Return how many known items the rules find, and how many elements are not among them."""
     agreed = total = surplus = 0
     for each in pages:
         keys = {*keys_of(each.page, rule)}
