@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+
 from orchestration_project.demo.mqtt.broker import Broker as DemoBroker
 from orchestration_project.demo.mqtt.events import Event
 from orchestration_project.demo.mqtt.publisher import Publisher
@@ -97,6 +100,24 @@ def broker_at(port: int, **differing: Any) -> Broker:
         "session_seconds": 86_400,
     }
     return Broker(**{**values, **differing})
+
+
+def published(broker: Broker, events: Sequence[Event]) -> None:
+    """Publish with QoS 1 as the client that ``broker`` describes, and wait until it has all."""
+    client = Client(CallbackAPIVersion.VERSION2, client_id=broker.client_id)
+    if broker.has_tls:
+        client.tls_set_context(broker.tls_context())
+    if broker.username:
+        client.username_pw_set(broker.username, broker.password)
+    client.max_inflight_messages_set(200)
+    client.connect(broker.host, broker.port)
+    client.loop_start()
+    sent = [client.publish(each.topic, each.body, 1, each.is_retained) for each in events]
+    for each in sent:
+        each.wait_for_publish(60)
+        assert each.is_published()
+    client.disconnect()
+    client.loop_stop()
 
 
 @contextmanager

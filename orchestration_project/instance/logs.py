@@ -78,6 +78,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "mqtt_session_lost": "The broker has lost the session: messages may be missing.",
     "mqtt_database_unavailable": "The database is away; nothing is acknowledged meanwhile.",
     "mqtt_outbox_unavailable": "The outbox cannot be read or written; the bridge retries.",
+    "mqtt_answers_not_recorded": "A broker's answers are recorded with the next connection.",
     "mqtt_publishing_failed": "Publishing the outbox failed unexpectedly; the bridge retries.",
     # Demo
     "demo_data_served": "The demo served a page of data.",

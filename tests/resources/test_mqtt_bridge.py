@@ -2,11 +2,13 @@
 
 import base64
 import json
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event as Switch
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -14,9 +16,12 @@ from sqlalchemy import Row, insert, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.demo.mqtt.events import Event
+from orchestration_project.demo.mqtt.wire import Kind, packet
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.resources.mqtt.bridge import Bridge
+from orchestration_project.resources.mqtt.broker import BrokerError
+from orchestration_project.resources.mqtt.connection import BrokerConnection
 from orchestration_project.resources.mqtt.publishing import TOPIC, OutboxPublisher
 from orchestration_project.tables.mqtt import mqtt_bridges, mqtt_inbox
 from orchestration_project.tables.spine import leases, outbox
@@ -230,3 +235,28 @@ def test_events_of_the_outbox_are_done_once_the_broker_has_them(warehouse, broke
     assert "wildcards" in found["project|2"].reason
     assert "expected a JSON object with topic and message" in found["x"].reason
     assert found["x"].due_at > AT
+
+
+def test_a_refused_subscription_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(4_096)  # the login
+                client.sendall(packet(Kind.CONNACK, bytes(3)))
+                number = client.recv(4_096)[2:4]
+                client.sendall(packet(Kind.SUBACK, number + b"\0\x87"))
+                client.recv(4_096)
+
+        refusing = Thread(target=refuse)
+        refusing.start()
+        broker = broker_at(listener.getsockname()[1], topics=("billing/#",))
+        with (
+            pytest.raises(BrokerError, match="refused a subscription") as raised,
+            BrokerConnection(broker, Clock(), lambda _: None),
+        ):
+            pass
+        refusing.join(10)
+    assert "billing/#" in str(raised.value)
+    assert "Not authorized" in str(raised.value)

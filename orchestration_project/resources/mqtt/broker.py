@@ -21,6 +21,17 @@ class BrokerError(TransientError):
     """The broker is not connected; the bridge retries, whatever the reason."""
 
 
+class _ClosedAtFailure(ssl.SSLSocket):
+    """A connection that is closed when its handshake fails; the client library leaves it open."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 @dataclass(frozen=True)
 class Broker:
     """Address and credentials of a broker, and how its messages are received.
@@ -123,6 +134,7 @@ class Broker:
                 remedy="correct MQTT_CA_FILE, MQTT_CLIENT_CERTIFICATE_FILE or MQTT_CLIENT_KEY_FILE",
             ) from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.sslsocket_class = _ClosedAtFailure
         return context
 
 

@@ -157,6 +157,7 @@ class BrokerConnection:
             for message in messages:
                 if message.qos:
                     self._client.ack(message.message_id, message.qos)
+        self._wake()
 
     def publish(self, topic: str, message: bytes) -> int:
         """Send a message with QoS 1; return its number in `published`, where the answer comes.
@@ -168,7 +169,9 @@ class BrokerConnection:
         if not self.is_connected:
             raise self._problem or connection_end(self._broker, "closed")
         with self._outgoing:
-            return self._client.publish(topic, message, qos=1).mid
+            number = self._client.publish(topic, message, qos=1).mid
+        self._wake()
+        return number
 
     def close(self) -> None:
         """Send what was acknowledged, and end the connection."""

@@ -34,6 +34,7 @@ MAX_IN_FLIGHT = 100
 FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 1.0, 3_600.0
 """Delay after a failed attempt: it doubles. A row never becomes dead: a broker may be mended."""
 
+UNANSWERED = "the connection ended before the broker's answer"
 POLL_SECONDS = 0.2
 FAILURE_SECONDS = 5.0
 MAX_REASON = 1_000
@@ -81,19 +82,34 @@ class OutboxPublisher:
         return end
 
     def _run(self, connection: BrokerConnection, stop: Event) -> None:
-        self._in_flight.clear()  # an earlier connection took the answers along
         while connection.is_connected and not stop.is_set():
             try:
                 self.publish_due(connection)
                 self.settle(connection, POLL_SECONDS)
             except BrokerError:
-                return
+                break
             except OrchestrationError as error:
                 LOG.warning("%s", error, extra={"event": "mqtt_outbox_unavailable"})
                 stop.wait(FAILURE_SECONDS)
             except Exception:  # the bridge goes on receiving, and an alert names what waits
                 LOG.exception("publishing failed", extra={"event": "mqtt_publishing_failed"})
                 stop.wait(FAILURE_SECONDS)
+        self._take_back(connection)
+
+    def _take_back(self, connection: BrokerConnection) -> None:
+        """Record the last answers; whatever has none is a failed attempt if the connection failed.
+
+        Some brokers end the connection because of an event that they do not allow: without a delay
+        it would end each of the next ones.
+        """
+        self._collect(connection, 0)
+        if connection.problem is not None:
+            self._ended += [Attempt(*each, UNANSWERED) for each in self._in_flight.values()]
+        self._in_flight.clear()
+        try:
+            self.settle(connection, 0)
+        except OrchestrationError as error:  # the next connection records them
+            LOG.warning("%s", error, extra={"event": "mqtt_answers_not_recorded"})
 
     def publish_due(self, connection: BrokerConnection) -> int:
         """Publish events that are due and not on their way; return how many.
@@ -110,9 +126,14 @@ class OutboxPublisher:
         count = 0
         for row in self._due(room + len(on_their_way)):
             key = EventKey(row["entity"], row["version_number"])
-            if key not in on_their_way:
-                self._publish(connection, key, row)
-                count += 1
+            if key in on_their_way:
+                continue
+            if row["attempt_count"] and (count or self._in_flight):
+                break  # one that failed goes alone: it may end the connection of the others
+            self._publish(connection, key, row)
+            count += 1
+            if row["attempt_count"]:
+                break
         return count
 
     def _due(self, limit: int) -> Sequence[Mapping[Any, Any]]:
@@ -125,7 +146,7 @@ class OutboxPublisher:
                 outbox.c.state == "waiting",
                 outbox.c.due_at <= self.clock.now(),
             )
-            .order_by(outbox.c.planned_at, outbox.c.entity, outbox.c.version_number)
+            .order_by(outbox.c.due_at, outbox.c.entity, outbox.c.version_number)
             .limit(limit)
         )
         with self.warehouse.reading() as reader:
@@ -141,15 +162,18 @@ class OutboxPublisher:
         else:
             self._in_flight[number] = key, attempts
 
+    def _collect(self, connection: BrokerConnection, timeout_seconds: float) -> None:
+        for answer in _answers(connection, timeout_seconds):
+            if (found := self._in_flight.pop(answer.message_id, None)) is not None:
+                self._ended.append(Attempt(*found, answer.problem))
+
     def settle(self, connection: BrokerConnection, timeout_seconds: float) -> int:
         """Record the broker's answers, waiting for the first so long; return how many.
 
         Raises:
             TransientError: The database is away; they are recorded by the next call.
         """
-        for answer in _answers(connection, 0 if self._ended else timeout_seconds):
-            if (found := self._in_flight.pop(answer.message_id, None)) is not None:
-                self._ended.append(Attempt(*found, answer.problem))
+        self._collect(connection, 0 if self._ended else timeout_seconds)
         if not self._ended:
             return 0
         now = self.clock.now()
