@@ -12,7 +12,7 @@ TEST_WORKERS := $(shell expr 2 \* $$(nproc))
 TEST_ENVIRONMENT := PYTHONDONTWRITEBYTECODE= POLARS_MAX_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-saas run-documents run-web ui test test-slow test-histories test-faults bench docs check migrate migration new-source verify reset lock
+.PHONY: help run run-saas run-documents run-web run-mqtt ui test test-slow test-histories test-faults bench docs check migrate migration new-source verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -39,6 +39,9 @@ run-web: $(VENV)/installed-dev ## crawl the demo's shop, offline, on two days; t
 	done; \
 	$(RUN) export web_crawls --format md --columns day,outcome,page_count,item_count,reject_count; \
 	test $$status -eq 1 && echo 'The second crawl finds no prices: its items are quarantined, those before stay.'
+
+run-mqtt: $(VENV)/installed ## mirror the events of the demo's broker, offline, and print counts
+	@$(RUN) load mqtt
 
 ui: $(VENV)/installed ## Dagster's UI and daemon on 127.0.0.1, PORT=3000, until Ctrl-C
 	@exec $(RUN) ui --port $(PORT)

@@ -11,6 +11,7 @@ from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import Domain, ItemTopics, Job
 from orchestration_project.resources.mqtt.dead_letters import TOPIC as LETTERS_TOPIC
 from orchestration_project.resources.mqtt.health import oldest_waiting
+from orchestration_project.resources.mqtt.opening import DEMO_FOLDER
 from orchestration_project.resources.mqtt.ranges import TOPIC as RANGES_TOPIC
 from orchestration_project.resources.mqtt.ranges import range_items
 from orchestration_project.sensors.mqtt import mqtt_flow_check, mqtt_on_arrival
@@ -42,6 +43,8 @@ MQTT = Domain(
     schedules=[mqtt_flow_check],
     sensors=[mqtt_on_arrival],
     oldest_unlanded=_oldest,
+    load_module="orchestration_project.cli.mqtt_run",
+    state_paths=[DEMO_FOLDER],
     item_topics=[
         ItemTopics(prefix=RANGES_TOPIC, open=range_items),
         ItemTopics(prefix=LETTERS_TOPIC, open=WorkItems),
