@@ -3,7 +3,9 @@
 import pytest
 
 from orchestration_project.domains.web.browsing import (
+    MAX_POST_BYTES,
     is_blocked,
+    post_refusal_of,
     refusal_of,
     sent_headers,
     shown_headers,
@@ -51,6 +53,18 @@ def test_any_other_request_is_refused_with_its_reason(url: str, reason: str):
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "get"])
 def test_a_method_that_may_change_the_site_is_refused(method: str):
     assert "may change the site" in refusal_of(method, "https://shop.example/basket", ORIGINS)
+
+
+def test_a_post_of_a_script_is_sent_where_the_site_file_allows_it():
+    url = "https://shop.example/list"
+    assert refusal_of("POST", url, ORIGINS, allows_post=True) == ""
+    assert refusal_of("PUT", url, ORIGINS, allows_post=True).startswith("the method PUT")
+    assert refusal_of("POST", "http://10.0.0.1/", ORIGINS, allows_post=True) == (
+        "another host: http://10.0.0.1"
+    )
+    assert post_refusal_of("fetch", MAX_POST_BYTES) == post_refusal_of("xhr", 0) == ""
+    assert "is not a script's" in post_refusal_of("document", 3)
+    assert "100001 bytes, more than 100000" in post_refusal_of("fetch", MAX_POST_BYTES + 1)
 
 
 def test_kinds_of_requests_that_change_no_text_are_blocked():

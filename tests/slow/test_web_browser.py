@@ -79,7 +79,7 @@ def test_a_list_that_grows_is_loaded_whole_with_a_picture(url: str, instance: An
 class Scene:
     """A server in the place of the demo's shop, and its pages as the browser renders them."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, **changes: Any) -> None:
         self.pages: dict[str, Reply] = {"/robots.txt": Reply(404)}
         self.server = stack.enter_context(FaultyServer(self._reply))
         settings = WebSettings.of(load_settings())
@@ -92,6 +92,7 @@ class Scene:
             "item": {"key": ["sku"], "fields": {"sku": {"css": ".sku", "required": True}}},
             "politeness": {"requests_per_second": 1000},
             "budget": {"page_seconds": 4},
+            **changes,
         }
         site = read_site(yaml.safe_dump(declared))
         warehouse = stack.enter_context(open_warehouse(load_settings()))
@@ -213,3 +214,58 @@ def test_it_does_not_run_as_root(user: str):
 def test_a_missing_browser_is_named(tmp_path: Path):
     with pytest.raises(ConfigurationError, match="no browser for sites"):
         find_browser(tmp_path / "chromium", None)
+
+
+POSTING = """<main></main><script>
+async function more(page) {
+  const answer = await fetch("/list", {
+    method: "POST",
+    headers: {"Content-Type": "application/json", "X-List": "1"},
+    body: JSON.stringify({page: page}),
+  });
+  const found = await answer.json();
+  for (const sku of found.skus) {
+    const piece = document.createElement("i");
+    piece.className = "sku";
+    piece.textContent = sku;
+    document.querySelector("main").append(piece);
+  }
+}
+more(1).then(() => more(2));
+for (const [url, size] of [["/closed", 1], ["/list", 200000], ["http://10.0.0.1/", 1]])
+  fetch(url, {method: "POST", body: "x".repeat(size)}).catch(() => 0);
+fetch("/list", {method: "DELETE"}).catch(() => 0);
+</script><iframe name=frame></iframe>
+<form method=post action=/form target=frame><input name=a></form>
+<script>document.forms[0].submit()</script>"""
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_scripts_send_post_to_the_site_only_if_its_file_allows_it(
+    demo_settings: Any, *, is_allowed: bool
+):
+    with ExitStack() as stack:
+        scene = Scene(stack, browser={"post": is_allowed})
+        scene.pages["/robots.txt"] = Reply(body=b"User-agent: *\nDisallow: /closed\n")
+        json_type = {"Content-Type": "application/json"}
+        scene.pages["/list"] = Reply(headers=json_type, body=b'{"skus": ["P1"]}')
+        scene.page("/", POSTING)
+        answer = scene.access.get(f"{SHOP}/", {})
+        assert answer.response is not None
+        text = answer.response.body.decode()
+        posts = [each for each in scene.server.requests if each.method != "GET"]
+    if not is_allowed:
+        assert posts == []
+        assert '<i class="sku">' not in text
+        assert "of its requests were refused" in answer.reason
+        return
+    assert text.count('<i class="sku">P1</i>') == 2
+    assert [(each.target, json.loads(each.body)) for each in posts] == [
+        ("/list", {"page": 1}),
+        ("/list", {"page": 2}),
+    ]
+    sent = posts[0].headers
+    assert (sent["content-type"], sent["x-list"]) == ("application/json", "1")
+    assert (sent["origin"], sent["referer"]) == (SHOP, f"{SHOP}/")
+    assert "refused" in answer.reason  # robots.txt, size, host, method, and the form
+    assert answer.request_count >= 3

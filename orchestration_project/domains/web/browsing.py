@@ -11,6 +11,12 @@ URL = re.compile(r"(https?://[^/?#@\s\\]+)([/?#].*)?", re.IGNORECASE | re.DOTALL
 METHODS = ("GET", "HEAD")
 """A crawl changes nothing at a site."""
 
+SCRIPTED = ("xhr", "fetch")
+"""Kinds of requests that scripts make, of which a site file may allow POST."""
+
+MAX_POST_BYTES = 100_000
+"""Body of a script's POST, at most."""
+
 SENT_BY_US = {
     *("accept-encoding", "connection", "content-length", "cookie", "host", "referer", "te"),
     *("transfer-encoding", "upgrade", "user-agent"),
@@ -29,21 +35,38 @@ def is_blocked(resource_type: str) -> bool:
     return resource_type not in RENDERING
 
 
-def refusal_of(method: str, url: str, origins: Collection[str]) -> str:
+def refusal_of(
+    method: str, url: str, origins: Collection[str], *, allows_post: bool = False
+) -> str:
     """Return why a page's request is not made; empty: it is, if robots.txt and the guard allow.
 
     Args:
         method: Of HTTP.
         url: Absolute.
         origins: Scheme and host of all pages of the site.
+        allows_post: Whether POST is a method of the site's lists, as its file says.
     """
     found = URL.fullmatch(url)
     if found is None:
         return f"not a URL of a page: {url[:200]}"
     if found[1].lower() not in origins:
         return f"another host: {found[1][:200]}"
-    if method not in METHODS:
+    if method not in METHODS and not (allows_post and method == "POST"):
         return f"the method {method[:20]} may change the site: {url[:200]}"
+    return ""
+
+
+def post_refusal_of(resource_type: str, byte_count: int) -> str:
+    """Return why a POST of a page is not sent although its site file allows POST; empty: it is.
+
+    Args:
+        resource_type: Kind of the request, in Playwright's words.
+        byte_count: Size of its body, bytes.
+    """
+    if resource_type not in SCRIPTED:
+        return f"a POST of the kind {resource_type[:20]}, which is not a script's"
+    if byte_count > MAX_POST_BYTES:
+        return f"a POST of {byte_count} bytes, more than {MAX_POST_BYTES}"
     return ""
 
 

@@ -317,10 +317,13 @@ class Browsing(Strict):
         wait_for: Element that has to appear; None: the page is rendered when its requests ended.
         scrolls: Times that the page is scrolled to its end, for lists that grow; scrolling ends
             when nothing more comes.
+        post: Whether scripts of a page may send POST requests to the site, for lists that are
+            requested so.
     """
 
     wait_for: Css | None = None
     scrolls: int = Field(default=0, ge=0, le=200)
+    post: bool = False
 
 
 class Retention(Strict):

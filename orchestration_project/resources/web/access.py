@@ -49,6 +49,8 @@ Those of 429 and 503 that name a short time in `Retry-After` are judged after it
 """
 SERVICE_UNAVAILABLE = 503
 
+FORM_HEADERS: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
+
 RETRIED_OF_ROBOTS = (*RETRIED, 429)
 """Statuses of robots.txt that are retried, after their Retry-After; of a long one, the next run."""
 
@@ -311,13 +313,16 @@ class SiteAccess:
         login = self.site.login
         return None if login is None else resolved(f"{self.site.base_url}/", login.url)
 
-    def submit(self, url: str, body: bytes, *, page_url: str) -> Answer:
+    def submit(
+        self, url: str, body: bytes, *, page_url: str, headers: Mapping[str, str] = FORM_HEADERS
+    ) -> Answer:
         """Send a form by POST, once, and follow the redirect to the page after it.
 
         Args:
             url: Of the site.
-            body: Fields of the form, URL-encoded.
+            body: Fields of the form, URL-encoded; or as its Content-Type says.
             page_url: URL of the page with the form.
+            headers: Content-Type of the body, and others of the page.
 
         Raises:
             TransientError: The site does not answer.
@@ -325,11 +330,7 @@ class SiteAccess:
         """
         if reason := self._disallowed(url):
             return Answer(url, None, "disallowed", reason)
-        sent = {
-            "Content-Type": "application/x-www-form-urlencoded",
-            "Origin": origin_of(page_url),
-            "Referer": page_url,
-        }
+        sent = {**headers, "Origin": origin_of(page_url), "Referer": page_url}
         response = self.client.request(
             "POST",
             _at(self.addresses, url),

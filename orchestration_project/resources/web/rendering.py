@@ -17,6 +17,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http.client import Response
 from orchestration_project.domains.web.browsing import (
     is_blocked,
+    post_refusal_of,
     refusal_of,
     sent_headers,
     shown_headers,
@@ -234,18 +235,15 @@ class BrowserAccess:
 
     def _judged(self, request: Any, requests: _Requests) -> Response | None:
         """Return the answer of a page's request; None: it is refused or has failed."""
-        reason = refusal_of(request.method, request.url, self.pages.site.origins)
-        if request.is_navigation_request() and not _is_of_a_frame(request):
-            reason = f"the page leads to {request.url[:200]}"
-        if not reason and requests.made_count >= MAX_REQUESTS_PER_PAGE:
-            reason = f"more than {MAX_REQUESTS_PER_PAGE} requests"
-        if reason:
+        if reason := self._refusal(request, requests):
             requests.refuse(reason)
             return None
-        if request.url in self._cache:
+        is_post = request.method == "POST"
+        if request.url in self._cache and not is_post:
             return self._cache[request.url]
         try:
-            answer = self.pages.get(request.url, sent_headers(request.headers))
+            made = self._post if is_post else self._get
+            answer = made(request)
         except OrchestrationError as error:
             requests.made_count += 1
             requests.refuse(error.what)
@@ -256,6 +254,29 @@ class BrowserAccess:
             return None
         self._remember(request, answer.response)
         return answer.response
+
+    def _refusal(self, request: Any, requests: _Requests) -> str:
+        """Return why a page's request is not made; empty: robots.txt and the guard decide."""
+        rules, origins = self.pages.site.browser or Browsing(), self.pages.site.origins
+        if request.is_navigation_request() and not _is_of_a_frame(request):
+            return f"the page leads to {request.url[:200]}"
+        if requests.made_count >= MAX_REQUESTS_PER_PAGE:
+            return f"more than {MAX_REQUESTS_PER_PAGE} requests"
+        reason = refusal_of(request.method, request.url, origins, allows_post=rules.post)
+        if reason or request.method != "POST":
+            return reason
+        return post_refusal_of(request.resource_type, len(request.post_data_buffer or b""))
+
+    def _get(self, request: Any) -> Answer:
+        return self.pages.get(request.url, sent_headers(request.headers))
+
+    def _post(self, request: Any) -> Answer:
+        """Send a POST of a script, by robots.txt, guard and rate like every request."""
+        sent = sent_headers(request.headers)
+        own = {name: value for name, value in sent.items() if name != "origin"}
+        page_url = request.headers.get("referer", request.url)
+        body = request.post_data_buffer or b""
+        return self.pages.submit(request.url, body, page_url=page_url, headers=own)
 
     def _remember(self, request: Any, response: Response) -> None:
         """Keep a script or style sheet: the next pages need it, and the site sends it once."""
