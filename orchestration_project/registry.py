@@ -3,7 +3,7 @@
 Types only: this module imports no domain. The values stand in `catalog/`, one module per domain.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import dagster as dg
+from prometheus_client.core import Metric
 from sqlalchemy import Table
 
 from orchestration_project.connections.clock import Clock
@@ -315,6 +316,8 @@ class Domain:
         state_paths: What it keeps in STATE_DIR, by file or folder name.
         read_files: Reads its configuration files; raises ConfigurationError if one is invalid.
         subjects: Returns the kinds of persons and documents that it has data of, for erasures.
+        metrics: Makes what reads its metrics for Prometheus at a time, from a database; only where
+            it has a source.
         loaded_inboxes: Returns the inboxes of uploads that it loads as documents.
         captured_days: Returns the days after which captured bytes of datasets that no current row
             needs are cleaned up, by source and dataset, in place of ARTIFACTS_CAPTURED_DAYS.
@@ -341,6 +344,7 @@ class Domain:
     state_paths: Sequence[str] = ()
     read_files: Callable[[Settings], object] | None = None
     subjects: Callable[[Settings], Sequence[SubjectKind]] = _no_subjects
+    metrics: Callable[[Warehouse], Callable[[datetime], Iterable[Metric]]] | None = None
     loaded_inboxes: Callable[[Settings], Collection[str]] = lambda _: ()
     captured_days: Callable[[Settings], Mapping[tuple[str, str], int]] = _no_retention
     exports: Callable[[Settings], Mapping[str, DeclaredExport]] = _no_exports

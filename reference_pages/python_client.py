@@ -8,7 +8,7 @@ from typing import Any
 from orchestration_project.client import ApiError, Client, RunFailedError, frame_of_parquet
 from orchestration_project.client.data import DataMethods
 from orchestration_project.client.installation import InstallationMethods
-from orchestration_project.client.mqtt import MqttMethods
+from orchestration_project.client.messages import MqttMethods
 from orchestration_project.client.runs import RunMethods
 from reference_pages.markdown import page, paragraph, section
 

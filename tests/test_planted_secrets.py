@@ -155,7 +155,9 @@ PLANTING: dict[str, Callable[[Scene, str], str]] = {
     "peopleforce_api_key": lambda _, secret: secret,
     "documents_passwords": lambda _, secret: f"another password\n{secret}",
     "jira_token": lambda _, secret: secret,
+    "mqtt_password": lambda _, secret: secret,
     "web_mask_key": lambda _, secret: secret,
+    "web_proxies": lambda _, secret: f"http://me:{in_url(secret)}@127.0.0.1:{NOWHERE}",
     "slack_webhook": lambda _, secret: f"json://127.0.0.1:{NOWHERE}/{in_url(secret)}",
 }
 """Value of each secret setting; a new one has to be given a place here, and in the play."""
@@ -164,7 +166,7 @@ PLANTING: dict[str, Callable[[Scene, str], str]] = {
 OF_THE_GATEWAY = ("OIDC_CLIENT_SECRET", "SESSION_SECRET")
 OF_TWO_SYSTEMS = ("PEOPLEFORCE_API_KEY", "JIRA_TOKEN")
 FROM_THE_START = (
-    *("ALERT_URLS", "SLACK_WEBHOOK", "WEB_MASK_KEY"),
+    *("ALERT_URLS", "MQTT_PASSWORD", "SLACK_WEBHOOK", "WEB_MASK_KEY", "WEB_PROXIES"),
     *(*OF_THE_GATEWAY, *OF_TWO_SYSTEMS),
 )
 

@@ -11,6 +11,7 @@ from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import Domain, ItemTopics, Job
 from orchestration_project.resources.mqtt.dead_letters import TOPIC as LETTERS_TOPIC
 from orchestration_project.resources.mqtt.health import oldest_waiting
+from orchestration_project.resources.mqtt.metrics import MqttMetrics
 from orchestration_project.resources.mqtt.opening import DEMO_FOLDER
 from orchestration_project.resources.mqtt.ranges import TOPIC as RANGES_TOPIC
 from orchestration_project.resources.mqtt.ranges import range_items
@@ -43,6 +44,7 @@ MQTT = Domain(
     schedules=[mqtt_flow_check],
     sensors=[mqtt_on_arrival],
     oldest_unlanded=_oldest,
+    metrics=lambda warehouse: MqttMetrics(warehouse).families,
     load_module="orchestration_project.cli.mqtt_run",
     state_paths=[DEMO_FOLDER],
     item_topics=[

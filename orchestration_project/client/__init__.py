@@ -3,7 +3,7 @@
 from orchestration_project.client.asking import frame_of_parquet
 from orchestration_project.client.data import DataMethods
 from orchestration_project.client.installation import InstallationMethods
-from orchestration_project.client.mqtt import MqttMethods
+from orchestration_project.client.messages import MqttMethods
 from orchestration_project.client.runs import RunMethods
 from orchestration_project.client.transport import ApiError, RunFailedError
 

@@ -7,6 +7,7 @@ stored. That is done once for all who ask within some seconds.
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from threading import Lock
 
@@ -24,13 +25,12 @@ from orchestration_project.engine.environment import read_systems
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.counted import GATEWAY
-from orchestration_project.resources.mqtt.metrics import MqttMetrics
+from orchestration_project.registry import Registry
 from orchestration_project.services.dagster_instance import STORAGE_ERRORS
 from orchestration_project.services.metrics.dagster_state import dagster_families
 from orchestration_project.services.metrics.families import gauge, host_families, system_families
 from orchestration_project.services.metrics.stored import stored_families
 from orchestration_project.settings import Settings
-from orchestration_project.settings.domains.mqtt import MqttSettings
 
 LOG = logging.getLogger(__name__)
 
@@ -91,18 +91,26 @@ class StoredMetrics(Collector):
 
 
 def parts_of(
-    settings: Settings, warehouse: Warehouse, instance: dg.DagsterInstance
+    settings: Settings, warehouse: Warehouse, instance: dg.DagsterInstance, registry: Registry
 ) -> Mapping[str, Part]:
     """Return where metrics are read, by name."""
     clock = Clock()  # the machine's: what is aged was dated by it
-    mqtt = MqttMetrics(warehouse)
+    of_domains = {
+        each.name: each.metrics(warehouse)
+        for each in registry.domains
+        if each.metrics is not None and each.is_on(settings)
+    }
     return {
         "database": lambda: stored_families(warehouse, clock.now()),
         "dagster": lambda: dagster_families(instance, clock.now()),
-        "mqtt": lambda: mqtt.families(clock.now()) if _has_mqtt(settings) else (),
+        **{name: _at_present(read, clock) for name, read in of_domains.items()},
         "sources": lambda: system_families(read_systems(settings)),
         "host": partial(host_families, settings.state_path),
     }
+
+
+def _at_present(read: Callable[[datetime], Iterable[Metric]], clock: Clock) -> Part:
+    return lambda: read(clock.now())
 
 
 def routes(parts: Mapping[str, Part]) -> list[Route]:
@@ -115,8 +123,3 @@ def routes(parts: Mapping[str, Part]) -> list[Route]:
         return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return [Route("/metrics", metrics, methods=["GET"])]
-
-
-def _has_mqtt(settings: Settings) -> bool:
-    """Whether there is a source of MQTT events."""
-    return MqttSettings.of(settings).mqtt_source is not None

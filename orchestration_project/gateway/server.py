@@ -66,7 +66,7 @@ def opened(
         doors = AuthServices(access, log, place, installation_of(settings), secret=secret)
         provider = _provider_routes(settings, doors, secret)
         readiness = health.Readiness(health.probes_of(settings, instance))
-        measured = metrics.routes(metrics.parts_of(settings, warehouse, instance))
+        measured = metrics.routes(metrics.parts_of(settings, warehouse, instance, registry))
         listed = quarantine.routes(warehouse, doors.installation, registry)
         with (
             hooks.opened_hooks(settings, warehouse) as taken,

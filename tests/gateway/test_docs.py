@@ -5,6 +5,7 @@ import re
 import pytest
 from prometheus_client.core import Metric
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.domains.webhooks.schemes import SCHEMES
 from orchestration_project.domains.webhooks.sources import WebhookSource
 from orchestration_project.gateway.counted import GATEWAY
@@ -38,7 +39,9 @@ def test_every_scheme_field_and_status_is_documented():
 
 
 def test_every_metric_and_each_of_its_labels_is_documented(settings, warehouse, instance):
-    stored: list[Metric] = list(StoredMetrics(parts_of(settings, warehouse, instance)).collect())
+    stored: list[Metric] = list(
+        StoredMetrics(parts_of(settings, warehouse, instance, REGISTRY)).collect()
+    )
     named = {
         family.name + ("_total" if family.type == "counter" else "")
         for family in (*stored, *GATEWAY.collect())

@@ -8,14 +8,14 @@ from pydantic import Field
 from sqlalchemy import Table, select
 from starlette.responses import Response
 
-from orchestration_project.domains.api.models import Page
-from orchestration_project.domains.api.mqtt import (
+from orchestration_project.domains.api.messages import (
     MqttBridge,
     MqttBridges,
     MqttEntity,
     MqttEvent,
     MqttEvents,
 )
+from orchestration_project.domains.api.models import Page
 from orchestration_project.domains.mqtt.topics import TopicFilter, read_topic_filter
 from orchestration_project.gateway.api.data import USUAL_ROWS, Text, page_response, read_page
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
