@@ -31,6 +31,7 @@ class Sizes:
         price_symbols: Symbols whose prices of 20 years are loaded.
         saas_tasks: Tasks that are looked at, with an issue of most of them.
         export_rows: Rows that are exported to Parquet.
+        mqtt_messages: Messages that wait in a session of a broker.
         documents: Files that are loaded, and ten times those of a format.
         document_formats: Formats of which files are converted by others too.
         web_pages: Pages of the site that is crawled.
@@ -60,6 +61,7 @@ class Sizes:
     price_symbols: int
     saas_tasks: int
     export_rows: int
+    mqtt_messages: int
     documents: int
     document_formats: int
     web_pages: int
@@ -90,6 +92,7 @@ REQUIRED = Sizes(
     price_symbols=500,
     saas_tasks=100_000,
     export_rows=5_000_000,
+    mqtt_messages=20_000,
     documents=2000,
     document_formats=13,
     web_pages=10_000,
@@ -119,6 +122,7 @@ SMOKE = Sizes(
     price_symbols=5,
     saas_tasks=200,
     export_rows=3000,
+    mqtt_messages=300,
     documents=20,
     document_formats=1,
     web_pages=60,
