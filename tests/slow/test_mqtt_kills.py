@@ -1,6 +1,6 @@
 """Bridge, broker and database are killed over and over: no message is lost.
 
-MQTT_KILLS=200 kills that often for each database, which takes ten minutes.
+MQTT_KILLS=200 kills that often for each database, which takes nine minutes.
 """
 
 import base64
