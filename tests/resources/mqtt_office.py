@@ -50,6 +50,15 @@ def message(
     ).encode()
 
 
+def tolerant_kinds(folder: Path) -> Path:
+    """Write kinds of projects that accept any payload with values of the columns' types."""
+    folder.mkdir()
+    for operation in ("created", "updated", "deleted"):
+        schema = {"x-entity": "project", "x-operation": operation}
+        (folder / f"project.{operation}.v1.json").write_text(json.dumps(schema))
+    return folder
+
+
 @dataclass
 class MqttOffice:
     """Puts messages into the inbox of a database, and mirrors them."""

@@ -1,0 +1,140 @@
+"""A run of the mirror that is killed loses nothing, and mirrors nothing twice.
+
+MQTT_MIRROR_KILLS=100 kills the runs on each database a hundred times.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
+from orchestration_project.tables.mqtt import (
+    mqtt_dead_letters,
+    mqtt_mirror,
+    mqtt_projects,
+    mqtt_seen_keys,
+)
+from orchestration_project.tables.spine import captures, work_items
+from tests.domains.mqtt_model import Event, expected_row, history
+from tests.prepared import Prepared
+from tests.resources.mqtt_office import MqttOffice, message, tolerant_kinds
+
+pytestmark = pytest.mark.slow
+
+KILLS = int(os.environ.get("MQTT_MIRROR_KILLS", "6"))  # noqa: TID251 - of the test alone
+"""Kills on each of the two databases."""
+
+HOUR = "2026-03-02-12:00"
+PROJECTS_AT_ONCE = 150
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def office(
+    request: pytest.FixtureRequest,
+    demo_settings: Any,
+    prepared: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[MqttOffice]:
+    found = (
+        prepared.sqlite(tmp_path / "warehouse.sqlite")
+        if request.param == "sqlite"
+        else prepared.postgresql()
+    )
+    monkeypatch.setenv("DATABASE_URL", found)
+    monkeypatch.setenv("MQTT_KINDS_DIR", str(tolerant_kinds(tmp_path / "kinds")))
+    monkeypatch.setenv("MQTT_MAX_SKEW_SECONDS", "31536000")
+    with open_warehouse(load_settings()) as warehouse:
+        yield MqttOffice(warehouse, Clock(), tmp_path)
+
+
+class KilledRuns:
+    """Runs of the mirror, killed at moments that a seed decides."""
+
+    def __init__(self, program: "subprocess.Popen[str]") -> None:
+        self._program = program
+        self.random = Random(38)  # noqa: S311 - to be repeated
+
+    def run(self, *, is_killed: bool) -> bool:
+        """Run once; return whether the run ended well."""
+        assert self._program.stdin is not None
+        assert self._program.stdout is not None
+        print(HOUR, file=self._program.stdin, flush=True)
+        process = int(self._program.stdout.readline())
+        if is_killed:
+            time.sleep(self.random.uniform(0.05, 2.5))
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        return self._program.stdout.readline() == "0\n"
+
+
+def received(office: MqttOffice, random: Random, events: list[Event]) -> None:
+    """Insert events in a random order, some twice, with a poisoned message between."""
+    bodies = [
+        message(f"k{each.arrival_id}", f"project.{each.operation}", each.payload, ts=each.ts)
+        for each in events
+    ]
+    office.receive(*bodies, b"17", *random.sample(bodies, len(bodies) // 10))
+
+
+def test_killed_runs_mirror_each_key_once_and_fold_the_state_of_the_model(office):
+    events: list[Event] = []
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.slow.killed_mirrors"],
+        cwd=PROJECT_ROOT,
+        env=child_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as program:
+        runs = KilledRuns(program)
+        for kill in range(KILLS):
+            some = [
+                event
+                for number in range(PROJECTS_AT_ONCE)
+                for event in history(kill * 1_000 + number, project_id=f"p{number:03}")
+            ]
+            runs.random.shuffle(some)
+            first = office.arrivals + 1
+            some = [each._replace(arrival_id=first + place) for place, each in enumerate(some)]
+            received(office, runs.random, some)
+            events += some
+            runs.run(is_killed=True)
+        assert runs.run(is_killed=False)
+        assert runs.run(is_killed=False)
+        assert program.stdin is not None
+        program.stdin.close()
+    assert sorted(office.keys()) == sorted(f"k{each.arrival_id}" for each in events)
+    of_each: dict[str, list[Event]] = {}
+    for event in events:
+        of_each.setdefault(event.payload["project_id"], []).append(event)
+    rows = [expected_row(each) for _, each in sorted(of_each.items())]
+    assert office.rows(mqtt_projects) == [row for row in rows if row is not None]
+    assert office.count(mqtt_dead_letters) == KILLS
+    with office.warehouse.reading() as connection:
+        duplicates = connection.execute(
+            select(func.sum(mqtt_seen_keys.c.duplicate_count))
+        ).scalar_one()
+        lost = connection.execute(
+            select(func.count())
+            .select_from(mqtt_mirror)
+            .where(mqtt_mirror.c.capture_id.not_in(select(captures.c.capture_id)))
+        ).scalar_one()
+        is_range = work_items.c.topic == "mqtt/mirror"
+        states = connection.execute(select(work_items.c.state).where(is_range).distinct())
+        assert [*states.scalars()] == ["done"]
+    assert duplicates == office.arrivals - len(events) - KILLS
+    assert lost == 0
