@@ -23,6 +23,7 @@ from benchmarks.measures.gateway import gateway, metrics, soak, webhook_runs, we
 from benchmarks.measures.http_state import http_state
 from benchmarks.measures.items import items
 from benchmarks.measures.mqtt import mqtt
+from benchmarks.measures.mqtt_mirror import mqtt_mirror
 from benchmarks.measures.operations import control_tower
 from benchmarks.measures.prices import prices
 from benchmarks.measures.retention import cleanup, pruning
@@ -49,7 +50,7 @@ MEASURES = {
         *(again, history, starts, gate, control_tower),
         *(gateway, webhooks, webhook_runs, metrics, soak),
         *(captures, items, pruning, cleanup, prices, saas, http_state, exports),
-        *(documents, documents_listing, web, mqtt),
+        *(documents, documents_listing, web, mqtt, mqtt_mirror),
     )
 }
 BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour
