@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 from prometheus_client.core import Metric
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway.counted import DELIVERIES, GATEWAY, REQUESTS, SECONDS
 from orchestration_project.gateway.health import INFORMATIONAL_FINDINGS, probes_of
@@ -38,7 +39,7 @@ def write() -> str:
 
 def _families(settings: Settings, instance: dg.DagsterInstance) -> list[Metric]:
     with open_warehouse(settings) as warehouse:
-        stored = list(StoredMetrics(parts_of(settings, warehouse, instance)).collect())
+        stored = list(StoredMetrics(parts_of(settings, warehouse, instance, REGISTRY)).collect())
     return sorted([*stored, *GATEWAY.collect()], key=lambda each: each.name)
 
 

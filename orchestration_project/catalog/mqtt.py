@@ -47,6 +47,12 @@ MQTT = Domain(
     metrics=lambda warehouse: MqttMetrics(warehouse).families,
     load_module="orchestration_project.cli.mqtt_run",
     state_paths=[DEMO_FOLDER],
+    api=[
+        "orchestration_project.gateway.api.mqtt",
+        "orchestration_project.gateway.api.mqtt_commands",
+        "orchestration_project.gateway.api.mqtt_dead_letters",
+        "orchestration_project.gateway.api.mqtt_stream",
+    ],
     item_topics=[
         ItemTopics(prefix=RANGES_TOPIC, open=range_items),
         ItemTopics(prefix=LETTERS_TOPIC, open=WorkItems),

@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -32,7 +32,6 @@ from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.dagster_web.process import check_run_configs, served
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.request import Place
-from orchestration_project.registry import Domain
 from orchestration_project.services.access import Access, AccessLog, Keys
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.access import access_audit
@@ -51,20 +50,6 @@ IN_THIS_PROCESS = {
 
 HOME, ALLOWED = "http://127.0.0.1", "https://reports.example.org"
 HOURS = timedelta(hours=8)
-MQTT = Domain(
-    name="mqtt",
-    api=[
-        "orchestration_project.gateway.api.mqtt",
-        "orchestration_project.gateway.api.mqtt_commands",
-        "orchestration_project.gateway.api.mqtt_dead_letters",
-        "orchestration_project.gateway.api.mqtt_stream",
-    ],
-)  # until catalog/ has the domain
-REGISTRY_OF_API = (
-    REGISTRY
-    if "mqtt" in {each.name for each in REGISTRY.domains}
-    else replace(REGISTRY, domains=(*REGISTRY.domains, MQTT))
-)
 SOMEBODY = Principal("ada", Role.VIEWER, "open")
 FRIDAY, WEEK = "2026-02-06", "T1|2026-02-02"
 
@@ -162,9 +147,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
             access, audit, place, INSTALLATION, secret="s" * 40, recheck_seconds=0.1
         )
         dagster = stack.enter_context(_dagster(instance))
-        services = services_of(
-            settings, warehouse, doors, dagster, instance, lambda: REGISTRY_OF_API
-        )
+        services = services_of(settings, warehouse, doors, dagster, instance, lambda: REGISTRY)
         app = create_app(doors, dagster, private=routes(services), origins=[ALLOWED])
         ring = Keys(warehouse, clock)
         keys = {

@@ -4,16 +4,17 @@ import pytest
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import TickData, TickStatus
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.domains.access.credentials import KEY_LIMIT
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.limits import HEADER_BYTES
-from tests.gateway.api.conftest import ALLOWED, HOURS, REGISTRY_OF_API
+from tests.gateway.api.conftest import ALLOWED, HOURS
 
 OTHER = "https://elsewhere.example"
 
-OPERATIONS = operations_of(REGISTRY_OF_API)
+OPERATIONS = operations_of(REGISTRY)
 
 
 def test_the_document_has_every_operation_with_its_models(api):
@@ -118,7 +119,7 @@ def test_a_page_of_an_allowed_origin_may_read_why_the_door_refuses_it(api):
     assert refused(OTHER, **wrong) == (429, None)
 
 
-@pytest.mark.parametrize("each", REGISTRY_OF_API.pipelines.values(), ids=lambda each: each.job)
+@pytest.mark.parametrize("each", REGISTRY.pipelines.values(), ids=lambda each: each.job)
 def test_a_pipeline_is_a_job_and_takes_the_parts_of_its_partitions(each):
     partitions = defs.resolve_job_def(each.job).partitions_def
     key = partitions.get_first_partition_key() if partitions else None

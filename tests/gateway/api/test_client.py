@@ -17,6 +17,7 @@ import httpx
 import polars as pl
 import pytest
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.client import ApiError, Client, RunFailedError
 from orchestration_project.client.runs import line_of
 from orchestration_project.client.transport import LOG_ATTEMPTS
@@ -25,7 +26,7 @@ from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.openapi import document
 from orchestration_project.services.evidence.verifying import verify
 from orchestration_project.services.export import write_parquet
-from tests.gateway.api.conftest import FRIDAY, HOME, REGISTRY_OF_API, WEEK, Api
+from tests.gateway.api.conftest import FRIDAY, HOME, WEEK, Api
 from tests.programs import free_port
 
 
@@ -58,7 +59,7 @@ NOON, NOWHERE = datetime(2026, 1, 1, 12, tzinfo=UTC), Path("/nowhere")
 BY_PAGE = {"cursor", "limit"}
 """Behaviour of the client without a gateway."""
 
-OPERATIONS = operations_of(REGISTRY_OF_API)
+OPERATIONS = operations_of(REGISTRY)
 
 
 EMPTY = Path(os.devnull)

@@ -8,12 +8,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.openapi import document
 from orchestration_project.gateway.pages import api_page
-from tests.gateway.api.conftest import REGISTRY_OF_API
 
-OPERATIONS = operations_of(REGISTRY_OF_API)
+OPERATIONS = operations_of(REGISTRY)
 VOID = {"meta", "br"}
 
 

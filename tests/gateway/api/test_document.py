@@ -15,12 +15,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.gateway.api import feeds
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.openapi import document
-from tests.gateway.api.conftest import REGISTRY_OF_API
 
-SCHEMA = schemathesis.openapi.from_dict(document(operations_of(REGISTRY_OF_API)))
+SCHEMA = schemathesis.openapi.from_dict(document(operations_of(REGISTRY)))
 CHECKS: list[Any] = [
     not_a_server_error,
     status_code_conformance,
