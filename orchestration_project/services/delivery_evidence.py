@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from orchestration_project.engine.dataset import LoadedPartition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.metadata import quoted_table
-from orchestration_project.tables.spine import audits, captures, rejects
+from orchestration_project.tables.spine import audits, captures, deliveries, rejects
 
 OFFENDERS_SHOWN = 20
 REJECTS_SHOWN = 100
@@ -88,7 +88,7 @@ def _offenders(connection: Connection, group_ids: Sequence[str]) -> Mapping[str,
 
 
 def _rejects(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, Any]:
-    is_of_them = captures.c.group_id.in_(group_ids)
+    is_of_them = _is_of(connection, group_ids)
     joined = rejects.join(captures, rejects.c.capture_id == captures.c.capture_id)
     counted = connection.execute(
         select(rejects.c.table_name, rejects.c.run_id, rejects.c.capture_id, func.count())
@@ -120,6 +120,31 @@ def _rejects(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, A
             counted[0].table_name, counted[0].run_id, [str(row.capture_id) for row in counted]
         ),
     }
+
+
+def _is_of(connection: Connection, group_ids: Sequence[str]) -> ColumnElement[bool]:
+    """Return the condition on rejects, with their captures, of some deliveries.
+
+    A delivery without captures of its own is read from those of others, as items are from pages:
+    its rejects are those of its run and partition.
+    """
+    columns = deliveries.c
+    read_from_others = connection.execute(
+        select(columns.table_name, columns.run_id, columns.partition_key).where(
+            columns.group_id.in_(group_ids), columns.part_count == 0
+        )
+    ).all()
+    return or_(
+        captures.c.group_id.in_(group_ids),
+        *(
+            and_(
+                rejects.c.table_name == each.table_name,
+                rejects.c.run_id == each.run_id,
+                captures.c.partition_key == each.partition_key,
+            )
+            for each in read_from_others
+        ),
+    )
 
 
 def _export_command(table_name: str, run_id: str, ids: Sequence[str]) -> str:

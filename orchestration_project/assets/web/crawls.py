@@ -16,6 +16,7 @@ from orchestration_project.assets.web.shared import (
     OWNERS,
     block_result,
     block_spec,
+    load_failure,
     report_changes,
     report_crawl,
     report_exports,
@@ -49,6 +50,7 @@ from orchestration_project.resources.web.retention import forget_old_pages
 from orchestration_project.resources.web.site_lease import SiteLease, hold_site
 from orchestration_project.resources.web.sites import SiteFiles, site_files_of
 from orchestration_project.resources.web.slices import SliceLoader
+from orchestration_project.services.delivery_evidence import rejects_of
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import (
@@ -198,10 +200,12 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
             report_crawl(context, warehouse, site.site)
             yield from item_check_results(items, loaded.audits)
             if isinstance(loaded.outcome, OrchestrationError):
-                raise dg.Failure(str(loaded.outcome), allow_retries=False)
+                raise load_failure(warehouse, items, loaded.outcome)
             rows = {"table_rows": link(rows_path(web_items.name, f"site={site.site}"))}
             if is_complete:
                 rows |= run.deliver(Surroundings(WebSettings.of(settings), artifacts))
+            if loaded.reject_count and isinstance(loaded.outcome, WriteResult):
+                rows |= rejects_of(warehouse, loaded.outcome.group_id)
             yield dg.MaterializeResult(asset_key=items, metadata={**_shown(loaded), **rows})
             if isinstance(loaded.outcome, WriteResult):
                 report_changes(context, warehouse, site.site, loaded.outcome.known_from)

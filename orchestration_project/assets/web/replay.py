@@ -10,6 +10,7 @@ from pydantic import Field
 
 from orchestration_project.assets.web.checks import item_check_results
 from orchestration_project.assets.web.crawls import GROUP, SITE_FILES
+from orchestration_project.assets.web.shared import load_failure
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
@@ -174,7 +175,7 @@ def load_replay(
     for each in item_check_results(items, loaded.audits):
         yield evaluation_of(each)
     if isinstance(loaded.outcome, OrchestrationError):
-        raise dg.Failure(str(loaded.outcome), allow_retries=False)
+        raise load_failure(warehouse, items, loaded.outcome)
     if not isinstance(loaded.outcome, WriteResult):
         raise dg.Failure(
             f"nothing was loaded: the items of a later complete crawl of {site.site} are loaded; "

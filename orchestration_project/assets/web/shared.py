@@ -9,8 +9,10 @@ import dagster as dg
 from orchestration_project.assets.specs import asset_spec
 from orchestration_project.domains.web.pages import REFUSED
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.web.changes import changes_at
 from orchestration_project.resources.web.crawl_status import latest_crawls
+from orchestration_project.services.delivery_evidence import evidence_of
 from orchestration_project.services.exports.work import ExportResult
 from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import (
@@ -87,6 +89,12 @@ def report_changes(
         **({"first_changes": quoted_table(first)} if first else {}),
     }
     _report(context, CHANGES, site, shown, web_changes.name)
+
+
+def load_failure(warehouse: Warehouse, items: dg.AssetKey, error: OrchestrationError) -> dg.Failure:
+    """Return the failure of a load of items, with the items that it rejects."""
+    found = evidence_of(warehouse, error, items).get(items, {})
+    return dg.Failure(str(error), metadata=as_metadata(found), allow_retries=False)
 
 
 def report_exports(

@@ -1,0 +1,81 @@
+"""Rejected items of a load, as its run shows them."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from orchestration_project.domains.web.sites import Site, read_site
+from tests.assets.test_web_operation import site_of
+from tests.assets.web_shop import POSTGRESQL_SLOW, crawled
+from tests.faulty_server import Reply
+from tests.runs import declared as declared_keys
+
+DAY = "2026-02-01"
+
+
+def site(name: str) -> Site:
+    field = {"css": "i", "required": True}
+    declared = {
+        "site": name,
+        "base_url": "http://shop.demo",
+        "start": ["/"],
+        "item": {
+            "each": "li",
+            "key": ["sku"],
+            "fields": {"sku": field, "price": {**field, "css": "b", "process": "price"}},
+        },
+        "politeness": {"requests_per_second": 1000},
+    }
+    return read_site(yaml.safe_dump(declared))
+
+
+def page(bad: Collection[int]) -> Reply:
+    """Return a list of ten items, of which some have no price."""
+    rows = (f"<li><i>P{n}</i><b>{'soon' if n in bad else n}</b></li>" for n in range(10))
+    return Reply(headers={"Content-Type": "text/html"}, body="".join(rows).encode())
+
+
+def shown(metadata: Mapping[str, Any]) -> tuple[int, list[str], str]:
+    """Return count, first words of the reasons, and command."""
+    found = declared_keys(metadata)
+    table = found["rejected_lines"]
+    assert isinstance(table, dg.TableMetadataValue)
+    lines = [each.data for each in table.records]
+    assert all("soon" in str(each["reason"]) for each in lines)
+    return (
+        found["rejects"].value,
+        [str(each["record"]) for each in lines],
+        found["all_rejects"].value,
+    )
+
+
+@POSTGRESQL_SLOW
+def test_a_run_shows_the_items_that_its_load_rejects(
+    url: str, instance: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DEMO_CLOCK_NOW", f"{DAY}T09:00:00+00:00")
+    replies = {"/": page([0])}
+    with site_of(replies, {}) as (_, access):
+        crawled(instance, site("other"), DAY, web=access)
+        first = crawled(instance, site("small"), DAY, web=access)
+        items = dg.AssetKey(["web", "small_items"])
+        [event] = [
+            each
+            for each in first.get_asset_materialization_events()
+            if each.materialization.asset_key == items
+        ]
+        count, records, command = shown(event.materialization.metadata)
+        assert (count, len(records)) == (1, 1)
+        assert '"P0"' in records[0].replace("\\", "")
+        assert command.startswith("orchestrate export rejects --where table_name=web_items")
+
+        replies["/"] = page(range(6))
+        failed = crawled(instance, site("small"), "2026-02-02", web=access, succeeds=False)
+    [event] = [each for each in failed.all_events if each.is_step_failure]
+    data = event.step_failure_data.user_failure_data
+    assert data is not None
+    count, records, _ = shown(data.metadata)
+    assert (count, len(records)) == (6, 6)
