@@ -59,6 +59,7 @@ from orchestration_project.engine.dagster_private import (
     is_valid_cron_string,
     is_worker_gone,
     load_repository,
+    models_of,
     ping_code_server,
     previous_cron_time,
     running_instigators,
@@ -122,12 +123,6 @@ ELSEWHERE = [
         "tests/instance/test_redacting.py",
         "test_a_secret_in_an_error_a_log_line_or_metadata_is_masked_in_the_event_log",
         "each way to store runs, events, ticks, heartbeats and backfills",
-    ),
-    (
-        "instance/run_config.py",
-        "tests/instance/test_run_config.py",
-        "test_a_run_with_an_invalid_config_does_no_work_and_turns_no_check_red",
-        "the class of a config is found at DecoratedOpFunction",
     ),
     (
         "instance/sqlite.py",
@@ -454,6 +449,31 @@ def test_an_error_of_a_step_has_its_class_message_and_cause(instance):
         ("ValueError", "ValueError: outer", None),
         ("KeyError", "KeyError: 'inner'", None),
     ]
+
+
+class Count(dg.Config):
+    """Options of an op."""
+
+    count: int = 1
+
+
+def test_the_model_of_an_ops_config_is_found():
+    """Check DecoratedOpFunction and its get_config_arg."""
+
+    @dg.op
+    def with_model(config: Count) -> None:
+        pass
+
+    @dg.op
+    def without() -> None:
+        pass
+
+    @dg.job
+    def j() -> None:
+        with_model()
+        without()
+
+    assert models_of([j]) == {"with_model": Count}
 
 
 def test_the_type_of_an_asset_job_is_what_dagster_defines():

@@ -22,7 +22,7 @@ from orchestration_project.domains.operations.rules import (
 )
 from orchestration_project.engine.loads import ReplayOptions, options_of
 from orchestration_project.engine.options import not_dry
-from orchestration_project.instance.run_config import models_of
+from orchestration_project.engine.dagster_private import models_of
 from orchestration_project.services.alerts import names_of
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.catalogue import known_tables
@@ -111,7 +111,8 @@ def test_the_jobs_that_delete_launch_others_or_write_elsewhere_are_dry_runs_by_d
     models = models_of(defs.get_repository_def().get_all_jobs())
     dry = {op for op, model in models.items() if "dry_run" in model.model_fields}
     assert dry == {
-        *("apply_preset", "clean_up_artifacts", "erase_subject", "prune_run_logs"),
+        *("apply_preset", "clean_up_artifacts", "edit_schedule", "erase_subject"),
+        "prune_run_logs",
         *("replay_webhook", "replay_web_items"),
         *("launch_finra_backfill", "launch_prices_backfill", "retry_failures"),
         *("reconcile_saas", "replay_dead_letters", "sweep_saas", "switch_automation"),
@@ -179,19 +180,20 @@ def test_the_docs_of_alerts_have_each_key_and_condition_of_a_rule():
     assert {*RoutingRule.model_fields, *Match.model_fields} <= rows
 
 
-def test_what_deletes_declares_that_it_requires_an_admin_and_has_jobs_of_its_own():
+def test_what_deletes_or_schedules_requires_an_admin_and_has_jobs_of_its_own():
     graph = defs.resolve_asset_graph()
     tagged = {
         key
         for key in graph.get_all_asset_keys()
         if graph.get(key).tags.items() >= REQUIRES_ADMIN.items()
     }
-    names = ("erasures", "removals", "run_logs")
+    names = ("erasures", "removals", "run_logs", "schedules")
     assert tagged == {dg.AssetKey(["operations", each]) for each in names}
     jobs = [each for each in defs.resolve_all_job_defs() if not each.name.startswith("__")]
     made = {each.name: set(each.asset_layer.executable_asset_keys) for each in jobs}
     deleting = {name: keys for name, keys in made.items() if keys & tagged}
-    assert deleting.keys() == {"operations_cleanup", "operations_erase", "operations_prune"}
+    names = ("cleanup", "edit_schedules", "erase", "prune")
+    assert deleting.keys() == {f"operations_{name}" for name in names}
     assert all(keys <= tagged for keys in deleting.values())
 
 

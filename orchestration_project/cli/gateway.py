@@ -9,12 +9,13 @@ import dagster as dg
 
 from orchestration_project.cli.execution import repository
 from orchestration_project.domains.operations.job_options import require_valid
+from orchestration_project.engine.dagster_private import models_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import installation_of
 from orchestration_project.gateway.bind_address import refuse_taken, require_safe
 from orchestration_project.gateway.dagster_web.process import dagster_web
 from orchestration_project.gateway.server import limit_free_memory, opened, serve
-from orchestration_project.instance.run_config import models_of, refuse_options_of_other_jobs
+from orchestration_project.instance.run_config import refuse_options_of_other_jobs
 from orchestration_project.registry import Registry
 from orchestration_project.settings import load_settings
 

@@ -7,13 +7,14 @@ with what to check where an upgrade changes one.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -72,6 +73,7 @@ __all__ = [
     "is_valid_cron_string",
     "is_worker_gone",
     "load_repository",
+    "models_of",
     "ping_code_server",
     "previous_cron_time",
     "running_instigators",
@@ -126,6 +128,22 @@ def load_repository(module: str, attribute: str, folder: Path) -> Reconstructabl
     for each job, and definitions name theirs only. At an upgrade: a job of it is executed.
     """
     return ReconstructableRepository.for_module(module, attribute, str(folder))
+
+
+def models_of(jobs: Iterable[dg.JobDefinition]) -> Mapping[str, type[dg.Config]]:
+    """Return the models of the config of the ops of jobs, by the op's name in a run config.
+
+    Dagster 1.13: `DecoratedOpFunction.get_config_arg`. No public way: a definition has the schema
+    that Dagster made of the model, without its ranges. At an upgrade: an op with a model is found.
+    """
+    return {
+        node.name: node.definition.compute_fn.get_config_arg().annotation
+        for job in jobs
+        for node in job.nodes
+        if isinstance(node.definition, dg.OpDefinition)
+        and isinstance(node.definition.compute_fn, DecoratedOpFunction)
+        and node.definition.compute_fn.has_config_arg()
+    }
 
 
 def is_worker_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

@@ -1,29 +1,17 @@
 """Refuses runs whose config or settings are invalid before their first step does work."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 
 from orchestration_project.catalog.configuration import CONFIGURATION
 from orchestration_project.domains.operations.job_options import require_valid, within
+from orchestration_project.engine.dagster_private import models_of
 from orchestration_project.engine.loads import ReplayOptions, options_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
 from orchestration_project.settings import load_shared_settings
-
-
-def models_of(jobs: Iterable[dg.JobDefinition]) -> Mapping[str, type[dg.Config]]:
-    """Return the models of the config of the ops of jobs, by the op's name in a run config."""
-    return {
-        node.name: node.definition.compute_fn.get_config_arg().annotation
-        for job in jobs
-        for node in job.nodes
-        if isinstance(node.definition, dg.OpDefinition)
-        and isinstance(node.definition.compute_fn, DecoratedOpFunction)
-        and node.definition.compute_fn.has_config_arg()
-    }
 
 
 def refuse_options_of_other_jobs(

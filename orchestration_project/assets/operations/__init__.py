@@ -12,6 +12,7 @@ from orchestration_project.assets.operations.presets import apply_preset_job, pr
 from orchestration_project.assets.operations.retries import RETRY_JOB, retry_failures_job
 from orchestration_project.assets.operations.run_logs import prune_job, run_logs
 from orchestration_project.assets.operations.runs import ledger, reconcile_job
+from orchestration_project.assets.operations.schedules import edit_schedules_job, schedules
 from orchestration_project.assets.operations.sessions import sessions, sessions_job
 from orchestration_project.assets.operations.verification import verification_asset, verify_job
 from orchestration_project.assets.operations.webhooks import REPLAY_WEBHOOK_JOB, replay_webhook_job
@@ -26,6 +27,7 @@ __all__ = [
     "cleanup_job",
     "control_tower",
     "control_tower_job",
+    "edit_schedules_job",
     "erase_job",
     "erasures",
     "evidence",
@@ -40,6 +42,7 @@ __all__ = [
     "replay_webhook_job",
     "retry_failures_job",
     "run_logs",
+    "schedules",
     "sessions",
     "sessions_job",
     "switch_automation_job",

@@ -23,8 +23,9 @@ ARTIFACTS, REMOVALS, ERASURES, EVIDENCE, EXPORTS, ALERTS = (
     for noun in ("artifacts", "removals", "erasures", "evidence", "exports", "alerts")
 )
 EFFECTIVE_CONFIG = dg.AssetKey([GROUP, "effective_config"])
+SCHEDULES = dg.AssetKey([GROUP, "schedules"])
 
-STATE_ASSETS = [ALERTS, EFFECTIVE_CONFIG, PRESETS, RUNS, STEPS]
+STATE_ASSETS = [ALERTS, EFFECTIVE_CONFIG, PRESETS, RUNS, SCHEDULES, STEPS]
 """Assets whose state a sensor reports as events without a run."""
 
 

@@ -20,8 +20,10 @@ from orchestration_project.assets.operations.catalogue import (
     EFFECTIVE_CONFIG,
     PRESETS,
     RUNS,
+    SCHEDULES,
     STEPS,
 )
+from orchestration_project.assets.operations.schedules import shown_schedules
 from orchestration_project.assets.operations.verification import entries_table
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
@@ -30,6 +32,7 @@ from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.metadata import table_of
 from orchestration_project.services.presets import Presets, effective_config, in_force, listed
 from orchestration_project.services.run_logs import FINISHED
+from orchestration_project.services.schedules.store import read_schedules
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_runs
 
@@ -126,6 +129,16 @@ def ledger_snapshot(
     return _digest(changed), metadata, [RUNS, STEPS]
 
 
+def schedules_snapshot(warehouse: Warehouse, clock: Clock) -> Snapshot:
+    """Return the schedules that are data; their next runs are shown after edits, and every day."""
+    with warehouse.reading() as connection:
+        stored = read_schedules(connection)
+    now = clock.now()
+    versions = [[each.schedule.name, each.version_number] for each in stored]
+    digest = _digest([versions, now.date() if stored else None])
+    return digest, lambda: shown_schedules(stored, now), [SCHEDULES]
+
+
 def snapshots(
     instance: dg.DagsterInstance,
     *,
@@ -142,6 +155,7 @@ def snapshots(
         "presets": presets_snapshot(presets, registry),
         "effective_config": config_snapshot(settings, presets),
         "ledger": ledger_snapshot(instance, warehouse, alerts.links.run),
+        "schedules": schedules_snapshot(warehouse, clock),
     }
 
 

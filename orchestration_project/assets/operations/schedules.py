@@ -1,0 +1,172 @@
+"""Schedules that are data: edited by a job, and shown with their next runs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from orchestration_project.assets.operations.catalogue import SCHEDULES, asset_spec
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.access.roles import REQUIRES_ADMIN
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.scheduled import next_times
+from orchestration_project.domains.operations.schedules import Action, StoredSchedule, difference
+from orchestration_project.engine.options import JobOptions, report_dry_run
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.schedules.jobs import ScheduledJobs
+from orchestration_project.services.schedules.store import (
+    EditResult,
+    ScheduleEdit,
+    apply_edit,
+    plan_edit,
+    read_schedules,
+)
+from orchestration_project.tables.operations_schedules import operations_schedules
+
+EDIT_OP, EDIT_JOB = "edit_schedule", "operations_edit_schedules"
+
+MAX_SHOWN = 100
+"""Schedules that the metadata lists, so that an event stays small; the counts are of all."""
+
+NEXT_SHOWN = 3
+EditAction = Enum("EditAction", {each.value: each.value for each in Action})
+
+SHOWN_COLUMNS = {
+    **dict.fromkeys(("name", "job", "cron", "timezone", "state", "owner"), pl.String),
+    "version": pl.Int64,
+    **dict.fromkeys(("next_runs", "edited_by"), pl.String),
+}
+DIFFERENCE_COLUMNS = dict.fromkeys(("field", "before", "after"), pl.String)
+
+
+class EditSchedule(JobOptions):
+    """Edit of one schedule."""
+
+    action: EditAction = Field(  # pyright: ignore[reportInvalidTypeForm] - names of an enumeration
+        examples=["create"], description="Edit of the schedule."
+    )
+    name: str = Field(examples=["nightly_fx"], description="Name of the schedule.")
+    fields: dict[str, Any] = Field(
+        default={},
+        examples=[{"job": "fx_rates_daily", "cron": "0 6 * * *", "partitions": "latest"}],
+        description="Fields of a new schedule, or those that change; see "
+        "docs/how-to/schedule-without-deploy.md.",
+    )
+    expected_version: int | None = Field(
+        default=None,
+        ge=1,
+        examples=[1],
+        description="Version that the edit starts from; a new schedule has none.",
+    )
+    dry_run: bool = Field(
+        default=True, description="Dry run: only show the changes; false makes the edit."
+    )
+    who: str | None = Field(
+        default=None,
+        examples=["ada"],
+        description="Name of the user; the run's tag user takes precedence.",
+    )
+
+
+@dg.multi_asset(
+    name=EDIT_OP,
+    specs=[
+        asset_spec(SCHEDULES, operations_schedules, {"state"})
+        .merge_attributes(tags=REQUIRES_ADMIN)
+        .replace_attributes(skippable=True)
+    ],
+)
+def schedules(
+    context: dg.AssetExecutionContext,
+    config: EditSchedule,
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> Iterator[dg.AssetObservation | dg.MaterializeResult[Any]]:
+    """Judge an edit by its job, and make it unless this is a dry run."""
+    edit = ScheduleEdit(
+        Action(str(config.action.value)),
+        config.name,
+        by=context.run.tags.get("user") or config.who or "unknown",
+        at=clock.now(),
+        fields=config.fields,
+        expected_version=config.expected_version,
+        run_id=context.run.run_id,
+    )
+    reported = report_dry_run(context.log, "no schedule is edited", is_dry_run=config.dry_run)
+    planned = plan_edit(warehouse, edit)
+    if planned.after is not None and planned.after.schedule.is_enabled:
+        ScheduledJobs(context.repository_def).require_valid(planned.after.schedule)
+    if config.dry_run:
+        changes = as_metadata({**reported, **shown_edit(planned, clock.now())})
+        yield dg.AssetObservation(SCHEDULES, metadata=changes)
+        return
+    made = apply_edit(warehouse, edit)
+    with warehouse.reading() as connection:
+        stored = read_schedules(connection)
+    shown = shown_schedules(stored, clock.now())
+    metadata = {**reported, **shown_edit(made, clock.now()), **shown}
+    yield dg.MaterializeResult(asset_key=SCHEDULES, metadata=as_metadata(metadata))
+
+
+def shown_edit(result: EditResult, now: datetime) -> Mapping[str, Any]:
+    """Return the metadata of an edit: its changes, and the next runs after it."""
+    before, after = (each and each.schedule for each in (result.before, result.after))
+    rows = difference(before, after)
+    return {
+        "version": result.version_number,
+        "difference": table_of(pl.DataFrame(rows, DIFFERENCE_COLUMNS)),
+        "next_runs_after_edit": _next_runs(result.after, now) if result.after else "",
+    }
+
+
+def shown_schedules(stored: Sequence[StoredSchedule], now: datetime) -> Mapping[str, Any]:
+    """Return the metadata of the schedules: counts, and a table with their next runs."""
+    rows = [_shown(each, now) for each in stored[:MAX_SHOWN]]
+    return {
+        "schedule_count": len(stored),
+        "enabled_count": sum(each.schedule.is_enabled for each in stored),
+        "disabled_count": sum(each.disabled_reason is not None for each in stored),
+        "schedules": table_of(pl.DataFrame(rows, SHOWN_COLUMNS, orient="row")),
+    }
+
+
+def _shown(stored: StoredSchedule, now: datetime) -> tuple[Any, ...]:
+    schedule = stored.schedule
+    state = "enabled" if schedule.is_enabled else "paused"
+    return (
+        schedule.name,
+        schedule.job,
+        schedule.cron,
+        schedule.timezone,
+        f"disabled: {stored.disabled_reason}" if stored.disabled_reason else state,
+        schedule.owner,
+        stored.version_number,
+        _next_runs(stored, now),
+        stored.edited_by,
+    )
+
+
+def _next_runs(stored: StoredSchedule, now: datetime) -> str:
+    """Return the next runs in the schedule's own time zone; empty: it is not enabled."""
+    if not stored.schedule.is_enabled:
+        return ""
+    timetable = stored.schedule.timetable
+    times = next_times(timetable, now, NEXT_SHOWN)
+    return ", ".join(f"{each.astimezone(timetable.zone):%Y-%m-%d %H:%M %z}" for each in times)
+
+
+edit_schedules_job = dg.define_asset_job(
+    EDIT_JOB,
+    selection=dg.AssetSelection.assets(schedules),
+    description=job_text(
+        "Creates, changes, pauses, resumes or deletes a schedule; a dry run by default.",
+        EDIT_OP,
+        EditSchedule,
+    ),
+    tags={"domain": "operations"},
+)

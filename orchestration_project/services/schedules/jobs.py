@@ -1,0 +1,156 @@
+"""Jobs of a code location, as schedules need them: whether a config fits, and which partition."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from orchestration_project.domains.operations.job_options import require_valid
+from orchestration_project.domains.operations.messages import cut
+from orchestration_project.domains.operations.scheduled import Window, chosen_window
+from orchestration_project.domains.operations.schedules import (
+    REMEDY,
+    JobShape,
+    Schedule,
+    partition_problems,
+    read_zone,
+)
+from orchestration_project.engine.dagster_private import models_of
+from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.services.presets import config_of_preset
+
+MAX_WINDOWS = 400
+"""Latest partitions that a rule chooses from: a year of days."""
+
+MAX_PROBLEM_CHARACTERS = 500
+
+
+class ScheduledJobs:
+    """The jobs of a code location; what was found of each is kept, for one tick or edit."""
+
+    def __init__(self, repository: dg.RepositoryDefinition) -> None:
+        self._repository = repository
+        self._shapes: dict[str, JobShape] = {}
+        self._windows: dict[str, Sequence[Window]] = {}
+        self._problems: dict[tuple[str, str], str | None] = {}
+
+    def has(self, name: str) -> bool:
+        """Whether there is a job of this name; Dagster's own are none."""
+        return not name.startswith("__") and self._repository.has_job(name)
+
+    def require_valid(self, schedule: Schedule) -> None:
+        """Make sure that a schedule could start its job.
+
+        Raises:
+            ConfigurationError: The job is missing, or refuses the run config or partition rule.
+        """
+        problems = self.problems(schedule)
+        if problems:
+            names = [name for name in self._repository.job_names if not name.startswith("__")]
+            raise ConfigurationError(
+                f"invalid schedule {schedule.name}",
+                expected="a job, a run config that it takes and a partition rule that fits it",
+                found="; ".join(problems),
+                remedy=did_you_mean(schedule.job, names) or REMEDY,
+            )
+
+    def problems(self, schedule: Schedule) -> list[str]:
+        """Return why a schedule could not start its job; empty: it could."""
+        if not self.has(schedule.job):
+            return [f"job not found: {schedule.job}"]
+        problems = partition_problems(schedule, self.shape(schedule.job))
+        try:
+            config = run_config_of(schedule)
+        except ConfigurationError as error:
+            return [*problems, error.what]
+        key = schedule.job, json.dumps(config, sort_keys=True)
+        if key not in self._problems:
+            self._problems[key] = self._config_problem(schedule.job, config)
+        found = self._problems[key]
+        return problems if found is None else [*problems, found]
+
+    def shape(self, name: str) -> JobShape:
+        """Return how the runs of a job are partitioned."""
+        if name not in self._shapes:
+            self._shapes[name] = _shape(self._repository.get_job(name).partitions_def)
+        return self._shapes[name]
+
+    def partition_key(self, schedule: Schedule, due: datetime) -> str | None:
+        """Return the partition of a due time; None: the rule finds none."""
+        definition = self._repository.get_job(schedule.job).partitions_def
+        periods = _periods(definition)
+        if periods is None or definition is None:
+            return None
+        if schedule.job not in self._windows:
+            self._windows[schedule.job] = _windows(periods)
+        found = chosen_window(
+            schedule.partitions,
+            self._windows[schedule.job],
+            due,
+            read_zone(schedule.timezone),
+            days=schedule.days_before,
+        )
+        if found is None or not isinstance(definition, dg.MultiPartitionsDefinition):
+            return found and found.key
+        values = {
+            each.name: found.key
+            if each.partitions_def is periods
+            else schedule.partition_values[each.name]
+            for each in definition.partitions_defs
+        }
+        return str(dg.MultiPartitionKey(values))
+
+    def _config_problem(self, name: str, config: Mapping[str, Any]) -> str | None:
+        job = self._repository.get_job(name)
+        try:
+            require_valid(config, models_of([job]))
+            dg.validate_run_config(job, dict(config))
+        except ConfigurationError as error:
+            return cut(error.what, MAX_PROBLEM_CHARACTERS)
+        except dg.DagsterInvalidConfigError as error:
+            reasons = "; ".join(each.message for each in error.errors)
+            return cut(f"the job {name} refuses the run config: {reasons}", MAX_PROBLEM_CHARACTERS)
+        return None
+
+
+def run_config_of(schedule: Schedule) -> Mapping[str, Any]:
+    """Return the run config of a schedule's runs: its own, or that of its preset.
+
+    Raises:
+        ConfigurationError: The preset is missing, or is for another job.
+    """
+    if schedule.preset is not None:
+        return config_of_preset(schedule.preset, schedule.job)
+    return schedule.run_config or {}
+
+
+def _periods(
+    definition: dg.PartitionsDefinition | None,
+) -> dg.TimeWindowPartitionsDefinition | None:
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        found = [each.partitions_def for each in definition.partitions_defs]
+    else:
+        found = [definition]
+    periods = [each for each in found if isinstance(each, dg.TimeWindowPartitionsDefinition)]
+    return periods[0] if len(periods) == 1 else None
+
+
+def _shape(definition: dg.PartitionsDefinition | None) -> JobShape:
+    if definition is None:
+        return JobShape()
+    periods, others = _periods(definition), dict[str, Sequence[str]]()
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        others = {
+            each.name: each.partitions_def.get_partition_keys()
+            for each in definition.partitions_defs
+            if each.partitions_def is not periods
+        }
+    return JobShape(is_partitioned=True, is_by_time=periods is not None, dimensions=others)
+
+
+def _windows(periods: dg.TimeWindowPartitionsDefinition) -> Sequence[Window]:
+    keys = periods.get_partition_keys()[-MAX_WINDOWS:]
+    found = [(key, periods.time_window_for_partition_key(key)) for key in keys]
+    return [Window(key, each.start, each.end) for key, each in found]

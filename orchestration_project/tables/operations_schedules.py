@@ -1,0 +1,76 @@
+"""Tables of schedules that are data: those in effect, every version, and what was launched."""
+
+from sqlalchemy import Index
+
+from orchestration_project.tables.schema import count, flag, moment, table, text
+
+operations_schedules = table(
+    "operations_schedules",
+    "One row per schedule that the job operations_edit_schedules or the API made.",
+    text("name", "Name of the schedule", key=True),
+    text("job", "Job that it starts"),
+    text("cron", "Cron expression of five fields"),
+    text("timezone", "Time zone of the cron expression"),
+    text(
+        "partitions",
+        "Partition rule: none, latest (the last complete period), previous (the one before) or "
+        "days_before",
+    ),
+    count("days_before", "Days between the partition and the due time, of the rule days_before"),
+    text("partition_values", "Values of the other dimensions of a partition, a JSON object"),
+    text("run_config", "Run config, a JSON object; NULL: none", optional=True),
+    text("preset", "Preset whose run config the runs have; NULL: none", optional=True),
+    text(
+        "catch_up",
+        "Rule for due times that no tick saw in time: none, latest (the last one starts a run) or "
+        "all (the last max_catch_up)",
+    ),
+    count("max_catch_up", "Most runs that one tick starts"),
+    flag("is_enabled", "Whether it starts runs; false: paused, or disabled"),
+    text("owner", "Person or team that answers for it; empty: none"),
+    count("version_number", "Version of the schedule, from 1"),
+    text("edited_by", "User of the latest version"),
+    moment("edited_at", "UTC time of the latest version"),
+    text(
+        "disabled_reason",
+        "Why it was disabled: its job or run config is no longer valid; NULL: it was not",
+        optional=True,
+    ),
+    moment("next_due_at", "UTC time at which it is due next; NULL: never", optional=True),
+)
+
+Index("operations_schedules_by_due", operations_schedules.c.next_due_at)
+
+operations_schedule_versions = table(
+    "operations_schedule_versions",
+    "One row per version of a schedule; rows are added and never changed.",
+    text("name", "Name of the schedule", key=True),
+    count("version_number", "Version of the schedule, from 1", key=True),
+    text("action", "Cause: create, change, pause, resume, delete or disable"),
+    text("definition", "The schedule as of this version, a JSON object"),
+    text("reason", "Why it was disabled; NULL: another cause", optional=True),
+    text("edited_by", "User, or the sensor that disabled it"),
+    moment("edited_at", "UTC time of the edit"),
+    text("run_id", "Dagster run of the edit; NULL: the API, or a sensor", optional=True),
+)
+
+operations_schedule_launches = table(
+    "operations_schedule_launches",
+    "One row per due time of a schedule that started a run, or was skipped.",
+    text("name", "Name of the schedule", key=True),
+    moment("due_at", "UTC time at which it was due", key=True),
+    count("version_number", "Version of the schedule that was due"),
+    text("job", "Job to start"),
+    text("partition_key", "Partition of the run; NULL: none", optional=True),
+    text("state", "State: requested, launched or skipped"),
+    text("reason", "Why it was skipped; NULL: it was not", optional=True),
+    text("run_config", "Run config of the run, a JSON object; NULL: none", optional=True),
+    moment("requested_at", "UTC time of the latest request to Dagster"),
+    text("run_id", "Dagster run; NULL: no run was seen yet", optional=True),
+)
+
+Index(
+    "operations_schedule_launches_by_state",
+    operations_schedule_launches.c.state,
+    operations_schedule_launches.c.requested_at,
+)
