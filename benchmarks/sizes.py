@@ -36,7 +36,7 @@ class Sizes:
         document_formats: Formats of which files are converted by others too.
         web_pages: Pages of the site that is crawled.
         web_frontier: URLs of the simulated frontier.
-        mqtt_messages: Messages that wait for the MQTT mirror.
+        mqtt_waiting: Messages that wait for the MQTT mirror.
         mqtt_events: Events of a long history of the mirror; a short one has a hundredth.
     """
 
@@ -68,7 +68,7 @@ class Sizes:
     document_formats: int
     web_pages: int
     web_frontier: int
-    mqtt_messages: int
+    mqtt_waiting: int
     mqtt_events: int
 
 
@@ -101,7 +101,7 @@ REQUIRED = Sizes(
     document_formats=13,
     web_pages=10_000,
     web_frontier=1_000_000,
-    mqtt_messages=20_000,
+    mqtt_waiting=20_000,
     mqtt_events=1_000_000,
 )
 SMOKE = Sizes(
@@ -133,6 +133,6 @@ SMOKE = Sizes(
     document_formats=1,
     web_pages=60,
     web_frontier=500,
-    mqtt_messages=1_000,
+    mqtt_waiting=1_000,
     mqtt_events=20_000,
 )

@@ -61,7 +61,7 @@ def mqtt_mirror(bench: Bench) -> list[Line]:
         mirrored: list[float] = []
         for _ in range(bench.repeats):
             with opened(bench) as (warehouse, folder):
-                arrived, done = _speeds(warehouse, folder, bench.sizes.mqtt_messages)
+                arrived, done = _speeds(warehouse, folder, bench.sizes.mqtt_waiting)
                 arrivals.append(arrived)
                 mirrored.append(done)
         lines.append(
@@ -71,7 +71,7 @@ def mqtt_mirror(bench: Bench) -> list[Line]:
                 mirrored,
                 arrivals,
                 at_least(1),
-                note=f"{bench.sizes.mqtt_messages:,} messages of 300 bytes; arrivals in commits "
+                note=f"{bench.sizes.mqtt_waiting:,} messages of 300 bytes; arrivals in commits "
                 f"of {WINDOW}, without a broker",
             )
         )

@@ -110,7 +110,7 @@ def canonical_json(value: Any) -> str:
 
     NUL and other control characters are escaped, so any database stores the text exactly.
     """
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def parse_time(text: str) -> datetime | None:
@@ -232,6 +232,7 @@ def _constant(name: str) -> float:
     raise _RefusedError("not_finite", f"expected finite numbers, found {name}")
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_members, parse_int=_integer, parse_float=_float, parse_constant=_constant
 )

@@ -148,8 +148,7 @@ class Mirror:
         fetched = [_capture(each) for each in messages]
         stored = self.captures.keep_all(fetched, self._known) if fetched else []
         captures = {
-            message.arrival_id: capture.without_body()
-            for message, capture in zip(messages, stored, strict=True)
+            message.arrival_id: capture for message, capture in zip(messages, stored, strict=True)
         }
         return KeptMessages(
             [judge(message, self.kinds, self.max_bytes) for message in messages], captures
