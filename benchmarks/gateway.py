@@ -137,7 +137,7 @@ def scrapes(count: int, repeats: int) -> dict[str, list[float]]:
         with warehouse.writing() as connection:
             connection.execute(update(operations_runs).values(ended_at=lately))
         _fill_dagster(instance, count)
-        parts = parts_of(settings, warehouse, instance)
+        parts = parts_of(settings, warehouse, instance, lambda: REGISTRY)
         return {"seconds": [_scrape(parts) for _ in range(repeats)]}
 
 

@@ -39,7 +39,9 @@ def write() -> str:
 
 def _families(settings: Settings, instance: dg.DagsterInstance) -> list[Metric]:
     with open_warehouse(settings) as warehouse:
-        stored = list(StoredMetrics(parts_of(settings, warehouse, instance, REGISTRY)).collect())
+        stored = list(
+            StoredMetrics(parts_of(settings, warehouse, instance, lambda: REGISTRY)).collect()
+        )
     return sorted([*stored, *GATEWAY.collect()], key=lambda each: each.name)
 
 

@@ -20,9 +20,9 @@ from orchestration_project.domains.operations.rules import (
     read_rules,
     unknown_names,
 )
+from orchestration_project.engine.dagster_private import models_of
 from orchestration_project.engine.loads import ReplayOptions, options_of
 from orchestration_project.engine.options import not_dry
-from orchestration_project.engine.dagster_private import models_of
 from orchestration_project.services.alerts import names_of
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.catalogue import known_tables

@@ -143,7 +143,8 @@ class TargetFields:
 
     def type_of(self, name: str) -> FieldType | None:
         """Return the type of a field; None: the target does not take it."""
-        return self.types.get(name, self.others)
+        found = self.types.get(name)
+        return self.others if found is None else found
 
 
 def typed(value: Any, kind: FieldType) -> Any:

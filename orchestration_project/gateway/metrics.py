@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from threading import Lock
 
 import dagster as dg
@@ -91,26 +91,29 @@ class StoredMetrics(Collector):
 
 
 def parts_of(
-    settings: Settings, warehouse: Warehouse, instance: dg.DagsterInstance, registry: Registry
+    settings: Settings,
+    warehouse: Warehouse,
+    instance: dg.DagsterInstance,
+    registry: Callable[[], Registry],
 ) -> Mapping[str, Part]:
     """Return where metrics are read, by name."""
     clock = Clock()  # the machine's: what is aged was dated by it
-    of_domains = {
-        each.name: each.metrics(warehouse)
-        for each in registry.domains
-        if each.metrics is not None and each.is_on(settings)
-    }
+
+    @cache
+    def readers() -> Sequence[Callable[[datetime], Iterable[Metric]]]:
+        return [
+            each.metrics(warehouse)
+            for each in registry().domains
+            if each.metrics is not None and each.is_on(settings)
+        ]
+
     return {
         "database": lambda: stored_families(warehouse, clock.now()),
         "dagster": lambda: dagster_families(instance, clock.now()),
-        **{name: _at_present(read, clock) for name, read in of_domains.items()},
+        "domains": lambda: [found for read in readers() for found in read(clock.now())],
         "sources": lambda: system_families(read_systems(settings)),
         "host": partial(host_families, settings.state_path),
     }
-
-
-def _at_present(read: Callable[[datetime], Iterable[Metric]], clock: Clock) -> Part:
-    return lambda: read(clock.now())
 
 
 def routes(parts: Mapping[str, Part]) -> list[Route]:

@@ -40,7 +40,7 @@ def test_every_scheme_field_and_status_is_documented():
 
 def test_every_metric_and_each_of_its_labels_is_documented(settings, warehouse, instance):
     stored: list[Metric] = list(
-        StoredMetrics(parts_of(settings, warehouse, instance, REGISTRY)).collect()
+        StoredMetrics(parts_of(settings, warehouse, instance, lambda: REGISTRY)).collect()
     )
     named = {
         family.name + ("_total" if family.type == "counter" else "")
