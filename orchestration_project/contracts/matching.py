@@ -154,7 +154,7 @@ def typed(value: Any, kind: FieldType) -> Any:
     write a value of the type are read as one.
 
     Raises:
-        ValueError: It is no value of the type; does not quote it, as it may be private.
+        ValueError: It is not of the type; does not quote it, as it may be private.
     """
     if value is None or kind == "json":
         return value
@@ -215,7 +215,7 @@ def _timestamp(value: Any) -> str:
     if isinstance(value, bool):
         raise TypeError
     if isinstance(value, str):
-        if ":" not in value:  # of a day alone, nobody knows the time
+        if ":" not in value:  # a day alone has no time
             raise ValueError
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:

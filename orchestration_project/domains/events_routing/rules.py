@@ -316,7 +316,7 @@ class RulesText:
         """Return the rules of a YAML or JSON text: a list.
 
         Raises:
-            ConfigurationError: It is no list.
+            ConfigurationError: It is not a list.
         """
         try:
             given = read_yaml(text)

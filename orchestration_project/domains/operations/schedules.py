@@ -180,7 +180,7 @@ class StoredSchedule:
 
 @dataclass(frozen=True)
 class JobShape:
-    """How the runs of a job are partitioned.
+    """Partitions of a job, and what each of its runs takes.
 
     Attributes:
         is_partitioned: Whether a run needs a partition.
@@ -231,7 +231,7 @@ def edited(
         expected_version: Version that the editor has seen; a new schedule has none.
 
     Raises:
-        UnknownNameError: There is no such schedule.
+        UnknownNameError: No schedule has the name.
         EditConflictError: Its version is another one, or the name is taken.
         ConfigurationError: A field is invalid.
     """
