@@ -197,6 +197,22 @@ def test_one_of_two_bridges_leads_and_the_other_one_follows(warehouse, broker) -
     assert bodies(warehouse) == ["a", "b"]
 
 
+def planned(entity: str, payload: str) -> dict[str, object]:
+    """Return a row of the outbox."""
+    return {
+        "topic": TOPIC,
+        "entity": entity,
+        "version_number": 1,
+        "payload": payload,
+        "cause": "source",
+        "state": "waiting",
+        "attempt_count": 0,
+        "reason": None,
+        "run_id": "",
+        **dict.fromkeys(("planned_at", "due_at", "changed_at"), AT),
+    }
+
+
 def outcomes(warehouse: Warehouse) -> dict[str, tuple[str, int]]:
     """Return state and failed attempts of each row of the outbox."""
     with warehouse.reading() as connection:
@@ -205,20 +221,8 @@ def outcomes(warehouse: Warehouse) -> dict[str, tuple[str, int]]:
         }
 
 
+@pytest.mark.parametrize("warehouse", ["postgresql"], indirect=True)
 def test_events_of_the_outbox_are_done_once_the_broker_has_them(warehouse, broker) -> None:
-    def planned(entity: str, payload: str) -> dict[str, object]:
-        times = {"planned_at": AT, "due_at": AT, "changed_at": AT}
-        fixed = {"topic": TOPIC, "version_number": 1, "cause": "source", "state": "waiting"}
-        return {
-            **fixed,
-            **times,
-            "entity": entity,
-            "payload": payload,
-            "attempt_count": 0,
-            "reason": None,
-            "run_id": "",
-        }
-
     sent = json.dumps({"topic": "tracker/events/projects/1", "message": '{"exact": "ü"}'})
     wrong = json.dumps({"topic": "tracker/#", "message": "{}"})
     with warehouse.writing() as connection:
@@ -235,6 +239,23 @@ def test_events_of_the_outbox_are_done_once_the_broker_has_them(warehouse, broke
     assert "wildcards" in found["project|2"].reason
     assert "expected a JSON object with topic and message" in found["x"].reason
     assert found["x"].due_at > AT
+
+
+@ON_SQLITE
+def test_a_crash_after_the_brokers_answer_sends_the_same_event_again(warehouse, broker) -> None:
+    sent = json.dumps({"topic": "tracker/events/projects/1", "message": '{"key": 1}'})
+    with warehouse.writing() as connection:
+        connection.execute(insert(outbox), [planned("project|1", sent)])
+    given = broker_at(broker.port)
+    with BrokerConnection(given, Clock(), lambda _: None) as connection:
+        assert OutboxPublisher(warehouse, Clock()).publish_due(connection) == 1
+        assert connection.published.get(timeout=30).problem == ""
+    assert outcomes(warehouse) == {"project|1": ("waiting", 0)}  # it ended before its record
+    publisher = OutboxPublisher(warehouse, Clock())
+    with running(bridge_of(warehouse, broker, meanwhile=publisher.start).run):
+        wait_for(lambda: outcomes(warehouse) == {"project|1": ("done", 0)})
+        wait_for(lambda: len(bodies(warehouse)) == 2)
+    assert bodies(warehouse) == ['{"key": 1}'] * 2
 
 
 def test_a_refused_subscription_is_named() -> None:
