@@ -1,4 +1,4 @@
-"""`mqtt`: receives a broker's messages into the database, and publishes the outbox."""
+"""`mqtt`: receives a broker's messages and publishes the outbox; entities as of a time."""
 
 import click
 
@@ -37,3 +37,16 @@ def bridge() -> int:
     with open_warehouse(settings) as warehouse:
         open_bridge(settings, warehouse, open_clock(settings)).run(stop)
     return 0
+
+
+@mqtt.command("as-of", cls=Command)
+@click.argument("entities")
+@click.option("--at", required=True, metavar="TIME", help="Time, e.g. 2026-11-01T00:00:00Z.")
+def as_of(entities: str, at: str) -> int:
+    """Write projects, components or other ENTITIES of a time as JSON lines.
+
+    They are folded from the events that the mirror had then.
+    """
+    from orchestration_project.cli.mqtt_run import write_as_of
+
+    return write_as_of(entities, at)

@@ -25,11 +25,13 @@ from orchestration_project.domains.mqtt.judging import hour_of
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.resources.mqtt.folding import rows_as_of
 from orchestration_project.resources.mqtt.health import dead_letters_by_reason
 from orchestration_project.resources.mqtt.opening import DEMO_FOLDER, open_bridge
 from orchestration_project.resources.mqtt.ranges import waiting
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.settings.domains.mqtt import MqttSettings
+from orchestration_project.tables.conditions import MOMENT, read_moment
 from orchestration_project.tables.mqtt import mqtt_inbox, mqtt_mirror, mqtt_seen_keys
 
 POLL_SECONDS = 0.2
@@ -82,6 +84,29 @@ def load(arguments: Sequence[str]) -> int:
         rows = [[name, f"{count:,}"] for name, count in counts.items()]
         console.echo("\n".join(["", console.aligned([["messages", "count"], *rows]), *failed]))
     return int(not is_complete)
+
+
+def write_as_of(name: str, at: str) -> int:
+    """Write the rows of entities, folded from the events that the mirror had at a time.
+
+    Args:
+        name: Last part of the name of their asset, such as ``projects``.
+        at: The time, with its zone.
+
+    Raises:
+        UsageError: The name or the time is invalid.
+    """
+    types = {entity.topics: entity.type for entity in ENTITIES.values()}
+    if name not in types:
+        raise click.UsageError(f"invalid ENTITIES {name!r}: expected one of {', '.join(types)}")
+    try:
+        moment = read_moment(at)
+    except ValueError:
+        raise click.UsageError(f"invalid --at {at!r}: expected {MOMENT}") from None
+    with open_warehouse(load_settings()) as warehouse, warehouse.reading() as connection:
+        rows = rows_as_of(connection, types[name], moment)
+    console.echo(rows.sort(rows.columns[0]).write_ndjson().rstrip("\n"))
+    return 0
 
 
 def _receive_demo(settings: Settings, warehouse: Warehouse, clock: Clock) -> None:

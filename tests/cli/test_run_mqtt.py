@@ -81,6 +81,21 @@ def test_the_mirror_has_each_event_once_and_the_state_that_the_demo_expects(stat
         expected = without_nulls(manifest["state"][entity.topics])
         assert without_nulls(state_of(url, entity)) == expected, entity.type
 
+    assert counts["projects"] == len(manifest["state"]["projects"])
+    for at, count in (("2100-01-01T00:00:00Z", counts["projects"]), ("2000-01-01T00:00:00Z", 0)):
+        assert main(["mqtt", "as-of", "projects", "--at", at]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert sum('"project_id"' in each for each in lines) == count
+
+
+@pytest.mark.parametrize(
+    "wrong", [["invoices", "--at", "2026-03-02T00:00:00Z"], ["tasks", "--at", "now"]]
+)
+def test_an_invalid_as_of_is_refused(state_dir, capsys, wrong):
+    with pytest.raises(SystemExit, match="2"):
+        main(["mqtt", "as-of", *wrong])
+    assert "expected" in capsys.readouterr().err
+
 
 def test_a_partition_is_refused_as_a_run_loads_all_that_waits(state_dir, capsys):
     with pytest.raises(SystemExit, match="2"):
