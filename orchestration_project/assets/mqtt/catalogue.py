@@ -1,6 +1,6 @@
 """Keys, partitions and specs of the assets of MQTT."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -45,14 +45,22 @@ MIB = 1024**2
 
 
 def _hours() -> dg.TimeWindowPartitionsDefinition:
-    """Return the UTC hours from the first one to the present one, by the project's clock."""
-    ahead = Clock(SETTINGS.demo_clock_now).now() - Clock().now()
+    """Return the UTC hours from the first one to the present one, by the project's clock.
+
+    Dagster counts by the machine's clock: hours that the project's clock is ahead are added, and
+    one more where its next hour begins before that of the machine.
+    """
+    own, machine = Clock(SETTINGS.demo_clock_now).now(), Clock().now()
+    hours = own.replace(minute=0, second=0, microsecond=0) - machine.replace(
+        minute=0, second=0, microsecond=0
+    )
+    is_earlier = (own.minute, own.second) > (machine.minute, machine.second)
     return dg.TimeWindowPartitionsDefinition(
         start=FIRST_HOUR,
         fmt="%Y-%m-%d-%H:%M",
         timezone="UTC",
         cron_schedule="0 * * * *",
-        end_offset=round(ahead.total_seconds() / 3_600) + 1,
+        end_offset=hours // timedelta(hours=1) + 1 + is_earlier,
     )
 
 
