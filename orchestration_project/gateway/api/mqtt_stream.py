@@ -36,7 +36,7 @@ async def follow_mqtt_events(call: Call[StreamWanted, Body]) -> Response:
     goes on where a connection broke off, as far back as messages are kept. Duplicates are sent.
     """
     wanted = topic_filter(call.query.topic) or ALL_TOPICS
-    after = _after(call.request.headers.get("last-event-id", ""))
+    after = _after(call.request.headers.get("last-event-id"))
     feed = call.services.feeds.get(FEED)
     if feed is None:
         feed = call.services.feeds.setdefault(FEED, open_feed(call.services))
@@ -81,14 +81,16 @@ def _entry(arrival: Arrival) -> Entry:
     return Entry(arrival.arrival_id, arrival.topic, text.encode())
 
 
-def _after(written: str) -> int | None:
-    if written and not (written.isascii() and written.isdigit() and len(written) < 19):
+def _after(written: str | None) -> int | None:
+    if written is None:
+        return None
+    if not (written.isascii() and written.isdigit() and len(written) < 19):
         raise ProblemError(
             422,
             "invalid Last-Event-ID",
             expected="the ID of an event of this stream, e.g. 1200",
         )
-    return int(written) if written else None
+    return int(written)
 
 
 OPERATIONS = (

@@ -258,8 +258,9 @@ def test_who_is_not_known_or_asks_for_nonsense_gets_no_stream(api):
     assert api.problem("GET", "/mqtt/stream", "")["status"] == 401
     problem = api.problem("GET", f"/mqtt/stream?topic={quote('#/a')}", "viewer")
     assert problem["errors"][0]["field"] == "topic"
-    headers = {"Last-Event-ID": "x"}
-    assert api.problem("GET", "/mqtt/stream", "viewer", headers=headers)["status"] == 422
+    for last in ("x", "", "-1", "9" * 19):
+        headers = {"Last-Event-ID": last}
+        assert api.problem("GET", "/mqtt/stream", "viewer", headers=headers)["status"] == 422
 
 
 def test_the_client_resumes_a_stream_that_breaks_off_and_loses_nothing():
