@@ -327,6 +327,6 @@ def _derived(
     target: WriteTarget, delivery: Delivery, validated: Validated
 ) -> Mapping[Table, pl.DataFrame] | None:
     is_all = target.replaces_scope and not delivery.scope
-    if not is_all or validated.is_held_back or validated.ranges:
+    if not is_all or validated.is_held_back or validated.ranges or target.derives_by_row:
         return None
     return {table: maker.of_all(validated.rows) for table, maker in target.spec.transforms.items()}

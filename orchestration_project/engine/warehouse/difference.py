@@ -20,6 +20,7 @@ from orchestration_project.engine.warehouse.fencing import take_fences
 from orchestration_project.engine.warehouse.frames import (
     Scope,
     conform,
+    delete_rows,
     insert_frame,
     joined,
     range_of,
@@ -161,6 +162,26 @@ def derive(connection: Connection, batch: ValidatedBatch) -> dict[str, float]:
         started = time.monotonic()
         connection.execute(delete(table).where(within(table, target.partition)))
         insert_frame(connection, table, rows)
+        seconds[table.name] = time.monotonic() - started
+    return seconds
+
+
+def derive_rows(
+    connection: Connection, target: WriteTarget, replaced: pl.DataFrame, written: pl.DataFrame
+) -> dict[str, float]:
+    """Replace the derived rows of rows that a load changed or removed; return the seconds by table.
+
+    Args:
+        connection: The transaction.
+        target: Its derived tables follow from single rows.
+        replaced: Rows that were changed or removed.
+        written: Rows that are new or changed.
+    """
+    seconds, width = dict[str, float](), len(key_names(target.table))
+    for table, maker in target.spec.transforms.items():
+        started = time.monotonic()
+        delete_rows(connection, table, replaced, first=width)
+        insert_frame(connection, table, maker.of_all(written))
         seconds[table.name] = time.monotonic() - started
     return seconds
 

@@ -261,11 +261,20 @@ def _speaks_copy(connection: Connection) -> bool:
     return (connection.dialect.name, connection.dialect.driver) == ("postgresql", "psycopg")
 
 
-def delete_rows(connection: Connection, table: Table, rows: pl.DataFrame) -> None:
-    """Delete the rows of ``table`` that have the keys of ``rows``."""
+def delete_rows(
+    connection: Connection, table: Table, rows: pl.DataFrame, *, first: int | None = None
+) -> None:
+    """Delete the rows of ``table`` that have the keys of ``rows``.
+
+    Args:
+        connection: Writes.
+        table: The table.
+        rows: Keys, perhaps among other columns.
+        first: Number of the key's first columns that are compared; None: all.
+    """
     if rows.is_empty():
         return
-    key = table.primary_key.columns
+    key = list(table.primary_key.columns)[:first]
     condition = and_(*(column == bindparam(f"key_{column.name}") for column in key))
     keys = rows.select(pl.col(column.name).alias(f"key_{column.name}") for column in key)
     connection.execute(delete(table).where(condition), keys.to_dicts())

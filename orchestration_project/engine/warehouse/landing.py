@@ -37,6 +37,7 @@ from orchestration_project.engine.warehouse.difference import (
     cause_of_value,
     derive_all,
     derive_ranges,
+    derive_rows,
     difference,
 )
 from orchestration_project.engine.warehouse.fencing import (
@@ -214,8 +215,15 @@ def _write_batches(
     derived = derive_all(
         connection,
         batches,
-        [_is_derived(each, own) for each, own in zip(batches, counts, strict=True)],
+        [
+            _is_derived(each, own) and not each.target.derives_by_row
+            for each, own in zip(batches, counts, strict=True)
+        ],
     )
+    derived = [
+        {**seconds, **own}
+        for seconds, own in zip(derived, _derive_rows(connection, batches, change), strict=True)
+    ]
     summaries = _summaries(batches, change, known_from, [own.is_any for own in counts])
     return [_PartitionWrite(*each) for each in zip(counts, summaries, derived, strict=True)]
 
@@ -232,11 +240,28 @@ def _write_ranges(
             validated=replace(batch.validated, rows=rows, ranges=None),
         )
         change = _write(connection, [part], [True], known_from)
+        _derive_rows(connection, [part], change)
         counts += change.counts[0]
         summaries += _summaries([part], change, known_from, [True])
-    derived = derive_ranges(connection, batch) if _is_derived(batch, counts) else {}
+    is_derived = _is_derived(batch, counts) and not batch.target.derives_by_row
+    derived = derive_ranges(connection, batch) if is_derived else {}
     merge = batch.target.spec.merge
     return _PartitionWrite(counts, merge(summaries) if merge else None, derived)
+
+
+def _derive_rows(
+    connection: Connection, batches: Sequence[ValidatedBatch], change: Difference
+) -> list[dict[str, float]]:
+    """Replace what derives from changed rows alone; return the seconds by table of each."""
+    if not any(each.target.derives_by_row for each in batches):
+        return [{} for _ in batches]
+    frames = [split_batches(frame, len(batches)) for frame in (change.replaced, change.written)]
+    return [
+        derive_rows(connection, each.target, replaced, written)
+        if each.target.derives_by_row and not (replaced.is_empty() and written.is_empty())
+        else {}
+        for each, replaced, written in zip(batches, *frames, strict=True)
+    ]
 
 
 def _is_derived(batch: ValidatedBatch, counts: Counts) -> bool:

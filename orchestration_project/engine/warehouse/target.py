@@ -48,10 +48,13 @@ class Transform:
     Attributes:
         of_rows: Makes them of all its rows; or of those of a range of symbols, what is of them.
         of_ranges: Makes them of all that ``of_rows`` made, put together; None: these are they.
+        is_by_row: Whether each follows from one row alone, with whose key its own begins, so that a
+            load replaces those of rows that it changes.
     """
 
     of_rows: Callable[[pl.DataFrame], pl.DataFrame]
     of_ranges: Callable[[pl.DataFrame], pl.DataFrame] | None = None
+    is_by_row: bool = False
 
     def of_all(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Make them of all rows at once."""
@@ -191,6 +194,13 @@ class WriteTarget(Generic[SummaryT]):
     def state(self) -> ScopeState:
         """Loaded state when the token was read; the token alone, if no more was read."""
         return self.before or ScopeState(self.token)
+
+    @property
+    def derives_by_row(self) -> bool:
+        """Whether derived rows of changed rows alone are replaced: others have the same rules."""
+        transforms = self.spec.transforms.values()
+        is_same_rules = self.state.rule_version == self.rule_version
+        return is_same_rules and bool(transforms) and all(each.is_by_row for each in transforms)
 
     @property
     def replaces_scope(self) -> bool:

@@ -43,7 +43,9 @@ def items_spec(rule: ItemRule, *, has_items: bool) -> TableSpec[pl.DataFrame]:
         rule_version=item_rules_version(rule),
         summarise=changes,
         merge=pl.concat,
-        transforms={web_item_fields: Transform(of_rows=partial(field_rows, rule=rule))},
+        transforms={
+            web_item_fields: Transform(of_rows=partial(field_rows, rule=rule), is_by_row=True)
+        },
     )
 
 
