@@ -304,7 +304,7 @@ class HttpClient:
         may_pass: Callable[[Response], bool],
     ) -> Response:
         """Return the answer of the first attempt that succeeds; raise the last one's error."""
-        route = Route(self._proxies, question)
+        route = Route(self._proxies, question) if self._proxies else None
         for attempt in stamina.retry_context(
             on=retry_decision,
             attempts=attempts,
@@ -318,7 +318,8 @@ class HttpClient:
                     self._before_attempt()
                 with manners.turn(self._before_sending):
                     self._before_sending()
-                    route.choose(request, attempt.num, is_last=attempt.num == attempts)
+                    if route is not None:
+                        route.choose(request, attempt.num, is_last=attempt.num == attempts)
                     response = self._attempt(question, request, manners.tally, attempt.num, route)
                 if attempt.num < attempts and may_pass(response):
                     wait = short_wait(response.headers, self._now)
@@ -327,7 +328,12 @@ class HttpClient:
         raise AssertionError("stamina ends by a return or an error")
 
     def _attempt(
-        self, question: Question, request: httpx.Request, tally: Tally, number: int, route: Route
+        self,
+        question: Question,
+        request: httpx.Request,
+        tally: Tally,
+        number: int,
+        route: Route | None,
     ) -> Response:
         started = time.monotonic()
         try:
@@ -335,16 +341,17 @@ class HttpClient:
         except httpx.TransportError as error:
             tally.add(NO_ANSWER, is_retry=number > 1)
             reason = question.quote(f"{type(error).__name__}: {error}")
-            failure = route.broke(error, reason)
+            failure = route.broke(error, reason) if route is not None else ""
             raise AttemptError(
                 question, number, failure or reason, is_of_proxy=bool(failure)
             ) from error
         except BaseException:
-            route.give_up()
+            if route is not None:
+                route.give_up()
             raise
         status = answer.status_code
         tally.add(str(status), is_retry=number > 1)
-        if failure := route.answered(status):
+        if route is not None and (failure := route.answered(status)):
             raise AttemptError(question, number, failure, is_of_proxy=True)
         answer.headers.encoding = "latin-1"
         headers = dict(answer.headers.items())

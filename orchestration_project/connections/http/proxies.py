@@ -222,11 +222,11 @@ class Route:
     """Way of one request: its proxy, which stays the same for all attempts until it fails.
 
     Args:
-        pool: The proxies; None: the client has none.
+        pool: The proxies.
         question: The request.
     """
 
-    def __init__(self, pool: ProxyPool | None, question: Question) -> None:
+    def __init__(self, pool: ProxyPool, question: Question) -> None:
         self._pool = pool
         self._question = question
         self._proxy: Proxy | None = None
@@ -234,14 +234,12 @@ class Route:
         self._suspects: dict[Proxy, str] = {}
 
     def choose(self, request: httpx.Request, number: int, *, is_last: bool) -> None:
-        """Give a request the proxy of its next attempt, if the client has some.
+        """Give a request the proxy of its next attempt.
 
         Raises:
             AttemptError: No proxy may be used, but one may soon, and this is not the last attempt.
             NoProxyLeftError: No proxy may be used.
         """
-        if self._pool is None:
-            return
         try:
             if self._proxy is None:
                 url = self._question.url
@@ -257,7 +255,7 @@ class Route:
 
     def answered(self, status: int) -> str:
         """Judge an answer; return why it is a failure of the proxy, empty if it is not."""
-        if self._pool is None or self._proxy is None:
+        if self._proxy is None:
             return ""
         if status == PROXY_AUTHENTICATION_REQUIRED:
             return self._fail(f"status {status}: it refuses our user or password")
@@ -279,8 +277,6 @@ class Route:
             error: Its error.
             reason: The error in words, without secrets.
         """
-        if self._pool is None or self._proxy is None:
-            return ""
         is_of_server = any(f"failed: {each}" in str(error) for each in GATEWAY_STATUSES)
         if isinstance(error, httpx.ProxyError) and not is_of_server:
             return self._fail(reason)
@@ -289,7 +285,7 @@ class Route:
 
     def give_up(self) -> None:
         """End an attempt that has no result, as by an interrupt."""
-        if self._pool is not None and self._proxy is not None and self._is_probe:
+        if self._proxy is not None and self._is_probe:
             self._pool.give_up(self._proxy)
             self._is_probe = False
 
@@ -301,7 +297,7 @@ class Route:
             self._suspects[self._proxy], self._proxy = reason, None
 
     def _fail(self, reason: str) -> str:
-        if self._pool is None or self._proxy is None:
+        if self._proxy is None:
             return ""
         failed, self._proxy, self._is_probe = self._proxy, None, False
         self._pool.failed(failed, reason)
