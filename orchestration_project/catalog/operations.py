@@ -4,6 +4,7 @@ from orchestration_project.assets import operations
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import Domain, ItemTopics, Job
 from orchestration_project.sensors import operations as sensors
+from orchestration_project.sensors.schedules import scheduled_sensor
 from orchestration_project.services.exports.work import FOLDER, TOPIC
 
 OPERATIONS = Domain(
@@ -54,6 +55,7 @@ OPERATIONS = Domain(
         sensors.operations_on_state_change,
         sensors.operations_on_undelivered_alert,
     ],
+    sensors_of_all=[scheduled_sensor],
     item_topics=[ItemTopics(prefix=TOPIC, open=WorkItems)],
     state_paths=[FOLDER],
 )

@@ -41,7 +41,7 @@ SHOWN_COLUMNS = {
     "version": pl.Int64,
     **dict.fromkeys(("next_runs", "edited_by"), pl.String),
 }
-DIFFERENCE_COLUMNS: Mapping[str, Any] = dict.fromkeys(("field", "before", "after"), pl.String)
+DIFFERENCE_COLUMNS: dict[str, Any] = dict.fromkeys(("field", "before", "after"), pl.String)
 
 
 class EditSchedule(JobOptions):

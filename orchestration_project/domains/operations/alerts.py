@@ -59,6 +59,9 @@ KINDS = {
         "error", "the rules or channels are malformed, or a rule names something unknown"
     ),
     "database": AlertKind("error", "the database cannot be used"),
+    "schedule_disabled": AlertKind(
+        "error", "a schedule that is data is disabled: its job or run config is no longer valid"
+    ),
     "restatement": AlertKind("warning", "a source restated more than the limit"),
     ITEMS_FAILED: AlertKind(
         "warning", "files or other items of a run fail and are not retried, and its checks pass"

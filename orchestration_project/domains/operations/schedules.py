@@ -180,7 +180,7 @@ class StoredSchedule:
 
 @dataclass(frozen=True)
 class JobShape:
-    """Partitions of a job, and what each of its runs takes.
+    """Partitions of the runs of a job.
 
     Attributes:
         is_partitioned: Whether a run needs a partition.

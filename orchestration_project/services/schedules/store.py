@@ -64,7 +64,7 @@ def read_schedules(connection: Connection, *names: str) -> Sequence[StoredSchedu
     wanted = select(schedules).order_by(schedules.c.name)
     if names:
         wanted = wanted.where(schedules.c.name.in_(names))
-    return [_stored(row) for row in connection.execute(wanted).mappings()]
+    return [stored_schedule(row) for row in connection.execute(wanted).mappings()]
 
 
 def plan_edit(warehouse: Warehouse, edit: ScheduleEdit) -> EditResult:
@@ -153,7 +153,8 @@ def _next_due(before: StoredSchedule | None, after: Schedule, at: datetime) -> d
     return next(iter(next_times(after.timetable, at, 1)), None)
 
 
-def _stored(row: RowMapping) -> StoredSchedule:
+def stored_schedule(row: RowMapping) -> StoredSchedule:
+    """Return the schedule of a row; it was valid when it was stored."""
     fields = {name: row[name] for name in Schedule.model_fields}
     for name in JSON_FIELDS:
         fields[name] = None if fields[name] is None else json.loads(fields[name])

@@ -1,0 +1,85 @@
+"""When schedules that are data start their jobs: one sensor for all of them."""
+
+import warnings
+from collections.abc import Mapping
+
+import dagster as dg
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.automation import (
+    PROFILE,
+    automation_text,
+    interval_text,
+)
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.registry import Registry
+from orchestration_project.services.alerts import Alerts
+from orchestration_project.services.schedules.jobs import ScheduledJobs
+from orchestration_project.services.schedules.launching import (
+    SENSOR_NAME,
+    launch_due,
+    raise_alerts,
+)
+
+warnings.filterwarnings("ignore", "Parameter `owners` of initializer `SensorDefinition")
+"""Dagster 1.13 gives it itself, for each sensor that starts a job of ops."""
+
+SECONDS_BETWEEN_TICKS = 29
+"""Less than the half minute in which the daemon comes round: cron expressions count minutes."""
+
+SCHEDULED = "schedules"
+"""The profile that switches it on and off."""
+
+
+def scheduled_sensor(registry: Registry) -> dg.SensorDefinition | None:
+    """Return the sensor that starts the scheduled jobs of a code location; None: it has no job."""
+    own = {job.name: job.definition for domain in registry.selected for job in domain.jobs}
+    if not own:
+        return None
+    elsewhere = registry.jobs.keys() - own.keys()
+
+    @dg.sensor(
+        name=SENSOR_NAME,
+        jobs=list(own.values()),
+        minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
+        description=automation_text(
+            "Start what the schedules of operations_schedules make due, each time once.",
+            f"Looks {interval_text(SECONDS_BETWEEN_TICKS)} and starts the jobs of these schedules",
+            needs="schedules that operations_edit_schedules or the API made",
+            profile=SCHEDULED,
+            is_on=False,
+        ),
+        metadata={PROFILE: SCHEDULED},
+    )
+    def operations_start_scheduled(
+        context: dg.SensorEvaluationContext,
+        alerts: dg.ResourceParam[Alerts],
+        clock: dg.ResourceParam[Clock],
+        warehouse: dg.ResourceParam[Warehouse],
+    ) -> dg.SensorResult | dg.SkipReason:
+        """Start what is due; disable schedules whose job or config is no longer valid."""
+        if context.repository_def is None:
+            raise AssertionError("Dagster gives a tick its repository")
+        jobs = ScheduledJobs(context.repository_def)
+        found = launch_due(warehouse, context.instance, jobs, elsewhere, clock.now())
+        problem = _alert(warehouse, alerts)
+        if found.requests:
+            return dg.SensorResult(run_requests=found.requests)
+        return dg.SkipReason(_why_none(found.skipped_count, found.disabled) + problem)
+
+    return operations_start_scheduled
+
+
+def _alert(warehouse: Warehouse, alerts: Alerts) -> str:
+    """Store the alerts of disabled schedules; what is due starts also where that fails."""
+    try:
+        raise_alerts(warehouse, alerts)
+    except OrchestrationError as error:
+        return f" Alerts cannot be stored; the next tick retries. {error}"
+    return ""
+
+
+def _why_none(skipped_count: int, disabled: Mapping[str, str]) -> str:
+    reasons = "".join(f" Disabled {name}: {reason}." for name, reason in disabled.items())
+    return f"No schedule is due; {skipped_count} due times were skipped.{reasons}"[:2000]
