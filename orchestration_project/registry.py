@@ -12,9 +12,12 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import dagster as dg
 from prometheus_client.core import Metric
+from pydantic import BaseModel
+from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import Table
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.matching import TargetFields
 from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.domains.operations.control_tower import OldestMissing
@@ -278,6 +281,75 @@ class ItemTopics:
     remedies: Mapping[str, str] = field(default_factory=lambda: dict(PERMANENT_REMEDIES))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ActionRequest:
+    """An action that a routing rule asks for.
+
+    Attributes:
+        target: Name of the target in WEBHOOKS_FILE.
+        declared: Its declaration, as `RoutingAction.declaration` reads it.
+        fields: Values of its fields.
+        idempotency_key: Equal for all attempts; the target gets it.
+        hops: Rules that the data went through, the latest one last.
+        source: Source of the delivery.
+        delivery_id: The delivery.
+        rule_id: The rule.
+        planned_at: When the rule matched.
+        progress: What `ActionEnvironment.record_progress` recorded before; None: nothing.
+    """
+
+    target: str
+    declared: Any
+    fields: Mapping[str, Any]
+    idempotency_key: str
+    hops: Sequence[str]
+    source: str
+    delivery_id: str
+    rule_id: str
+    planned_at: datetime
+    progress: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionEnvironment:
+    """What actions are taken with.
+
+    Attributes:
+        open: Returns an opened connection by the name of its resource, the same for one run.
+        record_progress: Records what must be known before a request whose answer may never come.
+    """
+
+    settings: Settings
+    clock: Clock
+    run_id: str
+    open: Callable[[str], Any]
+    record_progress: Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoutingAction:
+    """An action that routing rules may ask for; it has one of ``write``, ``send`` and ``run``.
+
+    Attributes:
+        name: Name in rules and in the topic ``routing/<name>`` of the outbox.
+        description: What it does, for people.
+        declaration: Model of its targets in WEBHOOKS_FILE.
+        fields: Returns the fields of a target; raises ConfigurationError if it cannot be used.
+        write: Writes in the transaction that settles the action; returns its result.
+        send: Asks the target, which may have done it before under the same idempotency key;
+            returns its result. Raises TransientError if another attempt may succeed.
+        run: Returns the run to request, whose key is the idempotency key.
+    """
+
+    name: str
+    description: str
+    declaration: type[BaseModel]
+    fields: "Callable[[Any, Registry], TargetFields]"
+    write: Callable[[SqlConnection, ActionRequest, ActionEnvironment], str] | None = None
+    send: Callable[[ActionRequest, ActionEnvironment], str] | None = None
+    run: "Callable[[ActionRequest, Registry], dg.RunRequest] | None" = None
+
+
 def _no_retention(_: Settings) -> Mapping[tuple[str, str], int]:
     return {}
 
@@ -322,6 +394,7 @@ class Domain:
         captured_days: Returns the days after which captured bytes of datasets that no current row
             needs are cleaned up, by source and dataset, in place of ARTIFACTS_CAPTURED_DAYS.
         exports: Returns the exports that its files declare, by names that EXPORTS_FILE cannot have.
+        actions: Actions that routing rules of webhooks may ask for.
     """
 
     name: str
@@ -348,6 +421,7 @@ class Domain:
     loaded_inboxes: Callable[[Settings], Collection[str]] = lambda _: ()
     captured_days: Callable[[Settings], Mapping[tuple[str, str], int]] = _no_retention
     exports: Callable[[Settings], Mapping[str, DeclaredExport]] = _no_exports
+    actions: Sequence[RoutingAction] = ()
 
     def require_valid(self, settings: Settings) -> None:
         """Make sure that its settings and configuration files are valid.
@@ -421,6 +495,11 @@ class Registry:
             for domain in self.domains
             for name, connection in domain.resources.items()
         }
+
+    @cached_property
+    def actions(self) -> Mapping[str, RoutingAction]:
+        """The actions that routing rules may ask for, by name."""
+        return {each.name: each for domain in self.domains for each in domain.actions}
 
     @cached_property
     def tables(self) -> Mapping[str, PartitionedTable]:

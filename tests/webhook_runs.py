@@ -5,6 +5,7 @@ from datetime import timedelta
 import dagster as dg
 
 from orchestration_project.assets.events import webhooks
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import ItemSettlement
@@ -23,6 +24,7 @@ def load_due(
     resources = {
         "artifacts": artifacts,
         "clock": clock,
+        "registry": REGISTRY,
         "settings": load_settings(),
         "warehouse": warehouse,
     }

@@ -14,7 +14,11 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.registry import Registry
 from orchestration_project.resources.events import CapturePool, DeliveryLoader, DeliverySummary
+from orchestration_project.resources.events_routing.applying import open_applier
+from orchestration_project.resources.events_routing.planning import RoutingPlanner
+from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.services.inbox.rows import topic_of
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.inbox.work import SOURCE_TAG, InboxQueue
@@ -33,6 +37,9 @@ CAPTURE_TIME = timedelta(seconds=1)
 MAX_DELIVERIES_PER_BATCH = 500
 MAX_DELIVERIES_PER_RUN = 10_000
 """Time limit of a run, after which its events and metadata are visible; the next one continues."""
+
+MAX_ACTIONS_PER_RUN = 500
+"""Routed actions that a run takes at its end; the sensor events_on_routing has others taken."""
 
 MADE_OF = {
     "source": ("source",),
@@ -77,15 +84,24 @@ def webhooks(
     context: dg.AssetExecutionContext,
     artifacts: dg.ResourceParam[ArtifactStore],
     clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any]]:
-    """Claim the deliveries of the source that the run's tags name, and land those that are due."""
+    """Claim the deliveries of the source that the run's tags name, and land those that are due.
+
+    Actions that routing rules ask for are planned as they land, and those that are due are taken.
+    """
     source = _source_in(context.run.tags)
+    targets = RoutingTargets.of(settings, registry)
     declared = declared_sources(settings).get(source)
     yield from run_items(
         context,
-        DeliveryLoader(clock, context.run.run_id),
+        DeliveryLoader(
+            clock,
+            context.run.run_id,
+            RoutingPlanner(targets, clock, context.run.run_id).plan,
+        ),
         items=InboxQueue(warehouse, clock),
         database=warehouse,
         clock=clock,
@@ -97,6 +113,8 @@ def webhooks(
         in_order=declared is None or declared.in_order,
         summary=DeliverySummary(source=source),
     )
+    with open_applier(warehouse, clock, settings, registry, run_id=context.run.run_id) as applier:
+        applier.apply_due(limit=MAX_ACTIONS_PER_RUN)
 
 
 def _source_in(tags: Mapping[str, str]) -> str:

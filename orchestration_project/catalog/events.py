@@ -1,17 +1,30 @@
-"""Events: webhook deliveries of any source, loaded as they came."""
+"""Events: webhook deliveries of any source, loaded as they came, and routed to targets."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import Table
+
+from orchestration_project.assets import events_routing
 from orchestration_project.assets.events import inbox, webhooks, webhooks_job
+from orchestration_project.contracts.subjects import Key, SubjectKind
 from orchestration_project.domains.uploads import FILE
 from orchestration_project.domains.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
 from orchestration_project.domains.webhooks.queue import TOPIC_PREFIX
-from orchestration_project.domains.webhooks.sources import webhook_subjects
+from orchestration_project.domains.webhooks.sources import rows_of_delivery, webhook_subjects
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import Domain, ItemTopics, Job, PartitionedTable
+from orchestration_project.resources.events_routing.requests import HTTP_REQUEST
+from orchestration_project.resources.events_routing.rows import ROW
+from orchestration_project.resources.events_routing.runs import RUN_JOB
 from orchestration_project.sensors.events import webhook_sensor
+from orchestration_project.sensors.events_routing import routing_sensor
 from orchestration_project.services.inbox.rows import delivery_items
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.inbox.uploads import declared_inboxes
+from orchestration_project.settings import Settings
+from orchestration_project.tables.events_routing import ROUTED_TABLES
 from orchestration_project.tables.webhooks import events_webhooks
 
 
@@ -20,11 +33,39 @@ def _scope(key: str) -> Scope:
     return {"source": source, "delivery_id": delivery_id}
 
 
+def _subjects(settings: Settings) -> Sequence[SubjectKind]:
+    kinds = webhook_subjects(declared_sources(settings))
+    return [FILE, *(replace(each, related=_related) for each in kinds)]
+
+
+def _related(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
+    """Return the rows that go with a row of a delivery: those of routing have its values, too."""
+    found = rows_of_delivery(table, key)
+    if not found:
+        return found
+    own = {"source": key["source"], "delivery_id": key["delivery_id"]}
+    return [*found, *((each, own) for each in ROUTED_TABLES)]
+
+
 EVENTS = Domain(
     name="events",
-    assets=[inbox, webhooks],
-    jobs=[Job(definition=webhooks_job, consumes_webhooks=True, claims_webhooks=True)],
-    sensors_of_all=[webhook_sensor],
+    assets=[
+        inbox,
+        webhooks,
+        events_routing.apply_routing,
+        events_routing.edit_routing_rules,
+        events_routing.replay_routing_letters,
+        events_routing.try_routing_rules,
+    ],
+    jobs=[
+        Job(definition=webhooks_job, consumes_webhooks=True, claims_webhooks=True),
+        Job(definition=events_routing.apply_routing_job),
+        Job(definition=events_routing.edit_routing_job),
+        Job(definition=events_routing.replay_routing_job),
+        Job(definition=events_routing.try_routing_job),
+    ],
+    sensors_of_all=[webhook_sensor, routing_sensor],
+    actions=[HTTP_REQUEST, ROW, RUN_JOB],
     read_files=lambda settings: (declared_sources(settings), declared_inboxes(settings)),
     tables=[
         PartitionedTable(table=events_webhooks, scope_of=_scope, partitions_of=lambda *_: None)
@@ -33,5 +74,5 @@ EVENTS = Domain(
         ItemTopics(prefix=TOPIC_PREFIX, open=delivery_items),
         ItemTopics(prefix=UPLOADS_PREFIX, open=WorkItems),
     ],
-    subjects=lambda settings: [FILE, *webhook_subjects(declared_sources(settings))],
+    subjects=_subjects,
 )

@@ -30,6 +30,9 @@ FieldType = Literal["text", "integer", "number", "boolean", "timestamp", "json"]
 
 FIELD_TYPES: tuple[FieldType, ...] = get_args(FieldType)
 
+HOPS_HEADER = "webhook-hops"
+"""Header of routed requests: the rules that the data went through, comma-separated."""
+
 MAX_INTEGER = 2**63 - 1
 """Largest integer that a column of a database holds."""
 
@@ -154,7 +157,7 @@ def typed(value: Any, kind: FieldType) -> Any:
     write a value of the type are read as one.
 
     Raises:
-        ValueError: It is not of the type; does not quote it, as it may be private.
+        ValueError: It is not a value of the type; does not quote it, as it may be private.
     """
     if value is None or kind == "json":
         return value

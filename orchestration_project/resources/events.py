@@ -78,12 +78,21 @@ class CapturePool:
             return read_blobs(connection, wanted)
 
 
+def _plan_nothing(_: Connection, __: Sequence[Content]) -> int:
+    return 0
+
+
 @dataclass(frozen=True)
 class DeliveryLoader:
-    """Captures, checks and loads deliveries; doing so again changes nothing."""
+    """Captures, checks and loads deliveries; doing so again changes nothing.
+
+    Attributes:
+        plan: Plans the actions that follow from loaded deliveries, in the same transaction.
+    """
 
     clock: Clock
     run_id: str
+    plan: Callable[[Connection, Sequence[Content]], int] = _plan_nothing
 
     def ready(self) -> None:
         """Open nothing: the run has its database and its store."""
@@ -114,10 +123,12 @@ class DeliveryLoader:
         new = [each for each in batches if not is_landed(each.target.state, each)]
         ended = land_all(connection, new, self.clock.now(), no_warnings, no_note)
         outcomes = {each.target.partition_key: end for each, end in zip(new, ended, strict=True)}
-        return [
+        settlements = [
             _settlement(item, each.validated, outcomes.get(each.target.partition_key))
             for (item, _), each in zip(batch, batches, strict=True)
         ]
+        self.plan(connection, [each.item.content for each in settlements if _is_loaded(each)])
+        return settlements
 
     def _target(self, content: Content, key: str, state: ScopeState) -> WriteTarget[None]:
         partition = {"delivery_id": content.delivery_id, "source": content.source}
@@ -130,9 +141,13 @@ def _event(content: Content) -> WebhookEvent:
     )
 
 
+def _is_loaded(settlement: ItemSettlement[ClaimedDelivery]) -> bool:
+    return settlement.state in ("done", "skipped") and settlement.reason_code is None
+
+
 def _settlement(
     item: ClaimedDelivery, validated: Validated, outcome: WriteOutcome[None] | None
-) -> ItemSettlement:
+) -> ItemSettlement[ClaimedDelivery]:
     """Return the settlement of a delivery; one that is rejected would be rejected again: done.
 
     Args:

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from orchestration_project.contracts.matching import TargetFields, typed
+from orchestration_project.contracts.matching import HOPS_HEADER, TargetFields, typed
 from orchestration_project.domains.events_routing.planning import (
-    HOPS_HEADER,
     MAX_HOPS,
     PlannedAction,
     RefusedAction,
@@ -125,6 +124,7 @@ def test_a_delivery_is_compared_with_the_rules_of_its_source_and_kind_alone():
         ({"customer": {"country": "DE"}}, "missing_path", "has no payload.customer.name"),
         ({"gift": "perhaps"}, "wrong_type", "expected true or false"),
         ({"customer": {"country": "DE", "name": "x" * 200_000}}, "too_large", "found 200"),
+        ({"id": float("inf")}, "wrong_type", "number: expected an integer"),
     ],
 )
 def test_a_delivery_that_does_not_fit_is_a_dead_letter_of_its_own(payload, code, reason):

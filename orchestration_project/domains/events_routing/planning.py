@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration_project.contracts.matching import TargetFields, typed
+from orchestration_project.contracts.matching import HOPS_HEADER, TargetFields, typed
 from orchestration_project.domains.events_routing.rules import (
     NAME,
     ActiveRule,
@@ -17,9 +17,6 @@ from orchestration_project.domains.events_routing.rules import (
     RuleSet,
 )
 from orchestration_project.errors import ConfigurationError
-
-HOPS_HEADER = "webhook-hops"
-"""Header of outgoing requests: the rules that the data went through, comma-separated."""
 
 HOP_LABEL = "routed-by-"
 """Prefix of labels of an issue: each names a rule, as the tracker's own webhooks send no header."""
@@ -75,7 +72,7 @@ def hops_of(headers: Mapping[str, str], payload: Mapping[str, Any]) -> tuple[str
     """
     named = [each.strip() for each in headers.get(HOPS_HEADER, "").split(",")]
     labels = _labels(payload)
-    found = [*filter(None, named[: MAX_HOPS + 1]), *labels]
+    found = [*filter(None, named), *labels][: MAX_HOPS + 1]
     return tuple(each if RULE_NAME.fullmatch(each) else "unknown" for each in found)
 
 
@@ -126,7 +123,11 @@ def _fields(rule: RoutingRule, delivery: RoutedDelivery, target: TargetFields) -
     for name in sorted(target.required):
         if found.get(name) is None:
             raise _RefusalError("missing_value", f"{name}: expected a value, found null")
-    size = len(json.dumps(found, ensure_ascii=False).encode(errors="backslashreplace"))
+    try:
+        text = json.dumps(found, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        raise _RefusalError("wrong_type", "expected finite numbers, found a larger one") from None
+    size = len(text.encode(errors="backslashreplace"))
     if size > MAX_FIELD_BYTES:
         expected = f"expected at most {MAX_FIELD_BYTES} bytes of fields"
         raise _RefusalError("too_large", f"{expected}, found {size}")

@@ -190,10 +190,10 @@ class RoutingRule(_Strict):
 
     rule_id: str = Field(pattern=NAME)
     source: str = Field(pattern=NAME)
-    kind: str | None = Field(default=None, min_length=1, max_length=200)
+    kind: str | None = Field(default=None, pattern=r"^[!-~]{1,200}$")
     conditions: tuple[RoutingCondition, ...] = Field(default=(), max_length=50)
     action: str = Field(pattern=NAME)
-    target: str = Field(min_length=1, max_length=200)
+    target: str = Field(pattern=NAME)
     mappings: tuple[RoutingMapping, ...] = Field(default=(), max_length=200)
 
     @field_validator("mappings")
@@ -376,8 +376,9 @@ def target_problems(
     try:
         fields = fields_of(rule)
     except ConfigurationError as error:
-        parts = [error.what, *(f"{name}: {each}" for name, each in error.parts.items() if each)]
-        return [((str(error.context.get("part", "target")),), "; ".join(parts))]
+        parts = {"expected": error.expected, "found": error.found, "what to do": error.remedy}
+        text = "; ".join([error.what, *(f"{name}: {each}" for name, each in parts.items() if each)])
+        return [((error.context.get("part", "target"),), text)]
     problems: list[tuple[Place, str]] = []
     for number, mapping in enumerate(rule.mappings):
         place = ("mappings", number)

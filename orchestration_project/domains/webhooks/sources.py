@@ -18,6 +18,7 @@ from pydantic import (
 from sqlalchemy import Table
 from yaml import YAMLError
 
+from orchestration_project.contracts.matching import HOPS_HEADER
 from orchestration_project.contracts.subjects import IdentifyingColumn, Key, SubjectKind
 from orchestration_project.domains.webhooks.queue import TOPIC_PREFIX
 from orchestration_project.domains.webhooks.schemes import SCHEMES, Headers, Place, Scheme
@@ -42,9 +43,10 @@ HEADER = r"^[A-Za-z0-9-]{1,100}$"
 SHORTEST_SECRET_BYTES = 16
 """Minimum bytes of a key: a shorter one can be guessed from one intercepted delivery."""
 
-ALWAYS_KEPT = ("content-type", "user-agent")
+ALWAYS_KEPT = ("content-type", "user-agent", HOPS_HEADER)
 
 SubjectName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+TargetName = SubjectName
 MemberPath = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 EXPECTED = "sources: <name>: {scheme: ..., job: ...}; see docs/how-to/receive-webhooks.md"
@@ -111,9 +113,15 @@ class WebhookSource(_Strict):
 
 
 class SourcesFile(_Strict):
-    """The content of `webhooks.yaml`."""
+    """The content of `webhooks.yaml`.
+
+    Attributes:
+        sources: Sources by name.
+        targets: Targets of routing rules by name: `{action: ...}` and what the action declares.
+    """
 
     sources: dict[str, WebhookSource] | None
+    targets: dict[TargetName, dict[str, Any]] | None = None
 
 
 def read_sources(content: str) -> Mapping[str, WebhookSource]:
@@ -133,6 +141,16 @@ def read_sources(content: str) -> Mapping[str, WebhookSource]:
             reason = "expected a-z, 0-9 and _ in a name, which does not end in _old or _file"
             raise _invalid(located(content, ("sources", name), repr(name), reason))
     return sources
+
+
+def read_targets(content: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the targets of routing rules that a `webhooks.yaml` declares, as they are written.
+
+    Raises:
+        ConfigurationError: The file is invalid.
+    """
+    read_sources(content)
+    return SourcesFile.model_validate(read_yaml(content)).targets or {}
 
 
 def _invalid(found: str) -> ConfigurationError:

@@ -1,0 +1,1 @@
+"""Routing of webhook deliveries: rules in effect, planned actions, and their application."""

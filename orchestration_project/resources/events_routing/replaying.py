@@ -1,0 +1,155 @@
+"""Replay of dead letters: actions that could not be planned are planned again by present rules."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.events_routing.planning import (
+    PlannedAction,
+    RefusedAction,
+    plan_action,
+)
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import within
+from orchestration_project.resources.events_routing.planning import (
+    RoutedKey,
+    add_letter,
+    delivery_of,
+    enqueue,
+    refused_letter,
+    values_of,
+)
+from orchestration_project.resources.events_routing.rules import rules_in_effect
+from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.services.inbox.rows import content_of
+from orchestration_project.tables.events_routing import (
+    events_routed,
+    events_routing_dead_letters,
+)
+from orchestration_project.tables.spine import inbox
+
+LETTERS = events_routing_dead_letters.c
+
+
+@dataclass(frozen=True)
+class LetterFilter:
+    """Filter of dead letters to replay; all given conditions must hold."""
+
+    rule_id: str | None = None
+    source: str | None = None
+    reason_code: str | None = None
+    limit: int = 10_000
+
+
+@dataclass(frozen=True)
+class ReplayedLetter:
+    """A dead letter and what became of it: planned, dead (again), no_rule or no_delivery."""
+
+    key: RoutedKey
+    reason_code: str
+    outcome: str
+
+
+def replay_letters(
+    warehouse: Warehouse,
+    clock: Clock,
+    targets: RoutingTargets,
+    wanted: LetterFilter,
+    *,
+    run_id: str,
+    dry_run: bool,
+) -> Sequence[ReplayedLetter]:
+    """Plan the actions of dead letters again, each in a transaction of its own.
+
+    The rule in effect now maps the delivery; the target gets the same idempotency key.
+
+    Args:
+        warehouse: The database.
+        clock: Its time.
+        targets: What rules may name.
+        wanted: Which letters.
+        run_id: Dagster's run.
+        dry_run: Whether nothing is written; the outcome is what a replay would have.
+    """
+    statement = select(events_routing_dead_letters).where(LETTERS.ended_at.is_(None))
+    given = {
+        "rule_id": wanted.rule_id,
+        "source": wanted.source,
+        "reason_code": wanted.reason_code,
+    }
+    for name, value in given.items():
+        if value is not None:
+            statement = statement.where(LETTERS[name] == value)
+    statement = statement.order_by(LETTERS.failed_at, LETTERS.delivery_id).limit(wanted.limit)
+    with warehouse.reading() as connection:
+        letters = connection.execute(statement).all()
+    found: list[ReplayedLetter] = []
+    for letter in letters:
+        if dry_run:
+            with warehouse.reading() as connection:
+                outcome = _outcome(_planned(connection, targets, letter))
+        else:
+            with warehouse.writing() as connection:
+                outcome = _replay(connection, clock, targets, letter, run_id)
+        key = RoutedKey(letter.source, letter.delivery_id, letter.rule_id)
+        found.append(ReplayedLetter(key, letter.reason_code, outcome))
+    return found
+
+
+def _outcome(planned: PlannedAction | RefusedAction | str) -> str:
+    if isinstance(planned, str):
+        return planned
+    return "planned" if isinstance(planned, PlannedAction) else "dead"
+
+
+def _replay(
+    connection: Connection, clock: Clock, targets: RoutingTargets, letter: Row[Any], run_id: str
+) -> str:
+    key = RoutedKey(letter.source, letter.delivery_id, letter.rule_id)
+    own = within(events_routed, key._asdict())
+    routed = connection.execute(select(events_routed).where(own).with_for_update()).first()
+    if routed is None:
+        return "no_delivery"
+    planned = _planned(connection, targets, letter)
+    if isinstance(planned, str):
+        return planned
+    now = clock.now()
+    ended = connection.execute(
+        update(events_routing_dead_letters)
+        .where(
+            within(events_routing_dead_letters, key._asdict()),
+            LETTERS.letter_number == letter.letter_number,
+            LETTERS.ended_at.is_(None),
+        )
+        .values(ended_at=now)
+    )
+    if not ended.rowcount or routed.outcome != "dead":  # another run replayed it meanwhile
+        return _outcome(planned)
+    number = routed.intention_number + 1
+    values = values_of(planned, number, now, run_id)
+    if isinstance(planned, PlannedAction):
+        values["progress"] = routed.progress  # what an earlier attempt may have done
+        action = planned.rule.rule.action
+        enqueue(connection, [(key, action, number)], cause="replay", now=now, run_id=run_id)
+    else:
+        add_letter(connection, key, refused_letter(planned), now=now, run_id=run_id)
+    connection.execute(update(events_routed).where(own).values(**values))
+    return _outcome(planned)
+
+
+def _planned(
+    connection: Connection, targets: RoutingTargets, letter: Row[Any]
+) -> PlannedAction | RefusedAction | str:
+    """Return the action that the present rule plans; no_rule or no_delivery if one is gone."""
+    rules = {each.rule.rule_id: each for each in rules_in_effect(connection).rules}
+    rule = rules.get(letter.rule_id)
+    if rule is None:
+        return "no_rule"
+    own = {"source": letter.source, "delivery_id": letter.delivery_id}
+    row = connection.execute(select(inbox).where(within(inbox, own))).first()
+    if row is None:
+        return "no_delivery"
+    return plan_action(rule, delivery_of(content_of(row)), targets.fields_of)

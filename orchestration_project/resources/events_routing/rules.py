@@ -1,0 +1,268 @@
+"""The routing rules in effect: read, tried on recorded deliveries, and edited as a whole."""
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from orchestration_project.domains.events_routing.planning import (
+    PlannedAction,
+    RoutingDifference,
+    difference,
+    hops_of,
+    plan_delivery,
+)
+from orchestration_project.domains.events_routing.rules import (
+    ActiveRule,
+    RoutedDelivery,
+    RoutingRule,
+    RuleSet,
+)
+from orchestration_project.engine.leases import lock_row
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.errors import ContractError
+from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.tables.events_routing import events_routing_rules
+from orchestration_project.tables.webhooks import events_webhooks
+
+RULES = events_routing_rules.c
+
+MAX_DIFFERENCES = 100
+"""Differences that a dry run shows; the counts are of all."""
+
+MAX_DELIVERIES = 10_000
+"""Deliveries that a dry run may replay."""
+
+
+class RulesChangedError(ContractError):
+    """The rules changed since they were read."""
+
+
+def rules_in_effect(connection: Connection) -> RuleSet:
+    """Return the rules in effect."""
+    return RuleSet.of(map(_active, connection.execute(_in_effect())))
+
+
+@dataclass
+class CachedRules:
+    """The rules in effect, compiled again only when one changed."""
+
+    _rows: Sequence[Any] | None = None
+    _rules: RuleSet = field(default_factory=lambda: RuleSet([]))
+
+    def read(self, connection: Connection) -> RuleSet:
+        """Return the rules in effect."""
+        rows = connection.execute(_in_effect()).all()
+        if rows != self._rows:
+            self._rules = RuleSet.of(map(_active, rows))
+            self._rows = rows
+        return self._rules
+
+
+@dataclass(frozen=True)
+class RuleChanges:
+    """Names of the rules that an edit added, changed or ended, and the version of all."""
+
+    added: Sequence[str]
+    changed: Sequence[str]
+    ended: Sequence[str]
+    version: str
+
+
+@dataclass
+class RoutingTrial:
+    """Effect that edited rules would have had on recorded deliveries.
+
+    Attributes:
+        version: Version of the rules in effect, which an edit names.
+        delivery_count: Deliveries that were planned by both.
+        planned: Actions by rule, of the edited rules.
+        refused: Dead letters by rule, of the edited rules.
+        difference_count: Differences of both plans.
+        differences: The first of them.
+    """
+
+    version: str
+    delivery_count: int = 0
+    planned: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
+    difference_count: int = 0
+    differences: list[RoutingDifference] = field(default_factory=list)
+
+
+def try_rules(
+    warehouse: Warehouse,
+    targets: RoutingTargets,
+    rules: Sequence[RoutingRule],
+    *,
+    delivery_count: int,
+) -> RoutingTrial:
+    """Return what rules would do otherwise with the latest deliveries; nothing is written.
+
+    Args:
+        warehouse: The database.
+        targets: What rules may name.
+        rules: All rules to try.
+        delivery_count: Deliveries of the rules' sources, the latest first.
+    """
+    after = RuleSet.of(ActiveRule(rule, 0) for rule in rules)
+    with warehouse.reading() as connection:
+        before = rules_in_effect(connection)
+        trial = RoutingTrial(before.version)
+        sources = {each.rule.source for each in (*before.rules, *after.rules)}
+        for delivery in _latest(connection, sources, min(delivery_count, MAX_DELIVERIES)):
+            _try(trial, delivery, before, after, targets)
+    return trial
+
+
+def _try(
+    trial: RoutingTrial,
+    delivery: RoutedDelivery,
+    before: RuleSet,
+    after: RuleSet,
+    targets: RoutingTargets,
+) -> None:
+    old = plan_delivery(before, delivery, targets.fields_of)
+    new = plan_delivery(after, delivery, targets.fields_of)
+    trial.delivery_count += 1
+    for each in new:
+        counts = trial.planned if isinstance(each, PlannedAction) else trial.refused
+        name = each.rule.rule.rule_id
+        counts[name] = counts.get(name, 0) + 1
+    found = difference(delivery, old, new)
+    trial.difference_count += len(found)
+    trial.differences += found[: MAX_DIFFERENCES - len(trial.differences)]
+
+
+def _latest(
+    connection: Connection, sources: Collection[str], limit: int
+) -> Iterator[RoutedDelivery]:
+    wanted = (
+        select(events_webhooks)
+        .where(events_webhooks.c.source.in_(sources))
+        .order_by(events_webhooks.c.received_at.desc(), events_webhooks.c.delivery_id)
+        .limit(limit)
+    )
+    for row in connection.execution_options(yield_per=500).execute(wanted):
+        payload = json.loads(row.payload)
+        yield RoutedDelivery(
+            row.source,
+            row.delivery_id,
+            row.kind,
+            row.received_at,
+            payload,
+            hops_of({}, payload),
+        )
+
+
+def edit_rules(
+    warehouse: Warehouse,
+    rules: Sequence[RoutingRule],
+    *,
+    based_on: str,
+    by: str,
+    at: datetime,
+) -> RuleChanges:
+    """Have just these rules be in effect; those that differ from before get a new version.
+
+    Args:
+        warehouse: The database.
+        rules: All rules, which were read with `RulesText.read`.
+        based_on: Version of the rules that the edit started from.
+        by: User who edits.
+        at: The present.
+
+    Raises:
+        RulesChangedError: Others are in effect by now; nothing is written.
+    """
+    with warehouse.writing() as connection:
+        lock_row(connection, events_routing_rules.name)
+        present = rules_in_effect(connection)
+        if present.version != based_on:
+            raise RulesChangedError(
+                "the routing rules changed since they were read",
+                expected=f"an edit of version {present.version}",
+                found=f"an edit of version {based_on[:64]}",
+                remedy="read the rules again, and repeat the edit on them",
+            )
+        return _put_in_effect(connection, present, rules, by=by, at=at)
+
+
+def _put_in_effect(
+    connection: Connection,
+    present: RuleSet,
+    rules: Sequence[RoutingRule],
+    *,
+    by: str,
+    at: datetime,
+) -> RuleChanges:
+    before = {each.rule.rule_id: each for each in present.rules}
+    after = {rule.rule_id: rule for rule in rules}
+    wanted = select(RULES.rule_id, func.max(RULES.version_number)).group_by(RULES.rule_id)
+    latest = {row[0]: row[1] for row in connection.execute(wanted)}
+    new = [name for name, rule in after.items() if name not in before or before[name].rule != rule]
+    ended = sorted(set(before) - set(after))
+    gone = [*ended, *(name for name in new if name in before)]
+    if gone:
+        connection.execute(
+            update(events_routing_rules)
+            .where(RULES.rule_id.in_(gone), RULES.is_active)
+            .values(is_active=False, ended_by=storable(by), ended_at=at)
+        )
+    if new:
+        rows = [_row(after[name], latest.get(name, 0) + 1, by=by, at=at) for name in new]
+        connection.execute(insert(events_routing_rules), rows)
+    return RuleChanges(
+        sorted(name for name in new if name not in before),
+        sorted(name for name in new if name in before),
+        ended,
+        rules_in_effect(connection).version,
+    )
+
+
+def _in_effect() -> Any:
+    names = ("rule_id", "version_number", "source", "kind", "conditions", "action", "target")
+    columns = [RULES[name] for name in (*names, "mappings")]
+    return select(*columns).where(RULES.is_active).order_by(RULES.rule_id)
+
+
+def _active(row: Row[Any]) -> ActiveRule:
+    rule = RoutingRule.model_validate(
+        {
+            "rule_id": row.rule_id,
+            "source": row.source,
+            "kind": row.kind,
+            "conditions": json.loads(row.conditions),
+            "action": row.action,
+            "target": row.target,
+            "mappings": json.loads(row.mappings),
+        }
+    )
+    return ActiveRule(rule, row.version_number)
+
+
+def _row(rule: RoutingRule, number: int, *, by: str, at: datetime) -> dict[str, Any]:
+    fields = rule.as_json()
+    return {
+        "rule_id": rule.rule_id,
+        "version_number": number,
+        "source": rule.source,
+        "kind": rule.kind,
+        "conditions": _json(fields["conditions"]),
+        "action": rule.action,
+        "target": rule.target,
+        "mappings": _json(fields["mappings"]),
+        "is_active": True,
+        "edited_by": storable(by),
+        "edited_at": at,
+        "ended_by": None,
+        "ended_at": None,
+    }
+
+
+def _json(value: Any) -> str:
+    return storable(json.dumps(value, ensure_ascii=False))

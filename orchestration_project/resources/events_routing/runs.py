@@ -1,0 +1,174 @@
+"""The action run_job: a run of a job that the API lists, requested by the sensor."""
+
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.matching import TargetFields
+from orchestration_project.domains.operations.pipelines import Pipeline, partition_key
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import within
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.registry import ActionRequest, Registry, RoutingAction
+from orchestration_project.resources.events_routing.applying import (
+    DueAction,
+    due_actions,
+    note_outcome,
+    request_of,
+    settle,
+)
+from orchestration_project.resources.events_routing.planning import Letter, add_letter, shown
+from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.tables.events_routing import events_routed
+
+ROUTING_TAG = "routing_key"
+"""Run tag: the idempotency key of the action that requested the run."""
+
+RUNS_PER_TICK = 25
+
+
+class RunTarget(BaseModel):
+    """Declaration of a job whose runs rules may request.
+
+    Attributes:
+        job: Job of assets that the API lists as a pipeline.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    job: str = Field(min_length=1, max_length=100)
+
+
+def runnable_jobs(registry: Registry) -> Mapping[str, Pipeline]:
+    """Return the jobs of assets that the API lists as pipelines, by name.
+
+    Dagster copies a sensor of any other job, and warns about what the copy has.
+    """
+    return {
+        name: pipeline
+        for name, pipeline in registry.pipelines.items()
+        if not isinstance(registry.jobs[name].definition, dg.JobDefinition)
+    }
+
+
+def _fields(declared: RunTarget, registry: Registry) -> TargetFields:
+    runnable = runnable_jobs(registry)
+    pipeline = runnable.get(declared.job)
+    if pipeline is None:
+        raise ConfigurationError(
+            f"invalid job {declared.job!r}: expected a job of assets that the API lists",
+            expected=f"one of {', '.join(sorted(runnable))}",
+            remedy="correct targets in WEBHOOKS_FILE",
+        )
+    names = [each.name for each in pipeline.parameters]
+    return TargetFields(dict.fromkeys(names, "text"), frozenset(names))
+
+
+def _run(request: ActionRequest, registry: Registry) -> dg.RunRequest:
+    declared: RunTarget = request.declared
+    _fields(declared, registry)
+    fields = {name: str(value) for name, value in request.fields.items()}
+    return dg.RunRequest(
+        run_key=request.idempotency_key,
+        job_name=declared.job,
+        partition_key=partition_key(registry.pipelines[declared.job], fields),
+        run_config=dict(registry.jobs[declared.job].real_config),
+        tags={ROUTING_TAG: request.idempotency_key, "routing_rule": request.rule_id},
+    )
+
+
+RUN_JOB = RoutingAction(
+    name="run_job",
+    description="Requests a run of a job that WEBHOOKS_FILE lists.",
+    declaration=RunTarget,
+    fields=_fields,
+    run=_run,
+)
+
+
+class RunRequester:
+    """Requests the runs that are due, and settles those that exist.
+
+    Only the run says that it was requested: a tick that is broken off requests it again by the same
+    key, of which Dagster makes no second run.
+    """
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        clock: Clock,
+        targets: RoutingTargets,
+        jobs: Mapping[str, dg.JobDefinition],
+    ) -> None:
+        self._warehouse = warehouse
+        self._clock = clock
+        self._targets = targets
+        self._jobs = jobs
+
+    def requests(self, instance: dg.DagsterInstance) -> Sequence[dg.RunRequest]:
+        """Return the runs to request now, of this code location's jobs."""
+        registry = self._targets.registry
+        actions = [each.name for each in registry.actions.values() if each.run]
+        due = due_actions(self._warehouse, self._clock, actions, limit=RUNS_PER_TICK)
+        return [each for row in due if (each := self._request(instance, row))]
+
+    def _request(self, instance: dg.DagsterInstance, due: DueAction) -> dg.RunRequest | None:
+        action = self._targets.registry.actions[due.action]
+        wanted = select(events_routed).where(within(events_routed, due.key._asdict()))
+        with self._warehouse.reading() as connection:
+            routed = connection.execute(wanted).first()
+        if routed is None or routed.intention_number != due.version_number or action.run is None:
+            self._settle(due, "superseded", reason="the delivery was erased")
+            return None
+        own = dg.RunsFilter(tags={ROUTING_TAG: routed.idempotency_key})
+        if runs := instance.get_run_ids(own, limit=1):
+            self._settle(due, "done", result=runs[0])
+            return None
+        try:
+            request = action.run(request_of(routed, self._targets, action), self._targets.registry)
+            self._require_partition(request)
+        except ConfigurationError as error:
+            letter = Letter(
+                routed.version_number,
+                due.action,
+                routed.target,
+                "apply",
+                error.category,
+                str(error),
+            )
+            self._settle(due, "dead", reason=str(error), letter=letter)
+            return None
+        return request if request.job_name in self._jobs else None
+
+    def _require_partition(self, request: dg.RunRequest) -> None:
+        """Make sure that a run's partition exists; of another code location's it does not know."""
+        job = self._jobs.get(str(request.job_name))
+        if job is None or request.partition_key is None:
+            return
+        definition = job.partitions_def
+        if definition is None or not definition.has_partition_key(request.partition_key):
+            raise ConfigurationError(
+                f"invalid partition {request.partition_key!r} of {request.job_name}",
+                expected="a partition of the job",
+                remedy="correct the mapping, then replay the dead letter",
+            )
+
+    def _settle(
+        self,
+        due: DueAction,
+        state: str,
+        *,
+        reason: str | None = None,
+        result: str | None = None,
+        letter: Letter | None = None,
+    ) -> None:
+        now, run_id = self._clock.now(), result or ""
+        text = None if reason is None else shown(reason)
+        with self._warehouse.writing() as connection:
+            if settle(connection, due, state, now, run_id, reason=text) and state != "superseded":
+                note_outcome(connection, due, state, now, run_id, reason=text, result=result)
+                if letter is not None:
+                    add_letter(connection, due.key, letter, now=now, run_id=run_id)

@@ -1,0 +1,105 @@
+"""Targets of routing rules, as WEBHOOKS_FILE declares them and actions of domains read them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from orchestration_project.contracts.matching import TargetFields
+from orchestration_project.domains.events_routing.rules import RoutingRule
+from orchestration_project.domains.webhooks.sources import WebhookSource, read_targets
+from orchestration_project.errors import ConfigurationError, did_you_mean
+from orchestration_project.registry import Registry, RoutingAction
+from orchestration_project.services.inbox.senders import declared_sources
+from orchestration_project.settings import Settings
+from orchestration_project.settings.yaml import reason_of
+
+LOADING_JOB = "events_webhooks"
+"""Job of the sources that rules may name: it loads their deliveries, and plans the actions."""
+
+ACTION = "action"
+
+
+@dataclass
+class RoutingTargets:
+    """Sources and targets that rules may name.
+
+    Attributes:
+        registry: The domains, with their actions.
+        sources: Sources of WEBHOOKS_FILE.
+        declared: Targets of the same file, as they are written.
+    """
+
+    registry: Registry
+    sources: Mapping[str, WebhookSource]
+    declared: Mapping[str, Mapping[str, Any]]
+    _fields: dict[tuple[str, str], TargetFields] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, settings: Settings, registry: Registry) -> Self:
+        """Return those of WEBHOOKS_FILE.
+
+        Raises:
+            ConfigurationError: The file cannot be used.
+        """
+        sources = declared_sources(settings)
+        content = settings.webhooks_path.read_text(encoding="utf-8")
+        return cls(registry, sources, read_targets(content))
+
+    def fields_of(self, rule: RoutingRule) -> TargetFields:
+        """Return the fields of a rule's target.
+
+        Raises:
+            ConfigurationError: Source, action or target cannot be used; ``part`` names which.
+        """
+        self._require_source(rule.source)
+        key = rule.action, rule.target
+        if key not in self._fields:
+            action, declared = self.find(*key)
+            try:
+                self._fields[key] = action.fields(declared, self.registry)
+            except ConfigurationError as error:
+                raise error.within(part="target") from None
+        return self._fields[key]
+
+    def find(self, action_name: str, target: str) -> tuple[RoutingAction, Any]:
+        """Return an action, and the declaration of one of its targets.
+
+        Raises:
+            ConfigurationError: One of them is not known; ``part`` names which.
+        """
+        action = self.registry.actions.get(action_name)
+        if action is None:
+            raise _unknown("action", action_name, self.registry.actions)
+        written = self.declared.get(target)
+        if written is None or written.get(ACTION) != action_name:
+            own = [name for name, each in self.declared.items() if each.get(ACTION) == action_name]
+            raise _unknown("target", target, own)
+        given = {name: value for name, value in written.items() if name != ACTION}
+        try:
+            return action, action.declaration.model_validate(given)
+        except ValidationError as error:
+            problems = [f"{'.'.join(map(str, e['loc']))}: {reason_of(e)}" for e in error.errors()]
+            raise ConfigurationError(
+                f"invalid target {target}: expected a declaration of {action_name}",
+                found="; ".join(problems),
+                remedy="correct targets in WEBHOOKS_FILE",
+                part="target",
+            ) from None
+
+    def _require_source(self, name: str) -> None:
+        routed = [each for each, found in self.sources.items() if found.job == LOADING_JOB]
+        if name not in routed:
+            raise _unknown("source", name, routed, f"a source with the job {LOADING_JOB}: ")
+
+
+def _unknown(
+    part: str, name: str, known: Mapping[str, Any] | list[str], kind: str = "one of "
+) -> ConfigurationError:
+    return ConfigurationError(
+        f"invalid {part} {name[:100]!r}",
+        expected=kind + (", ".join(sorted(known)) or "(none is declared)"),
+        remedy=did_you_mean(name, known) or "correct the rule, or declare it in WEBHOOKS_FILE",
+        part=part,
+    )

@@ -1,0 +1,60 @@
+"""When routed actions are taken."""
+
+import dagster as dg
+
+from orchestration_project.assets.events_routing import apply_routing_job
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.registry import Registry
+from orchestration_project.resources.events_routing.applying import due_actions
+from orchestration_project.resources.events_routing.runs import RunRequester, runnable_jobs
+from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.sensors.definitions import sensor, while_under_way
+from orchestration_project.settings import Settings
+
+SECONDS_BETWEEN_LOOKS = 4
+"""As `events_on_webhook`; a poll is a read of an index."""
+
+
+def routing_sensor(registry: Registry) -> dg.SensorDefinition | None:
+    """Return the sensor that has routed actions taken, and requests runs of this location's jobs.
+
+    None if it has none of them.
+    """
+    own = {job.name: job for domain in registry.selected for job in domain.jobs}
+    runnable = [own[name].definition for name in runnable_jobs(registry) if name in own]
+    applying = [own[apply_routing_job.name].definition] if apply_routing_job.name in own else []
+    if not (runnable or applying):
+        return None
+
+    @sensor(
+        jobs=[*applying, *runnable],
+        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        profile="webhooks",
+        needs="routing rules in effect",
+    )
+    def events_on_routing(
+        context: dg.SensorEvaluationContext,
+        clock: dg.ResourceParam[Clock],
+        settings: dg.ResourceParam[Settings],
+        warehouse: dg.ResourceParam[Warehouse],
+    ) -> dg.SensorResult | dg.SkipReason:
+        """Request a run that takes due routed actions, and each run that a rule asks for."""
+        actions = registry.actions.values()
+        if not due_actions(warehouse, clock, [each.name for each in actions], limit=1):
+            return dg.SkipReason("No routed action is due.")
+        targets = RoutingTargets.of(settings, registry)
+        repository = context.repository_def
+        jobs = {
+            each.name: repository.get_job(each.name) for each in runnable if repository is not None
+        }
+        requests = [*RunRequester(warehouse, clock, targets, jobs).requests(context.instance)]
+        own_names = [each.name for each in actions if not each.run]
+        if applying and due_actions(warehouse, clock, own_names, limit=1):
+            busy = while_under_way(context.instance, apply_routing_job.name)
+            requests += [] if busy else [dg.RunRequest(job_name=apply_routing_job.name)]
+        if not requests:
+            return dg.SkipReason("The runs that take what is due are under way.")
+        return dg.SensorResult(run_requests=requests)
+
+    return events_on_routing

@@ -1,0 +1,382 @@
+"""Routing from delivery to target: planned as deliveries load, taken once, retried, replayed."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, func, select, update
+from standardwebhooks import Webhook
+
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.contracts.matching import HOPS_HEADER
+from orchestration_project.domains.events_routing.rules import RulesText
+from orchestration_project.domains.webhooks.sources import read_sources, read_targets
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.events_routing.applying import (
+    LEASE,
+    MAX_ATTEMPTS,
+    ActionApplier,
+    ApplySummary,
+    due_actions,
+)
+from orchestration_project.resources.events_routing.planning import RoutingPlanner
+from orchestration_project.resources.events_routing.replaying import LetterFilter, replay_letters
+from orchestration_project.resources.events_routing.rules import (
+    RulesChangedError,
+    edit_rules,
+    rules_in_effect,
+    try_rules,
+)
+from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.rows import Content
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.events_routing import (
+    events_routed,
+    events_routed_rows,
+    events_routing_dead_letters,
+    events_routing_rules,
+)
+from orchestration_project.tables.spine import outbox
+from tests.faulty_server import FaultyServer, Reply, Request
+from tests.resources.weeks import StoppedClock
+from tests.webhook_runs import load_content
+
+SECRET = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldY"
+WEBHOOKS = """
+sources:
+  shop: {{scheme: stripe, job: events_webhooks}}
+  hr: {{scheme: peopleforce, job: saas_reconcile}}
+targets:
+  orders:
+    action: row
+    columns: {{number: integer, country: text}}
+    required: [number]
+  partner: {{action: http_request, url: "{url}"}}
+  prices: {{action: run_job, job: documents_freshness}}
+  broken: {{action: row, columns: {{number: money}}}}
+"""
+ORDERS: dict[str, Any] = {
+    "rule_id": "orders",
+    "source": "shop",
+    "action": "row",
+    "target": "orders",
+    "mappings": [
+        {"target_field": "number", "source_type": "path", "value": "payload.id"},
+        {"target_field": "country", "source_type": "path", "value": "payload.country"},
+    ],
+}
+PARTNER: dict[str, Any] = {
+    "rule_id": "partner",
+    "source": "shop",
+    "conditions": [{"field": "payload.country", "value": "DE"}],
+    "action": "http_request",
+    "target": "partner",
+    "mappings": [{"target_field": "order", "source_type": "path", "value": "payload.id"}],
+}
+
+
+class Receiver:
+    """A receiver of requests that answers as it is told."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.status = 200
+
+    def __call__(self, request: Request) -> Reply:
+        self.requests.append(request)
+        return Reply(self.status, {}, b"")
+
+
+class Router:
+    """Routing over one database, with a receiver."""
+
+    def __init__(
+        self, warehouse: Warehouse, clock: StoppedClock, receiver: Receiver, url: str
+    ) -> None:
+        self.warehouse, self.clock, self.receiver = warehouse, clock, receiver
+        content = WEBHOOKS.format(url=url)
+        self.targets = RoutingTargets(REGISTRY, read_sources(content), read_targets(content))
+
+    def edit(self, *rules: dict[str, Any], based_on: str | None = None) -> Any:
+        read = RulesText(rules).read(self.targets.fields_of)
+        with self.warehouse.reading() as connection:
+            present = rules_in_effect(connection).version
+        return edit_rules(
+            self.warehouse, read, based_on=based_on or present, by="ada", at=self.clock.now()
+        )
+
+    def deliver(self, delivery_id: str, hops: str = "", **payload: Any) -> None:
+        body = json.dumps({"id": 1, "country": "DE", **payload}).encode()
+        headers = {HOPS_HEADER: hops} if hops else {}
+        new = NewDelivery("shop", delivery_id, "order", body, headers, 3)
+        Inbox(self.warehouse, self.clock).take([new])
+        content = Content("shop", delivery_id, "order", body, headers, self.clock.now())
+        with self.warehouse.writing() as connection:
+            RoutingPlanner(self.targets, self.clock, "landing").plan(connection, [content])
+
+    def applier(self, run_id: str = "run") -> ActionApplier:
+        settings = load_settings()
+        return ActionApplier(
+            self.warehouse, self.clock, self.targets, settings, run_id, lambda name: name
+        )
+
+    def apply(self) -> ApplySummary:
+        return self.applier().apply_due()
+
+    def rows(self, table: Any) -> list[Any]:
+        with self.warehouse.reading() as connection:
+            return list(connection.execute(select(table).order_by(*table.primary_key.columns)))
+
+    def outcomes(self) -> dict[tuple[str, str], str]:
+        return {(each.delivery_id, each.rule_id): each.outcome for each in self.rows(events_routed)}
+
+    def replay(self, **wanted: Any) -> list[str]:
+        chosen = LetterFilter(**wanted)
+        found = replay_letters(
+            self.warehouse, self.clock, self.targets, chosen, run_id="replay", dry_run=False
+        )
+        return [each.outcome for each in found]
+
+
+@pytest.fixture
+def router(warehouse, clock, monkeypatch, tmp_path):
+    monkeypatch.setenv("HTTP_ALLOWED_NETWORKS", "127.0.0.0/8")
+    monkeypatch.setenv("ROUTING_SECRET_PARTNER", SECRET)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    receiver = Receiver()
+    with FaultyServer(receiver) as server:
+        yield Router(warehouse, clock, receiver, f"{server.url}/hooks")
+
+
+def test_deliveries_become_rows_and_signed_requests_once(router: Router):
+    router.edit(ORDERS, PARTNER)
+    for _ in range(2):  # loaded again, nothing is planned again
+        router.deliver("d1", id=7)
+        router.deliver("d2", id=8, country="FR")
+    assert router.apply().counts == {("row", "done"): 2, ("http_request", "done"): 1}
+    assert router.apply().counts == {}
+    rows = {each.delivery_id: json.loads(each.data) for each in router.rows(events_routed_rows)}
+    assert rows == {"d1": {"number": 7, "country": "DE"}, "d2": {"number": 8, "country": "FR"}}
+    [request] = router.receiver.requests
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    assert headers[HOPS_HEADER] == "partner"
+    message = json.loads(request.body)
+    assert message["data"] == {"order": 7}
+    verified = Webhook(SECRET).verify(request.body, headers)
+    assert verified == message
+    [_, routed, _] = router.rows(events_routed)
+    assert headers["webhook-id"] == routed.idempotency_key
+    assert (routed.rule_id, routed.result) == ("partner", "HTTP 200")
+
+
+def test_one_delivery_of_the_wrong_type_is_a_dead_letter_and_replayed_by_an_edited_rule(
+    router: Router,
+):
+    router.edit(ORDERS)
+    router.deliver("d1", id="seven")
+    router.deliver("d2")
+    router.apply()
+    assert router.outcomes() == {("d1", "orders"): "dead", ("d2", "orders"): "done"}
+    [letter] = router.rows(events_routing_dead_letters)
+    assert (letter.stage, letter.reason_code, letter.version_number) == ("plan", "wrong_type", 1)
+    assert "seven" not in letter.reason
+    assert router.replay() == ["dead"]
+    static = {"target_field": "number", "source_type": "static", "value": 0}
+    router.edit({**ORDERS, "mappings": [static]})
+    assert router.replay(reason_code="loop") == []
+    assert router.replay(rule_id="orders") == ["planned"]
+    assert router.replay() == []
+    router.apply()
+    assert router.outcomes()["d1", "orders"] == "done"
+    letters = [each.ended_at is not None for each in router.rows(events_routing_dead_letters)]
+    assert letters == [True, True]
+
+
+def test_a_loop_is_a_dead_letter_that_names_the_rules(router: Router):
+    router.edit(PARTNER)
+    router.deliver("d1", hops="a,partner,a,partner")
+    router.deliver("d2", hops="a,partner,a,partner,a")
+    router.apply()
+    [request] = router.receiver.requests
+    assert request.headers[HOPS_HEADER] == "a,partner,a,partner,partner"
+    [letter] = router.rows(events_routing_dead_letters)
+    assert letter.reason_code == "loop"
+    assert letter.reason.endswith("a > partner > a > partner > a > partner")
+
+
+def test_a_receiver_that_is_down_is_asked_later_under_the_same_key(router: Router):
+    router.edit(PARTNER)
+    router.deliver("d1")
+    router.receiver.status = 503
+    assert router.apply().counts == {("http_request", "waiting"): 1}
+    assert router.apply().counts == {}, "it waits"
+    router.receiver.status = 204
+    router.clock.at += timedelta(minutes=2)
+    assert router.apply().counts == {("http_request", "done"): 1}
+    [first, second] = router.receiver.requests
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert first.body == second.body
+
+
+@pytest.mark.parametrize(("status", "earlier_count"), [(422, 0), (404, MAX_ATTEMPTS - 1)])
+def test_what_a_receiver_refuses_is_a_dead_letter_that_can_be_replayed(
+    router: Router, status: int, earlier_count: int
+):
+    router.edit(PARTNER)
+    router.deliver("d1")
+    router.receiver.status = status
+    with router.warehouse.writing() as connection:
+        connection.execute(update(outbox).values(attempt_count=earlier_count))
+    router.apply()
+    assert router.outcomes()["d1", "partner"] == "dead"
+    [letter] = router.rows(events_routing_dead_letters)
+    assert letter.stage == "apply"
+    assert f"HTTP {status}" in letter.reason
+    router.receiver.status = 200
+    assert router.replay() == ["planned"]
+    router.apply()
+    assert router.outcomes()["d1", "partner"] == "done"
+    assert len({each.headers["webhook-id"] for each in router.receiver.requests}) == 1
+
+
+def test_one_target_that_fails_leaves_the_others_alone(router: Router):
+    router.edit(ORDERS, PARTNER)
+    for number in range(6):
+        router.deliver(f"d{number}")
+    router.receiver.status = 503
+    counts = router.apply().counts
+    assert counts["row", "done"] == 6
+    assert counts["http_request", "waiting"] == 3 == len(router.receiver.requests)
+
+
+def test_a_secret_that_is_missing_or_weak_is_named_and_not_quoted(router: Router, monkeypatch):
+    router.edit(PARTNER)
+    router.deliver("d1")
+    monkeypatch.setenv("ROUTING_SECRET_PARTNER", "c2hvcnQ=")
+    [result] = router.apply().results
+    assert result.outcome == "waiting"
+    assert "invalid ROUTING_SECRET_PARTNER: expected whsec_" in result.detail
+    assert "c2hvcnQ" not in result.detail
+    assert router.receiver.requests == []
+
+
+def test_an_address_that_is_not_global_is_refused(router: Router):
+    router.edit(PARTNER)
+    router.deliver("d1")
+    private = {"action": "http_request", "url": "https://192.168.0.1/hooks"}
+    router.targets.declared = {"partner": private}
+    [result] = router.apply().results
+    assert "its address is not global" in result.detail
+    assert router.receiver.requests == []
+
+
+def test_a_claim_of_a_process_that_ended_expires(router: Router):
+    router.edit(PARTNER)
+    router.deliver("d1")
+
+    applier = router.applier("killed")
+    [due] = due_actions(router.warehouse, router.clock, ["http_request"], limit=9)
+    with router.warehouse.writing() as connection:
+        applier._claim(connection, due)
+    assert router.apply().counts == {}
+    router.clock.at += LEASE + timedelta(seconds=1)
+    assert router.apply().counts == {("http_request", "done"): 1}
+    assert len(router.receiver.requests) == 1
+
+
+def test_of_two_edits_at_once_the_second_sees_the_version_changed(router: Router):
+    with router.warehouse.reading() as connection:
+        empty = rules_in_effect(connection).version
+    first = router.edit(ORDERS, based_on=empty)
+    assert (first.added, first.changed, first.ended) == (["orders"], [], [])
+    with pytest.raises(RulesChangedError, match="changed since they were read") as caught:
+        router.edit(PARTNER, based_on=empty)
+    assert first.version in caught.value.expected
+    second = router.edit(PARTNER, {**ORDERS, "kind": "order"}, based_on=first.version)
+    assert (second.added, second.changed, second.ended) == (["partner"], ["orders"], [])
+    third = router.edit(PARTNER)
+    assert third.ended == ["orders"]
+    again = router.edit(ORDERS, PARTNER)
+    versions = [
+        (r.rule_id, r.version_number, r.is_active) for r in router.rows(events_routing_rules)
+    ]
+    assert versions == [
+        ("orders", 1, False),
+        ("orders", 2, False),
+        ("orders", 3, True),
+        ("partner", 1, True),
+    ]
+    assert again.added == ["orders"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"source": "hr"}, "source: invalid source 'hr'; expected: a source with the job "),
+        ({"source": "shp"}, "what to do: did you mean shop?"),
+        ({"action": "rowe"}, "action: invalid action 'rowe'; expected: one of http_request, "),
+        (
+            {"target": "partner"},
+            "target: invalid target 'partner'; expected: one of broken, orders",
+        ),
+        ({"target": "events_webhooks"}, "target: invalid target 'events_webhooks'"),
+        ({"target": "broken"}, "target: invalid target broken: expected a declaration of row"),
+        ({"action": "run_job", "target": "prices"}, "mappings.0.target_field: expected one of "),
+    ],
+)
+def test_rules_that_name_what_is_not_declared_are_refused(router: Router, changes, problem):
+    with pytest.raises(ConfigurationError) as caught:
+        router.edit({**ORDERS, **changes})
+    assert problem in caught.value.found
+
+
+def test_an_erased_delivery_is_not_routed(router: Router):
+    router.edit(PARTNER)
+    router.deliver("d1")
+    with router.warehouse.writing() as connection:
+        connection.execute(delete(events_routed))
+    assert router.apply().counts == {("http_request", "superseded"): 1}
+    assert router.receiver.requests == []
+
+
+def test_nothing_of_a_delivery_is_in_the_outbox(router: Router):
+    router.edit(ORDERS)
+    router.deliver("d1", country="Absurdistan")
+    assert all("Absurdistan" not in str(each) for each in router.rows(outbox))
+
+
+def test_a_dry_run_shows_the_difference_and_writes_nothing(router: Router, land: Callable):
+    router.edit(ORDERS)
+    for number in range(3):
+        land(f"d{number}", {"id": number, "country": "DE" if number else "FR"})
+    rules = RulesText([{**ORDERS, "mappings": ORDERS["mappings"][:1]}, PARTNER])
+    trial = try_rules(
+        router.warehouse, router.targets, rules.read(router.targets.fields_of), delivery_count=2
+    )
+    assert trial.delivery_count == 2
+    assert trial.planned == {"orders": 2, "partner": 2}
+    assert trial.difference_count == 4
+    first = trial.differences[0]
+    assert first.before.startswith('row orders {"country": "DE", "number": ')
+    assert '"country"' not in first.after
+    with router.warehouse.reading() as connection:
+        count = select(func.count()).select_from(events_routed)
+        assert connection.execute(count).scalar_one() == 0
+
+
+@pytest.fixture
+def land(router: Router, tmp_path) -> Callable[[str, dict[str, Any]], None]:
+    store = FolderStore(tmp_path / "artifacts")
+
+    def land(delivery_id: str, payload: dict[str, Any]) -> None:
+        router.clock.at += timedelta(seconds=1)
+        body = json.dumps(payload).encode()
+        content = Content("shop", delivery_id, "order", body, {}, router.clock.now())
+        load_content(router.warehouse, router.clock, store, content)
+
+    return land
