@@ -65,6 +65,7 @@ EVENTS = Domain(
         Job(definition=events_routing.try_routing_job),
     ],
     sensors_of_all=[webhook_sensor, routing_sensor],
+    api=["orchestration_project.gateway.api.events"],
     actions=[HTTP_REQUEST, ROW, RUN_JOB],
     read_files=lambda settings: (declared_sources(settings), declared_inboxes(settings)),
     tables=[

@@ -1,0 +1,191 @@
+"""Routing of webhooks: the rules in effect, a dry run of others, an edit, and dead letters."""
+
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import Field, model_validator
+from sqlalchemy import select
+
+from orchestration_project.domains.api.events import (
+    RoutingChange,
+    RoutingDeadLetter,
+    RoutingDeadLetters,
+    RoutingDryRun,
+    RoutingRuleInEffect,
+    RoutingRules,
+)
+from orchestration_project.domains.api.runs import Launched
+from orchestration_project.domains.events_routing.rules import RoutingRule, RuleSet, RulesText
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.api.jobs import Launch, launch
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.problems import ProblemError, problem_of
+from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.events_routing.rules import rules_in_effect, try_rules
+from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.tables.events_routing import events_routing_dead_letters
+
+EDIT_JOB, EDIT_OP = "events_edit_routing", "edit_routing_rules"
+
+
+class _Rules(Body):
+    rules: list[Any] | None = Field(None, description="All rules, as a list")
+    rules_yaml: str | None = Field(None, description="All rules as YAML; problems name the line")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "_Rules":
+        if (self.rules is None) == (self.rules_yaml is None):
+            raise ValueError("expected either rules or rules_yaml")
+        return self
+
+    def text(self) -> RulesText:
+        """Return the rules that are given."""
+        return RulesText(self.rules or []) if self.rules_yaml is None else self._of_yaml()
+
+    def _of_yaml(self) -> RulesText:
+        return RulesText.of_yaml(self.rules_yaml or "")
+
+
+class TryRules(_Rules):
+    """Rules to try on the latest deliveries."""
+
+    delivery_count: int = Field(500, ge=0, le=2_000, description="Number of latest deliveries")
+
+
+class EditRules(_Rules):
+    """Rules to put into effect: an omitted rule is ended."""
+
+    based_on: str = Field(
+        min_length=1, max_length=64, description="Version of the rules that the edit started from"
+    )
+
+
+class LettersWanted(Parameters):
+    """Page of dead letters."""
+
+    limit: int = Field(100, ge=1, le=MAX_PAGE_ENTRIES, description="Maximum number of letters")
+
+
+async def list_routing_rules(call: Call[Parameters, Body]) -> RoutingRules:
+    """List the routing rules in effect, with the version that an edit names."""
+    found = await call.services.in_thread(_rules, call.services)
+    return RoutingRules(
+        version=found.version,
+        rules=[
+            RoutingRuleInEffect(
+                rule_id=each.rule.rule_id, version=each.version_number, rule=each.rule.as_json()
+            )
+            for each in found.rules
+        ],
+    )
+
+
+def _rules(services: Services) -> RuleSet:
+    with services.warehouse.reading(seconds=services.read_seconds) as connection:
+        return rules_in_effect(connection)
+
+
+async def try_routing_rules(call: Call[Parameters, TryRules]) -> RoutingDryRun:
+    """Show what edited rules would have done otherwise with the latest deliveries."""
+    return await call.services.in_thread(_try, call.services, call.body)
+
+
+def _try(services: Services, body: TryRules) -> RoutingDryRun:
+    targets = RoutingTargets.of(services.settings, services.registry())
+    rules = _read(body, targets)
+    trial = try_rules(services.warehouse, targets, rules, delivery_count=body.delivery_count)
+    return RoutingDryRun(
+        version=trial.version,
+        delivery_count=trial.delivery_count,
+        planned=trial.planned,
+        refused=trial.refused,
+        difference_count=trial.difference_count,
+        differences=[RoutingChange(**asdict(each)) for each in trial.differences],
+    )
+
+
+async def edit_routing_rules(call: Call[Parameters, EditRules]) -> Launched:
+    """Put rules into effect by a run, unless one is invalid or others were edited meanwhile."""
+    await call.services.in_thread(_require_valid, call.services, call.body)
+    config = {**call.body.model_dump(exclude_none=True), "who": call.caller.name}
+    return await launch(call, Launch(EDIT_JOB, config={"ops": {EDIT_OP: {"config": config}}}))
+
+
+def _require_valid(services: Services, body: EditRules) -> None:
+    _read(body, RoutingTargets.of(services.settings, services.registry()))
+    present = _rules(services).version
+    if present != body.based_on:
+        raise ProblemError(
+            409,
+            "the routing rules changed since they were read",
+            expected=f"an edit of version {present}",
+            remedy="read the rules again, and repeat the edit on them",
+        )
+
+
+def _read(body: _Rules, targets: RoutingTargets) -> list[RoutingRule]:
+    try:
+        return body.text().read(targets.fields_of)
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
+
+
+async def list_routing_dead_letters(call: Call[LettersWanted, Body]) -> RoutingDeadLetters:
+    """List dead letters of routing that are not replayed."""
+    return await call.services.in_thread(_letters, call.services, call.query.limit)
+
+
+def _letters(services: Services, limit: int) -> RoutingDeadLetters:
+    columns = events_routing_dead_letters.c
+    names = list(RoutingDeadLetter.model_fields)
+    wanted = (
+        select(*(columns[name] for name in names))
+        .where(columns.ended_at.is_(None))
+        .order_by(columns.failed_at.desc(), columns.delivery_id, columns.rule_id)
+        .limit(limit)
+    )
+    with services.warehouse.reading(seconds=services.read_seconds) as connection:
+        rows = connection.execute(wanted).mappings()
+        return RoutingDeadLetters(letters=[RoutingDeadLetter(**row) for row in rows])
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/events/routing-rules",
+        "viewer",
+        "List the routing rules in effect",
+        list_routing_rules,
+        answer=RoutingRules,
+    ),
+    Operation(
+        "POST",
+        "/events/routing-rules/dry-run",
+        "operator",
+        "Show the effect of edited routing rules",
+        try_routing_rules,
+        body=TryRules,
+        answer=RoutingDryRun,
+    ),
+    Operation(
+        "POST",
+        "/events/routing-rules",
+        "admin",
+        "Put routing rules into effect",
+        edit_routing_rules,
+        body=EditRules,
+        answer=Launched,
+        status=202,
+        problems=(409,),
+    ),
+    Operation(
+        "GET",
+        "/events/routing-dead-letters",
+        "viewer",
+        "List dead letters of routing",
+        list_routing_dead_letters,
+        query=LettersWanted,
+        answer=RoutingDeadLetters,
+    ),
+)
