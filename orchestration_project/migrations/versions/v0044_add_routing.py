@@ -3,8 +3,8 @@
 from orchestration_project.migrations.changes import CreateTable, downgrade_by, upgrade_by
 from orchestration_project.migrations.frozen import Column, Index, Table
 
-revision = "0043"
-down_revision = "0042"
+revision = "0044"
+down_revision = "0043"
 
 # fmt: off
 CHANGES = [
