@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from orchestration_project.domains.mqtt.topics import read_topic_filter
 from orchestration_project.gateway.api.data import Text
-from orchestration_project.gateway.api.feeds import SSE, Entry, Feed, FeedPage, FeedResponse
 from orchestration_project.gateway.api.mqtt import topic_filter
+from orchestration_project.gateway.api.mqtt_feed import SSE, Entry, Feed, FeedPage, FeedResponse
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.services import Services
@@ -38,8 +38,8 @@ async def follow_mqtt_events(call: Call[StreamWanted, Body]) -> Response:
     wanted = topic_filter(call.query.topic) or ALL_TOPICS
     after = _after(call.request.headers.get("last-event-id"))
     feed = call.services.feeds.get(FEED)
-    if feed is None:
-        feed = call.services.feeds.setdefault(FEED, open_feed(call.services))
+    if not isinstance(feed, Feed):
+        feed = call.services.feeds[FEED] = open_feed(call.services)
     return FeedResponse(
         feed,
         after=after,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import dagster as dg
 from starlette.types import Scope
@@ -17,9 +17,6 @@ from orchestration_project.gateway.api.dagster import Dagster
 from orchestration_project.gateway.limits import HourlyQuota
 from orchestration_project.registry import Registry
 from orchestration_project.settings import Settings
-
-if TYPE_CHECKING:
-    from orchestration_project.gateway.api.feeds import Feed
 
 THREADS = 8
 """Reads of databases and of the artifact store at once; more wait, up to their time limit."""
@@ -47,7 +44,7 @@ class Services:
             file it is the time between two batches of rows.
         upload_quota: Counts what each caller uploads, by inbox.
         launch_quota: Counts what each caller launches.
-        feeds: Growing tables that streams follow, by name; each is read once for all its streams.
+        feeds: What reads a growing table for all its streams, by name.
         launching: Held while a launch with a key is looked up and made: this is one process.
     """
 
@@ -66,7 +63,7 @@ class Services:
     read_seconds: float = 25.0
     upload_quota: HourlyQuota = field(default_factory=HourlyQuota)
     launch_quota: HourlyQuota = field(default_factory=HourlyQuota)
-    feeds: "dict[str, Feed]" = field(default_factory=dict)
+    feeds: dict[str, object] = field(default_factory=dict)
     launching: asyncio.Lock = field(default_factory=asyncio.Lock)
     threads: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(THREADS, thread_name_prefix="api")

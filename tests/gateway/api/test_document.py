@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.gateway.api import feeds
+from orchestration_project.gateway.api import mqtt_feed
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.openapi import document
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 def short_streams():
     """Let a stream end soon, as a response is read whole."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(feeds, "LONGEST_SECONDS", 0.1)
+        patch.setattr(mqtt_feed, "LONGEST_SECONDS", 0.1)
         yield
 
 

@@ -15,9 +15,9 @@ from starlette.applications import Starlette
 from orchestration_project.client import ApiError, Client
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.errors import TransientError
-from orchestration_project.gateway.api import feeds
+from orchestration_project.gateway.api import mqtt_feed
 from orchestration_project.gateway.api.app import routes
-from orchestration_project.gateway.api.feeds import Feed
+from orchestration_project.gateway.api.mqtt_feed import Feed
 from tests.gateway.api.conftest import HOME, HOURS, SOMEBODY
 from tests.gateway.api.mqtt_rows import clear, message, receive
 
@@ -145,8 +145,8 @@ def test_valid_events_come_in_order_as_they_arrive(api, inbox):
 
 
 def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, inbox, monkeypatch):
-    monkeypatch.setattr(feeds, "MAX_KEPT_BYTES", 5_000)
-    monkeypatch.setattr(feeds, "MAX_SENT_BYTES", 1_000)
+    monkeypatch.setattr(mqtt_feed, "MAX_KEPT_BYTES", 5_000)
+    monkeypatch.setattr(mqtt_feed, "MAX_SENT_BYTES", 1_000)
     app, services = _app(api)
 
     async def follow():
@@ -170,7 +170,7 @@ def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, inbox, mo
 
 
 def test_a_reader_that_takes_nothing_holds_up_no_other_and_keeps_little(api, inbox, monkeypatch):
-    monkeypatch.setattr(feeds, "MAX_KEPT_BYTES", 20_000)
+    monkeypatch.setattr(mqtt_feed, "MAX_KEPT_BYTES", 20_000)
     app, services = _app(api)
 
     async def follow():
@@ -219,7 +219,7 @@ def test_a_silent_stream_says_that_it_is_there_and_where_to_go_on(api, inbox):
 
 
 def test_streams_are_bounded_and_the_next_is_refused(api, inbox, monkeypatch):
-    monkeypatch.setattr(feeds, "MAX_STREAMS", 1)
+    monkeypatch.setattr(mqtt_feed, "MAX_STREAMS", 1)
     app, _ = _app(api)
 
     async def follow():
@@ -232,7 +232,7 @@ def test_streams_are_bounded_and_the_next_is_refused(api, inbox, monkeypatch):
 
 
 def test_a_database_that_is_away_for_a_moment_loses_no_event(api, inbox, monkeypatch):
-    monkeypatch.setattr(feeds, "FAILURE_SECONDS", 0.01)
+    monkeypatch.setattr(mqtt_feed, "FAILURE_SECONDS", 0.01)
     app, services = _app(api)
     failures = [TransientError("away"), TimeoutError("slow")]
 
