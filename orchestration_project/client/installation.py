@@ -1,7 +1,7 @@
 """The installation: presets, schedules and sensors, and how it stands."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from orchestration_project.client.asking import Asking, new_key, quoted
 from orchestration_project.domains.api.models import (
@@ -17,6 +17,11 @@ from orchestration_project.domains.api.models import (
     Switched,
 )
 from orchestration_project.domains.api.runs import Launched
+from orchestration_project.domains.api.schedules import (
+    ScheduleEdited,
+    ScheduleList,
+    ScheduleShown,
+)
 
 Kind = Literal["schedule", "sensor"]
 
@@ -67,3 +72,33 @@ class InstallationMethods(Asking):
     def control_tower(self) -> ControlTower:
         """Return how domains and assets stand."""
         return self._get("/control-tower", ControlTower)
+
+    def schedules(self) -> list[ScheduleShown]:
+        """Return the schedules that are data, with their next runs."""
+        return self._get("/operations/schedules", ScheduleList).schedules
+
+    def create_schedule(self, name: str, **fields: Any) -> ScheduleEdited:
+        """Create a schedule: ``job``, ``cron`` and other fields."""
+        return self._post("/operations/schedules", {"name": name, **fields}, ScheduleEdited)
+
+    def change_schedule(self, name: str, *, expected_version: int, **fields: Any) -> ScheduleEdited:
+        """Change fields of a schedule; ``is_enabled`` pauses and resumes it."""
+        body = {"expected_version": expected_version, **fields}
+        answer = self._transport.ask("POST", f"/operations/schedules/{quoted(name)}", body=body)
+        return ScheduleEdited.model_validate_json(answer.content)
+
+    def delete_schedule(self, name: str, *, expected_version: int) -> ScheduleEdited:
+        """Delete a schedule."""
+        answer = self._transport.ask(
+            "DELETE",
+            f"/operations/schedules/{quoted(name)}",
+            query={"expected_version": expected_version},
+        )
+        return ScheduleEdited.model_validate_json(answer.content)
+
+    def try_schedule(
+        self, name: str, *, expected_version: int | None = None, **fields: Any
+    ) -> ScheduleEdited:
+        """Return what an edit would change: of a new schedule, or with a version of a change."""
+        body = {"name": name, "expected_version": expected_version, **fields}
+        return self._post("/operations/schedules/dry-run", body, ScheduleEdited)

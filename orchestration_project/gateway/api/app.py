@@ -20,6 +20,7 @@ from orchestration_project.gateway.api import (
     pipelines,
     presets,
     runs,
+    schedules,
     uploads,
 )
 from orchestration_project.gateway.api.openapi import PATH, document
@@ -42,6 +43,7 @@ def operations_of(registry: Registry) -> Sequence[Operation]:
         presets,
         automation,
         operations,
+        schedules,
         uploads,
     ]
     modules = [import_module(name) for domain in registry.domains for name in domain.api]

@@ -71,7 +71,7 @@ class TickResult:
 
 @dataclass
 class _Plan:
-    """What a tick writes, gathered before its transaction."""
+    """Writes of a tick, gathered before its transaction."""
 
     room: int
     rows: list[dict[str, Any]] = field(default_factory=list)
