@@ -312,7 +312,7 @@ class ActionRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ActionEnvironment:
-    """What actions are taken with.
+    """Surroundings of an action.
 
     Attributes:
         open: Returns an opened connection by the name of its resource, the same for one run.

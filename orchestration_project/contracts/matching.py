@@ -33,6 +33,9 @@ FIELD_TYPES: tuple[FieldType, ...] = get_args(FieldType)
 HOPS_HEADER = "webhook-hops"
 """Header of routed requests: the rules that the data went through, comma-separated."""
 
+HOP_LABEL = "routed-by-"
+"""Prefix of labels of a routed issue: each names a rule, as its webhooks send no header of ours."""
+
 MAX_INTEGER = 2**63 - 1
 """Largest integer that a column of a database holds."""
 

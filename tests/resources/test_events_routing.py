@@ -9,32 +9,21 @@ import pytest
 from sqlalchemy import delete, func, select, update
 from standardwebhooks import Webhook
 
-from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.contracts.matching import HOPS_HEADER
 from orchestration_project.domains.events_routing.rules import RulesText
-from orchestration_project.domains.webhooks.sources import read_sources, read_targets
-from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.events_routing.applying import (
     LEASE,
     MAX_ATTEMPTS,
-    ActionApplier,
-    ApplySummary,
     due_actions,
 )
-from orchestration_project.resources.events_routing.planning import RoutingPlanner
-from orchestration_project.resources.events_routing.replaying import LetterFilter, replay_letters
 from orchestration_project.resources.events_routing.rules import (
     RulesChangedError,
-    edit_rules,
     rules_in_effect,
     try_rules,
 )
-from orchestration_project.resources.events_routing.targets import RoutingTargets
-from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.inbox.rows import Content
-from orchestration_project.settings import load_settings
 from orchestration_project.tables.events_routing import (
     events_routed,
     events_routed_rows,
@@ -42,105 +31,9 @@ from orchestration_project.tables.events_routing import (
     events_routing_rules,
 )
 from orchestration_project.tables.spine import outbox
-from tests.faulty_server import FaultyServer, Reply, Request
-from tests.resources.weeks import StoppedClock
+from tests.faulty_server import FaultyServer
+from tests.resources.routing_desk import ORDERS, PARTNER, SECRET, TICKETS, Receiver, Router
 from tests.webhook_runs import load_content
-
-SECRET = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldY"
-WEBHOOKS = """
-sources:
-  shop: {{scheme: stripe, job: events_webhooks}}
-  hr: {{scheme: peopleforce, job: saas_reconcile}}
-targets:
-  orders:
-    action: row
-    columns: {{number: integer, country: text}}
-    required: [number]
-  partner: {{action: http_request, url: "{url}"}}
-  prices: {{action: run_job, job: documents_freshness}}
-  broken: {{action: row, columns: {{number: money}}}}
-"""
-ORDERS: dict[str, Any] = {
-    "rule_id": "orders",
-    "source": "shop",
-    "action": "row",
-    "target": "orders",
-    "mappings": [
-        {"target_field": "number", "source_type": "path", "value": "payload.id"},
-        {"target_field": "country", "source_type": "path", "value": "payload.country"},
-    ],
-}
-PARTNER: dict[str, Any] = {
-    "rule_id": "partner",
-    "source": "shop",
-    "conditions": [{"field": "payload.country", "value": "DE"}],
-    "action": "http_request",
-    "target": "partner",
-    "mappings": [{"target_field": "order", "source_type": "path", "value": "payload.id"}],
-}
-
-
-class Receiver:
-    """A receiver of requests that answers as it is told."""
-
-    def __init__(self) -> None:
-        self.requests: list[Request] = []
-        self.status = 200
-
-    def __call__(self, request: Request) -> Reply:
-        self.requests.append(request)
-        return Reply(self.status, {}, b"")
-
-
-class Router:
-    """Routing over one database, with a receiver."""
-
-    def __init__(
-        self, warehouse: Warehouse, clock: StoppedClock, receiver: Receiver, url: str
-    ) -> None:
-        self.warehouse, self.clock, self.receiver = warehouse, clock, receiver
-        content = WEBHOOKS.format(url=url)
-        self.targets = RoutingTargets(REGISTRY, read_sources(content), read_targets(content))
-
-    def edit(self, *rules: dict[str, Any], based_on: str | None = None) -> Any:
-        read = RulesText(rules).read(self.targets.fields_of)
-        with self.warehouse.reading() as connection:
-            present = rules_in_effect(connection).version
-        return edit_rules(
-            self.warehouse, read, based_on=based_on or present, by="ada", at=self.clock.now()
-        )
-
-    def deliver(self, delivery_id: str, hops: str = "", **payload: Any) -> None:
-        body = json.dumps({"id": 1, "country": "DE", **payload}).encode()
-        headers = {HOPS_HEADER: hops} if hops else {}
-        new = NewDelivery("shop", delivery_id, "order", body, headers, 3)
-        Inbox(self.warehouse, self.clock).take([new])
-        content = Content("shop", delivery_id, "order", body, headers, self.clock.now())
-        with self.warehouse.writing() as connection:
-            RoutingPlanner(self.targets, self.clock, "landing").plan(connection, [content])
-
-    def applier(self, run_id: str = "run") -> ActionApplier:
-        settings = load_settings()
-        return ActionApplier(
-            self.warehouse, self.clock, self.targets, settings, run_id, lambda name: name
-        )
-
-    def apply(self) -> ApplySummary:
-        return self.applier().apply_due()
-
-    def rows(self, table: Any) -> list[Any]:
-        with self.warehouse.reading() as connection:
-            return list(connection.execute(select(table).order_by(*table.primary_key.columns)))
-
-    def outcomes(self) -> dict[tuple[str, str], str]:
-        return {(each.delivery_id, each.rule_id): each.outcome for each in self.rows(events_routed)}
-
-    def replay(self, **wanted: Any) -> list[str]:
-        chosen = LetterFilter(**wanted)
-        found = replay_letters(
-            self.warehouse, self.clock, self.targets, chosen, run_id="replay", dry_run=False
-        )
-        return [each.outcome for each in found]
 
 
 @pytest.fixture
@@ -242,6 +135,31 @@ def test_what_a_receiver_refuses_is_a_dead_letter_that_can_be_replayed(
     router.apply()
     assert router.outcomes()["d1", "partner"] == "done"
     assert len({each.headers["webhook-id"] for each in router.receiver.requests}) == 1
+
+
+def test_an_issue_whose_creation_was_not_answered_is_found_and_not_made_again(router: Router):
+    router.edit(TICKETS)
+    router.deliver("d1", id=5)
+    router.issues.is_silent, router.issues.index_lag = True, timedelta(hours=1)
+    assert router.apply().counts == {("jira_issue", "waiting"): 1}
+    router.issues.is_silent = False
+    router.clock.at += timedelta(minutes=5)
+    assert router.apply().counts == {("jira_issue", "done"): 1}
+    [issue] = router.issues.rows.values()
+    assert issue.summary == "Order 5"
+    assert "routed-by-tickets" in str(issue)
+    [routed] = router.rows(events_routed)
+    assert routed.result == issue.key
+
+
+def test_an_issue_that_jira_refuses_is_a_dead_letter(router: Router):
+    field = {"target_field": "colour", "source_type": "static", "value": "red"}
+    router.edit({**TICKETS, "mappings": [*TICKETS["mappings"], field]})
+    router.deliver("d1")
+    assert router.apply().counts == {("jira_issue", "dead"): 1}
+    [letter] = router.rows(events_routing_dead_letters)
+    assert (letter.stage, letter.reason_code) == ("apply", "contract")
+    assert "colour: the issue type has no such field" in letter.reason
 
 
 def test_one_target_that_fails_leaves_the_others_alone(router: Router):

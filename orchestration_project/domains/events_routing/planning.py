@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration_project.contracts.matching import HOPS_HEADER, TargetFields, typed
+from orchestration_project.contracts.matching import HOP_LABEL, HOPS_HEADER, TargetFields, typed
 from orchestration_project.domains.events_routing.rules import (
     NAME,
     ActiveRule,
@@ -17,9 +17,6 @@ from orchestration_project.domains.events_routing.rules import (
     RuleSet,
 )
 from orchestration_project.errors import ConfigurationError
-
-HOP_LABEL = "routed-by-"
-"""Prefix of labels of an issue: each names a rule, as the tracker's own webhooks send no header."""
 
 MAX_HOPS = 5
 """Rules that data may go through; the next one is a loop."""

@@ -30,7 +30,7 @@ class RequestTarget(BaseModel):
 
     Attributes:
         url: https:// URL without user and query; default: ROUTING_URL_<TARGET>, also with these.
-        type: Type of the message, by which the receiver tells kinds apart.
+        type: Type of the message, by which the receiver distinguishes kinds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

@@ -1,0 +1,88 @@
+"""The action jira_issue of webhook routing: an issue, created once per idempotency key.
+
+What the newest issue is, is recorded before the request: a later attempt looks among the issues
+after it, which rests on no search index.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestration_project.contracts.matching import HOP_LABEL, TargetFields
+from orchestration_project.domains.saas.values import UnfitValueError, values_of
+from orchestration_project.errors import ContractError, TransientError
+from orchestration_project.registry import ActionEnvironment, ActionRequest, Registry, RoutingAction
+from orchestration_project.resources.saas.applying import AMBIGUOUS_STATUSES
+from orchestration_project.resources.saas.systems import RefusedError, TargetSystem
+
+
+class IssueTarget(BaseModel):
+    """Declaration of a project that issues are created in.
+
+    Attributes:
+        project: Key of the project, such as HR.
+        issue_type: Name of the issue type.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    project: str = Field(pattern=r"^[A-Z][A-Z0-9_]{0,30}$")
+    issue_type: str = Field(min_length=1, max_length=100)
+
+
+def _fields(_: IssueTarget, __: Registry) -> TargetFields:
+    return TargetFields({"summary": "text", "description": "text"}, frozenset({"summary"}), others="json")
+
+
+def _send(request: ActionRequest, given: ActionEnvironment) -> str:
+    """Create the issue, unless an earlier attempt did; return its key."""
+    declared: IssueTarget = request.declared
+    target: TargetSystem = given.open("jira")
+    try:
+        if request.progress is not None:
+            found = target.find_after(request.progress, request.idempotency_key)
+            if found is not None:
+                return found.key
+        else:
+            given.record_progress(target.mark(declared.project))
+        fields = _values(target, declared, request)
+        issue = target.create(
+            declared.project, declared.issue_type, fields, request.idempotency_key
+        )
+    except RefusedError as error:
+        if error.http_status not in AMBIGUOUS_STATUSES:
+            raise
+        raise TransientError(error.what, expected=error.expected, found=error.found) from error
+    return issue.key
+
+
+def _values(target: TargetSystem, declared: IssueTarget, request: ActionRequest) -> Any:
+    """Return the fields as Jira takes them; labels name the rules, for the hops of its webhooks."""
+    specs = {
+        each.field_id: each for each in target.create_fields(declared.project, declared.issue_type)
+    }
+
+    def account(email: str) -> str | None:
+        user = target.user_by_email(email)
+        return user.account_id if user else None
+
+    try:
+        fields = dict(values_of(request.fields, specs, account).fields)
+    except UnfitValueError as error:
+        raise ContractError(
+            f"an issue of {declared.project} cannot take a field",
+            expected="fields and values of the issue type",
+            found=str(error),
+            remedy=f"correct the mappings of {request.rule_id}, then replay the dead letter",
+        ) from None
+    labels = [f"{HOP_LABEL}{each}" for each in request.hops]
+    return {**fields, "labels": [*(fields.get("labels") or ()), *labels]}
+
+
+JIRA_ISSUE = RoutingAction(
+    name="jira_issue",
+    description="Creates an issue in a Jira project that WEBHOOKS_FILE names.",
+    declaration=IssueTarget,
+    fields=_fields,
+    send=_send,
+)

@@ -1,0 +1,158 @@
+"""Routing over one database, with a receiver of requests and a Jira in memory."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.contracts.matching import HOPS_HEADER
+from orchestration_project.domains.events_routing.rules import RulesText
+from orchestration_project.domains.saas.records import Issue
+from orchestration_project.domains.webhooks.sources import read_sources, read_targets
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import TransientError
+from orchestration_project.resources.events_routing.applying import (
+    ActionApplier,
+    ApplySummary,
+)
+from orchestration_project.resources.events_routing.planning import RoutingPlanner
+from orchestration_project.resources.events_routing.replaying import LetterFilter, replay_letters
+from orchestration_project.resources.events_routing.rules import (
+    edit_rules,
+    rules_in_effect,
+)
+from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.services.inbox import Inbox, NewDelivery
+from orchestration_project.services.inbox.rows import Content
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.events_routing import (
+    events_routed,
+)
+from tests.faulty_server import Reply, Request
+from tests.resources.saas_world import Issues
+from tests.resources.weeks import StoppedClock
+
+SECRET = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldY"
+WEBHOOKS = """
+sources:
+  shop: {{scheme: stripe, job: events_webhooks}}
+  hr: {{scheme: peopleforce, job: saas_reconcile}}
+targets:
+  orders:
+    action: row
+    columns: {{number: integer, country: text}}
+    required: [number]
+  partner: {{action: http_request, url: "{url}"}}
+  tickets: {{action: jira_issue, project: IT, issue_type: Task}}
+  prices: {{action: run_job, job: documents_freshness}}
+  broken: {{action: row, columns: {{number: money}}}}
+"""
+TICKETS: dict[str, Any] = {
+    "rule_id": "tickets",
+    "source": "shop",
+    "action": "jira_issue",
+    "target": "tickets",
+    "mappings": [
+        {"target_field": "summary", "source_type": "template", "value": "Order {payload.id}"}
+    ],
+}
+ORDERS: dict[str, Any] = {
+    "rule_id": "orders",
+    "source": "shop",
+    "action": "row",
+    "target": "orders",
+    "mappings": [
+        {"target_field": "number", "source_type": "path", "value": "payload.id"},
+        {"target_field": "country", "source_type": "path", "value": "payload.country"},
+    ],
+}
+PARTNER: dict[str, Any] = {
+    "rule_id": "partner",
+    "source": "shop",
+    "conditions": [{"field": "payload.country", "value": "DE"}],
+    "action": "http_request",
+    "target": "partner",
+    "mappings": [{"target_field": "order", "source_type": "path", "value": "payload.id"}],
+}
+
+
+class Receiver:
+    """A receiver of requests that answers as it is told."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.status = 200
+
+    def __call__(self, request: Request) -> Reply:
+        self.requests.append(request)
+        return Reply(self.status, {}, b"")
+
+
+@dataclass
+class UncertainIssues(Issues):
+    """A Jira whose answer to a create is lost while ``is_silent``."""
+
+    is_silent: bool = False
+
+    def create(
+        self, project: str, issue_type: str, fields: Mapping[str, Any], source_id: str
+    ) -> Issue:
+        made = super().create(project, issue_type, fields, source_id)
+        if self.is_silent:
+            raise TransientError("no answer")
+        return made
+
+
+class Router:
+    """Routing over one database, with a receiver."""
+
+    def __init__(
+        self, warehouse: Warehouse, clock: StoppedClock, receiver: Receiver, url: str
+    ) -> None:
+        self.warehouse, self.clock, self.receiver = warehouse, clock, receiver
+        self.issues = UncertainIssues()
+        content = WEBHOOKS.format(url=url)
+        self.targets = RoutingTargets(REGISTRY, read_sources(content), read_targets(content))
+
+    def edit(self, *rules: dict[str, Any], based_on: str | None = None) -> Any:
+        read = RulesText(rules).read(self.targets.fields_of)
+        with self.warehouse.reading() as connection:
+            present = rules_in_effect(connection).version
+        return edit_rules(
+            self.warehouse, read, based_on=based_on or present, by="ada", at=self.clock.now()
+        )
+
+    def deliver(self, delivery_id: str, hops: str = "", **payload: Any) -> None:
+        body = json.dumps({"id": 1, "country": "DE", **payload}).encode()
+        headers = {HOPS_HEADER: hops} if hops else {}
+        new = NewDelivery("shop", delivery_id, "order", body, headers, 3)
+        Inbox(self.warehouse, self.clock).take([new])
+        content = Content("shop", delivery_id, "order", body, headers, self.clock.now())
+        with self.warehouse.writing() as connection:
+            RoutingPlanner(self.targets, self.clock, "landing").plan(connection, [content])
+
+    def applier(self, run_id: str = "run") -> ActionApplier:
+        settings = load_settings()
+        return ActionApplier(
+            self.warehouse, self.clock, self.targets, settings, run_id, {"jira": self.issues}.get
+        )
+
+    def apply(self) -> ApplySummary:
+        return self.applier().apply_due()
+
+    def rows(self, table: Any) -> list[Any]:
+        with self.warehouse.reading() as connection:
+            return list(connection.execute(select(table).order_by(*table.primary_key.columns)))
+
+    def outcomes(self) -> dict[tuple[str, str], str]:
+        return {(each.delivery_id, each.rule_id): each.outcome for each in self.rows(events_routed)}
+
+    def replay(self, **wanted: Any) -> list[str]:
+        chosen = LetterFilter(**wanted)
+        found = replay_letters(
+            self.warehouse, self.clock, self.targets, chosen, run_id="replay", dry_run=False
+        )
+        return [each.outcome for each in found]
