@@ -9,10 +9,12 @@ from sqlalchemy import select, update
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse.capture_log import read_blobs
+from orchestration_project.resources.mqtt.health import forget_old
 from orchestration_project.resources.mqtt.ranges import first_unread, waiting
 from orchestration_project.tables.mqtt import (
     mqtt_component_dependencies,
     mqtt_dead_letters,
+    mqtt_inbox,
     mqtt_metrics,
     mqtt_mirror,
     mqtt_projects,
@@ -206,3 +208,17 @@ def test_what_waits_is_counted_until_it_is_mirrored(office):
         is_range = work_items.c.topic == "mqtt/mirror"
         connection.execute(update(work_items).where(is_range).values(state="failed"))
     assert waiting(office.warehouse).message_count == 3
+
+
+def test_old_messages_and_keys_are_removed_but_none_that_waits(office):
+    office.receive(message("a"), message("b"), at=NOON - timedelta(days=40))
+    office.run()
+    office.receive(message("c"), at=NOON - timedelta(days=40))
+    office.receive(message("d"))
+    limits = {"inbox_before": NOON - timedelta(days=30), "keys_before": NOON - timedelta(days=20)}
+    with office.warehouse.writing() as connection:
+        assert forget_old(connection, **limits) == (2, 2)
+    assert [row["arrival_id"] for row in office.rows(mqtt_inbox)] == [3, 4]
+    office.receive(message("a"))
+    counts = office.run()
+    assert (counts.duplicate_count, office.keys()) == (1, ["a", "b", "c", "d"])
