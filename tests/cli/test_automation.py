@@ -57,8 +57,8 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(capsys):
     error = capsys.readouterr().err
     assert "profile not found: 'price'" in error
     assert (
-        "finra-datasets, fx, operations, prices, retention, sync, web, webhooks, weekly-finra, demo"
-        in error
+        "finra-datasets, fx, mqtt, operations, prices, retention, schedules, sync, web, webhooks, "
+        "weekly-finra, demo" in error
     )
 
 

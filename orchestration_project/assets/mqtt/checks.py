@@ -21,12 +21,12 @@ from orchestration_project.resources.mqtt.health import (
     OUTBOX_LATE_AFTER,
     is_silent,
     letter_rate,
-    oldest_unpublished,
     oldest_waiting,
     read_bridges,
 )
 from orchestration_project.resources.mqtt.kinds import read_kind_files
 from orchestration_project.resources.mqtt.mirroring import MirrorCounts
+from orchestration_project.resources.mqtt.reading import waiting_outbox
 from orchestration_project.services.metadata import check_spec, not_applicable, summary_of
 from orchestration_project.settings.domains.mqtt import MqttSettings
 
@@ -162,7 +162,8 @@ def check_flow(
     now = clock.now()
     limit = timedelta(minutes=MqttSettings.of(settings).mqtt_silence_minutes)
     yield from _of_bridges(warehouse, now, limit)
-    count, oldest = oldest_unpublished(warehouse)
+    with warehouse.reading() as connection:
+        count, oldest = waiting_outbox(connection)
     is_late = oldest is not None and oldest < now - OUTBOX_LATE_AFTER
     late = (
         f"{count} events wait, the oldest since {oldest:%Y-%m-%d %H:%M:%S} UTC" if is_late else ""

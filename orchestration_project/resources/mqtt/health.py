@@ -20,7 +20,7 @@ from orchestration_project.tables.mqtt import (
     mqtt_projects,
     mqtt_seen_keys,
 )
-from orchestration_project.tables.spine import outbox, work_items
+from orchestration_project.tables.spine import work_items
 
 LATE_AFTER = timedelta(minutes=15)
 """A message that waits longer for the mirror is late."""
@@ -110,15 +110,6 @@ def is_silent(bridge: Mapping[str, Any], now: datetime, limit: timedelta) -> boo
     """Whether a bridge is not connected, or has received nothing for longer than a limit."""
     last = max(filter(None, (bridge["connected_since"], bridge["last_message_at"])), default=None)
     return bridge["connected_since"] is None or last is None or last < now - limit
-
-
-def oldest_unpublished(warehouse: Warehouse) -> tuple[int, datetime | None]:
-    """Return the number of events of the outbox that wait for the broker, and since when."""
-    is_open = outbox.c.topic == OUTBOX_TOPIC, outbox.c.state == "waiting"
-    wanted = select(func.count(), func.min(outbox.c.planned_at)).where(*is_open)
-    with warehouse.reading() as connection:
-        count, oldest = connection.execute(wanted).one()
-    return count, oldest
 
 
 def mirror_counts(warehouse: Warehouse, hour: datetime) -> Sequence[Mapping[str, Any]]:

@@ -31,7 +31,9 @@ class IssueTarget(BaseModel):
 
 
 def _fields(_: IssueTarget, __: Registry) -> TargetFields:
-    return TargetFields({"summary": "text", "description": "text"}, frozenset({"summary"}), others="json")
+    return TargetFields(
+        {"summary": "text", "description": "text"}, frozenset({"summary"}), others="json"
+    )
 
 
 def _send(request: ActionRequest, given: ActionEnvironment) -> str:
