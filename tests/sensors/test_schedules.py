@@ -194,6 +194,17 @@ def test_a_schedule_whose_job_or_config_broke_is_disabled_with_an_alert(
     assert sorted(kinds) == ["recovered", "schedule_disabled", "schedule_disabled"]
 
 
+def test_the_sensor_requests_a_partition_that_its_job_takes(instance, warehouse: Warehouse):
+    fields = {"job": "finra_otc_weekly", "partitions": "latest"}
+    create(warehouse, "weekly", **fields, partition_values={"tier": "T1"})
+    create(warehouse, "fx", job="fx_rates_daily", partitions="previous")
+    found = said(instance, NINE)
+    assert {name: each["dagster/partition"] for name, each in found.tags.items()} == {
+        "weekly": "T1|2026-02-09",
+        "fx": "2026-02-26",
+    }
+
+
 def test_a_schedule_of_another_code_location_is_left_alone(instance, warehouse: Warehouse):
     create(warehouse)
     with warehouse.writing() as connection:
@@ -256,6 +267,7 @@ class Said:
 
     def __init__(self, found: Any) -> None:
         self.requests = [each.run_key for each in found.run_requests or []]
+        self.tags = {each.tags["schedule"]: each.tags for each in found.run_requests or []}
 
 
 def said(instance: Any, now: datetime) -> Said:
