@@ -100,5 +100,5 @@ class InstallationMethods(Asking):
         self, name: str, *, expected_version: int | None = None, **fields: Any
     ) -> ScheduleEdited:
         """Return what an edit would change: of a new schedule, or with a version of a change."""
-        body = {"name": name, "expected_version": expected_version, **fields}
-        return self._post("/operations/schedules/dry-run", body, ScheduleEdited)
+        body = {"expected_version": expected_version, **fields}
+        return self._post(f"/operations/schedules/{quoted(name)}/dry-run", body, ScheduleEdited)

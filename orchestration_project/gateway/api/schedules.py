@@ -108,7 +108,7 @@ class ChangedSchedule(ScheduleFields):
     expected_version: int = Field(ge=1, description=VERSION)
 
 
-class TriedSchedule(NewSchedule):
+class TriedSchedule(ScheduleFields):
     """Edit to try: without a version a new schedule, with one a change."""
 
     expected_version: int | None = Field(None, ge=1, description=VERSION)
@@ -140,11 +140,11 @@ async def delete_schedule(call: Call[DeletedSchedule, Body]) -> ScheduleEdited:
     return await _edit(call, edit)
 
 
-async def try_schedule(call: Call[Parameters, TriedSchedule]) -> ScheduleEdited:
+async def try_schedule(call: Call[ScheduleName, TriedSchedule]) -> ScheduleEdited:
     """Return what an edit would change, and the next runs after it; nothing is written."""
     body = call.body
     action = Action.CREATE if body.expected_version is None else Action.CHANGE
-    edit = _edit_of(call, action, body.name, body.expected_version, body.given)
+    edit = _edit_of(call, action, call.query.name, body.expected_version, body.given)
     return await _edit(call, edit, dry_run=True)
 
 
@@ -191,7 +191,7 @@ async def _require_valid(call: Call[Any, Any], schedule: Schedule) -> None:
 
     Raises:
         ConfigurationError: The preset, run config or partition rule does not fit it.
-        ProblemError: There is no such job.
+        ProblemError: The job is missing.
     """
     try:
         job = await find_job(call, schedule.job)
@@ -297,7 +297,14 @@ OPERATIONS = (
         status=201,
     ),
     Operation(
-        *("POST", f"{PATH}/dry-run", "operator", "Try an edit of a schedule", try_schedule),
+        *(
+            "POST",
+            f"{PATH}/{{name}}/dry-run",
+            "operator",
+            "Try an edit of a schedule",
+            try_schedule,
+        ),
+        query=ScheduleName,
         body=TriedSchedule,
         answer=ScheduleEdited,
     ),

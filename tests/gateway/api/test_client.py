@@ -72,6 +72,16 @@ MQTT_FIELDS: dict[Any, dict[str, Any]] = {
 }
 
 
+SCHEDULE: dict[str, Any] = {
+    **dict.fromkeys(("job", "cron", "timezone", "partitions", "preset", "catch_up", "owner"), "x"),
+    "days_before": 1,
+    "max_catch_up": 1,
+    "is_enabled": True,
+    "partition_values": {},
+    "run_config": {},
+}
+
+
 def ask_for_all(client: Client) -> list[Any]:
     """Return what asks for all that there is, with all that can be said."""
     again: dict[str, Any] = {"kinds": ["source"], "dry_run": True}
@@ -122,6 +132,11 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.export_evidence(run_id="r", session="s", partition="p", at=NOON),
         lambda: client.archives(),
         lambda: client.download_archive("a.zip", NOWHERE),
+        lambda: client.schedules(),
+        lambda: client.create_schedule("s", **SCHEDULE),
+        lambda: client.change_schedule("s", expected_version=1, **SCHEDULE),
+        lambda: client.delete_schedule("s", expected_version=1),
+        lambda: client.try_schedule("s", expected_version=1, **SCHEDULE),
         lambda: client.presets(),
         lambda: client.preview_preset("p"),
         lambda: client.apply_preset("p", why="a trial"),

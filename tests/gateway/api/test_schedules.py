@@ -62,7 +62,7 @@ def test_an_operator_tries_edits_and_makes_none(api, admin: Client):
         assert [each.field for each in tried.changes] == ["owner"]
         with pytest.raises(ApiError, match="403"):
             operator.delete_schedule("fx", expected_version=version)
-    assert api.problem("POST", f"{PATH}/dry-run", "viewer", json={"name": "fx"})["status"] == 403
+    assert api.problem("POST", f"{PATH}/fx/dry-run", "viewer", json={})["status"] == 403
 
 
 @pytest.mark.parametrize(
