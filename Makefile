@@ -12,7 +12,7 @@ TEST_WORKERS := $(shell expr 2 \* $$(nproc))
 TEST_ENVIRONMENT := PYTHONDONTWRITEBYTECODE= POLARS_MAX_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-saas run-documents run-web run-mqtt ui test test-slow test-histories test-faults bench docs check migrate migration new-source verify reset lock
+.PHONY: help run run-saas run-documents run-web run-mqtt run-routing ui test test-slow test-histories test-faults bench docs check migrate migration new-source verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -30,6 +30,12 @@ run-documents: $(VENV)/installed-dev ## load the documents of the demo, or of DO
 	  echo 'Status 1: not all files were extracted. The demo has bad files on purpose, so that is fine.'; \
 	  echo 'Their reasons: $(RUN) items list --state dead'; exit 0; \
 	fi; exit $$status
+
+run-routing: $(VENV)/installed ## route webhooks of three systems to each kind of action, offline
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT; \
+	DATA_PROFILE=demo STATE_DIR="$$folder" WEBHOOKS_FILE="$$folder/webhooks.yaml" \
+	  ROUTING_SECRET_PARTNER=whsec_$$(head -c 24 /dev/urandom | base64) \
+	  $(VENV)/bin/python -m orchestration_project.cli.events_routing_run
 
 run-web: $(VENV)/installed-dev ## crawl the demo's shop, offline, on two days; the second has another layout
 	@for day in 2026-11-02 2026-11-03; do \
