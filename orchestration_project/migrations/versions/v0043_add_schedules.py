@@ -1,4 +1,4 @@
-"""Add schedules and flags."""
+"""Add schedules."""
 
 from orchestration_project.migrations.changes import CreateTable, downgrade_by, upgrade_by
 from orchestration_project.migrations.frozen import Column, Index, Table
