@@ -92,8 +92,9 @@ RUN_JOB = RoutingAction(
 class RunRequester:
     """Requests the runs that are due, and settles those that exist.
 
-    Only the run says that it was requested: a tick that is broken off requests it again by the same
-    key, of which Dagster makes no second run.
+    ``jobs`` are those of this code location; None: partitions are not verified. Only the run says
+    that it was requested: a tick that is broken off requests it again by the same key, of which
+    Dagster makes no second run.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class RunRequester:
         warehouse: Warehouse,
         clock: Clock,
         targets: RoutingTargets,
-        jobs: Mapping[str, dg.JobDefinition],
+        jobs: Mapping[str, dg.JobDefinition | None],
     ) -> None:
         self._warehouse = warehouse
         self._clock = clock
