@@ -13,6 +13,7 @@ from orchestration_project.domains.webhooks.sources import (
     key_of,
     kind_of,
     read_sources,
+    read_targets,
     secret_names,
 )
 from orchestration_project.errors import ConfigurationError
@@ -36,6 +37,8 @@ def test_the_shipped_file_declares_no_source_and_its_examples_can_be_used():
     }
     assert found["github"].job == "events_webhooks"
     assert not found["billing"].in_order
+    actions = [each["action"] for each in read_targets(examples).values()]
+    assert actions == ["row", "http_request", "jira_issue", "run_job"]
 
 
 @pytest.mark.parametrize(
