@@ -159,7 +159,7 @@ def try_routing_rules(
             RULES,
             str(events_routing_rules.comment),
             column_schema(events_routing_rules.columns),
-            {"table"},
+            {"ledger"},
             **{"dagster/table_name": events_routing_rules.name},
         ).merge_attributes(tags=REQUIRES_ADMIN)
     ],
@@ -194,7 +194,7 @@ def edit_routing_rules(
             ROUTED,
             str(events_routed.comment),
             column_schema(events_routed.columns),
-            {"table"},
+            {"ledger"},
             RULES,
             WEBHOOKS,
             **{"dagster/table_name": events_routed.name},
@@ -221,7 +221,7 @@ def apply_routing(
             LETTERS,
             str(events_routing_dead_letters.comment),
             column_schema(events_routing_dead_letters.columns),
-            {"table"},
+            {"ledger"},
             ROUTED,
             **{"dagster/table_name": events_routing_dead_letters.name},
         )
