@@ -1,5 +1,6 @@
 """The installation: presets, schedules and sensors, and how it stands."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -15,6 +16,12 @@ from orchestration_project.domains.api.models import (
     Readiness,
     Sessions,
     Switched,
+)
+from orchestration_project.domains.api.routing import (
+    RoutingDeadLetter,
+    RoutingDeadLetters,
+    RoutingDryRun,
+    RoutingRules,
 )
 from orchestration_project.domains.api.runs import Launched
 from orchestration_project.domains.api.schedules import (
@@ -102,3 +109,24 @@ class InstallationMethods(Asking):
         """Return what an edit would change: of a new schedule, or with a version of a change."""
         body = {"expected_version": expected_version, **fields}
         return self._post(f"/operations/schedules/{quoted(name)}/dry-run", body, ScheduleEdited)
+
+    def routing_rules(self) -> RoutingRules:
+        """Return the rules of webhooks in effect, and their version."""
+        return self._get("/events/routing-rules", RoutingRules)
+
+    def try_routing_rules(
+        self, rules: Sequence[Any] | str, *, delivery_count: int = 500
+    ) -> RoutingDryRun:
+        """Return what rules, as list or YAML, would do otherwise with the latest deliveries."""
+        body = {"rules": rules, "delivery_count": delivery_count}
+        return self._post("/events/routing-rules/dry-run", body, RoutingDryRun)
+
+    def edit_routing_rules(self, rules: Sequence[Any] | str, *, based_on: str) -> Launched:
+        """Put rules into effect, unless others than version ``based_on`` are."""
+        body = {"rules": rules, "based_on": based_on}
+        return self._post("/events/routing-rules", body, Launched, key=new_key())
+
+    def routing_dead_letters(self, *, limit: int = 100) -> list[RoutingDeadLetter]:
+        """Return the dead letters of routing that are not replayed, the latest first."""
+        path = "/events/routing-dead-letters"
+        return self._get(path, RoutingDeadLetters, limit=limit).letters

@@ -26,8 +26,6 @@ events_routing_rules = table(
     moment("ended_at", "UTC time at which the version ended; NULL: in effect", optional=True),
 )
 
-Index("events_routing_rules_by_active", events_routing_rules.c.is_active)
-
 events_routed = table(
     "events_routed",
     "One row per delivery and rule that matched it: its action and outcome.",
@@ -43,7 +41,7 @@ events_routed = table(
     count("intention_number", "Versions of the intention in the outbox; 0: never planned"),
     text("fields", "Values of the target's fields, a JSON object", from_senders=True),
     text("hops", "Rules that the data went through, this one last, a JSON list"),
-    text("progress", "What is known ahead of a request, JSON; NULL: nothing", optional=True),
+    text("progress", "Facts that were found before a request, JSON; NULL: none", optional=True),
     text("result", "Result at the target, such as a key or run ID; NULL: none", optional=True),
     text("reason", "Reason of the latest failure; NULL: none", optional=True),
     moment("planned_at", "UTC time at which the rule matched"),

@@ -67,6 +67,7 @@ from orchestration_project.tables.views import VIEWS
 from tests import another  # noqa: F401 - registers the database
 from tests.domains.saas_tasks import rule
 from tests.programs import DEMO
+from tests.resources.mqtt_office import MqttOffice, message
 from tests.resources.saas_world import PROJECT, world_in_memory
 from tests.resources.weeks import FAILED, MONDAY, Desk, rejected, row
 from tests.webhook_runs import load_content
@@ -79,6 +80,10 @@ OWN_TO_SQLITE = ("PRAGMA ", "SELECT sql FROM", "SELECT name FROM")
 WRITTEN_BY_OTHER_TESTS = (
     *("documents_similarity", "http_counts", "http_hosts", "http_quotas"),
     *("operations_erasure_requests", "operations_erasures", "operations_exports", "uploads"),
+    *("events_routed", "events_routed_rows", "events_routing_dead_letters"),
+    *("events_routing_rules", "mqtt_bridges", "mqtt_component_dependencies", "mqtt_components"),
+    *("mqtt_metrics", "mqtt_mirror_history", "mqtt_tasks", "operations_schedule_launches"),
+    *("operations_schedule_versions", "operations_schedules"),
     *("web_changes", "web_proposals", "web_switches"),
 )
 DOCUMENT_COUNT = 40
@@ -167,6 +172,19 @@ def crawl_a_site() -> None:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("DEMO_SHOP_PRODUCTS", "20")
         job("web_shop", "2026-03-02")
+
+
+def mirror_events(folder: Path) -> None:
+    """Mirror and fold messages of a broker, of which one is dead and one comes twice."""
+    with open_warehouse(load_settings()) as warehouse:
+        office = MqttOffice(warehouse, Clock(), folder / "mqtt")
+        office.receive(
+            message("a"),
+            message("a"),
+            message("b", "project.created", {"project_id": "p2", "name": "b"}),
+            b"no JSON",
+        )
+        office.run()
 
 
 def declare() -> None:
@@ -344,6 +362,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             restate(folder)
             load_documents()
             crawl_a_site()
+            mirror_events(folder)
             declare()
             look_back()
             open_the_door()
@@ -441,7 +460,9 @@ def test_a_row_that_is_read_to_be_changed_stays_locked(said):
     locking = [each for each in said if each.endswith(" WITH RS USE AND KEEP UPDATE LOCKS")]
     assert [each for each in said if "UPDATE LOCKS" in each or "FOR UPDATE" in each] == locking
     tables = {re.findall(r"FROM (\w+)", each)[0] for each in locking}
-    assert tables == {"access_failures", "documents_files", "fences", "leases", "work_items"}
+    assert tables == {"access_failures", "documents_files", "fences", "leases"} | {
+        *("mqtt_cursors", "work_items"),
+    }
 
 
 @pytest.mark.slow

@@ -3,10 +3,10 @@
 from dataclasses import asdict
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from sqlalchemy import select
 
-from orchestration_project.domains.api.events import (
+from orchestration_project.domains.api.routing import (
     RoutingChange,
     RoutingDeadLetter,
     RoutingDeadLetters,
@@ -18,6 +18,7 @@ from orchestration_project.domains.api.runs import Launched
 from orchestration_project.domains.events_routing.rules import RoutingRule, RuleSet, RulesText
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, launch
+from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES
@@ -30,21 +31,15 @@ EDIT_JOB, EDIT_OP = "events_edit_routing", "edit_routing_rules"
 
 
 class _Rules(Body):
-    rules: list[Any] | None = Field(None, description="All rules, as a list")
-    rules_yaml: str | None = Field(None, description="All rules as YAML; problems name the line")
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> "_Rules":
-        if (self.rules is None) == (self.rules_yaml is None):
-            raise ValueError("expected either rules or rules_yaml")
-        return self
+    rules: list[Any] | str = Field(
+        description="All rules: a list, or YAML, of which problems name the line"
+    )
 
     def text(self) -> RulesText:
         """Return the rules that are given."""
-        return RulesText(self.rules or []) if self.rules_yaml is None else self._of_yaml()
-
-    def _of_yaml(self) -> RulesText:
-        return RulesText.of_yaml(self.rules_yaml or "")
+        return (
+            RulesText.of_yaml(self.rules) if isinstance(self.rules, str) else RulesText(self.rules)
+        )
 
 
 class TryRules(_Rules):
@@ -108,7 +103,9 @@ def _try(services: Services, body: TryRules) -> RoutingDryRun:
 async def edit_routing_rules(call: Call[Parameters, EditRules]) -> Launched:
     """Put rules into effect by a run, unless one is invalid or others were edited meanwhile."""
     await call.services.in_thread(_require_valid, call.services, call.body)
-    config = {**call.body.model_dump(exclude_none=True), "who": call.caller.name}
+    rules = call.body.rules
+    given = {"rules_yaml": rules} if isinstance(rules, str) else {"rules": rules}
+    config = {**given, "based_on": call.body.based_on, "who": call.caller.name}
     return await launch(call, Launch(EDIT_JOB, config={"ops": {EDIT_OP: {"config": config}}}))
 
 
@@ -176,6 +173,7 @@ OPERATIONS = (
         edit_routing_rules,
         body=EditRules,
         answer=Launched,
+        headers=IDEMPOTENCY_HEADER,
         status=202,
         problems=(409,),
     ),

@@ -22,8 +22,6 @@ CHANGES = [
         Column("edited_at", "timestamp", "UTC time at which the version was written"),
         Column("ended_by", "text", "User who ended this version; NULL: in effect", optional=True),
         Column("ended_at", "timestamp", "UTC time at which the version ended; NULL: in effect", optional=True),
-    ], indexes=[
-        Index("events_routing_rules_by_active", ["is_active"]),
     ])),
     CreateTable(Table("events_routed", "One row per delivery and rule that matched it: its action and outcome.", [
         Column("source", "text", "Source in webhooks.yaml", key=True),
@@ -38,7 +36,7 @@ CHANGES = [
         Column("intention_number", "bigint", "Versions of the intention in the outbox; 0: never planned"),
         Column("fields", "text", "Values of the target's fields, a JSON object"),
         Column("hops", "text", "Rules that the data went through, this one last, a JSON list"),
-        Column("progress", "text", "What is known ahead of a request, JSON; NULL: nothing", optional=True),
+        Column("progress", "text", "Facts that were found before a request, JSON; NULL: none", optional=True),
         Column("result", "text", "Result at the target, such as a key or run ID; NULL: none", optional=True),
         Column("reason", "text", "Reason of the latest failure; NULL: none", optional=True),
         Column("planned_at", "timestamp", "UTC time at which the rule matched"),

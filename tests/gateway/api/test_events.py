@@ -45,8 +45,8 @@ def test_rules_are_tried_by_operators(api, version):
     ("body", "problem"),
     [
         ({"rules": [RULE]}, "rule 1 (orders): source: invalid source 'shop'"),
-        ({"rules_yaml": "- rule_id: orders\n  colour: red\n"}, "line 2: rule 1 (orders): colour"),
-        ({"rules_yaml": "{"}, "line 1"),
+        ({"rules": "- rule_id: orders\n  colour: red\n"}, "line 2: rule 1 (orders): colour"),
+        ({"rules": "{"}, "line 1"),
     ],
 )
 def test_invalid_rules_are_refused_with_their_place(api, body, problem):
