@@ -29,8 +29,8 @@ MOST_OUTSIDE_DOMAINS = 321
 
 It was 272 before packs, automation profiles, job options and the page of quarantined partitions,
 278 before the state of requests got two stores, and addresses a guard, 282 before exports as a
-service, 288 before erasures and uploads, 303 before the client decoded bodies, and 304 before schedules as
-data (11), routing, proxies, and ranges of keys.
+service, 288 before erasures and uploads, 303 before the client decoded bodies, and 304 before
+schedules as data (11), routing, proxies, and ranges of keys.
 """
 
 MOST_NAMING_A_DOMAIN = 2
