@@ -8,7 +8,7 @@ from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.registry import Domain, ItemTopics, Job
+from orchestration_project.registry import Domain, ItemTopics, Job, PartitionedTable
 from orchestration_project.resources.mqtt.dead_letters import TOPIC as LETTERS_TOPIC
 from orchestration_project.resources.mqtt.health import oldest_waiting
 from orchestration_project.resources.mqtt.metrics import MqttMetrics
@@ -18,6 +18,7 @@ from orchestration_project.resources.mqtt.ranges import range_items
 from orchestration_project.sensors.mqtt import mqtt_flow_check, mqtt_on_arrival
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.mqtt import MqttSettings
+from orchestration_project.tables.mqtt import mqtt_mirror
 
 
 def _oldest(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequence[OldestMissing]:
@@ -44,6 +45,9 @@ MQTT = Domain(
     schedules=[mqtt_flow_check],
     sensors=[mqtt_on_arrival],
     oldest_unlanded=_oldest,
+    tables=[
+        PartitionedTable(table=mqtt_mirror, scope_of=lambda hour: {"arrival_hour": hour}),
+    ],
     metrics=lambda warehouse: MqttMetrics(warehouse).families,
     load_module="orchestration_project.cli.mqtt_run",
     state_paths=[DEMO_FOLDER],

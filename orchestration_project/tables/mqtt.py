@@ -67,6 +67,7 @@ mqtt_mirror = table(
     text("payload", "Payload, canonical JSON", from_senders=True),
     count("arrival_id", "Its arrival in mqtt_inbox"),
     moment("received_at", "UTC time of the arrival"),
+    text("arrival_hour", "Partition: hour of the arrival, UTC, such as 2026-11-02-15:00"),
     ratio("skew_seconds", "Time of the event minus time of the arrival, seconds"),
     count("capture_id", "Capture that the row was read from"),
     moment("known_from", "UTC time from which the row is valid (system time)"),
@@ -81,6 +82,7 @@ Index(
     mqtt_mirror.c.ts,
     mqtt_mirror.c.arrival_id,
 )
+Index("mqtt_mirror_by_hour", mqtt_mirror.c.arrival_hour)
 Index("mqtt_mirror_by_arrival", mqtt_mirror.c.arrival_id)
 Index("mqtt_mirror_by_kind", mqtt_mirror.c.kind, mqtt_mirror.c.arrival_id)
 Index("mqtt_mirror_by_trace", mqtt_mirror.c.trace_id)

@@ -27,6 +27,7 @@ from orchestration_project.tables.web import (
 from tests import databases
 from tests.assets.conftest import BOTH
 from tests.assets.web_shop import (
+    POSTGRESQL_SLOW,
     PRODUCTS,
     REQUESTS,
     counted,
@@ -38,7 +39,7 @@ from tests.assets.web_shop import (
 from tests.runs import declared
 
 
-@BOTH
+@POSTGRESQL_SLOW
 def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop, instance):
     shop.at("2026-02-01")
     first = crawl(instance, "2026-02-01")

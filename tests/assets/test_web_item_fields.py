@@ -65,7 +65,7 @@ def expected(prices: Mapping[str, str], *, scale: int | None = 10**6) -> dict[An
     return found
 
 
-@pytest.mark.parametrize("held_items", [100, 4])
+@pytest.mark.parametrize("held_items", [pytest.param(100, marks=pytest.mark.slow), 4])
 @POSTGRESQL_SLOW
 def test_a_load_replaces_the_fields_of_changed_items_alone(
     url: str, instance: Any, monkeypatch: pytest.MonkeyPatch, held_items: int

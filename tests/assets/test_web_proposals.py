@@ -22,7 +22,7 @@ from orchestration_project.resources.web.proposals import Proposals, apply_accep
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.web import web_items_history, web_proposals
 from tests import databases, web_shop
-from tests.assets.conftest import BOTH
+from tests.assets.web_shop import POSTGRESQL_SLOW
 from tests.resources.definitions import RESOURCES
 from tests.runs import declared as declared_keys
 from tests.web_shop import PRODUCTS, Shop, items_of, price_of
@@ -147,7 +147,7 @@ def a_layout_change_is_accepted(
     assert databases.rows(url, decision) == [("accepted", "ada", "compared ten products")]
 
 
-@BOTH
+@POSTGRESQL_SLOW
 def test_a_layout_change_leads_to_a_proposal_that_is_accepted_and_replayed(
     url: str, shop: Shop, instance: dg.DagsterInstance
 ):

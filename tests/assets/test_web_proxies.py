@@ -87,7 +87,9 @@ def test_a_site_that_does_not_allow_it_is_requested_directly(url, instance, prox
     assert proxy.requests == []
 
 
-@pytest.mark.parametrize("answer", [BLOCK, Reply(403), Reply(429)])
+@pytest.mark.parametrize(
+    "answer", [BLOCK, *(pytest.param(Reply(each), marks=pytest.mark.slow) for each in (403, 429))]
+)
 def test_a_block_page_ends_the_crawl_and_no_other_proxy_is_asked(url, instance, proxies, answer):
     [proxy, spare] = proxies.start(forward, forward)
     with site_of({**REPLIES, "/a": answer}, {}) as (server, access):
@@ -99,7 +101,7 @@ def test_a_block_page_ends_the_crawl_and_no_other_proxy_is_asked(url, instance, 
     assert proxy.requests
 
 
-@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("count", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_crawl_without_a_proxy_that_works_is_stopped_and_continues_later(
     url, instance, proxies, count
 ):

@@ -15,7 +15,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_crawls, web_items, web_pages
 from tests import databases
-from tests.assets.conftest import BOTH
+from tests.assets.web_shop import POSTGRESQL_SLOW
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.resources.definitions import RESOURCES
 
@@ -105,7 +105,7 @@ API = {
 }
 
 
-@BOTH
+@POSTGRESQL_SLOW
 def test_other_members_of_json_warn_and_more_items_are_loaded(
     url: str, instance: dg.DagsterInstance
 ):

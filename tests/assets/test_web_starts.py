@@ -17,7 +17,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_frontier, web_items, web_items_history, web_pages
 from tests import databases
-from tests.assets.conftest import BOTH
+from tests.assets.web_shop import POSTGRESQL_SLOW
 from tests.resources.definitions import RESOURCES
 
 DAY = "2026-02-01"
@@ -63,7 +63,7 @@ def keys_of(url: str) -> set[str]:
     return {key for (key,) in databases.rows(url, select(web_items.c.item_key))}
 
 
-@BOTH
+@POSTGRESQL_SLOW
 def test_a_json_api_is_paged_by_its_cursor_and_has_known_items(url, shop, instance):
     job = defs.resolve_job_def("web_shop_api")
     assert job.execute_in_process(instance=instance, partition_key=DAY).success

@@ -82,7 +82,7 @@ WRITTEN_BY_OTHER_TESTS = (
     *("operations_erasure_requests", "operations_erasures", "operations_exports", "uploads"),
     *("events_routed", "events_routed_rows", "events_routing_dead_letters"),
     *("events_routing_rules", "mqtt_bridges", "mqtt_component_dependencies", "mqtt_components"),
-    *("mqtt_metrics", "mqtt_mirror_history", "mqtt_tasks", "operations_schedule_launches"),
+    *("mqtt_metrics", "mqtt_tasks", "operations_schedule_launches"),
     *("operations_schedule_versions", "operations_schedules"),
     *("web_changes", "web_proposals", "web_switches"),
 )

@@ -49,6 +49,7 @@ def test_an_event_is_mirrored_with_its_entity(office):
         "payload": '{"name":"Apollo","project_id":"p1"}',
         "arrival_id": 1,
         "received_at": NOON,
+        "arrival_hour": "2026-03-02-12:00",
         "skew_seconds": 0.0,
     }
     [project] = office.rows(mqtt_projects)

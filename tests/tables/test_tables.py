@@ -24,7 +24,13 @@ from orchestration_project.tables.schema import (
 )
 
 HISTORY = "_history"
-PREFIXES = {"spine": "", "webhooks": "events", "erasures": "operations"}
+PREFIXES = {
+    "spine": "",
+    "webhooks": "events",
+    "erasures": "operations",
+    "events_routing": "events",
+    "operations_schedules": "operations",
+}
 """Title of tables whose module has another name than their prefix."""
 
 NO_OWN_TABLES = (

@@ -77,6 +77,7 @@ MIRROR_SOURCES = {
     "topic": ("topic",),
     "arrival_id": ("arrival_id",),
     "received_at": ("received_at",),
+    "arrival_hour": ("received_at",),
     "skew_seconds": ("payload", "received_at"),
 }
 """Columns of the mirror, and those of the inbox that they come from."""

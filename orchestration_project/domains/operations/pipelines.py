@@ -51,7 +51,8 @@ def between(keys: Sequence[str], first: date, last: date, part: str | None) -> l
     """Return those of ``keys`` whose date lies between two days, both included.
 
     Args:
-        keys: Keys of partitions, such as ``T1|2025-01-06`` or ``2025-01-06``.
+        keys: Keys of partitions, such as ``T1|2025-01-06``, ``2025-01-06``, or an hour of a
+            day, ``2025-01-06-15:00``.
         first: The first day.
         last: The last day.
         part: Another part that they must have, such as ``T1``; None: any.
@@ -61,7 +62,7 @@ def between(keys: Sequence[str], first: date, last: date, part: str | None) -> l
         key
         for key in keys
         if (part is None or part in key.split("|"))
-        and any(low <= each <= high for each in key.split("|") if _is_day(each))
+        and any(low <= each[:10] <= high for each in key.split("|") if _is_day(each[:10]))
     ]
 
 

@@ -31,6 +31,7 @@ from orchestration_project.domains.mqtt.judging import (
     Message,
     NewEvents,
     by_hour,
+    hour_of,
     judge,
     new_events,
 )
@@ -219,7 +220,11 @@ class Mirror:
         for hour, judged in hours.items():
             first, last = judged[0].message.arrival_id, judged[-1].message.arrival_id
             target = SPEC.target(
-                hour, {}, states[hour], run_id=self.run_id, write_disposition="append"
+                hour,
+                {"arrival_hour": hour},
+                states[hour],
+                run_id=self.run_id,
+                write_disposition="append",
             )
             delivery = Delivery(
                 source=self.source,
@@ -304,6 +309,7 @@ def _row(event: Event) -> dict[str, Any]:
         "payload": envelope.payload_json,
         "arrival_id": message.arrival_id,
         "received_at": message.received_at,
+        "arrival_hour": hour_of(message.received_at),
         "skew_seconds": event.skew_seconds,
     }
 
