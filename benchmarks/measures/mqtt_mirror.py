@@ -210,6 +210,7 @@ def _fill(warehouse: Warehouse, count: int) -> None:
             operation=pl.lit("updated"),
             payload=payload,
             received_at=pl.lit(NOW),
+            arrival_hour=pl.lit(f"{NOW:%Y-%m-%d-%H:00}"),
             skew_seconds=pl.lit(0.0),
             capture_id=pl.lit(1, pl.Int64),
             known_from=pl.lit(NOW),

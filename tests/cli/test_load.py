@@ -50,7 +50,8 @@ def test_the_datasets_are_tables_that_load_and_derive_with_jobs_and_partitions(c
             for name in (
                 *(WEEKLY, TREASURY, "finra_corporate_market_breadth", "finra_short_interest"),
                 *("finra_gold", "finra_tier_week", "finra_symbol_week_value"),
-                *("documents_derive", "fx_rates_daily", "prices_daily", "prices_gold"),
+                *("documents_derive", "fx_rates_daily", "mqtt_mirror"),
+                *("prices_daily", "prices_gold"),
             )
         },
         "documents_pages": "documents_load",

@@ -63,6 +63,7 @@ def mirror_row(number: int, topic: str, **other: Any) -> dict[str, Any]:
         "payload": json.dumps(payload, separators=(",", ":"), sort_keys=True),
         "arrival_id": number,
         "received_at": at,
+        "arrival_hour": f"{at:%Y-%m-%d-%H:00}",
         "skew_seconds": 0.0,
         "capture_id": 1,
         "known_from": at,
