@@ -38,6 +38,8 @@ from orchestration_project.engine.warehouse.connecting import parsed_url, sql_st
 from orchestration_project.engine.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
 from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
 from orchestration_project.engine.work_items import WorkItems
+from orchestration_project.resources.mqtt.arrivals import insert_arrivals
+from orchestration_project.resources.mqtt.batching import ReceivedMessage
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import edit, revalidate, tried
 from orchestration_project.resources.saas.runs import poll_all
@@ -67,7 +69,7 @@ from orchestration_project.tables.views import VIEWS
 from tests import another  # noqa: F401 - registers the database
 from tests.domains.saas_tasks import rule
 from tests.programs import DEMO
-from tests.resources.mqtt_office import MqttOffice, message
+from tests.resources.mqtt_office import NOON, MqttOffice, message
 from tests.resources.saas_world import PROJECT, world_in_memory
 from tests.resources.weeks import FAILED, MONDAY, Desk, rejected, row
 from tests.webhook_runs import load_content
@@ -175,16 +177,16 @@ def crawl_a_site() -> None:
 
 
 def mirror_events(folder: Path) -> None:
-    """Mirror and fold messages of a broker, of which one is dead and one comes twice."""
+    """Receive, mirror and fold messages of a broker, of which one is dead and one comes twice."""
+    other = message("b", "project.created", {"project_id": "p2", "name": "b"})
+    received = [
+        ReceivedMessage("tracker/events/projects/p1", 1, False, False, body, NOON, number)
+        for number, body in enumerate((message("a"), message("a"), other, b"no JSON"), start=1)
+    ]
     with open_warehouse(load_settings()) as warehouse:
-        office = MqttOffice(warehouse, Clock(), folder / "mqtt")
-        office.receive(
-            message("a"),
-            message("a"),
-            message("b", "project.created", {"project_id": "p2", "name": "b"}),
-            b"no JSON",
-        )
-        office.run()
+        with warehouse.writing() as connection:
+            insert_arrivals(connection, "broker:1883", received, max_bytes=10_000)
+        MqttOffice(warehouse, Clock(), folder / "mqtt").run()
 
 
 def declare() -> None:

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, update
 
-from orchestration_project.engine.leases import EPOCH
+from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse.frames import (
     frame_of,
-    insert_absent,
     insert_frame,
     storable,
 )
@@ -30,18 +29,10 @@ def allocate_arrivals(connection: Connection, count: int) -> int:
     The row of the counter stays locked until the transaction ends. So numbers become visible in
     their order: a reader that sees an arrival sees all before it.
     """
-    empty = {"name": COUNTER, "holder": "", "token": 0, "expires_at": EPOCH}
-    counted = (
-        update(leases)
-        .where(leases.c.name == COUNTER)
-        .values(token=leases.c.token + count)
-        .returning(leases.c.token)
-    )
-    last = connection.execute(counted).scalar()
-    if last is None:
-        insert_absent(connection, leases, [empty])
-        last = connection.execute(counted).scalar_one()
-    return int(last) - count + 1
+    last = lock_row(connection, COUNTER).token
+    own = leases.c.name == COUNTER
+    connection.execute(update(leases).where(own).values(token=last + count))
+    return last + 1
 
 
 def insert_arrivals(
