@@ -19,6 +19,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import OrchestrationError
+from orchestration_project.resources.mqtt.bridge import backoff_seconds
 from orchestration_project.resources.mqtt.broker import BrokerError
 from orchestration_project.resources.mqtt.connection import BrokerConnection, Published
 from orchestration_project.tables.spine import outbox
@@ -32,7 +33,7 @@ MAX_IN_FLIGHT = 100
 """Events that are published and not acknowledged yet."""
 
 FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 1.0, 3_600.0
-"""Delay after a failed attempt: it doubles. A row never becomes dead: a broker may be mended."""
+"""Delay after a failed attempt: it doubles. A row never becomes dead, as the broker may return."""
 
 UNANSWERED = "the connection ended before the broker's answer"
 POLL_SECONDS = 0.2
@@ -189,7 +190,7 @@ class OutboxPublisher:
                 **_keys(each),
                 "attempt_count": each.attempt_count + 1,
                 "reason": storable(each.problem)[:MAX_REASON],
-                "due_at": now + timedelta(seconds=delay_seconds(each.attempt_count)),
+                "due_at": now + timedelta(seconds=_delay_seconds(each.attempt_count)),
             }
             for each in self._ended
             if each.problem
@@ -207,9 +208,9 @@ class OutboxPublisher:
         return count
 
 
-def delay_seconds(attempt_count: int) -> float:
+def _delay_seconds(attempt_count: int) -> float:
     """Return the delay after a failed attempt that ``attempt_count`` others came before."""
-    return min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(attempt_count, 30))
+    return backoff_seconds(attempt_count, FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS, draw=0)
 
 
 def _keys(attempt: Attempt) -> dict[str, Any]:
