@@ -125,17 +125,8 @@ class HttpConnection(HTTPConnection):
         super().send(data)
 
 
-class HttpsConnection(HTTPSConnection):
+class HttpsConnection(HttpConnection, HTTPSConnection):
     """The same, by TLS."""
-
-    response_class = _Answer
-
-    def send(self, data: Any) -> None:
-        """Connect if that is still to be done, check, and only then send."""
-        if self.sock is None and self.auto_open:
-            self.connect()
-        _check.get()()
-        super().send(data)
 
 
 class HttpPool(HTTPConnectionPool):
