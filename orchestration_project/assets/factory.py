@@ -236,7 +236,7 @@ def _table_asset(
             today=context.resources.clock.today(zone),
             run_id=context.run.run_id,
             max_reject_ratio=limits.max_reject_ratio if ratio is None else ratio,
-            scratch=context.resources.settings.state_path / "scratch",
+            scratch=context.resources.settings.scratch_path,
             is_reported=log,
             first_day=first_day,
         )

@@ -64,7 +64,7 @@ def replay(words: Sequence[str], file: Path | None) -> int:
             day,
             warehouse=warehouse,
             captures=captures,
-            scratch=settings.state_path / "scratch",
+            scratch=settings.scratch_path,
             mask_key=WebSettings.of(settings).mask_key,
         )
     if console.OUTPUT.is_dry_run:

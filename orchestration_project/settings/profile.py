@@ -245,3 +245,8 @@ class StorageSettings(BaseSettings):
     def state_path(self) -> Path:
         """STATE_DIR as an absolute path; a relative one is below the project's root."""
         return from_root(self.state_dir)
+
+    @property
+    def scratch_path(self) -> Path:
+        """The folder for rows that are too many for memory, absolute."""
+        return self.state_path / "scratch"

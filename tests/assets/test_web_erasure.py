@@ -67,7 +67,7 @@ def previewed(site: Site, day: date) -> ReplayPreview:
     settings = load_settings()
     with open_warehouse(settings) as warehouse:
         captures = Captures(open_store(settings))
-        scratch = settings.state_path / "scratch"
+        scratch = settings.scratch_path
         return preview_replay(
             site, day, warehouse=warehouse, captures=captures, scratch=scratch, mask_key=b""
         )

@@ -144,7 +144,7 @@ def otc_weekly(
             today=clock.today_in_new_york(),
             run_id=context.run.run_id,
             max_reject_ratio=values["max_reject_ratio"],
-            scratch=settings.state_path / "scratch",
+            scratch=settings.scratch_path,
             is_reported=log,
         )
 

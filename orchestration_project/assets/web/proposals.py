@@ -232,7 +232,7 @@ def decide_proposal(
             captures,
             clock,
             warehouse,
-            scratch=settings.state_path / "scratch",
+            scratch=settings.scratch_path,
             mask_key=WebSettings.of(settings).mask_key,
             allow_drift=False,
         )

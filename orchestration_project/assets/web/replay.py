@@ -114,7 +114,7 @@ def replay_items(
         )
     day = day_of_replay(warehouse, captures, site.site, read_day(config.day))
     reported = report_dry_run(context.log, "no item is loaded", is_dry_run=config.dry_run)
-    scratch = settings.state_path / "scratch"
+    scratch = settings.scratch_path
     preview = preview_replay(
         site, day, warehouse=warehouse, captures=captures, scratch=scratch, mask_key=mask_key
     )

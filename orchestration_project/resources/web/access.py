@@ -157,7 +157,7 @@ class WebAccess:
     @property
     def scratch(self) -> Path:
         """The folder for rows that are too many for memory."""
-        return self._settings.state_path / "scratch"
+        return self._settings.scratch_path
 
     @property
     def mask_key(self) -> bytes:
