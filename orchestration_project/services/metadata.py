@@ -296,6 +296,25 @@ def summary_of(metadata: Mapping[str, Any]) -> str | None:
     return ". ".join([": ".join(lines), *([", ".join(pair)] if pair else [])]) or None
 
 
+def described_result(
+    asset: dg.AssetKey,
+    name: str,
+    metadata: Mapping[str, Any],
+    severity: dg.AssetCheckSeverity,
+    *,
+    passed: bool,
+) -> dg.AssetCheckResult:
+    """Return a result of a check, which its metadata describe."""
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=name,
+        passed=passed,
+        severity=severity,
+        description=summary_of(metadata),
+        metadata=metadata,
+    )
+
+
 def check_result(
     asset: dg.AssetKey,
     summary: AuditSummary,

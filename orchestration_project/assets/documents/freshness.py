@@ -9,7 +9,7 @@ from orchestration_project.assets.documents.catalogue import FILES, GROUP, IN_TI
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.waiting import oldest_waiting
-from orchestration_project.services.metadata import describe_check, summary_of
+from orchestration_project.services.metadata import describe_check, described_result
 
 
 @dg.asset_check(
@@ -35,14 +35,8 @@ def files_are_loaded_in_time(
             "found": late.reason,
             "what_to_do": late.remedy,
         }
-    return dg.AssetCheckResult(
-        asset_key=FILES,
-        check_name=IN_TIME_CHECK,
-        passed=late is None,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=summary_of(metadata),
-        metadata=metadata,
-    )
+    severity = dg.AssetCheckSeverity.WARN
+    return described_result(FILES, IN_TIME_CHECK, metadata, severity, passed=late is None)
 
 
 freshness_job = dg.define_asset_job(

@@ -25,7 +25,7 @@ from orchestration_project.resources.documents.reporting import (
     settled_items,
     verdict_of,
 )
-from orchestration_project.services.metadata import check_spec, not_applicable, summary_of
+from orchestration_project.services.metadata import check_spec, described_result, not_applicable
 from orchestration_project.settings.domains.documents import DocumentsSettings
 
 
@@ -102,11 +102,6 @@ def _result(verdict: Verdict | None, items: SettledItems) -> dg.AssetCheckResult
         }
         metadata = outcome if verdict.level != "good" else {"outcome": outcome["outcome"]}
     is_bad = verdict is not None and verdict.level == "bad"
-    return dg.AssetCheckResult(
-        asset_key=CAPTURE,
-        check_name=VERDICT_CHECK,
-        passed=verdict is None or verdict.level == "good",
-        severity=dg.AssetCheckSeverity.ERROR if is_bad else dg.AssetCheckSeverity.WARN,
-        description=summary_of(metadata),
-        metadata=metadata,
-    )
+    severity = dg.AssetCheckSeverity.ERROR if is_bad else dg.AssetCheckSeverity.WARN
+    passed = verdict is None or verdict.level == "good"
+    return described_result(CAPTURE, VERDICT_CHECK, metadata, severity, passed=passed)

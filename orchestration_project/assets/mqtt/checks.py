@@ -27,7 +27,7 @@ from orchestration_project.resources.mqtt.health import (
 from orchestration_project.resources.mqtt.kinds import read_kind_files
 from orchestration_project.resources.mqtt.mirroring import MirrorCounts
 from orchestration_project.resources.mqtt.reading import waiting_outbox
-from orchestration_project.services.metadata import check_spec, not_applicable, summary_of
+from orchestration_project.services.metadata import check_spec, described_result, not_applicable
 from orchestration_project.settings.domains.mqtt import MqttSettings
 
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
@@ -186,7 +186,8 @@ def _of_bridges(
     bridges = read_bridges(warehouse)
     if not bridges:
         for name in (NOT_SILENT, NO_GAP):
-            yield _passed(BRIDGES, name, ERROR, not_applicable("no bridge has started"))
+            why = not_applicable("no bridge has started")
+            yield described_result(BRIDGES, name, why, ERROR, passed=True)
         return
     silent = "; ".join(
         f"{each['broker']}: {each['problem'] or 'no message since ' + _time(each)}"
@@ -219,34 +220,14 @@ def _result(
 ) -> dg.AssetCheckResult:
     """Return a result that failed if something was ``found``."""
     if not found:
-        return _passed(asset, name, severity, {"outcome": outcome})
+        return described_result(asset, name, {"outcome": outcome}, severity, passed=True)
     metadata = {
         "outcome": "failed",
         "expected": expected,
         "found": found,
         "what_to_do": REMEDIES[name],
     }
-    return dg.AssetCheckResult(
-        asset_key=asset,
-        check_name=name,
-        passed=False,
-        severity=severity,
-        description=summary_of(metadata),
-        metadata=metadata,
-    )
-
-
-def _passed(
-    asset: dg.AssetKey, name: str, severity: dg.AssetCheckSeverity, metadata: Mapping[str, Any]
-) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=asset,
-        check_name=name,
-        passed=True,
-        severity=severity,
-        description=summary_of(metadata),
-        metadata=metadata,
-    )
+    return described_result(asset, name, metadata, severity, passed=False)
 
 
 flow_job = dg.define_asset_job(

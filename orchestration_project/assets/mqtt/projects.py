@@ -25,9 +25,9 @@ from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import (
     as_metadata,
     check_spec,
+    described_result,
     image,
     store_file,
-    summary_of,
 )
 from orchestration_project.settings.domains.mqtt import MqttSettings
 
@@ -85,14 +85,8 @@ def _result(edges: list[tuple[str, str]]) -> dg.AssetCheckResult:
             "found": "; ".join(named),
             "what_to_do": REMEDY,
         }
-    return dg.AssetCheckResult(
-        asset_key=GRAPH,
-        check_name=NO_CYCLES,
-        passed=not found,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=summary_of(metadata),
-        metadata=metadata,
-    )
+    severity = dg.AssetCheckSeverity.WARN
+    return described_result(GRAPH, NO_CYCLES, metadata, severity, passed=not found)
 
 
 @dg.multi_asset(name="fold_mqtt", specs=entity_specs(), can_subset=True)

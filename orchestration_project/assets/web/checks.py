@@ -10,9 +10,9 @@ from orchestration_project.domains.web.drift import COUNT, FILL, MAX_FALL, MEMBE
 from orchestration_project.domains.web.item_rows import MAX_REJECT_RATIO, REJECTS
 from orchestration_project.services.metadata import (
     check_spec,
+    described_result,
     not_applicable,
     quoted_table,
-    summary_of,
 )
 
 ACCEPT = (
@@ -79,14 +79,8 @@ def _result(items: dg.AssetKey, name: str, audit: Audit | None) -> dg.AssetCheck
     is_failed = audit is not None and audit.outcome == "failed"
     is_warning = name == MEMBERS or (audit is not None and audit.severity == "warning")
     metadata = _metadata(name, audit)
-    return dg.AssetCheckResult(
-        asset_key=items,
-        check_name=name,
-        passed=not is_failed,
-        severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
-        description=summary_of(metadata),
-        metadata=metadata,
-    )
+    severity = dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR
+    return described_result(items, name, metadata, severity, passed=not is_failed)
 
 
 def _metadata(name: str, audit: Audit | None) -> Mapping[str, Any]:

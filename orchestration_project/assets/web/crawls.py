@@ -56,7 +56,7 @@ from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import (
     check_spec,
     column_schema,
-    summary_of,
+    described_result,
 )
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.schema import USD_SCALE, schema_of
@@ -124,14 +124,8 @@ def check_sites(settings: dg.ResourceParam[WebSettings]) -> Iterator[dg.AssetChe
             "found": "; ".join(problems),
             "what_to_do": "correct the lines; reload the code location",
         }
-    yield dg.AssetCheckResult(
-        asset_key=SITES,
-        check_name=VALID_CHECK,
-        passed=not problems,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=summary_of(metadata),
-        metadata=metadata,
-    )
+    severity = dg.AssetCheckSeverity.ERROR
+    yield described_result(SITES, VALID_CHECK, metadata, severity, passed=not problems)
 
 
 check_job = dg.define_asset_job(

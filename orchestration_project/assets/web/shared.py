@@ -19,8 +19,8 @@ from orchestration_project.services.metadata import (
     as_metadata,
     check_spec,
     column_schema,
+    described_result,
     quoted_table,
-    summary_of,
 )
 from orchestration_project.tables.web import web_changes, web_crawls
 
@@ -157,14 +157,8 @@ def block_result(pages: dg.AssetKey, owner: str, outcome: Mapping[str, Any]) -> 
             "found": outcome["reason"],
             "what_to_do": _remedy(owner),
         }
-    return dg.AssetCheckResult(
-        asset_key=pages,
-        check_name=BLOCK_CHECK,
-        passed=not is_blocked,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=summary_of(metadata),
-        metadata=metadata,
-    )
+    severity = dg.AssetCheckSeverity.ERROR
+    return described_result(pages, BLOCK_CHECK, metadata, severity, passed=not is_blocked)
 
 
 def _remedy(owner: str) -> str:
