@@ -235,7 +235,7 @@ class _Writer:
         self._mirror = _mirror(warehouse, folder)
         self._projects = max(count // EVENTS_OF_PROJECT, 1)
         self._last = count
-        self._random = random.Random(38)  # noqa: S311 - which projects is no secret
+        self._random = random.Random(38)  # noqa: S311 - to be repeated
 
     def write(self) -> float:
         """Write a batch; return the milliseconds without the judging and storing of bytes."""

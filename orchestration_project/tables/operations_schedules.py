@@ -33,7 +33,7 @@ operations_schedules = table(
     moment("edited_at", "UTC time of the latest version"),
     text(
         "disabled_reason",
-        "Why it was disabled: its job or run config is no longer valid; NULL: it was not",
+        "Problem of its job or run config, for which it is disabled; NULL: it is valid",
         optional=True,
     ),
     moment("next_due_at", "UTC time at which it is due next; NULL: never", optional=True),

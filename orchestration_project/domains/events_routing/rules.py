@@ -306,7 +306,7 @@ class RuleSet:
 
 @dataclass(frozen=True)
 class RulesText:
-    """Rules as somebody wrote them, as a list or as YAML; problems name the line, if it has one."""
+    """Rules as a list or as YAML; problems of YAML name the line."""
 
     given: Sequence[Any]
     yaml: str = ""

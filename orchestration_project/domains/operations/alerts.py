@@ -60,7 +60,7 @@ KINDS = {
     ),
     "database": AlertKind("error", "the database cannot be used"),
     "schedule_disabled": AlertKind(
-        "error", "a schedule that is data is disabled: its job or run config is no longer valid"
+        "error", "a schedule of operations_schedules is disabled: its job or run config is invalid"
     ),
     "restatement": AlertKind("warning", "a source restated more than the limit"),
     ITEMS_FAILED: AlertKind(

@@ -62,7 +62,7 @@ class _Tried:
 
     Attributes:
         scored: The candidate and how many items it finds.
-        surplus_count: Elements that are none of the known items.
+        surplus_count: Elements that are not known items.
         rule: Item rules with it.
         keys: Selectors of key fields that had to be replaced.
     """

@@ -25,7 +25,7 @@ CHANGES = [
         Column("version_number", "bigint", "Version of the schedule, from 1"),
         Column("edited_by", "text", "User of the latest version"),
         Column("edited_at", "timestamp", "UTC time of the latest version"),
-        Column("disabled_reason", "text", "Why it was disabled: its job or run config is no longer valid; NULL: it was not", optional=True),
+        Column("disabled_reason", "text", "Problem of its job or run config, for which it is disabled; NULL: it is valid", optional=True),
         Column("next_due_at", "timestamp", "UTC time at which it is due next; NULL: never", optional=True),
     ], indexes=[
         Index("operations_schedules_by_due", ["next_due_at"]),

@@ -36,7 +36,7 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """A change of an entity that somebody asks for.
+    """A requested change of an entity.
 
     Attributes:
         entity_type: Type of the entity.

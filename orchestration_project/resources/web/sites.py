@@ -59,7 +59,7 @@ def read_site_files(folder: Path, targets: Mapping[str, Target] | None = None) -
 
 
 def read_site_file(file: Path, targets: Mapping[str, Target] | None = None) -> Site:
-    """Return the site of a file, whose exports name only ``targets``, unless these are None.
+    """Return the site of a file, whose exports name only ``targets``; None: any.
 
     Raises:
         ConfigurationError: It cannot be read, or is invalid.
