@@ -10,7 +10,7 @@ from orchestration_project.domains.api.messages import MqttEntity
 from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.api.mqtt import ComponentName, ProjectName, TaskName
-from orchestration_project.gateway.api.once import IDEMPOTENCY_KEY, KEY_FORM
+from orchestration_project.gateway.api.once import request_key
 from orchestration_project.gateway.api.operation import (
     Body,
     Call,
@@ -194,7 +194,7 @@ async def _answer(
         entity_id=entity_id,
         fields=fields,
         user_name=call.caller.name,
-        request_key=_request_key(call),
+        request_key=request_key(call),
     )
     await _record(call, command, "asked", step=1)
     try:
@@ -245,13 +245,6 @@ def open_mirror(services: Services, request_id: str) -> Mirror:
         source=settings.mqtt_source,
         run_id=request_id,
     )
-
-
-def _request_key(call: Call[Any, Any]) -> str | None:
-    key = call.request.headers.get(IDEMPOTENCY_KEY)
-    if key is not None and not KEY_FORM.fullmatch(key):
-        raise ProblemError(422, "an Idempotency-Key has 1 to 200 ASCII characters, no blanks")
-    return key
 
 
 async def _record(

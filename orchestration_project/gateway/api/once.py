@@ -38,6 +38,22 @@ class Before:
     backfill_id: str | None = None
 
 
+def request_key(call: Call[Any, Any]) -> str | None:
+    """Return the Idempotency-Key of a request; None: it has none.
+
+    Raises:
+        ProblemError: 422, it is invalid.
+    """
+    key = call.request.headers.get(IDEMPOTENCY_KEY)
+    if key is not None and not KEY_FORM.fullmatch(key):
+        raise ProblemError(
+            422,
+            "invalid Idempotency-Key",
+            expected="1 to 200 ASCII characters without spaces, e.g. a UUID",
+        )
+    return key
+
+
 async def once(
     call: Call[Any, Any],
     said: Any,
@@ -55,11 +71,9 @@ async def once(
     Raises:
         ProblemError: The key is none, or belongs to another request.
     """
-    key = call.request.headers.get(IDEMPOTENCY_KEY)
+    key = request_key(call)
     if key is None:
         return await make({})
-    if not KEY_FORM.fullmatch(key):
-        raise ProblemError(422, "an Idempotency-Key has 1 to 200 ASCII characters, no blanks")
     tags = {KEY_TAG: f"{call.caller.name}:{key}", BODY_TAG: _hash(said)}
     async with call.services.launching:
         before = await call.services.in_thread(_before, call.services.instance, tags[KEY_TAG])
