@@ -7,16 +7,9 @@ import dagster as dg
 from sqlalchemy import Table
 
 from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec
-from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.mqtt.entities import ENTITIES
-from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.mqtt.kinds import read_kind_files
-from orchestration_project.resources.mqtt.mirroring import Mirror
 from orchestration_project.services.metadata import column_schema
-from orchestration_project.settings import Settings
-from orchestration_project.settings.domains.mqtt import MqttSettings
 from orchestration_project.tables.mqtt import (
     mqtt_bridges,
     mqtt_dead_letters,
@@ -41,7 +34,6 @@ ENTITY_KEYS = {
 """Assets of entities, by type."""
 
 FIRST_HOUR = "2026-01-01-00:00"
-MIB = 1024**2
 
 
 def _hours() -> dg.TimeWindowPartitionsDefinition:
@@ -189,23 +181,6 @@ def graph_spec() -> dg.AssetSpec:
         *(ENTITY_KEYS[name] for name in ("project", "component", "component_dependency")),
         MIRROR,  # whose runs fold these
         owners=OWNERS,
-    )
-
-
-def open_mirror(
-    settings: Settings, warehouse: Warehouse, artifacts: ArtifactStore, clock: Clock, run_id: str
-) -> Mirror:
-    """Return the writer of the mirror, with the kinds as their files are now."""
-    own = MqttSettings.of(settings)
-    return Mirror(
-        warehouse=warehouse,
-        captures=Captures(artifacts),
-        clock=clock,
-        kinds=read_kind_files(own.mqtt_kinds_path),
-        max_bytes=own.mqtt_max_message_mib * MIB,
-        max_skew_seconds=own.mqtt_max_skew_seconds,
-        source=own.mqtt_source or GROUP,
-        run_id=run_id,
     )
 
 

@@ -12,16 +12,17 @@ from orchestration_project.assets.mqtt.catalogue import (
     GROUP,
     REPLAY_JOB,
     dead_letters_spec,
-    open_mirror,
 )
 from orchestration_project.assets.mqtt.mirror import letters_metadata
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.mqtt.envelope import parse_time
 from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.mqtt.opening import open_mirror
 from orchestration_project.resources.mqtt.replaying import (
     LetterFilter,
     ReplayCounts,
@@ -94,7 +95,9 @@ def replay_dead_letters(
         wanted = _filter(config, requested)
         selected = letter_count(warehouse, wanted)
         if not config.dry_run:
-            mirror = open_mirror(settings, warehouse, artifacts, clock, context.run.run_id)
+            mirror = open_mirror(
+                settings, warehouse, Captures(artifacts), clock, context.run.run_id
+            )
             counts = replay(mirror, wanted)
             close_requested(warehouse, requested, clock.now())
     return dg.MaterializeResult(

@@ -16,13 +16,13 @@ from orchestration_project.assets.mqtt.catalogue import (
     MIRROR_JOB,
     hour_start,
     mirror_spec,
-    open_mirror,
 )
 from orchestration_project.assets.mqtt.checks import check_kinds, mirror_checks, mirror_results
 from orchestration_project.assets.mqtt.projects import draw_graph
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.mqtt.entities import ENTITIES
+from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.run_items import run_items
 from orchestration_project.engine.warehouse import Warehouse
@@ -32,6 +32,7 @@ from orchestration_project.resources.mqtt.health import (
     mirror_counts,
 )
 from orchestration_project.resources.mqtt.mirroring import MirrorCounts
+from orchestration_project.resources.mqtt.opening import open_mirror
 from orchestration_project.resources.mqtt.ranges import (
     TOPIC,
     RangeLoader,
@@ -69,7 +70,7 @@ def mirror_mqtt(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Load all messages that wait, of any hour: mirror, dead letters, and rows of entities."""
-    mirror = open_mirror(settings, warehouse, artifacts, clock, context.run.run_id)
+    mirror = open_mirror(settings, warehouse, Captures(artifacts), clock, context.run.run_id)
     loader = RangeLoader(mirror)
     summary = RangeSummary(written=loader.written)
     end_leases(warehouse, clock, partial(is_at_work, context.instance))

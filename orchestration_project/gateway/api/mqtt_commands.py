@@ -20,7 +20,6 @@ from orchestration_project.gateway.api.operation import (
 )
 from orchestration_project.gateway.api.problems import ProblemError, wrong_fields
 from orchestration_project.gateway.api.runs import Name
-from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.request import REQUEST_ID, address_of
 from orchestration_project.resources.mqtt.commands import (
     Command,
@@ -30,8 +29,7 @@ from orchestration_project.resources.mqtt.commands import (
     execute,
 )
 from orchestration_project.resources.mqtt.commands import Operation as Change
-from orchestration_project.resources.mqtt.kinds import read_kind_files
-from orchestration_project.resources.mqtt.mirroring import Mirror
+from orchestration_project.resources.mqtt.opening import open_mirror
 from orchestration_project.services.access import AccessLog
 from orchestration_project.services.access.audit import AccessLogEntry
 from orchestration_project.settings.domains.mqtt import MqttSettings
@@ -218,33 +216,19 @@ async def _answer(
 
 
 def _execute(call: Call[Any, Any], command: Command) -> CommandResult:
-    return execute(open_mirror(call.services, str(call.request.scope[REQUEST_ID])), command)
-
-
-def open_mirror(services: Services, request_id: str) -> Mirror:
-    """Return the mirror as a request writes it.
-
-    Raises:
-        ProblemError: 409, MQTT is off.
-    """
-    settings = MqttSettings.of(services.settings)
-    if settings.mqtt_source is None:
+    services, request_id = call.services, str(call.request.scope[REQUEST_ID])
+    if MqttSettings.of(services.settings).mqtt_source is None:
         raise ProblemError(
             409,
             "MQTT is off",
             expected="a broker that the event is published to",
             remedy="set MQTT_URL",
         )
-    return Mirror(
-        warehouse=services.warehouse,
-        captures=Captures(services.store),
-        clock=services.clock,
-        kinds=read_kind_files(settings.mqtt_kinds_path),
-        max_bytes=settings.mqtt_max_message_mib * 2**20,
-        max_skew_seconds=settings.mqtt_max_skew_seconds,
-        source=settings.mqtt_source,
-        run_id=request_id,
+    captures = Captures(services.store)
+    mirror = open_mirror(
+        services.settings, services.warehouse, captures, services.clock, request_id
     )
+    return execute(mirror, command)
 
 
 async def _record(

@@ -52,7 +52,7 @@ async def follow_mqtt_events(call: Call[StreamWanted, Body]) -> Response:
 
 def open_feed(services: Services) -> Feed:
     """Return the feed of the inbox."""
-    max_bytes = MqttSettings.of(services.settings).mqtt_max_message_mib * 2**20
+    max_bytes = MqttSettings.of(services.settings).mqtt_max_message_bytes
 
     def read(after: int) -> FeedPage:
         found = read_arrivals(

@@ -2,16 +2,18 @@
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import DemoProgram
+from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.bridge import Bridge
 from orchestration_project.resources.mqtt.broker import Broker
+from orchestration_project.resources.mqtt.kinds import read_kind_files
+from orchestration_project.resources.mqtt.mirroring import Mirror
 from orchestration_project.resources.mqtt.publishing import OutboxPublisher
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.mqtt import MqttSettings
 
 PROGRAM = "orchestration_project.demo.mqtt"
 DEMO_FOLDER = "demo_mqtt"
-MIB = 1_048_576
 
 
 def mqtt_demo(settings: Settings) -> DemoProgram:
@@ -45,6 +47,31 @@ def broker_of(settings: Settings) -> Broker:
     return Broker.of(settings, str(settings.mqtt_url))
 
 
+def open_mirror(
+    settings: Settings, warehouse: Warehouse, captures: Captures, clock: Clock, run_id: str
+) -> Mirror:
+    """Return the writer of the mirror, with the kinds as their files are now.
+
+    Args:
+        settings: Those of the process.
+        warehouse: The database.
+        captures: The store of the bytes of messages.
+        clock: Its time.
+        run_id: Dagster's run, or the request that writes.
+    """
+    settings = MqttSettings.of(settings)
+    return Mirror(
+        warehouse=warehouse,
+        captures=captures,
+        clock=clock,
+        kinds=read_kind_files(settings.mqtt_kinds_path),
+        max_bytes=settings.mqtt_max_message_bytes,
+        max_skew_seconds=settings.mqtt_max_skew_seconds,
+        source=settings.mqtt_source or "mqtt",
+        run_id=run_id,
+    )
+
+
 def open_bridge(settings: Settings, warehouse: Warehouse, clock: Clock) -> Bridge:
     """Return the bridge of the settings, which also publishes the outbox.
 
@@ -56,6 +83,6 @@ def open_bridge(settings: Settings, warehouse: Warehouse, clock: Clock) -> Bridg
         warehouse,
         clock,
         broker_of(settings),
-        max_bytes=MqttSettings.of(settings).mqtt_max_message_mib * MIB,
+        max_bytes=MqttSettings.of(settings).mqtt_max_message_bytes,
         meanwhile=OutboxPublisher(warehouse, clock).start,
     )

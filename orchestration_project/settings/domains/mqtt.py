@@ -163,6 +163,11 @@ class MqttSettings(Settings):
         return {**super().programs, **(bridge if self.mqtt_source == "broker" else {})}
 
     @property
+    def mqtt_max_message_bytes(self) -> int:
+        """Size limit of a message, bytes."""
+        return self.mqtt_max_message_mib * 2**20
+
+    @property
     def mqtt_kinds_path(self) -> Path:
         """The folder of event kinds, absolute."""
         return from_root(self.mqtt_kinds_dir)
