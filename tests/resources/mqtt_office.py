@@ -25,6 +25,7 @@ from orchestration_project.resources.mqtt.ranges import (
     range_items,
 )
 from orchestration_project.tables.mqtt import mqtt_inbox, mqtt_mirror
+from orchestration_project.tables.spine import work_items
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TRACE = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -109,12 +110,17 @@ class MqttOffice:
             connection.execute(insert(mqtt_inbox), rows)
         return [row["arrival_id"] for row in rows]
 
+    def plan(self, **limits: int) -> list[str]:
+        """Plan the ranges of what waits; return the keys of those that are not mirrored."""
+        while plan_ranges(self.warehouse, self.clock, **limits):
+            pass
+        return [row["item_key"] for row in self.rows(work_items) if row["state"] == "ready"]
+
     def run(self, *, max_range: int = 2_000, **mirror: Any) -> MirrorCounts:
         """Mirror what waits, as a run does; return the counts."""
         loader = RangeLoader(self.mirror(**mirror))
         summary = RangeSummary(written=loader.written)
-        while plan_ranges(self.warehouse, self.clock, max_range=max_range):
-            pass
+        self.plan(max_range=max_range)
         items = range_items(self.warehouse, self.clock)
         while claimed := items.claim(
             TOPIC,

@@ -84,6 +84,21 @@ def test_a_key_is_mirrored_once_whatever_the_range(office):
     assert office.run().by_topic_and_kind == {}
 
 
+def test_large_messages_are_mirrored_a_few_at_a_time(office):
+    small = [message(f"k{number}") for number in range(7)]
+    large = message("large", payload={"project_id": "p1", "description": "x" * 1_000})
+    office.receive(*small[:5], large, *small[5:])
+    assert office.plan(max_range=6, max_bytes=2 * len(small[0])) == [
+        "000000000001-000000000002",
+        "000000000003-000000000004",
+        "000000000005-000000000005",
+        "000000000006-000000000006",
+        "000000000007-000000000008",
+    ]
+    office.run()
+    assert office.count(mqtt_mirror) == 8
+
+
 def test_a_key_that_is_used_for_another_content_is_a_dead_letter(office):
     first = message("a", payload={"project_id": "p1", "name": "Apollo"})
     other = message("a", payload={"project_id": "p1", "name": "Gemini"})

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select, update
@@ -28,6 +29,9 @@ CONSUMER = "mirror"
 
 MAX_RANGE = 2_000
 """Arrivals of a range: what one transaction writes."""
+
+MAX_RANGE_BYTES = 64 * 2**20
+"""Bytes of the messages of a range, unless it is a single message: what a run has in memory."""
 
 MAX_RANGES = 1_000
 """Ranges that are planned at once."""
@@ -58,7 +62,13 @@ def range_items(warehouse: Warehouse, clock: Clock) -> WorkItems:
     return WorkItems(warehouse, clock, pauses=AT_ONCE)
 
 
-def plan_ranges(warehouse: Warehouse, clock: Clock, *, max_range: int = MAX_RANGE) -> int:
+def plan_ranges(
+    warehouse: Warehouse,
+    clock: Clock,
+    *,
+    max_range: int = MAX_RANGE,
+    max_bytes: int = MAX_RANGE_BYTES,
+) -> int:
     """Enqueue what arrived since the last call as ranges; return the number of ranges.
 
     The cursor moves in the same transaction, so each arrival is in one range.
@@ -67,10 +77,9 @@ def plan_ranges(warehouse: Warehouse, clock: Clock, *, max_range: int = MAX_RANG
     with warehouse.writing() as connection:
         done = _locked_cursor(connection, now)
         last = connection.execute(select(func.max(mqtt_inbox.c.arrival_id))).scalar() or 0
-        starts = range(done + 1, last + 1, max_range)[:MAX_RANGES]
-        if not starts:
+        bounds = [*islice(_ranges(connection, done, last, max_range, max_bytes), MAX_RANGES)]
+        if not bounds:
             return 0
-        ends = [min(start + max_range - 1, last) for start in starts]
         items = [
             NewItem(
                 key=f"{start:012d}-{end:012d}",
@@ -79,13 +88,13 @@ def plan_ranges(warehouse: Warehouse, clock: Clock, *, max_range: int = MAX_RANG
                 # in the order of arrival, also within one microsecond of the clock
                 enqueued_at=now + timedelta(microseconds=place),
             )
-            for place, (start, end) in enumerate(zip(starts, ends, strict=True))
+            for place, (start, end) in enumerate(bounds)
         ]
         range_items(warehouse, clock).enqueue(TOPIC, items, are_new=True, connection=connection)
         connection.execute(
             update(mqtt_cursors)
             .where(mqtt_cursors.c.consumer == CONSUMER)
-            .values(arrival_id=ends[-1], changed_at=now)
+            .values(arrival_id=bounds[-1][1], changed_at=now)
         )
     return len(items)
 
@@ -222,6 +231,26 @@ class RangeSummary(ItemSummary):
             counts = self.written.pop(each.item.key, None)
             if counts is not None and each.state == "done":
                 self.totals.add(counts)
+
+
+def _ranges(
+    connection: Connection, done: int, last: int, max_range: int, max_bytes: int
+) -> Iterator[tuple[int, int]]:
+    """Yield the first and last arrivals of ranges, within the limits of count and bytes."""
+    columns = mqtt_inbox.c
+    for start in range(done + 1, last + 1, max_range):
+        end = min(start + max_range - 1, last)
+        of_range = columns.arrival_id.between(start, end)
+        total = select(func.sum(columns.byte_count)).where(of_range)
+        if (connection.execute(total).scalar() or 0) > max_bytes:
+            sizes = select(columns.arrival_id, columns.byte_count).where(of_range)
+            byte_count = 0
+            for arrival_id, size in connection.execute(sizes.order_by(columns.arrival_id)):
+                byte_count += size
+                if byte_count > max_bytes and arrival_id > start:
+                    yield start, arrival_id - 1
+                    start, byte_count = arrival_id, size
+        yield start, end
 
 
 def _bounds(key: str) -> tuple[int, int]:
