@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestration_project.domains.mqtt.entities import ENTITIES
 from orchestration_project.domains.mqtt.envelope import Refusal
 from orchestration_project.domains.mqtt.kinds import KindMatch, read_kinds
 from orchestration_project.resources.mqtt.kinds import read_kind_files
@@ -66,9 +67,12 @@ def test_the_shipped_kinds_are_valid():
     ],
 )
 def test_a_payload_leads_to_its_entity(kind, payload, entity_type, entity_id, operation):
-    expected = KindMatch(kind, 1, entity_type, entity_id, operation)
-    assert SHIPPED.match(kind, payload) == expected
-    assert SHIPPED.match(f"{kind}.v1", payload) == expected
+    expected = (kind, 1, entity_type, entity_id, operation)
+    for name in (kind, f"{kind}.v1"):
+        match = SHIPPED.match(name, payload)
+        assert isinstance(match, KindMatch)
+        assert match[:5] == expected
+        assert match.columns == ENTITIES[entity_type].read(payload)[1]
 
 
 @pytest.mark.parametrize(
@@ -164,8 +168,9 @@ def test_a_file_name_without_kind_and_version_is_named(name):
 
 def test_a_kind_of_the_user_must_fit_the_entity_that_it_changes():
     kinds = kinds_of(project__moved__v1={"x-entity": "project", "x-operation": "updated"})
-    assert kinds.match("project.moved", {"project_id": "p1", "name": "Apollo"}) == KindMatch(
-        "project.moved", 1, "project", "p1", "updated"
+    payload = {"project_id": "p1", "name": "Apollo"}
+    assert kinds.match("project.moved", payload) == KindMatch(
+        "project.moved", 1, "project", "p1", "updated", payload
     )
     for payload, reason in (
         ({}, "project_id: expected a value, found none"),

@@ -161,7 +161,8 @@ def _envelope(found: dict[str, Any], kind: str | None) -> Envelope:
     if not isinstance(payload, dict):
         raise _RefusedError("wrong_type", "payload: expected a JSON object")
     try:
-        whole = canonical_json(found).encode()
+        payload_json = canonical_json(payload)
+        whole = _whole_json(found, payload_json).encode()
     except UnicodeEncodeError as error:
         raise _RefusedError(
             "not_utf8", "expected UTF-8, found an escape of half a surrogate pair"
@@ -172,9 +173,18 @@ def _envelope(found: dict[str, Any], kind: str | None) -> Envelope:
         kind,
         key,
         payload,
-        canonical_json(payload),
+        payload_json,
         hashlib.sha256(whole).hexdigest(),
     )
+
+
+def _whole_json(found: dict[str, Any], payload_json: str) -> str:
+    """Return the canonical JSON of an envelope whose payload is written already."""
+    members = (
+        f"{canonical_json(name)}:{payload_json if name == 'payload' else canonical_json(value)}"
+        for name, value in sorted(found.items())
+    )
+    return f"{{{','.join(members)}}}"
 
 
 def _text(found: dict[str, Any], name: str, pattern: re.Pattern[str], expected: str) -> str:

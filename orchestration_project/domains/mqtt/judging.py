@@ -129,4 +129,4 @@ def by_hour(messages: Sequence[Event | DeadLetter]) -> Mapping[str, list[Event |
 
 def hour_of(moment: datetime) -> str:
     """Return the partition of a UTC time."""
-    return moment.strftime("%Y-%m-%d-%H:00")
+    return moment.isoformat("-", "hours")[:13] + ":00"

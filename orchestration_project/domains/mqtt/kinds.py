@@ -43,6 +43,8 @@ class KindMatch(NamedTuple):
         entity_type: Type of the entity that the event changes; None: none.
         entity_id: ID of the entity; None: none.
         operation: How the event changes the entity; None: not at all.
+        columns: Columns that the event gives, as `Entity.read` returns them; None: it changes
+            no entity.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class KindMatch(NamedTuple):
     entity_type: str | None = None
     entity_id: str | None = None
     operation: Operation | None = None
+    columns: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -149,8 +152,9 @@ def _matched(kind: Kind, written: str, payload: dict[str, Any]) -> KindMatch | R
             raise ValueError(f"{place}: {error.message}")
         if kind.entity is None:
             return KindMatch(kind.name, kind.version)
-        entity_id, _ = kind.entity.read(payload)
+        entity_id, columns = kind.entity.read(payload)
     except ValueError as error:
         reason = f"{kind.name}.v{kind.version}: {error}"
         return Refusal("schema", reason[:MAX_REASON_LENGTH], written)
-    return KindMatch(kind.name, kind.version, kind.entity.type, entity_id, kind.operation)
+    entity = kind.entity.type
+    return KindMatch(kind.name, kind.version, entity, entity_id, kind.operation, columns)

@@ -22,7 +22,6 @@ from orchestration_project.contracts.rules import (
     in_ascii,
     verdict,
 )
-from orchestration_project.domains.mqtt.entities import ENTITIES
 from orchestration_project.domains.mqtt.folding import Change
 from orchestration_project.domains.mqtt.judging import (
     RULE_VERSION,
@@ -316,11 +315,11 @@ def _row(event: Event) -> dict[str, Any]:
 
 def _entity_event(event: Event) -> EntityEvent | None:
     match = event.match
-    if match.entity_type is None or match.operation is None:
+    if match.entity_type is None or match.entity_id is None or match.operation is None:
         return None
-    entity_id, columns = ENTITIES[match.entity_type].read(event.envelope.payload)
+    columns = match.columns or {}
     change = Change(event.envelope.ts, event.message.arrival_id, match.operation, columns)
-    return EntityEvent(match.entity_type, entity_id, change)
+    return EntityEvent(match.entity_type, match.entity_id, change)
 
 
 def _record_keys(
