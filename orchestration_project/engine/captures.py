@@ -86,12 +86,12 @@ class Capture:
 
     def stored_as(self, blob: Blob) -> "Capture":
         """Return it with where its bytes are."""
-        return replace(
-            self,
-            stored_byte_count=blob.stored_byte_count,
-            storage_uri=blob.storage_uri,
-            byte_offset=blob.byte_offset,
-        )
+        place = {
+            "stored_byte_count": blob.stored_byte_count,
+            "storage_uri": blob.storage_uri,
+            "byte_offset": blob.byte_offset,
+        }
+        return Capture(**{**vars(self), **place})  # `replace` takes twice the time
 
     def without_body(self) -> "Capture":
         """Return it without its bytes, which the artifact store has."""
@@ -114,13 +114,16 @@ class Capture:
         return {
             "sha256": self.sha256,
             "url": self.url,
-            "request": json.dumps(self.request, sort_keys=True),
-            "response_headers": json.dumps(dict(self.response_headers), sort_keys=True),
+            "request": _as_json(self.request),
+            "response_headers": _as_json(dict(self.response_headers)),
             "http_status": self.http_status,
             "row_count": self.row_count,
             "fetched_at": self.fetched_at,
             "erased_at": self.erased_at,
         }
+
+
+_as_json = json.JSONEncoder(sort_keys=True).encode
 
 
 def unstored(body: bytes, **fetch: Unpack[Fetch]) -> Capture:

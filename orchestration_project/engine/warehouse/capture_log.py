@@ -21,6 +21,7 @@ from orchestration_project.engine.warehouse.frames import (
     frame_of,
     insert_absent,
     insert_frame,
+    read_keys,
     scope_as_json,
 )
 from orchestration_project.engine.warehouse.target import WriteDisposition
@@ -128,9 +129,9 @@ class CaptureLog:
 
 def read_blobs(connection: Connection, wanted: Sequence[str]) -> dict[str, Blob]:
     """Return those blobs of some SHA-256 that the database has."""
-    columns = [blobs.c[name] for name in Blob._fields]
-    found = connection.execute(select(*columns).where(blobs.c.sha256.in_(wanted)))
-    return {row.sha256: Blob(*row) for row in found}
+    keys = pl.DataFrame({"sha256": wanted}, {"sha256": pl.String()})
+    found = read_keys(connection, blobs, keys).select(Blob._fields)
+    return {row[0]: Blob(*row) for row in found.iter_rows()}
 
 
 def move_blob() -> Update:
