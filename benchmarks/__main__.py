@@ -22,7 +22,7 @@ from benchmarks.measures.gate import gate
 from benchmarks.measures.gateway import gateway, metrics, soak, webhook_runs, webhooks
 from benchmarks.measures.http_state import http_state
 from benchmarks.measures.items import items
-from benchmarks.measures.mqtt import mqtt
+from benchmarks.measures.mqtt import mqtt, mqtt_stream
 from benchmarks.measures.mqtt_mirror import mqtt_mirror
 from benchmarks.measures.operations import control_tower
 from benchmarks.measures.prices import prices
@@ -50,7 +50,7 @@ MEASURES = {
         *(again, history, starts, gate, control_tower),
         *(gateway, webhooks, webhook_runs, metrics, soak),
         *(captures, items, pruning, cleanup, prices, saas, http_state, exports),
-        *(documents, documents_listing, web, mqtt, mqtt_mirror),
+        *(documents, documents_listing, web, mqtt, mqtt_mirror, mqtt_stream),
     )
 }
 BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour

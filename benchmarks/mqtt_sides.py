@@ -5,9 +5,12 @@ The queue was filled before, as a session that keeps its subscription does while
 
 import base64
 import hashlib
+import http.client
+import json
 import sqlite3
 import time
 from collections.abc import Callable
+from datetime import datetime
 from threading import Event, Thread
 from typing import Any
 
@@ -19,9 +22,11 @@ from paho.mqtt.properties import Properties
 from sqlalchemy import func, select
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.bridge import Bridge
 from orchestration_project.resources.mqtt.broker import Broker
+from orchestration_project.settings import load_settings
 from orchestration_project.tables.mqtt import mqtt_inbox
 
 TOPICS = "tracker/#"
@@ -120,14 +125,17 @@ def _drained(
     return {"seconds": seconds}
 
 
-def bridge(*, port: int, name: str, messages: int, url: str) -> dict[str, Any]:
-    """Run the bridge until all messages are in the inbox of a new database."""
+def bridge(
+    *, port: int, name: str, messages: int, url: str = "", after: int | None = None
+) -> dict[str, Any]:
+    """Run the bridge until all messages are in the inbox of a database, else of the settings'."""
     clock = Clock()
     broker = Broker("127.0.0.1", port, "mqtt", "", name, "5", (TOPICS,), WINDOW, SESSION_SECONDS)
     newest = select(func.max(mqtt_inbox.c.arrival_id).label("newest"))
-    with Warehouse(url, clock=clock) as warehouse:
-        warehouse.prepare(holds="demo")
-        before = (warehouse.first(newest) or {})["newest"] or 0
+    with Warehouse(url, clock=clock) if url else open_warehouse(load_settings()) as warehouse:
+        if url:
+            warehouse.prepare(holds="demo")
+        before = (warehouse.first(newest) or {})["newest"] or 0 if after is None else after
         stop = Event()
         running = Thread(target=Bridge(warehouse, clock, broker, max_bytes=2**20).run, args=(stop,))
         started = time.perf_counter()
@@ -139,4 +147,58 @@ def bridge(*, port: int, name: str, messages: int, url: str) -> dict[str, Any]:
         seconds = time.perf_counter() - started
         stop.set()
         running.join()
-    return {"seconds": seconds}
+    return {"seconds": seconds, "last": before + messages}
+
+
+def publish(*, port: int, per_second: float, messages: int) -> dict[str, Any]:
+    """Publish so many valid events, so many a second, and await the broker's acknowledgements."""
+    client = _client("publisher")
+    client.max_inflight_messages_set(WINDOW)
+    _connect(client, port)
+    client.loop_start()
+    started = time.perf_counter()
+    sent = []
+    for number in range(messages):
+        if (early := started + number / per_second - time.perf_counter()) > 0:
+            time.sleep(early)
+        sent.append(client.publish("tracker/events/projects/p1", _event(number), 1))
+    for each in sent:
+        each.wait_for_publish(PATIENCE_SECONDS)
+    seconds = time.perf_counter() - started
+    client.disconnect()
+    client.loop_stop()
+    return {"per_second": messages / seconds}
+
+
+def _event(number: int) -> str:
+    payload = {"project_id": "p1", "description": "x" * 50}
+    return json.dumps(
+        {
+            "trace_id": "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+            "ts": "2026-03-02T12:00:00Z",
+            "kind": "project.updated",
+            "idempotency_key": f"stream-{number}",
+            "payload": payload,
+        }
+    )
+
+
+def follow(*, port: int, key: str, after: int, messages: int) -> dict[str, Any]:
+    """Follow the gateway's stream; return the seconds from each arrival until it was read."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+    headers = {"X-API-Key": key, "Last-Event-ID": str(after)}
+    connection.request("GET", "/api/v1/mqtt/stream", headers=headers)
+    response = connection.getresponse()
+    if response.status != http.HTTPStatus.OK:
+        raise RuntimeError(f"the stream answered {response.status}: {response.read()[:300]!r}")
+    clock = Clock()
+    waits: list[float] = []
+    while len(waits) < messages:
+        line = response.readline()
+        if not line:
+            raise RuntimeError(f"the stream ended after {len(waits)} of {messages} events")
+        if line.startswith(b"data: "):
+            arrived = datetime.fromisoformat(json.loads(line[6:])["received_at"])
+            waits.append((clock.now() - arrived).total_seconds())
+    connection.close()
+    return {"seconds": waits}

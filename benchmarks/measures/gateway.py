@@ -37,7 +37,7 @@ def gateway(bench: Bench) -> list[Line]:
 
 def _asked(place: Place, bench: Bench, **more: str) -> list[list[Asked]]:
     """Ask in so many repeats, of the same programs."""
-    settings = {**_settings(place), "LOG_LEVEL": "ERROR", **more}
+    settings = {**settings_of(place), "LOG_LEVEL": "ERROR", **more}
     sizes = bench.sizes
     prepared = call("benchmarks.ui_requests:prepared", settings, runs=sizes.ui_runs)
     with both(settings, prepared["key"]) as (ours, bare):
@@ -87,7 +87,7 @@ def webhooks(bench: Bench) -> list[Line]:
 
 def _delivered(place: Place, bench: Bench) -> Answered:
     """Deliver with ids that no repeat before has used."""
-    with served(_settings(place)) as port:
+    with served(settings_of(place)) as port:
         return deliver(
             port,
             connections=CONNECTIONS,
@@ -96,7 +96,8 @@ def _delivered(place: Place, bench: Bench) -> Answered:
         )
 
 
-def _settings(place: Place) -> dict[str, str]:
+def settings_of(place: Place) -> dict[str, str]:
+    """Return the settings of a gateway at a place, with sources of webhooks."""
     sources = place.state / "webhooks.yaml"
     sources.write_text(SOURCES)
     database = {"DATABASE_URL": place.database_url} if place.database_url else {}
@@ -142,7 +143,7 @@ def webhook_runs(bench: Bench) -> list[Line]:
     """
     count = bench.sizes.webhook_runs
     with bench.rig.sqlite_place() as place:
-        settings = {**_settings(place), **DEMO}
+        settings = {**settings_of(place), **DEMO}
         with ui(settings):
             starts = call("benchmarks.gateway:run_starts", settings, count=count)
             issues = call("benchmarks.saas:webhooks", settings, count=count)
@@ -168,7 +169,7 @@ def _loads(bench: Bench) -> Line:
     found = []
     for _ in range(bench.repeats):
         with bench.rig.place() as place:
-            settings = {**_settings(place), **DEMO}
+            settings = {**settings_of(place), **DEMO}
             with ui(settings):
                 answers = call("benchmarks.gateway:loads", settings, count=count)
         found.append(answers["per_second"])
@@ -188,7 +189,7 @@ def soak(bench: Bench) -> list[Line]:
     What it takes up in the first sixth of the time, ten minutes of an hour, does not count.
     """
     with bench.rig.sqlite_place() as place:
-        settings = {**_settings(place), "LOG_LEVEL": "ERROR"}
+        settings = {**settings_of(place), "LOG_LEVEL": "ERROR"}
         prepared = call("benchmarks.ui_requests:prepared", settings, runs=bench.sizes.ui_runs)
         samples = soaked(settings, prepared["key"], prepared["run_id"], bench.sizes.soak_minutes)
     steady = samples[WARM_UP_SAMPLES:]
@@ -227,6 +228,6 @@ def metrics(bench: Bench) -> list[Line]:
 
 def _scrapes(place: Place, count: int, bench: Bench) -> list[float]:
     answers = call(
-        "benchmarks.gateway:scrapes", _settings(place), count=count, repeats=bench.repeats
+        "benchmarks.gateway:scrapes", settings_of(place), count=count, repeats=bench.repeats
     )
     return answers["seconds"]

@@ -1,4 +1,4 @@
-"""Messages from mosquitto to the inbox, against clients that store none or commit each."""
+"""Messages from mosquitto to the inbox and the stream, against other clients and a limit."""
 
 import os
 import shutil
@@ -6,16 +6,25 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.bench import Bench
 from benchmarks.child import call
-from benchmarks.report import Line, at_least, line
+from benchmarks.gateway import served
+from benchmarks.measures.gateway import settings_of
+from benchmarks.report import Line, at_least, at_most, line
 
 PAYLOAD_BYTES = 300
+STREAM_SECONDS = 1.0
+_STARTS_SECONDS = 5.0
+"""That bridge and reader need at most to start."""
+
 SHARE_OF_EACH = 10
 """The subscriber that commits each message drains so much less: a tenth."""
 
@@ -56,6 +65,59 @@ def mqtt(bench: Bench) -> list[Line]:
             ),
         ]
     return lines
+
+
+def mqtt_stream(bench: Bench) -> list[Line]:
+    """Seconds from an arrival to a reader of the gateway's stream, at half of the bridge's rate."""
+    with bench.rig.place() as place:
+        settings = {**settings_of(place), "DATA_PROFILE": "real"}
+        lines = [_streamed(bench, "PostgreSQL", settings)]
+    with bench.rig.sqlite_place() as place:
+        settings = {**settings_of(place), "DATA_PROFILE": "real"}
+        return [*lines, _streamed(bench, "SQLite", settings)]
+
+
+def _streamed(bench: Bench, name: str, settings: Mapping[str, str]) -> Line:
+    count = bench.sizes.mqtt_messages
+    key = call("benchmarks.ui_requests:prepared", settings, runs=1)["key"]
+    worst: list[float] = []
+    achieved: list[float] = []
+    for _ in range(bench.repeats):
+        with _broker() as port:
+            _fill(port, ["bridge"], count)
+            drain = partial(call, "benchmarks.mqtt_sides:bridge", settings, port=port)
+            drained = drain(name="bridge", messages=count)
+            after = drained["last"]
+            with served(settings) as gateway, ThreadPoolExecutor() as together:
+                reading = together.submit(
+                    *(call, "benchmarks.mqtt_sides:follow", {}),
+                    port=gateway,
+                    key=key,
+                    after=after,
+                    messages=count,
+                )
+                bridging = together.submit(drain, name="bridge", messages=count, after=after)
+                time.sleep(_STARTS_SECONDS)
+                sent = call(
+                    "benchmarks.mqtt_sides:publish",
+                    {},
+                    port=port,
+                    per_second=count / drained["seconds"] / 2,
+                    messages=count,
+                )
+                bridging.result()
+                waits = sorted(reading.result()["seconds"])
+        worst.append(waits[int(len(waits) * 0.99)])
+        achieved.append(sent["per_second"])
+    return line(
+        f"an MQTT message from its arrival to a stream, {name}, p99, against {STREAM_SECONDS:g} s",
+        "s",
+        worst,
+        [STREAM_SECONDS],
+        at_most(1),
+        note=f"{count:,} events, {median(achieved):,.0f}/s: half of what the bridge receives; "
+        "all programs on the same cores",
+    )
 
 
 def _sides(bench: Bench, url: str, count: int) -> Mapping[str, list[float]]:
