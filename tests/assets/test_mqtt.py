@@ -251,6 +251,7 @@ def test_checks_of_the_flow_name_what_is_late_silent_or_lost(office, instance):
                 "connected_since": now - timedelta(hours=3),
                 "last_message_at": now - timedelta(hours=2),
                 "receive_maximum": 20,
+                "topics": "tracker/#",
                 "backlog_count": 0,
                 "message_count": 1,
                 "session_lost_at": now - timedelta(hours=3),

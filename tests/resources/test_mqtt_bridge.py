@@ -118,6 +118,23 @@ def test_messages_of_a_time_without_bridge_come_later(warehouse, broker) -> None
 
 
 @ON_SQLITE
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_a_topic_that_is_no_longer_wanted_sends_nothing(warehouse, broker, version) -> None:
+    both = broker_at(broker.port, version=version, topics=("tracker/#", "other/#"))
+    with running(Bridge(warehouse, Clock(), both, max_bytes=2_000).run):
+        broker.wait_for_subscriber()
+        broker.publish([Event("other/1", b"wanted"), *events("a")])
+        wait_for(lambda: len(bodies(warehouse)) == 2)
+    assert state(warehouse)["topics"] == "tracker/#,other/#"
+    with running(bridge_of(warehouse, broker, version=version).run):
+        wait_for(lambda: is_connected(warehouse))
+        assert state(warehouse)["topics"] == "tracker/#"
+        broker.publish([Event("other/1", b"no longer wanted"), *events("b")])
+        wait_for(lambda: len(bodies(warehouse)) > 2)
+    assert bodies(warehouse) == ["wanted", "a", "b"]
+
+
+@ON_SQLITE
 def test_a_retained_message_is_marked_and_large_ones_are_cut(warehouse, broker) -> None:
     broker.publish([Event("tracker/large", b"x" * 3_000, is_retained=True)])
     with running(bridge_of(warehouse, broker).run):

@@ -82,6 +82,9 @@ class MqttBridge(BaseModel):
         description="UTC time from which messages may be missing; null: never"
     )
     problem: str | None = Field(description="Why it is not connected; null: it is")
+    topics: str | None = Field(
+        description="Topic filters that the session may have, separated by commas"
+    )
     changed_at: AwareDatetime = Field(description="UTC time of the latest change")
 
 

@@ -33,7 +33,11 @@ from orchestration_project.resources.mqtt.batching import (
     Backlog,
     ReceivedMessage,
 )
-from orchestration_project.resources.mqtt.bridge_states import BridgeState, read_received_until
+from orchestration_project.resources.mqtt.bridge_states import (
+    BridgeState,
+    EarlierSession,
+    read_earlier_session,
+)
 from orchestration_project.resources.mqtt.broker import Broker
 from orchestration_project.resources.mqtt.connection import BrokerConnection
 
@@ -162,12 +166,17 @@ class Bridge:
         state = BridgeState(
             self.broker.name, self.holder, self.broker.receive_maximum, self.monotonic
         )
-        received_until = self._when_database_is_there(self._read_received_until, stop, default=None)
+        nothing = EarlierSession(None, ())
+        earlier = self._when_database_is_there(self._read_earlier_session, stop, default=nothing)
+        received_until = earlier.received_until
+        state.topics = sorted({*earlier.topics, *self.broker.topics})
+        self._write_state(lease, state)
         attempt = 0
         while not stop.is_set():
             self._when_database_is_there(lambda: self._renew(lease), stop, default=None)
             backlog = Backlog(max(BATCH_MESSAGES, self.broker.receive_maximum), self.monotonic)
-            connection = BrokerConnection(self.broker, self.clock, backlog.add)
+            gone = set(state.topics) - set(self.broker.topics)
+            connection = BrokerConnection(self.broker, self.clock, backlog.add, sorted(gone))
             try:
                 with connection:
                     connected_at = self.monotonic()
@@ -190,14 +199,14 @@ class Bridge:
         state.disconnected("the bridge was stopped")
         self._write_state(lease, state)
 
-    def _read_received_until(self) -> datetime | None:
+    def _read_earlier_session(self) -> EarlierSession:
         with self.warehouse.reading() as connection:
-            return read_received_until(connection, self.broker.name)
+            return read_earlier_session(connection, self.broker.name)
 
     def _connected(
         self, state: BridgeState, connection: BrokerConnection, received_until: datetime | None
     ) -> None:
-        state.connected(self.clock.now())
+        state.connected(self.clock.now(), self.broker.topics)
         LOG.info("connected to %s", self.broker.name, extra={"event": "mqtt_bridge_connected"})
         if received_until is not None and not connection.has_session:
             state.session_lost_at = received_until

@@ -1,9 +1,9 @@
 """The row of mqtt_bridges of a broker: what its bridge does, and why it is not connected."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select, update
 
@@ -36,14 +36,15 @@ class BridgeState:
     last_message_at: datetime | None = None
     session_lost_at: datetime | None = None
     problem: str | None = None
+    topics: Sequence[str] = ()
     stored_count: int = 0
     backlog_count: int = 0
     _is_changed: bool = True
     _written_at: float = field(default=float("-inf"))
 
-    def connected(self, at: datetime) -> None:
-        """Note a connection."""
-        self.connected_since, self.problem = at, None
+    def connected(self, at: datetime, topics: Sequence[str]) -> None:
+        """Note a connection, and the topic filters that its session has now."""
+        self.connected_since, self.problem, self.topics = at, None, topics
         self._is_changed, self._written_at = True, float("-inf")
 
     def disconnected(self, problem: str) -> None:
@@ -79,6 +80,7 @@ class BridgeState:
             "receive_maximum": self.receive_maximum,
             "backlog_count": self.backlog_count,
             "problem": self.problem,
+            "topics": ",".join(self.topics),
             "changed_at": at,
         }
         for name in ("last_message_at", "session_lost_at"):
@@ -96,11 +98,25 @@ class BridgeState:
         return committed
 
 
-def read_received_until(connection: Connection, broker: str) -> datetime | None:
-    """Return the UTC time until which nothing is missing; None: no session was there before."""
+class EarlierSession(NamedTuple):
+    """What an earlier bridge left of its session with a broker.
+
+    Attributes:
+        received_until: UTC time until which nothing is missing; None: no session was there.
+        topics: Topic filters that the session may have.
+    """
+
+    received_until: datetime | None
+    topics: Sequence[str]
+
+
+def read_earlier_session(connection: Connection, broker: str) -> EarlierSession:
+    """Return what an earlier bridge left of its session with a broker."""
     found = connection.execute(select(mqtt_bridges).where(mqtt_bridges.c.broker == broker)).first()
     if found is None:
-        return None
+        return EarlierSession(None, ())
+    topics = found.topics.split(",") if found.topics else ()
     if found.connected_since is not None:  # it was killed while it was connected
-        return max(found.changed_at, found.last_message_at or found.changed_at)
-    return found.last_message_at
+        until = max(found.changed_at, found.last_message_at or found.changed_at)
+        return EarlierSession(until, topics)
+    return EarlierSession(found.last_message_at, topics)

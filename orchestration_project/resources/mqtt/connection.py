@@ -3,7 +3,7 @@
 import queue
 import select
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from threading import Event, Lock, Thread
 from typing import Any, NamedTuple, Self
@@ -51,10 +51,18 @@ class BrokerConnection:
     """
 
     def __init__(
-        self, broker: Broker, clock: Clock, receive: Callable[[ReceivedMessage], object]
+        self,
+        broker: Broker,
+        clock: Clock,
+        receive: Callable[[ReceivedMessage], object],
+        gone_topics: Sequence[str] = (),
     ) -> None:
-        """Receive messages by ``receive``, in the thread of the connection."""
+        """Receive messages by ``receive``, in the thread of the connection.
+
+        A session that the broker has kept is unsubscribed from ``gone_topics``.
+        """
         self._broker = broker
+        self._gone_topics = gone_topics
         self._clock = clock
         self._receive = receive
         self._client = self._new_client()
@@ -249,6 +257,8 @@ class BrokerConnection:
             self._fail(login_refusal(self._broker, str(reason)))
             return
         self.has_session = bool(flags.session_present)
+        if self.has_session and self._gone_topics:
+            client.unsubscribe([*self._gone_topics])
         if self._broker.version == "5":
             options = SubscribeOptions(qos=1, retainHandling=RETAINED_FOR_NEW)
             client.subscribe([(topic, options) for topic in self._broker.topics])

@@ -50,6 +50,7 @@ def tracker(api):
         "connected_since": START,
         "last_message_at": START,
         "receive_maximum": 20,
+        "topics": "tracker/#",
         "backlog_count": 0,
         "message_count": 12,
         "session_lost_at": None,
