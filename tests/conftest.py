@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,12 @@ LONGEST = {
 }
 """Folders and modules whose tests begin, as they start programs or take minutes together."""
 
+BY_DEFAULT = "not slow and not histories and not faults"
+"""The marks of `make test`, as in pyproject.toml."""
+
+OTHERS_ONLY = re.compile(r"^pytestmark = \[?pytest\.mark\.(slow|histories|faults)\b", re.MULTILINE)
+"""Stands in a module of which `make test` runs no test."""
+
 LEFT_OUT = pytest.StashKey[int]()
 """How many slow tests --part has left out."""
 
@@ -43,6 +50,12 @@ LEFT_OUT = pytest.StashKey[int]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", type=int, default=1, help="one slow test in PART, by the seed")
     parser.addoption("--seed", default="20260302", help="decides which, and when faults strike")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no module whose tests are all left out: each worker would do so, for seconds."""
+    is_default = config.option.markexpr == BY_DEFAULT and collection_path.suffix == ".py"
+    return True if is_default and OTHERS_ONLY.search(collection_path.read_text()) else None
 
 
 @pytest.hookimpl(trylast=True)  # of what is to run
