@@ -315,15 +315,46 @@ class ActionEnvironment:
     """Surroundings of an action.
 
     Attributes:
+        warehouse: The database, for an action that writes transactions of its own.
         open: Returns an opened connection by the name of its resource, the same for one run.
         record_progress: Records what must be known before a request whose answer may never come.
     """
 
     settings: Settings
+    warehouse: Warehouse
     clock: Clock
     run_id: str
     open: Callable[[str], Any]
     record_progress: Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionExamination:
+    """A rule's target and mappings, to examine before the rule is put into effect.
+
+    Attributes:
+        declared: Declaration of the target.
+        values: By mapped field: its static value, or None where deliveries have the value.
+        open: Returns an opened connection by the name of its resource.
+    """
+
+    settings: Settings
+    declared: Any
+    values: Mapping[str, Any]
+    open: Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class ActionFindings:
+    """Findings of an examination.
+
+    Attributes:
+        problems: What the target is sure to refuse, each with its field; "": the target itself.
+        doubt: Why the target could not be asked; nothing follows from that.
+    """
+
+    problems: Sequence[tuple[str, str]] = ()
+    doubt: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -339,15 +370,17 @@ class RoutingAction:
         send: Asks the target, which may have done it before under the same idempotency key;
             returns its result. Raises TransientError if another attempt may succeed.
         run: Returns the run to request, whose key is the idempotency key.
+        examine: Examines a rule before it is put into effect; it may ask the target.
     """
 
     name: str
     description: str
     declaration: type[BaseModel]
-    fields: "Callable[[Any, Registry], TargetFields]"
+    fields: "Callable[[Any, Registry, Settings], TargetFields]"
     write: Callable[[SqlConnection, ActionRequest, ActionEnvironment], str] | None = None
     send: Callable[[ActionRequest, ActionEnvironment], str] | None = None
     run: "Callable[[ActionRequest, Registry], dg.RunRequest] | None" = None
+    examine: Callable[[ActionExamination], ActionFindings] | None = None
 
 
 def _no_retention(_: Settings) -> Mapping[tuple[str, str], int]:

@@ -13,12 +13,13 @@ from orchestration_project.assets.specs import system_spec
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.events_routing.planning import RoutingDifference
-from orchestration_project.domains.events_routing.rules import RulesText
+from orchestration_project.domains.events_routing.rules import RoutingRule, RulesText
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.resources.events_routing.applying import ApplySummary, open_applier
+from orchestration_project.resources.events_routing.examining import open_examiner
 from orchestration_project.resources.events_routing.replaying import LetterFilter, replay_letters
 from orchestration_project.resources.events_routing.rules import (
     RoutingTrial,
@@ -140,6 +141,7 @@ class ReplayRouting(JobOptions):
     ],
 )
 def try_routing_rules(
+    context: dg.AssetExecutionContext,
     config: TryRouting,
     registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
@@ -147,9 +149,11 @@ def try_routing_rules(
 ) -> dg.MaterializeResult[Any]:
     """Plan the latest deliveries by edited rules and by those in effect; nothing is written."""
     targets = RoutingTargets.of(settings, registry)
-    rules = config.text().read(targets.fields_of)
+    rules, unexamined = _examined(context, config, targets)
     trial = try_rules(warehouse, targets, rules, delivery_count=config.delivery_count)
-    return dg.MaterializeResult(asset_key=TRIAL, metadata=as_metadata(_shown(trial)))
+    return dg.MaterializeResult(
+        asset_key=TRIAL, metadata=as_metadata({**_shown(trial), "not_known": unexamined})
+    )
 
 
 @dg.multi_asset(
@@ -174,7 +178,7 @@ def edit_routing_rules(
 ) -> dg.MaterializeResult[Any]:
     """Put rules into effect, unless one is invalid or others were edited meanwhile."""
     targets = RoutingTargets.of(settings, registry)
-    rules = config.text().read(targets.fields_of)
+    rules, unexamined = _examined(context, config, targets)
     trial = try_rules(warehouse, targets, rules, delivery_count=config.delivery_count)
     who = context.run.tags.get("user") or config.who or "unknown"
     changes = edit_rules(warehouse, rules, based_on=config.based_on, by=who, at=clock.now())
@@ -182,6 +186,7 @@ def edit_routing_rules(
         "added": ", ".join(changes.added),
         "changed": ", ".join(changes.changed),
         "ended": ", ".join(changes.ended),
+        "not_known": unexamined,
     }
     shown = {**_shown(trial), "rules_version": changes.version, **edited}
     return dg.MaterializeResult(asset_key=RULES, metadata=as_metadata(shown))
@@ -259,6 +264,18 @@ def replay_routing_letters(
             }
         ),
     )
+
+
+def _examined(
+    context: dg.AssetExecutionContext, config: TryRouting, targets: RoutingTargets
+) -> tuple[Sequence[RoutingRule], str]:
+    """Return the rules of a run, and which of them their targets could not be asked about."""
+    with open_examiner(targets) as examiner:
+        rules = config.text().read(targets.fields_of, examiner.problems_of)
+    doubts = [f"{name}: {doubt}" for name, doubt in sorted(examiner.doubts.items())]
+    for each in doubts:
+        context.log.warning(f"The rule is not verified at its target. {each}")
+    return rules, "; ".join(doubts)
 
 
 def _shown(trial: RoutingTrial) -> dict[str, Any]:

@@ -48,6 +48,9 @@ targets:
   partner: {{action: http_request, url: "{url}"}}
   tickets: {{action: jira_issue, project: IT, issue_type: Task}}
   prices: {{action: run_job, job: documents_freshness}}
+  totals: {{action: mqtt_event, topic: shop/orders, kind: metric.recorded}}
+  anything: {{action: mqtt_event, topic: shop/orders, kind: order.paid}}
+  wildcard: {{action: mqtt_event, topic: shop/#, kind: metric.recorded}}
   broken: {{action: row, columns: {{number: money}}}}
 """
 TICKETS: dict[str, Any] = {
@@ -76,6 +79,20 @@ PARTNER: dict[str, Any] = {
     "action": "http_request",
     "target": "partner",
     "mappings": [{"target_field": "order", "source_type": "path", "value": "payload.id"}],
+}
+
+
+TOTALS: dict[str, Any] = {
+    "rule_id": "totals",
+    "source": "shop",
+    "action": "mqtt_event",
+    "target": "totals",
+    "mappings": [
+        {"target_field": "name", "source_type": "static", "value": "orders"},
+        {"target_field": "subject_id", "source_type": "path", "value": "payload.country"},
+        {"target_field": "value", "source_type": "path", "value": "payload.id"},
+        {"target_field": "measured_at", "source_type": "path", "value": "received_at"},
+    ],
 }
 
 
@@ -115,7 +132,9 @@ class Router:
         self.warehouse, self.clock, self.receiver = warehouse, clock, receiver
         self.issues = UncertainIssues()
         content = WEBHOOKS.format(url=url)
-        self.targets = RoutingTargets(REGISTRY, read_sources(content), read_targets(content))
+        self.targets = RoutingTargets(
+            REGISTRY, load_settings(), read_sources(content), read_targets(content)
+        )
 
     def edit(self, *rules: dict[str, Any], based_on: str | None = None) -> Any:
         read = RulesText(rules).read(self.targets.fields_of)

@@ -55,6 +55,9 @@ MAX_TEXT = 4_000
 
 Place = tuple[int | str, ...]
 
+Problem = tuple[Place, str]
+"""Place in a rule, and what is wrong there."""
+
 Check = tuple[str, Operator, str]
 """Path, operator and caseless value of a condition."""
 
@@ -335,12 +338,17 @@ class RulesText:
         text = ": ".join(filter(None, (shown, ".".join(map(str, rest)), reason)))
         return located(self.yaml, tuple(map(str, place)), text) if self.yaml else text
 
-    def read(self, fields_of: Callable[[RoutingRule], TargetFields]) -> list[RoutingRule]:
+    def read(
+        self,
+        fields_of: Callable[[RoutingRule], TargetFields],
+        examine: Callable[[RoutingRule], Sequence[Problem]] = lambda _: (),
+    ) -> list[RoutingRule]:
         """Return the rules.
 
         Args:
             fields_of: Returns the fields of a rule's target; raises ConfigurationError if its
                 source, action or target is not known.
+            examine: Returns further problems of a rule without any, each with its place in it.
 
         Raises:
             ConfigurationError: Some cannot be used; names each problem with its place.
@@ -348,7 +356,7 @@ class RulesText:
         if len(self.given) > MAX_RULES:
             raise invalid_rules([f"expected at most {MAX_RULES} rules, found {len(self.given)}"])
         found: list[RoutingRule] = []
-        problems: list[tuple[Place, str]] = []
+        problems: list[Problem] = []
         names: set[str] = set()
         for number, each in enumerate(self.given):
             try:
@@ -360,9 +368,8 @@ class RulesText:
                 problems.append(((number, "rule_id"), "expected a name of its own"))
             names.add(rule.rule_id)
             found.append(rule)
-            problems += [
-                ((number, *place), reason) for place, reason in target_problems(rule, fields_of)
-            ]
+            own = target_problems(rule, fields_of) or examine(rule)
+            problems += [((number, *place), reason) for place, reason in own]
         if problems:
             shown = [self.problem(*each) for each in problems[:MAX_PROBLEMS]]
             raise invalid_rules(shown, count=len(problems))
@@ -371,7 +378,7 @@ class RulesText:
 
 def target_problems(
     rule: RoutingRule, fields_of: Callable[[RoutingRule], TargetFields]
-) -> list[tuple[Place, str]]:
+) -> list[Problem]:
     """Return what of a rule its target does not take, each with its place in the rule."""
     try:
         fields = fields_of(rule)
@@ -379,7 +386,7 @@ def target_problems(
         parts = {"expected": error.expected, "found": error.found, "what to do": error.remedy}
         text = "; ".join([error.what, *(f"{name}: {each}" for name, each in parts.items() if each)])
         return [((error.context.get("part", "target"),), text)]
-    problems: list[tuple[Place, str]] = []
+    problems: list[Problem] = []
     for number, mapping in enumerate(rule.mappings):
         place = ("mappings", number)
         kind = fields.type_of(mapping.target_field)

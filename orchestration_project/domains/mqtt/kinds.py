@@ -25,6 +25,7 @@ class Kind(NamedTuple):
         schema: Validator of payloads.
         entity: Entity that the event changes; None: it is mirrored only.
         operation: How it changes the entity.
+        document: The schema as JSON.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Kind(NamedTuple):
     schema: jsonschema_rs.Draft202012Validator
     entity: Entity | None
     operation: Operation | None
+    document: Mapping[str, Any]
 
 
 class KindMatch(NamedTuple):
@@ -75,7 +77,7 @@ class Kinds:
                 version that accepts the payload is taken, or ``project.updated.v1``.
             payload: Payload of a valid envelope.
         """
-        candidates = self._candidates(kind)
+        candidates = self.named(kind)
         refusal: Refusal | None = None
         for each in candidates:
             found = _matched(each, kind, payload)
@@ -84,7 +86,8 @@ class Kinds:
             refusal = refusal or found
         return refusal or KindMatch(kind)
 
-    def _candidates(self, kind: str) -> tuple[Kind, ...]:
+    def named(self, kind: str) -> tuple[Kind, ...]:
+        """Return the versions that a kind as written names, the newest first; none: unknown."""
         if kind in self.versions:
             return self.versions[kind]
         parts = VERSIONED.fullmatch(kind)
@@ -141,7 +144,8 @@ def _kind(file_name: str, content: bytes) -> Kind:
         mask="the value",
     )
     entity = None if entity_type is None else ENTITIES[entity_type]
-    return Kind(parts[1], int(parts[parts.lastindex or 0]), validator, entity, operation)
+    version = int(parts[parts.lastindex or 0])
+    return Kind(parts[1], version, validator, entity, operation, schema)
 
 
 def _matched(kind: Kind, written: str, payload: dict[str, Any]) -> KindMatch | Refusal:

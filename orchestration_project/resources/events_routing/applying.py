@@ -7,7 +7,7 @@ has the same idempotency key. Actions that write into the database do so as they
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -25,7 +25,6 @@ from orchestration_project.errors import (
 from orchestration_project.registry import (
     ActionEnvironment,
     ActionRequest,
-    Environment,
     Registry,
     RoutingAction,
 )
@@ -36,7 +35,10 @@ from orchestration_project.resources.events_routing.planning import (
     add_letter,
     shown,
 )
-from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.events_routing.targets import (
+    RoutingTargets,
+    opened_connections,
+)
 from orchestration_project.settings import Settings
 from orchestration_project.tables.events_routing import events_routed
 from orchestration_project.tables.spine import outbox
@@ -213,6 +215,7 @@ class ActionApplier:
 
         return ActionEnvironment(
             settings=self.settings,
+            warehouse=self.warehouse,
             clock=self.clock,
             run_id=self.run_id,
             open=self.open_connection,
@@ -271,16 +274,7 @@ def open_applier(
     Raises:
         ConfigurationError: WEBHOOKS_FILE cannot be used.
     """
-    opened: dict[str, Any] = {}
-    with ExitStack() as stack:
-
-        def open_connection(name: str) -> Any:
-            if name not in opened:
-                connection = registry.connections[name]
-                environment = Environment(settings=settings)
-                opened[name] = stack.enter_context(connection.open(environment))
-            return opened[name]
-
+    with opened_connections(registry, settings) as open_connection:
         targets = RoutingTargets.of(settings, registry)
         yield ActionApplier(warehouse, clock, targets, settings, run_id, open_connection)
 

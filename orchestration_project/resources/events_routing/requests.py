@@ -15,7 +15,7 @@ from orchestration_project.engine.environment import address_guard, open_shared_
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.redaction import hide
 from orchestration_project.registry import ActionEnvironment, ActionRequest, Registry, RoutingAction
-from orchestration_project.settings import read_secrets
+from orchestration_project.settings import Settings, read_secrets
 
 PASSING_STATUSES = (401, 403, 404, 408, 409, 425, 429)
 """Statuses that may say nothing of the request: a key, or a receiver that is being changed."""
@@ -46,7 +46,7 @@ def secret_names(target: str) -> tuple[str, str]:
     return f"ROUTING_URL_{target.upper()}", f"ROUTING_SECRET_{target.upper()}"
 
 
-def _fields(_: RequestTarget, __: Registry) -> TargetFields:
+def _fields(_: RequestTarget, __: Registry, ___: Settings) -> TargetFields:
     return TargetFields({}, others="json")
 
 

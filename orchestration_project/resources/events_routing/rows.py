@@ -9,6 +9,7 @@ from orchestration_project.contracts.matching import FieldType, TargetFields
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.registry import ActionEnvironment, ActionRequest, Registry, RoutingAction
 from orchestration_project.resources.events_routing.planning import as_json
+from orchestration_project.settings import Settings
 from orchestration_project.tables.events_routing import events_routed_rows
 
 MAX_COLUMNS = 200
@@ -34,7 +35,7 @@ class RowTable(BaseModel):
         return self
 
 
-def _fields(declared: RowTable, _: Registry) -> TargetFields:
+def _fields(declared: RowTable, _: Registry, __: Settings) -> TargetFields:
     return TargetFields(declared.columns, frozenset(declared.required))
 
 

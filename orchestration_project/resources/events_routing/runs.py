@@ -22,6 +22,7 @@ from orchestration_project.resources.events_routing.applying import (
 )
 from orchestration_project.resources.events_routing.planning import Letter, add_letter, shown
 from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.settings import Settings
 from orchestration_project.tables.events_routing import events_routed
 
 ROUTING_TAG = "routing_key"
@@ -54,7 +55,12 @@ def runnable_jobs(registry: Registry) -> Mapping[str, Pipeline]:
     }
 
 
-def _fields(declared: RunTarget, registry: Registry) -> TargetFields:
+def _fields(declared: RunTarget, registry: Registry, _: Settings) -> TargetFields:
+    names = [each.name for each in _pipeline(declared, registry).parameters]
+    return TargetFields(dict.fromkeys(names, "text"), frozenset(names))
+
+
+def _pipeline(declared: RunTarget, registry: Registry) -> Pipeline:
     runnable = runnable_jobs(registry)
     pipeline = runnable.get(declared.job)
     if pipeline is None:
@@ -63,18 +69,17 @@ def _fields(declared: RunTarget, registry: Registry) -> TargetFields:
             expected=f"one of {', '.join(sorted(runnable))}",
             remedy="correct targets in WEBHOOKS_FILE",
         )
-    names = [each.name for each in pipeline.parameters]
-    return TargetFields(dict.fromkeys(names, "text"), frozenset(names))
+    return pipeline
 
 
 def _run(request: ActionRequest, registry: Registry) -> dg.RunRequest:
     declared: RunTarget = request.declared
-    _fields(declared, registry)
+    pipeline = _pipeline(declared, registry)
     fields = {name: str(value) for name, value in request.fields.items()}
     return dg.RunRequest(
         run_key=request.idempotency_key,
         job_name=declared.job,
-        partition_key=partition_key(registry.pipelines[declared.job], fields),
+        partition_key=partition_key(pipeline, fields),
         run_config=dict(registry.jobs[declared.job].real_config),
         tags={ROUTING_TAG: request.idempotency_key, "routing_rule": request.rule_id},
     )

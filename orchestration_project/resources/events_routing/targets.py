@@ -1,6 +1,7 @@
 """Targets of routing rules, as WEBHOOKS_FILE declares them and actions of domains read them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -10,7 +11,7 @@ from orchestration_project.contracts.matching import TargetFields
 from orchestration_project.domains.events_routing.rules import RoutingRule
 from orchestration_project.domains.webhooks.sources import WebhookSource, read_targets
 from orchestration_project.errors import ConfigurationError, did_you_mean
-from orchestration_project.registry import Registry, RoutingAction
+from orchestration_project.registry import Environment, Registry, RoutingAction
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.settings import Settings
 from orchestration_project.settings.yaml import reason_of
@@ -27,11 +28,13 @@ class RoutingTargets:
 
     Attributes:
         registry: The domains, with their actions.
+        settings: Settings of the process.
         sources: Sources of WEBHOOKS_FILE.
         declared: Targets of the same file, as they are written.
     """
 
     registry: Registry
+    settings: Settings
     sources: Mapping[str, WebhookSource]
     declared: Mapping[str, Mapping[str, Any]]
     _fields: dict[tuple[str, str], TargetFields] = field(default_factory=dict, repr=False)
@@ -45,7 +48,7 @@ class RoutingTargets:
         """
         sources = declared_sources(settings)
         content = settings.webhooks_path.read_text(encoding="utf-8")
-        return cls(registry, sources, read_targets(content))
+        return cls(registry, settings, sources, read_targets(content))
 
     def fields_of(self, rule: RoutingRule) -> TargetFields:
         """Return the fields of a rule's target.
@@ -58,7 +61,7 @@ class RoutingTargets:
         if key not in self._fields:
             action, declared = self.find(*key)
             try:
-                self._fields[key] = action.fields(declared, self.registry)
+                self._fields[key] = action.fields(declared, self.registry, self.settings)
             except ConfigurationError as error:
                 raise error.within(part="target") from None
         return self._fields[key]
@@ -92,6 +95,21 @@ class RoutingTargets:
         routed = [each for each, found in self.sources.items() if found.job == LOADING_JOB]
         if name not in routed:
             raise _unknown("source", name, routed, f"a source with the job {LOADING_JOB}: ")
+
+
+@contextmanager
+def opened_connections(registry: Registry, settings: Settings) -> Iterator[Callable[[str], Any]]:
+    """Give what opens a connection by the name of its resource, once, until the block ends."""
+    opened: dict[str, Any] = {}
+    with ExitStack() as stack:
+
+        def open_connection(name: str) -> Any:
+            if name not in opened:
+                environment = Environment(settings=settings)
+                opened[name] = stack.enter_context(registry.connections[name].open(environment))
+            return opened[name]
+
+        yield open_connection
 
 
 def _unknown(

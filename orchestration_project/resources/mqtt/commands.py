@@ -1,29 +1,23 @@
-"""Commands: an event of ours into mirror, entity and outbox, in one transaction.
-
-The bridge publishes the outbox. The event that then comes back from the broker is a duplicate by
-its key.
-"""
+"""Commands: a requested change of an entity as an event of ours, once per request."""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from orchestration_project.domains.mqtt.entities import ENTITIES, Entity
-from orchestration_project.domains.mqtt.judging import Event, Message, judge
+from orchestration_project.domains.mqtt.envelope import Refusal
 from orchestration_project.domains.mqtt.topics import event_topic
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.resources.mqtt.arrivals import allocate_arrivals
 from orchestration_project.resources.mqtt.folding import lock_fold
-from orchestration_project.resources.mqtt.mirroring import KeptMessages, Mirror
-from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
+from orchestration_project.resources.mqtt.mirroring import Mirror
+from orchestration_project.resources.mqtt.own_events import OwnEvent, prepare_event, write_event
 from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_seen_keys
-from orchestration_project.tables.spine import outbox
 
 API = "api"
 """Broker of arrivals that are commands."""
@@ -96,15 +90,6 @@ class _LaterEventError(Exception):
     """Another event of the entity has a later time: the command is written again with that."""
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """Event of a command whose bytes are stored; its arrival has no number yet."""
-
-    event: Event
-    kept: KeptMessages
-    text: str
-
-
 def execute(mirror: Mirror, command: Command) -> CommandResult:
     """Write the event of a command, fold it, and have it published.
 
@@ -144,9 +129,7 @@ def _keys(command: Command) -> tuple[str, str]:
     return key, command.entity_id or str(uuid5(NAMESPACE_URL, key))
 
 
-def _prepared(
-    mirror: Mirror, command: Command, entity_id: str, key: str, ts: datetime
-) -> _Prepared:
+def _prepared(mirror: Mirror, command: Command, entity_id: str, key: str, ts: datetime) -> OwnEvent:
     [name] = command.entity.keys
     envelope = {
         "trace_id": str(uuid4()),
@@ -155,30 +138,18 @@ def _prepared(
         "idempotency_key": key,
         "payload": {name: entity_id, **command.fields, "updated_by": command.user_name},
     }
-    text = json.dumps(envelope, ensure_ascii=False)
-    body = text.encode(errors="surrogatepass")
-    message = Message(
-        0,
-        API,
-        event_topic(command.entity.topics, entity_id),
-        body,
-        len(body),
-        hashlib.sha256(body).hexdigest(),
-        mirror.clock.now(),
-    )
-    judged = judge(message, mirror.kinds, mirror.max_bytes)
-    if not isinstance(judged, Event):
-        raise RefusedCommandError("invalid", judged.refusal.reason)
-    if (judged.match.entity_type, judged.match.operation) != (
-        command.entity_type,
-        command.operation,
-    ):
+    topic = event_topic(command.entity.topics, entity_id)
+    own = prepare_event(mirror, envelope, broker=API, topic=topic)
+    if isinstance(own, Refusal):
+        raise RefusedCommandError("invalid", own.reason)
+    match = own.event.match
+    if (match.entity_type, match.operation) != (command.entity_type, command.operation):
         raise ConfigurationError(
             f"the kind {command.kind} does not change a {command.entity_type}",
             expected=f"{command.kind}.v1.json with x-entity and x-operation in MQTT_KINDS_DIR",
             remedy="restore the file",
         )
-    return _Prepared(judged, mirror.keep([message]), text)
+    return own
 
 
 def _write(
@@ -186,7 +157,7 @@ def _write(
     mirror: Mirror,
     command: Command,
     entity_id: str,
-    prepared: _Prepared,
+    prepared: OwnEvent,
 ) -> CommandResult:
     lock_fold(connection)
     key = prepared.event.envelope.idempotency_key
@@ -200,15 +171,14 @@ def _write(
     latest = _latest_ts(connection, command, entity_id)
     if latest is not None and latest > prepared.event.envelope.ts:
         raise _LaterEventError
-    _add_to_outbox(connection, command, entity_id, prepared, mirror)
-    arrival_id = allocate_arrivals(connection, 1)
-    mirror.write(connection, _numbered(prepared, arrival_id))
+    entity = f"{command.entity_type}|{entity_id}"
+    write_event(connection, mirror, prepared, entity=entity)
     after = _row(connection, command.entity, entity_id)
     return CommandResult(entity_id, after, key, is_repeated=False)
 
 
 def _is_repeated(
-    connection: Connection, command: Command, entity_id: str, prepared: _Prepared
+    connection: Connection, command: Command, entity_id: str, prepared: OwnEvent
 ) -> bool:
     """Whether the same request wrote its event before.
 
@@ -243,42 +213,3 @@ def _row(connection: Connection, entity: Entity, entity_id: str) -> Mapping[str,
     found = connection.execute(select(entity.table).where(key == entity_id))
     row = found.mappings().one_or_none()
     return None if row is None else dict(row)
-
-
-def _numbered(prepared: _Prepared, arrival_id: int) -> KeptMessages:
-    """Return the event with the number of its arrival, and its capture under this number."""
-    [capture] = prepared.kept.captures.values()
-    message = prepared.event.message._replace(arrival_id=arrival_id)
-    event = prepared.event._replace(message=message)
-    capture = replace(capture, request={**capture.request, "arrival_id": arrival_id})
-    return KeptMessages([event], {arrival_id: capture})
-
-
-def _add_to_outbox(
-    connection: Connection,
-    command: Command,
-    entity_id: str,
-    prepared: _Prepared,
-    mirror: Mirror,
-) -> None:
-    entity, columns, now = f"{command.entity_type}|{entity_id}", outbox.c, mirror.clock.now()
-    last = select(func.max(columns.version_number)).where(
-        columns.topic == OUTBOX_TOPIC, columns.entity == entity
-    )
-    row = {
-        "topic": OUTBOX_TOPIC,
-        "entity": entity,
-        "version_number": (connection.execute(last).scalar() or 0) + 1,
-        "payload": json.dumps(
-            {"topic": prepared.event.message.topic, "message": prepared.text}, ensure_ascii=False
-        ),
-        "cause": "source",
-        "state": "waiting",
-        "attempt_count": 0,
-        "reason": None,
-        "planned_at": now,
-        "due_at": now,
-        "changed_at": now,
-        "run_id": mirror.run_id,
-    }
-    connection.execute(insert(outbox), row)

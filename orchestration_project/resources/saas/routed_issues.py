@@ -9,11 +9,23 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from orchestration_project.contracts.matching import HOP_LABEL, TargetFields
-from orchestration_project.domains.saas.values import UnfitValueError, values_of
+from orchestration_project.domains.saas.values import UnfitValueError, values_of, violations
 from orchestration_project.errors import ContractError, TransientError
-from orchestration_project.registry import ActionEnvironment, ActionRequest, Registry, RoutingAction
+from orchestration_project.registry import (
+    ActionEnvironment,
+    ActionExamination,
+    ActionFindings,
+    ActionRequest,
+    Registry,
+    RoutingAction,
+)
 from orchestration_project.resources.saas.applying import AMBIGUOUS_STATUSES
 from orchestration_project.resources.saas.systems import RefusedError, TargetSystem
+from orchestration_project.resources.saas.validating import PROVING
+from orchestration_project.settings import Settings
+
+PERMISSIONS = ("BROWSE_PROJECTS", "CREATE_ISSUES")
+"""Permissions that creating and finding an issue need."""
 
 
 class IssueTarget(BaseModel):
@@ -30,7 +42,7 @@ class IssueTarget(BaseModel):
     issue_type: str = Field(min_length=1, max_length=100)
 
 
-def _fields(_: IssueTarget, __: Registry) -> TargetFields:
+def _fields(_: IssueTarget, __: Registry, ___: Settings) -> TargetFields:
     return TargetFields(
         {"summary": "text", "description": "text"}, frozenset({"summary"}), others="json"
     )
@@ -81,10 +93,31 @@ def _values(target: TargetSystem, declared: IssueTarget, request: ActionRequest)
     return {**fields, "labels": [*(fields.get("labels") or ()), *labels]}
 
 
+def _examine(given: ActionExamination) -> ActionFindings:
+    """Ask Jira for the project, the issue type and its fields."""
+    declared: IssueTarget = given.declared
+    project, issue_type = declared.project, declared.issue_type
+    target: TargetSystem = given.open("jira")
+    try:
+        missing = sorted(set(PERMISSIONS) - target.permissions(project))
+        specs = [] if missing else target.create_fields(project, issue_type)
+    except RefusedError as error:
+        if error.http_status not in PROVING:
+            return ActionFindings(doubt=error.what)
+        wanted = f"issues of type {issue_type} in project {project}"
+        return ActionFindings([("", f"Jira offers no {wanted}: {error.found or error.what}")])
+    if missing:
+        return ActionFindings([("", f"Jira grants no permission {missing[0]} in {project}")])
+    filled = {"labels": None, **given.values}  # labels name the rules
+    found = [(text.split()[0].rstrip(":"), text) for text in violations(filled, specs)]
+    return ActionFindings([(name if name in filled else "", text) for name, text in found])
+
+
 JIRA_ISSUE = RoutingAction(
     name="jira_issue",
     description="Creates an issue in a Jira project that WEBHOOKS_FILE names.",
     declaration=IssueTarget,
     fields=_fields,
     send=_send,
+    examine=_examine,
 )

@@ -1,0 +1,71 @@
+"""Examination of edited rules by their actions, which may ask the targets."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestration_project.domains.events_routing.rules import Problem, RoutingRule
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.registry import ActionExamination
+from orchestration_project.resources.events_routing.targets import (
+    RoutingTargets,
+    opened_connections,
+)
+
+
+@dataclass
+class RuleExaminer:
+    """Examines rules whose fields are valid.
+
+    Attributes:
+        targets: What rules may name.
+        open_connection: Opens a connection by the name of its resource.
+        doubts: Why rules could not be examined, by rule_id; they are not refused.
+    """
+
+    targets: RoutingTargets
+    open_connection: Callable[[str], Any]
+    doubts: dict[str, str] = field(default_factory=dict)
+    _unreachable: dict[str, str] = field(default_factory=dict)
+
+    def problems_of(self, rule: RoutingRule) -> Sequence[Problem]:
+        """Return what the target of a rule is sure to refuse, each with its place in the rule."""
+        action, declared = self.targets.find(rule.action, rule.target)
+        if action.examine is None:
+            return ()
+        if action.name in self._unreachable:
+            self.doubts[rule.rule_id] = self._unreachable[action.name]
+            return ()
+        given = ActionExamination(
+            settings=self.targets.settings,
+            declared=declared,
+            values=_values(rule),
+            open=self.open_connection,
+        )
+        try:
+            found = action.examine(given)
+        except OrchestrationError as error:
+            self.doubts[rule.rule_id] = self._unreachable[action.name] = error.what
+            return ()
+        if found.doubt:
+            self.doubts[rule.rule_id] = found.doubt
+        places = {
+            each.target_field: ("mappings", number, "value")
+            for number, each in enumerate(rule.mappings)
+        }
+        return [(places.get(name, ("target",)), text) for name, text in found.problems]
+
+
+def _values(rule: RoutingRule) -> Mapping[str, Any]:
+    return {
+        each.target_field: each.value if each.source_type == "static" else None
+        for each in rule.mappings
+    }
+
+
+@contextmanager
+def open_examiner(targets: RoutingTargets) -> Iterator[RuleExaminer]:
+    """Give an examiner that opens each connection once, when an action first needs it."""
+    with opened_connections(targets.registry, targets.settings) as open_connection:
+        yield RuleExaminer(targets, open_connection)
