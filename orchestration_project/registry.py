@@ -22,6 +22,7 @@ from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.exports import DeclaredExport
+from orchestration_project.domains.operations.flags import FlagUse
 from orchestration_project.domains.operations.pipelines import Parameter, Pipeline
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.engine.captures import Captures
@@ -428,6 +429,7 @@ class Domain:
             needs are cleaned up, by source and dataset, in place of ARTIFACTS_CAPTURED_DAYS.
         exports: Returns the exports that its files declare, by names that EXPORTS_FILE cannot have.
         actions: Actions that routing rules of webhooks may ask for.
+        flag_uses: Returns what of it uses flags, beside schedules that are data.
     """
 
     name: str
@@ -455,6 +457,7 @@ class Domain:
     captured_days: Callable[[Settings], Mapping[tuple[str, str], int]] = _no_retention
     exports: Callable[[Settings], Mapping[str, DeclaredExport]] = _no_exports
     actions: Sequence[RoutingAction] = ()
+    flag_uses: Callable[[Settings], Sequence[FlagUse]] = lambda _: ()
 
     def require_valid(self, settings: Settings) -> None:
         """Make sure that its settings and configuration files are valid.
@@ -577,6 +580,10 @@ class Registry:
             for domain in self.domains
             for name, declared in domain.exports(settings).items()
         }
+
+    def flag_uses(self, settings: Settings) -> Sequence[FlagUse]:
+        """Return what domains use flags for, beside schedules that are data."""
+        return [use for domain in self.domains for use in domain.flag_uses(settings)]
 
     def item_topics(self, domain: str | None = None) -> Sequence[ItemTopics]:
         """Return the work items that can be retried on request, of one domain or of all."""

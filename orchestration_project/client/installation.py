@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from orchestration_project.client.asking import Asking, new_key, quoted
+from orchestration_project.domains.api.flags import FlagEdited, FlagList
 from orchestration_project.domains.api.models import (
     Automation,
     Automations,
@@ -109,6 +110,33 @@ class InstallationMethods(Asking):
         """Return what an edit would change: of a new schedule, or with a version of a change."""
         body = {"expected_version": expected_version, **fields}
         return self._post(f"/operations/schedules/{quoted(name)}/dry-run", body, ScheduleEdited)
+
+    def flags(self) -> FlagList:
+        """Return the flags with what uses them, and their problems."""
+        return self._get("/operations/flags", FlagList)
+
+    def create_flag(self, name: str, **fields: Any) -> FlagEdited:
+        """Create a flag: ``owner``, and ``share``, ``listed_keys`` or ``expires_at``."""
+        return self._post("/operations/flags", {"name": name, **fields}, FlagEdited)
+
+    def change_flag(self, name: str, *, expected_version: int, **fields: Any) -> FlagEdited:
+        """Change fields of a flag."""
+        body = {"expected_version": expected_version, **fields}
+        answer = self._transport.ask("POST", f"/operations/flags/{quoted(name)}", body=body)
+        return FlagEdited.model_validate_json(answer.content)
+
+    def delete_flag(self, name: str, *, expected_version: int) -> FlagEdited:
+        """Delete a flag that nothing uses."""
+        query = {"expected_version": expected_version}
+        answer = self._transport.ask("DELETE", f"/operations/flags/{quoted(name)}", query=query)
+        return FlagEdited.model_validate_json(answer.content)
+
+    def try_flag(
+        self, name: str, *, expected_version: int | None = None, **fields: Any
+    ) -> FlagEdited:
+        """Return what an edit would change: of a new flag, or with a version of a change."""
+        body = {"expected_version": expected_version, **fields}
+        return self._post(f"/operations/flags/{quoted(name)}/dry-run", body, FlagEdited)
 
     def routing_rules(self) -> RoutingRules:
         """Return the rules of webhooks in effect, and their version."""

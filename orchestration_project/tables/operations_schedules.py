@@ -37,6 +37,7 @@ operations_schedules = table(
         optional=True,
     ),
     moment("next_due_at", "UTC time at which it is due next; NULL: never", optional=True),
+    text("flag", "Flag that must hold for a due time; NULL: each starts a run", optional=True),
 )
 
 Index("operations_schedules_by_due", operations_schedules.c.next_due_at)

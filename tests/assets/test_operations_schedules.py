@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.definitions import defs
-from orchestration_project.domains.operations.schedules import read_schedule
+from orchestration_project.domains.operations.schedules import SCHEDULE_KIND
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
 from orchestration_project.services.presets import preset_as_written, preset_names
@@ -138,21 +138,21 @@ def test_a_dry_run_shows_changes_and_next_runs_and_writes_nothing(instance, url:
 )
 def test_an_invalid_schedule_is_refused_by_name(fields: dict[str, Any], found: str):
     with pytest.raises(ConfigurationError) as refused:
-        JOBS.require_valid(read_schedule({"name": "fx", **FX, **fields}))
+        JOBS.require_valid(SCHEDULE_KIND.read({"name": "fx", **FX, **fields}))
     assert found in str(refused.value)
 
 
 def test_a_secret_is_refused():
     hide("a secret of this process")
     with pytest.raises(ConfigurationError, match="invalid schedule") as refused:
-        read_schedule({"name": "fx", **FX, "owner": "a secret of this process"})
+        SCHEDULE_KIND.read({"name": "fx", **FX, "owner": "a secret of this process"})
     assert "expected no secret" in refused.value.found
 
 
 def test_every_preset_fits_a_schedule_of_its_job():
     for name in preset_names():
         preset, _ = preset_as_written(name)
-        schedule = read_schedule(
+        schedule = SCHEDULE_KIND.read(
             {"name": "fx", "job": preset.job, "cron": "@daily", "preset": name}
         )
         problems = [each for each in JOBS.problems(schedule) if "needs a partition" not in each]
@@ -173,7 +173,7 @@ def test_every_preset_fits_a_schedule_of_its_job():
     ],
 )
 def test_a_due_time_has_the_partition_of_its_rule(fields, due: datetime, key: str | None):
-    schedule = read_schedule({"name": "fx", **FX, "timezone": "UTC", **fields})
+    schedule = SCHEDULE_KIND.read({"name": "fx", **FX, "timezone": "UTC", **fields})
     assert JOBS.partition_key(schedule, due) == key
 
 

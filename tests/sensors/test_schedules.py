@@ -13,13 +13,15 @@ from sqlalchemy import event, insert, select, update
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
-from orchestration_project.domains.operations.schedules import Action
+from orchestration_project.domains.operations.edits import Action
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.sensors.schedules import scheduled_sensor
+from orchestration_project.services.edits import Edit
+from orchestration_project.services.flags import FLAG_STORE
 from orchestration_project.services.schedules.jobs import ScheduledJobs
 from orchestration_project.services.schedules.launching import TickResult, launch_due
-from orchestration_project.services.schedules.store import ScheduleEdit, apply_edit
+from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import operations_alerts
 from orchestration_project.tables.operations_schedules import (
@@ -53,7 +55,7 @@ def create(warehouse: Warehouse, name: str = "verify", **fields: Any) -> None:
     """Create a schedule at half past eight."""
     at = NINE - timedelta(minutes=30)
     fields = {**HOURLY, **fields}
-    apply_edit(warehouse, ScheduleEdit(Action.CREATE, name, by="ada", at=at, fields=fields))
+    SCHEDULE_STORE.apply(warehouse, Edit(Action.CREATE, name, by="ada", at=at, fields=fields))
 
 
 def tick(instance: Any, warehouse: Warehouse, now: datetime) -> TickResult:
@@ -187,11 +189,36 @@ def test_a_schedule_whose_job_or_config_broke_is_disabled_with_an_alert(
     assert {kind for kind, _ in alerts} == {"schedule_disabled"}
     assert said(instance, NINE + timedelta(hours=1)).requests
     assert len(stored(warehouse, operations_alerts.c.kind)) == 2  # none is repeated
-    edit = ScheduleEdit(Action.DELETE, "gone", by="ada", at=NINE, expected_version=2)
-    apply_edit(warehouse, edit)
+    edit = Edit(Action.DELETE, "gone", by="ada", at=NINE, expected_version=2)
+    SCHEDULE_STORE.apply(warehouse, edit)
     said(instance, NINE + timedelta(hours=1))
     kinds = [kind for (kind,) in stored(warehouse, operations_alerts.c.kind)]
     assert sorted(kinds) == ["recovered", "schedule_disabled", "schedule_disabled"]
+
+
+@BOTH
+def test_only_due_times_that_the_flag_holds_for_start_a_run(instance, warehouse: Warehouse):
+    keys = ["2026-02-27", NINE.isoformat()]
+    fields = {"owner": "ada", "listed_keys": keys}
+    flag = Edit(Action.CREATE, "some", by="ada", at=NINE, fields=fields)
+    FLAG_STORE.apply(warehouse, flag)
+    create(warehouse, "fx", job="fx_rates_daily", partitions="latest", flag="some")
+    create(warehouse, "fx_before", job="fx_rates_daily", partitions="previous", flag="some")
+    create(warehouse, "hourly", flag="some")
+    found = tick(instance, warehouse, NINE)
+    assert sorted(each.tags["schedule"] for each in found.requests) == ["fx", "hourly"]
+    assert found.skipped_count == 1
+    make_runs(instance, found.requests)
+    [later] = tick(instance, warehouse, NINE + timedelta(hours=1)).requests
+    make_runs(instance, [later])
+    assert later.tags["schedule"] == "fx"  # of a day that is listed; no hour after nine is
+    columns = launches.c
+    reasons = dict(stored(warehouse, columns.name, columns.reason)[-1:])
+    assert reasons == {"hourly": "the flag some is off for 2026-03-02T10:00:00+00:00"}
+    expired = {"expires_at": (NINE + timedelta(hours=2)).isoformat()}
+    over = Edit(Action.CHANGE, "some", "ada", NINE, expired, expected_version=1)
+    FLAG_STORE.apply(warehouse, over)
+    assert tick(instance, warehouse, NINE + timedelta(hours=2)).requests == []
 
 
 def test_the_sensor_requests_a_partition_that_its_job_takes(instance, warehouse: Warehouse):
@@ -218,8 +245,8 @@ def test_an_edit_between_the_reads_and_writes_of_a_tick_wins(instance, warehouse
 
     class EditedMeanwhile(ScheduledJobs):
         def problems(self, schedule: Any) -> list[str]:
-            edit = ScheduleEdit(Action.PAUSE, "verify", "ada", NINE, expected_version=1)
-            apply_edit(warehouse, edit)
+            edit = Edit(Action.PAUSE, "verify", "ada", NINE, expected_version=1)
+            SCHEDULE_STORE.apply(warehouse, edit)
             return super().problems(schedule)
 
     found = launch_due(warehouse, instance, EditedMeanwhile(REPOSITORY), (), NINE)

@@ -29,6 +29,7 @@ PREFIXES = {
     "webhooks": "events",
     "erasures": "operations",
     "events_routing": "events",
+    "operations_flags": "operations",
     "operations_schedules": "operations",
 }
 """Title of tables whose module has another name than their prefix."""

@@ -8,6 +8,11 @@ from orchestration_project.assets.operations.control_tower import control_tower,
 from orchestration_project.assets.operations.erasure import erase_job, erasures
 from orchestration_project.assets.operations.evidence import evidence, export_evidence_job
 from orchestration_project.assets.operations.exports import export_job, exports
+from orchestration_project.assets.operations.flags import (
+    check_flags,
+    edit_flags_job,
+    flags_asset,
+)
 from orchestration_project.assets.operations.presets import apply_preset_job, presets
 from orchestration_project.assets.operations.retries import RETRY_JOB, retry_failures_job
 from orchestration_project.assets.operations.run_logs import prune_job, run_logs
@@ -24,9 +29,11 @@ __all__ = [
     "apply_preset_job",
     "artifacts",
     "artifacts_job",
+    "check_flags",
     "cleanup_job",
     "control_tower",
     "control_tower_job",
+    "edit_flags_job",
     "edit_schedules_job",
     "erase_job",
     "erasures",
@@ -34,6 +41,7 @@ __all__ = [
     "export_evidence_job",
     "export_job",
     "exports",
+    "flags_asset",
     "ledger",
     "presets",
     "prune_job",

@@ -24,8 +24,9 @@ ARTIFACTS, REMOVALS, ERASURES, EVIDENCE, EXPORTS, ALERTS = (
 )
 EFFECTIVE_CONFIG = dg.AssetKey([GROUP, "effective_config"])
 SCHEDULES = dg.AssetKey([GROUP, "schedules"])
+FLAGS = dg.AssetKey([GROUP, "flags"])
 
-STATE_ASSETS = [ALERTS, EFFECTIVE_CONFIG, PRESETS, RUNS, SCHEDULES, STEPS]
+STATE_ASSETS = [ALERTS, EFFECTIVE_CONFIG, FLAGS, PRESETS, RUNS, SCHEDULES, STEPS]
 """Assets whose state a sensor reports as events without a run."""
 
 

@@ -13,6 +13,7 @@ from orchestration_project.assets.operations.catalogue import (
     STEPS,
     asset_spec,
 )
+from orchestration_project.assets.operations.flags import check_flags
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import (
     WEEK,
@@ -151,7 +152,9 @@ def _tables(rows: pl.DataFrame) -> dict[str, Any]:
 
 control_tower_job = dg.define_asset_job(
     "operations_control_tower",
-    selection=dg.AssetSelection.assets(control_tower, alerts_asset),
-    description="Summarizes the health of every domain, the open alerts, and their delivery.",
+    selection=dg.AssetSelection.assets(control_tower, alerts_asset)
+    | dg.AssetSelection.checks(check_flags),
+    description="Summarizes the health of every domain, the open alerts and their delivery, and "
+    "checks the flags.",
     tags={"domain": "operations"},
 )

@@ -18,21 +18,24 @@ from orchestration_project.assets.operations.alerts import ALERTS_SHOWN, alerts_
 from orchestration_project.assets.operations.catalogue import (
     ALERTS,
     EFFECTIVE_CONFIG,
+    FLAGS,
     PRESETS,
     RUNS,
     SCHEDULES,
     STEPS,
 )
+from orchestration_project.assets.operations.flags import shown_flags, table_rows
 from orchestration_project.assets.operations.schedules import shown_schedules
 from orchestration_project.assets.operations.verification import entries_table
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
+from orchestration_project.services.flags import FLAG_STORE, flag_uses
 from orchestration_project.services.metadata import table_of
 from orchestration_project.services.presets import Presets, effective_config, in_force, listed
 from orchestration_project.services.run_logs import FINISHED
-from orchestration_project.services.schedules.store import read_schedules
+from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_runs
 
@@ -132,11 +135,22 @@ def ledger_snapshot(
 def schedules_snapshot(warehouse: Warehouse, clock: Clock) -> Snapshot:
     """Return the schedules that are data; their next runs are shown after edits, and every day."""
     with warehouse.reading() as connection:
-        stored = read_schedules(connection)
+        stored = SCHEDULE_STORE.read(connection)
     now = clock.now()
     versions = [[each.schedule.name, each.version_number] for each in stored]
     digest = _digest([versions, now.date() if stored else None])
     return digest, lambda: shown_schedules(stored, now), [SCHEDULES]
+
+
+def flags_snapshot(
+    warehouse: Warehouse, clock: Clock, registry: Registry, settings: Settings
+) -> Snapshot:
+    """Return the flags, and what uses them."""
+    with warehouse.reading() as connection:
+        stored = FLAG_STORE.read(connection)
+        uses = flag_uses(connection, registry, settings) if stored else ()
+    shown = table_rows(stored, uses, clock.now())
+    return _digest([shown, uses]), lambda: shown_flags(shown), [FLAGS]
 
 
 def snapshots(
@@ -156,6 +170,7 @@ def snapshots(
         "effective_config": config_snapshot(settings, presets),
         "ledger": ledger_snapshot(instance, warehouse, alerts.links.run),
         "schedules": schedules_snapshot(warehouse, clock),
+        "flags": flags_snapshot(warehouse, clock, registry, settings),
     }
 
 

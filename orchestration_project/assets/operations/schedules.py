@@ -10,22 +10,19 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import SCHEDULES, asset_spec
+from orchestration_project.assets.operations.edits import EditOptions, edit_of, shown_difference
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
+from orchestration_project.domains.operations.edits import Action
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.scheduled import next_times
-from orchestration_project.domains.operations.schedules import Action, StoredSchedule, difference
-from orchestration_project.engine.options import JobOptions, report_dry_run
+from orchestration_project.domains.operations.schedules import StoredSchedule
+from orchestration_project.engine.options import report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.edits import EditResult
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.schedules.jobs import ScheduledJobs
-from orchestration_project.services.schedules.store import (
-    EditResult,
-    ScheduleEdit,
-    apply_edit,
-    plan_edit,
-    read_schedules,
-)
+from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.tables.operations_schedules import operations_schedules
 
 EDIT_OP, EDIT_JOB = "edit_schedule", "operations_edit_schedules"
@@ -37,14 +34,13 @@ NEXT_SHOWN = 3
 EditAction = Enum("EditAction", {each.value: each.value for each in Action})
 
 SHOWN_COLUMNS = {
-    **dict.fromkeys(("name", "job", "cron", "timezone", "state", "owner"), pl.String),
+    **dict.fromkeys(("name", "job", "cron", "timezone", "state", "flag", "owner"), pl.String),
     "version": pl.Int64,
     **dict.fromkeys(("next_runs", "edited_by"), pl.String),
 }
-DIFFERENCE_COLUMNS: dict[str, Any] = dict.fromkeys(("field", "before", "after"), pl.String)
 
 
-class EditSchedule(JobOptions):
+class EditSchedule(EditOptions):
     """Edit of one schedule."""
 
     action: EditAction = Field(  # pyright: ignore[reportInvalidTypeForm] - names of an enumeration
@@ -56,20 +52,6 @@ class EditSchedule(JobOptions):
         examples=[{"job": "fx_rates_daily", "cron": "0 6 * * *", "partitions": "latest"}],
         description="Fields of a new schedule, or those that change; see "
         "docs/how-to/schedule-without-deploy.md.",
-    )
-    expected_version: int | None = Field(
-        default=None,
-        ge=1,
-        examples=[1],
-        description="Version that the edit starts from; a new schedule has none.",
-    )
-    dry_run: bool = Field(
-        default=True, description="Dry run: only show the changes; false makes the edit."
-    )
-    who: str | None = Field(
-        default=None,
-        examples=["ada"],
-        description="Name of the user; the run's tag user takes precedence.",
     )
 
 
@@ -88,38 +70,28 @@ def schedules(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.AssetObservation | dg.MaterializeResult[Any]]:
     """Judge an edit by its job, and make it unless this is a dry run."""
-    edit = ScheduleEdit(
-        Action(str(config.action.value)),
-        config.name,
-        by=context.run.tags.get("user") or config.who or "unknown",
-        at=clock.now(),
-        fields=config.fields,
-        expected_version=config.expected_version,
-        run_id=context.run.run_id,
-    )
+    action = Action(str(config.action.value))
+    edit = edit_of(context, config, clock, action, config.name, config.fields)
     reported = report_dry_run(context.log, "no schedule is edited", is_dry_run=config.dry_run)
-    planned = plan_edit(warehouse, edit)
+    planned = SCHEDULE_STORE.plan(warehouse, edit)
     if planned.after is not None and planned.after.schedule.is_enabled:
         ScheduledJobs(context.repository_def).require_valid(planned.after.schedule)
     if config.dry_run:
         changes = as_metadata({**reported, **shown_edit(planned, clock.now())})
         yield dg.AssetObservation(SCHEDULES, metadata=changes)
         return
-    made = apply_edit(warehouse, edit)
+    made = SCHEDULE_STORE.apply(warehouse, edit)
     with warehouse.reading() as connection:
-        stored = read_schedules(connection)
+        stored = SCHEDULE_STORE.read(connection)
     shown = shown_schedules(stored, clock.now())
     metadata = {**reported, **shown_edit(made, clock.now()), **shown}
     yield dg.MaterializeResult(asset_key=SCHEDULES, metadata=as_metadata(metadata))
 
 
-def shown_edit(result: EditResult, now: datetime) -> Mapping[str, Any]:
+def shown_edit(result: EditResult[StoredSchedule], now: datetime) -> Mapping[str, Any]:
     """Return the metadata of an edit: its changes, and the next runs after it."""
-    before, after = (each and each.schedule for each in (result.before, result.after))
-    rows = difference(before, after)
     return {
-        "version": result.version_number,
-        "difference": table_of(pl.DataFrame(rows, DIFFERENCE_COLUMNS)),
+        **shown_difference(SCHEDULE_STORE, result),
         "next_runs_after_edit": _next_runs(result.after, now) if result.after else "",
     }
 
@@ -144,6 +116,7 @@ def _shown(stored: StoredSchedule, now: datetime) -> tuple[Any, ...]:
         schedule.cron,
         schedule.timezone,
         f"disabled: {stored.disabled_reason}" if stored.disabled_reason else state,
+        schedule.flag or "",
         schedule.owner,
         stored.version_number,
         _next_runs(stored, now),

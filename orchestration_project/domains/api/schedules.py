@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from orchestration_project.domains.api.edits import Edited
+
 
 class ScheduleShown(BaseModel):
     """A schedule in effect."""
@@ -24,18 +26,7 @@ class ScheduleList(BaseModel):
     schedules: list[ScheduleShown] = Field(description="By name")
 
 
-class ScheduleChange(BaseModel):
-    """A field that an edit changes."""
+class ScheduleEdited(Edited):
+    """An edit of a schedule."""
 
-    field: str = Field(description="Name of the field")
-    before: str = Field(description="Value before, JSON; empty: no schedule")
-    after: str = Field(description="Value after, JSON; empty: no schedule")
-
-
-class ScheduleEdited(BaseModel):
-    """An edit that was made, or of a dry run one that would be."""
-
-    dry_run: bool = Field(description="Whether nothing was written")
-    version: int = Field(description="Version that the edit makes")
-    changes: list[ScheduleChange] = Field(description="Fields that change")
     schedule: ScheduleShown | None = Field(description="The schedule after it; null: deleted")

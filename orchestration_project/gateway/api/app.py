@@ -15,6 +15,7 @@ from orchestration_project.gateway.api import (
     automation,
     backfills,
     data,
+    flags,
     logs,
     operations,
     pipelines,
@@ -44,6 +45,7 @@ def operations_of(registry: Registry) -> Sequence[Operation]:
         automation,
         operations,
         schedules,
+        flags,
         uploads,
     ]
     modules = [import_module(name) for domain in registry.domains for name in domain.api]

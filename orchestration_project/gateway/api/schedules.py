@@ -8,43 +8,40 @@ from typing import Any
 from pydantic import Field
 
 from orchestration_project.domains.api.schedules import (
-    ScheduleChange,
     ScheduleEdited,
     ScheduleList,
     ScheduleShown,
 )
+from orchestration_project.domains.operations.edits import REMEDY, Action
 from orchestration_project.domains.operations.scheduled import (
     CatchUp,
     PartitionRule,
     next_times,
 )
 from orchestration_project.domains.operations.schedules import (
-    REMEDY,
-    Action,
-    EditConflictError,
     JobShape,
     Schedule,
     StoredSchedule,
-    UnknownNameError,
-    difference,
     partition_problems,
 )
-from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.api.edits import (
+    VERSION,
+    DeletedName,
+    EditedName,
+    EditFields,
+    changes_of,
+    edit_of,
+    make_edit,
+)
 from orchestration_project.gateway.api.jobs import find_job
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
-from orchestration_project.gateway.api.problems import ProblemError, problem_of
+from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.runs import Name
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.gateway.request import REQUEST_ID, address_of
-from orchestration_project.services.access import AccessLog, AccessLogEntry
+from orchestration_project.services.edits import Edit, EditResult
 from orchestration_project.services.schedules.jobs import run_config_of
-from orchestration_project.services.schedules.store import (
-    EditResult,
-    ScheduleEdit,
-    apply_edit,
-    plan_edit,
-    read_schedules,
-)
+from orchestration_project.services.schedules.store import SCHEDULE_STORE
 
 NEXT_SHOWN = 5
 
@@ -55,23 +52,11 @@ ABOUT = """query ($job: PipelineSelector!, $config: RunConfigData!) {
   assetNodes(pipeline: $job) { isPartitioned
     partitionKeysByDimension { name type partitionKeys } } }"""
 
-VERSION = "Version that the edit starts from"
 
-
-class ScheduleName(Parameters):
-    """Schedule to change."""
-
-    name: Name = Field(description="Name of the schedule")
-
-
-class DeletedSchedule(ScheduleName):
-    """Schedule to delete."""
-
-    expected_version: int = Field(ge=1, description=VERSION)
-
-
-class ScheduleFields(Body):
+class ScheduleFields(EditFields):
     """Fields of a schedule; omitted ones keep their value, or have their default."""
+
+    NULLABLE = frozenset({"run_config", "preset", "flag"})
 
     job: Name | None = Field(None, description="Job that it starts")
     cron: Name | None = Field(None, description="Cron expression of five fields")
@@ -85,15 +70,7 @@ class ScheduleFields(Body):
     max_catch_up: int | None = Field(None, description="Most runs that one tick starts")
     is_enabled: bool | None = Field(None, description="Whether it starts runs; false pauses it")
     owner: str | None = Field(None, description="Person or team that answers for it")
-
-    @property
-    def given(self) -> Mapping[str, Any]:
-        """The fields that the request names."""
-        fields = self.model_dump(include=set(ScheduleFields.model_fields), exclude_unset=True)
-        optional = ("run_config", "preset")
-        return {
-            name: value for name, value in fields.items() if value is not None or name in optional
-        }
+    flag: Name | None = Field(None, description="Flag that must hold for a due time")
 
 
 class NewSchedule(ScheduleFields):
@@ -124,66 +101,44 @@ async def list_operations_schedules(call: Call[Parameters, Body]) -> ScheduleLis
 async def create_schedule(call: Call[Parameters, NewSchedule]) -> ScheduleEdited:
     """Create a schedule, which its job must be able to take."""
     body = call.body
-    return await _edit(call, _edit_of(call, Action.CREATE, body.name, fields=body.given))
+    return await _edit(call, edit_of(call, Action.CREATE, body.name, fields=body.given))
 
 
-async def change_schedule(call: Call[ScheduleName, ChangedSchedule]) -> ScheduleEdited:
+async def change_schedule(call: Call[EditedName, ChangedSchedule]) -> ScheduleEdited:
     """Change a schedule, such as its cadence; `is_enabled` pauses and resumes it."""
     version, fields = call.body.expected_version, call.body.given
-    edit = _edit_of(call, Action.CHANGE, call.query.name, version, fields)
+    edit = edit_of(call, Action.CHANGE, call.query.name, version, fields)
     return await _edit(call, edit)
 
 
-async def delete_schedule(call: Call[DeletedSchedule, Body]) -> ScheduleEdited:
+async def delete_schedule(call: Call[DeletedName, Body]) -> ScheduleEdited:
     """Delete a schedule; its versions and launches stay."""
-    edit = _edit_of(call, Action.DELETE, call.query.name, call.query.expected_version)
+    edit = edit_of(call, Action.DELETE, call.query.name, call.query.expected_version)
     return await _edit(call, edit)
 
 
-async def try_schedule(call: Call[ScheduleName, TriedSchedule]) -> ScheduleEdited:
+async def try_schedule(call: Call[EditedName, TriedSchedule]) -> ScheduleEdited:
     """Return what an edit would change, and the next runs after it; nothing is written."""
     body = call.body
     action = Action.CREATE if body.expected_version is None else Action.CHANGE
-    edit = _edit_of(call, action, call.query.name, body.expected_version, body.given)
+    edit = edit_of(call, action, call.query.name, body.expected_version, body.given)
     return await _edit(call, edit, dry_run=True)
 
 
-def _edit_of(
-    call: Call[Any, Any],
-    action: Action,
-    name: str,
-    expected_version: int | None = None,
-    fields: Mapping[str, Any] | None = None,
-) -> ScheduleEdit:
-    at = call.services.clock.now()
-    return ScheduleEdit(action, name, call.caller.name, at, fields or {}, expected_version)
+async def _edit(call: Call[Any, Any], edit: Edit, *, dry_run: bool = False) -> ScheduleEdited:
+    """Make an edit once its job was asked."""
 
-
-async def _edit(
-    call: Call[Any, Any], edit: ScheduleEdit, *, dry_run: bool = False
-) -> ScheduleEdited:
-    """Make an edit once its job was asked; it is in the audit before it is made, and after."""
-    services = call.services
-    try:
-        planned = await services.in_thread(plan_edit, services.warehouse, edit)
+    async def judge(_: Edit, planned: EditResult[StoredSchedule]) -> None:
         if planned.after is not None and planned.after.schedule.is_enabled:
             await _require_valid(call, planned.after.schedule)
-        if dry_run:
-            return _edited(planned, edit.at, dry_run=True)
-        await _record(call, edit, "asked", step=1)
-        try:
-            made = await services.in_thread(apply_edit, services.warehouse, edit)
-        except OrchestrationError as error:
-            await _record(call, edit, "failed", step=2, reason=error.category)
-            raise
-    except UnknownNameError as error:
-        raise problem_of(error, 404) from error
-    except EditConflictError as error:
-        raise problem_of(error, 409) from error
-    except ConfigurationError as error:
-        raise problem_of(error, 422) from error
-    await _record(call, edit, "done", step=2)
-    return _edited(made, edit.at, dry_run=False)
+
+    result = await make_edit(call, SCHEDULE_STORE, edit, judge, dry_run=dry_run)
+    return ScheduleEdited(
+        dry_run=dry_run,
+        version=result.version_number,
+        changes=changes_of(SCHEDULE_STORE, result),
+        schedule=_shown(result.after, edit.at) if result.after else None,
+    )
 
 
 async def _require_valid(call: Call[Any, Any], schedule: Schedule) -> None:
@@ -236,7 +191,7 @@ def _shape(nodes: list[Mapping[str, Any]]) -> JobShape:
 
 def _read(services: Services) -> list[StoredSchedule]:
     with services.warehouse.reading() as connection:
-        return list(read_schedules(connection))
+        return list(SCHEDULE_STORE.read(connection))
 
 
 def _shown(stored: StoredSchedule, now: datetime) -> ScheduleShown:
@@ -252,35 +207,6 @@ def _shown(stored: StoredSchedule, now: datetime) -> ScheduleShown:
         edited_by=stored.edited_by,
         edited_at=stored.edited_at,
     )
-
-
-def _edited(result: EditResult, now: datetime, *, dry_run: bool) -> ScheduleEdited:
-    before, after = (each and each.schedule for each in (result.before, result.after))
-    return ScheduleEdited(
-        dry_run=dry_run,
-        version=result.version_number,
-        changes=[ScheduleChange(**each) for each in difference(before, after)],
-        schedule=_shown(result.after, now) if result.after else None,
-    )
-
-
-async def _record(
-    call: Call[Any, Any], edit: ScheduleEdit, outcome: str, *, step: int, reason: str | None = None
-) -> None:
-    """Record an edit in the audit log; its version has the fields."""
-    scope, services = call.request.scope, call.services
-    target = {"schedule": edit.name, "action": edit.action.value}
-    entry = AccessLogEntry(
-        str(scope.get(REQUEST_ID, "")),
-        address_of(scope),
-        f"{call.request.method} /operations/schedules",
-        outcome,
-        step=step,
-        user=call.caller,
-        target=json.dumps(target),
-        reason=reason,
-    )
-    await services.in_thread(AccessLog(services.warehouse, services.clock).record, entry)
 
 
 PATH = "/operations/schedules"
@@ -304,19 +230,19 @@ OPERATIONS = (
             "Try an edit of a schedule",
             try_schedule,
         ),
-        query=ScheduleName,
+        query=EditedName,
         body=TriedSchedule,
         answer=ScheduleEdited,
     ),
     Operation(
         *("POST", f"{PATH}/{{name}}", "admin", "Change a schedule", change_schedule),
-        query=ScheduleName,
+        query=EditedName,
         body=ChangedSchedule,
         answer=ScheduleEdited,
     ),
     Operation(
         *("DELETE", f"{PATH}/{{name}}", "admin", "Delete a schedule", delete_schedule),
-        query=DeletedSchedule,
+        query=DeletedName,
         answer=ScheduleEdited,
     ),
 )

@@ -7,11 +7,11 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration_project.domains.operations.edits import REMEDY
 from orchestration_project.domains.operations.job_options import require_valid
 from orchestration_project.domains.operations.messages import cut
 from orchestration_project.domains.operations.scheduled import Window, chosen_window
 from orchestration_project.domains.operations.schedules import (
-    REMEDY,
     JobShape,
     Schedule,
     partition_problems,

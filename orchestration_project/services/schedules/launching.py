@@ -16,6 +16,7 @@ import dagster as dg
 from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
 from orchestration_project.domains.operations.alerts import Problem
+from orchestration_project.domains.operations.flags import FlagSet
 from orchestration_project.domains.operations.messages import Message
 from orchestration_project.domains.operations.scheduled import due_times
 from orchestration_project.domains.operations.schedules import StoredSchedule
@@ -27,12 +28,9 @@ from orchestration_project.services.alerts.inbox import (
     words_of,
     words_of_recovery,
 )
+from orchestration_project.services.flags import FLAG_STORE
 from orchestration_project.services.schedules.jobs import ScheduledJobs, run_config_of
-from orchestration_project.services.schedules.store import (
-    disable,
-    lock_schedules,
-    stored_schedule,
-)
+from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.tables.operations_schedules import (
     operations_schedule_launches as launches,
 )
@@ -98,6 +96,7 @@ def launch_due(
     with warehouse.reading() as connection:
         due = _due(connection, elsewhere, jobs, now)
         opened = _open_launches(connection, elsewhere, jobs)
+        flags = _flags(connection, due, now)
     if not due and not opened:
         return TickResult()
     seen = _runs_of(instance, opened)
@@ -106,9 +105,9 @@ def launch_due(
     for stored in due:
         if plan.room <= 0:
             break
-        _plan(plan, stored, jobs, now)
+        _plan(plan, stored, jobs, flags, now)
     with warehouse.writing() as connection:
-        lock_schedules(connection)
+        SCHEDULE_STORE.lock(connection)
         _settle(connection, opened, seen, again, now)
         made, disabled = _write(connection, plan, now)
     requests = [_request(row) for row in [*again, *made] if row["state"] == "requested"]
@@ -124,7 +123,7 @@ def _due(
         .order_by(schedules.c.next_due_at, schedules.c.name)
         .limit(MAX_SCHEDULES)
     )
-    found = map(stored_schedule, connection.execute(wanted).mappings())
+    found = map(SCHEDULE_STORE.stored, connection.execute(wanted).mappings())
     return [each for each in found if _is_ours(each.schedule.job, elsewhere, jobs)]
 
 
@@ -159,7 +158,16 @@ def _is_lost(row: RowMapping, now: datetime) -> bool:
     return not row["requested_at"] <= now < row["requested_at"] + RETRY_AFTER
 
 
-def _plan(plan: _Plan, stored: StoredSchedule, jobs: ScheduledJobs, now: datetime) -> None:
+def _flags(connection: Connection, due: Sequence[StoredSchedule], now: datetime) -> FlagSet:
+    """Return the flags in effect, if a due schedule has one."""
+    is_needed = any(each.schedule.flag is not None for each in due)
+    stored = FLAG_STORE.read(connection) if is_needed else []
+    return FlagSet({each.definition.name: each.definition for each in stored}, now)
+
+
+def _plan(
+    plan: _Plan, stored: StoredSchedule, jobs: ScheduledJobs, flags: FlagSet, now: datetime
+) -> None:
     schedule, first = stored.schedule, stored.next_due_at
     if first is None:
         return
@@ -182,6 +190,8 @@ def _plan(plan: _Plan, stored: StoredSchedule, jobs: ScheduledJobs, now: datetim
         row = _row(stored, each, key, now) | {"run_config": config}
         if key is None and schedule.partitions != "none":
             row |= {"state": "skipped", "reason": f"{schedule.partitions}: no partition yet"}
+        elif schedule.flag and (why := flags.why_off(schedule.flag, key or each.isoformat())):
+            row |= {"state": "skipped", "reason": why}
         else:
             plan.room -= 1
         plan.rows.append(row)
@@ -251,7 +261,7 @@ def _write(
         )
     disabled = {name: why for name, (each, why) in plan.disabled.items() if is_as_read(each)}
     if disabled:
-        disable(connection, disabled, by=SENSOR_NAME, at=now)
+        SCHEDULE_STORE.disable(connection, disabled, by=SENSOR_NAME, at=now)
     return rows, disabled
 
 

@@ -1,0 +1,135 @@
+"""Edits of schedules and flags over the API: judged, audited, and made once."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import Field
+
+from orchestration_project.domains.api.edits import FieldChange
+from orchestration_project.domains.operations.edits import (
+    Action,
+    EditConflictError,
+    Stored,
+    UnknownNameError,
+)
+from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.gateway.api.operation import Body, Call, Parameters
+from orchestration_project.gateway.api.problems import problem_of
+from orchestration_project.gateway.api.runs import Name
+from orchestration_project.gateway.request import REQUEST_ID, address_of
+from orchestration_project.services.access import AccessLog, AccessLogEntry
+from orchestration_project.services.edits import Edit, EditResult, EditStore
+
+VERSION = "Version that the edit starts from"
+
+StoredT = TypeVar("StoredT", bound=Stored[Any])
+
+Judge = Callable[[Edit, EditResult[StoredT]], Awaitable[None]]
+"""Raises an error if a planned edit cannot be made."""
+
+
+class EditedName(Parameters):
+    """What to change."""
+
+    name: Name = Field(description="Name")
+
+
+class DeletedName(EditedName):
+    """What to delete."""
+
+    expected_version: int = Field(ge=1, description=VERSION)
+
+
+class EditFields(Body):
+    """Fields of a definition; omitted ones keep their value, or have their default."""
+
+    NULLABLE: ClassVar[frozenset[str]] = frozenset()
+    """Fields that null removes; of the others it means: omitted."""
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """The fields that the request gives."""
+        fields = self.model_dump(exclude={"name", "expected_version"}, exclude_unset=True)
+        return {
+            name: value
+            for name, value in fields.items()
+            if value is not None or name in self.NULLABLE
+        }
+
+
+def edit_of(
+    call: Call[Any, Any],
+    action: Action,
+    name: str,
+    expected_version: int | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> Edit:
+    """Return the edit that a request asks for."""
+    at = call.services.clock.now()
+    return Edit(action, name, call.caller.name, at, fields or {}, expected_version)
+
+
+async def make_edit(
+    call: Call[Any, Any],
+    store: EditStore[Any, StoredT],
+    edit: Edit,
+    judge: Judge[StoredT],
+    *,
+    dry_run: bool,
+) -> EditResult[StoredT]:
+    """Make an edit once it was judged; it is in the audit before it is made, and after.
+
+    Raises:
+        ProblemError: The name is unknown, the version is another one, or a field is invalid.
+    """
+    services = call.services
+    try:
+        planned = await services.in_thread(store.plan, services.warehouse, edit)
+        await judge(edit, planned)
+        if dry_run:
+            return planned
+        await _record(call, store, edit, "asked", step=1)
+        try:
+            made = await services.in_thread(store.apply, services.warehouse, edit)
+        except OrchestrationError as error:
+            await _record(call, store, edit, "failed", step=2, reason=error.category)
+            raise
+    except UnknownNameError as error:
+        raise problem_of(error, 404) from error
+    except EditConflictError as error:
+        raise problem_of(error, 409) from error
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
+    await _record(call, store, edit, "done", step=2)
+    return made
+
+
+def changes_of(store: EditStore[Any, StoredT], result: EditResult[StoredT]) -> list[FieldChange]:
+    """Return the fields that an edit changes."""
+    before, after = (each and each.definition for each in (result.before, result.after))
+    return [FieldChange(**each) for each in store.kind.difference(before, after)]
+
+
+async def _record(
+    call: Call[Any, Any],
+    store: EditStore[Any, Any],
+    edit: Edit,
+    outcome: str,
+    *,
+    step: int,
+    reason: str | None = None,
+) -> None:
+    """Record an edit in the audit log; its version has the fields."""
+    scope, services, noun = call.request.scope, call.services, store.kind.noun
+    entry = AccessLogEntry(
+        str(scope.get(REQUEST_ID, "")),
+        address_of(scope),
+        f"{call.request.method} /operations/{noun}s",
+        outcome,
+        step=step,
+        user=call.caller,
+        target=json.dumps({noun: edit.name, "action": edit.action.value}),
+        reason=reason,
+    )
+    await services.in_thread(AccessLog(services.warehouse, services.clock).record, entry)

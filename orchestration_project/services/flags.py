@@ -1,0 +1,75 @@
+"""Flags as everything reads them: one that is missing or expired is off."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, RowMapping, select
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.flags import (
+    FLAG_KIND,
+    Flag,
+    FlagSet,
+    FlagUse,
+    StoredFlag,
+)
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.registry import Registry
+from orchestration_project.services.edits import Edit, EditStore
+from orchestration_project.settings import Settings
+from orchestration_project.tables.operations_flags import (
+    operations_flag_versions,
+    operations_flags,
+)
+from orchestration_project.tables.operations_schedules import operations_schedules as schedules
+
+
+class FlagStore(EditStore[Flag, StoredFlag]):
+    """The stored flags."""
+
+    def opened(self, definition: Flag, row: RowMapping) -> StoredFlag:
+        """Return a stored flag."""
+        return StoredFlag(definition, row["version_number"], row["edited_by"], row["edited_at"])
+
+    def made(
+        self,
+        connection: Connection,
+        before: StoredFlag | None,
+        after: Flag,
+        version_number: int,
+        edit: Edit,
+    ) -> StoredFlag:
+        """Return the flag that an edit makes."""
+        return StoredFlag(after, version_number, storable(edit.by), edit.at)
+
+
+FLAG_STORE = FlagStore(
+    FLAG_KIND, operations_flags, operations_flag_versions, json_fields=["listed_keys"]
+)
+
+
+class Flags:
+    """The flags in effect."""
+
+    def __init__(self, warehouse: Warehouse, clock: Clock) -> None:
+        self._warehouse = warehouse
+        self._clock = clock
+
+    def is_enabled(self, flag: str, key: str) -> bool:
+        """Whether a flag holds for a partition or item key now; a missing one holds for none."""
+        return self.read(flag).is_enabled(flag, key)
+
+    def read(self, *names: str) -> FlagSet:
+        """Return the flags of these names, or all, for many keys."""
+        with self._warehouse.reading() as connection:
+            stored = FLAG_STORE.read(connection, *names)
+        return FlagSet(
+            {each.definition.name: each.definition for each in stored}, self._clock.now()
+        )
+
+
+def flag_uses(connection: Connection, registry: Registry, settings: Settings) -> Sequence[FlagUse]:
+    """Return what uses flags: schedules that are data, and what domains declare."""
+    wanted = select(schedules.c.flag, schedules.c.name).where(schedules.c.flag.is_not(None))
+    found = [FlagUse(flag, f"schedule {name}") for flag, name in connection.execute(wanted)]
+    return [*found, *registry.flag_uses(settings)]
