@@ -15,6 +15,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 import polars as pl
 
@@ -90,9 +91,16 @@ class ArtifactStore(Protocol):
         """Delete what was last put under ``name`` before that time; return whether it was."""
         ...
 
+    def copy(self, name: str, to: str) -> None:
+        """Store what is under ``name`` also under ``to``, replacing that; it need not be readable.
 
-def open_artifacts(url: str) -> ArtifactStore:
-    """Open the store at ``url``: a folder, a file:// or an s3:// URL.
+        FileNotFoundError if there is nothing under ``name``.
+        """
+        ...
+
+
+def open_artifacts(url: str, *, setting: str = "ARTIFACTS_URL") -> ArtifactStore:
+    """Open the store at ``url``, which ``setting`` gives: a folder, a file:// or an s3:// URL.
 
     A relative folder lies below the project's root, wherever a process was started. An s3:// URL
     takes endpoint, region and credentials from the usual AWS_… variables.
@@ -102,17 +110,17 @@ def open_artifacts(url: str) -> ArtifactStore:
     """
     scheme, mark, _ = url.partition("://")
     if not mark:
-        return FolderStore(PROJECT_ROOT / Path(url).expanduser())
+        return FolderStore(PROJECT_ROOT / Path(url).expanduser(), setting=setting)
     parts = urlsplit(url)
     if scheme == "s3" and parts.netloc:
-        return S3Store(url)
+        return S3Store(url, setting=setting)
     if scheme == "file" and parts.netloc in ("", "localhost"):
-        return FolderStore(Path(unquote(parts.path)))
+        return FolderStore(Path(unquote(parts.path)), setting=setting)
     raise ConfigurationError(
-        "ARTIFACTS_URL cannot be used",
+        f"{setting} cannot be used",
         expected="a folder, file:///… or s3://bucket/prefix",
         found=without_secrets(url),
-        remedy="set ARTIFACTS_URL to one of these, or leave it unset",
+        remedy=f"set {setting} to one of these, or leave it unset",
     )
 
 
@@ -159,11 +167,12 @@ def _stored(name: str, of_file: os.stat_result) -> StoredObject:
 
 
 class FolderStore:
-    """Artifacts as files below a folder."""
+    """Artifacts as files below a folder, which ``setting`` gives."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, setting: str = "ARTIFACTS_URL") -> None:
         self.url = folder.as_uri()
         self.folder = folder
+        self._setting = setting
 
     def put(self, name: str, content: bytes | BinaryIO) -> None:
         """Write, flush to disk, rename, flush the folder: a crash leaves no half file."""
@@ -234,6 +243,25 @@ class FolderStore:
             (self.folder / name).unlink()
             return True
 
+    def copy(self, name: str, to: str) -> None:
+        """Link the file ``name`` as ``to``, which needs no right to read it."""
+        source, target = self.folder / name, self.folder / to
+        if not source.exists():
+            raise FileNotFoundError(name)
+        with self._explained("write", to):
+            _make_folder(target.parent)
+            _make_folder(self.folder / PARTIAL)
+            partial = self.folder / PARTIAL / uuid4().hex
+            try:
+                partial.hardlink_to(source)
+            except OSError:  # a file system without links
+                with source.open("rb") as file:
+                    self.put_chunks(to, _chunks(file))
+                return
+            partial.replace(target)
+            partial.unlink(missing_ok=True)  # a rename to another name of the file does nothing
+            _flush_folder(target.parent)
+
     @contextmanager
     def _explained(self, what: str, name: str) -> Iterator[None]:
         try:
@@ -247,7 +275,7 @@ class FolderStore:
                     f"a folder with free space that this user may read and write, at {self.folder}"
                 ),
                 found=f"{error.strerror}",
-                remedy="fix the folder's permissions, free some disk, or set ARTIFACTS_URL",
+                remedy=f"fix the folder's permissions, free some disk, or set {self._setting}",
             ) from error
 
 
@@ -392,6 +420,13 @@ class S3Store:
         with self.explained("delete", name):
             obstore.delete(self._store, name)
         return True
+
+    def copy(self, name: str, to: str) -> None:
+        """Copy the object ``name`` within the bucket, in one request."""
+        import obstore
+
+        with self.explained("read", name):
+            obstore.copy(self._store, name, to)
 
     @contextmanager
     def explained(self, what: str, name: str) -> Iterator[None]:

@@ -199,7 +199,7 @@ class Captures:
         return [each.stored_as(blobs[each.sha256]) for each in fetched]
 
     def _keep_alone(self, sha256: str, body: bytes) -> Blob:
-        name = _blob_name(sha256)
+        name = blob_name(sha256)
         size = self._byte_count_if_new(name)
         if size is None:
             stored = zstandard.ZstdCompressor(level=1).compress(body)
@@ -231,7 +231,7 @@ class Captures:
         """
         source.seek(0)
         sha256, byte_count = hash_file(source)
-        name = _blob_name(sha256)
+        name = blob_name(sha256)
         size = self._byte_count_if_new(name)
         if size is None:
             source.seek(0)
@@ -382,7 +382,8 @@ class Captures:
         )
 
 
-def _blob_name(sha256: str) -> str:
+def blob_name(sha256: str) -> str:
+    """Return the name of the object that holds the bytes of a SHA-256 alone."""
     return f"blobs/{sha256[:2]}/{sha256}.zst"
 
 

@@ -114,6 +114,25 @@ def open_store(settings: Settings) -> ArtifactStore:
     return open_artifacts(settings.artifacts_url or str(settings.state_path / "artifacts"))
 
 
+def open_second_store(settings: Settings) -> ArtifactStore | None:
+    """Return the second artifact store of these settings, None if they name none.
+
+    Raises:
+        ConfigurationError: It cannot be opened, or is the first one.
+    """
+    if settings.artifacts_copy_url is None:
+        return None
+    store = open_artifacts(settings.artifacts_copy_url, setting="ARTIFACTS_COPY_URL")
+    if store.url == (first := open_store(settings).url):
+        raise ConfigurationError(
+            "ARTIFACTS_COPY_URL is the store that it is a copy of",
+            expected="another folder or bucket than that of ARTIFACTS_URL",
+            found=first,
+            remedy="set it to a store on another disk or in another bucket, or leave it unset",
+        )
+    return store
+
+
 def open_warehouse(settings: Settings) -> Warehouse:
     """Return the database of these settings, its tables up to date.
 

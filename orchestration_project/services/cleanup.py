@@ -110,7 +110,7 @@ def clean_up(
         deleted[kind] = []
         for start in range(0, len(files), ARTIFACTS_AT_ONCE):
             some = files[start : start + ARTIFACTS_AT_ONCE]
-            some = [file for file in some if _is_free(warehouse, artifacts, plan, file)]
+            some = [file for file in some if _is_free(warehouse, artifacts, plan, file, now)]
             if not some:
                 continue
             _record(warehouse, kind, some, now, run_id)
@@ -170,7 +170,9 @@ def _unrecord(warehouse: Warehouse, files: Sequence[File], now: datetime, run_id
             )
 
 
-def _is_free(warehouse: Warehouse, artifacts: ArtifactStore, plan: Plan, file: File) -> bool:
+def _is_free(
+    warehouse: Warehouse, artifacts: ArtifactStore, plan: Plan, file: File, now: datetime
+) -> bool:
     """Move the needed blobs of a pack to new ones, and return whether nothing is left in it.
 
     A pack with a damaged blob that is needed stays as it is.
@@ -189,7 +191,7 @@ def _is_free(warehouse: Warehouse, artifacts: ArtifactStore, plan: Plan, file: F
         return False
     rows = [{"of": blob.sha256, **blob._asdict()} for blob in moved]
     with warehouse.writing() as connection:
-        connection.execute(move_blob(), rows)
+        connection.execute(move_blob(now), rows)
     return True
 
 

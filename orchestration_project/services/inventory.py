@@ -11,8 +11,9 @@ import polars as pl
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from orchestration_project.connections.artifacts import ArtifactStore, StoredObject
+from orchestration_project.domains.operations.repair import Problem
 from orchestration_project.domains.operations.retention import Compared, by_kind, compared
-from orchestration_project.engine.captures import BlobError, Captures
+from orchestration_project.engine.blob_repair import problem_of
 from orchestration_project.engine.packs import PACKS, Blob, stored_size
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -29,12 +30,21 @@ SHA256_LENGTH = 64
 
 
 class Inventory(NamedTuple):
-    """Inventory: sizes by kind, differences from the tables, number of verified blobs."""
+    """Inventory: sizes by kind, differences from the tables, number of verified blobs.
+
+    Attributes:
+        kinds: Number and size of artifacts by kind.
+        found: Differences of store and tables.
+        changed: Names of objects with other bytes, or that cannot be read.
+        read_count: Blobs that were read.
+        damaged: Blobs that are missing, or have other bytes, with how they differ.
+    """
 
     kinds: pl.DataFrame
     found: Compared
     changed: list[str]
     read_count: int
+    damaged: Sequence[tuple[Blob, Problem]] = ()
 
 
 def read_captures(warehouse: Warehouse, where: Sequence[str], limit: int) -> pl.DataFrame:
@@ -113,10 +123,18 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
     found = compared(expected, sizes)
     missing = set(found.missing)
     read = [name for name in named if name not in missing] if read_all else found.resized
-    store = Captures(artifacts)
-    changed = [name for name in read if not all(_is_whole(store, blob) for blob in named[name])]
+    damaged: list[tuple[Blob, Problem]] = [
+        (blob, "missing") for name in found.missing for blob in named[name]
+    ]
+    changed: list[str] = []
+    for name in read:
+        problems = [(blob, problem_of(artifacts, blob)) for blob in named[name]]
+        wrong = [(blob, problem) for blob, problem in problems if problem is not None]
+        changed += [name] if wrong else []
+        damaged += wrong
     kinds = by_kind((each.name, each.byte_count) for each in stored)
-    return Inventory(kinds, found, changed, sum(len(named[name]) for name in read))
+    read_count = sum(len(named[name]) for name in read)
+    return Inventory(kinds, found, changed, read_count, damaged)
 
 
 def _present(connection: Connection) -> list[Blob]:
@@ -142,11 +160,3 @@ def _present(connection: Connection) -> list[Blob]:
 
 def _is_blob(stored: StoredObject) -> bool:
     return stored.name.startswith("blobs/")
-
-
-def _is_whole(store: Captures, blob: Blob) -> bool:
-    try:
-        store.verify(blob)
-    except BlobError:
-        return False
-    return True

@@ -143,6 +143,7 @@ class StorageSettings(BaseSettings):
             "database_url",
             "database_schema",
             "dagster_database_url",
+            "artifacts_copy_url",
             "artifacts_url",
             "state_dir",
             "log_level",
@@ -179,6 +180,12 @@ class StorageSettings(BaseSettings):
         description="Folder or s3:// URL of the stored raw bytes.",
         json_schema_extra=about(default="(STATE_DIR/artifacts)"),
     )
+    artifacts_copy_url: str | None = Field(
+        None,
+        description="Folder or s3:// URL of a second store, from which damaged artifacts are "
+        "repaired; the AWS_… variables are those of ARTIFACTS_URL.",
+        json_schema_extra=about(default="(none)"),
+    )
     artifacts_captured_days: int | None = Field(
         None,
         ge=2,
@@ -199,6 +206,14 @@ class StorageSettings(BaseSettings):
         ge=2,
         le=MOST_DAYS,
         description="Age from which operations_cleanup may delete pictures.",
+        json_schema_extra=about(unit="days"),
+    )
+    artifacts_damaged_days: int = Field(
+        30,
+        ge=2,
+        le=MOST_DAYS,
+        description="Age from which the bytes of repaired artifacts, which are set aside, are "
+        "deleted.",
         json_schema_extra=about(unit="days"),
     )
     artifacts_keep_newest: int = Field(

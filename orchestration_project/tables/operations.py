@@ -116,6 +116,8 @@ operations_removals = table(
     text("run_id", "Dagster run"),
 )
 
+Index("operations_removals_by_time", operations_removals.c.removed_at)
+
 operations_runs = table(
     "operations_runs",
     "One row per Dagster run, also after Dagster has deleted it.",
@@ -544,3 +546,5 @@ operations_exports = table(
     moment("rendered_at", "UTC time at which the file was written"),
     moment("delivered_at", "UTC time of the delivery; NULL: not delivered yet", optional=True),
 )
+
+Index("operations_exports_by_time", operations_exports.c.rendered_at)

@@ -114,9 +114,11 @@ blobs = table(
     count("byte_count", "Size as received, bytes"),
     count("stored_byte_count", "Size as stored (zstd), bytes"),
     text("storage_uri", "Path of the bytes, relative to the artifact store"),
-    moment("stored_at", "UTC time at which the bytes were first recorded"),
+    moment("stored_at", "UTC time at which the bytes were recorded at this path"),
     count("byte_offset", "Start in a pack, bytes; NULL: an object of its own", optional=True),
 )
+
+Index("blobs_by_time", blobs.c.stored_at, blobs.c.sha256)
 
 captures = table(
     "captures",

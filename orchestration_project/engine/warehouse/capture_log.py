@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
-from sqlalchemy import Connection, Update, bindparam, delete, select, update
+from sqlalchemy import Connection, Update, bindparam, delete, literal, select, update
 
 from orchestration_project.contracts.rules import REJECT_SCHEMA
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches
@@ -101,7 +101,7 @@ class CaptureLog:
             if storage_uri != others[sha256]["storage_uri"]
         ]
         if moved:
-            connection.execute(move_blob(), moved)
+            connection.execute(move_blob(self.at), moved)
 
     def _delivery_row(self, group: CaptureGroup) -> dict[str, object]:
         return {**vars(group), "scope": scope_as_json(group.scope), "recorded_at": self.at}
@@ -134,10 +134,12 @@ def read_blobs(connection: Connection, wanted: Sequence[str]) -> dict[str, Blob]
     return {row[0]: Blob(*row) for row in found.iter_rows()}
 
 
-def move_blob() -> Update:
-    """Return the statement that gives a blob another place; ``of`` is its SHA-256."""
+def move_blob(at: datetime) -> Update:
+    """Return the statement that gives a blob another place at a time; ``of`` is its SHA-256."""
     names = ("stored_byte_count", "storage_uri", "byte_offset")
-    values = {name: bindparam(name) for name in names}
+    values = {name: bindparam(name) for name in names} | {
+        "stored_at": literal(at, type_=blobs.c.stored_at.type)
+    }
     return update(blobs).where(blobs.c.sha256 == bindparam("of")).values(values)
 
 

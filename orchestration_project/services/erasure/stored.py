@@ -124,7 +124,7 @@ class StoreErasure:
             ConfigurationError: Captured bytes must go, and another database may need them.
         """
         counts = StoreCounts()
-        self._repair(recorded)
+        self._repair(recorded, at)
         for name, some in sorted(recorded.named.items()):
             self._erase_object(name, some, recorded.origins, at, counts, is_dry_run=is_dry_run)
         for stored in list(self.artifacts.listed()):
@@ -159,7 +159,7 @@ class StoreErasure:
                 for blob, (new, cut_count) in redacted.items():
                     self._replace(blob, new, cut_count, at)
                 gone = [*unneeded, *redacted]
-                self._delete(name, gone, [blob for blob in some if blob not in gone])
+                self._delete(name, gone, [blob for blob in some if blob not in gone], at)
         except BlobError:
             counts.damaged.append(name)
             return
@@ -173,7 +173,7 @@ class StoreErasure:
             return 0
         return int(self._has_subject(name, counts))
 
-    def _repair(self, recorded: RecordedBlobs) -> None:
+    def _repair(self, recorded: RecordedBlobs, at: datetime) -> None:
         """Move blobs again that a run has recorded in a pack which was deleted meanwhile."""
         lost = [
             {"of": blob.sha256, **self.moved[blob.sha256]._asdict()}
@@ -183,7 +183,7 @@ class StoreErasure:
         ]
         if lost:
             with self.warehouse.writing() as connection:
-                connection.execute(move_blob(), lost)
+                connection.execute(move_blob(at), lost)
 
     def _redacted_blobs(
         self, some: Sequence[Blob], origins: Mapping[str, set[tuple[str, str]]]
@@ -262,7 +262,9 @@ class StoreErasure:
             values = {"sha256": stored.sha256, "erased_at": at, "row_count": row_count}
             connection.execute(update(captures).where(own).values(values))
 
-    def _delete(self, name: str, gone: Sequence[Blob], needed: Sequence[Blob]) -> None:
+    def _delete(
+        self, name: str, gone: Sequence[Blob], needed: Sequence[Blob], at: datetime
+    ) -> None:
         """Delete an object, and the rows of its blobs that are gone; the others move first.
 
         Raises:
@@ -274,7 +276,7 @@ class StoreErasure:
             self.moved.update((blob.sha256, blob) for blob in moved)
             self.gone.add(name)
             with self.warehouse.writing() as connection:
-                connection.execute(move_blob(), rows)
+                connection.execute(move_blob(at), rows)
         if self.artifacts.found(name) is not None:
             self.artifacts.delete(name)
         hashes = [blob.sha256 for blob in gone]

@@ -1,0 +1,149 @@
+"""Damaged artifacts: how one can be repaired, how a repair ends, and what is lost without it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+DAMAGED = "damaged/"
+"""Prefix of the names of objects that repairs set aside, by day, and of those they write."""
+
+Problem = Literal["missing", "truncated", "changed", "unreadable"]
+"""How an object differs from what was stored."""
+
+Way = Literal["second_store", "source", "derived"]
+"""Origin of the bytes of a repair: the second store, the source, or rows and other artifacts."""
+
+WAYS: Sequence[Way] = ("second_store", "source", "derived")
+"""In the order in which they are tried: the cheapest one that asks nobody else first."""
+
+State = Literal["damaged", "repaired", "rederived", "lost"]
+
+Result = Literal["repaired", "rederived", "absent", "other_bytes", "failed"]
+"""Result of a way: it has the same bytes, or equal rows in other bytes; it does not have them; it
+has other bytes; or it failed and may succeed later."""
+
+NAMES: Mapping[Way, str] = {
+    "second_store": "the second store",
+    "source": "the source",
+    "derived": "a derivation",
+}
+
+RESULTS: Mapping[Result, str] = {
+    "repaired": "has the bytes",
+    "rederived": "has equal rows in other bytes",
+    "absent": "does not have the bytes",
+    "other_bytes": "has other bytes",
+    "failed": "failed",
+}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One way that was tried.
+
+    Attributes:
+        way: The way.
+        result: How it ended.
+        reason: What was found, for people; empty: the result says it.
+    """
+
+    way: Way
+    result: Result
+    reason: str = ""
+
+    def __str__(self) -> str:
+        """Return a clause for people."""
+        found = f"{NAMES[self.way]} {RESULTS[self.result]}"
+        return f"{found} ({self.reason})" if self.reason else found
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """State of a damaged artifact after the ways that were tried.
+
+    Attributes:
+        state: damaged: a way failed and may succeed later.
+        way: The way that repaired it.
+        reason: What each way found, a sentence.
+    """
+
+    state: State
+    way: Way | None
+    reason: str
+
+
+def ways_of(*, has_second_store: bool, has_source: bool, has_derivation: bool) -> list[Way]:
+    """Return the ways that an artifact can be repaired, in the order in which they are tried."""
+    there_is = {
+        "second_store": has_second_store,
+        "source": has_source,
+        "derived": has_derivation,
+    }
+    return [way for way in WAYS if there_is[way]]
+
+
+def outcome_of(attempts: Sequence[Attempt]) -> Outcome:
+    """Return the state after attempts, of which the last one may have repaired the artifact.
+
+    It is lost once every way is known not to have the bytes, or there is none; a way that failed
+    may have them.
+    """
+    reason = "; ".join(map(str, attempts)) or "there is no way to repair it"
+    last = attempts[-1] if attempts else None
+    if last is not None and last.result == "repaired":
+        return Outcome("repaired", last.way, reason)
+    if last is not None and last.result == "rederived":
+        return Outcome("rederived", last.way, reason)
+    is_open = any(each.result == "failed" for each in attempts)
+    return Outcome("damaged" if is_open else "lost", None, reason)
+
+
+@dataclass(frozen=True)
+class LostCapture:
+    """A capture whose bytes are lost.
+
+    Attributes:
+        source: Source of its delivery.
+        dataset: Dataset in the source.
+        partition_key: Its partition.
+        fetched_at: When it was fetched, UTC.
+        rows: Rows that were read from it and are in the database, by table.
+        later_at: When the next capture of the partition with whole bytes was fetched; None: none.
+    """
+
+    source: str
+    dataset: str
+    partition_key: str
+    fetched_at: datetime
+    rows: Mapping[str, int]
+    later_at: datetime | None
+
+
+MAX_CAPTURES_NAMED = 3
+
+
+def loss_text(captures: Sequence[LostCapture]) -> str:
+    """Return what is lost with the bytes of these captures, in sentences."""
+    if not captures:
+        return "Bytes that no capture needs are lost."
+    said = [_of_capture(each) for each in captures[:MAX_CAPTURES_NAMED]]
+    more = len(captures) - MAX_CAPTURES_NAMED
+    return " ".join([*said, f"{more} other captures had the same bytes."] if more > 0 else said)
+
+
+def _of_capture(capture: LostCapture) -> str:
+    place = f"{capture.dataset} of {capture.source}"
+    what = f"The bytes of {place}, partition {capture.partition_key}, fetched at "
+    rows = ", ".join(f"{count} rows in {name}" for name, count in sorted(capture.rows.items()))
+    rows = f"the database still has {rows}" if rows else "no current row was read from them"
+    later = (
+        f"a later capture of {_minute(capture.later_at)} is whole"
+        if capture.later_at
+        else "there is no later capture"
+    )
+    return f"{what}{_minute(capture.fetched_at)}, are lost; {rows}; {later}."
+
+
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"

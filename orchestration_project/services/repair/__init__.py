@@ -1,0 +1,1 @@
+"""Repair of damaged artifacts, and copies of artifacts in a second store."""

@@ -1,0 +1,206 @@
+"""Damaged artifacts: found, recorded, and read for a repair."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, or_, select, update
+
+from orchestration_project.domains.operations.repair import Outcome, Problem
+from orchestration_project.engine.packs import Blob
+from orchestration_project.engine.recovery import RecordedCapture
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.capture_log import read_blobs
+from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.artifact_repairs import operations_damaged_artifacts as damaged
+from orchestration_project.tables.operations import operations_exports
+from orchestration_project.tables.spine import blobs, captures
+
+OPEN = ("damaged", "lost")
+"""States of artifacts that a repair tries: what is lost may be in a store that is set later."""
+
+HASHES_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class DamagedArtifact:
+    """An artifact that must have the bytes of a SHA-256, and has not.
+
+    Attributes:
+        name: Its name in the store.
+        sha256: SHA-256 of the bytes, hex; of captured bytes as they were received.
+        problem: How it differs.
+        blob: Captured bytes; None: the object is a file that is stored as it is.
+        byte_count: Size of the bytes.
+    """
+
+    name: str
+    sha256: str
+    problem: Problem
+    blob: Blob | None
+    byte_count: int
+
+    @classmethod
+    def of_blob(cls, blob: Blob, problem: Problem) -> "DamagedArtifact":
+        """Return captured bytes that are damaged."""
+        return cls(blob.storage_uri, blob.sha256, problem, blob, blob.byte_count)
+
+    def as_found(self, problem: Problem) -> "DamagedArtifact":
+        """Return it with the problem that it has now."""
+        return replace(self, problem=problem)
+
+
+def record_damage(
+    connection: Connection, found: Sequence[DamagedArtifact], *, at: datetime, run_id: str
+) -> None:
+    """Record what a verification found; an artifact that is known to be lost stays so."""
+    rows: list[dict[str, object]] = [
+        {
+            "name": each.name,
+            "sha256": each.sha256,
+            "problem": each.problem,
+            "state": "damaged",
+            "repaired_from": None,
+            "reason": None,
+            "loss": None,
+            "attempt_count": 0,
+            "found_at": at,
+            "changed_at": at,
+            "run_id": run_id,
+        }
+        for each in found
+    ]
+    new = insert_absent(connection, damaged, rows)
+    known = [
+        {"of": row["name"], "hash": row["sha256"], "is": row["problem"]}
+        for row in rows
+        if (row["name"], row["sha256"]) not in new
+    ]
+    if not known:
+        return
+    own = and_(damaged.c.name == bindparam("of"), damaged.c.sha256 == bindparam("hash"))
+    seen = update(damaged).where(own).values(problem=bindparam("is"), found_at=at)
+    connection.execute(seen, known)
+    again = {"state": "damaged", "repaired_from": None, "reason": None, "loss": None}
+    keys = [{"of": each["of"], "hash": each["hash"]} for each in known]
+    mended = update(damaged).where(own, damaged.c.state.not_in(OPEN))
+    connection.execute(mended.values(**again, changed_at=at, run_id=run_id), keys)
+
+
+def record_outcome(
+    connection: Connection,
+    artifact: DamagedArtifact,
+    outcome: Outcome,
+    loss: str | None,
+    *,
+    at: datetime,
+    run_id: str,
+) -> None:
+    """Record how a repair of an artifact ended."""
+    record_damage(connection, [artifact], at=at, run_id=run_id)
+    connection.execute(
+        update(damaged)
+        .where(damaged.c.name == artifact.name, damaged.c.sha256 == artifact.sha256)
+        .values(
+            state=outcome.state,
+            repaired_from=outcome.way,
+            reason=outcome.reason,
+            loss=loss,
+            attempt_count=damaged.c.attempt_count + 1,
+            changed_at=at,
+            run_id=run_id,
+        )
+    )
+
+
+def open_damage(warehouse: Warehouse) -> list[DamagedArtifact]:
+    """Return the artifacts that are recorded as damaged or lost, and that the tables still name.
+
+    A blob that was moved to another object since is returned with that one's name.
+    """
+    columns = (damaged.c.name, damaged.c.sha256, damaged.c.problem)
+    wanted = select(*columns).where(damaged.c.state.in_(OPEN)).order_by(*columns[:2])
+    with warehouse.reading() as connection:
+        rows = connection.execute(wanted).all()
+        found = list(_named(connection, [(row.name, row.sha256) for row in rows]))
+    problems = {(row.name, row.sha256): row.problem for row in rows}
+    return [each.as_found(problems.get((each.name, each.sha256), each.problem)) for each in found]
+
+
+def _named(connection: Connection, keys: Sequence[tuple[str, str]]) -> Iterator[DamagedArtifact]:
+    hashes = sorted({sha256 for name, sha256 in keys if name.startswith("blobs/")})
+    for start in range(0, len(hashes), HASHES_AT_ONCE):
+        for blob in read_blobs(connection, hashes[start : start + HASHES_AT_ONCE]).values():
+            yield DamagedArtifact.of_blob(blob, "missing")
+    files = sorted({name for name, _ in keys if not name.startswith("blobs/")})
+    for start in range(0, len(files), HASHES_AT_ONCE):
+        yield from stored_files(connection, files[start : start + HASHES_AT_ONCE])
+
+
+def stored_files(
+    connection: Connection, names: Sequence[str] | None = None
+) -> Iterator[DamagedArtifact]:
+    """Yield the exported files in the artifact store that the tables name, all or some.
+
+    Their problem is not known yet.
+    """
+    row = operations_exports.c
+    own = or_(row.artifact.like("exports/%")) if names is None else row.artifact.in_(names)
+    wanted = select(row.artifact, row.sha256, row.byte_count).where(own).distinct()
+    for name, sha256, byte_count in connection.execute(wanted.order_by(row.artifact)):
+        yield DamagedArtifact(name, sha256, "missing", None, byte_count)
+
+
+def named_blobs(
+    warehouse: Warehouse, sha256: Sequence[str] = (), dataset: str | None = None
+) -> list[DamagedArtifact]:
+    """Return captured bytes by SHA-256, and those of a dataset; their problem is not known yet.
+
+    Raises:
+        ConfigurationError: Nothing was captured with such a SHA-256, or of that dataset.
+    """
+    hashes = [each.strip().lower() for each in sha256]
+    with warehouse.reading() as connection:
+        found = read_blobs(connection, hashes) if hashes else {}
+        if missing := [each for each in hashes if each not in found]:
+            raise ConfigurationError(
+                f"invalid sha256 {missing[0][:80]!r}: expected the SHA-256 of captured bytes, 64 "
+                f"hexadecimal digits, e.g. {'0f' * 32}",
+                remedy="find it in operations_damaged_artifacts or with `artifacts list`",
+            )
+        if dataset is not None:
+            own = select(captures.c.sha256).where(captures.c.dataset == dataset)
+            columns = [blobs.c[name] for name in Blob._fields]
+            rows = connection.execute(select(*columns).where(blobs.c.sha256.in_(own))).all()
+            if not rows:
+                raise ConfigurationError(
+                    f"invalid dataset {dataset[:80]!r}: expected a dataset of the table captures, "
+                    "e.g. weeklySummary",
+                    remedy="find it with `artifacts list`",
+                )
+            found |= {row.sha256: Blob(*row) for row in rows}
+    return [DamagedArtifact.of_blob(found[each], "missing") for each in sorted(found)]
+
+
+def captures_of(connection: Connection, sha256: str) -> list[RecordedCapture]:
+    """Return the captures that have the bytes of a SHA-256, the latest first."""
+    names = ("capture_id", "source", "dataset", "partition_key", "group_id", "url", "request")
+    columns = [captures.c[name] for name in (*names, "http_status", "fetched_at", "sha256")]
+    wanted = (
+        select(*columns, blobs.c.byte_count)
+        .join(blobs, blobs.c.sha256 == captures.c.sha256)
+        .where(captures.c.sha256 == sha256, captures.c.erased_at.is_(None))
+        .order_by(captures.c.fetched_at.desc(), captures.c.capture_id)
+    )
+    return [
+        RecordedCapture(**{**row, "request": _request(row["request"])})
+        for row in connection.execute(wanted).mappings()
+    ]
+
+
+def _request(text: str) -> Mapping[str, Any]:
+    found = json.loads(text)
+    return found if isinstance(found, dict) else {}

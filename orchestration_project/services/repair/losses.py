@@ -1,0 +1,68 @@
+"""What is lost with captured bytes: rows still in the database, and later captures."""
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, Table, func, select
+
+from orchestration_project.domains.operations.repair import LostCapture, loss_text
+from orchestration_project.engine.recovery import RecordedCapture
+from orchestration_project.services.repair.damage import OPEN
+from orchestration_project.tables.artifact_repairs import operations_damaged_artifacts as damaged
+from orchestration_project.tables.schema import HISTORY, METADATA
+from orchestration_project.tables.spine import captures, deliveries, rejects
+
+
+def loss_of(connection: Connection, recorded: Sequence[RecordedCapture]) -> str:
+    """Return what is lost with the bytes of these captures, in sentences."""
+    return loss_text(list(_lost(connection, recorded)))
+
+
+def _lost(connection: Connection, recorded: Sequence[RecordedCapture]) -> Iterator[LostCapture]:
+    tables = {table.name: table for table in published_tables()}
+    for each in recorded:
+        named = connection.scalars(
+            select(deliveries.c.table_name).where(deliveries.c.group_id == each.group_id)
+        )
+        counts = {
+            name: _row_count(connection, tables[name], each.capture_id)
+            for name in set(named) & tables.keys()
+        }
+        yield LostCapture(
+            source=each.source,
+            dataset=each.dataset,
+            partition_key=each.partition_key,
+            fetched_at=each.fetched_at,
+            rows={name: count for name, count in counts.items() if count},
+            later_at=_later(connection, each),
+        )
+
+
+def _row_count(connection: Connection, table: Table, capture_id: int) -> int:
+    own = select(func.count()).where(table.c.capture_id == capture_id)
+    return connection.execute(own).scalar_one()
+
+
+def _later(connection: Connection, capture: RecordedCapture) -> datetime | None:
+    own = captures.c
+    is_damaged = select(damaged.c.sha256).where(damaged.c.state.in_(OPEN))
+    return connection.execute(
+        select(func.min(own.fetched_at)).where(
+            own.source == capture.source,
+            own.dataset == capture.dataset,
+            own.partition_key == capture.partition_key,
+            own.fetched_at > capture.fetched_at,
+            own.sha256 != capture.sha256,
+            own.sha256.not_in(is_damaged),
+        )
+    ).scalar_one()
+
+
+def published_tables() -> Collection[Table]:
+    """Return the tables whose rows say which capture they were read from, without history."""
+    histories = {table.info.get(HISTORY) for table in METADATA.tables.values()}
+    return [
+        table
+        for table in METADATA.tables.values()
+        if "capture_id" in table.c and table not in {captures, rejects, *histories}
+    ]

@@ -1,0 +1,125 @@
+"""Damaged artifacts for tests: faults by name, and repairs without connections."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sqlalchemy import select
+
+from orchestration_project.connections.artifacts import ArtifactStore, FolderStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
+from orchestration_project.services.inventory import take_inventory
+from orchestration_project.services.repair.damage import DamagedArtifact, record_damage
+from orchestration_project.services.repair.repairing import Repaired, Repairs
+from orchestration_project.settings import load_shared_settings
+from orchestration_project.tables.artifact_repairs import operations_damaged_artifacts
+from tests.resources.weeks import Desk
+
+
+def one_bit(content: bytes) -> bytes:
+    """Return bytes of which the last one has another bit."""
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+FAULTS: dict[str, Callable[[bytes], bytes | None]] = {
+    "missing": lambda _: None,
+    "changed": one_bit,
+    "truncated": lambda content: content[: len(content) // 2],
+    "empty": lambda _: b"",
+    "zeros": lambda content: bytes(len(content)),
+}
+"""Faults of an object, by what they leave of its bytes; None: nothing."""
+
+PROBLEMS = {"empty": "truncated", "zeros": "changed"}
+
+
+def damage(store: ArtifactStore, name: str, fault: str) -> None:
+    """Damage an object of a store."""
+    left = FAULTS[fault](store.get(name))
+    if left is None:
+        store.delete(name)
+    else:
+        store.put(name, left)
+
+
+def from_source(bodies: dict[str, Any], *, source: str = "demo") -> Recovery:
+    """Return a way to bytes by URL; an exception in the place of bytes is raised."""
+
+    def read(capture: RecordedCapture, _: RecoveryEnvironment) -> bytes | None:
+        found = bodies.get(capture.url)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    return Recovery(way="source", applies=lambda each, _: each.source == source, read=read)
+
+
+def no_rendering(_: str) -> BinaryIO | None:
+    """Render nothing."""
+    return None
+
+
+@dataclass
+class RepairDesk:
+    """A database with captures, their store and a copy of it."""
+
+    desk: Desk
+    store: ArtifactStore
+    clock: Clock
+    second: ArtifactStore | None = None
+    recoveries: list[Recovery] = field(default_factory=list[Recovery])
+
+    def repairs(self) -> Repairs:
+        """Return what repairs the store."""
+        warehouse = self.desk.warehouse
+
+        def opened(name: str) -> Any:
+            raise AssertionError(f"nothing opens {name}")
+
+        environment = RecoveryEnvironment(
+            settings=load_shared_settings(), warehouse=warehouse, clock=self.clock, open=opened
+        )
+        return Repairs(
+            warehouse=warehouse,
+            artifacts=self.store,
+            second_store=self.second,
+            recoveries=self.recoveries,
+            environment=environment,
+            render=no_rendering,
+            clock=self.clock,
+            run_id="repair",
+        )
+
+    def verify(self) -> list[DamagedArtifact]:
+        """Verify all blobs, and record those that are damaged."""
+        found = take_inventory(self.desk.warehouse, self.store, read_all=True).damaged
+        damaged = [DamagedArtifact.of_blob(*each) for each in found]
+        with self.desk.warehouse.writing() as connection:
+            record_damage(connection, damaged, at=self.clock.now(), run_id="verify")
+        return damaged
+
+    def repaired(self) -> Sequence[Repaired]:
+        """Verify all, and repair what is damaged."""
+        return list(self.repairs().repair(self.verify()))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the recorded damage."""
+        with self.desk.warehouse.reading() as connection:
+            found = connection.execute(select(operations_damaged_artifacts)).mappings()
+            return [dict(row) for row in found]
+
+    @property
+    def captures(self) -> Captures:
+        """The captures of the store."""
+        return Captures(self.store)
+
+
+def copy_all(store: ArtifactStore, folder: Path) -> FolderStore:
+    """Return a second store with the same objects."""
+    other = FolderStore(folder)
+    for each in store.listed():
+        other.put(each.name, store.get(each.name))
+    return other
