@@ -23,6 +23,7 @@ from orchestration_project.settings import (
 from orchestration_project.settings.about import GROUPS
 from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.settings.described import ESSENTIAL, described_settings
+from orchestration_project.settings.given import PRIVATE
 from orchestration_project.settings.page import example
 from orchestration_project.settings.renamed import MOVED_TO_CHECKS, RENAMED
 from orchestration_project.settings.settings import secrets_of
@@ -362,10 +363,17 @@ FORMS = {"WEB_PROXIES": "http://me:s3cret-of-32-characters-or-more@h:1"}
 """Secrets of another form than others."""
 
 
+def private(file: Path, text: str) -> Path:
+    """Write a file that no other user may read."""
+    file.touch(0o600)
+    file.write_text(text)
+    return file
+
+
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_each_secret_is_read_from_the_file_that_its_variable_names(tmp_path: Path, name: str):
     secret = FORMS.get(name, "json://me:s3cret-of-32-characters-or-more@h")
-    (tmp_path / "secret").write_text(f"{secret}\r\n")
+    private(tmp_path / "secret", f"{secret}\r\n")
     settings = read(tmp_path, f"{BESIDE.get(name, '')}{name}_FILE={tmp_path}/secret\n")
     assert getattr(settings, name.lower()).get_secret_value() == secret
     assert "s3cret" not in f"{settings!r} {shown_values(settings)}"
@@ -374,7 +382,7 @@ def test_each_secret_is_read_from_the_file_that_its_variable_names(tmp_path: Pat
 def test_a_channel_and_a_secret_of_a_webhook_may_be_in_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    (tmp_path / "secret").write_text("json://hunter2\n")
+    private(tmp_path / "secret", "json://hunter2\n")
     monkeypatch.setenv("ALERT_URL_OPS_FILE", str(tmp_path / "secret"))
     monkeypatch.setenv("WEBHOOK_SECRET_GITHUB_FILE", str(tmp_path / "secret"))
     assert load_settings().named_alert_urls == {"ops": "json://hunter2"}
@@ -385,8 +393,7 @@ def test_a_channel_and_a_secret_of_a_webhook_may_be_in_files(
 def test_a_secret_that_is_changed_in_its_file_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    file = tmp_path / "secret"
-    file.write_text("sqlite:///one\n")
+    file = private(tmp_path / "secret", "sqlite:///one\n")
     monkeypatch.setenv("DATABASE_URL_FILE", str(file))
     assert load_settings().database_url == SecretStr("sqlite:///one")
     assert origins()["database_url"] == "environment"
@@ -408,11 +415,36 @@ def test_a_file_without_a_secret_is_a_clear_error(
 ):
     file = tmp_path / "token"
     if content is not None:
-        file.write_bytes(content)
+        private(file, "").write_bytes(content)
     monkeypatch.setenv("DATABASE_URL_FILE", str(file))
     found = re.escape(f"DATABASE_URL_FILE='{file}' (environment): {problem}")
     with pytest.raises(ConfigurationError, match=found):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_refused"),
+    [(0o600, False), (0o440, False), (0o644, True), (0o602, True), (0o777, True)],
+)
+def test_a_secret_that_other_users_may_read_or_write_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, is_refused: bool
+):
+    file = private(tmp_path / "url", "sqlite:///hunter2\n")
+    file.chmod(mode)
+    monkeypatch.setenv("DATABASE_URL_FILE", str(file))
+    if not is_refused:
+        assert load_settings().database_url == SecretStr("sqlite:///hunter2")
+        return
+    said = f"expected {PRIVATE}, found mode {mode:04o}: chmod o= {file}"
+    with pytest.raises(ConfigurationError, match=re.escape(said)) as refused:
+        load_settings()
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_secret_behind_a_link_is_judged_by_the_file_itself(tmp_path: Path, monkeypatch):
+    (tmp_path / "link").symlink_to(private(tmp_path / "url", "sqlite:///one\n"))
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "link"))
+    assert load_settings().database_url == SecretStr("sqlite:///one")
 
 
 def test_a_secret_and_its_file_exclude_each_other(tmp_path: Path, monkeypatch):

@@ -1,6 +1,7 @@
 """The values that the environment, `.env` and files of secrets give to settings."""
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ CHANNEL = "alert_url_"
 
 CHANNELS = "alert_url_name"
 """The setting that holds them, by channel."""
+
+
+PRIVATE = "a file that only its owner and group may use"
+"""What a file with a secret must be."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +120,31 @@ def value_of(name: str, given: GivenValues) -> str | Unusable | None:
 
 
 def _content(path: Given) -> str | Unusable:
+    said = f"{path.name}={path.text!r} ({path.place})"
+    file = from_root(Path(path.text))
     try:
-        text = from_root(Path(path.text)).read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
+        exposed = exposed_mode(file)
     except (OSError, UnicodeDecodeError) as error:
         found = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        return Unusable(f"{path.name}={path.text!r} ({path.place}): cannot be read: {found}")
+        return Unusable(f"{said}: cannot be read: {found}")
+    if exposed:
+        return Unusable(f"{said}: expected {PRIVATE}, found mode {exposed}: chmod o= {file}")
     secret = text.rstrip("\r\n")
-    return secret or Unusable(f"{path.name}={path.text!r} ({path.place}): the file is empty")
+    return secret or Unusable(f"{said}: the file is empty")
+
+
+def exposed_mode(file: Path) -> str:
+    """Return the mode of a file that users besides its owner and group may use, empty if none may.
+
+    The mode of a pipe or device is not read: it does not protect the text.
+
+    Raises:
+        OSError: The file does not exist.
+    """
+    mode = file.stat().st_mode
+    is_exposed = stat.S_ISREG(mode) and mode & stat.S_IRWXO
+    return f"{stat.S_IMODE(mode):04o}" if is_exposed else ""
 
 
 def field_values(fields: Mapping[str, FieldInfo], given: GivenValues) -> dict[str, Any]:

@@ -175,6 +175,7 @@ def test_a_database_that_is_not_set_waits_for_a_correction(
     assert expected in refused.detail
     assert "s3cr3t" not in refused.detail
     assert "DATABASE_URL" not in refused.detail
+    (tmp_path / "url").touch(0o600)
     (tmp_path / "url").write_text(f"sqlite:///{tmp_path}/mart.sqlite\n")
     monkeypatch.delenv("EXPORT_URL_MART", raising=False)
     monkeypatch.setenv("EXPORT_URL_MART_FILE", str(tmp_path / "url"))

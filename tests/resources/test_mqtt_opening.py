@@ -1,5 +1,6 @@
 """The broker that the settings name, and whether `ui` supervises its bridge."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from orchestration_project.resources.mqtt.broker import Broker
 from orchestration_project.resources.mqtt.opening import broker_of, mqtt_demo
 from orchestration_project.settings import load_settings
 from orchestration_project.settings.domains.mqtt import MqttSettings
+from tests.tls import make_certificate
 
 
 @pytest.fixture
@@ -81,3 +83,18 @@ def test_the_demo_has_a_folder_and_the_number_of_events(settings_of, tmp_path) -
     demo = mqtt_demo(settings_of(DEMO_MQTT_EVENTS="150"))
     assert demo.folder == tmp_path / "demo_mqtt"
     assert demo.options["events"] == 150
+
+
+def test_a_private_key_that_other_users_may_read_is_refused(settings_of, tmp_path) -> None:
+    key, certificate = make_certificate(tmp_path / "tls")
+    settings = settings_of(
+        MQTT_URL="mqtts://broker",
+        MQTT_CLIENT_CERTIFICATE_FILE=str(certificate),
+        MQTT_CLIENT_KEY_FILE=str(key),
+    )
+    key.chmod(0o640)
+    broker_of(settings).tls_context()
+    key.chmod(0o644)
+    remedy = re.escape(f"mode 0644 of {key}\n  what to do: chmod o= {key} (MQTT_CLIENT_KEY_FILE)")
+    with pytest.raises(ConfigurationError, match=remedy):
+        broker_of(settings).tls_context()

@@ -71,6 +71,7 @@ class Authority(NamedTuple):
         certificate = _signed(name, key, self.certificate, self.key, ended=ended)
         files = self.folder / f"{name}-{ended}.pem", self.folder / f"{name}-{ended}.key"
         files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        files[1].touch(0o600)
         files[1].write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM,

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings.domains.mqtt import MqttSettings
+from orchestration_project.settings.given import PRIVATE, exposed_mode
 
 PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 SECONDS_PER_DAY = 86_400
@@ -121,6 +122,7 @@ class Broker:
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
             if self.certificate_file is not None:
+                _refuse_exposed(self.key_file)
                 context.load_cert_chain(
                     self.certificate_file,
                     self.key_file,
@@ -136,6 +138,22 @@ class Broker:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.sslsocket_class = _ClosedAtFailure
         return context
+
+
+def _refuse_exposed(key: Path | None) -> None:
+    """Refuse a private key that other users of the machine may read.
+
+    Raises:
+        OSError: The file does not exist.
+        ConfigurationError: They may.
+    """
+    if key is not None and (mode := exposed_mode(key)):
+        raise ConfigurationError(
+            "the private key for the broker is readable by other users",
+            expected=PRIVATE,
+            found=f"mode {mode} of {key}",
+            remedy=f"chmod o= {key} (MQTT_CLIENT_KEY_FILE)",
+        )
 
 
 def connection_failure(broker: Broker, error: OSError | ValueError) -> BrokerError:
