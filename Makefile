@@ -4,6 +4,7 @@ PORT ?= 3000
 VENV := .venv
 BENCH_VENV := .venv-bench
 DOCS_VENV := .venv-docs
+DEPLOY_VENV := .venv-deploy
 RUN := $(VENV)/bin/orchestrate
 # Two for each core: half of a worker's time goes to waiting for programs that a test started.
 TEST_WORKERS := $(shell expr 2 \* $$(nproc))
@@ -12,7 +13,7 @@ TEST_WORKERS := $(shell expr 2 \* $$(nproc))
 TEST_ENVIRONMENT := PYTHONDONTWRITEBYTECODE= POLARS_MAX_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-saas run-documents run-web run-mqtt run-routing ui test test-slow test-histories test-faults bench docs check migrate migration new-source verify reset lock
+.PHONY: help run run-saas run-documents run-web run-mqtt run-routing ui test test-slow test-histories test-faults bench docs check check-deploy migrate migration new-source verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -98,13 +99,23 @@ check: $(VENV)/installed-dev ## lint, types, architecture, dependencies and pros
 	@$(VENV)/bin/python .ci/words.py
 	@$(VENV)/bin/python .ci/prose.py
 
+check-deploy: $(VENV)/installed $(DEPLOY_VENV)/installed ## Dockerfile, compose, Kubernetes and SBOM, offline, without an engine
+	@$(DEPLOY_VENV)/bin/hadolint deploy/Dockerfile
+	@mkdir -p .cache
+	@$(VENV)/bin/python deploy/sbom.py --without-system > .cache/sbom.spdx.json
+	@$(DEPLOY_VENV)/bin/pyspdxtools --infile .cache/sbom.spdx.json
+
 lock: $(VENV)/installed-dev ## pin the newest dependencies, install them and list their licences
 	@for set in "" "--extra dev" "--extra bench"; do \
 	  $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-package ibm-db --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade $$set pyproject.toml \
 	    -o requirements$${set:+-$${set#--extra }}.lock; done
-	@$(VENV)/bin/python .ci/locks.py docs | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade - -o requirements-docs.lock
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package ibm-db \
+	  --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade --constraint requirements-dev.lock \
+	  --extra documents --extra web pyproject.toml -o requirements-image.lock
+	@for set in docs deploy; do \
+	  $(VENV)/bin/python .ci/locks.py $$set | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade - -o requirements-$$set.lock; done
 	@$(MAKE) --no-print-directory $(VENV)/installed-dev
 	@$(VENV)/bin/python .ci/dependencies.py --write
 
@@ -144,4 +155,12 @@ $(DOCS_VENV)/bin/python: | $(VENV)/bin/python
 $(DOCS_VENV)/installed: requirements-docs.lock | $(DOCS_VENV)/bin/python
 	@echo "installing the builder of the site into $(DOCS_VENV) …"
 	@$(DOCS_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(DEPLOY_VENV)/bin/python: | $(VENV)/bin/python
+	@$(VENV)/bin/python -m venv $(DEPLOY_VENV)
+
+$(DEPLOY_VENV)/installed: requirements-deploy.lock | $(DEPLOY_VENV)/bin/python
+	@echo "installing the checks of deploy/ into $(DEPLOY_VENV) …"
+	@$(DEPLOY_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@

@@ -14,8 +14,10 @@ LOCKS = {
     "requirements-dev.lock": "dev",
     "requirements-bench.lock": "bench",
     "requirements-docs.lock": "docs",
+    "requirements-deploy.lock": "deploy",
+    "requirements-image.lock": "documents,web",
 }
-ALONE = ("docs",)
+ALONE = ("docs", "deploy")
 """Extras that are installed without the project."""
 
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -41,9 +43,11 @@ def pinned(lines: list[str], python: str) -> dict[str, str]:
 
 
 def wanted(project: Mapping[str, object], extra: str | None) -> Iterator[Requirement]:
-    """Yield what pyproject.toml asks for, with an extra's."""
+    """Yield what pyproject.toml asks for, with what an extra, or several with commas, asks for."""
     own = () if extra in ALONE else project["dependencies"]
-    yield from map(Requirement, [*own, *(project["optional-dependencies"][extra] if extra else ())])
+    extras = extra.split(",") if extra else ()
+    more = [each for name in extras for each in project["optional-dependencies"][name]]
+    yield from map(Requirement, [*own, *more])
 
 
 def problems(project: Mapping[str, object]) -> Iterator[str]:
