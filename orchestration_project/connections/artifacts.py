@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
@@ -22,7 +22,7 @@ import polars as pl
 from orchestration_project.connections.files import partial_file
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.redaction import redacted
-from orchestration_project.settings import PROJECT_ROOT, without_secrets
+from orchestration_project.settings import PROJECT_ROOT, read_secrets, without_secrets
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -33,6 +33,9 @@ S3_STREAM_PARTS = 1
 """Parts of 5 MiB of a stream that are sent at once."""
 
 S3_RETRIES, S3_RETRY_SECONDS = 4, 60
+
+S3_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""Credentials that may be in files; obstore reads the other AWS_… variables itself."""
 
 PARTIAL = ".partial"
 """The folder of what is being written, below that of the artifacts."""
@@ -103,7 +106,8 @@ def open_artifacts(url: str, *, setting: str = "ARTIFACTS_URL") -> ArtifactStore
     """Open the store at ``url``, which ``setting`` gives: a folder, a file:// or an s3:// URL.
 
     A relative folder lies below the project's root, wherever a process was started. An s3:// URL
-    takes endpoint, region and credentials from the usual AWS_… variables.
+    takes endpoint, region and credentials from the usual AWS_… variables; the secret may be in the
+    file that AWS_SECRET_ACCESS_KEY_FILE names.
 
     Raises:
         ConfigurationError: The URL has another scheme, or names no bucket or folder.
@@ -323,9 +327,12 @@ class S3Store:
         self.url = without_secrets(url)
         self._setting = setting
         retry_timeout = timedelta(seconds=S3_RETRY_SECONDS)
+        credentials: Any = read_secrets(*S3_SECRETS)
         try:
             self._store: ObjectStore = from_url(
-                url, retry_config={"max_retries": S3_RETRIES, "retry_timeout": retry_timeout}
+                url,
+                config=credentials,
+                retry_config={"max_retries": S3_RETRIES, "retry_timeout": retry_timeout},
             )
         except (BaseError, ValueError) as error:
             raise ConfigurationError(

@@ -1,6 +1,7 @@
 """Bytes under names, in a folder or a bucket: whole or not at all."""
 
 import io
+import logging
 import os
 import signal
 import stat
@@ -21,6 +22,7 @@ from orchestration_project.connections.artifacts import (
 )
 from orchestration_project.connections.clock import Clock
 from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.redaction import redacted
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 
 NAME = "blobs/ab/a name+%41#?.zst"
@@ -275,6 +277,22 @@ def test_a_bucket_that_the_settings_cannot_mean_is_a_wrong_setting(
     with pytest.raises(ConfigurationError, match="cannot be opened") as refusal:
         open_artifacts(s3 if name else "s3://a b/x")
     assert found in refusal.value.found
+
+
+def test_the_secret_of_a_bucket_may_be_in_a_file(s3, tmp_path, monkeypatch, caplog):
+    file = tmp_path / "secret"
+    file.touch(0o600)
+    file.write_text(child_environment()["AWS_SECRET_ACCESS_KEY"] + "\n")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY_FILE", str(file))
+    store = open_artifacts(s3)
+    store.put(NAME, b"bytes")
+    assert store.get(NAME) == b"bytes"
+    logging.getLogger("any").error("the secret is %s", file.read_text())
+    assert file.read_text().strip() not in redacted(caplog.text)
+    file.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="AWS_SECRET_ACCESS_KEY_FILE"):
+        open_artifacts(s3)
 
 
 def test_a_bucket_is_shown_without_the_secrets_of_its_url(s3):
