@@ -54,6 +54,7 @@ COMMANDS = {
     "tables": Entry(f"{CLI}.queries:tables", "List tables and views.", QUERY),
     "ui": Entry(f"{CLI}.operate:ui", "Serve Dagster's UI with its daemon.", OPERATE),
     "gateway": Entry(f"{CLI}.operate:gateway", "Serve the UI alone, behind its login.", OPERATE),
+    "worker": Entry(f"{CLI}.worker:worker", "Execute runs of RUN_LAUNCHER=celery.", OPERATE),
     "mqtt": Entry(
         f"{CLI}.mqtt_bridge:mqtt", "Receive messages of MQTT, and publish events.", OPERATE
     ),

@@ -77,6 +77,36 @@ HERE = {"execution": {"config": {"in_process": {}}}}
 
 ELSEWHERE = [
     (
+        "instance/launchers.py",
+        "tests/instance/test_launchers.py",
+        "test_without_a_setting_the_code_server_executes_runs_two_at_once",
+        "custom classes of run_launcher and run_coordinator in dagster.yaml",
+    ),
+    (
+        "instance/run_claims.py",
+        "tests/instance/test_run_claims.py",
+        "test_a_run_that_failed_while_its_process_was_paused_stays_failed_and_loses_its_claim",
+        "connect and handle_run_event of SqlRunStorage, and the columns of KeyValueStoreTable",
+    ),
+    (
+        "instance/celery_worker.py",
+        "tests/instance/test_run_claims.py",
+        "test_a_message_that_is_delivered_twice_executes_its_run_once",
+        "_execute_run_command_body executes a run that is STARTING",
+    ),
+    (
+        "instance/celery_launcher.py",
+        "tests/instance/test_launchers.py",
+        "test_while_the_broker_is_away_a_run_is_not_launched_and_dagster_queues_it_again",
+        "DagsterUserCodeUnreachableError puts a run back into the queue",
+    ),
+    (
+        "instance/k8s_launcher.py",
+        "tests/instance/test_launchers.py",
+        "test_kubernetes_outside_of_a_cluster_is_refused",
+        "K8sRunLauncher reads the configuration of the cluster when it is made",
+    ),
+    (
         "instance/redacting.py",
         "tests/instance/test_run_config.py",
         "test_a_run_that_is_canceled_before_its_first_step_leaves_its_checks_as_they_were",

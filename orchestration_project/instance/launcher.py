@@ -8,10 +8,11 @@ import json
 import socket
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Literal
 
 import psutil
 from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
-from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.launcher.base import CheckRunHealthResult, RunLauncher, WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG, MAX_RETRIES_TAG
 
 from orchestration_project.instance.heartbeats import Heartbeat
@@ -33,8 +34,8 @@ def own_run_tags() -> dict[str, str]:
     return {MACHINE_TAG: socket.gethostname(), MAX_RETRIES_TAG: "0"}
 
 
-class CheckedRunLauncher(DefaultRunLauncher):
-    """Dagster's default launcher, able to say whether a run's process is alive.
+class RunHealth(RunLauncher):
+    """Put before a launcher: it reports whether a run's process is alive, by its heartbeats.
 
     Attributes:
         silence_seconds: After so long without a sign of life (eight beats), a run of another
@@ -44,7 +45,7 @@ class CheckedRunLauncher(DefaultRunLauncher):
     silence_seconds: float = 120
 
     @property
-    def supports_check_run_worker_health(self) -> bool:
+    def supports_check_run_worker_health(self) -> Literal[True]:
         """Enable run monitoring for this launcher."""
         return True
 
@@ -76,6 +77,10 @@ class CheckedRunLauncher(DefaultRunLauncher):
             WorkerStatus.FAILED,
             f"no heartbeat from {beat.machine} for {beat.silent_seconds:.0f} seconds",
         )
+
+
+class CheckedRunLauncher(RunHealth, DefaultRunLauncher):
+    """Dagster's default launcher, which starts a run on the host of its code server."""
 
 
 def is_on_this_machine(tags: Mapping[str, str]) -> bool:

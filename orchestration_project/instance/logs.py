@@ -35,6 +35,9 @@ LOG_EVENTS: Mapping[str, str] = {
     "items_lost": "Another run had claimed some of the work items.",
     "lease_not_renewed": "The lease of a site could not be renewed; the run tries again.",
     "heartbeat_failed": "The heartbeat of a run could not be recorded.",
+    "run_delivered_again": "The broker delivered a run again that a process has claimed.",
+    "run_not_startable": "A delivered run is not executed, as it has ended or is queued again.",
+    "run_ended_elsewhere": "A run was ended while this process was silent; the process stops.",
     "historic_weeks_unavailable": "FINRA's list of historic weeks could not be read.",
     "page_cache_unavailable": "The cache of task pages could not be read: all pages are read.",
     # HTTP client

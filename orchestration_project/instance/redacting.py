@@ -42,6 +42,7 @@ from dagster_shared.error import SerializableErrorInfo
 from orchestration_project.domains.operations.ledger import LAUNCHED_BY
 from orchestration_project.domains.operations.partition_tags import RANGE_START, own_tags
 from orchestration_project.instance.heartbeats import Heartbeats
+from orchestration_project.instance.run_claims import EndedOnce
 from orchestration_project.instance.web_server import LimitedReads
 from orchestration_project.redaction import MASK, redacted
 from orchestration_project.settings import PROJECT_ROOT
@@ -245,7 +246,9 @@ class SqliteTicks(RedactingTicks, SqliteScheduleStorage):
     """In SQLite."""
 
 
-class PostgresRuns(RedactingRuns, VisibleRuns, RunsOfRanges, LimitedReads, PostgresRunStorage):
+class PostgresRuns(
+    EndedOnce, RedactingRuns, VisibleRuns, RunsOfRanges, LimitedReads, PostgresRunStorage
+):
     """In PostgreSQL."""
 
 

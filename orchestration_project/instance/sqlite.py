@@ -46,6 +46,7 @@ from orchestration_project.instance.redacting import (
     VisibleRuns,
     without_secrets_in,
 )
+from orchestration_project.instance.run_claims import EndedOnce
 
 EVENTS_AT_ONCE = 200
 """Maximum rows of one run per transaction: others wait for the file meanwhile."""
@@ -233,7 +234,7 @@ def _make_as(model: str, file: Path) -> None:
         partial.unlink()
 
 
-class SqliteRuns(RedactingRuns, VisibleRuns, RunsOfRanges, SqliteRunStorage):
+class SqliteRuns(EndedOnce, RedactingRuns, VisibleRuns, RunsOfRanges, SqliteRunStorage):
     """Dagster's runs."""
 
     def __init__(self, conn_string: str) -> None:

@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.access import AccessSettings
+from orchestration_project.settings.deployment import DeploymentSettings
 from orchestration_project.settings.given import ENVIRONMENT, field_values, read_given
 from orchestration_project.settings.operations import (
     AlertSettings,
@@ -65,6 +66,7 @@ class Settings(
     WebhookSettings,
     AccessSettings,
     AlertSettings,
+    DeploymentSettings,
     StorageSettings,
     ProfileSettings,
 ):
@@ -191,7 +193,7 @@ SECRETS_OF_LIBRARIES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWOR
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 """The same; a password may stand in their URLs."""
 
-ADDRESSES = ("database_url", "dagster_database_url")
+ADDRESSES = ("database_url", "dagster_database_url", "broker_url")
 """Secrets because a password stands in them; where they lead to is shown."""
 
 

@@ -1,0 +1,79 @@
+"""`worker`: executes runs that RUN_LAUNCHER=celery sends by way of the broker."""
+
+from collections.abc import Sequence
+
+import click
+
+from orchestration_project.cli.commands import Command
+
+
+@click.command("worker", cls=Command)
+@click.option(
+    "--queues",
+    metavar="NAMES",
+    default="",
+    help="Comma-separated queues: domains, and dagster for runs of several. [default: all]",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Runs at the same time.",
+)
+@click.option("--name", default="worker", show_default=True, help="Name in logs, before @HOST.")
+def worker(queues: str, processes: int, name: str) -> int:
+    """Execute runs of RUN_LAUNCHER=celery, until Ctrl-C or SIGTERM.
+
+    Runs in progress end first; a second signal stops at once. Each host may have several workers.
+    """
+    return work(tuple(filter(None, queues.split(","))), processes, name)
+
+
+def work(queues: Sequence[str], processes: int, name: str) -> int:
+    """Execute runs of some queues, all if none is named; return the exit status.
+
+    Raises:
+        ConfigurationError: RUN_LAUNCHER is not celery, its extra is missing, or a queue unknown.
+    """
+    from importlib import import_module
+
+    from orchestration_project.errors import ConfigurationError
+    from orchestration_project.instance.launchers import missing_extra
+    from orchestration_project.instance.redacting import DEFINITIONS
+    from orchestration_project.settings import load_settings
+
+    settings = load_settings()
+    if settings.run_launcher != "celery":
+        raise ConfigurationError(
+            "a worker has nothing to execute",
+            expected="RUN_LAUNCHER=celery, and BROKER_URL of the daemon",
+            found=f"RUN_LAUNCHER={settings.run_launcher}",
+            remedy="set both as the daemon has them",
+        )
+    try:
+        from orchestration_project.instance.celery_launcher import DEFAULT_QUEUE, CeleryLauncher
+        from orchestration_project.instance.celery_worker import serve
+    except ModuleNotFoundError as error:
+        raise missing_extra("celery", error) from error
+    _log(settings.log_level)
+    import_module(DEFINITIONS)  # before the forks, which have it then
+    from orchestration_project.catalog import REGISTRY
+
+    known = (DEFAULT_QUEUE, *(domain.name for domain in REGISTRY.domains))
+    if unknown := [each for each in queues if each not in known]:
+        raise ConfigurationError(
+            f"invalid --queues {unknown[0]!r}: expected some of {', '.join(known)}"
+        )
+    return serve(CeleryLauncher.of(settings, None), queues or known, processes, name)
+
+
+def _log(level: str) -> None:
+    import logging
+
+    from orchestration_project.instance.logs import in_log_format
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[in_log_format(handler)], level=logging.WARNING)
+    logging.getLogger("orchestration_project").setLevel(level)

@@ -1,0 +1,106 @@
+"""Settings of where runs are executed: the launcher, its broker, and the code servers."""
+
+import re
+from typing import ClassVar, Literal
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings
+
+from orchestration_project.settings.about import about
+from orchestration_project.settings.values import Entries
+
+BROKER = re.compile(r"(pyamqp|amqps?)://[^\s@]+(:[^\s@]*)?@[^\s@/?#]+(/[^\s?#]*)?")
+EXPECTED_BROKER = "expected amqp://user:password@host:5672/vhost"
+CODE_SERVER = re.compile(r"[a-z][a-z0-9_]*(\+[a-z][a-z0-9_]*)*=[A-Za-z0-9._-]+:[0-9]{1,5}")
+
+
+class DeploymentSettings(BaseSettings):
+    """Launchers of runs, and the hosts that execute them."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("run_launcher", "max_concurrent_runs", "broker_url", "code_servers"),
+            *(
+                "kubernetes_image",
+                "kubernetes_namespace",
+                "kubernetes_service_account",
+                "kubernetes_instance_config_map",
+            ),
+            *("kubernetes_env_config_maps", "kubernetes_env_secrets"),
+        }
+    )
+
+    run_launcher: Literal["local", "celery", "k8s"] = Field(
+        "local",
+        description="Executor of runs: the code server, workers of Celery, or Kubernetes jobs.",
+    )
+    max_concurrent_runs: int = Field(
+        2,
+        ge=1,
+        le=1000,
+        description="Maximum number of runs at the same time; with Celery at most the processes "
+        "of all workers.",
+        json_schema_extra=about(unit="runs"),
+    )
+    broker_url: SecretStr | None = Field(
+        None,
+        description="URL of the RabbitMQ broker of workers, amqp:// or with TLS amqps://, with "
+        "user and password.",
+        json_schema_extra=about(required_when="RUN_LAUNCHER=celery", group="security"),
+    )
+    code_servers: Entries = Field(
+        (),
+        description="Code servers of other hosts, by the domains that they have, e.g. "
+        "finra=host1:4266,prices+saas=host2:4266.",
+        json_schema_extra=about(
+            default="(one of the same machine, with every domain)",
+            allowed="DOMAIN[+DOMAIN]=HOST:PORT entries",
+        ),
+    )
+    kubernetes_image: str | None = Field(
+        None,
+        description="Container image of Kubernetes jobs.",
+        json_schema_extra=about(required_when="RUN_LAUNCHER=k8s"),
+    )
+    kubernetes_namespace: str = Field("default", description="Namespace of Kubernetes jobs.")
+    kubernetes_service_account: str = Field(
+        "default", description="Service account of Kubernetes jobs."
+    )
+    kubernetes_instance_config_map: str = Field(
+        "orchestration-instance",
+        description="Config map with dagster.yaml that Kubernetes jobs mount.",
+    )
+    kubernetes_env_config_maps: Entries = Field(
+        (), description="Config maps of settings of Kubernetes jobs."
+    )
+    kubernetes_env_secrets: Entries = Field(
+        (), description="Secrets of settings of Kubernetes jobs."
+    )
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_broker(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if info.data.get("run_launcher") == "celery":
+            if value is None:
+                raise ValueError(f"RUN_LAUNCHER=celery needs it: {EXPECTED_BROKER}")
+            if not BROKER.fullmatch(value.get_secret_value()):
+                raise ValueError(EXPECTED_BROKER)
+        return value
+
+    @field_validator("kubernetes_image")
+    @classmethod
+    def _is_image(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if not value and info.data.get("run_launcher") == "k8s":
+            raise ValueError("RUN_LAUNCHER=k8s needs it: expected the name of an image")
+        return value
+
+    @field_validator("code_servers")
+    @classmethod
+    def _are_code_servers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if not CODE_SERVER.fullmatch(each):
+                raise ValueError(f"expected DOMAIN=HOST:PORT, e.g. finra=host1:4266; found {each}")
+        domains = [name for each in value for name in each.partition("=")[0].split("+")]
+        if len(set(domains)) < len(domains):
+            raise ValueError("expected each domain at one code server")
+        return value
