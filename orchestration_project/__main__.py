@@ -7,7 +7,6 @@ signal becomes an exit status here.
 import os
 import platform
 import sys
-import tomllib
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,6 +72,8 @@ COMMANDS = {
     "copy-database": Entry(
         f"{CLI}.administration:copy_database", "Copy all tables to an empty database.", ADMIN
     ),
+    "backup": Entry(f"{CLI}.operations_backup:backup", "Back up databases and artifacts.", ADMIN),
+    "restore": Entry(f"{CLI}.operations_backup:restore", "Restore a backup, and check it.", ADMIN),
     "reset": Entry(
         f"{CLI}.administration:reset", "Delete all local state, after a question.", ADMIN
     ),
@@ -92,25 +93,15 @@ def versions() -> dict[str, str]:
     """Return the versions of this program and of what it runs on."""
     from importlib.metadata import version
 
+    from orchestration_project.engine.environment import release
     from orchestration_project.engine.warehouse.migrating import newest_version
 
     return {
-        PROGRAM: _own_version(),
+        PROGRAM: release(),
         "dagster": version("dagster"),
         "schema": newest_version(),
         "python": platform.python_version(),
     }
-
-
-def _own_version() -> str:
-    """Return the version of the installed package, or of the checkout where none is installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("orchestration_project")
-    except PackageNotFoundError:
-        declared = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
-        return declared["project"]["version"]
 
 
 def _show_version(context: click.Context, _: click.Parameter, value: Any) -> None:

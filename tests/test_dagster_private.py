@@ -107,6 +107,12 @@ ELSEWHERE = [
         "K8sRunLauncher reads the configuration of the cluster when it is made",
     ),
     (
+        "instance/operations_backup.py",
+        "tests/cli/test_backup.py",
+        "test_dagsters_storage_in_postgresql_and_a_database_without_tables_are_restored",
+        "the tables of the three storages, in an order that foreign keys allow",
+    ),
+    (
         "instance/redacting.py",
         "tests/instance/test_run_config.py",
         "test_a_run_that_is_canceled_before_its_first_step_leaves_its_checks_as_they_were",

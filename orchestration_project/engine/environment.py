@@ -4,10 +4,12 @@ Dagster opens a run's resources before its first step: what fails there ends the
 another attempt and without a word of what was to be done. In the step, the runner sees it.
 """
 
+import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from datetime import datetime
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from threading import Lock
@@ -31,7 +33,7 @@ from orchestration_project.engine.http_state import PostgresqlState
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.settings import Settings
+from orchestration_project.settings import PROJECT_ROOT, Settings
 
 
 class Lazy:
@@ -97,6 +99,16 @@ def state_folder(settings: Settings, *names: str) -> Path:
             remedy="set STATE_DIR to a folder that is yours",
             state_dir=settings.state_path,
         ) from error
+
+
+@cache
+def release() -> str:
+    """Return the version of the installed package, or of the checkout where none is installed."""
+    try:
+        return version("orchestration_project")
+    except PackageNotFoundError:
+        declared = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())
+        return declared["project"]["version"]
 
 
 def open_clock(settings: Settings) -> Clock:

@@ -137,6 +137,12 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
     return Inventory(kinds, found, changed, read_count, damaged)
 
 
+def named_objects(warehouse: Warehouse) -> set[str]:
+    """Return the names of the objects that the table `blobs` names, cleaned up ones left out."""
+    with warehouse.reading() as connection:
+        return {blob.storage_uri for blob in _present(connection)}
+
+
 def _present(connection: Connection) -> list[Blob]:
     """Return the blobs that were not cleaned up since they were last captured or replayed.
 

@@ -94,7 +94,7 @@ def test_a_group_lists_its_commands_with_whole_sentences_and_takes_h_for_help(gr
 
 def test_a_shell_gets_completions(monkeypatch, capsys):
     monkeypatch.setenv("_ORCHESTRATE_COMPLETE", "bash_complete")
-    monkeypatch.setenv("COMP_WORDS", "orchestrate back")
+    monkeypatch.setenv("COMP_WORDS", "orchestrate backf")
     monkeypatch.setenv("COMP_CWORD", "1")
     assert main([]) == 0
     assert capsys.readouterr().out == "plain,backfill\n"
@@ -168,13 +168,14 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("verify", "alerts list", "alerts test", "alerts check", "alerts watch"),
         *("keys create", "keys list", "keys rotate", "keys revoke"),
         *("evidence verify", "evidence export", "artifacts list", "erase", "documents show"),
-        *("documents timeline", "web check"),
+        *("documents timeline", "web check", "backup", "restore"),
     }
     assert has[DRY_RUN] == {
         *("run", "run-saas", "load", "backfill", "replay", "export", "as-of"),
         *("automation on", "automation off"),
         *("alerts close", "alerts test", "alerts watch"),
         *("keys create", "keys rotate", "keys revoke", "migrate", "copy-database", "reset"),
+        *("backup", "restore"),
         *("evidence export", "artifacts get", "erase"),
     }
 

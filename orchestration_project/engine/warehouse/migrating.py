@@ -106,6 +106,17 @@ def migrate(connection: Connection, schema: str | None) -> None:
         ) from error
 
 
+def migrate_to(connection: Connection, schema: str | None, version: str) -> None:
+    """Make the tables of ``version`` in a database without tables; others stay as they are.
+
+    ``connection`` is in a write transaction.
+    """
+    if connection.dialect.name == "postgresql":
+        _lock_and_make_schema(connection, schema)
+    if current_version(connection) is None:
+        command.upgrade(migration_config(connection), version)
+
+
 def migration_sql(connection: Connection, schema: str | None) -> str:
     """Return the statements that `migrate` would execute now, as one transaction.
 
@@ -134,8 +145,12 @@ def migration_sql(connection: Connection, schema: str | None) -> str:
 
 def _migrate(connection: Connection, schema: str | None) -> None:
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-        if schema is not None and schema not in inspect(connection).get_schema_names():
-            connection.execute(text(f'CREATE SCHEMA "{schema}"'))
+        _lock_and_make_schema(connection, schema)
     if not is_current(connection):
         command.upgrade(migration_config(connection), "head")
+
+
+def _lock_and_make_schema(connection: Connection, schema: str | None) -> None:
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    if schema is not None and schema not in inspect(connection).get_schema_names():
+        connection.execute(text(f'CREATE SCHEMA "{schema}"'))

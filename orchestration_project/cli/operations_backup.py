@@ -1,0 +1,206 @@
+"""`orchestrate backup` and `orchestrate restore`."""
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestration_project.cli.commands import Command
+from orchestration_project.cli.console import OUTPUT, emit_or, note, preview, progress
+from orchestration_project.domains.operations.backups import Manifest, named
+from orchestration_project.errors import ContractError
+
+if TYPE_CHECKING:
+    from orchestration_project.resources.operations.restores import Restore
+    from orchestration_project.settings import Settings
+
+
+@click.command(cls=Command, has_json=True, has_dry_run=True)
+@click.option(
+    "--to",
+    "place",
+    required=True,
+    metavar="DIR",
+    help="Folder or s3:// URL. Artifacts that an earlier backup there has are not copied again.",
+)
+def backup(place: str) -> int:
+    """Back up both databases and the artifact store, while programs run.
+
+    Does not have: .env, secrets, alerts.yaml, webhooks.yaml, presets/. Returns 1 if the store
+    lacks artifacts that the database names.
+    """
+    from orchestration_project.engine.environment import open_clock, open_warehouse
+    from orchestration_project.instance.operations_backup import open_installation
+    from orchestration_project.resources.operations.backup_objects import (
+        open_place,
+        read_place,
+        refuse_nested,
+    )
+    from orchestration_project.resources.operations.backups import back_up
+    from orchestration_project.settings import load_settings
+
+    settings = load_settings()
+    installation, target = open_installation(settings), open_place(place, "--to")
+    refuse_nested(target, installation.store, "--to")
+    if OUTPUT.is_dry_run:
+        found = read_place(target)
+        preview(
+            f"{installation.project.shown_url}, {installation.dagster_storage.shown_url} and "
+            f"{installation.store.url} would be backed up to {target.url}, which has "
+            f"{len(found.complete)} backups"
+        )
+        return 0
+    with open_warehouse(settings) as warehouse:
+        result = back_up(installation, warehouse, target, open_clock(settings))
+    if result.unfinished:
+        note(f"without manifest, so killed or under way: {named(result.unfinished)}")
+    manifest = result.manifest
+    emit_or(
+        {
+            **_summary(manifest),
+            "location": target.url,
+            "copied_count": result.copied_count,
+            "copied_bytes": result.copied_bytes,
+        },
+        f"backup {manifest.backup_id} in {target.url}",
+        f"{_rows(manifest)} rows, {manifest.database_bytes} bytes of databases",
+        f"{manifest.object_count} artifacts, {manifest.object_bytes} bytes; "
+        f"{result.copied_count} copied now",
+        f"SHA-256 of its manifest: {manifest.sha256}",
+    )
+    if manifest.missing:
+        note(
+            f"{len(manifest.missing)} artifacts that the database names are not in the store: "
+            f"{named(manifest.missing)}. Run operations_artifacts, and put them back from an "
+            "earlier backup."
+        )
+    return int(bool(manifest.missing))
+
+
+@click.command(cls=Command, has_json=True, has_dry_run=True)
+@click.option(
+    "--from", "place", required=True, metavar="DIR", help="Folder or s3:// URL of backups."
+)
+@click.option("--backup", "backup_id", metavar="ID", help="The backup; default: the latest.")
+@click.option(
+    "--check", is_flag=True, help="Read back every artifact, blob and run after the restore."
+)
+@click.option(
+    "--other-installation", is_flag=True, help="Accept the backup of another installation."
+)
+def restore(place: str, backup_id: str | None, check: bool, other_installation: bool) -> int:
+    """Restore a backup into empty databases and an empty store; compare rows with its manifest.
+
+    Stop all programs before. A restore that was killed can be repeated.
+    """
+    from orchestration_project.instance.operations_backup import open_installation
+    from orchestration_project.resources.operations.backup_objects import open_place, refuse_nested
+    from orchestration_project.resources.operations.restores import open_restore
+    from orchestration_project.settings import load_settings
+
+    settings = load_settings()
+    source = open_place(place, "--from")
+    installation = open_installation(settings)
+    refuse_nested(source, installation.store, "--from")
+    opened = open_restore(source, backup_id, installation)
+    opened.refuse(None if other_installation else _own_id(settings))
+    manifest = opened.manifest
+    if OUTPUT.is_dry_run:
+        preview(
+            f"backup {manifest.backup_id} would be restored: {_rows(manifest)} rows, "
+            f"{manifest.object_count} artifacts",
+            **_summary(manifest),
+        )
+        return 0
+    result = opened.run(progress)
+    opened.check_rows()
+    checked = _checked(opened, settings) if check else {}
+    _record(opened, settings, is_verified=check)
+    emit_or(
+        {**_summary(manifest), "copied_count": result.copied_count, "checked": checked},
+        f"restored backup {manifest.backup_id} of {manifest.started_at}",
+        f"{_rows(manifest)} rows and {manifest.object_count} artifacts are as its manifest says",
+        *(f"checked: {count} {name}" for name, count in checked.items()),
+    )
+    if manifest.missing:
+        note(f"the store lacked these artifacts at the backup: {named(manifest.missing)}")
+    return 0
+
+
+def _own_id(settings: "Settings") -> str | None:
+    """Return the ID of the installation to restore into; None: it has no tables, or no ID."""
+    from orchestration_project.engine.environment import unprepared_warehouse
+    from orchestration_project.resources.operations.backups import installation_id
+
+    with unprepared_warehouse(settings) as warehouse:
+        return installation_id(warehouse, make=False) if warehouse.version() else None
+
+
+def _checked(opened: "Restore", settings: "Settings") -> dict[str, int]:
+    """Read back artifacts, blobs and runs; return how many of each.
+
+    Raises:
+        ContractError: One is missing or changed.
+    """
+    from orchestration_project.engine.environment import open_store, open_warehouse
+    from orchestration_project.instance.storage import open_instance
+    from orchestration_project.services.inventory import take_inventory
+
+    artifact_count = opened.check_artifacts()
+    with open_warehouse(settings) as warehouse:
+        found = take_inventory(warehouse, open_store(settings), read_all=True)
+    missing = sorted({*found.found.missing} - {*opened.manifest.missing})
+    if missing or found.changed:
+        raise ContractError(
+            "the restored store lacks blobs that the database names, or has changed ones",
+            expected="every blob under its SHA-256",
+            found=f"missing: {named(missing) or 'none'}; changed: {named(found.changed) or 'none'}",
+            remedy="restore another backup: --backup ID",
+        )
+    expected = opened.manifest.dagster_storage.row_counts.get("runs", 0)
+    with open_instance() as instance:
+        run_count = instance.get_runs_count()
+        for run in instance.get_runs(limit=1):
+            instance.all_logs(run.run_id)
+    if run_count != expected:
+        raise ContractError(
+            "Dagster does not list the runs of the backup",
+            expected=f"{expected} runs",
+            found=f"{run_count} runs",
+            remedy="restore another backup: --backup ID",
+        )
+    return {"artifacts": artifact_count, "blobs": found.read_count, "runs": run_count}
+
+
+def _record(opened: "Restore", settings: "Settings", *, is_verified: bool) -> None:
+    """Record the backup in the restored database and, if it was verified, beside the backup."""
+    from orchestration_project.engine.environment import open_clock, open_warehouse
+    from orchestration_project.resources.operations.backups import note_verification, record_backup
+
+    now = open_clock(settings).now()
+    with closing(open_warehouse(settings)) as warehouse:
+        record_backup(
+            warehouse, opened.manifest, opened.place.url, now, now if is_verified else None
+        )
+    if is_verified and not note_verification(opened.place, opened.manifest, now):
+        note(f"{opened.place.url} cannot be written: its installation will not see that")
+
+
+def _rows(manifest: Manifest) -> int:
+    databases = (manifest.project, manifest.dagster_storage)
+    return sum(sum(each.row_counts.values()) for each in databases)
+
+
+def _summary(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "backup_id": manifest.backup_id,
+        "installation_id": manifest.installation_id,
+        "release": manifest.release,
+        "started_at": manifest.started_at,
+        "row_count": _rows(manifest),
+        "database_bytes": manifest.database_bytes,
+        "object_count": manifest.object_count,
+        "object_bytes": manifest.object_bytes,
+        "missing": list(manifest.missing),
+        "manifest_sha256": manifest.sha256,
+    }

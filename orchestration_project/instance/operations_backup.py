@@ -1,0 +1,107 @@
+"""Dagster's own storage as a database that can be backed up and restored into."""
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+
+from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
+from dagster._core.storage.runs.schema import RunStorageSqlMetadata
+from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
+from sqlalchemy import Connection
+
+from orchestration_project.engine.environment import (
+    database_url,
+    open_store,
+    release,
+    state_folder,
+)
+from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project.engine.warehouse.migrating import VERSION_TABLE, migrate_to
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.instance.storage import open_instance, postgres_url
+from orchestration_project.resources.operations.backups import Installation
+from orchestration_project.resources.operations.database_dumps import Database
+from orchestration_project.resources.operations.postgresql_dumps import PostgresqlTables
+from orchestration_project.resources.operations.sqlite_dumps import SqliteFiles
+from orchestration_project.settings import Settings
+from orchestration_project.tables.schema import METADATA
+
+DAGSTER_FILES = ("history/runs.db", "history/runs/*.db", "schedules/*.db")
+"""Files of Dagster's storage in SQLite, below STATE_DIR/dagster."""
+
+DAGSTER_VERSION_TABLE = "alembic_version"
+
+DAGSTER_TABLES = [
+    *dict.fromkeys(
+        table.name
+        for metadata in (
+            RunStorageSqlMetadata,
+            SqlEventLogStorageMetadata,
+            ScheduleStorageSqlMetadata,
+        )
+        for table in metadata.sorted_tables
+    ),
+]
+"""Tables of Dagster's storage in PostgreSQL, those that others refer to first."""
+
+
+def open_installation(settings: Settings) -> Installation:
+    """Return the two databases and the store of these settings; nothing is opened yet.
+
+    Raises:
+        ConfigurationError: DATABASE_URL names a database other than SQLite and PostgreSQL.
+    """
+    return Installation(
+        _project(settings),
+        _dagster_storage(settings),
+        open_store(settings),
+        data="demo" if settings.is_demo else "real",
+        release=release(),
+        dagster=version("dagster"),
+        spool=state_folder(settings, "scratch"),
+    )
+
+
+def _project(settings: Settings) -> Database:
+    url = parsed_url(database_url(settings))
+    if url.get_backend_name() == "sqlite":
+        file = Path(os.path.abspath(str(url.database)))  # noqa: PTH100 - it may be a link
+        return SqliteFiles(
+            "project/", file.parent, [file.name], VERSION_TABLE, stored_as="tables.sqlite"
+        )
+    if url.get_backend_name() != "postgresql":
+        raise ConfigurationError(
+            f"a database of {url.get_backend_name()} cannot be backed up by this command",
+            expected="SQLite or PostgreSQL",
+            remedy="back it up by its own tools, together with Dagster's storage and the artifacts",
+        )
+    schema = settings.database_schema
+    return PostgresqlTables(
+        "project/",
+        url,
+        schema=schema,
+        tables=[table.name for table in METADATA.sorted_tables],
+        version_table=VERSION_TABLE,
+        make=lambda connection, to: migrate_to(connection, schema, to),
+    )
+
+
+def _dagster_storage(settings: Settings) -> Database:
+    given = settings.dagster_database_url
+    if given is None:
+        folder = state_folder(settings, "dagster")
+        return SqliteFiles("dagster/", folder, DAGSTER_FILES, DAGSTER_VERSION_TABLE)
+    return PostgresqlTables(
+        "dagster/",
+        parsed_url(postgres_url(given.get_secret_value())),
+        schema=None,
+        tables=DAGSTER_TABLES,
+        version_table=DAGSTER_VERSION_TABLE,
+        make=_make_dagster_tables,
+    )
+
+
+def _make_dagster_tables(_connection: Connection, _version: str) -> None:
+    """Make the tables of the installed Dagster, by opening its storage; another commits them."""
+    with open_instance() as instance:
+        instance.get_runs_count()

@@ -1,0 +1,1 @@
+"""The installation itself: its backups, and the hosts that run its programs."""

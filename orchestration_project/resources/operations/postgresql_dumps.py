@@ -1,0 +1,208 @@
+"""Tables of PostgreSQL in and out of backups, by COPY, as one transaction sees them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import URL
+
+from orchestration_project.domains.operations.backups import (
+    POSTGRESQL,
+    DatabaseBackup,
+    Part,
+    named,
+)
+from orchestration_project.engine.warehouse.connecting import explained, open_engine, shown
+from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.resources.operations.database_dumps import (
+    CHUNK_BYTES,
+    PartReader,
+    PartWriter,
+    not_empty,
+    refuse_difference,
+    with_data,
+)
+
+
+class PostgresqlTables:
+    """Tables of a database of PostgreSQL.
+
+    Args:
+        prefix: Folder of the parts, such as dagster/.
+        url: The database.
+        schema: Schema of the tables; None: the role's search path.
+        tables: Names of the tables, those that others refer to first.
+        version_table: Table with the version of the tables.
+        make: Makes the tables of a version in a transaction, where they are missing.
+    """
+
+    kind = POSTGRESQL
+
+    def __init__(
+        self,
+        prefix: str,
+        url: URL,
+        *,
+        schema: str | None,
+        tables: Sequence[str],
+        version_table: str,
+        make: Callable[[Connection, str], None],
+    ) -> None:
+        self._prefix = prefix
+        self._url = url.set(drivername="postgresql+psycopg")
+        self._schema = schema
+        self._tables = tables
+        self._version_table = version_table
+        self._make = make
+
+    @property
+    def shown_url(self) -> str:
+        """The database's URL without its password."""
+        return shown(self._url)
+
+    @contextmanager
+    def _connected(self, *, writes: bool) -> Iterator[Connection]:
+        engine = open_engine(self._url, self._schema)
+        try:
+            with (
+                explained(engine),
+                engine.connect().execution_options(writes=writes) as connection,
+                connection.begin(),
+            ):
+                yield connection
+        finally:
+            engine.dispose()
+
+    def dump(self, write: PartWriter, spool: Path) -> DatabaseBackup:
+        """Write every table with rows by COPY, as one transaction sees them."""
+        with self._connected(writes=False) as connection:
+            version = _version(connection, self._version_table)
+            present = _table_counts(connection, self._tables)
+            parts = [self._dump_table(connection, name, write) for name in present]
+        return DatabaseBackup(POSTGRESQL, version, parts)
+
+    def _dump_table(self, connection: Connection, table: str, write: PartWriter) -> Part:
+        quote = connection.dialect.identifier_preparer.quote
+        columns = _columns(connection, table)
+        name = f"{self._prefix}{table}.copy"
+        sequences = _sequences(connection, table)
+        if connection.execute(text(f'SELECT 1 FROM "{table}" LIMIT 1')).first() is None:  # noqa: S608 - a name of ours
+            return Part(name, sha256(b"").hexdigest(), 0, {table: 0}, columns, sequences)
+        listed = ", ".join(map(quote, columns))
+        driver: Any = connection.connection.driver_connection
+        with driver.cursor() as cursor:
+            with cursor.copy(f"COPY {quote(table)} ({listed}) TO STDOUT") as copy:
+                digest, size = write(name, _joined(copy))
+            counts = {table: cursor.rowcount}
+        return Part(name, digest, size, counts, columns, sequences)
+
+    def is_restored(self, backup: DatabaseBackup) -> bool:
+        """Compare the rows of the tables that exist."""
+        with self._connected(writes=False) as connection:
+            found = _table_counts(connection, self._tables)
+            version = _version(connection, self._version_table) if found else ""
+        if not with_data(found):
+            return False
+        if version != backup.version or with_data(found) != with_data(backup.row_counts):
+            raise not_empty(self.shown_url, sorted(with_data(found)))
+        return True
+
+    def restore(self, backup: DatabaseBackup, read: PartReader) -> None:
+        """Make the tables of the backup's version and fill them, in one transaction."""
+        with self._connected(writes=True) as connection:
+            self._make(connection, backup.version)
+            found = _version(connection, self._version_table)
+            if found != backup.version:
+                raise ConfigurationError(
+                    "the database has tables of another version than the backup",
+                    expected=f"version {backup.version}, or a database without tables",
+                    found=f"version {found or 'unknown'} at {self.shown_url}",
+                    remedy="restore into a new database",
+                )
+            for name in reversed(list(_table_counts(connection, self._tables))):
+                connection.execute(text(f'DELETE FROM "{name}"'))  # noqa: S608 - a name of ours
+            for part in backup.parts:
+                self._restore_table(connection, part, read)
+            found_counts = _table_counts(connection, list(backup.row_counts))
+            refuse_difference(backup.row_counts, found_counts, self._prefix)
+
+    def _restore_table(self, connection: Connection, part: Part, read: PartReader) -> None:
+        [table] = part.row_counts
+        if table not in self._tables or part.name != f"{self._prefix}{table}.copy":
+            raise ContractError(
+                f"the backup has a table that does not belong to {self._prefix}",
+                expected=named(sorted(self._tables)),
+                found=part.name,
+                remedy="restore another backup: --backup ID",
+            )
+        quote = connection.dialect.identifier_preparer.quote
+        columns = ", ".join(map(quote, part.columns))
+        driver: Any = connection.connection.driver_connection
+        with (
+            driver.cursor() as cursor,
+            cursor.copy(f"COPY {quote(table)} ({columns}) FROM STDIN") as copy,
+        ):
+            for chunk in read(part) if part.byte_count else ():
+                copy.write(chunk)
+        for column, last in part.sequences.items():
+            connection.execute(
+                text("SELECT setval(pg_get_serial_sequence(:table, :column), :last)"),
+                {"table": quote(table), "column": column, "last": max(last, 1)},
+            )
+
+
+def _columns(connection: Connection, table: str) -> Sequence[str]:
+    """Return the stored columns of a table, in order."""
+    found = connection.execute(
+        text(
+            "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(:name) "
+            "AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum"
+        ),
+        {"name": connection.dialect.identifier_preparer.quote(table)},
+    )
+    return [name for (name,) in found]
+
+
+def _sequences(connection: Connection, table: str) -> Mapping[str, int]:
+    quoted = connection.dialect.identifier_preparer.quote(table)
+    found: dict[str, int] = {}
+    for column in _columns(connection, table):
+        sequence = connection.execute(
+            text("SELECT pg_get_serial_sequence(:table, :column)"),
+            {"table": quoted, "column": column},
+        ).scalar()
+        if sequence:
+            found[column] = connection.execute(
+                text(f"SELECT last_value FROM {sequence}")  # noqa: S608 - quoted by PostgreSQL
+            ).scalar_one()
+    return found
+
+
+def _version(connection: Connection, table: str) -> str:
+    if not connection.execute(text("SELECT to_regclass(:name)"), {"name": table}).scalar():
+        return ""
+    return connection.execute(text(f"SELECT max(version_num) FROM {table}")).scalar() or ""  # noqa: S608 - a name of ours
+
+
+def _table_counts(connection: Connection, tables: Iterable[str]) -> dict[str, int]:
+    """Return rows by table, of those that exist."""
+    return {
+        name: connection.execute(text(f'SELECT count(*) FROM "{name}"')).scalar_one()  # noqa: S608 - a name of ours
+        for name in tables
+        if connection.execute(text("SELECT to_regclass(:name)"), {"name": f'"{name}"'}).scalar()
+    }
+
+
+def _joined(copy: Iterable[memoryview]) -> Iterator[bytes]:
+    """Join the lines of a COPY to chunks."""
+    joined = bytearray()
+    for line in copy:
+        joined += line
+        if len(joined) >= CHUNK_BYTES:
+            yield bytes(joined)
+            joined.clear()
+    if joined:
+        yield bytes(joined)
