@@ -9,8 +9,8 @@ from orchestration_project.migrations.changes import (
 )
 from orchestration_project.migrations.frozen import Column, Index, Table
 
-revision = "0045"
-down_revision = "0044"
+revision = "0047"
+down_revision = "0046"
 
 # fmt: off
 CHANGES = [

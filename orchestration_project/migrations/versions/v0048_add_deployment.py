@@ -3,8 +3,8 @@
 from orchestration_project.migrations.changes import CreateTable, downgrade_by, upgrade_by
 from orchestration_project.migrations.frozen import Column, Table
 
-revision = "0045"
-down_revision = "0044"
+revision = "0048"
+down_revision = "0047"
 
 # fmt: off
 CHANGES = [

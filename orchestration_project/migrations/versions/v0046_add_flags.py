@@ -8,8 +8,8 @@ from orchestration_project.migrations.changes import (
 )
 from orchestration_project.migrations.frozen import Column, Table
 
-revision = "0045"
-down_revision = "0044"
+revision = "0046"
+down_revision = "0045"
 
 # fmt: off
 CHANGES = [
