@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+import dagster as dg
 from dagster._core.launcher.base import RunLauncher
-from dagster._core.run_coordinator import QueuedRunCoordinator
+from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
+from dagster._core.storage.tags import BACKFILL_ID_TAG, PRIORITY_TAG
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from orchestration_project.errors import ConfigurationError
@@ -63,8 +65,15 @@ def missing_extra(extra: str, error: ModuleNotFoundError) -> ConfigurationError:
     )
 
 
+BACKFILL_PRIORITY = "-1"
+"""Of a backfill's runs, so that no other run waits behind thousands of them; others have 0."""
+
+
 class SettingsCoordinator(QueuedRunCoordinator):
-    """Dagster's queue of runs, with the limit that MAX_CONCURRENT_RUNS sets."""
+    """Dagster's queue of runs, with the limit that MAX_CONCURRENT_RUNS sets.
+
+    Runs of a backfill come after all others, unless their tag dagster/priority says otherwise.
+    """
 
     @classmethod
     def config_type(cls) -> Mapping[str, Any]:
@@ -83,3 +92,10 @@ class SettingsCoordinator(QueuedRunCoordinator):
             user_code_failure_retry_delay=SECONDS_BETWEEN_ATTEMPTS,
             inst_data=inst_data,
         )
+
+    def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
+        """Put a run into the queue."""
+        run = context.dagster_run
+        if BACKFILL_ID_TAG in run.tags and PRIORITY_TAG not in run.tags:
+            self._instance.add_run_tags(run.run_id, {PRIORITY_TAG: BACKFILL_PRIORITY})
+        return super().submit_run(context)

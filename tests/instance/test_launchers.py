@@ -1,12 +1,16 @@
 """RUN_LAUNCHER chooses who executes runs; what it needs and lacks is refused with a remedy."""
 
 import sys
+from typing import Any
 
 import dagster as dg
 import pytest
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import LaunchRunContext
-from dagster._core.run_coordinator import QueuedRunCoordinator
+from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
+from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import (
+    QueuedRunCoordinatorDaemon,
+)
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.celery_launcher import (
@@ -62,6 +66,24 @@ def test_the_queue_has_the_limit_of_the_settings(instance, monkeypatch):
     monkeypatch.setenv("MAX_CONCURRENT_RUNS", "8")
     with open_instance() as other:
         assert limits_of(other).max_concurrent_runs == 8
+
+
+def test_a_run_that_is_asked_for_later_is_started_before_those_of_a_backfill(state, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", str(state / "backfill"))
+    monkeypatch.setenv("MAX_CONCURRENT_RUNS", "4")
+    own = {"dagster/backfill": "b", "dagster/priority": "2"}
+    nowhere: Any = None  # no launch asks a workspace
+    asked = [*([{"dagster/backfill": "b"}] * 12), {}, own, {"dagster/priority": "3"}]
+    with open_instance() as instance:
+        for number, tags in enumerate(asked):
+            run = launched(
+                instance, dg.DagsterRunStatus.NOT_STARTED, {**tags, "number": str(number)}
+            )
+            instance.run_coordinator.submit_run(SubmitRunContext(run, nowhere))
+        daemon = QueuedRunCoordinatorDaemon(interval_seconds=1, page_size=5)
+        limits = instance.get_concurrency_config()
+        found = daemon._get_runs_to_dequeue(instance, limits, fixed_iteration_time=None)
+    assert [run.tags["number"] for run in found] == ["14", "13", "12", "0"]
 
 
 def test_celery_is_chosen_by_the_settings_and_its_password_is_in_no_instance(instance, broker_away):

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Mapping
 
 import dagster as dg
 import pytest
@@ -31,7 +32,9 @@ def instance(request, tmp_path, monkeypatch):
         yield instance
 
 
-def launched(instance, status: dg.DagsterRunStatus = STARTING) -> dg.DagsterRun:
+def launched(
+    instance, status: dg.DagsterRunStatus = STARTING, tags: Mapping[str, str] | None = None
+) -> dg.DagsterRun:
     repository = load_repository("tests.instance.counting", "defs", PROJECT_ROOT)
     job = repository.get_reconstructable_job("__ASSET_JOB")
     return instance.create_run_for_job(
@@ -39,6 +42,7 @@ def launched(instance, status: dg.DagsterRunStatus = STARTING) -> dg.DagsterRun:
         job_code_origin=job.get_python_origin(),
         remote_job_origin=RemoteJobOrigin(repository_origin(), "__ASSET_JOB"),
         status=status,
+        tags=tags,
     )
 
 
