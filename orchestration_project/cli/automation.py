@@ -1,13 +1,27 @@
-"""`automation`: list schedules and sensors, and switch those of a profile on or off."""
+"""`automation`: list schedules and sensors, switch those of a profile, simulate a year of them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
 
 from orchestration_project.cli.commands import Group
-from orchestration_project.cli.console import OUTPUT, emit_or, preview, show_rows
+from orchestration_project.cli.console import OUTPUT, echo, emit, emit_or, preview, show_rows
 
 HEADINGS = {"name": "name", "kind": "kind", "profile": "profile", "state": "state"}
+
+WAITS = {
+    "job": "job",
+    "run_count": "runs",
+    "run_seconds": "run s",
+    "seconds_from": "from",
+    "median_seconds": "median wait s",
+    "p95_seconds": "95 % wait s",
+    "longest_seconds": "longest wait s",
+    "longest_at": "asked for at UTC",
+}
 
 profile_argument = click.argument("profile", metavar="PROFILE")
 
@@ -70,4 +84,102 @@ def _switch(profile: str, *, on: bool) -> int:
         preview(f"would switch {state}: {listed}", state=state, changed=names)
     else:
         emit_or({"state": state, "changed": names}, f"switched {state}: {listed}")
+    return 0
+
+
+@automation.command("simulate", has_json=True)
+@click.option(
+    "--year",
+    type=click.IntRange(1970, 9998),
+    metavar="YEAR",
+    help="Year whose schedules are replayed. [default: the next one]",
+)
+@click.option(
+    "--concurrent-runs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Runs at the same time. [default: MAX_CONCURRENT_RUNS]",
+)
+@click.option(
+    "--run-seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Duration of the runs of a job that has not run in the last 90 days.",
+)
+@click.option(
+    "--allowed-seconds",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="Waiting begins where a run in 20 of a job waits longer.",
+)
+@click.option(
+    "--backfill",
+    "backfill_runs",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Add a backfill of N runs at the start of the year, after all others in the queue.",
+)
+def simulate_year(
+    year: int | None,
+    concurrent_runs: int | None,
+    run_seconds: float,
+    allowed_seconds: float,
+    backfill_runs: int,
+) -> int:
+    """Replay a year of schedules against the queue, and print where waiting begins.
+
+    All schedules count, on or off, and as many runs of sensors as in the last 90 days. Durations
+    are means of the last 90 days. Nothing is started or written.
+    """
+    from orchestration_project.cli.execution import repository
+    from orchestration_project.connections.clock import Clock
+    from orchestration_project.domains.operations.capacity import (
+        QueueLimits,
+        busy_share,
+        simulate,
+        waiting_begins,
+        with_backfill,
+    )
+    from orchestration_project.engine.environment import open_warehouse
+    from orchestration_project.instance.launchers import DEQUEUE_SECONDS
+    from orchestration_project.services.schedules.workloads import read_past, workloads_of_year
+    from orchestration_project.settings import load_settings
+
+    settings, now = load_settings(), Clock().now()
+    year = year or now.year + 1
+    start = datetime(year, 1, 1, tzinfo=UTC)
+    limits = QueueLimits(concurrent_runs or settings.max_concurrent_runs, DEQUEUE_SECONDS)
+    with open_warehouse(settings) as warehouse:
+        past = read_past(warehouse, now)
+        of_schedules = workloads_of_year(repository(), warehouse, year, past, run_seconds)
+    workloads = with_backfill(of_schedules, backfill_runs, run_seconds)
+    seconds_of = {each.job: each.run_seconds for each in workloads}
+    year_seconds = (datetime(year + 1, 1, 1, tzinfo=UTC) - start).total_seconds()
+    rows: list[Mapping[str, Any]] = [
+        {
+            **each._asdict(),
+            "run_seconds": round(seconds_of[each.job], 1),
+            "seconds_from": "runs" if each.job in past else "--run-seconds",
+            "longest_at": f"{start + timedelta(seconds=each.longest_at):%Y-%m-%d %H:%M}"
+            if each.longest_seconds
+            else None,
+        }
+        for each in sorted(simulate(workloads, limits), key=lambda each: -each.longest_seconds)
+    ]
+    busy = busy_share(workloads, limits, year_seconds)
+    factor = waiting_begins(of_schedules, limits, allowed_seconds)
+    if OUTPUT.is_json:
+        emit({"jobs": rows, "busy_share": busy, "waiting_begins_at": factor})
+        return 0
+    show_rows(rows, WAITS)
+    echo(f"{year}: {limits.concurrent_runs} concurrent runs, {busy:.1%} of their time is taken")
+    echo(
+        f"waiting begins when runs take {factor:.3g} times as long: "
+        f"then a run in 20 of a job waits longer than {allowed_seconds:g} s"
+    )
     return 0

@@ -65,6 +65,9 @@ def missing_extra(extra: str, error: ModuleNotFoundError) -> ConfigurationError:
     )
 
 
+DEQUEUE_SECONDS = 1
+"""Time between two looks at the queue: a webhook's run starts soon after it was asked for."""
+
 BACKFILL_PRIORITY = "-1"
 """Of a backfill's runs, so that no other run waits behind thousands of them; others have 0."""
 
@@ -87,7 +90,7 @@ class SettingsCoordinator(QueuedRunCoordinator):
         """Return the queue of the settings."""
         return cls(
             max_concurrent_runs=load_shared_settings().max_concurrent_runs,
-            dequeue_interval_seconds=1,  # a webhook's run starts soon after it was asked for
+            dequeue_interval_seconds=DEQUEUE_SECONDS,
             max_user_code_failure_retries=LAUNCH_ATTEMPTS,
             user_code_failure_retry_delay=SECONDS_BETWEEN_ATTEMPTS,
             inst_data=inst_data,

@@ -6,9 +6,17 @@ import pytest
 
 from orchestration_project.__main__ import main
 from orchestration_project.assets.operations.automation import automations, switch
+from orchestration_project.cli.execution import repository
+from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
+from orchestration_project.domains.operations.edits import Action
+from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.instance.redacting import repository_origin
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.services.edits import Edit
+from orchestration_project.services.schedules.store import SCHEDULE_STORE
+from orchestration_project.services.schedules.workloads import Past, workloads_of_year
+from orchestration_project.settings import load_settings
 from tests.runs import executed, op_metadata
 
 OF_PRICES = [
@@ -94,3 +102,28 @@ def test_the_job_that_operators_launch_switches_nothing_that_only_admins_may(cap
     assert (metadata["changed_count"], metadata["left_to_admins"]) == (0, "operations_prune_weekly")
     assert states(capsys)["operations_prune_weekly"] == "off"
     assert answer(capsys, "on", "retention")[1]["changed"] == ["operations_prune_weekly"]
+
+
+def test_a_year_of_schedules_is_simulated(capsys, demo_settings):
+    status, found = answer(capsys, "simulate", "--year", "2027", "--backfill", "10000")
+    assert status == 0
+    jobs = {each["job"]: each for each in found["jobs"]}
+    assert jobs["operations_verify"]["run_count"] == 365
+    assert jobs["operations_control_tower"]["run_count"] == 8_760
+    assert jobs["(backfill)"]["run_count"] == 10_000
+    own = [each["longest_seconds"] for name, each in jobs.items() if name != "(backfill)"]
+    assert max(own) <= 121  # for runs that are due together, and a run of the backfill
+    assert found["busy_share"] > 0.1
+    assert found["waiting_begins_at"] < 2
+
+
+def test_the_simulated_year_counts_schedules_that_are_data(capsys, demo_settings):
+    fields = {"job": "fx_rates_daily", "cron": "*/10 * * * *"}
+    with open_warehouse(load_settings()) as warehouse:
+        edit = Edit(Action.CREATE, "often", "test", Clock().now(), fields)
+        SCHEDULE_STORE.apply(warehouse, edit)
+        past = {"prices_daily": Past(4.5, 90)}
+        found = workloads_of_year(repository(), warehouse, 2027, past, 60)
+    of_jobs = {each.job: (len(each.due), each.run_seconds) for each in found}
+    assert of_jobs["fx_rates_daily"] == (52 + 365 * 24 * 6, 60)
+    assert of_jobs["prices_daily"] == (365 * 24 + 261 + 365, 4.5)

@@ -1,0 +1,90 @@
+"""What is due in a year, for the simulated queue: schedules, and runs that sensors start."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+from sqlalchemy import func, select
+
+from orchestration_project.domains.operations.capacity import Workload
+from orchestration_project.domains.operations.cron import read_cron
+from orchestration_project.domains.operations.scheduled import Timetable
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.schedules.store import SCHEDULE_STORE
+from orchestration_project.tables.operations import operations_runs
+
+LOOK_BACK = timedelta(days=90)
+"""Runs of this time are averaged."""
+
+
+class Past(NamedTuple):
+    """Runs of a job that succeeded in the time of `LOOK_BACK`.
+
+    Attributes:
+        mean_seconds: Their mean duration.
+        sensor_count: Those of them that a sensor started.
+    """
+
+    mean_seconds: float
+    sensor_count: int
+
+
+def read_past(warehouse: Warehouse, now: datetime) -> Mapping[str, Past]:
+    """Return what the runs of each job took lately; jobs without runs are not in it."""
+    columns = operations_runs.c
+    by_sensor = func.count().filter(columns.trigger_kind == "sensor")
+    wanted = (
+        select(columns.job, func.avg(columns.duration_seconds), by_sensor)
+        .where(columns.status == "SUCCESS", columns.ended_at >= now - LOOK_BACK)
+        .group_by(columns.job)
+    )
+    with warehouse.reading() as connection:
+        return {job: Past(mean or 0.0, count) for job, mean, count in connection.execute(wanted)}
+
+
+def workloads_of_year(
+    repository: dg.RepositoryDefinition,
+    warehouse: Warehouse,
+    year: int,
+    past: Mapping[str, Past],
+    assumed_seconds: float,
+) -> Sequence[Workload]:
+    """Return the runs of a year by job: those of all schedules, and as many by sensors as lately.
+
+    Args:
+        repository: Has the schedules that are code; whether they are on does not matter.
+        warehouse: Has those that are data, of which the enabled ones count.
+        year: The year, in UTC.
+        past: Of `read_past`.
+        assumed_seconds: Duration of runs whose job has not run lately.
+    """
+    start, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
+    due: dict[str, list[float]] = {}
+    for job, timetable in _timetables(repository, warehouse):
+        times = takewhile(lambda at: at < end, timetable.after(start - timedelta(minutes=1)))
+        due.setdefault(job, []).extend((at - start).total_seconds() for at in times)
+    seconds = (end - start).total_seconds()
+    for job, found in past.items():
+        count = round(found.sensor_count * seconds / LOOK_BACK.total_seconds())
+        due.setdefault(job, []).extend(seconds * (place + 0.5) / count for place in range(count))
+    return [
+        Workload(job, sorted(times), past[job].mean_seconds if job in past else assumed_seconds)
+        for job, times in sorted(due.items())
+    ]
+
+
+def _timetables(
+    repository: dg.RepositoryDefinition, warehouse: Warehouse
+) -> Sequence[tuple[str, Timetable]]:
+    found: list[tuple[str, Timetable]] = []
+    for each in repository.schedule_defs:
+        crons = [each.cron_schedule] if isinstance(each.cron_schedule, str) else each.cron_schedule
+        zone = ZoneInfo(each.execution_timezone or "UTC")
+        found += [(each.job_name, Timetable(read_cron(cron), zone)) for cron in crons]
+    with warehouse.reading() as connection:
+        stored = SCHEDULE_STORE.read(connection)
+    schedules = [each.schedule for each in stored]
+    return [*found, *((each.job, each.timetable) for each in schedules if each.is_enabled)]
