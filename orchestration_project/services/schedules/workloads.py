@@ -1,4 +1,4 @@
-"""What is due in a year, for the simulated queue: schedules, and runs that sensors start."""
+"""Runs that are due in a year: those of schedules, and as many by sensors as lately."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
