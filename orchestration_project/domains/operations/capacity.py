@@ -47,7 +47,7 @@ class QueueLimits(NamedTuple):
 
 
 class Waits(NamedTuple):
-    """How long the runs of a job waited in the queue.
+    """Times that the runs of a job waited in the queue.
 
     Attributes:
         job: The job.
