@@ -16,10 +16,21 @@ from sqlalchemy import delete
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.migrating import VERSION_TABLE
+from orchestration_project.engine.warehouse.migrating import VERSION_TABLE, newest_version
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import database_labels
 from tests.postgres import new_database
+
+WITH_ROWS = """SELECT relname FROM pg_class
+WHERE relnamespace = %s::regnamespace AND relkind = 'r' AND pg_relation_size(oid) > 0"""
+"""Tables of a schema that have or had rows: a statement for each of all would be a hundred."""
+
+RENAME = """ALTER SCHEMA public RENAME TO ours;
+ALTER SCHEMA ours OWNER TO CURRENT_USER;
+REVOKE ALL ON SCHEMA ours FROM PUBLIC;
+CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+GRANT USAGE ON SCHEMA public TO PUBLIC"""
+"""Makes of a database with tables one with them in a schema of a role's own."""
 
 
 class Prepared:
@@ -46,16 +57,24 @@ class Prepared:
         That costs nothing, where a new database costs as much as a test; tables stay as they are,
         and so does their version.
         """
-        url, name = self._shared
-        version = Identifier(name, VERSION_TABLE)
-        with psycopg.connect(url) as connection:
-            [(head,)] = connection.execute(SQL("SELECT version_num FROM {}").format(version))
+        url, name, head = self._shared
         yield url, name
         with psycopg.connect(url) as connection:
-            connection.execute(SQL("UPDATE {} SET version_num = %s").format(version), [head])
             connection.execute("SET lock_timeout = '20s'")
-            for table in METADATA.tables:
-                connection.execute(SQL("DELETE FROM {}").format(Identifier(name, table)))
+            with_rows = connection.execute(WITH_ROWS, [name]).fetchall()
+            version = SQL("UPDATE {} SET version_num = {}")
+            connection.execute(
+                SQL("; ").join(
+                    [
+                        version.format(Identifier(name, VERSION_TABLE), head),
+                        *(
+                            SQL("DELETE FROM {}").format(Identifier(name, table))
+                            for (table,) in with_rows
+                            if table in METADATA.tables
+                        ),
+                    ]
+                )
+            )
 
     @cached_property
     def _file(self) -> Path:
@@ -69,14 +88,16 @@ class Prepared:
         return "prepared"
 
     @cached_property
-    def _shared(self) -> tuple[str, str]:
-        url, name = new_database(self._server(), "shared"), "ours"
-        _migrate(url, name)
-        return url, name
+    def _shared(self) -> tuple[str, str, str]:
+        """The URL, the schema and the newest version; a copy's schema gets its name."""
+        url = new_database(self._server(), "shared", self._template)
+        with psycopg.connect(url) as connection:
+            connection.execute(RENAME)
+        return url, "ours", newest_version()
 
 
-def _migrate(url: str, schema: str | None = None) -> None:
-    with Warehouse(url, clock=Clock(), schema=schema) as warehouse:
+def _migrate(url: str) -> None:
+    with Warehouse(url, clock=Clock()) as warehouse:
         warehouse.prepare(holds="demo")
         with warehouse.writing() as connection:
             connection.execute(delete(database_labels))
