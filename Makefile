@@ -12,6 +12,11 @@ TEST_WORKERS := $(shell expr 2 \* $$(nproc))
 # Dozens of programs start in tests: none is to compile what another has compiled, nor to start threads.
 TEST_ENVIRONMENT := PYTHONDONTWRITEBYTECODE= POLARS_MAX_THREADS=1
 
+# A commit waits milliseconds for a disk, and tests make tens of thousands: where memory is free, they write there.
+HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/meminfo 2>/dev/null && \
+  df -k --output=avail /dev/shm 2>/dev/null | awk 'END { exit $$1 < 10000000 }' && echo yes)
+TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
+
 .DEFAULT_GOAL := help
 .PHONY: help run run-saas run-documents run-web run-mqtt run-routing ui test test-slow test-histories test-faults bench docs check check-deploy migrate migration new-source verify reset lock
 
@@ -69,7 +74,7 @@ reset: $(VENV)/installed ## delete what lies in STATE_DIR, after a question
 	@$(RUN) reset
 
 test: $(VENV)/installed-dev ## the test suite
-	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(TEST_ENVIRONMENT) $(TEST_FOLDER) $(VENV)/bin/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(VENV)/installed-dev ## commands that are killed, real daemons, minutes; ARGS='--part=3 --seed=7' for a third
 	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m pytest -m "slow and not faults" -n $(TEST_WORKERS) $(ARGS)

@@ -12,6 +12,13 @@ from typing import Any
 import psycopg
 import pytest
 
+SETTINGS = {
+    "fsync": "off",  # no test cuts the power
+    "full_page_writes": "off",
+    "max_wal_size": "'160MB'",  # copies of databases are written to it, too
+    "autovacuum_naptime": "'10min'",  # or each of many databases is visited every minute
+}
+
 
 def binaries_asked_for() -> Path | None:
     """Return TEST_POSTGRES_BIN, such as /usr/lib/postgresql/15/bin; None: those of pip."""
@@ -52,7 +59,8 @@ def server_of_pip(locks: Path) -> Iterator[str]:
     with new_folder() as folder:
         server = get_server(folder / "data", cleanup_mode="stop")
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")  # no test cuts the power
+            for name, value in SETTINGS.items():
+                connection.execute(f"ALTER SYSTEM SET {name} = {value}".encode())
             connection.execute("SELECT pg_reload_conf()")
         yield server.get_uri()
         server.cleanup()
@@ -77,7 +85,8 @@ def server_of(binaries: Path) -> Iterator[str]:
                 assert ended.returncode == 0, f"{command}: {log.read()}"
 
         call("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync")
-        options = f"-k {folder} -c listen_addresses= -c fsync=off"
+        settings = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+        options = f"-k {folder} -c listen_addresses= {settings}"
         call("pg_ctl", "start", "--wait", f"--log={folder}/server.log", f"--options={options}")
         try:
             yield f"postgresql://postgres:@/postgres?host={folder}"
