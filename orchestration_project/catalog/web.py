@@ -16,6 +16,7 @@ from orchestration_project.connections.simulator import DemoProgram
 from orchestration_project.contracts.subjects import MIN_MASKED_CHARACTERS, SubjectKind
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.exports import DeclaredExport
+from orchestration_project.domains.operations.flags import FlagUse
 from orchestration_project.domains.operations.pipelines import DAY
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
@@ -109,6 +110,14 @@ def _exports(settings: Settings) -> Mapping[str, DeclaredExport]:
     }
 
 
+def _flag_uses(settings: Settings) -> Sequence[FlagUse]:
+    try:
+        files = site_files_of(WebSettings.of(settings))
+    except ConfigurationError:
+        return []  # the check of the domain's settings reports it
+    return [FlagUse(site.flag, f"site {name}") for name, site in files.sites.items() if site.flag]
+
+
 PERSON = SubjectKind(
     name="person",
     description="text that names a person on pages, such as an e-mail address; "
@@ -162,4 +171,5 @@ WEB = Domain(
     subjects=lambda _: [PERSON],
     captured_days=_captured_days,
     exports=_exports,
+    flag_uses=_flag_uses,
 )

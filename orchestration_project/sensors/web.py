@@ -7,7 +7,10 @@ import dagster as dg
 from orchestration_project.assets.web import DAYS, SITE_FILES, crawl_jobs
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.web.sites import Site
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.web.crawl_status import why_off
 from orchestration_project.sensors.definitions import schedule
+from orchestration_project.services.flags import Flags
 
 PROFILE, NEEDS = "web", "WEB_SOURCE"
 
@@ -26,11 +29,15 @@ def site_schedule(site: Site) -> dg.ScheduleDefinition:
         execution_timezone=site.timezone,
     )
     def crawl_site(
-        _: dg.ScheduleEvaluationContext, clock: dg.ResourceParam[Clock]
+        _: dg.ScheduleEvaluationContext,
+        clock: dg.ResourceParam[Clock],
+        warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.RunRequest | dg.SkipReason:
         day = clock.today("UTC").isoformat()
         if not DAYS.has_partition_key(day):
             return dg.SkipReason(f"Nothing to do: {day} is before the first partition.")
+        if site.flag and (why := why_off(site, day, Flags(warehouse, clock).read(site.flag))):
+            return dg.SkipReason(f"Nothing to do: {why}.")
         return dg.RunRequest(partition_key=day)
 
     return crawl_site

@@ -1,6 +1,7 @@
 """Flags as everything reads them: one that is missing or expired is off."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, select
 
@@ -62,10 +63,13 @@ class Flags:
     def read(self, *names: str) -> FlagSet:
         """Return the flags of these names, or all, for many keys."""
         with self._warehouse.reading() as connection:
-            stored = FLAG_STORE.read(connection, *names)
-        return FlagSet(
-            {each.definition.name: each.definition for each in stored}, self._clock.now()
-        )
+            return flags_in_effect(connection, self._clock.now(), *names)
+
+
+def flags_in_effect(connection: Connection, now: datetime, *names: str) -> FlagSet:
+    """Return the flags of these names, or all, as of a time."""
+    stored = FLAG_STORE.read(connection, *names)
+    return FlagSet({each.definition.name: each.definition for each in stored}, now)
 
 
 def flag_uses(connection: Connection, registry: Registry, settings: Settings) -> Sequence[FlagUse]:

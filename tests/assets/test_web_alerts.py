@@ -115,7 +115,7 @@ def test_the_latest_crawl_for_proposals_is_none_that_the_site_refused(url, outco
         assert held.latest_day("shop") == date(2026, 2, 1)
 
 
-def test_a_schedule_crawls_the_present_utc_day(instance, monkeypatch, demo_settings):
+def test_a_schedule_crawls_the_present_utc_day(instance, monkeypatch, url):
     monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-01T23:30:00+00:00")
     site = web.SITE_FILES.sites["shop"].model_copy(
         update={"schedule": "30 0 * * *", "timezone": "Europe/Berlin"}
@@ -123,7 +123,8 @@ def test_a_schedule_crawls_the_present_utc_day(instance, monkeypatch, demo_setti
     made = site_schedule(site)
     assert (made.name, made.job_name, made.cron_schedule) == ("web_shop", "web_shop", "30 0 * * *")
     assert made.default_status == dg.DefaultScheduleStatus.STOPPED
-    with dg.build_resources({"clock": RESOURCES["clock"]}, instance) as resources:
+    given = {name: RESOURCES[name] for name in ("clock", "warehouse")}
+    with dg.build_resources(given, instance) as resources:
         context = dg.build_schedule_context(
             instance,
             scheduled_execution_time=datetime(2026, 2, 1, 23, 30, tzinfo=UTC),

@@ -85,6 +85,7 @@ WRITTEN_BY_OTHER_TESTS = (
     *("events_routed", "events_routed_rows", "events_routing_dead_letters"),
     *("events_routing_rules", "mqtt_bridges", "mqtt_component_dependencies", "mqtt_components"),
     *("mqtt_metrics", "mqtt_tasks", "operations_schedule_launches"),
+    *("operations_flag_versions", "operations_flags"),
     *("operations_schedule_versions", "operations_schedules"),
     *("web_changes", "web_proposals", "web_switches"),
 )

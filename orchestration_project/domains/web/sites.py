@@ -366,6 +366,8 @@ class Site(Strict):
         timezone: Time zone of the schedule.
         retention: How long records of its crawls are kept.
         exports: Deliveries of its items after each complete crawl, by name.
+        flag: Flag that must hold for a day, such as 2026-03-02, or it is not crawled; None: it is
+            crawled on each.
     """
 
     site: SiteName
@@ -389,6 +391,7 @@ class Site(Strict):
     timezone: str = Field(default="UTC", max_length=100)
     retention: Retention = Field(default=Retention())
     exports: dict[ExportName, ItemExport] = Field(default={}, max_length=MAX_EXPORTS)
+    flag: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]{0,59}$")
 
     @field_validator("timezone")
     @classmethod

@@ -7,9 +7,12 @@ from typing import Any
 from sqlalchemy import select
 
 from orchestration_project.domains.operations.control_tower import OldestMissing
+from orchestration_project.domains.operations.flags import FlagSet
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.dagster_private import previous_cron_time
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.flags import Flags, flags_in_effect
 from orchestration_project.tables.schema import USD_SCALE
 from orchestration_project.tables.web import web_crawls
 
@@ -46,7 +49,8 @@ def missed_days(
     """Return the oldest missed day of each site that has one.
 
     A day is missed if its schedule was due after the site's first crawl, and no crawl of it is
-    complete, or partial by its budget. Of a site without schedule, the latest crawl counts.
+    complete, or partial by its budget. Of a site without schedule, the latest crawl counts. A day
+    that the site's flag does not hold for is not missed.
     """
     columns = web_crawls.c
     wanted = select(columns.site, columns.day, columns.outcome, columns.reason, columns.started_at)
@@ -54,15 +58,40 @@ def missed_days(
     with warehouse.reading() as connection:
         for row in connection.execute(wanted.where(columns.day > (now - LOOKED_BACK).date())):
             crawls.setdefault(row.site, {})[row.day] = row
-    found = [_missed(site, crawls[site.site], now) for site in sites if site.site in crawls]
+        flags = flags_in_effect(connection, now)
+    found = [_missed(site, crawls[site.site], flags, now) for site in sites if site.site in crawls]
     return [each for each in found if each is not None]
 
 
-def _missed(site: Site, crawls: Mapping[date, Any], now: datetime) -> OldestMissing | None:
+def why_off(site: Site, day: str, flags: FlagSet) -> str:
+    """Return why the flag of a site does not hold for a day; empty: it does, or there is none."""
+    return "" if site.flag is None else flags.why_off(site.flag, day)
+
+
+def require_flag(site: Site, day: str, flags: Flags) -> None:
+    """Make sure that the flag of a site, if it has one, holds for a day.
+
+    Raises:
+        ConfigurationError: It does not, it has expired, or it does not exist.
+    """
+    if site.flag and (why := why_off(site, day, flags.read(site.flag))):
+        raise ConfigurationError(
+            f"the site {site.site} is not crawled for {day}",
+            expected="a day that its flag holds for",
+            found=why,
+            remedy=f"add {day} to listed_keys of the flag, raise its share, or remove flag from "
+            "the site file",
+        )
+
+
+def _missed(
+    site: Site, crawls: Mapping[date, Any], flags: FlagSet, now: datetime
+) -> OldestMissing | None:
     missed = {
         day: due_at
         for day, due_at in _due_days(site, crawls, now).items()
-        if day not in crawls or crawls[day].outcome not in LOADED
+        if (day not in crawls or crawls[day].outcome not in LOADED)
+        and not why_off(site, day.isoformat(), flags)
     }
     if not missed:
         return None

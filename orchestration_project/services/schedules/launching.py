@@ -28,7 +28,7 @@ from orchestration_project.services.alerts.inbox import (
     words_of,
     words_of_recovery,
 )
-from orchestration_project.services.flags import FLAG_STORE
+from orchestration_project.services.flags import flags_in_effect
 from orchestration_project.services.schedules.jobs import ScheduledJobs, run_config_of
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.tables.operations_schedules import (
@@ -160,9 +160,9 @@ def _is_lost(row: RowMapping, now: datetime) -> bool:
 
 def _flags(connection: Connection, due: Sequence[StoredSchedule], now: datetime) -> FlagSet:
     """Return the flags in effect, if a due schedule has one."""
-    is_needed = any(each.schedule.flag is not None for each in due)
-    stored = FLAG_STORE.read(connection) if is_needed else []
-    return FlagSet({each.definition.name: each.definition for each in stored}, now)
+    if any(each.schedule.flag is not None for each in due):
+        return flags_in_effect(connection, now)
+    return FlagSet({}, now)
 
 
 def _plan(

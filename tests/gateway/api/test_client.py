@@ -73,13 +73,16 @@ MQTT_FIELDS: dict[Any, dict[str, Any]] = {
 
 
 SCHEDULE: dict[str, Any] = {
-    **dict.fromkeys(("job", "cron", "timezone", "partitions", "preset", "catch_up", "owner"), "x"),
+    **dict.fromkeys(("job", "cron", "timezone", "partitions", "preset", "catch_up"), "x"),
+    **dict.fromkeys(("flag", "owner"), "x"),
     "days_before": 1,
     "max_catch_up": 1,
     "is_enabled": True,
     "partition_values": {},
     "run_config": {},
 }
+
+FLAG: dict[str, Any] = {"share": 0.5, "listed_keys": ["k"], "owner": "x", "expires_at": "t"}
 
 
 def ask_for_all(client: Client) -> list[Any]:
@@ -137,6 +140,11 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.change_schedule("s", expected_version=1, **SCHEDULE),
         lambda: client.delete_schedule("s", expected_version=1),
         lambda: client.try_schedule("s", expected_version=1, **SCHEDULE),
+        lambda: client.flags(),
+        lambda: client.create_flag("f", **FLAG),
+        lambda: client.change_flag("f", expected_version=1, **FLAG),
+        lambda: client.delete_flag("f", expected_version=1),
+        lambda: client.try_flag("f", expected_version=1, **FLAG),
         lambda: client.routing_rules(),
         lambda: client.try_routing_rules([], delivery_count=1),
         lambda: client.edit_routing_rules([], based_on="v"),
