@@ -24,6 +24,7 @@ from orchestration_project.domains.api.models import (
     Page,
     RuleInEffect,
     RulesInEffect,
+    SyncDryRun,
     Tables,
     Uploaded,
 )
@@ -151,6 +152,15 @@ class DataMethods(Asking):
     def saas_rules(self) -> list[RuleInEffect]:
         """Return the sync rules in effect, in the order in which they apply."""
         return self._get("/saas/rules", RulesInEffect).rules
+
+    def try_saas_rules(self, rules: Sequence[Any]) -> SyncDryRun:
+        """Return what sync rules would do otherwise with the recorded tasks."""
+        return self._post("/saas/rules/dry-run", {"rules": rules}, SyncDryRun)
+
+    def edit_saas_rules(self, rules: Sequence[Any], *, based_on: str) -> Launched:
+        """Put sync rules into effect, unless others than version ``based_on`` are."""
+        body = {"rules": rules, "based_on": based_on}
+        return self._post("/saas/rules", body, Launched, key=new_key())
 
     def saas_audit(
         self,

@@ -150,7 +150,14 @@ def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well
         "conditions": [{"field": "title", "operator": "contains", "value": "cup"}],
     }
     tried = metadata_by_partition(desk.run("saas_dry_run", "try_saas_rules", rules=[RULE, cups]))
-    assert tried["rule_trial"][None]["tasks_that_differ"] == 1
+    trial = tried["rule_trial"][None]
+    assert trial["tasks_that_differ"] == 1
+    late = {"rules": [RULE, cups], "based_on": "0" * 16}
+    refused = desk.run("saas_edit_rules", "edit_saas_rules", **late)
+    failure = refused.failure_data_for_node("edit_saas_rules")
+    assert "the sync rules changed since they were read" in str(failure.error)
+    based = {"rules": [RULE], "based_on": trial["based_on"]}
+    assert desk.run("saas_edit_rules", "edit_saas_rules", **based).success
     again = metadata_by_partition(desk.run("saas_replay_dead_letters"))["dead_letters"][None]
     assert (again["dead"], again["still_refused"]) == (1, 1)
     ids = {"entity_ids": ["9999"]}

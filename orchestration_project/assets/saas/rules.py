@@ -13,6 +13,7 @@ from orchestration_project.assets.saas.catalogue import (
     table_spec,
 )
 from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.saas.dry_run import DryRun
 from orchestration_project.domains.saas.rules import read_rules
@@ -57,6 +58,12 @@ class Edit(Trial):
         examples=[EXAMPLE],
         description="All rules to put into effect: an omitted rule is removed.",
     )
+    based_on: str | None = Field(
+        default=None,
+        examples=["4f53cda18c2baa0c"],
+        description="Version of the rules that the edit started from, as the dry run names it; "
+        "without it, any.",
+    )
     who: str | None = Field(
         default=None,
         examples=["ada"],
@@ -82,6 +89,7 @@ def try_rules(
         metadata=as_metadata(
             {
                 **_shown(trial.run),
+                "based_on": trial.version,
                 "refused_by_target": "; ".join(trial.problems),
                 "not_known": "; ".join(trial.doubts),
             }
@@ -89,7 +97,10 @@ def try_rules(
     )
 
 
-@dg.multi_asset(name="edit_saas_rules", specs=[table_spec(RULES, saas_routing_rules)])
+@dg.multi_asset(
+    name="edit_saas_rules",
+    specs=[table_spec(RULES, saas_routing_rules).merge_attributes(tags=REQUIRES_ADMIN)],
+)
 def edit_rules(
     context: dg.AssetExecutionContext,
     config: Edit,
@@ -101,7 +112,15 @@ def edit_rules(
     rules = read_rules(config.rules)
     trial = tried(warehouse, jira, rules)
     who = context.run.tags.get("user") or config.who or "unknown"
-    edited = edit(warehouse, rules, trial, by=who, at=clock.now(), run_id=context.run.run_id)
+    edited = edit(
+        warehouse,
+        rules,
+        trial,
+        by=who,
+        at=clock.now(),
+        run_id=context.run.run_id,
+        based_on=config.based_on,
+    )
     return dg.MaterializeResult(
         asset_key=RULES,
         metadata=as_metadata(

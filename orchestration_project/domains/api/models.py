@@ -324,7 +324,29 @@ class RuleInEffect(BaseModel):
 class RulesInEffect(BaseModel):
     """All sync rules in effect."""
 
+    version: str = Field(description="Version of all rules; an edit names the one it started from")
     rules: list[RuleInEffect] = Field(description="In order of evaluation")
+
+
+class SyncChange(BaseModel):
+    """Difference that edited sync rules would make for a recorded task."""
+
+    entity_id: str = Field(description="ID of the task")
+    title: str = Field(description="Its title")
+    field: str = Field(description="Part of its treatment or its issue")
+    before: str = Field(description="By the rules in effect")
+    after: str = Field(description="By the edited rules")
+
+
+class SyncDryRun(BaseModel):
+    """Effect that edited sync rules would have on recorded tasks; the target is not asked."""
+
+    version: str = Field(description="Version of the rules in effect, which an edit names")
+    task_count: int = Field(description="Recorded tasks")
+    changed_count: int = Field(description="Tasks that differ")
+    by_rule: dict[str, int] = Field(description="Tasks by rule; empty name: no rule")
+    refused: dict[str, str] = Field(description="Why mappings cannot be filled, by task")
+    differences: list[SyncChange] = Field(description="The first 100 of them")
 
 
 class AuditEntry(BaseModel):

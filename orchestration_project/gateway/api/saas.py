@@ -1,7 +1,8 @@
-"""Reconciliation: the rules in effect, and the audit log searched; jobs edit and try rules."""
+"""Reconciliation: the rules in effect, a dry run of others, an edit, and the audit log."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
@@ -12,13 +13,28 @@ from orchestration_project.domains.api.models import (
     AuditEntry,
     RuleInEffect,
     RulesInEffect,
+    SyncChange,
+    SyncDryRun,
 )
-from orchestration_project.domains.saas.rules import RuleSet
+from orchestration_project.domains.api.runs import Launched
+from orchestration_project.domains.operations.edits import EditConflictError
+from orchestration_project.domains.saas.rules import RuleSet, SyncRule, read_rules
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.api.jobs import Launch, launch
+from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.problems import problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.saas.audit import Search, search_audit
-from orchestration_project.resources.saas.rules import rules_in_effect
+from orchestration_project.resources.saas.rules import (
+    MOST_DIFFERENCES,
+    replayed,
+    require_version,
+    rules_in_effect,
+)
+
+EDIT_JOB, EDIT_OP = "saas_edit_rules", "edit_saas_rules"
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
@@ -34,10 +50,25 @@ class AuditWanted(Parameters):
     cursor: Name | None = Field(None, description="`next_cursor` of the previous page")
 
 
+class TriedRules(Body):
+    """Rules to try on the recorded tasks."""
+
+    rules: list[Any] = Field(description="All rules, as the job saas_edit_rules accepts them")
+
+
+class EditedRules(TriedRules):
+    """Rules to put into effect: an omitted rule is removed."""
+
+    based_on: str = Field(
+        min_length=1, max_length=64, description="Version of the rules that the edit started from"
+    )
+
+
 async def list_rules(call: Call[Parameters, Body]) -> RulesInEffect:
     """List the rules in effect, in the order in which they are asked."""
     found = await call.services.in_thread(_rules, call.services)
     return RulesInEffect(
+        version=found.version,
         rules=[
             RuleInEffect(
                 rule_id=each.rule.rule_id,
@@ -46,13 +77,46 @@ async def list_rules(call: Call[Parameters, Body]) -> RulesInEffect:
                 rule=each.rule.model_dump(mode="json", exclude_none=True),
             )
             for each in found.rules
-        ]
+        ],
     )
 
 
 def _rules(services: Services) -> RuleSet:
     with services.warehouse.reading() as connection:
         return rules_in_effect(connection)
+
+
+async def try_rules(call: Call[Parameters, TriedRules]) -> SyncDryRun:
+    """Show what edited rules would do otherwise with the recorded tasks; nothing is written."""
+    rules = _read(call.body)
+    version, run = await call.services.in_thread(replayed, call.services.warehouse, rules)
+    return SyncDryRun(
+        version=version,
+        task_count=run.task_count,
+        changed_count=run.changed_count,
+        by_rule=run.by_rule,
+        refused=dict(list(run.refused.items())[:MOST_DIFFERENCES]),
+        differences=[SyncChange(**asdict(each)) for each in run.differences],
+    )
+
+
+async def edit_rules(call: Call[Parameters, EditedRules]) -> Launched:
+    """Put rules into effect by a run, which asks the target first."""
+    _read(call.body)
+    present = await call.services.in_thread(_rules, call.services)
+    try:
+        require_version(present, call.body.based_on)
+    except EditConflictError as error:
+        raise problem_of(error, 409) from error
+    config = {**call.body.model_dump(), "who": call.caller.name}
+    return await launch(call, Launch(EDIT_JOB, config={"ops": {EDIT_OP: {"config": config}}}))
+
+
+def _read(body: TriedRules) -> list[SyncRule]:
+    try:
+        return read_rules(body.rules)
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
 
 
 async def search_log(call: Call[AuditWanted, Body]) -> AuditEntries:
@@ -101,6 +165,19 @@ def _detail(text: str) -> dict[str, Any]:
 OPERATIONS = (
     Operation(
         "GET", "/saas/rules", "viewer", "List the rules in effect", list_rules, answer=RulesInEffect
+    ),
+    Operation(
+        *("POST", "/saas/rules/dry-run", "operator", "Show the effect of edited rules", try_rules),
+        body=TriedRules,
+        answer=SyncDryRun,
+    ),
+    Operation(
+        *("POST", "/saas/rules", "admin", "Put sync rules into effect", edit_rules),
+        body=EditedRules,
+        answer=Launched,
+        headers=IDEMPOTENCY_HEADER,
+        status=202,
+        problems=(409,),
     ),
     Operation(
         "GET",

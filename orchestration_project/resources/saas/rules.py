@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, insert, select, update
 
+from orchestration_project.domains.operations.edits import EditConflictError
 from orchestration_project.domains.saas.dry_run import DryRun, dry_run
 from orchestration_project.domains.saas.rules import ActiveRule, RuleSet, SyncRule
 from orchestration_project.domains.saas.stored_tasks import read_task
@@ -58,11 +59,23 @@ def rules_in_effect(connection: Connection) -> RuleSet:
 
 
 def put_in_effect(
-    connection: Connection, rules: Sequence[SyncRule], *, by: str, at: datetime, run_id: str
+    connection: Connection,
+    rules: Sequence[SyncRule],
+    *,
+    by: str,
+    at: datetime,
+    run_id: str,
+    based_on: str | None = None,
 ) -> RuleChanges:
-    """Have just these rules be in effect; those that differ from before get a new version."""
+    """Have just these rules be in effect; those that differ from before get a new version.
+
+    Raises:
+        EditConflictError: Others than version ``based_on`` are in effect.
+    """
     lock_row(connection, saas_routing_rules.name)  # two edits at once would both be in effect
-    before = {each.rule.rule_id: each for each in rules_in_effect(connection).rules}
+    present = rules_in_effect(connection)
+    require_version(present, based_on)
+    before = {each.rule.rule_id: each for each in present.rules}
     latest = _latest_versions(connection)
     after = {rule.rule_id: rule for rule in rules}
     changed = [name for name, rule in after.items() if not _is_same(before.get(name), rule)]
@@ -87,10 +100,30 @@ def put_in_effect(
     )
 
 
+def require_version(present: RuleSet, based_on: str | None) -> None:
+    """Make sure that an edit started from the rules in effect; None: from any.
+
+    Raises:
+        EditConflictError: They were edited meanwhile.
+    """
+    if based_on not in (None, present.version):
+        raise EditConflictError(
+            "the sync rules changed since they were read",
+            expected=f"an edit of version {present.version}",
+            found=f"an edit of version {based_on}"[:200],
+            remedy="read the rules again, and repeat the edit on them",
+        )
+
+
 @dataclass(frozen=True)
 class RuleTrial:
-    """Effect of rules: on recorded tasks, and at the target."""
+    """Effect of rules: on recorded tasks, and at the target.
 
+    Attributes:
+        version: Version of the rules in effect, which an edit names.
+    """
+
+    version: str
     run: DryRun
     problems: Sequence[str]
     doubts: Sequence[str]
@@ -99,17 +132,24 @@ class RuleTrial:
 def tried(warehouse: Warehouse, target: TargetSystem, rules: Sequence[SyncRule]) -> RuleTrial:
     """Return what rules would do; nothing is written."""
     examined = examine(target, rules)
-    wanted = select(saas_source_states.c.record).where(saas_source_states.c.gone_at.is_(None))
-    with warehouse.reading() as connection:
-        before = rules_in_effect(connection)
-        after = RuleSet.of(ActiveRule(rule, 0) for rule in rules)
-        records = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(wanted)
-        run = dry_run(map(read_task, records.scalars()), before, after, most=MOST_DIFFERENCES)
+    version, run = replayed(warehouse, rules)
     return RuleTrial(
+        version,
         run,
         [f"{name}: {each}" for name, found in examined.proven.items() for each in found],
         [f"{name}: {reason}" for name, reason in examined.unknown.items()],
     )
+
+
+def replayed(warehouse: Warehouse, rules: Sequence[SyncRule]) -> tuple[str, DryRun]:
+    """Return the version of the rules in effect, and what others would do with recorded tasks."""
+    wanted = select(saas_source_states.c.record).where(saas_source_states.c.gone_at.is_(None))
+    after = RuleSet.of(ActiveRule(rule, 0) for rule in rules)
+    with warehouse.reading() as connection:
+        before = rules_in_effect(connection)
+        records = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(wanted)
+        run = dry_run(map(read_task, records.scalars()), before, after, most=MOST_DIFFERENCES)
+    return before.version, run
 
 
 def edit(
@@ -120,11 +160,13 @@ def edit(
     by: str,
     at: datetime,
     run_id: str,
+    based_on: str | None = None,
 ) -> RuleChanges:
     """Put rules into effect that were tried.
 
     Raises:
-        ConfigurationError: The target is sure to refuse what they would make.
+        ConfigurationError: The target is sure to refuse what they would make, or others than
+            version ``based_on`` are in effect.
     """
     if trial.problems:
         raise ConfigurationError(
@@ -134,7 +176,7 @@ def edit(
             remedy="correct the rules, or have the target's administrator mend it",
         )
     with warehouse.writing() as connection:
-        return put_in_effect(connection, rules, by=by, at=at, run_id=run_id)
+        return put_in_effect(connection, rules, by=by, at=at, run_id=run_id, based_on=based_on)
 
 
 def revalidate(

@@ -187,6 +187,8 @@ def ask_for_all(client: Client) -> list[Any]:
         ),
         lambda: list(client.mqtt_stream("#")),
         lambda: client.saas_rules(),
+        lambda: client.try_saas_rules([{"rule_id": "r"}]),
+        lambda: client.edit_saas_rules([{"rule_id": "r"}], based_on="v"),
         lambda: list(client.saas_audit(entity="1", issue="HR-1", operation="created", text="x")),
     ]
 

@@ -1,10 +1,17 @@
 """Rules and audit log of reconciliation through the API."""
 
 import pytest
+from sqlalchemy import insert
 
+from orchestration_project.client import ApiError, Client
+from orchestration_project.domains.operations.edits import EditConflictError
+from orchestration_project.domains.saas.records import Task
 from orchestration_project.domains.saas.rules import SyncRule
+from orchestration_project.domains.saas.stored_tasks import recorded
 from orchestration_project.resources.saas.audit import Entity, SyncLogEntry, record
 from orchestration_project.resources.saas.rules import note_proof, put_in_effect, rules_in_effect
+from orchestration_project.tables.saas import saas_source_states
+from tests.gateway.api.conftest import HOME
 
 FIRST = {"rule_id": "first", "priority": 1, "action": "drop"}
 OTHERS = {
@@ -72,3 +79,59 @@ def test_pages_of_the_audit_log_go_back_in_time(api, reconciled):
     assert paged == whole
     [cut] = [each for each in whole if "cut" in each["detail"]]
     assert len(cut["detail"]["cut"]) == 20_000
+
+
+@pytest.fixture
+def sync_rules(api, reconciled):
+    """Valid rules, and the version of those in effect."""
+    return [OTHERS], api.get("/saas/rules")["version"]
+
+
+def test_rules_are_tried_on_recorded_tasks_before_they_are_in_effect(api, sync_rules):
+    rules, version = sync_rules
+    now = api.services.clock.now()
+    texts = ("title", "description_html", "assignee_email", "assignee_name", "associated_name")
+    others = {**dict.fromkeys(texts, "x"), "created_at": None, "fields": {}, "is_completed": False}
+    task = Task("peopleforce", "task", "42", **others)
+    row = {
+        **dict.fromkeys(("state_hash", "rule_version"), "0"),
+        "system": task.system,
+        "entity_type": task.entity_type,
+        "entity_id": task.entity_id,
+        "action": "drop",
+        "is_completed": False,
+        "record": recorded(task),
+        "version_number": 0,
+        "last_seen_at": now,
+    }
+    with api.services.warehouse.writing() as connection:
+        connection.execute(insert(saas_source_states).values(row))
+    with Client(HOME, str(api.keys["operator"]), transport=api) as operator:
+        tried = operator.try_saas_rules([{**OTHERS, "rule_id": "all"}])
+        assert (tried.version, tried.task_count, tried.changed_count) == (version, 1, 1)
+        assert tried.by_rule == {"all": 1}
+        changes = {each.field: (each.before, each.after) for each in tried.differences}
+        assert changes["rule"] == ("first", "all")
+        assert changes["action"] == ("drop", "sync")
+        assert changes["project"] == ("", "HR")
+        assert operator.try_saas_rules(rules).version == version
+        with pytest.raises(ApiError, match="403"):
+            operator.edit_saas_rules(rules, based_on=version)
+    assert api.get("/saas/rules")["version"] == version
+
+
+def test_an_edit_of_other_rules_than_those_in_effect_is_refused(api, sync_rules):
+    rules, version = sync_rules
+    late = {"rules": rules, "based_on": "0" * 16}
+    problem = api.problem("POST", "/saas/rules", "admin", json=late)
+    assert problem["status"] == 409
+    assert problem["expected"] == f"an edit of version {version}"
+    invalid = {"rules": [{**FIRST, "colour": "red"}], "based_on": version}
+    for path, body in (("", invalid), ("/dry-run", {"rules": invalid["rules"]})):
+        problem = api.problem("POST", f"/saas/rules{path}", "admin", json=body)
+        assert problem["status"] == 422
+        assert "colour" in problem["found"]
+    now, warehouse = api.services.clock.now(), api.services.warehouse
+    with pytest.raises(EditConflictError, match="changed"), warehouse.writing() as connection:
+        put_in_effect(connection, [], by="eve", at=now, run_id="r", based_on="other")
+    assert api.get("/saas/rules")["version"] == version
