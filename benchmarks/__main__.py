@@ -28,6 +28,7 @@ from benchmarks.measures.operations import control_tower
 from benchmarks.measures.prices import prices
 from benchmarks.measures.retention import cleanup, pruning
 from benchmarks.measures.saas import saas
+from benchmarks.measures.schedules import schedules
 from benchmarks.measures.speed import (
     contract,
     copies,
@@ -47,7 +48,7 @@ MEASURES = {
     measure.__name__: measure
     for measure in (
         *(copies, one_partition, peers, sqlite, contract, pages),
-        *(again, history, starts, gate, control_tower),
+        *(again, history, starts, gate, control_tower, schedules),
         *(gateway, webhooks, webhook_runs, metrics, soak),
         *(captures, items, pruning, cleanup, prices, saas, http_state, exports),
         *(documents, documents_listing, web, mqtt, mqtt_mirror, mqtt_stream),

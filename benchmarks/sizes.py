@@ -36,6 +36,7 @@ class Sizes:
         document_formats: Formats of which files are converted by others too.
         web_pages: Pages of the site that is crawled.
         web_frontier: URLs of the simulated frontier.
+        schedules: Schedules that are data, all of which are due.
         mqtt_waiting: Messages that wait for the MQTT mirror.
         mqtt_events: Events of a long history of the mirror; a short one has a hundredth.
     """
@@ -68,6 +69,7 @@ class Sizes:
     document_formats: int
     web_pages: int
     web_frontier: int
+    schedules: int
     mqtt_waiting: int
     mqtt_events: int
 
@@ -101,6 +103,7 @@ REQUIRED = Sizes(
     document_formats=13,
     web_pages=10_000,
     web_frontier=1_000_000,
+    schedules=1_000,
     mqtt_waiting=20_000,
     mqtt_events=1_000_000,
 )
@@ -133,6 +136,7 @@ SMOKE = Sizes(
     document_formats=1,
     web_pages=60,
     web_frontier=500,
+    schedules=100,
     mqtt_waiting=1_000,
     mqtt_events=20_000,
 )
