@@ -28,6 +28,7 @@ from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
 from orchestration_project.engine.environment import open_clock, open_store
+from orchestration_project.engine.recovery import Recovery
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.work_items import WorkItems
@@ -430,6 +431,7 @@ class Domain:
         exports: Returns the exports that its files declare, by names that EXPORTS_FILE cannot have.
         actions: Actions that routing rules of webhooks may ask for.
         flag_uses: Returns what of it uses flags, beside schedules that are data.
+        recoveries: Ways to read its captured bytes again, for repairs of artifacts.
     """
 
     name: str
@@ -458,6 +460,7 @@ class Domain:
     exports: Callable[[Settings], Mapping[str, DeclaredExport]] = _no_exports
     actions: Sequence[RoutingAction] = ()
     flag_uses: Callable[[Settings], Sequence[FlagUse]] = lambda _: ()
+    recoveries: Sequence[Recovery] = ()
 
     def require_valid(self, settings: Settings) -> None:
         """Make sure that its settings and configuration files are valid.
@@ -536,6 +539,11 @@ class Registry:
     def actions(self) -> Mapping[str, RoutingAction]:
         """The actions that routing rules may ask for, by name."""
         return {each.name: each for domain in self.domains for each in domain.actions}
+
+    @cached_property
+    def recoveries(self) -> Sequence[Recovery]:
+        """Ways to read captured bytes again, of all domains."""
+        return [each for domain in self.domains for each in domain.recoveries]
 
     @cached_property
     def tables(self) -> Mapping[str, PartitionedTable]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from orchestration_project.cli.artifacts import copy, repair
 from orchestration_project.cli.commands import Command, Group
 from orchestration_project.cli.console import (
     OUTPUT,
@@ -134,7 +135,7 @@ def reset(yes: bool) -> int:
 
 @click.group(cls=Group)
 def evidence() -> None:
-    """Archives of evidence: everything known of a run, a session or a partition."""
+    """Evidence: archives of a run, a session or a partition; repair of captured bytes."""
 
 
 @evidence.command("verify", has_json=True)
@@ -222,7 +223,12 @@ def _export(config: dict[str, Any]) -> int:
 
 @click.group(cls=Group)
 def artifacts() -> None:
-    """Captured bytes, as they were received."""
+    """Captured bytes, as they were received; repair of damaged ones."""
+
+
+artifacts.add_command(copy)
+for _group in (artifacts, evidence):
+    _group.add_command(repair)
 
 
 @artifacts.command("list", has_json=True)

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.domains.operations.repair import DAMAGED, Problem
+from orchestration_project.domains.operations.repair import DAMAGED, Problem, is_expired
 from orchestration_project.engine.blob_streams import STREAM_BYTES, compress_file, hash_file
 from orchestration_project.engine.captures import BlobError, Captures, blob_name
 from orchestration_project.engine.packs import PACKS, Blob
@@ -148,6 +148,23 @@ def set_aside(store: ArtifactStore, name: str, day: date) -> None:
     """Keep what is under ``name``, if there is something, under a name of that day."""
     if store.found(name) is not None:
         store.copy(name, f"{DAMAGED}{day}/{name}")
+
+
+def delete_expired(store: ArtifactStore, today: date, days: int) -> int:
+    """Delete what was set aside ``days`` ago or earlier, and what killed repairs left.
+
+    Args:
+        store: The artifact store.
+        today: Day of the project's clock, by which the names are dated.
+        days: Days for which it is kept.
+
+    Returns:
+        The number of deleted objects.
+    """
+    old = [each.name for each in store.listed() if is_expired(each.name, today, days)]
+    for name in old:
+        store.delete(name)
+    return len(old)
 
 
 def restore_pack(store: ArtifactStore, other: ArtifactStore, name: str, day: date) -> bool:

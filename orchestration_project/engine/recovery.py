@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
@@ -56,6 +56,25 @@ class RecoveryEnvironment:
     warehouse: Warehouse
     clock: Clock
     open: Callable[[str], Any]
+
+
+class RenderedAgain(NamedTuple):
+    """An exported file that was rendered again.
+
+    Attributes:
+        file: Its bytes.
+        name: Name in the artifact store of a file with these bytes.
+        sha256: SHA-256 of the bytes, hex.
+        byte_count: Their size.
+        has_same_rows: Whether it has the rows of the damaged file: as many, of the same loads, out
+            of a table with history.
+    """
+
+    file: BinaryIO
+    name: str
+    sha256: str
+    byte_count: int
+    has_same_rows: bool
 
 
 @dataclass(frozen=True, kw_only=True)

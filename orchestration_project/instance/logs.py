@@ -30,6 +30,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "metadata_reported": "The metadata that a run adds to its asset, as text.",
     "items_processed": "Counts of the work items of a topic after a batch.",
     "export_ended": "Result of an attempt to deliver an export.",
+    "artifact_repaired": "Outcome of the repair of a damaged artifact.",
     "site_export_ended": "Result of an attempt to deliver the items of a site after its crawl.",
     "web_login_ended": "The login of a crawl worked, or failed.",
     "items_lost": "Another run had claimed some of the work items.",

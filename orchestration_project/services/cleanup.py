@@ -21,7 +21,8 @@ from orchestration_project.domains.operations.cleanup import (
     removable_blobs,
     removable_files,
 )
-from orchestration_project.domains.operations.retention import CAPTURED, kind_of
+from orchestration_project.domains.operations.repair import is_expired
+from orchestration_project.domains.operations.retention import CAPTURED, SET_ASIDE, kind_of
 from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
@@ -89,7 +90,11 @@ def plan_cleanup(
             continue
         before[kind] = machine_now - timedelta(days=min(of_kind))
         own = [file for file in stored if kind_of(file.name) == kind]
-        if kind == CAPTURED:
+        if kind == SET_ASIDE:  # its name has the day; a link keeps the time of the bytes
+            before[kind] = machine_now
+            today = now.date()
+            files[kind] = sorted(file for file in own if is_expired(file.name, today, min(of_kind)))
+        elif kind == CAPTURED:
             moved = _old_objects(warehouse, retention, now)
             files[kind] = sorted(
                 file for file in own if file.name in moved and file.put_at < before[kind]

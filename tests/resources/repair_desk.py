@@ -1,21 +1,27 @@
 """Damaged artifacts for tests: faults by name, and repairs without connections."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from sqlalchemy import select
 
 from orchestration_project.connections.artifacts import ArtifactStore, FolderStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
+from orchestration_project.engine.recovery import (
+    RecordedCapture,
+    Recovery,
+    RecoveryEnvironment,
+    RenderedAgain,
+)
 from orchestration_project.services.inventory import take_inventory
 from orchestration_project.services.repair.damage import DamagedArtifact, record_damage
-from orchestration_project.services.repair.repairing import Repaired, Repairs
+from orchestration_project.services.repair.repairing import RenderFile, Repaired, Repairs
 from orchestration_project.settings import load_shared_settings
-from orchestration_project.tables.artifact_repairs import operations_damaged_artifacts
+from orchestration_project.tables.operations_artifacts import operations_damaged_artifacts
 from tests.resources.weeks import Desk
 
 
@@ -57,9 +63,9 @@ def from_source(bodies: dict[str, Any], *, source: str = "demo") -> Recovery:
     return Recovery(way="source", applies=lambda each, _: each.source == source, read=read)
 
 
-def no_rendering(_: str) -> BinaryIO | None:
+def no_rendering(_: str) -> AbstractContextManager[RenderedAgain | None]:
     """Render nothing."""
-    return None
+    return nullcontext(None)
 
 
 @dataclass
@@ -72,7 +78,7 @@ class RepairDesk:
     second: ArtifactStore | None = None
     recoveries: list[Recovery] = field(default_factory=list[Recovery])
 
-    def repairs(self) -> Repairs:
+    def repairs(self, render: RenderFile = no_rendering) -> Repairs:
         """Return what repairs the store."""
         warehouse = self.desk.warehouse
 
@@ -88,7 +94,7 @@ class RepairDesk:
             second_store=self.second,
             recoveries=self.recoveries,
             environment=environment,
-            render=no_rendering,
+            render=render,
             clock=self.clock,
             run_id="repair",
         )

@@ -32,7 +32,7 @@ def looked_at(desk, store, **config) -> tuple[dict, dg.AssetCheckEvaluation]:
     """Return what the asset shows, and how its check came out."""
     result = dg.materialize(
         [artifacts],
-        resources={"artifacts": store, "warehouse": desk.warehouse},
+        resources={"artifacts": store, "clock": Clock(), "warehouse": desk.warehouse},
         run_config={"ops": {"list_artifacts": {"config": config}}},
     )
     [made] = result.asset_materializations_for_node("list_artifacts")
@@ -72,6 +72,10 @@ def test_the_check_finds_what_is_missing_changed_and_not_named(desk, store):
         "changed_count": 2,
         "unnamed_count": 1,
         "read_count": 3,
+        "repaired_count": 0,
+        "rederived_count": 0,
+        "lost_count": 0,
+        "open_artifact_count": 3,
     }
     assert not check.passed
 

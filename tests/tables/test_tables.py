@@ -30,6 +30,7 @@ PREFIXES = {
     "erasures": "operations",
     "events_routing": "events",
     "operations_flags": "operations",
+    "operations_artifacts": "operations",
     "operations_schedules": "operations",
 }
 """Title of tables whose module has another name than their prefix."""

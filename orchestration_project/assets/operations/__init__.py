@@ -1,6 +1,14 @@
 """The assets of operations: what ran and left, what it needs, alerts, presets, retries, replays."""
 
 from orchestration_project.assets.operations.alerts import alerts_asset
+from orchestration_project.assets.operations.artifact_copies import (
+    artifact_copies,
+    copy_artifacts_job,
+)
+from orchestration_project.assets.operations.artifact_repairs import (
+    damaged_artifacts,
+    repair_artifacts_job,
+)
 from orchestration_project.assets.operations.artifacts import artifacts, artifacts_job
 from orchestration_project.assets.operations.automation import switch_automation_job
 from orchestration_project.assets.operations.cleanup import cleanup_job, removals
@@ -27,12 +35,15 @@ __all__ = [
     "RETRY_JOB",
     "alerts_asset",
     "apply_preset_job",
+    "artifact_copies",
     "artifacts",
     "artifacts_job",
     "check_flags",
     "cleanup_job",
     "control_tower",
     "control_tower_job",
+    "copy_artifacts_job",
+    "damaged_artifacts",
     "edit_flags_job",
     "edit_schedules_job",
     "erase_job",
@@ -47,6 +58,7 @@ __all__ = [
     "prune_job",
     "reconcile_job",
     "removals",
+    "repair_artifacts_job",
     "replay_webhook_job",
     "retry_failures_job",
     "run_logs",

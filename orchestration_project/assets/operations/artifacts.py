@@ -1,19 +1,27 @@
 """Contents of the artifact store: captures by filter, sizes by kind, agreement with the tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from orchestration_project.assets.operations.artifact_repairs import damage_metadata
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, report_spec
 from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.inventory import Inventory, read_captures, take_inventory
 from orchestration_project.services.metadata import as_metadata, check_spec, table_of
+from orchestration_project.services.repair.damage import (
+    DamagedArtifact,
+    close_repaired,
+    damaged_files,
+    record_damage,
+)
 
 COLUMNS = {
     "kind": "captured bytes, staged rows, picture, or other",
@@ -50,18 +58,26 @@ class ArtifactsWanted(JobOptions):
             "hold_what_was_captured",
             asset=ARTIFACTS,
             description="Every blob that the tables name is stored, with the bytes of its SHA-256.",
-            remedy="restore the blobs from a backup of the store",
+            remedy="run operations_repair_artifacts, or restore the blobs from a backup",
         )
     ],
 )
 def artifacts(
+    context: dg.AssetExecutionContext,
     config: ArtifactsWanted,
     artifacts: dg.ResourceParam[ArtifactStore],
+    clock: dg.ResourceParam[Clock],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-    """List captures, count what is stored, and compare it with the tables."""
+    """List captures, count what is stored, compare it with the tables, and record damage."""
     found = read_captures(warehouse, config.where, config.limit)
     inventory = take_inventory(warehouse, artifacts, read_all=config.read_all)
+    files = damaged_files(warehouse, artifacts, read_all=config.read_all)
+    damaged = [*(DamagedArtifact.of_blob(*each) for each in inventory.damaged), *files]
+    run_id = context.run.run_id
+    with warehouse.writing() as connection:
+        record_damage(connection, damaged, at=clock.now(), run_id=run_id)
+    close_repaired(warehouse, artifacts, damaged, at=clock.now(), run_id=run_id)
     yield dg.MaterializeResult(
         asset_key=ARTIFACTS,
         metadata=as_metadata(
@@ -76,12 +92,17 @@ def artifacts(
             }
         ),
     )
-    yield _check(inventory)
+    yield _check(inventory, files, damage_metadata(warehouse))
 
 
-def _check(inventory: Inventory) -> dg.AssetCheckResult:
-    missing, unnamed = inventory.found.missing, inventory.found.unnamed
-    wrong = {"missing": missing, "changed": inventory.changed, "unnamed": unnamed}
+def _check(
+    inventory: Inventory, files: Sequence[DamagedArtifact], recorded: Mapping[str, Any]
+) -> dg.AssetCheckResult:
+    gone = [each.name for each in files if each.problem == "missing"]
+    other = [each.name for each in files if each.problem != "missing"]
+    missing, unnamed = [*inventory.found.missing, *gone], inventory.found.unnamed
+    changed = [*inventory.changed, *other]
+    wrong = {"missing": missing, "changed": changed, "unnamed": unnamed}
     shown = [
         {"problem": problem, "artifact": name}
         for problem, names in wrong.items()
@@ -90,11 +111,12 @@ def _check(inventory: Inventory) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=ARTIFACTS,
         check_name="hold_what_was_captured",
-        passed=not missing and not inventory.changed,
+        passed=not missing and not changed,
         metadata={
             **{f"{problem}_count": len(names) for problem, names in wrong.items()},
             "read_count": inventory.read_count,
             "examples": table_of(pl.DataFrame(shown, PROBLEMS)),
+            **recorded,
         },
     )
 

@@ -25,6 +25,9 @@ ARTIFACTS, REMOVALS, ERASURES, EVIDENCE, EXPORTS, ALERTS = (
 EFFECTIVE_CONFIG = dg.AssetKey([GROUP, "effective_config"])
 SCHEDULES = dg.AssetKey([GROUP, "schedules"])
 FLAGS = dg.AssetKey([GROUP, "flags"])
+DAMAGED_ARTIFACTS, ARTIFACT_COPIES = (
+    dg.AssetKey([GROUP, noun]) for noun in ("damaged_artifacts", "artifact_copies")
+)
 
 STATE_ASSETS = [ALERTS, EFFECTIVE_CONFIG, FLAGS, PRESETS, RUNS, SCHEDULES, STEPS]
 """Assets whose state a sensor reports as events without a run."""

@@ -11,7 +11,7 @@ from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.job_options import job_text
-from orchestration_project.domains.operations.retention import CAPTURED, PICTURE, STAGED
+from orchestration_project.domains.operations.retention import CAPTURED, PICTURE, SET_ASIDE, STAGED
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
@@ -95,6 +95,7 @@ def retention_of(settings: Settings) -> Retention:
         CAPTURED: settings.artifacts_captured_days,
         STAGED: settings.artifacts_staged_days,
         PICTURE: settings.artifacts_picture_days,
+        SET_ASIDE: settings.artifacts_damaged_days,
     }
     return Retention(days, settings.artifacts_keep_newest)
 

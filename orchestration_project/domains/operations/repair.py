@@ -1,12 +1,15 @@
 """Damaged artifacts: how one can be repaired, how a repair ends, and what is lost without it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Literal
 
 DAMAGED = "damaged/"
 """Prefix of the names of objects that repairs set aside, by day, and of those they write."""
+
+SET_ASIDE = re.compile(rf"{DAMAGED}(\d{{4}}-\d\d-\d\d)/.", re.ASCII)
 
 Problem = Literal["missing", "truncated", "changed", "unreadable"]
 """How an object differs from what was stored."""
@@ -71,6 +74,16 @@ class Outcome:
     state: State
     way: Way | None
     reason: str
+
+
+def is_expired(name: str, today: date, days: int) -> bool:
+    """Return whether an object was set aside by a repair ``days`` or more before today."""
+    found = SET_ASIDE.match(name)
+    try:
+        day = date.fromisoformat(found[1]) if found else None
+    except ValueError:  # such as a month 13: not a name of ours
+        day = None
+    return day is not None and day <= today - timedelta(days=days)
 
 
 def ways_of(*, has_second_store: bool, has_source: bool, has_derivation: bool) -> list[Way]:

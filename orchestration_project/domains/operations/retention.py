@@ -43,9 +43,15 @@ def prunable(
 
 
 CAPTURED, STAGED, PICTURE, OTHER = "captured bytes", "staged rows", "picture", "other"
-EXPORTED = "exported rows"
+EXPORTED, SET_ASIDE = "exported rows", "set aside by repairs"
 
-KINDS = {"blobs": CAPTURED, "staged": STAGED, "plots": PICTURE, "exports": EXPORTED}
+KINDS = {
+    "blobs": CAPTURED,
+    "staged": STAGED,
+    "plots": PICTURE,
+    "exports": EXPORTED,
+    "damaged": SET_ASIDE,
+}
 """The first folder of an artifact's name → what it is."""
 
 

@@ -6,21 +6,30 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, select, update
 
+from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.domains.operations.repair import Outcome, Problem
+from orchestration_project.engine.blob_repair import problem_of, problem_of_file
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.recovery import RecordedCapture
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import read_blobs
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.artifact_repairs import operations_damaged_artifacts as damaged
-from orchestration_project.tables.operations import operations_exports
+from orchestration_project.tables.operations import operations_exports, operations_removals
+from orchestration_project.tables.operations_artifacts import (
+    operations_damaged_artifacts as damaged,
+)
 from orchestration_project.tables.spine import blobs, captures
 
 OPEN = ("damaged", "lost")
 """States of artifacts that a repair tries: what is lost may be in a store that is set later."""
+
+FOUND_WHOLE = Outcome("repaired", None, "it was found whole")
+
+EXPORTS = "exports/"
+"""Prefix of the names of exported files in the artifact store."""
 
 HASHES_AT_ONCE = 500
 
@@ -148,10 +157,37 @@ def stored_files(
     Their problem is not known yet.
     """
     row = operations_exports.c
-    own = or_(row.artifact.like("exports/%")) if names is None else row.artifact.in_(names)
-    wanted = select(row.artifact, row.sha256, row.byte_count).where(own).distinct()
+    own = row.artifact.like(f"{EXPORTS}%") if names is None else row.artifact.in_(names)
+    is_there = row.artifact.not_in(select(operations_removals.c.name))
+    wanted = select(row.artifact, row.sha256, row.byte_count).where(own, is_there).distinct()
     for name, sha256, byte_count in connection.execute(wanted.order_by(row.artifact)):
         yield DamagedArtifact(name, sha256, "missing", None, byte_count)
+
+
+def damaged_files(
+    warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: bool
+) -> list[DamagedArtifact]:
+    """Return the exported files that are missing, or have other bytes.
+
+    Args:
+        warehouse: Names them.
+        artifacts: The store.
+        read_all: Read each; else only their sizes are compared.
+
+    Raises:
+        TransientError: The store or the database does not answer.
+    """
+    with warehouse.reading() as connection:
+        files = list(stored_files(connection))
+    found: list[DamagedArtifact] = []
+    for each in files:
+        if not read_all:
+            stored = artifacts.found(each.name)
+            if stored is not None and stored.byte_count == each.byte_count:
+                continue
+        problem = problem_of_file(artifacts, each.name, each.sha256, each.byte_count)
+        found += [each.as_found(problem)] if problem else []
+    return found
 
 
 def named_blobs(
@@ -204,3 +240,58 @@ def captures_of(connection: Connection, sha256: str) -> list[RecordedCapture]:
 def _request(text: str) -> Mapping[str, Any]:
     found = json.loads(text)
     return found if isinstance(found, dict) else {}
+
+
+def damage_counts(warehouse: Warehouse) -> Mapping[str, int]:
+    """Return the number of recorded artifacts by state."""
+    wanted = select(damaged.c.state, func.count()).group_by(damaged.c.state)
+    with warehouse.reading() as connection:
+        return dict(connection.execute(wanted).all())
+
+
+def open_rows(warehouse: Warehouse, limit: int) -> list[Mapping[str, Any]]:
+    """Return the rows of artifacts that are not repaired, the lost ones first, in text columns."""
+    names = ("name", "sha256", "problem", "state", "reason", "loss")
+    wanted = (
+        select(*(damaged.c[each] for each in names))
+        .where(damaged.c.state.in_(OPEN))
+        .order_by(damaged.c.state.desc(), damaged.c.name, damaged.c.sha256)
+        .limit(limit)
+    )
+    with warehouse.reading() as connection:
+        return [dict(row) for row in connection.execute(wanted).mappings()]
+
+
+def close_repaired(
+    warehouse: Warehouse,
+    artifacts: ArtifactStore,
+    damaged_now: Sequence[DamagedArtifact],
+    *,
+    at: datetime,
+    run_id: str,
+) -> None:
+    """Record those as repaired that a verification did not find, and that are whole by now.
+
+    Raises:
+        TransientError: The store or the database does not answer.
+    """
+    known = {(each.name, each.sha256) for each in damaged_now}
+    whole: list[DamagedArtifact] = []
+    for each in open_damage(warehouse):
+        is_known = (each.name, each.sha256) in known
+        if not is_known and problem_now(artifacts, each) is None:
+            whole.append(each)
+    with warehouse.writing() as connection:
+        for each in whole:
+            record_outcome(connection, each, FOUND_WHOLE, None, at=at, run_id=run_id)
+
+
+def problem_now(artifacts: ArtifactStore, artifact: DamagedArtifact) -> Problem | None:
+    """Return how an artifact differs now, None if it is whole.
+
+    Raises:
+        TransientError: The store does not answer.
+    """
+    if artifact.blob is not None:
+        return problem_of(artifacts, artifact.blob)
+    return problem_of_file(artifacts, artifact.name, artifact.sha256, artifact.byte_count)

@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from io import BytesIO
@@ -16,7 +16,6 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.repair import (
     Attempt,
     Outcome,
-    Problem,
     Result,
     Way,
     outcome_of,
@@ -24,15 +23,20 @@ from orchestration_project.domains.operations.repair import (
 )
 from orchestration_project.engine.blob_repair import (
     problem_of,
-    problem_of_file,
     put_blob,
     put_file,
     restore_pack,
+    set_aside,
 )
 from orchestration_project.engine.blob_streams import STREAM_BYTES, hash_file
 from orchestration_project.engine.captures import BlobError, Captures, blob_name
 from orchestration_project.engine.packs import Blob
-from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
+from orchestration_project.engine.recovery import (
+    RecordedCapture,
+    Recovery,
+    RecoveryEnvironment,
+    RenderedAgain,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import (
     ConfigurationError,
@@ -41,11 +45,14 @@ from orchestration_project.errors import (
     SourceError,
 )
 from orchestration_project.services.repair.damage import (
+    FOUND_WHOLE,
     DamagedArtifact,
     captures_of,
+    problem_now,
     record_outcome,
 )
 from orchestration_project.services.repair.losses import loss_of
+from orchestration_project.tables.operations import operations_exports
 from orchestration_project.tables.spine import blobs
 
 HELD_BYTES = 32 * 2**20
@@ -53,8 +60,8 @@ HELD_BYTES = 32 * 2**20
 
 REASON_CHARACTERS = 300
 
-RenderFile = Callable[[str], BinaryIO | None]
-"""Returns a file with the bytes of an exported file, by its name; None: it cannot be rendered."""
+RenderFile = Callable[[str], AbstractContextManager[RenderedAgain | None]]
+"""Gives a file with the rows of an exported file, by its name; None: it cannot be rendered."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ class Repairs:
             TransientError: The store or the database does not answer.
         """
         for each in found:
-            if problem := self._problem(each):
+            if problem := problem_now(self.artifacts, each):
                 yield Repaired(each.as_found(problem), None, self._ways(each))
 
     def repair(self, found: Sequence[DamagedArtifact]) -> Iterator[Repaired]:
@@ -120,14 +127,14 @@ class Repairs:
             ConfigurationError: The store cannot be written.
         """
         for each in found:
-            problem = self._problem(each)
+            problem = problem_now(self.artifacts, each)
             if problem is not None:
                 ended = self._repaired(each.as_found(problem))
             elif self._packs.get(each.name):  # for another blob in it
                 outcome = outcome_of([Attempt("second_store", "repaired")])
                 ended = Repaired(each, outcome, ["second_store"])
             else:
-                ended = Repaired(each, Outcome("repaired", None, "it was found whole"), [])
+                ended = Repaired(each, FOUND_WHOLE, [])
             self._record(ended)
             if ended.ways or problem is not None:
                 yield ended
@@ -144,11 +151,6 @@ class Repairs:
                 at=self.clock.now(),
                 run_id=self.run_id,
             )
-
-    def _problem(self, artifact: DamagedArtifact) -> Problem | None:
-        if artifact.blob is not None:
-            return problem_of(self.artifacts, artifact.blob)
-        return problem_of_file(self.artifacts, artifact.name, artifact.sha256, artifact.byte_count)
 
     def _captures(self, artifact: DamagedArtifact) -> list[RecordedCapture]:
         if artifact.blob is None:
@@ -262,13 +264,16 @@ class Repairs:
 
     def _from_rendering(self, artifact: DamagedArtifact) -> Attempt:
         try:
-            body = self.render(artifact.name)
+            with self.render(artifact.name) as found:
+                if found is None:
+                    return Attempt("derived", "absent", "its export is declared otherwise by now")
+                if found.sha256 != artifact.sha256 and found.has_same_rows:
+                    return self._put_instead(artifact, found)
+                return self._put_file(artifact, found.file, "derived")
+        except StoreError:
+            raise
         except (OrchestrationError, OSError) as error:
             return Attempt("derived", _result_of(error), _reason_of(error))
-        if body is None:
-            return Attempt("derived", "absent", "its export is not declared any more")
-        with body:
-            return self._put_file(artifact, body, "derived")
 
     @property
     def _day(self) -> date:
@@ -282,17 +287,28 @@ class Repairs:
             put_file(self.artifacts, artifact.name, artifact.sha256, body, self._day)
         return Attempt(way, "repaired")
 
+    def _put_instead(self, artifact: DamagedArtifact, found: RenderedAgain) -> Attempt:
+        """Store a file with the same rows in other bytes, and record it as that of the export."""
+        with _storing(self.artifacts):
+            put_file(self.artifacts, found.name, found.sha256, found.file, self._day)
+            set_aside(self.artifacts, artifact.name, self._day)
+        row = operations_exports.c
+        values = {"artifact": found.name, "sha256": found.sha256, "byte_count": found.byte_count}
+        own = (row.artifact == artifact.name, row.sha256 == artifact.sha256)
+        with self.warehouse.writing() as connection:
+            connection.execute(update(operations_exports).where(*own).values(values))
+        return Attempt("derived", "rederived", f"as {found.name}")
+
     def _put_blob(self, blob: Blob, body: BinaryIO, way: Way) -> Attempt:
         """Store the verified bytes of a blob, and record where they are."""
         with _storing(self.artifacts):
             stored = put_blob(self.artifacts, blob, body, self._day)
-        if stored != blob:
-            own = (blobs.c.sha256 == blob.sha256, blobs.c.storage_uri == blob.storage_uri)
-            names = ("stored_byte_count", "storage_uri", "byte_offset")
-            values = {name: getattr(stored, name) for name in names}
-            values["stored_at"] = self.clock.now()
-            with self.warehouse.writing() as connection:
-                connection.execute(update(blobs).where(*own).values(values))
+        own = (blobs.c.sha256 == blob.sha256, blobs.c.storage_uri == blob.storage_uri)
+        names = ("stored_byte_count", "storage_uri", "byte_offset")
+        values = {name: getattr(stored, name) for name in names}
+        values["stored_at"] = self.clock.now()  # the second store gets it, too
+        with self.warehouse.writing() as connection:
+            connection.execute(update(blobs).where(*own).values(values))
         return Attempt(way, "repaired")
 
 

@@ -1,0 +1,103 @@
+"""Copies of artifacts in the second store, kept up by a job."""
+
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from orchestration_project.assets.operations.catalogue import (
+    ARTIFACT_COPIES,
+    ARTIFACTS,
+    asset_spec,
+)
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.engine.environment import Lazy, open_second_store
+from orchestration_project.engine.leases import acquire_for_run
+from orchestration_project.engine.options import JobOptions
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.repair.copying import ArtifactCopies, CopyCounts
+from orchestration_project.settings import Settings
+from orchestration_project.tables.operations_artifacts import operations_artifact_copies
+
+COPY_OP, COPY_JOB = "copy_artifacts", "operations_copy_artifacts"
+
+COUNT_COLUMNS = {
+    "kind": pl.String,
+    **dict.fromkeys(("object_count", "byte_count", "present_count", "damaged_count"), pl.Int64),
+}
+
+
+class CopyArtifacts(JobOptions):
+    """Extent of the copy."""
+
+    follow_all: bool = Field(
+        default=False,
+        description="Follow all rows instead of the new ones: for a second store that lost "
+        "objects.",
+    )
+
+
+@dg.multi_asset(
+    name=COPY_OP,
+    specs=[asset_spec(ARTIFACT_COPIES, operations_artifact_copies, {"state"}, ARTIFACTS)],
+)
+def artifact_copies(
+    context: dg.AssetExecutionContext,
+    config: CopyArtifacts,
+    artifacts: dg.ResourceParam[ArtifactStore],
+    clock: dg.ResourceParam[Clock],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[Any]:
+    """Copy captured bytes and exported files that are new, and delete what was cleaned up."""
+    second = open_second_store(settings)
+    if second is None:
+        raise ConfigurationError(
+            "there is no second store to copy artifacts to",
+            expected="a folder or an s3:// URL in ARTIFACTS_COPY_URL",
+            found="it is not set",
+            remedy="set it to a store on another disk or in another bucket",
+        )
+    acquire_for_run(warehouse, context.instance, ARTIFACT_COPIES, run_id=context.run.run_id)
+    work = ArtifactCopies(
+        warehouse=warehouse,
+        artifacts=artifacts.open_it() if isinstance(artifacts, Lazy) else artifacts,
+        second_store=second,
+        clock=clock,
+        run_id=context.run.run_id,
+        follows_all=config.follow_all,
+    )
+    counts: dict[str, CopyCounts] = {}
+    for each in work.copy():
+        counts[each.kind] = counts.get(each.kind, CopyCounts(each.kind)).plus(each)
+    copied = [each for kind, each in counts.items() if kind != "removals"]
+    rows = [(*each[:4], len(each.damaged)) for each in counts.values()]
+    return dg.MaterializeResult(
+        asset_key=ARTIFACT_COPIES,
+        metadata=as_metadata(
+            {
+                "copied_count": sum(each.object_count for each in copied),
+                "bytes": sum(each.byte_count for each in copied),
+                "damaged_count": sum(len(each.damaged) for each in copied),
+                "kinds": table_of(pl.DataFrame(rows, COUNT_COLUMNS, orient="row")),
+            }
+        ),
+    )
+
+
+copy_artifacts_job = dg.define_asset_job(
+    COPY_JOB,
+    selection=dg.AssetSelection.assets(artifact_copies),
+    description=job_text(
+        "Copies new captured bytes and exported files to the store of ARTIFACTS_COPY_URL, and "
+        "deletes there what operations_cleanup deleted.",
+        COPY_OP,
+        CopyArtifacts,
+    ),
+    tags={"domain": "operations"},
+)

@@ -1,0 +1,84 @@
+"""The commands that repair damaged artifacts and copy artifacts to a second store."""
+
+from typing import Any
+
+import click
+
+from orchestration_project.cli.commands import Command
+from orchestration_project.cli.console import OUTPUT, emit_or, preview
+
+REPAIR_JOB, REPAIR_OP = "operations_repair_artifacts", "repair_artifacts"
+COPY_JOB, COPY_OP = "operations_copy_artifacts", "copy_artifacts"
+
+FIGURES = ("damaged_count", "repaired_count", "rederived_count", "lost_count")
+
+
+@click.command("repair", cls=Command, has_json=True, has_dry_run=True)
+@click.option(
+    "--sha256", multiple=True, metavar="HEX", help="SHA-256 of captured bytes; repeatable."
+)
+@click.option("--dataset", metavar="NAME", help="Dataset of captures, e.g. weeklySummary.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=1_000,
+    show_default=True,
+    help="Number of damaged artifacts.",
+)
+def repair(sha256: tuple[str, ...], dataset: str | None, limit: int) -> int:
+    """Repair damaged artifacts from the second store, their sources or rows.
+
+    Without --sha256 and --dataset: all that the latest verifications found damaged, by the job
+    operations_artifacts.
+    Exit status: 0 all repaired, 1 some lost or damaged, 2 usage.
+    """
+    config: dict[str, Any] = {"sha256": list(sha256), "limit": limit, "dry_run": OUTPUT.is_dry_run}
+    found = _run(REPAIR_JOB, REPAIR_OP, {**config, **({"dataset": dataset} if dataset else {})})
+    if found is None:
+        return 1
+    figures = {name: found[name] for name in FIGURES}
+    repairs = [dict(each.data) for each in found["repairs"].records]
+    lines = [_line(each) for each in repairs]
+    if OUTPUT.is_dry_run:
+        preview("\n".join([f"{figures['damaged_count']} are damaged", *lines]), repairs=repairs)
+        return 0
+    summary = ", ".join(f"{figures[name]} {name.removesuffix('_count')}" for name in FIGURES)
+    emit_or({**figures, "repairs": repairs}, summary, *lines)
+    repaired_count = figures["repaired_count"] + figures["rederived_count"]
+    return int(repaired_count < figures["damaged_count"])
+
+
+@click.command("copy", cls=Command, has_json=True)
+@click.option("--all", "follow_all", is_flag=True, help="Follow all rows, not only the new ones.")
+def copy(follow_all: bool) -> int:
+    """Copy new captured bytes and exported files to the store of ARTIFACTS_COPY_URL."""
+    found = _run(COPY_JOB, COPY_OP, {"follow_all": follow_all})
+    if found is None:
+        return 1
+    figures = {name: found[name] for name in ("copied_count", "bytes", "damaged_count")}
+    emit_or(
+        figures,
+        f"{found['copied_count']} objects copied, {found['bytes']} bytes; "
+        f"{found['damaged_count']} are damaged",
+    )
+    return int(found["damaged_count"] > 0)
+
+
+def _line(row: dict[str, Any]) -> str:
+    ways = f" from {row['from']}" if row["from"] else ""
+    more = " ".join(filter(None, (row["reason"], row["loss"])))
+    return f"{row['artifact']}: {row['problem']}, {row['state']}{ways}{': ' if more else ''}{more}"
+
+
+def _run(job: str, op: str, config: dict[str, Any]) -> dict[str, Any] | None:
+    """Run a job of one op; return its metadata, None if it failed."""
+    from orchestration_project.cli.execution import execute, failures, materializations_of
+    from orchestration_project.instance.storage import open_instance
+
+    with open_instance() as instance:
+        result = execute(instance, job, config={"ops": {op: {"config": config}}})
+        if not result.success:
+            emit_or({"failures": failures([result])}, *failures([result]))
+            return None
+        [metadata] = materializations_of([result]).values()
+        return dict(metadata)

@@ -1,0 +1,136 @@
+"""The job that repairs artifacts: dry run, outcome, and the checks that name what is lost."""
+
+import dagster as dg
+import pytest
+import zstandard
+from sqlalchemy import update
+
+from orchestration_project.assets.operations import artifacts, damaged_artifacts
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.domains.operations.repair import DAMAGED
+from orchestration_project.services.exports.again import renderer
+from orchestration_project.services.repair.damage import damaged_files
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.operations import operations_exports
+from tests.resources.repair_desk import RepairDesk, copy_all, damage
+from tests.resources.weeks import row
+
+WHOLE = """
+exports:
+  weekly: {table: finra_otc_weekly, columns: [symbol, share_quantity], format: csv}
+"""
+
+
+def resources(desk, store, clock):
+    return {
+        "artifacts": store,
+        "clock": clock,
+        "registry": dg.ResourceDefinition.hardcoded_resource(REGISTRY),
+        "settings": load_settings(),
+        "warehouse": desk.warehouse,
+    }
+
+
+@pytest.fixture
+def job(installation, monkeypatch, tmp_path):
+    """Run an asset; return its metadata and its check."""
+    desk, store, clock = installation.desk, installation.store, installation.clock
+    monkeypatch.setenv("ARTIFACTS_URL", str(desk.folder))
+
+    def run(asset, op, **config):
+        with dg.instance_for_test() as instance:
+            result = dg.materialize(
+                [asset],
+                resources=resources(desk, store, clock),
+                run_config={"ops": {op: {"config": config}}},
+                instance=instance,
+            )
+        [made] = result.asset_materializations_for_node(op)
+        [check] = result.get_asset_check_evaluations()
+        return {name: each.value for name, each in made.metadata.items()}, check
+
+    return run
+
+
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+def test_the_job_repairs_what_verification_found_and_names_what_is_lost(
+    installation, job, monkeypatch, tmp_path
+):
+    desk, store = installation.desk, installation.store
+    kept, lost = (desk.capture(each) for each in (b"kept\nrow\n", b"lost\nrow\n"))
+    desk.land(row("A"), captures=[kept, lost])
+    second = copy_all(store, tmp_path / "second")
+    second.delete(lost.storage_uri)
+    monkeypatch.setenv("ARTIFACTS_COPY_URL", str(tmp_path / "second"))
+    for each in (kept, lost):
+        damage(store, each.storage_uri, "changed")
+    _, verified = job(artifacts, "list_artifacts", read_all=True)
+    assert not verified.passed
+    assert verified.metadata["open_artifact_count"].value == 2
+
+    shown, check = job(damaged_artifacts, "repair_artifacts")
+    assert (shown["dry_run"], shown["damaged_count"], shown["repaired_count"]) == (True, 2, 0)
+    assert {each.data["from"] for each in shown["repairs"].records} == {"the second store"}
+    assert not [each for each in store.listed() if each.name.startswith(DAMAGED)]
+
+    shown, check = job(damaged_artifacts, "repair_artifacts", dry_run=False)
+    assert (shown["repaired_count"], shown["lost_count"]) == (1, 1)
+    assert not check.passed
+    [open_one] = check.metadata["open_artifacts"].value.records
+    assert open_one.data["artifact"] == lost.storage_uri
+    assert "partition T1|2025-11-10" in open_one.data["loss"]
+    _, verified = job(artifacts, "list_artifacts", read_all=True)
+    assert (verified.metadata["repaired_count"].value, verified.passed) == (1, False)
+
+    store.put(lost.storage_uri, recompressed(b"lost\nrow\n"))  # from a backup
+    _, verified = job(artifacts, "list_artifacts", read_all=True)
+    assert verified.passed
+    assert verified.metadata["open_artifact_count"].value == 0
+
+
+def recompressed(body):
+    return zstandard.ZstdCompressor(level=1).compress(body)
+
+
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [({"sha256": ["zz"]}, "invalid sha256 'zz'"), ({"dataset": "none"}, "invalid dataset 'none'")],
+)
+def test_an_artifact_that_there_is_not_is_named_with_what_can_be(job, config, expected):
+    with pytest.raises(Exception, match=expected):
+        job(damaged_artifacts, "repair_artifacts", **config)
+
+
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+def test_an_exported_file_is_rendered_again_from_its_loads(installation, tmp_path):
+    installation.declare(WHOLE)
+    installation.land(row("AAA", share_quantity=10))
+    first = installation.export().export.artifact
+    installation.land(row("AAA", share_quantity=12))
+    store = installation.store
+    before = store.get(first)
+    damage(store, first, "truncated")
+    desk = RepairDesk(installation.desk, store, installation.clock)
+    (tmp_path / "scratch").mkdir()
+    found = damaged_files(installation.warehouse, store, read_all=False)
+    render = renderer(installation.warehouse, installation.declared, tmp_path / "scratch")
+    [ended] = desk.repairs(render=render).repair(found)
+    assert (ended.outcome.state, ended.outcome.way) == ("repaired", "derived")
+    assert store.get(first) == before
+
+    with installation.warehouse.writing() as connection:  # written by another release of polars
+        connection.execute(update(operations_exports).values(sha256="f" * 64))
+    damage(store, first, "missing")
+    found = damaged_files(installation.warehouse, store, read_all=True)
+    [ended] = desk.repairs(render=render).repair(found)
+    assert ended.outcome.state == "rederived"
+    assert damaged_files(installation.warehouse, store, read_all=True) == []
+
+    installation.declare(WHOLE.replace("share_quantity]", "trade_count]"))
+    damage(store, first, "missing")
+    render = renderer(installation.warehouse, installation.declared, tmp_path / "scratch")
+    found = damaged_files(installation.warehouse, store, read_all=True)
+    [ended] = desk.repairs(render=render).repair(found)
+    assert ended.outcome.state == "lost"
+    assert "its rows are in the database" in ended.loss
