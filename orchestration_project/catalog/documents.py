@@ -36,6 +36,7 @@ from orchestration_project.resources.documents.bucket import DocumentBucket
 from orchestration_project.resources.documents.erasure import DOCUMENT
 from orchestration_project.resources.documents.folder import DocumentFolder
 from orchestration_project.resources.documents.items import OUTCOMES, REPLAY_PREFIX
+from orchestration_project.resources.documents.recovery import RECOVERIES
 from orchestration_project.resources.documents.replay import plan_replay
 from orchestration_project.resources.documents.s3_bucket import S3Bucket
 from orchestration_project.resources.documents.source import DocumentSource, NoFiles
@@ -221,5 +222,6 @@ DOCUMENTS = Domain(
     load_module="orchestration_project.cli.documents_run",
     state_paths=[DEMO_FOLDER],
     subjects=lambda _: [DOCUMENT],
+    recoveries=RECOVERIES,
     loaded_inboxes=_loaded_inboxes,
 )

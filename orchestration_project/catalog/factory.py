@@ -14,6 +14,7 @@ from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.dataset import Dataset
+from orchestration_project.engine.recovery import Recovery
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import Connection, Domain, Job, PartitionedTable
@@ -30,6 +31,7 @@ def domain_of(
     *,
     resources: Mapping[str, Connection[Any]],
     state_paths: Sequence[str] = (),
+    recoveries: Sequence[Recovery] = (),
 ) -> Domain:
     """Return the domain of declared datasets, which are all that it has.
 
@@ -63,6 +65,7 @@ def domain_of(
         replays=[each.replay for each in made],
         oldest_unlanded=partial(oldest_missing_of, datasets),
         state_paths=state_paths,
+        recoveries=recoveries,
     )
 
 

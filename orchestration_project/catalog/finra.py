@@ -31,6 +31,7 @@ from orchestration_project.resources.finra.connection import (
     shown_source,
 )
 from orchestration_project.resources.finra.freshness_deadlines import oldest_unlanded
+from orchestration_project.resources.finra.recovery import RECOVERIES
 from orchestration_project.sensors import finra as sensors
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.finra import FinraSettings
@@ -155,5 +156,6 @@ FINRA = Domain(
     replays=finra.REPLAYS,
     oldest_unlanded=_oldest_unlanded,
     api=["orchestration_project.gateway.api.finra"],
+    recoveries=RECOVERIES,
     state_paths=["demo"],
 )

@@ -11,7 +11,11 @@ from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import demo_url
 from orchestration_project.domains import fx
 from orchestration_project.engine.dataset import Dataset, LoadLimits
-from orchestration_project.engine.document_source import Documents, DocumentSource
+from orchestration_project.engine.document_source import (
+    Documents,
+    DocumentSource,
+    document_recovery,
+)
 from orchestration_project.engine.environment import open_shared_state
 from orchestration_project.registry import Connection, Environment
 from orchestration_project.settings import Settings, switched_off
@@ -89,6 +93,7 @@ RATES = Dataset(
 FX = domain_of(
     "fx",
     [RATES],
+    recoveries=[document_recovery("fx", RATES.source_dataset)],
     resources={
         "fx": Connection(
             description="Source of euro reference rates.",

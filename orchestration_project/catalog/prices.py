@@ -25,6 +25,7 @@ from orchestration_project.resources.prices.connection import (
     opened_prices,
     read_spellings,
 )
+from orchestration_project.resources.prices.recovery import RECOVERIES
 from orchestration_project.resources.prices.universe import (
     months_not_landed,
     oldest_unlanded_session,
@@ -131,6 +132,7 @@ PRICES = Domain(
     ],
     replays=[prices.DAILY_REPLAY],
     item_topics=[ItemTopics(prefix=SYMBOLS_TOPIC, open=WorkItems)],
+    recoveries=RECOVERIES,
     oldest_unlanded=_oldest_unlanded,
     read_files=lambda settings: (read_spellings(settings), settings.checks_of("prices")),
 )

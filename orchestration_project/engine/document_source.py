@@ -15,8 +15,10 @@ from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.client import Response
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.engine.captures import Capture, Captures
+from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.engine.source import Extraction, PartitionList, Source
 from orchestration_project.errors import SourceError, TransientError, UnavailableError
+from orchestration_project.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +112,23 @@ class DocumentSource(Source):
             self._fetched[name] = self._capture(name)
         return self._fetched[name].body
 
-    def _capture(self, name: str) -> Capture:
-        url = f"{self.base_url.rstrip('/')}/{name}"
-        response = self.http.request("GET", url)
+    def fetch_again(self, name: str) -> bytes:
+        """Fetch a document that was captured, and return its bytes; nothing is stored.
+
+        Raises:
+            SourceError: The source does not have it.
+            TransientError: It does not answer.
+        """
+        return self._response(name).body
+
+    def _response(self, name: str) -> Response:
+        response = self.http.request("GET", f"{self.base_url.rstrip('/')}/{name}")
         if response.status != HTTPStatus.OK:
             raise _refusal(self.label, response)
+        return response
+
+    def _capture(self, name: str) -> Capture:
+        response = self._response(name)
         return self.captures.keep(
             response.body,
             url=response.url,
@@ -123,6 +137,26 @@ class DocumentSource(Source):
             http_status=response.status,
             fetched_at=self.clock.now(),
         )
+
+
+def document_recovery(resource: str, dataset: str) -> Recovery:
+    """Return how the documents of a `DocumentSource` are fetched again.
+
+    Args:
+        resource: Name of its connection.
+        dataset: What its captures call the dataset.
+    """
+
+    def applies(capture: RecordedCapture, _: Settings) -> bool:
+        return capture.dataset == dataset and isinstance(capture.request.get("document"), str)
+
+    def read(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | None:
+        source = given.open(resource)
+        if not isinstance(source, DocumentSource) or source.name != capture.source:
+            return None
+        return source.fetch_again(capture.request["document"])
+
+    return Recovery(way="source", applies=applies, read=read)
 
 
 def _refusal(label: str, response: Response) -> Exception:

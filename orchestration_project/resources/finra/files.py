@@ -49,6 +49,14 @@ class FinraFiles:
         """Return nothing: each file has a header of its own, which is judged when it is read."""
         return
 
+    def read_again(self, name: str) -> bytes:
+        """Return the bytes of a file that was captured; nothing is stored.
+
+        Raises:
+            SourceError: It cannot be read, or is gone.
+        """
+        return self._folder.read(name)
+
     def version(self, week_start: date, tier: str) -> SourceVersion:
         """Hash the partition's files."""
         return _version(

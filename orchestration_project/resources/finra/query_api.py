@@ -89,6 +89,18 @@ class QueryApi:
         self._listing_lock = threading.Lock()
         self._listed: dict[str, frozenset[tuple[str, ...]]] = {}
 
+    def fetch_again(self, path: str, query: Mapping[str, object]) -> bytes:
+        """Request a page that was captured, and return its bytes; nothing is stored.
+
+        Args:
+            path: Path of the query, such as /data/group/otcMarket/name/weeklySummary.
+            query: The recorded request.
+
+        Raises:
+            OrchestrationError: FINRA does not answer with data.
+        """
+        return self._send("POST", path, query=query, accept="text/plain").body
+
     def _fields_of(self, group: str, dataset: str) -> Mapping[str, str] | None:
         """Return the type of each field of a dataset, by name, as FINRA lists them.
 

@@ -1,9 +1,9 @@
 """Alpha Vantage's daily prices: a request for each symbol, whatever the number of days."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from datetime import timedelta
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 from pydantic import SecretStr
@@ -122,6 +122,12 @@ class AlphaVantage:
             self._refuse(asked, response, refused or VendorRefusal("other", ""))
         refuse_another(response, symbol)
         return kept[-1:]
+
+    def fetch_again(self, request: Mapping[str, Any]) -> bytes | None:
+        """Fetch the recorded symbol again; it counts against the quota."""
+        own = {name: str(request.get(name, "")) for name in ("function", "symbol", "outputsize")}
+        query = urlencode({**own, "apikey": self._api_key})
+        return self._answered(f"{self._api_url}/query?{query}", own["symbol"]).body
 
     def _answered(self, url: str, symbol: str) -> Response:
         """Return the answer for a symbol; one that was throttled is not asked for again.

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -113,6 +114,15 @@ class PriceFiles:
         )
         kept.append(capture)
         return [capture]
+
+    def fetch_again(self, request: Mapping[str, Any]) -> bytes | None:
+        """Read the file of the recorded symbol, or its part of the file of all, again."""
+        symbol, names = str(request["symbol"]), self._names()
+        own = [name for name in names if name in {symbol + ending for ending in SUFFIXES}]
+        if own:
+            return self._bytes(own[0])
+        shared = {COMBINED_FILE_STEM + ending for ending in SUFFIXES}
+        return self._part([name for name in names if name in shared], symbol)
 
     def _names(self) -> list[str]:
         try:

@@ -1,9 +1,9 @@
 """Protocol of a source of daily prices."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import Any, Protocol
 
 from orchestration_project.domains.prices.symbols import VendorSpellings
 from orchestration_project.engine.captures import Capture
@@ -47,6 +47,16 @@ class PriceSource(Protocol):
 
         Raises:
             OrchestrationError: It cannot; says what to do.
+        """
+        ...
+
+    def fetch_again(self, request: Mapping[str, Any]) -> bytes | None:
+        """Return the bytes of a recorded request as they are now; None: there are none.
+
+        Nothing is stored. Requests count against the quota.
+
+        Raises:
+            OrchestrationError: The source does not answer, or the request is none of its.
         """
         ...
 

@@ -1,8 +1,8 @@
 """Yahoo's chart of daily prices: a request for each symbol and range, with splits and dividends."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
 from orchestration_project.connections.clock import NEW_YORK, Clock
@@ -88,6 +88,15 @@ class YahooChart:
             self._refuse(asked.symbol, response)
         refuse_another(response, symbol)
         return kept[-1:]
+
+    def fetch_again(self, request: Mapping[str, Any]) -> bytes | None:
+        """Fetch the recorded symbol and range again."""
+        symbol = str(request["symbol"])
+        try:
+            days = [date.fromisoformat(str(request[name])) for name in ("from", "to")]
+        except (KeyError, ValueError):
+            return None
+        return self._asked(symbol, PriceRange(symbol, *days)).body
 
     def _asked(self, symbol: str, asked: PriceRange) -> Response:
         query = urlencode(
