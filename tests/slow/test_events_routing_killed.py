@@ -1,0 +1,241 @@
+"""Processes that route webhooks killed at any time: nothing is lost, nothing has effect twice.
+
+ROUTING_KILLS=200 kills on each database two hundred times, which takes ten minutes.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from sqlalchemy import Table, select
+
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.connections.clock import Clock
+from orchestration_project.demo.saas.jira import EMAIL, TOKEN
+from orchestration_project.domains.events_routing.rules import RulesText
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.resources.events_routing.applying import open_applier
+from orchestration_project.resources.events_routing.rules import edit_rules, rules_in_effect
+from orchestration_project.resources.events_routing.runs import ROUTING_TAG
+from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
+from orchestration_project.tables.events_routing import (
+    events_routed,
+    events_routed_rows,
+    events_routing_dead_letters,
+)
+from orchestration_project.tables.mqtt import mqtt_mirror
+from orchestration_project.tables.spine import outbox
+from tests.faulty_server import FaultyServer
+from tests.prepared import Prepared
+from tests.resources.routing_desk import (
+    ORDERS,
+    PARTNER,
+    SECRET,
+    TICKETS,
+    TOTALS,
+    WEBHOOKS,
+    Receiver,
+)
+from tests.saas_demo import SaasDemo
+from tests.slow.killed_routing import BASE, deliver
+
+pytestmark = pytest.mark.slow
+
+KILLS = int(os.environ.get("ROUTING_KILLS", "6"))  # noqa: TID251 - of the test alone
+LONGEST_SECONDS = 0.6
+LONGEST_TICK_SECONDS = 1.2
+MINUTES_BETWEEN = 10
+"""For longer than a claim of an action."""
+
+REFRESH: dict[str, Any] = {
+    "rule_id": "refresh",
+    "source": "shop",
+    "action": "run_job",
+    "target": "prices",
+}
+
+
+class Forks:
+    """Has a program fork workers, and kills them."""
+
+    def __init__(self, lines: "subprocess.Popen[str]") -> None:
+        self._lines = lines
+        self.done = -1
+        """The last number that a worker printed."""
+
+    def kill_after(self, seconds: float, *numbers: int) -> None:
+        """Have a worker begin, and kill it so much later."""
+        assert self._lines.stdin is not None
+        assert self._lines.stdout is not None
+        self._lines.stdin.write(" ".join(map(str, numbers)) + "\n")
+        self._lines.stdin.flush()
+        process, is_killed = int(self._lines.stdout.readline()), False
+        while (line := self._lines.stdout.readline().strip()) != "ended":
+            assert line, "the process that forks has ended"
+            if line == "-1":
+                time.sleep(seconds)
+                os.kill(process, signal.SIGKILL)
+                is_killed = True
+            else:
+                self.done = int(line)
+        assert is_killed, "the worker ended by itself"
+
+
+@contextmanager
+def forking(module: str) -> Iterator[Forks]:
+    """Start the program that forks workers."""
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=PROJECT_ROOT,
+        env=child_environment(),
+    )
+    try:
+        yield Forks(process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[Receiver, str]]:
+    found = Receiver()
+    with FaultyServer(found) as server:
+        yield found, f"{server.url}/hooks"
+
+
+@pytest.fixture
+def jira() -> Iterator[SaasDemo]:
+    with SaasDemo() as demo:
+        yield demo
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def warehouse(
+    request: pytest.FixtureRequest,
+    prepared: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    receiver: tuple[Receiver, str],
+    jira: SaasDemo,
+) -> Iterator[Warehouse]:
+    """The database of settings that name a receiver, a Jira and a broker that is away."""
+    file = tmp_path / "tables.sqlite"
+    url = prepared.sqlite(file) if request.param == "sqlite" else prepared.postgresql()
+    (tmp_path / "webhooks.yaml").write_text(WEBHOOKS.format(url=receiver[1]))
+    for name, value in {
+        "DATA_PROFILE": "real",
+        "STATE_DIR": str(tmp_path / "state"),
+        "DATABASE_URL": url,
+        "WEBHOOKS_FILE": str(tmp_path / "webhooks.yaml"),
+        "HTTP_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "ROUTING_SECRET_PARTNER": SECRET,
+        "MQTT_URL": "mqtt://127.0.0.1:1",
+        "SAAS_SOURCE": "api",
+        "PEOPLEFORCE_API_KEY": "x" * 20,
+        "JIRA_URL": f"{jira.url}/jira",
+        "JIRA_EMAIL": EMAIL,
+        "JIRA_TOKEN": TOKEN,
+        "JIRA_REQUESTS_PER_SECOND": "0",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("DEMO_CLOCK_NOW", raising=False)
+    if request.param == "postgresql":
+        monkeypatch.setenv("DAGSTER_DATABASE_URL", prepared.postgresql())
+    with Warehouse(url, clock=Clock()) as opened:
+        opened.prepare(holds="real")
+        yield opened
+
+
+def edit(warehouse: Warehouse, *rules: dict[str, Any]) -> RoutingTargets:
+    """Put rules into effect; return what they may name."""
+    targets = RoutingTargets.of(load_settings(), REGISTRY)
+    with warehouse.reading() as connection:
+        version = rules_in_effect(connection).version
+    read = RulesText(rules).read(targets.fields_of)
+    edit_rules(warehouse, read, based_on=version, by="ada", at=BASE)
+    return targets
+
+
+def rows(warehouse: Warehouse, table: Table) -> list[Any]:
+    """Return the rows of a table by its key."""
+    with warehouse.reading() as connection:
+        return list(connection.execute(select(table).order_by(*table.primary_key.columns)))
+
+
+def test_actions_of_killed_processes_have_effect_once(
+    warehouse: Warehouse,
+    receiver: tuple[Receiver, str],
+    jira: SaasDemo,
+    request: pytest.FixtureRequest,
+):
+    moments = Random(f"{request.config.getoption('seed')} {request.node.name}")  # noqa: S311 - a seed
+    targets = edit(warehouse, ORDERS, PARTNER, TICKETS, TOTALS)
+    with forking("tests.slow.killed_routing") as forks:
+        for number in range(1, KILLS + 1):
+            delay = moments.uniform(0.0, LONGEST_SECONDS)
+            forks.kill_after(delay, forks.done + 1, number * MINUTES_BETWEEN)
+    last = forks.done + 1
+    clock = Clock(BASE + timedelta(minutes=(KILLS + 1) * MINUTES_BETWEEN))
+    deliver(warehouse, clock, targets, last)  # the sender repeats what was under way
+    settings = load_settings()
+    with open_applier(warehouse, clock, settings, REGISTRY, run_id="last") as applier:
+        applier.apply_due()
+    numbers = list(range(last + 1))
+    outcomes = Counter(each.outcome for each in rows(warehouse, events_routed))
+    assert outcomes == {"done": 4 * len(numbers)}
+    assert rows(warehouse, events_routing_dead_letters) == []
+    written = [json.loads(each.data)["number"] for each in rows(warehouse, events_routed_rows)]
+    assert sorted(written) == numbers
+    effects: dict[str, set[bytes]] = {}
+    for each in receiver[0].requests:
+        effects.setdefault(each.headers["webhook-id"], set()).add(each.body)
+    assert {len(bodies) for bodies in effects.values()} == {1}
+    orders = [json.loads(body)["data"]["order"] for [body] in effects.values()]
+    assert sorted(orders) == numbers, "a receiver that honours the key has each once"
+    summaries = [each["fields"]["summary"] for each in jira.issues()]
+    assert sorted(summaries) == sorted(f"Order {number}" for number in numbers)
+    mirrored = [json.loads(each.payload)["value"] for each in rows(warehouse, mqtt_mirror)]
+    assert sorted(mirrored) == numbers
+    published = [each for each in rows(warehouse, outbox) if each.topic == "mqtt/events"]
+    assert len(published) == len(numbers)
+
+
+def test_killed_ticks_request_one_run_per_action(
+    warehouse: Warehouse, request: pytest.FixtureRequest
+):
+    moments = Random(f"{request.config.getoption('seed')} {request.node.name}")  # noqa: S311 - a seed
+    targets = edit(warehouse, REFRESH)
+    delivered, longest = 0, 0.0
+    with forking("tests.slow.killed_routing_runs") as forks:
+        for _ in range(KILLS):
+            for _ in range(3):
+                deliver(warehouse, Clock(), targets, delivered)
+                delivered += 1
+            forks.kill_after(moments.uniform(0.0, LONGEST_TICK_SECONDS), 0)
+        while any(each.outcome != "done" for each in rows(warehouse, events_routed)):
+            longest += 3
+            assert longest < 20
+            forks.kill_after(longest, 0)
+    with open_instance() as instance:
+        runs = [each for each in instance.get_runs() if ROUTING_TAG in each.tags]
+    routed = rows(warehouse, events_routed)
+    assert len(routed) == delivered
+    expected = {each.idempotency_key: each.result for each in routed}
+    assert {each.tags[ROUTING_TAG]: each.run_id for each in runs} == expected
+    assert len(runs) == delivered, "one run per action"
