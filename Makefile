@@ -39,7 +39,7 @@ run-documents: $(VENV)/installed-dev ## load the documents of the demo, or of DO
 
 run-routing: $(VENV)/installed ## route webhooks of three systems to each kind of action, offline
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT; \
-	DATA_PROFILE=demo STATE_DIR="$$folder" WEBHOOKS_FILE="$$folder/webhooks.yaml" \
+	DATA_PROFILE=demo STATE_DIR="$$folder" WEBHOOKS_FILE="$$folder/webhooks.yaml" DEMO_MQTT_EVENTS=100 \
 	  ROUTING_SECRET_PARTNER=whsec_$$(head -c 24 /dev/urandom | base64) \
 	  $(VENV)/bin/python -m orchestration_project.cli.events_routing_run
 

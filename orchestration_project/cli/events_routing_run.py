@@ -1,17 +1,18 @@
 """`make run-routing`: payloads of three systems routed to each kind of action, offline.
 
-The receiver of signed requests and Jira are part of the demo; all state is in STATE_DIR.
+The demo has the receiver of signed requests, Jira and the broker; all state is in STATE_DIR.
 """
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.cli import console
@@ -19,6 +20,7 @@ from orchestration_project.cli.execution import execute
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.events_routing.rules import RulesText
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.events_routing.applying import open_applier
@@ -26,9 +28,15 @@ from orchestration_project.resources.events_routing.planning import RoutingPlann
 from orchestration_project.resources.events_routing.rules import edit_rules, rules_in_effect
 from orchestration_project.resources.events_routing.runs import RunRequester, runnable_jobs
 from orchestration_project.resources.events_routing.targets import RoutingTargets
+from orchestration_project.resources.mqtt.opening import open_bridge
+from orchestration_project.resources.mqtt.publishing import TOPIC
 from orchestration_project.services.inbox.rows import Content
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.events_routing import events_routed
+from orchestration_project.tables.spine import outbox
+
+MAX_PUBLISHING_SECONDS = 60
+POLL_SECONDS = 0.1
 
 WEBHOOKS = """
 sources:
@@ -40,6 +48,7 @@ targets:
   partner: {{action: http_request, url: "{url}", type: issue.opened}}
   tickets: {{action: jira_issue, project: IT, issue_type: Task}}
   freshness: {{action: run_job, job: finra_freshness}}
+  tasks: {{action: mqtt_event, topic: people/tasks, kind: task.created}}
 """
 
 RULES = """
@@ -53,6 +62,11 @@ RULES = """
     {target_field: title, source_type: path, value: payload.issue.title}]}
 - {rule_id: tickets, source: people, kind: task_created, action: jira_issue, target: tickets,
    mappings: [{target_field: summary, source_type: path, value: payload.data.attributes.title}]}
+- {rule_id: tasks, source: people, kind: task_created, action: mqtt_event, target: tasks,
+   mappings: [
+    {target_field: task_id, source_type: path, value: payload.data.id},
+    {target_field: project_id, source_type: static, value: people},
+    {target_field: title, source_type: path, value: payload.data.attributes.title}]}
 - {rule_id: refresh, source: github, kind: push, action: run_job, target: freshness}
 """
 
@@ -103,7 +117,7 @@ def main() -> int:
     with _receiver() as url:
         settings.webhooks_path.write_text(WEBHOOKS.format(url=url), encoding="utf-8")
         outcomes = _route(settings)
-    return int(outcomes != {"done": 4, "dead": 1})
+    return int(outcomes != {"done": 5, "dead": 1})
 
 
 def _route(settings: Settings) -> dict[str, int]:
@@ -127,9 +141,30 @@ def _route(settings: Settings) -> dict[str, int]:
             ended = execute(instance, str(request.job_name))
             instance.add_run_tags(ended.run_id, dict(request.tags))
         requester.requests(instance)  # finds the runs, and settles their actions
+        left = _publish(settings, warehouse, clock)
         with warehouse.reading() as connection:
             rows = connection.execute(select(events_routed).order_by(events_routed.c.delivery_id))
-            return _print(rows.all())
+            return _print(rows.all()) | ({"unpublished": left} if left else {})
+
+
+def _publish(settings: Settings, warehouse: Warehouse, clock: Clock) -> int:
+    """Have the bridge publish what waits in the outbox; return how many events are left."""
+    stop = Event()
+    bridge = open_bridge(settings, warehouse, clock)
+    thread = Thread(target=bridge.run, args=(stop,), name="mqtt-bridge", daemon=True)
+    thread.start()
+    deadline = time.monotonic() + MAX_PUBLISHING_SECONDS
+    while (left := _unpublished(warehouse)) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    stop.set()
+    thread.join()
+    return left
+
+
+def _unpublished(warehouse: Warehouse) -> int:
+    wanted = select(func.count()).where(outbox.c.topic == TOPIC, outbox.c.state == "waiting")
+    with warehouse.reading() as connection:
+        return connection.execute(wanted).scalar_one()
 
 
 def _print(rows: Any) -> dict[str, int]:
