@@ -27,6 +27,7 @@ from benchmarks.measures.mqtt_mirror import mqtt_mirror
 from benchmarks.measures.operations import control_tower
 from benchmarks.measures.prices import prices
 from benchmarks.measures.retention import cleanup, pruning
+from benchmarks.measures.routing import routing
 from benchmarks.measures.saas import saas
 from benchmarks.measures.schedules import schedules
 from benchmarks.measures.speed import (
@@ -51,7 +52,7 @@ MEASURES = {
         *(again, history, starts, gate, control_tower, schedules),
         *(gateway, webhooks, webhook_runs, metrics, soak),
         *(captures, items, pruning, cleanup, prices, saas, http_state, exports),
-        *(documents, documents_listing, web, mqtt, mqtt_mirror, mqtt_stream),
+        *(documents, documents_listing, web, mqtt, mqtt_mirror, mqtt_stream, routing),
     )
 }
 BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour

@@ -219,8 +219,8 @@ def _waited_for(warehouse: Warehouse, wanted: Select[Any]) -> Any:
 
 
 @contextmanager
-def ui(environment: Mapping[str, str]) -> Iterator[None]:
-    """Run `ui`, with the sensor of webhooks on and no other that starts runs."""
+def ui(environment: Mapping[str, str]) -> Iterator[int]:
+    """Run `ui`, with the sensor of webhooks on and no other that starts runs; give its port."""
     told = child_environment(PYTHONPATH=str(PROJECT_ROOT), **environment)
     sensor = [*("-m", "dagster", "sensor", "start"), *("-m", DEFINITIONS), "events_on_webhook"]
     subprocess.run(
@@ -235,7 +235,7 @@ def ui(environment: Mapping[str, str]) -> Iterator[None]:
         try:
             if process.stdout:
                 process.stdout.readline()  # it says where it is, once all of it answers
-            yield
+            yield int(port)
         finally:
             process.terminate()
 
