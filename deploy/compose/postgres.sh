@@ -1,0 +1,13 @@
+#!/bin/sh
+# Databases and accounts at the first start: one for loaded data, one for Dagster's own storage.
+# The passwords are read by psql itself, so no command line shows them.
+set -eu
+psql --no-psqlrc --set ON_ERROR_STOP=1 --username postgres --dbname postgres <<'SQL'
+\set orchestration_password `cat /run/secrets/orchestration_password`
+\set dagster_password `cat /run/secrets/dagster_password`
+CREATE ROLE orchestration LOGIN PASSWORD :'orchestration_password';
+CREATE ROLE dagster LOGIN PASSWORD :'dagster_password';
+CREATE DATABASE pipelines OWNER orchestration ENCODING 'UTF8' TEMPLATE template0;
+CREATE DATABASE dagster OWNER dagster ENCODING 'UTF8' TEMPLATE template0;
+REVOKE CONNECT ON DATABASE pipelines, dagster FROM PUBLIC;
+SQL
