@@ -16,7 +16,7 @@ from orchestration_project.settings import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "deploy" / "compose"
 HOST = "pipelines.example.org"
-PROGRAMS = ("migrate", "code-server", "daemon", "gateway", "bridge")
+PROGRAMS = ("migrate", "code-server", "daemon", "gateway", "worker", "bridge")
 """Services that run the project's image and read its settings."""
 
 Service = Mapping[str, Any]

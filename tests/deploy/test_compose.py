@@ -192,7 +192,7 @@ def parsed(arguments: list[str]) -> None:
     group.make_context(group.name, arguments, resilient_parsing=False)
 
 
-OF_STACK = ("../caddy", "../prometheus", "../rabbitmq")
+OF_STACK = ("../caddy", "../prometheus")
 """Configuration that `make stack` uses, too."""
 
 
