@@ -209,6 +209,7 @@ def kept_instance(new_files: Path, tmp_path: Path) -> Iterator[dg.DagsterInstanc
 @contextmanager
 def instance_in(folder: Path) -> Iterator[dg.DagsterInstance]:
     """Open Dagster's instance in files below ``folder``, which the project's storage writes."""
+    assert not (folder / "dagster.yaml").is_symlink(), "it would overwrite the project's own"
     storage = {
         "module": "orchestration_project.instance.sqlite",
         "class": "SqliteStorage",
