@@ -289,6 +289,8 @@ CONTROL_TOWER = KeyGroup(
         **_keys(
             "text",
             verdict="Domains by state, the worst first",
+            releases="Releases of the programs that run; two at once during an upgrade",
+            backup="Latest backup, and the latest restore with --check",
             **{"*_verdict": "State of a domain, each reason, and what to do"},
         ),
         **_keys(
@@ -314,6 +316,7 @@ CONTROL_TOWER = KeyGroup(
             "table",
             domains="Figures of each domain and window",
             assets_7d="Figures of each asset, last 7 days",
+            hosts="Programs by host: state, release, runs in progress, memory, free disk",
         ),
     },
 )

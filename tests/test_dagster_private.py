@@ -107,6 +107,12 @@ ELSEWHERE = [
         "K8sRunLauncher reads the configuration of the cluster when it is made",
     ),
     (
+        "instance/daemon.py",
+        "tests/slow/test_one_daemon.py",
+        "test_a_second_daemon_of_one_installation_refuses_to_start",
+        "the command of the daemon reads sys.argv, and returns when a signal ends it",
+    ),
+    (
         "instance/operations_backup.py",
         "tests/cli/test_backup.py",
         "test_dagsters_storage_in_postgresql_and_a_database_without_tables_are_restored",

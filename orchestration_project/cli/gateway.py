@@ -17,6 +17,7 @@ from orchestration_project.gateway.dagster_web.process import dagster_web
 from orchestration_project.gateway.server import limit_free_memory, opened, serve
 from orchestration_project.instance.run_config import refuse_options_of_other_jobs
 from orchestration_project.registry import Registry
+from orchestration_project.services.hosts import reported_host
 from orchestration_project.settings import load_settings
 
 
@@ -28,6 +29,7 @@ def serve_gateway(workspace: Path, host: str, port: int) -> int:
     refuse_taken(host, port)
     log_format = "json" if settings.log_format == "json" else "colored"
     with (
+        reported_host(settings, "gateway"),
         _instance() as instance,
         dagster_web(
             instance,

@@ -24,6 +24,7 @@ def bridge() -> int:
     from orchestration_project.engine.environment import open_clock, open_warehouse
     from orchestration_project.instance.logs import in_log_format
     from orchestration_project.resources.mqtt.opening import open_bridge
+    from orchestration_project.services.hosts import reported_host
     from orchestration_project.settings import load_settings
 
     settings = load_settings()
@@ -34,7 +35,7 @@ def bridge() -> int:
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with open_warehouse(settings) as warehouse:
+    with open_warehouse(settings) as warehouse, reported_host(settings, "bridge"):
         open_bridge(settings, warehouse, open_clock(settings)).run(stop)
     return 0
 

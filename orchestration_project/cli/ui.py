@@ -25,7 +25,6 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import retire_demos
 from orchestration_project.domains.access.addresses import is_loopback
 from orchestration_project.domains.access.credentials import Key
-from orchestration_project.engine.dagster_private import DAEMON_MODULE
 from orchestration_project.engine.environment import open_warehouse, state_folder
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.gateway.bind_address import (
@@ -37,6 +36,9 @@ from orchestration_project.instance.redacting import DEFINITIONS
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.access import AccessLog, AccessLogEntry, Keys
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, load_settings
+
+DAEMON = "orchestration_project.instance.daemon"
+"""Module of the daemon, run with ``python -m``."""
 
 LOCK = "ui.lock"
 """The file in DAGSTER_HOME that the one `ui` has locked."""
@@ -150,7 +152,7 @@ def _serve(services: SupervisedServices, home: Path, host: str, port: int) -> No
     workspace = ["-w", str(_workspace(home, code_port))]
     address = ["--host", host, "--port", str(port)]
     services.start("web-server", "orchestration_project", "gateway", *workspace, *address)
-    services.start("daemon", DAEMON_MODULE, "run", *workspace, *logs)
+    services.start("daemon", DAEMON, "run", *workspace, *logs)
     for name, arguments in settings.programs.items():
         services.start(name, *arguments)
     services.wait_until(lambda: _answers(host, port))

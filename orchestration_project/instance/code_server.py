@@ -14,6 +14,9 @@ from multiprocessing import forkserver
 from dagster._cli import main
 from dagster._grpc import server
 
+from orchestration_project.services.hosts import HostReport
+from orchestration_project.settings import load_shared_settings
+
 LOADED = [
     *("dagster._cli", "dagster._grpc.impl", "orchestration_project.definitions"),
     "pyarrow.parquet",  # most runs read or write rows by it; who only looks at definitions does not
@@ -35,6 +38,7 @@ class ForkingServer(server.DagsterApiServer):
         context.set_forkserver_preload(LOADED)
         forkserver.ensure_running()
         self._mp_ctx = context
+        HostReport(load_shared_settings(), "code_server").start()
 
 
 def _entry_point(executable: str) -> Sequence[str]:

@@ -16,11 +16,9 @@ from dagster._core.storage.runs.schema import KeyValueStoreTable
 from sqlalchemy import Connection, delete, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from orchestration_project.services.dagster_instance import STORAGE_ERRORS
+from orchestration_project.services.dagster_instance import RUN_HEARTBEATS, STORAGE_ERRORS
 
 SECONDS_BETWEEN_BEATS = 15
-
-PREFIX = "orchestration_project/alive/"
 
 NOW = text("extract(epoch FROM clock_timestamp())::text")
 LAST_HEARTBEAT = text(
@@ -62,11 +60,13 @@ class Heartbeats:
         if end is not None:
             end.set()
         with self._connect() as connection:
-            connection.execute(delete(KeyValueStoreTable).where(_kvs.key == PREFIX + run_id))
+            connection.execute(
+                delete(KeyValueStoreTable).where(_kvs.key == RUN_HEARTBEATS + run_id)
+            )
 
     def last(self, run_id: str) -> Heartbeat | None:
         """Return the run's last heartbeat, None if it sent none."""
-        found = select(_kvs.value).where(_kvs.key == PREFIX + run_id)
+        found = select(_kvs.value).where(_kvs.key == RUN_HEARTBEATS + run_id)
         with self._connect() as connection:
             heartbeat = connection.scalar(found)
             if heartbeat is None:
@@ -90,7 +90,7 @@ class Heartbeats:
     def _beat(self, run_id: str) -> None:
         sign = literal(f"{socket.gethostname()} ").concat(NOW)
         row = insert(KeyValueStoreTable).from_select(
-            ["key", "value"], select(literal(PREFIX + run_id), sign)
+            ["key", "value"], select(literal(RUN_HEARTBEATS + run_id), sign)
         )
         with self._connect() as connection:
             connection.execute(

@@ -20,6 +20,9 @@ OUTAGES = (OperationalError, DagsterPostgresException)
 PATIENCE_SECONDS = 150
 """Without a heartbeat; it sends one each 30 s, and a machine may be busy."""
 
+RUN_HEARTBEATS = "orchestration_project/alive/"
+"""Prefix of the keys under which runs send heartbeats, before the run's ID."""
+
 NO_HEARTBEAT = "no heartbeat"
 
 

@@ -33,6 +33,7 @@ from orchestration_project.errors import ConfigurationError, OrchestrationError,
 from orchestration_project.registry import Answer, Probe, Registry
 from orchestration_project.services.alerts import AlertCondition, Alerts, Links, read_policy
 from orchestration_project.services.alerts.sending import LastResortLog, look_at
+from orchestration_project.services.backup_state import backup_probe, restore_probe
 from orchestration_project.services.dagster_instance import (
     NO_HEARTBEAT,
     PATIENCE_SECONDS,
@@ -48,6 +49,7 @@ from orchestration_project.services.gate.dependencies import (
     queue_probe,
     time_of_database,
 )
+from orchestration_project.services.hosts import hosts_probe
 from orchestration_project.settings import Settings, without_secrets
 
 
@@ -256,9 +258,14 @@ def open_alerts(settings: Settings) -> Alerts:
 
 def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[AlertCondition]:
     """Return the conditions that alerts report although no run ends by them."""
-    real_time = Clock()
+    real_time, as_it_is = Clock(), partial(unprepared_warehouse, settings)
     return [
         AlertCondition("daemon_silent", daemon_probe(lambda: instance, real_time, is_missed=True)),
         AlertCondition("queue_stuck", queue_probe(lambda: instance, real_time)),
         AlertCondition("disk_low", open_disk_probe(settings)),
+        AlertCondition("host_silent", hosts_probe(as_it_is, real_time)),
+        AlertCondition(
+            "backup_old", backup_probe(as_it_is, real_time, settings.backup_max_age_hours)
+        ),
+        AlertCondition("restore_untried", restore_probe(as_it_is, real_time)),
     ]

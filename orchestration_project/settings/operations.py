@@ -120,6 +120,22 @@ class ExportSettings(BaseSettings):
         return path if is_own or path.exists() else None
 
 
+class BackupSettings(BaseSettings):
+    """Backups."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset({"backup_max_age_hours"})
+
+    backup_max_age_hours: float | None = Field(
+        None,
+        gt=0,
+        le=MOST_HOURS,
+        description="Maximum age of the latest backup; beyond it an alert is raised.",
+        json_schema_extra=about(
+            unit="hours", default="(24 after the first backup, none before)", group="tuning"
+        ),
+    )
+
+
 class AlertSettings(BaseSettings):
     """Alerts."""
 

@@ -25,6 +25,7 @@ from orchestration_project.settings.deployment import DeploymentSettings
 from orchestration_project.settings.given import ENVIRONMENT, field_values, read_given
 from orchestration_project.settings.operations import (
     AlertSettings,
+    BackupSettings,
     CheckSettings,
     ExportSettings,
     ReadinessSettings,
@@ -67,6 +68,7 @@ class Settings(
     AccessSettings,
     AlertSettings,
     DeploymentSettings,
+    BackupSettings,
     StorageSettings,
     ProfileSettings,
 ):

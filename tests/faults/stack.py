@@ -36,7 +36,7 @@ RUN_WORKER = "the run worker"
 
 PARTS = {
     RUN_WORKER: "forkserver import main",
-    "the daemon": "dagster._daemon",
+    "the daemon": "orchestration_project.instance.daemon",
     "the code server": "code-server",
     "the code server's own child": "api grpc",
     "the web server": "orchestration_project gateway",

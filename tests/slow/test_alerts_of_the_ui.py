@@ -45,7 +45,7 @@ def daemon_of(process) -> psutil.Process:
         for each in psutil.Process(process.pid).children()
         if each.status() != psutil.STATUS_ZOMBIE
     ]
-    return next(each for each in alive if "dagster._daemon" in each.cmdline())
+    return next(each for each in alive if "orchestration_project.instance.daemon" in each.cmdline())
 
 
 def test_a_daemon_that_hangs_or_dies_is_told_by_the_ui_and_recovers_with_the_next(tmp_path):

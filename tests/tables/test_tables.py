@@ -32,6 +32,7 @@ PREFIXES = {
     "operations_flags": "operations",
     "operations_artifacts": "operations",
     "operations_schedules": "operations",
+    "operations_deployment": "operations",
 }
 """Title of tables whose module has another name than their prefix."""
 

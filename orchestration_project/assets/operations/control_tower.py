@@ -14,6 +14,7 @@ from orchestration_project.assets.operations.catalogue import (
     asset_spec,
 )
 from orchestration_project.assets.operations.flags import check_flags
+from orchestration_project.assets.operations.deployment import deployment_metadata
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import (
     WEEK,
@@ -58,6 +59,7 @@ VERDICTS = f"[Verdicts and reasons]({asset_page(CONTROL_TOWER.path)}?view=events
     ],
 )
 def control_tower(
+    context: dg.AssetExecutionContext,
     clock: dg.ResourceParam[Clock],
     registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
@@ -80,6 +82,7 @@ def control_tower(
                 **_pictures(look, domains, is_synthetic=settings.is_demo),
                 **_numbers(domains),
                 **_tables(frame_of(rows, operations_control_tower)),
+                **deployment_metadata(warehouse, context.instance, machine_now),
             }
         ),
     )

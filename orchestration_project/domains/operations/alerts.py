@@ -55,6 +55,11 @@ KINDS = {
     ),
     "queue_stuck": AlertKind("error", "a run is queued for an hour in which none started or ended"),
     "disk_low": AlertKind("error", "a disk has less than DISK_HEADROOM_MIB free"),
+    "host_silent": AlertKind("error", "a program on a host has sent no heartbeat for 150 s"),
+    "backup_old": AlertKind("error", "the latest backup is older than BACKUP_MAX_AGE_HOURS"),
+    "restore_untried": AlertKind(
+        "error", "no backup was restored with --check within 7 days of the first backup"
+    ),
     "alert_rules": AlertKind(
         "error", "the rules or channels are malformed, or a rule names something unknown"
     ),

@@ -10,7 +10,7 @@ down_revision = "0047"
 CHANGES = [
     CreateTable(Table("operations_hosts", "One row per host and role of a program there: its release and last heartbeat.", [
         Column("host", "text", "Host name", key=True),
-        Column("role", "text", "Role: gateway, daemon, code_server, bridge or run", key=True),
+        Column("role", "text", "Role: gateway, daemon, code_server, bridge or worker", key=True),
         Column("release", "text", "Version of the program"),
         Column("tables_version", "text", "Version of the tables that the program needs"),
         Column("started_at", "timestamp", "UTC time at which the program started"),

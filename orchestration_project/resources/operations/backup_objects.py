@@ -175,7 +175,7 @@ def restore_artifact(place: ArtifactStore, artifact: StoredArtifact, store: Arti
 def _write_file(target: FolderStore, chunks: Iterable[bytes], name: Callable[[], str]) -> None:
     """Write chunks and rename the file to what ``name`` returns then; `flush` is to follow.
 
-    The lock tells others that clean up after killed writers that this one lives.
+    Its lock marks it as used, so that no other process cleans it up.
     """
     partial = target.folder / PARTIAL / uuid4().hex
     try:

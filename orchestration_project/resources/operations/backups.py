@@ -1,7 +1,7 @@
 """Backups: databases first, then what the artifact store has since, the manifest last.
 
 Artifacts are only added, so a later list of them covers what the databases name. What a killed
-backup leaves has no manifest, and is no backup.
+backup leaves has no manifest, and is not used.
 """
 
 import json
@@ -175,7 +175,7 @@ class _Written:
         return write_part(self._place, self.names[-1], chunks)
 
     def remove(self) -> None:
-        """Remove the parts, as far as that can be; without a manifest they are no backup."""
+        """Remove the parts, as far as that can be; without a manifest nothing uses them."""
         for name in [*self.names, f"{self.folder}{MANIFEST}"]:
             with suppress(OrchestrationError, FileNotFoundError):
                 self._place.delete(name)

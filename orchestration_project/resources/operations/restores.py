@@ -244,7 +244,7 @@ def open_restore(
         installation: Into what it is to be restored.
 
     Raises:
-        ConfigurationError: There is no such backup, or it is not complete.
+        ConfigurationError: The backup does not exist, or is not complete.
         ContractError: Its manifest or list was changed.
     """
     contents = read_place(place)

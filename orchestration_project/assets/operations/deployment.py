@@ -1,0 +1,93 @@
+"""Hosts, releases and backups, as metadata of the control tower."""
+
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.backup_state import BackupState, read_backup_state
+from orchestration_project.services.hosts import (
+    HostRole,
+    is_silent,
+    read_hosts,
+    releases_at_work,
+    runs_by_host,
+)
+from orchestration_project.services.metadata import table_of
+
+GIB = 2**30
+
+HOST_COLUMNS: dict[str, Any] = {
+    "host": pl.String,
+    "role": pl.String,
+    "state": pl.String,
+    "release": pl.String,
+    "runs_in_progress": pl.Int64,
+    "last_seen_at": pl.String,
+    "cores": pl.Int64,
+    "memory_gib": pl.Float64,
+    "disk_free_gib": pl.Float64,
+}
+"""Columns of the table of hosts, a row for each program."""
+
+
+def deployment_metadata(
+    warehouse: Warehouse, instance: dg.DagsterInstance, now: datetime
+) -> dict[str, Any]:
+    """Return metadata on the programs that sent heartbeats, their releases, and the backups.
+
+    Args:
+        warehouse: The database with the heartbeats and the backups.
+        instance: The runs in progress, which are counted by host.
+        now: The machine's time.
+    """
+    programs = read_hosts(warehouse, now)
+    releases = releases_at_work(programs, now)
+    return {
+        "hosts": table_of(_hosts(programs, dict(runs_by_host(instance)), now)),
+        "releases": _releases(releases),
+        "backup": _backup(read_backup_state(warehouse)),
+    }
+
+
+def _hosts(programs: list[HostRole], runs: dict[str, int], now: datetime) -> pl.DataFrame:
+    rows = [
+        (
+            each.host,
+            each.role,
+            _state(each, now),
+            each.release,
+            runs.pop(each.host, None),  # beside the first program of the host
+            f"{each.last_seen_at:%Y-%m-%d %H:%M:%S}",
+            each.cores,
+            round(each.memory_bytes / GIB, 1),
+            round(each.disk_free_bytes / GIB, 1),
+        )
+        for each in programs
+    ]
+    others = [
+        (host, "run", "running", "", count, "", None, None, None) for host, count in runs.items()
+    ]
+    return pl.DataFrame([*rows, *others], HOST_COLUMNS, orient="row")
+
+
+def _state(program: HostRole, now: datetime) -> str:
+    if program.stopped_at is not None:
+        return "stopped"
+    return "silent" if is_silent(program, now) else "running"
+
+
+def _releases(releases: list[str]) -> str:
+    if len(releases) < 2:
+        return "".join(releases) or "no program sends heartbeats"
+    return f"{len(releases)} releases run at once, finish the upgrade: {', '.join(releases)}"
+
+
+def _backup(state: BackupState) -> str:
+    if state.latest_at is None:
+        return "none was made"
+    verified = f"{state.verified_at:%Y-%m-%d %H:%M} UTC" if state.verified_at else "never"
+    missing = f"; it lacks {state.missing_count} artifacts" if state.missing_count else ""
+    return f"latest {state.latest_at:%Y-%m-%d %H:%M} UTC, restored with --check {verified}{missing}"

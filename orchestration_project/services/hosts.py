@@ -1,0 +1,220 @@
+"""Hosts that run programs: their heartbeats in `operations_hosts`, silent ones, and releases.
+
+A program reports its host and role from its start to its end. What it cannot record it logs and
+records later: no program ends because of that.
+"""
+
+import atexit
+import logging
+import shutil
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+from os import cpu_count
+from threading import Event, Thread
+from typing import Any, NamedTuple
+
+import dagster as dg
+import psutil
+from sqlalchemy import select, update
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.environment import release, unprepared_warehouse
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.engine.warehouse.migrating import newest_version
+from orchestration_project.errors import OrchestrationError, TransientError
+from orchestration_project.registry import Answer, Probe
+from orchestration_project.services.dagster_instance import RUN_HEARTBEATS
+from orchestration_project.settings import Settings
+from orchestration_project.tables.operations_deployment import operations_hosts
+
+SECONDS_BETWEEN_HEARTBEATS = 30
+
+SILENT_AFTER = timedelta(seconds=150)
+"""Five heartbeats."""
+
+FORGOTTEN_AFTER = timedelta(days=7)
+"""A host that was silent for so long counts as removed."""
+
+MAX_COUNTED_RUNS = 1000
+
+OpenWarehouse = Callable[[], AbstractContextManager[Warehouse]]
+
+_logger = logging.getLogger(__name__)
+
+
+class HostRole(NamedTuple):
+    """A program on a host, as its heartbeats say."""
+
+    host: str
+    role: str
+    release: str
+    tables_version: str
+    started_at: datetime
+    last_seen_at: datetime
+    stopped_at: datetime | None
+    cores: int
+    memory_bytes: int
+    disk_bytes: int
+    disk_free_bytes: int
+
+
+class HostReport:
+    """Heartbeats of this process.
+
+    Args:
+        settings: The database, and whose STATE_DIR's disk is reported.
+        role: Role of the program, such as gateway.
+        seconds: Time between two heartbeats.
+    """
+
+    def __init__(
+        self, settings: Settings, role: str, *, seconds: float = SECONDS_BETWEEN_HEARTBEATS
+    ) -> None:
+        self._settings = settings
+        self._seconds = seconds
+        self._end = Event()
+        self._key = {"host": socket.gethostname(), "role": role}
+        self._started_at = Clock().now()
+
+    def start(self) -> None:
+        """Report from now on, in a thread, until `stop` or the end of the process."""
+        Thread(target=self._go_on, name="host report", daemon=True).start()
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """Record that the program has stopped, once."""
+        if not self._end.is_set():
+            self._end.set()
+            self._try_to_record(stopped_at=Clock().now())
+
+    def _go_on(self) -> None:
+        self._try_to_record()
+        while not self._end.wait(self._seconds):
+            self._try_to_record()
+
+    def _try_to_record(self, stopped_at: datetime | None = None) -> None:
+        try:
+            with unprepared_warehouse(self._settings) as warehouse:
+                if warehouse.version() == newest_version():  # before a migration, or after one
+                    record_heartbeat(warehouse, self._row(stopped_at))
+        except Exception as error:  # noqa: BLE001 - the program goes on, whatever it is
+            _logger.warning(
+                "failed to record the heartbeat of %s on %s: %s",
+                self._key["role"],
+                self._key["host"],
+                error,
+                extra={"event": "host_heartbeat_failed"},
+            )
+
+    def _row(self, stopped_at: datetime | None) -> dict[str, Any]:
+        disk = shutil.disk_usage(self._settings.state_path)
+        return {
+            **self._key,
+            "release": release(),
+            "tables_version": newest_version(),
+            "started_at": self._started_at,
+            "last_seen_at": Clock().now(),
+            "stopped_at": stopped_at,
+            "cores": cpu_count() or 1,
+            "memory_bytes": psutil.virtual_memory().total,
+            "disk_bytes": disk.total,
+            "disk_free_bytes": disk.free,
+        }
+
+
+@contextmanager
+def reported_host(settings: Settings, role: str) -> Iterator[None]:
+    """Report this process as a program of ``role`` while the block runs."""
+    report = HostReport(settings, role)
+    report.start()
+    try:
+        yield
+    finally:
+        report.stop()
+
+
+def record_heartbeat(warehouse: Warehouse, row: dict[str, Any]) -> None:
+    """Write the row of a host and role, in the place of its earlier one."""
+    hosts = operations_hosts.c
+    with warehouse.writing() as connection:
+        if not insert_absent(connection, operations_hosts, [row]):
+            is_it = (hosts.host == row["host"], hosts.role == row["role"])
+            connection.execute(update(operations_hosts).where(*is_it).values(row))
+
+
+def read_hosts(warehouse: Warehouse, now: datetime) -> list[HostRole]:
+    """Return the programs of the last 7 days, by host and role."""
+    hosts = operations_hosts.c
+    wanted = (
+        select(*(hosts[name] for name in HostRole._fields))
+        .where(hosts.last_seen_at >= now - FORGOTTEN_AFTER)
+        .order_by(hosts.host, hosts.role)
+    )
+    with warehouse.reading() as connection:
+        return [HostRole(*row) for row in connection.execute(wanted)]
+
+
+def is_silent(program: HostRole, now: datetime) -> bool:
+    """Whether a program that did not stop has sent no heartbeat for 150 s."""
+    return program.stopped_at is None and now - program.last_seen_at > SILENT_AFTER
+
+
+def releases_at_work(programs: Sequence[HostRole], now: datetime) -> list[str]:
+    """Return the releases of the programs that run, each with its tables' version."""
+    return sorted(
+        {
+            f"{each.release} (tables {each.tables_version})"
+            for each in programs
+            if each.stopped_at is None and not is_silent(each, now)
+        }
+    )
+
+
+def runs_by_host(instance: dg.DagsterInstance) -> Mapping[str, int]:
+    """Return the number of runs in progress by host, of the 1,000 latest.
+
+    A run in PostgreSQL sends heartbeats with its host; one in SQLite is of this host.
+    """
+    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
+    run_ids = [run.run_id for run in instance.get_runs(started, limit=MAX_COUNTED_RUNS)]
+    keys = {f"{RUN_HEARTBEATS}{run_id}" for run_id in run_ids}
+    beats = instance.daemon_cursor_storage.get_cursor_values(keys) if keys else {}
+    counted: Counter[str] = Counter()
+    for key in keys:
+        host, _, at = beats.get(key, "").rpartition(" ")
+        counted[host if at else socket.gethostname()] += 1
+    return counted
+
+
+def hosts_probe(open_warehouse: OpenWarehouse, clock: Clock) -> Probe:
+    """Return the probe of programs that should send heartbeats."""
+
+    def run() -> Answer:
+        try:
+            with open_warehouse() as warehouse:
+                if warehouse.version() != newest_version():
+                    return Answer("the tables are of another version", is_applicable=False)
+                programs = read_hosts(warehouse, clock.now())
+        except OrchestrationError as error:  # the probe of the database reports it
+            return Answer(f"the heartbeats cannot be read: {error.what}", is_applicable=False)
+        now = clock.now()
+        silent = [each for each in programs if is_silent(each, now)]
+        if silent:
+            raise TransientError(
+                "a host is silent",
+                expected=f"a heartbeat of each program within {SILENT_AFTER.seconds} s",
+                found="; ".join(
+                    f"{each.role} on {each.host}: last heartbeat {each.last_seen_at:%Y-%m-%d %H:%M}"
+                    " UTC"
+                    for each in silent
+                ),
+                remedy="start the program again, or the host; a host that is removed is forgotten "
+                f"after {FORGOTTEN_AFTER.days} days",
+            )
+        return Answer(f"{len(programs)} programs sent heartbeats")
+
+    return Probe("hosts", (), "read the heartbeats of programs", run)
