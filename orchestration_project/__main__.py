@@ -54,6 +54,9 @@ COMMANDS = {
     "ui": Entry(f"{CLI}.operate:ui", "Serve Dagster's UI with its daemon.", OPERATE),
     "gateway": Entry(f"{CLI}.operate:gateway", "Serve the UI alone, behind its login.", OPERATE),
     "worker": Entry(f"{CLI}.worker:worker", "Execute runs of RUN_LAUNCHER=celery.", OPERATE),
+    "code-server": Entry(
+        f"{CLI}.worker:code_server", "Serve the code and runs of some domains.", OPERATE
+    ),
     "mqtt": Entry(
         f"{CLI}.mqtt_bridge:mqtt", "Receive messages of MQTT, and publish events.", OPERATE
     ),

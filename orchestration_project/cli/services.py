@@ -87,6 +87,23 @@ class SupervisedServices:
         """Start ``python -m arguments``; its output is kept, and that of the time before."""
         self._services.append(self._launched(name, arguments))
 
+    def start_command(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        user: str | None = None,
+    ) -> None:
+        """Start another program in the same way.
+
+        Args:
+            name: Name of the service and its log.
+            command: Executable and arguments.
+            environment: Variables beside those of all services.
+            user: System user that the program runs as; only root may name one.
+        """
+        self._services.append(self._spawned(name, command, environment or {}, user))
+
     def begin(self, name: str, *arguments: str) -> None:
         """Start a program in the same way that ends by itself, unless it is still at work."""
         before = self._passing.get(name)
@@ -101,14 +118,22 @@ class SupervisedServices:
             time.sleep(POLL_SECONDS)
 
     def _launched(self, name: str, arguments: Sequence[str]) -> Service:
+        return self._spawned(name, [sys.executable, "-m", *arguments], {}, None)
+
+    def _spawned(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], user: str | None
+    ) -> Service:
         log = self._logs / f"{name}.log"
         if log.exists():
             log.replace(_before(log))
         with log.open("ab") as output:  # to append: it may be cut meanwhile
-            process = subprocess.Popen(  # noqa: S603 - a Python module with our own arguments
-                [sys.executable, "-m", *arguments],
-                cwd=self._folder,
-                env=self._environment,
+            process = subprocess.Popen(  # noqa: S603 - our own commands
+                command,
+                cwd=None if user else self._folder,  # a private folder
+                env={**self._environment, **environment},
+                user=user,
+                group=user,
+                extra_groups=[] if user else None,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -39,6 +39,7 @@ from orchestration_project.settings import PROJECT_ROOT, Settings, child_environ
 
 DAEMON = "orchestration_project.instance.daemon"
 """Module of the daemon, run with ``python -m``."""
+CODE_SERVER = "orchestration_project.instance.code_server"
 
 LOCK = "ui.lock"
 """The file in DAGSTER_HOME that the one `ui` has locked."""
@@ -142,14 +143,17 @@ def _serve(services: SupervisedServices, home: Path, host: str, port: int) -> No
     form = "json" if settings.log_format == "json" else "colored"
     logs = ["--log-level", settings.log_level.lower(), "--log-format", form]
     code_port = _free_port()
-    code = f"code-server start -m {DEFINITIONS} --host 127.0.0.1 --port {code_port}"
-    services.start(
-        "code-server", "orchestration_project.instance.code_server", *code.split(), *logs
+    code = f"{CODE_SERVER} code-server start -m {DEFINITIONS} --host 127.0.0.1 --port {code_port}"
+    elsewhere = ",".join(f"-{name}" for name in settings.domains_elsewhere)
+    services.start_command(
+        "code-server",
+        [sys.executable, "-m", *code.split(), *logs],
+        {"CODE_DOMAINS": elsewhere} if elsewhere else None,
     )
     services.wait_until(lambda: _accepts(code_port))
     services.needs_its_child("code-server")  # which has loaded the code; it is not started again
 
-    workspace = ["-w", str(_workspace(home, code_port))]
+    workspace = ["-w", str(_workspace(home, settings, code_port))]
     address = ["--host", host, "--port", str(port)]
     services.start("web-server", "orchestration_project", "gateway", *workspace, *address)
     services.start("daemon", DAEMON, "run", *workspace, *logs)
@@ -190,11 +194,18 @@ def _tell_of_the_end(
         services.await_end(ALERTS_SERVICE[0], NOTIFICATION_SECONDS)
 
 
-def _workspace(home: Path, code_port: int) -> Path:
-    """Write a workspace of the running code server, with the name that its location always has."""
-    server = {"host": "127.0.0.1", "port": code_port, "location_name": DEFINITIONS}
+def _workspace(home: Path, settings: Settings, code_port: int) -> Path:
+    """Write a workspace of the running code server, and of those that CODE_SERVERS names.
+
+    The location of the first always has the same name, each other one that of its domains.
+    """
+    addresses = {DEFINITIONS: ("127.0.0.1", code_port), **settings.code_server_addresses}
+    servers = [
+        {"grpc_server": {"host": host, "port": port, "location_name": name}}
+        for name, (host, port) in addresses.items()
+    ]
     path = home / "workspace.yaml"
-    path.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}))
+    path.write_text(yaml.safe_dump({"load_from": servers}))
     return path
 
 

@@ -1,4 +1,4 @@
-"""`worker`: executes runs that RUN_LAUNCHER=celery sends by way of the broker."""
+"""`worker` and `code-server`: they execute runs, on this host or for daemons of others."""
 
 from collections.abc import Sequence
 
@@ -28,6 +28,39 @@ def worker(queues: str, processes: int, name: str) -> int:
     Runs in progress end first; a second signal stops at once. Each host may have several workers.
     """
     return work(tuple(filter(None, queues.split(","))), processes, name)
+
+
+@click.command("code-server", cls=Command)
+@click.option(
+    "--domains",
+    metavar="NAMES",
+    default="",
+    help="Comma-separated domains. [default: CODE_DOMAINS, or all]",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=4266, show_default=True, help="Port."
+)
+def code_server(domains: str, host: str, port: int) -> int:
+    """Serve definitions and execute their runs, for CODE_SERVERS of the daemon's host.
+
+    gRPC has no login: listen on a private network only.
+    """
+    import os
+    import sys
+
+    from orchestration_project.cli.ui import CODE_SERVER
+    from orchestration_project.instance.redacting import DEFINITIONS
+    from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
+
+    settings = load_settings()
+    form = "json" if settings.log_format == "json" else "colored"
+    command = f"{CODE_SERVER} code-server start -m {DEFINITIONS} --host {host} --port {port}"
+    logs = ["--log-level", settings.log_level.lower(), "--log-format", form]
+    chosen = {"CODE_DOMAINS": domains} if domains else {}
+    environment = child_environment(PYTHONPATH=str(PROJECT_ROOT), **chosen)
+    arguments = [sys.executable, "-m", *command.split(), *logs]
+    os.execve(sys.executable, arguments, environment)  # noqa: S606 - our own code server
 
 
 def work(queues: Sequence[str], processes: int, name: str) -> int:

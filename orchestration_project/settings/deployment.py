@@ -1,13 +1,14 @@
 """Settings of where runs are executed: the launcher, its broker, and the code servers."""
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
 from orchestration_project.settings.about import about
-from orchestration_project.settings.values import Entries
+from orchestration_project.settings.values import Entries, Words
 
 BROKER = re.compile(r"(pyamqp|amqps?)://[^\s@]+(:[^\s@]*)?@[^\s@/?#]+(/[^\s?#]*)?")
 EXPECTED_BROKER = "expected amqp://user:password@host:5672/vhost"
@@ -19,7 +20,7 @@ class DeploymentSettings(BaseSettings):
 
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {
-            *("run_launcher", "max_concurrent_runs", "broker_url", "code_servers"),
+            *("run_launcher", "max_concurrent_runs", "broker_url", "code_servers", "code_domains"),
             *(
                 "kubernetes_image",
                 "kubernetes_namespace",
@@ -56,6 +57,12 @@ class DeploymentSettings(BaseSettings):
             default="(one of the same machine, with every domain)",
             allowed="DOMAIN[+DOMAIN]=HOST:PORT entries",
         ),
+    )
+    code_domains: Words = Field(
+        (),
+        description="Domains of the code server of this host, e.g. finra; with a minus the domains "
+        "that it lacks, e.g. -finra.",
+        json_schema_extra=about(default="(all)", group="tuning"),
     )
     kubernetes_image: str | None = Field(
         None,
@@ -104,3 +111,15 @@ class DeploymentSettings(BaseSettings):
         if len(set(domains)) < len(domains):
             raise ValueError("expected each domain at one code server")
         return value
+
+    @property
+    def code_server_addresses(self) -> Mapping[str, tuple[str, int]]:
+        """Host and port of each code server of another host, by its domains as given."""
+        entries = [each.partition("=") for each in self.code_servers]
+        addresses = {domains: address.rpartition(":") for domains, _, address in entries}
+        return {domains: (host, int(port)) for domains, (host, _, port) in addresses.items()}
+
+    @property
+    def domains_elsewhere(self) -> Sequence[str]:
+        """Domains that code servers of other hosts have."""
+        return [name for domains in self.code_server_addresses for name in domains.split("+")]
