@@ -18,7 +18,7 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-saas run-documents run-web run-mqtt run-routing ui test test-slow test-histories test-faults bench docs check check-deploy migrate migration new-source verify reset lock
+.PHONY: help run run-saas run-documents run-web run-mqtt run-routing ui stack test test-slow test-histories test-faults bench docs check check-deploy migrate migration new-source verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -57,6 +57,9 @@ run-mqtt: $(VENV)/installed ## mirror the events of the demo's broker, offline, 
 
 ui: $(VENV)/installed ## Dagster's UI and daemon on 127.0.0.1, PORT=3000, until Ctrl-C
 	@exec $(RUN) ui --port $(PORT)
+
+stack: $(VENV)/installed-dev ## all services on this machine: TLS, PostgreSQL, RabbitMQ, WORKERS=2, MQTT, Prometheus
+	@exec $(RUN) stack $(if $(WORKERS),--workers $(WORKERS))
 
 migrate: $(VENV)/installed ## bring the database's tables up to date
 	@$(RUN) migrate

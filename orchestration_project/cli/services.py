@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -18,7 +18,7 @@ from typing import IO, NamedTuple, NoReturn, Self
 
 import psutil
 
-from orchestration_project.cli.watching import end_groups
+from orchestration_project.cli.watching import GRACE_SECONDS, end_groups
 from orchestration_project.errors import TransientError
 
 LAST_LINES = 15
@@ -103,6 +103,19 @@ class SupervisedServices:
             user: System user that the program runs as; only root may name one.
         """
         self._services.append(self._spawned(name, command, environment or {}, user))
+
+    def end(self, names: Collection[str]) -> None:
+        """End some programs and their children before the others: those that they use stay."""
+        services = [each for each in self._services if each.name in names]
+        for service in reversed(services):
+            with suppress(ProcessLookupError):
+                os.killpg(service.process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_SECONDS
+        for service in services:
+            with suppress(subprocess.TimeoutExpired):
+                service.process.wait(max(0.0, deadline - time.monotonic()))
+            with suppress(ProcessLookupError):
+                os.killpg(service.process.pid, signal.SIGKILL)
 
     def begin(self, name: str, *arguments: str) -> None:
         """Start a program in the same way that ends by itself, unless it is still at work."""

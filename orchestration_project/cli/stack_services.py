@@ -1,11 +1,17 @@
 """Services of the stack: programs of the system, configured by the files of `deploy/`."""
 
 import os
+import re
 import secrets
-from collections.abc import Mapping, Sequence
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT
 
 DEPLOY = PROJECT_ROOT / "deploy"
@@ -95,3 +101,210 @@ def rabbitmq(folder: Path, port: int, ports: tuple[int, int], password: str) -> 
 def broker_url(port: int, password: str) -> str:
     """Return BROKER_URL of that broker."""
     return f"amqp://{BROKER_USER}:{password}@{LOOPBACK}:{port}//"
+
+
+TOOLS = {
+    "caddy": "caddy",
+    "epmd": "erlang-base",
+    str(RABBITMQ_SERVER): "rabbitmq-server",
+    "mosquitto": "mosquitto",
+    "mosquitto_passwd": "mosquitto",
+    "openssl": "openssl",
+    "prometheus": "prometheus",
+}
+"""Programs of the stack beside PostgreSQL's, and the Debian package of each."""
+
+
+def require_tools() -> Path:
+    """Return the folder of PostgreSQL's programs.
+
+    Raises:
+        ConfigurationError: Programs are missing; names them and one line that installs them.
+    """
+    missing = {name: package for name, package in TOOLS.items() if not shutil.which(name)}
+    folder = _postgresql_folder()
+    if folder is None:
+        missing["postgres"] = "postgresql"
+    if missing or folder is None:
+        packages = " ".join(sorted({*missing.values()}))
+        raise ConfigurationError(
+            "the stack cannot start",
+            expected="the programs of its services",
+            found=f"missing: {', '.join(sorted(Path(name).name for name in missing))}",
+            remedy=f"sudo apt-get install --no-install-recommends {packages}",
+        )
+    return folder
+
+
+def _postgresql_folder() -> Path | None:
+    def release(folder: Path) -> float:
+        name = folder.parent.name
+        return float(name) if re.fullmatch(r"\d+(\.\d+)?", name) else 0
+
+    found = [each for each in Path("/usr/lib/postgresql").glob("*/bin") if _has_server(each)]
+    if found:
+        return max(found, key=release)
+    on_path = shutil.which("postgres")
+    return Path(on_path).parent if on_path and _has_server(Path(on_path).parent) else None
+
+
+def _has_server(folder: Path) -> bool:
+    return all((folder / name).exists() for name in ("initdb", "postgres"))
+
+
+POSTGRESQL_USER = "postgres"
+"""System user of PostgreSQL's server where root starts the stack: it refuses to run as root."""
+
+DATABASE_USER = "orchestration"
+DATABASES = ("pipelines", "dagster")
+
+
+def postgresql(binaries: Path, folder: Path, port: int, password: str) -> Program:
+    """Return PostgreSQL's server; its data folder is made at the first start.
+
+    Args:
+        binaries: Folder of PostgreSQL's programs.
+        folder: A private folder. Root's is not used: the data are then in Debian's
+            /var/lib/postgresql, which the server's user can reach.
+        port: Port on the loopback address.
+        password: Password of the one role, which the first start makes.
+    """
+    user = POSTGRESQL_USER if os.geteuid() == 0 else None
+    data = data_folder(folder)
+    if not (data / "PG_VERSION").exists():
+        _make_data_folder(binaries, data, password, user)
+    options = {
+        "listen_addresses": LOOPBACK,
+        "port": port,
+        "unix_socket_directories": "",
+        "max_connections": 200,
+    }
+    given = [text for name, value in options.items() for text in ("-c", f"{name}={value}")]
+    return Program("postgresql", [str(binaries / "postgres"), "-D", str(data), *given], {}, user)
+
+
+def data_folder(folder: Path) -> Path:
+    """Return PostgreSQL's data folder."""
+    if os.geteuid():
+        return folder / "data"
+    digest = sha256(str(folder).encode()).hexdigest()[:12]
+    return Path("/var/lib/postgresql") / f"orchestration-{digest}"
+
+
+def _make_data_folder(binaries: Path, data: Path, password: str, user: str | None) -> None:
+    """Make a data folder whose one role has a password; a half-made one is made again."""
+    partial = data.with_name(f"{data.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True, mode=0o700)
+    password_file = write_private(partial.with_suffix(".password"), password)
+    if user:
+        shutil.chown(partial, user)
+        shutil.chown(password_file, user)
+    initdb = [str(binaries / "initdb"), "-D", str(partial), "--username", DATABASE_USER]
+    rest = ["--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8", "--locale=C"]
+    done = subprocess.run(  # noqa: S603 - PostgreSQL's own
+        [*initdb, *rest], cwd="/", user=user, group=user, capture_output=True, text=True
+    )
+    password_file.unlink()
+    if done.returncode:
+        raise ConfigurationError(
+            "PostgreSQL's data folder cannot be made",
+            expected=f"initdb to make {data}",
+            found=done.stderr.strip()[-500:],
+            remedy="correct what it names, and start again",
+        )
+    partial.rename(data)
+
+
+def database_url(port: int, password: str, database: str) -> str:
+    """Return the URL of one of its databases."""
+    return f"postgresql://{DATABASE_USER}:{quote(password)}@{LOOPBACK}:{port}/{database}"
+
+
+def caddy(folder: Path, ports: Mapping[str, int]) -> Program:
+    """Return the proxy with TLS; its authority and certificates are in ``folder``."""
+    folder.mkdir(exist_ok=True)
+    environment = {
+        "XDG_DATA_HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder),
+        "PUBLIC_HOST": "localhost",
+        "PUBLIC_PORT": "" if ports["https"] == 443 else f":{ports['https']}",
+        "GATEWAY": f"{LOOPBACK}:{ports['gateway']}",
+        "HTTP_PORT": str(ports["http"]),
+        "HTTPS_PORT": str(ports["https"]),
+        "BIND": LOOPBACK,
+    }
+    config = str(DEPLOY / "caddy" / "Caddyfile")
+    run = ["caddy", "run", "--adapter", "caddyfile", "--config", config]
+    return Program("caddy", run, environment)
+
+
+def authority(folder: Path) -> Path:
+    """Return the certificate of Caddy's authority, which browsers and clients have to trust."""
+    return folder / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+
+
+def prometheus(folder: Path, key_file: Path, ports: Mapping[str, int]) -> Program:
+    """Return Prometheus, which scrapes the gateway with a key."""
+    folder.mkdir(exist_ok=True)
+    text = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
+    text = text.replace("gateway:3000", f"{LOOPBACK}:{ports['gateway']}")
+    config = write_private(
+        folder / "prometheus.yml", text.replace("/run/secrets/metrics_key", str(key_file))
+    )
+    options = [
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        "--storage.tsdb.retention.time=15d",
+        f"--web.listen-address={LOOPBACK}:{ports['prometheus']}",
+    ]
+    return Program("prometheus", ["prometheus", *options], {})
+
+
+MQTT_PORTS = ("mqtt", "mqtt_certificate", "mqtt_websocket")
+"""Ports of the listeners of deploy/mosquitto, in its order."""
+
+
+def mosquitto(folder: Path, passwords: Mapping[str, str], ports: Mapping[str, int]) -> Program:
+    """Return the broker of MQTT, with TLS and an account for each program.
+
+    Args:
+        folder: A private folder.
+        passwords: By account of deploy/mosquitto/acl.
+        ports: By listener.
+    """
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    certificate_of_broker(folder)
+    accounts = "".join(f"{user}:{password}\n" for user, password in passwords.items())
+    hashed = ["mosquitto_passwd", "-U", str(write_private(folder / "passwords", accounts))]
+    subprocess.run(hashed, check=True, capture_output=True)  # noqa: S603 - Debian's
+    write_private(folder / "acl", (DEPLOY / "mosquitto" / "acl").read_text())
+    text = (DEPLOY / "mosquitto" / "mosquitto.conf").read_text()
+    for name in ("server.pem", "clients.pem"):
+        text = text.replace(f"/etc/mosquitto/certs/{name}", str(folder / "server.pem"))
+    text = text.replace("/etc/mosquitto/certs/server.key", str(folder / "server.key"))
+    text = text.replace("/etc/mosquitto/", f"{folder}/")
+    text = text.replace("/var/lib/mosquitto/", f"{folder / 'data'}/")
+    listeners = iter(MQTT_PORTS)
+    text = re.sub(r"(?m)^listener \d+$", lambda _: _listener(ports, listeners), text)
+    user = "user root\n" if os.geteuid() == 0 else ""  # the default could not read these files
+    config = write_private(folder / "mosquitto.conf", user + text)
+    return Program("mosquitto", ["mosquitto", "-c", str(config)], {})
+
+
+def _listener(ports: Mapping[str, int], listeners: Iterator[str]) -> str:
+    return f"listener {ports[next(listeners)]} {LOOPBACK}"
+
+
+def certificate_of_broker(folder: Path) -> Path:
+    """Return the broker's certificate for localhost, its own authority; it is made once."""
+    certificate, key = folder / "server.pem", folder / "server.key"
+    if not certificate.exists():
+        folder.mkdir(exist_ok=True)
+        write_private(key, "")
+        names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"]
+        command += ["ec_paramgen_curve:P-256", "-nodes", "-days", "825", "-subj", "/CN=localhost"]
+        command += ["-addext", names, "-keyout", str(key), "-out", str(certificate)]
+        subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - Debian's
+    return certificate

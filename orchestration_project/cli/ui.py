@@ -62,7 +62,7 @@ def serve_ui(host: str, port: int) -> int:
     with full_disk_explained(settings), only_ui_on(home) as lock:
         require_safe(settings, host)
         refuse_taken(host, port)
-        _prepare(home)
+        prepare_home(home)
         environment = child_environment(
             DAGSTER_HOME=str(home),
             PYTHONPATH=str(PROJECT_ROOT),
@@ -79,7 +79,7 @@ def serve_ui(host: str, port: int) -> int:
                     "Stopping; runs in progress end now, and are retried at the next start.\n"
                 )
             except TransientError as error:
-                _tell_of_the_end(services, settings, error)
+                report_end(services, settings, error)
                 raise
     retire_demos(settings)
     return 0
@@ -123,7 +123,7 @@ def refuse_other_ui(home: Path, lock: IO[str]) -> None:
         ) from None
 
 
-def _prepare(home: Path) -> None:
+def prepare_home(home: Path) -> None:
     """Make ``home`` a DAGSTER_HOME of the root's dagster.yaml, and create or check the storage.
 
     The root itself as DAGSTER_HOME would fill with folders that Dagster makes there.
@@ -135,14 +135,31 @@ def _prepare(home: Path) -> None:
 
 
 def _serve(services: SupervisedServices, home: Path, host: str, port: int) -> None:
-    """Start the programs in order, say where the UI is once it answers, and watch them all.
-
-    Web server and daemon share one code server, which saves the memory of a second.
-    """
+    """Start the programs in order, say where the UI is once it answers, and watch them all."""
     settings = load_settings()
+    start_programs(services, settings, home, host, port)
+    services.wait_until(lambda: answers(host, port))
+    announce(settings, f"http://{origin(host, port)}", host)
+    watch(services, settings, home)
+
+
+def start_programs(
+    services: SupervisedServices, settings: Settings, home: Path, host: str, port: int
+) -> None:
+    """Start code server, gateway, daemon and the programs of domains.
+
+    Gateway and daemon share one code server, which saves the memory of a second.
+
+    Args:
+        services: What supervises them.
+        settings: The settings of all of them.
+        home: DAGSTER_HOME.
+        host: Address of the gateway.
+        port: Its port.
+    """
     form = "json" if settings.log_format == "json" else "colored"
     logs = ["--log-level", settings.log_level.lower(), "--log-format", form]
-    code_port = _free_port()
+    code_port = free_port()
     code = f"{CODE_SERVER} code-server start -m {DEFINITIONS} --host 127.0.0.1 --port {code_port}"
     elsewhere = ",".join(f"-{name}" for name in settings.domains_elsewhere)
     services.start_command(
@@ -150,7 +167,7 @@ def _serve(services: SupervisedServices, home: Path, host: str, port: int) -> No
         [sys.executable, "-m", *code.split(), *logs],
         {"CODE_DOMAINS": elsewhere} if elsewhere else None,
     )
-    services.wait_until(lambda: _accepts(code_port))
+    services.wait_until(lambda: accepts(code_port))
     services.needs_its_child("code-server")  # which has loaded the code; it is not started again
 
     workspace = ["-w", str(_workspace(home, settings, code_port))]
@@ -159,16 +176,18 @@ def _serve(services: SupervisedServices, home: Path, host: str, port: int) -> No
     services.start("daemon", DAEMON, "run", *workspace, *logs)
     for name, arguments in settings.programs.items():
         services.start(name, *arguments)
-    services.wait_until(lambda: _answers(host, port))
-    sys.stdout.write(f"Dagster UI: http://{origin(host, port)} (Ctrl-C stops it)\n")
+
+
+def announce(settings: Settings, url: str, host: str) -> None:
+    """Write where the UI is, and at the first start the key of an admin."""
+    sys.stdout.write(f"Dagster UI: {url} (Ctrl-C stops it)\n")
     key = first_key(settings, host)  # not before: who stops it while it starts would never see it
     if key is not None:
         sys.stdout.write(FIRST_KEY.format(days=FIRST_KEY_DAYS, key=key))
     sys.stdout.flush()
-    _watch(services, settings, home)
 
 
-def _watch(services: SupervisedServices, settings: Settings, home: Path) -> NoReturn:
+def watch(services: SupervisedServices, settings: Settings, home: Path) -> NoReturn:
     """Watch the programs, the disk and the daemon; problems are sent to the alert channels."""
 
     def tell() -> None:
@@ -185,9 +204,8 @@ def _watch(services: SupervisedServices, settings: Settings, home: Path) -> NoRe
         services.watch(lambda: (disk.look(), daemon.look()))
 
 
-def _tell_of_the_end(
-    services: SupervisedServices, settings: Settings, error: TransientError
-) -> None:
+def report_end(services: SupervisedServices, settings: Settings, error: TransientError) -> None:
+    """Send an alert about the end of a program."""
     if settings.has_alert_channels:
         services.await_end(ALERTS_SERVICE[0], NOTIFICATION_SECONDS)  # earlier alerts
         services.begin(*ALERTS_SERVICE, "--because", error.what)
@@ -209,7 +227,8 @@ def _workspace(home: Path, settings: Settings, code_port: int) -> Path:
     return path
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nothing listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 
@@ -231,8 +250,11 @@ def first_key(settings: Settings, host: str) -> Key | None:
         return key
 
 
-def _accepts(port: int) -> bool:
-    """Say whether the code server listens, which it does when it has loaded the definitions."""
+def accepts(port: int) -> bool:
+    """Whether a program listens on a port of the loopback address.
+
+    The code server does when it has loaded the definitions.
+    """
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -240,7 +262,8 @@ def _accepts(port: int) -> bool:
     return True
 
 
-def _answers(host: str, port: int) -> bool:
+def answers(host: str, port: int) -> bool:
+    """Whether the gateway answers."""
     connection = http.client.HTTPConnection(host, port, timeout=1)
     try:
         connection.request("GET", "/login")

@@ -14,6 +14,18 @@ BROKER = re.compile(r"(pyamqp|amqps?)://[^\s@]+(:[^\s@]*)?@[^\s@/?#]+(/[^\s?#]*)
 EXPECTED_BROKER = "expected amqp://user:password@host:5672/vhost"
 CODE_SERVER = re.compile(r"[a-z][a-z0-9_]*(\+[a-z][a-z0-9_]*)*=[A-Za-z0-9._-]+:[0-9]{1,5}")
 
+STACK_PORTS: Mapping[str, int] = {
+    "https": 8443,
+    "http": 8080,
+    "gateway": 3000,
+    "postgresql": 5433,
+    "rabbitmq": 5673,
+    "mqtt": 8883,
+    "mqtt_certificate": 8884,
+    "mqtt_websocket": 8885,
+    "prometheus": 9090,
+}
+
 
 class DeploymentSettings(BaseSettings):
     """Launchers of runs, and the hosts that execute them."""
@@ -27,7 +39,7 @@ class DeploymentSettings(BaseSettings):
                 "kubernetes_service_account",
                 "kubernetes_instance_config_map",
             ),
-            *("kubernetes_env_config_maps", "kubernetes_env_secrets"),
+            *("kubernetes_env_config_maps", "kubernetes_env_secrets", "stack_ports"),
         }
     )
 
@@ -83,6 +95,31 @@ class DeploymentSettings(BaseSettings):
     kubernetes_env_secrets: Entries = Field(
         (), description="Secrets of settings of Kubernetes jobs."
     )
+
+    stack_ports: Entries = Field(
+        (),
+        description="Ports of the services that `stack` starts, e.g. https=443,http=80.",
+        json_schema_extra=about(
+            default="(" + ",".join(f"{name}={port}" for name, port in STACK_PORTS.items()) + ")",
+            allowed="SERVICE=PORT entries",
+        ),
+    )
+
+    @field_validator("stack_ports")
+    @classmethod
+    def _are_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            name, _, port = each.partition("=")
+            if name not in STACK_PORTS or not port.isdecimal() or not 0 < int(port) < 65536:
+                expected = f"expected SERVICE=PORT, SERVICE one of {', '.join(STACK_PORTS)}"
+                raise ValueError(f"{expected}; found {each}")
+        return value
+
+    @property
+    def ports_of_stack(self) -> Mapping[str, int]:
+        """Ports of the services of `stack`, by service."""
+        given = dict(each.split("=") for each in self.stack_ports)
+        return {name: int(given.get(name, port)) for name, port in STACK_PORTS.items()}
 
     @field_validator("broker_url")
     @classmethod

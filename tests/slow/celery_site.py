@@ -68,6 +68,9 @@ class CelerySite:
     def allow(self) -> None:
         (self.state_dir / self._scene / "go").touch()
 
+    def forbid(self) -> None:
+        (self.state_dir / self._scene / "go").unlink()
+
     def status(self, run_id: str) -> str:
         run = self.instance.get_run_by_id(run_id)
         assert run

@@ -80,6 +80,7 @@ def test_a_worker_of_another_host_that_is_paused_loses_its_run_and_does_not_end_
     site.start_worker(host="other")
     recovered(site, run, record_property, "worker paused")
     executing = [each.pid for each in psutil.Process(paused.pid).children()]
+    site.forbid()
     signal_all(paused, signal.SIGCONT)
     wait_for(lambda: not any(map(psutil.pid_exists, executing)), 120)
     assert site.status(run) == "FAILURE"

@@ -1,0 +1,241 @@
+"""`stack`: every service of a deployment on one machine, supervised until Ctrl-C."""
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import click
+import psycopg
+
+from orchestration_project.cli import ui
+from orchestration_project.cli.commands import Command
+from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.cli.services import StopRequest, SupervisedServices
+from orchestration_project.cli.stack_services import (
+    DATABASES,
+    LOOPBACK,
+    Program,
+    authority,
+    broker_url,
+    caddy,
+    certificate_of_broker,
+    database_url,
+    mosquitto,
+    postgresql,
+    prometheus,
+    rabbitmq,
+    require_tools,
+    secret_of,
+    write_private,
+)
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.simulator import retire_demos
+from orchestration_project.domains.access.roles import Role
+from orchestration_project.engine.environment import open_warehouse, state_folder
+from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.services.access import Keys
+from orchestration_project.settings import (
+    PROJECT_ROOT,
+    Settings,
+    child_environment,
+    load_settings,
+)
+
+KEY_DAYS = 3650
+"""Validity of the key that Prometheus scrapes with."""
+
+OWN = ("database_url", "dagster_database_url", "broker_url")
+"""Settings that the stack makes itself."""
+
+SECRETS = ("postgresql", "rabbitmq", "mqtt", "tracker", "session_secret")
+
+
+@click.command("stack", cls=Command)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="Workers, each of which executes a run at a time.",
+)
+def stack(workers: int) -> int:
+    """Start proxy with TLS, PostgreSQL, RabbitMQ, workers, mosquitto and Prometheus, until Ctrl-C.
+
+    Their configuration is that of deploy/, their state is below STATE_DIR, their ports are those of
+    STACK_PORTS on the loopback address.
+    """
+    return serve_stack(workers)
+
+
+def serve_stack(workers: int) -> int:
+    """Serve until a signal stops it; return the exit status.
+
+    Raises:
+        ConfigurationError: A program is missing, a port is taken, or a setting is the stack's.
+        TransientError: A service ended by itself.
+    """
+    binaries = require_tools()
+    given = load_settings()
+    _refuse_own(given)
+    home = state_folder(given, "dagster")
+    with full_disk_explained(given), ui.only_ui_on(home) as lock:
+        _refuse_taken(given.ports_of_stack)
+        folder, private = state_folder(given, "stack"), state_folder(given, "stack", "secrets")
+        secrets = {name: secret_of(private, name) for name in SECRETS}
+        own = _environment(given, folder, secrets, workers)
+        os.environ.update(own)  # noqa: TID251 - the settings, and all programs, read it here
+        settings = load_settings()
+        services = SupervisedServices(
+            folder=home,
+            logs=state_folder(settings, "logs"),
+            environment=child_environment(DAGSTER_HOME=str(home), PYTHONPATH=str(PROJECT_ROOT)),
+            lock=lock,
+        )
+        with services:
+            try:
+                _start_services(services, folder, binaries, settings.ports_of_stack, secrets)
+                _start_programs(services, settings, folder, home, workers)
+                ui.watch(services, settings, home)
+            except StopRequest:
+                sys.stdout.write(
+                    "Stopping; runs in progress end now, and are retried at the next start.\n"
+                )
+                sys.stdout.flush()
+                services.end(_programs(settings, workers))
+            except TransientError as error:
+                ui.report_end(services, settings, error)
+                raise
+    retire_demos(settings)
+    return 0
+
+
+def _refuse_own(settings: Settings) -> None:
+    given = [name.upper() for name in OWN if getattr(settings, name) is not None]
+    if given:
+        raise ConfigurationError(
+            "the stack starts a database and a broker of its own",
+            expected=f"{', '.join(name.upper() for name in OWN)} without a value",
+            found=f"{', '.join(given)} set",
+            remedy="unset them for this command; or use `orchestrate ui` with your own services",
+        )
+
+
+def _refuse_taken(ports: Mapping[str, int]) -> None:
+    for name, port in ports.items():
+        try:
+            socket.create_server((LOOPBACK, port)).close()
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} of the stack's {name} cannot be used",
+                found=error.strerror or str(error),
+                remedy=f"stop what uses it, or choose another: STACK_PORTS={name}={port + 1000}",
+            ) from error
+
+
+def _environment(
+    settings: Settings, folder: Path, secrets: Mapping[str, str], workers: int
+) -> dict[str, str]:
+    """Return the settings of all programs; secrets are in files."""
+    ports = settings.ports_of_stack
+    server = ports["postgresql"], secrets["postgresql"]
+    texts = {
+        "DATABASE_URL": database_url(*server, DATABASES[0]),
+        "DAGSTER_DATABASE_URL": database_url(*server, DATABASES[1]),
+        "BROKER_URL": broker_url(ports["rabbitmq"], secrets["rabbitmq"]),
+        "SESSION_SECRET": secrets["session_secret"],
+    }
+    port = "" if ports["https"] == 443 else f":{ports['https']}"
+    found = {
+        "RUN_LAUNCHER": "celery",
+        "MAX_CONCURRENT_RUNS": str(workers),
+        "PUBLIC_URL": f"https://localhost{port}",
+        "TRUSTED_PROXIES": LOOPBACK,
+    }
+    if not settings.is_demo:
+        texts["MQTT_PASSWORD"] = secrets["mqtt"]
+        found |= {
+            "MQTT_URL": f"mqtts://localhost:{ports['mqtt']}",
+            "MQTT_USERNAME": "orchestration",
+            "MQTT_CA_FILE": str(certificate_of_broker(folder / "mosquitto")),
+        }
+    for name, text in texts.items():
+        found[f"{name}_FILE"] = str(write_private(folder / "secrets" / f"{name}.txt", text))
+    return found
+
+
+def _start_services(
+    services: SupervisedServices,
+    folder: Path,
+    binaries: Path,
+    ports: Mapping[str, int],
+    secrets: Mapping[str, str],
+) -> None:
+    """Start what the project's programs need, and wait until it answers."""
+    erlang = ui.free_port(), ui.free_port()
+    accounts = {"orchestration": secrets["mqtt"], "tracker": secrets["tracker"]}
+    server = ports["postgresql"], secrets["postgresql"]
+    for program in (
+        postgresql(binaries, folder / "postgresql", *server),
+        *rabbitmq(folder / "rabbitmq", ports["rabbitmq"], erlang, secrets["rabbitmq"]),
+        mosquitto(folder / "mosquitto", accounts, ports),
+        caddy(folder / "caddy", ports),
+    ):
+        _start(services, program)
+    services.wait_until(lambda: _has_databases(*server))
+    for name in ("rabbitmq", "mqtt", "https"):
+        services.wait_until(lambda port=ports[name]: ui.accepts(port))
+
+
+def _start(services: SupervisedServices, program: Program) -> None:
+    services.start_command(program.name, program.command, program.environment, program.user)
+
+
+def _has_databases(port: int, password: str) -> bool:
+    """Make the databases that are missing; return False while the server does not answer."""
+    try:
+        connection = psycopg.connect(database_url(port, password, "postgres"), autocommit=True)
+    except psycopg.OperationalError:
+        return False
+    with connection:
+        found = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+        for name in DATABASES:
+            if name not in found:
+                connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8'".encode())
+    return True
+
+
+def _programs(settings: Settings, workers: int) -> list[str]:
+    """Return the names of the project's own programs, which end before the services."""
+    numbered = [f"worker-{number}" for number in range(1, workers + 1)]
+    return ["web-server", "daemon", "code-server", *settings.programs, *numbered]
+
+
+def _start_programs(
+    services: SupervisedServices, settings: Settings, folder: Path, home: Path, workers: int
+) -> None:
+    ports = settings.ports_of_stack
+    ui.prepare_home(home)
+    for number in range(1, workers + 1):
+        name = f"worker-{number}"
+        services.start(name, "orchestration_project", "worker", "--name", name)
+    ui.start_programs(services, settings, home, LOOPBACK, ports["gateway"])
+    services.wait_until(lambda: ui.answers(LOOPBACK, ports["gateway"]))
+    sys.stdout.write(f"Certificate to trust: {authority(folder / 'caddy')}\n")
+    sys.stdout.write(f"Prometheus: http://{LOOPBACK}:{ports['prometheus']}\n")
+    ui.announce(settings, settings.public_url, LOOPBACK)  # makes the first key
+    key_file = _metrics_key(settings, folder / "secrets" / "metrics_key")
+    _start(services, prometheus(folder / "prometheus", key_file, ports))
+
+
+def _metrics_key(settings: Settings, file: Path) -> Path:
+    """Return the file of Prometheus' key; the first start makes it."""
+    if not file.exists():
+        with open_warehouse(settings) as warehouse:
+            keys = Keys(warehouse, Clock())
+            lasts = timedelta(days=KEY_DAYS)
+            key = keys.create(owner="prometheus", role=Role.VIEWER, lasts=lasts)
+        write_private(file, str(key))
+    return file
