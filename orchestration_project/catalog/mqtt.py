@@ -15,8 +15,8 @@ from orchestration_project.resources.mqtt.metrics import MqttMetrics
 from orchestration_project.resources.mqtt.opening import DEMO_FOLDER
 from orchestration_project.resources.mqtt.ranges import TOPIC as RANGES_TOPIC
 from orchestration_project.resources.mqtt.ranges import range_items
-from orchestration_project.resources.mqtt.routed_events import MQTT_EVENT
 from orchestration_project.resources.mqtt.recovery import RECOVERIES
+from orchestration_project.resources.mqtt.routed_events import MQTT_EVENT
 from orchestration_project.sensors.mqtt import mqtt_flow_check, mqtt_on_arrival
 from orchestration_project.settings import Settings
 from orchestration_project.settings.domains.mqtt import MqttSettings

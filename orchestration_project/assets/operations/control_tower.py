@@ -13,8 +13,8 @@ from orchestration_project.assets.operations.catalogue import (
     STEPS,
     asset_spec,
 )
-from orchestration_project.assets.operations.flags import check_flags
 from orchestration_project.assets.operations.deployment import deployment_metadata
+from orchestration_project.assets.operations.flags import check_flags
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import (
     WEEK,
