@@ -4,13 +4,15 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path, PurePath
+from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Select, Table, func, select
 
 from orchestration_project.cli.console import OUTPUT, note, preview
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.services.export import (
     TEXT_FORMATS,
@@ -28,11 +30,16 @@ from orchestration_project.tables.catalogue import (
     relation_as_of,
 )
 from orchestration_project.tables.conditions import MOMENT, read_moment
+from orchestration_project.tables.published import Published
+from orchestration_project.tables.published import published_by as published_state
 
 READER_WENT_AWAY = 141
 """The exit status of a program that SIGPIPE ended."""
 
 STANDARD_OUTPUT = "-"
+
+SHOWN_KEYS = 5
+"""Of rows that are left out, in a note."""
 
 SUFFIXES = {**{f".{name}": name for name in WRITERS}, ".htm": "html", ".jsonl": "ndjson"}
 """The formats by the end of a file's name."""
@@ -62,6 +69,8 @@ def export_table(
     escape_formulas: bool | None,
     internal: bool,
     force: bool,
+    published_by: date | None = None,
+    missing: str | None = None,
 ) -> int:
     """Write the chosen rows of ``table``; return the exit status.
 
@@ -78,9 +87,19 @@ def export_table(
         escape_formulas: In all columns, in none, or (None) in those that senders write.
         internal: Whether the table may be an internal one.
         force: Whether an existing file is replaced.
+        published_by: Day by which the source had published the rows, if not of any day.
+        missing: File for the keys of rows whose state on that day is not known.
     """
     moment = _moment(at, at_option) if at is not None else None
-    chosen = relation(table) if moment is None else relation_as_of(table, moment)
+    of_day = published_state(table, published_by, moment) if published_by else None
+    if of_day:
+        chosen = of_day.relation
+    else:
+        chosen = relation(table) if moment is None else relation_as_of(table, moment)
+    if missing is not None and of_day is None:
+        raise ConfigurationError(
+            "--missing needs --published-by", remedy="add --published-by DAY, or leave it out"
+        )
     if chosen.table.name in internal_tables() and not internal:
         raise ConfigurationError(
             f"{chosen.table.name} is an internal table", remedy="to export it, add --internal"
@@ -89,6 +108,8 @@ def export_table(
     _require_writable(destination)
     names, order = _names(columns), _names(order_by)
     status = _export(chosen, chosen.columns(names), where, order, limit, destination)
+    if status == 0 and of_day and not OUTPUT.is_dry_run:
+        _report_missing(of_day, where, missing, force=force)
     if status == 0 and moment and (first := _first_after(chosen.table, moment)):
         note(f"{table}: nothing had landed by then; the first did at {first}")
     return status
@@ -178,6 +199,37 @@ def _to_standard_output(name: str, batches: Batches, form: str) -> int:
 
 def _report(name: str, written: ExportSummary, where: str) -> None:
     note(f"{name}: {written.row_count} rows, {written.byte_count} bytes to {where}")
+
+
+def _report_missing(
+    of_day: Published, where: Sequence[str], output: str | None, *, force: bool
+) -> None:
+    """Say which rows are left out, as their state of the day is not known."""
+    table, keys = of_day.relation.table, of_day.missing(where)
+    with open_warehouse(load_settings()) as warehouse:
+        undated, count = _count(warehouse, of_day.undated(where)), _count(warehouse, keys)
+        first = warehouse.frame(keys.limit(SHOWN_KEYS), table).rows()
+        if output is not None:
+            with (
+                warehouse.batches(keys, table) as found,
+                whole_file(Path(output), replace=force) as file,
+            ):
+                WRITERS["csv"](found, file)
+    if count:
+        shown = ", ".join("|".join(map(str, row)) for row in first)
+        note(
+            f"missing_earlier_state: {count} rows were changed after {of_day.day}, and their "
+            f"earlier state was never loaded; they are left out: {shown}"
+            f"{', ...' if count > len(first) else ''}"
+        )
+        note(f"all keys: {output}" if output else "--missing FILE writes all keys")
+    if undated:
+        note(f"{undated} rows have no date of publication in their files; they are left out")
+
+
+def _count(warehouse: Warehouse, keys: Select[Any]) -> int:
+    found = warehouse.first(select(func.count().label("row_count")).select_from(keys.subquery()))
+    return found["row_count"] if found else 0
 
 
 def _first_after(table: Table, at: datetime) -> str:

@@ -1,6 +1,7 @@
 """The commands that read: export and its alias, the list of tables, work items."""
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -83,15 +84,30 @@ def export_options(function: Function) -> Function:
     metavar="TIME",
     help="The rows as they were known at a time with zone, e.g. 2026-11-01T00:00:00Z.",
 )
+@click.option(
+    "--published-by",
+    metavar="DAY",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The rows as their source had published them by a day, e.g. 2026-11-01; with --as-of, "
+    "of what was known then.",
+)
+@click.option(
+    "--missing",
+    metavar="FILE",
+    help="With --published-by: write the keys of rows whose state then was never loaded, CSV.",
+)
 @export_options
-def export(as_of: str | None, **chosen: Any) -> int:
+def export(
+    as_of: str | None, published_by: datetime | None, missing: str | None, **chosen: Any
+) -> int:
     """Write the rows of TABLE, a table or view, to a file or to standard output.
 
     `orchestrate tables` lists the tables and views.
     """
     from orchestration_project.cli.export import export_table
 
-    return export_table(at=as_of, at_option="--as-of", **chosen)
+    day = published_by.date() if published_by else None
+    return export_table(at=as_of, at_option="--as-of", published_by=day, missing=missing, **chosen)
 
 
 @click.command(cls=Command, has_dry_run=True)

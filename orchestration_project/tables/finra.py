@@ -7,6 +7,7 @@ from sqlalchemy import Column, func, type_coerce
 from orchestration_project.tables import prices
 from orchestration_project.tables.schema import (
     BYTEWISE_TEXT,
+    PUBLICATION,
     USD_SCALE,
     count,
     day,
@@ -60,6 +61,7 @@ finra_otc_weekly = table(
     moment("known_from", "UTC time from which the row is valid (system time)"),
 )
 
+finra_otc_weekly.info[PUBLICATION] = ("initial_published_date", "last_update_date")
 finra_otc_weekly_history = history_of(finra_otc_weekly)
 
 finra_symbol_week = table(

@@ -38,6 +38,10 @@ Query = Select[Any] | CompoundSelect[Any]
 HISTORY = "history"
 """Under this name a table's `info` has its history, if it has one."""
 
+PUBLICATION = "publication"
+"""Under this name a table's `info` has the columns with the days on which the source first
+published a row, and last changed it, if the source says so."""
+
 ASSET = "asset"
 """Under this name a table's `info` has the asset that it is, if their names differ."""
 
