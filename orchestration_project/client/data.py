@@ -57,10 +57,15 @@ class DataMethods(Asking):
         *,
         columns: Sequence[str] = (),
         where: Sequence[str] = (),
-        as_of: datetime | None = None,
+        as_of: datetime | str | None = None,
+        published_by: date | str | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Yield rows of a table or view in the order of its key, as many pages as are asked for."""
-        path, query = f"/tables/{quoted(table)}", _of_rows(columns, where, as_of)
+        """Yield rows of a table or view in the order of its key, as many pages as are asked for.
+
+        ``as_of``: as they were known at a time; ``published_by``: as their source had published
+        them by a day. Both may be ISO texts.
+        """
+        path, query = f"/tables/{quoted(table)}", _of_rows(columns, where, as_of, published_by)
         for page in self._pages(path, Page, **query, limit=PAGE_ROWS):
             yield from page.rows
 
@@ -77,13 +82,14 @@ class DataMethods(Asking):
         *,
         columns: Sequence[str] = (),
         where: Sequence[str] = (),
-        as_of: datetime | None = None,
+        as_of: datetime | str | None = None,
+        published_by: date | str | None = None,
     ) -> "pd.DataFrame":
         """Return rows of a table or view with the types of its columns, in the order of its key.
 
         `frame_of_parquet` has the types. The gateway refuses more than 1,000,000 rows.
         """
-        query = _of_rows(columns, where, as_of) | {"format": "parquet"}
+        query = _of_rows(columns, where, as_of, published_by) | {"format": "parquet"}
         answer = self._transport.ask("GET", f"/tables/{quoted(table)}", query=query)
         return frame_of_parquet(answer.content)
 
@@ -94,14 +100,15 @@ class DataMethods(Asking):
         *,
         columns: Sequence[str] = (),
         where: Sequence[str] = (),
-        as_of: datetime | None = None,
+        as_of: datetime | str | None = None,
+        published_by: date | str | None = None,
         escape_formulas: bool | None = None,
     ) -> None:
         """Write the rows of a table or view to a CSV file.
 
         ``escape_formulas``: True: in all columns; False: in none; None: in those of senders.
         """
-        query = _of_rows(columns, where, as_of) | {"format": "csv"}
+        query = _of_rows(columns, where, as_of, published_by) | {"format": "csv"}
         if escape_formulas is not None:
             query |= {"escape_formulas": escape_formulas}
         answer = self._transport.ask("GET", f"/tables/{quoted(table)}", query=query)
@@ -273,10 +280,14 @@ class DataMethods(Asking):
 
 
 def _of_rows(
-    columns: Sequence[str], where: Sequence[str], as_of: datetime | None
+    columns: Sequence[str],
+    where: Sequence[str],
+    as_of: datetime | str | None,
+    published_by: date | str | None,
 ) -> dict[str, Any]:
     return {
         "columns": ",".join(columns) or None,
         "where": list(where),
-        "as_of": as_of.isoformat() if as_of else None,
+        "as_of": as_of.isoformat() if isinstance(as_of, datetime) else as_of,
+        "published_by": str(published_by) if published_by else None,
     }

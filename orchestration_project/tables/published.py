@@ -8,7 +8,7 @@ missing: nobody knows what it was.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from sqlalchemy import (
@@ -93,11 +93,11 @@ def published_by(name: str, day: date, at: datetime | None = None) -> Published:
     first, last = table.info[PUBLICATION]
     versions = _versions(table, last, day, at)
     columns = versions.c
-    end = datetime.combine(day, time(), UTC) + timedelta(days=1)
+    end = datetime.combine(day, time.max, UTC)
     is_removed = and_(
         columns[REMOVED_AT].is_not(None),
         columns.known_from == columns[LATEST],
-        columns[REMOVED_AT] < end,
+        columns[REMOVED_AT] <= end,
     )
     is_there = or_(columns[REMOVED_AT].is_(None), ~is_removed)
     of_day = [columns[RANK] == 1, columns[last] <= day, is_there]

@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, StringConstraints
@@ -31,6 +31,7 @@ from orchestration_project.tables.catalogue import (
 )
 from orchestration_project.tables.conditions import is_secret
 from orchestration_project.tables.paging import cursor_after, page
+from orchestration_project.tables.published import published_by
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import work_items
 from orchestration_project.tables.views import VIEWS
@@ -71,6 +72,13 @@ class Rows(TableName):
     as_of: Moment | None = Field(
         None,
         description="Point in time: rows as they were known then; only for tables with history",
+    )
+    published_by: date | None = Field(
+        None,
+        description=(
+            "Day, with as_of or alone: rows as their source had published them by then; only for "
+            "tables that have dates of publication. Rows whose state then is not known are left out"
+        ),
     )
     format: Literal["json", "csv", "parquet"] = Field("json", description="Format of the response")
     escape_formulas: bool | None = Field(
@@ -188,6 +196,8 @@ def _relation(wanted: Rows) -> Relation:
             404, f"table or view not found: {wanted.name!r}", remedy="GET /api/v1/tables lists all"
         )
     try:
+        if wanted.published_by:
+            return published_by(wanted.name, wanted.published_by, wanted.as_of).relation
         return relation_as_of(wanted.name, wanted.as_of) if wanted.as_of else relation(wanted.name)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error

@@ -90,6 +90,7 @@ def ask_for_all(client: Client) -> list[Any]:
     again: dict[str, Any] = {"kinds": ["source"], "dry_run": True}
     items: dict[str, Any] = {"topics": ["t"], "item_keys": ["k"], "include_permanent": True}
     rows: dict[str, Any] = {"columns": ["tier"], "where": ["tier=T1"], "as_of": NOON}
+    rows["published_by"] = "2026-03-02"
     days = {"part": "T1", "only_missing": True, "dry_run": True}
     named = {"partition": "p", "preset": "full", "config": {}, "tags": {"a": "b"}}
     session = {"since": NOON, "domain": "finra", "state": "FAILED"}

@@ -6,6 +6,7 @@ import json
 from base64 import b64encode, urlsafe_b64encode
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import httpx
 import polars as pl
@@ -113,9 +114,24 @@ def test_a_table_is_read_as_it_was_known(api, landed):
     assert len(api.get(f"{WEEKLY}?as_of=2999-01-01T00:00:00Z&limit=5")["rows"]) == 5
 
 
+def test_a_table_is_read_as_its_source_had_published_it(api, landed):
+    assert api.get(f"{WEEKLY}?published_by=2020-01-01")["rows"] == []
+    query = "published_by=9999-12-31&columns=symbol,venue_id,last_update_date"
+    rows: list[Any] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = api.get(f"{WEEKLY}?{query}&limit=300" + (f"&cursor={cursor}" if cursor else ""))
+        rows, cursor = rows + page["rows"], page["next_cursor"]
+    present = api.ask("GET", f"{WEEKLY}?columns=symbol,venue_id,last_update_date&format=csv")
+    assert len(rows) > 300
+    assert len(rows) == len(present.content.splitlines()) - 1
+    assert api.get(f"{WEEKLY}?published_by=2026-01-01&as_of=2020-01-01T00:00:00Z")["rows"] == []
+
+
 @pytest.mark.parametrize(
     ("query", "detail"),
     [
+        ("?published_by=2026-01", "invalid request: published_by"),
         ("?where=tier", "invalid condition 'tier'"),
         ("?where=colour=red", "finra_otc_weekly has no column 'colour'"),
         ("?columns=colour", "finra_otc_weekly has no column 'colour'"),
