@@ -248,6 +248,13 @@ class DataMethods(Asking):
         body = {"dry_run": dry_run, "only_database": only_database}
         return self._post("/artifacts/cleanup", body, Launched, key=new_key())
 
+    def repair_artifacts(
+        self, *, sha256: Sequence[str] = (), dataset: str | None = None, dry_run: bool = True
+    ) -> Launched:
+        """Repair damaged artifacts; a dry run only shows how each would be repaired."""
+        body = {"sha256": list(sha256), "dataset": dataset, "dry_run": dry_run}
+        return self._post("/artifacts/repair", body, Launched, key=new_key())
+
     def export_evidence(
         self,
         *,

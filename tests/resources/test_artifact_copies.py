@@ -1,11 +1,12 @@
 """Copies of artifacts in a second store: new ones are copied once, cleaned up ones deleted."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import insert
 
 from orchestration_project.connections.artifacts import FolderStore, open_artifacts
+from orchestration_project.engine.blob_repair import delete_expired
 from orchestration_project.services.repair.copying import ArtifactCopies, CopyCounts
 from orchestration_project.tables.operations import operations_removals
 from tests.resources.repair_desk import RepairDesk, damage
@@ -124,3 +125,18 @@ def test_what_was_cleaned_up_is_deleted_in_the_second_store_and_a_lost_object_is
         connection.execute(insert(operations_removals), removal)
     assert copy(desk, clock, second)["removals"].object_count == 1
     assert names(second) == [lost.storage_uri]
+
+
+def test_what_repairs_set_aside_is_deleted_when_it_is_old(tmp_path):
+    store = FolderStore(tmp_path)
+    for name in (
+        "damaged/2026-01-01/blobs/a",
+        "damaged/2026-01-02/blobs/b",
+        "damaged/2026-13-01/c",
+        "damagedx/2026-01-01/d",
+        "blobs/e",
+    ):
+        store.put(name, b"x")
+    assert delete_expired(store, date(2026, 1, 31), 30) == 1
+    assert "damaged/2026-01-01/blobs/a" not in names(store)
+    assert len(names(store)) == 4

@@ -12,7 +12,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.masking import Subject
-from orchestration_project.engine.environment import Lazy
+from orchestration_project.engine.environment import Lazy, open_second_store
 from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
@@ -71,6 +71,7 @@ def erasures(
         state_folder=settings.state_path,
         left_out=[settings.state_path / name for name in simulator_paths(registry)],
         only_database=config.only_database,
+        second_store=open_second_store(settings),
     )
     found: Erased | None
     if config.dry_run and request.identifiers is not None:

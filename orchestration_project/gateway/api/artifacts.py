@@ -31,6 +31,7 @@ from orchestration_project.services.evidence.subjects import EvidenceRequest, na
 from orchestration_project.services.inventory import find_blob, read_captures
 
 CLEANUP_JOB, CLEANUP_OP = "operations_cleanup", "clean_up_artifacts"
+REPAIR_JOB, REPAIR_OP = "operations_repair_artifacts", "repair_artifacts"
 EVIDENCE_JOB, EVIDENCE_OP = "operations_export_evidence", "export_evidence"
 
 RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
@@ -100,6 +101,22 @@ class Cleanup(Body):
         description=(
             "Confirms that no other database uses this store; without it, captured bytes are kept"
         ),
+    )
+
+
+class Repair(Body):
+    """Damaged artifacts to repair."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"dry_run": True}]})
+
+    sha256: list[Name] = Field(
+        [],
+        max_length=1_000,
+        description="SHA-256 of captured bytes; empty: by dataset, or all that verifications found",
+    )
+    dataset: Name | None = Field(None, description="Dataset of captures")
+    dry_run: bool = Field(
+        True, description="Dry run: only show how each would be repaired; false repairs them"
     )
 
 
@@ -232,6 +249,12 @@ async def clean_up_artifacts(call: Call[Parameters, Cleanup]) -> Launched:
     return await launch(call, Launch(CLEANUP_JOB, config={"ops": {CLEANUP_OP: {"config": config}}}))
 
 
+async def repair_artifacts(call: Call[Parameters, Repair]) -> Launched:
+    """Repair damaged artifacts from the second store, their sources or rows; a run does it."""
+    config = call.body.model_dump(exclude_none=True)
+    return await launch(call, Launch(REPAIR_JOB, config={"ops": {REPAIR_OP: {"config": config}}}))
+
+
 async def export_evidence(call: Call[Parameters, NewEvidence]) -> Export:
     """Write an archive of evidence that others can verify offline; a run does it."""
     said = call.body
@@ -282,6 +305,17 @@ OPERATIONS = (
         "Clean up artifacts",
         clean_up_artifacts,
         body=Cleanup,
+        answer=Launched,
+        headers=IDEMPOTENCY_HEADER,
+        status=202,
+    ),
+    Operation(
+        "POST",
+        "/artifacts/repair",
+        "admin",
+        "Repair damaged artifacts",
+        repair_artifacts,
+        body=Repair,
         answer=Launched,
         headers=IDEMPOTENCY_HEADER,
         status=202,

@@ -86,6 +86,7 @@ class Places:
         state_folder: STATE_DIR.
         left_out: Files and folders below it that belong to simulated sources.
         only_database: Whether no other database uses the store.
+        second_store: A copy of the store; None: there is none.
     """
 
     warehouse: Warehouse
@@ -94,12 +95,15 @@ class Places:
     state_folder: Path
     left_out: Sequence[Path] = ()
     only_database: bool = False
+    second_store: ArtifactStore | None = None
 
     @property
     def unsearched(self) -> Sequence[Path]:
-        """Paths that are not searched as files: simulators, the store, and the database."""
-        folder = self.artifacts.folder if isinstance(self.artifacts, FolderStore) else None
-        return [path for path in (*self.left_out, folder, self.warehouse.file) if path is not None]
+        """Paths that are not searched as files: simulators, the stores, and the database."""
+        stores = (self.artifacts, self.second_store)
+        folders = [each.folder for each in stores if isinstance(each, FolderStore)]
+        file = self.warehouse.file
+        return [*self.left_out, *folders, *([] if file is None else [file])]
 
 
 @dataclass
@@ -221,7 +225,12 @@ def _erase_rows(warehouse: Warehouse, kind: SubjectKind, subject: Subject) -> Ro
 
 def _store(places: Places, kind: SubjectKind, subject: Subject) -> StoreErasure:
     return StoreErasure(
-        places.warehouse, places.artifacts, kind, subject, only_database=places.only_database
+        places.warehouse,
+        places.artifacts,
+        kind,
+        subject,
+        only_database=places.only_database,
+        second_store=places.second_store,
     )
 
 
@@ -283,6 +292,11 @@ def _not_reached(places: Places, found: Erased) -> Sequence[str]:
     sentences = list(NOT_REACHED)
     if places.warehouse.file is None:
         sentences += NOT_REACHED_SERVERS
+    if places.second_store is not None:
+        sentences.append(
+            "objects of the second artifact store that were deleted from the first one before: run "
+            "operations_copy_artifacts, which deletes them"
+        )
     if found.store.unnamed:
         sentences.append(
             f"{len(found.store.unnamed)} objects of the artifact store that this database does not "

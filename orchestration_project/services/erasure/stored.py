@@ -21,15 +21,17 @@ import polars as pl
 import zstandard
 from sqlalchemy import Connection, delete, select, update
 
-from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.artifacts import ArtifactStore, StoredObject
 from orchestration_project.contracts.subjects import SubjectKind
 from orchestration_project.domains.operations.masking import Subject, without_records
+from orchestration_project.domains.operations.retention import EXPORTED, kind_of
 from orchestration_project.engine.captures import BlobError, Captures, unstored
 from orchestration_project.engine.packs import PACKS, Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import move_blob
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.operations import operations_removals
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
 BLOBS = "blobs/"
@@ -105,6 +107,7 @@ class StoreErasure:
 
     Attributes:
         only_database: Whether no other database uses the store.
+        second_store: A copy of the store, in which the same objects are deleted; None: none.
         moved: Where blobs of deleted packs are now, by SHA-256.
         gone: Names of deleted packs.
     """
@@ -114,6 +117,7 @@ class StoreErasure:
     kind: SubjectKind
     subject: Subject
     only_database: bool
+    second_store: ArtifactStore | None = None
     moved: dict[str, Blob] = field(default_factory=dict[str, Blob])
     gone: set[str] = field(default_factory=set[str])
 
@@ -135,7 +139,8 @@ class StoreErasure:
             if found and (not is_blob or self.only_database):
                 counts.artifacts.append(stored.name)
                 if not is_dry_run:
-                    self.artifacts.delete(stored.name)
+                    self._record_export(stored, at)
+                    self._delete_object(stored.name)
             elif found:
                 counts.unnamed.append(stored.name)
         return counts
@@ -277,11 +282,24 @@ class StoreErasure:
             self.gone.add(name)
             with self.warehouse.writing() as connection:
                 connection.execute(move_blob(at), rows)
-        if self.artifacts.found(name) is not None:
-            self.artifacts.delete(name)
+        self._delete_object(name)
         hashes = [blob.sha256 for blob in gone]
         with self.warehouse.writing() as connection:
             connection.execute(delete(blobs).where(blobs.c.sha256.in_(hashes)))
+
+    def _delete_object(self, name: str) -> None:
+        """Delete an object, its copy first: a process that is killed finds the object again."""
+        for store in (self.second_store, self.artifacts):
+            if store is not None and store.found(name) is not None:
+                store.delete(name)
+
+    def _record_export(self, stored: StoredObject, at: datetime) -> None:
+        """Record that an exported file is deleted, so that no verification misses it."""
+        if kind_of(stored.name) != EXPORTED or self.subject.mask(stored.name) != stored.name:
+            return
+        row = {**stored._asdict(), "removed_at": at, "kind": EXPORTED, "run_id": ""}
+        with self.warehouse.writing() as connection:
+            insert_absent(connection, operations_removals, [row])
 
     def _has_subject(self, name: str, counts: StoreCounts) -> bool:
         """Whether an object has the subject: its bytes, what is compressed in it, or its name."""

@@ -133,6 +133,7 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.download_file("plots/a.svg", NOWHERE),
         lambda: client.upload("inbox", EMPTY),
         lambda: client.clean_up(dry_run=False, only_database=True),
+        lambda: client.repair_artifacts(sha256=["0"], dataset="d", dry_run=False),
         lambda: client.export_evidence(run_id="r", session="s", partition="p", at=NOON),
         lambda: client.archives(),
         lambda: client.download_archive("a.zip", NOWHERE),

@@ -275,6 +275,15 @@ def test_a_clean_up_is_an_admin_s_run_and_a_dry_one_unless_told_otherwise(api):
     assert run.run_config["ops"]["clean_up_artifacts"]["config"]["dry_run"] is True
 
 
+def test_a_repair_is_an_admin_s_run_and_a_dry_one_unless_told_otherwise(api):
+    launched = api.post("/artifacts/repair", {}, "admin")
+    run = api.services.instance.get_run_by_id(launched["run_id"])
+    assert run.is_success
+    config = run.run_config["ops"]["repair_artifacts"]["config"]
+    assert config == {"sha256": [], "dry_run": True}
+    assert api.problem("POST", "/artifacts/repair", json={"dry_run": "perhaps"})["status"] == 422
+
+
 def test_archives_of_evidence_are_listed_and_sent_and_nothing_beside_them(api):
     folder = api.services.settings.state_path / "evidence"
     folder.mkdir(exist_ok=True)
