@@ -79,12 +79,12 @@ class RenderedAgain(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """How the bytes of some captures can be read again.
+    """Way to read the bytes of some captures again.
 
     Attributes:
         way: From where: the source, with its rates, guard and switches; or rows of the database,
             from which they are derived.
-        applies: Whether it can read the bytes of a capture under these settings; asks nobody.
+        applies: Whether it can read the bytes of a capture under these settings; requests nothing.
         read: Returns the bytes, which may be others than were captured; None: there are none.
             Stores nothing. Raises SourceError if there are none for good, and another
             OrchestrationError if a later attempt may succeed.

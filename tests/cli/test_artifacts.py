@@ -65,3 +65,26 @@ def test_a_standard_output_that_is_closed_is_told(capture, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "standard output cannot be written" in said
     assert "name a file: --output" in said
+
+
+@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
+def test_a_damaged_capture_is_repaired_from_a_copy_by_commands(
+    capture, desk, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("ARTIFACTS_COPY_URL", str(tmp_path / "second"))
+    assert main(["artifacts", "copy", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["copied_count"] == 1
+    store = FolderStore(desk.folder)
+    whole = store.get(capture.storage_uri)
+    store.put(capture.storage_uri, b"something else")
+    repair = ["artifacts", "repair", "--sha256", capture.sha256, "--json"]
+    assert main([*repair, "--dry-run"]) == 0
+    assert "the second store" in capsys.readouterr().out
+    assert store.get(capture.storage_uri) == b"something else"
+    assert main(repair) == 0
+    assert json.loads(capsys.readouterr().out)["repaired_count"] == 1
+    assert store.get(capture.storage_uri) == whole
+    FolderStore(tmp_path / "second").delete(capture.storage_uri)
+    store.delete(capture.storage_uri)
+    assert main(["evidence", "repair", "--sha256", capture.sha256]) == 1
+    assert "are lost" in capsys.readouterr().out

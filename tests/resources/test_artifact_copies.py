@@ -14,6 +14,11 @@ from tests.resources.weeks import row
 
 AN_HOUR = timedelta(hours=1)
 
+BOTH = pytest.mark.parametrize(
+    ("warehouse", "second"), [("sqlite", "folder"), ("postgresql", "s3")], indirect=True
+)
+SQLITE = pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+
 
 class Counting(FolderStore):
     """A folder that counts what it is asked for."""
@@ -25,7 +30,7 @@ class Counting(FolderStore):
         return super().found(name)
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture
 def second(request, tmp_path):
     folder = str(tmp_path / "second")
     return open_artifacts(folder if request.param == "folder" else request.getfixturevalue("s3"))
@@ -65,6 +70,7 @@ def names(store):
     return sorted(each.name for each in store.listed())
 
 
+@BOTH
 def test_new_objects_are_copied_once_and_damaged_ones_never(desk, clock, second):
     first = land_captured(desk, b"one\nrow\n", b"two\nrow\n", b"bad\nrow\n")
     damage(FolderStore(desk.folder), first[2].storage_uri, "changed")
@@ -79,6 +85,7 @@ def test_new_objects_are_copied_once_and_damaged_ones_never(desk, clock, second)
     assert "blobs" not in copy(desk, clock, second)
 
 
+@SQLITE
 def test_a_run_looks_at_new_objects_alone_and_one_of_all_finds_lost_ones(desk, clock, tmp_path):
     second = Counting(tmp_path / "counting")
     old = land_captured(desk, *(f"old {number}\nrow\n".encode() for number in range(8)))
@@ -94,6 +101,7 @@ def test_a_run_looks_at_new_objects_alone_and_one_of_all_finds_lost_ones(desk, c
     assert (counts.object_count, counts.present_count) == (1, 8)
 
 
+@pytest.mark.parametrize(("warehouse", "second"), [("sqlite", "folder")], indirect=True)
 def test_a_load_that_commits_late_is_copied(desk, clock, second):
     land_captured(desk, b"one\nrow\n")
     clock.at += AN_HOUR / 2
@@ -105,6 +113,7 @@ def test_a_load_that_commits_late_is_copied(desk, clock, second):
     assert second.found(late[0].storage_uri)
 
 
+@BOTH
 def test_what_was_cleaned_up_is_deleted_in_the_second_store_and_a_lost_object_is_not(
     desk, clock, second
 ):

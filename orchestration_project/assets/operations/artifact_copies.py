@@ -58,7 +58,7 @@ def artifact_copies(
     second = open_second_store(settings)
     if second is None:
         raise ConfigurationError(
-            "there is no second store to copy artifacts to",
+            "artifacts cannot be copied to a second store",
             expected="a folder or an s3:// URL in ARTIFACTS_COPY_URL",
             found="it is not set",
             remedy="set it to a store on another disk or in another bucket",

@@ -18,7 +18,7 @@ Way = Literal["second_store", "source", "derived"]
 """Origin of the bytes of a repair: the second store, the source, or rows and other artifacts."""
 
 WAYS: Sequence[Way] = ("second_store", "source", "derived")
-"""In the order in which they are tried: the cheapest one that asks nobody else first."""
+"""In the order in which they are tried: the cheapest one first."""
 
 State = Literal["damaged", "repaired", "rederived", "lost"]
 
@@ -102,7 +102,10 @@ def outcome_of(attempts: Sequence[Attempt]) -> Outcome:
     It is lost once every way is known not to have the bytes, or there is none; a way that failed
     may have them.
     """
-    reason = "; ".join(map(str, attempts)) or "there is no way to repair it"
+    reason = (
+        "; ".join(map(str, attempts))
+        or "nothing has its bytes: no second store is set, and no source or rows have them"
+    )
     last = attempts[-1] if attempts else None
     if last is not None and last.result == "repaired":
         return Outcome("repaired", last.way, reason)
@@ -153,7 +156,7 @@ def _of_capture(capture: LostCapture) -> str:
     later = (
         f"a later capture of {_minute(capture.later_at)} is whole"
         if capture.later_at
-        else "there is no later capture"
+        else "no later capture is whole"
     )
     return f"{what}{_minute(capture.fetched_at)}, are lost; {rows}; {later}."
 

@@ -1,4 +1,4 @@
-"""What is lost with captured bytes: rows still in the database, and later captures."""
+"""Loss of captured bytes in sentences: rows still in the database, and later captures."""
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime

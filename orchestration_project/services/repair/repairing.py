@@ -66,7 +66,7 @@ RenderFile = Callable[[str], AbstractContextManager[RenderedAgain | None]]
 
 @dataclass(frozen=True)
 class Repaired:
-    """How the repair of an artifact ended, or how it would be tried.
+    """End of the repair of an artifact, or of its dry run.
 
     Attributes:
         artifact: The artifact, with the problem that it had.
@@ -318,7 +318,7 @@ class StoreError(ConfigurationError):
 
 @contextmanager
 def _storing(store: ArtifactStore) -> Iterator[None]:
-    """Tell errors of the store that is repaired from those of the way that has the bytes."""
+    """Separate errors of the store that is repaired from those of the way that has the bytes."""
     try:
         yield
     except ConfigurationError as error:
