@@ -335,12 +335,14 @@ class ActionExamination:
     """A rule's target and mappings, to examine before the rule is put into effect.
 
     Attributes:
-        declared: Declaration of the target.
+        target: Name of the target in WEBHOOKS_FILE.
+        declared: Its declaration.
         values: By mapped field: its static value, or None where deliveries have the value.
         open: Returns an opened connection by the name of its resource.
     """
 
     settings: Settings
+    target: str
     declared: Any
     values: Mapping[str, Any]
     open: Callable[[str], Any]

@@ -22,9 +22,11 @@ REJECTED = "the other tasks; this one as a reject"
 LETTER = "the other tasks; a dead letter of this one"
 DELIVERY = "the delivery; the tasks as they were"
 AS_IT_WAS = "all as it was"
+ROUTING_LETTER = "the other actions; a dead letter of this one"
+WAITING = "the action, as it waits"
 OUTCOMES = {
     *(EVERY_ROW, REJECTS, HELD_BACK, BYTES, NOTHING),
-    *(ISSUE, REJECTED, LETTER, DELIVERY, AS_IT_WAS),
+    *(ISSUE, REJECTED, LETTER, DELIVERY, AS_IT_WAS, ROUTING_LETTER, WAITING),
 }
 
 

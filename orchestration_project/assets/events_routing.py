@@ -23,7 +23,9 @@ from orchestration_project.resources.events_routing.examining import open_examin
 from orchestration_project.resources.events_routing.replaying import LetterFilter, replay_letters
 from orchestration_project.resources.events_routing.rules import (
     RoutingTrial,
+    RuleOutcome,
     edit_rules,
+    outcomes_by_rule,
     try_rules,
 )
 from orchestration_project.resources.events_routing.targets import RoutingTargets
@@ -56,6 +58,8 @@ DIFFERENCE_COLUMNS = {
     "before": "Action by the rules in effect; empty: none",
     "after": "Action by the edited rules; empty: none",
 }
+
+RULE_COLUMNS = ("rule_id", "source", "kind", "conditions", "action", "target")
 
 RULE = {
     "rule_id": "paid_orders",
@@ -187,8 +191,9 @@ def edit_routing_rules(
         "changed": ", ".join(changes.changed),
         "ended": ", ".join(changes.ended),
         "not_known": unexamined,
+        "rules_in_effect": _table(RULE_COLUMNS, [_rule_row(each) for each in rules[:100]]),
     }
-    shown = {**_shown(trial), "rules_version": changes.version, **edited}
+    shown = {"rules_version": changes.version, **edited, **_shown(trial)}
     return dg.MaterializeResult(asset_key=RULES, metadata=as_metadata(shown))
 
 
@@ -216,7 +221,16 @@ def apply_routing(
     """Take the actions that are due; what fails is retried later, or becomes a dead letter."""
     with open_applier(warehouse, clock, settings, registry, run_id=context.run.run_id) as applier:
         summary = applier.apply_due()
-    return dg.MaterializeResult(asset_key=ROUTED, metadata=as_metadata(_counts(summary)))
+    with warehouse.reading() as connection:
+        outcomes = outcomes_by_rule(connection)
+    rows = [
+        [*each[:3], str(each.action_count), each.changed_at.isoformat(timespec="seconds")]
+        for each in outcomes
+    ]
+    by_rule = {"actions_by_rule": _table(RuleOutcome._fields, rows)}
+    return dg.MaterializeResult(
+        asset_key=ROUTED, metadata=as_metadata({**by_rule, **_counts(summary)})
+    )
 
 
 @dg.multi_asset(
@@ -250,8 +264,8 @@ def replay_routing_letters(
         run_id=context.run.run_id,
         dry_run=config.dry_run,
     )
-    rows = [[*each.key, each.reason_code, each.outcome] for each in letters[:100]]
-    names = ("source", "delivery_id", "rule_id", "reason_code", "outcome")
+    rows = [[*each.key, each.reason_code, each.outcome, each.reason] for each in letters[:100]]
+    names = ("source", "delivery_id", "rule_id", "reason_code", "outcome", "reason")
     outcomes = [each.outcome for each in letters]
     return dg.MaterializeResult(
         asset_key=LETTERS,
@@ -276,6 +290,11 @@ def _examined(
     for each in doubts:
         context.log.warning(f"The rule is not verified at its target. {each}")
     return rules, "; ".join(doubts)
+
+
+def _rule_row(rule: RoutingRule) -> Sequence[str]:
+    conditions = "; ".join(each.text for each in rule.conditions)
+    return [rule.rule_id, rule.source, rule.kind or "", conditions, rule.action, rule.target]
 
 
 def _shown(trial: RoutingTrial) -> dict[str, Any]:

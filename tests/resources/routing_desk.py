@@ -1,7 +1,7 @@
 """Routing over one database, with a receiver of requests and a Jira in memory."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.contracts.matching import HOPS_HEADER
-from orchestration_project.domains.events_routing.rules import RulesText
+from orchestration_project.domains.events_routing.rules import Problem, RoutingRule, RulesText
 from orchestration_project.domains.saas.records import Issue
 from orchestration_project.domains.webhooks.sources import read_sources, read_targets
 from orchestration_project.engine.warehouse import Warehouse
@@ -136,8 +136,13 @@ class Router:
             REGISTRY, load_settings(), read_sources(content), read_targets(content)
         )
 
-    def edit(self, *rules: dict[str, Any], based_on: str | None = None) -> Any:
-        read = RulesText(rules).read(self.targets.fields_of)
+    def edit(
+        self,
+        *rules: dict[str, Any],
+        based_on: str | None = None,
+        examine: Callable[[RoutingRule], Sequence[Problem]] = lambda _: (),
+    ) -> Any:
+        read = RulesText(rules).read(self.targets.fields_of, examine)
         with self.warehouse.reading() as connection:
             present = rules_in_effect(connection).version
         return edit_rules(

@@ -127,6 +127,11 @@ class RoutingCondition(_Strict):
     operator: Operator = "is"
     value: str | None = Field(default=None, max_length=MAX_TEXT)
 
+    @property
+    def text(self) -> str:
+        """The condition in words."""
+        return " ".join(filter(None, (self.field, self.operator, self.value)))
+
     @model_validator(mode="after")
     def _can_be_asked(self) -> Self:
         if not is_path(self.field):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestration_project.domains.events_routing.rules import Problem, RoutingRule
-from orchestration_project.errors import OrchestrationError
+from orchestration_project.errors import OrchestrationError, TransientError
 from orchestration_project.registry import ActionExamination
 from orchestration_project.resources.events_routing.targets import (
     RoutingTargets,
@@ -39,6 +39,7 @@ class RuleExaminer:
             return ()
         given = ActionExamination(
             settings=self.targets.settings,
+            target=rule.target,
             declared=declared,
             values=_values(rule),
             open=self.open_connection,
@@ -46,7 +47,9 @@ class RuleExaminer:
         try:
             found = action.examine(given)
         except OrchestrationError as error:
-            self.doubts[rule.rule_id] = self._unreachable[action.name] = error.what
+            self.doubts[rule.rule_id] = error.what
+            if isinstance(error, TransientError):  # of the next rules it is not asked
+                self._unreachable[action.name] = error.what
             return ()
         if found.doubt:
             self.doubts[rule.rule_id] = found.doubt

@@ -51,6 +51,7 @@ class ReplayedLetter:
     key: RoutedKey
     reason_code: str
     outcome: str
+    reason: str
 
 
 def replay_letters(
@@ -95,7 +96,7 @@ def replay_letters(
             with warehouse.writing() as connection:
                 outcome = _replay(connection, clock, targets, letter, run_id)
         key = RoutedKey(letter.source, letter.delivery_id, letter.rule_id)
-        found.append(ReplayedLetter(key, letter.reason_code, outcome))
+        found.append(ReplayedLetter(key, letter.reason_code, outcome, letter.reason))
     return found
 
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.contracts.matching import HOPS_HEADER, TargetFields
 from orchestration_project.domains.webhooks.schemes import SCHEMES, standard_headers
@@ -14,7 +15,14 @@ from orchestration_project.domains.webhooks.sources import SHORTEST_SECRET_BYTES
 from orchestration_project.engine.environment import address_guard, open_shared_state
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.redaction import hide
-from orchestration_project.registry import ActionEnvironment, ActionRequest, Registry, RoutingAction
+from orchestration_project.registry import (
+    ActionEnvironment,
+    ActionExamination,
+    ActionFindings,
+    ActionRequest,
+    Registry,
+    RoutingAction,
+)
 from orchestration_project.settings import Settings, read_secrets
 
 PASSING_STATUSES = (401, 403, 404, 408, 409, 425, 429)
@@ -50,21 +58,40 @@ def _fields(_: RequestTarget, __: Registry, ___: Settings) -> TargetFields:
     return TargetFields({}, others="json")
 
 
+def _examine(given: ActionExamination) -> ActionFindings:
+    """Examine URL and secret; no name is resolved, and nothing is sent."""
+    declared: RequestTarget = given.declared
+    url_name, secret_name = secret_names(given.target)
+    try:
+        if declared.url is not None:
+            _require_usable(declared.url, given.target, address_guard(given.settings))
+    except ConfigurationError as error:
+        return ActionFindings([("", error.what)])
+    if declared.url is None:
+        _require_usable(_secret(url_name), given.target, address_guard(given.settings))
+    _key(secret_name)
+    return ActionFindings()
+
+
+def _require_usable(url: str, target: str, guard: AddressGuard) -> None:
+    guard.check(url)
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+        raise ConfigurationError(
+            f"invalid url of the target {target}: expected https://, "
+            "e.g. https://partner.example.org/hooks",
+            remedy=f"correct WEBHOOKS_FILE or {secret_names(target)[0]}",
+        )
+
+
 def _send(request: ActionRequest, given: ActionEnvironment) -> str:
     """Send the fields in one signed request, whose id is the idempotency key."""
     declared: RequestTarget = request.declared
     url_name, secret_name = secret_names(request.target)
     url = declared.url or _secret(url_name)
     guard = address_guard(given.settings)
-    guard.check(url)
-    parts = urlsplit(url)
-    is_local = parts.hostname in LOOPBACK
-    if parts.scheme != "https" and not is_local:
-        raise ConfigurationError(
-            f"invalid url of the target {request.target}: expected https://, "
-            "e.g. https://partner.example.org/hooks",
-            remedy=f"correct WEBHOOKS_FILE or {url_name}",
-        )
+    _require_usable(url, request.target, guard)
+    is_local = urlsplit(url).hostname in LOOPBACK
     body = _body(request, declared)
     key = _key(secret_name)
     headers = standard_headers(key, request.idempotency_key, body, now=Clock().now())
@@ -139,4 +166,5 @@ HTTP_REQUEST = RoutingAction(
     declaration=RequestTarget,
     fields=_fields,
     send=_send,
+    examine=_examine,
 )

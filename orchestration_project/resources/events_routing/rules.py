@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
@@ -26,7 +26,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.events_routing.targets import RoutingTargets
-from orchestration_project.tables.events_routing import events_routing_rules
+from orchestration_project.tables.events_routing import events_routed, events_routing_rules
 from orchestration_project.tables.webhooks import events_webhooks
 
 RULES = events_routing_rules.c
@@ -45,6 +45,26 @@ class RulesChangedError(ContractError):
 def rules_in_effect(connection: Connection) -> RuleSet:
     """Return the rules in effect."""
     return RuleSet.of(map(_active, connection.execute(_in_effect())))
+
+
+class RuleOutcome(NamedTuple):
+    """Number of a rule's actions with an outcome, and the time of their latest change."""
+
+    rule_id: str
+    action: str
+    outcome: str
+    action_count: int
+    changed_at: datetime
+
+
+def outcomes_by_rule(connection: Connection) -> Sequence[RuleOutcome]:
+    """Return the outcomes of all routed actions by rule."""
+    columns = events_routed.c
+    group = columns.rule_id, columns.action, columns.outcome
+    wanted = (
+        select(*group, func.count(), func.max(columns.changed_at)).group_by(*group).order_by(*group)
+    )
+    return [RuleOutcome(*row) for row in connection.execute(wanted)]
 
 
 @dataclass
