@@ -107,6 +107,12 @@ ELSEWHERE = [
         "K8sRunLauncher reads the configuration of the cluster when it is made",
     ),
     (
+        "instance/storage.py",
+        "tests/instance/test_shared_logs.py",
+        "test_what_a_step_wrote_on_one_host_is_read_and_downloaded_on_another",
+        "a download reads the file of get_captured_local_path after get_log_data",
+    ),
+    (
         "instance/daemon.py",
         "tests/slow/test_one_daemon.py",
         "test_a_second_daemon_of_one_installation_refuses_to_start",

@@ -82,8 +82,12 @@ class ArtifactStore(Protocol):
         """Remove what is under ``name``, whenever it was put."""
         ...
 
-    def listed(self) -> Iterator[StoredObject]:
-        """Yield all that is stored, in no order; what is being written is left out."""
+    def listed(self, below: str = "") -> Iterator[StoredObject]:
+        """Yield all that is stored, in no order; what is being written is left out.
+
+        Args:
+            below: A folder, without a slash at its end; empty: all.
+        """
         ...
 
     def found(self, name: str) -> StoredObject | None:
@@ -217,10 +221,10 @@ class FolderStore:
         with self._explained("delete", name):
             (self.folder / name).unlink()
 
-    def listed(self) -> Iterator[StoredObject]:
+    def listed(self, below: str = "") -> Iterator[StoredObject]:
         """Yield the files below the folder; one that is deleted meanwhile may be left out."""
         with self._explained("list", str(self.folder)):
-            for path in self.folder.rglob("*"):
+            for path in (self.folder / below).rglob("*"):
                 name = path.relative_to(self.folder)
                 if name.parts[0] == PARTIAL:
                     continue
@@ -397,12 +401,12 @@ class S3Store:
         with self.explained("delete", name):
             obstore.delete(self._store, name)
 
-    def listed(self) -> Iterator[StoredObject]:
+    def listed(self, below: str = "") -> Iterator[StoredObject]:
         """Yield the objects below the prefix."""
         import obstore
 
         with self.explained("list", self.url):
-            for page in obstore.list(self._store):
+            for page in obstore.list(self._store, prefix=below or None):
                 for each in page:
                     yield StoredObject(each["path"], each["size"], each["last_modified"])
 

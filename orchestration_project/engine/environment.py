@@ -145,6 +145,12 @@ def open_second_store(settings: Settings) -> ArtifactStore | None:
     return store
 
 
+def open_shared_store(settings: Settings) -> ArtifactStore | None:
+    """Return the artifact store if other hosts can read it, as a bucket; None: a local folder."""
+    url = settings.artifacts_url or ""
+    return open_artifacts(url) if url.startswith("s3://") else None
+
+
 def open_warehouse(settings: Settings) -> Warehouse:
     """Return the database of these settings, its tables up to date.
 

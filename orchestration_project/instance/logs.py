@@ -39,6 +39,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "run_delivered_again": "The broker delivered a run again that a process has claimed.",
     "run_not_startable": "A delivered run is not executed, as it has ended or is queued again.",
     "run_ended_elsewhere": "A run was ended while this process was silent; the process stops.",
+    "compute_log_not_shared": "Compute logs of a step could not be put into the artifact store.",
     "host_heartbeat_failed": "The heartbeat of a program could not be recorded.",
     "daemon_lease_not_renewed": "The lease of the daemon could not be renewed; it tries again.",
     "historic_weeks_unavailable": "FINRA's list of historic weeks could not be read.",

@@ -7,12 +7,15 @@ database password is never part of the instance that Dagster passes on command l
 import fcntl
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 from dagster import DagsterInstance
 from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.cloud_storage_compute_log_manager import (
+    PollingComputeLogSubscriptionManager,
+)
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
 from dagster._core.storage.local_compute_log_manager import (
     IO_TYPE_EXTENSION,
@@ -23,12 +26,13 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from orchestration_project.engine.environment import state_folder
+from orchestration_project.engine.environment import open_shared_store, state_folder
 from orchestration_project.engine.warehouse.connecting import has_rest_of_password
 from orchestration_project.engine.warehouse.remedies import REFUSES_OPTION, WITHOUT_OPTION
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.logs import mirrored
 from orchestration_project.instance.redacting import PostgresStorage
+from orchestration_project.instance.shared_logs import SharedLogs
 from orchestration_project.instance.sqlite import SqliteStorage
 from orchestration_project.services.dagster_instance import STORAGE_ERRORS, driver_error
 from orchestration_project.settings import PROJECT_ROOT, load_shared_settings, without_secrets
@@ -117,7 +121,14 @@ def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> Postgre
 
 
 class StateComputeLogs(LocalComputeLogManager):
-    """Compute logs of steps, below STATE_DIR."""
+    """Compute logs of steps, below STATE_DIR, and in a bucket that ARTIFACTS_URL names."""
+
+    def __init__(self, base_dir: str, **options: Any) -> None:
+        super().__init__(base_dir, **options)
+        store = open_shared_store(load_shared_settings())
+        self.shared = SharedLogs(store, Path(base_dir)) if store else None
+        if self.shared:
+            self._subscription_manager = PollingComputeLogSubscriptionManager(self)
 
     @classmethod
     def config_type(cls) -> Mapping[str, Any]:
@@ -141,9 +152,46 @@ class StateComputeLogs(LocalComputeLogManager):
             Path(self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[kind]))
             for kind in (ComputeIOType.STDOUT, ComputeIOType.STDERR)
         )
-        with mirrored(sys.stdout, out), mirrored(sys.stderr, err):
+        shared = self.shared.stored_meanwhile([out, err]) if self.shared else nullcontext()
+        with shared, mirrored(sys.stdout, out), mirrored(sys.stderr, err):
             yield CapturedLogContext(log_key)
-        Path(self.complete_artifact_path(log_key)).touch()  # whoever watches may stop
+        complete = Path(self.complete_artifact_path(log_key))
+        complete.touch()  # whoever watches may stop
+        if self.shared:
+            self.shared.put(complete)
+
+    def is_capture_complete(self, log_key: Sequence[str]) -> bool:
+        """Whether all of the logs are there, here or in the artifact store."""
+        if super().is_capture_complete(log_key):
+            return True
+        complete = Path(self.complete_artifact_path(log_key))
+        if self.shared is None or not self.shared.has(complete):
+            return False
+        for each in IO_TYPE_EXTENSION.values():  # a download reads the file of this host
+            self.shared.fetch(Path(self.get_captured_local_path(log_key, each)))
+        complete.touch()
+        return True
+
+    def get_log_data_for_type(
+        self,
+        log_key: Sequence[str],
+        io_type: ComputeIOType,
+        offset: int | None = 0,
+        max_bytes: int | None = None,
+    ) -> tuple[bytes, int] | tuple[None, int]:
+        """Return what a step has written so far: its file here, or in the artifact store."""
+        file = Path(self.get_captured_local_path(log_key, IO_TYPE_EXTENSION[io_type]))
+        if self.shared is None or file.exists():
+            return super().get_log_data_for_type(log_key, io_type, offset, max_bytes)
+        return self.shared.read(file, offset or 0, max_bytes)
+
+    def delete_logs(
+        self, log_key: Sequence[str] | None = None, prefix: Sequence[str] | None = None
+    ) -> None:
+        """Delete logs of this host, and those of a prefix in the artifact store, too."""
+        super().delete_logs(log_key, prefix)
+        if self.shared and prefix:
+            self.shared.delete(Path(self._base_dir).joinpath(*prefix))
 
 
 class StateArtifacts(LocalArtifactStorage):

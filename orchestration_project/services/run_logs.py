@@ -7,7 +7,6 @@ checks and the status of runs in a common file, too; so the run's file goes. In 
 one table; there the lines go that SQLite has in the run's file alone.
 """
 
-import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -280,12 +279,11 @@ class ComputeLogs:
         return sum((_measured(self._files(run_id)) for run_id in run_ids), LogUsage())
 
     def forget(self, run_ids: Sequence[str]) -> LogUsage:
-        """Delete each run's folder."""
+        """Delete each run's folder, and what the artifact store has of it."""
         left = self.left_by(run_ids)
         for run_id in run_ids:
-            folder = compute_log_folder(self._instance, run_id)
-            if folder is not None and folder.exists():
-                shutil.rmtree(folder)
+            if compute_log_folder(self._instance, run_id) is not None:
+                self._instance.compute_log_manager.delete_logs(prefix=[run_id])
         return left
 
     def finish(self) -> None:

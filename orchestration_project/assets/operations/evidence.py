@@ -24,6 +24,7 @@ from orchestration_project.services.evidence.exporting import (
     ExportedArchive,
     Sources,
     export_evidence,
+    share_archive,
 )
 from orchestration_project.services.evidence.subjects import EvidenceRequest
 from orchestration_project.services.links import evidence_path, link
@@ -104,6 +105,7 @@ def evidence(
         Captures(artifacts) if config.include_bytes else None,
     )
     exported = export_evidence(sources, wanted, settings, config.file, now=clock.now())
+    share_archive(exported, settings)
     return _shown(exported, settings)
 
 

@@ -44,6 +44,7 @@ def prunable(
 
 CAPTURED, STAGED, PICTURE, OTHER = "captured bytes", "staged rows", "picture", "other"
 EXPORTED, SET_ASIDE = "exported rows", "set aside by repairs"
+COMPUTE_LOGS, EVIDENCE = "compute logs", "evidence"
 
 KINDS = {
     "blobs": CAPTURED,
@@ -51,6 +52,8 @@ KINDS = {
     "plots": PICTURE,
     "exports": EXPORTED,
     "damaged": SET_ASIDE,
+    "compute_logs": COMPUTE_LOGS,
+    "evidence": EVIDENCE,
 }
 """The first folder of an artifact's name → what it is."""
 

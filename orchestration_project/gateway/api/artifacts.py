@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Self
+from urllib.parse import quote
 
 from pydantic import ConfigDict, Field, model_validator
 from starlette.responses import FileResponse, Response, StreamingResponse
@@ -26,7 +27,7 @@ from orchestration_project.gateway.api.operation import Body, Call, Moment, Oper
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.services.evidence.exporting import FOLDER, SUFFIX
+from orchestration_project.services.evidence.exporting import SUFFIX, archive_sizes, open_archive
 from orchestration_project.services.evidence.subjects import EvidenceRequest, name_of
 from orchestration_project.services.inventory import find_blob, read_captures
 
@@ -267,25 +268,25 @@ async def export_evidence(call: Call[Parameters, NewEvidence]) -> Export:
 
 
 async def list_evidence(call: Call[Parameters, Body]) -> Archives:
-    """List the archives below STATE_DIR."""
-    found = await call.services.in_thread(_archives, call.services)
-    return Archives(
-        archives=[Archive(file=each.name, bytes=each.stat().st_size) for each in found.values()]
-    )
+    """List the archives below STATE_DIR, and in an artifact store that all hosts share."""
+    found = await call.services.in_thread(archive_sizes, call.services.settings)
+    return Archives(archives=[Archive(file=name, bytes=size) for name, size in found.items()])
 
 
 async def download_evidence(call: Call[FileName, Body]) -> Response:
     """Send an archive; `evidence verify` looks whether it is whole."""
-    found = await call.services.in_thread(_archives, call.services)
-    if call.query.file not in found:  # no path is made of a name that is not one of them
-        raise not_found(f"archive not found: {call.query.file!r}")
-    path = found[call.query.file]
-    return FileResponse(path, media_type="application/zip", filename=path.name)
-
-
-def _archives(services: Services) -> dict[str, Path]:
-    folder = services.settings.state_path / FOLDER
-    return {each.name: each for each in sorted(folder.glob(f"*{SUFFIX}")) if each.is_file()}
+    settings, name = call.services.settings, call.query.file
+    found = await call.services.in_thread(archive_sizes, settings)
+    if name not in found:  # no path is made of a name that is not one of them
+        raise not_found(f"archive not found: {name!r}")
+    archive = await call.services.in_thread(open_archive, settings, name)
+    if isinstance(archive, Path):
+        return FileResponse(archive, media_type="application/zip", filename=name)
+    headers = {
+        "content-disposition": f"attachment; filename*=utf-8''{quote(name)}",
+        "content-length": str(found[name]),
+    }
+    return StreamingResponse(_chunks(archive, 0, found[name] - 1), 200, headers, "application/zip")
 
 
 OPERATIONS = (

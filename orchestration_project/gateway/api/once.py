@@ -1,18 +1,32 @@
 """Idempotent requests: a run or backfill has its Idempotency-Key as a tag, and is made once."""
 
+import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import dagster as dg
 
+from orchestration_project.engine.leases import Lease, LostLeaseError, give_back, take
 from orchestration_project.gateway.api.operation import Call
 from orchestration_project.gateway.api.problems import ProblemError
+from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.request import BODY_TAG, KEY_TAG, LAUNCH_TAGS
 from orchestration_project.services.backfills import first_backfill
+
+LEASE_SECONDS = 60.0
+"""A gateway that was killed while it launched holds others up for so long."""
+
+SECONDS_BETWEEN_ATTEMPTS = 0.1
+
+LEASE_DIGITS = 2
+"""Hex digits of a key's hash that name its lease: 256 rows, however many keys there are."""
 
 IDEMPOTENCY_KEY = "idempotency-key"
 KEY_FORM = re.compile(r"[!-~]{1,200}")
@@ -75,7 +89,7 @@ async def once(
     if key is None:
         return await make({})
     tags = {KEY_TAG: f"{call.caller.name}:{key}", BODY_TAG: _hash(said)}
-    async with call.services.launching:
+    async with call.services.launching, _only_gateway(call.services, tags[KEY_TAG]):
         before = await call.services.in_thread(_before, call.services.instance, tags[KEY_TAG])
         if before is None:
             token = LAUNCH_TAGS.set(tags)
@@ -91,6 +105,43 @@ async def once(
             remedy="take a new key for a new request",
         )
     return await again(before)
+
+
+@asynccontextmanager
+async def _only_gateway(services: Services, key: str) -> AsyncIterator[None]:
+    """Have other gateways wait with the same key; a lease in the database says who is at it.
+
+    Raises:
+        ProblemError: 503, another gateway has had the lease for long.
+    """
+    name = f"idempotency/{hashlib.sha256(key.encode()).hexdigest()[:LEASE_DIGITS]}"
+    for _ in range(round(LEASE_SECONDS / SECONDS_BETWEEN_ATTEMPTS) + 1):
+        lease = await services.in_thread(_take, services, name)
+        if lease is not None:
+            break
+        await asyncio.sleep(SECONDS_BETWEEN_ATTEMPTS)
+    else:
+        raise ProblemError(
+            503,
+            "another gateway is processing a request with this Idempotency-Key",
+            remedy="send the same request again in a minute",
+        )
+    try:
+        yield
+    finally:
+        await services.in_thread(_give_back, services, lease)
+
+
+def _take(services: Services, name: str) -> Lease | None:
+    now = services.clock.now()
+    until = now + timedelta(seconds=LEASE_SECONDS)
+    with services.warehouse.writing() as connection:
+        return take(connection, name, holder=uuid4().hex, now=now, until=until)
+
+
+def _give_back(services: Services, lease: Lease) -> None:
+    with suppress(LostLeaseError), services.warehouse.writing() as connection:
+        give_back(connection, lease)
 
 
 def _hash(said: Any) -> str:

@@ -45,7 +45,8 @@ class Services:
         upload_quota: Counts what each caller uploads, by inbox.
         launch_quota: Counts what each caller launches.
         feeds: What reads a growing table for all its streams, by name.
-        launching: Held while a launch with a key is looked up and made: this is one process.
+        launching: Held while a launch with a key is looked up and made; a lease in the database
+            holds up other gateways.
     """
 
     settings: Settings

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePath
+from typing import BinaryIO
 
 import dagster as dg
 from sqlalchemy import Connection, select
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, select
 from orchestration_project.domains.operations.effective_config import ConfigValue, EffectiveConfig
 from orchestration_project.domains.operations.evidence import CAPTURED_BYTES, Manifest
 from orchestration_project.engine.captures import BlobError, Captures
-from orchestration_project.engine.environment import state_folder
+from orchestration_project.engine.environment import open_shared_store, state_folder
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -33,7 +34,7 @@ from orchestration_project.settings import Settings
 from orchestration_project.tables.spine import blobs, captures
 
 FOLDER = "evidence"
-"""Below STATE_DIR."""
+"""Below STATE_DIR, and in an artifact store that all hosts share."""
 
 SUFFIX = ".zip"
 
@@ -97,6 +98,47 @@ def export_evidence(
     with path.open("rb") as written:
         sha256 = hashlib.file_digest(written, "sha256").hexdigest()
     return ExportedArchive(path, path.stat().st_size, sha256, manifest)
+
+
+def share_archive(archive: ExportedArchive, settings: Settings) -> bool:
+    """Put an archive of STATE_DIR/evidence into the artifact store, if all hosts share that.
+
+    Returns:
+        Whether every gateway can serve it.
+
+    Raises:
+        TransientError: The store cannot be reached.
+    """
+    store = open_shared_store(settings)
+    if store is None or archive.path.parent != settings.state_path / FOLDER:
+        return False
+    with archive.path.open("rb") as content:
+        store.put(f"{FOLDER}/{archive.path.name}", content)
+    return True
+
+
+def archive_sizes(settings: Settings) -> dict[str, int]:
+    """Return the archives of this host and of the shared artifact store: bytes by name."""
+    store = open_shared_store(settings)
+    shared = store.listed(FOLDER) if store else ()
+    found = {each.name.removeprefix(f"{FOLDER}/"): each.byte_count for each in shared}
+    for path in (settings.state_path / FOLDER).glob(f"*{SUFFIX}"):
+        if path.is_file():
+            found[path.name] = path.stat().st_size
+    return {
+        name: found[name] for name in sorted(found) if name.endswith(SUFFIX) and "/" not in name
+    }
+
+
+def open_archive(settings: Settings, name: str) -> Path | BinaryIO:
+    """Return the file of an archive that `archive_sizes` names, or open it in the shared store.
+
+    Raises:
+        FileNotFoundError: It was removed meanwhile.
+    """
+    path = settings.state_path / FOLDER / name
+    store = open_shared_store(settings)
+    return path if path.exists() or store is None else store.open(f"{FOLDER}/{name}")
 
 
 def _usual(settings: Settings, subject: EvidenceSubject) -> Path:
