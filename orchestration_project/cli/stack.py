@@ -50,6 +50,9 @@ KEY_DAYS = 3650
 OWN = ("database_url", "dagster_database_url", "broker_url")
 """Settings that the stack makes itself."""
 
+BRIDGE = "orchestration"
+"""Account of our bridge in deploy/mosquitto/acl."""
+
 SECRETS = ("postgresql", "rabbitmq", "mqtt", "tracker", "session_secret")
 
 
@@ -154,13 +157,12 @@ def _environment(
         "PUBLIC_URL": f"https://localhost{port}",
         "TRUSTED_PROXIES": LOOPBACK,
     }
-    if not settings.is_demo:
-        texts["MQTT_PASSWORD"] = secrets["mqtt"]
-        found |= {
-            "MQTT_URL": f"mqtts://localhost:{ports['mqtt']}",
-            "MQTT_USERNAME": "orchestration",
-            "MQTT_CA_FILE": str(certificate_of_broker(folder / "mosquitto")),
-        }
+    certificate = certificate_of_broker(folder / "mosquitto")
+    broker = settings.values_for_broker(
+        f"mqtts://localhost:{ports['mqtt']}", BRIDGE, secrets["mqtt"], certificate
+    )
+    texts |= {name: value for name, value in broker.items() if value == secrets["mqtt"]}
+    found |= {name: value for name, value in broker.items() if name not in texts}
     for name, text in texts.items():
         found[f"{name}_FILE"] = str(write_private(folder / "secrets" / f"{name}.txt", text))
     return found
@@ -175,7 +177,7 @@ def _start_services(
 ) -> None:
     """Start what the project's programs need, and wait until it answers."""
     erlang = ui.free_port(), ui.free_port()
-    accounts = {"orchestration": secrets["mqtt"], "tracker": secrets["tracker"]}
+    accounts = {BRIDGE: secrets["mqtt"], "tracker": secrets["tracker"]}
     server = ports["postgresql"], secrets["postgresql"]
     for program in (
         postgresql(binaries, folder / "postgresql", *server),

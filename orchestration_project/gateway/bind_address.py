@@ -10,7 +10,7 @@ from orchestration_project.domains.access.addresses import (
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.request import Place
-from orchestration_project.settings import Settings
+from orchestration_project.settings import Settings, without_secrets
 
 
 def require_safe(settings: Settings, host: str) -> None:
@@ -20,6 +20,7 @@ def require_safe(settings: Settings, host: str) -> None:
         ConfigurationError: Naming all that is missing.
     """
     if is_loopback(host):
+        _require_trusted_proxy(settings)
         return
     missing = []
     if settings.gateway_auth == "off":
@@ -35,6 +36,20 @@ def require_safe(settings: Settings, host: str) -> None:
             f"the UI is not served on {host}, where others than this machine reach it",
             expected="; ".join(missing),
             remedy="set these, or serve on 127.0.0.1; see docs/how-to/run-in-production.md",
+        )
+
+
+def _require_trusted_proxy(settings: Settings) -> None:
+    """Refuse a public address with TLS, which only a proxy can serve, if no proxy is trusted.
+
+    All requests would seem to come from this machine, and without TLS.
+    """
+    if settings.public_url.startswith("https://") and not settings.trusted_proxies:
+        raise ConfigurationError(
+            "the UI is served behind a proxy that is not trusted",
+            expected="TRUSTED_PROXIES with the address of the proxy that serves PUBLIC_URL",
+            found=f"PUBLIC_URL={without_secrets(settings.public_url)}, TRUSTED_PROXIES not set",
+            remedy="set TRUSTED_PROXIES=127.0.0.1 for a proxy on this machine",
         )
 
 

@@ -111,6 +111,19 @@ class Settings(
         """Programs of domains that `ui` supervises: arguments of `python -m`, by name."""
         return {}
 
+    def values_for_broker(
+        self, url: str, user: str, password: str, ca_file: Path
+    ) -> Mapping[str, str]:
+        """Return the settings, by variable, of programs that use the broker of `stack`.
+
+        Args:
+            url: URL of the broker, without user.
+            user: Account of the programs.
+            password: Its password.
+            ca_file: Certificate that the broker's is verified with.
+        """
+        return {}
+
     @classmethod
     def domain_of(cls, name: str) -> str:
         """Return the domain of a setting, empty if it belongs to no single one."""

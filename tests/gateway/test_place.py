@@ -38,6 +38,16 @@ def test_others_are_served_with_tls_in_front_and_secrets_of_their_own_alone(monk
     require_safe(settings(monkeypatch, GATEWAY_AUTH="on", **SAFE), host)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_public_address_with_tls_needs_a_trusted_proxy(monkeypatch, host: str):
+    public = "https://me:planted-secret@door.example.org"
+    with pytest.raises(ConfigurationError, match="proxy that is not trusted") as refused:
+        require_safe(settings(monkeypatch, PUBLIC_URL=public), host)
+    assert "TRUSTED_PROXIES=127.0.0.1" in str(refused.value)
+    assert "planted-secret" not in str(refused.value)
+    require_safe(settings(monkeypatch, PUBLIC_URL=public, TRUSTED_PROXIES="127.0.0.1"), host)
+
+
 @pytest.mark.parametrize("name", SAFE)
 def test_nothing_of_that_may_be_missing(monkeypatch, name: str):
     rest = {each: value for each, value in SAFE.items() if each != name}

@@ -156,6 +156,19 @@ class MqttSettings(Settings):
             )
         return self
 
+    def values_for_broker(
+        self, url: str, user: str, password: str, ca_file: Path
+    ) -> Mapping[str, str]:
+        """Return the settings of the bridge to the broker of `stack`; a demo has its own broker."""
+        if self.is_demo:
+            return {}
+        return {
+            "MQTT_URL": url,
+            "MQTT_USERNAME": user,
+            "MQTT_PASSWORD": password,
+            "MQTT_CA_FILE": str(ca_file),
+        }
+
     @property
     def programs(self) -> Mapping[str, Sequence[str]]:
         """The bridge, where there is a broker."""

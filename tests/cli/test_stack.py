@@ -1,0 +1,145 @@
+"""What `stack` refuses before it starts anything, its secrets, and its configuration."""
+
+import os
+import re
+import shutil
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from orchestration_project.cli.stack import serve_stack
+from orchestration_project.cli.stack_services import (
+    DEPLOY,
+    TOOLS,
+    caddy,
+    mosquitto,
+    prometheus,
+    rabbitmq,
+    secret_of,
+)
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.settings import load_settings
+
+HAS_TOOLS = all(shutil.which(name) for name in TOOLS)
+
+DEFAULTS = re.compile(
+    r"guest:guest|admin:admin|changeme|^\s*(default_pass|POSTGRES_PASSWORD|password)\s*[=:]\s*\w",
+    re.IGNORECASE,
+)
+"""How default passwords look in configuration."""
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def installed(tmp_path: Path, monkeypatch, *, without: set[str]) -> None:
+    """Have a PATH with programs of these names, as far as they are not left out."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in {"postgres", "initdb", *TOOLS} - without:
+        if "/" not in name:
+            (folder / name).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def test_missing_programs_are_named_together_with_one_line_that_installs_them(
+    state, tmp_path, monkeypatch
+):
+    installed(tmp_path, monkeypatch, without={"caddy", "mosquitto", "mosquitto_passwd"})
+    with pytest.raises(ConfigurationError, match="the stack cannot start") as refused:
+        serve_stack(1)
+    assert "caddy, mosquitto, mosquitto_passwd" in refused.value.found
+    assert re.search(r"apt-get install .*\bcaddy mosquitto\b", refused.value.remedy)
+    assert not (state / "stack").exists()
+
+
+@pytest.mark.skipif(not HAS_TOOLS, reason="programs of the stack are missing")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "postgresql://me:planted-secret@127.0.0.1/pipelines"),
+        ("DAGSTER_DATABASE_URL", "postgresql://me:planted-secret@127.0.0.1/dagster"),
+        ("BROKER_URL", "amqp://me:planted-secret@127.0.0.1//"),
+    ],
+)
+def test_a_database_or_broker_of_the_settings_is_refused(state, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match="of its own") as refused:
+        serve_stack(1)
+    assert f"{name} set" in refused.value.found
+    assert "planted-secret" not in str(refused.value)
+
+
+@pytest.mark.skipif(not HAS_TOOLS, reason="programs of the stack are missing")
+def test_a_port_in_use_is_refused_with_its_service(state, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("STACK_PORTS", f"https={port}")
+        with pytest.raises(ConfigurationError, match=f"port {port} of the stack") as refused:
+            serve_stack(1)
+    assert "STACK_PORTS=https=" in refused.value.remedy
+
+
+@pytest.mark.parametrize("value", ["https", "web=443", "https=0", "https=70000", "https=x"])
+def test_ports_of_unknown_services_or_without_a_number_are_refused(monkeypatch, value):
+    monkeypatch.setenv("STACK_PORTS", value)
+    with pytest.raises(ConfigurationError, match="STACK_PORTS"):
+        load_settings()
+
+
+def test_a_secret_is_made_once_at_random_in_a_private_file(tmp_path):
+    first, other = secret_of(tmp_path, "first"), secret_of(tmp_path, "other")
+    assert first == secret_of(tmp_path, "first") != other
+    assert len(first) >= 32
+    assert stat.S_IMODE((tmp_path / "first").stat().st_mode) == 0o600
+
+
+def test_no_file_of_deploy_has_a_default_password():
+    for file in filter(Path.is_file, DEPLOY.rglob("*")):
+        for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1):
+            assert not DEFAULTS.search(line), f"{file}:{number}: {line}"
+
+
+def test_files_with_secrets_are_private_and_listeners_are_on_loopback(tmp_path):
+    ports = load_settings().ports_of_stack
+    rabbitmq(tmp_path / "rabbitmq", ports["rabbitmq"], (1, 2), "rabbit-password")
+    account = tmp_path / "rabbitmq" / "conf.d" / "account.conf"
+    assert "default_pass = rabbit-password" in account.read_text()
+    assert stat.S_IMODE(account.stat().st_mode) == 0o600
+    broker = (tmp_path / "rabbitmq" / "rabbitmq.conf").read_text()
+    assert f"listeners.tcp.local = 127.0.0.1:{ports['rabbitmq']}" in broker
+    assert "rabbit-password" not in broker
+    assert caddy(tmp_path / "caddy", ports).environment["BIND"] == "127.0.0.1"
+
+
+@pytest.mark.skipif(not HAS_TOOLS, reason="programs of the stack are missing")
+def test_each_program_accepts_its_configuration(tmp_path):
+    ports = load_settings().ports_of_stack
+    proxy = caddy(tmp_path / "caddy", ports)
+    adapted = run(["caddy", "adapt", *proxy.command[2:]], proxy.environment)
+    assert '"Strict-Transport-Security"' in adapted
+    run(["caddy", "validate", *proxy.command[2:]], proxy.environment)
+    key = tmp_path / "key"
+    key.write_text("op_key")
+    prometheus(tmp_path / "prometheus", key, ports)
+    run(["promtool", "check", "config", str(tmp_path / "prometheus" / "prometheus.yml")], {})
+    mosquitto(tmp_path / "mosquitto", {"orchestration": "mqtt-password"}, ports)
+    text = (tmp_path / "mosquitto" / "mosquitto.conf").read_text()
+    assert re.findall(r"^listener (.*)$", text, re.MULTILINE) == [
+        f"{ports[name]} 127.0.0.1" for name in ("mqtt", "mqtt_certificate", "mqtt_websocket")
+    ]
+    assert "/etc/mosquitto" not in text
+    assert "mqtt-password" not in (tmp_path / "mosquitto" / "passwords").read_text()
+
+
+def run(command, environment) -> str:
+    whole = {"PATH": os.defpath, **environment}
+    done = subprocess.run(command, env=whole, capture_output=True, text=True)  # noqa: S603 - Debian's
+    assert done.returncode == 0, done.stderr
+    return done.stdout
