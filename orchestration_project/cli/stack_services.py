@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.settings.given import ENVIRONMENT
 
 DEPLOY = PROJECT_ROOT / "deploy"
 
@@ -114,6 +115,8 @@ TOOLS = {
 }
 """Programs of the stack beside PostgreSQL's, and the Debian package of each."""
 
+SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
 
 def require_tools() -> Path:
     """Return the folder of PostgreSQL's programs.
@@ -121,7 +124,7 @@ def require_tools() -> Path:
     Raises:
         ConfigurationError: Programs are missing; names them and one line that installs them.
     """
-    missing = {name: package for name, package in TOOLS.items() if not shutil.which(name)}
+    missing = {name: package for name, package in TOOLS.items() if not find_program(name)}
     folder = _postgresql_folder()
     if folder is None:
         missing["postgres"] = "postgresql"
@@ -134,6 +137,12 @@ def require_tools() -> Path:
             remedy=f"sudo apt-get install --no-install-recommends {packages}",
         )
     return folder
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program, also from the folders that only root has in its PATH."""
+    folders = [ENVIRONMENT.get("PATH", os.defpath), *SYSTEM_FOLDERS]
+    return shutil.which(name, path=os.pathsep.join(folders))
 
 
 def _postgresql_folder() -> Path | None:
@@ -289,7 +298,7 @@ def mosquitto(folder: Path, passwords: Mapping[str, str], ports: Mapping[str, in
     text = re.sub(r"(?m)^listener \d+$", lambda _: _listener(ports, listeners), text)
     user = "user root\n" if os.geteuid() == 0 else ""  # the default could not read these files
     config = write_private(folder / "mosquitto.conf", user + text)
-    return Program("mosquitto", ["mosquitto", "-c", str(config)], {})
+    return Program("mosquitto", [str(find_program("mosquitto")), "-c", str(config)], {})
 
 
 def _listener(ports: Mapping[str, int], listeners: Iterator[str]) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import socket
 import stat
 import subprocess
@@ -10,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from orchestration_project.cli import stack_services
 from orchestration_project.cli.stack import serve_stack
 from orchestration_project.cli.stack_services import (
     DEPLOY,
     TOOLS,
     caddy,
+    find_program,
     mosquitto,
     prometheus,
     rabbitmq,
@@ -23,7 +24,7 @@ from orchestration_project.cli.stack_services import (
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import load_settings
 
-HAS_TOOLS = all(shutil.which(name) for name in TOOLS)
+HAS_TOOLS = all(map(find_program, TOOLS))
 
 DEFAULTS = re.compile(
     r"guest:guest|admin:admin|changeme|^\s*(default_pass|POSTGRES_PASSWORD|password)\s*[=:]\s*\w",
@@ -46,6 +47,7 @@ def installed(tmp_path: Path, monkeypatch, *, without: set[str]) -> None:
         if "/" not in name:
             (folder / name).touch(mode=0o755)
     monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(stack_services, "SYSTEM_FOLDERS", ())
 
 
 def test_missing_programs_are_named_together_with_one_line_that_installs_them(

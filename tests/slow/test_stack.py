@@ -1,0 +1,183 @@
+"""`stack` for real: a weekly load by a worker of Celery, over TLS, seen by the API."""
+
+import http.client
+import json
+import re
+import shutil
+import signal
+import ssl
+import time
+from contextlib import suppress
+
+import psycopg
+import pytest
+from amqp.exceptions import AccessRefused
+from kombu.connection import Connection
+
+from orchestration_project.cli.stack_services import (
+    TOOLS,
+    broker_url,
+    data_folder,
+    database_url,
+    find_program,
+)
+from orchestration_project.settings.deployment import STACK_PORTS
+from tests import programs
+from tests.programs import free_port, wait_for
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not all(map(find_program, TOOLS)), reason="programs of the stack are missing"
+    ),
+]
+
+JOB, PARTITION = "finra_otc_weekly", "T1|2026-02-02"
+
+LAUNCH = f"""mutation {{ launchRun(executionParams: {{
+  selector: {{repositoryLocationName: "orchestration_project.definitions",
+    repositoryName: "__repository__", jobName: "{JOB}"}},
+  executionMetadata: {{tags: [{{key: "dagster/partition", value: "{PARTITION}"}}]}},
+  runConfigData: {{}} }})
+  {{ __typename ... on LaunchRunSuccess {{ run {{ runId }} }} ... on PythonError {{ message }} }}
+}}"""
+
+
+class Stack:
+    """A stack, started again over the same state."""
+
+    def __init__(self, folder):
+        self.folder, self.state_dir = folder, folder / "state"
+        self.ports = {name: free_port() for name in STACK_PORTS}
+        self.key = ""
+
+    def start(self):
+        self.log = self.folder / "stack.log"
+        self.log.write_text("")
+        ports = ",".join(f"{name}={port}" for name, port in self.ports.items())
+        self.process = programs.start_into(
+            self.log, self.state_dir, "orchestration_project", "stack", STACK_PORTS=ports
+        )
+        wait_for(lambda: "Dagster UI:" in self.text or self.process.poll() is not None, 300)
+        assert self.process.poll() is None, self.text
+        self.authority = re.findall(r"Certificate to trust: (.*)", self.text)[0]
+
+    @property
+    def text(self):
+        return self.log.read_text()
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=120)
+
+    def secret(self, name):
+        return (self.state_dir / "stack" / "secrets" / name).read_text()
+
+    def ask(self, method, path, body=None, **headers):
+        """Ask through the proxy, whose certificate is verified."""
+        context = ssl.create_default_context(cafile=self.authority)
+        connection = http.client.HTTPSConnection(
+            "localhost", self.ports["https"], timeout=60, context=context
+        )
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        text = response.read().decode()
+        connection.close()
+        return response, text
+
+    def graphql(self, query):
+        given = {"X-API-Key": self.key, "Content-Type": "application/json"}
+        response, text = self.ask("POST", "/graphql", json.dumps({"query": query}), **given)
+        assert response.status == 200, text
+        return json.loads(text)["data"]
+
+    def runs(self):
+        found = self.graphql("{runsOrError {... on Runs {results {runId}}}}")["runsOrError"]
+        return {each["runId"] for each in found["results"]}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    stack = Stack(tmp_path_factory.mktemp("stack"))
+    try:
+        stack.start()
+        stack.key = wait_for(lambda: programs.key_in(stack.text) if "op_" in stack.text else "")
+        yield stack
+    finally:
+        with suppress(ProcessLookupError):
+            stack.end()
+        programs.kill_all_of(stack.state_dir)
+        shutil.rmtree(data_folder(stack.state_dir / "stack" / "postgresql"), ignore_errors=True)
+
+
+def test_a_weekly_load_by_a_worker_is_seen_over_tls(stack, record_property):
+    began = time.monotonic()
+    run = stack.graphql(LAUNCH)["launchRun"]["run"]["runId"]
+    query = f'{{runOrError(runId: "{run}") {{... on Run {{status tags {{key value}}}}}}}}'
+    wait_for(lambda: stack.graphql(query)["runOrError"]["status"] == "SUCCESS", 240)
+    record_property("load_seconds", round(time.monotonic() - began, 1))
+    tags = {each["key"]: each["value"] for each in stack.graphql(query)["runOrError"]["tags"]}
+    assert "dagster-celery/task_id" in tags
+    logs = [stack.state_dir / "logs" / f"worker-{number}.log" for number in (1, 2)]
+    assert any(run in log.read_text() for log in logs)
+    url = database_url(stack.ports["postgresql"], stack.secret("postgresql"), "pipelines")
+    with psycopg.connect(url) as connection:
+        [(rows,)] = connection.execute("SELECT count(*) FROM finra_otc_weekly")
+    assert rows > 0
+
+
+def test_answers_have_security_headers_and_plain_http_is_redirected(stack):
+    response, _ = stack.ask("GET", "/login")
+    assert response.status == 200
+    assert response.headers["Strict-Transport-Security"].startswith("max-age=")
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Server"] is None
+    assert stack.ask("GET", "/metrics", **{"X-API-Key": stack.key})[0].status == 404
+    plain = http.client.HTTPConnection("localhost", stack.ports["http"], timeout=20)
+    plain.request("GET", "/login")
+    redirect = plain.getresponse()
+    plain.close()
+    assert (redirect.status, redirect.headers["Location"]) == (
+        301,
+        f"https://localhost:{stack.ports['https']}/login",
+    )
+
+
+def test_prometheus_scrapes_the_gateway(stack):
+    def is_up():
+        with suppress(OSError):
+            connection = http.client.HTTPConnection("127.0.0.1", stack.ports["prometheus"])
+            connection.request("GET", "/api/v1/query?query=up")
+            found = json.load(connection.getresponse())["data"]["result"]
+            connection.close()
+            return [each["value"][1] for each in found] == ["1"]
+        return False
+
+    wait_for(is_up, 120)
+
+
+def test_no_service_knows_a_default_password(stack):
+    port = stack.ports["rabbitmq"]
+    url = broker_url(port, stack.secret("rabbitmq"))
+    with Connection(url) as connection:
+        connection.connect()
+    guest = url.replace(f"orchestration:{stack.secret('rabbitmq')}", "guest:guest")
+    with Connection(guest) as connection, pytest.raises(AccessRefused):
+        connection.connect()
+    for password in ("", "postgres", "orchestration"):
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(database_url(stack.ports["postgresql"], password, "pipelines"))
+
+
+def test_it_stops_cleanly_and_starts_again_over_its_state(stack):
+    before = stack.runs()
+    assert before
+    assert stack.end() == 0, stack.text
+    wait_for(lambda: not programs.processes_of(stack.state_dir), 60)
+    secrets = {name: stack.secret(name) for name in ("postgresql", "rabbitmq", "metrics_key")}
+    for log in (stack.state_dir / "logs").glob("*.log"):
+        assert not any(secret in log.read_text(errors="replace") for secret in secrets.values())
+    stack.start()
+    assert before <= stack.runs()
+    assert {name: stack.secret(name) for name in secrets} == secrets
+    assert "op_" not in stack.text  # the key of an admin is made once
