@@ -110,6 +110,8 @@ check: $(VENV)/installed-dev ## lint, types, architecture, dependencies and pros
 check-deploy: $(VENV)/installed $(DEPLOY_VENV)/installed ## Dockerfile, compose, Kubernetes and SBOM, offline, without an engine
 	@$(DEPLOY_VENV)/bin/hadolint deploy/Dockerfile
 	@$(DEPLOY_VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose/compose.yaml
+	@for file in deploy/kubernetes/base/[!k]*.yaml; do \
+	  $(DEPLOY_VENV)/bin/kubernetes-validate --strict --quiet -k 1.37 $$file || exit 1; done
 	@mkdir -p .cache
 	@$(VENV)/bin/python deploy/sbom.py --without-system > .cache/sbom.spdx.json
 	@$(DEPLOY_VENV)/bin/pyspdxtools --infile .cache/sbom.spdx.json

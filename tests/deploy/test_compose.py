@@ -123,7 +123,7 @@ def test_services_start_when_what_they_need_is_ready(profile: str):
 def test_minimal_is_a_part_of_full():
     assert services("minimal").keys() < services("full").keys() == services().keys()
     assert services("minimal").keys() == {
-        *("postgres", "migrate", "code-server", "daemon", "gateway", "caddy")
+        *("volumes", "postgres", "migrate", "code-server", "daemon", "gateway", "caddy")
     }
 
 
@@ -168,9 +168,8 @@ def test_each_secret_is_written_and_used(written: Path):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_each_command_exists(name: str):
-    service = services()[name]
-    words = [*service.get("entrypoint", ["orchestrate"]), *service["command"]]
-    program, *arguments = words
+    assert "entrypoint" not in services()[name]
+    program, *arguments = services()[name]["command"]
     if program == "python":
         assert arguments[0] == "-m"
         assert importlib.util.find_spec(arguments[1])

@@ -204,7 +204,7 @@ def test_the_install_steps_make_programs_that_serve_from_a_folder_they_cannot_wr
     image.start("dagster-daemon", "run", "-w", "deploy/workspace.yaml")
     [command] = dockerfile.texts(RUNTIME, "CMD")
     arguments = ast.literal_eval(image.here(command).replace("0.0.0.0", "127.0.0.1"))  # noqa: S104
-    image.start("orchestrate", *arguments)
+    image.start(*arguments)
     ready = programs.wait_for(image.readiness, programs.PATIENCE_SECONDS)
     assert ready["is_ready"] is True
     [check] = dockerfile.texts(RUNTIME, "HEALTHCHECK")

@@ -13,7 +13,7 @@ import pytest
 from orchestration_project.settings import PROJECT_ROOT
 
 NAMED = re.compile(
-    r"""(?ix) (?:password|passwd|_pass|secret|token|api_?key|access_?key(?!_?id))[\w-]*
+    r"""(?ix) (?:password|passwd|_pass|secret(?!name|s\b)|token|api_?key|access_?key(?!_?id))[\w-]*
     ["']? [ ]* [:=] [ ]* (?P<value>[^\s,}\]]+)"""
 )
 """A name of a secret, and the value that follows it on its line."""
@@ -26,7 +26,7 @@ IN_A_URL = re.compile(r"[a-z]+://[^/\s:@\"'{}$]+:(?P<value>[^@/\s\"'{]+)@")
 DEFAULTS = re.compile(r"(?i)\b(changeme|minioadmin|admin/admin|guest:guest|postgres:postgres)\b")
 
 HARMLESS = re.compile(
-    r"""["']?(/|secrets/|\.\.\.$|…|\$|\?|&|\*|-$|#|\[|\{|<|true\b|false\b|none\b|the\b)"""
+    r"""["']?(/|secrets/|\.\.\.$|…|\$|\?|&|\*|-$|#|\[|\{|<|true\b|false\b|none\b|the\b|s3_secret\b)"""
 )
 """How a value begins that is none: a path, variable, anchor, list, mapping or placeholder."""
 

@@ -65,7 +65,7 @@ def test_full_starts_the_gateway_makes_a_key_for_prometheus_once_and_starts_the_
     commands = [line for line in log.read_text().splitlines() if "version" not in line]
     assert commands == [
         f"full {group} {start} gateway",
-        f"full {group} compose --profile full run --rm --no-deps -T migrate {create}",
+        f"full {group} compose --profile full run --rm --no-deps -T migrate orchestrate {create}",
         f"full {group} {start}",
     ]
     key = (folder / "secrets" / "metrics_key").read_text()
