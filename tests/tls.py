@@ -20,7 +20,9 @@ SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 """First bytes of a client of PostgreSQL that wants TLS; anything else is hung up on."""
 
 
-def make_certificate(folder: Path, name: str = "localhost") -> tuple[Path, Path]:
+def make_certificate(
+    folder: Path, name: str = "localhost", *, valid: timedelta = timedelta(days=1)
+) -> tuple[Path, Path]:
     """Return the files of a new key and of its certificate, which signs itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -31,8 +33,8 @@ def make_certificate(folder: Path, name: str = "localhost") -> tuple[Path, Path]
         .issuer_name(who)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - timedelta(days=90))
+        .not_valid_after(now + valid)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .sign(key, hashes.SHA256())

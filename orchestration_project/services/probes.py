@@ -40,6 +40,7 @@ from orchestration_project.services.dagster_instance import (
     silent_daemons,
     waiting_for_it,
 )
+from orchestration_project.services.gate.certificates import certificate_probe
 from orchestration_project.services.gate.dependencies import (
     OpenWarehouse,
     artifacts_probe,
@@ -268,4 +269,5 @@ def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[Al
             "backup_old", backup_probe(as_it_is, real_time, settings.backup_max_age_hours)
         ),
         AlertCondition("restore_untried", restore_probe(as_it_is, real_time)),
+        AlertCondition("certificate_expiring", certificate_probe(settings, real_time)),
     ]

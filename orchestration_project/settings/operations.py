@@ -142,6 +142,7 @@ class AlertSettings(BaseSettings):
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {
             "public_url",
+            "public_certificate_file",
             "installation_name",
             "alert_urls",
             "alert_url_name",
@@ -157,6 +158,11 @@ class AlertSettings(BaseSettings):
         json_schema_extra=about(
             required_when="the UI is served on a non-loopback address (https://)"
         ),
+    )
+    public_certificate_file: Path | None = Field(
+        None,
+        description="Certificate of PUBLIC_URL, PEM, whose expiry is an alert.",
+        json_schema_extra=about(default="(as the host of PUBLIC_URL serves it)", group="tuning"),
     )
     installation_name: str = Field(
         "",
@@ -202,6 +208,11 @@ class AlertSettings(BaseSettings):
         found = split_entries(value.get_secret_value() if value else "")
         require_one_each(found, r"([A-Za-z]+=)?[A-Za-z0-9]+://")
         return value
+
+    @property
+    def public_certificate_path(self) -> Path | None:
+        """PUBLIC_CERTIFICATE_FILE as an absolute path."""
+        return self.public_certificate_file and from_root(self.public_certificate_file)
 
     @property
     def every_alert_url(self) -> Sequence[str]:

@@ -60,6 +60,9 @@ KINDS = {
     "restore_untried": AlertKind(
         "error", "no backup was restored with --check within 7 days of the first backup"
     ),
+    "certificate_expiring": AlertKind(
+        "error", "the certificate of PUBLIC_URL expires within 14 days, or is for other hosts"
+    ),
     "alert_rules": AlertKind(
         "error", "the rules or channels are malformed, or a rule names something unknown"
     ),

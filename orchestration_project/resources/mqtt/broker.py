@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
+from orchestration_project.connections.certificates import read_certificate
+from orchestration_project.connections.clock import Clock
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings.domains.mqtt import MqttSettings
 from orchestration_project.settings.given import PRIVATE, exposed_mode
@@ -113,11 +115,30 @@ class Broker:
         """Whether MQTT is carried by a WebSocket."""
         return self.scheme in ("ws", "wss")
 
+    def refuse_expired(self) -> None:
+        """Refuse a certificate of this client that the broker would not accept any more.
+
+        Raises:
+            BrokerError: It has expired; the bridge goes on with one that replaces it.
+            ConfigurationError: It cannot be read.
+        """
+        if self.certificate_file is None or not self.has_tls:
+            return
+        found = read_certificate(self.certificate_file, "MQTT_CLIENT_CERTIFICATE_FILE")
+        if found.ends_at <= Clock().now():
+            raise BrokerError(
+                "the certificate for the broker has expired",
+                expected="one that is valid now",
+                found=f"{found.place}, valid until {found.ends_at:%Y-%m-%d %H:%M} UTC",
+                remedy="renew it (MQTT_CLIENT_CERTIFICATE_FILE)",
+            )
+
     def tls_context(self) -> ssl.SSLContext:
         """Return the context that verifies the broker's certificate and its name.
 
         Raises:
-            ConfigurationError: A file of certificates or keys cannot be read, or is none.
+            ConfigurationError: A file of certificates or keys cannot be read, or is none; others
+                may read the key.
         """
         try:
             context = ssl.create_default_context(cafile=self.ca_file)

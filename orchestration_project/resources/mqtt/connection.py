@@ -124,6 +124,7 @@ class BrokerConnection:
         self.close()
 
     def _connect(self) -> None:
+        self._broker.refuse_expired()
         properties = None
         start: dict[str, Any] = {}
         if self._broker.version == "5":
