@@ -96,7 +96,7 @@ def test_the_latest_state_that_was_published_by_a_day_is_exported(desk, clock, t
             if before:
                 of_row[-1] = before._replace(known_to=landed.known_from)
             if now:
-                of_row.append(Version(*now, landed.known_from))
+                of_row.append(Version(now[0], now[1], landed.known_from))
     own = ["--where", f"week_start={week.week_start}"]
     file = tmp_path / "rows.parquet"
     for day in DAYS:
@@ -111,10 +111,10 @@ def test_the_latest_state_that_was_published_by_a_day_is_exported(desk, clock, t
 
 
 def test_rows_whose_earlier_state_was_never_loaded_are_named(desk, tmp_path, capfd):
-    dates = {"initial_published_date": date(2025, 12, 1)}
+    first = date(2025, 12, 1)
     desk.land(
-        row("AAA", **dates, last_update_date=date(2025, 12, 1)),
-        row("BBB", **dates, last_update_date=date(2026, 1, 5)),
+        row("AAA", initial_published_date=first, last_update_date=first),
+        row("BBB", initial_published_date=first, last_update_date=date(2026, 1, 5)),
         row("CCC", initial_published_date=None, last_update_date=None),
         row("DDD", initial_published_date=date(2026, 1, 5), last_update_date=date(2026, 1, 5)),
     )

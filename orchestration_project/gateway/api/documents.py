@@ -101,6 +101,7 @@ async def _read(call: Call[Any, Body], wanted: Parts, table: str) -> Response:
         columns=None,
         where=[where],
         as_of=None,
+        published_by=None,
         format=wanted.format,
         escape_formulas=None,
         limit=wanted.limit,
