@@ -99,7 +99,7 @@ class BridgeState:
 
 
 class EarlierSession(NamedTuple):
-    """What an earlier bridge left of its session with a broker.
+    """Remains of an earlier bridge's session with a broker.
 
     Attributes:
         received_until: UTC time until which nothing is missing; None: no session was there.
