@@ -288,7 +288,10 @@ def _examined(
         rules = config.text().read(targets.fields_of, examiner.problems_of)
     doubts = [f"{name}: {doubt}" for name, doubt in sorted(examiner.doubts.items())]
     for each in doubts:
-        context.log.warning(f"The rule is not verified at its target. {each}")
+        context.log.warning(
+            f"The rule is not verified at its target. {each}",
+            extra={"event": "routing_rule_not_verified"},
+        )
     return rules, "; ".join(doubts)
 
 

@@ -74,6 +74,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "webhooks_paused": "Webhooks are not accepted, as the inbox or the disk is full.",
     "webhook_not_stored": "A webhook delivery could not be stored.",
     "webhook_source_disabled": "A webhook source cannot be used, such as one without its secret.",
+    "routing_rule_not_verified": "The target of an edited routing rule could not be asked.",
     "metrics_unavailable": "A part of the metrics cannot be read.",
     "binary_frame_rejected": "A client sent a binary frame over a websocket.",
     "oidc_login_rejected": "A login by OpenID Connect was rejected.",

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
+from orchestration_project.demo.saas.jira import EMAIL, TOKEN
 from orchestration_project.engine.environment import open_store, open_warehouse
 from orchestration_project.resources.events_routing.rules import rules_in_effect
 from orchestration_project.resources.events_routing.runs import ROUTING_TAG
@@ -17,6 +18,8 @@ from orchestration_project.sensors.events_routing import routing_sensor
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.events_routing import events_routed, events_routed_rows
+from tests.prepared import Prepared
+from tests.saas_demo import SaasDemo
 from tests.webhook_runs import load_due
 
 WEBHOOKS = """
@@ -28,6 +31,7 @@ targets:
   payments: {action: row, columns: {charge: text, euros: number, paid_at: timestamp}}
   issues: {action: row, columns: {title: text, labels: json}}
   rates: {action: run_job, job: fx_rates_daily}
+  tickets: {action: jira_issue, project: IT, issue_type: Task}
 """
 
 
@@ -184,3 +188,38 @@ def test_an_edit_based_on_an_earlier_version_fails_and_dry_runs_write_nothing(se
         assert replayed["letters_count"] == 0
         applied = metadata(run_job("events_apply_routing", "apply_routing", instance))
         assert applied["done_count"] == 0
+
+
+def test_jira_is_asked_before_rules_are_tried_and_a_rule_it_cannot_verify_is_named(
+    settings, monkeypatch, prepared: Prepared, tmp_path
+):
+    rule = {
+        "rule_id": "tickets",
+        "source": "github",
+        "action": "jira_issue",
+        "target": "tickets",
+        "mappings": [mapping("summary", "payload.issue.title")],
+    }
+    wrong = {**rule, "mappings": [*rule["mappings"], mapping("colour", "red", "static")]}
+
+    def tried(rule: dict[str, Any]) -> str:
+        result = run_job("events_try_routing", "try_routing_rules", instance, rules=[rule])
+        return str(metadata(result)["not_known"])
+
+    with dg.instance_for_test() as instance, SaasDemo() as jira:
+        for name, value in {
+            "DATA_PROFILE": "real",
+            "DEMO_CLOCK_NOW": "",
+            "DATABASE_URL": prepared.sqlite(tmp_path / "tables.sqlite"),
+            "SAAS_SOURCE": "api",
+            "PEOPLEFORCE_API_KEY": "0123456789abcdef",
+            "JIRA_URL": f"{jira.url}/jira",
+            "JIRA_EMAIL": EMAIL,
+            "JIRA_TOKEN": TOKEN,
+        }.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(Exception, match="colour is not a field of these issues"):
+            tried(wrong)
+        assert tried(rule) == ""
+        monkeypatch.delenv("SAAS_SOURCE")
+        assert tried(wrong).startswith("tickets: ")
