@@ -29,21 +29,21 @@ RUN = ("orchestration_project", "run", "--weeks")
 
 @pytest.fixture(scope="module")
 def landed(tmp_path_factory):
-    """The STATE_DIR in which a program has landed eight weeks."""
+    """The STATE_DIR in which a program has landed two weeks."""
     state_dir = tmp_path_factory.mktemp("landed") / "state"
-    status, output, error = programs.run(state_dir, *RUN, "8")
+    status, output, error = programs.run(state_dir, *RUN, "2")
     assert status == 0, error
     assert "demo (synthetic data from the embedded source)" in output
-    assert "[24/24]" in output
+    assert "[ 6/6]" in output
     yield state_dir
     programs.kill_all_of(state_dir)
 
 
 def test_the_weeks_are_landed_and_a_second_run_changes_nothing_and_says_so(landed):
     before = databases.contents(databases.sqlite_url(landed))
-    status, output, error = programs.run(landed, *RUN, "8")
+    status, output, error = programs.run(landed, *RUN, "2")
     assert status == 0, error
-    assert "24 of 24 partitions: nothing changed at the source" in output
+    assert "6 of 6 partitions: nothing changed at the source" in output
     [weekly] = [
         line.split() for line in output.splitlines() if line.startswith("finra_otc_weekly ")
     ]
