@@ -8,7 +8,7 @@ from orchestration_project.definitions import defs
 from orchestration_project.tables.finra import finra_venue_week
 from orchestration_project.tables.spine import pending_announcements
 from tests import databases
-from tests.assets.conftest import BOTH
+from tests.assets.conftest import BOTH, SLOW_ON_POSTGRESQL
 from tests.runs import metadata_by_partition, untold
 
 WEEKS = ("2026-02-09", "2026-02-16")
@@ -29,7 +29,7 @@ def pending(url: str) -> list[str]:
     return sorted(key for (key,) in found)
 
 
-@BOTH
+@SLOW_ON_POSTGRESQL
 @EACH
 def test_a_run_announces_its_loads_once_and_leaves_none_pending(url, instance, noun):
     first = load(instance, noun, *LOADED[noun])

@@ -28,7 +28,7 @@ from orchestration_project.tables.documents import (
 )
 from orchestration_project.tables.spine import captures, work_items
 from tests import databases
-from tests.assets.conftest import BOTH
+from tests.assets.conftest import BOTH, SLOW_ON_POSTGRESQL
 from tests.resources.definitions import RESOURCES
 from tests.runs import metadata_by_partition
 
@@ -184,7 +184,7 @@ def assert_spans(url: str) -> None:
     assert {key: count for key, count in counts if count} == made
 
 
-@BOTH
+@SLOW_ON_POSTGRESQL
 def test_same_bytes_are_one_document_a_changed_file_supersedes_and_a_gone_one_stays(
     url, folder, instance
 ):

@@ -22,7 +22,7 @@ from orchestration_project.tables.documents import (
     documents_topics,
 )
 from tests import databases
-from tests.assets.conftest import BOTH
+from tests.assets.conftest import BOTH, SLOW_ON_POSTGRESQL
 from tests.assets.test_documents import DAY, tick
 from tests.resources.definitions import RESOURCES
 from tests.runs import metadata_by_partition, observed_by
@@ -144,7 +144,7 @@ def derived_rows(url: str) -> list[list[str]]:
     return [sorted(map(repr, databases.rows(url, select(table)))) for table in DERIVED]
 
 
-@BOTH
+@SLOW_ON_POSTGRESQL
 def test_a_load_that_ended_before_its_derivation_is_repaired_by_the_assets_alone(
     url, inbox, instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -15,7 +15,7 @@ from orchestration_project.tables.documents import (
 )
 from orchestration_project.tables.spine import work_items
 from tests import databases
-from tests.assets.conftest import BOTH
+from tests.assets.conftest import BOTH, SLOW_ON_POSTGRESQL
 from tests.assets.test_documents import DAY, failed_items, folder, outcomes, run, tick
 from tests.domains.test_documents_encrypted import PASSWORD, encrypted_pdf, encrypted_zip
 
@@ -67,7 +67,7 @@ def assert_hidden(url: str, output: Any) -> None:
         assert json.dumps(PASSWORD)[1:-1] not in text
 
 
-@BOTH
+@SLOW_ON_POSTGRESQL
 def test_a_file_that_holds_an_encrypted_one_is_read_again_too(
     url: str, folder: Path, instance: Any, monkeypatch: pytest.MonkeyPatch
 ):

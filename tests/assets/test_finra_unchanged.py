@@ -7,7 +7,7 @@ import dagster as dg
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.definitions import defs
 from orchestration_project.engine.announcements import KNOWN_FROM
-from tests.assets.conftest import BOTH
+from tests.assets.conftest import BOTH, SLOW_ON_POSTGRESQL
 from tests.runs import metadata_by_partition
 
 WEEK = "T1|2026-02-02"
@@ -33,7 +33,7 @@ def without_notices(metadata: dict[str, Any]) -> dict[str, Any]:
     return {name: each for name, each in metadata.items() if not name.startswith("notice")}
 
 
-@BOTH
+@SLOW_ON_POSTGRESQL
 def test_an_unchanged_week_shows_what_the_delivery_that_landed_showed(url, instance):
     first = load(instance)
     landed = told(first)
