@@ -74,9 +74,9 @@ def collect(source: str) -> list[Text]:
 
 def _others(tree: ast.AST, collected: set[int]) -> Iterator[Text]:
     """Yield the sentences among the other literals."""
-    parts = {id(part) for node in ast.walk(tree) for part in _parts(node)}
+    known = collected | {id(part) for node in ast.walk(tree) for part in _parts(node)}
     for node in ast.walk(tree):
-        if id(node) not in collected | parts and _is_string(node):
+        if id(node) not in known and _is_string(node):
             text = _text(node)
             if len(text.split()) >= SHORTEST_SENTENCE and not SQL.match(text):
                 yield Text(getattr(node, "lineno", 0), "text", text)
