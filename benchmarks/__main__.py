@@ -40,6 +40,7 @@ from benchmarks.measures.speed import (
 )
 from benchmarks.measures.starts import starts
 from benchmarks.measures.web import web
+from benchmarks.measures.workers import workers
 from benchmarks.report import Line, table, write_json, write_plot
 from benchmarks.rig import Rig
 from benchmarks.sizes import REQUIRED, SMOKE
@@ -52,7 +53,7 @@ MEASURES = {
         *(again, history, starts, gate, control_tower, schedules),
         *(gateway, webhooks, webhook_runs, metrics, soak),
         *(captures, items, pruning, cleanup, prices, saas, http_state, exports),
-        *(documents, documents_listing, web, mqtt, mqtt_mirror, mqtt_stream, routing),
+        *(documents, documents_listing, web, mqtt, mqtt_mirror, mqtt_stream, routing, workers),
     )
 }
 BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour

@@ -39,6 +39,7 @@ class Sizes:
         schedules: Schedules that are data, all of which are due.
         mqtt_waiting: Messages that wait for the MQTT mirror.
         mqtt_events: Events of a long history of the mirror; a short one has a hundredth.
+        worker_runs: Runs that workers of Celery execute.
     """
 
     rows: int
@@ -72,6 +73,7 @@ class Sizes:
     schedules: int
     mqtt_waiting: int
     mqtt_events: int
+    worker_runs: int
 
 
 REQUIRED = Sizes(
@@ -106,6 +108,7 @@ REQUIRED = Sizes(
     schedules=1_000,
     mqtt_waiting=20_000,
     mqtt_events=1_000_000,
+    worker_runs=16,
 )
 SMOKE = Sizes(
     rows=600,
@@ -139,4 +142,5 @@ SMOKE = Sizes(
     schedules=100,
     mqtt_waiting=1_000,
     mqtt_events=20_000,
+    worker_runs=4,
 )
