@@ -27,7 +27,7 @@ from orchestration_project.settings import load_settings
 HAS_TOOLS = all(map(find_program, TOOLS))
 
 DEFAULTS = re.compile(
-    r"guest:guest|admin:admin|changeme|^\s*(default_pass|POSTGRES_PASSWORD|password)\s*[=:]\s*\w",
+    r"guest:guest|admin:admin|changeme|^\s*(default_pass|POSTGRES_PASSWORD|password)\s*[=:]\s*[\w-]+$",
     re.IGNORECASE,
 )
 """How default passwords look in configuration."""
