@@ -52,7 +52,7 @@ COMMANDS = {
     "export": Entry(f"{CLI}.queries:export", "Write a table or view to a file or pipe.", QUERY),
     "tables": Entry(f"{CLI}.queries:tables", "List tables and views.", QUERY),
     "ui": Entry(f"{CLI}.operate:ui", "Serve Dagster's UI with its daemon.", OPERATE),
-    "stack": Entry(f"{CLI}.stack:stack", "Serve everything on this machine, with TLS.", OPERATE),
+    "stack": Entry(f"{CLI}.worker:stack", "Serve everything on this machine, with TLS.", OPERATE),
     "gateway": Entry(f"{CLI}.operate:gateway", "Serve the UI alone, behind its login.", OPERATE),
     "worker": Entry(f"{CLI}.worker:worker", "Execute runs of RUN_LAUNCHER=celery.", OPERATE),
     "code-server": Entry(

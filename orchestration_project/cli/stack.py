@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-import click
 import psycopg
 
 from orchestration_project.cli import ui
-from orchestration_project.cli.commands import Command
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.cli.services import StopRequest, SupervisedServices
 from orchestration_project.cli.stack_services import (
@@ -54,23 +52,6 @@ BRIDGE = "orchestration"
 """Account of our bridge in deploy/mosquitto/acl."""
 
 SECRETS = ("postgresql", "rabbitmq", "mqtt", "tracker", "session_secret")
-
-
-@click.command("stack", cls=Command)
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 64),
-    default=2,
-    show_default=True,
-    help="Workers, each of which executes a run at a time.",
-)
-def stack(workers: int) -> int:
-    """Start proxy with TLS, PostgreSQL, RabbitMQ, workers, mosquitto and Prometheus, until Ctrl-C.
-
-    Their configuration is that of deploy/, their state is below STATE_DIR, their ports are those of
-    STACK_PORTS on the loopback address.
-    """
-    return serve_stack(workers)
 
 
 def serve_stack(workers: int) -> int:

@@ -1,4 +1,4 @@
-"""`worker` and `code-server`: they execute runs, on this host or for daemons of others."""
+"""`worker`, `code-server` and `stack`: programs that execute runs, and all others with them."""
 
 from collections.abc import Sequence
 
@@ -61,6 +61,25 @@ def code_server(domains: str, host: str, port: int) -> int:
     environment = child_environment(PYTHONPATH=str(PROJECT_ROOT), **chosen)
     arguments = [sys.executable, "-m", *command.split(), *logs]
     os.execve(sys.executable, arguments, environment)  # noqa: S606 - our own code server
+
+
+@click.command("stack", cls=Command)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="Workers, each of which executes a run at a time.",
+)
+def stack(workers: int) -> int:
+    """Start proxy with TLS, PostgreSQL, RabbitMQ, workers, mosquitto and Prometheus, until Ctrl-C.
+
+    Their configuration is that of deploy/, their state is below STATE_DIR, their ports are those of
+    STACK_PORTS on the loopback address.
+    """
+    from orchestration_project.cli.stack import serve_stack
+
+    return serve_stack(workers)
 
 
 def work(queues: Sequence[str], processes: int, name: str) -> int:
