@@ -128,8 +128,11 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
     ]
     changed: list[str] = []
     for name in read:
-        problems = [(blob, problem_of(artifacts, blob)) for blob in named[name]]
-        wrong = [(blob, problem) for blob, problem in problems if problem is not None]
+        wrong: list[tuple[Blob, Problem]] = [
+            (blob, problem)
+            for blob in named[name]
+            if (problem := problem_of(artifacts, blob)) is not None
+        ]
         changed += [name] if wrong else []
         damaged += wrong
     kinds = by_kind((each.name, each.byte_count) for each in stored)

@@ -17,8 +17,9 @@ from sqlalchemy import text
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.instance import heartbeats
-from orchestration_project.instance.heartbeats import PREFIX, Heartbeats
+from orchestration_project.instance.heartbeats import Heartbeats
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.services.dagster_instance import RUN_HEARTBEATS
 
 HERE, LOG = socket.gethostname(), logging.getLogger("test")
 
@@ -34,7 +35,11 @@ def instance(postgres_url, tmp_path, monkeypatch):
 def signs(instance) -> dict[str, str]:
     with instance.event_log_storage.index_connection() as connection:
         found = connection.execute(text("SELECT key, value FROM kvs"))
-        return {row.key.removeprefix(PREFIX): row.value for row in found if PREFIX in row.key}
+        return {
+            row.key.removeprefix(RUN_HEARTBEATS): row.value
+            for row in found
+            if RUN_HEARTBEATS in row.key
+        }
 
 
 def started_elsewhere(instance, *, seconds_ago: float) -> dg.RunRecord:
@@ -47,7 +52,7 @@ def started_elsewhere(instance, *, seconds_ago: float) -> dg.RunRecord:
                 "INSERT INTO kvs (key, value) VALUES "
                 "(:key, 'elsewhere ' || extract(epoch FROM clock_timestamp()) - :ago)"
             ),
-            {"key": PREFIX + run.run_id, "ago": seconds_ago},
+            {"key": RUN_HEARTBEATS + run.run_id, "ago": seconds_ago},
         )
     return instance.get_run_record_by_id(run.run_id)
 
