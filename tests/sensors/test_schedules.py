@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -13,11 +14,11 @@ from sqlalchemy import event, insert, select, update
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.connections.clock import Clock
 from orchestration_project.definitions import defs
-from orchestration_project.domains.operations.edits import Action
+from orchestration_project.domains.operations.edits import Action, EditConflictError
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.sensors.schedules import scheduled_sensor
-from orchestration_project.services.edits import Edit
+from orchestration_project.services.edits import Edit, EditStore
 from orchestration_project.services.flags import FLAG_STORE
 from orchestration_project.services.schedules.jobs import ScheduledJobs
 from orchestration_project.services.schedules.launching import TickResult, launch_due
@@ -116,6 +117,26 @@ def test_two_daemons_ask_for_each_due_time_once(instance, warehouse: Warehouse):
         found = list(threads.map(lambda _: tick(instance, warehouse, NINE), range(4)))
     keys = [request.run_key for each in found for request in each.requests]
     assert len(keys) == len(set(keys)) == 20
+
+
+@BOTH
+def test_of_edits_of_one_version_at_the_same_time_one_is_made(warehouse: Warehouse):
+    create(warehouse)
+    fields = {"owner": "ada", "share": 0.5}
+    FLAG_STORE.apply(warehouse, Edit(Action.CREATE, "verify", by="ada", at=NINE, fields=fields))
+
+    def change(store: EditStore[Any, Any], number: int) -> int | None:
+        owner = {"owner": f"editor {number}"}
+        edit = Edit(Action.CHANGE, "verify", "ada", NINE, owner, expected_version=1)
+        try:
+            return store.apply(warehouse, edit).version_number
+        except EditConflictError:
+            return None
+
+    for store in (SCHEDULE_STORE, FLAG_STORE):
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(partial(change, store), range(8)))
+        assert sorted(each for each in found if each) == [2]
 
 
 def test_a_tick_that_is_killed_before_it_commits_loses_nothing(instance, warehouse: Warehouse):
