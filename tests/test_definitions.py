@@ -115,7 +115,7 @@ def test_the_jobs_that_delete_launch_others_or_write_elsewhere_are_dry_runs_by_d
         *("prune_run_logs", "replay_routing_letters", "replay_webhook", "replay_web_items"),
         *("launch_finra_backfill", "launch_prices_backfill", "retry_failures"),
         *("reconcile_saas", "replay_dead_letters", "sweep_saas", "switch_automation"),
-        "replay_mqtt_dead_letters",
+        *("repair_artifacts", "replay_mqtt_dead_letters"),
     }
     assert all(models[op].model_fields["dry_run"].default for op in dry)
     started_elsewhere = {
@@ -186,13 +186,13 @@ def test_what_deletes_or_schedules_requires_an_admin_and_has_jobs_of_its_own():
         for key in graph.get_all_asset_keys()
         if graph.get(key).tags.items() >= REQUIRES_ADMIN.items()
     }
-    names = ("erasures", "flags", "removals", "run_logs", "schedules")
+    names = ("damaged_artifacts", "erasures", "flags", "removals", "run_logs", "schedules")
     rules = {dg.AssetKey([each, "routing_rules"]) for each in ("events", "saas")}  # edited
     assert tagged == rules | {dg.AssetKey(["operations", each]) for each in names}
     jobs = [each for each in defs.resolve_all_job_defs() if not each.name.startswith("__")]
     made = {each.name: set(each.asset_layer.executable_asset_keys) for each in jobs}
     deleting = {name: keys for name, keys in made.items() if keys & tagged}
-    names = ("cleanup", "edit_flags", "edit_schedules", "erase", "prune")
+    names = ("cleanup", "edit_flags", "edit_schedules", "erase", "prune", "repair_artifacts")
     edits = {"events_edit_routing", "saas_edit_rules"}
     assert deleting.keys() == edits | {f"operations_{name}" for name in names}
     assert all(keys <= tagged for keys in deleting.values())

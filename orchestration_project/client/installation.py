@@ -5,7 +5,13 @@ from datetime import datetime
 from typing import Any, Literal
 
 from orchestration_project.client.asking import Asking, new_key, quoted
-from orchestration_project.domains.api.flags import FlagEdited, FlagList
+from orchestration_project.domains.api.edits import (
+    FlagEdited,
+    FlagList,
+    ScheduleEdited,
+    ScheduleList,
+    ScheduleShown,
+)
 from orchestration_project.domains.api.models import (
     Automation,
     Automations,
@@ -25,11 +31,6 @@ from orchestration_project.domains.api.routing import (
     RoutingRules,
 )
 from orchestration_project.domains.api.runs import Launched
-from orchestration_project.domains.api.schedules import (
-    ScheduleEdited,
-    ScheduleList,
-    ScheduleShown,
-)
 
 Kind = Literal["schedule", "sensor"]
 

@@ -1,4 +1,7 @@
-"""Models that the API's answers about edits of schedules and flags share."""
+"""Models of the API's answers about schedules that are data and flags, and about their edits."""
+
+from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel, Field
 
@@ -17,3 +20,55 @@ class Edited(BaseModel):
     dry_run: bool = Field(description="Whether nothing was written")
     version: int = Field(description="Version that the edit makes")
     changes: list[FieldChange] = Field(description="Fields that change")
+
+
+class ScheduleShown(BaseModel):
+    """A schedule in effect."""
+
+    name: str = Field(description="Name of the schedule")
+    version: int = Field(description="Version, from 1; an edit names it as expected_version")
+    schedule: dict[str, Any] = Field(description="Its fields")
+    next_runs: list[datetime] = Field(description="Next due times; empty: it is not enabled")
+    disabled_reason: str | None = Field(description="Why it was disabled; null: it was not")
+    edited_by: str = Field(description="User of the latest version")
+    edited_at: datetime = Field(description="Time of the latest version")
+
+
+class ScheduleList(BaseModel):
+    """The schedules in effect."""
+
+    schedules: list[ScheduleShown] = Field(description="By name")
+
+
+class ScheduleEdited(Edited):
+    """An edit of a schedule."""
+
+    schedule: ScheduleShown | None = Field(description="The schedule after it; null: deleted")
+
+
+class FlagShown(BaseModel):
+    """A flag in effect."""
+
+    name: str = Field(description="Name of the flag")
+    version: int = Field(description="Version, from 1; an edit names it as expected_version")
+    share: float = Field(description="Share of keys that it holds for, 0 to 1")
+    listed_keys: list[str] = Field(description="Keys that it always holds for")
+    owner: str = Field(description="Person or team that answers for it")
+    expires_at: datetime | None = Field(description="Time from which it is off; null: never")
+    is_expired: bool = Field(description="Whether it has expired, and is off")
+    used_by: list[str] = Field(description="What uses it")
+    edited_by: str = Field(description="User of the latest version")
+    edited_at: datetime = Field(description="Time of the latest version")
+
+
+class FlagList(BaseModel):
+    """The flags in effect."""
+
+    flags: list[FlagShown] = Field(description="By name")
+    problems: list[str] = Field(description="Expired, unused and missing flags")
+
+
+class FlagEdited(Edited):
+    """An edit of a flag."""
+
+    flag: FlagShown | None = Field(description="The flag after it; null: deleted")

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from orchestration_project.domains.api.flags import FlagEdited, FlagList, FlagShown
+from orchestration_project.domains.api.edits import FlagEdited, FlagList, FlagShown
 from orchestration_project.domains.operations.edits import Action
 from orchestration_project.domains.operations.flags import (
     FlagUse,

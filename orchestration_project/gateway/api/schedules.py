@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from orchestration_project.domains.api.schedules import (
+from orchestration_project.domains.api.edits import (
     ScheduleEdited,
     ScheduleList,
     ScheduleShown,
