@@ -354,9 +354,9 @@ numbers = count()
 
 
 @given(faults=fault_sets, packed=st.booleans())
-@settings(bounded, max_examples=10)
+@settings(bounded, max_examples=6)
 def test_after_a_repair_every_object_is_whole_or_named_as_lost(
-    saas_warehouse, careless_databases, tmp_path_factory, faults, packed
+    saas_warehouse, tmp_path_factory, faults, packed
 ):
     number = next(numbers)
     folder = tmp_path_factory.mktemp("store")
