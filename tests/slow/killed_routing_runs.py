@@ -1,7 +1,7 @@
 """`python -m tests.slow.killed_routing_runs`: ticks of the routing sensor in processes that die.
 
 For each line of the input, a fork of this process ticks the sensor as Dagster's daemon does, until
-it is killed. Its process ID is printed first, then -1 when it begins, then 0 after each tick.
+it is killed. Its process ID is printed first, then -1 when a tick begins, then 0 after it.
 """
 
 import logging
@@ -34,6 +34,7 @@ JOBS = [job for job in WHOLE.jobs or [] if job.name in {each.job_name for each i
 )
 def hurried(context: dg.SensorEvaluationContext):
     """Tick the sensor each second."""
+    os.write(1, b"-1\n")
     return SENSOR(context)
 
 
@@ -55,7 +56,6 @@ def tick(_: int) -> None:
         open_instance() as instance,
         WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget(origin)) as process,
     ):
-        os.write(1, b"-1\n")
         for _ in count():
             list(execute_sensor_iteration(process, logger, None, None))
             os.write(1, b"0\n")
