@@ -167,84 +167,84 @@ def test_a_view_gives_dollars_with_all_their_digits(desk, capfd, tmp_path):
     ]
 
 
-@pytest.mark.parametrize(
-    ("wheres", "symbols"),
-    [
-        (["symbol=AAA"], ["AAA"]),
-        (["symbol!=AAA"], ["BBB", "aaa"]),
-        (["symbol>=BBB", "symbol<b"], ["BBB", "aaa"]),
-        (["share_quantity>100"], ["BBB", "aaa"]),
-        (["share_quantity > 100 ", "share_quantity <=200"], ["BBB"]),
-        ([f"week_start={MONDAY}"], ["AAA", "BBB", "aaa"]),
-        (["week_start<2025-11-10"], []),
-        (["known_from=2026-01-05T13:00:00.123456+01:00"], ["AAA", "BBB", "aaa"]),
-        (["known_from>2026-01-05T12:00:00.123456Z"], []),
-        (["issue_name="], ["BBB"]),
-        (["issue_name=x' OR '1'='1"], []),
-        (["notional_dollars>9.5"], ["AAA"]),
-        (["notional_dollars=9.5"], ["BBB"]),
-        (["notional_dollars<=10.000001"], ["AAA", "BBB"]),
-        (["symbol in (AAA, aaa)"], ["AAA", "aaa"]),
-        (['symbol IN ("a,b",BBB)'], ["BBB"]),
-        (["notional_dollars in (9.5, 1)"], ["BBB"]),
-        ([f"week_start in ({MONDAY})", "symbol!=AAA", "symbol!=BBB"], ["aaa"]),
-        (["symbol=AAA", "symbol=AAA"], ["AAA"]),
-    ],
-)
-def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(
-    desk, capfd, wheres, symbols
-):
+CONDITIONS: list[tuple[list[str], list[str]]] = [
+    (["symbol=AAA"], ["AAA"]),
+    (["symbol!=AAA"], ["BBB", "aaa"]),
+    (["symbol>=BBB", "symbol<b"], ["BBB", "aaa"]),
+    (["share_quantity>100"], ["BBB", "aaa"]),
+    (["share_quantity > 100 ", "share_quantity <=200"], ["BBB"]),
+    ([f"week_start={MONDAY}"], ["AAA", "BBB", "aaa"]),
+    (["week_start<2025-11-10"], []),
+    (["known_from=2026-01-05T13:00:00.123456+01:00"], ["AAA", "BBB", "aaa"]),
+    (["known_from>2026-01-05T12:00:00.123456Z"], []),
+    (["issue_name="], ["BBB"]),
+    (["issue_name=x' OR '1'='1"], []),
+    (["notional_dollars>9.5"], ["AAA"]),
+    (["notional_dollars=9.5"], ["BBB"]),
+    (["notional_dollars<=10.000001"], ["AAA", "BBB"]),
+    (["symbol in (AAA, aaa)"], ["AAA", "aaa"]),
+    (['symbol IN ("a,b",BBB)'], ["BBB"]),
+    (["notional_dollars in (9.5, 1)"], ["BBB"]),
+    ([f"week_start in ({MONDAY})", "symbol!=AAA", "symbol!=BBB"], ["aaa"]),
+    (["symbol=AAA", "symbol=AAA"], ["AAA"]),
+]
+"""Conditions, and the symbols of the rows for which all of them hold."""
+
+
+def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(desk, capfd):
     desk.land(
         row("AAA", notional_usd=10_000_001),
         row("BBB", notional_usd=9_500_000, share_quantity=200, issue_name=""),
         row("aaa", share_quantity=300),
     )
-    options = [option for where in wheres for option in ("--where", where)]
-    lines, _ = exported(capfd, "v_finra_otc_weekly", "--columns", "symbol", *options)
-    assert lines == ["symbol", *symbols]
+    for wheres, symbols in CONDITIONS:
+        options = [option for where in wheres for option in ("--where", where)]
+        lines, _ = exported(capfd, "v_finra_otc_weekly", "--columns", "symbol", *options)
+        assert lines == ["symbol", *symbols], wheres
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["finra_otc_wekly"], "table or view not found: 'finra_otc_wekly'"),
-        (["finra_otc_wekly"], "what to do: did you mean finra_otc_weekly?"),
-        (["sqlite_master"], "table or view not found: 'sqlite_master'"),
-        ([WEEKLY, "--columns", "symbl"], "finra_otc_weekly has no column 'symbl'"),
-        ([WEEKLY, "--columns", "symbol,tier,symbol"], "a column of finra_otc_weekly is named tw"),
-        ([WEEKLY, "--where", "symbl=A"], "did you mean symbol?"),
-        ([WEEKLY, "--where", "1=1; DROP TABLE blobs"], "finra_otc_weekly has no column '1'"),
-        ([WEEKLY, "--where", "symbol LIKE 'A%'"], "invalid condition"),
-        ([WEEKLY, "--where", "symbol in ()"], "invalid condition"),
-        ([WEEKLY, "--where", "symbol in AAA"], "invalid condition"),
-        ([WEEKLY, "--where", "share_quantity in (1,x)"], "expected: a whole number of 64 bits"),
-        (
-            [WEEKLY, "--where", "tier=T1", "--where", "tier=T2"],
-            "tier=T1 and tier=T2 never both hold\n  expected: one of them, or either: "
-            "'tier in (T1,T2)'",
-        ),
-        ([WEEKLY, "--order-by", "symbol,-symbl"], "did you mean symbol?"),
-        (["access_keys", "--internal", "--order-by", "secret_hash"], "which are never written"),
-        (["acess_keys"], "expected: a name that `orchestrate tables` lists"),
-        ([WEEKLY, "--where", "week_start=2025-W46-1"], "expected: a date such as 2025-11-10"),
-        ([WEEKLY, "--where", "week_start=2025-02-30"], "expected: a date such as 2025-11-10"),
-        ([WEEKLY, "--where", "share_quantity=1.5"], "expected: a whole number of 64 bits"),
-        ([WEEKLY, "--where", f"share_quantity={2**63}"], "expected: a whole number of 64 bits"),
-        ([WEEKLY, "--where", "known_from>2026-01-05"], "expected: an ISO time with its zone"),
-        (["finra_symbol_week", "--where", "hhi_lower<nan"], "expected: a number"),
-        (["v_finra_otc_weekly", "--where", "notional_dollars=1e3"], "expected: dollars with at m"),
-        ([WEEKLY, "--where", "symbol=\udcff"], "expected: text in UTF-8"),
-        ([WEEKLY, "--format", "parquet"], "parquet is not written to standard output"),
-        ([WEEKLY, "--format", "xlsx"], "xlsx is not written to standard output"),
-        ([WEEKLY, "--output", "x.json"], "invalid --output x.json: no format has the suffix .json"),
-        ([WEEKLY, "--output", "x.json"], "what to do: did you mean .jsonl?"),
-        ([WEEKLY, "--output", "/nowhere/x.csv"], "/nowhere/x.csv cannot be written"),
-        ([WEEKLY, "--output", "/tmp/not_there/"], "/tmp/not_there/ is a folder"),  # noqa: S108 - never made
-        ([WEEKLY, "--output", "/dev/null", "--force"], "/dev/null is not a file"),
-    ],
-)
-def test_what_cannot_be_exported_is_a_clear_message(desk, capfd, arguments, message):
-    assert message in refused(capfd, *arguments)
+REFUSED = [
+    (["finra_otc_wekly"], "table or view not found: 'finra_otc_wekly'"),
+    (["finra_otc_wekly"], "what to do: did you mean finra_otc_weekly?"),
+    (["sqlite_master"], "table or view not found: 'sqlite_master'"),
+    ([WEEKLY, "--columns", "symbl"], "finra_otc_weekly has no column 'symbl'"),
+    ([WEEKLY, "--columns", "symbol,tier,symbol"], "a column of finra_otc_weekly is named tw"),
+    ([WEEKLY, "--where", "symbl=A"], "did you mean symbol?"),
+    ([WEEKLY, "--where", "1=1; DROP TABLE blobs"], "finra_otc_weekly has no column '1'"),
+    ([WEEKLY, "--where", "symbol LIKE 'A%'"], "invalid condition"),
+    ([WEEKLY, "--where", "symbol in ()"], "invalid condition"),
+    ([WEEKLY, "--where", "symbol in AAA"], "invalid condition"),
+    ([WEEKLY, "--where", "share_quantity in (1,x)"], "expected: a whole number of 64 bits"),
+    (
+        [WEEKLY, "--where", "tier=T1", "--where", "tier=T2"],
+        "tier=T1 and tier=T2 never both hold\n  expected: one of them, or either: "
+        "'tier in (T1,T2)'",
+    ),
+    ([WEEKLY, "--order-by", "symbol,-symbl"], "did you mean symbol?"),
+    (["access_keys", "--internal", "--order-by", "secret_hash"], "which are never written"),
+    (["acess_keys"], "expected: a name that `orchestrate tables` lists"),
+    ([WEEKLY, "--where", "week_start=2025-W46-1"], "expected: a date such as 2025-11-10"),
+    ([WEEKLY, "--where", "week_start=2025-02-30"], "expected: a date such as 2025-11-10"),
+    ([WEEKLY, "--where", "share_quantity=1.5"], "expected: a whole number of 64 bits"),
+    ([WEEKLY, "--where", f"share_quantity={2**63}"], "expected: a whole number of 64 bits"),
+    ([WEEKLY, "--where", "known_from>2026-01-05"], "expected: an ISO time with its zone"),
+    (["finra_symbol_week", "--where", "hhi_lower<nan"], "expected: a number"),
+    (["v_finra_otc_weekly", "--where", "notional_dollars=1e3"], "expected: dollars with at m"),
+    ([WEEKLY, "--where", "symbol=\udcff"], "expected: text in UTF-8"),
+    ([WEEKLY, "--format", "parquet"], "parquet is not written to standard output"),
+    ([WEEKLY, "--format", "xlsx"], "xlsx is not written to standard output"),
+    ([WEEKLY, "--output", "x.json"], "invalid --output x.json: no format has the suffix .json"),
+    ([WEEKLY, "--output", "x.json"], "what to do: did you mean .jsonl?"),
+    ([WEEKLY, "--output", "/nowhere/x.csv"], "/nowhere/x.csv cannot be written"),
+    ([WEEKLY, "--output", "/tmp/not_there/"], "/tmp/not_there/ is a folder"),  # noqa: S108 - never made
+    ([WEEKLY, "--output", "/dev/null", "--force"], "/dev/null is not a file"),
+]
+"""Arguments, and what is in the message that refuses them."""
+
+
+def test_what_cannot_be_exported_is_a_clear_message(desk, capfd):
+    for arguments, message in REFUSED:
+        assert message in refused(capfd, *arguments), arguments
 
 
 def test_a_file_that_is_there_stays_unless_force_is_said(desk, capfd, tmp_path):
