@@ -8,6 +8,7 @@ import pytest
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
+from tests.prepared import Prepared
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -23,7 +24,11 @@ def empty(request, tmp_path) -> Iterator[Warehouse]:
         yield warehouse
 
 
-@pytest.fixture
-def migrated(empty) -> Warehouse:
-    empty.prepare(holds="real")
-    return empty
+@pytest.fixture(params=["sqlite", "postgresql"])
+def migrated(request, tmp_path, prepared: Prepared) -> Iterator[Warehouse]:
+    """A database with the tables that all versions together make: a copy of one that they made."""
+    is_sqlite = request.param == "sqlite"
+    url = prepared.sqlite(tmp_path / "x.sqlite") if is_sqlite else prepared.postgresql()
+    with Warehouse(url, clock=Clock()) as warehouse:
+        warehouse.prepare(holds="real")
+        yield warehouse
