@@ -120,6 +120,9 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize(  # the look-up itself is tested on both below
+    "warehouse", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
 @pytest.mark.parametrize(("scope", "case"), CASES, ids=str)
 def test_a_file_of_another_week_tier_or_market_is_quarantined_with_both_names(
     warehouse: Warehouse, tmp_path: Path, scope: dict[str, str], case: str

@@ -53,7 +53,9 @@ def run_script(warehouse: Warehouse, script: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-@pytest.mark.parametrize("start", [None, "0022", "0023", "0024"])
+@pytest.mark.parametrize(
+    "start", [None, "0022", pytest.param("0023", marks=pytest.mark.slow), "0024"]
+)
 def test_the_printed_sql_makes_the_tables_that_a_migration_makes(databases_of, kind, start):
     warehouse = databases_of(kind)
     if start:
