@@ -73,6 +73,7 @@ COMMANDS = {
     "keys": Entry(f"{CLI}.operate:keys", "Create, list, rotate and revoke API keys.", OPERATE),
     "config": Entry(f"{CLI}.config:command", "Show, check and compare settings.", OPERATE),
     "migrate": Entry(f"{CLI}.administration:migrate", "Upgrade the database's tables.", ADMIN),
+    "drain": Entry(f"{CLI}.administration:drain", "Wait until no run is in progress.", ADMIN),
     "copy-database": Entry(
         f"{CLI}.administration:copy_database", "Copy all tables to an empty database.", ADMIN
     ),

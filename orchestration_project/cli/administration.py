@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -60,7 +61,48 @@ def migrate(sql: bool) -> int:
             preview(f"{warehouse.shown_url}: version {found} -> {newest_version()}")
         return 0
     with open_warehouse(settings) as warehouse:
+        warehouse.refuse_missing_tables()
         echo(f"the tables in {warehouse.shown_url} are up to date")
+    return 0
+
+
+SECONDS_BETWEEN_COUNTS = 1.0
+
+
+@click.command(cls=Command)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, 10_000),
+    default=60,
+    show_default=True,
+    metavar="N",
+    help="Time after which it returns 1, with the runs that are left.",
+)
+def drain(minutes: float) -> int:
+    """Wait until no run is in progress, as before an upgrade.
+
+    Stop the daemon before: it starts queued runs. They stay queued until it starts again.
+    """
+    import dagster as dg
+
+    from orchestration_project.instance.storage import open_instance
+
+    names = ("STARTING", "STARTED", "CANCELING")
+    active = dg.RunsFilter(statuses=[dg.DagsterRunStatus[name] for name in names])
+    until, before = time.monotonic() + minutes * 60, -1
+    with open_instance() as instance:
+        while count := instance.get_runs_count(active):
+            if time.monotonic() >= until:
+                runs = [
+                    f"{run.job_name} {run.run_id}" for run in instance.get_runs(active, limit=5)
+                ]
+                echo(f"{count} runs are still in progress: {', '.join(runs)}")
+                return 1
+            if count != before:
+                note(f"{count} runs in progress")
+            before = count
+            time.sleep(SECONDS_BETWEEN_COUNTS)
+    echo("no run is in progress")
     return 0
 
 

@@ -1,6 +1,7 @@
 """`orchestrate backup` and `orchestrate restore`."""
 
 from contextlib import closing
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Folder or s3:// URL. Artifacts that an earlier backup there has are not copied again.",
 )
-def backup(place: str) -> int:
+@click.option(
+    "--keep-days",
+    type=click.IntRange(1, 36500),
+    metavar="N",
+    help="Remove older backups of DIR afterwards, but the latest; default: keep all.",
+)
+def backup(place: str, keep_days: int | None) -> int:
     """Back up both databases and the artifact store, while programs run.
 
     Does not have: .env, secrets, alerts.yaml, webhooks.yaml, presets/. Returns 1 if the store
@@ -36,6 +43,7 @@ def backup(place: str) -> int:
         read_place,
         refuse_nested,
     )
+    from orchestration_project.resources.operations.backup_retention import remove_old_backups
     from orchestration_project.resources.operations.backups import back_up
     from orchestration_project.settings import load_settings
 
@@ -52,6 +60,10 @@ def backup(place: str) -> int:
         return 0
     with open_warehouse(settings) as warehouse:
         result = back_up(installation, warehouse, target, open_clock(settings))
+    if keep_days is not None:
+        started_at = datetime.fromisoformat(result.manifest.started_at)
+        removed = remove_old_backups(target, started_at - timedelta(days=keep_days))
+        note(f"{len(removed.backup_ids)} old backups removed, {removed.artifact_bytes} bytes")
     if result.unfinished:
         note(f"without manifest, so killed or under way: {named(result.unfinished)}")
     manifest = result.manifest

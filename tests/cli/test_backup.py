@@ -283,6 +283,22 @@ def test_a_backup_goes_to_a_bucket_and_comes_back(world, s3):  # noqa: F811 - th
     )
 
 
+@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
+def test_old_backups_are_removed_with_what_they_alone_name(world):
+    old = world.back_up()["backup_id"]
+    for file in world.desk.folder.glob("blobs/*/*"):
+        file.unlink()
+    world.desk.land(row("B"), captures=[world.desk.capture(b"another")], version="v2")
+    assert main(["backup", "--to", str(world.place)]) == 1  # it lacks what was unlinked
+    world.folder(old).rename(world.folder("20200101T000000Z-00000000"))
+    world.capsys.readouterr()
+    assert main(["backup", "--to", str(world.place), "--keep-days", "14"]) == 1
+    assert "1 old backups removed" in world.capsys.readouterr().err
+    assert not world.folder("20200101T000000Z-00000000").joinpath("manifest.json").exists()
+    assert len(list(world.place.glob("objects/*/*"))) == 1
+    assert len(list(world.place.glob("backups/*/manifest.json"))) == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("desk", ["postgresql"], indirect=True)
 def test_dagsters_storage_in_postgresql_and_a_database_without_tables_are_restored(
@@ -310,3 +326,14 @@ def last_event() -> int:
             for run in instance.get_runs()
             for record in instance.get_records_for_run(run.run_id).records
         )
+
+
+@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
+def test_draining_waits_for_runs_in_progress_and_names_those_that_are_left(world):
+    assert main(["drain"]) == 0
+    with open_instance() as instance:
+        instance.add_run(dg.DagsterRun("load", run_id="one", status=dg.DagsterRunStatus.STARTED))
+        instance.add_run(dg.DagsterRun("load", run_id="two", status=dg.DagsterRunStatus.SUCCESS))
+    world.capsys.readouterr()
+    assert main(["drain", "--minutes", "0"]) == 1
+    assert "1 runs are still in progress: load one" in world.capsys.readouterr().out

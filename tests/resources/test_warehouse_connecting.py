@@ -190,6 +190,36 @@ def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(warehouse):
         assert found.scalars().all() == ["9999"]
 
 
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+def test_tables_that_a_newer_version_has_added_are_named(warehouse):
+    with warehouse.writing() as connection:
+        connection.execute(text("UPDATE orchestration_project_version SET version_num = '9999'"))
+        for name in ("operations_invented", "of_the_user"):
+            connection.execute(text(f"CREATE TABLE {name} (a int)"))
+    with pytest.raises(ConfigurationError) as refusal:
+        warehouse.prepare(holds="real")
+    assert refusal.value.found == (
+        "version 9999, with operations_invented that this version does not know"
+    )
+
+
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+def test_an_upgrade_that_was_applied_in_part_is_refused_with_a_remedy(warehouse):
+    newest = str(warehouse.version())
+    set_version = text("UPDATE orchestration_project_version SET version_num = :version")
+    with warehouse.writing() as connection:  # tables of a version that is not recorded
+        connection.execute(set_version, {"version": f"{int(newest) - 1:04}"})
+    with pytest.raises(ConfigurationError, match="applied in part") as refusal:
+        warehouse.prepare(holds="real")
+    assert "restore the backup of before the upgrade" in refusal.value.remedy
+    with warehouse.writing() as connection:  # a recorded version without its tables
+        connection.execute(set_version, {"version": newest})
+        connection.execute(text("DROP TABLE operations_hosts"))
+    with pytest.raises(ConfigurationError, match="applied in part") as refusal:
+        warehouse.refuse_missing_tables()
+    assert refusal.value.found == f"version {newest} without operations_hosts"
+
+
 # Databases that cannot be used
 
 

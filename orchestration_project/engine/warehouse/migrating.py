@@ -1,6 +1,7 @@
 """Our tables brought to the version that this code needs, by Alembic."""
 
 import io
+from collections.abc import Sequence
 from functools import cache
 
 from alembic import command
@@ -13,8 +14,15 @@ from sqlalchemy import Connection, exc, inspect, text
 from orchestration_project.engine.warehouse.connecting import sql_state
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations.scripts import VERSIONS, alembic_config
+from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
+from orchestration_project.tables.schema import METADATA
 
 INSUFFICIENT_PRIVILEGE = "42501"
+DUPLICATES = ("42P07", "42701", "42710")
+"""SQLSTATEs of a table, column or object that is there already."""
+
+MAX_NAMED = 5
+
 VERSION_TABLE = "orchestration_project_version"
 BEGIN = {"postgresql": ["BEGIN;"], "sqlite": ["BEGIN IMMEDIATE;"]}
 """Statement that begins a transaction; other databases begin one implicitly."""
@@ -78,8 +86,8 @@ def is_current(connection: Connection) -> bool:
         raise ConfigurationError(
             "the database was made by a newer version of this project",
             expected=f"version {script.get_current_head()} or older",
-            found=f"version {version}",
-            remedy="run the newer version, or use another DATABASE_URL",
+            found=f"version {version}{_unknown_tables(connection)}",
+            remedy="run the newer version, or restore a backup of before the upgrade",
         ) from None
     return False
 
@@ -95,6 +103,8 @@ def migrate(connection: Connection, schema: str | None) -> None:
     try:
         _migrate(connection, schema)
     except exc.DBAPIError as error:
+        if _is_half_applied(error.orig):
+            raise _half_applied(f"{str(error.orig).strip()}, which a later version adds") from error
         if sql_state(error.orig) != INSUFFICIENT_PRIVILEGE:
             raise
         raise ConfigurationError(
@@ -141,6 +151,58 @@ def migration_sql(connection: Connection, schema: str | None) -> str:
             f'SET LOCAL search_path TO "{schema}";',
         ]
     return "\n\n".join([*begin, statements.getvalue().strip(), "COMMIT;\n"])
+
+
+def refuse_missing_tables(connection: Connection) -> None:
+    """Refuse tables that say that they are up to date, and are not all there.
+
+    Raises:
+        ConfigurationError: Tables are missing; they are named.
+    """
+    present = set(inspect(connection).get_table_names(schema=_schema(connection)))
+    if missing := sorted(METADATA.tables.keys() - present):
+        raise _half_applied(f"version {current_version(connection)} without {_named(missing)}")
+
+
+def _schema(connection: Connection) -> str | None:
+    """Return the schema that unqualified names mean; None: the database has one."""
+    if connection.dialect.name != "postgresql":
+        return None
+    return connection.execute(text("SELECT current_schema()")).scalar()
+
+
+def _unknown_tables(connection: Connection) -> str:
+    """Return the tables that a newer version has added, as the end of a sentence."""
+    prefixes = {name.partition("_")[0] for name in METADATA.tables}
+    unknown = sorted(
+        name
+        for name in inspect(connection).get_table_names(schema=_schema(connection))
+        if name not in METADATA.tables
+        and name != VERSION_TABLE
+        and name.partition("_")[0] in prefixes
+    )
+    return f", with {_named(unknown)} that this version does not know" if unknown else ""
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _is_half_applied(error: BaseException | None) -> bool:
+    return sql_state(error) in DUPLICATES or any(
+        words in str(error) for words in ("already exists", "duplicate column name")
+    )
+
+
+def _half_applied(found: str) -> ConfigurationError:
+    return ConfigurationError(
+        "an upgrade of the tables was applied in part",
+        expected="all statements of a version, or none",
+        found=found,
+        remedy="restore the backup of before the upgrade into a new database, and run "
+        "`orchestrate migrate` again",
+    )
 
 
 def _migrate(connection: Connection, schema: str | None) -> None:

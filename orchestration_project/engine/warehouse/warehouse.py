@@ -61,6 +61,7 @@ from orchestration_project.engine.warehouse.migrating import (
     is_current,
     migrate,
     migration_sql,
+    refuse_missing_tables,
 )
 from orchestration_project.engine.warehouse.recorded import (
     RecordedDelivery,
@@ -187,6 +188,15 @@ class Warehouse:
                 found=self.shown_url,
                 remedy="set DATABASE_URL to another database, or DATA_PROFILE to what it holds",
             )
+
+    def refuse_missing_tables(self) -> None:
+        """Refuse tables that were upgraded in part.
+
+        Raises:
+            ConfigurationError: Tables are missing although the version is the newest one.
+        """
+        with self.reading() as connection:
+            refuse_missing_tables(connection)
 
     def version(self) -> str | None:
         """Return the version of the tables as they are; None: they are missing."""
