@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import click
 
+from orchestration_project.cli import console
 from orchestration_project.cli.commands import Command
 
 
@@ -12,7 +13,8 @@ from orchestration_project.cli.commands import Command
     "--queues",
     metavar="NAMES",
     default="",
-    help="Comma-separated queues: domains, and dagster for runs of several. [default: all]",
+    help="Comma-separated queues: domains, dagster for runs of several, or those of the tag "
+    "dagster-celery/queue. [default: domains and dagster]",
 )
 @click.option(
     "--processes",
@@ -104,7 +106,11 @@ def work(queues: Sequence[str], processes: int, name: str) -> int:
             remedy="set both as the daemon has them",
         )
     try:
-        from orchestration_project.instance.celery_launcher import DEFAULT_QUEUE, CeleryLauncher
+        from orchestration_project.instance.celery_launcher import (
+            DEFAULT_QUEUE,
+            QUEUE_NAME,
+            CeleryLauncher,
+        )
         from orchestration_project.instance.celery_worker import serve
     except ModuleNotFoundError as error:
         raise missing_extra("celery", error) from error
@@ -113,10 +119,11 @@ def work(queues: Sequence[str], processes: int, name: str) -> int:
     from orchestration_project.catalog import REGISTRY
 
     known = (DEFAULT_QUEUE, *(domain.name for domain in REGISTRY.domains))
-    if unknown := [each for each in queues if each not in known]:
+    if invalid := [each for each in queues if not QUEUE_NAME.fullmatch(each)]:
         raise ConfigurationError(
-            f"invalid --queues {unknown[0]!r}: expected some of {', '.join(known)}"
+            f"invalid --queues {invalid[0]!r}: expected names such as {', '.join(known)}"
         )
+    console.progress(f"Executing runs of the queues {', '.join(queues or known)}")
     return serve(CeleryLauncher.of(settings, None), queues or known, processes, name)
 
 

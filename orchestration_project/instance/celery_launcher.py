@@ -4,6 +4,7 @@ The broker only carries messages. Who is alive is decided by heartbeats (heartbe
 executes a run by its claim (run_claims.py).
 """
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -24,6 +25,8 @@ from orchestration_project.settings import Settings, without_secrets
 
 DEFAULT_QUEUE = "dagster"
 """Queue of runs whose assets belong to no single domain."""
+
+QUEUE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,59}")
 
 EXCHANGE = Exchange("orchestration", type="topic", durable=True)
 
@@ -50,6 +53,10 @@ CONFIG: Mapping[str, Any] = {
     "task_default_delivery_mode": "persistent",
     "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0.2},
     "worker_prefetch_multiplier": 1,
+    "worker_enable_remote_control": False,  # nothing of a worker is changed by way of the broker
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,  # a broker may be away for a night
 }
 
 LOST = (OperationalError, AMQPError, OSError)
@@ -63,8 +70,12 @@ def queue_of(name: str) -> Queue:
 
 
 def queue_name(tags: Mapping[str, str]) -> str:
-    """Return the queue of a run: its tag `dagster-celery/queue`, else that of its domain."""
-    return tags.get(DAGSTER_CELERY_QUEUE_TAG) or tags.get("domain") or DEFAULT_QUEUE
+    """Return the queue of a run: its tag `dagster-celery/queue`, else that of its domain.
+
+    A tag that cannot be the name of a queue counts as none.
+    """
+    given = (tags.get(DAGSTER_CELERY_QUEUE_TAG, ""), tags.get("domain", ""))
+    return next((name for name in given if QUEUE_NAME.fullmatch(name)), DEFAULT_QUEUE)
 
 
 def message_priority(tags: Mapping[str, str]) -> int:

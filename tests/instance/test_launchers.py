@@ -157,6 +157,8 @@ def test_while_the_broker_is_away_a_run_is_not_launched_and_dagster_queues_it_ag
         ({}, "dagster", 5),
         ({"domain": "finra"}, "finra", 5),
         ({"domain": "finra", "dagster-celery/queue": "heavy"}, "heavy", 5),
+        ({"domain": "finra", "dagster-celery/queue": "x" * 300}, "finra", 5),
+        ({"domain": "finra", "dagster-celery/queue": "a b; #"}, "finra", 5),
         ({"dagster/priority": "3"}, "dagster", 8),
         ({"dagster/priority": "-1"}, "dagster", 4),
         ({"dagster/priority": "999"}, "dagster", 10),
