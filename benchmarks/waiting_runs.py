@@ -2,10 +2,13 @@
 
 import time
 import urllib.request
+from collections.abc import Sequence
+from statistics import median
 
 import dagster as dg
 from dagster._core.launcher.base import LaunchRunContext
 from dagster._core.remote_origin import RemoteJobOrigin
+from dagster._grpc.client import DagsterGrpcClient
 
 from orchestration_project.engine.dagster_private import load_repository
 from orchestration_project.instance.redacting import repository_origin
@@ -39,27 +42,61 @@ def launched(source: str, run_count: int, requests: int) -> dict[str, float]:
     Returns:
         Seconds from the first launch to the last end, and how many runs succeeded.
     """
-    repository = load_repository(__name__, "defs", PROJECT_ROOT)
-    job = repository.get_reconstructable_job("__ASSET_JOB")
     with open_instance() as instance:
-        runs = [
-            instance.create_run_for_job(
-                job.get_definition(),
-                job_code_origin=job.get_python_origin(),
-                remote_job_origin=RemoteJobOrigin(repository_origin(), "__ASSET_JOB"),
-                status=dg.DagsterRunStatus.STARTING,
-                tags={"source": source, "requests": str(requests)},
-            )
-            for _ in range(run_count)
-        ]
+        runs = [_starting(instance, source, requests) for _ in range(run_count)]
         begun = time.perf_counter()
         for run in runs:
             instance.run_launcher.launch_run(LaunchRunContext(run, workspace=None))
-        ended = dg.RunsFilter(run_ids=[run.run_id for run in runs], statuses=FINISHED)
-        while instance.get_runs_count(ended) < run_count:
-            if time.perf_counter() - begun > LONGEST_SECONDS:
-                raise RuntimeError(f"{instance.get_runs_count(ended)} of {run_count} runs ended")
-            time.sleep(POLL_SECONDS)
+        succeeded = _await_ends(instance, runs)
         seconds = time.perf_counter() - begun
-        succeeded = sum(run.status == FINISHED[0] for run in instance.get_runs(ended))
     return {"seconds": seconds, "succeeded": succeeded}
+
+
+def started(run_count: int, code_server_port: int | None) -> dict[str, float]:
+    """Launch runs one after the other.
+
+    Args:
+        run_count: How many runs; the first is not counted.
+        code_server_port: Port of the code server that executes them; None: the launcher of the
+            settings does.
+
+    Returns:
+        The median of the seconds from a launch to the start of its run.
+    """
+    taken = []
+    with open_instance() as instance:
+        for _ in range(run_count + 1):
+            run = _starting(instance, "", 0)
+            begun = time.time()
+            if code_server_port is None:
+                instance.run_launcher.launch_run(LaunchRunContext(run, workspace=None))
+            else:
+                server = DagsterGrpcClient(port=code_server_port, host="127.0.0.1")
+                dg.DefaultRunLauncher.launch_run_from_grpc_client(instance, run, server)
+            _await_ends(instance, [run])
+            [start] = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_START)
+            taken.append(start.timestamp - begun)
+    return {"seconds": median(taken[1:])}
+
+
+def _starting(instance: dg.DagsterInstance, source: str, requests: int) -> dg.DagsterRun:
+    repository = load_repository("benchmarks.waiting_runs", "defs", PROJECT_ROOT)
+    job = repository.get_reconstructable_job("__ASSET_JOB")
+    return instance.create_run_for_job(
+        job.get_definition(),
+        job_code_origin=job.get_python_origin(),
+        remote_job_origin=RemoteJobOrigin(repository_origin(), "__ASSET_JOB"),
+        status=dg.DagsterRunStatus.STARTING,
+        tags={"source": source, "requests": str(requests)},
+    )
+
+
+def _await_ends(instance: dg.DagsterInstance, runs: Sequence[dg.DagsterRun]) -> int:
+    """Return how many of the runs succeeded, when all have ended."""
+    ended = dg.RunsFilter(run_ids=[run.run_id for run in runs], statuses=FINISHED)
+    begun = time.perf_counter()
+    while instance.get_runs_count(ended) < len(runs):
+        if time.perf_counter() - begun > LONGEST_SECONDS:
+            raise RuntimeError(f"{instance.get_runs_count(ended)} of {len(runs)} runs ended")
+        time.sleep(POLL_SECONDS)
+    return sum(run.status == FINISHED[0] for run in instance.get_runs(ended))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from statistics import median
 from threading import Thread
 
 from amqp.exceptions import NotFound
@@ -16,10 +17,10 @@ from kombu.connection import Connection
 
 from benchmarks.bench import Bench, Report
 from benchmarks.child import call
-from benchmarks.report import Line, at_least, line
+from benchmarks.report import Line, at_least, at_most, line
 from benchmarks.rig import Place
 from orchestration_project.cli.stack_services import broker_url, rabbitmq
-from orchestration_project.cli.ui import accepts, free_port
+from orchestration_project.cli.ui import CODE_SERVER, accepts, free_port
 from orchestration_project.instance.celery_launcher import DEFAULT_QUEUE
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 
@@ -30,12 +31,15 @@ REQUESTS = 50
 REQUIRED = {2: 1.7, 4: 2.5}
 """Minimum throughput, as a multiple of one worker's, by number of workers."""
 
+STARTS = 5
+"""Runs whose start is measured, in each repeat."""
+
 PASSWORD = "bench-password"  # noqa: S105 - of a broker that lives for a measure
 START_SECONDS = 180
 
 
 def workers(bench: Bench) -> list[Line]:
-    """Throughput of 2 and 4 workers against one."""
+    """Throughput of 2 and 4 workers against one, and how soon a warm one starts a run."""
     with bench.rig.place() as place, _broker(place.state) as url, _source() as source:
         environment = {
             "STATE_DIR": str(place.state),
@@ -56,11 +60,33 @@ def workers(bench: Bench) -> list[Line]:
                 )
 
         found = bench.in_turns({str(count): lambda n=count: by(n) for count in (1, *REQUIRED)})
+        with _workers(place, environment, 1), _code_server(environment) as port:
+            starts = bench.in_turns(
+                {
+                    "worker": lambda: _starts(environment, None),
+                    "local": lambda: _starts({**environment, "RUN_LAUNCHER": "local"}, port),
+                }
+            )
     speeds = {
         count: [each["succeeded"] / each["seconds"] for each in reports]
         for count, reports in found.items()
     }
     waiting = REQUESTS * LATENCY_SECONDS
+    took = {side: [each["seconds"] for each in reports] for side, reports in starts.items()}
+    return [
+        line(
+            "run start by a warm worker over the code server's, against 1.5 s",
+            "s",
+            [own - local for own, local in zip(took["worker"], took["local"], strict=True)],
+            [1.5],
+            at_most(1),
+            note=", ".join(f"{side} {median(seconds):.2f} s" for side, seconds in took.items()),
+        ),
+        *_throughput(bench, speeds, waiting),
+    ]
+
+
+def _throughput(bench: Bench, speeds: Mapping[str, Sequence[float]], waiting: float) -> list[Line]:
     return [
         line(
             f"runs by {count} workers against one, source answers in 200 ms",
@@ -126,6 +152,25 @@ def _workers(place: Place, environment: Mapping[str, str], count: int) -> Iterat
                 )
         _wait(lambda: _consumers(environment["BROKER_URL"]) == count, f"{count} workers")
         yield
+    finally:
+        _kill(started)
+
+
+def _starts(environment: Mapping[str, str], port: int | None) -> Report:
+    call_of = "benchmarks.waiting_runs:started"
+    return call(call_of, environment, run_count=STARTS, code_server_port=port)
+
+
+@contextmanager
+def _code_server(environment: Mapping[str, str]) -> Iterator[int]:
+    """Run a code server of the waiting runs; yield its port."""
+    port = free_port()
+    command = f"{CODE_SERVER} code-server start -m benchmarks.waiting_runs --host 127.0.0.1"
+    arguments = [sys.executable, "-W", "ignore", "-m", *command.split(), "--port", str(port)]
+    started = [_started(arguments, environment)]
+    try:
+        _wait(lambda: accepts(port), "the code server")
+        yield port
     finally:
         _kill(started)
 

@@ -10,7 +10,7 @@ from threading import Event, Thread
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_ready
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._cli.api import _execute_run_command_body
 from dagster._grpc.types import ExecuteRunArgs
@@ -24,6 +24,7 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.dagster_instance import STORAGE_ERRORS
 
 SECONDS_BETWEEN_LOOKS = 2.0
+SECONDS_BETWEEN_FORKS = 0.2
 SECONDS_TO_END = 20.0
 """Time that a run has to end after it was interrupted; then its process exits."""
 
@@ -40,6 +41,7 @@ def serve(launcher: CeleryLauncher, queues: Collection[str], processes: int, nam
     app = app_of(launcher, queues)
     add_task(app)
     setup_logging.connect(_keep_logging, weak=False)
+    worker_ready.connect(_replace_processes_soon, weak=False)
     worker = app.Worker(
         hostname=f"{name}@{socket.gethostname()}",
         concurrency=processes,
@@ -56,6 +58,11 @@ def serve(launcher: CeleryLauncher, queues: Collection[str], processes: int, nam
 
 def _keep_logging(**_: Any) -> None:
     """Keep Celery from replacing the handlers of the process."""
+
+
+def _replace_processes_soon(sender: Any, **_: Any) -> None:
+    """Fork the process of the next run soon after a run: Celery looks every five seconds."""
+    sender.hub.call_repeatedly(SECONDS_BETWEEN_FORKS, sender.pool.maintain_pool)
 
 
 def add_task(app: Celery) -> None:
