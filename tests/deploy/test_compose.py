@@ -191,16 +191,10 @@ def parsed(arguments: list[str]) -> None:
     group.make_context(group.name, arguments, resilient_parsing=False)
 
 
-OF_STACK = ("../caddy", "../prometheus")
-"""Configuration that `make stack` uses, too."""
-
-
 def test_the_files_that_services_mount_exist_or_are_written_by_up():
     for name, service in services().items():
         for volume in service.get("volumes", ()):
             source = volume.partition(":")[0]
-            if source.startswith(OF_STACK):
-                continue
             if source.startswith("."):
                 assert (FOLDER / source).exists(), (name, source)
             else:

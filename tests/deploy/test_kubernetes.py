@@ -5,13 +5,21 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import yaml
 
 from orchestration_project.gateway.bind_address import require_safe
 from orchestration_project.instance.k8s_launcher import DAGSTER_HOME
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.settings.settings import setting_names
 from tests.deploy.compose_file import services
-from tests.deploy.kubernetes_objects import BASE, kustomization, of_kind, pods, restriction_problems
+from tests.deploy.kubernetes_objects import (
+    BASE,
+    FOLDER,
+    kustomization,
+    of_kind,
+    pods,
+    restriction_problems,
+)
 from tests.deploy.test_compose import OF_LIBRARIES, parsed
 
 CONTAINERS = {name: pod["containers"][0] for name, pod in pods().items()}
@@ -119,8 +127,37 @@ def test_every_file_of_the_base_is_a_resource():
     assert files == set(kustomization()["resources"])
 
 
-def test_files_say_that_they_were_not_run():
-    for name in ("deploy/Dockerfile", "deploy/compose/compose.yaml"):
-        assert "# Not run: " in (PROJECT_ROOT / name).read_text()
-    for file in (BASE / "kustomization.yaml",):
-        assert "# Not run: " in file.read_text()
+def test_the_chart_gets_the_classes_of_dagster_yaml_and_pods_as_those_of_the_base():
+    values = yaml.safe_load((FOLDER / "dagster-chart.yaml").read_text())
+    own = yaml.safe_load((PROJECT_ROOT / "dagster.yaml").read_text())
+    [logs] = values["computeLogManager"]["config"].values()
+    [launcher] = values["runLauncher"]["config"].values()
+    [queue] = values["dagsterDaemon"]["runCoordinator"]["config"].values()
+    for each, name in (
+        (logs, "compute_logs"),
+        (launcher, "run_launcher"),
+        (queue, "run_coordinator"),
+    ):
+        assert (each["module"], each["class"]) == (own[name]["module"], own[name]["class"])
+    [code_server] = values["dagster-user-deployments"]["deployments"]
+    assert code_server["port"] == 4266
+    for each in (values["dagsterDaemon"], code_server):
+        container = {key: each[key] for key in ("securityContext", "resources")}
+        pod = {"securityContext": each["podSecurityContext"], "containers": [container]}
+        assert restriction_problems({**pod, "volumes": each["volumes"]}) == []
+        assert {one["name"] for one in each["envConfigMaps"]} <= of_kind("ConfigMap").keys()
+    assert values["dagsterWebserver"]["replicaCount"] == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Dockerfile",
+        "compose/compose.yaml",
+        "kubernetes/base/kustomization.yaml",
+        "kubernetes/dagster-chart.yaml",
+        "traefik/dynamic.yaml",
+    ],
+)
+def test_a_file_that_was_not_run_says_so(name: str):
+    assert "# Not run: " in (PROJECT_ROOT / "deploy" / name).read_text()
