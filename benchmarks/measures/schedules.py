@@ -19,7 +19,7 @@ from orchestration_project.services.flags import FLAG_STORE
 from orchestration_project.services.schedules.jobs import ScheduledJobs
 from orchestration_project.services.schedules.launching import RUN_KEY, launch_due
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
-from orchestration_project.tables.operations_schedules import operations_schedules
+from orchestration_project.tables.operations_edits import operations_schedules
 
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
 FLAG = "half"

@@ -18,11 +18,11 @@ from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.registry import Registry
 from orchestration_project.services.edits import Edit, EditStore
 from orchestration_project.settings import Settings
-from orchestration_project.tables.operations_flags import (
+from orchestration_project.tables.operations_edits import (
     operations_flag_versions,
     operations_flags,
 )
-from orchestration_project.tables.operations_schedules import operations_schedules as schedules
+from orchestration_project.tables.operations_edits import operations_schedules as schedules
 
 
 class FlagStore(EditStore[Flag, StoredFlag]):

@@ -11,11 +11,11 @@ from sqlalchemy import delete, select
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.services.flags import Flags
 from orchestration_project.settings import load_settings
-from orchestration_project.tables.operations_flags import (
+from orchestration_project.tables.operations_edits import (
     operations_flag_versions,
     operations_flags,
+    operations_schedules,
 )
-from orchestration_project.tables.operations_schedules import operations_schedules
 from tests import databases
 from tests.programs import from_then_on
 from tests.runs import executed

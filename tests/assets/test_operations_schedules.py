@@ -14,7 +14,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
 from orchestration_project.services.presets import preset_as_written, preset_names
 from orchestration_project.services.schedules.jobs import ScheduledJobs
-from orchestration_project.tables.operations_schedules import (
+from orchestration_project.tables.operations_edits import (
     operations_schedule_versions,
     operations_schedules,
 )

@@ -25,11 +25,11 @@ from orchestration_project.services.schedules.launching import TickResult, launc
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import operations_alerts
-from orchestration_project.tables.operations_schedules import (
+from orchestration_project.tables.operations_edits import (
     operations_schedule_launches as launches,
 )
-from orchestration_project.tables.operations_schedules import operations_schedule_versions
-from orchestration_project.tables.operations_schedules import operations_schedules as schedules
+from orchestration_project.tables.operations_edits import operations_schedule_versions
+from orchestration_project.tables.operations_edits import operations_schedules as schedules
 from tests.resources.definitions import RESOURCES
 from tests.sensors.test_operations import url
 

@@ -13,7 +13,7 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.edits import Edit
 from orchestration_project.services.schedules.launching import RUN_KEY
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
-from orchestration_project.tables.operations_schedules import (
+from orchestration_project.tables.operations_edits import (
     operations_schedule_launches as launches,
 )
 from tests import databases, programs

@@ -22,7 +22,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.repair.copying import ArtifactCopies, CopyCounts
 from orchestration_project.settings import Settings
-from orchestration_project.tables.operations_artifacts import operations_artifact_copies
+from orchestration_project.tables.operations_deployment import operations_artifact_copies
 
 COPY_OP, COPY_JOB = "copy_artifacts", "operations_copy_artifacts"
 

@@ -40,7 +40,7 @@ from orchestration_project.services.repair.damage import (
 from orchestration_project.services.repair.opening import open_repairs
 from orchestration_project.services.repair.repairing import Repaired
 from orchestration_project.settings import Settings
-from orchestration_project.tables.operations_artifacts import operations_damaged_artifacts
+from orchestration_project.tables.operations_deployment import operations_damaged_artifacts
 
 CHECK = "lose_nothing"
 REPAIR_OP, REPAIR_JOB = "repair_artifacts", "operations_repair_artifacts"

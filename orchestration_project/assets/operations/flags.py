@@ -34,7 +34,7 @@ from orchestration_project.services.metadata import (
     table_of,
 )
 from orchestration_project.settings import Settings
-from orchestration_project.tables.operations_flags import operations_flags
+from orchestration_project.tables.operations_edits import operations_flags
 
 EDIT_OP, EDIT_JOB = "edit_flag", "operations_edit_flags"
 CHECK = "are_current_and_used"

@@ -23,7 +23,7 @@ from orchestration_project.services.edits import EditResult
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.services.schedules.jobs import ScheduledJobs
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
-from orchestration_project.tables.operations_schedules import operations_schedules
+from orchestration_project.tables.operations_edits import operations_schedules
 
 EDIT_OP, EDIT_JOB = "edit_schedule", "operations_edit_schedules"
 

@@ -20,7 +20,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.services.repair.damage import EXPORTS, DamagedArtifact, record_damage
 from orchestration_project.tables.operations import operations_exports, operations_removals
-from orchestration_project.tables.operations_artifacts import operations_artifact_copies as copies
+from orchestration_project.tables.operations_deployment import operations_artifact_copies as copies
 from orchestration_project.tables.schema import Query
 from orchestration_project.tables.spine import blobs
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, func, select
 from orchestration_project.domains.operations.repair import LostCapture, loss_text
 from orchestration_project.engine.recovery import RecordedCapture
 from orchestration_project.services.repair.damage import OPEN
-from orchestration_project.tables.operations_artifacts import (
+from orchestration_project.tables.operations_deployment import (
     operations_damaged_artifacts as damaged,
 )
 from orchestration_project.tables.schema import HISTORY, METADATA

@@ -31,10 +31,10 @@ from orchestration_project.services.alerts.inbox import (
 from orchestration_project.services.flags import flags_in_effect
 from orchestration_project.services.schedules.jobs import ScheduledJobs, run_config_of
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
-from orchestration_project.tables.operations_schedules import (
+from orchestration_project.tables.operations_edits import (
     operations_schedule_launches as launches,
 )
-from orchestration_project.tables.operations_schedules import operations_schedules as schedules
+from orchestration_project.tables.operations_edits import operations_schedules as schedules
 
 MAX_LAUNCHES = 250
 """Runs that one tick asks for: Dagster's daemon makes them within a minute."""

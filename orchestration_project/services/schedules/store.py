@@ -16,11 +16,11 @@ from orchestration_project.domains.operations.schedules import (
 from orchestration_project.engine.warehouse.frames import KEYS_AT_ONCE, storable
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.services.edits import Edit, EditStore
-from orchestration_project.tables.operations_flags import operations_flags
-from orchestration_project.tables.operations_schedules import (
+from orchestration_project.tables.operations_edits import operations_flags
+from orchestration_project.tables.operations_edits import (
     operations_schedule_versions as versions,
 )
-from orchestration_project.tables.operations_schedules import operations_schedules as schedules
+from orchestration_project.tables.operations_edits import operations_schedules as schedules
 
 DISABLE = "disable"
 """Action of a version that no user made."""

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import delete
 
 from orchestration_project.client import ApiError, Client
-from orchestration_project.tables.operations_schedules import operations_schedules
+from orchestration_project.tables.operations_edits import operations_schedules
 from tests.gateway.api.conftest import HOME
 
 PATH = "/operations/schedules"
