@@ -61,19 +61,19 @@ def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
     )
 
 
-def _of_this_host() -> Registry:
+def registry_of_this_host() -> Registry:
     """Return the registry with the domains that CODE_DOMAINS names; without a value, with all."""
     given = load_shared_settings().code_domains
-    named = [name for name in given if not name.startswith("-")]
-    names = named or [domain.name for domain in REGISTRY.domains]
-    left_out = {name.removeprefix("-") for name in given} - {*named}
     if not given:
         return REGISTRY
+    left_out = {name.removeprefix("-") for name in given if name.startswith("-")}
+    named = [name for name in given if not name.startswith("-")]
+    names = named or [domain.name for domain in REGISTRY.domains]
     REGISTRY.select(*left_out)  # refuses unknown names
     return REGISTRY.select(*(name for name in names if name not in left_out))
 
 
 with _without_garbage_collection():
-    defs = build(_of_this_host())
+    defs = build(registry_of_this_host())
 
 write_in_log_format()

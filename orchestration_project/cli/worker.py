@@ -114,15 +114,15 @@ def work(queues: Sequence[str], processes: int, name: str) -> int:
         from orchestration_project.instance.celery_worker import serve
     except ModuleNotFoundError as error:
         raise missing_extra("celery", error) from error
+    if invalid := [each for each in queues if not QUEUE_NAME.fullmatch(each)]:
+        raise ConfigurationError(
+            f"invalid --queues {invalid[0]!r}: expected names such as documents or {DEFAULT_QUEUE}"
+        )
     _log(settings.log_level)
     import_module(DEFINITIONS)  # before the forks, which have it then
     from orchestration_project.catalog import REGISTRY
 
     known = (DEFAULT_QUEUE, *(domain.name for domain in REGISTRY.domains))
-    if invalid := [each for each in queues if not QUEUE_NAME.fullmatch(each)]:
-        raise ConfigurationError(
-            f"invalid --queues {invalid[0]!r}: expected names such as {', '.join(known)}"
-        )
     console.progress(f"Executing runs of the queues {', '.join(queues or known)}")
     return serve(CeleryLauncher.of(settings, None), queues or known, processes, name)
 
