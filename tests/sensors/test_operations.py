@@ -138,7 +138,7 @@ def test_the_state_of_alerts_presets_and_runs_is_shown_when_it_changed_with_what
     watch, instance
 ):
     cursor, shown = changed_state(instance)
-    kinds = ("alerts", "presets", "effective_config", "runs", "schedules", "steps")
+    kinds = ("alerts", "presets", "effective_config", "flags", "runs", "schedules", "steps")
     assert set(shown) == {f"operations/{kind}" for kind in kinds}
     assert all(shown.values())
     assert changed_state(instance, cursor)[1] == {}
