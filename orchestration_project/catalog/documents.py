@@ -36,10 +36,9 @@ from orchestration_project.resources.documents.bucket import DocumentBucket
 from orchestration_project.resources.documents.erasure import DOCUMENT
 from orchestration_project.resources.documents.folder import DocumentFolder
 from orchestration_project.resources.documents.items import OUTCOMES, REPLAY_PREFIX
-from orchestration_project.resources.documents.recovery import RECOVERIES
 from orchestration_project.resources.documents.replay import plan_replay
 from orchestration_project.resources.documents.s3_bucket import S3Bucket
-from orchestration_project.resources.documents.source import DocumentSource, NoFiles
+from orchestration_project.resources.documents.source import RECOVERIES, DocumentSource, NoFiles
 from orchestration_project.resources.documents.waiting import TOPIC_PREFIX, oldest_waiting
 from orchestration_project.sensors.documents import (
     documents_freshness_hourly,

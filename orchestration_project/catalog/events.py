@@ -20,8 +20,7 @@ from orchestration_project.resources.events_routing.rows import ROW
 from orchestration_project.resources.events_routing.runs import RUN_JOB
 from orchestration_project.sensors.events import webhook_sensor
 from orchestration_project.sensors.events_routing import routing_sensor
-from orchestration_project.services.inbox.recovery import RECOVERIES
-from orchestration_project.services.inbox.rows import delivery_items
+from orchestration_project.services.inbox.rows import RECOVERIES, delivery_items
 from orchestration_project.services.inbox.senders import declared_sources
 from orchestration_project.services.inbox.uploads import declared_inboxes
 from orchestration_project.settings import Settings

@@ -9,13 +9,13 @@ from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import Domain, ItemTopics, Job, PartitionedTable
+from orchestration_project.resources.mqtt.arrivals import RECOVERIES
 from orchestration_project.resources.mqtt.dead_letters import TOPIC as LETTERS_TOPIC
 from orchestration_project.resources.mqtt.health import oldest_waiting
 from orchestration_project.resources.mqtt.metrics import MqttMetrics
 from orchestration_project.resources.mqtt.opening import DEMO_FOLDER
 from orchestration_project.resources.mqtt.ranges import TOPIC as RANGES_TOPIC
 from orchestration_project.resources.mqtt.ranges import range_items
-from orchestration_project.resources.mqtt.recovery import RECOVERIES
 from orchestration_project.resources.mqtt.routed_events import MQTT_EVENT
 from orchestration_project.sensors.mqtt import mqtt_flow_check, mqtt_on_arrival
 from orchestration_project.settings import Settings

@@ -25,7 +25,7 @@ from orchestration_project.resources.prices.connection import (
     opened_prices,
     read_spellings,
 )
-from orchestration_project.resources.prices.recovery import RECOVERIES
+from orchestration_project.resources.prices.source import RECOVERIES
 from orchestration_project.resources.prices.universe import (
     months_not_landed,
     oldest_unlanded_session,

@@ -33,8 +33,7 @@ from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.crawl import TOPIC_PREFIX
 from orchestration_project.resources.web.crawl_status import missed_days
 from orchestration_project.resources.web.item_exports import export_targets, item_exports
-from orchestration_project.resources.web.page_bytes import SOURCE
-from orchestration_project.resources.web.recovery import RECOVERIES
+from orchestration_project.resources.web.page_bytes import RECOVERIES, SOURCE
 from orchestration_project.resources.web.sites import site_files_of
 from orchestration_project.sensors.web import site_schedules
 from orchestration_project.settings import Settings, switched_off

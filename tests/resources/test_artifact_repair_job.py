@@ -8,7 +8,7 @@ from sqlalchemy import update
 from orchestration_project.assets.operations import artifacts, damaged_artifacts
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.domains.operations.repair import DAMAGED
-from orchestration_project.services.exports.again import renderer
+from orchestration_project.services.exports.rendering import renderer
 from orchestration_project.services.repair.damage import damaged_files
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations import operations_exports
@@ -106,7 +106,9 @@ def test_an_artifact_that_there_is_not_is_named_with_what_can_be(job, config, ex
 def test_an_exported_file_is_rendered_again_from_its_loads(installation, tmp_path):
     installation.declare(WHOLE)
     installation.land(row("AAA", share_quantity=10))
-    first = installation.export().export.artifact
+    exported = installation.export().export
+    assert exported
+    first = exported.artifact
     installation.land(row("AAA", share_quantity=12))
     store = installation.store
     before = store.get(first)
@@ -116,6 +118,7 @@ def test_an_exported_file_is_rendered_again_from_its_loads(installation, tmp_pat
     found = damaged_files(installation.warehouse, store, read_all=False)
     render = renderer(installation.warehouse, installation.declared, tmp_path / "scratch")
     [ended] = desk.repairs(render=render).repair(found)
+    assert ended.outcome
     assert (ended.outcome.state, ended.outcome.way) == ("repaired", "derived")
     assert store.get(first) == before
 
@@ -124,6 +127,7 @@ def test_an_exported_file_is_rendered_again_from_its_loads(installation, tmp_pat
     damage(store, first, "missing")
     found = damaged_files(installation.warehouse, store, read_all=True)
     [ended] = desk.repairs(render=render).repair(found)
+    assert ended.outcome
     assert ended.outcome.state == "rederived"
     assert damaged_files(installation.warehouse, store, read_all=True) == []
 
@@ -132,5 +136,6 @@ def test_an_exported_file_is_rendered_again_from_its_loads(installation, tmp_pat
     render = renderer(installation.warehouse, installation.declared, tmp_path / "scratch")
     found = damaged_files(installation.warehouse, store, read_all=True)
     [ended] = desk.repairs(render=render).repair(found)
+    assert ended.outcome
     assert ended.outcome.state == "lost"
-    assert "its rows are in the database" in ended.loss
+    assert "its rows are in the database" in str(ended.loss)

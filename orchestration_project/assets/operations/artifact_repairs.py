@@ -27,7 +27,7 @@ from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.exports import declared_exports
-from orchestration_project.services.exports.again import renderer
+from orchestration_project.services.exports.rendering import renderer
 from orchestration_project.services.exports.work import FOLDER
 from orchestration_project.services.metadata import as_metadata, check_spec, table_of
 from orchestration_project.services.repair.damage import (

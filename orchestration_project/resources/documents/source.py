@@ -13,6 +13,9 @@ from urllib.parse import unquote_to_bytes
 
 from orchestration_project.domains.documents.arrivals import ListedFile
 from orchestration_project.domains.documents.reasons import DocumentError
+from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
+from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.documents import DocumentsSettings
 
 ESCAPED = re.compile(
     "[%\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"  # bidi controls too
@@ -99,3 +102,22 @@ class NoFiles:
     def open(self, path: str) -> AbstractContextManager[BinaryIO]:
         """Refuse: the file was of another source."""
         raise DocumentError("vanished", "DOCUMENTS_SOURCE has no such file")
+
+
+CAPTURE_SOURCES = frozenset({"demo", "folder", "s3"})
+
+
+def _is_file(capture: RecordedCapture, settings: Settings) -> bool:
+    """Whether it is a file of the source that the settings name; uploads have no other place."""
+    chosen = DocumentsSettings.of(settings).documents_source
+    is_document = capture.dataset == "files" and isinstance(capture.request.get("file"), str)
+    return is_document and capture.source == chosen and chosen in CAPTURE_SOURCES
+
+
+def _read(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | None:
+    source = given.open("documents")
+    return source.read(capture.request["file"], max_bytes=max(capture.byte_count, 1))
+
+
+RECOVERIES = [Recovery(way="source", applies=_is_file, read=_read)]
+"""Files of a folder or bucket, in their present state."""

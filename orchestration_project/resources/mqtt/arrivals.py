@@ -4,15 +4,17 @@ import base64
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 
 from orchestration_project.engine.leases import lock_row
+from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.engine.warehouse.frames import (
     frame_of,
     insert_frame,
     storable,
 )
 from orchestration_project.resources.mqtt.batching import ReceivedMessage
+from orchestration_project.settings import Settings
 from orchestration_project.tables.mqtt import mqtt_inbox
 from orchestration_project.tables.spine import leases
 
@@ -78,3 +80,20 @@ def _rows(
             "sha256": hashlib.sha256(body).hexdigest(),
             "received_at": message.received_at,
         }
+
+
+def _is_message(capture: RecordedCapture, _: Settings) -> bool:
+    is_mqtt = capture.url.startswith("mqtt://")
+    return is_mqtt and isinstance(capture.request.get("arrival_id"), int)
+
+
+def _read(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | None:
+    """Return the payload of the arrival; None: its row is gone."""
+    own = mqtt_inbox.c.arrival_id == capture.request["arrival_id"]
+    with given.warehouse.reading() as connection:
+        found = connection.execute(select(mqtt_inbox.c.payload).where(own)).scalar()
+    return None if found is None else base64.b64decode(found)
+
+
+RECOVERIES = [Recovery(way="derived", applies=_is_message, read=_read)]
+"""Payloads of messages, which `mqtt_inbox` has as they arrived."""

@@ -5,8 +5,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select, union_all
 
+from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.packs import Blob
+from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.engine.warehouse.capture_log import read_blobs
+from orchestration_project.errors import SourceError
+from orchestration_project.resources.web.sites import site_files_of
+from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import captures
 from orchestration_project.tables.web import web_pages
@@ -112,3 +118,31 @@ def capture_ids(
 def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(values), KEYS_PER_STATEMENT):
         yield values[start : start + KEYS_PER_STATEMENT]
+
+
+def _site_of(capture: RecordedCapture, settings: Settings) -> Site | None:
+    return site_files_of(WebSettings.of(settings)).sites.get(capture.dataset)
+
+
+def _is_page(capture: RecordedCapture, settings: Settings) -> bool:
+    """Whether it is a page of a declared site; what a browser renders is never the same twice."""
+    is_on = capture.source == SOURCE and WebSettings.of(settings).web_source is not None
+    site = _site_of(capture, settings) if is_on else None
+    request = capture.request
+    is_page = request.get("method") == "GET" and isinstance(request.get("url"), str)
+    return is_page and site is not None and site.engine != "browser"
+
+
+def _read(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | None:
+    site = _site_of(capture, given.settings)
+    if site is None:
+        return None
+    with given.open("web").open(site, given.warehouse, given.clock) as access:
+        answer = access.get(capture.request["url"], {})
+    if answer.response is None or answer.refusal:
+        raise SourceError("the page may not be requested", found=answer.reason)
+    return answer.response.body
+
+
+RECOVERIES = [Recovery(way="source", applies=_is_page, read=_read)]
+"""Pages of sites whose engine is http, without a login."""

@@ -20,10 +20,12 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import ItemChange, ItemState, NewItem
 from orchestration_project.domains.webhooks.queue import RETRY_PAUSES, TOPIC_PREFIX, State
 from orchestration_project.engine.captures import Capture, unstored
+from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.engine.warehouse import Delivery, Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import TransientError
+from orchestration_project.settings import Settings
 from orchestration_project.tables.spine import audits, inbox
 
 WAITING = ("received", "running", "failed")
@@ -322,3 +324,25 @@ class GroupCommit:
         with self._lock:
             self._open = None  # who comes now waits for the next one
         return self._take(batch.deliveries)
+
+
+CAPTURE_SOURCE = "webhooks"
+
+
+def _is_delivery(capture: RecordedCapture, _: Settings) -> bool:
+    return capture.source == CAPTURE_SOURCE and isinstance(capture.request.get("delivery_id"), str)
+
+
+def _read_body(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | None:
+    """Return the body that the inbox has of the delivery; None: its row is gone."""
+    own = (
+        inbox.c.source == capture.dataset,
+        inbox.c.delivery_id == capture.request["delivery_id"],
+    )
+    with given.warehouse.reading() as connection:
+        found = connection.execute(select(inbox.c.body).where(*own)).scalar()
+    return None if found is None else base64.b64decode(found)
+
+
+RECOVERIES = [Recovery(way="derived", applies=_is_delivery, read=_read_body)]
+"""Bodies of deliveries, which the inbox has as they were received."""
