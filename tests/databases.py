@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Column, create_engine, inspect, select, text
 
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
 from orchestration_project.tables.schema import METADATA
@@ -45,6 +46,15 @@ def contents(url: str) -> Mapping[str, Rows]:
         }
     engine.dispose()
     return found
+
+
+def stored(warehouse: Warehouse) -> dict[str, Rows]:
+    """Return all rows of all tables as the driver gives them: no statement is compiled for that."""
+    with warehouse.reading() as connection:
+        return {
+            name: [tuple(row) for row in connection.exec_driver_sql(f'SELECT * FROM "{name}"')]  # noqa: S608 - names of ours
+            for name in METADATA.tables
+        }
 
 
 def _varies(column: Column[Any]) -> bool:

@@ -17,7 +17,6 @@ from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.finra import FinraFiles
 from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
-from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import (
     audits,
     blobs,
@@ -28,6 +27,7 @@ from orchestration_project.tables.spine import (
     pending_announcements,
     rejects,
 )
+from tests import databases
 from tests.resources.weeks import MONDAY, NOON, Desk, row, week_load, week_replay
 
 KEY = f"T1|{MONDAY}"
@@ -83,11 +83,9 @@ class Office:
         return replay.land(replay.take(KEY))
 
     def contents(self):
-        return {
-            name: self.desk.warehouse.frame(select(table), table).rows()
-            for name, table in METADATA.tables.items()
-            if table is not pending_announcements
-        }
+        found = databases.stored(self.desk.warehouse)
+        del found[pending_announcements.name]
+        return found
 
 
 @pytest.fixture
