@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.bench import Bench
+from benchmarks.measures.backups import restores
 from benchmarks.measures.captures import captures
 from benchmarks.measures.changes import again, history
 from benchmarks.measures.documents import documents
@@ -52,7 +53,7 @@ MEASURES = {
         *(copies, one_partition, peers, sqlite, contract, pages),
         *(again, history, starts, gate, control_tower, schedules),
         *(gateway, webhooks, webhook_runs, metrics, soak),
-        *(captures, items, pruning, cleanup, prices, saas, http_state, exports),
+        *(captures, items, pruning, cleanup, restores, prices, saas, http_state, exports),
         *(documents, documents_listing, web, mqtt, mqtt_mirror, mqtt_stream, routing, workers),
     )
 }

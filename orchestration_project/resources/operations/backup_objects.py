@@ -5,12 +5,14 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from io import FileIO
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 from uuid import uuid4
 
 from orchestration_project.connections.artifacts import PARTIAL, ArtifactStore, FolderStore, S3Store
+from orchestration_project.connections.files import PRIVATE_FILE_MODE
 from orchestration_project.domains.operations.backups import (
     BACKUPS,
     MANIFEST,
@@ -26,6 +28,9 @@ COPIED_AT_ONCE = 4
 
 FLUSHED_ALONE = 1000
 """More files are flushed together with whatever else the system has to write."""
+
+_PROCESS = uuid4().hex
+_NUMBERS = count()
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -164,7 +169,10 @@ def restore_artifact(place: ArtifactStore, artifact: StoredArtifact, store: Arti
         refuse_changed(artifact, hashing.sha256, place.url)
         return artifact.name
 
-    hashing = Hashing(chunks_of(place.open(backed_up_name(artifact.sha256))))
+    source = backed_up_name(artifact.sha256)
+    is_small = artifact.byte_count <= CHUNK_BYTES
+    chunks = iter([place.get(source)]) if is_small else chunks_of(place.open(source))
+    hashing = Hashing(chunks)
     if isinstance(store, FolderStore):
         _write_file(store, hashing, verified_name)
     else:
@@ -175,22 +183,24 @@ def restore_artifact(place: ArtifactStore, artifact: StoredArtifact, store: Arti
 def _write_file(target: FolderStore, chunks: Iterable[bytes], name: Callable[[], str]) -> None:
     """Write chunks and rename the file to what ``name`` returns then; `flush` is to follow.
 
-    Its lock marks it as used, so that no other process cleans it up.
+    Its lock marks it as used, so that no other process cleans it up. System calls by themselves
+    take a third of the time of `pathlib`: most artifacts are small.
     """
-    partial = target.folder / PARTIAL / uuid4().hex
+    folder = str(target.folder)
+    partial = f"{folder}/{PARTIAL}/{_PROCESS}-{next(_NUMBERS)}"
     try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("xb", buffering=0) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                for chunk in chunks:
-                    _write_all(file, chunk)
-                path = target.folder / name()
-                path.parent.mkdir(parents=True, exist_ok=True)
-                partial.replace(path)
-            except BaseException:
-                partial.unlink(missing_ok=True)
-                raise
+        descriptor = _created(partial)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            for chunk in chunks:
+                _write_all(descriptor, chunk)
+            _rename(partial, f"{folder}/{name()}")
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(partial)  # noqa: PTH108 - see above
+            raise
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -203,10 +213,28 @@ def _write_file(target: FolderStore, chunks: Iterable[bytes], name: Callable[[],
         ) from error
 
 
-def _write_all(file: FileIO, chunk: bytes) -> None:
+def _created(path: str) -> int:
+    """Create a file for this user alone and open it, with its folder if that is missing."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        return os.open(path, flags, PRIVATE_FILE_MODE)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - as above
+        return os.open(path, flags, PRIVATE_FILE_MODE)
+
+
+def _rename(old: str, new: str) -> None:
+    try:
+        os.rename(old, new)  # noqa: PTH104 - as above
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(new), exist_ok=True)  # noqa: PTH103, PTH120 - as above
+        os.rename(old, new)  # noqa: PTH104 - as above
+
+
+def _write_all(descriptor: int, chunk: bytes) -> None:
     view = memoryview(chunk)
     while view:
-        view = view[file.write(view) :]
+        view = view[os.write(descriptor, view) :]
 
 
 def write_part(place: ArtifactStore, name: str, chunks: Iterable[bytes]) -> tuple[str, int]:
