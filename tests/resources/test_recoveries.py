@@ -102,7 +102,7 @@ def test_a_file_of_finra_is_read_again(tmp_path, monkeypatch):
     monkeypatch.setenv("FINRA_SOURCE", "files")
     monkeypatch.setenv("FINRA_FILES_DIR", str(tmp_path))
     source = FinraFiles(tmp_path, Captures(FolderStore(tmp_path / "store")), StoppedClock())
-    own = {"source": "files", "dataset": "weekly download", "url": "file:week.csv"}
+    own: dict[str, Any] = {"source": "files", "dataset": "weekly download", "url": "file:week.csv"}
     given = environment({"finra": source})
     assert read_again(recorded(**own), given) == b"a|b\n"
     for name in ("gone.csv", "../outside.csv"):
@@ -133,7 +133,7 @@ def test_a_document_of_a_folder_is_read_again(tmp_path, monkeypatch):
     monkeypatch.setenv("DOCUMENTS_SOURCE", "folder")
     monkeypatch.setenv("DOCUMENTS_DIR", str(tmp_path))
     given = environment({"documents": DocumentFolder(tmp_path, "DOCUMENTS_DIR")})
-    own = {"source": "folder", "dataset": "files"}
+    own: dict[str, Any] = {"source": "folder", "dataset": "files"}
     assert read_again(recorded(**own, request={"file": "a.txt"}), given) == b"one"
     with pytest.raises(ContractError):
         read_again(recorded(**own, request={"file": "b.txt"}), given)
@@ -206,10 +206,14 @@ def test_a_delivery_and_a_message_are_derived_from_their_rows(saas_warehouse):
         connection.execute(insert(inbox), webhook)
         connection.execute(insert(mqtt_inbox), message)
     given = environment({}, saas_warehouse)
-    own = {"source": "webhooks", "dataset": "github", "url": "/hooks/github"}
+    own: dict[str, Any] = {"source": "webhooks", "dataset": "github", "url": "/hooks/github"}
     assert read_again(recorded(**own, request={"delivery_id": "7"}), given) == b'{"a": 1}'
     assert read_again(recorded(**own, request={"delivery_id": "8"}), given) is None
-    of_mqtt = {"source": "mqtt", "dataset": "events", "url": "mqtt://broker:1883/a/b"}
+    of_mqtt: dict[str, Any] = {
+        "source": "mqtt",
+        "dataset": "events",
+        "url": "mqtt://broker:1883/a/b",
+    }
     found = recorded(**of_mqtt, request={"arrival_id": 990_017})
     assert read_again(found, given) == b"\x00\xff"
     assert read_again(recorded(**of_mqtt, request={"arrival_id": 990_018}), given) is None
