@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from dagster import DagsterEventType, DagsterRun, EventLogEntry, RunsFilter
+from dagster._core.errors import DagsterRunAlreadyExists
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
@@ -22,6 +23,7 @@ from dagster._core.storage.event_log.base import EventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.runs.base import RunStorage
+from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 from dagster._core.storage.schedules.base import ScheduleStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from dagster._core.storage.tags import (
@@ -38,6 +40,8 @@ from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.run_storage import PostgresRunStorage
 from dagster_postgres.schedule_storage import PostgresScheduleStorage
 from dagster_shared.error import SerializableErrorInfo
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
 
 from orchestration_project.domains.operations.ledger import LAUNCHED_BY
 from orchestration_project.domains.operations.partition_tags import RANGE_START, own_tags
@@ -250,6 +254,26 @@ class PostgresRuns(
     EndedOnce, RedactingRuns, VisibleRuns, RunsOfRanges, LimitedReads, PostgresRunStorage
 ):
     """In PostgreSQL."""
+
+    def _core_add_run(self, col_values: dict[str, Any], tags: Mapping[str, str]) -> None:
+        """Insert a run and its tags in one transaction.
+
+        Dagster commits each by itself. A process that ends in between leaves a run that is not
+        found by its run key, so that it is requested again.
+        """
+        rows = [
+            {"run_id": col_values["run_id"], "key": key, "value": value}
+            for key, value in tags.items()
+        ]
+        with self.connect() as connection:
+            transactional = connection.execution_options(isolation_level="READ COMMITTED")
+            try:
+                with transactional.begin():
+                    transactional.execute(insert(RunsTable).values(**col_values))
+                    if rows:
+                        transactional.execute(insert(RunTagsTable), rows)
+            except IntegrityError as error:
+                raise DagsterRunAlreadyExists from error
 
 
 class _PostgresTicks(RedactingTicks, LimitedReads, PostgresScheduleStorage):
