@@ -3,7 +3,7 @@
 A source that dates its rows says of each when it published it first, and when it changed it last.
 The state of a row on a day is the latest that the source had published by then and that was loaded
 at any time. A row that was changed after the day, and whose earlier state was never loaded, is
-missing: nobody knows what it was.
+missing: its state is not known.
 """
 
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ def published_by(name: str, day: date, at: datetime | None = None) -> Published:
         at: Only what was loaded by then counts; None: all.
 
     Raises:
-        ConfigurationError: There is no such table, or its rows are not dated by their source.
+        ConfigurationError: The table is not found, or its rows are not dated by their source.
     """
     table = relation(name).table
     if PUBLICATION not in table.info:
