@@ -57,7 +57,7 @@ def found_by_check(result: dg.JobExecutionResult) -> str:
     [evaluation] = [
         each
         for each in result.get_asset_check_evaluations()
-        if each.check_name == "are_current_and_used"
+        if each.check_name == "flags_are_current_and_used"
     ]
     assert evaluation.severity is dg.AssetCheckSeverity.WARN
     found = evaluation.metadata.get("found")

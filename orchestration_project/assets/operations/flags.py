@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.assets.operations.catalogue import FLAGS, asset_spec
+from orchestration_project.assets.operations.catalogue import CONTROL_TOWER, FLAGS, asset_spec
 from orchestration_project.assets.operations.edits import EditOptions, edit_of, shown_difference
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import REQUIRES_ADMIN
@@ -37,7 +37,8 @@ from orchestration_project.settings import Settings
 from orchestration_project.tables.operations_edits import operations_flags
 
 EDIT_OP, EDIT_JOB = "edit_flag", "operations_edit_flags"
-CHECK = "are_current_and_used"
+CHECK = "flags_are_current_and_used"
+"""Of the control tower, whose job looks each hour: an operator may start that, not an edit."""
 
 MAX_SHOWN = 100
 """Flags that the metadata lists, so that an event stays small; the count is of all."""
@@ -140,7 +141,8 @@ def shown_flags(rows: Sequence[Sequence[Any]]) -> Mapping[str, Any]:
     specs=[
         check_spec(
             CHECK,
-            asset=FLAGS,
+            asset=CONTROL_TOWER,
+            after=[FLAGS],
             description="No flag has expired, something uses each, and each that is used exists. "
             "An expired or missing flag is off.",
             severity=dg.AssetCheckSeverity.WARN,
@@ -167,12 +169,14 @@ def check_flags(
             "found": "; ".join(problems)[:4000],
             "what_to_do": "delete the flag, extend expires_at, or create it",
         }
-    yield described_result(FLAGS, CHECK, metadata, dg.AssetCheckSeverity.WARN, passed=not problems)
+    yield described_result(
+        CONTROL_TOWER, CHECK, metadata, dg.AssetCheckSeverity.WARN, passed=not problems
+    )
 
 
 edit_flags_job = dg.define_asset_job(
     EDIT_JOB,
-    selection=dg.AssetSelection.assets(flags_asset),
+    selection=dg.AssetSelection.assets(flags_asset) | dg.AssetSelection.checks(check_flags),
     description=job_text(
         "Creates, changes or deletes a flag; a dry run by default.", EDIT_OP, EditFlag
     ),
