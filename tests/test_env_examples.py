@@ -19,6 +19,7 @@ SECRET = "-".join(["a", "session", "secret", "of", "the", "tests", "long", "enou
 def test_a_complete_example_is_valid(name, expected, tmp_path):
     secret = tmp_path / "session_secret"
     secret.write_text(f"{SECRET}\n")
+    secret.chmod(0o600)
     text = (EXAMPLES / name).read_text()
     file = tmp_path / ".env"
     file.write_text(text.replace("/etc/orchestration_project/session_secret", str(secret)))

@@ -77,6 +77,7 @@ def outcome_of(url: str) -> tuple[str, str | None, int]:
 def test_a_crawl_logs_in_and_its_password_is_stored_nowhere(url, shop, instance, tmp_path, capfd):
     secret = tmp_path / "password"
     secret.write_text(PLANTED.secret("password") + "\n")
+    secret.chmod(0o600)
     shop.setenv("WEB_LOGIN_SHOP_PASSWORD_FILE", str(secret))
     result = crawl(instance)
     assert result.success

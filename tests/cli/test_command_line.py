@@ -168,14 +168,15 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("verify", "alerts list", "alerts test", "alerts check", "alerts watch"),
         *("keys create", "keys list", "keys rotate", "keys revoke"),
         *("evidence verify", "evidence export", "artifacts list", "erase", "documents show"),
-        *("documents timeline", "web check", "backup", "restore"),
+        *("documents timeline", "web check", "backup", "restore", "automation simulate"),
+        *("artifacts copy", "artifacts repair", "evidence repair"),
     }
     assert has[DRY_RUN] == {
         *("run", "run-saas", "load", "backfill", "replay", "export", "as-of"),
         *("automation on", "automation off"),
         *("alerts close", "alerts test", "alerts watch"),
         *("keys create", "keys rotate", "keys revoke", "migrate", "copy-database", "reset"),
-        *("backup", "restore"),
+        *("backup", "restore", "artifacts repair", "evidence repair"),
         *("evidence export", "artifacts get", "erase"),
     }
 

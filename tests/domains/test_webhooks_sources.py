@@ -38,7 +38,7 @@ def test_the_shipped_file_declares_no_source_and_its_examples_can_be_used():
     assert found["github"].job == "events_webhooks"
     assert not found["billing"].in_order
     actions = [each["action"] for each in read_targets(examples).values()]
-    assert actions == ["row", "http_request", "jira_issue", "run_job"]
+    assert actions == ["row", "http_request", "jira_issue", "run_job", "mqtt_event"]
 
 
 @pytest.mark.parametrize(

@@ -29,16 +29,14 @@ PREFIXES = {
     "webhooks": "events",
     "erasures": "operations",
     "events_routing": "events",
-    "operations_flags": "operations",
-    "operations_artifacts": "operations",
-    "operations_schedules": "operations",
+    "operations_edits": "operations",
     "operations_deployment": "operations",
 }
 """Title of tables whose module has another name than their prefix."""
 
 NO_OWN_TABLES = (
     *("alert_states", "catalogue", "changes", "conditions", "operations_events"),
-    *("paging", "schema", "views"),
+    *("paging", "published", "schema", "views"),
 )
 """Modules that declare none; those of `finra_datasets` have names that FINRA's data suggests."""
 

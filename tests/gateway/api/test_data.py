@@ -281,7 +281,9 @@ def test_a_repair_is_an_admin_s_run_and_a_dry_one_unless_told_otherwise(api):
     assert run.is_success
     config = run.run_config["ops"]["repair_artifacts"]["config"]
     assert config == {"sha256": [], "dry_run": True}
-    assert api.problem("POST", "/artifacts/repair", json={"dry_run": "perhaps"})["status"] == 422
+    assert api.problem("POST", "/artifacts/repair", json={})["status"] == 403
+    wrong = {"dry_run": "perhaps"}
+    assert api.problem("POST", "/artifacts/repair", "admin", json=wrong)["status"] == 422
 
 
 def test_archives_of_evidence_are_listed_and_sent_and_nothing_beside_them(api):
