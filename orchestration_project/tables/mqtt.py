@@ -238,10 +238,10 @@ mqtt_bridges = table(
         optional=True,
     ),
     text("problem", "Why it is not connected; NULL: it is", optional=True),
+    moment("changed_at", "UTC time of the latest change"),
     text(
         "topics",
         "Topic filters that the broker's session may have, separated by commas; NULL: not known",
         optional=True,
     ),
-    moment("changed_at", "UTC time of the latest change"),
 )
