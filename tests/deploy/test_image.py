@@ -201,7 +201,8 @@ def test_the_install_steps_make_programs_that_serve_from_a_folder_they_cannot_wr
     module = ("-m", "orchestration_project.instance.code_server", "code-server", "start")
     server = ("-m", "orchestration_project.definitions", "--port", str(image.code_port))
     image.start("python", *module, *server, "--host", "127.0.0.1")
-    image.start("dagster-daemon", "run", "-w", "deploy/workspace.yaml")
+    daemon = "orchestration_project.instance.daemon"
+    image.start("python", "-m", daemon, "run", "-w", "deploy/workspace.yaml")
     [command] = dockerfile.texts(RUNTIME, "CMD")
     arguments = ast.literal_eval(image.here(command).replace("0.0.0.0", "127.0.0.1"))  # noqa: S104
     image.start(*arguments)
