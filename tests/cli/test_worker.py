@@ -20,7 +20,7 @@ def test_without_celery_a_worker_is_refused(monkeypatch):
 @pytest.mark.parametrize("name", ["Finra", "a b", "#", "x" * 61])
 def test_a_name_that_no_queue_can_have_is_refused(monkeypatch, name):
     monkeypatch.setenv("RUN_LAUNCHER", "celery")
-    monkeypatch.setenv("BROKER_URL", "amqp://me:password@127.0.0.1//")
+    monkeypatch.setenv("BROKER_URL", "amqp://me:planted-secret-4711@127.0.0.1//")
     with pytest.raises(ConfigurationError, match="invalid --queues"):
         work(("finra", name), 1, "worker")
 
