@@ -58,7 +58,7 @@ def read_certificate(file: Path, setting: str) -> Certificate:
 
 
 def served_certificate(host: str, port: int) -> Certificate:
-    """Return the certificate that a server presents, whoever has signed it.
+    """Return the certificate that a server presents, without verifying its issuer.
 
     Raises:
         TransientError: It does not answer by TLS within 5 s.

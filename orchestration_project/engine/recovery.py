@@ -85,8 +85,8 @@ class Recovery:
         way: From where: the source, with its rates, guard and switches; or rows of the database,
             from which they are derived.
         applies: Whether it can read the bytes of a capture under these settings; requests nothing.
-        read: Returns the bytes, which may be others than were captured; None: there are none.
-            Stores nothing. Raises SourceError if there are none for good, and another
+        read: Returns the present bytes, which may differ from the captured ones; None: not found.
+            Stores nothing. Raises SourceError for a permanent failure, and another
             OrchestrationError if a later attempt may succeed.
     """
 

@@ -60,7 +60,7 @@ class K8sLauncher(RunHealth, K8sRunLauncher):
         user's kubectl.
 
         Raises:
-            ConfigurationError: There are none.
+            ConfigurationError: No credentials of a cluster are found.
         """
         is_in_cluster = SERVICE_ACCOUNT.exists()
         try:

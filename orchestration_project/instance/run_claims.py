@@ -1,4 +1,4 @@
-"""Claims of runs by the processes that execute them: a run has one, whoever else is asked.
+"""Claims of runs: of the processes that are asked to execute a run, one claims it.
 
 A broker may deliver a message twice. Dagster's own check reads the run's status, so two processes
 that read it at once would both execute the run. A claim is a row of Dagster's table of keys and

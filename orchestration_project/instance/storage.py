@@ -156,7 +156,7 @@ class StateComputeLogs(LocalComputeLogManager):
         with shared, mirrored(sys.stdout, out), mirrored(sys.stderr, err):
             yield CapturedLogContext(log_key)
         complete = Path(self.complete_artifact_path(log_key))
-        complete.touch()  # whoever watches may stop
+        complete.touch()  # ends the following of the log
         if self.shared:
             self.shared.put(complete)
 

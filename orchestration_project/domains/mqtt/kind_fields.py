@@ -35,7 +35,7 @@ def static_problems(kind: Kind, values: Mapping[str, Any]) -> Sequence[tuple[str
 
     Args:
         kind: A version of a kind.
-        values: Some of the payload's members; what the schema says of others is not examined.
+        values: Members of the payload; rules of the schema for other members are not checked.
     """
     errors = kind.schema.iter_errors(dict(values))
     return [(str(error.instance_path[0]), error.message) for error in errors if error.instance_path]

@@ -79,7 +79,7 @@ class Database(Protocol):
 
 
 def with_data(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return the tables that somebody has filled, and their numbers of rows."""
+    """Return the number of rows of each table that has some."""
     return {name: rows for name, rows in counts.items() if rows and name not in WITHOUT_DATA}
 
 

@@ -116,7 +116,7 @@ class SqliteFiles:
                 yield file.relative_to(self._folder).as_posix(), file
 
     def _place(self, part_name: str) -> Path:
-        """Return the file of a part, whose name is that of somebody's manifest."""
+        """Return the file of a part; the manifest with its name is not trusted."""
         name = part_name.removeprefix(self._prefix)
         if self._stored_as and part_name == f"{self._prefix}{self._stored_as}":
             return self._folder / self._patterns[0]
