@@ -1,10 +1,13 @@
 """Routing over one database, with a receiver of requests and a Jira in memory."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
@@ -31,7 +34,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.tables.events_routing import (
     events_routed,
 )
-from tests.faulty_server import Reply, Request
+from tests.faulty_server import FaultyServer, Reply, Request
 from tests.resources.saas_world import Issues
 from tests.resources.weeks import StoppedClock
 
@@ -180,3 +183,16 @@ class Router:
             self.warehouse, self.clock, self.targets, chosen, run_id="replay", dry_run=False
         )
         return [each.outcome for each in found]
+
+
+@contextmanager
+def routing(
+    warehouse: Warehouse, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> Iterator[Router]:
+    """Give routing to a receiver on this machine, with its state below a folder."""
+    monkeypatch.setenv("HTTP_ALLOWED_NETWORKS", "127.0.0.0/8")
+    monkeypatch.setenv("ROUTING_SECRET_PARTNER", SECRET)
+    monkeypatch.setenv("STATE_DIR", str(folder / "state"))
+    receiver = Receiver()
+    with FaultyServer(receiver) as server:
+        yield Router(warehouse, clock, receiver, f"{server.url}/hooks")

@@ -31,19 +31,14 @@ from orchestration_project.tables.events_routing import (
     events_routing_rules,
 )
 from orchestration_project.tables.spine import outbox
-from tests.faulty_server import FaultyServer
-from tests.resources.routing_desk import ORDERS, PARTNER, SECRET, TICKETS, Receiver, Router
+from tests.resources.routing_desk import ORDERS, PARTNER, SECRET, TICKETS, Router, routing
 from tests.webhook_runs import load_content
 
 
 @pytest.fixture
 def router(warehouse, clock, monkeypatch, tmp_path):
-    monkeypatch.setenv("HTTP_ALLOWED_NETWORKS", "127.0.0.0/8")
-    monkeypatch.setenv("ROUTING_SECRET_PARTNER", SECRET)
-    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
-    receiver = Receiver()
-    with FaultyServer(receiver) as server:
-        yield Router(warehouse, clock, receiver, f"{server.url}/hooks")
+    with routing(warehouse, clock, monkeypatch, tmp_path) as router:
+        yield router
 
 
 def test_deliveries_become_rows_and_signed_requests_once(router: Router):

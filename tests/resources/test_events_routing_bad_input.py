@@ -21,18 +21,13 @@ from orchestration_project.tables.events_routing import (
     events_routed_rows,
     events_routing_dead_letters,
 )
-from tests.faulty_server import FaultyServer
-from tests.resources.routing_desk import ORDERS, PARTNER, SECRET, TICKETS, TOTALS, Receiver, Router
+from tests.resources.routing_desk import ORDERS, PARTNER, TICKETS, TOTALS, Router, routing
 
 
 @pytest.fixture
 def router(warehouse, clock, monkeypatch, tmp_path):
-    monkeypatch.setenv("HTTP_ALLOWED_NETWORKS", "127.0.0.0/8")
-    monkeypatch.setenv("ROUTING_SECRET_PARTNER", SECRET)
-    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
-    receiver = Receiver()
-    with FaultyServer(receiver) as server:
-        yield Router(warehouse, clock, receiver, f"{server.url}/hooks")
+    with routing(warehouse, clock, monkeypatch, tmp_path) as router:
+        yield router
 
 
 @pytest.mark.parametrize(
