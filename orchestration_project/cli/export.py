@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path, PurePath
-from typing import Any
 
-from sqlalchemy import Select, Table, func, select
+from sqlalchemy import Table
 
 from orchestration_project.cli.console import OUTPUT, note, preview
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.services.export import (
     TEXT_FORMATS,
@@ -207,8 +205,10 @@ def _report_missing(
     """Say which rows are left out, as their state of the day is not known."""
     table, keys = of_day.relation.table, of_day.missing(where)
     with open_warehouse(load_settings()) as warehouse:
-        undated, count = _count(warehouse, of_day.undated(where)), _count(warehouse, keys)
-        first = warehouse.frame(keys.limit(SHOWN_KEYS), table).rows()
+        with warehouse.reading() as connection:
+            left_out = connection.execute(of_day.left_out(where)).one()
+        count, undated = left_out.missing_count, left_out.undated_count
+        first = warehouse.frame(keys.limit(SHOWN_KEYS), table).rows() if count else []
         if output is not None:
             with (
                 warehouse.batches(keys, table) as found,
@@ -225,11 +225,6 @@ def _report_missing(
         note(f"all keys: {output}" if output else "--missing FILE writes all keys")
     if undated:
         note(f"{undated} rows have no date of publication in their files; they are left out")
-
-
-def _count(warehouse: Warehouse, keys: Select[Any]) -> int:
-    found = warehouse.first(select(func.count().label("row_count")).select_from(keys.subquery()))
-    return found["row_count"] if found else 0
 
 
 def _first_after(table: Table, at: datetime) -> str:

@@ -53,22 +53,33 @@ class Published:
     first: str
     last: str
 
-    def missing(self, wheres: Sequence[str]) -> Select[Any]:
-        """Return the keys of rows of the day whose state then was never loaded."""
-        columns = self.versions.c
-        return self._keys(
-            columns[self.last] > self.day, columns[self.first] <= self.day, wheres=wheres
+    def left_out(self, wheres: Sequence[str]) -> Select[Any]:
+        """Return the numbers of rows that are left out, as missing_count and undated_count.
+
+        Missing ones are those of `missing`; undated ones have no dates of publication.
+        """
+        undated = self.versions.c[self.last].is_(None)
+        return self._of_day(
+            [
+                func.count(case((self._is_missing, 1))).label("missing_count"),
+                func.count(case((undated, 1))).label("undated_count"),
+            ],
+            wheres,
         )
 
-    def undated(self, wheres: Sequence[str]) -> Select[Any]:
-        """Return the keys of rows without dates of publication, which are left out."""
-        return self._keys(self.versions.c[self.last].is_(None), wheres=wheres)
+    def missing(self, wheres: Sequence[str]) -> Select[Any]:
+        """Return the keys of rows of the day whose state then was never loaded."""
+        key = [self.versions.c[name] for name in key_names(self.relation.table)]
+        return self._of_day(key, wheres).where(self._is_missing).order_by(*key)
 
-    def _keys(self, *conditions: ColumnElement[bool], wheres: Sequence[str]) -> Select[Any]:
+    @property
+    def _is_missing(self) -> ColumnElement[bool]:
         columns = self.versions.c
-        key = [columns[name] for name in key_names(self.relation.table)]
+        return and_(columns[self.last] > self.day, columns[self.first] <= self.day)
+
+    def _of_day(self, found: Sequence[ColumnElement[Any]], wheres: Sequence[str]) -> Select[Any]:
         given = (condition(self.versions, where) for where in wheres)
-        return select(*key).where(columns[RANK] == 1, *conditions, *given).order_by(*key)
+        return select(*found).where(self.versions.c[RANK] == 1, *given)
 
 
 def published_by(name: str, day: date, at: datetime | None = None) -> Published:
