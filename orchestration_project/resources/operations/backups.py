@@ -202,7 +202,7 @@ class _Artifacts:
     def copy_all(self, listed: Path) -> None:
         """Copy, and write the list to a file."""
         with listed.open("wb") as file:
-            for artifact in at_once(self._copy, self._store.listed()):
+            for artifact in at_once(self._copy, self._store.listed(), self._store, self._place):
                 if artifact is not None:
                     self.names.add(artifact.name)
                     self.byte_count += artifact.byte_count

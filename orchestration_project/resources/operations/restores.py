@@ -146,7 +146,7 @@ class Restore:
         store = self.installation.store
         present = {each.name for each in store.listed()}
         absent = (each for each in self.artifacts() if each.name not in present)
-        copied = list(at_once(self._copy, absent))
+        copied = list(at_once(self._copy, absent, self.place, store))
         flush(store, [each.name for each in copied])
         byte_count = sum(each.byte_count for each in copied)
         progress(f"{len(copied)} artifacts copied, {byte_count} bytes")
@@ -166,7 +166,8 @@ class Restore:
         Raises:
             ContractError: One is missing or changed.
         """
-        return sum(1 for _ in at_once(self._check, self.artifacts()))
+        store = self.installation.store
+        return sum(1 for _ in at_once(self._check, self.artifacts(), store))
 
     def check_rows(self) -> None:
         """Compare the numbers of rows of all tables with the manifest.
