@@ -20,6 +20,7 @@ from orchestration_project.services.export import (
     open_batches,
     whole_file,
 )
+from orchestration_project.services.parquet_dataset import ParquetDataset, usual_partition
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import (
     Relation,
@@ -98,10 +99,7 @@ def export_table(
         raise ConfigurationError(
             "--missing needs --published-by", remedy="add --published-by DAY, or leave it out"
         )
-    if chosen.table.name in internal_tables() and not internal:
-        raise ConfigurationError(
-            f"{chosen.table.name} is an internal table", remedy="to export it, add --internal"
-        )
+    _refuse_internal(chosen, is_allowed=internal)
     destination = _Destination(_format(form, output), output, escape_formulas, force)
     _require_writable(destination)
     names, order = _names(columns), _names(order_by)
@@ -111,6 +109,49 @@ def export_table(
     if status == 0 and moment and (first := _first_after(chosen.table, moment)):
         note(f"{table}: nothing had landed by then; the first did at {first}")
     return status
+
+
+def export_dataset(
+    *,
+    table: str,
+    folder: str,
+    partition_by: str | None,
+    where: Sequence[str],
+    columns: str | None,
+    internal: bool,
+) -> int:
+    """Write the changed partitions of ``table`` below a folder; return the exit status.
+
+    Args:
+        table: A table or view.
+        folder: Of the dataset; made if it is missing.
+        partition_by: Comma-separated; None: the day of the key, and tier.
+        where: Conditions, which must all hold.
+        columns: Comma-separated; None: all.
+        internal: Whether the table may be an internal one.
+    """
+    chosen = relation(table)
+    _refuse_internal(chosen, is_allowed=internal)
+    by = _names(partition_by) or usual_partition(chosen)
+    dataset = ParquetDataset(Path(folder), chosen, by, _names(columns), where)
+    if OUTPUT.is_dry_run:
+        preview(f"{table} would be written below {folder} by {', '.join(by)}")
+        return 0
+    with open_warehouse(load_settings()) as warehouse:
+        found = dataset.export(warehouse)
+    note(
+        f"{table}: {len(found.written)} partitions written, {found.unchanged} unchanged, "
+        f"{len(found.removed)} removed; {found.row_count} rows, "
+        f"{found.byte_count} bytes in {folder}"
+    )
+    return 0
+
+
+def _refuse_internal(chosen: Relation, *, is_allowed: bool) -> None:
+    if chosen.table.name in internal_tables() and not is_allowed:
+        raise ConfigurationError(
+            f"{chosen.table.name} is an internal table", remedy="to export it, add --internal"
+        )
 
 
 def _names(written: str | None) -> list[str]:

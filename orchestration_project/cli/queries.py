@@ -1,6 +1,6 @@
 """The commands that read: export and its alias, the list of tables, work items."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, get_args
@@ -70,6 +70,22 @@ TABLE_HEADINGS = {
 
 PAGE = 500
 
+DATASET_OPTIONS = ("table", "dataset", "partition_by", "where", "columns", "internal", "dry_run")
+"""What `export --dataset` takes: all present rows, divided and in the order of the key."""
+
+
+def refuse_beside(context: click.Context, option: str, *, keep: Collection[str]) -> None:
+    """Refuse the options that were given and mean nothing beside another.
+
+    Raises:
+        click.UsageError: One was.
+    """
+    default = click.core.ParameterSource.DEFAULT
+    for each in context.command.params:
+        name = str(each.name)
+        if name not in keep and context.get_parameter_source(name) not in (None, default):
+            raise click.UsageError(f"{each.opts[0]} cannot be used with {option}")
+
 
 def export_options(function: Function) -> Function:
     """Add what `export` and its alias `as-of` take."""
@@ -96,16 +112,40 @@ def export_options(function: Function) -> Function:
     metavar="FILE",
     help="With --published-by: write the keys of rows whose state then was never loaded, CSV.",
 )
+@click.option(
+    "--dataset",
+    metavar="DIR",
+    help="Write Parquet files, one for each partition, below a folder; a later export writes "
+    "only the partitions that changed.",
+)
+@click.option(
+    "--partition-by",
+    metavar="A,B",
+    help="With --dataset: the columns that divide it. [default: the day of the key, and tier]",
+)
 @export_options
+@click.pass_context
 def export(
-    as_of: str | None, published_by: datetime | None, missing: str | None, **chosen: Any
+    context: click.Context,
+    as_of: str | None,
+    published_by: datetime | None,
+    missing: str | None,
+    dataset: str | None,
+    partition_by: str | None,
+    **chosen: Any,
 ) -> int:
-    """Write the rows of TABLE, a table or view, to a file or to standard output.
+    """Write the rows of TABLE, a table or view, to a file, a dataset or standard output.
 
     `orchestrate tables` lists the tables and views.
     """
-    from orchestration_project.cli.export import export_table
+    from orchestration_project.cli.export import export_dataset, export_table
 
+    if dataset is not None:
+        refuse_beside(context, "--dataset", keep=DATASET_OPTIONS)
+        own = {name: chosen[name] for name in ("table", "where", "columns", "internal")}
+        return export_dataset(folder=dataset, partition_by=partition_by, **own)
+    if partition_by is not None:
+        raise click.UsageError("--partition-by needs --dataset DIR")
     day = published_by.date() if published_by else None
     return export_table(at=as_of, at_option="--as-of", published_by=day, missing=missing, **chosen)
 

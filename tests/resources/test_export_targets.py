@@ -34,6 +34,10 @@ TO_S3 = """
 targets: {lake: {kind: s3, url: URL}}
 exports: {weekly: {table: finra_otc_weekly, target: lake, incremental: true}}
 """
+TO_FOLDER = """
+targets: {files: {kind: folder, path: PATH}}
+exports: {weekly: {table: finra_otc_weekly, target: files, partition_by: [week_start, tier]}}
+"""
 TO_DATABASE = """
 targets: {mart: {kind: database}}
 exports: {weekly: {table: v_finra_otc_weekly, target: mart}}
@@ -49,6 +53,24 @@ targets: {partner: {kind: webhook, url: URL}}
 exports: {weekly: {table: finra_otc_weekly, target: partner, format: FORMAT, incremental: true,
                    columns: [symbol, share_quantity]}}
 """
+
+
+def test_a_folder_has_a_dataset_of_which_changed_partitions_are_written(
+    installation: Installation, tmp_path: Path
+):
+    installation.declare(TO_FOLDER.replace("PATH", str(tmp_path / "lake")))
+    installation.land(row("AAA"))
+    first = installation.export()
+    assert first.outcome == "delivered"
+    assert first.detail == f"{tmp_path}/lake/weekly"
+    manifest = json.loads(installation.read(first))
+    assert [each["row_count"] for each in manifest["partitions"]] == [1]
+    assert installation.export().outcome == "unchanged"
+    installation.land(row("AAA"), row("BBB"))
+    assert installation.export().outcome == "delivered"
+    found = pl.read_parquet(tmp_path / "lake/weekly/**/*.parquet", hive_partitioning=True)
+    assert sorted(found["symbol"]) == ["AAA", "BBB"]
+    assert [each["uri"] for each in installation.recorded()] == [first.detail] * 2
 
 
 def test_a_bucket_gets_a_file_per_load(installation: Installation, s3: str):

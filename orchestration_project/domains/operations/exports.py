@@ -80,7 +80,19 @@ class WebhookTarget(_Strict):
     )
 
 
-Target = S3Target | DatabaseTarget | WebhookTarget
+class FolderTarget(_Strict):
+    """A folder of this machine, or one that all machines mount, for datasets of Parquet files.
+
+    Attributes:
+        kind: folder.
+        path: Absolute path; each export has a folder of its name in it.
+    """
+
+    kind: Literal["folder"]
+    path: str = Field(pattern=r"^/[^\x00]*$", max_length=500)
+
+
+Target = S3Target | DatabaseTarget | WebhookTarget | FolderTarget
 
 
 class Export(_Strict):
@@ -97,6 +109,8 @@ class Export(_Strict):
         internal: Whether the table may be an internal one.
         target: Name of a target; default: the artifact store.
         target_table: Table of a database target; default: the export's name.
+        partition_by: Columns that divide a folder target's rows into files, of which only the
+            changed ones are written; default: the day of the key, and tier.
         write: Whether a database's rows are replaced or appended; default: append if incremental.
         schedule: Cron expression; without it, only runs on request export.
         timezone: Time zone of the schedule.
@@ -112,6 +126,7 @@ class Export(_Strict):
     internal: bool = False
     target: str = Field(default=ARTIFACTS, max_length=40)
     target_table: str | None = Field(default=None, pattern=PLAIN_NAME)
+    partition_by: list[Text] = []
     write: Literal["replace", "append"] | None = None
     schedule: str | None = Field(default=None, max_length=100)
     timezone: str = Field(default="UTC", max_length=100)
@@ -130,6 +145,7 @@ class Export(_Strict):
     def definition_sha256(self, target: Target | None) -> str:
         """Return the SHA-256 of all that decides content and place; of another, all is exported."""
         others = {"schedule", "timezone", "alert_after_hours"}
+        others |= set() if self.partition_by else {"partition_by"}  # as before there was such a key
         place = None if target is None else target.model_dump()
         content = json.dumps([self.model_dump(exclude=others), place], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
@@ -139,7 +155,7 @@ class ExportsFile(_Strict):
     """The content of `exports.yaml`.
 
     Attributes:
-        targets: Targets by name, of kind s3, database or webhook.
+        targets: Targets by name, of kind s3, database, webhook or folder.
         exports: Exports by name.
     """
 
@@ -268,18 +284,39 @@ def _target_problems(export: Export, targets: Mapping[str, Target]) -> list[tupl
         known: Collection[str] = (ARTIFACTS, *targets)
         expected = f"expected one of {', '.join(known)}"
         return [("target", f"{expected}, found {_cut(repr(export.target))}")]
-    is_database = isinstance(targets.get(export.target), DatabaseTarget)
-    if is_database:
+    target = targets.get(export.target)
+    is_folder = isinstance(target, FolderTarget)
+    if export.partition_by and not is_folder:
+        return [("partition_by", "expected with a folder as target only")]
+    if is_folder:
+        return _folder_problems(export)
+    if isinstance(target, DatabaseTarget):
         problems = []
         if export.format is not None or export.escape_formulas is not None:
             problems.append(("target", "expected no format or escape_formulas with a database"))
         if export.incremental and export.write == "replace":
             problems.append(("write", "expected append: an incremental export has only changes"))
         return problems
+    return _not_of_a_database(export)
+
+
+def _not_of_a_database(export: Export) -> list[tuple[str, str]]:
     given = {"target_table": export.target_table, "write": export.write}
     return [
         (key, "expected with a database as target only") for key, value in given.items() if value
     ]
+
+
+def _folder_problems(export: Export) -> list[tuple[str, str]]:
+    problems = _not_of_a_database(export)
+    if export.file_format != "parquet":
+        problems.append(("format", f"expected parquet with a folder, found {export.format}"))
+    if export.escape_formulas is not None:
+        problems.append(("escape_formulas", "expected with csv only"))
+    if export.incremental:
+        reason = "expected false: a folder has all rows, of which only changed files are written"
+        problems.append(("incremental", reason))
+    return problems
 
 
 def _table_problems(export: Export) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +19,7 @@ from orchestration_project.domains.operations.exports import (
     ARTIFACTS,
     SUFFIXES,
     DeclaredExport,
+    FolderTarget,
     LoadRange,
 )
 from orchestration_project.engine.leases import EPOCH
@@ -25,6 +27,7 @@ from orchestration_project.engine.recovery import RenderedAgain
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.services.export import WRITERS, open_batches
+from orchestration_project.services.parquet_dataset import ParquetDataset, usual_partition
 from orchestration_project.tables.catalogue import Relation, relation, relation_as_of, tables
 from orchestration_project.tables.changes import CHANGE, changed_rows
 from orchestration_project.tables.operations import operations_exports
@@ -57,7 +60,8 @@ class RenderedExport:
     @property
     def file_name(self) -> str:
         """Name of the file at a target that keeps files: load and content."""
-        suffix = SUFFIXES[self.declared.export.file_format]
+        is_manifest = isinstance(self.declared.target, FolderTarget)
+        suffix = "json" if is_manifest else SUFFIXES[self.declared.export.file_format]
         at = f"{self.loads.until:%Y%m%dT%H%M%S%fZ}"
         return f"{self.declared.name}/{at}-{self.sha256[:12]}.{suffix}"
 
@@ -93,17 +97,39 @@ def selected_rows(
 def render(
     warehouse: Warehouse, declared: DeclaredExport, loads: LoadRange, folder: Path
 ) -> Iterator[tuple[RenderedExport, BinaryIO]]:
-    """Write an export into a file of ``folder`` in constant memory; the file goes at the end."""
+    """Write an export into a file of ``folder`` in constant memory; the file goes at the end.
+
+    A dataset is written to its target, partition by partition; its manifest is the file.
+    """
+    if isinstance(declared.target, FolderTarget):
+        dataset = _dataset_of(declared, declared.target)
+        summary = dataset.export(warehouse)
+        with dataset.manifest.open("rb") as written:
+            yield _measured(declared, loads, summary.row_count, written), written
+        return
     with partial_file(folder, prefix=PREFIX, suffix=SUFFIX) as (file, path):
         try:
             with _explained(folder):
                 row_count = _write(warehouse, declared, loads, file)
             with path.open("rb") as written:
-                digest = hashlib.file_digest(written, "sha256").hexdigest()
-                size = os.fstat(written.fileno()).st_size
-                yield RenderedExport(declared, loads, row_count, size, digest), written
+                yield _measured(declared, loads, row_count, written), written
         finally:
             path.unlink(missing_ok=True)
+
+
+def _measured(
+    declared: DeclaredExport, loads: LoadRange, row_count: int, file: BufferedReader
+) -> RenderedExport:
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    size = os.fstat(file.fileno()).st_size
+    return RenderedExport(declared, loads, row_count, size, digest)
+
+
+def _dataset_of(declared: DeclaredExport, target: FolderTarget) -> ParquetDataset:
+    export, chosen = declared.export, relation(declared.export.table)
+    by = export.partition_by or usual_partition(chosen)
+    folder = Path(target.path) / declared.name
+    return ParquetDataset(folder, chosen, by, export.columns, export.where)
 
 
 def _write(warehouse: Warehouse, declared: DeclaredExport, loads: LoadRange, file: BinaryIO) -> int:
@@ -264,7 +290,12 @@ def _rendered(
     with warehouse.reading() as connection:
         found = connection.execute(wanted.where(row.artifact == name).limit(1)).one_or_none()
     export = None if found is None else declared.get(found.name)
-    if found is None or export is None or export.definition_sha256 != found.definition_sha256:
+    if (
+        found is None
+        or export is None
+        or export.definition_sha256 != found.definition_sha256
+        or isinstance(export.target, FolderTarget)  # a manifest is of files as they were then
+    ):
         yield None
         return
     loads = LoadRange(found.from_load, found.to_load)

@@ -20,6 +20,7 @@ from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.domains.operations.exports import (
     DatabaseTarget,
+    FolderTarget,
     S3Target,
     WebhookTarget,
     secret_names,
@@ -81,6 +82,8 @@ def deliver(export: RenderedExport, file: BinaryIO, given: Surroundings) -> str:
             store = S3Store(url, setting=f"the target {export.declared.export.target}")
             store.put(export.file_name, file)
             return f"{store.url.rstrip('/')}/{export.file_name}"
+        case FolderTarget(path=path):  # its files were written before their manifest
+            return f"{path.rstrip('/')}/{export.declared.name}"
         case DatabaseTarget():
             return _write_to_database(export, file)
         case WebhookTarget():
