@@ -127,6 +127,14 @@ def frame_of_parquet(content: bytes) -> "pd.DataFrame":
     return table.to_pandas(types_mapper=_dtype_of_arrow, split_blocks=True, self_destruct=True)
 
 
+def metadata_of_parquet(content: bytes, key: str) -> str | None:
+    """Return a text of the metadata of a Parquet file; None: it has none of that name."""
+    from pyarrow.parquet import read_metadata
+
+    found = (read_metadata(io.BytesIO(content)).metadata or {}).get(key.encode())
+    return None if found is None else found.decode()
+
+
 def _dtype_of_arrow(kind: "pa.DataType") -> Any:
     """Return the pandas type that keeps NULL and all digits; None: the usual one does."""
     import pandas as pd

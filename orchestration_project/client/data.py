@@ -1,16 +1,24 @@
 """Tables, captured bytes, evidence and the audit log of the sync: read, downloaded, cleaned up."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import httpx
 
-from orchestration_project.client.asking import Asking, frame_of_parquet, new_key, quoted
+from orchestration_project.client.asking import (
+    Asking,
+    frame_of_parquet,
+    metadata_of_parquet,
+    new_key,
+    quoted,
+)
 from orchestration_project.client.transport import INCOMPLETE
 from orchestration_project.domains.api.models import (
+    NEXT_CURSOR,
     Archive,
     Archives,
     Artifacts,
@@ -34,6 +42,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PAGE_ROWS = 1000
+FILE_ROWS = 1_000_000
+GROUPS = 10_000
+"""What the gateway gives at once: rows of a page and of a file, and groups."""
+
+_log = logging.getLogger(__name__)
 
 PIECE_BYTES = 8 * 2**20
 """Size above which a file is uploaded in pieces, and that of a piece."""
@@ -84,14 +97,68 @@ class DataMethods(Asking):
         where: Sequence[str] = (),
         as_of: datetime | str | None = None,
         published_by: date | str | None = None,
+        order_by: Sequence[str] = (),
+        limit: int | None = None,
     ) -> "pd.DataFrame":
         """Return rows of a table or view with the types of its columns, in the order of its key.
 
-        `frame_of_parquet` has the types. The gateway refuses more than 1,000,000 rows.
+        `frame_of_parquet` has the types. More than 1,000,000 rows are asked for in several files,
+        and the log says so; loads in between may show in the later ones.
+
+        Args:
+            table: Its name.
+            columns: Default: all.
+            where: Such as ``tier in (T1,T2)`` and ``week_start>=2025-11-10``; all must hold.
+            as_of: As the rows were known at a time, also as ISO text.
+            published_by: As their source had published them by a day, also as ISO text.
+            order_by: Columns, descending after a ``-``; of such rows there are 1,000,000 at most.
+            limit: At most so many rows; default: all.
+
+        Raises:
+            ApiError: The gateway refuses it, such as more sorted rows than a file has.
         """
+        import pandas as pd
+
         query = _of_rows(columns, where, as_of, published_by) | {"format": "parquet"}
+        if order_by:
+            query |= {"order_by": ",".join(order_by), "limit": limit}
+            return self._parquet(table, query)[0]
+        frames: list[pd.DataFrame] = []
+        row_count, cursor = 0, None
+        while True:
+            most = FILE_ROWS if limit is None else min(limit - row_count, FILE_ROWS)
+            found, cursor = self._parquet(table, query | {"limit": most, "cursor": cursor})
+            frames.append(found)
+            row_count += len(found)
+            if cursor is None or row_count == limit:
+                return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+            _log.info("%s: %d rows so far, the next are asked for", table, row_count)
+
+    def _parquet(self, table: str, query: Mapping[str, Any]) -> tuple["pd.DataFrame", str | None]:
+        """Return the rows of a file, and the cursor of those that may follow."""
         answer = self._transport.ask("GET", f"/tables/{quoted(table)}", query=query)
-        return frame_of_parquet(answer.content)
+        return frame_of_parquet(answer.content), metadata_of_parquet(answer.content, NEXT_CURSOR)
+
+    def groups(
+        self,
+        table: str,
+        measures: Sequence[str],
+        *,
+        by: Sequence[str] = (),
+        where: Sequence[str] = (),
+        as_of: datetime | str | None = None,
+        published_by: date | str | None = None,
+        limit: int = GROUPS,
+    ) -> list[dict[str, Any]]:
+        """Return groups of rows that the database adds up, in the order of ``by``.
+
+        ``measures``: ``count`` or such as ``sum(share_quantity)``, whose result is called
+        ``share_quantity_sum``; sum, avg, min and max there are. More groups than ``limit`` are
+        refused.
+        """
+        query = _of_rows((), where, as_of, published_by)
+        query |= {"group_by": ",".join(by) or None, "measure": list(measures), "limit": limit}
+        return self._get(f"/tables/{quoted(table)}/groups", Page, **query).rows
 
     def save_csv(
         self,

@@ -152,8 +152,16 @@ def write_ndjson(batches: Batches, sink: IO[bytes]) -> ExportSummary:
     return ExportSummary(row_count, byte_count)
 
 
-def write_parquet(batches: Batches, sink: IO[bytes]) -> ExportSummary:
-    """Write ``batches`` as Parquet, a row group for each, none of them kept."""
+def write_parquet(
+    batches: Batches, sink: IO[bytes], *, footer: Callable[[], Mapping[str, str]] = dict
+) -> ExportSummary:
+    """Write ``batches`` as Parquet, a row group for each, none of them kept.
+
+    Args:
+        batches: The rows.
+        sink: The file.
+        footer: Gives the metadata of the file, after the last row.
+    """
     from pyarrow.parquet import ParquetWriter
 
     frames = iter(batches)
@@ -165,6 +173,8 @@ def write_parquet(batches: Batches, sink: IO[bytes]) -> ExportSummary:
         for frame in frames:
             writer.write_table(frame.to_arrow(compat_level=PLAIN_ARROW))
             row_count += frame.height
+        if metadata := footer():
+            writer.add_key_value_metadata(dict(metadata))
     return ExportSummary(row_count, sink.tell())
 
 

@@ -34,7 +34,7 @@ NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 """Stands for NULL in the name of a folder, as in Hive."""
 
 MOST_PARTITIONS = 100_000
-"""More files are those of a column that is no partition, such as a symbol."""
+"""More files come of a column such as a symbol, which divides rows too finely."""
 
 CHANGED_AT = "known_from"
 """Later in each row that a load writes than in all before."""
@@ -239,7 +239,7 @@ class ParquetDataset:
             found = DatasetManifest.model_validate_json(file.read_bytes())
         except ValidationError as error:
             raise ConfigurationError(
-                f"{file} is no manifest of a dataset",
+                f"{file} is not the manifest of a dataset",
                 expected="the file as `export --dataset` wrote it",
                 found=str(error.errors()[0]["msg"]),
                 remedy="delete the folder, or name another",

@@ -178,7 +178,7 @@ def test_a_folder_with_other_files_and_a_changed_manifest_are_refused(
     (folder / "thesis.txt").unlink()
     (folder / "_manifest.json").write_text('{"table": 1}')
     assert export(folder) == 1
-    assert "is no manifest of a dataset" in capfd.readouterr().err
+    assert "is not the manifest of a dataset" in capfd.readouterr().err
 
 
 def test_a_path_in_a_manifest_that_leads_elsewhere_deletes_nothing(

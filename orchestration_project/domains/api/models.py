@@ -83,6 +83,10 @@ class Tables(BaseModel):
     tables: list[Described] = Field(description="By name")
 
 
+NEXT_CURSOR = "next_cursor"
+"""Key in the metadata of a Parquet file with `limit` rows: the cursor of those that may follow."""
+
+
 class Page(BaseModel):
     """A page of rows. Days and times are ISO text, dollars text with all their places."""
 

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from orchestration_project.gateway.api import (
+    aggregates,
     artifacts,
     automation,
     backfills,
@@ -40,6 +41,7 @@ def operations_of(registry: Registry) -> Sequence[Operation]:
         backfills,
         pipelines,
         data,
+        aggregates,
         artifacts,
         presets,
         automation,

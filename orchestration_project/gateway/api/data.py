@@ -3,15 +3,16 @@
 import asyncio
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
+import polars as pl
 from pydantic import Field, StringConstraints
 from sqlalchemy import Select, Table, func, literal, select
 from starlette.responses import Response
 
-from orchestration_project.domains.api.models import Column, Described, Page, Tables
+from orchestration_project.domains.api.models import NEXT_CURSOR, Column, Described, Page, Tables
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.growing_files import (
     CHUNK_BYTES,
@@ -22,7 +23,7 @@ from orchestration_project.gateway.api.operation import Body, Call, Moment, Oper
 from orchestration_project.gateway.api.problems import ProblemError, problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.services.export import WRITERS, with_escaped_formulas
+from orchestration_project.services.export import WRITERS, with_escaped_formulas, write_parquet
 from orchestration_project.tables.catalogue import (
     Relation,
     known_tables,
@@ -66,7 +67,8 @@ class Rows(TableName):
         [],
         max_length=20,
         description=(
-            "Filter COLUMN OP VALUE, OP one of = != < <= > >=; all must hold, and NULL matches none"
+            "Filter COLUMN OP VALUE, OP one of = != < <= > >=, or COLUMN in (VALUE,VALUE); all "
+            "must hold, and NULL matches none"
         ),
     )
     as_of: Moment | None = Field(
@@ -78,6 +80,12 @@ class Rows(TableName):
         description=(
             "Day, with as_of or alone: rows as their source had published them by then; only for "
             "tables that have dates of publication. Rows whose state then is not known are left out"
+        ),
+    )
+    order_by: Text | None = Field(
+        None,
+        description=(
+            "Columns, comma-separated, descending after a -; then the key. Such rows have no pages"
         ),
     )
     format: Literal["json", "csv", "parquet"] = Field("json", description="Format of the response")
@@ -95,7 +103,11 @@ class Rows(TableName):
         description=f"At most so many rows; of json {MAX_PAGE_ENTRIES} at most, "
         f"{USUAL_ROWS} if not said",
     )
-    cursor: Text | None = Field(None, description="`next_cursor` of the previous page")
+    cursor: Text | None = Field(
+        None,
+        description="`next_cursor` of the previous page; a Parquet file with `limit` has it in its "
+        "metadata if more rows may follow",
+    )
 
 
 class Items(Parameters):
@@ -161,7 +173,7 @@ def _described(table: Table) -> Described:
 async def read_table(call: Call[Rows, Body]) -> Response:
     """Read rows of a table or view, as a page of JSON or as a file."""
     wanted = call.query
-    chosen = _relation(wanted)
+    chosen = chosen_relation(wanted.name, wanted.as_of, wanted.published_by)
     given = [name.strip() for name in (wanted.columns or "").split(",") if name.strip()]
     if wanted.format != "json":
         return await _file(call.services, chosen, given, wanted)
@@ -172,9 +184,12 @@ async def read_table(call: Call[Rows, Body]) -> Response:
             f"a page has at most {MAX_PAGE_ENTRIES} rows",
             remedy="take pages, or format=csv or parquet",
         )
-    found = await call.services.in_thread(
-        read_page, call.services, chosen, given, wanted.where, wanted.cursor, limit
-    )
+    if wanted.order_by is not None:
+        found = await call.services.in_thread(_sorted_page, call.services, chosen, given, wanted)
+    else:
+        found = await call.services.in_thread(
+            read_page, call.services, chosen, given, wanted.where, wanted.cursor, limit
+        )
     return page_response(wanted.name, found)
 
 
@@ -190,15 +205,20 @@ async def list_items(call: Call[Items, Body]) -> Response:
     return page_response(work_items.name, found)
 
 
-def _relation(wanted: Rows) -> Relation:
-    if wanted.name not in served():
+def chosen_relation(name: str, as_of: datetime | None, published: date | None) -> Relation:
+    """Return the rows of a table or view that can be read, now, as of a time or by a day.
+
+    Raises:
+        ProblemError: There is none, or it is not known as of another time.
+    """
+    if name not in served():
         raise ProblemError(
-            404, f"table or view not found: {wanted.name!r}", remedy="GET /api/v1/tables lists all"
+            404, f"table or view not found: {name!r}", remedy="GET /api/v1/tables lists all"
         )
     try:
-        if wanted.published_by:
-            return published_by(wanted.name, wanted.published_by, wanted.as_of).relation
-        return relation_as_of(wanted.name, wanted.as_of) if wanted.as_of else relation(wanted.name)
+        if published:
+            return published_by(name, published, as_of).relation
+        return relation_as_of(name, as_of) if as_of else relation(name)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
 
@@ -227,6 +247,52 @@ def read_page(
         rows = [dict(zip(names, row, strict=True)) for row in result.all()]
     after = cursor_after(chosen, rows[limit - 1]) if len(rows) > limit else None
     return RowPage(columns, rows[:limit], after)
+
+
+def _sorted_page(
+    services: Services, chosen: Relation, given: Sequence[str], wanted: Rows
+) -> RowPage:
+    """Return the first rows in the order that is asked for.
+
+    Raises:
+        ProblemError: A column or condition is none; or there are more rows than a page has.
+    """
+    statement, columns = _statement(chosen, given, wanted, default_limit=MAX_PAGE_ENTRIES + 1)
+    with services.warehouse.reading(seconds=services.read_seconds) as connection:
+        rows = [dict(row) for row in connection.execute(statement).mappings()]
+    if len(rows) > MAX_PAGE_ENTRIES:
+        raise ProblemError(
+            413,
+            f"these are more than {MAX_PAGE_ENTRIES} rows, and sorted rows have no pages",
+            remedy="add `limit`, or take format=csv or parquet",
+        )
+    return RowPage(columns, [{name: row[name] for name in columns} for row in rows], None)
+
+
+def _statement(
+    chosen: Relation, given: Sequence[str], wanted: Rows, *, default_limit: int | None = None
+) -> tuple[Select[Any], list[str]]:
+    """Return the select of rows, and the columns to show.
+
+    Raises:
+        ProblemError: A column, condition or cursor is none; or sorted rows are asked for in pages.
+    """
+    limit = wanted.limit or default_limit
+    try:
+        columns = chosen.columns(given)
+        if wanted.order_by is None:
+            return page(chosen, columns, wanted.where, cursor=wanted.cursor, limit=limit), columns
+        if wanted.cursor is not None:
+            raise ProblemError(
+                422, "sorted rows have no pages", remedy="leave out `order_by` or `cursor`"
+            )
+        order = [name.strip() for name in wanted.order_by.split(",") if name.strip()]
+        sorted_rows = chosen.select(columns, wanted.where, order_by=order, limit=limit)
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
+    if not isinstance(sorted_rows, Select):
+        raise AssertionError("sorted rows are a select")
+    return sorted_rows, columns
 
 
 def page_response(table: str, found: RowPage) -> Response:
@@ -263,11 +329,7 @@ async def _file(
     services: Services, chosen: Relation, given: Sequence[str], wanted: Rows
 ) -> Response:
     """Return rows as a file that is sent while it is written."""
-    try:
-        columns = chosen.columns(given)
-        statement = page(chosen, columns, wanted.where, cursor=wanted.cursor, limit=wanted.limit)
-    except ConfigurationError as error:
-        raise problem_of(error, 422) from error
+    statement, columns = _statement(chosen, given, wanted)
     escape = wanted.escape_formulas if wanted.format == "csv" else False
     escaped = chosen.escaped_columns(columns, escape=escape)
     seconds = services.read_seconds
@@ -275,12 +337,43 @@ async def _file(
     def write(file: GrowingFile) -> None:
         if wanted.limit is None:
             _require_few_rows(services, statement)
+        last = _LastRow()
         with services.warehouse.batches(statement, chosen.table, seconds=seconds) as found:
-            frames = (with_escaped_formulas(each.select(columns), escaped) for each in found)
-            WRITERS[wanted.format](file.followed(frames), file.sink)
+            frames = (
+                with_escaped_formulas(each.select(columns), escaped) for each in last.noted(found)
+            )
+            if wanted.format == "parquet":
+                write_parquet(file.followed(frames), file.sink, footer=lambda: next_page(last))
+            else:
+                WRITERS[wanted.format](file.followed(frames), file.sink)
+
+    def next_page(last: _LastRow) -> Mapping[str, str]:
+        is_full = wanted.order_by is None and last.row_count == wanted.limit
+        return {NEXT_CURSOR: cursor_after(chosen, last.row)} if is_full else {}
 
     name = f"{chosen.table.name}.{wanted.format}"
     return await sent_file(services, write, name=name, media_type=MEDIA_TYPES[wanted.format])
+
+
+class _LastRow:
+    """The last row of batches, and how many rows there were.
+
+    Attributes:
+        row: By column, with those of the key.
+        row_count: Rows so far.
+    """
+
+    def __init__(self) -> None:
+        self.row: Mapping[str, Any] = {}
+        self.row_count = 0
+
+    def noted(self, batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        """Pass batches on."""
+        for batch in batches:
+            self.row_count += batch.height
+            if batch.height:
+                self.row = batch.row(-1, named=True)
+            yield batch
 
 
 async def sent_file(

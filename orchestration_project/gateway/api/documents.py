@@ -102,6 +102,7 @@ async def _read(call: Call[Any, Body], wanted: Parts, table: str) -> Response:
         where=[where],
         as_of=None,
         published_by=None,
+        order_by=None,
         format=wanted.format,
         escape_formulas=None,
         limit=wanted.limit,

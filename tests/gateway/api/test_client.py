@@ -91,6 +91,7 @@ def ask_for_all(client: Client) -> list[Any]:
     items: dict[str, Any] = {"topics": ["t"], "item_keys": ["k"], "include_permanent": True}
     rows: dict[str, Any] = {"columns": ["tier"], "where": ["tier=T1"], "as_of": NOON}
     rows["published_by"] = "2026-03-02"
+    of_groups = {name: rows[name] for name in ("where", "as_of", "published_by")}
     days = {"part": "T1", "only_missing": True, "dry_run": True}
     named = {"partition": "p", "preset": "full", "config": {}, "tags": {"a": "b"}}
     session = {"since": NOON, "domain": "finra", "state": "FAILED"}
@@ -118,6 +119,8 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.tables(),
         lambda: list(client.rows("t", **rows)),
         lambda: client.frame("t", **rows),
+        lambda: client.frame("t", order_by=["-a"], limit=3),
+        lambda: client.groups("t", ["sum(a)"], by=["b"], **of_groups),
         lambda: list(client.items(topic="t", state="ready")),
         lambda: client.save_csv("t", NOWHERE, **rows, escape_formulas=True),
         lambda: client.document("d"),
@@ -381,6 +384,25 @@ def test_a_table_is_read_row_by_row_or_as_a_frame_with_its_types(client, landed)
     read = frame.itertuples(index=False, name=None)
     assert rows == [{"symbol": symbol, "week_start": str(day.date())} for symbol, day in read]
     assert frame["week_start"][0].date() == date(2026, 2, 2)
+
+
+def test_a_frame_has_more_rows_than_a_file_and_the_log_says_so(client, landed, monkeypatch, caplog):
+    whole = client.frame("finra_otc_weekly")
+    monkeypatch.setattr("orchestration_project.client.data.FILE_ROWS", len(whole) // 2)
+    with caplog.at_level("INFO", logger="orchestration_project.client.data"):
+        in_files = client.frame("finra_otc_weekly")
+    assert in_files.equals(whole)
+    assert f"finra_otc_weekly: {len(whole) // 2} rows so far" in caplog.text
+    assert client.frame("finra_otc_weekly", limit=7).equals(whole.head(7))
+
+
+def test_rows_are_sorted_and_added_up_by_the_gateway(client, landed):
+    top = client.frame("finra_otc_weekly", order_by=["-share_quantity", "symbol"], limit=3)
+    whole = client.frame("finra_otc_weekly")
+    assert list(top["share_quantity"]) == list(whole["share_quantity"].nlargest(3))
+    groups = client.groups("finra_otc_weekly", ["sum(share_quantity)"], by=["tier"])
+    sums = whole.groupby("tier")["share_quantity"].sum()
+    assert {each["tier"]: each["share_quantity_sum"] for each in groups} == dict(sums)
 
 
 DTYPES = {

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import insert
 from starlette.applications import Starlette
 
+from orchestration_project.client.asking import metadata_of_parquet
 from orchestration_project.connections.artifacts import put_content
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import NewItem
@@ -109,6 +110,63 @@ def test_pages_of_a_table_make_up_the_table_in_the_order_of_its_key(api, landed)
     assert pl.read_parquet(io.BytesIO(parquet.content)).height == 3
 
 
+def test_rows_are_sorted_as_asked_for_and_filtered_by_a_list(api, landed):
+    query = "?columns=symbol,share_quantity&order_by=-share_quantity&limit=20"
+    rows = api.get(f"{WEEKLY}{query}&where=tier+in+(T1,T2)")["rows"]
+    everything = frame_of(api, "?columns=symbol,share_quantity,tier&format=parquet")
+    chosen = everything.filter(pl.col("tier").is_in(["T1", "T2"]))
+    highest = chosen["share_quantity"].sort(descending=True).head(20).to_list()
+    assert [row["share_quantity"] for row in rows] == highest
+    assert [list(row) for row in rows[:1]] == [["symbol", "share_quantity"]]
+    parquet = frame_of(api, f"{query}&format=parquet&where=tier+in+(T1,T2)")
+    assert parquet.rows() == [tuple(row.values()) for row in rows]
+    assert api.problem("GET", f"{WEEKLY}?order_by=symbol")["status"] == 413
+
+
+def test_a_parquet_file_with_a_limit_names_the_rows_that_may_follow(api, landed):
+    whole = frame_of(api, "?columns=symbol,venue_id&format=parquet&where=tier=T1")
+    found: list[pl.DataFrame] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        query = f"?columns=symbol,venue_id&format=parquet&where=tier=T1&limit={whole.height // 3}"
+        content = api.ask("GET", f"{WEEKLY}{query}{cursor and f'&cursor={cursor}'}").content
+        found.append(pl.read_parquet(io.BytesIO(content)))
+        cursor = metadata_of_parquet(content, "next_cursor")
+    assert len(found) > 2
+    assert pl.concat(found).rows() == whole.rows()
+
+
+def test_groups_are_added_up_by_the_database(api, landed):
+    query = (
+        "?group_by=tier,market&measure=count&measure=sum(share_quantity)&measure=avg(trade_count)"
+    )
+    groups = api.get(f"{WEEKLY}/groups{query}&measure=max(trade_count)&where=symbol>M")["rows"]
+    everything = frame_of(api, "?format=parquet").filter(pl.col("symbol") > "M")
+    expected = (
+        everything.group_by("tier", "market")
+        .agg(
+            pl.len().alias("count"),
+            pl.col("share_quantity").sum().alias("share_quantity_sum"),
+            pl.col("trade_count").mean().alias("trade_count_avg"),
+            pl.col("trade_count").max().alias("trade_count_max"),
+        )
+        .sort("tier", "market")
+    )
+    assert len(groups) > 1
+    for group, wanted in zip(groups, expected.iter_rows(named=True), strict=True):
+        assert group == wanted | {"trade_count_avg": pytest.approx(wanted["trade_count_avg"])}
+    assert api.get(f"{WEEKLY}/groups")["rows"] == [
+        {"count": frame_of(api, "?format=parquet").height}
+    ]
+    assert api.get(f"{WEEKLY}/groups?as_of=2020-01-01T00:00:00Z")["rows"] == [{"count": 0}]
+    problem = api.problem("GET", f"{WEEKLY}/groups?group_by=symbol&limit=5")
+    assert (problem["status"], problem["detail"]) == (413, "these are more than 5 groups")
+
+
+def frame_of(api, query: str) -> pl.DataFrame:
+    return pl.read_parquet(io.BytesIO(api.ask("GET", f"{WEEKLY}{query}").content))
+
+
 def test_a_table_is_read_as_it_was_known(api, landed):
     assert api.get(f"{WEEKLY}?as_of=2020-01-01T00:00:00Z")["rows"] == []
     assert len(api.get(f"{WEEKLY}?as_of=2999-01-01T00:00:00Z&limit=5")["rows"]) == 5
@@ -142,6 +200,16 @@ def test_a_table_is_read_as_its_source_had_published_it(api, landed):
         ("?limit=0", "invalid request: limit"),
         ("?limit=1&limit=2", "invalid request: limit"),
         ("?colour=red", "invalid request: colour"),
+        ("?order_by=colour", "finra_otc_weekly has no column 'colour'"),
+        ("?order_by=symbol&cursor=WzFd", "sorted rows have no pages"),
+        ("?order_by=symbol&limit=1001", "a page has at most 1000 rows"),
+        ("/groups?measure=sum(symbol)", "finra_otc_weekly has no measure 'symbol'"),
+        ("/groups?measure=sum(capture_id)", "finra_otc_weekly has no measure 'capture_id'"),
+        ("/groups?measure=median(trade_count)", "invalid measure 'median(trade_count)'"),
+        ("/groups?measure=count&measure=count", "a column or measure is named twice"),
+        ("/groups?group_by=colour", "finra_otc_weekly has no column 'colour'"),
+        ("/groups?where=tier", "invalid condition 'tier'"),
+        ("/groups?limit=10001", "invalid request: limit"),
         ("?as_of=2026-01-01", "invalid request: as_of"),
         ("?as_of=20260101", "invalid request: as_of"),
         ("?as_of=0001-01-01T00:00:00%2B14:00", "invalid request: as_of"),
