@@ -21,6 +21,7 @@ from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from orchestration_project.instance.launcher import RunHealth
+from orchestration_project.instance.releases import RELEASE_TAG, own_release
 from orchestration_project.settings import Settings, without_secrets
 
 DEFAULT_QUEUE = "dagster"
@@ -116,6 +117,7 @@ class CeleryLauncher(RunHealth, CeleryRunLauncher):
         run = context.dagster_run
         name = queue_name(run.tags)
         self._declare([name])
+        self._instance.add_run_tags(run.run_id, {RELEASE_TAG: own_release()})
         addressed = {
             **run.tags,
             DAGSTER_CELERY_QUEUE_TAG: name,

@@ -19,6 +19,8 @@ from dagster_celery.config import TASK_EXECUTE_JOB_NAME
 
 from orchestration_project.instance.celery_launcher import CeleryLauncher, app_of
 from orchestration_project.instance.launcher import MACHINE_TAG
+from orchestration_project.instance.redacting import PostgresEvents
+from orchestration_project.instance.releases import other_release
 from orchestration_project.instance.run_claims import RunClaims
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.dagster_instance import STORAGE_ERRORS
@@ -70,7 +72,7 @@ def add_task(app: Celery) -> None:
 
     A message is acknowledged when a process accepts it: RabbitMQ closes the channel of one that
     waits for half an hour. If the process ends before it claims the run, the time that a run may
-    take to start decides; after that, its heartbeats do.
+    take to start decides; after that, its heartbeats do (claim_monitoring.py until the start).
     """
 
     @app.task(name=TASK_EXECUTE_JOB_NAME, acks_late=False, ignore_result=True)
@@ -103,10 +105,22 @@ def execute_claimed(instance: DagsterInstance, run_id: str) -> bool:
             extra={"event": "run_not_startable"},
         )
         return False
+    if refusal := other_release(run.tags):
+        _logger.error("run %s: %s", run_id, refusal, extra={"event": "run_of_another_release"})
+        instance.report_run_failed(run, str(refusal))
+        return False
+    _begin_heartbeats(instance, run_id)
     instance.add_run_tags(run_id, {MACHINE_TAG: socket.gethostname()})
     with RunWatch(instance, run):
         _execute_run_command_body(run_id, instance, lambda _: None, set_exit_code_on_failure=False)
     return True
+
+
+def _begin_heartbeats(instance: DagsterInstance, run_id: str) -> None:
+    """Send heartbeats from now on, so that a process that ends before the run starts is found."""
+    storage = instance.event_log_storage
+    if isinstance(storage, PostgresEvents):
+        storage.heartbeats.begin(run_id)
 
 
 class RunWatch:

@@ -28,6 +28,7 @@ from orchestration_project.engine.leases import (
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.instance.claim_monitoring import monitored_claims
 from orchestration_project.services.hosts import reported_host
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.tables.spine import leases
@@ -137,6 +138,7 @@ def main(arguments: Sequence[str]) -> int:
             open_warehouse(settings) as warehouse,
             only_daemon(warehouse),
             reported_host(settings, "daemon"),
+            monitored_claims(),
         ):
             dagster_daemon()
     except OrchestrationError as error:

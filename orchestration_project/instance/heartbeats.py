@@ -26,6 +26,8 @@ LAST_HEARTBEAT = text(
     "extract(epoch FROM clock_timestamp() - pg_postmaster_start_time()))"
 )
 
+UPTIME = text("SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())")
+
 _kvs = KeyValueStoreTable.c
 _logger = logging.getLogger(__name__)
 
@@ -49,8 +51,11 @@ class Heartbeats:
         """Give a sign now, and again and again until the run or the process ends."""
         end = Event()
         with self._lock:
-            self._ends[run_id] = end
+            is_begun = run_id in self._ends
+            self._ends.setdefault(run_id, end)
         self._beat(run_id)
+        if is_begun:
+            return
         Thread(target=self._go_on, args=(run_id, end), name=f"alive {run_id}", daemon=True).start()
 
     def end(self, run_id: str) -> None:
@@ -74,6 +79,12 @@ class Heartbeats:
             machine, at = heartbeat.rsplit(" ", 1)
             silent = connection.execute(LAST_HEARTBEAT, {"beat": float(at)}).scalar_one()
         return Heartbeat(machine, float(silent))
+
+    def counted_silence(self, seconds: float) -> float:
+        """Return that part of the last ``seconds`` in which the server has run."""
+        with self._connect() as connection:
+            up = connection.execute(UPTIME).scalar_one()
+        return min(seconds, float(up))
 
     def _go_on(self, run_id: str, end: Event) -> None:
         while not end.wait(SECONDS_BETWEEN_BEATS):

@@ -7,14 +7,15 @@ values, which one process alone can insert.
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
+import psutil
 from dagster import DagsterEvent, DagsterEventType, RunsFilter
 from dagster._core.storage.runs.schema import KeyValueStoreTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, literal, select, text
 from sqlalchemy.exc import IntegrityError
 
 PREFIX = "orchestration_project/claimed/"
@@ -22,6 +23,39 @@ PREFIX = "orchestration_project/claimed/"
 ENDS = {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
 
 _kvs = KeyValueStoreTable.c
+
+
+_NOW: Mapping[str, Any] = {
+    "postgresql": text("extract(epoch FROM clock_timestamp())::text"),
+    "sqlite": text("CAST((julianday('now') - 2440587.5) * 86400.0 AS TEXT)"),
+}
+"""Seconds since 1970 as text, by the clock of the server."""
+
+
+class Claim(NamedTuple):
+    """A process that has claimed a run.
+
+    Attributes:
+        host: Its host name.
+        pid: Its process ID.
+        process_started_at: Start of the process, in seconds since 1970 by the clock of its host.
+        age_seconds: Age of the claim, by the clock of the database.
+    """
+
+    host: str
+    pid: int
+    process_started_at: float
+    age_seconds: float
+
+    def is_of_this_host(self) -> bool:
+        """Whether the process can be looked up here."""
+        return self.host == socket.gethostname()
+
+
+def _claim(value: str, now: float) -> Claim:
+    """Return a stored claim; an earlier release stored host and process ID alone."""
+    host, pid, started_at, at = (*value.split(" "), "inf", str(now))[:4]
+    return Claim(host, int(pid), float(started_at), now - float(at))
 
 
 class RunClaims:
@@ -36,18 +70,31 @@ class RunClaims:
 
     def take(self, run_id: str) -> bool:
         """Claim a run for this process; return False if another process has claimed it."""
-        row = {"key": PREFIX + run_id, "value": f"{socket.gethostname()} {os.getpid()}"}
+        started_at = psutil.Process().create_time()
+        holder = f"{socket.gethostname()} {os.getpid()} {started_at} "
         try:
             with self._connect() as connection:
+                now = _NOW[connection.dialect.name]
+                row = {"key": PREFIX + run_id, "value": literal(holder).concat(now)}
                 connection.execute(insert(KeyValueStoreTable).values(row))
         except IntegrityError:
             return False
         return True
 
+    def all(self) -> Mapping[str, Claim]:
+        """Return the claims of runs that have not ended, by run ID."""
+        with self._connect() as connection:
+            now = float(connection.execute(select(_NOW[connection.dialect.name])).scalar_one())
+            found = connection.execute(
+                select(_kvs.key, _kvs.value).where(_kvs.key.startswith(PREFIX, autoescape=True))
+            ).all()
+        return {key.removeprefix(PREFIX): _claim(value, now) for key, value in found}
+
     def holder(self, run_id: str) -> str | None:
         """Return host and process ID of the process that claimed a run, None without one."""
         with self._connect() as connection:
-            return connection.scalar(select(_kvs.value).where(_kvs.key == PREFIX + run_id))
+            found = connection.scalar(select(_kvs.value).where(_kvs.key == PREFIX + run_id))
+        return found and " ".join(found.split(" ")[:2])
 
     def release(self, run_id: str) -> None:
         """Remove the claim of a run, if it has one."""

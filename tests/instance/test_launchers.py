@@ -19,6 +19,7 @@ from orchestration_project.instance.celery_launcher import (
     queue_name,
 )
 from orchestration_project.instance.launcher import CheckedRunLauncher
+from orchestration_project.instance.releases import RELEASE_TAG, own_release
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings, shown_values
 from tests.instance.test_run_claims import launched
@@ -148,6 +149,7 @@ def test_while_the_broker_is_away_a_run_is_not_launched_and_dagster_queues_it_ag
     with pytest.raises(DagsterUserCodeUnreachableError, match="the run stays in the queue") as away:
         instance.run_launcher.launch_run(LaunchRunContext(run, workspace=None))
     assert "planted-secret-4711" not in str(away.value)
+    assert instance.get_run_by_id(run.run_id).tags[RELEASE_TAG] == own_release()
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTING
 
 

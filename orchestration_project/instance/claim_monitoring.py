@@ -1,0 +1,107 @@
+"""Claims of runs whose process is gone before the run started: the daemon fails these runs.
+
+Dagster's run monitoring checks the process of a run that has started. Before that, it only waits
+for the time that a start may take. A claim names the process that was to start the run, so that the
+end of this process is found within seconds. Run retries then launch the run again.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event, Thread
+
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+
+from orchestration_project.instance.heartbeats import SECONDS_BETWEEN_BEATS
+from orchestration_project.instance.launcher import is_alive
+from orchestration_project.instance.redacting import PostgresEvents
+from orchestration_project.instance.run_claims import Claim, RunClaims
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.services.dagster_instance import STORAGE_ERRORS
+
+SECONDS_BETWEEN_LOOKS = 5.0
+
+SILENT_BEATS = 4
+"""Heartbeats that a process of another host may miss before the run starts."""
+
+NOT_STARTED = (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING)
+
+_logger = logging.getLogger(__name__)
+
+
+def fail_lost_runs(instance: DagsterInstance) -> Sequence[str]:
+    """Fail each claimed run whose process ended or fell silent before the run started.
+
+    Returns:
+        The IDs of these runs. Each has the reason in its log, and no claim any more.
+    """
+    claims: RunClaims = instance.run_storage.claims  # pyright: ignore[reportAttributeAccessIssue] - of EndedOnce
+    failed = []
+    for run_id, claim in claims.all().items():
+        run = _run_to_start(instance, run_id)
+        reason = run and _loss(instance, run_id, claim)
+        if not reason or (run := _run_to_start(instance, run_id)) is None:
+            continue
+        _logger.error(
+            "run %s failed before it started: %s",
+            run_id,
+            reason,
+            extra={"event": "run_lost_before_start"},
+        )
+        instance.report_run_failed(
+            run, f"{reason}. The run had not started; run retries launch it again."
+        )
+        failed.append(run_id)
+    return failed
+
+
+def _run_to_start(instance: DagsterInstance, run_id: str) -> DagsterRun | None:
+    run = instance.get_run_by_id(run_id)
+    return run if run and run.status in NOT_STARTED else None
+
+
+def _loss(instance: DagsterInstance, run_id: str, claim: Claim) -> str | None:
+    """Return why the process of a claim counts as lost, None if it does not."""
+    if claim.is_of_this_host():
+        if is_alive(claim.pid, since=claim.process_started_at):
+            return None
+        return f"process {claim.pid}, which had claimed the run, is gone"
+    silence = _silent_seconds(instance, run_id, claim)
+    if silence < SILENT_BEATS * SECONDS_BETWEEN_BEATS:
+        return None
+    return f"no heartbeat from {claim.host}, which had claimed the run, for {silence:.0f} seconds"
+
+
+def _silent_seconds(instance: DagsterInstance, run_id: str, claim: Claim) -> float:
+    """Return the time since the claim or its last heartbeat; 0: no other host can be checked."""
+    storage = instance.event_log_storage
+    if not isinstance(storage, PostgresEvents):
+        return 0
+    beat = storage.heartbeats.last(run_id)
+    return beat.silent_seconds if beat else storage.heartbeats.counted_silence(claim.age_seconds)
+
+
+@contextmanager
+def monitored_claims() -> Iterator[None]:
+    """Fail lost runs every 5 s while the block runs."""
+    end = Event()
+    thread = Thread(target=_monitor, args=(end,), name="claim monitoring", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join(timeout=SECONDS_BETWEEN_LOOKS)
+
+
+def _monitor(end: Event) -> None:
+    with open_instance() as instance:
+        while not end.wait(SECONDS_BETWEEN_LOOKS):
+            try:
+                fail_lost_runs(instance)
+            except STORAGE_ERRORS as error:  # the next look may get through
+                _logger.warning(
+                    "failed to check the claims of runs: %s",
+                    error,
+                    extra={"event": "claims_not_checked"},
+                )

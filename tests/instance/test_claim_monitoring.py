@@ -1,0 +1,127 @@
+"""A process that ends between its claim and the run's start: the run fails soon, and only then."""
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+
+import dagster as dg
+from dagster._core.execution.retries import auto_reexecution_should_retry_run
+from sqlalchemy import text
+
+from orchestration_project.instance import claim_monitoring
+from orchestration_project.instance.celery_worker import execute_claimed
+from orchestration_project.instance.claim_monitoring import fail_lost_runs
+from orchestration_project.instance.releases import RELEASE_TAG, own_release
+from orchestration_project.instance.run_claims import PREFIX
+from orchestration_project.services.dagster_instance import RUN_HEARTBEATS
+from tests.instance.test_run_claims import computed, instance, launched
+
+__all__ = ["instance"]
+
+HERE = socket.gethostname()
+
+
+def in_fork(action: Callable[[], object]) -> int:
+    """Run an action in a fork of this process; return the status by which it ended."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            action()
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def kill_before_start(instance: dg.DagsterInstance, run_id: str, *, host: str = HERE) -> None:
+    """Have a worker's process claim a run, and end by kill -9 on its way to the start."""
+
+    def execute() -> None:
+        vars(instance)["add_run_tags"] = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        socket.gethostname = lambda: host
+        execute_claimed(instance, run_id)
+
+    assert in_fork(execute) == -signal.SIGKILL
+    assert instance.run_storage.claims.all()[run_id].host == host  # pyright: ignore[reportAttributeAccessIssue] - of EndedOnce
+
+
+def failure_of(instance: dg.DagsterInstance, run_id: str) -> str:
+    [failure] = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    return failure.message
+
+
+def test_a_process_of_this_host_that_is_killed_after_its_claim_is_found_at_once(instance):
+    lost, running = launched(instance), launched(instance)
+    kill_before_start(instance, lost.run_id)
+    assert instance.run_storage.claims.take(running.run_id)  # by this process, which is alive
+    assert fail_lost_runs(instance) == [lost.run_id]
+    assert "which had claimed the run, is gone" in failure_of(instance, lost.run_id)
+    assert instance.get_run_by_id(lost.run_id).status == dg.DagsterRunStatus.FAILURE
+    assert list(instance.run_storage.claims.all()) == [running.run_id]
+    assert instance.get_run_by_id(running.run_id).status == dg.DagsterRunStatus.STARTING
+    assert fail_lost_runs(instance) == []
+    assert computed() == []
+
+
+def test_a_process_of_another_host_is_found_by_its_silence(instance, monkeypatch):
+    run = launched(instance)
+    kill_before_start(instance, run.run_id, host="elsewhere")
+    assert fail_lost_runs(instance) == []
+    monkeypatch.setattr(claim_monitoring, "SECONDS_BETWEEN_BEATS", 0)
+    if not hasattr(instance.event_log_storage, "heartbeats"):  # a SQLite file is of one host
+        monkeypatch.undo()
+        assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTING
+        return
+    assert fail_lost_runs(instance) == [run.run_id]
+    assert "no heartbeat from elsewhere" in failure_of(instance, run.run_id)
+    assert keys_of(instance, run.run_id) == []
+
+
+def keys_of(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    with instance.run_storage.connect() as connection:  # pyright: ignore[reportAttributeAccessIssue] - of SQL
+        found = connection.execute(
+            text("SELECT key FROM kvs WHERE key IN (:claim, :beat)"),
+            {"claim": PREFIX + run_id, "beat": RUN_HEARTBEATS + run_id},
+        )
+        return [key for (key,) in found]
+
+
+def test_the_claim_of_a_run_that_has_started_is_left_to_run_monitoring(instance, monkeypatch):
+    run = launched(instance)
+    kill_before_start(instance, run.run_id)
+    instance.report_dagster_event(
+        dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, run.job_name), run.run_id
+    )
+    assert fail_lost_runs(instance) == []
+    assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.STARTED
+
+
+def test_a_claim_of_an_earlier_release_is_left_to_the_time_that_a_start_may_take(instance):
+    run = launched(instance)
+    with instance.run_storage.connect() as connection:
+        connection.execute(
+            text("INSERT INTO kvs (key, value) VALUES (:key, :value)"),
+            {"key": PREFIX + run.run_id, "value": "elsewhere 12"},
+        )
+    assert fail_lost_runs(instance) == []
+    assert instance.run_storage.claims.holder(run.run_id) == "elsewhere 12"
+
+
+def test_a_worker_of_another_release_fails_the_run_by_the_names_of_both(instance):
+    run = launched(instance, tags={RELEASE_TAG: "0.0.7 (tables 0001)"})
+    assert not execute_claimed(instance, run.run_id)
+    assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
+    message = failure_of(instance, run.run_id)
+    for part in ("0.0.7 (tables 0001)", own_release(), HERE, "what to do: install the release"):
+        assert part in message
+    assert instance.run_storage.claims.holder(run.run_id) is None
+    assert computed() == []
+    assert auto_reexecution_should_retry_run(
+        instance, instance.get_run_by_id(run.run_id), None
+    ) == bool(instance.run_retries_enabled)
+
+
+def test_a_worker_of_the_same_release_executes_the_run(instance):
+    run = launched(instance, tags={RELEASE_TAG: own_release()})
+    assert execute_claimed(instance, run.run_id)
+    assert computed() == [run.run_id]
