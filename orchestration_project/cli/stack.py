@@ -14,6 +14,7 @@ from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.cli.services import StopRequest, SupervisedServices
 from orchestration_project.cli.stack_services import (
     DATABASES,
+    LONG_STORE,
     LOOPBACK,
     Program,
     authority,
@@ -27,6 +28,7 @@ from orchestration_project.cli.stack_services import (
     rabbitmq,
     require_tools,
     secret_of,
+    victoriametrics,
     write_private,
 )
 from orchestration_project.connections.clock import Clock
@@ -41,6 +43,8 @@ from orchestration_project.settings import (
     child_environment,
     load_settings,
 )
+
+MAX_PORT = 65535
 
 KEY_DAYS = 3650
 """Validity of the key that Prometheus scrapes with."""
@@ -69,6 +73,7 @@ def serve_stack(workers: int) -> int:
         _refuse_taken(given.ports_of_stack)
         folder, private = state_folder(given, "stack"), state_folder(given, "stack", "secrets")
         secrets = {name: secret_of(private, name) for name in SECRETS}
+        _write("Starting the services of the stack; this takes about a minute.")
         own = _environment(given, folder, secrets, workers)
         os.environ.update(own)  # noqa: TID251 - the settings, and all programs, read it here
         settings = load_settings()
@@ -84,16 +89,18 @@ def serve_stack(workers: int) -> int:
                 _start_programs(services, settings, folder, home, workers)
                 ui.watch(services, settings, home)
             except StopRequest:
-                sys.stdout.write(
-                    "Stopping; runs in progress end now, and are retried at the next start.\n"
-                )
-                sys.stdout.flush()
+                _write("Stopping; runs in progress end now, and are retried at the next start.")
                 services.end(_programs(settings, workers))
             except TransientError as error:
                 ui.report_end(services, settings, error)
                 raise
     retire_demos(settings)
     return 0
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _refuse_own(settings: Settings) -> None:
@@ -108,15 +115,25 @@ def _refuse_own(settings: Settings) -> None:
 
 
 def _refuse_taken(ports: Mapping[str, int]) -> None:
+    """Refuse ports that cannot be used, all of them at once."""
+    reasons: dict[str, str] = {}
     for name, port in ports.items():
         try:
             socket.create_server((LOOPBACK, port)).close()
         except OSError as error:
-            raise ConfigurationError(
-                f"port {port} of the stack's {name} cannot be used",
-                found=error.strerror or str(error),
-                remedy=f"stop what uses it, or choose another: STACK_PORTS={name}={port + 1000}",
-            ) from error
+            reasons[name] = error.strerror or str(error)
+    if reasons:
+        others = ",".join(f"{name}={_other_port(ports[name])}" for name in reasons)
+        raise ConfigurationError(
+            "ports of the stack cannot be used: "
+            + ", ".join(f"port {ports[name]} of {name}" for name in reasons),
+            found="; ".join(sorted(set(reasons.values()))),
+            remedy=f"stop what uses them, or choose others: STACK_PORTS={others}",
+        )
+
+
+def _other_port(port: int) -> int:
+    return port + 1000 if port + 1000 <= MAX_PORT else port - 1000
 
 
 def _environment(
@@ -207,10 +224,24 @@ def _start_programs(
     ui.start_programs(services, settings, home, LOOPBACK, ports["gateway"])
     services.wait_until(lambda: ui.answers(LOOPBACK, ports["gateway"]))
     sys.stdout.write(f"Certificate to trust: {authority(folder / 'caddy')}\n")
+    long_store = victoriametrics(folder / "victoriametrics", ports)
     sys.stdout.write(f"Prometheus: http://{LOOPBACK}:{ports['prometheus']}\n")
+    sys.stdout.write(
+        f"VictoriaMetrics: http://{LOOPBACK}:{ports['victoriametrics']}/vmui\n"
+        if long_store
+        else "VictoriaMetrics: not started, Prometheus keeps 15 days; to keep a year: "
+        f"sudo apt-get install --no-install-recommends {LONG_STORE}\n"
+    )
+    sys.stdout.write("Grafana: not started, Debian has no package; its files: deploy/grafana\n")
     ui.announce(settings, settings.public_url, LOOPBACK)  # makes the first key
     key_file = _metrics_key(settings, folder / "secrets" / "metrics_key")
-    _start(services, prometheus(folder / "prometheus", key_file, ports))
+    if long_store:
+        _start(services, long_store)
+        services.wait_until(lambda: ui.accepts(ports["victoriametrics"]))
+    _start(
+        services,
+        prometheus(folder / "prometheus", key_file, ports, has_long_store=bool(long_store)),
+    )
 
 
 def _metrics_key(settings: Settings, file: Path) -> Path:

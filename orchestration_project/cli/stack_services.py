@@ -115,6 +115,9 @@ TOOLS = {
 }
 """Programs of the stack beside PostgreSQL's, and the Debian package of each."""
 
+LONG_STORE = "victoria-metrics"
+"""Program of VictoriaMetrics and its Debian package; the stack starts also without it."""
+
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
@@ -253,11 +256,23 @@ def authority(folder: Path) -> Path:
     return folder / "caddy" / "pki" / "authorities" / "local" / "root.crt"
 
 
-def prometheus(folder: Path, key_file: Path, ports: Mapping[str, int]) -> Program:
-    """Return Prometheus, which scrapes the gateway with a key."""
+def prometheus(
+    folder: Path, key_file: Path, ports: Mapping[str, int], *, has_long_store: bool
+) -> Program:
+    """Return Prometheus, which scrapes the gateway with a key.
+
+    Args:
+        folder: A private folder, for 15 days of samples.
+        key_file: File of the key.
+        ports: By service.
+        has_long_store: Whether it also writes to VictoriaMetrics.
+    """
     folder.mkdir(exist_ok=True)
     text = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
     text = text.replace("gateway:3000", f"{LOOPBACK}:{ports['gateway']}")
+    text = text.replace("victoriametrics:8428", f"{LOOPBACK}:{ports['victoriametrics']}")
+    if not has_long_store:
+        text = text.partition("\nremote_write:\n")[0]
     config = write_private(
         folder / "prometheus.yml", text.replace("/run/secrets/metrics_key", str(key_file))
     )
@@ -268,6 +283,18 @@ def prometheus(folder: Path, key_file: Path, ports: Mapping[str, int]) -> Progra
         f"--web.listen-address={LOOPBACK}:{ports['prometheus']}",
     ]
     return Program("prometheus", ["prometheus", *options], {})
+
+
+def victoriametrics(folder: Path, ports: Mapping[str, int]) -> Program | None:
+    """Return VictoriaMetrics, which keeps a year of samples in ``folder``; None: not installed."""
+    if not find_program(LONG_STORE):
+        return None
+    options = [
+        f"-storageDataPath={folder}",
+        "-retentionPeriod=1y",
+        f"-httpListenAddr={LOOPBACK}:{ports['victoriametrics']}",
+    ]
+    return Program("victoriametrics", [LONG_STORE, *options], {})
 
 
 MQTT_PORTS = ("mqtt", "mqtt_certificate", "mqtt_websocket")
@@ -302,7 +329,8 @@ def mosquitto(folder: Path, passwords: Mapping[str, str], ports: Mapping[str, in
 
 
 def _listener(ports: Mapping[str, int], listeners: Iterator[str]) -> str:
-    return f"listener {ports[next(listeners)]} {LOOPBACK}"
+    # without its second line, a listener of WebSocket is on all addresses
+    return f"listener {ports[next(listeners)]} {LOOPBACK}\nsocket_domain ipv4"
 
 
 def certificate_of_broker(folder: Path) -> Path:

@@ -23,7 +23,8 @@ STACK_PORTS: Mapping[str, int] = {
     "mqtt": 8883,
     "mqtt_certificate": 8884,
     "mqtt_websocket": 8885,
-    "prometheus": 9090,
+    "prometheus": 9091,
+    "victoriametrics": 8429,
 }
 
 

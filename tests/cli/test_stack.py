@@ -13,6 +13,8 @@ from orchestration_project.cli import stack_services
 from orchestration_project.cli.stack import serve_stack
 from orchestration_project.cli.stack_services import (
     DEPLOY,
+    LONG_STORE,
+    MQTT_PORTS,
     TOOLS,
     caddy,
     find_program,
@@ -20,6 +22,7 @@ from orchestration_project.cli.stack_services import (
     prometheus,
     rabbitmq,
     secret_of,
+    victoriametrics,
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import load_settings
@@ -79,13 +82,17 @@ def test_a_database_or_broker_of_the_settings_is_refused(state, monkeypatch, nam
 
 
 @pytest.mark.skipif(not HAS_TOOLS, reason="programs of the stack are missing")
-def test_a_port_in_use_is_refused_with_its_service(state, monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        monkeypatch.setenv("STACK_PORTS", f"https={port}")
-        with pytest.raises(ConfigurationError, match=f"port {port} of the stack") as refused:
+def test_ports_in_use_are_refused_together_with_their_services(state, monkeypatch):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as two,
+    ):
+        https, http = (each.getsockname()[1] for each in (one, two))
+        monkeypatch.setenv("STACK_PORTS", f"https={https},http={http}")
+        with pytest.raises(ConfigurationError, match="ports of the stack") as refused:
             serve_stack(1)
-    assert "STACK_PORTS=https=" in refused.value.remedy
+    assert f"port {https} of https, port {http} of http" in refused.value.what
+    assert re.search(r"STACK_PORTS=https=\d+,http=\d+", refused.value.remedy)
 
 
 @pytest.mark.parametrize("value", ["https", "web=443", "https=0", "https=70000", "https=x"])
@@ -93,6 +100,17 @@ def test_ports_of_unknown_services_or_without_a_number_are_refused(monkeypatch, 
     monkeypatch.setenv("STACK_PORTS", value)
     with pytest.raises(ConfigurationError, match="STACK_PORTS"):
         load_settings()
+
+
+def test_without_victoria_metrics_the_stack_has_no_long_store(tmp_path, monkeypatch):
+    ports = load_settings().ports_of_stack
+    installed(tmp_path, monkeypatch, without=set())
+    assert victoriametrics(tmp_path / "long", ports) is None
+    (tmp_path / "bin" / LONG_STORE).touch(mode=0o755)
+    program = victoriametrics(tmp_path / "long", ports)
+    assert program is not None
+    assert f"-httpListenAddr=127.0.0.1:{ports['victoriametrics']}" in program.command
+    assert "-retentionPeriod=1y" in program.command
 
 
 def test_a_secret_is_made_once_at_random_in_a_private_file(tmp_path):
@@ -129,13 +147,19 @@ def test_each_program_accepts_its_configuration(tmp_path):
     run(["caddy", "validate", *proxy.command[2:]], proxy.environment)
     key = tmp_path / "key"
     key.write_text("op_key")
-    prometheus(tmp_path / "prometheus", key, ports)
-    run(["promtool", "check", "config", str(tmp_path / "prometheus" / "prometheus.yml")], {})
+    config = tmp_path / "prometheus" / "prometheus.yml"
+    for has_long_store in (True, False):
+        prometheus(tmp_path / "prometheus", key, ports, has_long_store=has_long_store)
+        run(["promtool", "check", "config", str(config)], {})
+        written = f"http://127.0.0.1:{ports['victoriametrics']}/api/v1/write"
+        assert (written in config.read_text()) is has_long_store
+        assert "remote_write" not in config.read_text() or has_long_store
     mosquitto(tmp_path / "mosquitto", {"orchestration": "mqtt-password"}, ports)
     text = (tmp_path / "mosquitto" / "mosquitto.conf").read_text()
     assert re.findall(r"^listener (.*)$", text, re.MULTILINE) == [
         f"{ports[name]} 127.0.0.1" for name in ("mqtt", "mqtt_certificate", "mqtt_websocket")
     ]
+    assert text.count("\nsocket_domain ipv4\n") == len(MQTT_PORTS)
     assert "/etc/mosquitto" not in text
     assert "mqtt-password" not in (tmp_path / "mosquitto" / "passwords").read_text()
 

@@ -9,12 +9,14 @@ import ssl
 import time
 from contextlib import suppress
 
+import psutil
 import psycopg
 import pytest
 from amqp.exceptions import AccessRefused
 from kombu.connection import Connection
 
 from orchestration_project.cli.stack_services import (
+    LONG_STORE,
     TOOLS,
     broker_url,
     data_folder,
@@ -143,10 +145,15 @@ def test_answers_have_security_headers_and_plain_http_is_redirected(stack):
     )
 
 
-def test_prometheus_scrapes_the_gateway(stack):
+@pytest.mark.parametrize("service", ["prometheus", "victoriametrics"])
+def test_prometheus_scrapes_the_gateway_and_writes_to_the_long_store(stack, service):
+    if service == "victoriametrics" and not find_program(LONG_STORE):
+        assert "VictoriaMetrics: not started" in stack.text
+        return
+
     def is_up():
         with suppress(OSError):
-            connection = http.client.HTTPConnection("127.0.0.1", stack.ports["prometheus"])
+            connection = http.client.HTTPConnection("127.0.0.1", stack.ports[service])
             connection.request("GET", "/api/v1/query?query=up")
             found = json.load(connection.getresponse())["data"]["result"]
             connection.close()
@@ -154,6 +161,18 @@ def test_prometheus_scrapes_the_gateway(stack):
         return False
 
     wait_for(is_up, 120)
+
+
+def test_every_service_listens_on_the_loopback_address_alone(stack):
+    ports = {port for name, port in stack.ports.items() if name != "victoriametrics"}
+    if find_program(LONG_STORE):
+        ports.add(stack.ports["victoriametrics"])
+    found = {
+        each.laddr.port: each.laddr.ip
+        for each in psutil.net_connections("tcp")
+        if each.status == psutil.CONN_LISTEN and each.laddr.port in ports
+    }
+    assert found == dict.fromkeys(ports, "127.0.0.1")
 
 
 def test_no_service_knows_a_default_password(stack):
