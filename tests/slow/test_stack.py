@@ -2,12 +2,15 @@
 
 import http.client
 import json
+import os
 import re
 import shutil
 import signal
 import ssl
+import subprocess
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import psycopg
@@ -33,6 +36,8 @@ pytestmark = [
         not all(map(find_program, TOOLS)), reason="programs of the stack are missing"
     ),
 ]
+
+HAS_BROWSER = bool(shutil.which("chromium") and shutil.which("certutil"))
 
 JOB, PARTITION = "finra_otc_weekly", "T1|2026-02-02"
 
@@ -128,6 +133,55 @@ def test_a_weekly_load_by_a_worker_is_seen_over_tls(stack, record_property):
     assert rows > 0
 
 
+@pytest.mark.skipif(not HAS_BROWSER, reason="there is no chromium, or no certutil")
+def test_a_browser_that_trusts_the_authority_sees_the_load_by_a_worker_succeed(stack, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    folder = Path(os.environ.get("STACK_SCREENSHOTS") or tmp_path)  # noqa: TID251 - of the test's
+    frames: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox"],
+            env={"PATH": os.defpath, "HOME": str(trusting_home(tmp_path, stack.authority))},
+        )
+        url = f"https://localhost:{stack.ports['https']}"
+        context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 640})
+        page = context.new_page()
+        page.set_default_timeout(240_000)
+        page.on(
+            "websocket", lambda it: it.on("framereceived", lambda each: frames.append(str(each)))
+        )
+        answer = page.goto("/login?next=/runs")
+        assert answer is not None
+        security = answer.security_details()
+        assert security is not None
+        assert "Caddy Local Authority" in str(security.get("issuer"))
+        page.get_by_label("Key").fill(stack.key)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url("**/runs")
+        run = stack.graphql(LAUNCH)["launchRun"]["run"]["runId"]
+        page.goto(f"/runs/{run}")
+        page.get_by_text("Success", exact=True).first.wait_for()
+        page.get_by_placeholder("Filter…").fill("celery")
+        page.get_by_text("Celery Queue").wait_for()
+        page.get_by_text("finra", exact=True).first.wait_for()
+        page.screenshot(path=folder / "stack-run.png")
+        browser.close()
+    assert any("RunSuccessEvent" in frame for frame in frames)
+
+
+def trusting_home(folder: Path, authority: str) -> Path:
+    """Return a home folder whose browser trusts ``authority`` besides the public ones."""
+    database = folder / "home" / ".pki" / "nssdb"
+    database.mkdir(parents=True)
+    certutil = ["certutil", "-d", f"sql:{database}"]
+    trust = ["-A", "-t", "C,,", "-n", "stack", "-i", authority]
+    for arguments in (["-N", "--empty-password"], trust):
+        subprocess.run([*certutil, *arguments], check=True, capture_output=True)  # noqa: S603 - Debian's
+    return folder / "home"
+
+
 def test_answers_have_security_headers_and_plain_http_is_redirected(stack):
     response, _ = stack.ask("GET", "/login")
     assert response.status == 200
@@ -167,11 +221,12 @@ def test_every_service_listens_on_the_loopback_address_alone(stack):
     ports = {port for name, port in stack.ports.items() if name != "victoriametrics"}
     if find_program(LONG_STORE):
         ports.add(stack.ports["victoriametrics"])
-    found = {
-        each.laddr.port: each.laddr.ip
+    opened = [
+        each.laddr
         for each in psutil.net_connections("tcp")
-        if each.status == psutil.CONN_LISTEN and each.laddr.port in ports
-    }
+        if each.status == psutil.CONN_LISTEN and each.laddr
+    ]
+    found = {each.port: each.ip for each in opened if each.port in ports}
     assert found == dict.fromkeys(ports, "127.0.0.1")
 
 
