@@ -79,9 +79,11 @@ class AllowedOrigins:
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=[
                 *("Authorization", "X-API-Key", "Content-Type"),
-                *("Idempotency-Key", "Last-Event-ID", "Range"),
+                *("Idempotency-Key", "Last-Event-ID", "Range", "traceparent"),
             ],
-            expose_headers=["ETag", "Content-Range", "Retry-After", "X-Request-Id"],
+            expose_headers=[
+                *("ETag", "Content-Range", "Retry-After", "X-Request-Id", "X-Trace-Id"),
+            ],
             max_age=PREFLIGHT_SECONDS,
         )
 

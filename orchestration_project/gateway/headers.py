@@ -9,7 +9,16 @@ from uuid import uuid4
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestration_project.connections.clock import Clock
-from orchestration_project.gateway.request import CURRENT, REQUEST_ID, Place, address_of
+from orchestration_project.gateway.request import (
+    CURRENT,
+    REJECTED_TRACEPARENT,
+    REQUEST_ID,
+    Place,
+    address_of,
+    headers_of,
+)
+from orchestration_project.tracing.current import current_trace, set_task_trace
+from orchestration_project.tracing.traceparent import TRACEPARENT, continue_or_begin
 
 LOG = logging.getLogger("orchestration_project.access")
 """Writes a JSON object for each request; nothing where LOG_FORMAT is text."""
@@ -47,6 +56,7 @@ class Edge:
         started, status = time.perf_counter(), list[int]()
         scope[REQUEST_ID] = uuid4().hex
         CURRENT.set(None)
+        _begin_trace(scope)
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -67,11 +77,14 @@ class Edge:
         yield from (each for each in given if each[0].lower() not in ADDED | REMOVED_HEADERS)
         yield from ALWAYS
         yield (b"x-request-id", scope[REQUEST_ID].encode())
+        if trace := current_trace():
+            yield (b"x-trace-id", trace.trace_id.encode())
         if self._place.is_secure:
             yield HSTS
 
     def _log(self, scope: Scope, status: list[int], seconds: float) -> None:
-        user = CURRENT.get()
+        user, trace = CURRENT.get(), current_trace()
+        rejected = REJECTED_TRACEPARENT.get()
         LOG.info(
             json.dumps(
                 {
@@ -87,7 +100,17 @@ class Edge:
                     "path": scope["path"],
                     "status": status[0] if status else None,
                     "seconds": round(seconds, 6),
+                    "trace_id": trace.trace_id if trace else None,
+                    "span_id": trace.span_id if trace else None,
+                    **({"traceparent_rejected": rejected} if rejected else {}),
                 }
             ),
             extra={"event": "request_served"},
         )
+
+
+def _begin_trace(scope: Scope) -> None:
+    """Continue the trace that a request names, or begin one: its work is a span of it."""
+    context, rejected = continue_or_begin(headers_of(scope, TRACEPARENT))
+    set_task_trace(context.child())
+    REJECTED_TRACEPARENT.set(rejected)

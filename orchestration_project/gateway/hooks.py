@@ -37,6 +37,7 @@ from orchestration_project.services.inbox import (
 from orchestration_project.services.inbox.admission import Admission
 from orchestration_project.services.probes import open_disk_probe
 from orchestration_project.settings import Settings
+from orchestration_project.tracing.current import current_trace
 
 LOG = logging.getLogger(__name__)
 
@@ -237,6 +238,7 @@ def _delivery(sender: Sender, headers: Headers, body: bytes) -> NewDelivery:
         body,
         kept_headers(declared, headers),
         declared.max_attempts if declared.job else 0,
+        current_trace(),
     )
 
 

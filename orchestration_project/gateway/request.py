@@ -20,6 +20,9 @@ KEY_TAG, BODY_TAG = "idempotency_key", "idempotency_body"
 LAUNCH_TAGS: ContextVar[Mapping[str, str] | None] = ContextVar("LAUNCH_TAGS", default=None)
 """Tags of runs that the API launches in this task; callers cannot set them."""
 
+REJECTED_TRACEPARENT: ContextVar[str | None] = ContextVar("REJECTED_TRACEPARENT", default=None)
+"""The header `traceparent` of this task's request, where it was malformed; as it may be stored."""
+
 REQUEST_ID = "orchestration_project.request_id"
 """Under this name a scope has the id of its request."""
 

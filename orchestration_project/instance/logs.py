@@ -18,6 +18,8 @@ import dagster as dg
 from dagster._core.execution.compute_logs import redirect_to_file
 
 from orchestration_project.settings import load_shared_settings
+from orchestration_project.tracing.current import current_trace
+from orchestration_project.tracing.traceparent import TraceContext, trace_of_tags
 
 LOG_EVENTS: Mapping[str, str] = {
     # Runs
@@ -119,7 +121,8 @@ LOG_KEYS = {
     "step": "step of the run",
     "asset": "asset key",
     "partition": "partition key",
-    "trace_id": "W3C trace ID of the run's tag `trace_id`, 32 hex digits",
+    "trace_id": "W3C trace ID of the run or request, 32 hex digits",
+    "span_id": "W3C span ID in which the line was written, 16 hex digits",
     "exception": "traceback",
 }
 """Keys of a line in JSON; a key without a value is left out."""
@@ -145,8 +148,9 @@ def _about(record: logging.LogRecord) -> dict[str, Any]:
     """Return the message, and what Dagster knows of a record that was written in a run."""
     known: dict[str, Any] | None = getattr(record, "dagster_meta", None)
     name = getattr(record, "event", None)
+    trace = current_trace()
     if known is None:
-        return {"message": record.getMessage(), "event": name}
+        return {"message": record.getMessage(), "event": name, **_of_trace(trace)}
     event: dg.DagsterEvent | None = known["dagster_event"]
     tags = known["job_tags"] or {}
     asset = event.asset_key if event else None
@@ -159,8 +163,12 @@ def _about(record: logging.LogRecord) -> dict[str, Any]:
         "step": known["step_key"],
         "asset": asset.to_user_string() if asset else None,
         "partition": (event.partition if event else None) or tags.get("dagster/partition"),
-        "trace_id": tags.get("trace_id"),
+        **_of_trace(trace or trace_of_tags(tags)),
     }
+
+
+def _of_trace(trace: TraceContext | None) -> dict[str, str]:
+    return {"trace_id": trace.trace_id, "span_id": trace.span_id} if trace else {}
 
 
 def write_in_log_format() -> None:

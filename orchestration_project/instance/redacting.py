@@ -47,9 +47,11 @@ from orchestration_project.domains.operations.ledger import LAUNCHED_BY
 from orchestration_project.domains.operations.partition_tags import RANGE_START, own_tags
 from orchestration_project.instance.heartbeats import Heartbeats
 from orchestration_project.instance.run_claims import EndedOnce
+from orchestration_project.instance.run_traces import RunTraces
 from orchestration_project.instance.web_server import LimitedReads
 from orchestration_project.redaction import MASK, redacted
 from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.tracing.current import trace_tags
 
 DEFINITIONS = "orchestration_project.definitions"
 """The module, and the name of the code location that has it."""
@@ -65,8 +67,13 @@ class VisibleRuns(RunStorage[Any]):
     """Put before a storage of runs."""
 
     def add_run(self, dagster_run: DagsterRun) -> DagsterRun:
-        """Store a run with its origin and with the tags `launched_by` and `domain`."""
-        return super().add_run(visible(dagster_run))
+        """Store a run with its origin, its trace, and the tags `launched_by` and `domain`."""
+        return super().add_run(traced(visible(dagster_run)))
+
+    def add_backfill(self, partition_backfill: PartitionBackfill) -> None:
+        """Store a backfill with its trace, which all its runs belong to."""
+        tags = {**partition_backfill.tags, **trace_tags(partition_backfill.tags)}
+        super().add_backfill(partition_backfill._replace(tags=tags))
 
 
 def visible(run: DagsterRun) -> DagsterRun:
@@ -84,6 +91,11 @@ def visible(run: DagsterRun) -> DagsterRun:
         run = run._replace(remote_job_origin=RemoteJobOrigin(repository_origin(), run.job_name))
         tags.setdefault(MAX_RETRIES_TAG, "0")
     return run._replace(tags=tags)
+
+
+def traced(run: DagsterRun) -> DagsterRun:
+    """Return ``run`` with the tags of its trace."""
+    return run._replace(tags={**run.tags, **trace_tags(run.tags)})
 
 
 def _launcher(run: DagsterRun) -> str:
@@ -280,7 +292,9 @@ class _PostgresTicks(RedactingTicks, LimitedReads, PostgresScheduleStorage):
     pass
 
 
-class PostgresEvents(RedactingEvents, PlannedChecks, LimitedReads, PostgresEventLogStorage):
+class PostgresEvents(
+    RedactingEvents, RunTraces, PlannedChecks, LimitedReads, PostgresEventLogStorage
+):
     """Storage in PostgreSQL, where other machines may check the process of a run."""
 
     @cached_property

@@ -47,6 +47,7 @@ from orchestration_project.instance.redacting import (
     without_secrets_in,
 )
 from orchestration_project.instance.run_claims import EndedOnce
+from orchestration_project.instance.run_traces import RunTraces
 
 EVENTS_AT_ONCE = 200
 """Maximum rows of one run per transaction: others wait for the file meanwhile."""
@@ -103,7 +104,7 @@ class _Watchdog(SqliteEventLogStorageWatchdog):
         self._process_log()
 
 
-class SqliteEvents(RedactingEvents, PlannedChecks, SqliteEventLogStorage):
+class SqliteEvents(RedactingEvents, RunTraces, PlannedChecks, SqliteEventLogStorage):
     """Dagster's event log, a file for each run and one for all of them."""
 
     def __init__(self, base_dir: str) -> None:

@@ -19,6 +19,7 @@ from orchestration_project.domains.operations.failures import WITHOUT_DATA, is_o
 from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
 from orchestration_project.engine.announcements import time_of
 from orchestration_project.engine.dagster_private import SerializableErrorInfo
+from orchestration_project.tracing.traceparent import trace_of_tags
 
 Outcome = Literal["success", "failure", "canceled"]
 
@@ -128,6 +129,7 @@ def read_run(instance: dg.DagsterInstance, end: RunEnd) -> EndedRun | None:
     if record is None:
         return None
     run = record.dagster_run
+    trace = trace_of_tags(run.tags)
     entries = entries_of(instance, end.run_id, READ)
     happened = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
     planned = [(event.step_key, unit) for event in happened for unit in _planned(event)]
@@ -147,6 +149,7 @@ def read_run(instance: dg.DagsterInstance, end: RunEnd) -> EndedRun | None:
         notices=_notices(happened),
         together=_together(planned, speaks),
         error=error_of(happened) if end.outcome == "failure" else "",
+        trace_id=trace.trace_id if trace else None,
     )
 
 

@@ -1,5 +1,7 @@
 """Tables of the gateway: access keys, sessions, failed logins and the audit log."""
 
+from sqlalchemy import Index
+
 from orchestration_project.tables.schema import count, moment, table, text, trace_id
 
 access_keys = table(
@@ -84,3 +86,5 @@ access_audit = table(
     trace_id(),
     internal=True,
 )
+
+Index("access_audit_by_trace", access_audit.c.trace_id)

@@ -51,9 +51,11 @@ operations_alerts = table(
     moment(
         "ended_at", "UTC time at which it recovered or was replaced; NULL: neither", optional=True
     ),
+    trace_id(),
 )
 
 Index("operations_alerts_by_state", operations_alerts.c.state)
+Index("operations_alerts_by_trace", operations_alerts.c.trace_id)
 
 operations_alert_deliveries = table(
     "operations_alert_deliveries",
@@ -179,6 +181,7 @@ operations_runs = table(
 )
 
 Index("operations_runs_by_session", operations_runs.c.session)
+Index("operations_runs_by_trace", operations_runs.c.trace_id)
 Index("operations_runs_by_retried", operations_runs.c.retry_of)
 Index("operations_runs_by_start", operations_runs.c.started_at)
 Index("operations_runs_by_creation", operations_runs.c.created_at)

@@ -37,9 +37,12 @@ inbox = table(
     count("allowed_count", "Attempts after which the state is dead; a replay allows more"),
     text("run_id", "Dagster run of the latest attempt; NULL: none yet", optional=True),
     moment("changed_at", "UTC time of the latest change of state or run"),
+    trace_id(),
+    text("span_id", "W3C span ID of the delivery, 16 hex digits; NULL: no trace", optional=True),
 )
 
 Index("inbox_by_state", inbox.c.state, inbox.c.source, inbox.c.received_at, inbox.c.delivery_id)
+Index("inbox_by_trace", inbox.c.trace_id)
 
 uploads = table(
     "uploads",

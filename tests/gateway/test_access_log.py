@@ -51,6 +51,8 @@ def test_each_request_is_a_line_with_who_what_and_how_it_ended(door: Door, log: 
         "path": "/session",
         "status": 200,
         "seconds": told["seconds"],
+        "trace_id": answer.headers["x-trace-id"],
+        "span_id": told["span_id"],
     }
 
 

@@ -223,7 +223,7 @@ def test_while_the_inbox_is_full_senders_are_told_to_come_later(settings, wareho
         connection.execute(
             text(
                 "INSERT INTO inbox SELECT 'git', 'x', NULL, '', '{}', '', 0, :at, 'failed', 1, 3, "
-                "NULL, :at"
+                "NULL, :at, NULL, NULL"
             ),
             {"at": "2026-01-01 00:00:00.000000"},
         )

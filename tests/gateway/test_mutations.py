@@ -213,7 +213,7 @@ def test_the_audit_has_a_mutation_before_and_after_it_with_what_it_was_about(doo
         '"repositoryName": "__repository__"}',
         "outcome": "done",
         "reason": None,
-        "trace_id": None,
+        "trace_id": answer.headers["x-trace-id"],
     }
 
 

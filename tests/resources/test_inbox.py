@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 from datetime import timedelta
 
+import dagster as dg
 import pytest
 from sqlalchemy import select
 
@@ -22,8 +23,10 @@ from orchestration_project.services.inbox import (
 )
 from orchestration_project.services.inbox.admission import Admission
 from orchestration_project.services.inbox.rows import MOST_BYTES, MOST_DELIVERIES
+from orchestration_project.services.inbox.work import InboxQueue, request_of
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import audits, inbox
+from orchestration_project.tracing.traceparent import begin_trace
 from tests.resources.weeks import NOON
 
 FIRST = NewDelivery("git", "1", "push", b'{"\xff\x00": 1}', {"user-agent": "é"}, 3)
@@ -58,7 +61,19 @@ def test_a_delivery_is_kept_byte_by_byte_with_what_came_with_it(warehouse, takin
         "allowed_count": 3,
         "run_id": None,
         "changed_at": NOON,
+        "trace_id": None,
+        "span_id": None,
     }
+
+
+def test_the_runs_of_a_delivery_belong_to_the_trace_of_its_request(warehouse, taking, clock):
+    trace = begin_trace()
+    taking.take([replace(FIRST, trace=trace)])
+    git = WebhookSource(scheme="github", job="events_webhooks")
+    with dg.instance_for_test() as instance:
+        [row] = InboxQueue(warehouse, clock).turn(instance, {"git": git}).due
+    assert request_of(row, "events_webhooks").tags.items() >= trace.as_tags().items()
+    assert "traceparent" not in request_of(replace(row, trace_id=None), "events_webhooks").tags
 
 
 def test_the_same_delivery_is_stored_once_and_a_changed_one_is_refused_and_audited(

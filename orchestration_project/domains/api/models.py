@@ -27,6 +27,7 @@ class Problem(BaseModel):
         "what failed: transient, source, contract, configuration"
     )
     run_id: str | None = Field(default=None, description="Run that it concerns")
+    trace_id: str | None = Field(default=None, description="W3C trace ID of the request")
     expected: str | None = Field(default=None, description="Expected value")
     found: str | None = Field(default=None, description="Value that was found")
     remedy: str | None = Field(default=None, description="Remedy")

@@ -141,6 +141,7 @@ class EndedRun:
         refused: Why a partition was quarantined, by what was not made.
         together: By the asset that stands for a step, all assets of that step.
         error: What ended it, for a failure.
+        trace_id: Its trace; None: a run from before traces.
     """
 
     run_id: str
@@ -155,6 +156,7 @@ class EndedRun:
     notices: Sequence[Notice] = ()
     together: Mapping[str, frozenset[str]] = field(default_factory=dict)
     error: str = ""
+    trace_id: str | None = None
 
 
 class Route(NamedTuple):

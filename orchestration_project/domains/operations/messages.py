@@ -1,7 +1,7 @@
 """The texts of alerts: a title, then what failed, why, what to do, and where."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Protocol
 
@@ -77,6 +77,7 @@ class Message:
     assets: Sequence[str] = ()
     partitions: Sequence[str] = ()
     link: str | None = None
+    trace_id: str | None = None
 
 
 def run_messages(run: EndedRun, decision: AlertDecision, links: Links) -> list[Message]:
@@ -86,7 +87,8 @@ def run_messages(run: EndedRun, decision: AlertDecision, links: Links) -> list[M
     if decision.recovered:
         found.append(recovery(decision.recovered, f"by the run {link}", run.run_id, link))
     by_kind = groupby(sorted(run.notices, key=lambda each: each.kind), lambda each: each.kind)
-    return found + [_noticed(run, kind, list(notices), link) for kind, notices in by_kind]
+    found += [_noticed(run, kind, list(notices), link) for kind, notices in by_kind]
+    return [replace(each, trace_id=run.trace_id) for each in found]
 
 
 def recovery(

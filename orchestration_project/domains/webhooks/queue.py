@@ -32,6 +32,8 @@ class Row:
     received_at: datetime
     changed_at: datetime
     run_id: str | None = None
+    trace_id: str | None = None
+    span_id: str | None = None
 
     @property
     def attempt(self) -> str:

@@ -27,6 +27,7 @@ from orchestration_project.engine.warehouse.frames import (
 from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
+from orchestration_project.tracing.current import current_trace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,7 @@ def move_blob(at: datetime) -> Update:
 
 
 def _capture_rows(fetched: Sequence[Capture], group: CaptureGroup) -> list[dict[str, object]]:
+    trace = current_trace()
     return [
         {
             **capture.capture_row,
@@ -154,7 +156,7 @@ def _capture_rows(fetched: Sequence[Capture], group: CaptureGroup) -> list[dict[
             "partition_key": group.partition_key,
             "group_id": group.group_id,
             "run_id": capture.run_id or group.run_id,
-            "trace_id": None,
+            "trace_id": trace.trace_id if trace else None,
         }
         for part_number, capture in enumerate(fetched, start=1)
     ]

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from orchestration_project.domains.api.models import Problem, WrongField
 from orchestration_project.errors import OrchestrationError, TransientError
 from orchestration_project.gateway.request import Refusal
+from orchestration_project.tracing.current import current_trace
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -57,6 +58,8 @@ class ProblemError(Exception):
     def response(self) -> Response:
         """Return the answer."""
         content = self.problem.model_dump(exclude_none=True, exclude={"errors"})
+        if trace := current_trace():
+            content["trace_id"] = trace.trace_id
         if self.problem.errors:
             content["errors"] = [each.model_dump() for each in self.problem.errors]
         headers = {"cache-control": "no-store"} | self.headers

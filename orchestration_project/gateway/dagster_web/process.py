@@ -44,7 +44,15 @@ from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.dagster_web.launches import Launches, Part
 from orchestration_project.gateway.dagster_web.webserver import GatewayWebserver
 from orchestration_project.gateway.executions import QUERY_SECONDS, Executions
-from orchestration_project.gateway.request import BODY_TAG, CURRENT, KEY_TAG, LAUNCH_TAGS
+from orchestration_project.gateway.request import (
+    BODY_TAG,
+    CURRENT,
+    KEY_TAG,
+    LAUNCH_TAGS,
+    REJECTED_TRACEPARENT,
+)
+from orchestration_project.tracing.current import current_trace
+from orchestration_project.tracing.traceparent import REJECTED_TAG
 
 REASON = "RUNTIME_TYPE_MISMATCH"
 
@@ -91,7 +99,7 @@ USER_TAG = "user"
 NOT_IN_A_TAG = re.compile(r"[^A-Za-z0-9_.-]")
 """Characters that Dagster refuses in a tag of an event, though not of a run."""
 
-NO_CALLERS_TAGS = frozenset({KEY_TAG, BODY_TAG, AUTO_RETRY_RUN_ID_TAG})
+NO_CALLERS_TAGS = frozenset({KEY_TAG, BODY_TAG, AUTO_RETRY_RUN_ID_TAG, REJECTED_TAG})
 """Tags that no request may give: our marks, and the run that Dagster's daemon starts as a retry."""
 
 STOP = Permissions.STOP_RUNNING_SCHEDULE
@@ -312,7 +320,16 @@ def _known(parts: Sequence[Part]) -> Sequence[Part]:
 
 def _own_tags(given: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in given.items() if name not in NO_CALLERS_TAGS}
-    return {**kept, **(LAUNCH_TAGS.get() or {}), **user_tags(CURRENT.get())}
+    own = {**(LAUNCH_TAGS.get() or {}), **user_tags(CURRENT.get())}
+    return {**kept, **own, **_request_trace_tags()}
+
+
+def _request_trace_tags() -> dict[str, str]:
+    """Return the tags of the trace of the request; none where no request asks."""
+    trace, rejected = current_trace(), REJECTED_TRACEPARENT.get()
+    if trace is None:
+        return {}
+    return {**trace.as_tags(), **({REJECTED_TAG: rejected} if rejected else {})}
 
 
 def user_tags(user: Principal | None) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The action run_job: a run of a job that the API lists, requested by the sensor."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +25,8 @@ from orchestration_project.resources.events_routing.planning import Letter, add_
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.settings import Settings
 from orchestration_project.tables.events_routing import events_routed
+from orchestration_project.tables.spine import inbox
+from orchestration_project.tracing.traceparent import TraceContext
 
 ROUTING_TAG = "routing_key"
 """Run tag: the idempotency key of the action that requested the run."""
@@ -147,7 +150,17 @@ class RunRequester:
             )
             self._settle(due, "dead", reason=str(error), letter=letter)
             return None
-        return request if request.job_name in self._jobs else None
+        if request.job_name not in self._jobs:
+            return None
+        return request._replace(tags={**request.tags, **self._trace_tags(routed)})
+
+    def _trace_tags(self, routed: Any) -> dict[str, str]:
+        """Return the tags of the delivery's trace; none where the inbox has it no more."""
+        own = (inbox.c.source == routed.source, inbox.c.delivery_id == routed.delivery_id)
+        with self._warehouse.reading() as connection:
+            row = connection.execute(select(inbox.c.trace_id, inbox.c.span_id).where(*own)).first()
+        is_traced = row is not None and row.trace_id and row.span_id
+        return TraceContext(row.trace_id, row.span_id).as_tags() if row and is_traced else {}
 
     def _require_partition(self, request: dg.RunRequest) -> None:
         """Make sure that a run's partition exists; of another code location's it does not know."""

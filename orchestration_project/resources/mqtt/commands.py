@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
-from uuid import NAMESPACE_URL, uuid4, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 from sqlalchemy import Connection, func, select
 
@@ -18,6 +18,7 @@ from orchestration_project.resources.mqtt.folding import lock_fold
 from orchestration_project.resources.mqtt.mirroring import Mirror
 from orchestration_project.resources.mqtt.own_events import OwnEvent, prepare_event, write_event
 from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_seen_keys
+from orchestration_project.tracing.current import current_trace
 
 API = "api"
 """Broker of arrivals that are commands."""
@@ -131,8 +132,9 @@ def _keys(command: Command) -> tuple[str, str]:
 
 def _prepared(mirror: Mirror, command: Command, entity_id: str, key: str, ts: datetime) -> OwnEvent:
     [name] = command.entity.keys
+    trace = current_trace()
     envelope = {
-        "trace_id": str(uuid4()),
+        "trace_id": str(UUID(trace.trace_id) if trace else uuid4()),
         "ts": ts.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "kind": command.kind,
         "idempotency_key": key,

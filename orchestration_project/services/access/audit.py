@@ -11,6 +11,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.redaction import redacted
 from orchestration_project.tables.access import access_audit
+from orchestration_project.tracing.current import current_trace
 
 LONGEST = 1000
 """Characters of what a caller wrote that are kept."""
@@ -47,6 +48,7 @@ class AccessLog:
 
     def record(self, entry: AccessLogEntry) -> None:
         """Add a row, without secrets; what a caller wrote is cut to LONGEST characters."""
+        trace = current_trace()
         row = {
             "request_id": entry.request_id,
             "step_number": entry.step,
@@ -59,6 +61,7 @@ class AccessLog:
             "target": _shown(entry.target),
             "outcome": entry.outcome,
             "reason": _shown(entry.reason),
+            "trace_id": trace.trace_id if trace else None,
         }
         with self._warehouse.writing() as connection:
             connection.execute(insert(access_audit).values(row))

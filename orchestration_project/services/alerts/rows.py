@@ -162,6 +162,7 @@ def _row(alert_id: str, message: Message, now: datetime) -> dict[str, Any]:
         "raised_at": now,
         "repeated_at": None,
         "ended_at": None,
+        "trace_id": message.trace_id,
     }
 
 
@@ -178,6 +179,7 @@ def message_in(row: Any) -> Message:
         assets=json.loads(row.assets),
         partitions=json.loads(row.partitions),
         link=row.link,
+        trace_id=row.trace_id,
     )
 
 

@@ -27,6 +27,7 @@ from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import TransientError
 from orchestration_project.settings import Settings
 from orchestration_project.tables.spine import audits, inbox
+from orchestration_project.tracing.traceparent import TraceContext
 
 WAITING = ("received", "running", "failed")
 """States of rows that are to be worked on."""
@@ -70,6 +71,7 @@ class NewDelivery:
         body: The bytes as they came.
         headers: What is worth keeping of what came with it.
         allowed_attempts: Failures after which it is dead; 0: there is nothing to be done with it.
+        trace: Trace of the request; the runs for the delivery belong to it.
     """
 
     source: str
@@ -78,6 +80,7 @@ class NewDelivery:
     body: bytes
     headers: Mapping[str, str]
     allowed_attempts: int
+    trace: TraceContext | None = None
 
 
 def topic_of(source: str) -> str:
@@ -168,6 +171,8 @@ class Inbox:
             "allowed_count": delivery.allowed_attempts,
             "run_id": None,
             "changed_at": self._latest,
+            "trace_id": delivery.trace.trace_id if delivery.trace else None,
+            "span_id": delivery.trace.span_id if delivery.trace else None,
         }
 
 

@@ -43,6 +43,7 @@ from orchestration_project.services.inbox.rows import (
     topic_of,
 )
 from orchestration_project.tables.spine import inbox
+from orchestration_project.tracing.traceparent import TraceContext
 
 ATTEMPT_TAG = "webhook"
 """Run tag: the attempt, whose name is also the run's key."""
@@ -347,6 +348,8 @@ def request_of(
 ) -> dg.RunRequest:
     """Return the request of a run of ``job`` for a delivery; ``claims``: and all that are due."""
     tags = {ATTEMPT_TAG: row.attempt, SOURCE_TAG: row.source, LAUNCHED_BY: "webhook"}
+    if row.trace_id and row.span_id:
+        tags |= TraceContext(row.trace_id, row.span_id).as_tags()
     if claims:
         return dg.RunRequest(job_name=job, tags=tags, run_config=config)
     return dg.RunRequest(

@@ -45,6 +45,12 @@ def test_who_has_not_the_role_is_refused_before_anything_is_looked_at(api, each)
     assert changes == (each.role != "viewer")
 
 
+def test_a_problem_names_the_trace_of_its_request(api):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    named = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    assert api.problem("GET", "/runs/none", headers=named)["trace_id"] == trace
+
+
 def test_a_body_that_cannot_be_taken_is_a_problem(api):
     def problem(content: bytes, kind: str = "application/json"):
         headers = {"content-type": kind}

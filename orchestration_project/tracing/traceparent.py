@@ -1,0 +1,125 @@
+"""The W3C header `traceparent`: reads, begins and continues trace contexts. It imports no tracer.
+
+A trace ID from outside only labels rows, lines and spans. It gives no right and decides nothing:
+neither who may read a trace, nor whether its spans are exported.
+"""
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from orchestration_project.redaction import redacted
+
+TRACEPARENT = "traceparent"
+"""Name of the header, of the run tag, and of the user property in MQTT."""
+
+TRACE_ID_TAG = "trace_id"
+"""Run tag: the trace ID alone, by which runs of a trace are found."""
+
+REJECTED_TAG = "traceparent_rejected"
+"""Run tag: the text of a `traceparent` that is malformed, so that a new trace began."""
+
+FORM = re.compile(
+    r"(?P<version>[0-9a-f]{2})-(?P<trace_id>[0-9a-f]{32})-(?P<span_id>[0-9a-f]{16})"
+    r"-(?P<flags>[0-9a-f]{2})(?P<more>-.*)?"
+)
+
+MAX_HEADER_CHARACTERS = 512
+"""A longer text is malformed, also if a later version of the header allows more members."""
+
+MAX_REJECTED_CHARACTERS = 80
+"""Characters of a malformed text that are kept."""
+
+TRACE_ID_FORM = re.compile("[0-9a-f]{32}")
+SAMPLED = 1
+
+
+class TraceContext(NamedTuple):
+    """Position in a trace.
+
+    Attributes:
+        trace_id: 32 lower-case hex digits, not all zero.
+        span_id: Span that is the parent of what begins here, 16 hex digits, not all zero.
+        is_sampled: Flag of the sender that it recorded the trace; a hint only.
+    """
+
+    trace_id: str
+    span_id: str
+    is_sampled: bool = True
+
+    def __str__(self) -> str:
+        """Return the header of version 00."""
+        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.is_sampled else '00'}"
+
+    def child(self) -> "TraceContext":
+        """Return the context of a new span of the same trace."""
+        return self._replace(span_id=new_span_id())
+
+    def as_tags(self) -> dict[str, str]:
+        """Return the tags of a run in this trace."""
+        return {TRACEPARENT: str(self), TRACE_ID_TAG: self.trace_id}
+
+
+def begin_trace() -> TraceContext:
+    """Return the context of the first span of a new trace, with random IDs."""
+    return TraceContext(_random_hex(16), new_span_id())
+
+
+def new_span_id() -> str:
+    """Return a random span ID, 16 hex digits."""
+    return _random_hex(8)
+
+
+def _random_hex(byte_count: int) -> str:
+    """Return random digits, which are not all zero: those are no ID."""
+    found = secrets.token_hex(byte_count)
+    return found if found.strip("0") else _random_hex(byte_count)
+
+
+def read_traceparent(text: str) -> TraceContext | None:
+    """Return the context that a header names; None: it is malformed.
+
+    A later version than 00 is read as far as version 00 defines it, as the W3C prescribes.
+    """
+    if len(text) > MAX_HEADER_CHARACTERS:
+        return None
+    found = FORM.fullmatch(text.strip(" \t"))
+    if found is None or found["version"] == "ff" or (found["version"] == "00" and found["more"]):
+        return None
+    if not (found["trace_id"].strip("0") and found["span_id"].strip("0")):
+        return None
+    is_sampled = bool(int(found["flags"], 16) & SAMPLED)
+    return TraceContext(found["trace_id"], found["span_id"], is_sampled)
+
+
+def continue_or_begin(texts: Sequence[str]) -> tuple[TraceContext, str | None]:
+    """Return the trace that headers name, or a new one; and what was rejected, if anything.
+
+    Args:
+        texts: Values of all headers `traceparent` of a message; more than one are rejected.
+
+    Returns:
+        The context in which spans begin, and the rejected text: printable ASCII, cut to
+        MAX_REJECTED_CHARACTERS, secrets redacted; None: nothing was rejected.
+    """
+    context = read_traceparent(texts[0]) if len(texts) == 1 else None
+    if context is not None:
+        return context, None
+    return begin_trace(), shown_rejected(", ".join(texts)) if texts else None
+
+
+def shown_rejected(text: str) -> str:
+    """Return a rejected text as it may be stored: redacted, printable ASCII, bounded."""
+    cut = redacted(text[:MAX_HEADER_CHARACTERS])[:MAX_REJECTED_CHARACTERS]
+    return "".join(each if " " <= each <= "~" else "?" for each in cut)
+
+
+def trace_of_tags(tags: Mapping[str, str]) -> TraceContext | None:
+    """Return the trace that a run's tags name; None: none, or a malformed one."""
+    return read_traceparent(tags.get(TRACEPARENT, ""))
+
+
+def is_trace_id(text: str) -> bool:
+    """Whether a text is a trace ID: 32 lower-case hex digits, not all zero."""
+    return bool(TRACE_ID_FORM.fullmatch(text) and text.strip("0"))
