@@ -64,6 +64,7 @@ COMMANDS = {
     "verify": Entry(
         f"{CLI}.operate:verify", "Check that everything a load needs is ready.", OPERATE
     ),
+    "trace": Entry(f"{CLI}.trace:trace", "Show what happened in a trace.", OPERATE),
     "alerts": Entry(
         f"{CLI}.operate:alerts", "List, close and test alerts; check their rules.", OPERATE
     ),

@@ -31,6 +31,7 @@ from orchestration_project.domains.api.routing import (
     RoutingRules,
 )
 from orchestration_project.domains.api.runs import Launched
+from orchestration_project.domains.api.traces import Trace
 
 Kind = Literal["schedule", "sensor"]
 
@@ -65,6 +66,10 @@ class InstallationMethods(Asking):
     def config(self) -> Config:
         """Return the configuration in effect, without secrets."""
         return self._get("/config", Config)
+
+    def trace(self, trace_id: str) -> Trace:
+        """Return what happened in a trace, by its 32 hex digits."""
+        return self._get(f"/traces/{quoted(trace_id)}", Trace)
 
     def sessions(
         self,

@@ -245,6 +245,8 @@ Index(
     "landings_by_partition", landings.c.table_name, landings.c.partition_key, landings.c.landed_at
 )
 
+Index("landings_by_run", landings.c.run_id)
+
 pending_announcements = table(
     "pending_announcements",
     "One row per load whose Dagster event is not confirmed: the content of that event.",

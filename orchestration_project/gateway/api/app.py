@@ -23,6 +23,7 @@ from orchestration_project.gateway.api import (
     presets,
     runs,
     schedules,
+    traces,
     uploads,
 )
 from orchestration_project.gateway.api.openapi import PATH, document
@@ -49,6 +50,7 @@ def operations_of(registry: Registry) -> Sequence[Operation]:
         schedules,
         flags,
         uploads,
+        traces,
     ]
     modules = [import_module(name) for domain in registry.domains for name in domain.api]
     return [operation for module in [*own, *modules] for operation in module.OPERATIONS]

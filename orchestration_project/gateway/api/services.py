@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
@@ -77,5 +78,5 @@ class Services:
         self, work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs
     ) -> Found:
         """Do ``work`` where it does not hold up other requests."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.threads, lambda: work(*args, **kwargs))
+        loop, context = asyncio.get_running_loop(), copy_context()  # with the request's trace
+        return await loop.run_in_executor(self.threads, lambda: context.run(work, *args, **kwargs))

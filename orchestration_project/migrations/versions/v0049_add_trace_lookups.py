@@ -16,6 +16,7 @@ CHANGES = [
     AddColumn("inbox", Column("trace_id", "text", "W3C trace ID, 32 hex digits; NULL: no trace", optional=True)),
     AddColumn("inbox", Column("span_id", "text", "W3C span ID of the delivery, 16 hex digits; NULL: no trace", optional=True)),
     CreateIndex("inbox", Index("inbox_by_trace", ["trace_id"])),
+    CreateIndex("landings", Index("landings_by_run", ["run_id"])),
     CreateIndex("access_audit", Index("access_audit_by_trace", ["trace_id"])),
     AddColumn("operations_alerts", Column("trace_id", "text", "W3C trace ID, 32 hex digits; NULL: no trace", optional=True)),
     CreateIndex("operations_alerts", Index("operations_alerts_by_trace", ["trace_id"])),

@@ -164,6 +164,7 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.readiness(),
         lambda: client.config(),
         lambda: client.sessions(**session),
+        lambda: client.trace("0af7651916cd43dd8448eb211c80319c"),
         lambda: client.control_tower(),
         lambda: client.mqtt_events(topic="#", kind="k", trace="t", since=NOON, until=NOON),
         lambda: client.mqtt_dead_letters(

@@ -1,0 +1,125 @@
+"""`trace`: what happened in a trace, from the project's own tables."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestration_project.cli.commands import Command
+from orchestration_project.cli.console import OUTPUT, echo, emit, printable
+from orchestration_project.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from orchestration_project.domains.api.traces import Trace, TracedPartition, TracedRun
+
+
+@click.command(cls=Command, has_json=True)
+@click.argument("trace_id", metavar="TRACE_ID")
+def trace(trace_id: str) -> int:
+    """Show what happened in a trace: requests, runs, steps, partitions, fetches and loads.
+
+    TRACE_ID is the trace_id of a log line or problem answer, or the header X-Trace-Id; a UUID of
+    MQTT is one too. It reads our own databases: no tracing system is needed.
+    """
+    from orchestration_project.connections.clock import Clock
+    from orchestration_project.engine.environment import open_warehouse
+    from orchestration_project.instance.storage import open_instance
+    from orchestration_project.services.ledger import Ledger
+    from orchestration_project.services.traces import live_entries, read_trace
+    from orchestration_project.settings import load_settings
+    from orchestration_project.tracing.traceparent import is_trace_id
+
+    wanted = trace_id.lower().replace("-", "")
+    if not is_trace_id(wanted):
+        raise ConfigurationError(
+            f"invalid TRACE_ID {trace_id[:80]!r}: expected 32 hex digits, "
+            "e.g. 4bf92f3577b34da6a3ce929d0e0e4736",
+            remedy="take trace_id of a log line, or the header X-Trace-Id of an answer",
+        )
+    with open_warehouse(load_settings()) as warehouse, open_instance() as instance:
+        live = live_entries(instance, Ledger(warehouse, Clock()), wanted)
+        found = read_trace(warehouse, wanted, live)
+    if found is None:
+        raise ConfigurationError(
+            f"trace not found: {wanted}",
+            expected="a trace of an audited request, a webhook, an event, a run or an alert",
+            remedy="take trace_id of a log line, or the header X-Trace-Id of an answer",
+        )
+    if OUTPUT.is_json:
+        emit(found.model_dump(mode="json"))
+    else:
+        for line in shown(found):
+            echo(printable(line))
+    return 0
+
+
+def shown(found: "Trace") -> Iterator[str]:
+    """Yield the lines that people read, as a tree."""
+    totals = found.totals
+    yield (
+        f"trace {found.trace_id}: {totals.run_count} runs, {totals.partition_count} partitions, "
+        f"{totals.fetch_count} fetches, {totals.load_count} loads, {totals.rows_written} rows "
+        f"written, {totals.rows_rejected} rejected"
+    )
+    for each in found.requests:
+        who = each.user or "unknown"
+        why = f": {each.reason}" if each.reason else ""
+        yield f"{_time(each.happened_at)}  request {each.operation} by {who}, {each.outcome}{why}"
+    for each in found.webhooks:
+        name = f"{each.source} {each.delivery_id}"
+        yield f"{_time(each.received_at)}  webhook {name}, {each.state}"
+    for each in found.events:
+        yield f"{_time(each.received_at)}  event {each.kind} on {each.topic}"
+    for run in found.runs:
+        yield from _run(run)
+    for each in found.alerts:
+        yield f"{_time(each.raised_at)}  alert {each.severity}, {each.state}: {each.title}"
+    if not found.is_whole:
+        yield "(more rows than are listed)"
+
+
+def _run(run: "TracedRun") -> Iterator[str]:
+    about = f" {run.partition}" if run.partition else ""
+    retry = f", retry of {run.retry_of}" if run.retry_of else ""
+    queued = f", {run.queue_seconds:.1f} s in queue" if run.queue_seconds is not None else ""
+    yield (
+        f"{_time(run.created_at)}  run {run.run_id} {run.job}{about}, {run.status}"
+        f"{queued}{_seconds(run.seconds)}{retry}"
+    )
+    if run.error:
+        yield f"{INDENT}  error: {run.error}"
+    for step in run.steps:
+        attempts = f", {step.attempt_count} attempts" if step.attempt_count > 1 else ""
+        yield (
+            f"{_time(step.started_at)}    step {step.step}, {step.status}"
+            f"{_seconds(step.seconds)}{attempts}"
+        )
+    for part in run.partitions:
+        yield from _partition(part)
+
+
+def _partition(part: "TracedPartition") -> Iterator[str]:
+    yield f"{INDENT}    {part.table} {part.partition}, {part.outcome}"
+    for each in part.fetches:
+        status = f", {each.http_status}" if each.http_status is not None else ""
+        rows = f", {each.row_count} rows" if each.row_count is not None else ""
+        yield f"{_time(each.fetched_at)}      fetch {each.url}{status}{rows}"
+    if part.load:
+        load = part.load
+        yield (
+            f"{_time(load.landed_at)}      load +{load.rows_added} ~{load.rows_changed} "
+            f"-{load.rows_removed} ={load.rows_unchanged} rows, {load.rows_rejected} rejected"
+        )
+
+
+INDENT = " " * 23
+
+
+def _time(at: "datetime | None") -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S.%f}"[:23] if at else INDENT
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f", {seconds:.1f} s"

@@ -1,0 +1,44 @@
+"""The API's route of a trace."""
+
+from pydantic import Field
+
+from orchestration_project.domains.api.traces import Trace
+from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.problems import not_found
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.services.ledger import Ledger
+from orchestration_project.services.traces import live_entries, read_trace
+
+
+class TraceWanted(Parameters):
+    """A trace."""
+
+    trace_id: str = Field(pattern=r"^[0-9a-f]{32}$", description="W3C trace ID, 32 hex digits")
+
+
+async def one_trace(call: Call[TraceWanted, Body]) -> Trace:
+    """Read what happened in a trace: requests, runs, steps, partitions, fetches and loads."""
+    return await call.services.in_thread(_read, call.services, call.query.trace_id)
+
+
+def _read(services: Services, trace_id: str) -> Trace:
+    ledger = Ledger(services.warehouse, services.clock)
+    live = live_entries(services.instance, ledger, trace_id)
+    found = read_trace(services.warehouse, trace_id, live)
+    if found is None:
+        raise not_found("trace not found")
+    return found
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/traces/{trace_id}",
+        "viewer",
+        "Read a trace",
+        one_trace,
+        query=TraceWanted,
+        answer=Trace,
+        problems=(404,),
+    ),
+)

@@ -1,0 +1,236 @@
+"""What happened in a trace, read from our own tables: no tracing system is needed.
+
+Each statement looks up an index, so that a trace is found as quickly among a million runs.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import dagster as dg
+from pydantic import BaseModel
+from sqlalchemy import Column, Connection, Select, Table, select
+
+from orchestration_project.domains.api.traces import (
+    Trace,
+    TracedAlert,
+    TracedEvent,
+    TracedFetch,
+    TracedLoad,
+    TracedPartition,
+    TracedRequest,
+    TracedRun,
+    TracedStep,
+    TracedWebhook,
+    TraceTotals,
+)
+from orchestration_project.domains.operations.ledger import LedgerEntry
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.ledger import Ledger
+from orchestration_project.services.ledger.reading import read_facts
+from orchestration_project.tables.access import access_audit
+from orchestration_project.tables.mqtt import mqtt_mirror
+from orchestration_project.tables.operations import (
+    operations_alerts,
+    operations_runs,
+    operations_steps,
+)
+from orchestration_project.tables.spine import captures, deliveries, inbox, landings
+from orchestration_project.tracing.traceparent import TRACE_ID_TAG
+
+MAX_LIVE_RUNS = 100
+"""Runs whose events are read, as the ledger has not recorded their end."""
+
+MAX_ROWS = 2000
+"""Rows of one kind that are read of a trace, such as runs or deliveries."""
+
+KEYS_AT_ONCE = 500
+"""Runs or deliveries that one statement asks for."""
+
+UNREAD = frozenset({"body", "headers", "request", "response_headers", "payload", "params"})
+"""Columns that may be large, and of which a trace shows nothing."""
+
+Row = Mapping[Any, Any]
+
+
+def live_entries(
+    instance: dg.DagsterInstance, ledger: Ledger, trace_id: str
+) -> Sequence[LedgerEntry]:
+    """Return runs of a trace that Dagster has and the ledger does not yet: at most MAX_LIVE_RUNS.
+
+    They are drawn up as the ledger would record them now; nothing is written.
+    """
+    of_trace = dg.RunsFilter(tags={TRACE_ID_TAG: trace_id})
+    records = instance.get_run_records(of_trace, limit=MAX_LIVE_RUNS)
+    known = ledger.ended([each.dagster_run.run_id for each in records])
+    new = [each for each in records if each.dagster_run.run_id not in known]
+    return ledger.drawn_up([read_facts(instance, each) for each in new])
+
+
+def read_trace(
+    warehouse: Warehouse, trace_id: str, live: Sequence[LedgerEntry] = ()
+) -> Trace | None:
+    """Return what happened in a trace; None: nothing.
+
+    Args:
+        warehouse: Tables; at most MAX_ROWS of each kind are read.
+        trace_id: 32 hex digits.
+        live: Runs of the trace that replace those of the ledger.
+    """
+    with warehouse.reading() as connection:
+        found = _Reader(connection).read(trace_id, live)
+    is_empty = not (found.requests or found.webhooks or found.events or found.runs or found.alerts)
+    return None if is_empty else found
+
+
+class _Reader:
+    """Reads rows of one trace, and notes whether a limit was reached."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._is_whole = True
+
+    def read(self, trace_id: str, live: Sequence[LedgerEntry]) -> Trace:
+        rows = self._of_trace(operations_runs, trace_id, "created_at", "run_id")
+        recorded = {row["run_id"]: row for row in rows} | {
+            each.run["run_id"]: each.run for each in live
+        }
+        runs = sorted(recorded.values(), key=lambda row: (row["created_at"], row["run_id"]))
+        parts = self._partitions(list(recorded))
+        found = self._by_keys(operations_steps, operations_steps.c.run_id, list(recorded))
+        steps = {**_grouped(found), **{each.run["run_id"]: each.steps for each in live}}
+        requests = self._of_trace(access_audit, trace_id, "happened_at", "step_number")
+        traced = [
+            _run(row, steps.get(row["run_id"], ()), parts.get(row["run_id"], [])) for row in runs
+        ]
+        return Trace(
+            trace_id=trace_id,
+            requests=_requests(requests),
+            webhooks=[
+                TracedWebhook(**_fields(TracedWebhook, row))
+                for row in self._of_trace(inbox, trace_id, "received_at")
+            ],
+            events=[
+                TracedEvent(**_fields(TracedEvent, row))
+                for row in self._of_trace(mqtt_mirror, str(UUID(trace_id)), "received_at")
+            ],
+            runs=traced,
+            alerts=[
+                TracedAlert(**_fields(TracedAlert, row))
+                for row in self._of_trace(operations_alerts, trace_id, "raised_at")
+            ],
+            totals=_totals(traced),
+            is_whole=self._is_whole,
+        )
+
+    def _partitions(self, run_ids: Sequence[str]) -> Mapping[str, list[TracedPartition]]:
+        """Return the partitions of runs: deliveries, and loads that have none, as derived ones."""
+        delivered = self._by_keys(deliveries, deliveries.c.run_id, run_ids)
+        loads = {
+            (row["group_id"], row["table_name"]): row
+            for row in self._by_keys(landings, landings.c.run_id, run_ids)
+        }
+        groups = list({row["group_id"]: None for row in delivered})
+        fetches = _grouped(self._by_keys(captures, captures.c.group_id, groups), "group_id")
+        found = defaultdict[str, list[TracedPartition]](list)
+        for row in delivered:
+            load = loads.pop((row["group_id"], row["table_name"]), None)
+            found[row["run_id"]].append(_partition(row, fetches[row["group_id"]], load))
+        for row in loads.values():
+            found[row["run_id"]].append(_partition({**row, "outcome": "derived"}, [], row))
+        for each in found.values():
+            each.sort(key=lambda part: (part.table, part.partition))
+        return found
+
+    def _of_trace(self, table: Table, trace_id: str, *order: str) -> list[Row]:
+        wanted = _read(table).where(table.c.trace_id == trace_id)
+        return self._limited(wanted.order_by(*(table.c[name] for name in order)), MAX_ROWS)
+
+    def _by_keys(self, table: Table, column: Column[str], keys: Sequence[str]) -> list[Row]:
+        """Return the rows of keys in the order of the table's key, up to MAX_ROWS of them."""
+        found: list[Row] = []
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            some = keys[start : start + KEYS_AT_ONCE]
+            found += self._limited(_read(table).where(column.in_(some)), MAX_ROWS - len(found))
+        key = [each.name for each in table.primary_key.columns]
+        return sorted(found, key=lambda row: [row[name] for name in key])
+
+    def _limited(self, wanted: Select[Any], limit: int) -> list[Row]:
+        rows = self._connection.execute(wanted.limit(limit + 1)).mappings().all()
+        self._is_whole &= len(rows) <= limit
+        return [*rows[:limit]]
+
+
+def _read(table: Table) -> Select[Any]:
+    return select(*(column for column in table.c if column.name not in UNREAD))
+
+
+def _fields(model: type[BaseModel], row: Row, **renamed: str) -> dict[str, Any]:
+    """Return what a model takes from a row; ``renamed`` has columns of other names."""
+    return {name: row[renamed.get(name, name)] for name in model.model_fields}
+
+
+def _grouped(rows: Iterable[Row], name: str = "run_id") -> Mapping[str, list[Row]]:
+    found = defaultdict[str, list[Row]](list)
+    for row in rows:
+        found[row[name]].append(row)
+    return found
+
+
+def _requests(rows: Sequence[Row]) -> list[TracedRequest]:
+    """Return one entry per request: the row of its answer, else the one of its receipt."""
+    latest = {row["request_id"]: row for row in rows}
+    return [
+        TracedRequest(**_fields(TracedRequest, row, user="user_name")) for row in latest.values()
+    ]
+
+
+def _run(row: Row, steps: Sequence[Row], partitions: list[TracedPartition]) -> TracedRun:
+    started = row["started_at"]
+    own = {
+        "partition": row["partition_key"],
+        "trigger": row["trigger_kind"],
+        "user": row["user_name"],
+        "queue_seconds": (started - row["created_at"]).total_seconds() if started else None,
+        "seconds": row["duration_seconds"],
+        "error": row["error_message"],
+        "steps": sorted(
+            (_step(each) for each in steps),
+            key=lambda step: (step.started_at is None, step.started_at, step.step),
+        ),
+        "partitions": partitions,
+    }
+    same = {name: row[name] for name in TracedRun.model_fields if name not in own}
+    return TracedRun(**same, **own)
+
+
+def _step(row: Row) -> TracedStep:
+    renamed = {"step": "step_key", "seconds": "duration_seconds", "error": "error_message"}
+    return TracedStep(**_fields(TracedStep, row, **renamed))
+
+
+def _partition(row: Row, fetches: Sequence[Row], load: Row | None) -> TracedPartition:
+    return TracedPartition(
+        table=row["table_name"],
+        partition=row["partition_key"],
+        outcome=row["outcome"],
+        fetches=[
+            TracedFetch(**{**_fields(TracedFetch, each), "capture_id": str(each["capture_id"])})
+            for each in sorted(fetches, key=lambda each: each["part_number"])
+        ],
+        load=TracedLoad(**_fields(TracedLoad, load)) if load else None,
+    )
+
+
+def _totals(runs: Sequence[TracedRun]) -> TraceTotals:
+    parts = [part for run in runs for part in run.partitions]
+    loads = [part.load for part in parts if part.load]
+    return TraceTotals(
+        run_count=len(runs),
+        partition_count=len(parts),
+        fetch_count=sum(len(part.fetches) for part in parts),
+        load_count=len(loads),
+        rows_written=sum(each.rows_added + each.rows_changed + each.rows_removed for each in loads),
+        rows_rejected=sum(each.rows_rejected for each in loads),
+    )

@@ -1,0 +1,47 @@
+"""The command `trace`: what it prints, and what it refuses."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from orchestration_project.__main__ import main
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.services.ledger import Ledger
+from orchestration_project.settings import load_settings
+from tests.prepared import Prepared
+from tests.resources.test_ledger import LOAD, facts
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch, prepared: Prepared):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    settings = load_settings()
+    prepared.sqlite(settings.state_path / "demo.sqlite")
+    failed = replace(facts("FAILURE", 3, [LOAD]), tags={"trace_id": TRACE}, error="no\x1b[2J disk")
+    with open_warehouse(settings) as warehouse:
+        Ledger(warehouse, Clock()).record([failed])
+
+
+def test_a_trace_is_shown_as_a_tree_and_as_json(recorded, capsys):
+    assert main(["trace", "4BF92F35-77B3-4DA6-A3CE-929D0E0E4736"]) == 0
+    first, run, error, step = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"trace {TRACE}: 1 runs, 0 partitions")
+    assert "run run finra_otc_weekly, FAILURE, 0.0 s in queue, 3.0 s" in run
+    assert error.strip() == "error: no [2J disk"
+    assert "step load, SUCCESS" in step
+    assert main(["--json", "trace", TRACE]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["trace_id"], found["runs"][0]["steps"][0]["step"]) == (TRACE, "load")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("nonsense", "invalid TRACE_ID 'nonsense'"), ("a" * 32, f"trace not found: {'a' * 32}")],
+)
+def test_what_is_no_trace_is_a_clear_error(recorded, capsys, given, said):
+    assert main(["trace", given]) == 1
+    assert said in capsys.readouterr().err
