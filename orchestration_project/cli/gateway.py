@@ -15,6 +15,7 @@ from orchestration_project.gateway.bar import installation_of
 from orchestration_project.gateway.bind_address import refuse_taken, require_safe
 from orchestration_project.gateway.dagster_web.process import dagster_web
 from orchestration_project.gateway.server import limit_free_memory, opened, serve
+from orchestration_project.instance.logs import keep_log_lines
 from orchestration_project.instance.run_config import refuse_options_of_other_jobs
 from orchestration_project.registry import Registry
 from orchestration_project.services.hosts import reported_host
@@ -25,6 +26,7 @@ def serve_gateway(workspace: Path, host: str, port: int) -> int:
     """Serve until a signal ends it; return the exit status."""
     limit_free_memory()  # before there are threads
     settings = load_settings()
+    keep_log_lines(settings, "gateway")
     require_safe(settings, host)
     refuse_taken(host, port)
     log_format = "json" if settings.log_format == "json" else "colored"

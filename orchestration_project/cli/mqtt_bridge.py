@@ -22,7 +22,7 @@ def bridge() -> int:
     from threading import Event
 
     from orchestration_project.engine.environment import open_clock, open_warehouse
-    from orchestration_project.instance.logs import in_log_format
+    from orchestration_project.instance.logs import in_log_format, keep_log_lines
     from orchestration_project.resources.mqtt.opening import open_bridge
     from orchestration_project.services.hosts import reported_host
     from orchestration_project.settings import load_settings
@@ -32,6 +32,7 @@ def bridge() -> int:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(handlers=[in_log_format(handler)], level=logging.WARNING)
     logging.getLogger("orchestration_project").setLevel(settings.log_level)
+    keep_log_lines(settings, "bridge")
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

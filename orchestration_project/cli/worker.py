@@ -1,11 +1,15 @@
 """`worker`, `code-server` and `stack`: programs that execute runs, and all others with them."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestration_project.cli import console
 from orchestration_project.cli.commands import Command
+
+if TYPE_CHECKING:
+    from orchestration_project.settings import Settings
 
 
 @click.command("worker", cls=Command)
@@ -118,7 +122,7 @@ def work(queues: Sequence[str], processes: int, name: str) -> int:
         raise ConfigurationError(
             f"invalid --queues {invalid[0]!r}: expected names such as documents or {DEFAULT_QUEUE}"
         )
-    _log(settings.log_level)
+    _log(settings)
     import_module(DEFINITIONS)  # before the forks, which have it then
     from orchestration_project.catalog import REGISTRY
 
@@ -127,12 +131,13 @@ def work(queues: Sequence[str], processes: int, name: str) -> int:
     return serve(CeleryLauncher.of(settings, None), queues or known, processes, name)
 
 
-def _log(level: str) -> None:
+def _log(settings: "Settings") -> None:
     import logging
 
-    from orchestration_project.instance.logs import in_log_format
+    from orchestration_project.instance.logs import in_log_format, keep_log_lines
 
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(handlers=[in_log_format(handler)], level=logging.WARNING)
-    logging.getLogger("orchestration_project").setLevel(level)
+    logging.getLogger("orchestration_project").setLevel(settings.log_level)
+    keep_log_lines(settings, "worker")

@@ -9,6 +9,7 @@ from uuid import uuid4
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.log_files import REQUEST_IN_LOG
 from orchestration_project.gateway.request import (
     CURRENT,
     REJECTED_TRACEPARENT,
@@ -21,7 +22,7 @@ from orchestration_project.tracing.current import current_trace, set_task_trace
 from orchestration_project.tracing.traceparent import TRACEPARENT, continue_or_begin
 
 LOG = logging.getLogger("orchestration_project.access")
-"""Writes a JSON object for each request; nothing where LOG_FORMAT is text."""
+"""Writes a JSON object for each request, on the console where LOG_FORMAT is json."""
 
 POLICY = "frame-ancestors 'none'; form-action 'self'; base-uri 'self'; object-src 'none'"
 """A second policy beside Dagster's own, which has a nonce for each page: both must allow."""
@@ -57,6 +58,7 @@ class Edge:
         scope[REQUEST_ID] = uuid4().hex
         CURRENT.set(None)
         _begin_trace(scope)
+        REQUEST_IN_LOG.set(scope[REQUEST_ID])
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -67,7 +69,7 @@ class Edge:
         try:
             await self._app(scope, receive, sent)
         finally:
-            if LOG.handlers:
+            if LOG.isEnabledFor(logging.INFO):
                 self._log(scope, status, time.perf_counter() - started)
         return None
 
@@ -85,27 +87,27 @@ class Edge:
     def _log(self, scope: Scope, status: list[int], seconds: float) -> None:
         user, trace = CURRENT.get(), current_trace()
         rejected = REJECTED_TRACEPARENT.get()
+        fields = {
+            "message": "request",
+            "request_id": scope[REQUEST_ID],
+            "user": user.name if user else None,
+            "address": address_of(scope),
+            "method": scope.get("method", "WEBSOCKET"),
+            "path": scope["path"],
+            "status": status[0] if status else None,
+            "seconds": round(seconds, 6),
+            "trace_id": trace.trace_id if trace else None,
+            "span_id": trace.span_id if trace else None,
+            **({"traceparent_rejected": rejected} if rejected else {}),
+        }
+        about = {
+            "time": self._clock.now().isoformat(),
+            "level": "INFO",
+            "logger": LOG.name,
+            "event": "request_served",
+        }
         LOG.info(
-            json.dumps(
-                {
-                    "time": self._clock.now().isoformat(),
-                    "level": "INFO",
-                    "logger": LOG.name,
-                    "event": "request_served",
-                    "message": "request",
-                    "request_id": scope[REQUEST_ID],
-                    "user": user.name if user else None,
-                    "address": address_of(scope),
-                    "method": scope.get("method", "WEBSOCKET"),
-                    "path": scope["path"],
-                    "status": status[0] if status else None,
-                    "seconds": round(seconds, 6),
-                    "trace_id": trace.trace_id if trace else None,
-                    "span_id": trace.span_id if trace else None,
-                    **({"traceparent_rejected": rejected} if rejected else {}),
-                }
-            ),
-            extra={"event": "request_served"},
+            json.dumps({**about, **fields}), extra={"event": "request_served", "fields": fields}
         )
 
 

@@ -12,6 +12,7 @@ import dagster as dg
 import uvicorn
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
+from uvicorn.config import LOGGING_CONFIG
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.credentials import LoginLimits
@@ -104,7 +105,13 @@ def serve(app: ASGIApp, settings: Settings, host: str, port: int) -> None:
     if settings.log_format == "json":
         _write_access_log()
     spare_pauses()
-    uvicorn.run(app, host=host, port=port, log_level="warning", **server_options(settings))
+    loggers: dict[str, Any] = LOGGING_CONFIG["loggers"]
+    log_config = {
+        **LOGGING_CONFIG,
+        "loggers": {**loggers, "uvicorn": {**loggers["uvicorn"], "propagate": True}},
+    }
+    options = server_options(settings)
+    uvicorn.run(app, host=host, port=port, log_level="warning", log_config=log_config, **options)
 
 
 def limit_free_memory() -> None:
@@ -148,4 +155,3 @@ def _write_access_log() -> None:
     handler.setFormatter(logging.Formatter("%(message)s"))
     ACCESS_LOG.addHandler(handler)
     ACCESS_LOG.setLevel(logging.INFO)
-    ACCESS_LOG.propagate = False

@@ -14,6 +14,7 @@ from multiprocessing import forkserver
 from dagster._cli import main
 from dagster._grpc import server
 
+from orchestration_project.instance.logs import keep_log_lines
 from orchestration_project.services.hosts import HostReport
 from orchestration_project.settings import load_shared_settings
 
@@ -38,7 +39,9 @@ class ForkingServer(server.DagsterApiServer):
         context.set_forkserver_preload(LOADED)
         forkserver.ensure_running()
         self._mp_ctx = context
-        HostReport(load_shared_settings(), "code_server").start()
+        settings = load_shared_settings()
+        keep_log_lines(settings, "code_server")
+        HostReport(settings, "code_server").start()
 
 
 def _entry_point(executable: str) -> Sequence[str]:

@@ -29,6 +29,7 @@ from orchestration_project.engine.leases import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.instance.claim_monitoring import monitored_claims
+from orchestration_project.instance.logs import keep_log_lines
 from orchestration_project.services.hosts import reported_host
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.tables.spine import leases
@@ -134,6 +135,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         settings = load_shared_settings()
+        keep_log_lines(settings, "daemon")
         with (
             open_warehouse(settings) as warehouse,
             only_daemon(warehouse),

@@ -4,9 +4,9 @@ Dagster starts a `tail` for each of the two streams of each step, and a Python p
 these that ends it if the run dies: four processes, and the time it takes to end them again.
 """
 
-import json
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,7 +17,10 @@ from typing import Any, TextIO
 import dagster as dg
 from dagster._core.execution.compute_logs import redirect_to_file
 
-from orchestration_project.settings import load_shared_settings
+from orchestration_project.connections.log_files import FOLDER, REQUEST_IN_LOG, LogFile
+from orchestration_project.domains.operations.log_lines import encode_line
+from orchestration_project.engine.environment import release
+from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.tracing.current import current_trace
 from orchestration_project.tracing.traceparent import TraceContext, trace_of_tags
 
@@ -112,6 +115,9 @@ the calls.
 LOG_KEYS = {
     "time": "ISO 8601 timestamp, UTC",
     "level": "severity: DEBUG, INFO, WARNING, ERROR or CRITICAL",
+    "service": "program: gateway, daemon, code_server, run, bridge or worker",
+    "host": "name of the machine",
+    "release": "version of the project",
     "logger": "name of the Python logger",
     "message": "text; line breaks are escaped",
     "event": "name of the log event (`LOG_EVENTS`), or Dagster's event type, e.g. STEP_FAILURE",
@@ -123,25 +129,141 @@ LOG_KEYS = {
     "partition": "partition key",
     "trace_id": "W3C trace ID of the run or request, 32 hex digits",
     "span_id": "W3C span ID in which the line was written, 16 hex digits",
+    "request_id": "ID of the gateway's request, as the header `X-Request-ID` has it",
     "exception": "traceback",
+    "user": "user of a request (`request_served`)",
+    "address": "address of its client",
+    "method": "its HTTP method, or WEBSOCKET",
+    "path": "its path, without the query",
+    "status": "HTTP status of its response",
+    "seconds": "duration, seconds",
 }
 """Keys of a line in JSON; a key without a value is left out."""
 
+RUN_EVENTS = frozenset(
+    {
+        *("PIPELINE_START", "PIPELINE_SUCCESS", "PIPELINE_FAILURE", "PIPELINE_CANCELED"),
+        *("STEP_START", "STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY"),
+    }
+)
+"""Dagster's events of a run that its log has at any LOG_LEVEL."""
+
 
 class JsonLines(logging.Formatter):
-    """Formats a record as one JSON object with the keys of `LOG_KEYS`."""
+    """Formats a record as one JSON object with the keys of `LOG_KEYS`.
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return ``record`` as one line."""
+    Args:
+        service: Name of the program; empty: that of `keep_log_lines`, or ``run``.
+    """
+
+    def __init__(self, service: str = "") -> None:
+        super().__init__()
+        self._service = service
+
+    def encoded(self, record: logging.LogRecord) -> bytes:
+        """Return ``record`` as one line with its line break."""
         fields = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
             "level": record.levelname,
+            "service": self._service or (_KEPT[0].service if _KEPT else RUN),
+            "host": socket.gethostname(),
+            "release": release(),
             "logger": record.name,
             **_about(record),
             "exception": record.exc_text or None,
         }
-        line = {name: value for name, value in fields.items() if value is not None}
-        return json.dumps(line, ensure_ascii=False)
+        return encode_line(fields)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return ``record`` as one line."""
+        return self.encoded(record).decode().removesuffix("\n")
+
+
+class LogFileHandler(logging.Handler):
+    """Appends records to the log of a service below STATE_DIR; it never raises.
+
+    Args:
+        settings: STATE_DIR and LOG_KEEP_MIB.
+        service: Name of the program.
+    """
+
+    def __init__(self, settings: Settings, service: str) -> None:
+        super().__init__()
+        self.service = service
+        self._lines = JsonLines(service)
+        folder = settings.state_path / FOLDER
+        self._file = LogFile(folder, service, settings.log_keep_mib * 2**20)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append a record."""
+        try:
+            self._file.append(self._lines.encoded(record))
+        except Exception:  # noqa: BLE001 - such as arguments that do not fit their message
+            self._file.lose()
+
+    def close(self) -> None:
+        """Close the file; a later record opens it again."""
+        self._file.close()
+        super().close()
+
+
+RUN = "run"
+
+_KEPT: list[LogFileHandler] = []
+"""The handler of this program."""
+
+
+def keep_log_lines(settings: Settings, service: str) -> None:
+    """Append what this program logs to its log below STATE_DIR, from now on.
+
+    Warnings that no other handler shows are written to standard error, as without it.
+
+    Args:
+        settings: STATE_DIR, LOG_KEEP_MIB, LOG_LEVEL and LOG_FORMAT.
+        service: Name of the program, such as ``gateway``.
+    """
+    if _KEPT or not settings.log_keep_mib:
+        return
+    kept = LogFileHandler(settings, service)
+    kept.addFilter(lambda record: not hasattr(record, "dagster_meta"))  # the run's log has it
+    _KEPT.append(kept)
+    root = logging.getLogger()
+    if not root.handlers:
+        shown = in_log_format(logging.StreamHandler())
+        shown.setLevel(logging.WARNING)
+        shown.addFilter(_has_no_handler)
+        root.addHandler(shown)
+    root.addHandler(kept)
+    logging.getLogger("orchestration_project").setLevel(settings.log_level)
+
+
+def _has_no_handler(record: logging.LogRecord) -> bool:
+    logger = logging.getLogger(record.name)
+    while logger.parent is not None:
+        if logger.handlers:
+            return False
+        logger = logger.parent
+    return True
+
+
+def _keep_run_lines(logger: logging.Logger) -> None:
+    """Append what a run logs to the log of runs, at LOG_LEVEL, and RUN_EVENTS always."""
+    settings = load_shared_settings()
+    if not settings.log_keep_mib:
+        return
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    kept = LogFileHandler(settings, RUN)
+    kept.addFilter(lambda record: record.levelno >= level or _event_of(record) in RUN_EVENTS)
+    for each in logger.handlers:
+        each.setLevel(max(each.level, logger.level))
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(kept)
+
+
+def _event_of(record: logging.LogRecord) -> str | None:
+    known: dict[str, Any] | None = getattr(record, "dagster_meta", None)
+    event: dg.DagsterEvent | None = known["dagster_event"] if known else None
+    return event.event_type.value if event else None
 
 
 def _about(record: logging.LogRecord) -> dict[str, Any]:
@@ -150,7 +272,14 @@ def _about(record: logging.LogRecord) -> dict[str, Any]:
     name = getattr(record, "event", None)
     trace = current_trace()
     if known is None:
-        return {"message": record.getMessage(), "event": name, **_of_trace(trace)}
+        fields: Mapping[str, Any] = getattr(record, "fields", {})
+        return {
+            "message": record.getMessage(),
+            "event": name,
+            **_of_trace(trace),
+            "request_id": REQUEST_IN_LOG.get(),
+            **fields,
+        }
     event: dg.DagsterEvent | None = known["dagster_event"]
     tags = known["job_tags"] or {}
     asset = event.asset_key if event else None
@@ -182,6 +311,7 @@ def write_in_log_format() -> None:
         logger = colored(context)
         for handler in logger.handlers:
             in_log_format(handler)
+        _keep_run_lines(logger)
         return logger
 
     if colored.__module__ != __name__:

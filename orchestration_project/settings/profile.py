@@ -148,6 +148,7 @@ class StorageSettings(BaseSettings):
             "state_dir",
             "log_level",
             "log_format",
+            "log_keep_mib",
         }
     )
 
@@ -232,6 +233,13 @@ class StorageSettings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field(
         "text", description="Format of log lines: text, or one JSON object per line."
+    )
+    log_keep_mib: int = Field(
+        32,
+        ge=0,
+        le=65536,
+        description="Size of the log lines of each program that STATE_DIR/logs keeps; 0: none.",
+        json_schema_extra=about(unit="MiB"),
     )
     demo_clock_now: Zoned | None = Field(
         None,

@@ -1,9 +1,11 @@
 """LOG_FORMAT=json: one object a line, with what a log store filters by."""
 
 import json
+import socket
 
 import dagster as dg
 
+from orchestration_project.engine.environment import release
 from orchestration_project.instance.logs import write_in_log_format
 
 
@@ -45,6 +47,9 @@ def test_each_line_is_an_object_with_run_job_step_asset_partition_and_domain(mon
     assert said.pop("time").endswith("+00:00")
     assert said == {
         "level": "INFO",
+        "service": "run",
+        "host": socket.gethostname(),
+        "release": release(),
         "logger": "dagster",
         "message": "Zürich\nis a city",
         "event": "city_found",

@@ -1,0 +1,205 @@
+"""Log files: written by several processes, rotated, and read by position."""
+
+import fcntl
+import json
+import logging
+import os
+import subprocess
+import sys
+from multiprocessing import get_context
+from pathlib import Path
+
+from orchestration_project.connections import log_files
+from orchestration_project.connections.log_files import (
+    CURRENT,
+    REQUEST_IN_LOG,
+    LogFile,
+    end_of,
+    lost_at_writing,
+    read_after,
+    read_before,
+    segments_of,
+    services_of,
+)
+from orchestration_project.instance.logs import LogFileHandler, keep_log_lines
+from orchestration_project.settings import load_settings
+
+MIB = 2**20
+
+
+def write(folder: Path, name: str, count: int, size: int = 0) -> None:
+    file = LogFile(folder, "run", MIB)
+    for number in range(count):
+        assert file.append(json.dumps([name, number, "x" * size]).encode() + b"\n")
+
+
+def read_all(folder: Path, position: int = 0) -> list[log_files.StoredLine]:
+    found: list[log_files.StoredLine] = []
+    while (page := read_after(folder, position)).lines:
+        found += page.lines
+        position = page.end
+    return found
+
+
+def test_what_is_written_is_read_forwards_and_backwards_with_its_positions(tmp_path):
+    write(tmp_path, "a", 5000, 100)
+    lines = read_all(tmp_path / "run")
+    assert len(segments_of(tmp_path / "run")) == 3
+    assert [json.loads(each.text)[1] for each in lines] == list(range(5000))
+    assert list(read_before(tmp_path / "run", 10**9)) == lines[::-1]
+    assert [each.end for each in lines[:-1]] == [each.position for each in lines[1:]]
+    assert lines[-1].end == end_of(tmp_path / "run")
+    assert read_after(tmp_path / "run", lines[70].position).lines[0] == lines[70]
+    assert next(read_before(tmp_path / "run", lines[70].position)) == lines[69]
+
+
+def test_each_file_is_private_and_a_service_has_its_folder(tmp_path):
+    old = os.umask(0)
+    write(tmp_path, "a", 1)
+    os.umask(old)
+    folder = tmp_path / "run"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {each.stat().st_mode & 0o777 for each in folder.iterdir()} == {0o600}
+    (tmp_path / "daemon.log").touch()
+    assert services_of(tmp_path) == ["run"]
+
+
+def test_the_oldest_segments_go_and_the_lines_in_them_are_counted(tmp_path):
+    write(tmp_path, "a", 20_000, 100)
+    folder = tmp_path / "run"
+    oldest = segments_of(folder)[0]
+    sizes = [each.path.stat().st_size for each in segments_of(folder)]
+    assert sum(sizes) <= MIB + 300
+    page = read_after(folder, 0, 0)
+    assert page.lines[0].position == oldest.start
+    assert page.lost_count == oldest.first_line == json.loads(page.lines[0].text)[1]
+    assert len(read_all(folder)) == 20_000 - oldest.first_line
+
+
+def test_processes_write_to_one_log_and_no_line_is_torn_or_lost(tmp_path):
+    context = get_context("fork")
+    parent = LogFile(tmp_path, "run", 8 * MIB)
+    parent.append(b'["p", 0, ""]\n')  # its children have its open files
+
+    def child(name: str) -> None:
+        for number in range(400):
+            parent.append(json.dumps([name, number, "x" * 1000]).encode() + b"\n")
+
+    children = [context.Process(target=child, args=(str(each),)) for each in range(4)]
+    for each in children:
+        each.start()
+    for each in children:
+        each.join()
+    found = [json.loads(each.text) for each in read_all(tmp_path / "run")]
+    assert len(segments_of(tmp_path / "run")) == 2
+    for name in "0123":
+        assert [number for writer, number, _ in found if writer == name] == list(range(400))
+
+
+def test_a_line_after_a_torn_one_is_whole(tmp_path):
+    write(tmp_path, "a", 1)
+    folder = tmp_path / "run"
+    with segments_of(folder)[0].path.open("ab") as file:
+        file.write(b'["tor')
+    assert len(read_all(folder)) == 1  # the writer may be in the midst of it
+    write(tmp_path, "b", 1)
+    assert [each.text[:5] for each in read_all(folder)] == [b'["a",', b'["tor', b'["b",']
+
+
+def test_a_writer_that_was_killed_while_it_rotated_leaves_a_log_to_go_on_with(tmp_path):
+    write(tmp_path, "a", 3000, 100)
+    folder = tmp_path / "run"
+    segments = segments_of(folder)
+    (folder / CURRENT).write_text("")
+    assert segments[-1].start
+    write(tmp_path, "b", 1)
+    (folder / CURRENT).write_text("../../elsewhere")
+    write(tmp_path, "c", 1)
+    assert [json.loads(each.text)[0] for each in read_all(folder)[-2:]] == ["b", "c"]
+    assert segments_of(folder) == segments
+
+
+def test_a_paused_writer_costs_others_a_moment_and_counted_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr(log_files, "LOCK_SECONDS", 0.01)
+    write(tmp_path, "a", 1)
+    file = LogFile(tmp_path, "run", MIB)
+    with (tmp_path / "run" / CURRENT).open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert [file.append(b"1\n"), file.append(b"2\n")] == [False, False]
+        assert lost_at_writing(tmp_path) == {}
+    assert file.append(b"3\n")
+    assert lost_at_writing(tmp_path) == {"run": 2}
+    assert [each.text for each in read_all(tmp_path / "run")][1:] == [b"3"]
+
+
+def test_lines_without_a_folder_are_lost_and_nothing_fails(tmp_path):
+    (tmp_path / "file").touch()
+    assert not LogFile(tmp_path / "file", "run", MIB).append(b"1\n")
+    assert read_after(tmp_path / "none", 5).lines == []
+    assert list(read_before(tmp_path / "none", 5)) == []
+
+
+def test_a_log_that_began_again_is_read_from_its_start(tmp_path):
+    write(tmp_path, "a", 1)
+    assert len(read_after(tmp_path / "run", 10**6).lines) == 1
+
+
+def test_a_program_keeps_its_lines_with_service_host_release_and_request(tmp_path, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    handler = LogFileHandler(load_settings(), "gateway")
+    logger = logging.Logger("orchestration_project.x")
+    logger.addHandler(handler)
+    token = REQUEST_IN_LOG.set("abc")
+    logger.warning("it is %s", "late", extra={"event": "e", "trace_id": "f" * 32})
+    REQUEST_IN_LOG.reset(token)
+    logger.warning("%d", "not a number")
+    handler.close()
+    try:
+        raise ValueError("a reason")
+    except ValueError:
+        logger.exception("failed", extra={"fields": {"status": 500}})
+    first, second = (json.loads(each.text) for each in read_all(tmp_path / "logs" / "gateway"))
+    assert first.keys() == {
+        *("time", "level", "service", "host", "release", "logger", "message", "event"),
+        *("trace_id", "request_id"),
+    }
+    assert (first["message"], first["service"], first["request_id"]) == (
+        "it is late",
+        "gateway",
+        "abc",
+    )
+    assert second["status"] == 500
+    assert "ValueError: a reason" in second["exception"]
+    assert lost_at_writing(tmp_path / "logs") == {"gateway": 1}
+
+
+PROGRAM = """
+import logging, sys
+from orchestration_project.instance.logs import keep_log_lines
+from orchestration_project.settings import load_settings
+keep_log_lines(load_settings(), "worker")
+logging.getLogger("orchestration_project.x").info("quiet")
+logging.getLogger("orchestration_project.x").warning("loud")
+own = logging.getLogger("own")
+own.addHandler(logging.StreamHandler(sys.stdout))
+own.warning("shown once")
+"""
+
+
+def test_the_console_shows_what_it_showed_without_a_log(tmp_path, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    done = subprocess.run(  # noqa: S603 - the program above
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("shown once\n", "loud\n")
+    found = [json.loads(each.text) for each in read_all(tmp_path / "logs" / "worker")]
+    assert [each["message"] for each in found] == ["quiet", "loud", "shown once"]
+
+
+def test_a_size_of_nothing_keeps_no_lines(tmp_path, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("LOG_KEEP_MIB", "0")
+    before = logging.getLogger().handlers[:]
+    keep_log_lines(load_settings(), "worker")
+    assert logging.getLogger().handlers == before
+    assert services_of(tmp_path / "logs") == []
