@@ -68,6 +68,9 @@ COMMANDS = {
     "alerts": Entry(
         f"{CLI}.operate:alerts", "List, close and test alerts; check their rules.", OPERATE
     ),
+    "objectives": Entry(
+        f"{CLI}.objectives:objectives", "List objectives; write their Prometheus rules.", OPERATE
+    ),
     "automation": Entry(
         f"{CLI}.automation:automation", "List schedules and sensors; switch profiles.", OPERATE
     ),

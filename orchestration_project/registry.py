@@ -434,6 +434,7 @@ class Domain:
         actions: Actions that routing rules of webhooks may ask for.
         flag_uses: Returns what of it uses flags, beside schedules that are data.
         recoveries: Ways to read its captured bytes again, for repairs of artifacts.
+        mirror_lag: Returns the age of the oldest message that its mirror lacks, seconds; 0: none.
     """
 
     name: str
@@ -463,6 +464,7 @@ class Domain:
     actions: Sequence[RoutingAction] = ()
     flag_uses: Callable[[Settings], Sequence[FlagUse]] = lambda _: ()
     recoveries: Sequence[Recovery] = ()
+    mirror_lag: Callable[[Warehouse, datetime], float] | None = None
 
     def require_valid(self, settings: Settings) -> None:
         """Make sure that its settings and configuration files are valid.

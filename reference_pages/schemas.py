@@ -6,6 +6,7 @@ from typing import Any
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.domains.operations.exports import ExportsFile
+from orchestration_project.domains.operations.objectives import ObjectivesFile
 from orchestration_project.domains.operations.presets import PresetTarget
 from orchestration_project.domains.operations.rules import RulesFile
 from orchestration_project.domains.prices.overrides import VENDORS
@@ -26,6 +27,7 @@ def schemas() -> Mapping[str, Mapping[str, Any]]:
         "preset": _preset(),
         "prices": _spellings(),
         "inboxes": InboxesFile.model_json_schema(),
+        "slo": ObjectivesFile.model_json_schema(),
         "site": Site.model_json_schema(),
         "webhooks": SourcesFile.model_json_schema(),
     }

@@ -20,7 +20,7 @@ PRESETS = sorted((PROJECT_ROOT / "presets").glob("*.yaml"))
 FILES = [
     PROJECT_ROOT / f"{name}.yaml"
     for name in (
-        *("alerts", "checks", "exports", "prices", "webhooks"),
+        *("alerts", "checks", "exports", "prices", "slo", "webhooks"),
         *("sites/shop", "sites/shop_api", "sites/showroom"),
     )
 ]

@@ -15,7 +15,7 @@ from orchestration_project.resources.mqtt.health import oldest_waiting
 from orchestration_project.resources.mqtt.metrics import MqttMetrics
 from orchestration_project.resources.mqtt.opening import DEMO_FOLDER
 from orchestration_project.resources.mqtt.ranges import TOPIC as RANGES_TOPIC
-from orchestration_project.resources.mqtt.ranges import range_items
+from orchestration_project.resources.mqtt.ranges import mirror_lag, range_items
 from orchestration_project.resources.mqtt.routed_events import MQTT_EVENT
 from orchestration_project.sensors.mqtt import mqtt_flow_check, mqtt_on_arrival
 from orchestration_project.settings import Settings
@@ -53,6 +53,7 @@ MQTT = Domain(
     actions=[MQTT_EVENT],
     recoveries=RECOVERIES,
     metrics=lambda warehouse: MqttMetrics(warehouse).families,
+    mirror_lag=mirror_lag,
     load_module="orchestration_project.cli.mqtt_run",
     state_paths=[DEMO_FOLDER],
     api=[

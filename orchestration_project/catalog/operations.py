@@ -57,6 +57,7 @@ OPERATIONS = Domain(
     sensors=[
         sensors.operations_control_tower_at_start,
         sensors.operations_on_due_export,
+        sensors.operations_on_objective_due,
         sensors.operations_on_run_change,
         sensors.operations_on_run_end,
         sensors.operations_on_state_change,

@@ -102,11 +102,13 @@ def _readers(settings: "Settings") -> Iterator[Callable[[], object]]:
     """Yield the functions that read the files of all domains, and those that belong to none."""
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.services.exports import declared_exports
+    from orchestration_project.services.objectives import declared_objectives
     from orchestration_project.services.presets import preset_names, preset_of_file
 
     yield from (partial(domain.require_valid, settings) for domain in REGISTRY.domains)
     yield partial(_read_alert_rules, settings)
     yield partial(declared_exports, settings)
+    yield partial(declared_objectives, settings, REGISTRY)
     for name in preset_names():
         yield partial(preset_of_file, name, REGISTRY.preset_targets)
 

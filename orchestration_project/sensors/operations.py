@@ -37,6 +37,7 @@ from orchestration_project.services.exports import declared_exports, scheduled_s
 from orchestration_project.services.exports.work import due_exports
 from orchestration_project.services.ledger import Ledger, follow
 from orchestration_project.services.ledger.comparing import compare
+from orchestration_project.services.objectives.evaluating import evaluate_declared
 from orchestration_project.settings import Settings
 
 SECONDS_BETWEEN_LOOKS = 30
@@ -46,6 +47,9 @@ SECONDS_BETWEEN_SNAPSHOTS = 60
 
 CODE_LOADED_AT = Clock().now()
 """When this code location was loaded, which every start of the UI does."""
+
+SECONDS_BETWEEN_EVALUATIONS = 300
+"""A slot of the samples of objectives."""
 
 PROFILE = "operations"
 
@@ -164,6 +168,24 @@ def operations_on_state_change(
     return dg.SensorResult(
         skip_reason=f"Shown: {shown}.", cursor=json.dumps(digests), asset_events=events
     )
+
+
+@sensor(
+    profile=PROFILE,
+    needs="objectives in SLO_FILE",
+    minimum_interval_seconds=SECONDS_BETWEEN_EVALUATIONS,
+    default_status=dg.DefaultSensorStatus.RUNNING,  # it starts nothing
+)
+def operations_on_objective_due(
+    clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
+    settings: dg.ResourceParam[Settings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.SkipReason:
+    """Evaluate the objectives of slo.yaml and write operations_slo."""
+    found = evaluate_declared(settings, registry, warehouse, clock)
+    states = ", ".join(f"{each.objective.name} {each.state}" for each in found)
+    return dg.SkipReason(f"Evaluated {len(found)} objectives: {states or 'none is declared'}.")
 
 
 @sensor(

@@ -51,6 +51,7 @@ from orchestration_project.services.gate.dependencies import (
     time_of_database,
 )
 from orchestration_project.services.hosts import hosts_probe
+from orchestration_project.services.objectives.conditions import lasting_conditions
 from orchestration_project.settings import Settings, without_secrets
 
 
@@ -270,4 +271,5 @@ def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[Al
         ),
         AlertCondition("restore_untried", restore_probe(as_it_is, real_time)),
         AlertCondition("certificate_expiring", certificate_probe(settings, real_time)),
+        *lasting_conditions(as_it_is, real_time),
     ]

@@ -120,6 +120,25 @@ class ExportSettings(BaseSettings):
         return path if is_own or path.exists() else None
 
 
+class ObjectiveSettings(BaseSettings):
+    """Service level objectives."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset({"slo_file"})
+
+    slo_file: Path = Field(
+        Path("slo.yaml"),
+        description="YAML file of service level objectives; without the default file there are "
+        "none.",
+    )
+
+    @property
+    def slo_path(self) -> Path | None:
+        """SLO_FILE as an absolute path; None if it has its default and does not exist."""
+        path = from_root(self.slo_file)
+        is_own = self.slo_file != type(self).model_fields["slo_file"].default
+        return path if is_own or path.exists() else None
+
+
 class BackupSettings(BaseSettings):
     """Backups."""
 

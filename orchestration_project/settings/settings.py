@@ -28,6 +28,7 @@ from orchestration_project.settings.operations import (
     BackupSettings,
     CheckSettings,
     ExportSettings,
+    ObjectiveSettings,
     ReadinessSettings,
 )
 from orchestration_project.settings.profile import DemoSettings, ProfileSettings, StorageSettings
@@ -64,6 +65,7 @@ class Settings(
     ReadinessSettings,
     CheckSettings,
     ExportSettings,
+    ObjectiveSettings,
     WebhookSettings,
     AccessSettings,
     AlertSettings,

@@ -88,6 +88,8 @@ WRITTEN_BY_OTHER_TESTS = (
     *("operations_artifact_copies", "operations_backups", "operations_damaged_artifacts"),
     *("operations_flag_versions", "operations_flags", "operations_hosts"),
     *("operations_schedule_versions", "operations_schedules"),
+    *("operations_host_samples", "operations_slo", "operations_slo_days"),
+    "operations_slo_samples",
     *("web_changes", "web_proposals", "web_switches"),
 )
 DOCUMENT_COUNT = 40

@@ -31,6 +31,7 @@ PREFIXES = {
     "events_routing": "events",
     "operations_edits": "operations",
     "operations_deployment": "operations",
+    "operations_objectives": "operations",
 }
 """Title of tables whose module has another name than their prefix."""
 

@@ -56,6 +56,12 @@ KINDS = {
     "queue_stuck": AlertKind("error", "a run is queued for an hour in which none started or ended"),
     "disk_low": AlertKind("error", "a disk has less than DISK_HEADROOM_MIB free"),
     "host_silent": AlertKind("error", "a program on a host has sent no heartbeat for 150 s"),
+    "host_overloaded": AlertKind(
+        "error", "a host uses over 95 % of CPU, memory or disk for 15 min, or 80 % of open files"
+    ),
+    "objective_burning": AlertKind(
+        "error", "an objective of slo.yaml spends its error budget many times too fast"
+    ),
     "backup_old": AlertKind("error", "the latest backup is older than BACKUP_MAX_AGE_HOURS"),
     "restore_untried": AlertKind(
         "error", "no backup was restored with --check within 7 days of the first backup"

@@ -127,6 +127,12 @@ def waiting(warehouse: Warehouse) -> Waiting:
     return Waiting(count, oldest.received_at, newest.received_at)
 
 
+def mirror_lag(warehouse: Warehouse, now: datetime) -> float:
+    """Return the age of the oldest message that is not mirrored yet, seconds; 0: none."""
+    oldest_at = waiting(warehouse).oldest_at
+    return 0.0 if oldest_at is None else max(0.0, (now - oldest_at).total_seconds())
+
+
 def first_unread(connection: Connection) -> int:
     """Return the number of the first arrival that may not be mirrored yet."""
     cursor = select(mqtt_cursors.c.arrival_id).where(mqtt_cursors.c.consumer == CONSUMER)

@@ -31,15 +31,17 @@ MACHINE_KINDS = ("disk_low",)
 
 @dataclass(frozen=True)
 class AlertCondition:
-    """Condition that should hold, and the kind of its alert."""
+    """Condition that should hold, and the kind of its alert; ``subject`` is what it is about."""
 
     kind: str
     probe: Probe
+    subject: str = ""
 
     @property
     def problem(self) -> Problem:
         """Problem while it does not hold."""
-        return Problem(self.kind, socket.gethostname() if self.kind in MACHINE_KINDS else "")
+        own = socket.gethostname() if self.kind in MACHINE_KINDS else ""
+        return Problem(self.kind, self.subject or own)
 
 
 @dataclass(frozen=True)

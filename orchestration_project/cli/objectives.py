@@ -1,0 +1,113 @@
+"""Commands of `objectives`: list budgets, evaluate and check them, write Prometheus rules."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestration_project.cli.commands import Group
+from orchestration_project.cli.console import OUTPUT, echo, emit, emit_or, preview, show_rows
+
+HEADINGS = {
+    "name": "objective",
+    "state": "state",
+    "target_share": "target",
+    "budget": "budget left",
+    "burn": "burn in 1 h",
+    "burn_long": "burn in 6 h",
+    "total": "events",
+    "at": "evaluated (UTC)",
+}
+
+
+@click.group(cls=Group)
+def objectives() -> None:
+    """Service level objectives of slo.yaml: error budgets, burn rates, rules of Prometheus."""
+
+
+@objectives.command("list", has_json=True)
+def list_objectives() -> int:
+    """List the budgets of the latest evaluation. Exit status 1 if one burns or is exhausted."""
+    from orchestration_project.engine.environment import open_warehouse
+    from orchestration_project.services.objectives.evaluating import read_slo
+    from orchestration_project.settings import load_settings
+
+    with open_warehouse(load_settings()) as warehouse:
+        rows = [dict(row._mapping) for row in read_slo(warehouse)]
+    return _show(rows)
+
+
+@objectives.command("evaluate", has_json=True)
+def evaluate() -> int:
+    """Evaluate all objectives now. Exit status 1 if one burns or is exhausted."""
+    from orchestration_project.catalog import REGISTRY
+    from orchestration_project.domains.operations.objectives import row_of
+    from orchestration_project.engine.environment import open_clock, open_warehouse
+    from orchestration_project.services.objectives.evaluating import evaluate_declared
+    from orchestration_project.settings import load_settings
+
+    settings = load_settings()
+    with open_warehouse(settings) as warehouse:
+        found = evaluate_declared(settings, REGISTRY, warehouse, open_clock(settings))
+    return _show([row_of(each) for each in found])
+
+
+@objectives.command("check", has_json=True)
+def check() -> int:
+    """Check slo.yaml."""
+    count = len(_declared())
+    emit_or({"is_valid": True, "objectives": count}, f"valid: {count} objectives")
+    return 0
+
+
+@objectives.command("rules", has_dry_run=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="File to write.  [default: standard output]",
+)
+def rules(output: Path | None) -> int:
+    """Write the Prometheus rules of all objectives."""
+    from orchestration_project.domains.operations.objective_rules import prometheus_rules
+
+    text = prometheus_rules(_declared())
+    if output is None:
+        echo(text.rstrip("\n"))
+    elif OUTPUT.is_dry_run:
+        preview(f"would be written: {output}", file=str(output))
+    else:
+        output.write_text(text, encoding="utf-8")
+        echo(f"written: {output}")
+    return 0
+
+
+def _declared() -> Sequence[Any]:
+    from orchestration_project.catalog import REGISTRY
+    from orchestration_project.services.objectives import declared_objectives
+    from orchestration_project.settings import load_settings
+
+    return declared_objectives(load_settings(), REGISTRY)
+
+
+def _show(rows: Sequence[dict[str, Any]]) -> int:
+    if OUTPUT.is_json:
+        emit([{**row, "evaluated_at": row["evaluated_at"].isoformat()} for row in rows])
+    elif not rows:
+        echo("no objective was evaluated; the daemon evaluates those of slo.yaml every 5 minutes")
+    else:
+        show_rows([_shown(row) for row in rows], HEADINGS)
+    return int(any(row["state"] in ("burning", "exhausted") for row in rows))
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    rates = {"burn": row["burn_1h"], "burn_long": row["burn_6h"]}
+    return {
+        **row,
+        "target_share": f"{row['target']:.2%}",
+        "budget": "no data" if row["budget_left"] is None else f"{row['budget_left']:.0%}",
+        **{key: "no data" if rate is None else f"{rate:.1f}" for key, rate in rates.items()},
+        "at": f"{row['evaluated_at']:%Y-%m-%d %H:%M}",
+    }

@@ -1,0 +1,38 @@
+"""Service level objectives: declared in a file, counted from our own tables, evaluated each 5 min.
+
+Here is what the file declares; `counting.py` counts events, `evaluating.py` keeps budgets.
+"""
+
+from collections.abc import Sequence
+
+from orchestration_project.domains.operations.objectives import (
+    KnownNames,
+    Objective,
+    invalid_file,
+    read_objectives,
+)
+from orchestration_project.registry import Registry
+from orchestration_project.settings import Settings
+
+
+def declared_objectives(settings: Settings, registry: Registry) -> Sequence[Objective]:
+    """Return the declared objectives, in their order; without the default file, none.
+
+    Raises:
+        ConfigurationError: The file cannot be read or is invalid.
+    """
+    path = settings.slo_path
+    if path is None:
+        return ()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        found = getattr(error, "strerror", None) or str(error)
+        raise invalid_file(str(path), f"the file cannot be read: {found}") from error
+    domains = registry.domains
+    known = KnownNames(
+        domains=[each.name for each in domains],
+        with_deadlines=[each.name for each in domains if each.oldest_unlanded is not None],
+        with_mirrors=[each.name for each in domains if each.mirror_lag is not None],
+    )
+    return read_objectives(text, str(path), known)

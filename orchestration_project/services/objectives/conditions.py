@@ -1,0 +1,156 @@
+"""Conditions of objectives that burn, and of hosts without reserves, for alerts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from functools import partial
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Row, select
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.objectives import BURN_ALERTS
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.migrating import newest_version
+from orchestration_project.errors import OrchestrationError, TransientError
+from orchestration_project.registry import Answer, Probe
+from orchestration_project.services.alerts.conditions import AlertCondition
+from orchestration_project.services.alerts.rows import open_alerts
+from orchestration_project.tables.operations_objectives import (
+    operations_host_samples,
+    operations_slo,
+)
+
+BURNING, OVERLOADED = "objective_burning", "host_overloaded"
+
+OLD_EVALUATION = timedelta(minutes=30)
+"""An evaluation before this says nothing; the daemon's own alert tells why there is none."""
+
+SAMPLES_OF_A_LOOK = timedelta(minutes=16)
+"""Three samples of 5 minutes: a peak in one of them raises nothing."""
+
+OpenWarehouse = Callable[[], AbstractContextManager[Warehouse]]
+
+
+class Limit(NamedTuple):
+    """Limit of a host's use."""
+
+    column: str
+    name: str
+    most: float
+
+
+LIMITS = (
+    Limit("cpu_share", "CPU", 0.95),
+    Limit("memory_share", "memory", 0.95),
+    Limit("disk_share", "disk of STATE_DIR", 0.95),
+    Limit("open_files_share", "open files of a program", 0.8),
+)
+"""Shares in use above which a host is overloaded, if each sample of a look has more."""
+
+
+def lasting_conditions(open_warehouse: OpenWarehouse, clock: Clock) -> Sequence[AlertCondition]:
+    """Return a condition for each objective and each host, also for gone ones with an open alert.
+
+    Where the database cannot be read there is none: its own alert says so.
+    """
+    try:
+        with open_warehouse() as warehouse:
+            if warehouse.version() != newest_version():
+                return []
+            with warehouse.reading() as connection:
+                return [*_objectives(connection, clock), *_hosts(connection, clock)]
+    except OrchestrationError:
+        return []
+
+
+def _open_subjects(connection: Connection, kind: str) -> set[str]:
+    return {
+        problem.subject
+        for alert in open_alerts(connection)
+        for problem in alert.problems
+        if problem.kind == kind
+    }
+
+
+def _objectives(connection: Connection, clock: Clock) -> Sequence[AlertCondition]:
+    rows = {row.name: row for row in connection.execute(select(operations_slo))}
+    names = sorted(rows.keys() | _open_subjects(connection, BURNING))
+    return [
+        AlertCondition(
+            BURNING,
+            Probe(BURNING, (), "read the burn rates", partial(_judge, rows.get(name), clock)),
+            subject=name,
+        )
+        for name in names
+    ]
+
+
+def _judge(row: Row | None, clock: Clock) -> Answer:
+    if row is None:
+        return Answer("the objective is not declared any more")
+    if abs(clock.now() - row.evaluated_at) > OLD_EVALUATION:
+        return Answer("the objective was not evaluated lately", is_applicable=False)
+    if row.state != "burning":
+        return Answer(f"the state of {row.name} is {row.state}")
+    rates = {each.long: getattr(row, f"burn_{each.long}") for each in BURN_ALERTS}
+    found = ", ".join(f"{rate:.1f} in {name}" for name, rate in rates.items() if rate is not None)
+    most = ", ".join(f"{each.rate:g} in {each.long}" for each in BURN_ALERTS)
+    raise TransientError(
+        f"the objective {row.name} spends its error budget too fast",
+        expected=f"burn rates below {most}",
+        found=f"{found}; budget left: {row.budget_left:.0%}",
+        remedy=f"see what fails in {row.domain}: the control tower and `orchestrate objectives "
+        "list` have its figures",
+    )
+
+
+def _hosts(connection: Connection, clock: Clock) -> Sequence[AlertCondition]:
+    samples, now = operations_host_samples, clock.now()
+    wanted = select(samples).where(
+        samples.c["at"] > now - SAMPLES_OF_A_LOOK, samples.c["at"] <= now
+    )
+    by_host: dict[str, list[Row]] = {}
+    for row in connection.execute(wanted.order_by(samples.c.host, samples.c["at"])):
+        by_host.setdefault(row.host, []).append(row)
+    names = sorted(by_host.keys() | _open_subjects(connection, OVERLOADED))
+    return [
+        AlertCondition(
+            OVERLOADED,
+            Probe(
+                OVERLOADED, (), "read the samples", partial(_judge_host, name, by_host.get(name))
+            ),
+            subject=name,
+        )
+        for name in names
+    ]
+
+
+def _judge_host(host: str, rows: Sequence[Row] | None) -> Answer:
+    if rows is None:
+        return Answer(f"{host} sends no samples", is_applicable=False)
+    found = _exceeded(rows)
+    if not found:
+        return Answer(f"{host} has reserves")
+    raise TransientError(
+        f"the host {host} is overloaded",
+        expected=", ".join(f"{each.name} at most {each.most:.0%}" for each in LIMITS),
+        found=", ".join(f"{name} {share:.0%}" for name, share in found.items())
+        + " in each of the last samples",
+        remedy="see which programs need it; move workers to another host, or lower "
+        "MAX_CONCURRENT_RUNS",
+    )
+
+
+def _exceeded(rows: Sequence[Row]) -> Mapping[str, float]:
+    """Return the least share of each limit that every sample of one role exceeds."""
+    by_role: dict[str, list[Row]] = {}
+    for row in rows:
+        by_role.setdefault(row.role, []).append(row)
+    found: dict[str, float] = {}
+    for own in by_role.values():
+        for each in LIMITS:
+            least = min(getattr(row, each.column) for row in own)
+            if len({row.at for row in own}) >= 3 and least > each.most:
+                found[each.name] = max(least, found.get(each.name, 0.0))
+    return found

@@ -1,0 +1,157 @@
+"""Events of objectives: counted in the tables that have them, else sampled."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, case, func, select, update
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.objectives import (
+    Events,
+    Freshness,
+    Loads,
+    MirrorLag,
+    Objective,
+    WebhookToLoaded,
+    slot_of,
+)
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.registry import Registry
+from orchestration_project.settings import Settings
+from orchestration_project.tables.operations import operations_runs
+from orchestration_project.tables.operations_objectives import operations_slo_samples
+from orchestration_project.tables.spine import inbox
+
+ENDED = ("SUCCESS", "FAILURE")
+
+
+def take_samples(
+    warehouse: Warehouse,
+    objectives: Sequence[Objective],
+    registry: Registry,
+    settings: Settings,
+    clock: Clock,
+    machine_now: datetime,
+) -> None:
+    """Record one sample of each objective that needs samples, if its 5 minutes have none.
+
+    Args:
+        warehouse: The database.
+        objectives: Those of all kinds.
+        registry: What knows deadlines and mirrors.
+        settings: A domain that is off has no samples.
+        clock: The project's time, in which deadlines are due.
+        machine_now: The time of the samples.
+    """
+    late = list(registry.oldest_unlanded(settings, warehouse, clock))
+    domains = {each.name: each for each in registry.domains if each.is_on(settings)}
+    now, found = clock.now(), dict[str, bool]()
+    for each in objectives:
+        if isinstance(each, Freshness) and each.domain in domains:
+            allowed = timedelta(hours=each.max_late_hours)
+            own = [one for one in late if one.asset.split("/")[0] == each.domain]
+            found[each.name] = all(now - one.due_at <= allowed for one in own)
+        elif isinstance(each, MirrorLag) and each.domain in domains:
+            lag = domains[each.domain].mirror_lag
+            if lag is not None:
+                found[each.name] = lag(warehouse, machine_now) <= each.max_seconds
+    starts_at = slot_of(machine_now)
+    rows = [
+        {"name": name, "starts_at": starts_at, "good": int(is_good), "total": 1}
+        for name, is_good in found.items()
+    ]
+    with warehouse.writing() as connection:
+        insert_absent(connection, operations_slo_samples, rows)
+
+
+def add_events(connection: Connection, name: str, at: datetime, events: Events) -> None:
+    """Add events to the sample of an objective at a time; several processes may."""
+    samples, starts_at = operations_slo_samples, slot_of(at)
+    row = {"name": name, "starts_at": starts_at, "good": events.good, "total": events.total}
+    if insert_absent(connection, samples, [row]):
+        return
+    connection.execute(
+        update(samples)
+        .where(samples.c.name == name, samples.c.starts_at == starts_at)
+        .values(good=samples.c.good + events.good, total=samples.c.total + events.total)
+    )
+
+
+def count_events(
+    connection: Connection,
+    objective: Objective,
+    since: datetime,
+    until: datetime,
+    *,
+    now: datetime,
+    sources: Sequence[str],
+) -> Events:
+    """Return the events of an objective from ``since`` to before ``until``, by an index alone.
+
+    Args:
+        connection: The database.
+        objective: The objective.
+        since: The first time.
+        until: The first time after.
+        now: The present time: a delivery that waits is bad once it cannot be in time any more.
+        sources: The sources of webhooks, where the objective names none.
+    """
+    match objective:
+        case Loads():
+            return _loads(connection, objective, since, until)
+        case WebhookToLoaded():
+            return _deliveries(connection, objective, since, until, now, sources)
+        case _:
+            return _samples(connection, objective, since, until)
+
+
+def _loads(connection: Connection, objective: Loads, since: datetime, until: datetime) -> Events:
+    runs = operations_runs.c
+    good = func.count(case((runs.status == "SUCCESS", 1)))
+    found = select(good, func.count()).where(
+        runs.ended_at >= since,
+        runs.ended_at < until,
+        runs.domain == objective.domain,
+        runs.status.in_(ENDED),
+    )
+    return Events(*connection.execute(found).one())
+
+
+def _samples(
+    connection: Connection, objective: Objective, since: datetime, until: datetime
+) -> Events:
+    samples = operations_slo_samples.c
+    found = select(func.sum(samples.good), func.sum(samples.total)).where(
+        samples.name == objective.name,
+        samples.starts_at >= since,
+        samples.starts_at < until,
+    )
+    good, total = connection.execute(found).one()
+    return Events(int(good or 0), int(total or 0))
+
+
+def _deliveries(
+    connection: Connection,
+    objective: WebhookToLoaded,
+    since: datetime,
+    until: datetime,
+    now: datetime,
+    sources: Sequence[str],
+) -> Events:
+    allowed = timedelta(seconds=objective.max_seconds)
+    row = inbox.c
+    found = select(row.state, row.received_at, row.changed_at).where(
+        row.state.in_(("received", "running", "failed", "done", "dead")),
+        row.source.in_(objective.sources or sources),
+        row.received_at >= since,
+        row.received_at < until,
+    )
+    good = total = 0
+    for state, received_at, changed_at in connection.execute(found):
+        is_done = state == "done"
+        if not is_done and state != "dead" and now - received_at <= allowed:
+            continue  # it may still be in time
+        total += 1
+        good += is_done and changed_at - received_at <= allowed
+    return Events(good, total)
