@@ -14,6 +14,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import installation_of
 from orchestration_project.gateway.bind_address import refuse_taken, require_safe
 from orchestration_project.gateway.dagster_web.process import dagster_web
+from orchestration_project.gateway.latency import recorded_latency
 from orchestration_project.gateway.server import limit_free_memory, opened, serve
 from orchestration_project.instance.logs import keep_log_lines
 from orchestration_project.instance.run_config import refuse_options_of_other_jobs
@@ -32,6 +33,7 @@ def serve_gateway(workspace: Path, host: str, port: int) -> int:
     log_format = "json" if settings.log_format == "json" else "colored"
     with (
         reported_host(settings, "gateway"),
+        recorded_latency(settings),
         _instance() as instance,
         dagster_web(
             instance,

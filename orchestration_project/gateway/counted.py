@@ -1,9 +1,14 @@
 """Metrics of the gateway's own work, in memory: it is one process."""
 
+import re
 import time
+from bisect import bisect_left
+from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from orchestration_project.domains.operations.objectives import LATENCY_BUCKETS, Events
 
 GATEWAY = CollectorRegistry()
 
@@ -28,9 +33,43 @@ SECONDS = Histogram(
     "orchestration_gateway_request_seconds",
     "From the first byte of a request to the last of its answer, seconds.",
     ("route",),
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
+    buckets=LATENCY_BUCKETS,
     registry=GATEWAY,
 )
+
+
+EVENT_STREAM = b"text/event-stream"
+
+EXEMPLAR = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+"""A header `traceparent`, whose trace the histogram shows beside a bucket."""
+
+
+class LatencyCounts:
+    """Requests of this process by the time that they took, since it started.
+
+    Streams count as nothing: they last as long as their reader.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._total = 0
+        self._good = [0] * len(LATENCY_BUCKETS)
+
+    def add(self, seconds: float, status: int) -> None:
+        """Count a request; one with a status of 500 or more was never in time."""
+        with self._lock:
+            self._total += 1
+            if status < 500:
+                for number in range(bisect_left(LATENCY_BUCKETS, seconds), len(LATENCY_BUCKETS)):
+                    self._good[number] += 1
+
+    def within(self, max_seconds: float) -> Events:
+        """Return the requests that took at most so long, one of `LATENCY_BUCKETS`, among all."""
+        with self._lock:
+            return Events(self._good[LATENCY_BUCKETS.index(max_seconds)], self._total)
+
+
+LATENCIES = LatencyCounts()
 
 
 class RequestCounter:
@@ -44,12 +83,14 @@ class RequestCounter:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 500
+        status, is_stream = 500, False
 
         async def sending(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
+                kind = dict(message.get("headers", ())).get(b"content-type", b"")
+                is_stream = kind.startswith(EVENT_STREAM)
             await send(message)
 
         started = time.monotonic()
@@ -59,7 +100,16 @@ class RequestCounter:
             route = _known(scope["path"].removeprefix("/").partition("/")[0], ROUTES)
             method = _known(scope["method"], METHODS)
             REQUESTS.labels(route, method, str(status)).inc()
-            SECONDS.labels(route).observe(time.monotonic() - started)
+            seconds = time.monotonic() - started
+            SECONDS.labels(route).observe(seconds, _exemplar(scope))
+            if not is_stream:
+                LATENCIES.add(seconds, status)
+
+
+def _exemplar(scope: Scope) -> dict[str, str] | None:
+    parent = dict(scope.get("headers", ())).get(b"traceparent", b"")
+    found = EXEMPLAR.fullmatch(parent)
+    return {"trace_id": found[1].decode()} if found else None
 
 
 def _known(name: str, names: tuple[str, ...]) -> str:

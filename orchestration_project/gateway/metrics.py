@@ -15,6 +15,7 @@ import dagster as dg
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,7 +29,17 @@ from orchestration_project.gateway.counted import GATEWAY
 from orchestration_project.registry import Registry
 from orchestration_project.services.dagster_instance import STORAGE_ERRORS
 from orchestration_project.services.metrics.dagster_state import dagster_families
+from orchestration_project.services.metrics.database import (
+    database_families,
+    work_item_families,
+)
 from orchestration_project.services.metrics.families import gauge, host_families, system_families
+from orchestration_project.services.metrics.objectives import (
+    LoadSeconds,
+    domain_families,
+    host_sample_families,
+    objective_families,
+)
 from orchestration_project.services.metrics.stored import stored_families
 from orchestration_project.settings import Settings
 
@@ -36,6 +47,8 @@ LOG = logging.getLogger(__name__)
 
 MAX_AGE_SECONDS = 5.0
 """Cache time of metrics: Prometheus scrapes every 15 s or less often."""
+
+OPENMETRICS = "application/openmetrics-text"
 
 Part = Callable[[], Iterable[Metric]]
 
@@ -90,6 +103,13 @@ class StoredMetrics(Collector):
             return None
 
 
+class _Counted(Collector):
+    """Metrics of this process, to be read with the stored ones."""
+
+    def collect(self) -> Iterable[Metric]:
+        return GATEWAY.collect()
+
+
 def parts_of(
     settings: Settings,
     warehouse: Warehouse,
@@ -98,6 +118,7 @@ def parts_of(
 ) -> Mapping[str, Part]:
     """Return where metrics are read, by name."""
     clock = Clock()  # the machine's: what is aged was dated by it
+    load_seconds = LoadSeconds(warehouse)
 
     @cache
     def readers() -> Sequence[Callable[[datetime], Iterable[Metric]]]:
@@ -109,6 +130,12 @@ def parts_of(
 
     return {
         "database": lambda: stored_families(warehouse, clock.now()),
+        "objectives": lambda: objective_families(warehouse, clock.now()),
+        "health": lambda: domain_families(warehouse, clock.now()),
+        "loads": lambda: load_seconds.families(clock.now()),
+        "hosts": lambda: host_sample_families(warehouse, clock.now()),
+        "database_server": lambda: database_families(warehouse),
+        "work_items": lambda: work_item_families(warehouse),
         "dagster": lambda: dagster_families(instance, clock.now()),
         "domains": lambda: [found for read in readers() for found in read(clock.now())],
         "sources": lambda: system_families(read_systems(settings)),
@@ -117,12 +144,19 @@ def parts_of(
 
 
 def routes(parts: Mapping[str, Part]) -> list[Route]:
-    """Return the route of the metrics of ``parts``, and of what the gateway itself counted."""
-    registry = CollectorRegistry()
-    registry.register(StoredMetrics(parts))
+    """Return the route of the metrics of ``parts``, and of what the gateway itself counted.
 
-    def metrics(_: Request) -> Response:
-        text = generate_latest(registry) + generate_latest(GATEWAY)
-        return Response(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
+    A client that accepts OpenMetrics, as Prometheus does, gets that: only there are exemplars.
+    """
+    stored = StoredMetrics(parts)
+    registry = CollectorRegistry()
+    registry.register(stored)
+    registry.register(_Counted())
+
+    def metrics(request: Request) -> Response:
+        if OPENMETRICS in request.headers.get("accept", ""):
+            text = openmetrics.generate_latest(registry)
+            return Response(text, media_type=openmetrics.CONTENT_TYPE_LATEST)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return [Route("/metrics", metrics, methods=["GET"])]

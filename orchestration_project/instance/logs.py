@@ -83,6 +83,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "webhook_not_stored": "A webhook delivery could not be stored.",
     "webhook_source_disabled": "A webhook source cannot be used, such as one without its secret.",
     "routing_rule_not_verified": "The target of an edited routing rule could not be asked.",
+    "latency_unrecorded": "Answer times of the gateway could not be recorded yet.",
     "metrics_unavailable": "A part of the metrics cannot be read.",
     "binary_frame_rejected": "A client sent a binary frame over a websocket.",
     "oidc_login_rejected": "A login by OpenID Connect was rejected.",

@@ -28,6 +28,7 @@ from orchestration_project.engine.warehouse.migrating import newest_version
 from orchestration_project.errors import OrchestrationError, TransientError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.dagster_instance import RUN_HEARTBEATS
+from orchestration_project.services.host_samples import HostSampler
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations_deployment import operations_hosts
 
@@ -79,6 +80,7 @@ class HostReport:
         self._end = Event()
         self._key = {"host": socket.gethostname(), "role": role}
         self._started_at = Clock().now()
+        self._sampler = HostSampler(self._key["host"], role)
 
     def start(self) -> None:
         """Report from now on, in a thread, until `stop` or the end of the process."""
@@ -101,6 +103,7 @@ class HostReport:
             with unprepared_warehouse(self._settings) as warehouse:
                 if warehouse.version() == newest_version():  # before a migration, or after one
                     record_heartbeat(warehouse, self._row(stopped_at))
+                    self._sampler.sample(warehouse, Clock().now(), self._settings.state_path)
         except Exception as error:  # noqa: BLE001 - the program goes on, whatever it is
             _logger.warning(
                 "failed to record the heartbeat of %s on %s: %s",

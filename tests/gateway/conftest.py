@@ -44,9 +44,9 @@ class Client:
         app = Starlette(routes=routes)
         self._app: ASGIApp = wrapped(app) if wrapped else app
 
-    def get(self, path: str) -> httpx.Response:
+    def get(self, path: str, **content: Any) -> httpx.Response:
         """GET ``path``."""
-        return asyncio.run(self._ask("GET", path))
+        return asyncio.run(self._ask("GET", path, **content))
 
     def post(self, path: str, **content: Any) -> httpx.Response:
         """POST to ``path``."""

@@ -174,18 +174,27 @@ def read_objectives(text: str, file: str, known: KnownNames) -> tuple[Objective,
         ConfigurationError: It is no YAML, has invalid values, or names a domain that cannot have
             such an objective; names each problem with its line.
     """
+    found = parse_objectives(text, file)
+    problems = [problem for each in found if (problem := _unknown_domain(each, known))]
+    if problems:
+        raise invalid_file(file, "; ".join(problems))
+    return found
+
+
+def parse_objectives(text: str, file: str) -> tuple[Objective, ...]:
+    """Read the text of slo.yaml, whichever domains it names.
+
+    Raises:
+        ConfigurationError: It is no YAML or has invalid values; names each problem with its line.
+    """
     try:
         content = read_yaml(text) or {"objectives": []}
     except YAMLError as error:
         raise invalid_file(file, syntax_problem(error)) from error
     try:
-        found = TypeAdapter(ObjectivesFile).validate_python(content).objectives
+        return TypeAdapter(ObjectivesFile).validate_python(content).objectives
     except ValidationError as error:
         raise invalid_file(file, "; ".join(value_problems(text, error))) from None
-    problems = [problem for each in found if (problem := _unknown_domain(each, known))]
-    if problems:
-        raise invalid_file(file, "; ".join(problems))
-    return found
 
 
 def invalid_file(file: str, found: str) -> ConfigurationError:

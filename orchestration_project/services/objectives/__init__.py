@@ -4,11 +4,14 @@ Here is what the file declares; `counting.py` counts events, `evaluating.py` kee
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from orchestration_project.domains.operations.objectives import (
+    GatewayLatency,
     KnownNames,
     Objective,
     invalid_file,
+    parse_objectives,
     read_objectives,
 )
 from orchestration_project.registry import Registry
@@ -24,15 +27,29 @@ def declared_objectives(settings: Settings, registry: Registry) -> Sequence[Obje
     path = settings.slo_path
     if path is None:
         return ()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        found = getattr(error, "strerror", None) or str(error)
-        raise invalid_file(str(path), f"the file cannot be read: {found}") from error
     domains = registry.domains
     known = KnownNames(
         domains=[each.name for each in domains],
         with_deadlines=[each.name for each in domains if each.oldest_unlanded is not None],
         with_mirrors=[each.name for each in domains if each.mirror_lag is not None],
     )
-    return read_objectives(text, str(path), known)
+    return read_objectives(_text(path), str(path), known)
+
+
+def latency_objectives(settings: Settings) -> Sequence[GatewayLatency]:
+    """Return those of the gateway's latency, without a look at domains.
+
+    Raises:
+        ConfigurationError: The file cannot be read or is invalid.
+    """
+    path = settings.slo_path
+    found = () if path is None else parse_objectives(_text(path), str(path))
+    return [each for each in found if isinstance(each, GatewayLatency)]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        found = getattr(error, "strerror", None) or str(error)
+        raise invalid_file(str(path), f"the file cannot be read: {found}") from error

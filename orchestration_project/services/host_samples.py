@@ -1,0 +1,90 @@
+"""Samples of hosts: what a host and a program on it use, each 5 minutes, for 7 days."""
+
+import resource
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import Row, delete, func, select
+
+from orchestration_project.domains.operations.objectives import slot_of
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import insert_absent
+from orchestration_project.tables.operations_objectives import operations_host_samples
+
+KEPT_FOR = timedelta(days=7)
+
+LATEST_WITHIN = timedelta(minutes=11)
+"""A sample before this is of a program that is silent or has stopped."""
+
+
+class HostSampler:
+    """Records samples of this process and its host, at most one in 5 minutes.
+
+    Args:
+        host: Host name.
+        role: Role of the program.
+    """
+
+    def __init__(self, host: str, role: str) -> None:
+        self._key = {"host": host, "role": role}
+        self._slot: datetime | None = None
+
+    def sample(self, warehouse: Warehouse, now: datetime, state_path: Path) -> bool:
+        """Record a sample if these 5 minutes have none, and remove old ones of all hosts.
+
+        The first call only starts the measure of CPU time.
+
+        Returns:
+            Whether a sample was recorded.
+        """
+        slot, before = slot_of(now), self._slot
+        if slot == before:
+            return False
+        self._slot, cpu_share = slot, psutil.cpu_percent(None) / 100
+        if before is None:
+            return False
+        row = {**self._key, "at": slot, "cpu_share": cpu_share, **_measured(state_path)}
+        samples = operations_host_samples
+        with warehouse.writing() as connection:
+            insert_absent(connection, samples, [row])
+            connection.execute(delete(samples).where(samples.c["at"] < now - KEPT_FOR))
+        return True
+
+
+def _measured(state_path: Path) -> dict[str, Any]:
+    disk, process = psutil.disk_usage(str(state_path)), psutil.Process()
+    open_files, (limit, _) = process.num_fds(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    return {
+        "memory_share": psutil.virtual_memory().percent / 100,
+        "disk_share": disk.percent / 100,
+        "open_files": open_files,
+        "open_files_share": 0.0 if limit == resource.RLIM_INFINITY else open_files / limit,
+        "process_memory_bytes": process.memory_info().rss,
+    }
+
+
+def latest_samples(warehouse: Warehouse, now: datetime) -> Sequence[Row]:
+    """Return the latest sample of each host and role of the last 11 minutes."""
+    samples = operations_host_samples.c
+    recent = (samples["at"] > now - LATEST_WITHIN, samples["at"] <= now)
+    newest = (
+        select(samples.host, samples.role, func.max(samples["at"]).label("latest_at"))
+        .where(*recent)
+        .group_by(samples.host, samples.role)
+        .subquery()
+    )
+    wanted = (
+        select(operations_host_samples)
+        .join(
+            newest,
+            (samples.host == newest.c.host)
+            & (samples.role == newest.c.role)
+            & (samples["at"] == newest.c.latest_at),
+        )
+        .order_by(samples.host, samples.role)
+    )
+    with warehouse.reading() as connection:
+        return connection.execute(wanted).all()
