@@ -23,6 +23,8 @@ from orchestration_project.connections.log_files import (
 )
 from orchestration_project.instance.logs import LogFileHandler, keep_log_lines
 from orchestration_project.settings import load_settings
+from orchestration_project.tracing.current import in_trace
+from orchestration_project.tracing.traceparent import begin_trace
 
 MIB = 2**20
 
@@ -150,7 +152,8 @@ def test_a_program_keeps_its_lines_with_service_host_release_and_request(tmp_pat
     logger = logging.Logger("orchestration_project.x")
     logger.addHandler(handler)
     token = REQUEST_IN_LOG.set("abc")
-    logger.warning("it is %s", "late", extra={"event": "e", "trace_id": "f" * 32})
+    with in_trace(begin_trace()):
+        logger.warning("it is %s", "late", extra={"event": "e"})
     REQUEST_IN_LOG.reset(token)
     logger.warning("%d", "not a number")
     handler.close()
@@ -161,7 +164,7 @@ def test_a_program_keeps_its_lines_with_service_host_release_and_request(tmp_pat
     first, second = (json.loads(each.text) for each in read_all(tmp_path / "logs" / "gateway"))
     assert first.keys() == {
         *("time", "level", "service", "host", "release", "logger", "message", "event"),
-        *("trace_id", "request_id"),
+        *("trace_id", "span_id", "request_id"),
     }
     assert (first["message"], first["service"], first["request_id"]) == (
         "it is late",
@@ -177,6 +180,8 @@ PROGRAM = """
 import logging, sys
 from orchestration_project.instance.logs import keep_log_lines
 from orchestration_project.settings import load_settings
+from orchestration_project.tracing.current import in_trace
+from orchestration_project.tracing.traceparent import begin_trace
 keep_log_lines(load_settings(), "worker")
 logging.getLogger("orchestration_project.x").info("quiet")
 logging.getLogger("orchestration_project.x").warning("loud")

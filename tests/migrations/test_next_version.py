@@ -125,7 +125,7 @@ def changed() -> tuple[MetaData, dict[str, View[Any]]]:
     redeclare(metadata, "finra_symbol_week", {}, without="top_5_venue_share").comment = "Another"
     landings = metadata.tables["landings"]
     landings.c.run_id.comment = "Another run's comment"
-    Index("landings_by_run", landings.c.run_id, landings.c.landed_at)
+    Index("landings_by_cause", landings.c.change_cause, landings.c.landed_at)
     deliveries = metadata.tables["deliveries"]
     deliveries.indexes -= {each for each in deliveries.indexes if each.name == "deliveries_by_run"}
     status = Column(

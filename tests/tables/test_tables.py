@@ -36,7 +36,7 @@ PREFIXES = {
 """Title of tables whose module has another name than their prefix."""
 
 NO_OWN_TABLES = (
-    *("alert_states", "catalogue", "changes", "conditions", "operations_events"),
+    *("aggregates", "alert_states", "catalogue", "changes", "conditions", "operations_events"),
     *("paging", "published", "schema", "views"),
 )
 """Modules that declare none; those of `finra_datasets` have names that FINRA's data suggests."""

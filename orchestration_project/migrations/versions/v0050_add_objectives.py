@@ -3,8 +3,8 @@
 from orchestration_project.migrations.changes import CreateTable, downgrade_by, upgrade_by
 from orchestration_project.migrations.frozen import Column, Index, Table
 
-revision = "0049"
-down_revision = "0048"
+revision = "0050"
+down_revision = "0049"
 
 # fmt: off
 CHANGES = [
