@@ -21,6 +21,7 @@ from orchestration_project.gateway.api import (
     operations,
     pipelines,
     presets,
+    program_logs,
     runs,
     schedules,
     traces,
@@ -51,6 +52,7 @@ def operations_of(registry: Registry) -> Sequence[Operation]:
         flags,
         uploads,
         traces,
+        program_logs,
     ]
     modules = [import_module(name) for domain in registry.domains for name in domain.api]
     return [operation for module in [*own, *modules] for operation in module.OPERATIONS]

@@ -1,0 +1,116 @@
+"""Log lines of programs: searched, and followed as they come."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Literal
+
+import httpx
+
+from orchestration_project.client.asking import Asking, frame_of_models
+from orchestration_project.client.transport import LOG_ATTEMPTS, RETRIED_STATUSES, ApiError
+from orchestration_project.domains.api.program_logs import LogLine, LogLines
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAGE_LINES = 1000
+
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+class LogMethods(Asking):
+    """The part of the client that is about log lines of programs."""
+
+    def log_lines(
+        self,
+        *,
+        service: str | None = None,
+        level: Level | None = None,
+        run: str | None = None,
+        trace: str | None = None,
+        since: datetime | None = None,
+        max_rows: int = 10_000,
+    ) -> "pd.DataFrame":
+        """Return log lines of the gateway's host, the newest first.
+
+        Args:
+            service: Program, such as ``gateway`` or ``run``; None: all.
+            level: Minimum severity; None: all.
+            run: ID of a run; None: all lines.
+            trace: W3C trace ID; None: all lines.
+            since: Only lines from this time; None: as far back as lines are kept.
+            max_rows: Maximum number of lines.
+        """
+        query = {
+            **_filter(service, level, run, trace),
+            "since": since.isoformat() if since else None,
+        }
+        pages = self._pages("/logs", LogLines, **query, limit=PAGE_LINES)
+        lines = (each for page in pages for each in page.lines)
+        return frame_of_models(LogLine, islice(lines, max_rows))
+
+    def log_stream(
+        self,
+        *,
+        service: str | None = None,
+        level: Level | None = None,
+        run: str | None = None,
+        trace: str | None = None,
+        after: str | None = None,
+    ) -> Iterator[tuple[str, LogLine]]:
+        """Yield log lines as they come, each with its ID; a broken connection is resumed.
+
+        Args:
+            service: Program; None: all.
+            level: Minimum severity; None: all.
+            run: ID of a run; None: all lines.
+            trace: W3C trace ID; None: all lines.
+            after: ID of the line after which it begins; None: with what comes from now.
+
+        Raises:
+            ApiError: The gateway does not give it, such as after the key was revoked.
+            httpx.TransportError: For a minute it could not be reached, or sent nothing.
+        """
+        last, failures = after, 0
+        query = {
+            name: value for name, value in _filter(service, level, run, trace).items() if value
+        }
+        while True:
+            try:
+                for number, line in self._log_received(query, last):
+                    last, failures = number, 0
+                    if line is not None:
+                        yield number, line
+            except (ApiError, httpx.TransportError) as error:
+                is_passing = (
+                    not isinstance(error, ApiError) or error.problem.status in RETRIED_STATUSES
+                )
+                if not is_passing or failures + 1 == LOG_ATTEMPTS:
+                    raise
+            failures += 1
+            self._transport.pause(failures)
+
+    def _log_received(
+        self, query: Mapping[str, str], last: str | None
+    ) -> Iterator[tuple[str, LogLine | None]]:
+        """Yield lines with their IDs, and IDs alone of what was left out."""
+        headers = {} if last is None else {"last-event-id": last}
+        number, data = last or "", ""
+        with self._transport.stream("/logs/stream", headers=headers, query=query) as lines:
+            for line in lines:
+                name, _, value = line.partition(": ")
+                if name == "id":
+                    number = value
+                elif name == "data":
+                    data = value
+                elif not line:
+                    yield number, LogLine.model_validate(json.loads(data)) if data else None
+                    data = ""
+
+
+def _filter(
+    service: str | None, level: str | None, run: str | None, trace: str | None
+) -> dict[str, str | None]:
+    return {"service": service, "level": level, "run": run, "trace": trace}

@@ -1,0 +1,135 @@
+"""Log lines of the programs of the gateway's host: searched, and followed."""
+
+from functools import partial
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+from starlette.responses import Response
+
+from orchestration_project.connections.log_files import FOLDER
+from orchestration_project.domains.api.program_logs import LogLine, LogLines
+from orchestration_project.domains.operations.log_lines import (
+    InvalidPositionError,
+    LogFilter,
+    read_positions,
+    write_positions,
+)
+from orchestration_project.gateway.api.log_feed import LogFeed, LogStream
+from orchestration_project.gateway.api.logs import SSE
+from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
+from orchestration_project.gateway.api.problems import ProblemError
+from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
+from orchestration_project.services.program_logs.reading import search_lines
+
+FEED = "logs"
+
+Service = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,29}$")]
+Trace = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+class LinesWanted(Parameters):
+    """Filter of log lines; all given conditions must hold."""
+
+    service: Service | None = Field(None, description="Program, such as gateway, daemon or run")
+    level: Level | None = Field(None, description="Minimum severity")
+    run: Name | None = Field(None, description="ID of a run")
+    trace: Trace | None = Field(None, description="W3C trace ID, 32 hex digits")
+
+
+class PageWanted(LinesWanted):
+    """Filter of log lines, the newest first; all given conditions must hold."""
+
+    since: Moment | None = Field(None, description="Only lines from this time")
+    limit: int = Field(200, ge=1, le=MAX_PAGE_ENTRIES, description="Maximum number of lines")
+    cursor: str | None = Field(
+        None, max_length=1000, description="`next_cursor` of the previous page"
+    )
+
+
+async def list_log_lines(call: Call[PageWanted, Body]) -> LogLines:
+    """List log lines of the programs of this host, the newest first.
+
+    Each program has those that LOG_KEEP_MIB keeps.
+    """
+    wanted, services = call.query, call.services
+    try:
+        before = None if wanted.cursor is None else read_positions(wanted.cursor)
+    except InvalidPositionError:
+        raise ProblemError(
+            422, "invalid cursor", expected="`next_cursor` of the previous page"
+        ) from None
+    found = await services.in_thread(
+        search_lines,
+        services.settings.state_path / FOLDER,
+        _filter(wanted, wanted.since.isoformat(timespec="microseconds") if wanted.since else ""),
+        limit=wanted.limit,
+        before=before,
+    )
+    lines = [
+        LogLine.model_validate({**each.fields, "position": each.position}) for each in found.lines
+    ]
+    cursor = None if found.before is None else write_positions(found.before)
+    return LogLines(lines=lines, next_cursor=cursor)
+
+
+async def follow_log_lines(call: Call[LinesWanted, Body]) -> Response:
+    """Follow log lines of the programs of this host as they come, as server-sent events.
+
+    An event `line` has a LogLine as its data. Last-Event-ID goes on where a connection broke off,
+    as far back as lines are kept.
+    """
+    services, after = call.services, call.request.headers.get("last-event-id")
+    try:
+        positions = None if after is None else read_positions(after)
+    except InvalidPositionError:
+        raise ProblemError(
+            422,
+            "invalid Last-Event-ID",
+            expected="the ID of an event of this stream, e.g. daemon:120,gateway:4711",
+        ) from None
+    feed = services.feeds.get(FEED)
+    if not isinstance(feed, LogFeed):
+        feed = LogFeed(services.settings.state_path / FOLDER, services.in_thread)
+        services.feeds[FEED] = feed
+    return LogStream(
+        feed,
+        after=positions,
+        wanted=_filter(call.query),
+        still_known=partial(services.still_known, call.request.scope),
+        recheck_seconds=services.recheck_seconds,
+        heartbeat_seconds=services.heartbeat_seconds,
+    )
+
+
+def _filter(wanted: LinesWanted, since: str = "") -> LogFilter:
+    return LogFilter(
+        service=wanted.service or "",
+        level=wanted.level or "",
+        run_id=wanted.run or "",
+        trace_id=wanted.trace or "",
+        since=since,
+    )
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/logs",
+        "operator",
+        "List log lines",
+        list_log_lines,
+        query=PageWanted,
+        answer=LogLines,
+    ),
+    Operation(
+        "GET",
+        "/logs/stream",
+        "operator",
+        "Follow log lines",
+        follow_log_lines,
+        query=LinesWanted,
+        media={SSE: {"type": "string"}},
+        headers={"Last-Event-ID": "The ID of the last event that was received"},
+    ),
+)

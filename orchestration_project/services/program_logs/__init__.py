@@ -1,0 +1,1 @@
+"""Log lines of programs: searched, and sent to a collector."""
