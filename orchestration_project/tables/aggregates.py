@@ -1,6 +1,6 @@
 """Groups of rows: sums, averages and bounds of measures, counted and added up by the database.
 
-A measure is a number that is no part of a key, and not the ID of a capture. Nothing of what a
+A measure is a number outside the key, and not the ID of a capture or a firm. Nothing of what a
 person writes becomes SQL.
 """
 
