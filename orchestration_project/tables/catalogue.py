@@ -7,7 +7,7 @@ from datetime import datetime
 from importlib import import_module
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, Table, select, union_all
+from sqlalchemy import ColumnElement, FromClause, Select, Table, and_, select, union_all
 
 import orchestration_project.tables
 from orchestration_project.errors import ConfigurationError, did_you_mean
@@ -18,7 +18,9 @@ from orchestration_project.tables.conditions import (
     ordering,
     public_column_of,
     refuse_contradictions,
+    values_by_column,
 )
+from orchestration_project.tables.key_groups import KEY_GROUPS, groups_of
 from orchestration_project.tables.schema import (
     FROM_SENDERS,
     HISTORY,
@@ -37,11 +39,21 @@ class Part:
     rows: FromClause
     conditions: Sequence[ColumnElement[bool]] = ()
 
-    def select(self, names: Sequence[str], wheres: Sequence[str]) -> Select[Any]:
-        """Return these columns of the rows that also meet ``wheres``."""
-        return select(*(column_of(self.rows, name) for name in names)).where(
+    def select(
+        self, names: Sequence[str], wheres: Sequence[str], groups: Sequence[str] = ()
+    ) -> Select[Any]:
+        """Return these columns of the rows that also meet ``wheres``.
+
+        ``groups``: the first columns of the key, if the rows are to be looked up in their groups.
+        """
+        found = select(*(column_of(self.rows, name) for name in names)).where(
             *self.conditions, *(condition(self.rows, where) for where in wheres)
         )
+        if not groups:
+            return found
+        looked_up = groups_of(self.rows, list(groups))
+        same = (self.rows.c[name] == looked_up.c[f"group_{name}"] for name in groups)
+        return found.select_from(looked_up.join(self.rows, and_(*same)))
 
 
 @dataclass(frozen=True)
@@ -106,13 +118,21 @@ class Relation:
         key = key_names(self.table)
         sorting = [public_column_of(self.table, name.removeprefix("-")).name for name in order_by]
         needed = list(dict.fromkeys([*names, *key, *sorting]))
-        first, *others = (part.select(needed, wheres) for part in self.parts)
+        groups = self._groups_to_look_into(wheres)
+        first, *others = (part.select(needed, wheres, groups) for part in self.parts)
         rows = union_all(first, *others) if others else first
         if not order_by:
             return rows.order_by(*(rows.selected_columns[name] for name in key)).limit(limit)
         found = rows.subquery()  # a union cannot be sorted by an expression
         order = [ordering(found.c[name.removeprefix("-")], name) for name in order_by]
         return select(found).order_by(*order, *(found.c[name] for name in key)).limit(limit)
+
+    def _groups_to_look_into(self, wheres: Sequence[str]) -> list[str]:
+        """Return the first columns of the key if ``wheres`` name values of the one after them."""
+        count = self.table.info.get(KEY_GROUPS, 0)
+        key = key_names(self.table)
+        values = count and values_by_column(wheres)
+        return key[:count] if values and key[count] in values else []
 
 
 def tables() -> Sequence[Table]:

@@ -180,6 +180,16 @@ def condition(rows: FromClause, written: str) -> ColumnElement[bool]:
     return OPERATORS[compare](_comparable(column), found[0])
 
 
+def values_by_column(wheres: Sequence[str]) -> dict[str, list[str]]:
+    """Return the values that conditions with = or in name, as written, by column.
+
+    Raises:
+        ConfigurationError: A condition cannot be read.
+    """
+    read = map(_read, wheres)
+    return {name: values for name, compare, values in read if compare in ("=", "in")}
+
+
 def refuse_contradictions(wheres: Sequence[str]) -> None:
     """Make sure that no two conditions ask for different values of one column: no row has both.
 

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Column, func, type_coerce
 
 from orchestration_project.tables import prices
+from orchestration_project.tables.key_groups import KEY_GROUPS
 from orchestration_project.tables.schema import (
     BYTEWISE_TEXT,
     PUBLICATION,
@@ -322,3 +323,11 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
     },
 }
 """Source columns of each column, by derived table."""
+
+finra_otc_weekly.info[KEY_GROUPS] = 3  # a year has 312 weeks, tiers and markets
+v_finra_otc_weekly.table.info[KEY_GROUPS] = 3
+finra_venue_week.info[KEY_GROUPS] = 3
+finra_symbol_week.info[KEY_GROUPS] = 2
+finra_symbol_week_value.info[KEY_GROUPS] = 2
+finra_symbol_rolling_6w.info[KEY_GROUPS] = 2
+finra_concentration_week.info[KEY_GROUPS] = 2

@@ -37,7 +37,7 @@ PREFIXES = {
 
 NO_OWN_TABLES = (
     *("aggregates", "alert_states", "catalogue", "changes", "conditions", "operations_events"),
-    *("paging", "published", "schema", "views"),
+    *("key_groups", "paging", "published", "schema", "views"),
 )
 """Modules that declare none; those of `finra_datasets` have names that FINRA's data suggests."""
 

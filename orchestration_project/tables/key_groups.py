@@ -1,0 +1,74 @@
+"""Look-ups by a column that comes late in a key, without an index of its own.
+
+The first columns of a key may have few values: a year of weeks, tiers and markets has 312 groups.
+A database that is asked for a symbol alone reads the whole table. With the groups, it looks the
+symbol up in each. They are found by the key's index, too: from each group to the next.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import CTE, ColumnElement, FromClause, case, func, select
+
+KEY_GROUPS = "key_groups"
+"""Entry in a table's info: how many first columns of its key have few values together."""
+
+Values = Sequence[ColumnElement[Any]]
+
+
+def groups_of(rows: FromClause, names: Sequence[str]) -> CTE:
+    """Return the distinct values of the first columns of a key, in columns called group_<name>.
+
+    One row has NULL in all columns; it equals no row. Each step from a group to the next is a few
+    look-ups, so their cost grows with the groups, and not with the rows. A comparison of whole
+    groups would need one, but SQLite looks up its first column alone.
+
+    Args:
+        rows: A table or view.
+        names: The columns, in key order.
+    """
+    first = _completed(rows, names, [])
+    found = select(*_labelled(names, first)).cte(f"groups_of_{rows.description}", recursive=True)
+    group = list(found.columns)
+    steps = select(*_labelled(names, _following(rows, names, group)))
+    return found.union_all(steps.where(group[0].is_not(None)))
+
+
+def _labelled(names: Sequence[str], values: Values) -> Iterator[ColumnElement[Any]]:
+    """Name values unlike the columns of the rows, so that no ORDER BY is ambiguous."""
+    return (value.label(f"group_{name}") for name, value in zip(names, values, strict=True))
+
+
+def _following(rows: FromClause, names: Sequence[str], group: Values) -> Values:
+    """Return the group after one: the last column that has a higher value takes the next one."""
+    candidates: list[tuple[ColumnElement[bool], Values]] = []
+    for place in reversed(range(len(names))):
+        higher = _least(rows, names, group[:place], above=group[place])
+        candidates.append((higher.is_not(None), _completed(rows, names, [*group[:place], higher])))
+    return [
+        case(*((is_there, values[place]) for is_there, values in candidates))
+        for place in range(len(names))
+    ]
+
+
+def _completed(rows: FromClause, names: Sequence[str], values: Values) -> Values:
+    """Return the first group that begins with these values."""
+    found = list(values)
+    while len(found) < len(names):
+        found.append(_least(rows, names, found))
+    return found
+
+
+def _least(
+    rows: FromClause,
+    names: Sequence[str],
+    begin: Values,
+    above: ColumnElement[Any] | None = None,
+) -> ColumnElement[Any]:
+    """Return the least value of the column after those that ``begin`` has values of."""
+    own = rows.alias()
+    wanted = own.c[names[len(begin)]]
+    same = [own.c[name] == value for name, value in zip(names, begin, strict=False)]
+    higher = [] if above is None else [wanted > above]
+    found = select(func.min(wanted)).where(*same, *higher)
+    return found.correlate_except(own).scalar_subquery()

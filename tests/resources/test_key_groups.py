@@ -1,0 +1,98 @@
+"""Look-ups of a symbol or venue over all weeks: the same rows, and no table is read whole."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Connection, insert, select
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.tables.catalogue import Relation, relation, relation_as_of
+from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.key_groups import groups_of
+from tests.resources.weeks import MONDAY, Desk, row
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+LATER = NOW + timedelta(days=9)
+GROUP = ("week_start", "tier", "market")
+
+groups = st.sets(
+    st.tuples(
+        st.sampled_from([MONDAY + timedelta(days=7 * number) for number in range(4)]),
+        st.sampled_from(["OTCE", "T1", "T2"]),
+        st.sampled_from(["", "ATS", "NON_ATS"]),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory) -> Iterator[Connection]:
+    file = tmp_path_factory.mktemp("groups") / "tables.sqlite"
+    with closing(Warehouse(f"sqlite:///{file}", clock=Clock())) as warehouse:
+        warehouse.prepare(holds="demo")
+        with warehouse.writing() as opened:
+            yield opened
+
+
+def stored(week: date, tier: str, market: str, symbol: str) -> dict[str, object]:
+    return {
+        "week_start": week,
+        "tier": tier,
+        "market": market,
+        "symbol": symbol,
+        "venue_id": "V",
+        "week_end": week,
+        "share_quantity": 1,
+        "trade_count": 1,
+        "capture_id": 1,
+        "known_from": NOW,
+    }
+
+
+@given(groups)
+def test_the_groups_are_the_distinct_first_columns_of_the_key(connection: Connection, found: set):
+    connection.execute(finra_otc_weekly.delete())
+    if found:
+        rows = [stored(*each, symbol) for each, symbol in product(found, ("A", "B"))]
+        connection.execute(insert(finra_otc_weekly), rows)
+    read = connection.execute(select(groups_of(finra_otc_weekly, GROUP))).all()
+    assert [tuple(each) for each in read if each[0] is not None] == sorted(found)
+
+
+QUERIES = {
+    "present": relation("finra_otc_weekly"),
+    "past": relation_as_of("finra_otc_weekly", NOW),
+    "view": relation("v_finra_otc_weekly"),
+}
+
+
+@pytest.mark.parametrize("chosen", QUERIES.values(), ids=QUERIES)
+@pytest.mark.parametrize("where", ["symbol=A", "symbol in (A,B)"])
+def test_a_symbol_is_looked_up_and_no_table_is_read_whole(
+    connection: Connection, chosen: Relation, where: str
+):
+    statement = chosen.select(["week_start", "share_quantity"], [where])
+    compiled = statement.compile(connection, compile_kwargs={"literal_binds": True})
+    plan = [str(each[3]) for each in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")]
+    assert any("symbol=?" in each for each in plan), plan
+    assert not [each for each in plan if each.startswith("SCAN finra_otc")], plan
+
+
+def test_a_symbol_has_the_same_rows_as_with_all_others(desk: Desk):
+    desk.land(row("AAA"), row("BBB"), row("AAA", venue="OTHER"))
+    desk.land(row("AAA"), version="2")
+    for chosen in (QUERIES["present"], relation_as_of("finra_otc_weekly", LATER), QUERIES["view"]):
+        looked_up, whole = (rows(desk, chosen, each) for each in ("symbol=AAA", "symbol>=AAA"))
+        assert looked_up == [each for each in whole if each[3] == "AAA"]
+        assert looked_up
+
+
+def rows(desk: Desk, chosen: Relation, where: str) -> list[tuple[object, ...]]:
+    names = ["week_start", "tier", "market", "symbol", "venue_id"]
+    with desk.warehouse.reading() as connection:
+        return [tuple(each) for each in connection.execute(chosen.select(names, [where]))]
