@@ -168,6 +168,7 @@ SURROUNDINGS = (
     ),
     Fault("a deadlock", "the first attempt", Outcome.LANDS, POSTGRESQL, DATASETS),
     Fault("the role has lost a right", "every attempt", Outcome.FAILS, POSTGRESQL, DATASETS),
+    Fault("the database is read-only", "every attempt", Outcome.FAILS, POSTGRESQL, DATASETS),
     Fault(
         "another process locks the file",
         "for less than the timeout",

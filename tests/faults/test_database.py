@@ -272,6 +272,26 @@ def test_a_load_whose_role_has_lost_a_right_says_which_and_is_not_tried_again(
     assert databases.contents(url) == both_versions
 
 
+def test_a_load_into_a_read_only_database_says_so_and_lands_once_it_takes_writes(
+    url: str, loads: Loads, both_versions
+):
+    assert strikes("the database is read-only")
+    in_database(url, "default_transaction_read_only = on")
+    try:
+        ended = loads.run(url)
+        said = ("read-only transaction", "let it take writes again")
+        assert_it_failed(ended, loads.files, url, *said, attempts=1)
+    finally:
+        execute(url, "SET default_transaction_read_only = off", writable(url))
+    assert loads.run(url).is_well
+    assert databases.contents(url) == both_versions
+
+
+def writable(url: str) -> str:
+    name = url.partition("?")[0].rpartition("/")[2]
+    return f'ALTER DATABASE "{name}" RESET default_transaction_read_only'
+
+
 # SQLite
 
 

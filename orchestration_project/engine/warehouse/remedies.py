@@ -45,6 +45,8 @@ SQLITE_REMEDIES = {
 SQL_STATE_REMEDIES = {
     "22P05": "use a database that holds every letter: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE "
     "template0",
+    "25006": "let it take writes again (default_transaction_read_only), or name the primary in "
+    "DATABASE_URL if this server is a standby; what is landed stays",
     "25P0": "nothing, unless it happens again; then raise the role's "
     "idle_in_transaction_session_timeout or transaction_timeout",
     "40": "nothing, unless it happens again; then see what else writes to our tables",
