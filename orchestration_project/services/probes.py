@@ -255,6 +255,7 @@ def open_alerts(settings: Settings) -> Alerts:
         links=Links(without_secrets(settings.public_url)),  # they go to people
         conditions=partial(_conditions, settings),
         last_resort_log=LastResortLog(settings.state_path / "alerts_told.json"),
+        docs_url=settings.docs_url and without_secrets(settings.docs_url),
     )
 
 

@@ -168,6 +168,7 @@ class AlertSettings(BaseSettings):
             "slack_webhook",
             "alert_repeat_after_hours",
             "alert_rules",
+            "docs_url",
         }
     )
 
@@ -219,6 +220,13 @@ class AlertSettings(BaseSettings):
     )
     alert_rules: Path = Field(
         Path("alerts.yaml"), description="YAML file of the alert routing rules."
+    )
+    docs_url: str | None = Field(
+        None,
+        max_length=300,
+        pattern=r"^https?://\S+$",
+        description="Base URL of the built documentation site, whose runbooks alerts link.",
+        json_schema_extra=about(default="(alerts name the page in the checkout)", group="tuning"),
     )
 
     @field_validator("alert_urls")

@@ -280,6 +280,7 @@ def test_a_look_from_outside_tells_of_disk_and_daemon_and_of_their_recovery(
         assert "daemon_silent: failed: Dagster's daemon ended; found daemon ended by" in output
         assert main(["alerts", "watch"]) == 0
         assert hook.titles[:2] == ["A disk is nearly full", "Dagster's daemon ended"]
+        assert hook.received[0]["message"].endswith("Runbook: docs/how-to/runbooks/disk-low.md")
         assert sorted(hook.titles[2:]) == [
             "Recovered: A disk is nearly full",
             "Recovered: Dagster's daemon ended",

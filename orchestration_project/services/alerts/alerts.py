@@ -13,6 +13,7 @@ from orchestration_project.domains.operations.channels import Channel
 from orchestration_project.domains.operations.digest import AlertDelivery, batches, message_of
 from orchestration_project.domains.operations.messages import Message, database_failure
 from orchestration_project.domains.operations.rules import Policy
+from orchestration_project.domains.operations.runbooks import with_runbook
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.alerts.conditions import AlertCondition
@@ -39,11 +40,13 @@ class Alerts:
         links: Links,
         conditions: Callable[[dg.DagsterInstance], Sequence[AlertCondition]],
         last_resort_log: LastResortLog,
+        docs_url: str | None = None,
     ) -> None:
         self.policy = policy
         self.conditions = conditions
         self.links = links
         self.last_resort_log = last_resort_log
+        self._docs_url = docs_url
         self._open_warehouse = open_warehouse
         self._clock = clock
 
@@ -64,7 +67,7 @@ class Alerts:
 
     def send_to_all(self, message: Message) -> dict[str, str | None]:
         """Send a message past the inbox; return by channel why it was not taken, None if it was."""
-        return {channel.name: _attempt(channel, message) for channel in self.channels}
+        return {channel.name: self._attempt(channel, message) for channel in self.channels}
 
     def notify_of_lost_database(
         self, error: OrchestrationError, notified_at: Mapping[str, datetime]
@@ -75,7 +78,7 @@ class Alerts:
         window = self.policy.window
         recent = {name: at for name, at in notified_at.items() if is_lately(at, now, window)}
         due = [channel for channel in self.channels if channel.name not in recent]
-        taken = [channel.name for channel in due if _attempt(channel, message) is None]
+        taken = [channel.name for channel in due if self._attempt(channel, message) is None]
         return recent | dict.fromkeys(taken, now)
 
     def give_up(self, inbox: Inbox) -> None:
@@ -95,7 +98,7 @@ class Alerts:
             chosen = batches(due, self.policy.digest_above, now=self._clock.now())
             for batch in chosen[:MESSAGES_PER_TICK]:
                 claimed = inbox.claim(batch)
-                reason = _deliver(inbox, claimed, channel) if claimed else None
+                reason = self._deliver(inbox, claimed, channel) if claimed else None
                 if reason is not None:
                     reasons[channel.name] = reason
                     break
@@ -104,20 +107,20 @@ class Alerts:
                     break
         return taken, reasons
 
+    def _deliver(
+        self, inbox: Inbox, batch: Sequence[AlertDelivery], channel: Channel
+    ) -> str | None:
+        reason = self._attempt(channel, message_of(batch))
+        if reason is None:
+            inbox.delivered(batch)
+        else:
+            inbox.refused(batch, reason)
+        return reason
 
-def _deliver(inbox: Inbox, batch: Sequence[AlertDelivery], channel: Channel) -> str | None:
-    reason = _attempt(channel, message_of(batch))
-    if reason is None:
-        inbox.delivered(batch)
-    else:
-        inbox.refused(batch, reason)
-    return reason
-
-
-def _attempt(channel: Channel, message: Message) -> str | None:
-    """Return why ``channel`` did not take ``message``, None if it did."""
-    try:
-        send(channel, message)
-    except OrchestrationError as error:
-        return f"{error.what}: {error.found}" if error.found else error.what
-    return None
+    def _attempt(self, channel: Channel, message: Message) -> str | None:
+        """Return why ``channel`` did not take ``message``, None if it did."""
+        try:
+            send(channel, with_runbook(message, self._docs_url))
+        except OrchestrationError as error:
+            return f"{error.what}: {error.found}" if error.found else error.what
+        return None

@@ -1,0 +1,80 @@
+"""The runbooks: one for each kind of alert, whose queries and commands run as they stand there."""
+
+import re
+
+import click
+import pytest
+from sqlalchemy import text
+
+from orchestration_project.__main__ import root
+from orchestration_project.domains.operations.alerts import KINDS
+from orchestration_project.domains.operations.messages import trial_message
+from orchestration_project.domains.operations.runbooks import RUNBOOKS, runbook_link, with_runbook
+from orchestration_project.settings import PROJECT_ROOT
+
+PAGES = {path.stem: path.read_text() for path in (PROJECT_ROOT / RUNBOOKS).glob("*.md")}
+SHAPE = re.compile(
+    r"# Runbook: [a-z ]+\n\n\*\*Meaning:\*\* .+?\n\n```(sql|sh)\n(.+?)\n```\n\n\*\*Do:\*\* .+",
+    re.DOTALL,
+)
+MOST_WORDS = 90
+FAULTS = {
+    *("worker-lost", "clock-differs", "broker-unavailable", "database", "two-releases"),
+    *("disk-low", "secret-file-refused", "certificate-expiring", "port-in-use"),
+    *("migration-incomplete", "backup-refused", "artifact-missing", "proxy-not-trusted"),
+}
+"""Failures of a deployment, whether an alert reports them or a program that does not start."""
+
+
+def queries(language: str) -> dict[str, str]:
+    found = {name: SHAPE.fullmatch(page) for name, page in PAGES.items()}
+    return {name: each[2] for name, each in found.items() if each and each[1] == language}
+
+
+def test_each_kind_of_alert_and_each_failure_has_a_page():
+    missing = [kind for kind in KINDS if runbook_link(kind) not in paths()]
+    assert missing == []
+    assert PAGES.keys() >= FAULTS
+
+
+def paths() -> set[str]:
+    return {f"{RUNBOOKS}/{name}.md" for name in PAGES}
+
+
+def test_each_page_has_a_meaning_something_to_look_at_and_something_to_do_in_few_words():
+    assert [name for name, page in PAGES.items() if not SHAPE.fullmatch(page)] == []
+    assert {name for name, page in PAGES.items() if len(page.split()) > MOST_WORDS} == set()
+
+
+def test_each_query_runs(warehouse):
+    found = queries("sql")
+    assert len(found) > 15
+    for name, query in found.items():
+        with warehouse.reading() as connection:
+            assert connection.execute(text(query)).keys(), name
+
+
+def test_each_command_of_ours_is_one_of_the_program():
+    named = {
+        word
+        for page in PAGES.values()
+        for word in re.findall(r"(?<!/)\borchestrate (?:--state-dir \S+ )?([a-z][a-z-]+)", page)
+    }
+    assert {"verify", "alerts", "restore", "backup", "migrate", "config"} <= named
+    assert named <= set(root.list_commands(click.Context(root)))
+
+
+@pytest.mark.parametrize(
+    ("docs_url", "link"),
+    [
+        (None, "docs/how-to/runbooks/test.md"),
+        ("https://docs.example.org/", "https://docs.example.org/how-to/runbooks/test.html"),
+    ],
+)
+def test_a_message_ends_with_the_link_to_its_runbook(docs_url, link):
+    message = trial_message()
+    assert with_runbook(message, docs_url).body == f"{message.body}\nRunbook: {link}"
+
+
+def test_a_notice_of_an_assets_own_kind_has_no_runbook():
+    assert runbook_link("something_of_an_asset") is None
