@@ -27,7 +27,7 @@ def trace(trace_id: str) -> int:
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.instance.storage import open_instance
     from orchestration_project.services.ledger import Ledger
-    from orchestration_project.services.traces import live_entries, read_trace
+    from orchestration_project.services.traces import read_trace, unrecorded_entries
     from orchestration_project.settings import load_settings
     from orchestration_project.tracing.traceparent import is_trace_id
 
@@ -39,8 +39,8 @@ def trace(trace_id: str) -> int:
             remedy="take trace_id of a log line, or the header X-Trace-Id of an answer",
         )
     with open_warehouse(load_settings()) as warehouse, open_instance() as instance:
-        live = live_entries(instance, Ledger(warehouse, Clock()), wanted)
-        found = read_trace(warehouse, wanted, live)
+        unrecorded = unrecorded_entries(instance, Ledger(warehouse, Clock()), wanted)
+        found = read_trace(warehouse, wanted, unrecorded)
     if found is None:
         raise ConfigurationError(
             f"trace not found: {wanted}",

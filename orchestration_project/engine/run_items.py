@@ -17,6 +17,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, ItemT
 from orchestration_project.engine.pools import INLINE, Pool
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
+from orchestration_project.tracing.spans import span
 
 FAILURES_SHOWN = 20
 """In a run's metadata, the first ones; `work_items` has all."""
@@ -265,7 +266,8 @@ def run_items(
             )
             if not claimed:
                 break
-            run.process(claimed, pool, item_timeout)
+            with span("batch", topic=topic, item_count=len(claimed)):
+                run.process(claimed, pool, item_timeout)
             left -= len(claimed)
             context.log.info(f"{topic}: {run.summary}", extra={"event": "items_processed"})
         if lost_count := run.summary.counts["lost"]:

@@ -34,6 +34,8 @@ from orchestration_project.errors import (
     SourceError,
     TransientError,
 )
+from orchestration_project.tracing.span import Span
+from orchestration_project.tracing.spans import span
 
 ATTEMPTS_AGAINST_OTHERS = 4
 """How often a partition is taken again because another run delivered it first."""
@@ -195,16 +197,32 @@ def _load_all(
     attempt = context.retry_number + 1
     batches = load.batches(keys)
     with ThreadPoolExecutor(1, thread_name_prefix="take") as pool:
-        ahead = pool.submit(next, batches, None)
+        ahead = pool.submit(_take_next, batches)
         while (taken := ahead.result()) is not None:
-            ahead = pool.submit(next, batches, None)
-            ended = _landed(load, taken, ATTEMPTS_AGAINST_OTHERS)
+            ahead = pool.submit(_take_next, batches)
+            with span("batch") as made:
+                ended = _landed(load, taken, ATTEMPTS_AGAINST_OTHERS)
+                _describe_batch(made, pieces.name, ended)
             del taken  # before the next one is waited for
             for key, each in ended.items():
                 where = {pieces.name: key, "run": context.run.run_id, **load.where}
                 outcomes.append(_outcome(key, each, where))
                 passed = time.monotonic() - started
                 _log_progress(outcomes[-1], attempt, len(outcomes), len(keys), passed)
+
+
+def _take_next(batches: Iterator[Taken]) -> Taken | None:
+    with span("extract"):
+        return next(batches, None)
+
+
+def _describe_batch(made: Span | None, name: str, ended: Mapping[str, object]) -> None:
+    if made is None:
+        return
+    made.set(**{f"{name}.first": min(ended, default=None), f"{name}.count": len(ended)})
+    errors = [each for each in ended.values() if isinstance(each, OrchestrationError)]
+    if errors:
+        made.fail(errors[0])
 
 
 def asked_keys(context: dg.AssetExecutionContext) -> list[str]:

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable
+from http import HTTPStatus
 from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +20,8 @@ from orchestration_project.gateway.request import (
     headers_of,
 )
 from orchestration_project.tracing.current import current_trace, set_task_trace
+from orchestration_project.tracing.span import Span
+from orchestration_project.tracing.spans import begin_span, end_span
 from orchestration_project.tracing.traceparent import TRACEPARENT, continue_or_begin
 
 LOG = logging.getLogger("orchestration_project.access")
@@ -57,7 +60,7 @@ class Edge:
         started, status = time.perf_counter(), list[int]()
         scope[REQUEST_ID] = uuid4().hex
         CURRENT.set(None)
-        _begin_trace(scope)
+        begun = _begin_trace(scope)
         REQUEST_IN_LOG.set(scope[REQUEST_ID])
 
         async def sent(message: Message) -> None:
@@ -69,6 +72,7 @@ class Edge:
         try:
             await self._app(scope, receive, sent)
         finally:
+            _end_request(begun, status)
             if LOG.isEnabledFor(logging.INFO):
                 self._log(scope, status, time.perf_counter() - started)
         return None
@@ -111,8 +115,32 @@ class Edge:
         )
 
 
-def _begin_trace(scope: Scope) -> None:
+def _begin_trace(scope: Scope) -> Span | None:
     """Continue the trace that a request names, or begin one: its work is a span of it."""
-    context, rejected = continue_or_begin(headers_of(scope, TRACEPARENT))
-    set_task_trace(context.child())
+    given, rejected = continue_or_begin(headers_of(scope, TRACEPARENT))
+    context = given.child()
+    set_task_trace(context)
     REJECTED_TRACEPARENT.set(rejected)
+    is_continued = bool(headers_of(scope, TRACEPARENT)) and rejected is None
+    begun = begin_span("request", given if is_continued else None, "server", context=context)
+    if begun is not None:
+        begun.set(
+            **{
+                "method": scope.get("method", "WEBSOCKET"),
+                "path": scope["path"],
+                "request.id": scope[REQUEST_ID],
+            }
+        )
+    return begun
+
+
+def _end_request(begun: Span | None, status: list[int]) -> None:
+    if begun is None:
+        return
+    if status:
+        begun.set(status=status[0])
+    if not status or status[0] >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        begun.fail(f"status {status[0]}" if status else "no answer")
+    user = CURRENT.get()
+    begun.set(user=user.name if user else None)
+    end_span(begun)

@@ -22,6 +22,7 @@ from orchestration_project.domains.operations.log_lines import encode_line
 from orchestration_project.engine.environment import release
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.tracing.current import current_trace
+from orchestration_project.tracing.spans import name_program
 from orchestration_project.tracing.traceparent import TraceContext, trace_of_tags
 
 LOG_EVENTS: Mapping[str, str] = {
@@ -37,6 +38,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "export_ended": "Result of an attempt to deliver an export.",
     "artifact_repaired": "Outcome of the repair of a damaged artifact.",
     "site_export_ended": "Result of an attempt to deliver the items of a site after its crawl.",
+    "spans_lost": "Spans of traces could not be exported to the collector.",
     "web_login_ended": "The login of a crawl worked, or failed.",
     "items_lost": "Another run had claimed some of the work items.",
     "lease_not_renewed": "The lease of a site could not be renewed; the run tries again.",
@@ -223,6 +225,7 @@ def keep_log_lines(settings: Settings, service: str) -> None:
         settings: STATE_DIR, LOG_KEEP_MIB, LOG_LEVEL and LOG_FORMAT.
         service: Name of the program, such as ``gateway``.
     """
+    name_program(service, release())
     if _KEPT or not settings.log_keep_mib:
         return
     kept = LogFileHandler(settings, service)

@@ -52,6 +52,8 @@ from orchestration_project.instance.web_server import LimitedReads
 from orchestration_project.redaction import MASK, redacted
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tracing.current import trace_tags
+from orchestration_project.tracing.spans import begin_span, end_span
+from orchestration_project.tracing.traceparent import trace_of_tags
 
 DEFINITIONS = "orchestration_project.definitions"
 """The module, and the name of the code location that has it."""
@@ -68,7 +70,14 @@ class VisibleRuns(RunStorage[Any]):
 
     def add_run(self, dagster_run: DagsterRun) -> DagsterRun:
         """Store a run with its origin, its trace, and the tags `launched_by` and `domain`."""
-        return super().add_run(traced(visible(dagster_run)))
+        run = traced(visible(dagster_run))
+        launch = begin_span("launch", trace_of_tags(run.tags))
+        if launch is None:
+            return super().add_run(run)
+        launch.set(**{"run.id": run.run_id, "job": run.job_name})
+        added = super().add_run(run._replace(tags={**run.tags, **launch.context.as_tags()}))
+        end_span(launch)
+        return added
 
     def add_backfill(self, partition_backfill: PartitionBackfill) -> None:
         """Store a backfill with its trace, which all its runs belong to."""

@@ -54,7 +54,7 @@ UNREAD = frozenset({"body", "headers", "request", "response_headers", "payload",
 Row = Mapping[Any, Any]
 
 
-def live_entries(
+def unrecorded_entries(
     instance: dg.DagsterInstance, ledger: Ledger, trace_id: str
 ) -> Sequence[LedgerEntry]:
     """Return runs of a trace that Dagster has and the ledger does not yet: at most MAX_LIVE_RUNS.
@@ -69,17 +69,17 @@ def live_entries(
 
 
 def read_trace(
-    warehouse: Warehouse, trace_id: str, live: Sequence[LedgerEntry] = ()
+    warehouse: Warehouse, trace_id: str, unrecorded: Sequence[LedgerEntry] = ()
 ) -> Trace | None:
     """Return what happened in a trace; None: nothing.
 
     Args:
         warehouse: Tables; at most MAX_ROWS of each kind are read.
         trace_id: 32 hex digits.
-        live: Runs of the trace that replace those of the ledger.
+        unrecorded: Runs of the trace that replace those of the ledger.
     """
     with warehouse.reading() as connection:
-        found = _Reader(connection).read(trace_id, live)
+        found = _Reader(connection).read(trace_id, unrecorded)
     is_empty = not (found.requests or found.webhooks or found.events or found.runs or found.alerts)
     return None if is_empty else found
 
@@ -91,15 +91,15 @@ class _Reader:
         self._connection = connection
         self._is_whole = True
 
-    def read(self, trace_id: str, live: Sequence[LedgerEntry]) -> Trace:
+    def read(self, trace_id: str, unrecorded: Sequence[LedgerEntry]) -> Trace:
         rows = self._of_trace(operations_runs, trace_id, "created_at", "run_id")
         recorded = {row["run_id"]: row for row in rows} | {
-            each.run["run_id"]: each.run for each in live
+            each.run["run_id"]: each.run for each in unrecorded
         }
         runs = sorted(recorded.values(), key=lambda row: (row["created_at"], row["run_id"]))
         parts = self._partitions(list(recorded))
         found = self._by_keys(operations_steps, operations_steps.c.run_id, list(recorded))
-        steps = {**_grouped(found), **{each.run["run_id"]: each.steps for each in live}}
+        steps = {**_grouped(found), **{each.run["run_id"]: each.steps for each in unrecorded}}
         requests = self._of_trace(access_audit, trace_id, "happened_at", "step_number")
         traced = [
             _run(row, steps.get(row["run_id"], ()), parts.get(row["run_id"], [])) for row in runs

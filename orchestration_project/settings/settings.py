@@ -23,6 +23,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.access import AccessSettings
 from orchestration_project.settings.deployment import DeploymentSettings
 from orchestration_project.settings.given import ENVIRONMENT, field_values, read_given
+from orchestration_project.settings.observability import TracingSettings
 from orchestration_project.settings.operations import (
     AlertSettings,
     BackupSettings,
@@ -71,6 +72,7 @@ class Settings(
     AlertSettings,
     DeploymentSettings,
     BackupSettings,
+    TracingSettings,
     StorageSettings,
     ProfileSettings,
 ):
@@ -230,6 +232,7 @@ def secrets_of(settings: Settings) -> list[str]:
     urls += [each for each in values.values() if isinstance(each, str) and "://" in each]
     secrets = {name: each for name, each in values.items() if isinstance(each, SecretStr)}
     secrets |= settings.alert_url_name or {}
+    found += settings.otlp_headers.values()
     for name, secret in secrets.items():
         text = secret.get_secret_value()
         urls += split_entries(text) if name == "alert_urls" else [text]

@@ -72,7 +72,7 @@ def new_span_id() -> str:
 
 
 def _random_hex(byte_count: int) -> str:
-    """Return random digits, which are not all zero: those are no ID."""
+    """Return random digits, which are not all zero: those are invalid."""
     found = secrets.token_hex(byte_count)
     return found if found.strip("0") else _random_hex(byte_count)
 

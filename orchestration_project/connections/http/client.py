@@ -43,6 +43,7 @@ from orchestration_project.connections.http.request import (
 from orchestration_project.connections.http.shared_state import HostKey, Rate, SharedState
 from orchestration_project.errors import SourceError, ThrottledError, TransientError
 from orchestration_project.redaction import hide
+from orchestration_project.tracing.spans import span
 
 TOO_MANY_REQUESTS = 429
 RETRIED_STATUSES = frozenset({TOO_MANY_REQUESTS, 500, 502, 503, 504})
@@ -246,6 +247,21 @@ class HttpClient:
             user_agent=self._user_agent,
             timeout_seconds=self._timeout_seconds,
         )
+        attempts = self._max_attempts if is_repeatable else 1
+        with span("http", "client", method=method, url=question.url, system=self._system) as made:
+            response = self._admitted(question, request, attempts, may_pass)
+            if made is not None:
+                made.set(status=response.status, byte_count=len(response.body))
+            return response
+
+    def _admitted(
+        self,
+        question: Question,
+        request: httpx.Request,
+        attempts: int,
+        may_pass: Callable[[Response], bool],
+    ) -> Response:
+        """Return the answer, and report the outcome of the request to the breaker."""
         manners = self._manners_of(request.url.host)
         admission = self._admission(question, manners.breaker)
         try:
@@ -253,7 +269,7 @@ class HttpClient:
                 question,
                 request,
                 manners,
-                self._max_attempts if is_repeatable else 1,
+                attempts,
                 may_pass,
             )
         except AttemptError as error:

@@ -104,7 +104,7 @@ class TracedAlert(BaseModel):
     alert_id: str = Field(description="Alert ID")
     severity: str = Field(description="Severity: info, warning or error")
     title: str = Field(description="Title")
-    state: str = Field(description="State: open, recovered, replaced or told")
+    state: str = Field(description="State, as operations_alerts has it")
     raised_at: datetime = Field(description="UTC time at which it was raised")
 
 

@@ -76,6 +76,7 @@ from orchestration_project.engine.warehouse.target import ScopeState, SummaryT, 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.schema import Query
 from orchestration_project.tables.spine import database_labels
+from orchestration_project.tracing.spans import span
 
 
 class Warehouse:
@@ -143,6 +144,7 @@ class Warehouse:
     def writing(self) -> Iterator[Connection]:
         """Give a connection whose changes become visible together, at the end or never."""
         with (
+            span("transaction", "client", system=self._url.get_backend_name()),
             explained(self._engine),
             self._engine.connect().execution_options(writes=True) as connection,
             connection.begin(),
@@ -334,8 +336,18 @@ class Warehouse:
         Each ends for itself: one that is held back, or came too late, harms no other. ``warn`` and
         ``note`` are asked in that transaction; ``note`` also where there is no delivery.
         """
-        with self.writing() as connection:
-            return land_all(connection, batches, self._clock.now(), warn, note)
+        with span("load") as made:
+            if made is not None and batches:
+                target = batches[0].target
+                made.set(table=target.spec.table.name, partition=target.partition_key)
+                made.set(partition_count=len(batches))
+            with self.writing() as connection:
+                ended = land_all(connection, batches, self._clock.now(), warn, note)
+            if made is not None:
+                written = [each for each in ended if isinstance(each, WriteResult)]
+                made.set(rows_added=sum(each.rows_added for each in written))
+                made.set(rows_changed=sum(each.rows_changed for each in written))
+            return ended
 
     def are_there(self, batches: Sequence[ValidatedBatch]) -> list[bool]:
         """Whether landing would write no row of each, whichever deliveries landed what is there."""

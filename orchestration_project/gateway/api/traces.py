@@ -7,7 +7,7 @@ from orchestration_project.gateway.api.operation import Body, Call, Operation, P
 from orchestration_project.gateway.api.problems import not_found
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.ledger import Ledger
-from orchestration_project.services.traces import live_entries, read_trace
+from orchestration_project.services.traces import read_trace, unrecorded_entries
 
 
 class TraceWanted(Parameters):
@@ -23,8 +23,8 @@ async def one_trace(call: Call[TraceWanted, Body]) -> Trace:
 
 def _read(services: Services, trace_id: str) -> Trace:
     ledger = Ledger(services.warehouse, services.clock)
-    live = live_entries(services.instance, ledger, trace_id)
-    found = read_trace(services.warehouse, trace_id, live)
+    unrecorded = unrecorded_entries(services.instance, ledger, trace_id)
+    found = read_trace(services.warehouse, trace_id, unrecorded)
     if found is None:
         raise not_found("trace not found")
     return found

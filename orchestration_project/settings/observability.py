@@ -1,0 +1,77 @@
+"""Settings of traces and their export by OpenTelemetry; the names are OpenTelemetry's own."""
+
+import re
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings
+
+from orchestration_project.settings.about import about
+
+HEADERS = re.compile(r"[A-Za-z0-9_-]+=[!-~]+(,[A-Za-z0-9_-]+=[!-~]+)*")
+
+
+class TracingSettings(BaseSettings):
+    """Export of spans; without an endpoint nothing is exported or imported for it."""
+
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {
+            "otel_exporter_otlp_endpoint",
+            "otel_exporter_otlp_headers",
+            "otel_traces_sampler_arg",
+        }
+    )
+
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None,
+        description="Base URL of a collector of OpenTelemetry that takes OTLP over HTTP, e.g. "
+        "http://127.0.0.1:4318; spans go to its path /v1/traces. It needs the extra `otel`.",
+        json_schema_extra=about(group="tuning"),
+    )
+    otel_exporter_otlp_headers: SecretStr | None = Field(
+        None,
+        description="Comma-separated headers of requests to the collector, NAME=VALUE, e.g. "
+        "x-api-key=secret.",
+        json_schema_extra=about(group="security"),
+    )
+    otel_traces_sampler_arg: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of traces whose spans are exported; spans with an error always are.",
+        json_schema_extra=about(unit="share"),
+    )
+
+    @field_validator("otel_exporter_otlp_endpoint")
+    @classmethod
+    def _is_base_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            is_valid = parts.scheme in ("http", "https") and bool(parts.hostname)
+            is_valid &= parts.port is None or parts.port > 0
+            is_plain = not (parts.username or parts.password or parts.query or parts.fragment)
+        except ValueError:
+            is_valid = is_plain = False
+        if not (is_valid and is_plain):
+            raise ValueError(
+                "expected http:// or https:// without credentials or query, e.g. "
+                "http://127.0.0.1:4318; credentials belong in OTEL_EXPORTER_OTLP_HEADERS"
+            )
+        return value.rstrip("/")
+
+    @field_validator("otel_exporter_otlp_headers")
+    @classmethod
+    def _are_headers(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not HEADERS.fullmatch(value.get_secret_value()):
+            raise ValueError("expected NAME=VALUE,NAME=VALUE, e.g. x-api-key=secret")
+        return value
+
+    @property
+    def otlp_headers(self) -> dict[str, str]:
+        """OTEL_EXPORTER_OTLP_HEADERS by name; empty if unset."""
+        given = self.otel_exporter_otlp_headers
+        pairs = given.get_secret_value().split(",") if given else []
+        return dict(each.split("=", 1) for each in pairs)
