@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
-import pandas as pd
 import polars as pl
 import pyarrow.dataset as ds
 import pytest
@@ -35,6 +34,8 @@ def files(folder: Path) -> Iterator[str]:
 def test_a_dataset_has_a_file_for_each_week_and_tier_and_all_readers_see_one_table(
     desk: Desk, folder: Path, capfd
 ):
+    import pandas as pd
+
     desk.land(row("AAA", share_quantity=5), row("BBB"))
     replace(desk, tier="T2").land(row("CCC"))
     replace(desk, week_start=NEXT).land(row("AAA", share_quantity=7))
@@ -98,9 +99,7 @@ def test_a_partition_without_rows_loses_its_file_and_the_manifest_names_all(
     assert manifest["columns"] == ["symbol", "share_quantity"]
 
 
-def test_values_of_any_text_are_names_of_folders_and_null_is_that_of_hive(
-    desk: Desk, folder: Path
-):
+def test_values_of_any_text_are_names_of_folders_and_null_is_that_of_hive(desk: Desk, folder: Path):
     desk.land(row("../x/%", participant_name=None), row("B", participant_name="A=B c"))
     by = ["--partition-by", "symbol,participant_name"]
     assert export(folder, *by) == 0

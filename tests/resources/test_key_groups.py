@@ -55,7 +55,9 @@ def stored(week: date, tier: str, market: str, symbol: str) -> dict[str, object]
 
 
 @given(groups)
-def test_the_groups_are_the_distinct_first_columns_of_the_key(connection: Connection, found: set):
+def test_the_groups_are_the_distinct_first_columns_of_the_key(
+    connection: Connection, found: set[tuple[date, str, str]]
+):
     connection.execute(finra_otc_weekly.delete())
     if found:
         rows = [stored(*each, symbol) for each, symbol in product(found, ("A", "B"))]
