@@ -18,7 +18,7 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-saas run-documents run-web run-mqtt run-routing ui stack test test-slow test-histories test-faults bench docs check check-deploy migrate migration new-source verify reset lock
+.PHONY: help run run-saas run-documents run-web run-mqtt run-routing ui stack test test-slow test-histories test-faults bench docs check check-deploy observe migrate migration new-source verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -115,6 +115,9 @@ check-deploy: $(VENV)/installed $(DEPLOY_VENV)/installed ## Dockerfile, compose,
 	@mkdir -p .cache
 	@$(VENV)/bin/python deploy/sbom.py --without-system > .cache/sbom.spdx.json
 	@$(DEPLOY_VENV)/bin/pyspdxtools --infile .cache/sbom.spdx.json
+
+observe: $(VENV)/installed-dev ## rules and dashboards, against the Prometheus of the running stack, or of one of its own
+	@$(VENV)/bin/python deploy/observe.py $(ARGS)
 
 lock: $(VENV)/installed-dev ## pin the newest dependencies, install them and list their licences
 	@for set in "" "--extra dev" "--extra bench"; do \

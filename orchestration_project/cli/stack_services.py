@@ -276,6 +276,7 @@ def prometheus(
     config = write_private(
         folder / "prometheus.yml", text.replace("/run/secrets/metrics_key", str(key_file))
     )
+    shutil.copytree(DEPLOY / "prometheus" / "rules", folder / "rules", dirs_exist_ok=True)
     options = [
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'data'}",

@@ -20,6 +20,9 @@ LATEST_WITHIN = timedelta(minutes=11)
 """A sample before this is of a program that is silent or has stopped."""
 
 
+FIRST_SECONDS = 0.1
+
+
 class HostSampler:
     """Records samples of this process and its host, at most one in 5 minutes.
 
@@ -35,7 +38,7 @@ class HostSampler:
     def sample(self, warehouse: Warehouse, now: datetime, state_path: Path) -> bool:
         """Record a sample if these 5 minutes have none, and remove old ones of all hosts.
 
-        The first call only starts the measure of CPU time.
+        CPU time is measured since the sample before; the first call takes a tenth of a second.
 
         Returns:
             Whether a sample was recorded.
@@ -43,9 +46,8 @@ class HostSampler:
         slot, before = slot_of(now), self._slot
         if slot == before:
             return False
-        self._slot, cpu_share = slot, psutil.cpu_percent(None) / 100
-        if before is None:
-            return False
+        seconds = FIRST_SECONDS if before is None else None
+        self._slot, cpu_share = slot, psutil.cpu_percent(seconds) / 100
         row = {**self._key, "at": slot, "cpu_share": cpu_share, **_measured(state_path)}
         samples = operations_host_samples
         with warehouse.writing() as connection:

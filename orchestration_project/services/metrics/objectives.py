@@ -176,7 +176,7 @@ def host_sample_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
 
 LOAD_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, float("inf"))
 
-RECORDED_AFTER = timedelta(minutes=2)
+RECORDED_AFTER = timedelta(minutes=1)
 """The ledger records the end of a run some seconds after it; this is on the safe side."""
 
 OTHER = "other"

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, func, select
 from orchestration_project.domains.operations.control_tower import DAY
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.inbox.rows import WAITING
-from orchestration_project.services.metrics.families import counter, gauge
+from orchestration_project.services.metrics.families import Values, counter, gauge
 from orchestration_project.tables.operations import (
     operations_alert_deliveries,
     operations_control_tower,
@@ -54,7 +54,10 @@ def _runs(connection: Connection) -> Iterable[Metric]:
         "runs",
         "Runs in the ledger by status; the counts of ended runs only grow.",
         ("job", "status"),
-        {(row.job, row.status): row.runs for row in found},
+        {
+            **_none_ended(row.job for row in found),
+            **{(row.job, row.status): row.runs for row in found},
+        },
         together=lambda one, other: one + other,
     )
     rows: dict[tuple[str, ...], float] = {}
@@ -67,6 +70,11 @@ def _runs(connection: Connection) -> Iterable[Metric]:
         ("job", "kind"),
         rows,
     )
+
+
+def _none_ended(jobs: Iterable[str]) -> Values:
+    """Return zeros, so that a job's first failure is an increase."""
+    return {(job, status): 0.0 for job in jobs for status in ("SUCCESS", "FAILURE")}
 
 
 def _durations(connection: Connection, now: datetime) -> Metric:

@@ -1,0 +1,197 @@
+"""`make observe`: rules and dashboards, against the metrics and the Prometheus of a running stack.
+
+Uses the stack of this machine if one runs; else starts one in a folder of its own, with a load and
+a webhook delivery. Every expression must return series.
+"""
+
+import argparse
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+if __name__ == "__main__":  # started as a file: this folder is not a package
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from deploy.observed_files import Query, every_query, static_problems
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference" / "metrics.md"
+
+READY_SECONDS, SERIES_SECONDS = 600, 600
+SECRET = secrets.token_urlsafe()
+LOADS = (("finra_otc_weekly", "T1|2026-02-02"), ("prices_daily", "2026-01-01"))
+LAUNCH = """mutation { launchRun(executionParams: {
+  selector: {repositoryLocationName: "orchestration_project.definitions",
+    repositoryName: "__repository__", jobName: "%s"},
+  executionMetadata: {tags: [{key: "dagster/partition", value: "%s"}]}, runConfigData: {} })
+  { __typename } }"""
+
+
+def known_metrics() -> set[str]:
+    """Return the metrics that the gateway serves, by the generated page of the reference."""
+    names = re.findall(r"^\| `(orchestration_\w+)` \|", REFERENCE.read_text(), re.MULTILINE)
+    return {*names, *(name.removesuffix("_total") for name in names)}
+
+
+def series_count(prometheus: str, expression: str) -> int:
+    """Return how many series an expression has now.
+
+    Raises:
+        ValueError: Prometheus refuses the expression; the text says why.
+    """
+    url = f"{prometheus}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - http, our own
+            return len(json.load(answer)["data"]["result"])
+    except urllib.error.HTTPError as error:
+        raise ValueError(json.load(error)["error"]) from error
+
+
+def without_series(prometheus: str, queries: list[Query], seconds: float) -> list[str]:
+    """Return the queries that have no series within a time, and those that are refused."""
+    left, until, refused = queries, time.monotonic() + seconds, list[str]()
+    while left:
+        waiting: list[Query] = []
+        for query in left:
+            try:
+                if not series_count(prometheus, query.text):
+                    waiting.append(query)
+            except ValueError as error:
+                refused.append(f"{query.place}: {error}")
+            except OSError:
+                waiting.append(query)
+        left = waiting
+        if time.monotonic() > until:
+            break
+        if left:
+            time.sleep(3)
+    return [*refused, *(f"{each.place}: no series of {each.text}" for each in left)]
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@contextmanager
+def started_stack(folder: Path, names: list[str]) -> Iterator[str]:
+    """Start a stack with a load and a delivery; yield the address of its Prometheus.
+
+    Args:
+        folder: Of its state.
+        names: Names of its ports.
+    """
+    ports = {name: free_port() for name in names}
+    (folder / "webhooks.yaml").write_text(
+        "sources: {observed: {scheme: github, job: events_webhooks}}\n"
+    )
+    environment = {
+        **os.environ,
+        "STATE_DIR": str(folder / "state"),
+        "DATA_PROFILE": "demo",
+        "WEBHOOKS_FILE": str(folder / "webhooks.yaml"),
+        "WEBHOOK_SECRET_OBSERVED": SECRET,
+        "STACK_PORTS": ",".join(f"{name}={port}" for name, port in ports.items()),
+    }
+    log = folder / "stack.log"
+    command = [sys.executable, "-P", "-m", "orchestration_project", "stack"]
+    with log.open("w") as out:
+        process = subprocess.Popen(  # noqa: S603 - our own
+            command, env=environment, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT
+        )
+    try:
+        until = time.monotonic() + READY_SECONDS
+        while "Dagster UI:" not in log.read_text():
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"the stack did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(1)
+        _use(log, ports)
+        yield f"http://127.0.0.1:{ports['prometheus']}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=120)
+
+
+def _use(log: Path, ports: dict[str, int]) -> None:
+    """Load a week and a month of prices, and deliver a webhook, as users of the stack do."""
+    key = re.findall(r"\bop_\w+", log.read_text())[0]
+    [certificate] = re.findall(r"Certificate to trust: (.*)", log.read_text())
+    base = f"https://localhost:{ports['https']}"
+    context = ssl.create_default_context(cafile=certificate)
+    launches = [json.dumps({"query": LAUNCH % each}).encode() for each in LOADS]
+    json_headers = {"Content-Type": "application/json"}
+    body = b'{"zen": "observed"}'
+    mac = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    signed = {"X-Hub-Signature-256": f"sha256={mac}", "X-GitHub-Event": "ping"}
+    for path, content, headers in (
+        *(("/graphql", each, {**json_headers, "X-API-Key": key}) for each in launches),
+        ("/hooks/observed", body, {**json_headers, **signed, "X-GitHub-Delivery": "1"}),
+    ):
+        request = urllib.request.Request(base + path, content, headers)  # noqa: S310 - https
+        with urllib.request.urlopen(request, timeout=60, context=context):  # noqa: S310
+            pass
+
+
+def observe(prometheus: str) -> list[str]:
+    """Return what is wrong, as a Prometheus sees it that scrapes a running system."""
+    queries = [each for each in every_query() if not each.is_sql]
+    return without_series(prometheus, queries, SERIES_SECONDS)
+
+
+def main(arguments: list[str]) -> int:
+    """Check files, then expressions; return 1 if something is wrong."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--prometheus", metavar="URL", help="one that scrapes a running system")
+    parser.add_argument("--static", action="store_true", help="check the files alone")
+    given = parser.parse_args(arguments)
+    problems = static_problems(known_metrics())
+    if not problems and not given.static:
+        problems = observe(given.prometheus.rstrip("/")) if given.prometheus else _observe_own()
+    count = len([each for each in every_query() if not each.is_sql])
+    sys.stdout.write("\n".join([*problems, ""]) if problems else f"valid: {count} expressions\n")
+    return int(bool(problems))
+
+
+def _answers(prometheus: str) -> bool:
+    try:
+        return series_count(prometheus, "orchestration_scrape_ok") > 0
+    except (OSError, ValueError):
+        return False
+
+
+def _observe_own() -> list[str]:
+    from orchestration_project.cli.stack_services import data_folder
+    from orchestration_project.settings.deployment import STACK_PORTS
+
+    default = f"http://127.0.0.1:{STACK_PORTS['prometheus']}"
+    if not _answers(default):
+        folder = Path(tempfile.mkdtemp(prefix="observe-"))
+        try:
+            with started_stack(folder, list(STACK_PORTS)) as prometheus:
+                return observe(prometheus)
+        finally:
+            shutil.rmtree(data_folder(folder / "state" / "stack" / "postgresql"), True)
+            shutil.rmtree(folder, ignore_errors=True)
+    return observe(default)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
