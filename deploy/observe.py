@@ -22,8 +22,9 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":  # started as a file: this folder is not a package
@@ -35,12 +36,21 @@ ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference" / "metrics.md"
 
 READY_SECONDS, SERIES_SECONDS = 600, 600
+SECONDS_BETWEEN_USES = 120
 SECRET = secrets.token_urlsafe()
-LOADS = (("finra_otc_weekly", "T1|2026-02-02"), ("prices_daily", "2026-01-01"))
+JOBS = {
+    "finra_otc_weekly": "T1|2026-02-02",
+    "prices_daily": "2026-01-01",
+    "operations_control_tower": None,
+}
+"""Jobs that are started, and the partition of each."""
+
+KEY = re.compile(r"\bop_[0-9a-f]+_[\w-]+")
+"""The key that the first start shows, once all programs answer."""
 LAUNCH = """mutation { launchRun(executionParams: {
   selector: {repositoryLocationName: "orchestration_project.definitions",
     repositoryName: "__repository__", jobName: "%s"},
-  executionMetadata: {tags: [{key: "dagster/partition", value: "%s"}]}, runConfigData: {} })
+  executionMetadata: {tags: [%s]}, runConfigData: {} })
   { __typename } }"""
 
 
@@ -64,25 +74,41 @@ def series_count(prometheus: str, expression: str) -> int:
         raise ValueError(json.load(error)["error"]) from error
 
 
-def without_series(prometheus: str, queries: list[Query], seconds: float) -> list[str]:
-    """Return the queries that have no series within a time, and those that are refused."""
-    left, until, refused = queries, time.monotonic() + seconds, list[str]()
-    while left:
-        waiting: list[Query] = []
-        for query in left:
-            try:
-                if not series_count(prometheus, query.text):
-                    waiting.append(query)
-            except ValueError as error:
-                refused.append(f"{query.place}: {error}")
-            except OSError:
-                waiting.append(query)
-        left = waiting
-        if time.monotonic() > until:
-            break
+def without_series(
+    prometheus: str, queries: list[Query], seconds: float, use: Callable[[], None]
+) -> list[str]:
+    """Return the queries that have no series within a time, and those that are refused.
+
+    Args:
+        prometheus: Its address.
+        queries: The queries; one that had series once is not asked again.
+        seconds: The time.
+        use: Uses the system; called every `SECONDS_BETWEEN_USES`, as short windows end.
+    """
+    left, until, used_at, refused = queries, time.monotonic() + seconds, float("-inf"), list[str]()
+    while left and time.monotonic() < until:
+        if time.monotonic() - used_at > SECONDS_BETWEEN_USES:
+            use()
+            used_at = time.monotonic()
+        left, invalid = _asked(prometheus, left)
+        refused += invalid
         if left:
             time.sleep(3)
     return [*refused, *(f"{each.place}: no series of {each.text}" for each in left)]
+
+
+def _asked(prometheus: str, queries: list[Query]) -> tuple[list[Query], list[str]]:
+    """Return the queries without series, and why others are refused."""
+    without, refused = list[Query](), list[str]()
+    for query in queries:
+        try:
+            if not series_count(prometheus, query.text):
+                without.append(query)
+        except ValueError as error:
+            refused.append(f"{query.place}: {error}")
+        except OSError:  # it has only just started
+            without.append(query)
+    return without, refused
 
 
 def free_port() -> int:
@@ -92,8 +118,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def started_stack(folder: Path, names: list[str]) -> Iterator[str]:
-    """Start a stack with a load and a delivery; yield the address of its Prometheus.
+def started_stack(folder: Path, names: list[str]) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Start a stack; yield the address of its Prometheus, and what uses the stack.
 
     Args:
         folder: Of its state.
@@ -119,41 +145,49 @@ def started_stack(folder: Path, names: list[str]) -> Iterator[str]:
         )
     try:
         until = time.monotonic() + READY_SECONDS
-        while "Dagster UI:" not in log.read_text():
+        while not KEY.search(log.read_text()):
             if process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"the stack did not start:\n{log.read_text()[-2000:]}")
             time.sleep(1)
-        _use(log, ports)
-        yield f"http://127.0.0.1:{ports['prometheus']}"
+        yield f"http://127.0.0.1:{ports['prometheus']}", partial(_use, log, ports)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=120)
 
 
 def _use(log: Path, ports: dict[str, int]) -> None:
-    """Load a week and a month of prices, and deliver a webhook, as users of the stack do."""
-    key = re.findall(r"\bop_\w+", log.read_text())[0]
+    """Start jobs and deliver a webhook, as users of the stack do."""
+    [key, *_] = KEY.findall(log.read_text())
     [certificate] = re.findall(r"Certificate to trust: (.*)", log.read_text())
     base = f"https://localhost:{ports['https']}"
     context = ssl.create_default_context(cafile=certificate)
-    launches = [json.dumps({"query": LAUNCH % each}).encode() for each in LOADS]
+    launches = [_launch(job, partition) for job, partition in JOBS.items()]
     json_headers = {"Content-Type": "application/json"}
     body = b'{"zen": "observed"}'
     mac = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
     signed = {"X-Hub-Signature-256": f"sha256={mac}", "X-GitHub-Event": "ping"}
     for path, content, headers in (
         *(("/graphql", each, {**json_headers, "X-API-Key": key}) for each in launches),
-        ("/hooks/observed", body, {**json_headers, **signed, "X-GitHub-Delivery": "1"}),
+        (
+            "/hooks/observed",
+            body,
+            {**json_headers, **signed, "X-GitHub-Delivery": secrets.token_hex(8)},
+        ),
     ):
         request = urllib.request.Request(base + path, content, headers)  # noqa: S310 - https
         with urllib.request.urlopen(request, timeout=60, context=context):  # noqa: S310
             pass
 
 
-def observe(prometheus: str) -> list[str]:
+def _launch(job: str, partition: str | None) -> bytes:
+    tag = f'{{key: "dagster/partition", value: "{partition}"}}' if partition else ""
+    return json.dumps({"query": LAUNCH % (job, tag)}).encode()
+
+
+def observe(prometheus: str, use: Callable[[], None] = lambda: None) -> list[str]:
     """Return what is wrong, as a Prometheus sees it that scrapes a running system."""
     queries = [each for each in every_query() if not each.is_sql]
-    return without_series(prometheus, queries, SERIES_SECONDS)
+    return without_series(prometheus, queries, SERIES_SECONDS, use)
 
 
 def main(arguments: list[str]) -> int:
@@ -185,8 +219,8 @@ def _observe_own() -> list[str]:
     if not _answers(default):
         folder = Path(tempfile.mkdtemp(prefix="observe-"))
         try:
-            with started_stack(folder, list(STACK_PORTS)) as prometheus:
-                return observe(prometheus)
+            with started_stack(folder, list(STACK_PORTS)) as (prometheus, use):
+                return observe(prometheus, use)
         finally:
             shutil.rmtree(data_folder(folder / "state" / "stack" / "postgresql"), True)
             shutil.rmtree(folder, ignore_errors=True)

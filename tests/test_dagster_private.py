@@ -47,6 +47,9 @@ from orchestration_project.engine.dagster_private import (
     TickStatus,
     UnresolvedAssetJobDefinition,
     add_asset_backfill,
+    add_heartbeats,
+    add_queued_run,
+    add_tick,
     compute_log_folder,
     connect_to_runs,
     connect_to_storage,
@@ -371,6 +374,26 @@ def add_backfill(instance, name: str, *partitions: str) -> str:
         title=name,
         run_config=HERE,
     )
+
+
+def test_ticks_heartbeats_and_queued_runs_can_be_stored(instance):
+    target = LoadableTargetOrigin(module_name="nowhere")
+    origin = RemoteRepositoryOrigin(InProcessCodeLocationOrigin(target), "all")
+    sensor = dg.SensorDefinition(name="s", evaluation_fn=lambda _: None, job_name="j")
+    add_tick(instance, sensor, origin, error="it failed")
+    add_tick(instance, sensor, origin)
+    [state] = running_instigators(instance)
+    ticks = find_ticks(instance, state, limit=5)
+    assert [each.status for each in ticks] == [TickStatus.SKIPPED, TickStatus.FAILURE]
+    at = datetime.fromisoformat("2026-03-02T15:00:00+00:00")
+    add_heartbeats(instance, at)
+    beats = instance.get_daemon_heartbeats()
+    assert {each.timestamp for each in beats.values()} == {at.timestamp()}
+    assert set(beats) == set(instance.get_required_daemon_types())
+    run_id = add_queued_run(instance, "j", origin, at)
+    [record] = instance.get_run_records(dg.RunsFilter(run_ids=[run_id]))
+    assert record.create_timestamp == at
+    assert record.dagster_run.status == dg.DagsterRunStatus.QUEUED
 
 
 def test_backfills_are_found_by_status_and_tags_the_newest_first(instance):

@@ -127,7 +127,10 @@ class Inbox:
         now = self._clock.now()
         with self._deciding() as connection:
             decision = self._decide(connection, bad, is_well, facts_of, now)
-            return self._store_messages(connection, f"seen {now.isoformat()}", decision, words, now)
+            about = sorted({each.subject for each in bad} - {""})
+            about = about or sorted(each.alert_id for each in decision.recovered)
+            cause = " ".join([f"seen {now.isoformat()}", *about])
+            return self._store_messages(connection, cause, decision, words, now)
 
     def close(self, alert_id: str) -> list[Message]:
         """Recover all problems of an open alert; return the messages."""
