@@ -196,6 +196,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--prometheus", metavar="URL", help="one that scrapes a running system")
     parser.add_argument("--static", action="store_true", help="check the files alone")
     given = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the stack ends, too
     problems = static_problems(known_metrics())
     if not problems and not given.static:
         problems = observe(given.prometheus.rstrip("/")) if given.prometheus else _observe_own()

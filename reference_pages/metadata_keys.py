@@ -317,7 +317,9 @@ CONTROL_TOWER = KeyGroup(
             domains="Figures of each domain and window",
             assets_7d="Figures of each asset, last 7 days",
             hosts="Programs by host: state, release, runs in progress, memory, free disk",
+            objectives="Error budgets and burn rates of objectives, the least left first",
         ),
+        **_keys("picture", error_budgets="Error budgets of objectives, and what each day spent"),
     },
 )
 

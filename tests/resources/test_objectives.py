@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, insert, select
 
+from orchestration_project.assets.operations.objectives import objectives_metadata
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.objectives import (
     Events,
@@ -197,3 +198,20 @@ def test_a_burning_objective_and_a_removed_one_are_conditions(warehouse):
         ("objective_burning", "loads"),
         ("objective_burning", "webhooks"),
     ]
+
+
+def test_the_control_tower_shows_budgets_the_least_left_first(warehouse):
+    assert objectives_metadata(warehouse, NOON, is_synthetic=False) == {}
+    runs(warehouse, NOON - DAY, SUCCESS=6, FAILURE=4)
+    with warehouse.writing() as connection:
+        add_events(connection, "latency", NOON, Events(100, 100))
+    evaluated(warehouse, LATENCY, LOADS, WEBHOOKS)
+    found = objectives_metadata(warehouse, NOON, is_synthetic=False)
+    records = found["objectives"].value.records
+    assert [(each.data["name"], each.data["state"]) for each in records] == [
+        ("loads", "exhausted"),
+        ("latency", "met"),
+        ("webhooks", "no_data"),
+    ]
+    assert records[0].data["budget_left"] == pytest.approx(-3.0)
+    assert "data:image/svg+xml" in str(found["error_budgets"].value)

@@ -15,6 +15,7 @@ from orchestration_project.assets.operations.catalogue import (
 )
 from orchestration_project.assets.operations.deployment import deployment_metadata
 from orchestration_project.assets.operations.flags import check_flags
+from orchestration_project.assets.operations.objectives import objectives_metadata
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import (
     WEEK,
@@ -83,6 +84,7 @@ def control_tower(
                 **_numbers(domains),
                 **_tables(frame_of(rows, operations_control_tower)),
                 **deployment_metadata(warehouse, context.instance, machine_now),
+                **objectives_metadata(warehouse, machine_now, is_synthetic=settings.is_demo),
             }
         ),
     )
