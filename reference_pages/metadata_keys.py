@@ -521,6 +521,7 @@ CHECKS = KeyGroup(
             partitions_listed="Partitions that the source lists",
             symbols_wanted="Symbols that are expected",
             weeks="Weeks that were checked",
+            weeks_differing="Weeks whose estimate differs too much",
             tried_in_vain="Alert deliveries that failed",
             overdue="Alert deliveries that are late",
             given_up="Alert deliveries that were given up",
@@ -533,6 +534,7 @@ CHECKS = KeyGroup(
         ),
         **_keys("days", days_late="Days since the oldest missing partition was due"),
         **_keys("ratio", least_coverage_ratio="Least share of the volume that needs prices"),
+        **_keys("factor", max_notional_factor="Largest factor between estimate and FINRA's value"),
         **_keys("of the check", limit="Limit of the audit"),
         **_keys("flag", evaluated_by_load="Evaluated in the step of a load; raises no alert"),
         **_keys(
@@ -555,6 +557,7 @@ CHECKS = KeyGroup(
             missing_weeks="Due weeks that are not loaded, and why",
             unknown_tiers="Partitions of tiers that are not documented",
             short="Weeks below the limit",
+            differing="Weeks whose estimate differs too much",
             entries="Settings in effect",
         ),
     },

@@ -12,7 +12,7 @@ from sqlalchemy.sql import visitors
 
 import orchestration_project.tables
 from orchestration_project.tables.catalogue import METADATA
-from orchestration_project.tables.finra import MADE_OF as MADE_OF_FINRA
+from orchestration_project.tables.finra_lineage import MADE_OF as MADE_OF_FINRA
 from orchestration_project.tables.operations_events import EVENTS
 from orchestration_project.tables.prices import MADE_OF as MADE_OF_PRICES
 from orchestration_project.tables.schema import HISTORY, INTERNAL

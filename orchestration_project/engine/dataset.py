@@ -32,6 +32,7 @@ from orchestration_project.engine.warehouse import (
     WriteResult,
 )
 from orchestration_project.engine.warehouse.delivery import no_warnings
+from orchestration_project.engine.warehouse.staleness import Dependents
 from orchestration_project.engine.warehouse.target import (
     Derive,
     MergeSummaries,
@@ -170,6 +171,7 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
         source_setting: The setting that chooses the source, for messages; blank: none is named.
         declared_in: The file that declares its fields, for messages.
         transforms: Tables derived of a partition, in the transaction that loads it.
+        dependents: Tables derived later, whose rows a load marks stale.
         metadata_columns: Columns whose change alone is not a restatement.
         summarise: Sums up what a load changed.
         merge: Puts summaries of several ranges together; None: its rows never come in ranges.
@@ -186,6 +188,7 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
     source_setting: str = ""
     declared_in: str = ""
     transforms: Derive = field(default_factory=dict)
+    dependents: Dependents = field(default_factory=dict)
     metadata_columns: Sequence[str] = ()
     summarise: Summarise[ChangeT]
     merge: MergeSummaries | None = None
@@ -216,6 +219,7 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
             rule_version=self.rule_version,
             metadata_columns=self.metadata_columns,
             transforms=self.transforms,
+            dependents=self.dependents,
             summarise=self.summarise,
             merge=self.merge,
         )

@@ -8,6 +8,7 @@ date exactly when its inputs have another version now. Rules of a domain do not 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import polars as pl
@@ -18,6 +19,7 @@ from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.warehouse import Derivation, Warehouse
 from orchestration_project.engine.warehouse.difference import derived_versions, read_fences
 from orchestration_project.engine.warehouse.frames import Scope
+from orchestration_project.engine.warehouse.staleness import IS_STALE
 from orchestration_project.errors import ConfigurationError
 
 ROWS_SEPARATOR = "; rows "
@@ -256,7 +258,8 @@ class DerivedLoad:
             SupersededError: Another run derived one of them meanwhile.
         """
         started, key = time.monotonic(), taken.partition_key
-        self.warehouse.derive([_derivation(due, made) for due, made in taken.made if due.is_new])
+        new = [_derivation(due, made) for due, made in taken.made if due.is_new]
+        self.warehouse.derive(new, partial(self._with_staleness, key, new))
         seconds = taken.seconds + time.monotonic() - started
         made = {due.derived.table for due, _ in taken.made if due.key == key}
         current = [each.table for each in self.tables if each.table not in made]
@@ -264,6 +267,23 @@ class DerivedLoad:
         counts = self.warehouse.row_counts(current, own) if current else {}
         tables = {name: _rows_of(name, taken, counts) for name in taken.versions}
         return DerivedResult(key, tables, seconds, self.describe)
+
+    def _with_staleness(
+        self, key: str, made: Sequence[Derivation], connection: Connection
+    ) -> Sequence[Derivation]:
+        """Return what was made, marked stale where a load changed its inputs meanwhile."""
+        if not any(IS_STALE in each.table.c for each in made):
+            return made
+        landed = self.tables[0].inputs.landed(connection, key)
+        reach_of = {each.table: each.reach for each in self.tables}
+        return [
+            replace(each, rows=each.rows.with_columns(pl.lit(value=True).alias(IS_STALE)))
+            if IS_STALE in each.table.c
+            and reach_of[each.table].version(each.partition_key, landed)
+            != each.version.partition(ROWS_SEPARATOR)[0]
+            else each
+            for each in made
+        ]
 
 
 def _make(due: PendingDerivation, read: Any) -> tuple[PendingDerivation, DerivedPart]:

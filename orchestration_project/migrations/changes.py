@@ -202,6 +202,33 @@ class DropColumn:
 
 
 @dataclass(frozen=True)
+class RenameColumn:
+    """Another name of a column of a table, which keeps its values, type and comment."""
+
+    table: str
+    before: str
+    after: str
+
+    def apply(self) -> None:
+        """Rename it in place."""
+        names = f'"{self.before}" TO "{self.after}"'
+        op.execute(escaped(f'ALTER TABLE "{self.table}" RENAME COLUMN {names}'))
+
+    def reversed(self) -> "RenameColumn":
+        """Return the change back."""
+        return RenameColumn(self.table, self.after, self.before)
+
+    def record(self, schema: Schema) -> None:
+        """Rename it."""
+        table = _table(schema, self.table)
+        columns = [
+            replace(each, name=self.after) if each.name == self.before else each
+            for each in table.columns
+        ]
+        schema[self.table] = replace(table, columns=columns)
+
+
+@dataclass(frozen=True)
 class ChangeComment:
     """Another comment of a table or view, or of its ``column``."""
 

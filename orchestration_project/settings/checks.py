@@ -82,6 +82,9 @@ class ValueLimits(_Limits):
     min_price_coverage: float = Field(default=0.1, ge=0, le=1)
     """Minimum share (0-1) of a week's shares whose symbols have prices."""
 
+    max_notional_factor: float = Field(default=1.25, gt=1)
+    """Factor, up and down, by which the estimated value may differ from FINRA's in a week."""
+
 
 class PriceCheckLimits(_Limits):
     """Limits of daily prices."""

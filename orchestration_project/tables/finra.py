@@ -4,7 +4,6 @@ from typing import Any
 
 from sqlalchemy import Column, func, type_coerce
 
-from orchestration_project.tables import prices
 from orchestration_project.tables.key_groups import KEY_GROUPS
 from orchestration_project.tables.schema import (
     BYTEWISE_TEXT,
@@ -65,6 +64,50 @@ finra_otc_weekly = table(
 finra_otc_weekly.info[PUBLICATION] = ("initial_published_date", "last_update_date")
 finra_otc_weekly_history = history_of(finra_otc_weekly)
 
+
+def notional(row: str, whole: str) -> list[Column[Any]]:
+    """Return the columns of traded value, of each ``row`` and its share of a ``whole``."""
+    return [
+        count(
+            "notional_usd",
+            f"Traded value of the {row}, US dollars x 10^6; NULL: FINRA lacks it for a row",
+            optional=True,
+        ),
+        ratio("vwap", "notional_usd per share, US dollars; NULL: no notional_usd", optional=True),
+        ratio("notional_share", f"Share of the notional_usd of the {whole}, 0-1", optional=True),
+    ]
+
+
+def ats_shares() -> list[Column[Any]]:
+    """Return the columns of the ATSs' share, 0-1."""
+    return [
+        ratio("ats_share_of_shares", "Share of ATSs in the shares, 0-1", optional=True),
+        ratio("ats_share_of_trades", "Share of ATSs in the trades, 0-1", optional=True),
+    ]
+
+
+def firms() -> list[Column[Any]]:
+    """Return the columns of firms, in which all venues of a CRD number are one."""
+    index = "Herfindahl-Hirschman index (HHI) of firms by CRD, De Minimis Firms as"
+    return [
+        count("firm_count", "Named firms: venues of one CRD number are one", optional=True),
+        ratio("firm_hhi_lower", f"{index} many tiny firms, 0-1", optional=True),
+        ratio("firm_hhi_upper", f"{index} one firm, 0-1", optional=True),
+    ]
+
+
+def point_in_time(*, may_be_stale: bool = False) -> list[Column[Any]]:
+    """Return the columns that date a derived row; older ones were never derived with them."""
+    stale = flag(
+        "is_stale", "Whether an input changed since; until it is derived again", optional=True
+    )
+    return [
+        moment("published_at", "Latest last_update_date of the inputs, at 00:00", optional=True),
+        moment("known_from", "UTC time of the latest load of the inputs", optional=True),
+        *([stale] if may_be_stale else []),
+    ]
+
+
 finra_symbol_week = table(
     "finra_symbol_week",
     "One row per week, tier and symbol: trading over all venues, and its concentration.",
@@ -97,6 +140,10 @@ finra_symbol_week = table(
     ),
     ratio("top_3_venue_share", "Share of the 3 largest named venues, 0-1", optional=True),
     ratio("top_5_venue_share", "Share of the 5 largest named venues, 0-1", optional=True),
+    *notional("symbol", "tier"),
+    *ats_shares(),
+    *firms(),
+    *point_in_time(),
 )
 
 finra_venue_week = table(
@@ -111,6 +158,16 @@ finra_venue_week = table(
     count("symbol_count", "Symbols traded"),
     ratio("tier_share", "Share of the tier's shares in the week, both markets, 0-1", optional=True),
     count("rank", "Rank by shares in the tier, from 1; NULL: De Minimis Firms", optional=True),
+    ratio("share_in_market", "Share of its market's shares in the tier, 0-1", optional=True),
+    count(
+        "rank_in_market",
+        "Rank by shares in its market and tier, from 1; NULL: De Minimis Firms",
+        optional=True,
+    ),
+    *notional("venue", "tier"),
+    count("firm_crd_number", "As in finra_otc_weekly", optional=True),
+    text("participant_name", "Name of the venue or firm in the week", optional=True),
+    *point_in_time(),
 )
 
 finra_symbol_rolling_6w = table(
@@ -129,7 +186,7 @@ finra_symbol_rolling_6w = table(
     count("max_trade_count", "Maximum trades of these weeks"),
     ratio(
         "trend_ratio",
-        "Mean shares of the last 3 weeks / of the first 3; NULL: no trading in the first 3",
+        "Mean shares of the last 3 weeks / of the first 3; NULL: first 3 had none, or incomplete",
         optional=True,
     ),
     text(
@@ -137,6 +194,7 @@ finra_symbol_rolling_6w = table(
         "Trend: up (trend_ratio over 1.1), down (under 0.9) or flat",
         optional=True,
     ),
+    *point_in_time(may_be_stale=True),
 )
 
 finra_concentration_week = table(
@@ -165,9 +223,10 @@ finra_concentration_week = table(
         "hhi_upper minus that of the previous week; NULL: no previous week",
         optional=True,
     ),
-    ratio("top_1_venue_share", "Share of shares of the largest named venue, 0-1", optional=True),
+    ratio("top_venue_share", "Share of shares of the largest named venue, 0-1", optional=True),
     ratio("top_3_venue_share", "Share of shares of the 3 largest, 0-1", optional=True),
     ratio("top_5_venue_share", "Share of shares of the 5 largest, 0-1", optional=True),
+    *point_in_time(may_be_stale=True),
 )
 
 finra_tier_week = table(
@@ -181,6 +240,12 @@ finra_tier_week = table(
     count("symbol_count", "Symbols traded"),
     count("venue_count", "Named venues, without De Minimis Firms"),
     ratio("market_share", "Share of all tiers' shares in the week, 0-1", optional=True),
+    count("ats_share_quantity", "Shares traded on ATSs", optional=True),
+    count("ats_trade_count", "Trades on ATSs", optional=True),
+    *notional("tier", "week, all tiers"),
+    *ats_shares(),
+    *firms(),
+    *point_in_time(may_be_stale=True),
 )
 
 finra_symbol_week_value = table(
@@ -192,13 +257,18 @@ finra_symbol_week_value = table(
     count("share_quantity", "Shares traded OTC, both markets"),
     scaled("price", "Volume-weighted mean of unadjusted closes, US dollars x 10^6"),
     count("session_count", "Trading sessions of the week"),
-    ratio("notional_dollars", "Estimated traded value: share_quantity x price, US dollars"),
+    scaled(
+        "estimated_notional_usd",
+        "Estimated traded value: share_quantity x price, US dollars x 10^6",
+        optional=True,
+    ),
     ratio("dollar_volume_share", "Share of the tier's estimated traded value, 0-1", optional=True),
     ratio(
         "market_volume_share",
         "Shares traded OTC / all shares traded, counted by the source of prices",
         optional=True,
     ),
+    *point_in_time(may_be_stale=True),
 )
 
 _weekly = finra_otc_weekly.c
@@ -234,95 +304,6 @@ v_finra_otc_weekly = view(
     as_it_is(_weekly.capture_id),
     as_it_is(_weekly.known_from),
 )
-
-_symbols, _venues, _daily = finra_symbol_week.c, finra_venue_week.c, prices.prices_daily.c
-_SHARES_BY_VENUE = (_weekly.share_quantity, _weekly.venue_id)
-_WINDOW_OF_SHARES, _WINDOW_OF_TRADES = (
-    (_symbols.total_share_quantity,),
-    (_symbols.total_trade_count,),
-)
-
-MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
-    "finra_symbol_week": {
-        "week_start": (_weekly.week_start,),
-        "tier": (_weekly.tier,),
-        "symbol": (_weekly.symbol,),
-        "ats_share_quantity": (_weekly.share_quantity, _weekly.market),
-        "non_ats_share_quantity": (_weekly.share_quantity, _weekly.market),
-        "total_share_quantity": (_weekly.share_quantity,),
-        "ats_trade_count": (_weekly.trade_count, _weekly.market),
-        "non_ats_trade_count": (_weekly.trade_count, _weekly.market),
-        "total_trade_count": (_weekly.trade_count,),
-        "venue_count": (_weekly.venue_id,),
-        "average_trade_size": (_weekly.share_quantity, _weekly.trade_count),
-        "top_venue_id": _SHARES_BY_VENUE,
-        "top_venue_share": _SHARES_BY_VENUE,
-        "hhi_lower": _SHARES_BY_VENUE,
-        "hhi_upper": _SHARES_BY_VENUE,
-        "top_3_venue_share": _SHARES_BY_VENUE,
-        "top_5_venue_share": _SHARES_BY_VENUE,
-    },
-    "finra_venue_week": {
-        "week_start": (_weekly.week_start,),
-        "tier": (_weekly.tier,),
-        "market": (_weekly.market,),
-        "venue_id": (_weekly.venue_id,),
-        "share_quantity": (_weekly.share_quantity,),
-        "trade_count": (_weekly.trade_count,),
-        "symbol_count": (_weekly.symbol,),
-        "tier_share": (_weekly.share_quantity,),
-        "rank": _SHARES_BY_VENUE,
-    },
-    "finra_symbol_rolling_6w": {
-        "week_start": (_symbols.week_start,),
-        "tier": (_symbols.tier,),
-        "symbol": (_symbols.symbol,),
-        "weeks_in_window": (_symbols.week_start, _symbols.symbol),
-        "is_complete": (_symbols.week_start,),
-        "average_shares_per_week": _WINDOW_OF_SHARES,
-        "min_share_quantity": _WINDOW_OF_SHARES,
-        "max_share_quantity": _WINDOW_OF_SHARES,
-        "average_trades_per_week": _WINDOW_OF_TRADES,
-        "min_trade_count": _WINDOW_OF_TRADES,
-        "max_trade_count": _WINDOW_OF_TRADES,
-        "trend_ratio": _WINDOW_OF_SHARES,
-        "trend_direction": _WINDOW_OF_SHARES,
-    },
-    "finra_concentration_week": {
-        "week_start": (_symbols.week_start,),
-        "tier": (_symbols.tier,),
-        "symbol": (_symbols.symbol,),
-        "hhi_lower": (_symbols.hhi_lower,),
-        "hhi_upper": (_symbols.hhi_upper,),
-        "hhi_lower_change": (_symbols.hhi_lower,),
-        "hhi_upper_change": (_symbols.hhi_upper,),
-        "top_1_venue_share": (_symbols.top_venue_share,),
-        "top_3_venue_share": (_symbols.top_3_venue_share,),
-        "top_5_venue_share": (_symbols.top_5_venue_share,),
-    },
-    "finra_tier_week": {
-        "week_start": (_venues.week_start,),
-        "tier": (_venues.tier,),
-        "share_quantity": (_venues.share_quantity,),
-        "trade_count": (_venues.trade_count,),
-        "row_count": (_venues.symbol_count,),
-        "symbol_count": (_symbols.symbol,),
-        "venue_count": (_venues.venue_id,),
-        "market_share": (_venues.share_quantity,),
-    },
-    "finra_symbol_week_value": {
-        "week_start": (_symbols.week_start,),
-        "tier": (_symbols.tier,),
-        "symbol": (_symbols.symbol, _daily.symbol),
-        "share_quantity": (_symbols.total_share_quantity,),
-        "price": (_daily.close, _daily.volume),
-        "session_count": (_daily.trade_date,),
-        "notional_dollars": (_symbols.total_share_quantity, _daily.close, _daily.volume),
-        "dollar_volume_share": (_symbols.total_share_quantity, _daily.close, _daily.volume),
-        "market_volume_share": (_symbols.total_share_quantity, _daily.volume),
-    },
-}
-"""Source columns of each column, by derived table."""
 
 finra_otc_weekly.info[KEY_GROUPS] = 3  # a year has 312 weeks, tiers and markets
 v_finra_otc_weekly.table.info[KEY_GROUPS] = 3

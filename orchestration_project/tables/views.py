@@ -68,9 +68,16 @@ def as_it_is(column: Column[Any]) -> ViewColumn:
 
 
 def view(
-    name: str, comment: str, *columns: ViewColumn, group_by: Sequence[Column[Any]] = ()
+    name: str,
+    comment: str,
+    *columns: ViewColumn,
+    where: Sequence[ColumnElement[bool]] = (),
+    group_by: Sequence[ColumnElement[Any]] = (),
 ) -> View[Select[Any]]:
-    """Declare a view; with ``group_by``, one of whose rows stands for all that are equal in it."""
+    """Declare a view of the rows for which ``where`` holds.
+
+    With ``group_by``, one of its rows stands for all that are equal in it.
+    """
     table = Table(
         name,
         _COLUMNS,
@@ -87,7 +94,7 @@ def view(
         ),
         comment=comment,
     )
-    chosen = select(*(shown.value.label(shown.name) for shown in columns))
+    chosen = select(*(shown.value.label(shown.name) for shown in columns)).where(*where)
     declared = View(table, chosen.group_by(*group_by) if group_by else chosen)
     VIEWS[name] = declared
     return declared

@@ -22,6 +22,10 @@ from tests.properties import bounded
 WEEK = date(2025, 11, 10)
 LUMP = "CRD:0"
 NAMES = ("week_start", "tier", "market", "symbol", "venue_id", "share_quantity", "trade_count")
+OTHERS = schema_of(
+    finra_otc_weekly, ["notional_usd", "firm_crd_number", "participant_name", "last_update_date"]
+)
+DATES = ("published_at", "known_from", "is_stale")
 
 Row = tuple[date, str, str, str, str, int, int]
 
@@ -31,7 +35,8 @@ def ago(weeks: int) -> date:
 
 
 def frame(rows: list[Row]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema_of(finra_otc_weekly, NAMES), orient="row")
+    drawn = pl.DataFrame(rows, schema_of(finra_otc_weekly, NAMES), orient="row")
+    return drawn.with_columns(pl.lit(None, kind).alias(name) for name, kind in OTHERS.items())
 
 
 def symbol_weeks(rows: list[Row]) -> pl.DataFrame:
@@ -46,7 +51,8 @@ def traded(shares: int, *, weeks_ago: int = 0, venue: str = "V", symbol: str = "
 
 def rolling(rows: list[Row], *, is_complete: bool = True) -> list[dict[str, Any]]:
     weeks = symbol_weeks(rows)
-    return symbol_rolling_6w(weeks, week_start=WEEK, is_complete=is_complete).to_dicts()
+    found = symbol_rolling_6w(weeks, week_start=WEEK, is_complete=is_complete)
+    return found.drop(DATES).to_dicts()
 
 
 def concentration(rows: list[Row]) -> list[dict[str, Any]]:
@@ -102,8 +108,11 @@ def test_a_symbol_that_did_not_trade_in_the_last_week_has_no_row_there():
     assert len(rolling([traded(90, weeks_ago=1), traded(1, symbol="B")])) == 1
 
 
-def test_a_window_with_a_hole_says_so():
-    assert rolling([traded(1)], is_complete=False)[0]["is_complete"] is False
+def test_a_window_with_a_hole_says_so_and_has_no_trend():
+    (row,) = rolling([traded(100, weeks_ago=3), traded(300)], is_complete=False)
+    assert row["is_complete"] is False
+    assert (row["trend_ratio"], row["trend_direction"]) == (None, None)
+    assert row["average_shares_per_week"] == 200.0
 
 
 @pytest.mark.parametrize(
@@ -134,7 +143,7 @@ def test_concentration_holds_the_largest_venues_against_all_shares():
     venues = {"U": 40, "V": 20, "W": 10, "X": 10, "Y": 5, "Z": 5, LUMP: 10}
     rows = [traded(shares, venue=venue) for venue, shares in venues.items()]
     (row,) = concentration(rows)
-    assert (row["top_1_venue_share"], row["top_3_venue_share"], row["top_5_venue_share"]) == (
+    assert (row["top_venue_share"], row["top_3_venue_share"], row["top_5_venue_share"]) == (
         0.4,
         0.7,
         0.85,
@@ -156,14 +165,14 @@ def test_the_change_of_the_index_is_against_the_week_before_by_date():
 def test_a_venue_of_both_markets_is_one():
     other = (WEEK, "T1", "NON_ATS", "A", "V", 30, 1)
     (row,) = concentration([traded(30), other, traded(40, venue="W")])
-    assert row["top_1_venue_share"] == 0.6
+    assert row["top_venue_share"] == 0.6
 
 
 def test_firms_that_are_lumped_are_no_venue_and_zero_shares_have_no_share():
     (row,) = concentration([traded(30, venue=LUMP)])
-    assert (row["top_1_venue_share"], row["hhi_lower"], row["hhi_upper"]) == (None, 0.0, 1.0)
+    assert (row["top_venue_share"], row["hhi_lower"], row["hhi_upper"]) == (None, 0.0, 1.0)
     (row,) = concentration([traded(0)])
-    assert (row["top_1_venue_share"], row["top_5_venue_share"], row["hhi_upper"]) == (None,) * 3
+    assert (row["top_venue_share"], row["top_5_venue_share"], row["hhi_upper"]) == (None,) * 3
 
 
 def test_a_tiers_part_of_the_market_is_of_all_tiers_shares():
@@ -259,10 +268,10 @@ def test_the_largest_shares_are_those_of_slow_arithmetic_and_of_the_symbols_tabl
                 venues[venue] = venues.get(venue, 0) + shares
         named = sorted((s for venue, s in venues.items() if venue != LUMP), reverse=True)
         total = sum(venues.values()) if named else 0
-        for places in (1, 3, 5):
-            assert row[f"top_{places}_venue_share"] == about(sum(named[:places]), total)
+        for places, name in ((1, "top_"), (3, "top_3_"), (5, "top_5_")):
+            assert row[f"{name}venue_share"] == about(sum(named[:places]), total)
         now, last = before[WEEK, row["symbol"]], before.get((ago(1), row["symbol"]))
-        assert row["top_1_venue_share"] == now["top_venue_share"]
+        assert row["top_venue_share"] == now["top_venue_share"]
         for name in ("hhi_lower", "hhi_upper"):
             assert row[name] == now[name]
             then = last[name] if last else None

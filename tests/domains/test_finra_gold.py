@@ -32,6 +32,15 @@ LUMP = "CRD:0"
 LARGEST = 2**63 - 1
 NAMES = ("market", "symbol", "venue_id", "share_quantity", "trade_count")
 SCHEMA = schema_of(finra_otc_weekly, ["week_start", "tier", *NAMES])
+OTHERS = schema_of(
+    finra_otc_weekly, ["notional_usd", "firm_crd_number", "participant_name", "last_update_date"]
+)
+MEASURES = (
+    *("notional_usd", "vwap", "notional_share", "ats_share_of_shares", "ats_share_of_trades"),
+    *("firm_count", "firm_hhi_lower", "firm_hhi_upper", "share_in_market", "rank_in_market"),
+    *("firm_crd_number", "participant_name", "published_at", "known_from"),
+)
+"""Columns that tests/domains/test_finra_measures.py computes again."""
 
 Row = tuple[str, str, str, int, int]
 
@@ -50,7 +59,13 @@ ROWS = st.dictionaries(KEYS, QUANTITIES, max_size=30).map(
 
 
 def frame(rows: list[Row]) -> pl.DataFrame:
-    return pl.DataFrame([(WEEK, "T1", *row) for row in rows], schema=SCHEMA, orient="row")
+    drawn = pl.DataFrame([(WEEK, "T1", *row) for row in rows], schema=SCHEMA, orient="row")
+    return drawn.with_columns(pl.lit(None, kind).alias(name) for name, kind in OTHERS.items())
+
+
+def without_measures(derived: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return rows in the columns that slow arithmetic has here."""
+    return derived.drop(*MEASURES, strict=False).to_dicts()
 
 
 def only(derived: pl.DataFrame) -> dict[str, Any]:
@@ -137,7 +152,7 @@ def reference_venue_week(rows: list[Row]) -> list[dict[str, Any]]:
 @example([("ATS", "A", "V", 0, 0), ("NON_ATS", "A", LUMP, 0, 3)])
 @example([("ATS", "A", "V", LARGEST, LARGEST)])
 def test_symbol_week_is_what_slow_arithmetic_says(rows: list[Row]):
-    assert symbol_week(frame(rows)).to_dicts() == reference_symbol_week(rows)
+    assert without_measures(symbol_week(frame(rows))) == reference_symbol_week(rows)
 
 
 @bounded
@@ -145,7 +160,7 @@ def test_symbol_week_is_what_slow_arithmetic_says(rows: list[Row]):
 @example([])
 @example([("NON_ATS", "A", LUMP, 5, 1)])
 def test_venue_week_is_what_slow_arithmetic_says(rows: list[Row]):
-    assert venue_week(venue_sums(frame(rows))).to_dicts() == reference_venue_week(rows)
+    assert without_measures(venue_week(venue_sums(frame(rows)))) == reference_venue_week(rows)
 
 
 @bounded

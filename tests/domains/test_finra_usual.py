@@ -65,6 +65,11 @@ def rows(week: date, quantities: Mapping[tuple[str, str, str], int]) -> pl.DataF
             "trade_count": pl.Int64(),
         },
         orient="row",
+    ).with_columns(
+        firm_crd_number=pl.lit(None, pl.Int64),
+        notional_usd=pl.lit(None, pl.Int64),
+        participant_name=pl.lit(None, pl.String),
+        last_update_date=pl.lit(None, pl.Date),
     )
 
 

@@ -1,6 +1,6 @@
 """Value of a week's shares: known answers, splits undone, and what is left out."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
@@ -15,7 +15,8 @@ ONE = 10**6
 
 def weeks(**shares: int) -> pl.DataFrame:
     rows = [{"tier": "T1", "symbol": name, "total_share_quantity": n} for name, n in shares.items()]
-    return pl.DataFrame(rows)
+    dates = {"published_at": MONDAY, "known_from": datetime(2026, 1, 5, tzinfo=UTC)}
+    return pl.DataFrame([{**row, **dates} for row in rows])
 
 
 def prices(symbol: str, *closes: float, volumes: tuple[int, ...] = (100,) * 5) -> pl.DataFrame:
@@ -23,7 +24,7 @@ def prices(symbol: str, *closes: float, volumes: tuple[int, ...] = (100,) * 5) -
         {"symbol": symbol, "trade_date": day, "close": round(close * ONE), "volume": volume}
         for day, close, volume in zip(DAYS, closes, volumes, strict=False)
     ]
-    return pl.DataFrame(rows)
+    return pl.DataFrame(rows).with_columns(known_from=datetime(2026, 1, 6, tzinfo=UTC))
 
 
 def splits(*rows: tuple[str, date, int, int, int]) -> pl.DataFrame:
@@ -57,9 +58,9 @@ def test_shares_are_worth_the_mean_close_weighted_by_volume():
         ]
     )
     found = value(weeks(AAA=60, BBB=20), of)
-    assert found.select("symbol", "price", "session_count", "notional_dollars").rows() == [
-        ("AAA", 15 * ONE, 4, 900.0),
-        ("BBB", 5 * ONE, 4, 100.0),
+    assert found.select("symbol", "price", "session_count", "estimated_notional_usd").rows() == [
+        ("AAA", 15 * ONE, 4, 900 * ONE),
+        ("BBB", 5 * ONE, 4, 100 * ONE),
     ]
     assert found["dollar_volume_share"].to_list() == [0.9, 0.1]
     assert found["market_volume_share"].to_list() == [0.1, None]

@@ -123,7 +123,7 @@ def test_the_change_of_concentration_is_none_after_a_hole(desk):
 def test_the_largest_venues_are_those_of_both_markets_together(desk, rows, expected):
     desk.land(*rows)
     derive(desk, CONCENTRATION)
-    shares = ("top_1_venue_share", "top_3_venue_share")
+    shares = ("top_venue_share", "top_3_venue_share")
     assert desk.rows(finra_concentration_week, "symbol", *shares) == expected
 
 
@@ -152,4 +152,4 @@ def test_what_is_derived_is_known_by_what_it_was_made_of(desk):
     desk.land(row(share_quantity=5), version="v2")
     derive(desk)
     assert desk.warehouse.changes(finra_otc_weekly) == {KEY: 2}
-    assert desk.warehouse.derived_versions(finra_symbol_rolling_6w) == {KEY: f"gold 1: {KEY}#2"}
+    assert desk.warehouse.derived_versions(finra_symbol_rolling_6w) == {KEY: f"gold 2: {KEY}#2"}

@@ -54,8 +54,8 @@ def test_a_split_that_is_landed_is_undone_whatever_was_derived_of_prices(desk):
     with desk.warehouse.writing() as connection:
         insert_frame(connection, prices_daily, kept)
     value(desk)
-    found = desk.rows(finra_symbol_week_value, "tier", "price", "notional_dollars")
-    assert found == [(tier, 80 * 10**6, 8000.0) for tier in sorted(TIERS)]
+    found = desk.rows(finra_symbol_week_value, "tier", "price", "estimated_notional_usd")
+    assert found == [(tier, 80 * 10**6, 8000 * 10**6) for tier in sorted(TIERS)]
 
 
 def test_a_week_of_which_no_symbol_has_prices_is_covered_by_nothing(desk):
@@ -81,10 +81,15 @@ def test_weeks_are_summed_by_tier_and_one_without_a_value_keeps_its_trading(
             )
         ]
         valued = [
-            {"tier": "T1", "symbol": "A", "share_quantity": 10, "notional_dollars": 2.5},
-            {"tier": "T1", "symbol": "B", "share_quantity": 30, "notional_dollars": 0.5},
+            {
+                "tier": "T1",
+                "symbol": "A",
+                "share_quantity": 10,
+                "estimated_notional_usd": 2_500_000,
+            },
+            {"tier": "T1", "symbol": "B", "share_quantity": 30, "estimated_notional_usd": 500_000},
             {"week_start": SECOND, "tier": "T2", "symbol": "C", "share_quantity": 5}
-            | {"notional_dollars": 4.0},
+            | {"estimated_notional_usd": 4_000_000},
         ]
         with warehouse.writing() as connection:
             insert_frame(connection, finra_symbol_week, rows(finra_symbol_week, *traded))

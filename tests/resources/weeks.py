@@ -14,7 +14,12 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.key_ranges import spans_of
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Audit, SpilledRows, Validated
 from orchestration_project.domains.finra.anomaly_bands import BandLimits
-from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
+from orchestration_project.domains.finra.gold import (
+    symbol_sums,
+    symbols_of_tier,
+    venue_sums,
+    venue_week,
+)
 from orchestration_project.domains.finra.restatement import WeekChange, merged, week_change
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.deliveries import Deliveries, RecordedDeliveries, SourceDeliveries
@@ -35,6 +40,7 @@ from orchestration_project.engine.warehouse.delivery import (
     no_warnings,
 )
 from orchestration_project.resources.finra import FinraSource
+from orchestration_project.resources.finra.dependents import DEPENDENTS
 from orchestration_project.resources.finra.preview import WrittenPreview
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.tables.finra import (
@@ -50,7 +56,7 @@ MONDAY = date(2025, 11, 10)
 NOON = datetime(2026, 1, 5, 12, 0, 0, 123456, tzinfo=UTC)
 PUBLISHED = date(2025, 12, 1)
 BOTH = {
-    finra_symbol_week: Transform(symbol_week),
+    finra_symbol_week: Transform(symbol_sums, symbols_of_tier),
     finra_venue_week: Transform(venue_sums, venue_week),
 }
 
@@ -255,6 +261,7 @@ class Desk:
             rule_version=rule_version,
             metadata_columns=METADATA_COLUMNS,
             transforms=BOTH,
+            dependents=DEPENDENTS,
             summarise=week_change,
             merge=merged,
         )

@@ -141,6 +141,15 @@ def test_a_schema_has_the_type_of_each_column():
         "symbol_count": pl.Int64(),
         "tier_share": pl.Float64(),
         "rank": pl.Int64(),
+        "share_in_market": pl.Float64(),
+        "rank_in_market": pl.Int64(),
+        "notional_usd": pl.Int64(),
+        "vwap": pl.Float64(),
+        "notional_share": pl.Float64(),
+        "firm_crd_number": pl.Int64(),
+        "participant_name": pl.String(),
+        "published_at": pl.Datetime("us", "UTC"),
+        "known_from": pl.Datetime("us", "UTC"),
     }
     names = ["known_from", "symbol"]
     known_from = pl.Datetime("us", "UTC")

@@ -27,7 +27,7 @@ from orchestration_project.resources.finra.connection import FinraDatasets
 from orchestration_project.services.metadata import column_schema
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.domains.finra import FinraSettings
-from orchestration_project.tables.finra import MADE_OF
+from orchestration_project.tables.finra_lineage import MADE_OF
 
 A_YEAR = 52 * WEEK
 """Weeks that FINRA keeps in its current dataset."""
@@ -76,6 +76,10 @@ OWNERS = ["team:market-data"]
     SYMBOL_ROLLING_6W,
     CONCENTRATION_WEEK,
     TIER_WEEK,
+    VENUE_WEEK_ALL_TIERS,
+    SYMBOL_MOVERS_WEEK,
+    VENUE_MOVERS_WEEK,
+    SYMBOL_ANOMALIES_WEEK,
     TRADE_ACTIVITY,
 ) = (
     dg.AssetKey([GROUP, noun])
@@ -89,6 +93,10 @@ OWNERS = ["team:market-data"]
         "symbol_rolling_6w",
         "concentration_week",
         "tier_week",
+        "venue_week_all_tiers",
+        "symbol_movers_week",
+        "venue_movers_week",
+        "symbol_anomalies_week",
         "trade_activity",
     )
 )

@@ -9,10 +9,14 @@ import dagster as dg
 
 from orchestration_project.assets.finra.catalogue import (
     CONCENTRATION_WEEK,
+    SYMBOL_ANOMALIES_WEEK,
+    SYMBOL_MOVERS_WEEK,
     SYMBOL_ROLLING_6W,
     SYMBOL_WEEK,
     TIER_WEEK,
+    VENUE_MOVERS_WEEK,
     VENUE_WEEK,
+    VENUE_WEEK_ALL_TIERS,
     WEEKS,
     WEEKS_OF_ALL_TIERS,
     table_spec,
@@ -26,7 +30,15 @@ from orchestration_project.engine.derived import (
 )
 from orchestration_project.engine.runner import AssetEvent, Report, asked_keys, each_partition
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.finra.gold import CONCENTRATION, CROSS_TIER, ROLLING
+from orchestration_project.resources.finra.gold import (
+    ALL_TIER_VENUES,
+    ANOMALIES,
+    CONCENTRATION,
+    CROSS_TIER,
+    ROLLING,
+    SYMBOL_MOVERS,
+    VENUE_MOVERS,
+)
 from orchestration_project.services.metadata import data_label, table_of
 from orchestration_project.settings.domains.finra import FinraSettings
 
@@ -135,11 +147,15 @@ across_weeks = _gold_assets(
     WEEKS,
     _Gold(SYMBOL_ROLLING_6W, ROLLING, [SYMBOL_WEEK]),
     _Gold(CONCENTRATION_WEEK, CONCENTRATION, [SYMBOL_WEEK]),
+    _Gold(SYMBOL_MOVERS_WEEK, SYMBOL_MOVERS, [SYMBOL_WEEK]),
+    _Gold(VENUE_MOVERS_WEEK, VENUE_MOVERS, [VENUE_WEEK]),
+    _Gold(SYMBOL_ANOMALIES_WEEK, ANOMALIES, [SYMBOL_WEEK]),
 )
 tier_week = _gold_assets(
     "derive_finra_tier_week",
     WEEKS_OF_ALL_TIERS,
     _Gold(TIER_WEEK, CROSS_TIER, [SYMBOL_WEEK, VENUE_WEEK]),
+    _Gold(VENUE_WEEK_ALL_TIERS, ALL_TIER_VENUES, [VENUE_WEEK]),
 )
 
 

@@ -11,10 +11,16 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKS_OF_ALL_TIERS,
     table_spec,
 )
+from orchestration_project.domains.finra.value import differing_weeks
 from orchestration_project.engine.derived import DerivedResult
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.resources.finra.value import coverage_by_week, figures_of, value_load
+from orchestration_project.resources.finra.value import (
+    coverage_by_week,
+    figures_of,
+    notional_by_week,
+    value_load,
+)
 from orchestration_project.services.metadata import check_spec, not_applicable, summary_of, table_of
 from orchestration_project.settings.domains.finra import FinraSettings
 from orchestration_project.tables.finra import finra_symbol_week_value
@@ -22,6 +28,7 @@ from orchestration_project.tables.finra import finra_symbol_week_value
 SYMBOL_WEEK_VALUE = dg.AssetKey(["finra", "symbol_week_value"])
 DAILY = dg.AssetKey(["prices", "daily"])
 COVERS = "covers_enough_of_the_volume"
+AGREES = "agrees_with_finra_notional"
 WEEKS_SHOWN = 50
 """The latest of those that are short: an event should stay below 100 KB."""
 
@@ -37,7 +44,15 @@ WEEKS_SHOWN = 50
             severity=dg.AssetCheckSeverity.WARN,
             remedy="load the missing prices",
             settings=["finra_symbol_week_value.min_price_coverage"],
-        )
+        ),
+        check_spec(
+            AGREES,
+            asset=SYMBOL_WEEK_VALUE,
+            description="The estimated value of each week and tier is close to FINRA's own.",
+            severity=dg.AssetCheckSeverity.WARN,
+            remedy="compare prices and splits of its largest symbols with another vendor",
+            settings=["finra_symbol_week_value.max_notional_factor"],
+        ),
     ],
     partitions_def=WEEKS_OF_ALL_TIERS,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -48,10 +63,13 @@ def symbol_week_value(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[AssetEvent]:
     """Derive each week of the run; a week whose rows are the same stays as it is."""
-    least = settings.checks_of("finra").finra_symbol_week_value.min_price_coverage
+    limits = settings.checks_of("finra").finra_symbol_week_value
     report = Report[DerivedResult](
         lambda derived: {SYMBOL_WEEK_VALUE: _metadata(derived)},
-        checks=lambda: [_check_result(coverage_by_week(warehouse), least)],
+        checks=lambda: [
+            _check_result(coverage_by_week(warehouse), limits.min_price_coverage),
+            _agreement_result(notional_by_week(warehouse), limits.max_notional_factor),
+        ],
         is_unchanged=lambda derived: not derived.recomputed,
     )
     yield from each_partition(context, lambda: value_load(warehouse), report)
@@ -87,5 +105,25 @@ def _check_result(covered: Mapping[str, float], least: float) -> dg.AssetCheckRe
             "weeks_short": len(short),
             "least_coverage_ratio": least,
             **({"short": table_of(shown)} if short else {}),
+        },
+    )
+
+
+def _agreement_result(sums: pl.DataFrame, max_factor: float) -> dg.AssetCheckResult:
+    differing = differing_weeks(sums, max_factor=max_factor)
+    outcome = {} if len(sums) else not_applicable("FINRA reports no value of symbols with prices")
+    shown = differing.tail(WEEKS_SHOWN)
+    return dg.AssetCheckResult(
+        asset_key=SYMBOL_WEEK_VALUE,
+        check_name=AGREES,
+        passed=differing.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        description=summary_of(outcome),
+        metadata={
+            **outcome,
+            "weeks": len(sums),
+            "weeks_differing": len(differing),
+            "max_notional_factor": max_factor,
+            **({"differing": table_of(shown)} if len(shown) else {}),
         },
     )

@@ -4,18 +4,26 @@ docs/reference/tables.md defines them. Sums are exact integers of 128 bits, and 
 is decided on them, so that no order of rows and no rounding tips a symbol over a threshold.
 """
 
-from datetime import date
+from datetime import date, datetime
 
 import polars as pl
 
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.contract import DE_MINIMIS
-from orchestration_project.domains.finra.gold import ratio_of
+from orchestration_project.domains.finra.gold import (
+    GREATEST,
+    firm_id,
+    rank_of_named,
+    ratio_of,
+    sum_if_complete,
+    with_notional,
+)
 from orchestration_project.tables.finra import (
     finra_concentration_week,
     finra_symbol_rolling_6w,
     finra_tier_week,
 )
+from orchestration_project.tables.finra_market import finra_venue_week_all_tiers
 from orchestration_project.tables.schema import in_table_order
 
 TREND_PERCENT = 10
@@ -31,7 +39,8 @@ def symbol_rolling_6w(
     """Return `finra_symbol_rolling_6w` of the week and tier that end the window.
 
     ``symbol_weeks`` has the window's rows of `finra_symbol_week`. A week without the symbol is
-    absent from its figures: FINRA does not say whether nobody traded or nobody reported.
+    absent from its figures: FINRA does not say whether nobody traded or nobody reported. A window
+    that is not complete has no trend.
     """
     shares, trades = pl.col("total_share_quantity"), pl.col("total_trade_count")
     is_recent = pl.col("week_start") > week_start - RECENT_WEEKS * WEEK
@@ -49,19 +58,32 @@ def symbol_rolling_6w(
         recent_weeks=is_recent.sum().cast(pl.Int128),
         earlier_shares=wide.filter(~is_recent).sum(),
         earlier_weeks=(~is_recent).sum().cast(pl.Int128),
+        published_at=pl.col("published_at").max(),
     )
     # mean / mean = (recent sum x earlier weeks) / (earlier sum x recent weeks)
     recent = pl.col("recent_shares") * pl.col("earlier_weeks")
     earlier = pl.col("earlier_shares") * pl.col("recent_weeks")
     return in_table_order(
         windows.filter("is_current").with_columns(
+            known_since(symbol_weeks),
             week_start=pl.lit(week_start),
             is_complete=pl.lit(is_complete),
-            trend_ratio=ratio_of(recent, earlier),
-            trend_direction=_direction(recent, earlier),
+            trend_ratio=ratio_of(recent, earlier) if is_complete else None,
+            trend_direction=_direction(recent, earlier) if is_complete else None,
+            is_stale=False,
         ),
         finra_symbol_rolling_6w,
     )
+
+
+def known_since(*inputs: pl.DataFrame) -> pl.Expr:
+    """Return known_from of what is derived of ``inputs``: the latest load of any of their rows.
+
+    Of all rows, not of a symbol's alone: a load that removed the symbol from a week counts, too.
+    """
+    latest = (each["known_from"].max() for each in inputs)
+    found = [each for each in latest if isinstance(each, datetime)]
+    return pl.lit(max(found, default=None), pl.Datetime("us", "UTC")).alias("known_from")
 
 
 def _direction(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
@@ -84,17 +106,19 @@ def concentration_week(symbol_weeks: pl.DataFrame, *, week_start: date) -> pl.Da
     """
     indices = ("hhi_lower", "hhi_upper")
     before = symbol_weeks.filter(pl.col("week_start") == week_start - WEEK).select(
-        "symbol", *(pl.col(name).alias(f"{name}_before") for name in indices)
+        "symbol", *(pl.col(name).alias(f"{name}_before") for name in (*indices, "published_at"))
     )
     return in_table_order(
         symbol_weeks.filter(pl.col("week_start") == week_start)
         .join(before, on="symbol", how="left")
         .with_columns(
-            pl.col("top_venue_share").alias("top_1_venue_share"),
+            known_since(symbol_weeks),
             *(
                 (pl.col(name) - pl.col(f"{name}_before")).alias(f"{name}_change")
                 for name in indices
             ),
+            published_at=pl.max_horizontal("published_at", "published_at_before"),
+            is_stale=False,
         ),
         finra_concentration_week,
     )
@@ -106,16 +130,71 @@ def tier_week(venue_weeks: pl.DataFrame, symbols: pl.DataFrame) -> pl.DataFrame:
     ``venue_weeks`` are its rows of `finra_venue_week`, ``symbols`` (tier, symbol) those of
     `finra_symbol_week`, of all tiers.
     """
-    venue, total = pl.col("venue_id"), pl.col("share_quantity")
+    venue, total, trades = pl.col("venue_id"), pl.col("share_quantity"), pl.col("trade_count")
+    is_ats = pl.col("market") == "ATS"
     tiers = venue_weeks.group_by("week_start", "tier").agg(
         pl.col("share_quantity", "trade_count").sum(),
         row_count=pl.col("symbol_count").sum(),
         venue_count=venue.filter(venue != DE_MINIMIS).n_unique().cast(pl.Int64),
+        ats_share_quantity=total.filter(is_ats).sum(),
+        ats_trade_count=trades.filter(is_ats).sum(),
+        notional_usd=sum_if_complete("notional_usd"),
+        published_at=pl.col("published_at").max(),
     )
     counts = symbols.group_by("tier").agg(symbol_count=pl.len().cast(pl.Int64))
     return in_table_order(
-        tiers.join(counts, on="tier").with_columns(
-            market_share=ratio_of(total, total.cast(pl.Int128).sum())
+        with_notional(tiers, total)
+        .join(counts, on="tier")
+        .join(firm_indices(venue_weeks, "tier"), on="tier")
+        .with_columns(
+            known_since(venue_weeks),
+            market_share=ratio_of(total, total.cast(pl.Int128).sum()),
+            ats_share_of_shares=ratio_of(pl.col("ats_share_quantity"), total),
+            ats_share_of_trades=ratio_of(pl.col("ats_trade_count"), trades),
+            is_stale=False,
         ),
         finra_tier_week,
+    )
+
+
+def venue_week_all_tiers(venue_weeks: pl.DataFrame) -> pl.DataFrame:
+    """Return `finra_venue_week_all_tiers` of all rows of a week of `finra_venue_week`."""
+    shares = pl.col("share_quantity")
+    venues = venue_weeks.group_by("week_start", "market", "venue_id").agg(
+        pl.col("share_quantity", "trade_count", "symbol_count").sum(),
+        pl.col(*GREATEST, "published_at").max(),
+        tier_count=pl.col("tier").n_unique().cast(pl.Int64),
+        notional_usd=sum_if_complete("notional_usd"),
+    )
+    whole = shares.cast(pl.Int128).sum()
+    return in_table_order(
+        with_notional(venues, shares).with_columns(
+            known_since(venue_weeks),
+            market_share=ratio_of(shares, whole),
+            rank=rank_of_named(),
+            share_in_market=ratio_of(shares, whole.over("market")),
+            rank_in_market=rank_of_named().over("market"),
+            is_stale=False,
+        ),
+        finra_venue_week_all_tiers,
+    )
+
+
+def firm_indices(venue_weeks: pl.DataFrame, *group: str) -> pl.DataFrame:
+    """Return firm_count, firm_hhi_lower and firm_hhi_upper (0-1) by ``group``.
+
+    ``venue_weeks`` are rows of `finra_venue_week`. All venues of a firm are one.
+    """
+    shares, is_named = pl.col("share_quantity"), pl.col("firm") != DE_MINIMIS
+    square = shares * shares
+    whole = shares.sum() * shares.sum()
+    return (
+        venue_weeks.group_by(*group, firm_id().alias("firm"))
+        .agg(shares.cast(pl.Int128).sum())
+        .group_by(group)
+        .agg(
+            firm_count=is_named.sum().cast(pl.Int64),
+            firm_hhi_lower=ratio_of(square.filter(is_named).sum(), whole),
+            firm_hhi_upper=ratio_of(square.sum(), whole),
+        )
     )

@@ -26,8 +26,9 @@ from orchestration_project.contracts.values import (
 )
 from orchestration_project.tables.finra import NOTIONAL_SCALE
 
-RULE_VERSION = "3"
-"""To be raised with every change of rule that could make other rows of the same bytes."""
+RULE_VERSION = "4"
+"""To be raised with every change of rule that could make other rows of the same bytes, also of the
+tables that a load derives."""
 
 API_FIELDS = (
     "weekStartDate",

@@ -3,7 +3,10 @@
 The Herfindahl index is the sum of squared shares, 0-1: (sum of q^2) / (sum of q)^2.
 "De Minimis Firms" (CRD 0) lumps an unknown number of firms, so it is no venue: the index has a
 lower bound (they are many and tiny: their squares vanish) and an upper one (they are one firm).
-Its sums are exact integers of 128 bits, so that no order of rows or threads changes a digit.
+A firm (by CRD number) may have several venues, such as an ATS and its OTC desk: it has an index of
+its own, in which they are one.
+Its sums are exact integers of 128 bits, so that no order of rows or threads changes a digit. A sum
+of traded value is NULL unless each row has one, and where 64 bits do not hold it.
 """
 
 from collections.abc import Mapping
@@ -13,7 +16,7 @@ import polars as pl
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.finra import MARKETS, finra_symbol_week, finra_venue_week
-from orchestration_project.tables.schema import in_table_order
+from orchestration_project.tables.schema import USD_SCALE, in_table_order
 
 LARGEST_TOTAL = (2**63 - 1) // 2
 """Limit of a delivery's sum: the two markets of a week may come separately, and their sum is a
@@ -51,39 +54,118 @@ def refuse_overflow(sums: Mapping[str, int]) -> None:
 
 def symbol_week(rows: pl.DataFrame) -> pl.DataFrame:
     """Return `finra_symbol_week` of ``rows``, all rows of one week and tier of the weekly table."""
+    return symbols_of_tier(symbol_sums(rows))
+
+
+def symbol_sums(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return what `symbols_of_tier` takes, of all rows of some symbols of a week and tier."""
     shares, named_shares = pl.col("share_quantity"), pl.col("named_shares")
     is_largest = named_shares == named_shares.max()
-    per_symbol = (
+    by_venue = (
         _by_venue(rows)
         .with_columns(
             named_shares=pl.when(pl.col("venue_id") != DE_MINIMIS).then(shares),
             square=shares.cast(pl.Int128) * shares.cast(pl.Int128),
         )
         .with_columns(named_square=pl.when(named_shares.is_not_null()).then("square"))
-        .group_by("symbol")
-        .agg(
-            pl.col("week_start", "tier").first(),
-            pl.col("^(ats|non_ats)_.*$").sum(),
-            total_share_quantity=shares.sum(),
-            total_trade_count=pl.col("trade_count").sum(),
-            venue_count=named_shares.count().cast(pl.Int64),
-            top_venue_id=pl.col("venue_id").filter(is_largest).min(),
-            top_shares=named_shares.max(),
-            largest=named_shares.sort(descending=True, nulls_last=True).head(max(TOP.values())),
-            named_squares=pl.col("named_square").sum(),
-            all_squares=pl.col("square").sum(),
-        )
     )
-    total = pl.col("total_share_quantity")
+    per_symbol = by_venue.group_by("symbol").agg(
+        pl.col("week_start", "tier").first(),
+        pl.col("^(ats|non_ats)_.*$").sum(),
+        total_share_quantity=shares.sum(),
+        total_trade_count=pl.col("trade_count").sum(),
+        notional_usd=sum_if_complete("notional_usd"),
+        published_at=as_moment(pl.col("last_update_date").max()),
+        venue_count=named_shares.count().cast(pl.Int64),
+        top_venue_id=pl.col("venue_id").filter(is_largest).min(),
+        top_shares=named_shares.max(),
+        largest=named_shares.sort(descending=True, nulls_last=True).head(max(TOP.values())),
+        named_squares=pl.col("named_square").sum(),
+        all_squares=pl.col("square").sum(),
+    )
+    total, trades = pl.col("total_share_quantity"), pl.col("total_trade_count")
     whole = total.cast(pl.Int128) * total.cast(pl.Int128)
-    ratios = per_symbol.with_columns(
-        average_trade_size=ratio_of(total, pl.col("total_trade_count")),
+    more = pl.col("more_squares").fill_null(0)
+    return per_symbol.join(_firms_of_several_venues(by_venue), on="symbol", how="left").select(
+        pl.exclude("^.*squares$", "top_shares", "largest", "fewer"),
+        average_trade_size=ratio_of(total, trades),
         top_venue_share=ratio_of(pl.col("top_shares"), total),
         **{name: ratio_of(_sum_of_largest(places), total) for name, places in TOP.items()},
         hhi_lower=ratio_of(pl.col("named_squares"), whole),
         hhi_upper=ratio_of(pl.col("all_squares"), whole),
+        firm_count=pl.col("venue_count") - pl.col("fewer").fill_null(0),
+        firm_hhi_lower=ratio_of(pl.col("named_squares") + more, whole),
+        firm_hhi_upper=ratio_of(pl.col("all_squares") + more, whole),
+        ats_share_of_shares=ratio_of(pl.col("ats_share_quantity"), total),
+        ats_share_of_trades=ratio_of(pl.col("ats_trade_count"), trades),
     )
-    return in_table_order(ratios, finra_symbol_week)
+
+
+def symbols_of_tier(sums: pl.DataFrame) -> pl.DataFrame:
+    """Return `finra_symbol_week` of the `symbol_sums` of all symbols of a week and tier."""
+    return in_table_order(
+        with_notional(sums, pl.col("total_share_quantity")).with_columns(_UNSTAMPED),
+        finra_symbol_week,
+    )
+
+
+_UNSTAMPED = pl.lit(None, pl.Datetime("us", "UTC")).alias("known_from")
+"""The time of a load is set when it is written."""
+
+
+def as_moment(days: pl.Expr) -> pl.Expr:
+    """Return days as the UTC times at which they begin."""
+    return days.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def sum_if_complete(name: str) -> pl.Expr:
+    """Return the exact sum of a column in 128 bits, NULL where a row has no value."""
+    values = pl.col(name)
+    return pl.when(values.null_count() == 0).then(values.cast(pl.Int128).sum())
+
+
+def with_notional(sums: pl.DataFrame, shares: pl.Expr, *, over: str | None = None) -> pl.DataFrame:
+    """Add vwap (US dollars a share) and notional_share (0-1), and take notional_usd to 64 bits.
+
+    Args:
+        sums: Rows with notional_usd in 128 bits, US dollars x 10^6, NULL where it is not known.
+        shares: The shares of a row.
+        over: Column whose rows of equal value are the whole of notional_share; None: all are.
+    """
+    notional = pl.col("notional_usd").cast(pl.Int64, strict=False)
+    whole = sum_if_complete("notional_usd")
+    return sums.with_columns(
+        notional_usd=notional,
+        vwap=ratio_of(notional, shares.cast(pl.Int128) * 10**USD_SCALE),
+        notional_share=ratio_of(notional, whole if over is None else whole.over(over)),
+    )
+
+
+def firm_id() -> pl.Expr:
+    """Return the firm of a venue: its CRD number, else its venue ID; 0 is no firm's number."""
+    crd = pl.col("firm_crd_number")
+    return pl.when(crd > 0).then(pl.format("CRD:{}", crd)).otherwise(pl.col("venue_id"))
+
+
+def _firms_of_several_venues(by_venue: pl.DataFrame) -> pl.DataFrame:
+    """Return by symbol what taking venues of one firm together changes.
+
+    Columns: symbol, fewer (venues that are not firms of their own), more_squares (sum of the
+    squares of firms minus that of their venues). Symbols without such firms may be missing.
+    """
+    shares = pl.col("share_quantity").cast(pl.Int128)
+    venues = by_venue.select("venue_id", "firm_crd_number").unique().with_columns(firm=firm_id())
+    several = venues.filter(pl.col("venue_id").n_unique().over("firm") > 1)
+    return (
+        by_venue.join(several, on=["venue_id", "firm_crd_number"], nulls_equal=True)
+        .group_by("symbol", "firm")
+        .agg(
+            fewer=pl.len().cast(pl.Int64) - 1,
+            more_squares=shares.sum() * shares.sum() - pl.col("square").sum(),
+        )
+        .group_by("symbol")
+        .agg(pl.col("fewer", "more_squares").sum())
+    )
 
 
 def _sum_of_largest(places: int) -> pl.Expr:
@@ -100,21 +182,35 @@ def _by_venue(rows: pl.DataFrame) -> pl.DataFrame:
         for market, prefix in PREFIXES.items()
     }
     by_market = rows.select(
-        *("week_start", "tier", "symbol", "venue_id"), *quantities, **of_markets
+        *("week_start", "tier", "symbol", "venue_id", "firm_crd_number"),
+        *("notional_usd", "last_update_date"),
+        *quantities,
+        **of_markets,
     )
     venues = [set(rows.filter(market=market)["venue_id"].unique()) for market in MARKETS]
     if set.isdisjoint(*venues):
         return by_market
     return by_market.group_by("symbol", "venue_id").agg(
-        pl.col("week_start", "tier").first(), pl.col(*quantities, *of_markets).sum()
+        pl.col("week_start", "tier").first(),
+        pl.col("firm_crd_number", "last_update_date").max(),
+        pl.col(*quantities, *of_markets).sum(),
+        notional_usd=sum_if_complete("notional_usd"),
     )
+
+
+VENUE = ("week_start", "tier", "market", "venue_id")
+GREATEST = ("firm_crd_number", "participant_name")
+"""Of a venue's rows the greatest value counts."""
 
 
 def venue_sums(rows: pl.DataFrame) -> pl.DataFrame:
     """Return what `venue_week` is made of, of rows that may be a part of a week and tier."""
-    return rows.group_by("week_start", "tier", "market", "venue_id").agg(
+    return rows.group_by(VENUE).agg(
         pl.col("share_quantity", "trade_count").sum(),
+        pl.col(GREATEST).max(),
+        published_at=as_moment(pl.col("last_update_date").max()),
         symbol_count=pl.len().cast(pl.Int64),
+        notional_usd=sum_if_complete("notional_usd"),
     )
 
 
@@ -124,17 +220,27 @@ def venue_week(sums: pl.DataFrame) -> pl.DataFrame:
     ``sums`` may have a venue several times, once of each part.
     """
     shares = pl.col("share_quantity")
-    venues = sums.group_by("week_start", "tier", "market", "venue_id").agg(
-        pl.col("share_quantity", "trade_count", "symbol_count").sum()
+    venues = sums.group_by(VENUE).agg(
+        pl.col("share_quantity", "trade_count", "symbol_count").sum(),
+        pl.col(*GREATEST, "published_at").max(),
+        notional_usd=sum_if_complete("notional_usd"),
     )
-    named_shares = pl.when(pl.col("venue_id") != DE_MINIMIS).then(shares)
     return in_table_order(
-        venues.with_columns(
+        with_notional(venues, shares).with_columns(
+            _UNSTAMPED,
             tier_share=ratio_of(shares, shares.sum()),
-            rank=named_shares.rank("min", descending=True).cast(pl.Int64),
+            rank=rank_of_named(),
+            share_in_market=ratio_of(shares, shares.sum().over("market")),
+            rank_in_market=rank_of_named().over("market"),
         ),
         finra_venue_week,
     )
+
+
+def rank_of_named() -> pl.Expr:
+    """Return the rank of a venue by shares, from 1; NULL of De Minimis Firms."""
+    named_shares = pl.when(pl.col("venue_id") != DE_MINIMIS).then(pl.col("share_quantity"))
+    return named_shares.rank("min", descending=True).cast(pl.Int64)
 
 
 def ratio_of(part: pl.Expr, whole: pl.Expr) -> pl.Expr:

@@ -9,6 +9,7 @@ from datetime import date
 
 import polars as pl
 
+from orchestration_project.domains.finra.across import known_since
 from orchestration_project.domains.finra.gold import ratio_of
 from orchestration_project.tables.finra import finra_symbol_week_value
 from orchestration_project.tables.schema import USD_SCALE, in_table_order
@@ -29,7 +30,8 @@ def symbol_week_value(
 
     Args:
         symbol_weeks: Its rows of `finra_symbol_week`, of all tiers.
-        prices: symbol, trade_date, close and volume of the week, as `prices_daily` has them.
+        prices: symbol, trade_date, close, volume and known_from of the week, as `prices_daily` has
+            them.
         splits: All splits since, by `SPLIT_COLUMNS`: with the closes of the day and that before.
         week_start: Its Monday.
         session_days: The days on which the exchange traded; a symbol that lacks one is left out.
@@ -51,16 +53,17 @@ def symbol_week_value(
     valued = (
         symbol_weeks.rename({"total_share_quantity": "share_quantity"})
         .join(weekly, on="symbol")
-        .with_columns(notional_dollars=shares * pl.col("price") / ONE)
+        .with_columns(estimate=shares * pl.col("price"))
     )
     return in_table_order(
         valued.with_columns(
+            known_since(symbol_weeks, prices),
             week_start=pl.lit(week_start),
             price=pl.col("price").round().cast(pl.Int64),
-            dollar_volume_share=ratio_of(
-                pl.col("notional_dollars"), pl.col("notional_dollars").sum().over("tier")
-            ),
+            estimated_notional_usd=pl.col("estimate").round().cast(pl.Int64, strict=False),
+            dollar_volume_share=ratio_of(pl.col("estimate"), pl.col("estimate").sum().over("tier")),
             market_volume_share=ratio_of(shares, pl.col("market_shares")),
+            is_stale=False,
         ),
         finra_symbol_week_value,
     )
@@ -91,3 +94,15 @@ def coverage(valued: pl.DataFrame, symbol_weeks: pl.DataFrame) -> float:
     """Return the share (0-1) of a week's shares that has a value; 0 without shares."""
     total = symbol_weeks["total_share_quantity"].cast(pl.Int128).sum()
     return int(valued["share_quantity"].cast(pl.Int128).sum()) / int(total) if total else 0.0
+
+
+def differing_weeks(sums: pl.DataFrame, *, max_factor: float) -> pl.DataFrame:
+    """Return weeks and tiers whose estimate differs from FINRA's traded value by more than that.
+
+    Args:
+        sums: week_start, tier, estimated_dollars and notional_dollars (US dollars).
+        max_factor: Largest factor, up and down; both are 0 without trading, and agree.
+    """
+    estimated, notional = pl.col("estimated_dollars"), pl.col("notional_dollars")
+    is_more = (estimated > notional * max_factor) | (notional > estimated * max_factor)
+    return sums.filter(is_more).with_columns(factor=ratio_of(estimated, notional))

@@ -28,6 +28,7 @@ from orchestration_project.engine.warehouse.frames import (
     read_scope,
     within,
 )
+from orchestration_project.engine.warehouse.staleness import stamped
 from orchestration_project.engine.warehouse.target import BOOKKEEPING, WriteTarget
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import audits, fences
@@ -107,7 +108,10 @@ PARTITIONS_PER_STATEMENT = 1000
 
 
 def derive_all(
-    connection: Connection, batches: Sequence[ValidatedBatch], are_derived: Sequence[bool]
+    connection: Connection,
+    batches: Sequence[ValidatedBatch],
+    are_derived: Sequence[bool],
+    known_from: datetime,
 ) -> list[dict[str, float]]:
     """Replace partitions in each derived table; return the seconds that each table took of each.
 
@@ -118,19 +122,22 @@ def derive_all(
         connection: The transaction.
         batches: Deliveries of partitions of one table.
         are_derived: Whether the derived tables of each are replaced.
+        known_from: The time of the load.
     """
     chosen = [each for each, is_derived in zip(batches, are_derived, strict=True) if is_derived]
     together = [each for each in chosen if each.derived is not None]
-    seconds = {id(each): derive(connection, each) for each in chosen if each.derived is None}
+    seconds = {
+        id(each): derive(connection, each, known_from) for each in chosen if each.derived is None
+    }
     for start in range(0, len(together), PARTITIONS_PER_STATEMENT):
         some = together[start : start + PARTITIONS_PER_STATEMENT]
-        shared = _replace_together(connection, some)
+        shared = _replace_together(connection, some, known_from)
         seconds |= {id(each): shared for each in some}
     return [seconds.get(id(each), {}) for each in batches]
 
 
 def _replace_together(
-    connection: Connection, batches: Sequence[ValidatedBatch]
+    connection: Connection, batches: Sequence[ValidatedBatch], known_from: datetime
 ) -> dict[str, float]:
     """Replace partitions whose derived rows are made; return the seconds of one, by table."""
     seconds: dict[str, float] = {}
@@ -141,12 +148,12 @@ def _replace_together(
         frames = [each.derived[table] for each in batches if each.derived is not None]
         for frame in frames:
             conform(frame, table)
-        insert_frame(connection, table, pl.concat(frames))
+        insert_frame(connection, table, stamped(pl.concat(frames), known_from))
         seconds[table.name] = (time.monotonic() - started) / len(batches)
     return seconds
 
 
-def derive(connection: Connection, batch: ValidatedBatch) -> dict[str, float]:
+def derive(connection: Connection, batch: ValidatedBatch, known_from: datetime) -> dict[str, float]:
     """Replace the partition in each derived table; return the seconds that each took.
 
     The rows of the partition that the delivery left as they were count too.
@@ -161,7 +168,7 @@ def derive(connection: Connection, batch: ValidatedBatch) -> dict[str, float]:
     for table, rows in derived.items():
         started = time.monotonic()
         connection.execute(delete(table).where(within(table, target.partition)))
-        insert_frame(connection, table, rows)
+        insert_frame(connection, table, stamped(rows, known_from))
         seconds[table.name] = time.monotonic() - started
     return seconds
 
@@ -186,7 +193,9 @@ def derive_rows(
     return seconds
 
 
-def derive_ranges(connection: Connection, batch: ValidatedBatch) -> Mapping[str, float]:
+def derive_ranges(
+    connection: Connection, batch: ValidatedBatch, known_from: datetime
+) -> Mapping[str, float]:
     """Do the same for a delivery in ranges that was written, range by range."""
     target, scope = batch.target, batch.delivery.scope
     unfinished: dict[Table, list[pl.DataFrame]] = {table: [] for table in target.spec.transforms}
@@ -201,14 +210,15 @@ def derive_ranges(connection: Connection, batch: ValidatedBatch) -> Mapping[str,
             started = time.monotonic()
             made = maker.of_rows(rows)
             if maker.of_ranges is None:
-                insert_frame(connection, table, made)
+                insert_frame(connection, table, stamped(made, known_from))
             else:
                 unfinished[table].append(made)
             seconds[table.name] += time.monotonic() - started
     for table, maker in target.spec.transforms.items():
         if maker.of_ranges is not None:
             started = time.monotonic()
-            insert_frame(connection, table, maker.of_ranges(pl.concat(unfinished[table])))
+            rows = maker.of_ranges(pl.concat(unfinished[table]))
+            insert_frame(connection, table, stamped(rows, known_from))
             seconds[table.name] += time.monotonic() - started
     return seconds
 

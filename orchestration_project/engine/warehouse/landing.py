@@ -56,6 +56,7 @@ from orchestration_project.engine.warehouse.frames import (
     read_scope,
     within,
 )
+from orchestration_project.engine.warehouse.staleness import mark_stale
 from orchestration_project.engine.warehouse.target import ScopeState, SummaryT
 from orchestration_project.tables.schema import key_names, schema_of
 
@@ -181,7 +182,23 @@ def land(
     ]
     record_evidence(connection, batches, known_from, "landed")
     record_landings(connection, batches, results)
+    _mark_dependents(connection, batches, results)
     return results
+
+
+def _mark_dependents(
+    connection: Connection, batches: Sequence[ValidatedBatch], results: Sequence[WriteResult]
+) -> None:
+    """Mark stale what is derived of the partitions whose values, or whose rules, changed."""
+    spec = batches[0].target.spec
+    changed = [
+        each.target.partition
+        for each, result in zip(batches, results, strict=True)
+        if result.change_cause not in ("none", "metadata")
+        or each.target.state.rule_version != each.target.rule_version
+    ]
+    if changed and spec.dependents:
+        mark_stale(connection, spec.dependents, changed)
 
 
 def _with_states(
@@ -219,6 +236,7 @@ def _write_batches(
             _is_derived(each, own) and not each.target.derives_by_row
             for each, own in zip(batches, counts, strict=True)
         ],
+        known_from,
     )
     derived = [
         {**seconds, **own}
@@ -244,7 +262,7 @@ def _write_ranges(
         counts += change.counts[0]
         summaries += _summaries([part], change, known_from, [True])
     is_derived = _is_derived(batch, counts) and not batch.target.derives_by_row
-    derived = derive_ranges(connection, batch) if is_derived else {}
+    derived = derive_ranges(connection, batch, known_from) if is_derived else {}
     merge = batch.target.spec.merge
     return _PartitionWrite(counts, merge(summaries) if merge else None, derived)
 

@@ -9,6 +9,7 @@ import polars as pl
 from sqlalchemy import Table
 
 from orchestration_project.engine.warehouse.frames import Scope
+from orchestration_project.engine.warehouse.staleness import Dependents
 from orchestration_project.tables.schema import HISTORY
 
 BOOKKEEPING = ("capture_id", "known_from")
@@ -118,6 +119,7 @@ class TableSpec(Generic[SummaryT]):
         rule_version: Version of the rules that make its rows.
         metadata_columns: Columns whose change alone is not a restatement.
         transforms: Tables derived of a partition, in the transaction that loads it.
+        dependents: Tables derived later, whose rows a load marks stale.
         summarise: Sums up what a load changed.
         merge: Puts summaries of several ranges together; None: its rows never come in ranges.
     """
@@ -126,6 +128,7 @@ class TableSpec(Generic[SummaryT]):
     rule_version: str
     metadata_columns: Sequence[str] = ()
     transforms: Derive = field(default_factory=dict)
+    dependents: Dependents = field(default_factory=dict)
     summarise: Summarise[SummaryT]
     merge: MergeSummaries | None = None
 

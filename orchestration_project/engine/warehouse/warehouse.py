@@ -1,6 +1,6 @@
 """The user's database, as the rest of the project sees it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from datetime import datetime
 from functools import cached_property
@@ -377,15 +377,24 @@ class Warehouse:
         with self.reading() as connection:
             return replayable(connection, table)
 
-    def derive(self, derivations: Sequence[Derivation]) -> None:
+    def derive(
+        self,
+        derivations: Sequence[Derivation],
+        at_write: Callable[[Connection], Sequence[Derivation]] | None = None,
+    ) -> None:
         """Replace partitions of derived tables, all or none.
+
+        Args:
+            derivations: What was made.
+            at_write: Returns it as it is to be written, from the state of that transaction.
 
         Raises:
             SupersededError: Another run derived one of them since its inputs were read.
         """
         if derivations:
             with self.writing() as connection:
-                write_derived(connection, derivations, self._clock.now())
+                written = at_write(connection) if at_write else derivations
+                write_derived(connection, written, self._clock.now())
 
     def record_refused(
         self, target: WriteTarget, delivery: Delivery, rejects: pl.DataFrame | None = None

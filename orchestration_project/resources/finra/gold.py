@@ -1,12 +1,13 @@
 """Tables derived across weeks and tiers: inputs, affected partitions and functions."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, Table, select
 
-from orchestration_project.domains.finra import across, recomputation
+from orchestration_project.domains.finra import across, movers, recomputation
 from orchestration_project.domains.finra.selection import parsed
 from orchestration_project.engine.derived import (
     DerivedPart,
@@ -25,20 +26,43 @@ from orchestration_project.tables.finra import (
     finra_tier_week,
     finra_venue_week,
 )
+from orchestration_project.tables.finra_market import (
+    finra_symbol_anomalies_week,
+    finra_symbol_movers_week,
+    finra_venue_movers_week,
+    finra_venue_week_all_tiers,
+)
 
 LOADED_BY = "finra_otc_weekly"
 """The job that loads what all gold is made of."""
 
 SYMBOL_KEY = ("week_start", "tier", "symbol")
-COLUMNS = {
-    finra_symbol_rolling_6w: (*SYMBOL_KEY, "total_share_quantity", "total_trade_count"),
+DATED_SHARES = (*SYMBOL_KEY, "total_share_quantity", "published_at", "known_from")
+COLUMNS: dict[Table, tuple[str, ...]] = {
+    finra_symbol_rolling_6w: (*DATED_SHARES, "total_trade_count"),
     finra_concentration_week: (
-        *(*SYMBOL_KEY, "hhi_lower", "hhi_upper"),
-        *("top_venue_share", "top_3_venue_share", "top_5_venue_share", "total_share_quantity"),
+        *(*DATED_SHARES, "hhi_lower", "hhi_upper"),
+        *("top_venue_share", "top_3_venue_share", "top_5_venue_share"),
     ),
     finra_tier_week: SYMBOL_KEY,
+    finra_symbol_movers_week: DATED_SHARES,
+    finra_symbol_anomalies_week: DATED_SHARES,
 }
 """Columns of `finra_symbol_week` that each table needs."""
+
+
+@dataclass(frozen=True)
+class GoldWeeks:
+    """Weeks of `finra_symbol_week`, in the columns needed, and of `finra_venue_week`."""
+
+    symbols: pl.DataFrame
+    venues: pl.DataFrame
+
+    def of(self, keys: Collection[str]) -> "GoldWeeks":
+        """Return those of just these partitions."""
+        weeks = [parsed(key).week_start for key in keys]
+        is_in = pl.col("week_start").is_in(weeks)
+        return GoldWeeks(self.symbols.filter(is_in), self.venues.filter(is_in))
 
 
 def landed_weeks(connection: Connection, _key: str | None = None) -> recomputation.Landed:
@@ -55,51 +79,72 @@ def _of_week(key: str) -> Scope:
     return {"week_start": parsed(f"|{key}").week_start}
 
 
-def _read_symbol_weeks(connection: Connection, due: Sequence[PendingDerivation]) -> pl.DataFrame:
-    """Return the weeks of all that is due once, as windows overlap, in the columns needed."""
+def _read_weeks(connection: Connection, due: Sequence[PendingDerivation]) -> GoldWeeks:
+    """Return the weeks of all that is due once, as windows overlap."""
+    names = dict.fromkeys(name for each in due for name in COLUMNS.get(each.derived.table, ()))
+    of_symbols = _scope_of([each for each in due if each.derived.table in COLUMNS])
+    columns: list[ColumnElement[Any]] = [finra_symbol_week.c[name] for name in names or SYMBOL_KEY]
+    statement = select(*columns).where(within(finra_symbol_week, of_symbols))
+    of_venues = _scope_of([each for each in due if each.derived.table in OF_VENUES])
+    return GoldWeeks(
+        read_frame(connection, statement, finra_symbol_week),
+        read_scope(connection, finra_venue_week, of_venues),
+    )
+
+
+def _scope_of(due: Sequence[PendingDerivation]) -> Scope:
     at = [parsed(key) for key in {one for each in due for one in each.inputs}]
-    scope = {
+    return {
         "week_start": tuple(sorted({each.week_start for each in at})),
         "tier": tuple(sorted({each.tier for each in at})),
     }
-    names = dict.fromkeys(name for each in due for name in COLUMNS[each.derived.table])
-    columns: list[ColumnElement[Any]] = [finra_symbol_week.c[name] for name in names]
-    statement = select(*columns).where(within(finra_symbol_week, scope))
-    return read_frame(connection, statement, finra_symbol_week)
 
 
-def _read_tiers(
-    connection: Connection, due: Sequence[PendingDerivation]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the symbols and the venues of a week in all tiers."""
-    [week] = due
-    venue_weeks = read_scope(connection, finra_venue_week, _of_week(week.key))
-    return _read_symbol_weeks(connection, due).drop("week_start"), venue_weeks
+OF_VENUES = (finra_tier_week, finra_venue_week_all_tiers, finra_venue_movers_week)
+"""Tables that need `finra_venue_week`."""
 
 
-def _make_rolling(due: PendingDerivation, symbol_weeks: pl.DataFrame) -> DerivedPart:
+def _make_rolling(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
     rows = across.symbol_rolling_6w(
-        _of_weeks(symbol_weeks, due.inputs),
+        read.of(due.inputs).symbols,
         week_start=parsed(due.key).week_start,
         is_complete=len(due.inputs) == recomputation.WINDOW_WEEKS,
     )
-    return _with_largest_symbols(due, rows, symbol_weeks)
+    return _with_largest_symbols(due, rows, read.symbols)
 
 
-def _make_concentration(due: PendingDerivation, symbol_weeks: pl.DataFrame) -> DerivedPart:
-    of_weeks = _of_weeks(symbol_weeks, due.inputs)
+def _make_concentration(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
+    of_weeks = read.of(due.inputs).symbols
     rows = across.concentration_week(of_weeks, week_start=parsed(due.key).week_start)
-    return _with_largest_symbols(due, rows, symbol_weeks)
+    return _with_largest_symbols(due, rows, read.symbols)
 
 
-def _make_tiers(due: PendingDerivation, read: tuple[pl.DataFrame, pl.DataFrame]) -> DerivedPart:
-    symbols, venue_weeks = read
-    rows = across.tier_week(venue_weeks, symbols)
+def _make_symbol_movers(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
+    weeks = read.of(due.inputs).symbols
+    rows = movers.symbol_movers(weeks, week_start=parsed(due.key).week_start)
     return DerivedPart(rows, _largest(due, rows, "share_quantity"))
 
 
-def _of_weeks(rows: pl.DataFrame, keys: Collection[str]) -> pl.DataFrame:
-    return rows.filter(pl.col("week_start").is_in([parsed(key).week_start for key in keys]))
+def _make_venue_movers(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
+    weeks = read.of(due.inputs).venues
+    rows = movers.venue_movers(weeks, week_start=parsed(due.key).week_start)
+    return DerivedPart(rows, _largest(due, rows, "share_quantity"))
+
+
+def _make_anomalies(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
+    weeks = read.of(due.inputs).symbols
+    rows = movers.symbol_anomalies(weeks, week_start=parsed(due.key).week_start)
+    return DerivedPart(rows, _largest(due, rows, "share_quantity"))
+
+
+def _make_tiers(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
+    rows = across.tier_week(read.venues, read.symbols)
+    return DerivedPart(rows, _largest(due, rows, "share_quantity"))
+
+
+def _make_venues(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
+    rows = across.venue_week_all_tiers(read.venues)
+    return DerivedPart(rows, _largest(due, rows, "share_quantity"))
 
 
 def _with_largest_symbols(
@@ -117,32 +162,60 @@ def _largest(due: PendingDerivation, rows: pl.DataFrame, shares: str) -> pl.Data
     return largest_rows(rows, table, shares).select(shown)
 
 
-SYMBOL_WEEKS = Inputs(landed=landed_weeks, read=_read_symbol_weeks, job=LOADED_BY)
+GOLD_WEEKS = Inputs(landed=landed_weeks, read=_read_weeks, job=LOADED_BY)
 
 ROLLING = DerivedTable(
     table=finra_symbol_rolling_6w,
-    inputs=SYMBOL_WEEKS,
+    inputs=GOLD_WEEKS,
     reach=recomputation.ROLLING,
     scope=_of_tier_week,
     make=_make_rolling,
 )
 CONCENTRATION = DerivedTable(
     table=finra_concentration_week,
-    inputs=SYMBOL_WEEKS,
+    inputs=GOLD_WEEKS,
     reach=recomputation.CONCENTRATION,
     scope=_of_tier_week,
     make=_make_concentration,
 )
+SYMBOL_MOVERS = DerivedTable(
+    table=finra_symbol_movers_week,
+    inputs=GOLD_WEEKS,
+    reach=recomputation.CONCENTRATION,
+    scope=_of_tier_week,
+    make=_make_symbol_movers,
+)
+VENUE_MOVERS = DerivedTable(
+    table=finra_venue_movers_week,
+    inputs=GOLD_WEEKS,
+    reach=recomputation.CONCENTRATION,
+    scope=_of_tier_week,
+    make=_make_venue_movers,
+)
+ANOMALIES = DerivedTable(
+    table=finra_symbol_anomalies_week,
+    inputs=GOLD_WEEKS,
+    reach=recomputation.ROLLING,
+    scope=_of_tier_week,
+    make=_make_anomalies,
+)
 CROSS_TIER = DerivedTable(
     table=finra_tier_week,
-    inputs=Inputs(landed=landed_weeks, read=_read_tiers, job=LOADED_BY),
+    inputs=GOLD_WEEKS,
     reach=recomputation.CROSS_TIER,
     scope=_of_week,
     make=_make_tiers,
 )
+ALL_TIER_VENUES = DerivedTable(
+    table=finra_venue_week_all_tiers,
+    inputs=GOLD_WEEKS,
+    reach=recomputation.CROSS_TIER,
+    scope=_of_week,
+    make=_make_venues,
+)
 
-WINDOWS = (ROLLING, CONCENTRATION)
+WINDOWS = (ROLLING, CONCENTRATION, SYMBOL_MOVERS, VENUE_MOVERS, ANOMALIES)
 """Tables of a tier's weeks that look back at earlier ones."""
 
-TIER_WEEKS = (CROSS_TIER,)
+TIER_WEEKS = (CROSS_TIER, ALL_TIER_VENUES)
 """Tables of a week that compare its tiers."""

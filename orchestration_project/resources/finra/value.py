@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Double, and_, cast, func, select
 
 from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.finra import recomputation
@@ -64,7 +64,7 @@ def _read_week(
 def _make_value(due: PendingDerivation, read: tuple[pl.DataFrame, ...]) -> DerivedPart:
     week = date.fromisoformat(due.key)
     rows = symbol_week_value(*read, week_start=week, session_days=session_days(week))
-    dollars = float(rows["notional_dollars"].sum())
+    dollars = float(rows["estimated_notional_usd"].cast(pl.Int128).sum() / ONE)
     return DerivedPart(rows, ValueFigures(len(rows), coverage(rows, read[0]), dollars))
 
 
@@ -132,6 +132,35 @@ def coverage_by_week(warehouse: Warehouse) -> dict[str, float]:
     }
 
 
+def notional_by_week(warehouse: Warehouse) -> pl.DataFrame:
+    """Return estimates beside FINRA's own traded value, by week and tier, oldest first.
+
+    Columns: week_start, tier, estimated_dollars and notional_dollars (US dollars), of symbols
+    with both.
+    """
+    valued = finra_symbol_week_value.c
+    dollars = [
+        cast(each, Double()) / ONE for each in (valued.estimated_notional_usd, _week.notional_usd)
+    ]
+    same = and_(*(valued[name] == _week[name] for name in ("week_start", "tier", "symbol")))
+    statement = (
+        select(valued.week_start, valued.tier, *(func.sum(each) for each in dollars))
+        .select_from(finra_symbol_week_value.join(finra_symbol_week, same))
+        .where(valued.estimated_notional_usd.is_not(None), _week.notional_usd.is_not(None))
+        .group_by(valued.week_start, valued.tier)
+        .order_by(valued.week_start, valued.tier)
+    )
+    schema = {
+        "week_start": pl.Date,
+        "tier": pl.String,
+        "estimated_dollars": pl.Float64,
+        "notional_dollars": pl.Float64,
+    }
+    with warehouse.reading() as connection:
+        found = [tuple(row) for row in connection.execute(statement)]
+    return pl.DataFrame(found, schema, orient="row")
+
+
 def read_valued_weeks(warehouse: Warehouse) -> pl.DataFrame | None:
     """Return the trading of the latest weeks by week and tier; None: none has a value.
 
@@ -153,7 +182,7 @@ def read_valued_weeks(warehouse: Warehouse) -> pl.DataFrame | None:
         worth = _sums(
             connection,
             [valued.week_start, valued.tier],
-            [valued.share_quantity, valued.notional_dollars],
+            [valued.share_quantity, cast(valued.estimated_notional_usd, Double()) / ONE],
             first,
         )
     columns = {"week_start": pl.Date, "tier": pl.String}
@@ -183,7 +212,10 @@ def _sums(
 
 
 def _symbol_weeks(connection: Connection, week: date) -> pl.DataFrame:
-    columns: list[ColumnElement[Any]] = [_week.tier, _week.symbol, _week.total_share_quantity]
+    columns: list[ColumnElement[Any]] = [
+        *(_week.tier, _week.symbol, _week.total_share_quantity),
+        *(_week.published_at, _week.known_from),
+    ]
     statement = select(*columns).where(_week.week_start == week)
     return read_frame(connection, statement, finra_symbol_week)
 
@@ -193,7 +225,7 @@ def _prices(connection: Connection, week: date) -> pl.DataFrame:
     traded = select(_week.symbol).where(_week.week_start == week)
     days = {"trade_date": Days(week, week + timedelta(days=6))}
     columns: list[ColumnElement[Any]] = [
-        *(_daily.symbol, _daily.trade_date, _daily.close, _daily.volume)
+        *(_daily.symbol, _daily.trade_date, _daily.close, _daily.volume, _daily.known_from)
     ]
     statement = select(*columns).where(_daily.symbol.in_(traded), within(prices_daily, days))
     return read_frame(connection, statement, prices_daily)

@@ -25,7 +25,12 @@ from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.copies import copies_audit, not_a_file
-from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
+from orchestration_project.domains.finra.gold import (
+    symbol_sums,
+    symbols_of_tier,
+    venue_sums,
+    venue_week,
+)
 from orchestration_project.domains.finra.plausible import plausibility_audits
 from orchestration_project.domains.finra.ranges import ROWS_AT_ONCE
 from orchestration_project.domains.finra.restatement import (
@@ -45,8 +50,10 @@ from orchestration_project.engine.warehouse import (
     WriteResult,
 )
 from orchestration_project.engine.warehouse.frames import Scope, shown_scope, within
+from orchestration_project.engine.warehouse.staleness import Dependents
 from orchestration_project.engine.warehouse.target import Derive, MergeSummaries, Summarise
 from orchestration_project.resources.finra.copies import find_copies
+from orchestration_project.resources.finra.dependents import DEPENDENTS
 from orchestration_project.resources.finra.preview import WrittenPreview, read_preview
 from orchestration_project.resources.finra.source import WeeklySource
 from orchestration_project.tables.finra import (
@@ -58,7 +65,7 @@ from orchestration_project.tables.finra import (
 )
 
 DERIVED = {
-    finra_symbol_week: Transform(symbol_week),
+    finra_symbol_week: Transform(symbol_sums, symbols_of_tier),
     finra_venue_week: Transform(venue_sums, venue_week),
 }
 
@@ -88,6 +95,7 @@ class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
     source_setting: str = "FINRA_SOURCE"
     source_of: Callable[[Any], Source] = WeeklySource
     transforms: Derive = field(default_factory=lambda: DERIVED)
+    dependents: Dependents = field(default_factory=lambda: DEPENDENTS)
     metadata_columns: Sequence[str] = METADATA_COLUMNS
     summarise: Summarise[WeekChange] = week_change
     merge: MergeSummaries | None = merged

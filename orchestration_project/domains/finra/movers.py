@@ -1,0 +1,129 @@
+"""Movers from week to week, and symbols whose shares are far from those of the weeks before."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+from sqlalchemy import Table
+
+from orchestration_project.domains.finra.across import known_since
+from orchestration_project.domains.finra.calendar import WEEK
+from orchestration_project.domains.finra.gold import ratio_of
+from orchestration_project.tables.finra_market import (
+    finra_symbol_anomalies_week,
+    finra_symbol_movers_week,
+    finra_venue_movers_week,
+)
+from orchestration_project.tables.schema import in_table_order
+
+LARGEST = 100
+"""Ranks of symbols' changes that are kept, besides those that entered or left."""
+
+WINDOW_WEEKS, MIN_WEEKS, Z_LIMIT = 5, 4, 4.0
+"""Trailing weeks, the fewest of them with trading, and the z-score from which a week is far off."""
+
+
+def symbol_movers(symbol_weeks: pl.DataFrame, *, week_start: date) -> pl.DataFrame:
+    """Return `finra_symbol_movers_week` of a week and tier.
+
+    ``symbol_weeks`` are rows of `finra_symbol_week` of the week and of the one before; without
+    that one, no row is a mover.
+    """
+    rows = symbol_weeks.rename({"total_share_quantity": "share_quantity"})
+    moved = _changes(rows, ["tier", "symbol"], week_start)
+    is_kept = (
+        (pl.col("movement") != "moved")
+        | (pl.col("change_rank") <= LARGEST)
+        | (pl.col("ratio_rank") <= LARGEST)
+    )
+    return _dated(moved.filter(is_kept), symbol_weeks, week_start, finra_symbol_movers_week)
+
+
+def venue_movers(venue_weeks: pl.DataFrame, *, week_start: date) -> pl.DataFrame:
+    """Return `finra_venue_movers_week` of a week and tier.
+
+    ``venue_weeks`` are rows of `finra_venue_week` of the week and of the one before; without that
+    one, no row is a mover.
+    """
+    moved = _changes(venue_weeks, ["tier", "market", "venue_id"], week_start)
+    return _dated(moved, venue_weeks, week_start, finra_venue_movers_week)
+
+
+def _changes(rows: pl.DataFrame, key: Sequence[str], week_start: date) -> pl.DataFrame:
+    shares, before = pl.col("share_quantity"), pl.col("previous_share_quantity")
+    of_weeks = [
+        rows.filter(pl.col("week_start") == week).select(*key, "share_quantity", "published_at")
+        for week in (week_start, week_start - WEEK)
+    ]
+    if any(each.is_empty() for each in of_weeks):
+        of_weeks = [each.clear() for each in of_weeks]
+    now, then = of_weeks
+    both = now.join(
+        then.rename({"share_quantity": before.meta.output_name()}),
+        on=key,
+        how="full",
+        coalesce=True,
+        suffix="_before",
+    )
+    change = pl.col("share_change")
+    return (
+        both.with_columns(
+            movement=pl.when(before.is_null())
+            .then(pl.lit("entered"))
+            .when(shares.is_null())
+            .then(pl.lit("left"))
+            .otherwise(pl.lit("moved")),
+            published_at=pl.max_horizontal("published_at", "published_at_before"),
+        )
+        .with_columns(shares.fill_null(0), before.fill_null(0))
+        .with_columns(share_change=shares - before)
+        .with_columns(change_ratio=ratio_of(change, before))
+        .with_columns(
+            change_rank=change.abs().rank("min", descending=True).cast(pl.Int64),
+            ratio_rank=pl.col("change_ratio").abs().rank("min", descending=True).cast(pl.Int64),
+        )
+    )
+
+
+def symbol_anomalies(symbol_weeks: pl.DataFrame, *, week_start: date) -> pl.DataFrame:
+    """Return `finra_symbol_anomalies_week` of a week and tier.
+
+    ``symbol_weeks`` are rows of `finra_symbol_week` of the week and of those before it. A symbol
+    whose shares never changed has no z-score.
+    """
+    shares = pl.col("total_share_quantity")
+    first = week_start - WINDOW_WEEKS * WEEK
+    trailing = (
+        symbol_weeks.filter(pl.col("week_start").is_between(first, week_start, closed="left"))
+        .group_by("tier", "symbol")
+        .agg(
+            trailing_mean=ratio_of(shares.cast(pl.Int128).sum(), pl.len()),
+            trailing_deviation=shares.sort().cast(pl.Float64).std(),
+            trailing_week_count=pl.len().cast(pl.Int64),
+            published_before=pl.col("published_at").max(),
+        )
+        .filter(pl.col("trailing_week_count") >= MIN_WEEKS, pl.col("trailing_deviation") > 0)
+    )
+    found = (
+        symbol_weeks.filter(pl.col("week_start") == week_start)
+        .join(trailing, on=["tier", "symbol"])
+        .with_columns(
+            z_score=(shares - pl.col("trailing_mean")) / pl.col("trailing_deviation"),
+            share_quantity=shares,
+            window_weeks=WINDOW_WEEKS,
+            min_week_count=MIN_WEEKS,
+            z_limit=Z_LIMIT,
+            published_at=pl.max_horizontal("published_at", "published_before"),
+        )
+        .filter(pl.col("z_score").abs() >= Z_LIMIT)
+    )
+    return _dated(found, symbol_weeks, week_start, finra_symbol_anomalies_week)
+
+
+def _dated(
+    rows: pl.DataFrame, inputs: pl.DataFrame, week_start: date, table: Table
+) -> pl.DataFrame:
+    dated = rows.with_columns(
+        known_since(inputs), week_start=pl.lit(week_start), is_stale=pl.lit(value=False)
+    )
+    return in_table_order(dated, table)

@@ -1,0 +1,50 @@
+"""Tables that are derived later than a week is loaded, and which of their rows it is part of.
+
+A load that changes a week marks these rows stale; symbol_week and venue_week it derives itself.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from sqlalchemy import Table
+
+from orchestration_project.domains.finra.calendar import WEEK
+from orchestration_project.domains.finra.recomputation import CONCENTRATION, ROLLING
+from orchestration_project.engine.warehouse.frames import Scope
+from orchestration_project.tables.finra import (
+    finra_concentration_week,
+    finra_symbol_rolling_6w,
+    finra_symbol_week_value,
+    finra_tier_week,
+)
+from orchestration_project.tables.finra_market import (
+    finra_symbol_anomalies_week,
+    finra_symbol_movers_week,
+    finra_venue_movers_week,
+    finra_venue_week_all_tiers,
+)
+
+
+def _following(partition: Scope, *, weeks: int) -> Scope:
+    """Return the week of a tier and so many that follow it."""
+    first = cast("Any", partition["week_start"])
+    following = tuple(first + number * WEEK for number in range(weeks + 1))
+    return {"week_start": following, "tier": partition["tier"]}
+
+
+def _all_tiers(partition: Scope) -> Scope:
+    return {"week_start": partition["week_start"]}
+
+
+DEPENDENTS: dict[Table, Callable[[Scope], Scope]] = {
+    finra_symbol_rolling_6w: partial(_following, weeks=ROLLING.weeks_back),
+    finra_concentration_week: partial(_following, weeks=CONCENTRATION.weeks_back),
+    finra_symbol_movers_week: partial(_following, weeks=CONCENTRATION.weeks_back),
+    finra_venue_movers_week: partial(_following, weeks=CONCENTRATION.weeks_back),
+    finra_symbol_anomalies_week: partial(_following, weeks=ROLLING.weeks_back),
+    finra_tier_week: _all_tiers,
+    finra_venue_week_all_tiers: _all_tiers,
+    finra_symbol_week_value: _all_tiers,
+}
+"""Derived tables with is_stale, and the condition on the rows that a loaded week is part of."""

@@ -1,0 +1,39 @@
+"""Weeks of all tiers landed, and all tables derived of them as runs do."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy import text
+
+from orchestration_project.domains.finra.calendar import TIERS
+from orchestration_project.engine.derived import DerivedLoad
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.finra.gold import TIER_WEEKS, WINDOWS
+from tests.resources.weeks import MONDAY, Desk, row
+
+WEEKS = tuple(MONDAY + timedelta(weeks=number) for number in range(-6, 1))
+"""Enough for two windows of six weeks."""
+
+
+def land_week(desk: Desk, tier: str, week: date, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Land rows as the delivery of a week and tier; each run of a test lands another version."""
+    of_week = Desk(desk.warehouse, desk.folder, tier, week)
+    version = str(of_week.target().token)
+    of_week.land(*(row(**each) for each in rows), version=version)
+
+
+def derive(desk: Desk, weeks: Sequence[date]) -> None:
+    """Derive every table of these weeks that is derived after the load."""
+    keys = [f"{tier}|{week}" for tier in TIERS for week in weeks]
+    for tables, wanted in ((WINDOWS, keys), (TIER_WEEKS, [str(week) for week in weeks])):
+        for key in wanted:
+            load = DerivedLoad(tables, desk.warehouse, wanted)
+            load.land(load.take(key))
+
+
+def read(warehouse: Warehouse, table: str) -> list[dict[str, Any]]:
+    """Return all rows of a table or view as the database has them."""
+    with warehouse.reading() as connection:
+        found = connection.execute(text(f"SELECT * FROM {table}"))  # noqa: S608
+        return [dict(each) for each in found.mappings()]
