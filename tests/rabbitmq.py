@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.cli.stack_services import RABBITMQ_SERVER, broker_url, rabbitmq
+from orchestration_project.cli.stack_services import LOOPBACK, RABBITMQ_SERVER, broker_url, rabbitmq
 from tests.programs import free_port, wait_for
 
 PASSWORD = "rabbit-for-tests"
@@ -22,17 +22,26 @@ requires_rabbitmq = pytest.mark.skipif(
 
 
 class Broker:
-    """A broker and its port mapper."""
+    """A broker and its port mapper; it listens on ``address``, the loopback one by default.
 
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+    Args:
+        folder: Its state.
+        address: Address of its one listener.
+        config: Lines of its configuration beside those of `deploy/`.
+    """
+
+    def __init__(self, folder: Path, address: str = LOOPBACK, config: str = "") -> None:
+        self.port, self.address = free_port(), address
         self._programs = rabbitmq(folder, self.port, (free_port(), free_port()), PASSWORD)
+        file = folder / "rabbitmq.conf"
+        listener = f"{LOOPBACK}:{self.port}"
+        file.write_text(file.read_text().replace(listener, f"{address}:{self.port}") + config)
         self._folder = folder
         self._processes: list[subprocess.Popen[bytes]] = []
 
     @property
     def url(self) -> str:
-        return broker_url(self.port, PASSWORD)
+        return broker_url(self.port, PASSWORD).replace(LOOPBACK, self.address)
 
     def start(self) -> None:
         for program in self._programs:
@@ -49,9 +58,19 @@ class Broker:
         wait_for(self._accepts, 120)
 
     def _accepts(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+        with suppress(OSError), socket.create_connection((self.address, self.port), timeout=1):
             return True
         return False
+
+    def control(self, *arguments: str) -> str:
+        """Call RabbitMQ's command for administrators; return its output."""
+        environment = {**os.environ, **self._programs[-1].environment}  # noqa: TID251 - the same
+        command = [str(RABBITMQ_SERVER.parent / "rabbitmqctl"), "--quiet", *arguments]
+        ended = subprocess.run(  # noqa: S603 - Debian's
+            command, env=environment, check=False, capture_output=True, text=True
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
 
     def end(self, number: int = signal.SIGKILL) -> None:
         """End the broker; what it has confirmed is on the disk."""
@@ -63,8 +82,8 @@ class Broker:
 
 
 @contextmanager
-def running_broker(folder: Path) -> Iterator[Broker]:
-    broker = Broker(folder)
+def running_broker(folder: Path, address: str = LOOPBACK, config: str = "") -> Iterator[Broker]:
+    broker = Broker(folder, address, config)
     try:
         broker.start()
         yield broker

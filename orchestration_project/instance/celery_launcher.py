@@ -128,8 +128,8 @@ class CeleryLauncher(RunHealth, CeleryRunLauncher):
         except LOST as error:
             raise DagsterUserCodeUnreachableError(
                 f"the broker of BROKER_URL did not take the run: expected RabbitMQ at "
-                f"{self.address}, found {type(error).__name__}: {error}; start it, or correct "
-                "BROKER_URL; the run stays in the queue"
+                f"{self.address}, found {_named(error)}; start it, free its disk, "
+                "remove the limit of its queue, or correct BROKER_URL; the run stays in the queue"
             ) from error
 
     def _declare(self, names: Collection[str]) -> None:
@@ -162,6 +162,12 @@ class CeleryLauncher(RunHealth, CeleryRunLauncher):
             f"no worker took it from the queue {name} of {self.address}; see that one runs with "
             f"`orchestrate worker --queues {name}`"
         )
+
+
+def _named(error: BaseException) -> str:
+    """Return type and text of an error's cause: Kombu's own error may have no text."""
+    cause = error.__cause__ or error
+    return f"{type(cause).__name__}: {cause}".removesuffix(": ")
 
 
 def app_of(launcher: CeleryLauncher, queues: Collection[str]) -> Celery:
