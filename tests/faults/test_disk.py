@@ -20,6 +20,8 @@ from tests import databases, programs
 from tests.faults.disks import Disk, tiny_disk
 from tests.faults.file_loads import A_WEEK, Ended, Files, Loads
 from tests.faults.matrix import strikes
+from tests.postgres import new_database, new_folder
+from tests.slow.tcp_postgres import tcp_server
 
 pytestmark = pytest.mark.faults
 
@@ -145,6 +147,20 @@ def test_a_postgresql_whose_tables_cannot_grow_keeps_what_it_has(
         said = ("No space left on device", "make space on its disk")
         fails_and_lands_once_there_is_space(loads, url, disk, *said)
         assert databases.contents(url) == both_versions
+
+
+@pytest.mark.slow
+def test_a_postgresql_whose_whole_disk_is_full_keeps_what_it_has(loads: Loads, both_versions):
+    with new_folder() as folder:
+        folder.chmod(0o755)  # for the server's user
+        with (
+            tiny_disk(folder / "disk", mebibytes=160) as disk,
+            tcp_server("127.0.0.1", disk.folder) as server,
+        ):
+            url = new_database(server.url, "full")
+            said = ("No space left on device", "make space on its disk")
+            fails_and_lands_once_there_is_space(loads, url, disk, *said)
+            assert databases.contents(url) == both_versions
 
 
 class Command:
