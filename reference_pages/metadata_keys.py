@@ -318,6 +318,7 @@ CONTROL_TOWER = KeyGroup(
             assets_7d="Figures of each asset, last 7 days",
             hosts="Programs by host: state, release, runs in progress, memory, free disk",
             objectives="Error budgets and burn rates of objectives, the least left first",
+            queues="Waiting and running runs by queue and priority, and the oldest wait",
         ),
         **_keys("picture", error_budgets="Error budgets of objectives, and what each day spent"),
     },

@@ -152,21 +152,32 @@ def _database(trial: Trial) -> Iterator[None]:
     trial.set(database_url=None)
 
 
-def _host_silent(trial: Trial) -> Iterator[None]:
+def _program(trial: Trial, seen_at: datetime, **changes: Any) -> None:
     row = {
         "host": NAME,
         "role": "worker",
         "release": "caused",
         "tables_version": "caused",
         "started_at": trial.now() - HOUR,
+        "last_seen_at": seen_at,
         "stopped_at": None,
         **dict.fromkeys(("cores", "memory_bytes", "disk_bytes", "disk_free_bytes"), 1),
     }
     with trial.warehouse() as warehouse:
-        record_heartbeat(warehouse, {**row, "last_seen_at": trial.now() - HOUR})
+        record_heartbeat(warehouse, row | changes)
+
+
+def _host_silent(trial: Trial) -> Iterator[None]:
+    _program(trial, trial.now() - HOUR)
     yield
-    with trial.warehouse() as warehouse:
-        record_heartbeat(warehouse, {**row, "last_seen_at": trial.now()})
+    _program(trial, trial.now())
+
+
+def _two_releases(trial: Trial) -> Iterator[None]:
+    _program(trial, trial.now())
+    _program(trial, trial.now(), role="gateway", release="older")
+    yield
+    _program(trial, trial.now(), role="gateway", release="older", stopped_at=trial.now())
 
 
 def _host_overloaded(trial: Trial) -> Iterator[None]:
@@ -262,6 +273,7 @@ CAUSES: Mapping[str, Cause] = {
     "queue_stuck": _queue_stuck,
     "disk_low": _disk_low,
     "host_silent": _host_silent,
+    "two_releases": _two_releases,
     "host_overloaded": _host_overloaded,
     "objective_burning": _objective_burning,
     "backup_old": _backup_old,

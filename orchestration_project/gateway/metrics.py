@@ -33,6 +33,7 @@ from orchestration_project.services.metrics.database import (
     database_families,
     work_item_families,
 )
+from orchestration_project.services.metrics.deployment import program_families, queue_families
 from orchestration_project.services.metrics.families import gauge, host_families, system_families
 from orchestration_project.services.metrics.objectives import (
     LoadSeconds,
@@ -137,6 +138,8 @@ def parts_of(
         "database_server": lambda: database_families(warehouse),
         "work_items": lambda: work_item_families(warehouse),
         "dagster": lambda: dagster_families(instance, clock.now()),
+        "programs": lambda: program_families(warehouse, clock.now()),
+        "queues": lambda: queue_families(instance, clock.now()),
         "domains": lambda: [found for read in readers() for found in read(clock.now())],
         "sources": lambda: system_families(read_systems(settings)),
         "host": partial(host_families, settings.state_path),

@@ -4,7 +4,6 @@ The broker only carries messages. Who is alive is decided by heartbeats (heartbe
 executes a run by its claim (run_claims.py).
 """
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -13,7 +12,6 @@ from celery import Celery
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher.base import LaunchRunContext
 from dagster._core.storage.dagster_run import DagsterRun
-from dagster._core.storage.tags import PRIORITY_TAG
 from dagster._serdes import ConfigurableClassData
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG, DAGSTER_CELERY_RUN_PRIORITY_TAG
@@ -22,12 +20,8 @@ from kombu.exceptions import OperationalError
 
 from orchestration_project.instance.launcher import RunHealth
 from orchestration_project.instance.releases import RELEASE_TAG, own_release
+from orchestration_project.services.queues import DEFAULT_QUEUE, queue_name, run_priority
 from orchestration_project.settings import Settings, without_secrets
-
-DEFAULT_QUEUE = "dagster"
-"""Queue of runs whose assets belong to no single domain."""
-
-QUEUE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,59}")
 
 EXCHANGE = Exchange("orchestration", type="topic", durable=True)
 
@@ -70,22 +64,9 @@ def queue_of(name: str) -> Queue:
     return Queue(name, EXCHANGE, routing_key=f"{name}.#", queue_arguments=arguments)
 
 
-def queue_name(tags: Mapping[str, str]) -> str:
-    """Return the queue of a run: its tag `dagster-celery/queue`, else that of its domain.
-
-    A tag that cannot be the name of a queue counts as none.
-    """
-    given = (tags.get(DAGSTER_CELERY_QUEUE_TAG, ""), tags.get("domain", ""))
-    return next((name for name in given if QUEUE_NAME.fullmatch(name)), DEFAULT_QUEUE)
-
-
 def message_priority(tags: Mapping[str, str]) -> int:
     """Return the priority in RabbitMQ of a run with Dagster's tag `dagster/priority`."""
-    try:
-        given = int(tags.get(PRIORITY_TAG, "0"))
-    except ValueError:
-        given = 0
-    return max(0, min(MOST_URGENT, NORMAL + given))
+    return max(0, min(MOST_URGENT, NORMAL + run_priority(tags)))
 
 
 class CeleryLauncher(RunHealth, CeleryRunLauncher):

@@ -149,12 +149,14 @@ def record_heartbeat(warehouse: Warehouse, row: dict[str, Any]) -> None:
             connection.execute(update(operations_hosts).where(*is_it).values(row))
 
 
-def read_hosts(warehouse: Warehouse, now: datetime) -> list[HostRole]:
-    """Return the programs of the last 7 days, by host and role."""
+def read_hosts(
+    warehouse: Warehouse, now: datetime, *, within: timedelta = FORGOTTEN_AFTER
+) -> list[HostRole]:
+    """Return the programs of the last 7 days, or ``within`` another time, by host and role."""
     hosts = operations_hosts.c
     wanted = (
         select(*(hosts[name] for name in HostRole._fields))
-        .where(hosts.last_seen_at >= now - FORGOTTEN_AFTER)
+        .where(hosts.last_seen_at >= now - within)
         .order_by(hosts.host, hosts.role)
     )
     with warehouse.reading() as connection:
@@ -193,31 +195,42 @@ def runs_by_host(instance: dg.DagsterInstance) -> Mapping[str, int]:
     return counted
 
 
-def hosts_probe(open_warehouse: OpenWarehouse, clock: Clock) -> Probe:
-    """Return the probe of programs that should send heartbeats."""
+def host_probes(open_warehouse: OpenWarehouse, clock: Clock) -> Mapping[str, Probe]:
+    """Return a probe for each host: that its programs send heartbeats. The table is read once.
 
+    A host that was forgotten has one too, for another 7 days, by which its alert recovers; so has
+    the empty name, under which one alert was for all hosts. None are there while the table cannot
+    be read, which the probe of the database reports.
+    """
+    now = clock.now()
+    try:
+        with open_warehouse() as warehouse:
+            if warehouse.version() != newest_version():
+                return {}
+            programs = read_hosts(warehouse, now, within=2 * FORGOTTEN_AFTER)
+    except OrchestrationError:
+        return {}
+    by_host: dict[str, list[HostRole]] = {"": []}
+    for each in programs:
+        by_host.setdefault(each.host, []).append(each)
+    return {host: _host_probe(host, found, now) for host, found in by_host.items()}
+
+
+def _host_probe(host: str, programs: Sequence[HostRole], now: datetime) -> Probe:
     def run() -> Answer:
-        try:
-            with open_warehouse() as warehouse:
-                if warehouse.version() != newest_version():
-                    return Answer("the tables are of another version", is_applicable=False)
-                programs = read_hosts(warehouse, clock.now())
-        except OrchestrationError as error:  # the probe of the database reports it
-            return Answer(f"the heartbeats cannot be read: {error.what}", is_applicable=False)
-        now = clock.now()
-        silent = [each for each in programs if is_silent(each, now)]
+        recent = [each for each in programs if now - each.last_seen_at <= FORGOTTEN_AFTER]
+        silent = [each for each in recent if is_silent(each, now)]
         if silent:
             raise TransientError(
-                "a host is silent",
+                f"the host {host} is silent",
                 expected=f"a heartbeat of each program within {SILENT_AFTER.seconds} s",
                 found="; ".join(
-                    f"{each.role} on {each.host}: last heartbeat {each.last_seen_at:%Y-%m-%d %H:%M}"
-                    " UTC"
+                    f"{each.role}: last heartbeat {each.last_seen_at:%Y-%m-%d %H:%M} UTC"
                     for each in silent
                 ),
                 remedy="start the program again, or the host; a host that is removed is forgotten "
                 f"after {FORGOTTEN_AFTER.days} days",
             )
-        return Answer(f"{len(programs)} programs sent heartbeats")
+        return Answer(f"{len(recent)} programs sent heartbeats")
 
     return Probe("hosts", (), "read the heartbeats of programs", run)

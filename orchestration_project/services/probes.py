@@ -50,8 +50,9 @@ from orchestration_project.services.gate.dependencies import (
     queue_probe,
     time_of_database,
 )
-from orchestration_project.services.hosts import hosts_probe
+from orchestration_project.services.hosts import host_probes
 from orchestration_project.services.objectives.conditions import lasting_conditions
+from orchestration_project.services.releases import releases_probe
 from orchestration_project.settings import Settings, without_secrets
 
 
@@ -266,7 +267,11 @@ def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[Al
         AlertCondition("daemon_silent", daemon_probe(lambda: instance, real_time, is_missed=True)),
         AlertCondition("queue_stuck", queue_probe(lambda: instance, real_time)),
         AlertCondition("disk_low", open_disk_probe(settings)),
-        AlertCondition("host_silent", hosts_probe(as_it_is, real_time)),
+        *(
+            AlertCondition("host_silent", probe, host)
+            for host, probe in host_probes(as_it_is, real_time).items()
+        ),
+        AlertCondition("two_releases", releases_probe(as_it_is, real_time)),
         AlertCondition(
             "backup_old", backup_probe(as_it_is, real_time, settings.backup_max_age_hours)
         ),

@@ -1,11 +1,13 @@
 """The metrics, read from what other processes stored, and told in Prometheus' words."""
 
 import asyncio
+import socket
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+from dagster import DagsterRunStatus as Status
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.remote_origin import (
     InProcessCodeLocationOrigin,
@@ -37,6 +39,7 @@ from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.counted import REQUESTS, RequestCounter
 from orchestration_project.gateway.metrics import StoredMetrics, parts_of, routes
+from orchestration_project.services.hosts import record_heartbeat
 from orchestration_project.services.inbox import Inbox, NewDelivery
 from orchestration_project.services.metrics.families import MOST_NAMES, counter, gauge
 from orchestration_project.tables.operations import (
@@ -46,6 +49,7 @@ from orchestration_project.tables.operations import (
 )
 from orchestration_project.tables.spine import inbox
 from tests.gateway.conftest import Client
+from tests.resources.test_deployment import heartbeat, run_of
 
 HOUR = timedelta(hours=1)
 
@@ -232,9 +236,32 @@ def test_the_host_and_the_process_are_measured_and_every_part_says_that_it_was_r
     found = scrape()
     for name in ("host_cpu_seconds_total", "host_memory_bytes", "host_disk_bytes"):
         assert any(value > 0 for key, value in found.items() if key[0] == name)
-    assert found["process_open_files",] > 0
-    parts = ("dagster", "database", "host", "sources")
-    assert [found["scrape_ok", each] for each in parts] == [1, 1, 1, 1]
+    host = socket.gethostname()
+    assert found["process_open_files", host] > 0
+    assert found["host_disk_bytes", host, "free"] > 0
+    parts = ("dagster", "database", "host", "programs", "queues", "sources")
+    assert [found["scrape_ok", each] for each in parts] == [1] * len(parts)
+
+
+def test_programs_releases_runs_and_queues_have_their_host_queue_and_priority(
+    warehouse, instance, scrape
+):
+    for number in range(MOST_NAMES + 50):
+        host = f"host-{number:03}"
+        row = heartbeat(host, "worker", now(), release=f"1.{number % 2}.0")
+        record_heartbeat(warehouse, row)
+    tags = {"domain": "finra", "dagster/priority": "3"}
+    for run_id, status in (("a", Status.QUEUED), ("b", Status.STARTED)):
+        instance.add_run(run_of(run_id, status, tags))
+    found = scrape()
+    hosts = {key[1] for key in found if key[0] == "program_silence_seconds"}
+    assert len(hosts) == MOST_NAMES + 1
+    assert {"host-000", "other"} <= hosts
+    assert [found["programs", release] for release in ("1.0.0", "1.1.0")] == [125, 125]
+    assert found["host_runs", socket.gethostname()] == 1
+    depth = {key[1:]: value for key, value in found.items() if key[0] == "queue_depth"}
+    assert depth == {("3", "finra", "waiting"): 1, ("3", "finra", "running"): 1}
+    assert found["queue_oldest_seconds", "finra"] >= 0
 
 
 @pytest.mark.parametrize("error", [TransientError, DagsterPostgresException])

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,9 +12,10 @@ from functools import partial
 import dagster as dg
 import psutil
 import pytest
+from dagster._core.remote_origin import RemoteJobOrigin
 from sqlalchemy import insert
 
-from orchestration_project.assets.operations.deployment import deployment_metadata
+from orchestration_project.assets.operations.deployment import check_releases, deployment_metadata
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
@@ -23,16 +25,19 @@ from orchestration_project.instance.daemon import (
     is_gone,
     take_daemon_lease,
 )
+from orchestration_project.instance.redacting import repository_origin
+from orchestration_project.services import queues
 from orchestration_project.services.backup_state import backup_probe, restore_probe
 from orchestration_project.services.gate import examine
 from orchestration_project.services.hosts import (
     HostReport,
-    hosts_probe,
+    host_probes,
     read_hosts,
     record_heartbeat,
     releases_at_work,
     runs_by_host,
 )
+from orchestration_project.services.queues import read_queues
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations_deployment import operations_backups
 from tests.resources.weeks import NOON
@@ -73,6 +78,15 @@ def backup(backup_id: str, started_at: datetime, verified_at: datetime | None = 
     }
 
 
+def run_of(
+    run_id: str, status: dg.DagsterRunStatus, tags: Mapping[str, str] | None = None
+) -> dg.DagsterRun:
+    origin = RemoteJobOrigin(repository_origin(), "load")
+    return dg.DagsterRun(
+        "load", run_id=run_id, status=status, tags=dict(tags or {}), remote_job_origin=origin
+    )
+
+
 def outcome(probe, clock) -> tuple[str, str]:
     finding = examine(probe, clock, "").finding
     return finding.outcome, finding.got
@@ -83,14 +97,19 @@ def test_a_program_that_did_not_stop_and_sends_no_heartbeat_is_silent(warehouse,
         record_heartbeat(warehouse, heartbeat("one", "gateway", at))
     record_heartbeat(warehouse, heartbeat("one", "daemon", NOON, stopped_at=NOON))
     record_heartbeat(warehouse, heartbeat("removed", "daemon", NOON - 8 * DAY))
-    probe = hosts_probe(lambda: nullcontext(warehouse), clock)
+
+    def probes():
+        return host_probes(lambda: nullcontext(warehouse), clock)
+
     clock.at = NOON + 3 * MINUTE
-    assert outcome(probe, clock)[0] == "passed"
+    assert outcome(probes()["one"], clock)[0] == "passed"
     clock.at = NOON + 4 * MINUTE
-    state, found = outcome(probe, clock)
+    state, found = outcome(probes()["one"], clock)
     assert state == "failed"
-    assert "gateway on one: last heartbeat 2026-01-05 12:01 UTC" in found
-    assert "daemon" not in found.partition(";")[2]
+    assert "the host one is silent" in found
+    assert "gateway: last heartbeat 2026-01-05 12:01 UTC" in found
+    assert "daemon" not in found
+    assert outcome(probes()["removed"], clock)[0] == "passed"
 
 
 def test_two_releases_at_once_are_reported(warehouse, instance):
@@ -102,6 +121,15 @@ def test_two_releases_at_once_are_reported(warehouse, instance):
     assert found["releases"] == (
         "2 releases run at once, finish the upgrade: 1.0.0 (tables 0045), 1.1.0 (tables 0045)"
     )
+    assert check_releases(warehouse, NOON).passed  # an upgrade may take 15 minutes
+    late = check_releases(warehouse, NOON + 16 * MINUTE)
+    assert late.passed  # nothing runs: both are silent by then
+    for host, release in (("one", "1.0.0"), ("two", "1.1.0")):
+        at = NOON + 16 * MINUTE
+        record_heartbeat(warehouse, heartbeat(host, "gateway", at, release=release))
+    late = check_releases(warehouse, NOON + 16 * MINUTE)
+    assert not late.passed
+    assert late.metadata["found"].value == "1.0.0 (tables 0045), 1.1.0 (tables 0045)"
     shown = [record.data for record in found["hosts"].records]
     assert [(each["host"], each["state"]) for each in shown] == [
         ("one", "running"),
@@ -121,6 +149,37 @@ def test_runs_in_progress_are_counted_by_host(kept_instance):
     )
     counted = runs_by_host(kept_instance)
     assert (counted["far.example"], sum(counted.values())) == (2, 3)
+
+
+def test_queues_show_what_waits_and_runs_by_priority(kept_instance):
+    def add(run_id: str, status: dg.DagsterRunStatus, **tags: str) -> None:
+        given = {name.replace("__", "/"): value for name, value in tags.items()}
+        kept_instance.add_run(run_of(run_id, status, given))
+
+    queued, started = dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED
+    add("a", queued, domain="finra", dagster__priority="5")
+    add("b", queued, domain="finra", dagster__priority="none")
+    add("c", started, domain="finra")
+    add("d", dg.DagsterRunStatus.CANCELING)
+    add("e", dg.DagsterRunStatus.SUCCESS, domain="finra")
+    add("f", queued, domain="Not a queue")
+    found = read_queues(kept_instance)
+    assert [each[:4] for each in found] == [
+        ("dagster", 0, 1, 1),
+        ("finra", 5, 1, 0),
+        ("finra", 0, 1, 1),
+    ]
+    assert [each.oldest_at is not None for each in found] == [True, True, True]
+
+
+def test_runs_beyond_those_that_are_read_are_counted(kept_instance, monkeypatch):
+    monkeypatch.setattr(queues, "MAX_READ_RUNS", 2)
+    for run_id in "abcde":
+        kept_instance.add_run(run_of(run_id, dg.DagsterRunStatus.QUEUED))
+    assert [each[:4] for each in read_queues(kept_instance)] == [
+        ("dagster", 0, 2, 0),
+        ("other", None, 3, 0),
+    ]
 
 
 def test_a_program_reports_itself_from_its_start_to_its_end(tmp_path, monkeypatch):

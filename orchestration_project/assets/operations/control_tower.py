@@ -1,6 +1,6 @@
 """Health of every domain: its verdict as text, numbers over time, pictures and tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -13,7 +13,11 @@ from orchestration_project.assets.operations.catalogue import (
     STEPS,
     asset_spec,
 )
-from orchestration_project.assets.operations.deployment import deployment_metadata
+from orchestration_project.assets.operations.deployment import (
+    RELEASES_CHECK,
+    check_releases,
+    deployment_metadata,
+)
 from orchestration_project.assets.operations.flags import check_flags
 from orchestration_project.assets.operations.objectives import objectives_metadata
 from orchestration_project.connections.clock import Clock
@@ -58,6 +62,7 @@ VERDICTS = f"[Verdicts and reasons]({asset_page(CONTROL_TOWER.path)}?view=events
             CONTROL_TOWER, operations_control_tower, {"ledger"}, RUNS, STEPS
         ).replace_attributes(description=f"{operations_control_tower.comment}\n\n{VERDICTS}")
     ],
+    check_specs=[RELEASES_CHECK],
 )
 def control_tower(
     context: dg.AssetExecutionContext,
@@ -65,7 +70,7 @@ def control_tower(
     registry: dg.ResourceParam[Registry],
     settings: dg.ResourceParam[Settings],
     warehouse: dg.ResourceParam[Warehouse],
-) -> dg.MaterializeResult[Any]:
+) -> Iterator[dg.MaterializeResult[Any]]:
     """Look at all domains, keep what was found, and show it."""
     now, machine_now = clock.now(), Clock().now()
     look = read_observation(warehouse, machine_now)
@@ -74,8 +79,9 @@ def control_tower(
     rows = table_rows(found, now)
     write_tower(warehouse, rows)
     domains = [each for each in found if not each.subject.asset]
-    return dg.MaterializeResult(
+    yield dg.MaterializeResult(
         asset_key=CONTROL_TOWER,
+        check_results=[check_releases(warehouse, machine_now)],
         metadata=as_metadata(
             {
                 "verdict": verdict(domains),

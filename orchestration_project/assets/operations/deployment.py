@@ -1,11 +1,13 @@
-"""Hosts, releases and backups, as metadata of the control tower."""
+"""Hosts, releases, queues and backups: metadata of the control tower, and the check of releases."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from orchestration_project.assets.operations.catalogue import CONTROL_TOWER
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.backup_state import BackupState, read_backup_state
 from orchestration_project.services.hosts import (
@@ -15,7 +17,9 @@ from orchestration_project.services.hosts import (
     releases_at_work,
     runs_by_host,
 )
-from orchestration_project.services.metadata import table_of
+from orchestration_project.services.metadata import check_spec, described_result, table_of
+from orchestration_project.services.queues import QueueState, read_queues
+from orchestration_project.services.releases import UPGRADED_WITHIN, is_upgrade_late
 
 GIB = 2**30
 
@@ -33,20 +37,58 @@ HOST_COLUMNS: dict[str, Any] = {
 """Columns of the table of hosts, a row for each program."""
 
 
+QUEUE_COLUMNS: dict[str, Any] = {
+    "queue": pl.String,
+    **dict.fromkeys(("priority", "waiting", "running", "oldest_wait_minutes"), pl.Int64),
+}
+"""Columns of the table of queues, a row for each priority in a queue."""
+
+QUEUES_SHOWN = 100
+
+CHECK = "programs_run_one_release"
+UPGRADE_MINUTES = UPGRADED_WITHIN.seconds // 60
+REMEDY = "install the same release on every host and restart its programs"
+
+RELEASES_CHECK = check_spec(
+    CHECK,
+    asset=CONTROL_TOWER,
+    description="All programs run the same release, but for the time of an upgrade.",
+    severity=dg.AssetCheckSeverity.WARN,
+    limit=f"{UPGRADE_MINUTES} minutes of an upgrade",
+    remedy=REMEDY,
+)
+
+
+def check_releases(warehouse: Warehouse, now: datetime) -> dg.AssetCheckResult:
+    """Return whether the programs run one release; ``now`` is the machine's time."""
+    programs = read_hosts(warehouse, now)
+    releases = releases_at_work(programs, now)
+    is_late = is_upgrade_late(programs, now)
+    metadata: dict[str, Any] = {"outcome": _releases(releases)}
+    if is_late:
+        expected = f"one release, {UPGRADE_MINUTES} minutes after an upgrade began"
+        found = ", ".join(releases)
+        metadata |= {"expected": expected, "found": found, "what_to_do": REMEDY}
+    return described_result(
+        CONTROL_TOWER, CHECK, metadata, dg.AssetCheckSeverity.WARN, passed=not is_late
+    )
+
+
 def deployment_metadata(
     warehouse: Warehouse, instance: dg.DagsterInstance, now: datetime
 ) -> dict[str, Any]:
-    """Return metadata on the programs that sent heartbeats, their releases, and the backups.
+    """Return metadata on the programs that sent heartbeats, their releases, queues and backups.
 
     Args:
         warehouse: The database with the heartbeats and the backups.
-        instance: The runs in progress, which are counted by host.
+        instance: The runs, which are counted by host, and by queue and priority.
         now: The machine's time.
     """
     programs = read_hosts(warehouse, now)
     releases = releases_at_work(programs, now)
     return {
         "hosts": table_of(_hosts(programs, dict(runs_by_host(instance)), now)),
+        "queues": table_of(_queues(read_queues(instance)[:QUEUES_SHOWN], now)),
         "releases": _releases(releases),
         "backup": _backup(read_backup_state(warehouse)),
     }
@@ -71,6 +113,20 @@ def _hosts(programs: list[HostRole], runs: dict[str, int], now: datetime) -> pl.
         (host, "run", "running", "", count, "", None, None, None) for host, count in runs.items()
     ]
     return pl.DataFrame([*rows, *others], HOST_COLUMNS, orient="row")
+
+
+def _queues(states: Sequence[QueueState], now: datetime) -> pl.DataFrame:
+    rows = [
+        (
+            each.queue,
+            each.priority,
+            each.waiting_count,
+            each.running_count,
+            None if each.oldest_at is None else int((now - each.oldest_at).total_seconds() // 60),
+        )
+        for each in states
+    ]
+    return pl.DataFrame(rows, QUEUE_COLUMNS, orient="row")
 
 
 def _state(program: HostRole, now: datetime) -> str:

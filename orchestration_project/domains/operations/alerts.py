@@ -62,6 +62,9 @@ KINDS = {
     "objective_burning": AlertKind(
         "error", "an objective of slo.yaml spends its error budget many times too fast"
     ),
+    "two_releases": AlertKind(
+        "error", "programs of two releases run beside each other for 15 minutes"
+    ),
     "backup_old": AlertKind("error", "the latest backup is older than BACKUP_MAX_AGE_HOURS"),
     "restore_untried": AlertKind(
         "error", "no backup was restored with --check within 7 days of the first backup"

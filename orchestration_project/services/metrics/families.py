@@ -1,5 +1,6 @@
 """Metric families whose labels are bounded: the host's, and those of requests to sources."""
 
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -52,31 +53,42 @@ def _filled(
 
 
 def host_families(state_path: Path) -> Iterable[Metric]:
-    """Return what this machine has and uses, and this process."""
+    """Return what this machine has and uses, and this process; each with the label host."""
+    host = socket.gethostname()
     cpu, memory = psutil.cpu_times(), psutil.virtual_memory()
     disk, process = psutil.disk_usage(str(state_path)), psutil.Process()
     yield counter(
         "host_cpu_seconds",
         "CPU time of the machine, by mode.",
-        ("mode",),
-        {(mode,): getattr(cpu, mode) for mode in ("user", "system", "idle")},
+        ("host", "mode"),
+        {(host, mode): getattr(cpu, mode) for mode in ("user", "system", "idle")},
     )
-    yield gauge("host_cores", "CPU cores of the machine.", (), {(): psutil.cpu_count() or 1})
+    yield gauge(
+        "host_cores", "CPU cores of the machine.", ("host",), {(host,): psutil.cpu_count() or 1}
+    )
     yield gauge(
         "host_memory_bytes",
         "Memory of the machine.",
-        ("kind",),
-        {("total",): memory.total, ("available",): memory.available},
+        ("host", "kind"),
+        {(host, "total"): memory.total, (host, "available"): memory.available},
     )
     yield gauge(
         "host_disk_bytes",
         "Disk of STATE_DIR.",
-        ("kind",),
-        {("total",): disk.total, ("free",): disk.free},
+        ("host", "kind"),
+        {(host, "total"): disk.total, (host, "free"): disk.free},
     )
-    yield gauge("process_open_files", "Open files of this process.", (), {(): process.num_fds()})
     yield gauge(
-        "process_memory_bytes", "Memory of this process.", (), {(): process.memory_info().rss}
+        "process_open_files",
+        "Open files of this process.",
+        ("host",),
+        {(host,): process.num_fds()},
+    )
+    yield gauge(
+        "process_memory_bytes",
+        "Memory of this process.",
+        ("host",),
+        {(host,): process.memory_info().rss},
     )
 
 

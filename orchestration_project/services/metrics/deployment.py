@@ -1,0 +1,72 @@
+"""Metrics of the deployment: programs and releases by host, runs by host, and the queues."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+
+import dagster as dg
+from prometheus_client.core import Metric
+
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.hosts import is_silent, read_hosts, runs_by_host
+from orchestration_project.services.metrics.families import gauge
+from orchestration_project.services.queues import read_queues
+
+
+def _added(one: float, other: float) -> float:
+    return one + other
+
+
+def program_families(warehouse: Warehouse, now: datetime) -> Iterable[Metric]:
+    """Return the heartbeats and releases of the programs that did not stop.
+
+    Raises:
+        OrchestrationError: The database cannot be read.
+    """
+    programs = [each for each in read_hosts(warehouse, now) if each.stopped_at is None]
+    yield gauge(
+        "program_silence_seconds",
+        "Time since the latest heartbeat of each program that did not stop.",
+        ("host", "role"),
+        {(each.host, each.role): (now - each.last_seen_at).total_seconds() for each in programs},
+    )
+    running = Counter(each.release for each in programs if not is_silent(each, now))
+    yield gauge(
+        "programs",
+        "Programs that send heartbeats, by release; two releases at once: an upgrade.",
+        ("release",),
+        {(release,): count for release, count in running.items()},
+        together=_added,
+    )
+
+
+def queue_families(instance: dg.DagsterInstance, now: datetime) -> Iterable[Metric]:
+    """Return the runs in progress by host, and what waits and runs by queue and priority."""
+    yield gauge(
+        "host_runs",
+        "Runs in progress, by the host that executes them.",
+        ("host",),
+        {(host,): count for host, count in runs_by_host(instance).items()},
+        together=_added,
+    )
+    counts: dict[tuple[str, ...], float] = {}
+    oldest: dict[tuple[str, ...], float] = {}
+    for each in read_queues(instance):
+        priority = "" if each.priority is None else str(each.priority)
+        counts[each.queue, priority, "waiting"] = each.waiting_count
+        counts[each.queue, priority, "running"] = each.running_count
+        age = (now - each.oldest_at).total_seconds() if each.oldest_at else 0.0
+        oldest[(each.queue,)] = max(age, oldest.get((each.queue,), 0.0))
+    yield gauge(
+        "queue_depth",
+        "Runs by queue, priority and state: waiting in Dagster's queue, or running.",
+        ("queue", "priority", "state"),
+        counts,
+        together=_added,
+    )
+    yield gauge(
+        "queue_oldest_seconds",
+        "Age of the oldest waiting run of each queue; 0: none waits.",
+        ("queue",),
+        oldest,
+    )

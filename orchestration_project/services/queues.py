@@ -1,0 +1,83 @@
+"""Queues of runs: which queue a run is in, and what waits and runs in each, by priority."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import dagster as dg
+from dagster import DagsterRunStatus as Status
+
+DEFAULT_QUEUE = "dagster"
+"""Queue of runs whose assets belong to no single domain."""
+
+QUEUE_NAME = re.compile(r"[a-z][a-z0-9_-]{0,59}")
+
+QUEUE_TAG, PRIORITY_TAG = "dagster-celery/queue", "dagster/priority"
+
+MAX_READ_RUNS = 1000
+"""Runs that are read of each state, the oldest first; the others are counted as `OTHERS`."""
+
+OTHERS = "other"
+
+WAITING, RUNNING = (Status.QUEUED,), (Status.STARTING, Status.STARTED, Status.CANCELING)
+
+
+class QueueState(NamedTuple):
+    """Runs of one priority in one queue.
+
+    Attributes:
+        queue: Name of the queue; `OTHERS`: runs beyond the first 1,000.
+        priority: By the tag `dagster/priority`; None: unknown.
+        waiting_count: Runs in Dagster's queue, which no worker has got.
+        running_count: Runs that were sent to the broker or are in progress.
+        oldest_at: UTC time at which the oldest waiting run was made; None: none waits.
+    """
+
+    queue: str
+    priority: int | None
+    waiting_count: int
+    running_count: int
+    oldest_at: datetime | None
+
+
+def queue_name(tags: Mapping[str, str]) -> str:
+    """Return the queue of a run: its tag `dagster-celery/queue`, else that of its domain.
+
+    A tag that cannot be the name of a queue counts as none.
+    """
+    given = (tags.get(QUEUE_TAG, ""), tags.get("domain", ""))
+    return next((name for name in given if QUEUE_NAME.fullmatch(name)), DEFAULT_QUEUE)
+
+
+def run_priority(tags: Mapping[str, str]) -> int:
+    """Return the priority of a run as Dagster reads it: 0 without a valid tag."""
+    try:
+        return int(tags.get(PRIORITY_TAG, "0"))
+    except ValueError:
+        return 0
+
+
+def read_queues(instance: dg.DagsterInstance) -> Sequence[QueueState]:
+    """Return what waits and runs, by queue and falling priority; at most 2,000 runs are read."""
+    waiting, running = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
+    oldest: dict[tuple[str, int], datetime] = {}
+    beyond: list[int] = []
+    for counted, statuses in ((waiting, WAITING), (running, RUNNING)):
+        wanted = dg.RunsFilter(statuses=statuses)
+        found = instance.get_run_records(wanted, limit=MAX_READ_RUNS, ascending=True)
+        for record in found:
+            tags = record.dagster_run.tags
+            key = (queue_name(tags), run_priority(tags))
+            counted[key] += 1
+            if counted is waiting:
+                oldest.setdefault(key, record.create_timestamp)
+        is_whole = len(found) < MAX_READ_RUNS
+        beyond.append(0 if is_whole else instance.get_runs_count(wanted) - len(found))
+    keys = sorted({*waiting, *running}, key=lambda key: (key[0], -key[1]))
+    states = [QueueState(*key, waiting[key], running[key], oldest.get(key)) for key in keys]
+    if any(beyond):
+        waiting_count, running_count = (max(0, each) for each in beyond)
+        states.append(QueueState(OTHERS, None, waiting_count, running_count, None))
+    return states
