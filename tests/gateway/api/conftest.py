@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -132,14 +133,21 @@ def _dagster(instance: dg.DagsterInstance) -> Iterator[ASGIApp]:
 @pytest.fixture(scope="package")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """The API over an instance of its own, whose runs are done in this process."""
+    with open_api(tmp_path_factory.mktemp("api")) as opened:
+        yield opened
+
+
+@contextmanager
+def open_api(folder: Path, overrides: Mapping[str, Any] = IN_THIS_PROCESS) -> Iterator[Api]:
+    """Open the API in a folder, over an instance of these overrides."""
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name, value in DEMO.items():
             patch.setenv(name, value)
-        patch.setenv("STATE_DIR", str(tmp_path_factory.mktemp("api") / "state"))
+        patch.setenv("STATE_DIR", str(folder / "state"))
         settings, clock = load_settings(), Clock()
         stack.callback(stop_demos, settings)
-        instance = stack.enter_context(dg.instance_for_test(overrides=IN_THIS_PROCESS))
+        instance = stack.enter_context(dg.instance_for_test(overrides=dict(overrides)))
         warehouse = stack.enter_context(open_warehouse(settings))
         access = Access(warehouse, clock, LoginLimits(HOURS, HOURS), [], [])
         place, audit = Place(frozenset({"127.0.0.1"})), AccessLog(warehouse, clock)
