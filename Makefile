@@ -126,7 +126,7 @@ lock: $(VENV)/installed-dev ## pin the newest dependencies, install them and lis
 	    -o requirements$${set:+-$${set#--extra }}.lock; done
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package ibm-db \
 	  --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade --constraint requirements-dev.lock \
-	  --extra documents --extra web --extra celery --extra k8s pyproject.toml -o requirements-image.lock
+	  --extra documents --extra web --extra celery --extra k8s --extra otel pyproject.toml -o requirements-image.lock
 	@for set in docs deploy; do \
 	  $(VENV)/bin/python .ci/locks.py $$set | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade - -o requirements-$$set.lock; done

@@ -15,7 +15,7 @@ LOCKS = {
     "requirements-bench.lock": "bench",
     "requirements-docs.lock": "docs",
     "requirements-deploy.lock": "deploy",
-    "requirements-image.lock": "documents,web,celery,k8s",
+    "requirements-image.lock": "documents,web,celery,k8s,otel",
 }
 ALONE = ("docs", "deploy")
 """Extras that are installed without the project."""
