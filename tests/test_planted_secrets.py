@@ -31,7 +31,9 @@ from orchestration_project.resources.finra.connection import open_http
 from orchestration_project.resources.prices import PriceRange
 from orchestration_project.resources.prices.connection import opened_prices
 from orchestration_project.settings import load_settings, settings_class
+from orchestration_project.tracing import spans
 from tests import programs
+from tests.collector import Collector, collecting
 from tests.domains.encrypted_xls import encrypted_xls
 from tests.faults.publisher import Publisher, key_of, week_of
 from tests.faulty_server import FaultyServer, Reply, Request
@@ -113,6 +115,7 @@ class Scene:
     source: FaultyServer
     echo: Echo
     hook: Hook
+    collector: Collector
     environment: pytest.MonkeyPatch
     database_url: str
     dagster_url: str = ""
@@ -156,6 +159,7 @@ PLANTING: dict[str, Callable[[Scene, str], str]] = {
     "peopleforce_api_key": lambda _, secret: secret,
     "documents_passwords": lambda _, secret: f"another password\n{secret}",
     "jira_token": lambda _, secret: secret,
+    "otel_exporter_otlp_headers": lambda _, secret: f"x-api-key={in_url(secret)}",
     "mqtt_password": lambda _, secret: secret,
     "web_mask_key": lambda _, secret: secret,
     "web_proxies": lambda _, secret: f"http://me:{in_url(secret)}@127.0.0.1:{NOWHERE}",
@@ -168,6 +172,7 @@ OF_THE_GATEWAY = ("OIDC_CLIENT_SECRET", "SESSION_SECRET")
 OF_TWO_SYSTEMS = ("PEOPLEFORCE_API_KEY", "JIRA_TOKEN")
 FROM_THE_START = (
     *("ALERT_URLS", "BROKER_URL", "MQTT_PASSWORD", "SLACK_WEBHOOK", "WEB_MASK_KEY", "WEB_PROXIES"),
+    "OTEL_EXPORTER_OTLP_HEADERS",
     *(*OF_THE_GATEWAY, *OF_TWO_SYSTEMS),
 )
 
@@ -181,10 +186,9 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     planted = Planted()
     echo = Echo(planted)
     state = tmp_path / "state"
-    with FaultyServer(echo) as source, http_receiver() as hook:
-        scene = Scene(
-            state, planted, source, echo, hook, monkeypatch, f"sqlite:///{state}/real.sqlite"
-        )
+    with FaultyServer(echo) as source, http_receiver() as hook, collecting() as collector:
+        url = f"sqlite:///{state}/real.sqlite"
+        scene = Scene(state, planted, source, echo, hook, collector, monkeypatch, url)
         scene.set(
             STATE_DIR=str(state),
             DEMO_CLOCK_NOW=from_then_on("2026-03-02T15:00"),
@@ -197,6 +201,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
             FINRA_CLIENT_ID="client",
             FINRA_MAX_REJECT_RATIO="0.1",
             FINRA_REQUESTS_PER_SECOND="500",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
             PUBLIC_URL=f"http://me:{planted.in_url('ui url')}@127.0.0.1:3000",
             AWS_ACCESS_KEY_ID="AKIAEXAMPLE",
             AWS_SECRET_ACCESS_KEY=planted.secret("aws secret"),
@@ -216,7 +221,9 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
             **{name: value_of(scene, name) for name in FROM_THE_START},
             FINRA_CLIENT_SECRET=value_of(scene, "FINRA_CLIENT_SECRET"),
         )
+        spans.forget_settings()
         yield scene
+        spans.forget_settings()
 
 
 def value_of(scene: Scene, name: str) -> str:
@@ -420,13 +427,18 @@ def assert_they_travelled(scene: Scene) -> None:
     wanted |= {"alpha_vantage_api_key", "finra_bonds_access_token", "peopleforce_api_key"}
     assert sent >= wanted | {"aws token"}
     assert scene.planted.found_in("".join(scene.hook.paths)) == {"alert_urls"}
+    spans.flush(20)
+    assert {each.name for each in scene.collector.spans} >= {"run", "step", "http", "load"}
+    keys = "".join(each["x-api-key"] for each in scene.collector.headers)
+    assert scene.planted.found_in(keys) == {"otel_exporter_otlp_headers"}
     assert {"The database cannot be used: nothing lands, and alerts wait"} <= set(scene.hook.titles)
     assert scene.planted.marks.keys() >= SECRET_SETTINGS
 
 
 def assert_nothing_leaked(scene: Scene, *more: tuple[str, str]) -> None:
     received = ("received", json.dumps(scene.hook.received))
-    written = [*below(scene.state), *scene.said, received, *more]
+    sent = [("spans", each) for each in scene.collector.raw]
+    written = [*below(scene.state), *scene.said, received, *sent, *more]
     assert scene.planted.leaks(written) == {}
 
 

@@ -2,14 +2,15 @@
 
 import re
 from typing import ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
 from orchestration_project.settings.about import about
 
-HEADERS = re.compile(r"[A-Za-z0-9_-]+=[!-~]+(,[A-Za-z0-9_-]+=[!-~]+)*")
+HEADER = re.compile(r"[A-Za-z0-9_-]+=[!-+\--~]+")
+VALUE = re.compile("[ -~]+")
 
 
 class TracingSettings(BaseSettings):
@@ -31,8 +32,8 @@ class TracingSettings(BaseSettings):
     )
     otel_exporter_otlp_headers: SecretStr | None = Field(
         None,
-        description="Comma-separated headers of requests to the collector, NAME=VALUE, e.g. "
-        "x-api-key=secret.",
+        description="Comma-separated headers of requests to the collector, NAME=VALUE with values "
+        "percent-encoded, e.g. x-api-key=secret.",
         json_schema_extra=about(group="security"),
     )
     otel_traces_sampler_arg: float = Field(
@@ -65,7 +66,8 @@ class TracingSettings(BaseSettings):
     @field_validator("otel_exporter_otlp_headers")
     @classmethod
     def _are_headers(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not HEADERS.fullmatch(value.get_secret_value()):
+        given = value.get_secret_value().split(",") if value is not None else []
+        if not all(HEADER.fullmatch(each) and VALUE.fullmatch(_header(each)[1]) for each in given):
             raise ValueError("expected NAME=VALUE,NAME=VALUE, e.g. x-api-key=secret")
         return value
 
@@ -74,4 +76,10 @@ class TracingSettings(BaseSettings):
         """OTEL_EXPORTER_OTLP_HEADERS by name; empty if unset."""
         given = self.otel_exporter_otlp_headers
         pairs = given.get_secret_value().split(",") if given else []
-        return dict(each.split("=", 1) for each in pairs)
+        return dict(map(_header, pairs))
+
+
+def _header(text: str) -> tuple[str, str]:
+    """Return name and value of NAME=VALUE, the value percent-decoded."""
+    name, _, value = text.partition("=")
+    return name, unquote(value)

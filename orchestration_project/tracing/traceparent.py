@@ -111,7 +111,7 @@ def continue_or_begin(texts: Sequence[str]) -> tuple[TraceContext, str | None]:
 
 def shown_rejected(text: str) -> str:
     """Return a rejected text as it may be stored: redacted, printable ASCII, bounded."""
-    cut = redacted(text[:MAX_HEADER_CHARACTERS])[:MAX_REJECTED_CHARACTERS]
+    cut = redacted(text)[:MAX_REJECTED_CHARACTERS]  # a cut before it could split a secret
     return "".join(each if " " <= each <= "~" else "?" for each in cut)
 
 
