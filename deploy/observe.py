@@ -194,12 +194,17 @@ def main(arguments: list[str]) -> int:
     """Check files, then expressions; return 1 if something is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--prometheus", metavar="URL", help="one that scrapes a running system")
+    parser.add_argument("--own", action="store_true", help="start a stack, even if one runs")
     parser.add_argument("--static", action="store_true", help="check the files alone")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the stack ends, too
     problems = static_problems(known_metrics())
     if not problems and not given.static:
-        problems = observe(given.prometheus.rstrip("/")) if given.prometheus else _observe_own()
+        problems = (
+            observe(given.prometheus.rstrip("/"))
+            if given.prometheus
+            else _observe_stack(is_own=given.own)
+        )
     count = len([each for each in every_query() if not each.is_sql])
     sys.stdout.write("\n".join([*problems, ""]) if problems else f"valid: {count} expressions\n")
     return int(bool(problems))
@@ -212,12 +217,13 @@ def _answers(prometheus: str) -> bool:
         return False
 
 
-def _observe_own() -> list[str]:
+def _observe_stack(*, is_own: bool) -> list[str]:
+    """Look at the stack that runs on this machine, else at one of its own."""
     from orchestration_project.cli.stack_services import data_folder
     from orchestration_project.settings.deployment import STACK_PORTS
 
     default = f"http://127.0.0.1:{STACK_PORTS['prometheus']}"
-    if not _answers(default):
+    if is_own or not _answers(default):
         folder = Path(tempfile.mkdtemp(prefix="observe-"))
         try:
             with started_stack(folder, list(STACK_PORTS)) as (prometheus, use):

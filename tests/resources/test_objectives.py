@@ -151,7 +151,12 @@ def test_a_delivery_is_good_if_it_was_done_in_time_and_counts_once_that_is_known
                 changed_at=NOON - timedelta(seconds=changed),
             )
             connection.execute(insert(inbox), [row])
-    assert [events for _, events, _ in evaluated(warehouse, WEBHOOKS)] == [Events(1, 4)]
+    [(_, events, burn)] = evaluated(warehouse, WEBHOOKS)
+    assert events == Events(1, 4)
+    assert burn["5m"] == 0  # what waited in vain was known to 440 s ago
+    [(_, events, burn)] = evaluated(warehouse, WEBHOOKS, now=NOON + MINUTE)
+    assert events == Events(1, 5)
+    assert burn["5m"] == pytest.approx(5.0)
     of_others = WEBHOOKS.model_copy(update={"sources": ("hr",)})
     assert [each[:2] for each in evaluated(warehouse, of_others)] == [("no_data", Events())]
     assert [each[0] for each in evaluated(warehouse, WEBHOOKS, sources=())] == ["no_data"]

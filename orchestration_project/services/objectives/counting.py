@@ -94,7 +94,7 @@ def count_events(
         objective: The objective.
         since: The first time.
         until: The first time after.
-        now: The present time: a delivery that waits is bad once it cannot be in time any more.
+        now: The present time: what is only known later does not count yet.
         sources: The sources of webhooks, where the objective names none.
     """
     match objective:
@@ -139,19 +139,20 @@ def _deliveries(
     now: datetime,
     sources: Sequence[str],
 ) -> Events:
+    """Count deliveries by the time at which it was known whether they were done in time."""
     allowed = timedelta(seconds=objective.max_seconds)
     row = inbox.c
     found = select(row.state, row.received_at, row.changed_at).where(
         row.state.in_(("received", "running", "failed", "done", "dead")),
         row.source.in_(objective.sources or sources),
-        row.received_at >= since,
+        row.received_at >= since - allowed,
         row.received_at < until,
     )
     good = total = 0
     for state, received_at, changed_at in connection.execute(found):
-        is_done = state == "done"
-        if not is_done and state != "dead" and now - received_at <= allowed:
-            continue  # it may still be in time
-        total += 1
-        good += is_done and changed_at - received_at <= allowed
+        is_ended = state in ("done", "dead") and changed_at - received_at <= allowed
+        known_at = changed_at if is_ended else received_at + allowed
+        if since <= known_at < until and known_at <= now:
+            total += 1
+            good += is_ended and state == "done"
     return Events(good, total)
