@@ -11,7 +11,7 @@ import yaml
 from psycopg import sql
 from sqlalchemy import make_url
 
-from deploy.observe import known_metrics
+from deploy.observe import known_metrics, metrics_page
 from deploy.observed_files import (
     DASHBOARDS,
     RULES,
@@ -28,7 +28,6 @@ from tests.deploy.compose_file import services
 from tests.prepared import Prepared
 
 FOLDER = PROJECT_ROOT / "deploy" / "grafana"
-REFERENCE = PROJECT_ROOT / "docs" / "reference" / "metrics.md"
 ROW = re.compile(r"^\| `(orchestration_\w+)` \| \w+ \| (.*?) \|", re.MULTILINE)
 ADDED_BY_PROMETHEUS = {"le", "objective", "instance"}
 BOARDS = sorted(DASHBOARDS.glob("*.json"))
@@ -54,7 +53,7 @@ def test_dashboards_and_rules_keep_the_schema_and_name_metrics_that_there_are():
 def test_each_selector_and_legend_has_labels_of_its_metric(file: Path):
     known = {
         name: set(re.findall(r"`(\w+)`", labels))
-        for name, labels in ROW.findall(REFERENCE.read_text())
+        for name, labels in ROW.findall(metrics_page())
     }
     for panel in json.loads(file.read_text())["panels"]:
         for target in panel["targets"]:
