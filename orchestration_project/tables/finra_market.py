@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import Column, case, func, or_
+from sqlalchemy import BigInteger, Column, case, func, or_, type_coerce
 
 from orchestration_project.tables.finra import finra_venue_week, notional, point_in_time
-from orchestration_project.tables.schema import count, day, ratio, table, text
+from orchestration_project.tables.schema import BYTEWISE_TEXT, count, day, ratio, table, text
 from orchestration_project.tables.views import ViewColumn, as_it_is, view
 
 finra_venue_week_all_tiers = table(
@@ -43,7 +43,12 @@ finra_firms = view(
     "One row per firm (CRD number), venue and name: the weeks in which it traded under it.",
     as_it_is(_venue.market),
     as_it_is(_venue.venue_id),
-    ViewColumn("participant_name", _name, "Name, else the venue_id", is_key=True),
+    ViewColumn(
+        "participant_name",
+        type_coerce(_name, BYTEWISE_TEXT),
+        "Name, else the venue_id",
+        is_key=True,
+    ),
     ViewColumn(
         "firm_crd_number", _venue.firm_crd_number, "CRD number in FINRA's registry", is_key=True
     ),
@@ -52,7 +57,11 @@ finra_firms = view(
     ),
     ViewColumn("first_week", func.min(_venue.week_start), "Monday of the first week"),
     ViewColumn("last_week", func.max(_venue.week_start), "Monday of the last week"),
-    ViewColumn("week_count", func.count(_venue.week_start.distinct()), "Weeks with trading"),
+    ViewColumn(
+        "week_count",
+        type_coerce(func.count(_venue.week_start.distinct()), BigInteger()),
+        "Weeks with trading",
+    ),
     where=[_venue.firm_crd_number > 0],
     group_by=[_venue.market, _venue.venue_id, _name, _venue.firm_crd_number],
 )
