@@ -31,6 +31,7 @@ from orchestration_project.tables.catalogue import (
 from orchestration_project.tables.conditions import MOMENT, read_moment
 from orchestration_project.tables.published import Published
 from orchestration_project.tables.published import published_by as published_state
+from orchestration_project.tables.row_diff import row_diff
 
 READER_WENT_AWAY = 141
 """The exit status of a program that SIGPIPE ended."""
@@ -45,7 +46,7 @@ SUFFIXES = {**{f".{name}": name for name in WRITERS}, ".htm": "html", ".jsonl": 
 
 
 @dataclass(frozen=True)
-class _Destination:
+class Destination:
     """Target file of the rows, and their format."""
 
     form: str
@@ -89,7 +90,7 @@ def export_table(
         published_by: Day by which the source had published the rows, if not of any day.
         missing: File for the keys of rows whose state on that day is not known.
     """
-    moment = _moment(at, at_option) if at is not None else None
+    moment = moment_of(at, at_option) if at is not None else None
     of_day = published_state(table, published_by, moment) if published_by else None
     if of_day:
         chosen = of_day.relation
@@ -100,7 +101,7 @@ def export_table(
             "--missing needs --published-by", remedy="add --published-by DAY, or leave it out"
         )
     _refuse_internal(chosen, is_allowed=internal)
-    destination = _Destination(_format(form, output), output, escape_formulas, force)
+    destination = Destination(_format(form, output), output, escape_formulas, force)
     _require_writable(destination)
     names, order = _names(columns), _names(order_by)
     status = _export(chosen, chosen.columns(names), where, order, limit, destination)
@@ -154,6 +155,33 @@ def _refuse_internal(chosen: Relation, *, is_allowed: bool) -> None:
         )
 
 
+def export_diff(
+    *,
+    table: str,
+    since: str,
+    until: str,
+    where: Sequence[str],
+    columns: str | None,
+    order_by: str | None,
+    limit: int | None,
+    form: str | None,
+    output: str,
+    escape_formulas: bool | None,
+    internal: bool,
+    force: bool,
+) -> int:
+    """Write the rows of ``table`` that differ between two times; return the exit status.
+
+    ``since`` and ``until`` are the times; the others are those of `export_table`.
+    """
+    chosen = row_diff(table, moment_of(since, "--from"), moment_of(until, "--to"))
+    _refuse_internal(relation(table), is_allowed=internal)
+    destination = Destination(_format(form, output), output, escape_formulas, force)
+    _require_writable(destination)
+    names = chosen.columns(_names(columns))
+    return _export(chosen, names, where, _names(order_by), limit, destination)
+
+
 def _names(written: str | None) -> list[str]:
     return [name.strip() for name in (written or "").split(",") if name.strip()]
 
@@ -176,7 +204,7 @@ def _format(form: str | None, output: str) -> str:
     return SUFFIXES[suffix]
 
 
-def _require_writable(destination: _Destination) -> None:
+def _require_writable(destination: Destination) -> None:
     if destination.output == STANDARD_OUTPUT and destination.form not in TEXT_FORMATS:
         raise ConfigurationError(
             f"{destination.form} is not written to standard output",
@@ -194,7 +222,7 @@ def _export(
     where: Sequence[str],
     order: Sequence[str],
     limit: int | None,
-    destination: _Destination,
+    destination: Destination,
 ) -> int:
     statement = chosen.select(columns, where, order_by=order, limit=limit)
     if OUTPUT.is_dry_run:
@@ -212,11 +240,27 @@ def _export(
             escape=destination.escape_formulas,
         ) as batches,
     ):
-        if destination.output == STANDARD_OUTPUT:
-            return _to_standard_output(chosen.table.name, batches, destination.form)
-        with whole_file(Path(destination.output), replace=destination.force) as file:
-            written = WRITERS[destination.form](batches, file)
-    _report(chosen.table.name, written, destination.output)
+        return write_rows(chosen.table.name, batches, destination)
+
+
+def destination_of(form: str | None, output: str, *, force: bool) -> Destination:
+    """Return where rows are written, and how.
+
+    Raises:
+        ConfigurationError: The file cannot be written, or has no known format.
+    """
+    destination = Destination(_format(form, output), output, None, force)
+    _require_writable(destination)
+    return destination
+
+
+def write_rows(name: str, batches: Batches, destination: Destination) -> int:
+    """Write rows of a table, log how many, and return the exit status."""
+    if destination.output == STANDARD_OUTPUT:
+        return _to_standard_output(name, batches, destination.form)
+    with whole_file(Path(destination.output), replace=destination.force) as file:
+        written = WRITERS[destination.form](batches, file)
+    _report(name, written, destination.output)
     return 0
 
 
@@ -275,7 +319,12 @@ def _first_after(table: Table, at: datetime) -> str:
     return first.isoformat() if first and first > at else ""
 
 
-def _moment(written: str, option: str) -> datetime:
+def moment_of(written: str, option: str) -> datetime:
+    """Read the time of an option.
+
+    Raises:
+        ConfigurationError: It is no ISO time with its zone.
+    """
     try:
         return read_moment(written)
     except ValueError:

@@ -152,6 +152,28 @@ def export(
 
 @click.command(cls=Command, has_dry_run=True)
 @click.option(
+    "--from",
+    "since",
+    required=True,
+    metavar="TIME",
+    help="First time, with zone, e.g. 2026-11-01T00:00:00Z.",
+)
+@click.option(
+    "--to", "until", required=True, metavar="TIME", help="Second time, not before the first."
+)
+@export_options
+def diff(since: str, until: str, **chosen: Any) -> int:
+    """Write the rows of TABLE that were added, changed or removed between two times.
+
+    Each has the key, change, and old_X and new_X of each other column X.
+    """
+    from orchestration_project.cli.export import export_diff
+
+    return export_diff(since=since, until=until, **chosen)
+
+
+@click.command(cls=Command, has_dry_run=True)
+@click.option(
     "--at", required=True, metavar="TIME", help="A time with zone, e.g. 2026-11-01T00:00:00Z."
 )
 @export_options

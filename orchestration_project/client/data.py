@@ -82,6 +82,59 @@ class DataMethods(Asking):
         for page in self._pages(path, Page, **query, limit=PAGE_ROWS):
             yield from page.rows
 
+    def diff(
+        self,
+        table: str,
+        *,
+        since: datetime | str,
+        until: datetime | str,
+        columns: Sequence[str] = (),
+        where: Sequence[str] = (),
+    ) -> Iterator[dict[str, Any]]:
+        """Yield rows of a table with history that differ between two times, by its key.
+
+        Each has the key, `change` (added, changed or removed), and old_X and new_X of each other
+        column X. Times may be ISO texts.
+        """
+        query = _of_rows(columns, where, None, None) | _between(since, until)
+        path = f"/tables/{quoted(table)}/diff"
+        for page in self._pages(path, Page, **query, limit=PAGE_ROWS):
+            yield from page.rows
+
+    def diff_frame(
+        self,
+        table: str,
+        *,
+        since: datetime | str,
+        until: datetime | str,
+        columns: Sequence[str] = (),
+        where: Sequence[str] = (),
+        order_by: Sequence[str] = (),
+    ) -> "pd.DataFrame":
+        """Return the same rows as a frame, sorted by columns, descending after a ``-``."""
+        query = _of_rows(columns, where, None, None) | _between(since, until)
+        query |= {"format": "parquet", "order_by": ",".join(order_by) or None}
+        answer = self._transport.ask("GET", f"/tables/{quoted(table)}/diff", query=query)
+        return frame_of_parquet(answer.content)
+
+    def save_diff(
+        self,
+        table: str,
+        to: Path,
+        *,
+        since: datetime | str,
+        until: datetime | str,
+        columns: Sequence[str] = (),
+        where: Sequence[str] = (),
+        escape_formulas: bool | None = None,
+    ) -> None:
+        """Write the same rows to a CSV file; ``escape_formulas`` as in `save_csv`."""
+        query = _of_rows(columns, where, None, None) | _between(since, until) | {"format": "csv"}
+        if escape_formulas is not None:
+            query |= {"escape_formulas": escape_formulas}
+        answer = self._transport.ask("GET", f"/tables/{quoted(table)}/diff", query=query)
+        to.write_bytes(answer.content)
+
     def items(
         self, *, topic: str | None = None, state: str | None = None
     ) -> Iterator[dict[str, Any]]:
@@ -223,6 +276,25 @@ class DataMethods(Asking):
         for page in self._pages("/finra/trade-activity", Page, **query, limit=PAGE_ROWS):
             yield from page.rows
 
+    def gold_frame(
+        self,
+        table: str,
+        partition: str,
+        *,
+        as_of: datetime | str | None = None,
+        published_by: date | str | None = None,
+    ) -> "pd.DataFrame":
+        """Return a partition of a gold table, derived of what was loaded or published by a time.
+
+        ``partition``: such as T1|2025-11-10, or the Monday for tables of all tiers. Times may be
+        ISO texts.
+        """
+        times = _of_rows((), (), as_of, published_by)
+        query = {name: times[name] for name in ("as_of", "published_by")}
+        query |= {"partition": partition, "format": "parquet"}
+        answer = self._transport.ask("GET", f"/finra/gold/{quoted(table)}", query=query)
+        return frame_of_parquet(answer.content)
+
     def saas_rules(self) -> list[RuleInEffect]:
         """Return the sync rules in effect, in the order in which they apply."""
         return self._get("/saas/rules", RulesInEffect).rules
@@ -351,6 +423,13 @@ class DataMethods(Asking):
     def download_archive(self, file: str, to: Path) -> None:
         """Write an archive to a file; `evidence verify` looks whether it is whole."""
         to.write_bytes(self._transport.ask("GET", f"/evidence/{quoted(file)}").content)
+
+
+def _between(since: datetime | str, until: datetime | str) -> dict[str, Any]:
+    return {
+        name: moment.isoformat() if isinstance(moment, datetime) else moment
+        for name, moment in (("since", since), ("until", until))
+    }
 
 
 def _of_rows(

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 import polars as pl
 from pydantic import Field, StringConstraints
@@ -176,7 +176,7 @@ async def read_table(call: Call[Rows, Body]) -> Response:
     chosen = chosen_relation(wanted.name, wanted.as_of, wanted.published_by)
     given = [name.strip() for name in (wanted.columns or "").split(",") if name.strip()]
     if wanted.format != "json":
-        return await _file(call.services, chosen, given, wanted)
+        return await rows_file(call.services, chosen, given, wanted)
     limit = wanted.limit or USUAL_ROWS
     if limit > MAX_PAGE_ENTRIES:
         raise ProblemError(
@@ -185,7 +185,7 @@ async def read_table(call: Call[Rows, Body]) -> Response:
             remedy="take pages, or format=csv or parquet",
         )
     if wanted.order_by is not None:
-        found = await call.services.in_thread(_sorted_page, call.services, chosen, given, wanted)
+        found = await call.services.in_thread(sorted_page, call.services, chosen, given, wanted)
     else:
         found = await call.services.in_thread(
             read_page, call.services, chosen, given, wanted.where, wanted.cursor, limit
@@ -205,16 +205,25 @@ async def list_items(call: Call[Items, Body]) -> Response:
     return page_response(work_items.name, found)
 
 
+def require_served(name: str) -> None:
+    """Refuse a table or view that does not exist, or cannot be read.
+
+    Raises:
+        ProblemError: It is none of `served`.
+    """
+    if name not in served():
+        raise ProblemError(
+            404, f"table or view not found: {name!r}", remedy="GET /api/v1/tables lists all"
+        )
+
+
 def chosen_relation(name: str, as_of: datetime | None, published: date | None) -> Relation:
     """Return the rows of a table or view that can be read, now, as of a time or by a day.
 
     Raises:
         ProblemError: There is none, or it is not known as of another time.
     """
-    if name not in served():
-        raise ProblemError(
-            404, f"table or view not found: {name!r}", remedy="GET /api/v1/tables lists all"
-        )
+    require_served(name)
     try:
         if published:
             return published_by(name, published, as_of).relation
@@ -249,8 +258,8 @@ def read_page(
     return RowPage(columns, rows[:limit], after)
 
 
-def _sorted_page(
-    services: Services, chosen: Relation, given: Sequence[str], wanted: Rows
+def sorted_page(
+    services: Services, chosen: Relation, given: Sequence[str], wanted: "Selection"
 ) -> RowPage:
     """Return the first rows in the order that is asked for.
 
@@ -270,7 +279,7 @@ def _sorted_page(
 
 
 def _statement(
-    chosen: Relation, given: Sequence[str], wanted: Rows, *, default_limit: int | None = None
+    chosen: Relation, given: Sequence[str], wanted: "Selection", *, default_limit: int | None = None
 ) -> tuple[Select[Any], list[str]]:
     """Return the select of rows, and the columns to show.
 
@@ -325,8 +334,19 @@ def _exact(value: object) -> str:
     return str(value)  # a day or a decimal
 
 
-async def _file(
-    services: Services, chosen: Relation, given: Sequence[str], wanted: Rows
+class Selection(Protocol):
+    """Request for rows as a file: its conditions, format, and where it begins and ends."""
+
+    where: list[str]
+    format: Literal["json", "csv", "parquet"]
+    escape_formulas: bool | None
+    order_by: str | None
+    limit: int | None
+    cursor: str | None
+
+
+async def rows_file(
+    services: Services, chosen: Relation, given: Sequence[str], wanted: Selection
 ) -> Response:
     """Return rows as a file that is sent while it is written."""
     statement, columns = _statement(chosen, given, wanted)

@@ -1,6 +1,9 @@
-"""FINRA's routes of the API: the trading of a week and tier."""
+"""FINRA's routes of the API: the trading of a week and tier, and gold as of a time."""
 
+import io
 from datetime import date
+from functools import partial
+from typing import Literal
 
 from pydantic import Field
 from starlette.responses import Response
@@ -8,10 +11,19 @@ from starlette.responses import Response
 from orchestration_project.domains.api.models import Page
 from orchestration_project.domains.finra.selection import week_ending_on
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.gateway.api.data import USUAL_ROWS, Text, page_response, read_page
-from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
+from orchestration_project.gateway.api.data import (
+    FILE,
+    MEDIA_TYPES,
+    USUAL_ROWS,
+    Text,
+    page_response,
+    read_page,
+)
+from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.problems import not_found, problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
+from orchestration_project.resources.finra.gold_as_of import gold_as_of
+from orchestration_project.services.export import WRITERS
 from orchestration_project.tables.catalogue import relation
 
 TRADE_ACTIVITY = "v_finra_otc_weekly"
@@ -45,7 +57,57 @@ async def trade_activity(call: Call[Activity, Body]) -> Response:
     return page_response(TRADE_ACTIVITY, found)
 
 
+class Gold(Parameters):
+    """Partition of a gold table, and the time of which it is."""
+
+    name: Name = Field(description="The name of a gold table")
+    partition: Name = Field(description="T1|2025-11-10, or the Monday for tables of all tiers")
+    as_of: Moment | None = Field(None, description="Of what was loaded by then; default: all")
+    published_by: date | None = Field(
+        None, description="Of what FINRA had published by that day; default: all"
+    )
+    format: Literal["csv", "parquet"] = Field("parquet", description="Format of the response")
+
+
+async def read_gold(call: Call[Gold, Body]) -> Response:
+    """Derive a partition of a gold table as of a time, of weekly rows, and send it as a file.
+
+    The header X-Missing-Earlier-State counts weekly rows that are left out.
+    """
+    wanted = call.query
+    try:
+        found = await call.services.in_thread(
+            partial(
+                gold_as_of,
+                call.services.warehouse,
+                wanted.name,
+                wanted.partition,
+                at=wanted.as_of,
+                day=wanted.published_by,
+            )
+        )
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
+    content = io.BytesIO()
+    WRITERS[wanted.format]([found.rows], content)
+    headers = {
+        "content-disposition": f'attachment; filename="{wanted.name}.{wanted.format}"',
+        "cache-control": "no-store",
+        "x-missing-earlier-state": str(found.missing_count),
+    }
+    return Response(content.getvalue(), 200, headers, MEDIA_TYPES[wanted.format])
+
+
 OPERATIONS = (
+    Operation(
+        "GET",
+        "/finra/gold/{name}",
+        "viewer",
+        "Derive gold as of a time",
+        read_gold,
+        query=Gold,
+        media={"text/csv": FILE, "application/vnd.apache.parquet": FILE},
+    ),
     Operation(
         "GET",
         "/finra/trade-activity",

@@ -92,6 +92,8 @@ def ask_for_all(client: Client) -> list[Any]:
     rows: dict[str, Any] = {"columns": ["tier"], "where": ["tier=T1"], "as_of": NOON}
     rows["published_by"] = "2026-03-02"
     of_groups = {name: rows[name] for name in ("where", "as_of", "published_by")}
+    chosen: dict[str, Any] = {"columns": ["tier"], "where": ["tier=T1"]}
+    times: dict[str, Any] = {"since": NOON, "until": NOON}
     days = {"part": "T1", "only_missing": True, "dry_run": True}
     named = {"partition": "p", "preset": "full", "config": {}, "tags": {"a": "b"}}
     session = {"since": NOON, "domain": "finra", "state": "FAILED"}
@@ -130,6 +132,10 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: list(client.document_rows("d", "chunks")),
         lambda: client.save_document("d", NOWHERE, part="pages", format="csv"),
         lambda: client.save_document("d", NOWHERE, part="chunks", format="text"),
+        lambda: list(client.diff("t", **times, **chosen)),
+        lambda: client.diff_frame("t", **times, **chosen, order_by=["a"]),
+        lambda: client.save_diff("t", NOWHERE, **times, **chosen, escape_formulas=True),
+        lambda: client.gold_frame("t", "p", as_of=NOON, published_by=NOON.date()),
         lambda: list(client.trade_activity(NOON.date(), "T1", symbol="A")),
         lambda: client.artifacts(where=["run_id=r"]),
         lambda: client.download("a", NOWHERE),

@@ -1,0 +1,92 @@
+"""What changed in a table between two times, a page or a file at a time."""
+
+from typing import Literal
+
+from pydantic import Field
+from starlette.responses import Response
+
+from orchestration_project.domains.api.models import Page
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.api.data import (
+    FILE,
+    MOST_FILE_ROWS,
+    USUAL_ROWS,
+    TableName,
+    Text,
+    page_response,
+    read_page,
+    require_served,
+    rows_file,
+    sorted_page,
+)
+from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation
+from orchestration_project.gateway.api.problems import ProblemError, problem_of
+from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES
+from orchestration_project.tables.row_diff import row_diff
+
+
+class Diff(TableName):
+    """Rows that differ between two times, in the order of the key."""
+
+    since: Moment = Field(description="First point in time")
+    until: Moment = Field(description="Second point in time, not before the first")
+    columns: Text | None = Field(None, description="Columns, comma-separated; default: all")
+    where: list[Text] = Field(
+        [], max_length=20, description="Filter COLUMN OP VALUE, such as tier=T1; all must hold"
+    )
+    format: Literal["json", "csv", "parquet"] = Field("json", description="Format of the response")
+    escape_formulas: bool | None = Field(
+        None, description="For csv, put ' before texts that a spreadsheet would calculate"
+    )
+    order_by: Text | None = Field(
+        None, description="Columns, comma-separated, - for descending; default: the key"
+    )
+    limit: int | None = Field(
+        None,
+        ge=1,
+        le=MOST_FILE_ROWS,
+        description=f"Maximum number of rows; of json {MAX_PAGE_ENTRIES} at most",
+    )
+    cursor: Text | None = Field(None, description="`next_cursor` of the previous page")
+
+
+async def read_diff(call: Call[Diff, Body]) -> Response:
+    """Read the rows of a table that were added, changed or removed between two times."""
+    wanted = call.query
+    require_served(wanted.name)
+    try:
+        chosen = row_diff(wanted.name, wanted.since, wanted.until)
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
+    given = [name.strip() for name in (wanted.columns or "").split(",") if name.strip()]
+    if wanted.format != "json":
+        return await rows_file(call.services, chosen, given, wanted)
+    limit = wanted.limit or USUAL_ROWS
+    if limit > MAX_PAGE_ENTRIES:
+        raise ProblemError(
+            422,
+            f"a page has at most {MAX_PAGE_ENTRIES} rows",
+            remedy="take pages, or format=csv or parquet",
+        )
+    if wanted.order_by is not None:
+        found = await call.services.in_thread(sorted_page, call.services, chosen, given, wanted)
+    else:
+        found = await call.services.in_thread(
+            read_page, call.services, chosen, given, wanted.where, wanted.cursor, limit
+        )
+    return page_response(chosen.table.name, found)
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/tables/{name}/diff",
+        "viewer",
+        "Compare two times of a table",
+        read_diff,
+        query=Diff,
+        answer=Page,
+        media={"text/csv": FILE, "application/vnd.apache.parquet": FILE},
+        problems=(413,),
+    ),
+)

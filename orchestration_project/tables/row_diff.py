@@ -1,0 +1,158 @@
+"""What changed in a table between two times: rows that were added, changed or removed.
+
+Only rows that a load touched after the first time are compared, of the present table and its
+history. A row that was changed and then restored by the second time is not a change.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    MetaData,
+    Select,
+    Subquery,
+    Table,
+    and_,
+    case,
+    literal,
+    or_,
+    select,
+    type_coerce,
+    union_all,
+)
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
+from orchestration_project.tables.schema import BYTEWISE_TEXT, HISTORY, key_names
+
+CHANGE = "change"
+OLD, NEW = "old_", "new_"
+"""Prefixes of the two values of a column."""
+
+
+def row_diff(name: str, since: datetime, until: datetime) -> Relation:
+    """Return the rows of a table that differ between two times, by its key.
+
+    Its columns are the key's, `change` (added, changed or removed), and old_X and new_X of each
+    other column X. All of old_X are NULL of an added row, all of new_X of a removed one.
+
+    Args:
+        name: A table with history.
+        since: The first time.
+        until: The second time, not before the first.
+
+    Raises:
+        ConfigurationError: The table has no history, or the times are in the wrong order.
+    """
+    if until < since:
+        raise ConfigurationError(
+            "invalid times: expected the first one before the second, e.g. 2026-11-01T00:00:00Z "
+            "and 2026-11-02T00:00:00Z",
+            found=f"{since.isoformat()} and {until.isoformat()}",
+        )
+    table = relation_as_of(name, until).table
+    shape = _shape(table)
+    old, new = _ended(table, since, until), _begun(table, since, until)
+    parts = [_of_new(table, old, new), _of_removed(table, old, new)]
+    return Relation(shape, [Part(each.subquery()) for each in parts])
+
+
+def _shape(table: Table) -> Table:
+    """Return the columns of the diff, as a table that is never created."""
+    key = key_names(table)
+    others = [column for column in table.columns if column.name not in key]
+    return Table(
+        f"{table.name}_diff",
+        MetaData(),
+        *(_copy(table.c[name], name, is_key=True) for name in key),
+        Column(CHANGE, BYTEWISE_TEXT, nullable=False, comment="added, changed or removed"),
+        *(_copy(column, f"{prefix}{column.name}") for column in others for prefix in (OLD, NEW)),
+        comment=f"Rows of {table.name} that differ between two times.",
+    )
+
+
+def _copy(column: Column[Any], name: str, *, is_key: bool = False) -> Column[Any]:
+    return Column(
+        name,
+        column.type,
+        primary_key=is_key,
+        nullable=not is_key,
+        comment=column.comment,
+        autoincrement=False,
+        info=dict(column.info),
+    )
+
+
+def _begun(table: Table, since: datetime, until: datetime) -> Subquery:
+    """Return the rows of the second time that did not hold at the first."""
+    history: Table = table.info[HISTORY]
+    names = [column.name for column in table.columns]
+    present = select(*table.columns).where(table.c.known_from > since, table.c.known_from <= until)
+    earlier = select(*(history.c[name] for name in names)).where(
+        history.c.known_from > since, history.c.known_from <= until, history.c.known_to > until
+    )
+    return union_all(present, earlier).subquery("new")
+
+
+def _ended(table: Table, since: datetime, until: datetime) -> Subquery:
+    """Return the rows of the first time that no longer held at the second."""
+    history: Table = table.info[HISTORY]
+    names = [column.name for column in table.columns]
+    return (
+        select(*(history.c[name] for name in names))
+        .where(
+            history.c.known_from <= since, history.c.known_to > since, history.c.known_to <= until
+        )
+        .subquery("old")
+    )
+
+
+def _same_key(table: Table, old: Subquery, new: Subquery) -> ColumnElement[bool]:
+    return and_(*(old.c[name] == new.c[name] for name in key_names(table)))
+
+
+def _of_new(table: Table, old: Subquery, new: Subquery) -> Select[Any]:
+    """Return the added rows, and the changed ones whose values differ."""
+    key = key_names(table)
+    was_there = old.c[key[0]].is_not(None)
+    ours = (*key, "capture_id", "known_from")
+    values = [column.name for column in table.columns if column.name not in ours]
+    differs = or_(*(new.c[name].is_distinct_from(old.c[name]) for name in values))
+    change = case((was_there, "changed"), else_="added")
+    columns: list[ColumnElement[Any]] = [
+        *(new.c[name] for name in key),
+        type_coerce(change, BYTEWISE_TEXT).label(CHANGE),
+        *_both(table, old, new),
+    ]
+    return (
+        select(*columns)
+        .select_from(new.outerjoin(old, _same_key(table, old, new)))
+        .where(or_(~was_there, differs))
+    )
+
+
+def _of_removed(table: Table, old: Subquery, new: Subquery) -> Select[Any]:
+    key = key_names(table)
+    columns: list[ColumnElement[Any]] = [
+        *(old.c[name] for name in key),
+        literal("removed", BYTEWISE_TEXT).label(CHANGE),
+        *_both(table, old, new),
+    ]
+    return (
+        select(*columns)
+        .select_from(old.outerjoin(new, _same_key(table, old, new)))
+        .where(new.c[key[0]].is_(None))
+    )
+
+
+def _both(table: Table, old: Subquery, new: Subquery) -> list[ColumnElement[Any]]:
+    """Return old_X and new_X of each column that is not of the key."""
+    key = key_names(table)
+    return [
+        rows.c[column.name].label(f"{prefix}{column.name}")
+        for column in table.columns
+        if column.name not in key
+        for prefix, rows in ((OLD, old), (NEW, new))
+    ]
