@@ -23,7 +23,7 @@ HEADINGS = {"name": "alert", "sent": "sent", "recovered": "recovered", "result":
 
 
 class CausedAlert(NamedTuple):
-    """What became of a caused alert.
+    """The result of a caused alert.
 
     Attributes:
         name: Its kind.
@@ -45,7 +45,7 @@ def cause(names: Sequence[str]) -> int:
     """Cause alerts of these kinds, all without one, and show what became of each.
 
     Raises:
-        ConfigurationError: There is no such kind; names those that there are.
+        ConfigurationError: A kind does not exist; names those that do.
     """
     for name in names:
         if name not in CAUSES:

@@ -323,7 +323,7 @@ def moment_of(written: str, option: str) -> datetime:
     """Read the time of an option.
 
     Raises:
-        ConfigurationError: It is no ISO time with its zone.
+        ConfigurationError: It is not an ISO time with its zone.
     """
     try:
         return read_moment(written)

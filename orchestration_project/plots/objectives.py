@@ -59,7 +59,7 @@ def error_budgets(budgets: Sequence[BudgetLine], *, is_synthetic: bool = False) 
 
     Args:
         budgets: The budgets, from the top.
-        is_synthetic: Whether to write across the picture that its data is made up.
+        is_synthetic: Whether to write across the picture that its data is synthetic.
     """
     from matplotlib.figure import Figure
 

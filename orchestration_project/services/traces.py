@@ -1,4 +1,4 @@
-"""What happened in a trace, read from our own tables: no tracing system is needed.
+"""The events of a trace, read from our own tables: no tracing system is needed.
 
 Each statement looks up an index, so that a trace is found as quickly among a million runs.
 """

@@ -1,4 +1,4 @@
-"""What changed in a table between two times: rows that were added, changed or removed.
+"""Changes of a table between two times: rows that were added, changed or removed.
 
 Only rows that a load touched after the first time are compared, of the present table and its
 history. A row that was changed and then restored by the second time is not a change.

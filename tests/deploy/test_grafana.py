@@ -52,8 +52,7 @@ def test_dashboards_and_rules_keep_the_schema_and_name_metrics_that_there_are():
 @pytest.mark.parametrize("file", BOARDS, ids=lambda file: file.stem)
 def test_each_selector_and_legend_has_labels_of_its_metric(file: Path):
     known = {
-        name: set(re.findall(r"`(\w+)`", labels))
-        for name, labels in ROW.findall(metrics_page())
+        name: set(re.findall(r"`(\w+)`", labels)) for name, labels in ROW.findall(metrics_page())
     }
     for panel in json.loads(file.read_text())["panels"]:
         for target in panel["targets"]:

@@ -38,7 +38,7 @@ def objectives_metadata(
     Args:
         warehouse: The database with the evaluations.
         now: The machine's time.
-        is_synthetic: Whether the data of the installation is made up.
+        is_synthetic: Whether the data of the installation is synthetic.
     """
     rows = sorted(read_slo(warehouse), key=_most_urgent)
     if not rows:

@@ -120,7 +120,7 @@ class TraceTotals(BaseModel):
 
 
 class Trace(BaseModel):
-    """What happened in a trace, from our own tables."""
+    """The events of a trace, from our own tables."""
 
     trace_id: str = Field(description="W3C trace ID, 32 hex digits")
     is_whole: bool = Field(description="Whether all rows are listed: no limit was reached")

@@ -142,7 +142,7 @@ def with_notional(sums: pl.DataFrame, shares: pl.Expr, *, over: str | None = Non
 
 
 def firm_id() -> pl.Expr:
-    """Return the firm of a venue: its CRD number, else its venue ID; 0 is no firm's number."""
+    """Return the firm of a venue: its CRD number, else its venue ID; 0 stands for none."""
     crd = pl.col("firm_crd_number")
     return pl.when(crd > 0).then(pl.format("CRD:{}", crd)).otherwise(pl.col("venue_id"))
 

@@ -171,7 +171,7 @@ def read_objectives(text: str, file: str, known: KnownNames) -> tuple[Objective,
     """Read the text of slo.yaml.
 
     Raises:
-        ConfigurationError: It is no YAML, has invalid values, or names a domain that cannot have
+        ConfigurationError: It is not YAML, has invalid values, or names a domain that cannot have
             such an objective; names each problem with its line.
     """
     found = parse_objectives(text, file)
@@ -185,7 +185,7 @@ def parse_objectives(text: str, file: str) -> tuple[Objective, ...]:
     """Read the text of slo.yaml, whichever domains it names.
 
     Raises:
-        ConfigurationError: It is no YAML or has invalid values; names each problem with its line.
+        ConfigurationError: It is not YAML or has invalid values; names each problem with its line.
     """
     try:
         content = read_yaml(text) or {"objectives": []}

@@ -1,4 +1,4 @@
-"""What changed in a table between two times, a page or a file at a time."""
+"""Changes of a table between two times, a page or a file at a time."""
 
 from typing import Literal
 

@@ -24,7 +24,7 @@ SIZE = {
     "postgresql": text("SELECT pg_database_size(current_database())"),
     "sqlite": text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"),
 }
-"""Size of the database, bytes; another kind of database does not tell."""
+"""Size of the database, bytes; unknown for another kind of database."""
 
 CONNECTION_STATES = ("active", "idle", "idle in transaction")
 

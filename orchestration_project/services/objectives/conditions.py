@@ -24,7 +24,7 @@ from orchestration_project.tables.operations_objectives import (
 BURNING, OVERLOADED = "objective_burning", "host_overloaded"
 
 OLD_EVALUATION = timedelta(minutes=30)
-"""An evaluation before this says nothing; the daemon's own alert tells why there is none."""
+"""An evaluation before this says nothing; the daemon's own alert has the reason."""
 
 SAMPLES_OF_A_LOOK = timedelta(minutes=16)
 """Three samples of 5 minutes: a peak in one of them raises nothing."""
