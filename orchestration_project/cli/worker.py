@@ -110,14 +110,12 @@ def work(queues: Sequence[str], processes: int, name: str) -> int:
             remedy="set both as the daemon has them",
         )
     try:
-        from orchestration_project.instance.celery_launcher import (
-            DEFAULT_QUEUE,
-            QUEUE_NAME,
-            CeleryLauncher,
-        )
+        from orchestration_project.instance.celery_launcher import CeleryLauncher
         from orchestration_project.instance.celery_worker import serve
     except ModuleNotFoundError as error:
         raise missing_extra("celery", error) from error
+    from orchestration_project.services.queues import DEFAULT_QUEUE, QUEUE_NAME
+
     if invalid := [each for each in queues if not QUEUE_NAME.fullmatch(each)]:
         raise ConfigurationError(
             f"invalid --queues {invalid[0]!r}: expected names such as documents or {DEFAULT_QUEUE}"
