@@ -3,9 +3,11 @@
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 
 import dagster as dg
+import pytest
 from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from sqlalchemy import text
 
@@ -66,6 +68,7 @@ def test_a_process_of_this_host_that_is_killed_after_its_claim_is_found_at_once(
 def test_a_process_of_another_host_is_found_by_its_silence(instance, monkeypatch):
     run = launched(instance)
     kill_before_start(instance, run.run_id, host="elsewhere")
+    monkeypatch.setattr(claim_monitoring, "SECONDS_BETWEEN_BEATS", 300)
     assert fail_lost_runs(instance) == []
     monkeypatch.setattr(claim_monitoring, "SECONDS_BETWEEN_BEATS", 0)
     if not hasattr(instance.event_log_storage, "heartbeats"):  # a SQLite file is of one host
@@ -75,6 +78,27 @@ def test_a_process_of_another_host_is_found_by_its_silence(instance, monkeypatch
     assert fail_lost_runs(instance) == [run.run_id]
     assert "no heartbeat from elsewhere" in failure_of(instance, run.run_id)
     assert keys_of(instance, run.run_id) == []
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_a_process_whose_clock_is_wrong_is_judged_by_the_clock_of_the_database(
+    instance, seconds, monkeypatch
+):
+    monkeypatch.setattr(claim_monitoring, "SECONDS_BETWEEN_BEATS", 300)
+    run, waiting = launched(instance), launched(instance)
+    right_time = time.time
+
+    def execute() -> None:
+        socket.gethostname = lambda: "elsewhere"
+        time.time = lambda: right_time() + seconds
+        assert instance.run_storage.claims.take(waiting.run_id)
+        os._exit(0 if execute_claimed(instance, run.run_id) else 1)
+
+    assert in_fork(execute) == 0
+    assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.SUCCESS
+    assert instance.run_storage.claims.all()[waiting.run_id].age_seconds < 1200
+    assert fail_lost_runs(instance) == []
+    assert computed() == [run.run_id]
 
 
 def keys_of(instance: dg.DagsterInstance, run_id: str) -> list[str]:
