@@ -92,6 +92,12 @@ ELSEWHERE = [
         "connect and handle_run_event of SqlRunStorage, and the columns of KeyValueStoreTable",
     ),
     (
+        "instance/run_traces.py",
+        "tests/instance/test_run_traces.py",
+        "test_a_run_begins_a_trace_that_its_steps_and_lines_carry",
+        "the process of a run stores RUN_START, STEP_START and their ends by store_event, in order",
+    ),
+    (
         "instance/celery_worker.py",
         "tests/instance/test_run_claims.py",
         "test_a_message_that_is_delivered_twice_executes_its_run_once",

@@ -359,7 +359,10 @@ BESIDE = {
 }
 """Settings that are required beside a secret."""
 
-FORMS = {"WEB_PROXIES": "http://me:s3cret-of-32-characters-or-more@h:1"}
+FORMS = {
+    "WEB_PROXIES": "http://me:s3cret-of-32-characters-or-more@h:1",
+    "OTEL_EXPORTER_OTLP_HEADERS": "x-api-key=s3cret-of-32-characters-or-more",
+}
 """Secrets of another form than others."""
 
 

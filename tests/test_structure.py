@@ -56,12 +56,12 @@ LOAD = "engine/warehouse/landing.py"
 RUN_OPTIONS = ["LoadOptions", "ReplayOptions", "DatasetOptions", "WeeklyLoad", "PricesLoad"]
 """How a run loads or replays; prices add the symbols of a replay, the others only defaults."""
 
-MOST_ENTERED = 78
+MOST_ENTERED = 83
 """Modules that one run of a dataset enters whose fields declare it; seven are of the settings.
 
 It was 72 before limits of requests and the file that has their state were modules of their own,
 74 before the settings chose the launcher, and before claims of runs, and 76 before runs wrote their
-log lines to a file.
+log lines to a file, and 78 before runs carried traces and settings of their export.
 """
 
 

@@ -30,7 +30,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.tables.access import access_audit
-from orchestration_project.tables.mqtt import mqtt_mirror
+from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.operations import (
     operations_alerts,
     operations_runs,
@@ -113,7 +113,9 @@ class _Reader:
             ],
             events=[
                 TracedEvent(**_fields(TracedEvent, row))
-                for row in self._of_trace(mqtt_mirror, str(UUID(trace_id)), "received_at")
+                for row in self._of_trace(
+                    known_tables()["mqtt_mirror"], str(UUID(trace_id)), "received_at"
+                )
             ],
             runs=traced,
             alerts=[

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
-from sqlalchemy import text
+from sqlalchemy import BigInteger, Double, text
 
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.engine.warehouse.frames import insert_frame
@@ -14,7 +14,9 @@ from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.traces import read_trace
 from orchestration_project.tables.access import access_audit
+from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.operations import operations_runs, operations_steps
+from orchestration_project.tables.schema import UtcTimestamp
 from orchestration_project.tables.spine import captures, deliveries, inbox, landings
 from orchestration_project.tracing.current import in_trace
 from orchestration_project.tracing.traceparent import begin_trace
@@ -131,3 +133,20 @@ def test_a_run_that_the_ledger_does_not_have_yet_is_drawn_up(desk, clock):
     again = read_trace(desk.warehouse, context.trace_id)
     assert again is not None
     assert [run.status for run in again.runs] == ["SUCCESS"]
+
+
+def test_an_event_of_mqtt_is_found_by_its_uuid(desk, clock):
+    trace = "3f2504e04f8941d39a0c0305e82c3301"
+    table = known_tables()["mqtt_mirror"]
+    event = {
+        column.name: NOON if isinstance(column.type, UtcTimestamp) else "x"
+        for column in table.c
+        if not column.nullable
+    }
+    counts = {each.name: 1 for each in table.c if isinstance(each.type, BigInteger | Double)}
+    event |= counts | {"trace_id": "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "kind": "task.created"}
+    with desk.warehouse.writing() as connection:
+        connection.execute(table.insert().values(event))
+    found = read_trace(desk.warehouse, trace)
+    assert found is not None
+    assert [each.kind for each in found.events] == ["task.created"]
