@@ -24,9 +24,10 @@ DELIVERY = "the delivery; the tasks as they were"
 AS_IT_WAS = "all as it was"
 ROUTING_LETTER = "the other actions; a dead letter of this one"
 WAITING = "the action, as it waits"
+LINES = "the log lines"
 OUTCOMES = {
     *(EVERY_ROW, REJECTS, HELD_BACK, BYTES, NOTHING),
-    *(ISSUE, REJECTED, LETTER, DELIVERY, AS_IT_WAS, ROUTING_LETTER, WAITING),
+    *(ISSUE, REJECTED, LETTER, DELIVERY, AS_IT_WAS, ROUTING_LETTER, WAITING, LINES),
 }
 
 

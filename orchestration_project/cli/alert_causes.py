@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy import delete, insert
 
 from orchestration_project.cli.alert_trial import Trial
+from orchestration_project.connections.log_files import FOLDER, LOST
 from orchestration_project.domains.operations.edits import Action
 from orchestration_project.domains.operations.failures import QUARANTINED
 from orchestration_project.domains.operations.objectives import Events, GatewayLatency
@@ -202,6 +203,14 @@ def _host_overloaded(trial: Trial) -> Iterator[None]:
         connection.execute(insert(samples), [{**row, "cpu_share": 0.1} for row in rows])
 
 
+def _log_lines_lost(trial: Trial) -> Iterator[None]:
+    folder = trial.settings.state_path / FOLDER / NAME
+    folder.mkdir(parents=True)
+    (folder / LOST).write_text("1", encoding="ascii")
+    yield
+    (folder / LOST).unlink()
+
+
 def _objective_burning(trial: Trial) -> Iterator[None]:
     objective = GatewayLatency(
         name=NAME, indicator="gateway_latency", target=0.9, max_seconds=1, min_events=1
@@ -275,6 +284,7 @@ CAUSES: Mapping[str, Cause] = {
     "host_silent": _host_silent,
     "two_releases": _two_releases,
     "host_overloaded": _host_overloaded,
+    "log_lines_lost": _log_lines_lost,
     "objective_burning": _objective_burning,
     "backup_old": _backup_old,
     "restore_untried": _restore_untried,

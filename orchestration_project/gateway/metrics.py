@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.log_files import FOLDER
 from orchestration_project.engine.environment import read_systems
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
@@ -34,7 +35,12 @@ from orchestration_project.services.metrics.database import (
     work_item_families,
 )
 from orchestration_project.services.metrics.deployment import program_families, queue_families
-from orchestration_project.services.metrics.families import gauge, host_families, system_families
+from orchestration_project.services.metrics.families import (
+    gauge,
+    host_families,
+    log_families,
+    system_families,
+)
 from orchestration_project.services.metrics.objectives import (
     LoadSeconds,
     domain_families,
@@ -143,6 +149,7 @@ def parts_of(
         "domains": lambda: [found for read in readers() for found in read(clock.now())],
         "sources": lambda: system_families(read_systems(settings)),
         "host": partial(host_families, settings.state_path),
+        "logs": partial(log_families, settings.state_path / FOLDER),
     }
 
 

@@ -72,9 +72,14 @@ LOG_EVENTS: Mapping[str, str] = {
     "erasure_waits_for_runs": "An erasure waits for the end of runs in progress.",
     "evidence_unreadable": "Offenders and rejects of a delivery cannot be shown on its partition.",
     # Alerts
+    "log_lines_lost": "Log lines were lost before a collector accepted them.",
+    "log_shipping_failed": "Log lines cannot be sent to the collector; they wait in their files.",
+    "log_shipping_resumed": "The collector accepts log lines again.",
+    "log_shipping_ended": "An unexpected error ended the sending of log lines for a minute.",
     "last_resort_log_unwritable": "The file of direct notifications cannot be written.",
     "run_log_unreadable": "Dagster's event log of an ended run cannot be read.",
     # Gateway
+    "log_feed_failed": "Log lines could not be read for streams; they are read again.",
     "feed_failed": "Rows for streams could not be read; they are read again.",
     "request_served": "A request was answered; the line has user, address, path and status.",
     "access_unavailable": "The database of keys and sessions does not respond.",
@@ -212,6 +217,9 @@ class LogFileHandler(logging.Handler):
 
 RUN = "run"
 
+GATEWAY_WAIT_SECONDS = 20.0
+"""Time that a gateway leaves to other programs of its host to become the one that sends lines."""
+
 _KEPT: list[LogFileHandler] = []
 """The handler of this program."""
 
@@ -238,6 +246,12 @@ def keep_log_lines(settings: Settings, service: str) -> None:
         shown.addFilter(_has_no_handler)
         root.addHandler(shown)
     root.addHandler(kept)
+    if settings.otlp_logs_url is not None:
+        from orchestration_project.services.program_logs.shipping import start_shipper
+
+        wait = GATEWAY_WAIT_SECONDS if service == "gateway" else 0.0
+        folder = settings.state_path / FOLDER
+        start_shipper(settings, folder, socket.gethostname(), wait_seconds=wait)
     logging.getLogger("orchestration_project").setLevel(settings.log_level)
 
 

@@ -15,6 +15,7 @@ from orchestration_project.connections.artifacts import (
     FolderStore,
 )
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.log_files import FOLDER
 from orchestration_project.domains.operations.channels import channels
 from orchestration_project.domains.operations.messages import trial_message
 from orchestration_project.domains.operations.readiness import QUEUED_RUNS, error_line
@@ -52,6 +53,7 @@ from orchestration_project.services.gate.dependencies import (
 )
 from orchestration_project.services.hosts import host_probes
 from orchestration_project.services.objectives.conditions import lasting_conditions
+from orchestration_project.services.program_logs.losses import losses_probe
 from orchestration_project.services.releases import releases_probe
 from orchestration_project.settings import Settings, without_secrets
 
@@ -278,4 +280,5 @@ def _conditions(settings: Settings, instance: dg.DagsterInstance) -> Sequence[Al
         AlertCondition("restore_untried", restore_probe(as_it_is, real_time)),
         AlertCondition("certificate_expiring", certificate_probe(settings, real_time)),
         *lasting_conditions(as_it_is, real_time),
+        AlertCondition("log_lines_lost", losses_probe(settings.state_path / FOLDER, real_time)),
     ]

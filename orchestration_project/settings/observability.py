@@ -20,6 +20,7 @@ class TracingSettings(BaseSettings):
         {
             "otel_exporter_otlp_endpoint",
             "otel_exporter_otlp_headers",
+            "otel_exporter_otlp_logs_endpoint",
             "otel_traces_sampler_arg",
         }
     )
@@ -27,8 +28,16 @@ class TracingSettings(BaseSettings):
     otel_exporter_otlp_endpoint: str | None = Field(
         None,
         description="Base URL of a collector of OpenTelemetry that takes OTLP over HTTP, e.g. "
-        "http://127.0.0.1:4318; spans go to its path /v1/traces. It needs the extra `otel`.",
+        "http://127.0.0.1:4318; spans go to its path /v1/traces, log lines to /v1/logs. It needs "
+        "the extra `otel`.",
         json_schema_extra=about(group="tuning"),
+    )
+    otel_exporter_otlp_logs_endpoint: str | None = Field(
+        None,
+        description="URL of a collector that log lines alone go to by OTLP over HTTP.",
+        json_schema_extra=about(
+            group="tuning", default="(/v1/logs below OTEL_EXPORTER_OTLP_ENDPOINT)"
+        ),
     )
     otel_exporter_otlp_headers: SecretStr | None = Field(
         None,
@@ -44,7 +53,7 @@ class TracingSettings(BaseSettings):
         json_schema_extra=about(unit="share"),
     )
 
-    @field_validator("otel_exporter_otlp_endpoint")
+    @field_validator("otel_exporter_otlp_endpoint", "otel_exporter_otlp_logs_endpoint")
     @classmethod
     def _is_base_url(cls, value: str | None) -> str | None:
         if value is None:
@@ -77,6 +86,12 @@ class TracingSettings(BaseSettings):
         given = self.otel_exporter_otlp_headers
         pairs = given.get_secret_value().split(",") if given else []
         return dict(map(_header, pairs))
+
+    @property
+    def otlp_logs_url(self) -> str | None:
+        """URL that log lines are sent to; None: they are not sent."""
+        base = self.otel_exporter_otlp_endpoint
+        return self.otel_exporter_otlp_logs_endpoint or (f"{base}/v1/logs" if base else None)
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -6,7 +6,17 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 TEXTS = (
     *("time", "level", "service", "host", "release", "logger", "message", "event", "run_id"),
-    *("job", "domain", "step", "asset", "partition", "trace_id", "request_id", "exception"),
+    *(
+        "job",
+        "domain",
+        "step",
+        "asset",
+        "partition",
+        "trace_id",
+        "span_id",
+        "request_id",
+        "exception",
+    ),
     *("user", "address", "method", "path"),
 )
 
@@ -32,6 +42,7 @@ class LogLine(BaseModel):
     asset: str | None = Field(None, description="Asset key")
     partition: str | None = Field(None, description="Partition key")
     trace_id: str | None = Field(None, description="W3C trace ID, 32 hex digits")
+    span_id: str | None = Field(None, description="Span of the trace, 16 hex digits")
     request_id: str | None = Field(None, description="ID of the gateway's request")
     exception: str | None = Field(None, description="Traceback")
     user: str | None = Field(None, description="User of the request")

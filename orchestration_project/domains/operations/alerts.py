@@ -72,6 +72,7 @@ KINDS = {
     "certificate_expiring": AlertKind(
         "error", "the certificate of PUBLIC_URL expires within 14 days, or is for other hosts"
     ),
+    "log_lines_lost": AlertKind("warning", "log lines of a machine were lost within the last hour"),
     "alert_rules": AlertKind(
         "error", "the rules or channels are malformed, or a rule names something unknown"
     ),

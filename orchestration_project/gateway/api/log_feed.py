@@ -164,7 +164,9 @@ class LogFeed:
             try:
                 found: NewLines = await self.in_thread(read_new_lines, self.folder, self.positions)
             except OSError as error:
-                LOG.warning("log lines cannot be read: %s", error, extra={"event": "feed_failed"})
+                LOG.warning(
+                    "log lines cannot be read: %s", error, extra={"event": "log_feed_failed"}
+                )
                 await asyncio.sleep(FAILURE_SECONDS)
                 continue
             if found.positions != self.positions:

@@ -25,7 +25,7 @@ from orchestration_project.services.alerts.inbox import (
 from orchestration_project.services.alerts.policy import Links
 from orchestration_project.services.gate.gate import examine
 
-MACHINE_KINDS = ("disk_low",)
+MACHINE_KINDS = ("disk_low", "log_lines_lost")
 """Kinds that each machine has for itself."""
 
 

@@ -8,6 +8,7 @@ import psutil
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from orchestration_project.connections.http.shared_state import SystemState
+from orchestration_project.services.program_logs.losses import read_losses
 
 MOST_NAMES = 200
 """Values of a label; those after them, by name, are `other`: a series for each costs memory."""
@@ -89,6 +90,20 @@ def host_families(state_path: Path) -> Iterable[Metric]:
         "Memory of this process.",
         ("host",),
         {(host,): process.memory_info().rss},
+    )
+
+
+def log_families(folder: Path) -> Iterable[Metric]:
+    """Return the lost log lines of the programs of this machine, below their folder."""
+    losses = read_losses(folder)
+    yield counter(
+        "log_lines_lost",
+        "Log lines that were lost: unwritten, or deleted before a collector accepted them.",
+        ("service", "cause"),
+        {
+            **{(name, "unwritten"): count for name, count in losses.unwritten.items()},
+            **{(name, "unsent"): count for name, count in losses.unsent.items()},
+        },
     )
 
 
