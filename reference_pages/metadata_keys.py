@@ -122,6 +122,8 @@ LOADS = KeyGroup(
             "link",
             captured_as="Partition of the captures",
             captured="Captures of the delivery",
+            log_lines="Log lines of the run, for operators",
+            trace="Trace of the run",
             downloads="Downloads of the captures",
             made_of_weekly="Partitions that the picture was drawn from",
         ),

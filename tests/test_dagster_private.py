@@ -104,6 +104,12 @@ ELSEWHERE = [
         "_execute_run_command_body executes a run that is STARTING",
     ),
     (
+        "instance/run_config.py",
+        "tests/instance/test_run_config.py",
+        "test_the_page_of_a_run_links_its_log_lines_and_its_trace",
+        "EngineEventData in an event that an executor yields before its steps",
+    ),
+    (
         "instance/celery_launcher.py",
         "tests/instance/test_launchers.py",
         "test_while_the_broker_is_away_a_run_is_not_launched_and_dagster_queues_it_again",

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
+from dagster._core.events import EngineEventData
 
 from orchestration_project.catalog.configuration import CONFIGURATION
 from orchestration_project.domains.operations.job_options import require_valid, within
@@ -11,7 +12,9 @@ from orchestration_project.engine.dagster_private import models_of
 from orchestration_project.engine.loads import ReplayOptions, options_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
+from orchestration_project.services.links import link, log_lines_path, trace_path
 from orchestration_project.settings import load_shared_settings
+from orchestration_project.tracing.traceparent import trace_of_tags
 
 
 def refuse_options_of_other_jobs(
@@ -64,6 +67,9 @@ class CheckingExecutor(dg.Executor):
             ConfigurationError: A model refuses the run's config, or the settings or files of a
                 domain whose assets the run makes are invalid.
         """
+        if links := _links_of(plan_context):
+            data = EngineEventData(links)
+            yield dg.DagsterEvent.engine_event(plan_context, "Log lines and trace of the run", data)
         job = plan_context.job.get_definition()
         require_valid(plan_context.run_config, models_of([job]))
         settings, names = load_shared_settings(), _domains_of(job)
@@ -71,6 +77,16 @@ class CheckingExecutor(dg.Executor):
             if domain.name in names:
                 domain.require_valid(settings)
         yield from self._executor.execute(plan_context, execution_plan)
+
+
+def _links_of(plan_context: Any) -> dict[str, dg.MetadataValue[Any]]:
+    """Return links to the log lines and the trace of a run, of which either may be missing."""
+    trace = trace_of_tags(plan_context.run_tags)
+    lines = load_shared_settings().log_keep_mib > 0
+    return {
+        **({"log_lines": link(log_lines_path(plan_context.run_id))} if lines else {}),
+        **({"trace": link(trace_path(trace.trace_id))} if trace else {}),
+    }
 
 
 def _domains_of(job: dg.JobDefinition) -> set[str]:

@@ -61,6 +61,16 @@ def captures_path(group_id: str) -> str:
     return f"{API}/artifacts?{urlencode({'where': f'group_id={group_id}'})}"
 
 
+def log_lines_path(run_id: str) -> str:
+    """Return the path of a run's log lines."""
+    return f"{API}/logs?{urlencode({'run': run_id})}"
+
+
+def trace_path(trace_id: str) -> str:
+    """Return the path of a trace."""
+    return f"{API}/traces/{quote(trace_id)}"
+
+
 def asset_page(key: Sequence[str]) -> str:
     """Return the address of an asset's page."""
     return f"/assets/{'/'.join(key)}"

@@ -109,3 +109,25 @@ def test_a_run_that_fails_in_a_step_shows_the_checks_that_it_did_not_evaluate_as
     assert run(instance).success
     assert not run(instance, first={"is_broken": True}).success
     assert status_of_the_check(instance) == "EXECUTION_FAILED"
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def test_the_page_of_a_run_links_its_log_lines_and_its_trace(instance):
+    found = list[dict[str, str]]()
+    for tags in ({"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}, {}):
+        result = executed(instance, "both", module=__name__, tags=tags)
+        found += [
+            {name: str(value.value) for name, value in event.engine_event_data.metadata.items()}
+            for event in result.all_events
+            if event.event_type is dg.DagsterEventType.ENGINE_EVENT
+            and "log_lines" in event.engine_event_data.metadata
+        ]
+        found[-1]["run"] = result.run_id
+    first, second = found
+    assert "/api/v1/traces/" in second["trace"], found  # each run is of a trace
+    assert first["trace"].endswith(f"/api/v1/traces/{TRACE}")
+    assert [each["log_lines"] for each in found] == [
+        f"/api/v1/logs?run={each['run']}" for each in found
+    ]
