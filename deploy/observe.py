@@ -156,14 +156,18 @@ def started_stack(folder: Path, names: list[str]) -> Iterator[tuple[str, Callabl
             if process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"the stack did not start:\n{log.read_text()[-2000:]}")
             time.sleep(1)
-        yield f"http://127.0.0.1:{ports['prometheus']}", partial(_use, log, ports)
+        url_file = str(folder / "state" / "stack" / "secrets" / "DATABASE_URL.txt")
+        evaluation = {**environment, "DATABASE_URL_FILE": url_file}
+        yield f"http://127.0.0.1:{ports['prometheus']}", partial(_use, log, ports, evaluation)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=120)
 
 
-def _use(log: Path, ports: dict[str, int]) -> None:
-    """Start jobs and deliver a webhook, as users of the stack do."""
+def _use(log: Path, ports: dict[str, int], environment: dict[str, str]) -> None:
+    """Start jobs and deliver a webhook, as users of the stack do; evaluate what was before."""
+    evaluate = [sys.executable, "-P", "-m", "orchestration_project", "objectives", "evaluate"]
+    subprocess.run(evaluate, env=environment, cwd=ROOT, capture_output=True)  # noqa: S603 - ours
     [key, *_] = KEY.findall(log.read_text())
     [certificate] = re.findall(r"Certificate to trust: (.*)", log.read_text())
     base = f"https://localhost:{ports['https']}"
