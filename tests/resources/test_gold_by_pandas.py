@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-import pandas as pd  # noqa: TID253 - what everything here is computed with
 import pytest
 
 from tests.resources.gold_desk import WEEKS, derive, land_week, read
@@ -70,10 +69,22 @@ def landed(desk: Desk, weeks: Sequence[date]) -> Desk:
     return desk
 
 
-def table(desk: Desk, name: str) -> pd.DataFrame:
+def frame(columns: dict[str, Any]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(columns)
+
+
+def series(values: list[Any], dtype: Any) -> Any:
+    import pandas as pd
+
+    return pd.Series(values, dtype=dtype)
+
+
+def table(desk: Desk, name: str) -> Any:
     """Return all rows as Python's own values: what pandas guesses would lose digits."""
     rows = read(desk.warehouse, name)
-    found = pd.DataFrame({key: pd.Series([r[key] for r in rows], dtype=object) for key in rows[0]})
+    found = frame({key: series([r[key] for r in rows], dtype=object) for key in rows[0]})
     for column in ("week_start", "last_update_date", "first_week", "last_week"):
         if column in found:
             found[column] = _each(found[column], _day)
@@ -83,8 +94,8 @@ def table(desk: Desk, name: str) -> pd.DataFrame:
     return found
 
 
-def _each(values: pd.Series, parse: Any) -> pd.Series:
-    return pd.Series([None if each is None else parse(each) for each in values], dtype=object)
+def _each(values: Any, parse: Any) -> Any:
+    return series([None if each is None else parse(each) for each in values], dtype=object)
 
 
 def _day(value: str | date) -> date:
@@ -105,12 +116,12 @@ def ratio(part: Any, whole: Any) -> Any:
     return None if part is None or not whole else part / whole
 
 
-def total(values: pd.Series) -> int | None:
+def total(values: Any) -> int | None:
     """Return the exact sum, None where a value is missing."""
     return None if any(each is None for each in values) else sum(map(int, values))
 
 
-def shares_of(rows: pd.DataFrame, *by: str) -> dict[Any, int]:
+def shares_of(rows: Any, *by: str) -> dict[Any, int]:
     found: dict[Any, int] = {}
     for key, shares in zip(
         rows[list(by)].itertuples(index=False, name=None), rows["share_quantity"], strict=True
@@ -124,7 +135,7 @@ def hhi(parts: dict[Any, int], *, with_lump: bool) -> float | None:
     return ratio(squares, sum(parts.values()) ** 2)
 
 
-def with_firms(rows: pd.DataFrame) -> pd.DataFrame:
+def with_firms(rows: Any) -> Any:
     firms = [
         f"CRD:{crd}" if crd else venue
         for crd, venue in zip(rows["firm_crd_number"], rows["venue_id"], strict=True)
@@ -132,7 +143,7 @@ def with_firms(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(firm=firms)
 
 
-def firms_of(rows: pd.DataFrame) -> dict[str, Any]:
+def firms_of(rows: Any) -> dict[str, Any]:
     firms = shares_of(with_firms(rows), "firm")
     return {
         "firm_count": len([key for key in firms if key != ("CRD:0",)]),
@@ -141,7 +152,7 @@ def firms_of(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def notional_of(rows: pd.DataFrame, whole: pd.DataFrame) -> dict[str, Any]:
+def notional_of(rows: Any, whole: Any) -> dict[str, Any]:
     notional = total(rows["notional_usd"])
     shares = sum(map(int, rows["share_quantity"]))
     return {
@@ -151,7 +162,7 @@ def notional_of(rows: pd.DataFrame, whole: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def ats_of(rows: pd.DataFrame) -> dict[str, Any]:
+def ats_of(rows: Any) -> dict[str, Any]:
     ats = rows[rows["market"] == "ATS"]
     return {
         "ats_share_of_shares": ratio(sum(ats["share_quantity"]), sum(rows["share_quantity"])),
@@ -159,7 +170,7 @@ def ats_of(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def same(found: pd.DataFrame, key: list[str], expected: dict[Any, dict[str, Any]]) -> None:
+def same(found: Any, key: list[str], expected: dict[Any, dict[str, Any]]) -> None:
     """Compare the expected columns of each row by its key; there are no other rows."""
     rows = {tuple(row[name] for name in key): row for row in found.to_dict("records")}
     assert sorted(rows) == sorted(expected)
@@ -362,7 +373,7 @@ def compare_anomalies(gold: Desk) -> None:
             & (weekly["tier"] == tier)
             & (weekly["symbol"] == symbol)
         )
-        before = pd.Series(list(shares_of(weekly[is_before], "week_start").values()), dtype=float)
+        before = series(list(shares_of(weekly[is_before], "week_start").values()), dtype=float)
         shares = sum(rows["share_quantity"])
         if len(before) < 4 or not before.std():
             continue
