@@ -80,7 +80,14 @@ OWN_TO_SQLITE = ("PRAGMA ", "SELECT sql FROM", "SELECT name FROM")
 
 
 WRITTEN_BY_OTHER_TESTS = (
-    *("documents_similarity", "http_counts", "http_hosts", "http_quotas"),
+    *("finra_symbol_anomalies_week", "finra_symbol_movers_week", "finra_venue_movers_week"),
+    *(
+        "finra_venue_week_all_tiers",
+        "documents_similarity",
+        "http_counts",
+        "http_hosts",
+        "http_quotas",
+    ),
     *("operations_erasure_requests", "operations_erasures", "operations_exports", "uploads"),
     *("events_routed", "events_routed_rows", "events_routing_dead_letters"),
     *("events_routing_rules", "mqtt_bridges", "mqtt_component_dependencies", "mqtt_components"),
@@ -401,6 +408,15 @@ def created(said: list[str]) -> dict[str, tuple[dict[str, tuple[str, int]], list
         if added := re.match(r"ALTER TABLE (\w+) ADD COLUMN (.*)", statement):
             for name, kind, length in COLUMN.findall(f"{added[2]},"):
                 found[added[1]][0][name] = (kind, int(length) + 4 if length else BYTES[kind])
+        if renamed := re.match(r"ALTER TABLE (\w+) RENAME (?:COLUMN )?(\w+) TO (\w+)", statement):
+            columns, keys = found[renamed[1]]
+            found[renamed[1]] = (
+                {
+                    renamed[3] if name == renamed[2] else name: kind
+                    for name, kind in columns.items()
+                },
+                keys,
+            )
         if index := re.match(r"CREATE INDEX \w+ ON (\w+) \((.*)\)", statement):
             found[index[1]][1].append(re.findall(r"\w+", index[2]))
     return found

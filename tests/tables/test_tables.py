@@ -28,6 +28,7 @@ PREFIXES = {
     "spine": "",
     "webhooks": "events",
     "erasures": "operations",
+    "finra_market": "finra",
     "events_routing": "events",
     "operations_edits": "operations",
     "operations_deployment": "operations",
@@ -37,7 +38,7 @@ PREFIXES = {
 
 NO_OWN_TABLES = (
     *("aggregates", "alert_states", "catalogue", "changes", "conditions", "operations_events"),
-    *("key_groups", "paging", "published", "schema", "views"),
+    *("finra_lineage", "key_groups", "paging", "published", "row_diff", "schema", "views"),
 )
 """Modules that declare none; those of `finra_datasets` have names that FINRA's data suggests."""
 
