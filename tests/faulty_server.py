@@ -77,15 +77,17 @@ def one_after_another(*replies: Reply | Iterable[bytes]) -> Handler:
 
 
 class FaultyServer(ThreadingTCPServer):
-    """Serves on 127.0.0.1 while it is entered; ``requests`` holds what was asked, in order."""
+    """Serves on an address while it is entered; ``requests`` holds what was asked, in order."""
 
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), _Connection)
+    def __init__(
+        self, handler: Handler, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1"
+    ) -> None:
+        super().__init__((address, 0), _Connection)
         self.handler = handler
         self.requests: list[Request] = []
         self.connection_count = 0
@@ -94,7 +96,8 @@ class FaultyServer(ThreadingTCPServer):
     @property
     def url(self) -> str:
         """The address, without a slash at its end."""
-        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.server_address[1]}"
+        host, port = self.server_address[:2]
+        return f"http{'s' if self._tls else ''}://{host}:{port}"
 
     def __enter__(self) -> Self:
         poll_seconds = 0.02
