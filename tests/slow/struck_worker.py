@@ -1,19 +1,16 @@
 """Runs ``python -m`` its arguments, with hurried heartbeats, as a worker that STRIKE strikes.
 
 `claim`: it is killed between its claim of a run and the start of the run. `release`: it is of
-another release. A number: its clock is so many seconds ahead, or behind.
+another release.
 """
 
 import os
 import runpy
 import signal
-import time
 from collections.abc import Mapping
-from datetime import timedelta
 
 from dagster import DagsterInstance
 
-from orchestration_project.connections.clock import Clock
 from orchestration_project.engine import environment
 from orchestration_project.instance.launcher import MACHINE_TAG
 
@@ -31,19 +28,9 @@ def kill_instead(self: DagsterInstance, run_id: str, new_tags: Mapping[str, str]
     tag_run(self, run_id, new_tags)
 
 
-def shift_clock(seconds: float) -> None:
-    """Have this process and its forks read a wrong time, in Python's own and in our clock."""
-    right_time, right_now = time.time, Clock.now
-    time.time = lambda: right_time() + seconds
-    Clock.now = lambda self: right_now(self) + timedelta(seconds=seconds)
-
-
 if __name__ == "__main__":
-    strike = os.environ["STRIKE"]  # noqa: TID251 - of the test
-    if strike == "claim":
+    if os.environ["STRIKE"] == "claim":  # noqa: TID251 - of the test
         DagsterInstance.add_run_tags = kill_instead
-    elif strike == "release":
-        environment.version = lambda _: OTHER_RELEASE
     else:
-        shift_clock(float(strike))
+        environment.version = lambda _: OTHER_RELEASE
     runpy.run_module("tests.slow.hurried_beats", run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""Workers on hosts of their own: killed after a claim, of another release, with a wrong clock."""
+"""Workers on hosts of their own: killed after a claim, and of another release."""
 
 import time
 
@@ -10,9 +10,7 @@ from tests.programs import wait_for
 from tests.rabbitmq import requires_rabbitmq
 from tests.slow.namespaces import network, requires_namespaces
 from tests.slow.network_site import network_site
-from tests.slow.random_faults import Campaign
 from tests.slow.struck_worker import OTHER_RELEASE
-from tests.slow.test_hosts_in_namespaces import verify_each_week_is_loaded_once
 
 pytestmark = [pytest.mark.slow, requires_rabbitmq, requires_namespaces]
 
@@ -20,15 +18,10 @@ WEEKS = 4
 
 
 @pytest.fixture
-def site_and_publisher(tmp_path, monkeypatch):
+def site(tmp_path, monkeypatch):
     tmp_path.chmod(0o755)
-    with network() as net, network_site(net, tmp_path, monkeypatch, WEEKS) as both:
-        yield both
-
-
-@pytest.fixture
-def site(site_and_publisher):
-    return site_and_publisher[0]
+    with network() as net, network_site(net, tmp_path, monkeypatch, WEEKS) as (site, _):
+        yield site
 
 
 def failed(site, run_id: str) -> str:
@@ -70,17 +63,3 @@ def test_a_worker_of_another_release_fails_runs_by_the_names_of_both_and_loads_n
     for part in ("the worker on host1", f"release {OTHER_RELEASE} (", own_release()):
         assert part in message
     assert "install the release of the daemon on that host" in message
-
-
-def test_workers_whose_clocks_are_an_hour_off_are_judged_by_the_clock_of_the_database(
-    site_and_publisher, tmp_path
-):
-    site, publisher = site_and_publisher
-    for seconds in ("3600", "-3600"):
-        site.add_worker(STRIKE=seconds, program="tests.slow.struck_worker")
-    campaign = Campaign(site, publisher, WEEKS, "clocks", kinds=["worker killed", "worker paused"])
-    campaign.work_while(lambda: len(campaign.ended) < WEEKS)
-    said = [each.message for run in campaign.ended for each in site.instance.all_logs(run)[-3:]]
-    assert set(campaign.ended.values()) == {DagsterRunStatus.SUCCESS}, said
-    campaign.run(3)
-    verify_each_week_is_loaded_once(site, campaign, WEEKS, tmp_path)
