@@ -14,7 +14,7 @@ from orchestration_project.settings import PROJECT_ROOT
 
 PAGES = {path.stem: path.read_text() for path in (PROJECT_ROOT / RUNBOOKS).glob("*.md")}
 SHAPE = re.compile(
-    r"# Runbook: [a-z ]+\n\n\*\*Meaning:\*\* .+?\n\n```(sql|sh)\n(.+?)\n```\n\n\*\*Do:\*\* .+",
+    r"# Runbook: [a-z_` ]+\n\n\*\*Meaning:\*\* .+?\n\n```(sql|sh)\n(.+?)\n```\n\n\*\*Do:\*\* .+",
     re.DOTALL,
 )
 MOST_WORDS = 90
