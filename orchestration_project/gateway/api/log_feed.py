@@ -31,7 +31,7 @@ HEADERS = {
     "x-accel-buffering": "no",  # nginx would keep lines until it has many
 }
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.5
 FAILURE_SECONDS = 1.0
 """Wait after a read that failed."""
 
