@@ -34,7 +34,7 @@ from deploy.observed_files import Query, every_query, static_problems
 
 ROOT = Path(__file__).resolve().parent.parent
 
-READY_SECONDS, SERIES_SECONDS = 600, 600
+READY_SECONDS, SERIES_SECONDS = 600, 1200
 SECONDS_BETWEEN_USES = 120
 SECRET = secrets.token_urlsafe()
 JOBS = {

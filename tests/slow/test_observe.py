@@ -15,7 +15,7 @@ pytestmark = [
     ),
 ]
 
-PATIENCE_SECONDS = 1500
+PATIENCE_SECONDS = 2000
 
 
 def test_every_expression_of_dashboards_and_rules_has_series_of_a_running_stack():
