@@ -155,7 +155,6 @@ PLANTING: dict[str, Callable[[Scene, str], str]] = {
         f"nosuch://{in_url(secret)}"
     ),
     "oidc_client_secret": lambda _, secret: secret,
-    "otel_exporter_otlp_headers": lambda _, secret: f"api-key={in_url(secret)}",
     "session_secret": lambda _, secret: f"{secret} {secret}",  # has to be long
     "peopleforce_api_key": lambda _, secret: secret,
     "documents_passwords": lambda _, secret: f"another password\n{secret}",
