@@ -11,7 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, Table, insert, inspect, select, text
+from sqlalchemy import Column, Connection, MetaData, Table, insert, inspect, select, text
 
 import orchestration_project.tables
 from orchestration_project.connections.clock import Clock
@@ -253,12 +253,20 @@ def test_what_an_earlier_version_loaded_is_not_announced_again(empty, tmp_path):
         assert differences(connection) == []
 
 
+FIRST_COLUMNS = {"finra_symbol_week": 17, "finra_venue_week": 9}
+"""Columns of gold that all versions have; the others are derived again by a replay."""
+
+
+def _kept(table: Table) -> list[Column[Any]]:
+    return list(table.columns)[: FIRST_COLUMNS.get(table.name)]
+
+
 def rows(warehouse: Warehouse) -> dict[str, list[Any]]:
     """Return the rows of each table; one that is not there yet has none."""
     with warehouse.reading() as connection:
         there = set(inspect(connection).get_table_names())
         return {
-            name: [tuple(each) for each in connection.execute(select(table))]
+            name: [tuple(each) for each in connection.execute(select(*_kept(table)))]
             if name in there
             else []
             for name, table in METADATA.tables.items()
