@@ -185,7 +185,12 @@ class DataMethods(Asking):
             row_count += len(found)
             if cursor is None or row_count == limit:
                 return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
-            _log.info("%s: %d rows so far, the next are asked for", table, row_count)
+            _log.info(
+                "%s: %d rows so far, the next are asked for",
+                table,
+                row_count,
+                extra={"event": "frame_continued"},
+            )
 
     def _parquet(self, table: str, query: Mapping[str, Any]) -> tuple["pd.DataFrame", str | None]:
         """Return the rows of a file, and the cursor of those that may follow."""

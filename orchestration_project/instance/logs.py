@@ -38,6 +38,8 @@ LOG_EVENTS: Mapping[str, str] = {
     "export_ended": "Result of an attempt to deliver an export.",
     "artifact_repaired": "Outcome of the repair of a damaged artifact.",
     "site_export_ended": "Result of an attempt to deliver the items of a site after its crawl.",
+    "frame_continued": "The client asks for the next rows of a frame with more than a file has.",
+    "spans_refused": "The collector refused spans of traces.",
     "spans_lost": "Spans of traces could not be exported to the collector.",
     "web_login_ended": "The login of a crawl worked, or failed.",
     "items_lost": "Another run had claimed some of the work items.",

@@ -194,7 +194,12 @@ class SpanExport:
     def _drop(self, batch: Sequence[Span], reason: str) -> None:
         with self._changed:
             self._lost_count += len(batch)
-        LOG.debug("%d spans were refused by the collector: %s", len(batch), reason)
+        LOG.debug(
+            "%d spans were refused by the collector: %s",
+            len(batch),
+            reason,
+            extra={"event": "spans_refused"},
+        )
 
     def _send(self, client: httpx.Client, batch: Sequence[Span]) -> None:
         """Send a batch; one that is too large is sent in halves.
