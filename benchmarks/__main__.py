@@ -40,6 +40,7 @@ from benchmarks.measures.speed import (
     sqlite,
 )
 from benchmarks.measures.starts import starts
+from benchmarks.measures.traces import traces
 from benchmarks.measures.web import web
 from benchmarks.measures.workers import workers
 from benchmarks.report import Line, table, write_json, write_plot
@@ -55,6 +56,7 @@ MEASURES = {
         *(gateway, webhooks, webhook_runs, metrics, soak),
         *(captures, items, pruning, cleanup, restores, prices, saas, http_state, exports),
         *(documents, documents_listing, web, mqtt, mqtt_mirror, mqtt_stream, routing, workers),
+        traces,
     )
 }
 BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour
