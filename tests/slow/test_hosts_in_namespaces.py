@@ -1,7 +1,7 @@
 """Workers on 2 and 4 hosts under random faults: each run ends once, and nothing loads twice.
 
 Each host is a network namespace; database, broker, source and daemon are in the one of the test.
-FAULTS is the number of faults (10), FAULT_SEED decides them.
+FAULTS is the number of faults (4), FAULT_SEED decides them.
 """
 
 import os
@@ -26,7 +26,7 @@ from tests.slow.random_faults import STATES, Campaign
 
 pytestmark = [pytest.mark.slow, requires_rabbitmq, requires_namespaces]
 
-FAULTS = int(os.environ.get("FAULTS", "10"))  # noqa: TID251 - of the test
+FAULTS = int(os.environ.get("FAULTS", "4"))  # noqa: TID251 - of the test
 SEED = os.environ.get("FAULT_SEED", "20260302")  # noqa: TID251 - of the test
 
 WEEKS = min(80, max(4, FAULTS // 4))
