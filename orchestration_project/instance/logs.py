@@ -200,6 +200,7 @@ class LogFileHandler(logging.Handler):
     def __init__(self, settings: Settings, service: str) -> None:
         super().__init__()
         self.service = service
+        self.settings = _of_log(settings)
         self._lines = JsonLines(service)
         folder = settings.state_path / FOLDER
         self._file = LogFile(folder, service, settings.log_keep_mib * 2**20)
@@ -224,6 +225,9 @@ GATEWAY_WAIT_SECONDS = 20.0
 
 _KEPT: list[LogFileHandler] = []
 """The handler of this program."""
+
+_KEPT_OF_RUNS: list[LogFileHandler] = []
+"""The handler of the runs that this process executes."""
 
 
 def keep_log_lines(settings: Settings, service: str) -> None:
@@ -271,13 +275,29 @@ def _keep_run_lines(logger: logging.Logger) -> None:
     settings = load_shared_settings()
     if not settings.log_keep_mib:
         return
-    level = logging.getLevelNamesMapping()[settings.log_level]
-    kept = LogFileHandler(settings, RUN)
-    kept.addFilter(lambda record: record.levelno >= level or _event_of(record) in RUN_EVENTS)
+    kept = _run_handler(settings)
     for each in logger.handlers:
         each.setLevel(max(each.level, logger.level))
     logger.setLevel(logging.DEBUG)
     logger.addHandler(kept)
+
+
+def _run_handler(settings: Settings) -> LogFileHandler:
+    """Return the handler of all runs of this process: each of its own would keep files open."""
+    for each in _KEPT_OF_RUNS:
+        if each.settings == _of_log(settings):
+            return each
+        each.close()
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    kept = LogFileHandler(settings, RUN)
+    kept.addFilter(lambda record: record.levelno >= level or _event_of(record) in RUN_EVENTS)
+    _KEPT_OF_RUNS[:] = [kept]
+    return kept
+
+
+def _of_log(settings: Settings) -> tuple[object, ...]:
+    """Return the settings of a log file."""
+    return settings.state_path, settings.log_keep_mib, settings.log_level
 
 
 def _event_of(record: logging.LogRecord) -> str | None:
