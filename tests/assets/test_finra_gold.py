@@ -234,4 +234,5 @@ def test_a_database_that_does_not_answer_is_named_with_what_was_to_be_derived(
     assert not result.success
     assert len([event for event in result.all_events if event.is_step_up_for_retry]) == 1
     said = failure_of(result, "derive_finra_tier_week")
-    assert f"assets=finra/tier_week, partitions=2026-01-19, run={result.run_id}" in said
+    assets = "finra/tier_week, finra/venue_week_all_tiers"
+    assert f"assets={assets}, partitions=2026-01-19, run={result.run_id}" in said

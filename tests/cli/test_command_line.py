@@ -169,7 +169,8 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("keys create", "keys list", "keys rotate", "keys revoke"),
         *("evidence verify", "evidence export", "artifacts list", "erase", "documents show"),
         *("documents timeline", "web check", "backup", "restore", "automation simulate"),
-        *("artifacts copy", "artifacts repair", "evidence repair"),
+        *("artifacts copy", "artifacts repair", "evidence repair", "trace", "alerts cause"),
+        *("objectives check", "objectives evaluate", "objectives list"),
     }
     assert has[DRY_RUN] == {
         *("run", "run-saas", "load", "backfill", "replay", "export", "as-of"),

@@ -102,7 +102,7 @@ def plant_artifacts(store: ArtifactStore, folder: Path, text: str) -> None:
     store.put("blobs/aa/orphan.zst", zstandard.ZstdCompressor().compress(text.encode()))
     (folder / "evidence").mkdir()
     (folder / "evidence" / "run.zip").write_bytes(zipped(text))
-    (folder / "logs").mkdir()
+    (folder / "logs").mkdir(exist_ok=True)
     (folder / "logs" / "run.err").write_text(f"before\nfor {text.upper()}: failed\nafter\n")
     (folder / "logs" / "wide.out").write_bytes(f"x {text} y".encode("utf-16"))
     with closing(sqlite3.connect(folder / "cache.sqlite")) as cache, cache:
