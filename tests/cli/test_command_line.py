@@ -173,11 +173,11 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("objectives check", "objectives evaluate", "objectives list"),
     }
     assert has[DRY_RUN] == {
-        *("run", "run-saas", "load", "backfill", "replay", "export", "as-of"),
+        *("run", "run-saas", "load", "backfill", "replay", "export", "as-of", "diff"),
         *("automation on", "automation off"),
         *("alerts close", "alerts test", "alerts watch"),
         *("keys create", "keys rotate", "keys revoke", "migrate", "copy-database", "reset"),
-        *("backup", "restore", "artifacts repair", "evidence repair"),
+        *("backup", "restore", "artifacts repair", "evidence repair", "objectives rules"),
         *("evidence export", "artifacts get", "erase"),
     }
 
