@@ -365,9 +365,9 @@ def _example(
 
 
 def _value(name: str, schema: Mapping[str, Any]) -> Any:
-    """Return a value that the schema allows; a text is the name of its field in capitals."""
-    if "enum" in schema:
-        return schema["enum"][0]
+    """Return a value that the schema allows; a text without example is its name in capitals."""
+    if "enum" in schema or "examples" in schema:
+        return [*schema.get("enum", ()), *schema.get("examples", ())][0]
     of_format = {"date": "2025-01-10", "date-time": "2025-01-10T00:00:00Z"}
     of_type = {"integer": 1, "number": 1, "boolean": False, "array": [], "object": {}}
     return of_format.get(schema.get("format", "")) or of_type.get(

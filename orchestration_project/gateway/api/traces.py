@@ -13,7 +13,11 @@ from orchestration_project.services.traces import read_trace, unrecorded_entries
 class TraceWanted(Parameters):
     """A trace."""
 
-    trace_id: str = Field(pattern=r"^[0-9a-f]{32}$", description="W3C trace ID, 32 hex digits")
+    trace_id: str = Field(
+        pattern=r"^[0-9a-f]{32}$",
+        examples=["4bf92f3577b34da6a3ce929d0e0e4736"],
+        description="W3C trace ID, 32 hex digits",
+    )
 
 
 async def one_trace(call: Call[TraceWanted, Body]) -> Trace:
