@@ -15,6 +15,7 @@ import dagster as dg
 import pytest
 
 from orchestration_project.settings import Settings, load_settings
+from orchestration_project.tracing import current
 from tests.demos import Demos
 from tests.postgres import binaries_asked_for, new_database, server_of, server_of_pip
 from tests.prepared import Prepared
@@ -76,6 +77,13 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def no_trace_of_another_test() -> Iterator[None]:
+    """Forget runs that a test began in this process and did not end."""
+    yield
+    current._OF_RUNS.clear()  # pyright: ignore[reportPrivateUsage] - only tests begin such runs
 
 
 def _left_out(items: list[pytest.Item], config: pytest.Config) -> list[pytest.Item]:
