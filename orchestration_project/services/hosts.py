@@ -34,6 +34,9 @@ from orchestration_project.tables.operations_deployment import operations_hosts
 
 SECONDS_BETWEEN_HEARTBEATS = 30
 
+STOP_SECONDS = 10.0
+"""Time that a stop waits for a heartbeat."""
+
 SILENT_AFTER = timedelta(seconds=150)
 """Five heartbeats."""
 
@@ -78,19 +81,21 @@ class HostReport:
         self._settings = settings
         self._seconds = seconds
         self._end = Event()
+        self._thread = Thread(target=self._go_on, name="host report", daemon=True)
         self._key = {"host": socket.gethostname(), "role": role}
         self._started_at = Clock().now()
         self._sampler = HostSampler(self._key["host"], role)
 
     def start(self) -> None:
         """Report from now on, in a thread, until `stop` or the end of the process."""
-        Thread(target=self._go_on, name="host report", daemon=True).start()
+        self._thread.start()
         atexit.register(self.stop)
 
     def stop(self) -> None:
         """Record that the program has stopped, once."""
         if not self._end.is_set():
             self._end.set()
+            self._thread.join(STOP_SECONDS)  # a heartbeat that is under way would hide the stop
             self._try_to_record(stopped_at=Clock().now())
 
     def _go_on(self) -> None:

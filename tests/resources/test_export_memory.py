@@ -22,7 +22,7 @@ from tests.prepared import Prepared
 from tests.resources.weeks import StoppedClock
 
 SORTED = {
-    *("operations_alert_states", "operations_events", "operations_sessions"),
+    *("finra_firms", "operations_alert_states", "operations_events", "operations_sessions"),
     "v_documents_chunks",
 }
 """Views of several tables or of groups, of which no index has the key."""
