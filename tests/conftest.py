@@ -83,7 +83,7 @@ def pytest_collection_finish() -> None:
 def no_trace_of_another_test() -> Iterator[None]:
     """Forget runs that a test began in this process and did not end."""
     yield
-    current._OF_RUNS.clear()  # pyright: ignore[reportPrivateUsage] - only tests begin such runs
+    current._OF_RUNS.clear()
 
 
 def _left_out(items: list[pytest.Item], config: pytest.Config) -> list[pytest.Item]:

@@ -823,8 +823,9 @@ def test_numbers_are_exact_to_64_bits(warehouse, number):
 
 def test_ratios_are_exact_to_the_last_bit(warehouse):
     ratios = [0.1, 1 / 3, 5e-324, 1.7976931348623157e308, 0.9299147466, None]
+    keys = [(MONDAY, "T1", "ATS", f"V{number}", 1, 1, 1) for number in range(len(ratios))]
     rows = pl.DataFrame(
-        [(MONDAY, "T1", "ATS", f"V{n}", 1, 1, 1, ratio, None) for n, ratio in enumerate(ratios)],
+        [(*key, ratio, *[None] * 10) for key, ratio in zip(keys, ratios, strict=True)],
         schema_of(finra_venue_week),
         orient="row",
     )

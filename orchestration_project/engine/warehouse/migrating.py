@@ -21,6 +21,9 @@ INSUFFICIENT_PRIVILEGE = "42501"
 DUPLICATES = ("42P07", "42701", "42710")
 """SQLSTATEs of a table, column or object that is there already."""
 
+RENAMED = "42703"
+"""SQLSTATE of a column that is missing, as a version that is applied already has renamed it."""
+
 MAX_NAMED = 5
 
 VERSION_TABLE = "orchestration_project_version"
@@ -190,8 +193,9 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _is_half_applied(error: BaseException | None) -> bool:
-    return sql_state(error) in DUPLICATES or any(
-        words in str(error) for words in ("already exists", "duplicate column name")
+    return sql_state(error) in (*DUPLICATES, RENAMED) or any(
+        words in str(error)
+        for words in ("already exists", "duplicate column name", "no such column")
     )
 
 
