@@ -35,6 +35,9 @@ FIRST, LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_ra
 WEEK, MONTH = "T1|2026-01-26", "2026-02-01"
 RUN = RunFacts("run", "finra_otc_weekly", "SUCCESS", NOON, NOON, NOON, NOON, steps=[])
 FEW, MOST_GROWTH = 1_000, 1.2
+ENOUGH_FOR_INDEXES = 20_000
+"""Of fewer rows, PostgreSQL reads a table as a whole, which is faster."""
+
 COPY_OF = "~"
 """Stands in the group_id of what `grow` adds, and in no other."""
 
@@ -187,7 +190,7 @@ def test_a_tick_and_the_end_of_a_run_read_as_much_with_a_long_history(
     load(instance, tmp_path)
     grow(FEW)
     before = costs(asked(url, {**ends_of_runs(instance), **ticks(instance)}))
-    grow(many)
+    grow(many if url.startswith("sqlite") else max(many, ENOUGH_FOR_INDEXES))
     found = asked(url, {**ticks(instance), **ends_of_runs(instance)})
     assert [
         (name, scan)
