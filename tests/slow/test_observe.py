@@ -1,5 +1,6 @@
 """`make observe` for real: every expression of dashboards and rules has series on a stack."""
 
+import os
 import subprocess
 import sys
 
@@ -12,6 +13,10 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         not all(map(find_program, TOOLS)), reason="programs of the stack are missing"
+    ),
+    pytest.mark.skipif(
+        "OBSERVE" not in os.environ,  # noqa: TID251 - of the test
+        reason="takes up to 30 minutes: run it with OBSERVE=1",
     ),
 ]
 
