@@ -174,9 +174,18 @@ async def read_table(call: Call[Rows, Body]) -> Response:
     """Read rows of a table or view, as a page of JSON or as a file."""
     wanted = call.query
     chosen = chosen_relation(wanted.name, wanted.as_of, wanted.published_by)
+    return await rows_response(call.services, chosen, wanted)
+
+
+async def rows_response(services: Services, chosen: Relation, wanted: "Selection") -> Response:
+    """Return the rows that are asked for, as a page of JSON or as a file.
+
+    Raises:
+        ProblemError: A column, condition or cursor is none; or there are too many rows.
+    """
     given = [name.strip() for name in (wanted.columns or "").split(",") if name.strip()]
     if wanted.format != "json":
-        return await rows_file(call.services, chosen, given, wanted)
+        return await _file(services, chosen, given, wanted)
     limit = wanted.limit or USUAL_ROWS
     if limit > MAX_PAGE_ENTRIES:
         raise ProblemError(
@@ -185,12 +194,12 @@ async def read_table(call: Call[Rows, Body]) -> Response:
             remedy="take pages, or format=csv or parquet",
         )
     if wanted.order_by is not None:
-        found = await call.services.in_thread(sorted_page, call.services, chosen, given, wanted)
+        found = await services.in_thread(_sorted_page, services, chosen, given, wanted)
     else:
-        found = await call.services.in_thread(
-            read_page, call.services, chosen, given, wanted.where, wanted.cursor, limit
+        found = await services.in_thread(
+            read_page, services, chosen, given, wanted.where, wanted.cursor, limit
         )
-    return page_response(wanted.name, found)
+    return page_response(chosen.table.name, found)
 
 
 async def list_items(call: Call[Items, Body]) -> Response:
@@ -258,7 +267,7 @@ def read_page(
     return RowPage(columns, rows[:limit], after)
 
 
-def sorted_page(
+def _sorted_page(
     services: Services, chosen: Relation, given: Sequence[str], wanted: "Selection"
 ) -> RowPage:
     """Return the first rows in the order that is asked for.
@@ -335,8 +344,9 @@ def _exact(value: object) -> str:
 
 
 class Selection(Protocol):
-    """Request for rows as a file: its conditions, format, and where it begins and ends."""
+    """Request for rows: columns, conditions, format, and where it begins and ends."""
 
+    columns: str | None
     where: list[str]
     format: Literal["json", "csv", "parquet"]
     escape_formulas: bool | None
@@ -345,7 +355,7 @@ class Selection(Protocol):
     cursor: str | None
 
 
-async def rows_file(
+async def _file(
     services: Services, chosen: Relation, given: Sequence[str], wanted: Selection
 ) -> Response:
     """Return rows as a file that is sent while it is written."""

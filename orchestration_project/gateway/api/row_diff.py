@@ -10,17 +10,13 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.data import (
     FILE,
     MOST_FILE_ROWS,
-    USUAL_ROWS,
     TableName,
     Text,
-    page_response,
-    read_page,
     require_served,
-    rows_file,
-    sorted_page,
+    rows_response,
 )
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation
-from orchestration_project.gateway.api.problems import ProblemError, problem_of
+from orchestration_project.gateway.api.problems import problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES
 from orchestration_project.tables.row_diff import row_diff
 
@@ -58,23 +54,7 @@ async def read_diff(call: Call[Diff, Body]) -> Response:
         chosen = row_diff(wanted.name, wanted.since, wanted.until)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
-    given = [name.strip() for name in (wanted.columns or "").split(",") if name.strip()]
-    if wanted.format != "json":
-        return await rows_file(call.services, chosen, given, wanted)
-    limit = wanted.limit or USUAL_ROWS
-    if limit > MAX_PAGE_ENTRIES:
-        raise ProblemError(
-            422,
-            f"a page has at most {MAX_PAGE_ENTRIES} rows",
-            remedy="take pages, or format=csv or parquet",
-        )
-    if wanted.order_by is not None:
-        found = await call.services.in_thread(sorted_page, call.services, chosen, given, wanted)
-    else:
-        found = await call.services.in_thread(
-            read_page, call.services, chosen, given, wanted.where, wanted.cursor, limit
-        )
-    return page_response(chosen.table.name, found)
+    return await rows_response(call.services, chosen, wanted)
 
 
 OPERATIONS = (
