@@ -4,8 +4,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,12 @@ from starlette.types import Receive, Scope, Send
 
 from orchestration_project.domains.api.program_logs import LogLine
 from orchestration_project.domains.operations.log_lines import LogFilter, write_positions
+from orchestration_project.gateway.api.feeds import (
+    FAILURE_SECONDS,
+    HEADERS,
+    MAX_KEPT_BYTES,
+    SharedFeed,
+)
 from orchestration_project.gateway.api.logs import LONGEST_SECONDS, SSE
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.services.program_logs.reading import (
@@ -26,20 +31,7 @@ from orchestration_project.services.program_logs.reading import (
 
 LOG = logging.getLogger(__name__)
 
-HEADERS = {
-    "cache-control": "no-cache, no-transform",
-    "x-accel-buffering": "no",  # nginx would keep lines until it has many
-}
-
 POLL_SECONDS = 0.5
-FAILURE_SECONDS = 1.0
-"""Wait after a read that failed."""
-
-MAX_STREAMS = 32
-"""Streams at once."""
-
-MAX_KEPT_BYTES = 4 * 2**20
-"""Size of the lines that are kept for all streams; a stream that is behind reads by itself."""
 
 MAX_SENT_LINES = 500
 """Number of lines that a stream takes at once."""
@@ -78,7 +70,7 @@ def event_of(data: str, positions: Mapping[str, int]) -> bytes:
 
 
 @dataclass
-class LogFeed:
+class LogFeed(SharedFeed):
     """New lines below a folder; one task reads them while a stream follows.
 
     Attributes:
@@ -91,48 +83,23 @@ class LogFeed:
     folder: Path
     in_thread: Callable[..., Awaitable[Any]]
     poll_seconds: float = POLL_SECONDS
-    stream_count: int = 0
     after: Mapping[str, int] = field(default_factory=dict)
     positions: Mapping[str, int] = field(default_factory=dict)
     _first: int = 0
     _kept: list[LogEntry] = field(default_factory=list)
     _kept_bytes: int = 0
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
-    _reading: "asyncio.Task[None] | None" = None
 
-    @contextmanager
-    def followed(self) -> Iterator[None]:
-        """Count a stream while it lasts.
-
-        Raises:
-            ProblemError: 503, there are MAX_STREAMS.
-        """
-        if self.stream_count >= MAX_STREAMS:
-            raise ProblemError(
-                503,
-                "too many streams at once",
-                headers={"retry-after": "30"},
-                expected=f"at most {MAX_STREAMS} streams",
-                remedy="close a stream, or try again later",
-            )
-        self.stream_count += 1
-        try:
-            yield
-        finally:
-            self.stream_count -= 1
-            if not self.stream_count and self._reading is not None:
-                self._reading.cancel()
-                self._reading = None
-                self._forget(len(self._kept))
+    def _drop_all(self) -> None:
+        self._forget(len(self._kept))
 
     async def start(self) -> None:
         """Begin to read unless that is done."""
-        if self._reading is None or self._reading.done():
+        if self._is_to_be_read:
             now = await self.in_thread(ends_of, self.folder)
-            if (self._reading is None or self._reading.done()) and self.stream_count:
+            if self._is_to_be_read:
+                self._drop_all()
                 self.after = self.positions = now
-                self._forget(len(self._kept))
-                self._reading = asyncio.create_task(self._poll())
+                self._begin_to_read()
 
     @property
     def end(self) -> int:
@@ -141,8 +108,7 @@ class LogFeed:
 
     def entries(self, number: int) -> Sequence[LogEntry] | None:
         """Return the entries from a number on; None: the first of them is not kept any more."""
-        if self._reading is not None and self._reading.done():
-            self._reading.result()  # a defect ended it: so it ends the streams
+        self._raise_defect()
         start = number - self._first
         return self._kept[start : start + MAX_SENT_LINES] if start >= 0 else None
 
@@ -153,11 +119,7 @@ class LogFeed:
 
     async def wait(self, number: int, seconds: float) -> None:
         """Wait until there is an entry of that number, at most so long."""
-        if self.end > number:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
+        await self._wait_unless(lambda: self.end > number, seconds)
 
     async def _poll(self) -> None:
         while True:
@@ -183,8 +145,7 @@ class LogFeed:
             size -= len(self._kept[count].event)
             count += 1
         self._forget(count)
-        self._news.set()
-        self._news = asyncio.Event()
+        self._announce()
 
     def _forget(self, count: int) -> None:
         if count:

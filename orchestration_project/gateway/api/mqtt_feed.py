@@ -4,8 +4,7 @@ import asyncio
 import logging
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,28 +12,18 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from orchestration_project.errors import OrchestrationError
+from orchestration_project.gateway.api.feeds import (
+    FAILURE_SECONDS,
+    HEADERS,
+    MAX_KEPT_BYTES,
+    SharedFeed,
+)
+from orchestration_project.gateway.api.logs import LONGEST_SECONDS, SSE
 from orchestration_project.gateway.api.problems import ProblemError
 
 LOG = logging.getLogger(__name__)
 
-SSE = "text/event-stream"
-HEADERS = {
-    "cache-control": "no-cache, no-transform",
-    "x-accel-buffering": "no",  # nginx would keep lines until it has many
-}
-
 POLL_SECONDS = 0.25
-FAILURE_SECONDS = 1.0
-"""Wait after a read that failed."""
-
-LONGEST_SECONDS = 3600.0
-"""Maximum duration of a stream; a client then resumes from its last event."""
-
-MAX_STREAMS = 32
-"""Streams of a feed at once."""
-
-MAX_KEPT_BYTES = 4 * 2**20
-"""Size of the entries that are kept for all streams; a stream that is behind reads by itself."""
 
 MAX_SENT_BYTES = 256 * 2**10
 """Size of the entries that a stream takes at once; it takes at least one."""
@@ -68,7 +57,7 @@ class FeedPage(NamedTuple):
 
 
 @dataclass
-class Feed:
+class Feed(SharedFeed):
     """Entries of a growing table; one task reads it while a stream follows.
 
     Attributes:
@@ -81,45 +70,20 @@ class Feed:
     last: Callable[[], int]
     in_thread: Callable[..., Awaitable[Any]]
     poll_seconds: float = POLL_SECONDS
-    stream_count: int = 0
     _kept: list[Entry] = field(default_factory=list)
     _kept_bytes: int = 0
     _after: int = 0
     _end: int = 0
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
-    _reading: "asyncio.Task[None] | None" = None
 
-    @contextmanager
-    def followed(self) -> Iterator[None]:
-        """Count a stream while it lasts; the first one starts the reading.
-
-        Raises:
-            ProblemError: 503, there are MAX_STREAMS.
-        """
-        if self.stream_count >= MAX_STREAMS:
-            raise ProblemError(
-                503,
-                "too many streams at once",
-                headers={"retry-after": "30"},
-                expected=f"at most {MAX_STREAMS} streams",
-                remedy="close a stream, or try again later",
-            )
-        self.stream_count += 1
-        try:
-            yield
-        finally:
-            self.stream_count -= 1
-            if not self.stream_count and self._reading is not None:
-                self._reading.cancel()
-                self._reading = None
-                self._kept, self._kept_bytes = [], 0
+    def _drop_all(self) -> None:
+        self._kept, self._kept_bytes = [], 0
 
     async def start(self) -> int:
         """Begin to read unless that is done; return the number of the last entry now."""
         last = await self.in_thread(self.last)
-        if (self._reading is None or self._reading.done()) and self.stream_count:
+        if self._is_to_be_read:
             self._after = self._end = last
-            self._reading = asyncio.create_task(self._poll())
+            self._begin_to_read()
         return last
 
     async def entries_after(self, number: int) -> FeedPage:
@@ -129,8 +93,7 @@ class Feed:
             OrchestrationError: The database cannot be read.
             TimeoutError: The read took too long.
         """
-        if self._reading is not None and self._reading.done():
-            self._reading.result()  # a defect ended it: so it ends the streams
+        self._raise_defect()
         if number < self._after:
             return await self.in_thread(self.read, number)
         first = bisect_right(self._kept, number, key=lambda each: each.number)
@@ -144,11 +107,7 @@ class Feed:
 
     async def wait(self, number: int, seconds: float) -> None:
         """Wait until there is an entry after ``number``, at most so long."""
-        if self._end > number:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
+        await self._wait_unless(lambda: self._end > number, seconds)
 
     async def _poll(self) -> None:
         is_failing = False
@@ -180,8 +139,7 @@ class Feed:
             self._after = self._kept[dropped].number
             dropped += 1
         del self._kept[:dropped]
-        self._news.set()
-        self._news = asyncio.Event()
+        self._announce()
 
 
 class FeedResponse(StreamingResponse):

@@ -8,8 +8,9 @@ from starlette.responses import Response
 
 from orchestration_project.domains.mqtt.topics import read_topic_filter
 from orchestration_project.gateway.api.data import Text
+from orchestration_project.gateway.api.logs import SSE
 from orchestration_project.gateway.api.mqtt import topic_filter
-from orchestration_project.gateway.api.mqtt_feed import SSE, Entry, Feed, FeedPage, FeedResponse
+from orchestration_project.gateway.api.mqtt_feed import Entry, Feed, FeedPage, FeedResponse
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.services import Services

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from orchestration_project.client import ApiError, Client
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.errors import TransientError
-from orchestration_project.gateway.api import mqtt_feed
+from orchestration_project.gateway.api import feeds, mqtt_feed
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.mqtt_feed import Feed
 from tests.gateway.api.conftest import HOME, HOURS, SOMEBODY
@@ -219,7 +219,7 @@ def test_a_silent_stream_says_that_it_is_there_and_where_to_go_on(api, inbox):
 
 
 def test_streams_are_bounded_and_the_next_is_refused(api, inbox, monkeypatch):
-    monkeypatch.setattr(mqtt_feed, "MAX_STREAMS", 1)
+    monkeypatch.setattr(feeds, "MAX_STREAMS", 1)
     app, _ = _app(api)
 
     async def follow():

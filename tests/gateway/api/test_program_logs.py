@@ -16,7 +16,7 @@ from orchestration_project.client import ApiError, Client
 from orchestration_project.connections.log_files import FOLDER, LogFile, segments_of
 from orchestration_project.domains.access.roles import Principal, Role
 from orchestration_project.domains.operations.log_lines import LogFilter, encode_line
-from orchestration_project.gateway.api import log_feed
+from orchestration_project.gateway.api import feeds, log_feed
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.services.program_logs.reading import search_lines
 from tests.gateway.api.conftest import HOME, HOURS
@@ -311,7 +311,7 @@ def test_a_stream_ends_when_its_reader_may_read_no_more(api):
 
 
 def test_streams_are_bounded_and_the_next_is_refused(api, programs, monkeypatch):
-    monkeypatch.setattr(log_feed, "MAX_STREAMS", 1)
+    monkeypatch.setattr(feeds, "MAX_STREAMS", 1)
     app, _ = app_of(api, programs)
 
     async def follow():
