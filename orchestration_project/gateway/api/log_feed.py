@@ -122,15 +122,19 @@ class LogFeed(SharedFeed):
         await self._wait_unless(lambda: self.end > number, seconds)
 
     async def _poll(self) -> None:
+        is_failing = False
         while True:
             try:
                 found: NewLines = await self.in_thread(read_new_lines, self.folder, self.positions)
             except OSError as error:
-                LOG.warning(
-                    "log lines cannot be read: %s", error, extra={"event": "log_feed_failed"}
-                )
+                if not is_failing:
+                    LOG.warning(
+                        "log lines cannot be read: %s", error, extra={"event": "log_feed_failed"}
+                    )
+                is_failing = True
                 await asyncio.sleep(FAILURE_SECONDS)
                 continue
+            is_failing = False
             if found.positions != self.positions:
                 self._keep(await self.in_thread(entries_of, found, self.positions))
                 self.positions = found.positions
