@@ -1,4 +1,4 @@
-"""What streams of server-sent events share: limits, headers, and one task that reads for all."""
+"""Feeds of server-sent events: limits, headers, and one task that reads for all streams."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -41,7 +41,7 @@ class SharedFeed(ABC):
 
     @abstractmethod
     def _drop_all(self) -> None:
-        """Forget what is kept: nobody follows."""
+        """Forget all entries: no stream is left."""
 
     @contextmanager
     def followed(self) -> Iterator[None]:
