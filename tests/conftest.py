@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from uuid import uuid4
 import dagster as dg
 import pytest
 
+from orchestration_project.instance import logs
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tracing import current
 from tests.demos import Demos
@@ -80,10 +82,14 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_trace_of_another_test() -> Iterator[None]:
-    """Forget runs that a test began in this process and did not end."""
+def no_program_of_another_test() -> Iterator[None]:
+    """Forget runs that a test began in this process, and logs of programs that it was."""
     yield
     current._OF_RUNS.clear()
+    for each in logs._KEPT:
+        logging.getLogger().removeHandler(each)
+        each.close()
+    logs._KEPT.clear()
 
 
 def _left_out(items: list[pytest.Item], config: pytest.Config) -> list[pytest.Item]:
