@@ -221,6 +221,8 @@ mqtt_metrics = table(
     count("arrival_id", "Arrival of the latest event in the order of the fold"),
 )
 
+Index("mqtt_metrics_by_arrival", mqtt_metrics.c.arrival_id)
+
 mqtt_bridges = table(
     "mqtt_bridges",
     "One row per broker: the state of its bridge.",
@@ -242,6 +244,11 @@ mqtt_bridges = table(
     text(
         "topics",
         "Topic filters that the broker's session may have, separated by commas; NULL: not known",
+        optional=True,
+    ),
+    text(
+        "broker_figures",
+        "The broker's own figures, from its $SYS topics, a JSON object; NULL: none",
         optional=True,
     ),
 )

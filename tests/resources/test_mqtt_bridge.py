@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event as Switch
@@ -22,6 +23,7 @@ from orchestration_project.errors import TransientError
 from orchestration_project.resources.mqtt.bridge import Bridge
 from orchestration_project.resources.mqtt.broker import BrokerError
 from orchestration_project.resources.mqtt.connection import BrokerConnection
+from orchestration_project.resources.mqtt.metrics import MqttMetrics
 from orchestration_project.resources.mqtt.publishing import TOPIC, OutboxPublisher
 from orchestration_project.tables.mqtt import mqtt_bridges, mqtt_inbox
 from orchestration_project.tables.spine import leases, outbox
@@ -104,6 +106,37 @@ def test_messages_arrive_in_order_beyond_the_window(warehouse, broker, version) 
     assert bodies(warehouse) == names
     assert state(warehouse)["message_count"] == 100
     assert state(warehouse)["problem"] == "the bridge was stopped"
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_the_brokers_own_figures_are_metrics_and_no_messages(warehouse, broker, version) -> None:
+    wanted = replace(broker_at(broker.port, version=version), has_figures=True)
+    with running(Bridge(warehouse, Clock(), wanted, max_bytes=2_000, lease_seconds=0.3).run):
+        broker.wait_for_subscriber()
+        system = "$SYS/broker/"
+        broker.publish(
+            [
+                Event(f"{system}clients/connected", b"7"),
+                Event(f"{system}messages/sent", b"12.5"),
+                Event(f"{system}messages/received", b"1e999"),
+                Event(f"{system}store/messages/count", b"many"),
+                *events("a"),
+            ]
+        )
+        wait_for(lambda: bodies(warehouse) and state(warehouse)["broker_figures"])
+        found = {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in MqttMetrics(warehouse).families(AT)
+            for sample in family.samples
+            if "mqtt_broker" in sample.name
+        }
+    assert bodies(warehouse) == ["a"]
+    assert found == {
+        ("orchestration_mqtt_broker_clients", wanted.name): 7,
+        ("orchestration_mqtt_broker_messages_total", wanted.name, "sent"): 12.5,
+    }
+    assert state(warehouse)["broker_figures"] is None, "it is not connected"
 
 
 @ON_SQLITE

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, insert
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.mqtt import streaming
@@ -19,12 +19,13 @@ from orchestration_project.resources.mqtt.streaming import last_arrival, read_ar
 from orchestration_project.tables.mqtt import (
     mqtt_dead_letters,
     mqtt_inbox,
+    mqtt_metrics,
     mqtt_mirror,
     mqtt_projects,
     mqtt_seen_keys,
 )
 from orchestration_project.tables.spine import outbox
-from tests.resources.mqtt_office import MqttOffice, message
+from tests.resources.mqtt_office import NOON, MqttOffice, message
 
 
 @pytest.fixture
@@ -195,6 +196,46 @@ def test_metrics_count_events_by_known_kinds_and_what_waits(office):
         assert found["mqtt_events_total", "project.created"] == 1
         assert found["mqtt_dead_letters", "not_utf8"] == 1
         assert found["mqtt_waiting_messages"] == 0
+
+
+def test_metrics_have_the_latest_measurement_of_each_name(office, monkeypatch):
+    metrics = MqttMetrics(office.warehouse)
+    measure(office, ("p1", "lines", 0, 7.0), ("p1", "lines", 2, 9.0), ("p2", "lines", 1, 3.0))
+    lines = ("mqtt_measured", "p1", "lines", "")
+    assert samples(metrics, office)[lines] == 9
+    measure(office, ("p1", "lines", 1, 8.0), ("p1", "bugs", 3, 1.0))
+    found = samples(metrics, office)
+    assert found[lines] == 9, "a late event is no later measurement"
+    assert {key: value for key, value in found.items() if key[0] == "mqtt_measured"} == {
+        lines: 9,
+        ("mqtt_measured", "p1", "bugs", ""): 1,
+        ("mqtt_measured", "p2", "lines", ""): 3,
+    }
+    monkeypatch.setattr("orchestration_project.resources.mqtt.metrics.MAX_MEASURED", 2)
+    measure(office, ("p3", "lines", 9, 5.0))
+    kept = {key for key in samples(metrics, office) if key[0] == "mqtt_measured"}
+    assert kept == {("mqtt_measured", "p3", "lines", ""), ("mqtt_measured", "p1", "bugs", "")}
+
+
+def measure(office: MqttOffice, *given: tuple[str, str, int, float]) -> None:
+    """Insert measurements: subject, name, minutes after noon, value."""
+    first = office.count(mqtt_metrics) + 1
+    rows = [
+        {
+            "metric_id": f"{subject}|{name}|{minutes}",
+            "subject_id": subject,
+            "name": name,
+            "measured_at": NOON + timedelta(minutes=minutes),
+            "value": value,
+            "unit": None,
+            "updated_at": NOON,
+            "event_count": 1,
+            "arrival_id": number,
+        }
+        for number, (subject, name, minutes, value) in enumerate(given, start=first)
+    ]
+    with office.warehouse.writing() as connection:
+        connection.execute(insert(mqtt_metrics), rows)
 
 
 def samples(metrics: MqttMetrics, office: MqttOffice, now: Any = None) -> dict[Any, float]:

@@ -21,7 +21,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.mqtt.bridge import Bridge
 from orchestration_project.resources.mqtt.broker import Broker, BrokerError
-from orchestration_project.resources.mqtt.connection import BrokerConnection
+from orchestration_project.resources.mqtt.connection import FIGURES, BrokerConnection
 from orchestration_project.resources.mqtt.publishing import TOPIC, OutboxPublisher
 from orchestration_project.tables.mqtt import mqtt_bridges, mqtt_inbox
 from orchestration_project.tables.spine import outbox
@@ -177,6 +177,31 @@ def test_the_example_configuration_takes_each_way_in(warehouse, example, way, ve
     sender = example.broker(example.password, username="tracker", password=PASSWORDS["tracker"])
     broker = replace(ways[way], version=version, client_id=f"{way}-{version.replace('.', '')}")
     assert is_received(warehouse, broker, replace(sender, client_id="tracker"))
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_figures_of_mosquitto_come_where_its_access_list_allows_them(
+    warehouse, example, tmp_path, version
+) -> None:
+    given = {"has_figures": True, "version": version, "client_id": f"figures{version[0]}"}
+    allowed = replace(example.broker(example.password), **given)
+    with running(Bridge(warehouse, Clock(), allowed, max_bytes=9_000, lease_seconds=1).run):
+        wait_for(lambda: figures(warehouse, allowed).get("clients"))  # counted every 10 seconds
+        assert set(figures(warehouse, allowed)) == set(FIGURES.values())
+    assert count(warehouse) == 0
+    (tmp_path / "acl").write_text("topic readwrite tracker/#\n")
+    with mosquitto(tmp_path, f"acl_file {tmp_path}/acl") as broker:
+        refused = replace(broker_at(broker.port), **given)
+        assert is_received(warehouse, refused, replace(refused, client_id="sender"))
+        assert figures(warehouse, refused) == {}
+
+
+def figures(warehouse: Warehouse, broker: Broker) -> dict[str, float]:
+    """Return the stored figures of a broker."""
+    wanted = select(mqtt_bridges.c.broker_figures).where(mqtt_bridges.c.broker == broker.name)
+    with warehouse.reading() as connection:
+        return json.loads(connection.execute(wanted).scalar() or "{}")
 
 
 def test_a_wrong_password_is_a_refused_login(example) -> None:

@@ -245,6 +245,7 @@ class Bridge:
                     if not self._store(messages, backlog, lease, state, stop):
                         return
                     connection.acknowledge(messages)
+                state.figures = dict(connection.figures)  # written with the next change
                 self._keep_up(lease, state, stop)
         finally:
             stop_publishing()

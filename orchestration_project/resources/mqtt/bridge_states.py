@@ -1,6 +1,7 @@
 """The row of mqtt_bridges of a broker: what its bridge does, and why it is not connected."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -39,6 +40,7 @@ class BridgeState:
     topics: Sequence[str] = ()
     stored_count: int = 0
     backlog_count: int = 0
+    figures: Mapping[str, float] = field(default_factory=dict)
     _is_changed: bool = True
     _written_at: float = field(default=float("-inf"))
 
@@ -52,7 +54,7 @@ class BridgeState:
         problem = storable(problem)[:MAX_PROBLEM]
         if self.connected_since is not None or problem != self.problem:
             self._is_changed, self._written_at = True, float("-inf")
-        self.connected_since, self.problem = None, problem
+        self.connected_since, self.problem, self.figures = None, problem, {}
 
     def stored(self, count: int, last_at: datetime, backlog_count: int) -> None:
         """Note messages that the present transaction stores."""
@@ -81,6 +83,7 @@ class BridgeState:
             "backlog_count": self.backlog_count,
             "problem": self.problem,
             "topics": ",".join(self.topics),
+            "broker_figures": json.dumps(self.figures, sort_keys=True) if self.figures else None,
             "changed_at": at,
         }
         for name in ("last_message_at", "session_lost_at"):

@@ -45,6 +45,7 @@ class Broker:
         topics: Topic filters of the subscription.
         receive_maximum: Messages that the broker sends without an acknowledgement.
         session_seconds: Time for which the broker keeps the session of a client that is away.
+        has_figures: Whether its own figures are read, too.
     """
 
     host: str
@@ -56,6 +57,7 @@ class Broker:
     topics: tuple[str, ...]
     receive_maximum: int
     session_seconds: int
+    has_figures: bool = False
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
@@ -92,6 +94,7 @@ class Broker:
             topics=tuple(settings.mqtt_topics),
             receive_maximum=settings.mqtt_receive_maximum,
             session_seconds=settings.mqtt_session_days * SECONDS_PER_DAY,
+            has_figures=settings.mqtt_broker_figures,
             username=settings.mqtt_username,
             password=None if secret is None else secret.get_secret_value(),
             ca_file=settings.mqtt_ca_file,

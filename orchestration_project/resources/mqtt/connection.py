@@ -5,6 +5,7 @@ import select
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from math import isfinite
 from threading import Event, Lock, Thread
 from typing import Any, NamedTuple, Self
 
@@ -33,8 +34,20 @@ CONNECT_SECONDS = 15.0
 POLL_SECONDS = 1.0
 """Time after which a quiet connection sends a ping where one is due."""
 
+MAX_FIGURE_BYTES = 32
+
 RETAINED_FOR_NEW = 1
 """Retain handling of MQTT 5: retained messages come only with a subscription that is new."""
+
+
+FIGURES = {
+    "$SYS/broker/clients/connected": "clients",
+    "$SYS/broker/store/messages/count": "stored_messages",
+    "$SYS/broker/messages/received": "received_messages",
+    "$SYS/broker/messages/sent": "sent_messages",
+    "$SYS/broker/publish/messages/dropped": "dropped_messages",
+}
+"""Topics of a broker's own figures, as mosquitto and EMQX name them; not part of the protocol."""
 
 
 class Published(NamedTuple):
@@ -75,6 +88,9 @@ class BrokerConnection:
         self._message_count = 0
         self.has_session = False
         """Whether the broker had kept the session of this client."""
+        self.figures: dict[str, float] = {}
+        """Latest figures of the broker, by the names in `FIGURES`."""
+        self._subscription: int | None = 0
         self.published: queue.SimpleQueue[Published] = queue.SimpleQueue()
         """Answers to what was published."""
         self._thread = Thread(target=self._run, name="mqtt", daemon=True)
@@ -262,11 +278,18 @@ class BrokerConnection:
             client.unsubscribe([*self._gone_topics])
         if self._broker.version == "5":
             options = SubscribeOptions(qos=1, retainHandling=RETAINED_FOR_NEW)
-            client.subscribe([(topic, options) for topic in self._broker.topics])
+            _, number = client.subscribe([(topic, options) for topic in self._broker.topics])
         else:
-            client.subscribe([(topic, 1) for topic in self._broker.topics])
+            _, number = client.subscribe([(topic, 1) for topic in self._broker.topics])
+        self._subscription = number
+        if self._broker.has_figures:
+            client.subscribe([(topic, 0) for topic in FIGURES])
+        elif self.has_session:
+            client.unsubscribe([*FIGURES])
 
-    def _on_subscribe(self, client: Client, _: Any, __: int, reasons: Any, ___: Any) -> None:
+    def _on_subscribe(self, client: Client, _: Any, number: int, reasons: Any, __: Any) -> None:
+        if number != self._subscription:
+            return  # that of the figures: a broker may refuse them
         refused = [
             (topic, reason)
             for topic, reason in zip(self._broker.topics, reasons, strict=False)
@@ -277,6 +300,12 @@ class BrokerConnection:
             self._fail(subscription_refusal(self._broker, topics, found))
             client.disconnect()
         self._answered.set()
+
+    def _read_figure(self, name: str, payload: bytes) -> None:
+        with suppress(ValueError):  # what is no number is no figure
+            value = float(payload[:MAX_FIGURE_BYTES])
+            if isfinite(value):
+                self.figures[name] = value
 
     def _on_disconnect(self, _: Client, __: Any, ___: Any, reason: Any, ____: Any) -> None:
         is_early = not self._answered.is_set()
@@ -289,6 +318,9 @@ class BrokerConnection:
             topic = message.topic
         except UnicodeDecodeError:
             topic = "(not UTF-8)"
+        if topic in FIGURES and self._broker.has_figures:
+            self._read_figure(FIGURES[topic], message.payload)
+            return
         self._receive(
             ReceivedMessage(
                 topic=topic,

@@ -1,6 +1,7 @@
-"""Metrics of MQTT: events by kind, what waits, dead letters, and bridges."""
+"""Metrics of MQTT: events by kind, what waits, dead letters, bridges, brokers, and measurements."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,10 +12,21 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.ranges import first_unread, waiting
 from orchestration_project.resources.mqtt.reading import waiting_outbox
 from orchestration_project.services.metrics.families import counter, gauge
-from orchestration_project.tables.mqtt import mqtt_bridges, mqtt_dead_letters, mqtt_mirror
+from orchestration_project.tables.mqtt import (
+    mqtt_bridges,
+    mqtt_dead_letters,
+    mqtt_metrics,
+    mqtt_mirror,
+)
 
 OTHER = "other"
 """Label of all kinds without a schema: senders may write any."""
+
+MAX_MEASURED = 200
+"""Measured metrics that are shown: the latest ones."""
+
+MAX_ROWS = 10_000
+"""Measurements that one call reads: the latest ones."""
 
 
 @dataclass
@@ -29,6 +41,9 @@ class MqttMetrics:
     _events: dict[tuple[str, ...], float] = field(default_factory=dict)
     _counted: int | None = None
     """Arrival up to which events are counted."""
+    _measured: dict[tuple[str, ...], tuple[datetime, float]] = field(default_factory=dict)
+    _measured_to: int = 0
+    """Arrival up to which measurements are read."""
 
     def families(self, now: datetime) -> list[Metric]:
         """Return the metrics; ``now`` is the machine's time.
@@ -39,6 +54,7 @@ class MqttMetrics:
         unread = waiting(self.warehouse)
         with self.warehouse.reading() as connection:
             self._count(connection)
+            self._measure(connection)
             publishing = waiting_outbox(connection)
             return [
                 counter(
@@ -63,6 +79,13 @@ class MqttMetrics:
                 ),
                 _dead_letters(connection),
                 *_bridges(connection, now),
+                gauge(
+                    "mqtt_measured",
+                    f"Latest measurements of mqtt_metrics, the newest {MAX_MEASURED}.",
+                    ("subject", "name", "unit"),
+                    {labels: value for labels, (_, value) in self._measured.items()},
+                    together=max,
+                ),
             ]
 
     def _count(self, connection: Connection) -> None:
@@ -79,6 +102,24 @@ class MqttMetrics:
         for name, count in found:
             self._events[(name,)] = self._events.get((name,), 0.0) + count
         self._counted = max(last, self._counted)
+
+    def _measure(self, connection: Connection) -> None:
+        """Read the measurements that were folded since the call before."""
+        columns = mqtt_metrics.c
+        found = connection.execute(
+            select(mqtt_metrics)
+            .where(columns.arrival_id > self._measured_to)
+            .order_by(columns.arrival_id.desc())
+            .limit(MAX_ROWS)
+        ).all()
+        for row in found:
+            labels = (row.subject_id, row.name, row.unit or "")
+            latest = (row.measured_at, row.value)
+            self._measured[labels] = max(self._measured.get(labels, latest), latest)
+            self._measured_to = max(self._measured_to, row.arrival_id)
+        if len(self._measured) > MAX_MEASURED:
+            newest = sorted(self._measured.items(), key=lambda each: each[1], reverse=True)
+            self._measured = dict(newest[:MAX_MEASURED])
 
 
 def _waiting(
@@ -124,3 +165,35 @@ def _bridges(connection: Connection, now: datetime) -> Iterable[Metric]:
             if row.last_message_at is not None
         },
     )
+    figures = {row.broker: _figures(row.broker_figures) for row in rows}
+    yield gauge(
+        "mqtt_broker_clients",
+        "Clients that the broker has, by its own count.",
+        ("broker",),
+        {(name,): found["clients"] for name, found in figures.items() if "clients" in found},
+    )
+    yield gauge(
+        "mqtt_broker_stored_messages",
+        "Messages that the broker keeps, by its own count.",
+        ("broker",),
+        {
+            (name,): found["stored_messages"]
+            for name, found in figures.items()
+            if "stored_messages" in found
+        },
+    )
+    yield counter(
+        "mqtt_broker_messages",
+        "Messages since the broker started, by its own count: received, sent or dropped.",
+        ("broker", "outcome"),
+        {
+            (name, outcome): found[f"{outcome}_messages"]
+            for name, found in figures.items()
+            for outcome in ("received", "sent", "dropped")
+            if f"{outcome}_messages" in found
+        },
+    )
+
+
+def _figures(stored: str | None) -> Mapping[str, float]:
+    return json.loads(stored) if stored else {}

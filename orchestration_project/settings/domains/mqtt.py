@@ -21,6 +21,7 @@ class MqttSettings(Settings):
             *("mqtt_url", "mqtt_username", "mqtt_ca_file", "mqtt_client_certificate_file"),
             *("mqtt_client_key_file", "mqtt_client_id", "mqtt_version", "mqtt_receive_maximum"),
             *("mqtt_session_days", "mqtt_inbox_days", "mqtt_silence_minutes"),
+            "mqtt_broker_figures",
         }
     )
 
@@ -111,6 +112,11 @@ class MqttSettings(Settings):
         description="Time for which idempotency keys are remembered.",
         json_schema_extra=about(unit="days"),
     )
+    mqtt_broker_figures: bool = Field(
+        False,
+        description="Whether the bridge reads the broker's own figures, its $SYS topics, for "
+        "metrics; the user needs leave to read them.",
+    )
     mqtt_inbox_days: int = Field(
         30,
         ge=1,
@@ -167,6 +173,7 @@ class MqttSettings(Settings):
             "MQTT_USERNAME": user,
             "MQTT_PASSWORD": password,
             "MQTT_CA_FILE": str(ca_file),
+            "MQTT_BROKER_FIGURES": "true",
         }
 
     @property
