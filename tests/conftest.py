@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import dagster as dg
+import hypothesis
 import pytest
 
 from orchestration_project.instance import logs
@@ -39,6 +40,10 @@ LONGEST = {
     "test_evidence",
 }
 """Folders and modules whose tests begin, as they start programs or take minutes together."""
+
+hypothesis.settings.register_profile("short", max_examples=40, deadline=None)
+hypothesis.settings.register_profile("long", max_examples=400, deadline=None)
+hypothesis.settings.load_profile("short")  # of others: ARGS="--hypothesis-profile=long"
 
 BY_DEFAULT = "not slow and not histories and not faults"
 """The marks of `make test`, as in pyproject.toml."""

@@ -104,6 +104,7 @@ def test_the_job_that_operators_launch_switches_nothing_that_only_admins_may(cap
     assert answer(capsys, "on", "retention")[1]["changed"] == ["operations_prune_weekly"]
 
 
+@pytest.mark.slow
 def test_a_year_of_schedules_is_simulated(capsys, demo_settings):
     status, found = answer(capsys, "simulate", "--year", "2027", "--backfill", "10000")
     assert status == 0

@@ -77,6 +77,9 @@ def test_an_empty_text_is_two_quotes_and_null_is_nothing(desk, capfd):
     assert exported(capfd, WEEKLY, "--columns", "mpid")[0] == ["mpid", ""]
 
 
+@pytest.mark.parametrize(
+    "desk", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
 def test_every_table_and_view_can_be_exported_as_csv_and_parquet(desk, capfd, tmp_path):
     desk.land(row("AAA", notional_usd=1), row("BBB"), rejects=rejected(3, 7))
     for name, declared in known_tables().items():

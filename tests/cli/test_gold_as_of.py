@@ -54,6 +54,9 @@ def sorted_rows(rows: list[dict[str, Any]]) -> list[str]:
     return sorted(map(repr, comparable(rows)))
 
 
+@pytest.mark.parametrize(
+    "desk", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
 def test_gold_as_of_a_time_is_what_was_derived_then(desk, clock, tmp_path):
     chance = random.Random(5)  # noqa: S311
     states = []

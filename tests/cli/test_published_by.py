@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -63,6 +64,9 @@ def known_at(versions: Sequence[Version], at: datetime) -> list[Version]:
     ]
 
 
+@pytest.mark.parametrize(
+    "desk", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
 @given(history=histories)
 @settings(bounded, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_latest_state_that_was_published_by_a_day_is_exported(desk, clock, tmp_path, history):

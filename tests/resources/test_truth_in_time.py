@@ -18,8 +18,8 @@ MANY = {"sqlite": (8, 1250), "postgresql": (4, 250)}
 @pytest.mark.parametrize(
     ("warehouse", "examples", "number"),
     [
-        pytest.param("sqlite", 25, 0),
-        pytest.param("postgresql", 8, 0),
+        pytest.param("sqlite", 12, 0),
+        pytest.param("postgresql", 4, 0),
         *(
             pytest.param(database, examples, number, marks=pytest.mark.histories)
             for database, (parts, examples) in MANY.items()

@@ -457,7 +457,7 @@ with Warehouse(url, clock=Clock(), schema=schema or None) as warehouse:
 
 
 @pytest.mark.parametrize("version", ["none", pytest.param("0022", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"])
 def test_processes_that_migrate_a_database_at_the_same_time_all_succeed(
     kind, version, tmp_path, own_schema, request, open_at
 ):

@@ -727,7 +727,14 @@ def bounded(examples):
 
 
 @pytest.mark.parametrize(
-    ("warehouse", "examples"), [("sqlite", 25), ("postgresql", 8)], indirect=["warehouse"]
+    ("warehouse", "examples"),
+    [
+        ("sqlite", 10),
+        ("postgresql", 4),
+        pytest.param("sqlite", 50, marks=pytest.mark.slow),
+        pytest.param("postgresql", 20, marks=pytest.mark.slow),
+    ],
+    indirect=["warehouse"],
 )
 def test_table_and_history_tell_for_each_moment_what_was_landed_then(desk, examples):
     @bounded(examples)

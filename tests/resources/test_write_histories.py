@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("careless_databases")
 MANY = {"sqlite": (8, 250), "postgresql": (4, 125)}
 """Examples of `make test-histories` on each database: in how many parts, and how many in each."""
 
-FEW = {"sqlite": 18, "postgresql": 6}
+FEW = {"sqlite": 9, "postgresql": 3}
 """Examples of the default suite; three in a row are of the three dispositions."""
 
 
