@@ -6,6 +6,7 @@ Screenshots go to OPERATOR_SCREENSHOTS, or to a temporary folder.
 """
 
 import hmac
+import json
 import os
 import re
 import shutil
@@ -175,6 +176,12 @@ class Site:
         process = programs.start(self.state_dir, *arguments, **self._settings)
         output, _ = process.communicate(timeout=STARTING)
         return output
+
+    def fail_a_run(self):
+        """Load the quarantined week again, which fails and raises an alert."""
+        tags = json.dumps({"dagster/partition": QUARANTINED})
+        weekly = ("-m", "orchestration_project.definitions", "-j", "finra_otc_weekly")
+        self._run_module("dagster", "job", "execute", *weekly, "--tags", tags)
 
     def deliver(self, delivery, body):
         """Send a signed webhook."""
@@ -646,7 +653,7 @@ def test_a_viewer_reads_who_it_is_and_may_launch_nothing(site, enter, width):
 
 
 def test_open_alerts_are_read_with_two_clicks(site, admin):
-    """The runs of the tests before this raised some."""
+    site.fail_a_run()
     programs.wait_for(lambda: site.open_alerts(), seconds=SLOWLY)
     admin.search("operations/alerts")
     admin.tab("Events")
