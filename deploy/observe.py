@@ -1,7 +1,7 @@
-"""`make observe`: rules and dashboards, against the metrics and the Prometheus of a running stack.
+"""`make observe`: rules and dashboards, against the metrics of a running stack.
 
 Uses the stack of this machine if one runs; else starts one in a folder of its own, with a load and
-a webhook delivery. Every expression must return series.
+a webhook delivery. Every expression must return series, in Prometheus and in VictoriaMetrics.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -67,13 +67,17 @@ def known_metrics() -> set[str]:
     return {*names, *(name.removesuffix("_total") for name in names)}
 
 
-def series_count(prometheus: str, expression: str) -> int:
+def series_count(store: str, expression: str) -> int:
     """Return how many series an expression has now.
 
+    Args:
+        store: Address of Prometheus or VictoriaMetrics.
+        expression: PromQL.
+
     Raises:
-        ValueError: Prometheus refuses the expression; the text says why.
+        ValueError: It refuses the expression; the text says why.
     """
-    url = f"{prometheus}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
+    url = f"{store}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - http, our own
             return len(json.load(answer)["data"]["result"])
@@ -82,39 +86,41 @@ def series_count(prometheus: str, expression: str) -> int:
 
 
 def without_series(
-    prometheus: str, queries: list[Query], seconds: float, use: Callable[[], None]
+    stores: Sequence[str], queries: list[Query], seconds: float, use: Callable[[], None]
 ) -> list[str]:
     """Return the queries that have no series within a time, and those that are refused.
 
     Args:
-        prometheus: Its address.
+        stores: Addresses of Prometheus and of what it writes to; each must have series.
         queries: The queries; one that had series once is not asked again.
         seconds: The time.
         use: Uses the system; called every `SECONDS_BETWEEN_USES`, as short windows end.
     """
-    left, until, used_at, refused = queries, time.monotonic() + seconds, float("-inf"), list[str]()
+    left = [(store, query) for store in stores for query in queries]
+    until, used_at, refused = time.monotonic() + seconds, float("-inf"), list[str]()
     while left and time.monotonic() < until:
         if time.monotonic() - used_at > SECONDS_BETWEEN_USES:
             use()
             used_at = time.monotonic()
-        left, invalid = _asked(prometheus, left)
+        left, invalid = _asked(left)
         refused += invalid
         if left:
             time.sleep(3)
-    return [*refused, *(f"{each.place}: no series of {each.text}" for each in left)]
+    missing = [f"{each.place}: no series of {each.text} in {store}" for store, each in left]
+    return [*refused, *missing]
 
 
-def _asked(prometheus: str, queries: list[Query]) -> tuple[list[Query], list[str]]:
-    """Return the queries without series, and why others are refused."""
-    without, refused = list[Query](), list[str]()
-    for query in queries:
+def _asked(wanted: list[tuple[str, Query]]) -> tuple[list[tuple[str, Query]], list[str]]:
+    """Return the queries without series, by store, and why others are refused."""
+    without, refused = list[tuple[str, Query]](), list[str]()
+    for store, query in wanted:
         try:
-            if not series_count(prometheus, query.text):
-                without.append(query)
+            if not series_count(store, query.text):
+                without.append((store, query))
         except ValueError as error:
-            refused.append(f"{query.place}: {error}")
+            refused.append(f"{query.place}: {store}: {error}")
         except OSError:  # it has only just started
-            without.append(query)
+            without.append((store, query))
     return without, refused
 
 
@@ -125,8 +131,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def started_stack(folder: Path, names: list[str]) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Start a stack; yield the address of its Prometheus, and what uses the stack.
+def started_stack(
+    folder: Path, names: list[str]
+) -> Iterator[tuple[Sequence[str], Callable[[], None]]]:
+    """Start a stack; yield the addresses of its stores of metrics, and what uses the stack.
 
     Args:
         folder: Of its state.
@@ -158,10 +166,17 @@ def started_stack(folder: Path, names: list[str]) -> Iterator[tuple[str, Callabl
             time.sleep(1)
         url_file = str(folder / "state" / "stack" / "secrets" / "DATABASE_URL.txt")
         evaluation = {**environment, "DATABASE_URL_FILE": url_file}
-        yield f"http://127.0.0.1:{ports['prometheus']}", partial(_use, log, ports, evaluation)
+        yield stores_at(ports), partial(_use, log, ports, evaluation)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=120)
+
+
+def stores_at(ports: Mapping[str, int]) -> Sequence[str]:
+    """Return the addresses of a stack's Prometheus, and of VictoriaMetrics where it is there."""
+    has_long_store = shutil.which("victoria-metrics") is not None
+    names = ["prometheus", *(["victoriametrics"] if has_long_store else [])]
+    return [f"http://127.0.0.1:{ports[name]}" for name in names]
 
 
 def _use(log: Path, ports: dict[str, int], environment: dict[str, str]) -> None:
@@ -195,10 +210,10 @@ def _launch(job: str, partition: str | None) -> bytes:
     return json.dumps({"query": LAUNCH % (job, tag)}).encode()
 
 
-def observe(prometheus: str, use: Callable[[], None] = lambda: None) -> list[str]:
-    """Return what is wrong, as a Prometheus sees it that scrapes a running system."""
+def observe(stores: Sequence[str], use: Callable[[], None] = lambda: None) -> list[str]:
+    """Return what is wrong, as stores of metrics of a running system see it."""
     queries = [each for each in every_query() if not each.is_sql]
-    return without_series(prometheus, queries, SERIES_SECONDS, use)
+    return without_series(stores, queries, SERIES_SECONDS, use)
 
 
 def main(arguments: list[str]) -> int:
@@ -212,7 +227,7 @@ def main(arguments: list[str]) -> int:
     problems = static_problems(known_metrics())
     if not problems and not given.static:
         problems = (
-            observe(given.prometheus.rstrip("/"))
+            observe([given.prometheus.rstrip("/")])
             if given.prometheus
             else _observe_stack(is_own=given.own)
         )
@@ -233,16 +248,16 @@ def _observe_stack(*, is_own: bool) -> list[str]:
     from orchestration_project.cli.stack_services import data_folder
     from orchestration_project.settings.deployment import STACK_PORTS
 
-    default = f"http://127.0.0.1:{STACK_PORTS['prometheus']}"
-    if is_own or not _answers(default):
+    stores = stores_at(STACK_PORTS)
+    if is_own or not _answers(stores[0]):
         folder = Path(tempfile.mkdtemp(prefix="observe-"))
         try:
-            with started_stack(folder, list(STACK_PORTS)) as (prometheus, use):
-                return observe(prometheus, use)
+            with started_stack(folder, list(STACK_PORTS)) as (own, use):
+                return observe(own, use)
         finally:
             shutil.rmtree(data_folder(folder / "state" / "stack" / "postgresql"), True)
             shutil.rmtree(folder, ignore_errors=True)
-    return observe(default)
+    return observe([each for each in stores if _answers(each)])
 
 
 if __name__ == "__main__":
