@@ -1,4 +1,4 @@
-"""Reports a full disk below Dagster's own state, instead of a traceback."""
+"""Reports a full disk or a read-only database of Dagster's own state, instead of a traceback."""
 
 import errno
 import os
@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.dagster_instance import OUTAGES, driver_error
+from orchestration_project.services.dagster_instance import (
+    OUTAGES,
+    READ_ONLY,
+    READ_ONLY_REMEDY,
+    STORAGE_ERRORS,
+    driver_error,
+)
 from orchestration_project.settings import Settings
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -30,10 +36,12 @@ def full_disk_explained(settings: Settings) -> Iterator[None]:
     streams = {number: os.dup(number) for number in (1, 2)}
     try:
         yield
-    except (OSError, *OUTAGES) as error:
+    except (OSError, *STORAGE_ERRORS) as error:
         if isinstance(error, OSError) and error.errno not in NO_SPACE:
             raise
         cause = error if isinstance(error, OSError) else driver_error(error)
+        if not isinstance(error, (OSError, *OUTAGES)) and not _is_read_only(cause):
+            raise
         for number, kept in streams.items():
             os.dup2(kept, number)
         raise ConfigurationError(
@@ -52,8 +60,14 @@ def _first(cause: BaseException) -> str:
     """Put the remedy first: SQLite reports a full disk by two codes, PostgreSQL by one."""
     sqlite_code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # an extended code holds it
     sql_state = getattr(cause, "pgcode", None)
+    if _is_read_only(cause):
+        return READ_ONLY_REMEDY
     is_full = isinstance(cause, OSError) or sqlite_code in SQLITE_FULL or sql_state == DISK_FULL
     return "make space" if is_full else "see that the database runs and answers"
+
+
+def _is_read_only(cause: BaseException) -> bool:
+    return getattr(cause, "pgcode", None) == READ_ONLY
 
 
 class DiskWatch:

@@ -23,6 +23,7 @@ from dagster._core.storage.local_compute_log_manager import (
 )
 from dagster._core.storage.root import LocalArtifactStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -34,7 +35,11 @@ from orchestration_project.instance.logs import mirrored
 from orchestration_project.instance.redacting import PostgresStorage
 from orchestration_project.instance.shared_logs import SharedLogs
 from orchestration_project.instance.sqlite import SqliteStorage
-from orchestration_project.services.dagster_instance import STORAGE_ERRORS, driver_error
+from orchestration_project.services.dagster_instance import (
+    READ_ONLY_REMEDY,
+    STORAGE_ERRORS,
+    driver_error,
+)
 from orchestration_project.settings import PROJECT_ROOT, load_shared_settings, without_secrets
 
 
@@ -107,7 +112,9 @@ def _one_process_at_a_time(folder: Path) -> Iterator[None]:
 
 def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> PostgresStorage:
     try:
-        return PostgresStorage(postgres_url(url), inst_data)
+        storage = PostgresStorage(postgres_url(url), inst_data)
+        with storage.run_storage.connect() as connection:
+            is_read_only = connection.execute(text("SHOW transaction_read_only")).scalar() == "on"
     except STORAGE_ERRORS as error:
         found = str(driver_error(error)).strip()
         raise ConfigurationError(
@@ -118,6 +125,14 @@ def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> Postgre
             if REFUSES_OPTION in found
             else "start the server, or correct or unset DAGSTER_DATABASE_URL",
         ) from error
+    if is_read_only:
+        raise ConfigurationError(
+            "Dagster's database is read-only",
+            expected=f"a writable PostgreSQL at {without_secrets(url)}",
+            found="a database whose transactions are read-only",
+            remedy=READ_ONLY_REMEDY,
+        )
+    return storage
 
 
 class StateComputeLogs(LocalComputeLogManager):

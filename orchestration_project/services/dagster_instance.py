@@ -17,6 +17,14 @@ STORAGE_ERRORS = (SQLAlchemyError, DagsterPostgresException)
 OUTAGES = (OperationalError, DagsterPostgresException)
 """Those of them that are not caused by a statement."""
 
+READ_ONLY = "25006"
+"""PostgreSQL's code of a statement that a read-only transaction refuses."""
+
+READ_ONLY_REMEDY = (
+    "let it take writes again (default_transaction_read_only), or name the primary in "
+    "DAGSTER_DATABASE_URL if this server is a standby"
+)
+
 PATIENCE_SECONDS = 150
 """Without a heartbeat; it sends one each 30 s, and a machine may be busy."""
 

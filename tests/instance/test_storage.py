@@ -6,11 +6,13 @@ from typing import Any
 import dagster as dg
 import psutil
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 
+from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance, postgres_url
+from orchestration_project.settings import load_settings
 from tests import programs
 
 
@@ -35,6 +37,30 @@ def test_a_run_is_found_again_by_the_next_process_that_opens_the_instance(settin
     with open_instance() as instance:
         assert run_id in [run.run_id for run in instance.get_runs()]
         assert type(instance.run_storage).__name__.lower().startswith(settings[:6].lower())
+
+
+def test_a_read_only_database_of_dagsters_is_named_at_the_start_and_within_a_run(
+    postgres_url, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", postgres_url)
+    expected = "let it take writes again"
+    with open_instance() as instance:
+        with instance.run_storage.connect() as connection:
+            connection.execute(text("SET SESSION default_transaction_read_only = on"))
+            connection.commit()
+            with (
+                pytest.raises(ConfigurationError, match=expected),
+                full_disk_explained(load_settings()),
+            ):
+                connection.execute(text("CREATE TABLE more (name text)"))
+        dg.materialize([one], instance=instance)
+    option = make_url(postgres_url).update_query_dict(
+        {"options": "-c default_transaction_read_only=on"}
+    )
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", option.render_as_string(hide_password=False))
+    with pytest.raises(ConfigurationError, match=expected), open_instance():
+        pass
 
 
 def test_what_a_run_leaves_lies_below_state_dir(settings, tmp_path):
