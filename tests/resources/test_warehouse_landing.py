@@ -4,6 +4,7 @@ import itertools
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -17,7 +18,12 @@ from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.contracts.rules import content_sha256
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.packs import Blob
-from orchestration_project.engine.warehouse import HeldBackError, SupersededError, Transform
+from orchestration_project.engine.warehouse import (
+    HeldBackError,
+    SupersededError,
+    Transform,
+    Warehouse,
+)
 from orchestration_project.engine.warehouse.frames import conform, insert_absent, insert_frame
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.finra import (
@@ -45,6 +51,7 @@ from tests.resources.weeks import (
     PUBLISHED,
     WARNED,
     Desk,
+    StoppedClock,
     rejected,
     row,
 )
@@ -255,6 +262,24 @@ def test_known_from_increases_although_the_clock_stands_or_goes_back(desk, clock
     clock.at = NOON - timedelta(days=1)
     known += [desk.land(row(share_quantity=n)).known_from for n in (3, 4)]
     assert known == [NOON + n * MICROSECOND for n in range(4)]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_hosts_whose_clocks_are_hours_apart_leave_one_history(kind, prepared, tmp_path):
+    url = prepared.sqlite(tmp_path / "hosts.sqlite") if kind == "sqlite" else prepared.postgresql()
+    clocks = [StoppedClock(NOON + hours * timedelta(hours=1)) for hours in (0, -2, 1)]
+    with ExitStack() as stack:
+        hosts = [
+            Desk(stack.enter_context(Warehouse(url, clock=clock)), tmp_path) for clock in clocks
+        ]
+        hosts[0].warehouse.prepare(holds="real")
+        known = list[datetime]()
+        for number in range(9):  # each host in turn; its clock goes on meanwhile
+            clocks[number % 3].at += timedelta(minutes=1)
+            known.append(hosts[number % 3].land(row(share_quantity=number)).known_from)
+        assert known == sorted(set(known))
+        for number, moment in enumerate(known):
+            assert [shares for shares, _ in as_of(hosts[0], moment).values()] == [number]
 
 
 def test_another_partition_has_its_own_time_and_tokens_and_is_left_alone(desk):
