@@ -1,0 +1,1 @@
+"""Plugins: what plugin.yaml declares, and whether an archive of it can be used."""
