@@ -54,6 +54,7 @@ plugins_grants = table(
     text("version", "Version of the plugin that it was granted to"),
     text("sha256", "SHA-256 of the canonical archive that it was granted to, hex"),
     text("permissions", "Granted permissions, a JSON object as in plugin.yaml"),
+    text("budget", "Granted limits of a run, a JSON object as in plugin.yaml"),
     text("folders", "Folder of the host by name in plugin.yaml, a JSON object"),
     text("granted_by", "User of the grant"),
     moment("granted_at", "UTC time of the grant"),

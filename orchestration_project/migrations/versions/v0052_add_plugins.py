@@ -40,6 +40,7 @@ CHANGES = [
         Column("version", "text", "Version of the plugin that it was granted to"),
         Column("sha256", "text", "SHA-256 of the canonical archive that it was granted to, hex"),
         Column("permissions", "text", "Granted permissions, a JSON object as in plugin.yaml"),
+        Column("budget", "text", "Granted limits of a run, a JSON object as in plugin.yaml"),
         Column("folders", "text", "Folder of the host by name in plugin.yaml, a JSON object"),
         Column("granted_by", "text", "User of the grant"),
         Column("granted_at", "timestamp", "UTC time of the grant"),
