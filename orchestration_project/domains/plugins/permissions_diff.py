@@ -1,0 +1,167 @@
+"""Comparison of what a plugin asks for with what it was granted."""
+
+from collections.abc import Collection, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from orchestration_project.domains.plugins.manifest import Budget, Permissions
+from orchestration_project.errors import ConfigurationError, did_you_mean
+
+
+class Change(StrEnum):
+    """How a permission that is asked for differs from the granted one."""
+
+    ADDED = "added"
+    WIDER = "wider"
+    NARROWER = "narrower"
+    REMOVED = "removed"
+    SAME = "same"
+
+
+WIDENING = (Change.ADDED, Change.WIDER)
+
+
+class PermissionChange(NamedTuple):
+    """A permission, and how it differs from the granted one.
+
+    Attributes:
+        permission: Field of ``permissions``, or ``budget``.
+        name: What it names, such as a host.
+        change: The difference.
+        granted: Details of the granted one; empty: none.
+        asked: Details of what is asked for; empty: none.
+    """
+
+    permission: str
+    name: str
+    change: Change
+    granted: str
+    asked: str
+
+
+def compare(
+    granted: Permissions | None,
+    asked: Permissions,
+    granted_budget: Budget | None,
+    asked_budget: Budget,
+) -> list[PermissionChange]:
+    """Return each permission that is granted or asked for, with its change."""
+    found: list[PermissionChange] = []
+    for permission in Permissions.model_fields:
+        before = _details(getattr(granted, permission)) if granted else {}
+        after = _details(getattr(asked, permission))
+        found += [
+            _change(permission, name, before.get(name), after.get(name))
+            for name in dict.fromkeys([*before, *after])
+        ]
+    before = granted_budget.model_dump() if granted_budget else {}
+    after = asked_budget.model_dump()
+    return found + [_limit(name, before.get(name), limit) for name, limit in after.items()]
+
+
+def is_wider(changes: Sequence[PermissionChange]) -> bool:
+    """Whether something is asked for that was not granted."""
+    return any(each.change in WIDENING for each in changes)
+
+
+def selected(
+    asked: Permissions, given: Mapping[str, Collection[str] | None], *, plugin: str
+) -> Permissions:
+    """Return those of the asked permissions that a person names.
+
+    Args:
+        asked: Permissions in plugin.yaml.
+        given: Names by field of ``permissions``; None, or an omitted field: all that is asked for.
+        plugin: ID of the plugin, for messages.
+
+    Raises:
+        ConfigurationError: A name is not asked for, or what is granted needs more than that.
+    """
+    fields: dict[str, Any] = {}
+    for permission in Permissions.model_fields:
+        entries = getattr(asked, permission)
+        names = given.get(permission)
+        known = [_name(each) for each in entries]
+        for name in names or ():
+            if name not in known:
+                raise ConfigurationError(
+                    f"{plugin} does not ask for {name!r:.100} of {permission}",
+                    expected=", ".join(known) or "no name: it asks for none",
+                    remedy=did_you_mean(name, known) or "grant what plugin.yaml asks for",
+                )
+        fields[permission] = [each for each in entries if names is None or _name(each) in names]
+    hosts = [each.host for each in fields["hosts"]]
+    for permission in ("secrets", "actions"):
+        if given.get(permission) is None:
+            fields[permission] = [each for each in fields[permission] if each.host in hosts]
+    lacking = [
+        each for name in ("secrets", "actions") for each in fields[name] if each.host not in hosts
+    ]
+    if lacking:
+        raise ConfigurationError(
+            f"invalid grant of {lacking[0].name}: expected its host {lacking[0].host}, too",
+            remedy=f"grant the host {lacking[0].host}, or leave out {lacking[0].name}",
+        )
+    return Permissions(**fields)
+
+
+def _name(entry: Any) -> str:
+    return getattr(entry, "name", None) or getattr(entry, "host", None) or entry
+
+
+def _details(entries: Sequence[Any]) -> dict[str, Any]:
+    return {_name(each): each for each in entries}
+
+
+def _change(permission: str, name: str, before: Any, after: Any) -> PermissionChange:
+    shown = (_shown(before), _shown(after))
+    if before is None:
+        return PermissionChange(permission, name, Change.ADDED, *shown)
+    if after is None:
+        return PermissionChange(permission, name, Change.REMOVED, *shown)
+    if before == after or isinstance(before, str):
+        return PermissionChange(permission, name, Change.SAME, *shown)
+    is_within = _is_within(before.model_dump(), after.model_dump())
+    change = Change.NARROWER if is_within else Change.WIDER
+    return PermissionChange(permission, name, change, *shown)
+
+
+def _is_within(granted: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    """Whether lists have no further member, numbers are no larger, and texts are equal."""
+    for field, after in asked.items():
+        before = granted[field]
+        if field == "description":
+            continue
+        if isinstance(after, list):
+            if not set(after) <= set(before):
+                return False
+        elif isinstance(after, int):
+            if after > before:
+                return False
+        elif after != before:
+            return False
+    return True
+
+
+def _shown(entry: Any) -> str:
+    if entry is None:
+        return ""
+    if isinstance(entry, str):
+        return entry
+    return ", ".join(
+        f"{field}: {', '.join(value) if isinstance(value, list) else value}"
+        for field, value in entry.model_dump().items()
+        if value not in ("", [])
+    )
+
+
+def _limit(name: str, before: int | None, after: int) -> PermissionChange:
+    if before is None:
+        change = Change.ADDED
+    elif after == before:
+        change = Change.SAME
+    else:
+        change = Change.WIDER if after > before else Change.NARROWER
+    return PermissionChange(
+        "budget", name, change, "" if before is None else str(before), str(after)
+    )
