@@ -404,3 +404,12 @@ def _invalid(problems: Sequence[str]) -> ConfigurationError:
         found="; ".join(problems)[:2_000],
         remedy=f"correct {MANIFEST_FILE}, and add the plugin again",
     )
+
+
+def version_key(version: str) -> tuple[Any, ...]:
+    """Return what orders semantic versions: a pre-release comes before its version."""
+    numbers, _, pre = version.partition("-")
+    parts = [
+        (0, int(each), "") if each.isdigit() else (1, 0, each) for each in pre.split(".") if each
+    ]
+    return (*map(int, numbers.split(".")), not pre, parts)

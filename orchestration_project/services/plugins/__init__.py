@@ -1,0 +1,1 @@
+"""Plugins: what is added and granted, its archives, and each change of it."""

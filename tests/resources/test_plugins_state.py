@@ -1,0 +1,277 @@
+"""What is stored of plugins: added, granted, enabled, stopped; each change with its version."""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from orchestration_project.connections.artifacts import FolderStore
+from orchestration_project.domains.plugins.archives import read_archive
+from orchestration_project.domains.plugins.permissions_diff import Change
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.services.plugins.changes import PluginChange
+from orchestration_project.services.plugins.edits import PluginEdits
+from orchestration_project.services.plugins.reviewing import PluginConflictError
+from orchestration_project.services.plugins.state import (
+    StoredPlugin,
+    disable,
+    read_plugin,
+    read_plugins,
+)
+from orchestration_project.services.plugins.store import folder_of, read_given
+from orchestration_project.settings import Settings, load_settings
+from orchestration_project.tables.plugins import plugins_grants, plugins_versions
+from tests.plugin_files import PUBLIC_KEY, flipped, plugin_files, signed, zipped
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+ADA = PluginChange("ada", NOW)
+HOST = {"host": "example.org"}
+
+
+class Desk:
+    """Edits of plugins in a database and a STATE_DIR of their own."""
+
+    def __init__(self, settings: Settings, warehouse: Warehouse, artifacts: FolderStore) -> None:
+        self.settings, self.warehouse, self.artifacts = settings, warehouse, artifacts
+        self.edits = PluginEdits(settings, warehouse, artifacts)
+
+    def add(self, *, allow_unsigned: bool = True, **changes: Any) -> StoredPlugin:
+        """Add the plugin of a manifest."""
+        return self.edits.add(plugin_files(**changes), ADA, allow_unsigned=allow_unsigned)[0]
+
+    def run(self) -> StoredPlugin:
+        """Add, grant and enable the plugin rss."""
+        self.add()
+        self.edits.grant("rss", ADA, given={}, folders={})
+        return self.edits.enable("rss", ADA)
+
+    def actions(self, plugin: str = "rss") -> list[str]:
+        """Return its changes, the first first."""
+        columns = plugins_versions.c
+        wanted = select(columns.action).where(columns.id == plugin).order_by(columns.version_number)
+        with self.warehouse.reading() as connection:
+            return list(connection.execute(wanted).scalars())
+
+    def stored(self, plugin: str = "rss") -> StoredPlugin:
+        """Return it as it is stored."""
+        with self.warehouse.reading() as connection:
+            return read_plugin(connection, plugin)
+
+    def folder(self) -> Path:
+        """Return its verified folder."""
+        return folder_of(self.settings, self.artifacts, self.stored())
+
+
+@pytest.fixture
+def desk(tmp_path: Path, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    return Desk(load_settings(), warehouse, FolderStore(tmp_path / "artifacts"))
+
+
+def test_a_plugin_is_added_granted_and_enabled_with_each_change_stored(desk: Desk):
+    added = desk.add()
+    assert (added.state, added.grant, added.is_signed) == ("added", None, False)
+    assert not any(added.permissions.model_dump().values())
+    granted = desk.edits.grant("rss", ADA, given={"tables": ["items"], "hosts": []}, folders={})
+    assert granted.state == "granted"
+    assert granted.permissions.tables == ["items"]
+    assert granted.permissions.hosts == []
+    enabled = desk.edits.enable("rss", ADA, share=0.1, listed_keys=["2026-11-26"])
+    assert (enabled.state, enabled.share, enabled.runs_for("2026-11-26")) == ("enabled", 0.1, True)
+    assert 50 < sum(enabled.runs_for(str(number)) for number in range(1_000)) < 150
+    stopped = desk.edits.disable("rss", ADA, "it is too slow")
+    assert (stopped.state, stopped.reason) == ("disabled", "it is too slow")
+    assert desk.edits.enable("rss", ADA).share == 0.1
+    assert desk.edits.refuse("rss", ADA, "no").state == "refused"
+    desk.edits.remove("rss", ADA)
+    assert desk.actions() == [
+        *("add", "grant", "enable", "disable", "enable", "refuse", "remove"),
+    ]
+    with desk.warehouse.reading() as connection:
+        assert read_plugins(connection) == []
+        assert list(connection.execute(select(plugins_grants.c.is_current)).scalars()) == [False]
+    assert desk.add().version_number == 8
+
+
+def test_what_is_not_granted_cannot_be_enabled(desk: Desk):
+    desk.add()
+    with pytest.raises(PluginConflictError, match="is not granted"):
+        desk.edits.enable("rss", ADA)
+    desk.edits.refuse("rss", ADA, "no")
+    with pytest.raises(PluginConflictError, match="is not granted"):
+        desk.edits.enable("rss", ADA)
+    with pytest.raises(ConfigurationError, match="plugin not found: 'rsss'"):
+        desk.edits.enable("rsss", ADA)
+
+
+def test_an_edit_of_an_earlier_change_is_refused(desk: Desk):
+    desk.add()
+    desk.edits.grant("rss", ADA, given={}, folders={}, expected_version=1)
+    with pytest.raises(PluginConflictError, match="changed meanwhile"):
+        desk.edits.enable("rss", ADA, expected_version=1)
+    with pytest.raises(ConfigurationError, match="invalid share"):
+        desk.edits.enable("rss", ADA, share=1.5)
+    assert desk.actions() == ["add", "grant"]
+
+
+def test_a_new_version_keeps_the_grant_unless_it_asks_for_more(desk: Desk):
+    desk.run()
+    kept = desk.add(version="1.1.0", permissions={"tables": ["items"]})
+    assert (kept.state, kept.permissions.hosts) == ("enabled", [])
+    wider = desk.add(
+        version="1.2.0",
+        permissions={"tables": ["items"], "hosts": [HOST, {"host": "evil.example"}]},
+    )
+    assert (wider.state, wider.grant is not None) == ("added", True)
+    assert [each.host for each in wider.permissions.hosts] == ["example.org"]
+    review = desk.edits.review(
+        plugin_files(version="1.3.0", budget={"rows": 50_000}), allow_unsigned=True
+    )
+    changes = {each.name: each.change for each in review.changes}
+    assert (changes["rows"], changes["seconds"]) == (Change.WIDER, Change.SAME)
+    assert desk.edits.grant("rss", ADA, given={}, folders={}).state == "granted"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": "1.0.0", "description": "Other"}, "has other files"),
+        ({"version": "0.9.0"}, "would become older"),
+        ({"version": "1.0.0-rc.1"}, "would become older"),
+        ({"version": "2.0.0", "publisher": "other.example"}, "the ID rss is taken"),
+        ({"version": "2.0.0", "requires": ">=99"}, "is not for this version of the project"),
+        ({"version": "2.0.0", "schedule": {"cron": "99 0 * * *"}}, "invalid schedule.cron"),
+    ],
+)
+def test_a_downgrade_another_publisher_or_release_is_refused(
+    desk: Desk, changes: dict[str, Any], message: str
+):
+    before = desk.run()
+    with pytest.raises(ConfigurationError, match=message):
+        desk.add(**changes)
+    assert desk.stored() == before
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "message"),
+    [
+        ("nothing", ["a"], "table or view not found"),
+        ("mqtt_projects", ["nothing"], "has no column"),
+        ("outbox", ["topic"], "for the project's own work"),
+        ("access_keys", ["secret_sha256"], "own work"),
+    ],
+)
+def test_a_query_of_what_a_plugin_must_not_read_is_refused(
+    desk: Desk, table: str, columns: list[str], message: str
+):
+    read = {"name": "q", "table": table, "columns": columns}
+    with pytest.raises(ConfigurationError, match=message):
+        desk.add(permissions={"reads": [read]}, row_schemas=None)
+
+
+def test_a_signature_is_verified_and_a_revoked_publisher_disables_its_plugins(desk: Desk):
+    files = signed(plugin_files())
+    with pytest.raises(ContractError, match="not signed by a trusted publisher"):
+        desk.edits.add(files, ADA, allow_unsigned=False)
+    desk.edits.trust("example.org", PUBLIC_KEY, ADA)
+    forged = files | {"plugin.sig": flipped(files["plugin.sig"])}
+    for bad in (forged, files | {"main.py": b"import os"}, signed(plugin_files(), bytes(32))):
+        with pytest.raises(ContractError, match="is not that of"):
+            desk.edits.add(bad, ADA, allow_unsigned=True)
+    stored, _ = desk.edits.add(files, ADA, allow_unsigned=False)
+    assert stored.is_signed
+    desk.edits.grant("rss", ADA, given={}, folders={})
+    desk.edits.enable("rss", ADA)
+    assert desk.edits.revoke("example.org", ADA) == ["rss"]
+    assert desk.stored().state == "disabled"
+    assert desk.stored().reason == "the key of the publisher example.org was revoked"
+    for change in (lambda: desk.edits.enable("rss", ADA), lambda: desk.add(version="2.0.0")):
+        with pytest.raises(ContractError, match="was revoked"):
+            change()
+    with pytest.raises(ConfigurationError, match="publisher not found"):
+        desk.edits.revoke("nobody", ADA)
+
+
+def test_the_unpacked_folder_is_compared_file_by_file(desk: Desk):
+    desk.run()
+    folder = desk.folder()
+    assert (folder / "main.py").read_bytes() == plugin_files()["main.py"]
+    (folder / "more.py").write_text("import os")
+    with pytest.raises(ConfigurationError, match="is not run") as refused:
+        desk.folder()
+    assert refused.value.found == "more.py added"
+    (folder / "more.py").unlink()
+    (folder / "main.py").unlink()
+    (folder / "main.py").symlink_to("/etc/passwd")
+    with pytest.raises(ConfigurationError, match="link or device"):
+        desk.folder()
+    before = desk.stored()
+    assert desk.add() == before
+    assert desk.folder() == folder
+    desk.edits.remove("rss", ADA)
+    assert not folder.exists()
+
+
+def test_a_deleted_folder_is_refused_until_the_plugin_is_added_again(desk: Desk):
+    desk.run()
+    shutil.rmtree(desk.folder())
+    with pytest.raises(ConfigurationError, match="orchestrate plugins add"):
+        desk.folder()
+    assert desk.add().state == "enabled"
+    assert desk.folder().is_dir()
+
+
+def test_a_plugin_comes_as_a_folder_or_an_archive(desk: Desk, tmp_path: Path):
+    files = plugin_files(more={"data/a.txt": b"a"})
+    for name, content in files.items():
+        (tmp_path / "rss" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "rss" / name).write_bytes(content)
+    (tmp_path / "rss" / "__pycache__").mkdir()
+    (tmp_path / "rss" / "__pycache__" / "main.pyc").write_bytes(b"x")
+    (tmp_path / "rss.zip").write_bytes(zipped(files))
+    assert read_given(tmp_path / "rss")[0] == files
+    assert read_given(tmp_path / "rss.zip")[0] == read_archive(zipped(files))
+    (tmp_path / "rss" / "link").symlink_to("/etc")
+    with pytest.raises(ContractError, match="folder is refused"):
+        read_given(tmp_path / "rss")
+    with pytest.raises(ConfigurationError, match="plugin not found"):
+        read_given(tmp_path / "nothing")
+
+
+def test_a_granted_folder_is_of_the_host_and_outside_of_the_state(desk: Desk, tmp_path: Path):
+    desk.add(permissions={"folders": ["drop"]}, row_schemas=None)
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    for given in ({}, {"other": str(drop)}):
+        with pytest.raises(ConfigurationError, match="a folder for each of drop"):
+            desk.edits.grant("rss", ADA, given={}, folders=given)
+    for path in (desk.settings.state_path, tmp_path, tmp_path / "nothing", Path("drop")):
+        with pytest.raises(ConfigurationError, match="invalid folder drop"):
+            desk.edits.grant("rss", ADA, given={}, folders={"drop": str(path)})
+    granted = desk.edits.grant("rss", ADA, given={}, folders={"drop": str(drop)})
+    assert granted.grant is not None
+    assert granted.grant.folders == {"drop": str(drop)}
+
+
+def test_violations_disable_only_a_plugin_that_may_run(desk: Desk):
+    desk.add()
+    assert not disable(desk.warehouse, "rss", "plugins", "three violations", NOW)
+    desk.edits.grant("rss", ADA, given={}, folders={})
+    desk.edits.enable("rss", ADA)
+    assert disable(desk.warehouse, "rss", "plugins", "three violations", NOW)
+    assert (desk.stored().state, desk.stored().changed_by) == ("disabled", "plugins")
+
+
+def test_a_plugin_that_this_release_cannot_read_is_left_out_of_the_list(desk: Desk):
+    desk.add()
+    desk.add(id="other")
+    with desk.warehouse.writing() as connection:
+        connection.exec_driver_sql("UPDATE plugins SET manifest = '{}' WHERE id = 'other'")
+    with desk.warehouse.reading() as connection:
+        assert [each.id for each in read_plugins(connection)] == ["rss"]
+        with pytest.raises(ConfigurationError, match=r"invalid plugin.yaml"):
+            read_plugin(connection, "other")
