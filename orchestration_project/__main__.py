@@ -76,6 +76,7 @@ COMMANDS = {
     "automation": Entry(
         f"{CLI}.automation:automation", "List schedules and sensors; switch profiles.", OPERATE
     ),
+    "plugins": Entry(f"{CLI}.plugins:plugins", "Add, grant, enable and disable plugins.", OPERATE),
     "keys": Entry(f"{CLI}.operate:keys", "Create, list, rotate and revoke API keys.", OPERATE),
     "config": Entry(f"{CLI}.config:command", "Show, check and compare settings.", OPERATE),
     "migrate": Entry(f"{CLI}.administration:migrate", "Upgrade the database's tables.", ADMIN),

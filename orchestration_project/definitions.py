@@ -41,15 +41,23 @@ def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
     """
     domains, settings = registry.selected, load_shared_settings()
     started = [domain for domain in domains if domain.is_on(settings)]
+    stored = [domain.stored_definitions(settings) for domain in domains]
     return dg.Definitions(
         assets=[
             *(each for domain in domains for each in domain.assets),
             *(configuration_asset(domain) for domain in domains),
             *(make(registry) for domain in domains for make in domain.assets_of_all),
+            *(asset for each in stored for asset in each.assets),
         ],
         asset_checks=[each for domain in domains for each in domain.asset_checks],
-        jobs=[job.definition for domain in domains for job in domain.jobs],
-        schedules=[each for domain in started for each in domain.schedules],
+        jobs=[
+            *(job.definition for domain in domains for job in domain.jobs),
+            *(job for each in stored for job in each.jobs),
+        ],
+        schedules=[
+            *(each for domain in started for each in domain.schedules),
+            *(schedule for each in stored for schedule in each.schedules),
+        ],
         sensors=[
             *(each for make in registry.sensors_of_all if (each := make(registry))),
             *(each for domain in started for each in domain.sensors),

@@ -387,6 +387,19 @@ class RoutingAction:
     examine: Callable[[ActionExamination], ActionFindings] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoredDefinitions:
+    """What rows of the database add to a code location when it loads."""
+
+    assets: Sequence[dg.AssetsDefinition] = ()
+    jobs: Sequence[AnyJob] = ()
+    schedules: Sequence[dg.ScheduleDefinition] = ()
+
+
+def _no_stored_definitions(_: Settings) -> StoredDefinitions:
+    return StoredDefinitions()
+
+
 def _no_retention(_: Settings) -> Mapping[tuple[str, str], int]:
     return {}
 
@@ -434,6 +447,8 @@ class Domain:
         actions: Actions that routing rules of webhooks may ask for.
         flag_uses: Returns what of it uses flags, beside schedules that are data.
         recoveries: Ways to read its captured bytes again, for repairs of artifacts.
+        stored_definitions: Returns what rows of the database add when a code location loads; it
+            neither waits long for the database nor raises.
         mirror_lag: Returns the age of the oldest message that its mirror lacks, seconds; 0: none.
     """
 
@@ -464,6 +479,7 @@ class Domain:
     actions: Sequence[RoutingAction] = ()
     flag_uses: Callable[[Settings], Sequence[FlagUse]] = lambda _: ()
     recoveries: Sequence[Recovery] = ()
+    stored_definitions: Callable[[Settings], StoredDefinitions] = _no_stored_definitions
     mirror_lag: Callable[[Warehouse, datetime], float] | None = None
 
     def require_valid(self, settings: Settings) -> None:

@@ -6,12 +6,13 @@ from orchestration_project.catalog.finra import FINRA
 from orchestration_project.catalog.fx import FX
 from orchestration_project.catalog.mqtt import MQTT
 from orchestration_project.catalog.operations import OPERATIONS
+from orchestration_project.catalog.plugins import PLUGINS
 from orchestration_project.catalog.prices import PRICES
 from orchestration_project.catalog.saas import SAAS
 from orchestration_project.catalog.web import WEB
 from orchestration_project.registry import Registry
 
-DOMAINS = (DOCUMENTS, EVENTS, FINRA, FX, MQTT, OPERATIONS, PRICES, SAAS, WEB)
+DOMAINS = (DOCUMENTS, EVENTS, FINRA, FX, MQTT, OPERATIONS, PLUGINS, PRICES, SAAS, WEB)
 """Add a domain here; everything else derives from it."""
 
 REGISTRY = Registry.of(DOMAINS)

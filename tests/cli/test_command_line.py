@@ -171,6 +171,8 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("documents timeline", "web check", "backup", "restore", "automation simulate"),
         *("artifacts copy", "artifacts repair", "evidence repair", "trace", "alerts cause"),
         *("objectives check", "objectives evaluate", "objectives list"),
+        *("plugins list", "plugins show", "plugins add", "plugins grant", "plugins enable"),
+        *("plugins disable", "plugins refuse", "plugins remove", "plugins publishers"),
     }
     assert has[DRY_RUN] == {
         *("run", "run-saas", "load", "backfill", "replay", "export", "as-of", "diff"),
@@ -179,6 +181,9 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("keys create", "keys rotate", "keys revoke", "migrate", "copy-database", "reset"),
         *("backup", "restore", "artifacts repair", "evidence repair", "objectives rules"),
         *("evidence export", "artifacts get", "erase"),
+        *("plugins add", "plugins grant", "plugins enable", "plugins disable", "plugins refuse"),
+        *("plugins remove", "plugins trust", "plugins revoke", "plugins keygen"),
+        *("plugins sign", "plugins new"),
     }
 
 

@@ -16,10 +16,16 @@ from orchestration_project.domains.plugins.manifest import (
     Permissions,
     stored_manifest,
 )
+from orchestration_project.domains.plugins.permissions_diff import PermissionChange, compare
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.services.plugins.changes import PluginChange, change_state
-from orchestration_project.tables.plugins import plugins, plugins_grants, plugins_publishers
+from orchestration_project.tables.plugins import (
+    plugins,
+    plugins_grants,
+    plugins_publishers,
+    plugins_versions,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -214,3 +220,32 @@ def _grant(row: RowMapping) -> Grant:
         row["granted_by"],
         row["granted_at"],
     )
+
+
+def changes_of(stored: StoredPlugin) -> list[PermissionChange]:
+    """Return what a plugin asks for, compared with its grant."""
+    grant, manifest = stored.grant, stored.manifest
+    return compare(
+        *(grant and grant.permissions, manifest.permissions),
+        *(grant and grant.budget, manifest.budget),
+    )
+
+
+def read_versions(
+    connection: Connection, plugin_id: str, *, limit: int = 100
+) -> list[dict[str, Any]]:
+    """Return the latest changes of a plugin, the newest first."""
+    columns = plugins_versions.c
+    wanted = select(plugins_versions).where(columns.id == plugin_id)
+    rows = connection.execute(wanted.order_by(columns.version_number.desc()).limit(limit))
+    found: list[dict[str, Any]] = []
+    for row in rows.mappings():
+        definition = json.loads(row["definition"])
+        found.append(
+            {
+                **{name: row[name] for name in ("version_number", "action", "edited_by", "run_id")},
+                **{name: definition[name] for name in ("version", "state", "sha256")},
+                "at": row["edited_at"].isoformat(timespec="seconds"),
+            }
+        )
+    return found

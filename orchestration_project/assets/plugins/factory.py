@@ -1,0 +1,124 @@
+"""The asset and job of a plugin, made from its manifest alone: its code is never imported here."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from orchestration_project.assets.specs import asset_spec, utc_days
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
+from orchestration_project.engine.options import JobOptions
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.services.metadata import as_metadata, column_schema
+from orchestration_project.services.plugins.state import StoredPlugin, read_plugin
+from orchestration_project.settings import Settings
+from orchestration_project.tables.plugins import plugins_rows
+
+GROUP = "plugins"
+LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error")}
+
+
+class RunPlugin(JobOptions):
+    """Options of a run of a plugin."""
+
+    config: dict[str, Any] = Field(
+        default={},
+        examples=[{"max_items": 10}],
+        description="Config of the plugin, which config_schema of plugin.yaml must accept.",
+    )
+
+
+def plugin_key(plugin_id: str) -> dg.AssetKey:
+    """Return the asset of a plugin."""
+    return dg.AssetKey([GROUP, plugin_id])
+
+
+def plugin_asset(stored: StoredPlugin) -> dg.AssetsDefinition:
+    """Return the asset of an enabled plugin, whose runs start it in a process of its own."""
+    manifest = stored.manifest
+    key = plugin_key(stored.id)
+    has_rows = bool(manifest.permissions.tables)
+    days = manifest.partitions
+    spec = asset_spec(
+        key,
+        manifest.description or f"What the plugin {stored.id} of {stored.publisher} does.",
+        column_schema(plugins_rows.columns) if has_rows else None,
+        {"table" if has_rows else "report"},
+        owners=["team:operations"],
+        version=stored.version,
+        publisher=stored.publisher,
+        is_signed=stored.is_signed,
+        share=stored.share,
+        **({"dagster/table_name": plugins_rows.name} if has_rows else {}),
+    ).replace_attributes(skippable=True)
+
+    @dg.multi_asset(
+        name=manifest.job_name,
+        specs=[spec],
+        partitions_def=utc_days(days.start) if days else None,
+    )
+    def run(
+        context: dg.AssetExecutionContext,
+        config: RunPlugin,
+        artifacts: dg.ResourceParam[ArtifactStore],
+        clock: dg.ResourceParam[Clock],
+        settings: dg.ResourceParam[Settings],
+        warehouse: dg.ResourceParam[Warehouse],
+    ) -> Iterator[dg.AssetObservation | dg.MaterializeResult[Any]]:
+        from orchestration_project.resources.plugins.running import run_plugin
+
+        partition = context.partition_key if context.has_partition_key else None
+        with warehouse.reading() as connection:
+            current = read_plugin(connection, stored.id)
+        shown = {
+            "plugin_version": current.version,
+            "is_signed": current.is_signed,
+            "share": current.share,
+        }
+        if current.state == "enabled" and not current.runs_for(partition):
+            outcome = {**shown, "outcome": f"not run: outside of the share {current.share}"}
+            yield dg.AssetObservation(key, partition=partition, metadata=as_metadata(outcome))
+            return
+        result = run_plugin(
+            current,
+            settings=settings,
+            warehouse=warehouse,
+            captures=Captures(artifacts),
+            clock=clock,
+            run_id=context.run.run_id,
+            partition=partition,
+            config=config.config,
+            log=lambda level, text: context.log.log(
+                LEVELS.get(level, logging.INFO), text, extra={"event": "plugin_log_line"}
+            ),
+        )
+        pages = {
+            "page" if number == 1 else f"page_{number}": dg.MetadataValue.md(text)
+            for number, text in enumerate(result.page_texts, start=1)
+        }
+        yield dg.MaterializeResult(
+            asset_key=key, metadata=as_metadata({**shown, **result.metadata, **pages})
+        )
+
+    return run
+
+
+def plugin_job(stored: StoredPlugin) -> UnresolvedAssetJobDefinition:
+    """Return the job of an enabled plugin."""
+    name = stored.manifest.job_name
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(plugin_key(stored.id)),
+        description=job_text(
+            f"Runs version {stored.version} of the plugin {stored.id} of {stored.publisher}.",
+            name,
+            RunPlugin,
+        ),
+        tags={"domain": GROUP, "plugin": stored.id},
+    )

@@ -1,0 +1,87 @@
+"""Plugins: of each enabled one an asset, a job and a schedule, as the database says at the load."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Thread
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from orchestration_project.assets.plugins import (
+    edit_job,
+    edit_plugins,
+    plugin_asset,
+    plugin_job,
+)
+from orchestration_project.engine.environment import database_url, unprepared_warehouse
+from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.registry import Domain, Job, StoredDefinitions
+from orchestration_project.sensors.plugins import plugin_schedule
+from orchestration_project.services.plugins.state import StoredPlugin, read_plugins
+from orchestration_project.services.plugins.store import FOLDER
+from orchestration_project.settings import Settings
+
+MAX_SECONDS = 2.0
+"""Longest wait for the database while definitions are loaded."""
+
+_log = logging.getLogger(__name__)
+
+
+def stored_definitions(settings: Settings) -> StoredDefinitions:
+    """Return what the enabled plugins add; nothing if the database does not answer."""
+    enabled = [each for each in _stored(settings) if each.state == "enabled"]
+    jobs = [plugin_job(each) for each in enabled]
+    schedules = [plugin_schedule(each, job) for each, job in zip(enabled, jobs, strict=True)]
+    return StoredDefinitions(
+        assets=[plugin_asset(each) for each in enabled],
+        jobs=jobs,
+        schedules=[each for each in schedules if each is not None],
+    )
+
+
+def _stored(settings: Settings) -> Sequence[StoredPlugin]:
+    """Return the plugins in the database; none if it does not answer in time or has no tables."""
+    found: list[StoredPlugin] = []
+    problems: list[str] = []
+
+    def read() -> None:
+        try:
+            if _is_missing(settings):
+                return
+            with (
+                unprepared_warehouse(settings) as warehouse,
+                warehouse.reading(seconds=MAX_SECONDS) as connection,
+            ):
+                found.extend(read_plugins(connection))
+        except (OrchestrationError, SQLAlchemyError, OSError) as error:
+            problems.append(str(error).partition("\n")[0])
+
+    reader = Thread(target=read, name="plugins", daemon=True)
+    reader.start()
+    reader.join(MAX_SECONDS)
+    if reader.is_alive() or problems:
+        _log.warning(
+            "No plugin is defined: %s",
+            problems[0] if problems else f"no answer in {MAX_SECONDS:g} s",
+            extra={"event": "plugins_not_defined"},
+        )
+        return []
+    return found
+
+
+def _is_missing(settings: Settings) -> bool:
+    """Whether the database is a file that does not exist: a look would make it."""
+    if settings.database_url is None and not settings.state_path.is_dir():
+        return True
+    url = parsed_url(database_url(settings))
+    return url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file()
+
+
+PLUGINS = Domain(
+    name="plugins",
+    assets=[edit_plugins],
+    jobs=[Job(definition=edit_job)],
+    stored_definitions=stored_definitions,
+    state_paths=[FOLDER],
+)
