@@ -84,4 +84,5 @@ PLUGINS = Domain(
     jobs=[Job(definition=edit_job)],
     stored_definitions=stored_definitions,
     state_paths=[FOLDER],
+    api=["orchestration_project.gateway.api.plugins"],
 )

@@ -13,6 +13,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -208,10 +209,18 @@ class Schedule(Declaration):
         return self
 
 
+def _read_day(given: object) -> object:
+    """Return a text as the day that it is; a number is none."""
+    try:
+        return date.fromisoformat(given) if isinstance(given, str) else given
+    except ValueError:
+        return given
+
+
 class Partitions(Declaration):
     """Daily partitions, UTC, from a day on."""
 
-    start: date
+    start: Annotated[date, BeforeValidator(_read_day)]
 
 
 class Budget(Declaration):

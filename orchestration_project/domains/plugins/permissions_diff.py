@@ -1,6 +1,6 @@
 """Comparison of what a plugin asks for with what it was granted."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -75,8 +75,10 @@ def selected(
         plugin: ID of the plugin, for messages.
 
     Raises:
-        ConfigurationError: A name is not asked for, or what is granted needs more than that.
+        ConfigurationError: A kind is unknown, a name is not asked for, or what is granted needs
+            more than that.
     """
+    _require_kinds(given)
     fields: dict[str, Any] = {}
     for permission in Permissions.model_fields:
         entries = getattr(asked, permission)
@@ -103,6 +105,16 @@ def selected(
             remedy=f"grant the host {lacking[0].host}, or leave out {lacking[0].name}",
         )
     return Permissions(**fields)
+
+
+def _require_kinds(given: Iterable[str]) -> None:
+    for permission in given:
+        if permission not in Permissions.model_fields:
+            raise ConfigurationError(
+                f"invalid kind of permission {permission!r:.60}: expected one of "
+                f"{', '.join(Permissions.model_fields)}",
+                remedy=did_you_mean(permission, Permissions.model_fields),
+            )
 
 
 def _name(entry: Any) -> str:

@@ -128,5 +128,7 @@ def test_a_grant_names_what_is_asked_for():
     assert some == asked(hosts=[HOST])
     with pytest.raises(ConfigurationError, match=r"does not ask for 'c.org'"):
         selected(wanted, {"hosts": ["c.org"]}, plugin="rss")
+    with pytest.raises(ConfigurationError, match="invalid kind of permission 'host'"):
+        selected(wanted, {"host": ["a.org"]}, plugin="rss")
     with pytest.raises(ConfigurationError, match="expected its host"):
         selected(wanted, {"hosts": ["a.org"], "secrets": ["T"]}, plugin="rss")

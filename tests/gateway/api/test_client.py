@@ -97,6 +97,7 @@ def ask_for_all(client: Client) -> list[Any]:
     days = {"part": "T1", "only_missing": True, "dry_run": True}
     named = {"partition": "p", "preset": "full", "config": {}, "tags": {"a": "b"}}
     session = {"since": NOON, "domain": "finra", "state": "FAILED"}
+    version: dict[str, Any] = {"expected_version": 1}
     of_runs = {"job": "j", "status": ["QUEUED"], "partition": "p", "user": "u"}
     return [
         lambda: client.launch("j", **named, force=True),
@@ -156,6 +157,16 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.change_flag("f", expected_version=1, **FLAG),
         lambda: client.delete_flag("f", expected_version=1),
         lambda: client.try_flag("f", expected_version=1, **FLAG),
+        lambda: client.plugins(),
+        lambda: client.plugin("p"),
+        lambda: client.add_plugin(b"", sha256="0" * 64, allow_unsigned=True, dry_run=True),
+        lambda: client.grant_plugin("p", permissions={"hosts": []}, folders={}, **version),
+        lambda: client.enable_plugin("p", share=0.1, listed_keys=["k"], **version),
+        lambda: client.disable_plugin("p", "why", **version),
+        lambda: client.refuse_plugin("p", "why", **version),
+        lambda: client.remove_plugin("p"),
+        lambda: client.trust_publisher("p", "k"),
+        lambda: client.revoke_publisher("p"),
         lambda: client.routing_rules(),
         lambda: client.try_routing_rules([], delivery_count=1),
         lambda: client.edit_routing_rules([], based_on="v"),
