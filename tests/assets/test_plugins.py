@@ -21,7 +21,7 @@ ADA = PluginChange("ada", NOW)
 REGISTRY_OF_PLUGINS = REGISTRY.select("plugins")
 DAILY = {
     "schedule": {"cron": "0 6 * * *", "timezone": "Europe/Berlin"},
-    "partitions": {"start": "2026-11-01"},
+    "partitions": {"start": "2026-02-01"},
 }
 RAISING = b"raise SystemExit('imported by the host')"
 
@@ -52,7 +52,7 @@ def test_each_enabled_plugin_has_an_asset_a_job_and_a_schedule(demo_settings: Se
     defs = build(REGISTRY_OF_PLUGINS)
     asset = defs.resolve_assets_def(dg.AssetKey(["plugins", "rss"]))
     assert asset.partitions_def is not None
-    assert "2026-11-02" in asset.partitions_def.get_partition_keys()
+    assert "2026-02-02" in asset.partitions_def.get_partition_keys()
     assert jobs() == {"plugins_edit", "plugins_rss", "plugins_other"}
     schedule = defs.resolve_schedule_def("plugins_rss")
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 6 * * *", "Europe/Berlin")
@@ -65,15 +65,15 @@ def test_each_enabled_plugin_has_an_asset_a_job_and_a_schedule(demo_settings: Se
 def test_a_schedule_requests_the_day_before_unless_it_is_outside_of_the_share(
     demo_settings: Settings,
 ):
-    def requested(hour: int) -> list[str | None] | str | None:
+    def requested(hour: int) -> str | None:
         schedule = build(REGISTRY_OF_PLUGINS).resolve_schedule_def("plugins_rss")
         at = datetime(2026, 11, 26, hour, tzinfo=UTC)
         with dg.build_schedule_context(scheduled_execution_time=at) as context:
-            data = schedule.evaluate_tick(context)
-        return [each.partition_key for each in data.run_requests or ()] or data.skip_message
+            found: Any = schedule(context)
+        return found.skip_message if isinstance(found, dg.SkipReason) else found.partition_key
 
     enable(demo_settings, **DAILY)
-    assert requested(5) == ["2026-11-25"]
+    assert requested(5) == "2026-11-25"
     enable(demo_settings, share=0.0, **DAILY)
     assert requested(5) == "2026-11-25 is outside of its share."
 
@@ -99,7 +99,7 @@ def test_a_partition_outside_of_the_share_is_observed_and_not_run(
 ):
     enable(demo_settings, share=0.0, **DAILY)
     job = build(REGISTRY_OF_PLUGINS).resolve_job_def("plugins_rss")
-    ended = job.execute_in_process(instance=instance, partition_key="2026-11-02")
+    ended = job.execute_in_process(instance=instance, partition_key="2026-02-02")
     assert ended.success
     (found,) = ended.get_asset_observation_events()
     assert str(found.asset_observation_data.asset_observation.metadata["outcome"].value) == (

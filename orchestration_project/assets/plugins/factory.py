@@ -8,8 +8,6 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.assets.specs import asset_spec, utc_days
-from orchestration_project.connections.artifacts import ArtifactStore
-from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
@@ -17,10 +15,12 @@ from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.metadata import as_metadata, column_schema
 from orchestration_project.services.plugins.state import StoredPlugin, read_plugin
-from orchestration_project.settings import Settings
 from orchestration_project.tables.plugins import plugins_rows
 
 GROUP = "plugins"
+RESOURCES = {"artifacts", "clock", "settings", "warehouse"}
+"""By key, as Dagster would inspect annotated arguments anew for each plugin."""
+
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error")}
 
 
@@ -37,6 +37,11 @@ class RunPlugin(JobOptions):
 def plugin_key(plugin_id: str) -> dg.AssetKey:
     """Return the asset of a plugin."""
     return dg.AssetKey([GROUP, plugin_id])
+
+
+def plugin_op(plugin_id: str) -> str:
+    """Return the op of a plugin's run; Dagster refuses one of the name of its job."""
+    return f"plugin_{plugin_id}"
 
 
 def plugin_asset(stored: StoredPlugin) -> dg.AssetsDefinition:
@@ -59,20 +64,15 @@ def plugin_asset(stored: StoredPlugin) -> dg.AssetsDefinition:
     ).replace_attributes(skippable=True)
 
     @dg.multi_asset(
-        name=manifest.job_name,
+        name=plugin_op(stored.id),
         specs=[spec],
         partitions_def=utc_days(days.start) if days else None,
+        required_resource_keys=RESOURCES,
     )
     def run(
-        context: dg.AssetExecutionContext,
-        config: RunPlugin,
-        artifacts: dg.ResourceParam[ArtifactStore],
-        clock: dg.ResourceParam[Clock],
-        settings: dg.ResourceParam[Settings],
-        warehouse: dg.ResourceParam[Warehouse],
+        context: dg.AssetExecutionContext, config: RunPlugin
     ) -> Iterator[dg.AssetObservation | dg.MaterializeResult[Any]]:
-        from orchestration_project.resources.plugins.running import run_plugin
-
+        warehouse: Warehouse = context.resources.warehouse
         partition = context.partition_key if context.has_partition_key else None
         with warehouse.reading() as connection:
             current = read_plugin(connection, stored.id)
@@ -85,12 +85,14 @@ def plugin_asset(stored: StoredPlugin) -> dg.AssetsDefinition:
             outcome = {**shown, "outcome": f"not run: outside of the share {current.share}"}
             yield dg.AssetObservation(key, partition=partition, metadata=as_metadata(outcome))
             return
+        from orchestration_project.resources.plugins.running import run_plugin
+
         result = run_plugin(
             current,
-            settings=settings,
+            settings=context.resources.settings,
             warehouse=warehouse,
-            captures=Captures(artifacts),
-            clock=clock,
+            captures=Captures(context.resources.artifacts),
+            clock=context.resources.clock,
             run_id=context.run.run_id,
             partition=partition,
             config=config.config,
@@ -117,7 +119,7 @@ def plugin_job(stored: StoredPlugin) -> UnresolvedAssetJobDefinition:
         selection=dg.AssetSelection.assets(plugin_key(stored.id)),
         description=job_text(
             f"Runs version {stored.version} of the plugin {stored.id} of {stored.publisher}.",
-            name,
+            plugin_op(stored.id),
             RunPlugin,
         ),
         tags={"domain": GROUP, "plugin": stored.id},
