@@ -389,7 +389,7 @@ class RoutingAction:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredDefinitions:
-    """What rows of the database add to a code location when it loads."""
+    """Definitions that rows of the database add to a code location when it loads."""
 
     assets: Sequence[dg.AssetsDefinition] = ()
     jobs: Sequence[AnyJob] = ()

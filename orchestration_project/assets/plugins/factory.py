@@ -19,7 +19,7 @@ from orchestration_project.tables.plugins import plugins_rows
 
 GROUP = "plugins"
 RESOURCES = {"artifacts", "clock", "settings", "warehouse"}
-"""By key, as Dagster would inspect annotated arguments anew for each plugin."""
+"""By key, as Dagster inspects annotated arguments for each plugin."""
 
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error")}
 

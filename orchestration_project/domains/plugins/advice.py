@@ -72,7 +72,7 @@ def advise(files: Files) -> list[Advice]:
         if path.endswith(".py"):
             found += sorted(set(_of_source(path, content)), key=lambda each: each.line)
         elif b"\0" in content[:4096]:
-            found.append(Advice(path, 1, "binary data, which nobody can read"))
+            found.append(Advice(path, 1, "binary data, which no review can read"))
     return found[:MAX_ADVICE]
 
 

@@ -101,7 +101,7 @@ class HostPermission(Declaration):
 
 
 class SecretPermission(Declaration):
-    """A secret that the host fills into requests to one host, and hands to nobody.
+    """A secret that the host fills into requests to one host, and never to the plugin.
 
     Attributes:
         name: Name, as in ``{{secret:NAME}}`` and the setting ``PLUGIN_SECRET_NAME``.
@@ -150,7 +150,7 @@ class ActionPermission(Declaration):
 
 
 class Permissions(Declaration):
-    """What a plugin may do; all else is refused."""
+    """Permissions of a plugin; all else is refused."""
 
     hosts: Annotated[
         list[HostPermission], Field(max_length=MAX_LISTED), AfterValidator(_unique)
@@ -369,7 +369,7 @@ def read_manifest(text: str) -> Manifest:
     """Return the manifest that a text is.
 
     Raises:
-        ConfigurationError: It is no YAML, or a field is missing, unknown or invalid; all are named.
+        ConfigurationError: It is not YAML, or a field is missing, unknown or invalid; all are named.
     """
     try:
         if len(text) > MAX_MANIFEST_BYTES:

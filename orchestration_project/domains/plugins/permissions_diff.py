@@ -9,7 +9,7 @@ from orchestration_project.errors import ConfigurationError, did_you_mean
 
 
 class Change(StrEnum):
-    """How a permission that is asked for differs from the granted one."""
+    """Difference of a permission that is asked for from the granted one."""
 
     ADDED = "added"
     WIDER = "wider"
@@ -139,7 +139,7 @@ def _change(permission: str, name: str, before: Any, after: Any) -> PermissionCh
 
 
 def _is_within(granted: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
-    """Whether lists have no further member, numbers are no larger, and texts are equal."""
+    """Whether lists have no further member, no number is larger, and texts are equal."""
     for field, after in asked.items():
         before = granted[field]
         if field == "description":

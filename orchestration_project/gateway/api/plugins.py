@@ -54,7 +54,7 @@ class PluginWanted(Parameters):
 
 
 class Archive(Parameters):
-    """How an archive is added."""
+    """Options of an addition."""
 
     sha256: str | None = Field(
         None, pattern=r"^[0-9a-fA-F]{64}$", description="Expected SHA-256 of the archive"
@@ -81,7 +81,7 @@ class NewGrant(PluginVersion):
 
 
 class Share(PluginVersion):
-    """What an enabled plugin runs for; omitted fields keep their value."""
+    """Partitions of an enabled plugin; omitted fields keep their value."""
 
     share: float | None = Field(None, ge=0, le=1, description="Share of partitions, 0 to 1")
     listed_keys: Annotated[list[Text], Field(max_length=500)] | None = Field(

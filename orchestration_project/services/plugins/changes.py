@@ -14,7 +14,7 @@ from orchestration_project.tables.plugins import plugins, plugins_versions
 
 
 class PluginChange(NamedTuple):
-    """Who changes a plugin, and when.
+    """Author and time of a change.
 
     Attributes:
         by: User, or the part of the project.

@@ -1,4 +1,4 @@
-"""What admins do with plugins: add, grant, enable, disable, refuse and remove them."""
+"""Edits of plugins by admins: add, grant, enable, disable, refuse and remove them."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence

@@ -38,7 +38,7 @@ class PluginConflictError(ConfigurationError):
 
 @dataclass(frozen=True, kw_only=True)
 class Review:
-    """What a person looks at before a plugin is granted.
+    """Facts for the decision on a grant.
 
     Attributes:
         manifest: Its manifest.

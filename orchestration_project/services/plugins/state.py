@@ -83,7 +83,7 @@ class StoredPlugin:
 
     @property
     def permissions(self) -> Permissions:
-        """What it may do: the permissions that it asks for and was granted."""
+        """Permissions that it asks for and was granted."""
         if self.grant is None:
             return Permissions()
         asked, granted = self.manifest.permissions, self.grant.permissions

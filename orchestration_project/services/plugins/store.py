@@ -28,7 +28,7 @@ FOLDER = "plugins"
 """Folder below STATE_DIR, and in the artifact store."""
 
 IGNORED = frozenset((".git", "__pycache__", ".pytest_cache", ".venv"))
-"""Folders of an author's working copy that are no part of a plugin."""
+"""Folders of an author's working copy that do not belong to a plugin."""
 
 
 def artifact_name(sha256: str) -> str:
@@ -149,7 +149,7 @@ def _files_below(folder: Path, ignored: frozenset[str] = frozenset()) -> Files:
     """Return all files below a folder; links and more than a plugin may have are refused.
 
     Raises:
-        FileNotFoundError: There is no such folder.
+        FileNotFoundError: The folder does not exist.
         ContractError: One is not a file, or there are too many.
     """
     found, room = dict[str, bytes](), MAX_UNPACKED_BYTES
