@@ -369,7 +369,7 @@ def read_manifest(text: str) -> Manifest:
     """Return the manifest that a text is.
 
     Raises:
-        ConfigurationError: It is not YAML, or a field is missing, unknown or invalid; all are named.
+        ConfigurationError: It is not YAML, or a field is missing or invalid; all are named.
     """
     try:
         if len(text) > MAX_MANIFEST_BYTES:
