@@ -2,9 +2,9 @@
 
 from orchestration_project.client.asking import frame_of_parquet
 from orchestration_project.client.data import DataMethods
+from orchestration_project.client.extensions import PluginMethods
 from orchestration_project.client.installation import InstallationMethods
 from orchestration_project.client.messages import MqttMethods
-from orchestration_project.client.plugins import PluginMethods
 from orchestration_project.client.program_logs import LogMethods
 from orchestration_project.client.runs import RunMethods
 from orchestration_project.client.transport import ApiError, RunFailedError

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, StringConstraints
 
-from orchestration_project.domains.api.plugins import (
+from orchestration_project.domains.api.extensions import (
     AdviceShown,
     PermissionShown,
     PluginAdded,

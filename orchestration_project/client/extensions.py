@@ -1,10 +1,10 @@
-"""Plugins: listed, added, granted, enabled and stopped."""
+"""Extensions by third parties, plugins: listed, added, granted, enabled and stopped."""
 
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 from orchestration_project.client.asking import Asking, quoted
-from orchestration_project.domains.api.plugins import (
+from orchestration_project.domains.api.extensions import (
     PluginAdded,
     PluginDetails,
     PluginList,
