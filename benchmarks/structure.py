@@ -60,7 +60,7 @@ RUN_OPTIONS = "LoadOptions"
 STORE_FIELDS = "engine/deliveries.py"
 """Stores with `write_derived` which fields a source lists: no table that is derived of others."""
 
-TREASURY, WEEK = "finra_treasury_weekly", "2026-02-02"
+TREASURY, WEEK = "finra_treasury_weekly", "2023-01-30"
 DEMO = {
     "DEMO_CLOCK_NOW": "2026-03-02T15:00:00+00:00",
     "DEMO_ROWS_PER_WEEK": "600",

@@ -6,7 +6,7 @@ import signal
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from orchestration_project.assets.finra.catalogue import finra_weeks, first_finra_week
 from orchestration_project.assets.prices.catalogue import price_months
 from orchestration_project.cli.execution import ProgressLine
+from orchestration_project.contracts.partitioning import Calendar
 from orchestration_project.domains.finra.datasets import (
     BOND_TRADE_ACTIVITY,
     CORPORATE_MARKET_BREADTH,
@@ -645,6 +646,9 @@ def test_weeks_and_months_go_by_the_projects_clock_whatever_the_machine_says(mac
     assert of_months[-1] == str(now.replace(day=1))
 
 
+EVERY_WEEK = replace(TREASURY_WEEKLY, calendar=Calendar(weekday=0, delay_days=8))
+
+
 @around_midnight
 def test_days_of_datasets_go_by_the_projects_clock_whatever_the_machine_says(machine_clock, now):
     machine_now = machine_clock.astimezone(NEW_YORK).date()
@@ -655,7 +659,7 @@ def test_days_of_datasets_go_by_the_projects_clock_whatever_the_machine_says(mac
             ),
             machine_clock,
         )
-        for dataset in (TREASURY_WEEKLY, BOND_TRADE_ACTIVITY, CORPORATE_MARKET_BREADTH)
+        for dataset in (EVERY_WEEK, BOND_TRADE_ACTIVITY, CORPORATE_MARKET_BREADTH)
     )
     last_friday = now - timedelta(days=(now.weekday() - 4) % 7)
     assert (mondays[0], fridays[0], weekdays[0]) == ("2025-01-06", "T1|2025-01-10", "2025-01-06")

@@ -491,6 +491,8 @@ def _freshness_result(
         if calendar.is_late(each.next_due, now=now, grace=limits.freshness_grace)
     ]
     outcome = {} if loaded else not_applicable("no partition is loaded yet")
+    if calendar.is_over(today):
+        outcome = not_applicable(f"discontinued: the last partition is of {calendar.last_day}")
     return dg.AssetCheckResult(
         asset_key=dataset.key,
         check_name=FRESHNESS_CHECK,

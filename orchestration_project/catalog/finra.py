@@ -9,7 +9,8 @@ from orchestration_project.assets.finra.catalogue import first_finra_week
 from orchestration_project.catalog.factory import oldest_missing_of
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.calendar import WEEK
-from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
+from orchestration_project.domains.finra.datasets import DATASETS
+from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.selection import tier_week, week_ending_on
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter

@@ -35,6 +35,8 @@ class Calendar:
         is_holiday: Whether the source publishes nothing for a day.
         skips_holidays: Whether a partition of a holiday is empty by rule: it is not an error.
         zone: The time zone of the source's days.
+        last_day: The last day that names a partition: the source ended the dataset. None: it goes
+            on.
     """
 
     weekday: int | None
@@ -43,9 +45,16 @@ class Calendar:
     is_holiday: Callable[[date], bool] = never
     skips_holidays: bool = False
     zone: str = NEW_YORK
+    last_day: date | None = None
+
+    def is_over(self, day: date) -> bool:
+        """Whether no partition after ``day`` will be published: the dataset was discontinued."""
+        return self.last_day is not None and day >= self.last_day
 
     def names(self, day: date) -> bool:
         """Whether a partition may be named by ``day``."""
+        if self.last_day is not None and day > self.last_day:
+            return False
         if self.month_days:
             return day.day in self.month_days
         if self.weekday is None:
@@ -86,13 +95,17 @@ class Calendar:
     def late_days(self, loaded: date, *, now: datetime, grace: timedelta) -> list[date]:
         """Return the days after ``loaded`` that name partitions which are late, oldest first."""
         found: list[date] = []
-        while self.is_late(due := self.next_due(loaded), now=now, grace=grace):
+        while not self.is_over(loaded):
+            due = self.next_due(loaded)
+            if not self.is_late(due, now=now, grace=grace):
+                break
             loaded = due - self.delay_days * A_DAY
             found.append(loaded)
         return found
 
     def first_from(self, day: date) -> date:
-        """Return the first day from ``day`` on that may name a partition."""
+        """Return the first day from ``day`` on that may name a partition, at most the last one."""
+        day = day if self.last_day is None else min(day, self.last_day)
         while not self.names(day):
             day += A_DAY
         return day
@@ -109,6 +122,7 @@ class Calendar:
             count = ((last - first).days + 1) if last >= first else 0
             every = (first + place * A_DAY for place in range(count))
             return [day for day in every if self.names(day)]
+        last = last if self.last_day is None else min(last, self.last_day)
         start = first + (self.weekday - first.weekday()) % 7 * A_DAY
         return [start + place * WEEK for place in range((last - start).days // 7 + 1)]
 
@@ -207,6 +221,9 @@ class Partitioning:
             raise self._wrong_key(key, "another shape", today)
         if found.value and found.value not in self.values:
             raise self._wrong_key(key, found.value, today)
+        last = self.calendar.last_day
+        if last is not None and found.day > last:
+            raise self._wrong_key(key, f"a day after {last}, the last partition", today)
         if not self.calendar.names(found.day):
             raise self._wrong_key(key, f"{found.day} is a {found.day:%A}", today)
         if found.day > today:
@@ -245,13 +262,18 @@ class Partitioning:
         return missing, sorted(recent)
 
     def newest_loaded(self, keys: Iterable[str]) -> list[Newest]:
-        """Return how new each value's partitions are, by their keys; what never came is not due."""
+        """Return how new each value's partitions are, by their keys.
+
+        What never came is not due, and neither is what follows the last partition of all.
+        """
         days: dict[str, date] = {}
         for key in keys:
             each = self.partition_of(key, today=date.max)
             days[each.value] = max(each.day, days.get(each.value, each.day))
         return [
-            Newest(value, day, self.calendar.next_due(day)) for value, day in sorted(days.items())
+            Newest(value, day, self.calendar.next_due(day))
+            for value, day in sorted(days.items())
+            if not self.calendar.is_over(day)
         ]
 
     def file_name(self, partition: Partition) -> str:

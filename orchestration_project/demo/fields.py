@@ -74,6 +74,25 @@ TREASURY = _fixed_income(
     },
     "beginningOfWeekDate",
 )
+_TREASURY_TRADES = {
+    "productCategory": "String",
+    "yearsToMaturity": "String",
+    "benchmark": "String",
+    "atsInterdealerCount": "Number",
+    "dealerCustomerCount": "Number",
+    "atsInterdealerVolume": "Number",
+    "dealerCustomerVolume": "Number",
+}
+TREASURY_DAILY = _fixed_income(
+    "treasuryDailyAggregates",
+    {"tradeDate": "Date", **_TREASURY_TRADES, "volumeWeightedAveragePrice": "Number"},
+    "tradeDate",
+)
+TREASURY_MONTHLY = _fixed_income(
+    "treasuryMonthlyAggregates",
+    {"beginningOfTheMonthDate": "Date", **_TREASURY_TRADES},
+    "beginningOfTheMonthDate",
+)
 BONDS = _fixed_income(
     "bondTradeActivity",  # what a licensed feed delivers: FINRA has no such public dataset
     {
@@ -124,7 +143,11 @@ SHORT_INTEREST = Dataset(
     is_sortable=True,
     partition_fields=("settlementDate",),
 )
-DATASETS = (WEEKLY_SUMMARY, HISTORIC, TREASURY, BONDS, BREADTH, SHORT_INTEREST)
+DATASETS = (
+    *(WEEKLY_SUMMARY, HISTORIC),
+    *(TREASURY, TREASURY_DAILY, TREASURY_MONTHLY, BONDS, BREADTH),
+    SHORT_INTEREST,
+)
 
 
 def dataset(group: str, name: str) -> Dataset | None:

@@ -12,9 +12,17 @@ from functools import lru_cache
 import numpy as np
 import polars as pl
 
-from orchestration_project.demo import short_interest
+from orchestration_project.demo import short_interest, treasuries
 from orchestration_project.demo.faults import Place
-from orchestration_project.demo.fields import BONDS, BREADTH, SHORT_INTEREST, TREASURY, Dataset
+from orchestration_project.demo.fields import (
+    BONDS,
+    BREADTH,
+    SHORT_INTEREST,
+    TREASURY,
+    TREASURY_DAILY,
+    TREASURY_MONTHLY,
+    Dataset,
+)
 from orchestration_project.demo.publication import TIERS, WEEK, is_holiday
 from orchestration_project.demo.query import Selection
 
@@ -25,16 +33,6 @@ CORRECTED_AFTER = 8 * DAY
 BONDS_OF_A_TIER = {"T1": 5200, "T2": 700, "OTCE": 300}
 """The first makes two pages."""
 
-_TREASURIES = [
-    ("Bills", "", "", 900.0),
-    ("Floating Rate Notes", "", "", 12.0),
-    *(
-        (category, years, benchmark, size)
-        for category, size in (("Nominal Coupons", 160.0), ("TIPS", 9.0))
-        for years in ("<= 2 years", "> 2 years and <= 5 years", "> 5 years and <= 10 years")
-        for benchmark in ("On-the-run", "Off-the-run")
-    ),
-]
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ*@#"
 
 
@@ -100,7 +98,8 @@ class FixedIncome:
         return next(day for day in days if _friday_is_out(day, self._anchor))
 
     def _issues(self, dataset: Dataset, today: date) -> list[Issue]:
-        days = (today - n * DAY for n in range(RETAINED_DAYS, -1, -1))
+        retained = [today - n * DAY for n in range(RETAINED_DAYS, -1, -1)]
+        days = treasuries.WEEKS if dataset is TREASURY else retained
         published = [day for day in days if _PUBLISHED[dataset.name](day, today)]
         tiers = TIERS if len(dataset.partition_fields) > 1 else ()
         values = [
@@ -130,20 +129,6 @@ class FixedIncome:
             return rows
         is_short_interest = issue.dataset == SHORT_INTEREST.name
         return short_interest.revised(rows) if is_short_interest else _corrected(rows)
-
-
-def _treasuries(rng: np.random.Generator, week: str) -> pl.DataFrame:
-    sizes = np.array([size for *_, size in _TREASURIES])
-    return pl.DataFrame(
-        {
-            "beginningOfWeekDate": [week] * len(_TREASURIES),
-            "productCategory": [category for category, *_ in _TREASURIES],
-            "yearsToMaturity": [years or None for _, years, *_ in _TREASURIES],
-            "benchmark": [benchmark or None for _, _, benchmark, _ in _TREASURIES],
-            "atsInterdealerVolume": (sizes * rng.uniform(0.7, 1.3, len(sizes))).round(1),
-            "dealerCustomerVolume": (sizes * rng.uniform(0.7, 1.3, len(sizes))).round(1),
-        }
-    )
 
 
 def _bonds(rng: np.random.Generator, week_ending: str, tier: str) -> pl.DataFrame:
@@ -184,10 +169,6 @@ def _corrected(rows: pl.DataFrame) -> pl.DataFrame:
     return changed.filter(pl.int_range(pl.len()) != pl.len() - 2)
 
 
-def _week_is_out(day: date, today: date) -> bool:
-    return day.weekday() == 0 and day + 8 * DAY <= today
-
-
 def _friday_is_out(day: date, today: date) -> bool:
     return day.weekday() == 4 and day + 5 * DAY <= today
 
@@ -215,13 +196,17 @@ def _day_is_out(day: date, today: date) -> bool:
 
 
 _PUBLISHED: Mapping[str, Callable[[date, date], bool]] = {
-    TREASURY.name: _week_is_out,
+    TREASURY.name: treasuries.week_is_out,
+    TREASURY_DAILY.name: _day_is_out,
+    TREASURY_MONTHLY.name: treasuries.month_is_out,
     BONDS.name: _friday_is_out,
     BREADTH.name: _day_is_out,
     SHORT_INTEREST.name: short_interest.is_out,
 }
 _ROWS: Mapping[str, Callable[..., pl.DataFrame]] = {
-    TREASURY.name: _treasuries,
+    TREASURY.name: treasuries.weekly,
+    TREASURY_DAILY.name: treasuries.daily,
+    TREASURY_MONTHLY.name: treasuries.monthly,
     BONDS.name: _bonds,
     BREADTH.name: _breadth,
     SHORT_INTEREST.name: short_interest.rows,

@@ -7,7 +7,7 @@ of assets and sensors show it in Dagster. A spec with rules of its own is a clas
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from itertools import chain
 from typing import Any, Generic, TypeVar
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Table
 
 from orchestration_project.contracts.contract import Contract, validate
 from orchestration_project.contracts.delimited import Parsed
-from orchestration_project.contracts.partitioning import A_DAY, Partition, Partitioning
+from orchestration_project.contracts.partitioning import A_DAY, Calendar, Partition, Partitioning
 from orchestration_project.contracts.rules import Audit, Part, SpillStore, Validated
 from orchestration_project.domains.operations.failures import NO_DATA, NOT_PUBLISHED
 from orchestration_project.engine.source import Source
@@ -361,10 +361,13 @@ def dagster_partitions(
     behind = calendar.days_between(now + A_DAY, machine_now)
     days = dg.TimeWindowPartitionsDefinition(
         start=calendar.first_from(start).isoformat(),
+        end=None if calendar.last_day is None else _after(calendar.last_day, calendar),
         fmt="%Y-%m-%d",
         timezone=calendar.zone,
         cron_schedule=calendar.cron,
-        end_offset=len(ahead) - len(behind) + (not calendar.begins_periods),
+        end_offset=0
+        if calendar.last_day is not None
+        else len(ahead) - len(behind) + (not calendar.begins_periods),
     )
     if not partitioning.value_column:
         return days
@@ -372,3 +375,8 @@ def dagster_partitions(
     return dg.MultiPartitionsDefinition(
         {partitioning.day_column: days, partitioning.value_column: values}
     )
+
+
+def _after(last_day: date, calendar: Calendar) -> str:
+    """Return the end of the partition that ``last_day`` names, which is the last one."""
+    return replace(calendar, last_day=None).first_from(last_day + A_DAY).isoformat()

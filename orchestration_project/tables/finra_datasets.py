@@ -14,38 +14,105 @@ VOLUME_SCALE = 6
 """Decimals of a volume: stored as an integer, times 10 to this power."""
 
 
-def _volume(name: str, column: str, comment: str) -> Field:
-    return Field(
-        name, count(column, f"{comment}, in FINRA's unit x 10^6", optional=True), VOLUME_SCALE
+def _volume(name: str, column: str, comment: str, unit: str = "in FINRA's unit") -> Field:
+    return Field(name, count(column, f"{comment}, {unit} x 10^6", optional=True), VOLUME_SCALE)
+
+
+def _treasury_key(date_field: Field) -> tuple[Field, ...]:
+    return (
+        date_field,
+        Field(
+            "productCategory",
+            text("product_category", "Product category, such as Bills, FRNs or TIPS", key=True),
+        ),
+        Field(
+            "yearsToMaturity",
+            text("years_to_maturity", "Range of remaining years; blank: all maturities", key=True),
+            may_be_blank=True,
+        ),
+        Field(
+            "benchmark",
+            text("benchmark", "Benchmark: On-the-run or Off-the-run; blank: both", key=True),
+            may_be_blank=True,
+        ),
+    )
+
+
+def _treasury_volumes() -> tuple[Field, Field]:
+    billions = "billions of US dollars"
+    return (
+        _volume(
+            "atsInterdealerVolume",
+            "ats_interdealer_volume",
+            "Volume on ATSs and between dealers",
+            billions,
+        ),
+        _volume(
+            "dealerCustomerVolume",
+            "dealer_customer_volume",
+            "Volume between dealers and customers",
+            billions,
+        ),
+    )
+
+
+def _treasury_counts() -> tuple[Field, Field]:
+    return (
+        Field(
+            "atsInterdealerCount",
+            count("ats_interdealer_count", "Trades on ATSs and between dealers", optional=True),
+        ),
+        Field(
+            "dealerCustomerCount",
+            count("dealer_customer_count", "Trades between dealers and customers", optional=True),
+        ),
     )
 
 
 TREASURY_FIELDS = (
-    Field("beginningOfWeekDate", day("week_start", "Monday of the week", key=True)),
-    Field(
-        "productCategory",
-        text("product_category", "Product category, such as Bills or Nominal Coupons", key=True),
-    ),
-    Field(
-        "yearsToMaturity",
-        text("years_to_maturity", "Range of remaining years; blank: all maturities", key=True),
-        may_be_blank=True,
-    ),
-    Field(
-        "benchmark",
-        text("benchmark", "Benchmark: On-the-run or Off-the-run; blank: both", key=True),
-        may_be_blank=True,
-    ),
-    _volume("atsInterdealerVolume", "ats_interdealer_volume", "Volume on ATSs and between dealers"),
-    _volume(
-        "dealerCustomerVolume", "dealer_customer_volume", "Volume between dealers and customers"
-    ),
+    *_treasury_key(Field("beginningOfWeekDate", day("week_start", "Monday of the week", key=True))),
+    *_treasury_volumes(),
 )
 finra_treasury_weekly = dataset_table(
     "finra_treasury_weekly",
     "One row per week, product category, range of maturity and benchmark: the trading in US "
     "Treasury securities reported to FINRA.",
     *TREASURY_FIELDS,
+)
+
+TREASURY_DAILY_FIELDS = (
+    *_treasury_key(Field("tradeDate", day("trade_date", "Day of the trades", key=True))),
+    *_treasury_counts(),
+    *_treasury_volumes(),
+    Field(
+        "volumeWeightedAveragePrice",
+        scaled(
+            "vwap",
+            "Volume-weighted average price, percent of par x 10^6; NULL: FINRA gives none",
+            optional=True,
+        ),
+        scale=USD_SCALE,
+    ),
+)
+finra_treasury_daily = dataset_table(
+    "finra_treasury_daily",
+    "One row per day, product category, range of maturity and benchmark: the trading in US "
+    "Treasury securities reported to FINRA.",
+    *TREASURY_DAILY_FIELDS,
+)
+
+TREASURY_MONTHLY_FIELDS = (
+    *_treasury_key(
+        Field("beginningOfTheMonthDate", day("trade_month", "First day of the month", key=True))
+    ),
+    *_treasury_counts(),
+    *_treasury_volumes(),
+)
+finra_treasury_monthly = dataset_table(
+    "finra_treasury_monthly",
+    "One row per month, product category, range of maturity and benchmark: the trading in US "
+    "Treasury securities reported to FINRA.",
+    *TREASURY_MONTHLY_FIELDS,
 )
 
 BOND_FIELDS = (
@@ -87,8 +154,14 @@ finra_corporate_market_breadth = dataset_table(
 )
 
 
-def _shares(name: str, column: str, comment: str) -> Field:
+def shares_or_null(name: str, column: str, comment: str) -> Field:
+    """Return a field of a whole number that may be absent."""
     return Field(name, count(column, f"{comment}; NULL: not given", optional=True))
+
+
+def optional_day(name: str, column: str, comment: str) -> Field:
+    """Return a field of a day that may be absent."""
+    return Field(name, day(column, f"{comment}; NULL: not given", optional=True))
 
 
 def _signed(name: str, column: str, comment: str) -> Field:
@@ -111,9 +184,11 @@ SHORT_INTEREST_FIELDS = (
         "marketClassCode",
         text("market_class_code", "Market class, such as NYSE or OTC", optional=True),
     ),
-    _shares("accountingYearMonthNumber", "accounting_period", "FINRA's number of the period"),
+    shares_or_null(
+        "accountingYearMonthNumber", "accounting_period", "FINRA's number of the period"
+    ),
     Field("currentShortPositionQuantity", count("short_quantity", "Shares sold short")),
-    _shares(
+    shares_or_null(
         "previousShortPositionQuantity",
         "previous_short_quantity",
         "Shares sold short at the previous settlement date",
@@ -130,7 +205,9 @@ SHORT_INTEREST_FIELDS = (
     _signed(
         "changePercent", "change_percent", "Change since the previous settlement date, percent"
     ),
-    _shares("averageDailyVolumeQuantity", "average_daily_volume", "Average shares traded per day"),
+    shares_or_null(
+        "averageDailyVolumeQuantity", "average_daily_volume", "Average shares traded per day"
+    ),
     _signed(
         "daysToCoverQuantity",
         "days_to_cover",

@@ -11,7 +11,7 @@ from tests import databases
 from tests.assets.conftest import BOTH, SLOW_ON_POSTGRESQL
 from tests.runs import metadata_by_partition, untold
 
-WEEKS = ("2026-02-09", "2026-02-16")
+WEEKS = ("2023-01-30", "2023-02-06")
 LOADED = {"otc_weekly": ("T1|2026-01-26", "T1|2026-02-02"), "treasury_weekly": WEEKS}
 EACH = pytest.mark.parametrize("noun", LOADED)
 

@@ -16,10 +16,11 @@ from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.datasets import (
     BOND_TRADE_ACTIVITY,
-    DATASETS,
-    SHORT_INTEREST,
+    TREASURY_DAILY,
+    TREASURY_MONTHLY,
     TREASURY_WEEKLY,
 )
+from orchestration_project.domains.finra.equity_datasets import SHORT_INTEREST
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.sensors.finra import DATASET_SENSORS
@@ -30,7 +31,7 @@ from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
 from tests.runs import failure_of, metadata_by_partition, observed_by
 
-SENSORS = dict(zip((each.noun for each in DATASETS), DATASET_SENSORS, strict=True))
+SENSORS = {each.name.removeprefix("finra_on_"): each for each in DATASET_SENSORS}
 ASSETS = {each.dataset.noun: each for each in DATASET_ASSETS}
 TWO_WEEKS_LATER = "2026-03-16T15:00:00+00:00"
 NEWEST_BONDS = "T1|2026-02-20"
@@ -104,64 +105,103 @@ def test_each_declaration_has_an_asset_a_source_checks_a_job_and_a_sensor(made):
     assert {"has_rows", "has_unique_keys", "has_the_fields_that_we_know"} < names
     assert {claim.name for claim in made.dataset.contract.claims} < names
     assert "is_as_new_as_the_calendar" not in names
-    assert SENSORS[made.dataset.noun].job_name == job.name
+    is_over = made.dataset.noun == "treasury_weekly"
+    assert is_over or SENSORS[made.dataset.noun].job_name == job.name
     assert made.source.metadata["licence"] == made.dataset.licence
 
 
-def test_weeks_of_treasuries_are_asked_for_land_once_and_say_so(
-    settings, instance, monkeypatch: pytest.MonkeyPatch, capfd
-):
+def test_weeks_that_are_still_listed_land_once_and_are_discontinued(settings, instance, capfd):
     url = databases.sqlite_url(settings.state_path)
-    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "4")
-    assert tick(instance, "treasury_weekly")[0] == ["2026-02-02", "2026-02-09", "2026-02-16"]
-    result = load(instance, "treasury_weekly", "2026-02-02", "2026-02-16")
+    assert "treasury_weekly" not in SENSORS
+    result = load(instance, "treasury_weekly", "2023-01-23", "2023-02-06")
     assert result.success
     told = metadata_by_partition(result)["treasury_weekly"]
-    assert set(told) == {"2026-02-02", "2026-02-09", "2026-02-16"}
+    assert set(told) == {"2023-01-23", "2023-01-30", "2023-02-06"}
     freshness = checks_of(result)["is_as_new_as_the_calendar"]
     assert (freshness.passed, freshness.metadata["partitions_landed"].value) == (True, 3)
+    assert "discontinued: the last partition is of 2023-02-06" in str(freshness.description)
+    assert freshness.metadata["days_late"].value == 0
     table = TREASURY_WEEKLY.table
     assert rows(url, func.count(table.c.week_start)) == [(3 * 14,)]
-    newest = told["2026-02-16"]
+    newest = told["2023-02-06"]
     assert (newest["dagster/row_count"], newest["outcome"]) == (14, "first")
     checks = checks_of(result)
     assert [name for name, each in checks.items() if not each.passed] == []
     assert "has_the_fields_that_we_know" in checks
     kept = [func.count(captures.c.capture_id), func.count(landings.c.group_id)]
     before = [rows(url, each) for each in kept]
-    again = metadata_by_partition(load(instance, "treasury_weekly", "2026-02-16"))[
+    again = metadata_by_partition(load(instance, "treasury_weekly", "2023-02-06"))[
         "treasury_weekly"
     ]
-    assert again["2026-02-16"]["outcome"] == "unchanged"
+    assert again["2023-02-06"]["outcome"] == "unchanged"
     assert [rows(url, each) for each in kept] == before
     as_it_is = databases.contents(url)
-    assert main(["replay", "--table", table.name, "2026-02-16", "2026-02-09"]) == 0
+    assert main(["replay", "--table", table.name, "2023-02-06", "2023-01-30"]) == 0
     assert "2 of 2 partitions: unchanged, nothing was written" in capfd.readouterr().out
     assert databases.contents(url) == as_it_is
-    refused = load(instance, "treasury_weekly", "2026-02-16", allow_older=True)
+    refused = load(instance, "treasury_weekly", "2023-02-06", allow_older=True)
     said = failure_of(refused, "finra_treasury_weekly_load")
     assert "allow_older means nothing to a load" in said
     marks = {"outcome": "unchanged", "landed_by": result.run_id}
-    assert again["2026-02-16"] == newest | marks
-    asked, said = tick(instance, "treasury_weekly")
+    assert again["2023-02-06"] == newest | marks
+    later = load(instance, "treasury_weekly", "2023-02-13")
+    assert "found: a day after 2023-02-06, the last partition" in failure_of(
+        later, "finra_treasury_weekly_load"
+    )
+    assert oldest_missing_of([ASSETS["treasury_weekly"].dataset], *opened_at(TWO_WEEKS_LATER)) == []
+
+
+def test_days_and_months_of_treasuries_are_asked_for_and_a_month_is_named_by_its_first_day(
+    settings, instance, monkeypatch: pytest.MonkeyPatch
+):
+    url = databases.sqlite_url(settings.state_path)
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "1")
+    days = ["2026-02-23", "2026-02-24", "2026-02-25", "2026-02-26", "2026-02-27"]
+    assert tick(instance, "treasury_daily")[0] == days
+    result = load(instance, "treasury_daily", days[0], days[-1])
+    assert [name for name, each in checks_of(result).items() if not each.passed] == []
+    asked, said = tick(instance, "treasury_daily")
     assert asked == []
     assert (
-        "of those in the horizon 0 were never taken; of the latest 3 that were, 0 changed." in said
+        "of those in the horizon 0 were never taken; of the latest 4 that were, 0 changed." in said
+    )
+    day = TREASURY_DAILY.table.c
+    with_price = select(day.product_category).where(day.vwap.is_(None)).distinct()
+    assert databases.rows(url, with_price) == [("Bills",)]
+    bills = select(day.ats_interdealer_volume).where(day.product_category == "Bills")
+    assert all(100_000_000 < volume < 300_000_000 for (volume,) in databases.rows(url, bills))
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "12")
+    assert tick(instance, "treasury_monthly")[0] == ["2026-01-01"]
+    month = metadata_by_partition(load(instance, "treasury_monthly", "2026-01-01"))
+    assert month["treasury_monthly"]["2026-01-01"]["dagster/row_count"] == 14
+    categories = select(TREASURY_MONTHLY.table.c.product_category).distinct()
+    assert {text for (text,) in databases.rows(url, categories)} == {
+        *("Bills", "FRNs", "Nominal Coupons", "TIPS")
+    }
+    refused = load(instance, "treasury_monthly", "2026-01-02")
+    assert "expected: <a past day 1 of a month, yyyy-mm-dd>" in failure_of(
+        refused, "finra_treasury_monthly_load"
     )
 
 
 @pytest.mark.slow
 def test_what_landed_once_is_late_when_nothing_newer_does(settings, instance, monkeypatch):
-    load(instance, "treasury_weekly", "2026-02-16")
+    load(instance, "treasury_monthly", "2026-01-01")
     late = {}
-    for now in ("2026-03-04T16:59:00+00:00", "2026-03-04T17:00:00+00:00", TWO_WEEKS_LATER):
+    for now in (
+        "2026-03-19T15:59:00+00:00",
+        "2026-03-19T16:00:00+00:00",
+        "2026-05-20T15:00:00+00:00",
+    ):
         monkeypatch.setenv("DEMO_CLOCK_NOW", now)
-        late[now[:16]] = days_late(instance)["treasury_weekly"]
-    # the week of the 23rd is due on March 3rd, 36 hours after the midnight that begins it
-    assert late == {"2026-03-04T16:59": 0, "2026-03-04T17:00": 1, "2026-03-16T15:00": 13}
-    [missing] = oldest_missing_of([ASSETS["treasury_weekly"].dataset], *opened_at(TWO_WEEKS_LATER))
+        late[now[:16]] = days_late(instance)["treasury_monthly"]
+    # February is due on March 18th, 36 hours after the midnight that begins it
+    assert late == {"2026-03-19T15:59": 0, "2026-03-19T16:00": 1, "2026-05-20T15:00": 63}
+    [missing] = oldest_missing_of(
+        [ASSETS["treasury_monthly"].dataset], *opened_at("2026-05-20T15:00:00+00:00")
+    )
     found = (missing.asset, missing.partition, missing.missing_count)
-    assert found == ("finra/treasury_weekly", "2026-02-23", 2)
+    assert found == ("finra/treasury_monthly", "2026-02-01", 3)
 
 
 def opened_at(now: str) -> tuple[Settings, Warehouse, Clock]:
@@ -252,9 +292,9 @@ def test_bonds_need_a_licence_where_the_data_is_real(settings, instance, monkeyp
     assert rows(url, table.tier, table.cusip, table.volume_total, table.trade_count) == [
         ("T1", "037833100", 5_000_000, 3)
     ]
-    treasury = load(instance, "treasury_weekly", "2026-02-16")
+    treasury = load(instance, "treasury_daily", "2026-02-24")
     assert "FINRA_SOURCE=files has no public dataset" in failure_of(
-        treasury, "finra_treasury_weekly_load"
+        treasury, "finra_treasury_daily_load"
     )
 
 

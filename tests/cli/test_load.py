@@ -49,6 +49,7 @@ def test_the_datasets_are_tables_that_load_and_derive_with_jobs_and_partitions(c
             name: name
             for name in (
                 *(WEEKLY, TREASURY, "finra_corporate_market_breadth", "finra_short_interest"),
+                *("finra_treasury_daily", "finra_treasury_monthly"),
                 *("finra_gold", "finra_tier_week", "finra_symbol_week_value"),
                 *("documents_derive", "fx_rates_daily", "mqtt_mirror"),
                 *("prices_daily", "prices_gold"),
@@ -67,7 +68,7 @@ def test_the_datasets_are_tables_that_load_and_derive_with_jobs_and_partitions(c
 
 
 def test_partitions_load_in_ranges_and_again_change_nothing(state_dir, capsys):
-    weeks = ["2026-01-12", "2026-01-05", "2026-01-26"]
+    weeks = ["2023-01-16", "2023-01-09", "2023-01-30"]
     assert main(["load", TREASURY, *weeks]) == 0
     shown = capsys.readouterr().out
     assert f"job       {TREASURY}: 3 partitions in 2 runs" in shown
@@ -104,11 +105,12 @@ def test_a_partition_that_fails_is_named_and_the_others_land(state_dir, capsys):
     assert {tier for (tier,) in found} == {"OTCE", "T1"}
 
 
-def test_a_week_that_is_not_published_yet_is_no_failure(state_dir, capsys):
-    assert main(["backfill", TREASURY, "--from", "2026-02-16", "--to", "2026-02-23"]) == 0
+def test_a_day_that_is_not_published_yet_is_no_failure(state_dir, capsys):
+    days = ["--from", "2026-02-27", "--to", "2026-03-02"]
+    assert main(["backfill", "finra_treasury_daily", *days]) == 0
     assert "FAILED" not in capsys.readouterr().out
-    rows = databases.rows(databases.sqlite_url(state_dir), select(METADATA.tables[TREASURY]))
-    assert len(rows) == 14
+    table = METADATA.tables["finra_treasury_daily"]
+    assert len(databases.rows(databases.sqlite_url(state_dir), select(table))) == 14
 
 
 def test_a_run_that_is_refused_before_its_first_step_says_why(
@@ -117,7 +119,7 @@ def test_a_run_that_is_refused_before_its_first_step_says_why(
     file = tmp_path / "limits.yaml"
     file.write_text("finra_otc_weekly:\n  outliers: {sigma: 0}\n")
     monkeypatch.setenv("CHECKS_FILE", str(file))
-    assert main(["load", TREASURY, "2026-01-05"]) == 1
+    assert main(["load", TREASURY, "2023-01-09"]) == 1
     shown = capsys.readouterr().out
     assert re.search(r"^FAILED: run \S+: .*invalid limits in limits\.yaml$", shown, re.MULTILINE)
     assert "line 2: finra_otc_weekly.outliers.sigma: expected a number greater than 0" in shown
@@ -186,3 +188,10 @@ def test_ranges_are_consecutive_and_of_one_first_part():
         ("A|3", "A|4"),
         ("B|1", "B|1"),
     ]
+
+
+def test_a_month_in_another_form_is_refused_with_the_partitions_that_there_are(state_dir, capsys):
+    assert main(["load", "finra_treasury_monthly", "2026-01"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("finra_treasury_monthly has no partition '2026-01'\n")
+    assert "2025-03-01 to 2026-02-01" in error or "2026-01-01" in error

@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 from orchestration_project.contracts.values import has_right_digit
-from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
+from orchestration_project.domains.finra.datasets import DATASETS
+from orchestration_project.domains.finra.declaration import FinraDataset
 from tests.demo.program import Demo, equal
 
 WHERE = "group/fixedIncomeMarket/name"
@@ -45,7 +46,10 @@ def test_metadata_lists_the_fields_that_a_declaration_asks_for(demo: Demo, datas
 
 
 def test_a_partition_is_out_some_days_after_the_day_that_names_it(demo: Demo):
-    assert partitions(demo, TREASURY)[-1] == ["2026-03-02"]
+    assert partitions(demo, TREASURY)[0] == ["2022-12-19"]
+    assert partitions(demo, TREASURY)[-1] == ["2023-02-06"]  # FINRA ended it
+    assert partitions(demo, "treasuryDailyAggregates")[-1] == ["2026-03-13"]
+    assert partitions(demo, "treasuryMonthlyAggregates")[-1] == ["2026-02-01"]
     assert partitions(demo, BONDS)[-3:] == [["2026-03-06", tier] for tier in ("T1", "T2", "OTCE")]
     assert partitions(demo, BREADTH)[-2:] == [["2026-03-12"], ["2026-03-13"]]
     assert ["2026-02-16"] not in partitions(demo, BREADTH)  # a holiday

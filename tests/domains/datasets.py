@@ -5,7 +5,7 @@ from sqlalchemy import MetaData
 
 from orchestration_project.contracts.contract import Claim
 from orchestration_project.contracts.partitioning import Calendar
-from orchestration_project.domains.finra.datasets import FinraDataset
+from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.tables.schema import (
     HISTORY,
     METADATA,

@@ -16,7 +16,7 @@ from orchestration_project.domains.finra.calendar import (
     settlement_date,
     week_published_on,
 )
-from orchestration_project.domains.finra.datasets import SHORT_INTEREST
+from orchestration_project.domains.finra.equity_datasets import SHORT_INTEREST
 
 A_WEEK = timedelta(days=7)
 ALL_WEEKS = [FIRST_WEEK_OF_ALL + number * A_WEEK for number in range(52 * 16 + 35)]  # to 2030

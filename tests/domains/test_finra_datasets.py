@@ -1,7 +1,7 @@
 """Consequences of a dataset's declaration: its partitions, its contract, its audits."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -11,9 +11,11 @@ from orchestration_project.contracts.rules import Part, Validated
 from orchestration_project.domains.finra.datasets import (
     BOND_TRADE_ACTIVITY,
     CORPORATE_MARKET_BREADTH,
-    SHORT_INTEREST,
+    TREASURY_MONTHLY,
     TREASURY_WEEKLY,
 )
+from orchestration_project.domains.finra.declaration import FinraDataset
+from orchestration_project.domains.finra.equity_datasets import SHORT_INTEREST
 from orchestration_project.errors import ConfigurationError, ContractError, SourceError
 from tests.domains.datasets import APPLE, CISCO, DATASET, FIELDS, GOOGLE, WEEK, record
 
@@ -145,8 +147,8 @@ def test_a_partition_has_a_key_a_scope_and_the_sources_words():
     assert PARTITIONS.partition_of("EAST|2026-01-05", today=TODAY) == EAST
     assert PARTITIONS.scope_of(EAST) == {"week_start": MONDAY, "region": "EAST"}
     assert DATASET.source_values(EAST) == {"weekOf": "2026-01-05", "region": "EAST"}
-    treasury = WEEKS.partition_of("2026-01-05", today=TODAY)
-    assert (treasury, WEEKS.key_of(treasury)) == (Partition(MONDAY), WEEK)
+    treasury = WEEKS.partition_of("2023-01-30", today=TODAY)
+    assert (treasury, WEEKS.key_of(treasury)) == (Partition(date(2023, 1, 30)), "2023-01-30")
     friday = BOND_TRADE_ACTIVITY.partitioning.partition_of("T1|2026-01-09", today=TODAY)
     assert friday == Partition(date(2026, 1, 9), "T1")
 
@@ -253,6 +255,69 @@ def test_of_each_value_that_landed_something_newer_is_due():
         Newest("WEST", date(2025, 12, 29), date(2026, 1, 13)),
     ]
     assert PARTITIONS.newest_loaded([]) == []
+
+
+def test_a_dataset_that_ended_has_no_later_partition_and_none_of_it_is_late():
+    ended, last = TREASURY_WEEKLY.calendar, date(2023, 2, 6)
+    now, grace = datetime(2026, 1, 20, tzinfo=UTC), timedelta(hours=36)
+    assert ended.days_between(date(2023, 1, 28), date(2023, 3, 1)) == [date(2023, 1, 30), last]
+    assert ended.first_from(TODAY) == last
+    assert ended.late_days(date(2023, 1, 30), now=now, grace=grace) == [last]
+    assert ended.late_days(last, now=now, grace=grace) == []
+    assert WEEKS.newest_loaded(["2023-01-30"]) == [Newest("", date(2023, 1, 30), date(2023, 2, 14))]
+    assert WEEKS.newest_loaded(["2023-01-30", "2023-02-06"]) == []
+    with pytest.raises(ConfigurationError, match="no partition 2023-02-13") as refused:
+        WEEKS.partition_of("2023-02-13", today=TODAY)
+    assert refused.value.found == "a day after 2023-02-06, the last partition"
+    assert refused.value.remedy == "ask for another partition, e.g. 2023-02-06"
+
+
+@pytest.mark.parametrize("month", ["2026-01", "01/2026", "2026-01-05", "20260101"])
+def test_a_month_in_another_form_is_refused_where_it_is_listed_and_where_it_is_asked_for(month):
+    months = TREASURY_MONTHLY.partitioning
+    with pytest.raises(SourceError, match="treasuryMonthlyAggregates whose day names none") as bad:
+        TREASURY_MONTHLY.known_partitions([("2026-02-01",), (month,)])
+    assert bad.value.found == month
+    assert bad.value.expected == (
+        "beginningOfTheMonthDate as yyyy-mm-dd, of a partition that a day 1 of a month names, "
+        "e.g. 2026-01-01"
+    )
+    with pytest.raises(ConfigurationError, match="finra_treasury_monthly has no partition"):
+        months.partition_of(month, today=TODAY)
+
+
+def treasuries(*lines: str, dataset: FinraDataset = TREASURY_MONTHLY) -> Validated:
+    """Return what becomes of lines of January 2026."""
+    header = "|".join(field.name for field in dataset.fields)
+    parts, january = [Part(1, "\n".join([header, *lines]).encode())], Partition(date(2026, 1, 1))
+    return validate(
+        dataset.contract,
+        dataset.parse(parts, january),
+        parts,
+        partition_texts=dataset.partitioning.texts_of(january),
+        record_total=len(lines),
+        max_reject_ratio=0.5,
+    )
+
+
+def test_treasury_volumes_are_exact_billions_and_a_historic_month_is_of_no_partition():
+    found = treasuries(
+        "2026-01-01|Bills|||17354|9120|249.2|1308.30",
+        "2026-01-01|FRNs|||120||2.4|",
+        "2026-01-01|TIPS|<= 5 years|Off-the-run|||1.25|0",
+    )
+    assert found.rows.drop("part_number").rows() == [
+        (date(2026, 1, 1), "Bills", "", "", 17354, 9120, 249_200_000, 1_308_300_000),
+        (date(2026, 1, 1), "FRNs", "", "", 120, None, 2_400_000, None),
+        (date(2026, 1, 1), "TIPS", "<= 5 years", "Off-the-run", None, None, 1_250_000, 0),
+    ]
+    assert outcomes(found) == {}
+    historic = treasuries("2026-01|Bills|||1|1|1.0|1.0", "2026-01-01|FRNs|||1|1|1.0|1.0")
+    assert outcomes(historic) == {"holds_only_its_partition": "failed"}
+    assert historic.is_held_back
+    header = "historicalmonth|" + "|".join(field.name for field in TREASURY_MONTHLY.fields[1:])
+    with pytest.raises(ContractError, match="lacks beginningOfTheMonthDate"):
+        TREASURY_MONTHLY.parse([Part(1, header.encode())], Partition(date(2026, 1, 1)))
 
 
 def test_a_file_is_named_by_its_partition():

@@ -10,7 +10,8 @@ import pytest
 
 from orchestration_project.connections.artifacts import PARTIAL
 from orchestration_project.contracts.values import LONGEST_KEY_TEXT_BYTES, LONGEST_TEXT_BYTES
-from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
+from orchestration_project.domains.finra.datasets import DATASETS
+from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 from orchestration_project.tables.finra import finra_otc_weekly

@@ -194,7 +194,7 @@ def loads_by_pages(scene: Scene) -> dict[str, tuple[Way, str]]:
         name: (way, scene.of_assets(ASSETS, way.partitions)) for name, way in of_assets.items()
     }
     bonds = Way(BONDS, product("T1 T2", "2026-02-06", "2026-02-13"), 2)
-    treasuries = Way(TREASURIES, ["2026-01-26", "2026-02-02", "2026-02-16"], 2)
+    treasuries = Way(TREASURIES, ["2023-01-16", "2023-01-23", "2023-02-06"], 2)
     breadth = Way(BREADTH, ["2026-02-24", "2026-02-25", "2026-02-26"], 1)
     asked["bonds"] = (bonds, scene.of_job("finra_bond_trade_activity", bonds.partitions))
     asked["one dimension"] = (

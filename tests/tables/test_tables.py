@@ -11,7 +11,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
 import orchestration_project.tables
-from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
+from orchestration_project.domains.finra.datasets import DATASETS
+from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.tables import finra
 from orchestration_project.tables.schema import (
     METADATA,

@@ -18,7 +18,8 @@ from orchestration_project.domains.finra.calendar import (
     monday_of,
 )
 from orchestration_project.domains.finra.contract import KNOWN_FIELDS
-from orchestration_project.domains.finra.datasets import DATASETS, FinraDataset
+from orchestration_project.domains.finra.datasets import DATASETS
+from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.runner import SECONDS_TO_NEXT_ATTEMPT
 from orchestration_project.engine.source import Source
@@ -173,9 +174,10 @@ def engine_dataset(declared: FinraDataset) -> Dataset:
         source_of=partial(_source, declared),
         source_dataset=declared.name,
         source_label=f"FINRA's {declared.name}",
-        source_description=f"the dataset {declared.group}/{declared.name}",
-        limits=_limits,
+        source_description=f"the dataset {declared.group}/{declared.name} ({declared.access}),",
+        limits=partial(_limits, declared),
         licence=declared.licence,
+        metadata_columns=declared.metadata_columns,
         lists_fields=True,
         declared_in="domains/finra/datasets.py",
     )
@@ -185,10 +187,10 @@ def _source(declared: FinraDataset, datasets: FinraDatasets) -> Source:
     return datasets.of(declared)
 
 
-def _limits(settings: Settings, today: date) -> LoadLimits:
+def _limits(declared: FinraDataset, settings: Settings, today: date) -> LoadLimits:
     finra = FinraSettings.of(settings)
     return LoadLimits(
-        first_day=first_finra_week(settings, today),
+        first_day=declared.first_day or first_finra_week(settings, today),
         horizon=finra.finra_lookback_weeks * WEEK,
         max_reject_ratio=finra.finra_max_reject_ratio,
         freshness_grace=timedelta(hours=finra.finra_freshness_grace_hours),

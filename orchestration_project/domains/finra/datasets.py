@@ -1,177 +1,81 @@
 """FINRA's further datasets, each one declaration: all else follows from it.
 
 Contract, partitions, asset, checks, jobs and sensor are made of what stands here and of the table.
-`docs/how-to/add-a-dataset.md` says how to add one.
+`docs/how-to/add-a-dataset.md` says how to add one. Those of equities stand in `equity_datasets.py`.
+
+Fields of the Treasury datasets: those that public clients list. One has them as an enumeration
+with FINRA's descriptions (`TreasuryDailyAggregates` of a `BaseClient`), one parses a recorded
+answer of treasuryDailyAggregates (`treble.ingest`), and one reads the header of
+treasuryMonthlyAggregates (`TraceAggregate`), whose volumes it found to be billions of US dollars.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
-from sqlalchemy import Table
 
-from orchestration_project.contracts.contract import Claim, Contract
-from orchestration_project.contracts.delimited import Parsed, parse_parts
-from orchestration_project.contracts.partitioning import (
-    Calendar,
-    Partition,
-    Partitioning,
-    day_or_none,
-    same_day,
-)
-from orchestration_project.contracts.rules import Part
-from orchestration_project.domains.finra.calendar import is_closed, settlement_date
-from orchestration_project.errors import SourceError
+from orchestration_project.contracts.contract import Claim
+from orchestration_project.contracts.partitioning import Calendar
+from orchestration_project.domains.finra.calendar import is_closed
+from orchestration_project.domains.finra.declaration import FIXED_INCOME, FinraDataset
+from orchestration_project.domains.finra.equity_datasets import EQUITY_DATASETS
 from orchestration_project.tables.finra_datasets import (
     BOND_FIELDS,
     BREADTH_FIELDS,
-    SHORT_INTEREST_FIELDS,
+    TREASURY_DAILY_FIELDS,
     TREASURY_FIELDS,
+    TREASURY_MONTHLY_FIELDS,
     fact_bond_trade_activity,
     finra_corporate_market_breadth,
-    finra_short_interest,
+    finra_treasury_daily,
+    finra_treasury_monthly,
     finra_treasury_weekly,
 )
-from orchestration_project.tables.schema import HISTORY, Field, asset_of
 
 PUBLIC_LICENCE = "FINRA's Specific Terms for Fixed Income Data: public, not to be charged for"
-EQUITY_LICENCE = "FINRA's terms of use for its public equity data"
 
-EXAMPLE_DAY = date(2026, 1, 1)
-"""Messages show the first partition from this day on."""
-
-
-@dataclass(frozen=True)
-class FinraDataset:
-    """A dataset of the Query API, or what is delivered in its shape.
-
-    Attributes:
-        group: FINRA's name of its group.
-        name: FINRA's name of it.
-        table: Where it is loaded.
-        fields: All that a load asks for, in the order of the table's columns.
-        partition_fields: The fields that name a partition, in FINRA's order: a date and, if there
-            is another, a text.
-        known_values: What that text may be; others are reported, and not loaded.
-        calendar: Which partitions there are.
-        claims: What holds for every row.
-        licence: The terms under which it is available.
-        is_licensed: Whether it takes a feed of one's own: FINRA does not publish it.
-        rule_version: Raised with every change that could make other rows of the same bytes.
-        row_day: Returns the day that the rows of a partition have, by the day of its name.
-    """
-
-    group: str
-    name: str
-    table: Table
-    fields: Sequence[Field]
-    partition_fields: Sequence[str]
-    calendar: Calendar
-    licence: str
-    known_values: Sequence[str] = ()
-    claims: Sequence[Claim] = ()
-    is_licensed: bool = False
-    rule_version: str = "3"
-    row_day: Callable[[date], date] = same_day
-
-    @property
-    def noun(self) -> str:
-        """Its name among the assets of this domain."""
-        return asset_of(self.table.name).split("/")[1]
-
-    @property
-    def history(self) -> Table:
-        """History table of replaced and removed rows."""
-        return self.table.info[HISTORY]
-
-    @property
-    def partitioning(self) -> Partitioning:
-        """Its partitions."""
-        columns = {each.name: each.column.name for each in self.fields}
-        day_column, *value_column = (columns[name] for name in self.partition_fields)
-        return Partitioning(
-            table_name=self.table.name,
-            calendar=self.calendar,
-            day_column=day_column,
-            value_column="".join(value_column),
-            values=self.known_values,
-            row_day=self.row_day,
-        )
-
-    @property
-    def contract(self) -> Contract:
-        """Contract of its deliveries."""
-        return Contract(
-            self.table, self.fields, self.partition_fields, self.claims, self.rule_version
-        )
-
-    @property
-    def known_fields(self) -> Mapping[str, str]:
-        """The type of each field, by name, in FINRA's words."""
-        return {each.name: each.kind for each in self.fields}
-
-    def parse(self, parts: Sequence[Part], partition: Partition) -> Parsed:
-        """Return the texts of a delivery, whichever partition it is of.
-
-        Raises:
-            ContractError: A part's header lacks a field of the dataset.
-        """
-        return parse_parts(parts, [field.name for field in self.fields], of=self.name)
-
-    def source_values(self, partition: Partition) -> Mapping[str, str]:
-        """Return what the fields that name a partition have in each of its rows."""
-        texts = self.partitioning.texts_of(partition)
-        return dict(zip(self.partition_fields, texts, strict=True))
-
-    def known_partitions(
-        self, listed: Iterable[Sequence[str]]
-    ) -> tuple[list[Partition], list[str]]:
-        """Return the partitions that a source lists, oldest first, and values that are not known.
-
-        Raises:
-            SourceError: A partition of a known value has no day that could name it.
-        """
-        every = [tuple(each) for each in listed]
-        ours = [each for each in every if len(each) == 1 or each[1] in self.known_values]
-        known = [self._listed(each) for each in ours]
-        return sorted(known), sorted({each[1] for each in every if each not in ours})
-
-    def _listed(self, listed: tuple[str, ...]) -> Partition:
-        day = day_or_none(listed[0])
-        named_by = self.partitioning.day_of_rows(day) if day is not None else None
-        if day is None or named_by is None or day.isoformat() != listed[0]:
-            example = self.row_day(self.calendar.first_from(EXAMPLE_DAY))
-            raise SourceError(
-                f"the source lists a partition of {self.name} whose day names none",
-                expected=f"{self.partition_fields[0]} as yyyy-mm-dd, of a partition that a "
-                f"{self.calendar.day_name} names, e.g. {example}",
-                found=", ".join(listed)[:100],
-                remedy="report it to the source; if its calendar changed, correct the declaration",
-            )
-        return Partition(named_by, *listed[1:])
-
+HAS_A_VOLUME = Claim(
+    "has_a_volume_in_every_row",
+    "No row lacks both volumes.",
+    pl.all_horizontal(pl.col("ats_interdealer_volume", "dealer_customer_volume").is_null()),
+    only_warns=True,
+)
 
 TREASURY_WEEKLY = FinraDataset(
-    group="fixedIncomeMarket",
+    group=FIXED_INCOME,
     name="treasuryWeeklyAggregates",
     table=finra_treasury_weekly,
     fields=TREASURY_FIELDS,
     partition_fields=("beginningOfWeekDate",),
-    calendar=Calendar(weekday=0, delay_days=8),
+    calendar=Calendar(weekday=0, delay_days=8, last_day=date(2023, 2, 6)),
+    first_day=date(2022, 12, 19),
     licence=PUBLIC_LICENCE,
-    claims=(
-        Claim(
-            "has_a_volume_in_every_row",
-            "No row lacks both volumes.",
-            pl.all_horizontal(pl.col("ats_interdealer_volume", "dealer_customer_volume").is_null()),
-            only_warns=True,
-        ),
-    ),
+    claims=(HAS_A_VOLUME,),
+)
+
+TREASURY_DAILY = FinraDataset(
+    group=FIXED_INCOME,
+    name="treasuryDailyAggregates",
+    table=finra_treasury_daily,
+    fields=TREASURY_DAILY_FIELDS,
+    partition_fields=("tradeDate",),
+    calendar=Calendar(weekday=None, delay_days=1, is_holiday=is_closed),
+    licence=PUBLIC_LICENCE,
+    claims=(HAS_A_VOLUME,),
+)
+
+TREASURY_MONTHLY = FinraDataset(
+    group=FIXED_INCOME,
+    name="treasuryMonthlyAggregates",
+    table=finra_treasury_monthly,
+    fields=TREASURY_MONTHLY_FIELDS,
+    partition_fields=("beginningOfTheMonthDate",),
+    calendar=Calendar(weekday=None, month_days=(1,), delay_days=45),
+    licence=PUBLIC_LICENCE,
+    claims=(HAS_A_VOLUME,),
 )
 
 BOND_TRADE_ACTIVITY = FinraDataset(
-    group="fixedIncomeMarket",
+    group=FIXED_INCOME,
     name="bondTradeActivity",
     table=fact_bond_trade_activity,
     fields=BOND_FIELDS,
@@ -191,7 +95,7 @@ BOND_TRADE_ACTIVITY = FinraDataset(
 )
 
 CORPORATE_MARKET_BREADTH = FinraDataset(
-    group="fixedIncomeMarket",
+    group=FIXED_INCOME,
     name="corporateMarketBreadth",
     table=finra_corporate_market_breadth,
     fields=BREADTH_FIELDS,
@@ -209,27 +113,12 @@ CORPORATE_MARKET_BREADTH = FinraDataset(
     ),
 )
 
-SHORT_INTEREST = FinraDataset(
-    group="otcMarket",
-    name="consolidatedShortInterest",
-    table=finra_short_interest,
-    fields=SHORT_INTEREST_FIELDS,
-    partition_fields=("settlementDate",),
-    calendar=Calendar(weekday=None, month_days=(1, 16), delay_days=30),
-    row_day=settlement_date,
-    licence=EQUITY_LICENCE,
-    claims=(
-        Claim(
-            "has_changes_that_add_up",
-            "The change since the settlement date before is the difference of both positions.",
-            (
-                pl.col("short_quantity") - pl.col("previous_short_quantity")
-                != pl.col("short_change")
-            ).fill_null(value=False),
-            only_warns=True,
-        ),
-    ),
+DATASETS = (
+    TREASURY_WEEKLY,
+    TREASURY_DAILY,
+    TREASURY_MONTHLY,
+    BOND_TRADE_ACTIVITY,
+    CORPORATE_MARKET_BREADTH,
+    *EQUITY_DATASETS,
 )
-
-DATASETS = (TREASURY_WEEKLY, BOND_TRADE_ACTIVITY, CORPORATE_MARKET_BREADTH, SHORT_INTEREST)
 """All of them: what is added here is loaded."""

@@ -13,7 +13,7 @@ from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import demo_url
 from orchestration_project.contracts.delimited import DELIMITER
 from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.domains.finra.datasets import FinraDataset
+from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.engine.captures import Capture, Captures, rows_version
 from orchestration_project.engine.environment import open_clock, open_shared_state, open_store
 from orchestration_project.engine.source import (
@@ -98,7 +98,10 @@ def _query(dataset: FinraDataset, values: Mapping[str, str]) -> Mapping[str, obj
     key = [each.name for each in dataset.fields if each.column.primary_key]
     return {
         "fields": [each.name for each in dataset.fields],
-        "compareFilters": [compared(name, "EQUAL", value) for name, value in values.items()],
+        "compareFilters": [
+            compared(name, "EQUAL", value)
+            for name, value in {**values, **dataset.only_rows}.items()
+        ],
         "sortFields": [name for name in key if name not in values],
         "delimiter": DELIMITER,
         "quoteValues": False,

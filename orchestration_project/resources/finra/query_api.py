@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient, Response
 from orchestration_project.contracts.delimited import row_count
+from orchestration_project.domains.finra.declaration import FIXED_INCOME
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.errors import ConfigurationError, MovedError, SourceError, TransientError
 from orchestration_project.redaction import hide
@@ -362,6 +363,12 @@ def _no_access(response: Response, *, is_anonymous: bool) -> ConfigurationError:
         expected = "an answer to a request without credentials, as for public data"
         remedy = (
             "run it again later; if it stays so, this dataset needs credentials: see "
+            "docs/how-to/add-a-dataset.md"
+        )
+    if is_anonymous and f"/group/{FIXED_INCOME}/" in response.url:
+        expected = f"a credential, which FINRA's group {FIXED_INCOME} needs and which is free"
+        remedy = (
+            "register at developer.finra.org, and set FINRA_CLIENT_ID and FINRA_CLIENT_SECRET: see "
             "docs/how-to/add-a-dataset.md"
         )
     return ConfigurationError(

@@ -17,7 +17,12 @@ from orchestration_project.sensors.finra.schedules import (
     finra_symbol_week_value_daily,
 )
 
-DATASET_SENSORS = [dataset_sensor(each, profile="finra-datasets") for each in DATASET_ASSETS]
+DATASET_SENSORS = [
+    dataset_sensor(each, profile="finra-datasets")
+    for each in DATASET_ASSETS
+    if each.dataset.partitioning.calendar.last_day is None
+]
+"""Of each dataset that FINRA still publishes; a discontinued one is loaded by a backfill alone."""
 
 __all__ = [
     "DATASET_SENSORS",

@@ -103,7 +103,7 @@ def test_a_backfill_of_a_replay_replays_in_a_run_of_that_job(api, landed, daemon
 def test_a_backfill_loads_all_its_partitions_in_one_run_and_is_followed_until_it_is_over(
     api, daemon
 ):
-    weeks = ["2026-02-02", "2026-02-09", "2026-02-16"]
+    weeks = ["2023-01-23", "2023-01-30", "2023-02-06"]
     found = asked(api, "finra_treasury_weekly", weeks[0], weeks[-1])
     daemon()
     run = only_run_of(api, found["backfill_id"])
@@ -117,7 +117,7 @@ def test_a_backfill_loads_all_its_partitions_in_one_run_and_is_followed_until_it
 
 
 def test_a_backfill_that_is_canceled_before_it_began_launches_no_run(api, daemon):
-    found = asked(api, "finra_treasury_weekly", FIRST, FIRST)
+    found = asked(api, "finra_treasury_weekly", "2023-02-06", "2023-02-06")
     api.post(f"/backfills/{found['backfill_id']}/cancel")
     daemon()
     assert api.get(f"/backfills/{found['backfill_id']}")["status"] == "CANCELED"
