@@ -6,7 +6,8 @@ from orchestration_project.domains.finra import datasets as finra_datasets
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.settings import PROJECT_ROOT
 
-DOCS = (PROJECT_ROOT / "docs" / "how-to" / "add-a-dataset.md").read_text()
+HOW_TO = PROJECT_ROOT / "docs" / "how-to"
+DOCS = (HOW_TO / "add-a-dataset.md").read_text()
 
 
 def test_the_declaration_that_is_shown_is_the_one_that_is_loaded():
@@ -18,5 +19,9 @@ def test_the_declaration_that_is_shown_is_the_one_that_is_loaded():
 
 
 def test_every_dataset_and_its_table_are_listed():
-    rows = re.findall(r"^\| `(\w+)` \| `(\w+)`", DOCS, re.MULTILINE)
-    assert set(rows) == {(each.name, each.table.name) for each in DATASETS}
+    page = (HOW_TO / "load-finra-datasets.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| .* \| ([\w ]+) \|$", page, re.MULTILINE)
+    access = {"open to all": "open", "a free credential": "free credential"}
+    assert set(rows) == {
+        (each.name, each.table.name, access.get(each.access, "licensed feed")) for each in DATASETS
+    }

@@ -48,9 +48,14 @@ WAYS = [each for each in dagster_commands() if not DATASETS.search(each)]
 OF_DATASETS = [each for each in dagster_commands() if DATASETS.search(each)]
 
 
-def test_the_page_has_three_ways_of_dagsters_own_to_load_prices_and_each_dataset():
+def test_the_page_has_ways_of_dagsters_own_to_load_prices_and_each_kind_of_partition():
     assert len(WAYS) == 4
-    assert len(OF_DATASETS) == len(finra_datasets.DATASETS)
+    kinds = {
+        (each.calendar.cron, len(each.partition_fields))
+        for each in finra_datasets.DATASETS
+        if each.calendar.last_day is None
+    }
+    assert len(OF_DATASETS) == len(kinds) == 5
 
 
 @pytest.mark.parametrize(

@@ -143,10 +143,96 @@ SHORT_INTEREST = Dataset(
     is_sortable=True,
     partition_fields=("settlementDate",),
 )
+
+
+def _equities(name: str, fields: Mapping[str, str], *partition_fields: str) -> Dataset:
+    filterable = frozenset(fields)
+    return Dataset(name, fields, filterable, is_sortable=True, partition_fields=partition_fields)
+
+
+REG_SHO = _equities(
+    "regShoDaily",
+    {
+        "tradeReportDate": "Date",
+        "securitiesInformationProcessorSymbolIdentifier": "String",
+        "shortParQuantity": "Number",
+        "shortExemptParQuantity": "Number",
+        "totalParQuantity": "Number",
+        "marketCode": "String",
+        "reportingFacilityCode": "String",
+    },
+    "tradeReportDate",
+)
+_PUBLICATION = {
+    "lastUpdateDate": "Date",
+    "initialPublishedDate": "Date",
+    "lastReportedDate": "Date",
+}
+OTC_MONTHLY = _equities(
+    "monthlySummary",
+    {
+        "monthStartDate": "Date",
+        "tierIdentifier": "String",
+        "issueSymbolIdentifier": "String",
+        "issueName": "String",
+        "firmCRDNumber": "Number",
+        "marketParticipantName": "String",
+        "summaryStartDate": "Date",
+        "totalMonthlyTradeCount": "Number",
+        "totalMonthlyShareQuantity": "Number",
+        "totalNotionalSum": "Number",
+        "productTypeCode": "String",
+        "summaryTypeCode": "String",
+        **_PUBLICATION,
+    },
+    "monthStartDate",
+    "tierIdentifier",
+)
+THRESHOLD_LIST = _equities(
+    "thresholdList",
+    {
+        "tradeDate": "Date",
+        "issueSymbolIdentifier": "String",
+        "issueName": "String",
+        "marketClassCode": "String",
+        "thresholdListFlag": "String",
+        "marketCategoryDescription": "String",
+        "regShoThresholdFlag": "String",
+        "rule4320Flag": "String",
+    },
+    "tradeDate",
+)
+
+
+def _blocks(name: str, market: str, *venue: str) -> Dataset:
+    measures = (
+        *("TradeRank", "ShareRank", "TradePercent", "SharePercent", "BlockCount", "BlockQuantity"),
+        *("BlockTradeRank", "BlockShareRank", "BlockTradePercent", "BlockSharePercent"),
+        *("BlockBusinessTradePercent", "BlockBusinessSharePercent"),
+        *("BlockBusinessTradeRank", "BlockBusinessShareRank"),
+    )
+    numbers = (
+        *("totalTradeCount", "totalShareQuantity", "averageTradeSize", "averageTradeSizeRank"),
+        *("averageBlockSize", "averageBlockSizeRank"),
+        *(f"{market}{each}" for each in measures),
+    )
+    fields = {
+        "monthStartDate": "Date",
+        **dict.fromkeys(venue, "String"),
+        "summaryStartDate": "Date",
+        **dict.fromkeys(numbers, "Number"),
+        **dict.fromkeys(("summaryTypeCode", "summaryTypeDescription", "atsOtc"), "String"),
+        **_PUBLICATION,
+    }
+    return _equities(name, fields, "monthStartDate")
+
+
+ATS_BLOCKS = _blocks("blocksSummary", "ATS", "MPID", "marketParticipantName")
+OTC_BLOCKS = _blocks("otcBlocksSummary", "OTC", "crdFirmName")
 DATASETS = (
     *(WEEKLY_SUMMARY, HISTORIC),
     *(TREASURY, TREASURY_DAILY, TREASURY_MONTHLY, BONDS, BREADTH),
-    SHORT_INTEREST,
+    *(SHORT_INTEREST, REG_SHO, OTC_MONTHLY, THRESHOLD_LIST, ATS_BLOCKS, OTC_BLOCKS),
 )
 
 

@@ -1,4 +1,4 @@
-"""The demo's fixed income and short interest: which partitions there are on a day, and their rows.
+"""The demo's further datasets: which partitions there are on a day, and their rows.
 
 All of it follows from the seed. Some partitions are corrected later, relative to the anchor: their
 values differ from then on, one row is gone and another is new.
@@ -12,17 +12,23 @@ from functools import lru_cache
 import numpy as np
 import polars as pl
 
-from orchestration_project.demo import short_interest, treasuries
+from orchestration_project.demo import equities, short_interest, treasuries
 from orchestration_project.demo.faults import Place
 from orchestration_project.demo.fields import (
+    ATS_BLOCKS,
     BONDS,
     BREADTH,
+    OTC_BLOCKS,
+    OTC_MONTHLY,
+    REG_SHO,
     SHORT_INTEREST,
+    THRESHOLD_LIST,
     TREASURY,
     TREASURY_DAILY,
     TREASURY_MONTHLY,
     Dataset,
 )
+from orchestration_project.demo.market import Market
 from orchestration_project.demo.publication import TIERS, WEEK, is_holiday
 from orchestration_project.demo.query import Selection
 
@@ -48,9 +54,10 @@ class Issue:
 class FixedIncome:
     """Datasets that are whole partition by partition; ``anchor`` is the day of the first start."""
 
-    def __init__(self, seed: int, anchor: date) -> None:
-        self._seed = seed
+    def __init__(self, market: Market, anchor: date) -> None:
+        self._seed = market.seed
         self._anchor = anchor
+        self._makers = {**_ROWS, **equities.makers(market)}
         self._rows = lru_cache(8)(self._make_rows)
 
     def available(self, dataset: Dataset, today: date) -> list[tuple[str, ...]]:
@@ -101,7 +108,7 @@ class FixedIncome:
         retained = [today - n * DAY for n in range(RETAINED_DAYS, -1, -1)]
         days = treasuries.WEEKS if dataset is TREASURY else retained
         published = [day for day in days if _PUBLISHED[dataset.name](day, today)]
-        tiers = TIERS if len(dataset.partition_fields) > 1 else ()
+        tiers = _TIERS.get(dataset.name, ())
         values = [
             (day.isoformat(), *tier)
             for day in published
@@ -124,7 +131,7 @@ class FixedIncome:
 
     def _make_rows(self, issue: Issue) -> pl.DataFrame:
         rng = self._random(issue.dataset, *issue.values)
-        rows = _ROWS[issue.dataset](rng, *issue.values)
+        rows = self._makers[issue.dataset](rng, *issue.values)
         if not issue.is_corrected:
             return rows
         is_short_interest = issue.dataset == SHORT_INTEREST.name
@@ -161,7 +168,8 @@ def _cusip(number: int) -> str:
 
 def _corrected(rows: pl.DataFrame) -> pl.DataFrame:
     """Return other numbers in every third row, without the last row but one."""
-    numbers = [name for name, kind in rows.schema.items() if kind.is_numeric()]
+    kinds = rows.drop("firmCRDNumber", strict=False).schema.items()
+    numbers = [name for name, kind in kinds if kind.is_numeric()]
     is_changed = pl.int_range(pl.len()) % 3 == 0
     changed = rows.with_columns(
         pl.when(is_changed).then(pl.col(name) + 1).otherwise(name).alias(name) for name in numbers
@@ -202,7 +210,13 @@ _PUBLISHED: Mapping[str, Callable[[date, date], bool]] = {
     BONDS.name: _friday_is_out,
     BREADTH.name: _day_is_out,
     SHORT_INTEREST.name: short_interest.is_out,
+    REG_SHO.name: _day_is_out,
+    THRESHOLD_LIST.name: _day_is_out,
+    OTC_MONTHLY.name: equities.month_is_out,
+    ATS_BLOCKS.name: equities.month_is_out,
+    OTC_BLOCKS.name: equities.month_is_out,
 }
+_TIERS = {BONDS.name: TIERS, OTC_MONTHLY.name: equities.MONTHLY_TIERS}
 _ROWS: Mapping[str, Callable[..., pl.DataFrame]] = {
     TREASURY.name: treasuries.weekly,
     TREASURY_DAILY.name: treasuries.daily,

@@ -62,7 +62,7 @@ class QueryApi:
         self._clock = clock
         self._latency_seconds = latency_seconds
         self._weekly = Source(market, memory.anchor)
-        self._fixed_income = FixedIncome(market.seed, memory.anchor)
+        self._fixed_income = FixedIncome(market, memory.anchor)
         self._tokens = Tokens()
         self._rate = RateLimit(requests_per_second)
         dataset_path = "group/{group}/name/{name}"

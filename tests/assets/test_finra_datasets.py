@@ -20,7 +20,11 @@ from orchestration_project.domains.finra.datasets import (
     TREASURY_MONTHLY,
     TREASURY_WEEKLY,
 )
-from orchestration_project.domains.finra.equity_datasets import SHORT_INTEREST
+from orchestration_project.domains.finra.equity_datasets import (
+    OTC_MONTHLY,
+    REG_SHO_DAILY,
+    SHORT_INTEREST,
+)
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.sensors.finra import DATASET_SENSORS
@@ -343,3 +347,51 @@ def test_a_day_that_begins_no_half_month_is_refused_and_an_unpublished_one_obser
     assert observed_by(early)["short_interest"]["2026-02-16"]["reason"] == (
         "not published until 2026-03-18"
     )
+
+
+def test_short_sales_load_by_day_with_fractions_and_a_list_of_threshold_securities(
+    settings, instance
+):
+    url = databases.sqlite_url(settings.state_path)
+    result = load(instance, "reg_sho_daily", "2026-02-26", "2026-03-02")
+    assert result.success
+    told = metadata_by_partition(result)["reg_sho_daily"]
+    assert set(told) == {"2026-02-26", "2026-02-27"}
+    assert observed_by(result)["reg_sho_daily"]["2026-03-02"]["reason"] == (
+        "not published until 2026-03-03"
+    )
+    assert [name for name, each in checks_of(result).items() if not each.passed] == []
+    sales = REG_SHO_DAILY.table.c
+    fractions = select(func.count()).where(sales.total_quantity % 1_000_000 != 0)
+    assert databases.rows(url, fractions)[0][0] > 0
+    facilities = select(sales.facility_code, sales.market_code).distinct()
+    assert set(databases.rows(url, facilities)) == {
+        *[("NQTRF", "Q"), ("NYTRF", "N"), ("NCTRF", "B")]
+    }
+    spelled = select(sales.symbol).distinct().where(sales.symbol.in_(["BRK/B", "BRK.B", "PL/WS"]))
+    assert {symbol for (symbol,) in databases.rows(url, spelled)} == {"BRK/B", "PL/WS"}
+    listed = metadata_by_partition(load(instance, "threshold_list", "2026-02-27"))
+    assert listed["threshold_list"]["2026-02-27"]["dagster/row_count"] == 30
+    again = metadata_by_partition(load(instance, "threshold_list", "2026-02-27"))
+    assert again["threshold_list"]["2026-02-27"]["outcome"] == "unchanged"
+
+
+def test_months_load_by_tier_without_the_sums_and_blocks_by_size(
+    settings, instance, monkeypatch: pytest.MonkeyPatch
+):
+    url = databases.sqlite_url(settings.state_path)
+    monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "10")
+    assert tick(instance, "otc_monthly")[0] == ["NMS|2026-01-01", "OTCE|2026-01-01"]
+    result = load(instance, "otc_monthly", "OTCE|2026-01-01")
+    assert [name for name, each in checks_of(result).items() if not each.passed] == []
+    table = OTC_MONTHLY.table.c
+    kinds = select(table.tier, table.summary_type).distinct()
+    assert databases.rows(url, kinds) == [("OTCE", "OTC_M_SMBL_FIRM")]
+    lumps = select(func.count()).where(table.firm_crd_number == 0)
+    assert databases.rows(url, lumps)[0][0] > 0
+    for noun, venues in (("ats_blocks", 30), ("otc_blocks", 61)):
+        assert tick(instance, noun)[0] == ["2026-01-01"]
+        made = load(instance, noun, "2026-01-01")
+        assert [name for name, each in checks_of(made).items() if not each.passed] == []
+        told = metadata_by_partition(made)[noun]["2026-01-01"]
+        assert told["dagster/row_count"] == 6 * venues

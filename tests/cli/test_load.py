@@ -49,7 +49,9 @@ def test_the_datasets_are_tables_that_load_and_derive_with_jobs_and_partitions(c
             name: name
             for name in (
                 *(WEEKLY, TREASURY, "finra_corporate_market_breadth", "finra_short_interest"),
-                *("finra_treasury_daily", "finra_treasury_monthly"),
+                *("finra_treasury_daily", "finra_treasury_monthly", "finra_reg_sho_daily"),
+                *("finra_otc_monthly", "finra_threshold_list", "finra_ats_blocks"),
+                "finra_otc_blocks",
                 *("finra_gold", "finra_tier_week", "finra_symbol_week_value"),
                 *("documents_derive", "fx_rates_daily", "mqtt_mirror"),
                 *("prices_daily", "prices_gold"),
@@ -194,4 +196,4 @@ def test_a_month_in_another_form_is_refused_with_the_partitions_that_there_are(s
     assert main(["load", "finra_treasury_monthly", "2026-01"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("finra_treasury_monthly has no partition '2026-01'\n")
-    assert "2025-03-01 to 2026-02-01" in error or "2026-01-01" in error
+    assert "did you mean '2026-01-01'?" in error or "2026-02-01" in error

@@ -84,3 +84,30 @@ def test_short_interest_comes_out_nine_business_days_after_settlement(demo: Demo
     assert len(new) == 104
     assert {row["changePreviousNumber"] for row in new} == {None}
     assert max(float(str(row["daysToCoverQuantity"] or 0)) for row in rows) == 999.99
+
+
+def test_equity_datasets_come_out_by_day_and_two_months_after_a_month_began(demo: Demo):
+    where = "group/otcMarket/name"
+    assert partitions(demo, "regShoDaily", where)[-1] == ["2026-03-13"]
+    assert partitions(demo, "thresholdList", where)[-1] == ["2026-03-13"]
+    months = partitions(demo, "monthlySummary", where)
+    assert months[-2:] == [["2026-01-01", "NMS"], ["2026-01-01", "OTCE"]]
+    assert partitions(demo, "blocksSummary", where)[-1] == ["2026-01-01"]
+
+
+def test_sums_of_a_month_are_those_of_its_firms(demo: Demo):
+    found = pl.DataFrame(
+        records(
+            demo,
+            "monthlySummary",
+            "group/otcMarket/name",
+            monthStartDate="2026-01-01",
+            tierIdentifier="OTCE",
+        )
+    )
+    sums = found.group_by("summaryTypeCode").agg(
+        pl.col("totalMonthlyShareQuantity", "totalMonthlyTradeCount").sum()
+    )
+    firms, symbols = sums.sort("summaryTypeCode", descending=True).rows()
+    assert (firms[0], symbols[0]) == ("OTC_M_SMBL_FIRM", "OTC_M_SMBL")
+    assert firms[1:] == symbols[1:]

@@ -17,6 +17,8 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.sqlite_state import SqliteState
 from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.domains.finra.datasets import TREASURY_DAILY
+from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.engine.captures import BlobError, Capture, Captures
 from orchestration_project.engine.dataset import LoadedPartition
 from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
@@ -63,6 +65,7 @@ from tests.resources.weeks import NOON, StoppedClock
 
 KEY = f"EAST|{WEEK}"
 TODAY = date(2026, 1, 20)
+EAST = Partition(date.fromisoformat(WEEK), "EAST")
 HTML = b"<!DOCTYPE html><html><body>Access Denied</body></html>"
 
 
@@ -78,7 +81,7 @@ class Bench:
     server: FaultyServer
     write_disposition: WriteDisposition = "replace_scope"
 
-    def source(self) -> Source:
+    def source(self, dataset: FinraDataset = DATASET) -> Source:
         api = DatasetApi(
             self.http,
             Captures(FolderStore(self.folder / "artifacts")),
@@ -89,7 +92,7 @@ class Bench:
             credentials=None,
             concurrent_requests=4,
         )
-        return DatasetApiSource(api, DATASET)
+        return DatasetApiSource(api, dataset)
 
     def loader(
         self,
@@ -235,6 +238,25 @@ def test_a_partition_is_asked_for_by_its_fields_in_an_order_that_makes_pages_cer
     assert b'{"fieldName":"region","fieldValue":"EAST","compareType":"EQUAL"}' in (
         page.body.replace(b" ", b"")
     )
+
+
+def test_rows_that_a_declaration_chooses_are_asked_for_in_probe_and_pages(bench):
+    bench.source(replace(DATASET, only_rows={"note": "sums"})).extract(EAST, [])
+    asked = [each for each in bench.server.requests if each.method == "POST"]
+    chosen = b'{"fieldName":"note","fieldValue":"sums","compareType":"EQUAL"}'
+    assert len(asked) > 1
+    assert all(chosen in each.body.replace(b" ", b"") for each in asked)
+
+
+def test_a_group_that_needs_a_credential_names_it_when_it_refuses(bench):
+    bench.finra.spoil = lambda *_: Reply(401, {}, b'{"message":"no"}')
+    with pytest.raises(ConfigurationError, match="refuses access with HTTP 401") as refusal:
+        bench.source(TREASURY_DAILY).partitions()
+    assert refusal.value.expected == (
+        "a credential, which FINRA's group fixedIncomeMarket needs and which is free"
+    )
+    assert "set FINRA_CLIENT_ID and FINRA_CLIENT_SECRET" in str(refusal.value.remedy)
+    assert TREASURY_DAILY.access == "a free credential"
 
 
 def test_what_is_restated_or_removed_leaves_the_table_and_stays_in_its_history(bench):

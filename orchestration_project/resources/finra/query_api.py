@@ -369,7 +369,7 @@ def _no_access(response: Response, *, is_anonymous: bool) -> ConfigurationError:
         expected = f"a credential, which FINRA's group {FIXED_INCOME} needs and which is free"
         remedy = (
             "register at developer.finra.org, and set FINRA_CLIENT_ID and FINRA_CLIENT_SECRET: see "
-            "docs/how-to/add-a-dataset.md"
+            "docs/how-to/load-finra-datasets.md"
         )
     return ConfigurationError(
         f"FINRA refuses access with HTTP {response.status}",
