@@ -83,6 +83,7 @@ FINRA = Domain(
         finra.otc_weekly,
         finra.across_weeks,
         finra.tier_week,
+        finra.symbol_week_short,
         finra.symbol_week_value,
         finra.trade_activity,
         finra.value_picture,
@@ -100,6 +101,7 @@ FINRA = Domain(
         Job(definition=finra.gold_job, parameters=(TIER, WEEK_ENDING)),
         Job(definition=finra.tier_week_job, parameters=(WEEK_ENDING,)),
         Job(definition=finra.symbol_week_value_job, parameters=(WEEK_ENDING,)),
+        Job(definition=finra.symbol_week_short_job, parameters=(WEEK_ENDING,)),
         Job(definition=finra.trade_activity_job, parameters=()),
         Job(definition=finra.freshness_job, parameters=()),
         Job(definition=finra.source_checks_job, parameters=()),
@@ -116,6 +118,7 @@ FINRA = Domain(
         sensors.finra_otc_weekly_mondays,
         sensors.finra_freshness_daily,
         sensors.finra_source_checks_daily,
+        sensors.finra_symbol_week_short_daily,
         sensors.finra_symbol_week_value_daily,
     ],
     sensors=[

@@ -9,10 +9,14 @@ from orchestration_project.tables.finra import (
     finra_symbol_week,
     finra_venue_week,
 )
+from orchestration_project.tables.finra_datasets import finra_short_interest
+from orchestration_project.tables.finra_equity_datasets import finra_reg_sho_daily
 from orchestration_project.tables.prices import prices_daily
 
 _weekly, _daily = finra_otc_weekly.c, prices_daily.c
 _symbols, _venues = finra_symbol_week.c, finra_venue_week.c
+_sales, _interest = finra_reg_sho_daily.c, finra_short_interest.c
+_SALES = ("short_quantity", "short_exempt_quantity", "total_quantity")
 _SHARES_BY_VENUE = (_weekly.share_quantity, _weekly.venue_id)
 _WINDOW_OF_SHARES, _WINDOW_OF_TRADES = (
     (_symbols.total_share_quantity,),
@@ -155,6 +159,25 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         "dollar_volume_share": (_symbols.total_share_quantity, _daily.close, _daily.volume),
         "market_volume_share": (_symbols.total_share_quantity, _daily.volume),
         **_dates_of(finra_symbol_week),
+    },
+    "finra_symbol_week_short": {
+        "week_start": (_symbols.week_start, _sales.trade_date),
+        "symbol": (_symbols.symbol, _sales.symbol),
+        "otc_share_quantity": (_symbols.total_share_quantity,),
+        "ats_share_quantity": (_symbols.ats_share_quantity,),
+        **{name: (_sales[name],) for name in _SALES},
+        "short_day_count": (_sales.trade_date,),
+        "loaded_day_count": (_sales.trade_date,),
+        "settlement_date": (_interest.settlement_date,),
+        "short_interest_quantity": (_interest.short_quantity,),
+        "short_volume_ratio": (_sales.short_quantity, _sales.total_quantity),
+        "short_interest_to_otc_ratio": (
+            _interest.short_quantity,
+            _symbols.total_share_quantity,
+        ),
+        "published_at": (_symbols.published_at,),
+        "known_from": (_symbols.known_from, _sales.known_from, _interest.known_from),
+        "is_stale": (_symbols.known_from,),
     },
     "finra_venue_week_all_tiers": {
         **{name: (_venues[name],) for name in _OF_VENUES},

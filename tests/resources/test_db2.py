@@ -132,6 +132,7 @@ def run_all(folder: Path) -> None:
     job("prices_daily", "2026-01-01", "2026-02-01")
     job("prices_gold")
     job("finra_symbol_week_value", WEEK)
+    job("finra_symbol_week_short", WEEK)
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("ALERT_URLS")  # nobody listens there, so nothing would be verified
         job("operations_verify")

@@ -30,6 +30,7 @@ PREFIXES = {
     "webhooks": "events",
     "erasures": "operations",
     "finra_market": "finra",
+    "finra_short": "finra",
     "events_routing": "events",
     "operations_edits": "operations",
     "operations_deployment": "operations",

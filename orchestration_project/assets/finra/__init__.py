@@ -15,6 +15,7 @@ from orchestration_project.assets.finra.freshness import as_new_as_the_calendar,
 from orchestration_project.assets.finra.gold import across_weeks, gold_job, tier_week, tier_week_job
 from orchestration_project.assets.finra.loading import LOADING
 from orchestration_project.assets.finra.replay import REPLAYS, WEEKLY_RUN_SUMMARY
+from orchestration_project.assets.finra.short import symbol_week_short, symbol_week_short_job
 from orchestration_project.assets.finra.source_checks import SOURCE_CHECKS, source_checks_job
 from orchestration_project.assets.finra.value import symbol_week_value
 from orchestration_project.assets.finra.value_picture import symbol_week_value_job, value_picture
@@ -42,6 +43,8 @@ __all__ = [
     "otc_weekly_job",
     "replay_job",
     "source_checks_job",
+    "symbol_week_short",
+    "symbol_week_short_job",
     "symbol_week_value",
     "symbol_week_value_job",
     "tier_week",

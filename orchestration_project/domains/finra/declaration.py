@@ -103,7 +103,7 @@ class FinraDataset:
 
     @property
     def access(self) -> str:
-        """What access takes, in a few words."""
+        """Requirement of access, in a few words."""
         if self.is_licensed:
             return "a licensed feed"
         return "a free credential" if self.needs_credential else "open to all"

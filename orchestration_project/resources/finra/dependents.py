@@ -24,6 +24,7 @@ from orchestration_project.tables.finra_market import (
     finra_venue_movers_week,
     finra_venue_week_all_tiers,
 )
+from orchestration_project.tables.finra_short import finra_symbol_week_short
 
 
 def _following(partition: Scope, *, weeks: int) -> Scope:
@@ -46,5 +47,6 @@ DEPENDENTS: dict[Table, Callable[[Scope], Scope]] = {
     finra_tier_week: _all_tiers,
     finra_venue_week_all_tiers: _all_tiers,
     finra_symbol_week_value: _all_tiers,
+    finra_symbol_week_short: _all_tiers,
 }
 """Derived tables with is_stale, and the condition on the rows that a loaded week is part of."""

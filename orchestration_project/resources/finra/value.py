@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, Double, and_, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Double, Table, and_, cast, func, select
 
 from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.finra import recomputation
@@ -102,10 +102,10 @@ def complete_weeks(warehouse: Warehouse) -> list[str]:
     return list(recomputation.CROSS_TIER.candidates(warehouse.changes(finra_otc_weekly)))
 
 
-def restated_weeks(warehouse: Warehouse) -> list[str]:
-    """Return the derived weeks of which FINRA's shares changed since, oldest first."""
+def restated_weeks(warehouse: Warehouse, table: Table) -> list[str]:
+    """Return the weeks derived in ``table`` of which FINRA's shares changed since, oldest first."""
     landed = warehouse.changes(finra_otc_weekly)
-    derived = warehouse.derived_versions(finra_symbol_week_value)
+    derived = warehouse.derived_versions(table)
     due = out_of_date(recomputation.CROSS_TIER, landed, derived)
     return [week for week in due if week in derived]
 

@@ -14,6 +14,7 @@ from orchestration_project.sensors.finra.schedules import (
     finra_freshness_daily,
     finra_otc_weekly_mondays,
     finra_source_checks_daily,
+    finra_symbol_week_short_daily,
     finra_symbol_week_value_daily,
 )
 
@@ -36,5 +37,6 @@ __all__ = [
     "finra_on_restatement",
     "finra_otc_weekly_mondays",
     "finra_source_checks_daily",
+    "finra_symbol_week_short_daily",
     "finra_symbol_week_value_daily",
 ]

@@ -1,6 +1,7 @@
 """Schedules: the Monday backfill, and daily checks of source and freshness."""
 
 import dagster as dg
+from sqlalchemy import Table
 
 from orchestration_project.assets.finra import (
     SPECS,
@@ -8,6 +9,7 @@ from orchestration_project.assets.finra import (
     freshness_job,
     otc_weekly_job,
     source_checks_job,
+    symbol_week_short_job,
     symbol_week_value_job,
     week_keys,
 )
@@ -31,6 +33,8 @@ from orchestration_project.services.backfills import (
     request_backfill,
 )
 from orchestration_project.settings.domains.finra import FinraSettings
+from orchestration_project.tables.finra import finra_symbol_week_value
+from orchestration_project.tables.finra_short import finra_symbol_week_short
 
 MONDAYS = "finra_otc_weekly_mondays"
 ZONE = "America/New_York"
@@ -113,6 +117,24 @@ finra_source_checks_daily = cron_schedule(
 
 @schedule(
     profile=PROFILE,
+    needs="loaded weeks, and short sales of their days",
+    name="finra_symbol_week_short_daily",
+    job=symbol_week_short_job,
+    cron_schedule="45 7 * * *",  # short sales of a day are out by its evening
+    execution_timezone=ZONE,
+)
+def finra_symbol_week_short_daily(
+    warehouse: dg.ResourceParam[Warehouse],
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """Derive short sales of the latest complete weeks, and of older ones that FINRA restated.
+
+    The latest, as short interest is revised, and short sales of their days may come later.
+    """
+    return _latest_and_restated(warehouse, finra_symbol_week_short)
+
+
+@schedule(
+    profile=PROFILE,
     needs="loaded weeks, and prices of their symbols",
     name="finra_symbol_week_value_daily",
     job=symbol_week_value_job,
@@ -127,10 +149,16 @@ def finra_symbol_week_value_daily(
     The latest, as prices come and are revised. A run over consecutive weeks each: one between them
     that lacks a tier would fail it every day.
     """
+    return _latest_and_restated(warehouse, finra_symbol_week_value)
+
+
+def _latest_and_restated(
+    warehouse: Warehouse, derived: Table
+) -> list[dg.RunRequest] | dg.SkipReason:
     complete = list(filter(WEEKS_OF_ALL_TIERS.has_partition_key, complete_weeks(warehouse)))
     if not complete:
         return dg.SkipReason("Nothing to do: no week has all tiers loaded.")
-    restated = filter(WEEKS_OF_ALL_TIERS.has_partition_key, restated_weeks(warehouse))
+    restated = filter(WEEKS_OF_ALL_TIERS.has_partition_key, restated_weeks(warehouse, derived))
     return [
         dg.RunRequest(run_key=f"{start}...{end}", tags={RANGE_START: start, RANGE_END: end})
         for start, end in week_ranges([*restated, *complete[-VALUED_WEEKS:]])

@@ -1,0 +1,66 @@
+"""Short sales and short interest of a week beside its shares, once all tiers are loaded."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from orchestration_project.assets.finra.catalogue import (
+    SYMBOL_WEEK,
+    WEEKS_OF_ALL_TIERS,
+    table_spec,
+)
+from orchestration_project.engine.derived import DerivedResult
+from orchestration_project.engine.runner import AssetEvent, Report, each_partition
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.finra.short import figures_of, short_load
+from orchestration_project.tables.finra_short import finra_symbol_week_short
+
+SYMBOL_WEEK_SHORT = dg.AssetKey(["finra", "symbol_week_short"])
+SHORT_SALES = dg.AssetKey(["finra", "reg_sho_daily"])
+SHORT_INTEREST = dg.AssetKey(["finra", "short_interest"])
+
+
+@dg.multi_asset(
+    name="derive_finra_symbol_week_short",
+    specs=[
+        table_spec(
+            SYMBOL_WEEK_SHORT,
+            finra_symbol_week_short,
+            "gold",
+            SYMBOL_WEEK,
+            SHORT_SALES,
+            SHORT_INTEREST,
+        )
+    ],
+    partitions_def=WEEKS_OF_ALL_TIERS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def symbol_week_short(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[AssetEvent]:
+    """Derive each week of the run; a week whose rows are the same stays as it is."""
+    report = Report[DerivedResult](
+        lambda derived: {SYMBOL_WEEK_SHORT: _metadata(derived)},
+        is_unchanged=lambda derived: not derived.recomputed,
+    )
+    yield from each_partition(context, lambda: short_load(warehouse), report)
+
+
+def _metadata(derived: DerivedResult) -> dict[str, Any]:
+    figures = figures_of(derived)
+    return {
+        "outcome": "derived" if derived.recomputed else "unchanged",
+        "dagster/row_count": figures.row_count,
+        "symbols_with_short_sales": figures.sold_count,
+        "symbols_with_short_interest": figures.held_count,
+        "seconds": derived.seconds,
+    }
+
+
+symbol_week_short_job = dg.define_asset_job(
+    "finra_symbol_week_short",
+    selection=dg.AssetSelection.assets(symbol_week_short),
+    description="Joins short sales and short interest with the shares of complete weeks.",
+    tags={"domain": "finra"},
+)

@@ -1,0 +1,108 @@
+"""Short sales and short interest of weeks, derived from gold and declared datasets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import polars as pl
+from sqlalchemy import Connection, func, select
+
+from orchestration_project.domains.finra import recomputation
+from orchestration_project.domains.finra.short import symbol_week_short
+from orchestration_project.engine.derived import (
+    DerivedLoad,
+    DerivedPart,
+    DerivedResult,
+    DerivedTable,
+    Inputs,
+    PendingDerivation,
+)
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import read_frame
+from orchestration_project.resources.finra.gold import LOADED_BY, landed_weeks
+from orchestration_project.tables.finra import finra_symbol_week
+from orchestration_project.tables.finra_datasets import finra_short_interest
+from orchestration_project.tables.finra_equity_datasets import finra_reg_sho_daily
+from orchestration_project.tables.finra_short import finra_symbol_week_short
+
+_week, _sales, _interest = finra_symbol_week.c, finra_reg_sho_daily.c, finra_short_interest.c
+FRIDAY = timedelta(days=4)
+SUNDAY = timedelta(days=6)
+LATEST_SETTLEMENT = timedelta(days=31)
+"""Short interest of an older settlement date than this, by the week's Friday, is not shown."""
+
+
+@dataclass(frozen=True)
+class ShortFigures:
+    """Report of a week: its symbols, and those of them with short sales and short interest."""
+
+    row_count: int
+    sold_count: int
+    held_count: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.row_count} symbols, {self.sold_count} with short sales, "
+            f"{self.held_count} with short interest"
+        )
+
+
+def _read_week(
+    connection: Connection, due: Sequence[PendingDerivation]
+) -> tuple[pl.DataFrame, ...]:
+    """Return trading, short sales and short interest, as `symbol_week_short` takes them."""
+    [week] = [date.fromisoformat(each.key) for each in due]
+    columns = ("symbol", "total_share_quantity", "ats_share_quantity", "published_at", "known_from")
+    traded = select(*(_week[name] for name in columns)).where(_week.week_start == week)
+    columns = ("trade_date", "symbol", "short_quantity", "short_exempt_quantity", "total_quantity")
+    sales = select(*(_sales[name] for name in (*columns, "known_from"))).where(
+        _sales.trade_date >= week, _sales.trade_date <= week + SUNDAY
+    )
+    newest = select(func.max(_interest.settlement_date)).where(
+        _interest.settlement_date <= week + FRIDAY,
+        _interest.settlement_date >= week + FRIDAY - LATEST_SETTLEMENT,
+    )
+    columns = ("settlement_date", "symbol", "short_quantity", "known_from")
+    interest = select(*(_interest[name] for name in columns)).where(
+        _interest.settlement_date == newest.scalar_subquery()
+    )
+    return (
+        read_frame(connection, traded, finra_symbol_week),
+        read_frame(connection, sales, finra_reg_sho_daily),
+        read_frame(connection, interest, finra_short_interest),
+    )
+
+
+def _make_week(due: PendingDerivation, read: tuple[pl.DataFrame, ...]) -> DerivedPart:
+    rows = symbol_week_short(*read, week_start=date.fromisoformat(due.key))
+    counts = [len(rows.drop_nulls(each)) for each in ("total_quantity", "settlement_date")]
+    return DerivedPart(rows, ShortFigures(len(rows), *counts))
+
+
+SYMBOL_WEEK_SHORT = DerivedTable(
+    table=finra_symbol_week_short,
+    inputs=Inputs(
+        landed=landed_weeks,
+        read=_read_week,
+        job=LOADED_BY,
+        problem="has no shares to compare short sales with yet",
+        expected="all tiers of the week are landed",
+    ),
+    reach=recomputation.CROSS_TIER,
+    scope=lambda key: {"week_start": date.fromisoformat(key)},
+    make=_make_week,
+    is_compared=True,  # short sales and short interest are revised without a version of the week
+)
+
+
+def short_load(warehouse: Warehouse) -> DerivedLoad:
+    """Return what derives weeks of `finra_symbol_week_short`."""
+    where = {"asset": "finra/symbol_week_short"}
+    return DerivedLoad(
+        [SYMBOL_WEEK_SHORT], warehouse, where=where, describe=lambda done: str(figures_of(done))
+    )
+
+
+def figures_of(derived: DerivedResult) -> ShortFigures:
+    """Return the figures of the week that was asked for."""
+    return derived.tables[finra_symbol_week_short.name].summaries[derived.partition_key]

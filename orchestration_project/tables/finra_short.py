@@ -1,0 +1,43 @@
+"""FINRA's short sales and short interest beside the shares traded off exchanges."""
+
+from orchestration_project.tables.finra import point_in_time
+from orchestration_project.tables.schema import count, day, ratio, scaled, table, text
+
+finra_symbol_week_short = table(
+    "finra_symbol_week_short",
+    "One row per week and symbol that traded or was sold short off exchanges, in all tiers.",
+    day("week_start", "Monday of the week", key=True),
+    text("symbol", "FINRA's issue symbol; the SIP's where the week has no such symbol", key=True),
+    count("otc_share_quantity", "Shares traded OTC, both markets; NULL: none", optional=True),
+    count("ats_share_quantity", "Shares traded on ATSs; NULL: no OTC trading", optional=True),
+    scaled("short_quantity", "Volume of short sales, shares x 10^6; NULL: none", optional=True),
+    scaled(
+        "short_exempt_quantity",
+        "Part of it that is exempt, shares x 10^6; NULL: none",
+        optional=True,
+    ),
+    scaled(
+        "total_quantity",
+        "Volume of all trades in the same data, shares x 10^6; NULL: none",
+        optional=True,
+    ),
+    count("short_day_count", "Days on which the symbol has volumes of short sales"),
+    count("loaded_day_count", "Days of the week of which volumes of short sales are loaded"),
+    day(
+        "settlement_date",
+        "Latest loaded settlement date by the week's Friday; NULL: no short interest",
+        optional=True,
+    ),
+    count("short_interest_quantity", "Shares sold short on settlement_date", optional=True),
+    ratio(
+        "short_volume_ratio",
+        "short_quantity / total_quantity, 0-1; NULL: no volume",
+        optional=True,
+    ),
+    ratio(
+        "short_interest_to_otc_ratio",
+        "short_interest_quantity / otc_share_quantity; NULL: no OTC trading",
+        optional=True,
+    ),
+    *point_in_time(may_be_stale=True),
+)

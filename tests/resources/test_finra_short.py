@@ -1,0 +1,93 @@
+"""Short sales of a week as a run derives them: of loaded tables, and again when one changes."""
+
+from datetime import date
+from typing import Any
+
+import polars as pl
+from sqlalchemy import delete
+
+from orchestration_project.domains.finra.calendar import TIERS
+from orchestration_project.engine.warehouse.frames import insert_frame
+from orchestration_project.resources.finra.short import figures_of, short_load
+from orchestration_project.tables.finra_datasets import finra_short_interest
+from orchestration_project.tables.finra_equity_datasets import finra_reg_sho_daily
+from orchestration_project.tables.finra_short import finra_symbol_week_short
+from orchestration_project.tables.schema import schema_of
+from tests.resources.weeks import MONDAY, NOON, Desk, row
+
+COLUMNS = ("symbol", "otc_share_quantity", "short_quantity", "settlement_date")
+
+
+def insert(desk: Desk, table: Any, *given: dict[str, Any]) -> None:
+    """Insert rows, with zeros and blanks where nothing is said."""
+    blank = {pl.Int64: 0, pl.String: "", pl.Datetime: NOON}
+    usual = {name: blank.get(type(kind)) for name, kind in schema_of(table).items()}
+    rows = pl.DataFrame([usual | each for each in given], schema_of(table))
+    with desk.warehouse.writing() as connection:
+        insert_frame(connection, table, rows)
+
+
+def derive(desk: Desk) -> str:
+    """Derive the week as a run does, and return what it reports."""
+    load = short_load(desk.warehouse)
+    done = load.land(load.take(MONDAY.isoformat()))
+    return f"{'derived' if done.recomputed else 'unchanged'}: {figures_of(done)}"
+
+
+def sale(day: int, symbol: str, short: int, total: int) -> dict[str, Any]:
+    return {
+        "trade_date": date(2025, 11, day),
+        "symbol": symbol,
+        "facility_code": "NQTRF",
+        "market_code": "Q",
+        "short_quantity": short,
+        "total_quantity": total,
+    }
+
+
+def test_a_week_is_joined_with_its_days_and_the_latest_settlement_date_before_its_end(desk):
+    for tier in TIERS:
+        Desk(desk.warehouse, desk.folder, tier, MONDAY).land(row("AAA"))
+    assert derive(desk) == "derived: 1 symbols, 0 with short sales, 0 with short interest"
+    insert(
+        desk,
+        finra_reg_sho_daily,
+        sale(7, "AAA", 9, 9),  # the Friday before
+        sale(10, "AAA", 1, 4),
+        sale(14, "AAA", 2, 4),
+        sale(14, "BBB", 5, 5),
+        sale(17, "AAA", 9, 9),  # the Monday after
+    )
+    insert(
+        desk,
+        finra_short_interest,
+        {"settlement_date": date(2025, 10, 31), "symbol": "AAA", "short_quantity": 70},
+        {"settlement_date": date(2025, 11, 14), "symbol": "AAA", "short_quantity": 80},
+        {"settlement_date": date(2025, 11, 28), "symbol": "AAA", "short_quantity": 90},
+    )
+    assert derive(desk) == "derived: 2 symbols, 2 with short sales, 1 with short interest"
+    assert desk.rows(finra_symbol_week_short, *COLUMNS, "short_interest_quantity") == [
+        ("AAA", 300, 3, date(2025, 11, 14), 80),
+        ("BBB", None, 5, None, None),
+    ]
+    assert desk.rows(finra_symbol_week_short, "short_volume_ratio") == [(0.375,), (1.0,)]
+    assert derive(desk) == "unchanged: 2 symbols, 2 with short sales, 1 with short interest"
+    with desk.warehouse.writing() as connection:
+        connection.execute(
+            delete(finra_short_interest).where(
+                finra_short_interest.c.settlement_date > date(2025, 10, 1)
+            )
+        )
+    assert derive(desk) == "derived: 2 symbols, 2 with short sales, 0 with short interest"
+
+
+def test_a_week_that_is_restated_is_stale_until_it_is_derived_again(desk):
+    for tier in TIERS:
+        Desk(desk.warehouse, desk.folder, tier, MONDAY).land(row("AAA"))
+    derive(desk)
+    assert desk.rows(finra_symbol_week_short, "is_stale") == [(False,)]
+    Desk(desk.warehouse, desk.folder, "T1", MONDAY).land(row("AAA", share_quantity=50))
+    assert desk.rows(finra_symbol_week_short, "is_stale") == [(True,)]
+    derive(desk)
+    found = desk.rows(finra_symbol_week_short, "is_stale", "otc_share_quantity")
+    assert found == [(False, 250)]
