@@ -241,7 +241,9 @@ def test_a_partition_is_asked_for_by_its_fields_in_an_order_that_makes_pages_cer
 
 
 def test_rows_that_a_declaration_chooses_are_asked_for_in_probe_and_pages(bench):
-    bench.source(replace(DATASET, only_rows={"note": "sums"})).extract(EAST, [])
+    bench.finra.rows = [record(APPLE, note="sums"), record(CISCO)]
+    found = bench.source(replace(DATASET, only_rows={"note": "sums"})).extract(EAST, [])
+    assert found.record_total == 1
     asked = [each for each in bench.server.requests if each.method == "POST"]
     chosen = b'{"fieldName":"note","fieldValue":"sums","compareType":"EQUAL"}'
     assert len(asked) > 1
@@ -249,6 +251,7 @@ def test_rows_that_a_declaration_chooses_are_asked_for_in_probe_and_pages(bench)
 
 
 def test_a_group_that_needs_a_credential_names_it_when_it_refuses(bench):
+    bench.finra.published = {"treasuryDailyAggregates": [("2026-01-05",)]}
     bench.finra.spoil = lambda *_: Reply(401, {}, b'{"message":"no"}')
     with pytest.raises(ConfigurationError, match="refuses access with HTTP 401") as refusal:
         bench.source(TREASURY_DAILY).partitions()
