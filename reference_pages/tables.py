@@ -34,6 +34,8 @@ TITLES = {
     "alert_states": "Alert deliveries",
     "finra": "FINRA OTC weekly data",
     "finra_datasets": "Further FINRA datasets",
+    "finra_market": "FINRA venues, movers and anomalies",
+    "finra_symbols": "FINRA symbol master",
     "fx": "Reference rates",
     "operations": "Operations",
     "operations_events": "Data events",

@@ -85,6 +85,7 @@ FINRA = Domain(
         finra.tier_week,
         finra.symbol_week_short,
         finra.symbol_week_value,
+        finra.symbols,
         finra.trade_activity,
         finra.value_picture,
         *(dataset.source for dataset in finra.DATASET_ASSETS),
@@ -102,6 +103,7 @@ FINRA = Domain(
         Job(definition=finra.tier_week_job, parameters=(WEEK_ENDING,)),
         Job(definition=finra.symbol_week_value_job, parameters=(WEEK_ENDING,)),
         Job(definition=finra.symbol_week_short_job, parameters=(WEEK_ENDING,)),
+        Job(definition=finra.symbols_job, parameters=()),
         Job(definition=finra.trade_activity_job, parameters=()),
         Job(definition=finra.freshness_job, parameters=()),
         Job(definition=finra.source_checks_job, parameters=()),
@@ -120,6 +122,7 @@ FINRA = Domain(
         sensors.finra_source_checks_daily,
         sensors.finra_symbol_week_short_daily,
         sensors.finra_symbol_week_value_daily,
+        sensors.finra_symbols_daily,
     ],
     sensors=[
         sensors.finra_on_publication,

@@ -75,7 +75,7 @@ def _unused(settings: Settings) -> str:
 PRICES = Domain(
     name="prices",
     source_setting="prices_source",
-    assets=[prices.quotes, prices.charts, prices.daily, prices.derived],
+    assets=[prices.quotes, prices.charts, prices.daily, prices.derived, prices.spellings],
     asset_checks=[prices.as_new_as_the_calendar],
     jobs=[
         Job(

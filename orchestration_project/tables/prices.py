@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Column
 
+from orchestration_project.tables import finra_symbols as symbol_master
 from orchestration_project.tables.schema import (
     count,
     day,
@@ -54,6 +55,16 @@ prices_daily = table(
 )
 
 prices_daily_history = history_of(prices_daily)
+
+prices_symbol_spellings = table(
+    "prices_symbol_spellings",
+    "One row per vendor and symbol of finra_symbols: how the vendor spells it.",
+    text("vendor", "Vendor: alpha_vantage or yahoo", key=True),
+    text("symbol", "Symbol in FINRA's spelling, exact to the byte", key=True),
+    text("vendor_symbol", "Vendor's spelling; NULL: the vendor is not asked", optional=True),
+    flag("is_override", "Whether PRICES_SYMBOLS_FILE has the spelling, not a rule"),
+    text("reason", "Reason why the vendor is not asked; NULL: it is", optional=True),
+)
 
 prices_corporate_actions = table(
     "prices_corporate_actions",
@@ -134,6 +145,10 @@ v_prices_daily = view(
 _PRICE = (_daily.adjusted_close, _daily.close)
 
 MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
+    "prices_symbol_spellings": {
+        column.name: (symbol_master.finra_symbols.c.symbol,)
+        for column in prices_symbol_spellings.columns
+    },
     "prices_corporate_actions": {
         "symbol": (_daily.symbol,),
         "trade_date": (_daily.trade_date,),

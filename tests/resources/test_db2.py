@@ -81,6 +81,7 @@ OWN_TO_SQLITE = ("PRAGMA ", "SELECT sql FROM", "SELECT name FROM")
 
 WRITTEN_BY_OTHER_TESTS = (
     *("finra_symbol_anomalies_week", "finra_symbol_movers_week", "finra_venue_movers_week"),
+    *("finra_symbols", "finra_symbol_changes", "finra_symbol_renames", "prices_symbol_spellings"),
     *(
         "finra_venue_week_all_tiers",
         "documents_similarity",

@@ -125,6 +125,21 @@ def test_the_symbols_that_trade_most_in_each_tier_s_latest_weeks_are_wanted(ware
     assert most_traded(warehouse, weeks=2, size=2) == ["LATE", "AAA"]
 
 
+def test_a_universe_as_of_a_day_is_of_weeks_that_were_published_by_it(warehouse: Warehouse):
+    """T1 is published after 3 weeks, the other tiers after 5."""
+    traded(
+        warehouse,
+        ("T1", "NEW", 0, 900),
+        ("T1", "GONE", 1, 70),
+        ("T2", "LATE", 1, 900),
+        ("T2", "THEN", 3, 80),
+    )
+    assert most_traded(warehouse, weeks=2, size=2) == ["LATE", "NEW"]
+    as_of = WEEK + timedelta(weeks=2)  # T1's week before is out, and T2's of three weeks before
+    assert most_traded(warehouse, weeks=2, size=4, as_of=as_of) == ["THEN", "GONE"]
+    assert most_traded(warehouse, weeks=2, size=4, as_of=date(2020, 1, 1)) == []
+
+
 @pytest.mark.parametrize("symbols", ["BRK.B,EP$C,BRK.B,NA", "BRK.B,EP$C, BRK.B ,NA,"])
 def test_the_symbols_of_the_settings_are_wanted_as_they_are_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, symbols: str

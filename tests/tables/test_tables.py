@@ -31,6 +31,7 @@ PREFIXES = {
     "erasures": "operations",
     "finra_market": "finra",
     "finra_short": "finra",
+    "finra_symbols": "finra",
     "events_routing": "events",
     "operations_edits": "operations",
     "operations_deployment": "operations",

@@ -17,6 +17,7 @@ from orchestration_project.assets.finra.loading import LOADING
 from orchestration_project.assets.finra.replay import REPLAYS, WEEKLY_RUN_SUMMARY
 from orchestration_project.assets.finra.short import symbol_week_short, symbol_week_short_job
 from orchestration_project.assets.finra.source_checks import SOURCE_CHECKS, source_checks_job
+from orchestration_project.assets.finra.symbols import symbols, symbols_job
 from orchestration_project.assets.finra.value import symbol_week_value
 from orchestration_project.assets.finra.value_picture import symbol_week_value_job, value_picture
 from orchestration_project.assets.finra.weekly import SPECS, otc_weekly, otc_weekly_job, replay_job
@@ -47,6 +48,8 @@ __all__ = [
     "symbol_week_short_job",
     "symbol_week_value",
     "symbol_week_value_job",
+    "symbols",
+    "symbols_job",
     "tier_week",
     "tier_week_job",
     "trade_activity",

@@ -5,7 +5,7 @@ from orchestration_project.assets.prices.catalogue import MONTHS, quotes
 from orchestration_project.assets.prices.charts import charts, charts_job
 from orchestration_project.assets.prices.daily import SPECS, daily, daily_job, replay_job
 from orchestration_project.assets.prices.freshness import as_new_as_the_calendar, freshness_job
-from orchestration_project.assets.prices.gold import derived, gold_job
+from orchestration_project.assets.prices.gold import derived, gold_job, spellings
 from orchestration_project.assets.prices.loading import DAILY_REPLAY, LOAD_OP, PRICES_LOADING
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "gold_job",
     "quotes",
     "replay_job",
+    "spellings",
 ]

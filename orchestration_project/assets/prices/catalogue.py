@@ -49,7 +49,7 @@ def _months_before(day: date, count: int) -> date:
 
 GROUP = "prices"
 OWNERS = ["team:market-data"]
-QUOTES, CAPTURE, DAILY, SYMBOL_MONTHS, CORPORATE_ACTIONS, RETURNS, CHARTS = (
+QUOTES, CAPTURE, DAILY, SYMBOL_MONTHS, CORPORATE_ACTIONS, RETURNS, CHARTS, SPELLINGS = (
     dg.AssetKey([GROUP, noun])
     for noun in (
         "quotes",
@@ -59,6 +59,7 @@ QUOTES, CAPTURE, DAILY, SYMBOL_MONTHS, CORPORATE_ACTIONS, RETURNS, CHARTS = (
         "corporate_actions",
         "returns",
         "charts",
+        "symbol_spellings",
     )
 )
 SETTINGS = load_shared_settings()

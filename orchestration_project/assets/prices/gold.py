@@ -9,14 +9,24 @@ from orchestration_project.assets.prices.catalogue import (
     CORPORATE_ACTIONS,
     DAILY,
     RETURNS,
+    SPELLINGS,
     table_spec,
 )
 from orchestration_project.engine.announcements import event_metadata
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.prices.connection import read_spellings
 from orchestration_project.resources.prices.gold import derive_outdated
-from orchestration_project.tables.prices import prices_corporate_actions, prices_returns
+from orchestration_project.resources.prices.spellings import derive_spellings
+from orchestration_project.settings.domains.prices import PricesSettings
+from orchestration_project.tables.prices import (
+    prices_corporate_actions,
+    prices_returns,
+    prices_symbol_spellings,
+)
 
 TABLES = {CORPORATE_ACTIONS: prices_corporate_actions, RETURNS: prices_returns}
+
+FINRA_SYMBOLS = dg.AssetKey(["finra", "symbols"])
 
 
 @dg.multi_asset(
@@ -35,9 +45,27 @@ def derived(warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.MaterializeRe
         yield dg.MaterializeResult(asset_key=key, metadata=event_metadata(metadata))
 
 
+@dg.multi_asset(
+    name="spell_prices_symbols",
+    specs=[table_spec(SPELLINGS, prices_symbol_spellings, "gold", FINRA_SYMBOLS)],
+)
+def spellings(
+    settings: dg.ResourceParam[PricesSettings], warehouse: dg.ResourceParam[Warehouse]
+) -> dg.MaterializeResult[Any]:
+    """Spell the symbols of FINRA's symbol master as each vendor does."""
+    derived = derive_spellings(warehouse, read_spellings(settings))
+    made = [each.tables[prices_symbol_spellings.name] for each in derived.values()]
+    metadata = {
+        "outcome": "derived" if any(each.recomputed for each in made) else "unchanged",
+        "dagster/row_count": sum(each.row_count for each in made),
+        "seconds": sum(each.seconds for each in derived.values()),
+    }
+    return dg.MaterializeResult(asset_key=SPELLINGS, metadata=event_metadata(metadata))
+
+
 gold_job = dg.define_asset_job(
     "prices_gold",
-    selection=dg.AssetSelection.assets(derived),
-    description="Derives corporate actions and returns of symbols whose prices changed.",
+    selection=dg.AssetSelection.assets(derived, spellings),
+    description="Derives corporate actions and returns of changed symbols, and vendors' spellings.",
     tags={"domain": "prices"},
 )

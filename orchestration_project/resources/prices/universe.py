@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import and_, desc, func, or_, select
 
+from orchestration_project.domains.finra.calendar import TIERS, latest_published_week
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.prices.calendar import (
     closes_at,
@@ -29,17 +30,35 @@ def wanted_symbols(settings: Settings, warehouse: Warehouse) -> Sequence[str]:
     if settings.prices_symbols:
         return list(dict.fromkeys(settings.prices_symbols))
     return most_traded(
-        warehouse, weeks=settings.prices_universe_weeks, size=settings.prices_universe_size
+        warehouse,
+        weeks=settings.prices_universe_weeks,
+        size=settings.prices_universe_size,
+        as_of=settings.prices_universe_as_of,
     )
 
 
-def most_traded(warehouse: Warehouse, *, weeks: int, size: int) -> Sequence[str]:
-    """Return the ``size`` symbols with most shares in the latest ``weeks`` of each landed tier."""
+def most_traded(
+    warehouse: Warehouse, *, weeks: int, size: int, as_of: date | None = None
+) -> Sequence[str]:
+    """Return the ``size`` symbols with most shares in the latest ``weeks`` of each landed tier.
+
+    With ``as_of``, only weeks count that FINRA's calendar had published by that day.
+    """
     newest = select(traded.c.tier, func.max(traded.c.week_start)).group_by(traded.c.tier)
+    if as_of is not None:
+        published = [
+            and_(traded.c.tier == tier, traded.c.week_start <= latest_published_week(as_of, tier))
+            for tier in TIERS
+        ]
+        newest = newest.where(or_(*published))
     shares = func.sum(traded.c.total_share_quantity)
     with warehouse.reading() as connection:
         recent = [
-            and_(traded.c.tier == tier, traded.c.week_start > week - timedelta(weeks=weeks))
+            and_(
+                traded.c.tier == tier,
+                traded.c.week_start > week - timedelta(weeks=weeks),
+                traded.c.week_start <= week,
+            )
             for tier, week in connection.execute(newest)
         ]
         if not recent:

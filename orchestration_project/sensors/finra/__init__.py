@@ -16,6 +16,7 @@ from orchestration_project.sensors.finra.schedules import (
     finra_source_checks_daily,
     finra_symbol_week_short_daily,
     finra_symbol_week_value_daily,
+    finra_symbols_daily,
 )
 
 DATASET_SENSORS = [
@@ -39,4 +40,5 @@ __all__ = [
     "finra_source_checks_daily",
     "finra_symbol_week_short_daily",
     "finra_symbol_week_value_daily",
+    "finra_symbols_daily",
 ]

@@ -11,6 +11,7 @@ from orchestration_project.assets.finra import (
     source_checks_job,
     symbol_week_short_job,
     symbol_week_value_job,
+    symbols_job,
     week_keys,
 )
 from orchestration_project.connections.clock import Clock
@@ -112,6 +113,17 @@ finra_source_checks_daily = cron_schedule(
     cron_schedule="0 8 * * *",  # before the Monday loads
     execution_timezone=ZONE,
     what="Compare FINRA's tiers and fields with the declared ones every day.",
+)
+
+
+finra_symbols_daily = cron_schedule(
+    profile=PROFILE,
+    needs="loaded weeks",
+    name="finra_symbols_daily",
+    job=symbols_job,
+    cron_schedule="45 7 * * *",  # a run without a changed week writes nothing
+    execution_timezone=ZONE,
+    what="Derive the symbol master every day, if a loaded week changed.",
 )
 
 

@@ -57,6 +57,12 @@ class PricesSettings(Settings):
         description="Number of latest weeks over which the OTC volume is summed.",
         json_schema_extra=about(unit="weeks"),
     )
+    prices_universe_as_of: date | None = Field(
+        None,
+        description="Day by which the weeks of PRICES_UNIVERSE_WEEKS were published, so that no "
+        "later trading selects the symbols.",
+        json_schema_extra=about(default="(none: the latest weeks)", allowed="a day"),
+    )
     prices_symbols_file: Path = Field(
         Path("prices.yaml"),
         description="YAML file of vendors' spellings of symbols that follow no rule.",

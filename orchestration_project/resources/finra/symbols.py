@@ -1,0 +1,101 @@
+"""The symbol master, derived of all loaded weeks at once, when any of them changed."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import polars as pl
+from sqlalchemy import Connection, Table, func, select
+
+from orchestration_project.contracts.rules import KeyRange, content_sha256
+from orchestration_project.domains.finra.symbols import SYMBOLS_VERSION, symbol_master
+from orchestration_project.engine.derived import (
+    DerivedLoad,
+    DerivedPart,
+    DerivedResult,
+    DerivedTable,
+    Inputs,
+    PendingDerivation,
+    Reach,
+)
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.frames import read_frame
+from orchestration_project.resources.finra.gold import LOADED_BY, landed_weeks
+from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
+from orchestration_project.tables.finra_symbols import (
+    finra_symbol_changes,
+    finra_symbol_renames,
+    finra_symbols,
+)
+
+ALL = "all"
+"""The one partition: a symbol's rows follow from all of its weeks."""
+
+_week, _row = finra_symbol_week.c, finra_otc_weekly.c
+
+
+class _AllWeeks(Reach):
+    """One partition, made of every loaded week of every tier."""
+
+    def required(self, key: str) -> Sequence[str]:
+        """Return nothing: without a loaded week there is no symbol."""
+        return []
+
+    def candidates(self, landed: Mapping[str, int]) -> Sequence[str]:
+        """Return the partition if a week is loaded."""
+        return [ALL] if landed else []
+
+    def version(self, key: str, landed: Mapping[str, int]) -> str:
+        """Return a hash of all weeks and their changes."""
+        of = pl.DataFrame(sorted(landed.items()), ["partition", "token"], orient="row")
+        return f"symbols {SYMBOLS_VERSION}: {len(of)} weeks {content_sha256(of)[:16]}"
+
+
+def _read(connection: Connection, due: Sequence[PendingDerivation]) -> Mapping[Table, pl.DataFrame]:
+    """Return the rows of all tables of symbols, whichever is due."""
+    key = ("week_start", "tier", "symbol")
+    traded = (*key, "total_share_quantity", "top_venue_id", "known_from")
+    weeks = read_frame(connection, select(*(_week[name] for name in traded)), finra_symbol_week)
+    named = select(*(_row[name] for name in key), func.max(_row.issue_name).label("issue_name"))
+    names = read_frame(connection, named.group_by(*(_row[name] for name in key)), finra_otc_weekly)
+    return symbol_master(weeks.join(names, on=key, how="left"))
+
+
+def _make(table: Table, due: PendingDerivation, read: Mapping[Table, pl.DataFrame]) -> DerivedPart:
+    return DerivedPart(read[table])
+
+
+INPUTS = Inputs(landed=landed_weeks, read=_read, job=LOADED_BY)
+
+TABLES = tuple(
+    DerivedTable(
+        table=table,
+        inputs=INPUTS,
+        reach=_AllWeeks(),
+        scope=lambda _: {"symbol": KeyRange()},
+        make=partial(_make, table),
+    )
+    for table in (finra_symbols, finra_symbol_changes, finra_symbol_renames)
+)
+
+
+def derive_symbols(warehouse: Warehouse) -> DerivedResult:
+    """Derive the symbol master if a loaded week changed since.
+
+    Raises:
+        SupersededError: Another run derived it meanwhile.
+    """
+    load = DerivedLoad(TABLES, warehouse, where={"tables": "symbols"})
+    return load.land(load.take(ALL))
+
+
+def newest_week_changes(warehouse: Warehouse, kind: str, *, weeks: int) -> pl.DataFrame:
+    """Return the changes of a kind in the latest weeks, by symbol."""
+    change = finra_symbol_changes.c
+    newest = select(func.max(_week.week_start)).scalar_subquery()
+    with warehouse.reading() as connection:
+        last = connection.execute(select(newest)).scalar_one()
+        statement = select(finra_symbol_changes).where(change.kind == kind)
+        found = read_frame(connection, statement, finra_symbol_changes)
+    if last is None:
+        return found
+    return found.filter((pl.lit(last) - pl.col("week_start")).dt.total_days() < weeks * 7)

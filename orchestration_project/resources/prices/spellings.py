@@ -1,0 +1,89 @@
+"""How each vendor spells the symbols of FINRA's symbol master, as a table."""
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+from sqlalchemy import Connection, select
+
+from orchestration_project.domains.prices.symbols import Overrides, Vendor, map_symbols
+from orchestration_project.engine.derived import (
+    DerivedLoad,
+    DerivedPart,
+    DerivedResult,
+    DerivedTable,
+    Inputs,
+    PendingDerivation,
+    Reach,
+)
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.difference import derived_versions
+from orchestration_project.tables.finra_symbols import finra_symbols
+from orchestration_project.tables.prices import prices_symbol_spellings
+from orchestration_project.tables.schema import in_table_order
+
+VENDORS: Sequence[Vendor] = ("alpha_vantage", "yahoo")
+"""Vendors that spell symbols their own way."""
+
+
+class _Symbols(Reach):
+    """A vendor's spellings follow from the symbols, and from its overrides, which are compared."""
+
+    def required(self, key: str) -> Sequence[str]:
+        """Return nothing: without symbols there are no spellings."""
+        return []
+
+    def version(self, key: str, landed: Mapping[str, str]) -> str:
+        """Return the version of the symbols."""
+        return landed.get(key, "no symbols")
+
+
+def _symbols(connection: Connection, _: Sequence[PendingDerivation]) -> list[str]:
+    return list(connection.scalars(select(finra_symbols.c.symbol).order_by(finra_symbols.c.symbol)))
+
+
+def _versions(connection: Connection, _: str | None = None) -> dict[str, str]:
+    versions = derived_versions(connection, finra_symbols)
+    return {vendor: version for version in versions.values() for vendor in VENDORS}
+
+
+def spelled(symbols: Sequence[str], vendor: Vendor, overrides: Overrides) -> pl.DataFrame:
+    """Return the rows of `prices_symbol_spellings` of a vendor."""
+    found = map_symbols(symbols, vendor, overrides)
+    rows = [
+        {
+            "vendor": vendor,
+            "symbol": symbol,
+            "vendor_symbol": found.spelling.get(symbol),
+            "is_override": symbol in overrides,
+            "reason": found.unmapped.get(symbol),
+        }
+        for symbol in symbols
+    ]
+    schema = {column.name: pl.String for column in prices_symbol_spellings.columns}
+    frame = pl.DataFrame(rows, {**schema, "is_override": pl.Boolean})
+    return in_table_order(frame, prices_symbol_spellings)
+
+
+def derive_spellings(
+    warehouse: Warehouse, overrides: Mapping[str, Overrides]
+) -> Mapping[str, DerivedResult]:
+    """Derive the spellings of each vendor, and write those that differ.
+
+    Raises:
+        SupersededError: Another run derived them meanwhile.
+    """
+
+    def make(due: PendingDerivation, symbols: list[str]) -> DerivedPart:
+        [vendor] = [each for each in VENDORS if each == due.key]
+        return DerivedPart(spelled(symbols, vendor, overrides.get(vendor, {})))
+
+    table = DerivedTable(
+        table=prices_symbol_spellings,
+        inputs=Inputs(landed=_versions, read=_symbols, job="finra_symbols"),
+        reach=_Symbols(),
+        scope=lambda vendor: {"vendor": vendor},
+        make=make,
+        is_compared=True,
+    )
+    load = DerivedLoad([table], warehouse)
+    return {vendor: load.land(load.take(vendor)) for vendor in VENDORS}
