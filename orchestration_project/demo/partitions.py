@@ -1,6 +1,6 @@
 """The rows of one partition as FINRA would hold them: market, corrections, bad rows and totals."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -9,6 +9,8 @@ from orchestration_project.demo import faults
 from orchestration_project.demo.aggregates import with_aggregates
 from orchestration_project.demo.catalogue import Edition
 from orchestration_project.demo.market import Market, Purpose
+from orchestration_project.demo.prices.faults import FAULTS, SPLIT_RATIO, SPLIT_SESSIONS
+from orchestration_project.demo.prices.sessions import position
 from orchestration_project.demo.restatements import Restatement, ordinary_symbols, restated
 
 _TIER_DESCRIPTIONS = {
@@ -32,7 +34,7 @@ def partition_rows(market: Market, anchor: date, edition: Edition) -> pl.DataFra
     Dates are text (`yyyy-MM-dd`), counts Int64, totalNotionalSum dollars with two decimals. The
     order is always the same for an edition, and no field explains it.
     """
-    firm_rows = market.firm_rows(edition.tier, edition.week)
+    firm_rows = _with_splits(market, anchor, edition)
     where = faults.place(anchor, edition.tier, edition.week)
     if where == faults.DECIMATED:
         firm_rows = faults.without_most(firm_rows)
@@ -42,6 +44,27 @@ def partition_rows(market: Market, anchor: date, edition: Edition) -> pl.DataFra
         rows = _corrected(firm_rows, rows, where, edition.restatement, rng)
     order = market.random(edition.tier, edition.week, Purpose.ORDER).permutation(rows.height)
     return _as_published(rows.sort(_IDENTITY)[order], edition)
+
+
+def _with_splits(market: Market, anchor: date, edition: Edition) -> pl.DataFrame:
+    """Return the week's trading, valued by the prices that the demo's vendors have of the week."""
+    firm_rows = market.firm_rows(edition.tier, edition.week)
+    symbols = market.symbols(edition.tier)
+    split = [
+        symbols.frame["issueSymbolIdentifier"][symbols.treacherous_count + place]
+        for (tier, place), fault in FAULTS.items()
+        if fault == "split" and tier == edition.tier
+    ]
+    first, end = position(edition.week), position(edition.week + timedelta(days=7))
+    before = min(max(position(anchor) - SPLIT_SESSIONS - first, 0), end - first)
+    if not (split and before):
+        return firm_rows
+    # With the volume, the mean price of a week in which it is split leans to the lower prices.
+    after = end - first - before
+    factor = SPLIT_RATIO * (before + after) / (before + SPLIT_RATIO * after)
+    is_split = pl.col("issueSymbolIdentifier").is_in(split)
+    cents = (pl.col("cents") * factor).round().cast(pl.Int64)
+    return firm_rows.with_columns(cents=pl.when(is_split).then(cents).otherwise("cents"))
 
 
 def _completed(firm_rows: pl.DataFrame, where: faults.Place) -> pl.DataFrame:

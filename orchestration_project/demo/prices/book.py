@@ -15,6 +15,8 @@ from orchestration_project.demo.market import Market
 from orchestration_project.demo.prices.faults import (
     FAULTS,
     REVISED_AFTER,
+    SPLIT_RATIO,
+    SPLIT_SESSIONS,
     VANISHED_AFTER,
     Fault,
 )
@@ -145,7 +147,7 @@ def _splits(rng: np.random.Generator, count: int, anchor: int, fault: Fault | No
     split = np.ones(count, np.int64)
     chosen, day, ratio = rng.integers([_SPLITS_ONE_IN, count, len(_SPLIT_RATIOS)])
     if fault == "split":
-        split[anchor - 20] = 4
+        split[anchor - SPLIT_SESSIONS] = SPLIT_RATIO
     elif chosen == 0:
         split[day] = _SPLIT_RATIOS[ratio]
     return split

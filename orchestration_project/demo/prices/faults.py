@@ -26,5 +26,8 @@ FAULTS: dict[tuple[str, int], Fault] = {
 REVISED_AFTER, VANISHED_AFTER = timedelta(days=5), timedelta(days=7)
 """After the anchor."""
 
+SPLIT_SESSIONS, SPLIT_RATIO = 20, 4
+"""Sessions before the anchor, and new shares for each, of the split."""
+
 NULL_SESSIONS = 10
 """So many sessions before the anchor lies the day without prices."""
