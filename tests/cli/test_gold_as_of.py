@@ -1,13 +1,20 @@
 """Gold as of a time equals the gold that was derived at that time."""
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
+from sqlalchemy import delete
 
 from orchestration_project.__main__ import main
+from orchestration_project.domains.finra.calendar import session_days
+from orchestration_project.engine.warehouse.frames import insert_frame, read_scope
+from orchestration_project.resources.finra.value import value_load
+from orchestration_project.tables.prices import prices_daily, prices_daily_history
+from tests.domains.prices import row as price
+from tests.domains.prices import rows as prices
 from tests.resources.gold_desk import WEEKS, derive, land_week, read
 from tests.resources.test_gold_by_pandas import TIERS, rows_of
 from tests.resources.weeks import Desk
@@ -95,7 +102,8 @@ def test_gold_published_by_a_day_leaves_out_what_was_restated_later(desk, clock,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["finra_symbol_week_value", "T1|2025-11-10"], "invalid gold table"),
+        (["finra_symbol_week_value", "T1|2025-11-10"], "invalid partition"),
+        (["finra_symbols", "all"], "invalid gold table"),
         (["finra_symbol_week", "2025-11-10"], "invalid partition 2025-11-10"),
         (["finra_tier_week", "T1|2025-11-10"], "invalid partition 'T1|2025-11-10'"),
         (["finra_symbol_week", "T1|2025-11-10"], "no rows then: T1|2025-11-10"),
@@ -104,3 +112,43 @@ def test_gold_published_by_a_day_leaves_out_what_was_restated_later(desk, clock,
 def test_what_cannot_be_derived_is_a_clear_message(desk, capfd, arguments, message):
     assert main(["gold", *arguments]) == 1
     assert message in capfd.readouterr().err
+
+
+def test_estimates_as_of_a_time_have_its_shares_and_its_prices(desk, clock, tmp_path):
+    """A split of 4 for 1 is loaded on the second day, and all closes are written after it."""
+    days, following = session_days(LAST), session_days(LAST + timedelta(weeks=1))
+    states = []
+    for shares, close, splits in ((100, 40, {}), (500, 10, {following[1]: 4})):
+        clock.at += timedelta(days=1)
+        for tier in TIERS:
+            land_week(desk, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
+        given = [
+            price(each, close, split_ratio=splits.get(each, 1) * 10**6)
+            for each in (*days, *following)
+        ]
+        store_prices(desk, clock.at, given)
+        load = value_load(desk.warehouse)
+        load.land(load.take(str(LAST)))
+        states.append((clock.at, read(desk.warehouse, "finra_symbol_week_value")))
+    dollars = [[row["estimated_notional_usd"] for row in rows] for _, rows in states]
+    assert dollars == [[4000 * 10**6] * 3, [20_000 * 10**6] * 3]
+    for at, rows in states:
+        at_the_time = (at + timedelta(hours=1)).isoformat()
+        file = tmp_path / "value.parquet"
+        options = ["--as-of", at_the_time, "--output", str(file), "--force"]
+        assert main(["gold", "finra_symbol_week_value", str(LAST), *options]) == 0
+        assert sorted_rows(pl.read_parquet(file).to_dicts()) == sorted_rows(rows)
+
+
+def store_prices(desk, now: datetime, given: list[dict[str, Any]]) -> None:
+    """Replace the loaded prices, and keep those before in the history, as a load does."""
+    at = pl.lit(now).cast(pl.Datetime("us", "UTC"))
+    new = prices(*given).with_columns(capture_id=pl.lit(1, pl.Int64), known_from=at)
+    with desk.warehouse.writing() as connection:
+        old = read_scope(connection, prices_daily, {"symbol": "AAA"})
+        connection.execute(delete(prices_daily))
+        moved = old.with_columns(
+            known_to=at, change_cause=pl.lit("values"), rule_version=pl.lit("1")
+        )
+        insert_frame(connection, prices_daily_history, moved)
+        insert_frame(connection, prices_daily, new)

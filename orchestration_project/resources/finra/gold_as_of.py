@@ -1,12 +1,13 @@
 """Gold tables as they were known or published at a time, derived of the weekly rows of that time.
 
 Nothing is stored: rows of `finra_otc_weekly` are read in their state of the time, and go through
-the functions that derive the tables. So a table that has no history has one.
+the functions that derive the tables. So a table that has no history has one. Prices have no day of
+publication: those of an estimate are the ones that were loaded by the time.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -14,18 +15,21 @@ from sqlalchemy import Connection, Select, Table, func, select
 
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.selection import TierWeek, parsed, tier_week
+from orchestration_project.domains.finra.value import ONE, SPLIT_COLUMNS
 from orchestration_project.engine.derived import DerivedTable, PendingDerivation
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.engine.warehouse.staleness import stamped
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.resources.finra.gold import TIER_WEEKS, WINDOWS, GoldWeeks
+from orchestration_project.resources.finra.value import SYMBOL_WEEK_VALUE
 from orchestration_project.tables.catalogue import relation, relation_as_of
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_symbol_week,
     finra_venue_week,
 )
+from orchestration_project.tables.prices import prices_daily
 from orchestration_project.tables.published import Published, published_by
 from orchestration_project.tables.schema import HISTORY
 
@@ -33,10 +37,10 @@ LOADED = (finra_symbol_week, finra_venue_week)
 """Gold tables that a load derives itself."""
 
 BY_NAME: Mapping[str, DerivedTable[Any]] = {
-    each.table.name: each for each in (*WINDOWS, *TIER_WEEKS)
+    each.table.name: each for each in (*WINDOWS, *TIER_WEEKS, SYMBOL_WEEK_VALUE)
 }
 NAMES = tuple(sorted([*(table.name for table in LOADED), *BY_NAME]))
-"""Gold tables that follow from weekly rows alone."""
+"""Gold tables that follow from weekly rows, and of estimates from prices."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def gold_as_of(
     """
     if name not in NAMES:
         raise ConfigurationError(
-            f"invalid gold table {name!r}: expected one that weekly rows alone make",
+            f"invalid gold table {name!r}: expected one that weekly rows make",
             expected=f"one of {', '.join(NAMES)}",
             remedy=did_you_mean(name, NAMES),
         )
@@ -92,6 +96,7 @@ def gold_as_of(
             missing_count += missing
             if made is not None:
                 weeks[each] = made
+        prices = _prices(connection, key, at) if derived is SYMBOL_WEEK_VALUE else None
     if absent := [each for each in required if each not in weeks]:
         raise ConfigurationError(
             f"{name} of {key} cannot be derived",
@@ -107,7 +112,8 @@ def gold_as_of(
         rows = read.symbols if name == finra_symbol_week.name else read.venues
         return GoldAsOf(finra_symbol_week.metadata.tables[name], rows, missing_count)
     due = PendingDerivation(derived, key, 0, None, "", list(weeks))
-    return GoldAsOf(derived.table, derived.make(due, read).rows, missing_count)
+    taken = read if prices is None else (read.symbols, *prices)
+    return GoldAsOf(derived.table, derived.make(due, taken).rows, missing_count)
 
 
 def _partitions(derived: DerivedTable[Any] | None, key: str) -> tuple[Sequence[str], Sequence[str]]:
@@ -116,7 +122,7 @@ def _partitions(derived: DerivedTable[Any] | None, key: str) -> tuple[Sequence[s
     Raises:
         ConfigurationError: The key is none of the table's.
     """
-    if derived not in TIER_WEEKS:
+    if derived not in (*TIER_WEEKS, SYMBOL_WEEK_VALUE):
         tier_week(key, today=date.max)
         return [key], [key] if derived is None else derived.reach.inputs(key)
     try:
@@ -158,6 +164,35 @@ def _week(
     latest = known_from or max(rows["known_from"].to_list())
     symbols, venues = symbol_week(rows), venue_week(venue_sums(rows))
     return GoldWeeks(stamped(symbols, latest), stamped(venues, latest)), missing
+
+
+DAYS_BEFORE = 14
+"""Days before a week in which the close before a split of its first session is looked for."""
+
+
+def _prices(
+    connection: Connection, key: str, at: datetime | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the prices of a week, and all splits since by `SPLIT_COLUMNS`, known at the time."""
+    week, columns = date.fromisoformat(key), ("volume", "known_from", *SPLIT_COLUMNS[:-1])
+    chosen = relation_as_of(prices_daily.name, at) if at else relation(prices_daily.name)
+
+    def read(*wheres: str) -> pl.DataFrame:
+        found = chosen.select(columns, wheres).order_by(None)
+        statement = found if isinstance(found, Select) else select(found.subquery())
+        return read_frame(connection, statement, prices_daily)
+
+    prices = read(f"trade_date>={week}", f"trade_date<={week + timedelta(days=6)}")
+    split = read(f"trade_date>{week}", f"split_ratio!={ONE}")["symbol"].unique().sort()
+    since = week - timedelta(days=DAYS_BEFORE)
+    named = ",".join(f'"{symbol}"' for symbol in split)
+    wheres = (f"symbol in ({named})", f"trade_date>={since}")
+    around = prices.clear() if split.is_empty() else read(*wheres)
+    is_split = (pl.col("trade_date") > week) & (pl.col("split_ratio") != ONE)
+    splits = around.sort("symbol", "trade_date").with_columns(
+        close_before=pl.col("close").shift().over("symbol")
+    )
+    return prices, splits.filter(is_split).select(SPLIT_COLUMNS)
 
 
 def _latest_load(connection: Connection, scope: Scope, at: datetime | None) -> datetime | None:
