@@ -7,7 +7,7 @@ values differ from then on, one row is gone and another is new.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import polars as pl
@@ -57,7 +57,8 @@ class FixedIncome:
     def __init__(self, market: Market, anchor: date) -> None:
         self._seed = market.seed
         self._anchor = anchor
-        self._makers = {**_ROWS, **equities.makers(market)}
+        positions = partial(short_interest.rows, seed=market.seed)
+        self._makers = {**_ROWS, SHORT_INTEREST.name: positions, **equities.makers(market)}
         self._rows = lru_cache(8)(self._make_rows)
 
     def available(self, dataset: Dataset, today: date) -> list[tuple[str, ...]]:
@@ -223,5 +224,4 @@ _ROWS: Mapping[str, Callable[..., pl.DataFrame]] = {
     TREASURY_MONTHLY.name: treasuries.monthly,
     BONDS.name: _bonds,
     BREADTH.name: _breadth,
-    SHORT_INTEREST.name: short_interest.rows,
 }

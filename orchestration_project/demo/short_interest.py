@@ -4,6 +4,7 @@ Mid-month settlement dates are revised two weeks after they came out. Some issue
 no earlier position and no volume.
 """
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from functools import lru_cache
 
@@ -11,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from orchestration_project.demo.publication import is_holiday
-from orchestration_project.demo.symbols import TREACHEROUS
+from orchestration_project.demo.symbols import TREACHEROUS, universe
 
 ROWS = 5_200
 """Takes two pages."""
@@ -20,6 +21,7 @@ PUBLISHED_AFTER = 9  # business days
 REVISED_AFTER = timedelta(days=14)
 REVISED_ONE_IN = 40
 NEW_ISSUE_ONE_IN = 50
+TRADED_PER_TIER = 300
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -35,11 +37,22 @@ def is_revised(day: date, today: date) -> bool:
     return day.day <= 15 and today >= _published(day) + REVISED_AFTER
 
 
-def rows(rng: np.random.Generator, settlement_date: str) -> pl.DataFrame:
-    """Return the positions of a settlement date, as they come out first."""
+@lru_cache(1)
+def traded(seed: int) -> Sequence[str]:
+    """Return tickers of the demo's market, the treacherous ones first, then the most traded.
+
+    A few of them have a suffix in a market of another size.
+    """
     treacherous = [ticker for tickers in TREACHEROUS.values() for ticker in tickers]
+    of_tiers = [universe(seed, tier, TRADED_PER_TIER) for tier in ("T1", "T2", "OTCE")]
+    tickers = [each.frame["issueSymbolIdentifier"].to_list() for each in of_tiers]
+    return list(dict.fromkeys([*treacherous, *(each for found in tickers for each in found)]))
+
+
+def rows(rng: np.random.Generator, settlement_date: str, *, seed: int) -> pl.DataFrame:
+    """Return the positions of a settlement date, as they come out first."""
     made = [f"Q{LETTERS[n // 676]}{LETTERS[n // 26 % 26]}{LETTERS[n % 26]}" for n in range(ROWS)]
-    symbols = [*treacherous, *made][:ROWS]
+    symbols = list(dict.fromkeys([*traded(seed), *made]))[:ROWS]
     before = rng.integers(100, 2_000_000, ROWS)
     known_before = pl.when(pl.int_range(ROWS) % NEW_ISSUE_ONE_IN != 7)
     return _with_figures(
