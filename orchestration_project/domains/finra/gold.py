@@ -153,12 +153,18 @@ def _firms_of_several_venues(by_venue: pl.DataFrame) -> pl.DataFrame:
     Columns: symbol, fewer (venues that are not firms of their own), more_squares (sum of the
     squares of firms minus that of their venues). Symbols without such firms may be missing.
     """
-    shares = pl.col("share_quantity").cast(pl.Int128)
-    venues = by_venue.select("venue_id", "firm_crd_number").unique().with_columns(firm=firm_id())
-    several = venues.filter(pl.col("venue_id").n_unique().over("firm") > 1)
+    shares, crd = pl.col("share_quantity").cast(pl.Int128), pl.col("firm_crd_number")
+    venue = pl.col("venue_id")
+    # A venue without a number is a firm of its own. The first and last ID count faster than all.
+    several = (
+        by_venue.group_by(crd)
+        .agg(first=venue.min(), last=venue.max())
+        .filter(crd > 0, pl.col("first") != pl.col("last"))["firm_crd_number"]
+    )
     return (
-        by_venue.join(several, on=["venue_id", "firm_crd_number"], nulls_equal=True)
-        .group_by("symbol", "firm")
+        by_venue.select("symbol", crd, "share_quantity", "square")
+        .filter(crd.is_in(several.to_list()))
+        .group_by("symbol", "firm_crd_number")
         .agg(
             fewer=pl.len().cast(pl.Int64) - 1,
             more_squares=shares.sum() * shares.sum() - pl.col("square").sum(),
@@ -187,7 +193,8 @@ def _by_venue(rows: pl.DataFrame) -> pl.DataFrame:
         *quantities,
         **of_markets,
     )
-    venues = [set(rows.filter(market=market)["venue_id"].unique()) for market in MARKETS]
+    pairs = rows.select("market", "venue_id")  # a filter copies all columns
+    venues = [set(pairs.filter(market=market)["venue_id"].unique()) for market in MARKETS]
     if set.isdisjoint(*venues):
         return by_market
     return by_market.group_by("symbol", "venue_id").agg(
