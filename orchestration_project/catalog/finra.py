@@ -86,6 +86,7 @@ FINRA = Domain(
         finra.symbol_week_short,
         finra.symbol_week_value,
         finra.symbols,
+        finra.finra_charts,
         finra.trade_activity,
         finra.value_picture,
         *(dataset.source for dataset in finra.DATASET_ASSETS),
@@ -103,6 +104,7 @@ FINRA = Domain(
         Job(definition=finra.tier_week_job, parameters=(WEEK_ENDING,)),
         Job(definition=finra.symbol_week_value_job, parameters=(WEEK_ENDING,)),
         Job(definition=finra.symbol_week_short_job, parameters=(WEEK_ENDING,)),
+        Job(definition=finra.charts_job, parameters=()),
         Job(definition=finra.symbols_job, parameters=()),
         Job(definition=finra.trade_activity_job, parameters=()),
         Job(definition=finra.freshness_job, parameters=()),
@@ -123,6 +125,7 @@ FINRA = Domain(
         sensors.finra_symbol_week_short_daily,
         sensors.finra_symbol_week_value_daily,
         sensors.finra_symbols_daily,
+        sensors.finra_charts_daily,
     ],
     sensors=[
         sensors.finra_on_publication,

@@ -89,7 +89,7 @@ def trade_activity(activity: Activity, *, is_synthetic: bool = False) -> Picture
         _draw_concentration(axes["concentration"], activity)
         _draw_symbols(axes["symbols"], activity)
         _draw_venues(axes["venues"], activity)
-        _draw_legend(figure, axes["shares"])
+        draw_legend(figure, axes["shares"])
         if is_synthetic:
             mark_synthetic(figure)
         return Picture(svg_of(figure), png_of(figure))
@@ -114,13 +114,13 @@ def traded_value(weeks: pl.DataFrame, *, is_synthetic: bool = False) -> Picture:
             _draw_tiers(axes, mondays, weeks, column)
             axes.set_title(title)
         _as_magnitudes(panels[0])
-        _draw_legend(figure, panels[0])
+        draw_legend(figure, panels[0])
         if is_synthetic:
             mark_synthetic(figure)
         return Picture(svg_of(figure), png_of(figure))
 
 
-def _by_week(
+def by_week(
     weeks: Sequence[date], rows: pl.DataFrame, *key: str, value: str
 ) -> Mapping[Any, "pd.Series"]:
     """Return a series over ``weeks`` of each ``key`` in ``rows``; a week without a value is NaN."""
@@ -131,14 +131,14 @@ def _by_week(
 
 
 def _draw_tiers(axes: "Axes", mondays: Sequence[date], weeks: pl.DataFrame, column: str) -> None:
-    series = _by_week(mondays, weeks, "tier", value=column)
+    series = by_week(mondays, weeks, "tier", value=column)
     for tier in TIERS:
         if tier in series:
-            _draw_line(axes, series[tier], COLOURS[tier], "solid", tier)
+            draw_line(axes, series[tier], COLOURS[tier], "solid", tier)
     axes.set_ylim(bottom=0)
     _limit_days(axes, mondays)
     axes.yaxis.set_major_formatter(short)
-    _date_axis(axes, mondays)
+    date_axis(axes, mondays)
 
 
 def _as_magnitudes(axes: "Axes") -> None:
@@ -152,15 +152,15 @@ def _as_magnitudes(axes: "Axes") -> None:
 
 
 def _draw_traded(axes: "Axes", activity: Activity, quantity: str, title: str) -> None:
-    series = _by_week(activity.weeks, activity.traded, "tier", "market", value=quantity)
+    series = by_week(activity.weeks, activity.traded, "tier", "market", value=quantity)
     for tier in TIERS:
         for market, (name, style) in MARKETS.items():
             if (tier, market) in series:
-                _draw_line(axes, series[tier, market], COLOURS[tier], style, f"{tier} {name}")
+                draw_line(axes, series[tier, market], COLOURS[tier], style, f"{tier} {name}")
     axes.set_title(title)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(short)
-    _date_axis(axes, activity.weeks)
+    date_axis(axes, activity.weeks)
 
 
 def _mark_quarantined(axes: "Axes", weeks: Collection[date]) -> None:
@@ -175,7 +175,7 @@ def _mark_quarantined(axes: "Axes", weeks: Collection[date]) -> None:
 
 def _draw_concentration(axes: "Axes", activity: Activity) -> None:
     lower, upper = (
-        _by_week(activity.weeks, activity.concentration, "tier", value=name)
+        by_week(activity.weeks, activity.concentration, "tier", value=name)
         for name in ("hhi_lower", "hhi_upper")
     )
     for tier in TIERS:
@@ -192,10 +192,10 @@ def _draw_concentration(axes: "Axes", activity: Activity) -> None:
             _draw_dots(axes, bound[tier], colour)
     axes.set_title("Mean HHI by tier: lower to upper bound")
     axes.set_ylim(bottom=0)
-    _date_axis(axes, activity.weeks)
+    date_axis(axes, activity.weeks)
 
 
-def _draw_line(axes: "Axes", series: "pd.Series", colour: str, style: str, label: str) -> None:
+def draw_line(axes: "Axes", series: "pd.Series", colour: str, style: str, label: str) -> None:
     """Draw a line with its gaps; a week between two gaps is a dot."""
     axes.plot(series.index, series, color=colour, linestyle=style, label=label)
     _draw_dots(axes, series, colour)
@@ -245,12 +245,14 @@ def _draw_bars(
     axes.margins(x=0.15)
 
 
-def _draw_legend(figure: "Figure", axes: "Axes") -> None:
+def draw_legend(figure: "Figure", axes: "Axes") -> None:
+    """Draw the legend of a panel at the top right of the figure."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper right", ncols=len(labels) or 1)
 
 
-def _date_axis(axes: "Axes", weeks: Sequence[date]) -> None:
+def date_axis(axes: "Axes", weeks: Sequence[date]) -> None:
+    """Write few days below a panel, and limit it if there is one week."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(minticks=2, maxticks=8)

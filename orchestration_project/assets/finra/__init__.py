@@ -11,6 +11,7 @@ from orchestration_project.assets.finra.catalogue import (
     week_keys,
     weekly_summary,
 )
+from orchestration_project.assets.finra.charts import charts_job, finra_charts
 from orchestration_project.assets.finra.freshness import as_new_as_the_calendar, freshness_job
 from orchestration_project.assets.finra.gold import across_weeks, gold_job, tier_week, tier_week_job
 from orchestration_project.assets.finra.loading import LOADING
@@ -37,7 +38,9 @@ __all__ = [
     "across_weeks",
     "as_new_as_the_calendar",
     "backfill_job",
+    "charts_job",
     "engine_dataset",
+    "finra_charts",
     "freshness_job",
     "gold_job",
     "otc_weekly",

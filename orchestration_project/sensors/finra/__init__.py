@@ -11,6 +11,7 @@ from orchestration_project.sensors.finra.derived import (
 from orchestration_project.sensors.finra.schedules import (
     MONDAYS,
     backfill_outdated_weeks,
+    finra_charts_daily,
     finra_freshness_daily,
     finra_otc_weekly_mondays,
     finra_source_checks_daily,
@@ -30,6 +31,7 @@ __all__ = [
     "DATASET_SENSORS",
     "MONDAYS",
     "backfill_outdated_weeks",
+    "finra_charts_daily",
     "finra_freshness_daily",
     "finra_on_gold",
     "finra_on_landing",

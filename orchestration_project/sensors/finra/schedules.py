@@ -6,6 +6,7 @@ from sqlalchemy import Table
 from orchestration_project.assets.finra import (
     SPECS,
     WEEKS_OF_ALL_TIERS,
+    charts_job,
     freshness_job,
     otc_weekly_job,
     source_checks_job,
@@ -124,6 +125,16 @@ finra_symbols_daily = cron_schedule(
     cron_schedule="45 7 * * *",  # a run without a changed week writes nothing
     execution_timezone=ZONE,
     what="Derive the symbol master every day, if a loaded week changed.",
+)
+
+finra_charts_daily = cron_schedule(
+    profile=PROFILE,
+    needs="loaded weeks",
+    name="finra_charts_daily",
+    job=charts_job,
+    cron_schedule="15 8 * * *",  # after values and symbols
+    execution_timezone=ZONE,
+    what="Draw FINRA's charts every day.",
 )
 
 
