@@ -9,6 +9,7 @@ from reference_pages import (
     checks,
     cli,
     diagram,
+    dictionary,
     documents,
     errors,
     evidence,
@@ -16,6 +17,7 @@ from reference_pages import (
     logs,
     metadata,
     metrics,
+    notebooks,
     python_client,
     rest_api,
     schemas,
@@ -31,6 +33,7 @@ PAGES = {
     "automation.md": automation.write_automation,
     "checks.md": checks.write,
     "cli.md": cli.write,
+    "dictionary.md": dictionary.write,
     "documents.md": documents.write,
     "errors.md": errors.write,
     "evidence.md": evidence.write,
@@ -53,6 +56,7 @@ def generated() -> Mapping[str, str]:
         {name: write() for name, write in PAGES.items()}
         | dict(diagram.write())
         | dict(schemas.write())
+        | dict(notebooks.write())
     )
 
 

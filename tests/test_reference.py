@@ -11,6 +11,7 @@ from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.settings import PROJECT_ROOT, settings_class
 from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.tables.catalogue import known_tables
+from reference_pages.dictionary import data_tables, joins, null_rule, unit
 from reference_pages.markdown import HEADS, cell, table
 from reference_pages.pages import FOLDER, generated
 
@@ -57,6 +58,47 @@ def test_every_name_that_users_can_type_is_on_its_page(files):
         for page, found in names.items()
     }
     assert not any(missing.values()), missing
+
+
+def test_the_dictionary_has_every_column_of_data_with_its_unit_and_rule_of_null(files):
+    lines = files["dictionary.md"].splitlines()
+    described = {
+        (line.split("`")[1], name)
+        for line in lines
+        if line.startswith("| `") and line.count(" | ") == 5
+        for name in line.rpartition(" | ")[2].strip(" |").replace("`", "").split(", ")
+    }
+    tables = data_tables()
+    assert described == {(column.name, each.name) for each in tables for column in each.columns}
+    by_name = {each.name: each.c for each in tables}
+    week = by_name["finra_symbol_week"]
+    assert (unit(week.notional_usd), unit(week.vwap)) == ("US dollars x 10^6", "US dollars")
+    assert (unit(week.hhi_lower), unit(week.total_share_quantity)) == ("0-1", "shares")
+    assert null_rule(week.notional_usd) == "FINRA lacks it for a row"
+    assert null_rule(week.symbol) == ""
+    assert null_rule(by_name["finra_otc_weekly"].issue_name) == "not reported, or not known"
+
+
+def test_the_dictionary_joins_tables_by_whole_keys(files):
+    found = {(many, one): list(key) for many, one, key in joins(data_tables())}
+    weekly = "finra_otc_weekly"
+    assert found[weekly, "finra_symbol_week"] == ["week_start", "tier", "symbol"]
+    assert found["prices_returns", "prices_daily"] == ["symbol", "trade_date"]
+    assert found["finra_short_interest", "finra_symbols"] == ["symbol"]
+    assert ("finra_symbol_week", weekly) not in found
+    diagram = files["dictionary.md"].partition("```mermaid")[2].partition("```")[0]
+    assert f"  {weekly} ||--o{{ finra_symbol_week : makes" in diagram
+
+
+def test_each_notebook_is_a_page_with_what_its_cells_showed(files):
+    page = files["notebook-market-share.md"]
+    assert page.startswith("# Market share of ATS venues\n")
+    assert "150 shares, all equal: True" in page
+    assert page.count('<img alt="') == 1
+    assert "](notebook-first-look.md)" in page
+    assert {name for name in files if name.startswith("notebook-")} == {
+        f"notebook-{path.stem}.md" for path in (PROJECT_ROOT / "docs/notebooks").glob("*.ipynb")
+    }
 
 
 def test_every_kind_of_alert_in_the_code_is_listed():

@@ -1,0 +1,119 @@
+"""The data dictionary: entity diagram, joins, and every column with its unit and rule of NULL."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from sqlalchemy import Column, Date, Double, Table
+
+from orchestration_project.tables.schema import INTERNAL, SCALE, UtcTimestamp, key_names
+from orchestration_project.tables.views import VIEWS
+from reference_pages.markdown import code, codes, page, paragraph, section, table
+from reference_pages.tables import TYPES, groups, histories, sources
+
+MODULES = ("finra", "finra_datasets", "finra_market", "finra_symbols", "fx", "prices")
+"""Modules of `tables/` with data that analysts read; the others serve operations."""
+
+UNITS = (
+    (r"_usd$", "US dollars x 10^6"),
+    (r"_dollars$", "US dollars"),
+    (r"_(count|id|number|rank)$|^rank", "number"),
+    (r"(quantity|shares)$|^volume$|_change$", "shares"),
+    (r"_weeks$", "weeks"),
+)
+"""Pattern of an integer column's name, and its unit; what none matches is told by its meaning."""
+
+
+def data_tables() -> list[Table]:
+    """Return the tables and views that the dictionary has, without histories."""
+    of = histories()
+    return [
+        each
+        for group in groups()
+        if group.name in MODULES
+        for each in group.tables
+        if each.name not in of and not each.info.get(INTERNAL)
+    ]
+
+
+def unit(column: Column[object]) -> str:
+    """Return the unit of a column's values; nothing of texts and flags."""
+    meaning, kind = str(column.comment), column.type
+    if SCALE in column.info:
+        return "ratio x 10^6" if "ratio" in column.name else "US dollars x 10^6"
+    if isinstance(kind, Date):
+        return "day"
+    if isinstance(kind, UtcTimestamp):
+        return "UTC"
+    if isinstance(kind, Double):
+        return "US dollars" if "US dollars" in meaning else "0-1" if "0-1" in meaning else "ratio"
+    if str(kind) == "BIGINT" or column.name.endswith("_dollars"):
+        found = (unit for pattern, unit in UNITS if re.search(pattern, column.name))
+        return next(found, "number")
+    return ""
+
+
+def null_rule(column: Column[object]) -> str:
+    """Return what NULL means in a column; nothing where it is never NULL."""
+    if not column.nullable:
+        return ""
+    written = re.search(r"NULL: ([^;]+)", str(column.comment))
+    return written.group(1) if written else "not reported, or not known"
+
+
+def joins(tables: Sequence[Table]) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """Yield each table whose columns hold another one's whole key: many of its rows to one."""
+    for many in tables:
+        for one in tables:
+            key = key_names(one)
+            if many is not one and one.name not in VIEWS and set(key) <= set(many.columns.keys()):
+                is_same = set(key) == set(key_names(many))
+                if not is_same or many.name in VIEWS or many.name > one.name:
+                    yield many.name, one.name, key
+
+
+def write() -> str:
+    """Return the page."""
+    tables = data_tables()
+    return page("dictionary", [_diagram(tables), _joins(tables), _columns(tables)])
+
+
+def _diagram(tables: Sequence[Table]) -> str:
+    """Return a Mermaid entity diagram: keys, and which table is made of which."""
+    shown = {each.name for each in tables}
+    lines = ["erDiagram"]
+    for each in tables:
+        lines += [f"  {each.name} {{"]
+        for column in each.primary_key.columns:
+            kind = TYPES[str(column.type).partition("(")[0]].partition(",")[0]
+            lines.append(f"    {kind} {column.name} PK")
+        lines += ["  }"]
+        lines += [
+            f"  {origin} ||--o{{ {each.name} : makes" for origin in sources(each) if origin in shown
+        ]
+    diagram = "\n".join(["```mermaid", *lines, "```"])
+    return section("Entity diagram", diagram)
+
+
+def _joins(tables: Sequence[Table]) -> str:
+    rows = [(code(many), code(one), codes(key)) for many, one, key in joins(tables)]
+    note = (
+        "Many rows of the first table join one row of the second. Prices join a week by `symbol` "
+        "and a `trade_date` from `week_start` to six days after it."
+    )
+    return section("Joins", paragraph(note), table(("table", "joins", "by"), rows))
+
+
+def _columns(tables: Sequence[Table]) -> str:
+    where: Mapping[tuple[str, ...], list[str]] = defaultdict(list)
+    for each in tables:
+        for column in each.columns:
+            kind = TYPES[str(column.type).partition("(")[0]]
+            facts = (column.name, kind, unit(column), null_rule(column), str(column.comment))
+            where[facts].append(each.name)
+    rows = [
+        (code(name), kind, of, null, meaning, codes(names))
+        for (name, kind, of, null, meaning), names in sorted(where.items())
+    ]
+    columns = ("column", "type", "unit", "NULL means", "meaning", "tables")
+    return section("Columns", table(columns, rows))
