@@ -122,6 +122,7 @@ LOADS = KeyGroup(
             "link",
             captured_as="Partition of the captures",
             captured="Captures of the delivery",
+            diff="Rows that the load added, changed or removed, with both values",
             log_lines="Log lines of the run, for operators",
             trace="Trace of the run",
             downloads="Downloads of the captures",

@@ -47,11 +47,11 @@ from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.loads import ReplayOptions, options_of, refuse_unused_options
 from orchestration_project.engine.options import describe_defaults
 from orchestration_project.engine.runner import AssetEvent, Report, each_partition, landed_before
-from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import AnyJob, Replay, ReplayRequest, ReplayRuns
 from orchestration_project.services.delivery_evidence import evidence_of, rejects_of_load
-from orchestration_project.services.links import captures_path, link
+from orchestration_project.services.links import captures_path, diff_path, link
 from orchestration_project.services.metadata import (
     FRESHNESS_REMEDY,
     check_result,
@@ -66,6 +66,7 @@ from orchestration_project.services.metadata import (
     table_of,
 )
 from orchestration_project.settings import Settings, load_shared_settings, settings_class
+from orchestration_project.tables.schema import HISTORY
 
 SETTINGS = load_shared_settings()
 
@@ -416,8 +417,16 @@ def _metadata(
         "audits_warning": len(landed.warnings),
         KNOWN_FROM: landed.known_from,
         "seconds": figures.read_seconds + figures.check_seconds + landed.seconds,
+        **_diff(dataset, landed),
         **shown,
     }
+
+
+def _diff(dataset: Dataset, landed: WriteResult[None]) -> Mapping[str, Any]:
+    """Return the link to the rows that a load added, changed or removed, if it did any."""
+    if not landed.has_written_rows or HISTORY not in dataset.table.info:
+        return {}
+    return {"diff": link(diff_path(dataset.table.name, landed.known_from))}
 
 
 def _with_decimals(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """Links from metadata to what the gateway serves: stored files, captures, evidence archives."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from functools import cache
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
@@ -54,6 +55,13 @@ def capture_path(sha256: str) -> str:
 def rows_path(table: str, *where: str) -> str:
     """Return the path of the rows of a table that meet all conditions, such as ``source=git``."""
     return f"{API}/tables/{table}?{urlencode({'where': where}, doseq=True)}"
+
+
+def diff_path(table: str, loaded_at: datetime, *where: str) -> str:
+    """Return the path of the rows that a load added, changed or removed, with both values."""
+    before = loaded_at - timedelta(microseconds=1)
+    query = {"since": before.isoformat(), "until": loaded_at.isoformat(), "where": where}
+    return f"{API}/tables/{table}/diff?{urlencode(query, doseq=True)}"
 
 
 def captures_path(group_id: str) -> str:

@@ -1,7 +1,8 @@
 """FINRA's weekly assets as Dagster runs them, over the real demo source, on both databases."""
 
 import shutil
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import dagster as dg
 import pytest
@@ -19,6 +20,7 @@ from orchestration_project.tables.finra import (
     finra_symbol_week,
     finra_venue_week,
 )
+from orchestration_project.tables.row_diff import row_diff
 from orchestration_project.tables.spine import captures, deliveries, landings
 from tests import databases
 from tests.assets.conftest import BOTH, SLOW_ON_POSTGRESQL
@@ -251,6 +253,13 @@ def test_a_restatement_is_told_in_words_and_numbers_that_the_database_confirms(
         told[name] for name in ("rows_added", "rows_changed", "rows_removed")
     )
     assert (told["symbols_added"], told["symbols_removed"]) == (1, 1)
+    query = parse_qs(urlsplit(told["diff"]).query)
+    since, until = (datetime.fromisoformat(query[name][0]) for name in ("since", "until"))
+    diff = row_diff("finra_otc_weekly", since, until)
+    changes = [row[0] for row in databases.rows(url, diff.select(["change"], query["where"]))]
+    counts = {name: changes.count(name) for name in ("added", "removed")}
+    assert counts == {name: told[f"rows_{name}"] for name in counts}
+    assert changes.count("changed") >= told["rows_changed"]
     assert 0.001 < told["restated_share_ratio"] < 0.1
     moves = [record.data for record in told["largest_moves"].records]
     assert len(moves) == 10

@@ -16,6 +16,7 @@ from orchestration_project.assets.finra.catalogue import (
 )
 from orchestration_project.assets.finra.restatement import change_metadata
 from orchestration_project.domains.finra.audits import AUDITS
+from orchestration_project.domains.finra.selection import TierWeek, parsed
 from orchestration_project.engine.announcements import (
     KNOWN_FROM,
     REPORTED_LATE,
@@ -26,7 +27,13 @@ from orchestration_project.engine.announcements import (
 from orchestration_project.engine.warehouse.delivery import staged_name
 from orchestration_project.plots.sparkline import sparkline
 from orchestration_project.resources.finra.weekly import LoadedWeek
-from orchestration_project.services.links import capture_path, captures_path, file_path, link
+from orchestration_project.services.links import (
+    capture_path,
+    captures_path,
+    diff_path,
+    file_path,
+    link,
+)
 from orchestration_project.services.metadata import data_label, image, partition_link, table_of
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
@@ -96,8 +103,17 @@ def _preview(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         "first_captures": table_of(seen.captures),
         "downloads": dg.MetadataValue.md(_downloads(seen.captures)),
         "captured_as": dg.MetadataValue.md(partition_link(CAPTURE, seen.partition_key)),
+        **_diff(loaded, parsed(seen.partition_key)),
     }
     return {**largest, OTC_WEEKLY: {**origin, **largest[OTC_WEEKLY]}}
+
+
+def _diff(loaded: LoadedWeek, week: TierWeek) -> Mapping[str, Any]:
+    """Return the link to the rows that the load added, changed or removed."""
+    if loaded.landed is None:
+        return {}
+    wheres = (f"tier={week.tier}", f"week_start={week.week_start}")
+    return {"diff": link(diff_path(finra_otc_weekly.name, loaded.landed.known_from, *wheres))}
 
 
 def _downloads(captures: pl.DataFrame) -> str:
