@@ -9,7 +9,7 @@ from orchestration_project.migrations.changes import (
 from orchestration_project.migrations.frozen import Column, Table
 
 revision = "0053"
-down_revision = "0051"
+down_revision = "0052"
 
 # fmt: off
 CHANGES = [

@@ -4,7 +4,7 @@ from orchestration_project.migrations.changes import CreateTable, downgrade_by, 
 from orchestration_project.migrations.frozen import Column, Table
 
 revision = "0054"
-down_revision = "0051"
+down_revision = "0053"
 
 # fmt: off
 CHANGES = [

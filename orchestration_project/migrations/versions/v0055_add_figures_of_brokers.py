@@ -9,7 +9,7 @@ from orchestration_project.migrations.changes import (
 from orchestration_project.migrations.frozen import Column, Index
 
 revision = "0055"
-down_revision = "0051"
+down_revision = "0054"
 
 # fmt: off
 CHANGES = [
