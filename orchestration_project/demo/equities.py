@@ -119,7 +119,7 @@ def _months(market: Market, month: str, tier: str) -> pl.DataFrame:
                 summaryStartDate=pl.lit(month),
                 totalMonthlyTradeCount="trades",
                 totalMonthlyShareQuantity="shares",
-                totalNotionalSum=pl.col("cents") / 100,
+                totalNotionalSum=(pl.col("cents") / 100).round(2),  # polars multiplies inexactly
                 productTypeCode="productTypeCode",
                 summaryTypeCode=pl.lit(code),
                 lastUpdateDate=pl.lit(published.isoformat()),
