@@ -111,7 +111,8 @@ def test_the_jobs_that_delete_launch_others_or_write_elsewhere_are_dry_runs_by_d
     models = models_of(defs.get_repository_def().get_all_jobs())
     dry = {op for op, model in models.items() if "dry_run" in model.model_fields}
     assert dry == {
-        *("apply_preset", "clean_up_artifacts", "edit_flag", "edit_schedule", "erase_subject"),
+        *("apply_preset", "clean_up_artifacts", "edit_flag", "edit_plugins", "edit_schedule"),
+        "erase_subject",
         *("prune_run_logs", "replay_routing_letters", "replay_webhook", "replay_web_items"),
         *("launch_finra_backfill", "launch_prices_backfill", "retry_failures"),
         *("reconcile_saas", "replay_dead_letters", "sweep_saas", "switch_automation"),
@@ -189,12 +190,13 @@ def test_what_deletes_or_schedules_requires_an_admin_and_has_jobs_of_its_own():
     }
     names = ("damaged_artifacts", "erasures", "flags", "removals", "run_logs", "schedules")
     rules = {dg.AssetKey([each, "routing_rules"]) for each in ("events", "saas")}  # edited
-    assert tagged == rules | {dg.AssetKey(["operations", each]) for each in names}
+    listed = {dg.AssetKey(["plugins", "list"])}
+    assert tagged == rules | listed | {dg.AssetKey(["operations", each]) for each in names}
     jobs = [each for each in defs.resolve_all_job_defs() if not each.name.startswith("__")]
     made = {each.name: set(each.asset_layer.executable_asset_keys) for each in jobs}
     deleting = {name: keys for name, keys in made.items() if keys & tagged}
     names = ("cleanup", "edit_flags", "edit_schedules", "erase", "prune", "repair_artifacts")
-    edits = {"events_edit_routing", "saas_edit_rules"}
+    edits = {"events_edit_routing", "plugins_edit", "saas_edit_rules"}
     assert deleting.keys() == edits | {f"operations_{name}" for name in names}
     assert all(keys <= tagged for keys in deleting.values())
 

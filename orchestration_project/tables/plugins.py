@@ -3,6 +3,7 @@
 from sqlalchemy import Index
 
 from orchestration_project.tables.schema import (
+    ASSET,
     count,
     flag,
     history_of,
@@ -33,6 +34,8 @@ plugins = table(
     text("changed_by", "User, or the part of the project, of the latest change"),
     moment("changed_at", "UTC time of the latest change"),
 )
+
+plugins.info[ASSET] = "plugins/list"
 
 plugins_versions = table(
     "plugins_versions",
@@ -113,7 +116,7 @@ plugins_violations = table(
     count("number", "Number of the violation, from 1 per run", key=True),
     text("plugin", "ID of the plugin"),
     text("permission", "Permission that the plugin lacks, such as hosts, or exceeded limit"),
-    text("what", "What the plugin asked for, without secrets", from_senders=True),
+    text("what", "Call that was refused, without secrets", from_senders=True),
     moment("at", "UTC time of the violation"),
 )
 

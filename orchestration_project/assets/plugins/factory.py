@@ -52,7 +52,7 @@ def plugin_asset(stored: StoredPlugin) -> dg.AssetsDefinition:
     days = manifest.partitions
     spec = asset_spec(
         key,
-        manifest.description or f"What the plugin {stored.id} of {stored.publisher} does.",
+        manifest.description or f"One row per row of the plugin {stored.id} of {stored.publisher}.",
         column_schema(plugins_rows.columns) if has_rows else None,
         {"table" if has_rows else "report"},
         owners=["team:operations"],

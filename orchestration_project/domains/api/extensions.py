@@ -47,7 +47,7 @@ class PermissionShown(BaseModel):
     """A permission that is granted or asked for."""
 
     permission: str = Field(description="Kind of permission, or budget")
-    name: str = Field(description="What it names, such as a host")
+    name: str = Field(description="Name in it, such as a host")
     change: str = Field(description="Difference: added, wider, narrower, removed or same")
     granted: str = Field(description="Details of the granted one; empty: none")
     asked: str = Field(description="Details of what is asked for; empty: none")
@@ -80,7 +80,7 @@ class AdviceShown(BaseModel):
 
     file: str = Field(description="Path in the plugin")
     line: int = Field(description="Line, from 1")
-    what: str = Field(description="What stands there, and what it does")
+    what: str = Field(description="Statement, and its effect")
 
 
 class PluginAdded(BaseModel):
@@ -93,7 +93,7 @@ class PluginAdded(BaseModel):
     is_signed: bool = Field(description="Whether a trusted publisher signed it")
     needs_grant: bool = Field(description="Whether it asks for more than was granted")
     permissions: list[PermissionShown] = Field(description="Compared with the grant")
-    advice: list[AdviceShown] = Field(description="What of its code to look at")
+    advice: list[AdviceShown] = Field(description="Lines of code to look at")
     plugin: PluginShown | None = Field(description="Its state; null: a dry run")
 
 

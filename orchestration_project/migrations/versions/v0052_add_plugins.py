@@ -92,7 +92,7 @@ CHANGES = [
         Column("number", "bigint", "Number of the violation, from 1 per run", key=True),
         Column("plugin", "text", "ID of the plugin"),
         Column("permission", "text", "Permission that the plugin lacks, such as hosts, or exceeded limit"),
-        Column("what", "text", "What the plugin asked for, without secrets"),
+        Column("what", "text", "Call that was refused, without secrets"),
         Column("at", "timestamp", "UTC time of the violation"),
     ], indexes=[
         Index("plugins_violations_by_plugin", ["plugin", "at"]),

@@ -144,7 +144,11 @@ def _require_usable(manifest: Manifest) -> None:
         try:
             read_cron(manifest.schedule.cron)
         except ValueError as error:
-            raise ConfigurationError(f"invalid schedule.cron: {error}") from error
+            raise ConfigurationError(
+                f"invalid schedule.cron: {error}",
+                expected="five fields, e.g. 0 6 * * *",
+                remedy="correct plugin.yaml",
+            ) from error
     for read in manifest.permissions.reads:
         if read.table in internal_tables():
             raise ConfigurationError(
