@@ -8,6 +8,7 @@ from threading import Thread
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestration_project.assets.plugins import (
+    ROWS,
     edit_job,
     edit_plugins,
     plugin_asset,
@@ -81,6 +82,7 @@ def _is_missing(settings: Settings) -> bool:
 PLUGINS = Domain(
     name="plugins",
     assets=[edit_plugins],
+    tables=[ROWS],
     jobs=[Job(definition=edit_job)],
     stored_definitions=stored_definitions,
     state_paths=[FOLDER],

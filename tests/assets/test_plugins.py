@@ -19,7 +19,7 @@ from tests.plugin_files import plugin_files
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 ADA = PluginChange("ada", NOW)
 REGISTRY_OF_PLUGINS = REGISTRY.select("plugins")
-DAILY = {
+DAILY: dict[str, Any] = {
     "schedule": {"cron": "0 6 * * *", "timezone": "Europe/Berlin"},
     "partitions": {"start": "2026-02-01"},
 }
@@ -136,3 +136,11 @@ def test_an_admins_job_edits_a_plugin_and_a_dry_run_does_not(
 def test_a_job_of_edits_is_for_admins(demo_settings: Settings, tmp_path: Path):
     spec = build(REGISTRY_OF_PLUGINS).resolve_asset_graph().get(dg.AssetKey(["plugins", "list"]))
     assert spec.tags["requires_admin"] == "true"
+
+
+def test_the_rows_of_a_delivery_are_found_by_its_key_for_evidence():
+    scope_of = REGISTRY.tables["plugins_rows"].scope_of
+    assert [list(scope_of(key).values()) for key in ("rss|items|2026-02-02", "rss|items")] == [
+        ["rss", "items", "2026-02-02"],
+        ["rss", "items", ""],
+    ]

@@ -50,7 +50,7 @@ Names = Annotated[list[Text], Field(max_length=50)]
 class PluginWanted(Parameters):
     """ID of a plugin."""
 
-    plugin: PluginId = Field(description="ID of the plugin")
+    plugin: PluginId = Field(examples=["rss"], description="ID of the plugin")
 
 
 class Archive(Parameters):
