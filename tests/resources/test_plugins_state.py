@@ -104,6 +104,8 @@ def test_what_is_not_granted_cannot_be_enabled(desk: Desk):
     desk.edits.refuse("rss", ADA, "no")
     with pytest.raises(PluginConflictError, match="is not granted"):
         desk.edits.enable("rss", ADA)
+    again = desk.add(version="1.0.1")
+    assert (again.state, again.reason) == ("added", None)
     with pytest.raises(ConfigurationError, match="plugin not found: 'rsss'"):
         desk.edits.enable("rsss", ADA)
 

@@ -320,21 +320,20 @@ def _unchanged(sha256: str) -> list[tuple[str, str]]:
 
 def _row_of(review: Review, sha256: str) -> dict[str, Any]:
     manifest, before = review.manifest, review.before
-    kept = {} if review.needs_grant or before is None else {"state": before.state}
+    is_kept = before is not None and not review.needs_grant and before.state != "refused"
     return {
         "id": manifest.id,
         "version": manifest.version,
         "sha256": sha256,
         "publisher": manifest.publisher,
         "kind": manifest.kind.value,
-        "state": "added",
+        "state": before.state if before and is_kept else "added",
         "share": before.share if before else 1.0,
         "listed_keys": json.dumps(before.listed_keys if before else []),
         "manifest": json.dumps(manifest.as_json, sort_keys=True),
         "is_signed": review.is_signed,
         "granted_number": before.grant.number if before and before.grant else None,
-        "reason": before.reason if before and kept else None,
-        **({} if kept.get("state") == "refused" else kept),
+        "reason": before.reason if before and is_kept else None,
     }
 
 
