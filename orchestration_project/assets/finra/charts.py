@@ -52,7 +52,7 @@ class Chart:
 
     @property
     def spec(self) -> dg.AssetSpec:
-        """How it looks in the catalogue."""
+        """Its asset in the catalogue."""
         description = f"One picture: {self.title}."
         return asset_spec(self.key, description, None, {"plot", "gold"}, *self.deps)
 

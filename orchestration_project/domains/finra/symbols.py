@@ -38,7 +38,7 @@ COMMON_WORDS = (
     *("international", "limited", "llc", "lp", "ltd", "new", "nv", "of", "ord", "ordinary", "plc"),
     *("sa", "share", "shares", "stock", "the", "trust", "unit", "units", "warrant", "warrants"),
 )
-"""Words of issue names that do not tell companies apart."""
+"""Words of issue names that many companies have."""
 
 
 def symbol_master(weeks: pl.DataFrame) -> Mapping[Table, pl.DataFrame]:

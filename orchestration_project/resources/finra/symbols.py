@@ -37,7 +37,7 @@ class _AllWeeks(Reach):
     """One partition, made of every loaded week of every tier."""
 
     def required(self, key: str) -> Sequence[str]:
-        """Return nothing: without a loaded week there is no symbol."""
+        """Return nothing: without a loaded week the tables are empty."""
         return []
 
     def candidates(self, landed: Mapping[str, int]) -> Sequence[str]:

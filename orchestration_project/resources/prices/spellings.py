@@ -1,4 +1,4 @@
-"""How each vendor spells the symbols of FINRA's symbol master, as a table."""
+"""Vendors' spellings of the symbols of FINRA's symbol master, as a table."""
 
 from collections.abc import Mapping, Sequence
 
@@ -29,7 +29,7 @@ class _Symbols(Reach):
     """A vendor's spellings follow from the symbols, and from its overrides, which are compared."""
 
     def required(self, key: str) -> Sequence[str]:
-        """Return nothing: without symbols there are no spellings."""
+        """Return nothing: without symbols the table is empty."""
         return []
 
     def version(self, key: str, landed: Mapping[str, str]) -> str:
