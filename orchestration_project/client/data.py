@@ -300,6 +300,14 @@ class DataMethods(Asking):
         answer = self._transport.ask("GET", f"/finra/gold/{quoted(table)}", query=query)
         return frame_of_parquet(answer.content)
 
+    def sql(self, query: str, *, limit: int | None = None) -> "pd.DataFrame":
+        """Return the rows of one SELECT, run by a read-only role of PostgreSQL.
+
+        More rows than ``limit`` (100,000 at most) are refused, and so is a query of more than 20 s.
+        """
+        given = {"query": query, "limit": limit, "format": "parquet"}
+        return frame_of_parquet(self._transport.ask("GET", "/sql", query=given).content)
+
     def saas_rules(self) -> list[RuleInEffect]:
         """Return the sync rules in effect, in the order in which they apply."""
         return self._get("/saas/rules", RulesInEffect).rules

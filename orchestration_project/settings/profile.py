@@ -142,6 +142,7 @@ class StorageSettings(BaseSettings):
         {
             "database_url",
             "database_schema",
+            "analyst_database_url",
             "dagster_database_url",
             "artifacts_copy_url",
             "artifacts_url",
@@ -161,6 +162,11 @@ class StorageSettings(BaseSettings):
         None,
         description="PostgreSQL schema of the project's tables.",
         json_schema_extra=about(default="(the connection's search path)"),
+    )
+    analyst_database_url: SecretStr | None = Field(
+        None,
+        description="PostgreSQL URL of a read-only role, for SQL of analysts by the API.",
+        json_schema_extra=about(default="(none: no SQL)", allowed="a postgresql:// URL"),
     )
     dagster_database_url: SecretStr | None = Field(
         None,

@@ -212,7 +212,7 @@ SECRETS_OF_LIBRARIES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWOR
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 """The same; a password may stand in their URLs."""
 
-ADDRESSES = ("database_url", "dagster_database_url", "broker_url")
+ADDRESSES = ("database_url", "analyst_database_url", "dagster_database_url", "broker_url")
 """Secrets because a password stands in them; where they lead to is shown."""
 
 

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from orchestration_project.gateway.api import (
     aggregates,
+    analyst_sql,
     artifacts,
     automation,
     backfills,
@@ -46,6 +47,7 @@ def operations_of(registry: Registry) -> Sequence[Operation]:
         data,
         aggregates,
         row_diff,
+        analyst_sql,
         artifacts,
         presets,
         automation,

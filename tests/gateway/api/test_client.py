@@ -136,6 +136,7 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: list(client.diff("t", **times, **chosen)),
         lambda: client.diff_frame("t", **times, **chosen, order_by=["a"]),
         lambda: client.save_diff("t", NOWHERE, **times, **chosen, escape_formulas=True),
+        lambda: client.sql("SELECT 1", limit=1),
         lambda: client.gold_frame("t", "p", as_of=NOON, published_by=NOON.date()),
         lambda: list(client.trade_activity(NOON.date(), "T1", symbol="A")),
         lambda: client.artifacts(where=["run_id=r"]),

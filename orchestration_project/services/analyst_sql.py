@@ -1,0 +1,138 @@
+"""Read-only SQL of analysts, on PostgreSQL: by a role of its own, within limits of time and rows.
+
+The role is what protects: it may write nothing, and read no column with hashes of secrets, which is
+verified before each query. A query runs as a subquery of one statement in a read-only transaction
+that is never committed.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, LiteralString, cast
+
+import polars as pl
+import psycopg
+from psycopg.sql import SQL, Composed, Literal
+
+from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.tables.conditions import is_secret
+from orchestration_project.tables.schema import METADATA
+
+TIMEOUT_SECONDS = 20
+"""Time after which the server ends a query."""
+
+MAX_ROWS = 100_000
+"""Rows that a query may have."""
+
+OPTIONS = "-c default_transaction_read_only=on -c lock_timeout=2s -c statement_timeout={}ms"
+ROLE_REMEDY = "make a role with SELECT on tables of data only, as docs/how-to/query-by-sql.md shows"
+
+MAY_WRITE = SQL("""
+SELECT c.relname FROM pg_class c
+WHERE c.relname = ANY(%s) AND c.relkind IN ('r', 'p')
+  AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') ORDER BY 1
+""")
+MAY_READ_SECRETS = SQL("""
+SELECT c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+WHERE c.relname || '.' || a.attname = ANY(%s)
+  AND has_column_privilege(c.oid, a.attnum, 'SELECT') ORDER BY 1
+""")
+IS_SUPERUSER = SQL("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+
+
+def run_query(
+    url: str, query: str, *, limit: int = MAX_ROWS, timeout_seconds: float = TIMEOUT_SECONDS
+) -> pl.DataFrame:
+    """Return the rows of a query of the role that ``url`` names.
+
+    Args:
+        url: A postgresql:// URL.
+        query: One SELECT, or WITH … SELECT.
+        limit: The most rows that it may have.
+        timeout_seconds: Time after which the server ends it.
+
+    Raises:
+        ConfigurationError: The role may do too much, the query fails, or it has more rows.
+        TransientError: The database cannot be reached.
+    """
+    options = OPTIONS.format(round(timeout_seconds * 1000))
+    try:
+        connection = psycopg.connect(url, options=options, connect_timeout=5)
+    except psycopg.OperationalError as error:
+        raise TransientError(
+            "the database for analysts cannot be reached",
+            expected="a PostgreSQL server at ANALYST_DATABASE_URL",
+            remedy="start the server, or correct ANALYST_DATABASE_URL",
+        ) from error
+    with connection:
+        try:
+            _refuse_strong_role(connection)
+            names, rows = _rows(connection, query, limit)
+        except psycopg.errors.QueryCanceled as error:
+            raise ConfigurationError(
+                "the query was ended",
+                expected=f"a query of at most {timeout_seconds:g} s",
+                remedy="name weeks and tiers in WHERE, or export the table",
+            ) from error
+        except psycopg.Error as error:
+            raise ConfigurationError(
+                "invalid SQL: expected one SELECT, e.g. SELECT * FROM finra_symbols",
+                found=error.diag.message_primary or type(error).__name__,
+            ) from error
+        finally:
+            connection.rollback()
+    if len(rows) > limit:
+        raise ConfigurationError(
+            "the query has too many rows",
+            expected=f"at most {limit} rows",
+            remedy="sum in SQL, use LIMIT, or export the table",
+        )
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigurationError(
+            "columns have the same name", found=", ".join(twice), remedy="name them with AS"
+        )
+    return pl.DataFrame(rows, names, orient="row", infer_schema_length=None)
+
+
+def _refuse_strong_role(connection: psycopg.Connection[Any]) -> None:
+    tables = list(METADATA.tables)
+    secrets = [
+        f"{table.name}.{column.name}"
+        for table in METADATA.tables.values()
+        for column in table.columns
+        if is_secret(column)
+    ]
+    [[is_superuser]] = connection.execute(IS_SUPERUSER).fetchall()
+    writable = connection.execute(MAY_WRITE, [tables]).fetchall()
+    readable = connection.execute(MAY_READ_SECRETS, [secrets]).fetchall()
+    found = [
+        *(["it is a superuser"] if is_superuser else []),
+        *(f"it may write {name}" for (name,) in writable[:3]),
+        *(f"it may read {name}" for (name,) in readable[:3]),
+    ]
+    if found:
+        raise ConfigurationError(
+            "the role of ANALYST_DATABASE_URL may do too much",
+            expected="a role that may only read, and no hashes of secrets",
+            found="; ".join(found),
+            remedy=ROLE_REMEDY,
+        )
+
+
+def _rows(
+    connection: psycopg.Connection[Any], query: str, limit: int
+) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
+    """Return names and rows; binary results take the protocol that knows only one statement."""
+    text = SQL(cast("LiteralString", query.strip().rstrip(";")))
+    statement: Composed = SQL("SELECT * FROM (\n{}\n) AS query LIMIT {}").format(
+        text, Literal(limit + 1)
+    )
+    with connection.cursor(binary=True) as cursor:
+        cursor.execute(statement)
+        names = [column.name for column in cursor.description or ()]
+        return names, [tuple(map(_plain, row)) for row in cursor.fetchall()]
+
+
+def _plain(value: object) -> object:
+    kinds = (bool, int, float, str, date, datetime, Decimal, type(None))
+    return value if isinstance(value, kinds) else str(value)
