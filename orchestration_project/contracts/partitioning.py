@@ -4,7 +4,7 @@ No table, source or clock is known here: days and settings come in as arguments.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -209,6 +209,8 @@ class Partitioning:
     def partition_of(self, key: str, *, today: date, first_day: date | None = None) -> Partition:
         """Read a partition key such as ``2026-01-05`` or ``T1|2026-01-09``.
 
+        With ``first_day``, it is one of those that can be loaded: the calendar's end counts, too.
+
         Raises:
             ConfigurationError: The key has another shape, or a day that no partition has yet or
                 ever, or one before ``first_day``.
@@ -222,9 +224,9 @@ class Partitioning:
         if found.value and found.value not in self.values:
             raise self._wrong_key(key, found.value, today)
         last = self.calendar.last_day
-        if last is not None and found.day > last:
+        if first_day is not None and last is not None and found.day > last:
             raise self._wrong_key(key, f"a day after {last}, the last partition", today)
-        if not self.calendar.names(found.day):
+        if not replace(self.calendar, last_day=None).names(found.day):
             raise self._wrong_key(key, f"{found.day} is a {found.day:%A}", today)
         if found.day > today:
             raise self._wrong_key(key, f"a day after {today}", today)

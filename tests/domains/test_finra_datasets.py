@@ -266,10 +266,14 @@ def test_a_dataset_that_ended_has_no_later_partition_and_none_of_it_is_late():
     assert ended.late_days(last, now=now, grace=grace) == []
     assert WEEKS.newest_loaded(["2023-01-30"]) == [Newest("", date(2023, 1, 30), date(2023, 2, 14))]
     assert WEEKS.newest_loaded(["2023-01-30", "2023-02-06"]) == []
+    first = TREASURY_WEEKLY.first_day
     with pytest.raises(ConfigurationError, match="no partition 2023-02-13") as refused:
-        WEEKS.partition_of("2023-02-13", today=TODAY)
+        WEEKS.partition_of("2023-02-13", today=TODAY, first_day=first)
     assert refused.value.found == "a day after 2023-02-06, the last partition"
     assert refused.value.remedy == "ask for another partition, e.g. 2023-02-06"
+    later = "2026-01-05"  # an earlier version of the demo had such weeks
+    assert WEEKS.partition_of(later, today=TODAY) == Partition(date(2026, 1, 5))
+    assert WEEKS.newest_loaded([later]) == []
 
 
 @pytest.mark.parametrize("month", ["2026-01", "01/2026", "2026-01-05", "20260101"])
