@@ -302,7 +302,7 @@ class BrokerConnection:
         self._answered.set()
 
     def _read_figure(self, name: str, payload: bytes) -> None:
-        with suppress(ValueError):  # what is no number is no figure
+        with suppress(ValueError):  # other brokers may write anything
             value = float(payload[:MAX_FIGURE_BYTES])
             if isfinite(value):
                 self.figures[name] = value
