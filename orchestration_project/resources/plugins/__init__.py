@@ -1,0 +1,1 @@
+"""Plugins: their processes, what the host does for them, and what they emit."""

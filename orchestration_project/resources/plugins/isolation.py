@@ -1,0 +1,259 @@
+"""Isolation of a plugin's process: the command that starts it, by namespaces or limits alone.
+
+``namespaces`` is enforced by bubblewrap and the kernel: no network, no other process, and no file
+but the interpreter, the plugin's folder and granted folders, all read-only. ``process`` has the
+limits alone: files and hosts are not enforced, which run metadata and `verify` state.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.plugins.seccomp import filter_program
+from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.plugins import PluginsSettings
+
+SDK = Path(__file__).parent / "sdk"
+MIB = 2**20
+MAX_THREADS = 16
+MAX_OPEN_FILES = 64
+MAX_FILE_BYTES = 64 * MIB
+PROBE_SECONDS = 20
+OPTIONS = ("-I", "-S", "-B", "-X", "utf8")
+"""Of Python: isolated from environment, user and site-packages."""
+
+Level = Literal["namespaces", "process", "off"]
+
+NOT_ENFORCED = "process: files and hosts are not enforced"
+ENFORCED = "namespaces: files, hosts and processes are enforced"
+
+
+class IsolationStatus(NamedTuple):
+    """How plugins are isolated here.
+
+    Attributes:
+        level: Setting PLUGINS_ISOLATION.
+        is_usable: Whether plugins can be started.
+        is_enforced: Whether files and hosts are enforced.
+        detail: The same in words, or why no plugin can be started.
+    """
+
+    level: Level
+    is_usable: bool
+    is_enforced: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """What a process is started with.
+
+    Attributes:
+        folder: Folder of the plugin.
+        entry: File with its code, relative to the folder.
+        memory_bytes: Limit of its memory.
+        seconds: Limit of its CPU time.
+        folders: Granted folders of the host, by name.
+    """
+
+    folder: Path
+    entry: str
+    memory_bytes: int
+    seconds: int
+    folders: Mapping[str, Path] = field(default_factory=dict[str, Path])
+
+
+class Command(NamedTuple):
+    """Command of a process, the descriptors that it needs, and where its folders are."""
+
+    arguments: Sequence[str]
+    descriptors: Sequence[int]
+    folders: Mapping[str, str]
+
+
+@contextmanager
+def child_command(level: Level, spec: ChildSpec) -> Iterator[Command]:
+    """Give the command that starts a process at a level; its descriptors are closed afterwards.
+
+    Raises:
+        ConfigurationError: No plugin can be started at this level.
+    """
+    if level == "off":
+        raise ConfigurationError(
+            "plugins are off",
+            expected="PLUGINS_ISOLATION=namespaces, or process",
+            found="PLUGINS_ISOLATION=off",
+            remedy="set PLUGINS_ISOLATION=namespaces where bubblewrap is installed",
+        )
+    if level == "process":
+        arguments = _python(spec, SDK, spec.folder, level)
+        yield Command(arguments, (), {name: str(each) for name, each in spec.folders.items()})
+        return
+    program = _bubblewrap()
+    filters = filter_program(level)
+    descriptor = os.memfd_create("plugin_filter", 0)
+    try:
+        os.write(descriptor, filters)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        folders = {name: f"/folders/{name}" for name in spec.folders}
+        binds = [(str(SDK), "/sdk"), (str(spec.folder), "/plugin")]
+        binds += [(str(each), folders[name]) for name, each in spec.folders.items()]
+        arguments = [
+            program,
+            *_NAMESPACES,
+            *(each for source in _interpreter() for each in ("--ro-bind", source, source)),
+            *(each for path in _masked() for each in ("--tmpfs", path, "--remount-ro", path)),
+            *(each for source, target in binds for each in ("--ro-bind", source, target)),
+            *("--dev-bind-try", "/dev/null", "/dev/null"),
+            *("--dev-bind-try", "/dev/urandom", "/dev/urandom"),
+            *("--size", str(min(spec.memory_bytes, MAX_FILE_BYTES)), "--tmpfs", "/tmp"),  # noqa: S108 - of the namespace
+            *("--remount-ro", "/", "--chdir", "/tmp"),  # noqa: S108
+            *(("--seccomp", str(descriptor)) if filters else ()),
+            "--",
+            *_python(spec, Path("/sdk"), Path("/plugin"), level),
+        ]
+        yield Command(arguments, (descriptor,) if filters else (), folders)
+    finally:
+        os.close(descriptor)
+
+
+_NAMESPACES = (
+    *("--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
+    *("--unshare-cgroup-try", "--uid", "65534", "--gid", "65534", "--hostname", "plugin"),
+    *("--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"),
+)
+
+
+def _python(spec: ChildSpec, sdk: Path, folder: Path, level: Level) -> list[str]:
+    is_process = level == "process"
+    limits = (
+        spec.memory_bytes,
+        spec.seconds,
+        2**20 if is_process else MAX_THREADS,  # counted of all processes of the user
+        MAX_OPEN_FILES,
+        MAX_FILE_BYTES,
+    )
+    program = filter_program("process").hex() if is_process else ""
+    parent = os.getpid() if is_process else 0
+    return [
+        _executable(),
+        *OPTIONS,
+        str(sdk / "bootstrap.py"),
+        *map(str, limits),
+        program or "-",
+        str(parent),
+        str(folder),
+        spec.entry,
+    ]
+
+
+def isolation_level(settings: Settings) -> Level:
+    """Return the setting PLUGINS_ISOLATION."""
+    return PluginsSettings.of(settings).plugins_isolation
+
+
+def isolation_status(settings: Settings) -> IsolationStatus:
+    """Return how plugins are isolated here; it starts a process that does nothing."""
+    level = isolation_level(settings)
+    if level == "off":
+        return IsolationStatus(level, is_usable=False, is_enforced=False, detail="plugins are off")
+    try:
+        _probe(level)
+    except ConfigurationError as error:
+        detail = "; ".join(filter(None, (error.what, error.found)))
+        return IsolationStatus(level, is_usable=False, is_enforced=False, detail=detail)
+    is_enforced = level == "namespaces"
+    return IsolationStatus(
+        level,
+        is_usable=True,
+        is_enforced=is_enforced,
+        detail=ENFORCED if is_enforced else NOT_ENFORCED,
+    )
+
+
+def refused_namespaces(found: str) -> ConfigurationError:
+    """Return the error of a system that grants no namespaces."""
+    return ConfigurationError(
+        "plugins cannot be started: the system grants no namespaces",
+        expected="bubblewrap, and user namespaces for this user",
+        found=found,
+        remedy="allow user namespaces (sysctl user.max_user_namespaces, the container's seccomp "
+        "profile), or set PLUGINS_ISOLATION=process, which enforces neither files nor hosts",
+    )
+
+
+def _probe(level: Level) -> None:
+    spec = ChildSpec(SDK, "plugin.py", 128 * MIB, 10)
+    with child_command(level, spec) as command:
+        try:
+            ended = subprocess.run(  # noqa: S603 - our own program
+                command.arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env={},
+                cwd="/",
+                pass_fds=command.descriptors,
+                timeout=PROBE_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise refused_namespaces(str(error)) from error
+    if ended.returncode:
+        raise refused_namespaces(ended.stderr.decode(errors="replace").strip()[-300:])
+
+
+def _bubblewrap() -> str:
+    found = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
+    if found is None:
+        raise ConfigurationError(
+            "plugins cannot be started: bubblewrap is not installed",
+            expected="the program bwrap in /usr/bin",
+            remedy="install the package bubblewrap, or set PLUGINS_ISOLATION=process, which "
+            "enforces neither files nor hosts",
+        )
+    return found
+
+
+@cache
+def _executable() -> str:
+    """Return the interpreter itself, not that of a virtual environment."""
+    return os.path.realpath(sys.executable)
+
+
+@cache
+def _interpreter() -> tuple[str, ...]:
+    """Return the files and folders that the interpreter needs."""
+    platform = {"platbase": sys.base_exec_prefix}
+    libraries = [sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")]
+    multiarch = sysconfig.get_config_var("MULTIARCH")
+    found = [
+        _executable(),
+        sysconfig.get_path("stdlib"),
+        sysconfig.get_path("platstdlib", vars=platform),
+    ]
+    if all(libraries):
+        found.append("/".join(libraries))
+    system = [f"{root}/{multiarch}" for root in ("/lib", "/usr/lib") if multiarch]
+    found += [each for each in system if Path(each).is_dir()] or ["/lib", "/usr/lib"]
+    found += ["/lib64", "/usr/lib64"]
+    return tuple(dict.fromkeys(each for each in found if Path(each).exists()))
+
+
+@cache
+def _masked() -> tuple[str, ...]:
+    """Return folders of installed packages within those of the interpreter."""
+    names = ("site-packages", "dist-packages")
+    folders = [Path(each) / name for each in _interpreter() for name in names]
+    with suppress(OSError):
+        return tuple(str(each) for each in folders if each.is_dir())
+    return ()

@@ -1,0 +1,74 @@
+"""The first program of a plugin's process: sets limits, then executes the plugin's entry.
+
+Arguments: memory (bytes), CPU time (seconds), processes, open files, file size (bytes), a filter of
+system calls in hexadecimal or "-", the host's process ID or 0, the plugin's folder, its entry.
+"""
+
+import sys
+
+sys.dont_write_bytecode = True
+del sys.path[0]  # the folder of this program
+
+
+def _limit(memory: int, seconds: int, processes: int, files: int, file_size: int) -> None:
+    import resource
+
+    for which, limit in (
+        (resource.RLIMIT_DATA, memory),
+        (resource.RLIMIT_AS, memory + 64 * 2**20),
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_NPROC, processes),
+        (resource.RLIMIT_NOFILE, files),
+        (resource.RLIMIT_FSIZE, file_size),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+    ):
+        hard = resource.getrlimit(which)[1]
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        resource.setrlimit(which, (limit, limit))
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel kill this process when its host has ended, whatever it does then."""
+    import ctypes
+    import os
+
+    ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _filter(program: bytes) -> None:
+    """Load a filter of system calls, where the kernel has them."""
+    import ctypes
+
+    class Program(ctypes.Structure):
+        _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+    code = ctypes.create_string_buffer(program, len(program))
+    given = Program(len(program) // 8, ctypes.addressof(code))
+    libc = ctypes.CDLL(None)
+    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+    libc.prctl(22, 2, ctypes.byref(given), 0, 0)  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+
+
+def _main() -> None:
+    *limits, program, parent, folder, entry = sys.argv[1:]
+    if parent != "0":
+        _end_with(int(parent))
+    if program != "-":
+        _filter(bytes.fromhex(program))
+    _limit(*map(int, limits))
+    own = sys.argv[0].rpartition("/")[0]
+    sys.path[:0] = [folder, folder + "/lib", own]
+    path = folder + "/" + entry
+    sys.argv[:] = [path]
+    with open(path, "rb") as file:  # noqa: PTH123 - pathlib takes long to import
+        code = compile(file.read(), path, "exec")
+    space = {"__name__": "__main__", "__file__": path, "__builtins__": __builtins__}
+    exec(code, space)  # noqa: S102 - the plugin itself, in its own process
+
+
+_main()
