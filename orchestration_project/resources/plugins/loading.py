@@ -1,0 +1,184 @@
+"""What a plugin emitted, loaded in one transaction: its rows with history, and its outbox.
+
+A run whose rows are rejected, that was refused something or that broke off loads nothing.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.plugins.manifest import Manifest, validator_of
+from orchestration_project.domains.plugins.protocol import Act, Emit, Publish
+from orchestration_project.domains.plugins.rows import RULE_VERSION, RowSet
+from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.warehouse import (
+    Delivery,
+    TableSpec,
+    ValidatedBatch,
+    Warehouse,
+    WriteResult,
+    prepare_all,
+)
+from orchestration_project.engine.warehouse.target import ScopeState, no_summary
+from orchestration_project.tables.plugins import plugins_rows
+from orchestration_project.tables.spine import outbox
+
+SOURCE = "plugin"
+ACTION_TOPIC = "plugins_actions"
+"""Topics of actions in the outbox begin with it: ``plugins_actions/<plugin>/<action>``."""
+
+PLUGIN_ROWS = TableSpec(table=plugins_rows, rule_version=RULE_VERSION, summarise=no_summary)
+
+
+def fence_key(plugin: str, table: str, partition_key: str) -> str:
+    """Return the key under which a row set's partition is fenced."""
+    return "|".join(filter(None, (plugin, table, partition_key)))
+
+
+@dataclass
+class Emissions:
+    """Collects what one run emits, and loads it.
+
+    Attributes:
+        manifest: Manifest, with the schemas of rows.
+        partition_key: Partition of the run; empty: it has none.
+        states: Loaded state of each row set before the run started.
+    """
+
+    manifest: Manifest
+    partition_key: str
+    states: dict[str, ScopeState] = field(default_factory=dict[str, ScopeState])
+    row_sets: dict[str, RowSet] = field(default_factory=dict[str, RowSet])
+    events: list[Publish | Act] = field(default_factory=list[Publish | Act])
+
+    def read_states(self, warehouse: Warehouse, tables: Sequence[str]) -> None:
+        """Read what is loaded of the row sets, before the plugin reads anything."""
+        for table in tables:
+            key = fence_key(self.manifest.id, table, self.partition_key)
+            self.states[table] = warehouse.state(plugins_rows, key)
+
+    def add_rows(self, message: Emit) -> None:
+        """Add rows of a granted row set."""
+        rows = self.row_sets.get(message.table)
+        if rows is None:
+            schema = self.manifest.row_schemas[message.table]
+            rows = self.row_sets[message.table] = RowSet(message.table, validator_of(schema))
+        for each in message.rows:
+            rows.add(each)
+
+    def add_event(self, message: Publish | Act) -> None:
+        """Add a granted event or action."""
+        self.events.append(message)
+
+    @property
+    def row_count(self) -> int:
+        """Rows that were emitted."""
+        return sum(each.line_count for each in self.row_sets.values())
+
+    def load(
+        self, warehouse: Warehouse, captures: Captures, clock: Clock, *, run_id: str
+    ) -> list[WriteResult[None]]:
+        """Capture, validate and load all row sets, and write the outbox, in one transaction.
+
+        Raises:
+            HeldBackError: Rows were rejected; rejects and audits of their set are recorded, and
+                nothing is loaded.
+            SupersededError: Another run loaded the same partition first.
+            OrchestrationError: The database or the artifact store cannot be used.
+        """
+        batches = [
+            self._batch(rows, captures, clock, run_id=run_id) for rows in self.row_sets.values()
+        ]
+        held_back = [each for each in batches if each.validated.is_held_back]
+        if held_back:
+            ended = warehouse.land_all(held_back)
+            raise next(each for each in ended if not isinstance(each, WriteResult))
+
+        def finish(connection: Connection, ended: Sequence[Any]) -> None:
+            for each in ended:
+                if not isinstance(each, WriteResult):
+                    raise each
+            self._write_events(connection, clock.now(), run_id)
+
+        if not batches and not self.events:
+            return []
+        ended = warehouse.land_all(batches, note=finish)
+        return [each for each in ended if isinstance(each, WriteResult)]
+
+    def _batch(
+        self, rows: RowSet, captures: Captures, clock: Clock, *, run_id: str
+    ) -> ValidatedBatch[None]:
+        plugin = self.manifest.id
+        scope = {
+            "plugin": plugin,
+            "table_name": rows.table,
+            "partition_key": self.partition_key,
+        }
+        key = fence_key(plugin, rows.table, self.partition_key)
+        capture = captures.keep(
+            rows.ndjson(),
+            url=f"plugin:{plugin}/{rows.table}",
+            request={"plugin": plugin, "version": self.manifest.version, "table": rows.table},
+            fetched_at=clock.now(),
+            row_count=rows.line_count,
+        )
+        target = PLUGIN_ROWS.target(key, scope, self.states[rows.table], run_id=run_id)
+        delivery = Delivery(
+            source=SOURCE,
+            dataset=f"{plugin}/{rows.table}",
+            source_version=f"{self.manifest.version} {capture.sha256}",
+            record_total=rows.line_count,
+            scope={},
+            captures=[capture.without_body()],
+        )
+        validated = rows.validated(plugin=plugin, partition_key=self.partition_key)
+        [batch] = prepare_all([(target, delivery, validated)])
+        return batch
+
+    def _write_events(self, connection: Connection, now: datetime, run_id: str) -> None:
+        versions: dict[tuple[str, str], int] = {}
+        rows: list[dict[str, Any]] = []
+        for each in self.events:
+            topic, payload = self._event(each)
+            key = (topic, each.key)
+            versions[key] = (versions.get(key) or _last_version(connection, *key)) + 1
+            rows.append(
+                {
+                    "topic": topic,
+                    "entity": each.key,
+                    "version_number": versions[key],
+                    "payload": json.dumps(payload, sort_keys=True),
+                    "cause": "source",
+                    "state": "waiting",
+                    "attempt_count": 0,
+                    "reason": None,
+                    "planned_at": now,
+                    "due_at": now,
+                    "changed_at": now,
+                    "run_id": run_id,
+                }
+            )
+        if rows:
+            connection.execute(insert(outbox), rows)
+
+    def _event(self, message: Publish | Act) -> tuple[str, dict[str, Any]]:
+        if isinstance(message, Publish):
+            return message.topic, message.payload
+        return action_topic(self.manifest.id, message.action), message.fields
+
+
+def action_topic(plugin: str, action: str) -> str:
+    """Return the topic of an action in the outbox."""
+    return f"{ACTION_TOPIC}/{plugin}/{action}"
+
+
+def _last_version(connection: Connection, topic: str, entity: str) -> int:
+    last = select(func.max(outbox.c.version_number)).where(
+        outbox.c.topic == topic, outbox.c.entity == entity
+    )
+    return connection.execute(last).scalar() or 0
