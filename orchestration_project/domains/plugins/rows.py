@@ -53,6 +53,7 @@ class RowSet:
     _lines: list[str] = field(default_factory=list[str])
     _rejects: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     _reject_count: int = 0
+    _byte_count: int = 0
 
     @property
     def line_count(self) -> int:
@@ -65,16 +66,17 @@ class RowSet:
         line = f'{{"key":{_quote(row.key)},"payload":{payload}}}'
         problem = self._problem(row, payload)
         self._lines.append(line)
+        offset = self._byte_count
+        self._byte_count += 1 + (len(line) if line.isascii() else len(_as_bytes(line)))
         if problem is not None:
-            self._reject(line, *problem)
+            self._reject(line, offset, *problem)
         else:
             self._keys[row.key] = len(self._lines)
             self._payloads.append(payload)
 
     def ndjson(self) -> bytes:
         """Return all rows as they came, a line each; half a character is replaced."""
-        text = "".join(f"{line}\n" for line in self._lines)
-        return text.encode("utf-8", "replace")
+        return _as_bytes("".join(f"{line}\n" for line in self._lines))
 
     def validated(self, *, plugin: str, partition_key: str) -> Validated:
         """Return the rows of `plugins_rows`, rejects, and the audit that holds a bad set back."""
@@ -121,7 +123,7 @@ class RowSet:
         place = ".".join(str(part) for part in error.instance_path)[:MAX_PLACE_CHARACTERS]
         return "schema", f"{place or 'payload'}: {error.message}"[:MAX_REASON_CHARACTERS]
 
-    def _reject(self, line: str, code: str, reason: str) -> None:
+    def _reject(self, line: str, offset: int, code: str, reason: str) -> None:
         self._reject_count += 1
         if len(self._rejects) < MAX_REJECTS_KEPT:
             self._rejects.append(
@@ -129,8 +131,12 @@ class RowSet:
                     "part_number": 1,
                     "line_number": len(self._lines),
                     "reason_code": code,
-                    "reason": in_ascii(reason.encode("utf-8", "replace")),
-                    "byte_offset": None,
-                    "record": in_ascii(line.encode("utf-8", "replace")),
+                    "reason": in_ascii(_as_bytes(reason)),
+                    "byte_offset": offset,
+                    "record": in_ascii(_as_bytes(line)),
                 }
             )
+
+
+def _as_bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")

@@ -125,14 +125,14 @@ class ActionApplier:
         )
         return state
 
-    def _update(self, row: RowMapping, due_at: datetime, **values: Any) -> bool:
+    def _update(self, row: RowMapping, claimed_until: datetime, **values: Any) -> bool:
         """Change a row whose claim is still the current one; return whether it was."""
         own = (
             outbox.c.topic == row["topic"],
             outbox.c.entity == row["entity"],
             outbox.c.version_number == row["version_number"],
             outbox.c.state == "waiting",
-            outbox.c.due_at == due_at,
+            outbox.c.due_at == claimed_until,
         )
         changed = {**values, "changed_at": self.clock.now(), "run_id": self.run_id}
         with self.warehouse.writing() as connection:

@@ -135,10 +135,10 @@ class PluginProcess:
             raise self._stopped
 
     def send(self, line: bytes) -> None:
-        """Write a line to its standard input.
+        """Write a line to its standard input; one that has closed it gets nothing.
 
         Raises:
-            ChildError: It does not read, or it has ended.
+            ChildError: Its time is over, or the plugin was disabled.
         """
         view = memoryview(line)
         while view:
@@ -146,9 +146,9 @@ class PluginProcess:
                 view = view[os.write(self._stdin.fileno(), view) :]
             except BlockingIOError:
                 self._wait(self._stdin.fileno())
-            except BrokenPipeError:
+            except BrokenPipeError:  # the next line that is read, or the lack of one, says more
                 self.require_running()
-                raise self._ended("ended before it read its input") from None
+                return
 
     def read_line(self) -> bytes:
         """Return its next line, without the line break; what it logs is read meanwhile.

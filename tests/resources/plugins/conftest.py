@@ -1,0 +1,22 @@
+"""A desk of plugins over SQLite."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestration_project.engine.warehouse import Warehouse
+from tests.prepared import Prepared
+from tests.resources.plugins.plugin_desk import PluginDesk
+from tests.resources.weeks import StoppedClock
+
+
+@pytest.fixture
+def plugins(
+    tmp_path: Path, clock: StoppedClock, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[PluginDesk]:
+    """Plugins in an empty database."""
+    monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    with Warehouse(prepared.sqlite(tmp_path / "warehouse.sqlite"), clock=clock) as warehouse:
+        warehouse.prepare(holds="real")
+        yield PluginDesk(warehouse, clock, tmp_path)

@@ -1,0 +1,228 @@
+"""Each permission: a plugin that has it, and one that lacks it; secrets stay with the host."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from orchestration_project.errors import ConfigurationError, ContractError
+from orchestration_project.tables.plugins import plugins_calls, plugins_violations
+from orchestration_project.tables.spine import outbox
+from tests.faulty_server import FaultyServer, Reply, Request
+from tests.resources.plugins.plugin_desk import PluginDesk, body
+
+SECRET = "planted-secret-of-a-plugin"
+_MINUTE = timedelta(minutes=1)
+ALL: dict[str, Any] = {
+    "tables": ["items"],
+    "topics": ["plugins/rss/new"],
+    "pages": ["markdown"],
+    "reads": [{"name": "own", "table": "plugins", "columns": ["id"], "filters": ["state"]}],
+}
+CALLS = {
+    "tables": 'run.emit("items", [("1", {"title": "x"})])',
+    "topics": 'run.publish("plugins/rss/new", "1", {})',
+    "pages": 'run.page("markdown", "x")',
+    "reads": 'run.read("own")',
+}
+
+
+@pytest.fixture
+def server() -> Any:
+    """A host that answers with what it was sent."""
+
+    def echo(request: Request) -> Reply:
+        told = {"target": request.target, "headers": request.headers, "body": request.body.decode()}
+        return Reply(200, {"Content-Type": "application/json"}, json.dumps(told).encode())
+
+    with FaultyServer(echo) as opened:
+        yield opened
+
+
+def host_of(server: FaultyServer) -> str:
+    """Return host and port."""
+    return server.url.removeprefix("http://").rstrip("/")
+
+
+@pytest.mark.parametrize("permission", list(ALL))
+def test_a_granted_call_is_made_and_another_is_a_violation(plugins: PluginDesk, permission: str):
+    plugins.add(body(CALLS[permission]), permissions=ALL)
+    plugins.run()
+    lacking = {name: value for name, value in ALL.items() if name != permission}
+    plugins.add(
+        body(f"try:\n    {CALLS[permission]}\nexcept RefusedError:\n    pass"),
+        permissions=ALL,
+        granted=lacking,
+    )
+    with pytest.raises(ContractError, match="nothing is loaded"):
+        plugins.run()
+    assert plugins.violations() == [permission]
+    assert [verdict for *_, verdict in plugins.calls()] == ["allowed", "refused"]
+    assert plugins.stored().state == "enabled"
+
+
+def test_three_violations_disable_the_plugin(plugins: PluginDesk):
+    plugins.add(body(CALLS["topics"]), permissions=ALL, granted={})
+    for state in ("enabled", "enabled", "disabled"):
+        with pytest.raises(ContractError):
+            plugins.run()
+        assert plugins.stored().state == state
+    assert plugins.stored().reason == "3 violations in its last 20 runs: topics"
+    with pytest.raises(ConfigurationError, match="3 violations"):
+        plugins.run()
+
+
+def test_a_granted_host_is_requested_and_a_secret_stays_with_the_host(
+    plugins: PluginDesk, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PLUGIN_SECRET_TOKEN", SECRET)
+    code = f"""answer = run.fetch("{server.url}/a?key={{{{secret:TOKEN}}}}&b=1",
+    headers={{"Authorization": "Bearer {{{{secret:TOKEN}}}}"}})
+run.log(answer.text)
+run.emit("items", [("1", {{"title": answer.text}})])"""
+    permissions = {
+        "hosts": [{"host": host_of(server), "scheme": "http"}],
+        "secrets": [{"name": "TOKEN", "host": host_of(server)}],
+        "tables": ["items"],
+    }
+    plugins.add(body(code), permissions=permissions)
+    plugins.run()
+    [request] = server.requests
+    assert request.headers["authorization"] == f"Bearer {SECRET}"
+    assert request.target == f"/a?key={SECRET}&b=1"
+    told = plugins.payloads()["1"] + repr(plugins.log) + repr(plugins.rows(plugins_calls))
+    assert SECRET not in told
+    assert "Bearer ***" in told
+    assert ("fetch", f"{server.url.rstrip('/')}/a", "allowed") in plugins.calls()
+
+
+@pytest.mark.parametrize(
+    ("call", "permission"),
+    [
+        ('run.fetch("http://other.example/")', "hosts"),
+        ('run.fetch("http://HOST/", method="POST")', "hosts"),
+        ('run.fetch("https://HOST/")', "hosts"),
+        ('run.fetch("http://user@HOST/")', "hosts"),
+        ('run.fetch("http://HOST.evil.example/")', "hosts"),
+        ('run.fetch("http://HOST/", headers={"Host": "other.example"})', "hosts"),
+        ('run.fetch("http://HOST/", headers={"X": "a\\r\\nY: b"})', "hosts"),
+        ('run.fetch("http://HOST/", headers={"X": "{{secret:OTHER}}"})', "secrets"),
+        ('run.fetch("http://HOST/", method="PUT", body="{{secret:TOKEN}}")', "secrets"),
+        ('run.fetch("file:///etc/passwd")', "hosts"),
+    ],
+)
+def test_other_requests_are_refused(
+    plugins: PluginDesk, server: FaultyServer, call: str, permission: str
+):
+    code = call.replace("HOST", host_of(server))
+    host = {"host": host_of(server), "scheme": "http", "methods": ["GET", "PUT"]}
+    plugins.add(body(code), permissions={"hosts": [host], "tables": ["items"]})
+    with pytest.raises(ContractError):
+        plugins.run()
+    assert plugins.violations() == [permission]
+    assert not server.requests
+
+
+def test_a_host_without_an_answer_is_an_error_that_the_plugin_may_handle(plugins: PluginDesk):
+    code = """try:
+    run.fetch("http://127.0.0.1:9/")
+except FailedError as error:
+    run.emit("items", [("1", {"title": "handled"})])"""
+    host = {"host": "127.0.0.1:9", "scheme": "http"}
+    plugins.add(body(code), permissions={"hosts": [host], "tables": ["items"]})
+    plugins.run()
+    assert plugins.payloads() == {"1": '{"title":"handled"}'}
+    assert plugins.calls()[0][2] == "failed"
+
+
+def test_a_missing_secret_fails_the_run(plugins: PluginDesk, server: FaultyServer):
+    code = f'run.fetch("{server.url}", headers={{"X": "{{{{secret:ABSENT}}}}"}})'
+    permissions = {
+        "hosts": [{"host": host_of(server), "scheme": "http"}],
+        "secrets": [{"name": "ABSENT", "host": host_of(server)}],
+        "tables": ["items"],
+    }
+    plugins.add(body(code), permissions=permissions)
+    with pytest.raises(ConfigurationError, match="PLUGIN_SECRET_ABSENT is not set"):
+        plugins.run()
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("query", "call", "found"),
+    [
+        ({}, 'run.read("own", state="enabled")', ["rss"]),
+        ({}, 'run.read("own", state="x\' OR 1=1 --")', []),
+        ({"max_rows": 1}, 'run.read("own")', ["rss"]),
+    ],
+)
+def test_a_named_query_has_its_filters_alone(
+    plugins: PluginDesk, query: dict[str, Any], call: str, found: list[str]
+):
+    code = f'run.emit("items", ((each["id"], {{"title": "x"}}) for each in {call}))'
+    plugins.add(body(code), permissions={**ALL, "reads": [{**ALL["reads"][0], **query}]})
+    plugins.run()
+    assert list(plugins.payloads()) == found
+
+
+@pytest.mark.parametrize("call", ['run.read("own", id="rss")', 'run.read("other")'])
+def test_other_queries_are_refused(plugins: PluginDesk, call: str):
+    plugins.add(body(call), permissions=ALL)
+    with pytest.raises(ContractError):
+        plugins.run()
+    assert len(plugins.violations()) == 1
+
+
+def test_an_action_is_made_after_the_load_and_again_with_the_same_key(plugins: PluginDesk):
+    statuses = [500, 200]
+
+    def reply(_: Request) -> Reply:
+        return Reply(statuses.pop(0))
+
+    with FaultyServer(reply) as server:
+        code = f'run.act("post", "day", url="{server.url}", body="hello")'
+        host = {"host": host_of(server), "scheme": "http", "methods": ["POST"]}
+        permissions = {
+            "hosts": [host],
+            "tables": ["items"],
+            "actions": [{"name": "post", "host": host_of(server)}],
+        }
+        plugins.add(
+            body(f"if run.config:\n    {code}"),
+            kind="action",
+            permissions=permissions,
+            config_schema={"type": "object"},
+        )
+        first = plugins.run(config={"act": True})
+        assert first.actions == {"waiting": 1}
+        assert plugins.rows(outbox)[0].state == "waiting"
+        plugins.clock.at += _MINUTE
+        assert plugins.run().actions == {"done": 1}
+        assert plugins.run().actions == {}
+    sent = [each.headers["idempotency-key"] for each in server.requests]
+    assert len(sent) == 2
+    assert len(set(sent)) == 1
+    assert server.requests[0].body == b"hello"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        'run.act("post", "1", url="http://other.example/")',
+        'run.act("other", "1", url="http://127.0.0.1:9/")',
+        'run.act("post", "1", to="http://127.0.0.1:9/")',
+    ],
+)
+def test_other_actions_are_refused(plugins: PluginDesk, call: str):
+    host = {"host": "127.0.0.1:9", "scheme": "http", "methods": ["POST"]}
+    permissions = {
+        "hosts": [host],
+        "tables": ["items"],
+        "actions": [{"name": "post", "host": "127.0.0.1:9"}],
+    }
+    plugins.add(body(call), kind="action", permissions=permissions)
+    with pytest.raises(ContractError):
+        plugins.run()
+    assert not plugins.rows(outbox)
+    assert len(plugins.rows(plugins_violations)) == 1
