@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.plugins.manifest import Manifest, validator_of
@@ -141,18 +141,23 @@ class Emissions:
         return batch
 
     def _write_events(self, connection: Connection, now: datetime, run_id: str) -> None:
-        versions: dict[tuple[str, str], int] = {}
+        """Write the events and actions that are new: a retried run asks for none twice."""
+        latest: dict[tuple[str, str], tuple[int, str, str]] = {}
         rows: list[dict[str, Any]] = []
         for each in self.events:
-            topic, payload = self._event(each)
+            topic, fields = self._event(each)
             key = (topic, each.key)
-            versions[key] = (versions.get(key) or _last_version(connection, *key)) + 1
+            payload = json.dumps(fields, sort_keys=True)
+            number, state, earlier = latest.get(key) or _latest(connection, *key)
+            if number and state != "dead" and (isinstance(each, Act) or earlier == payload):
+                continue
+            latest[key] = (number + 1, "waiting", payload)
             rows.append(
                 {
                     "topic": topic,
                     "entity": each.key,
-                    "version_number": versions[key],
-                    "payload": json.dumps(payload, sort_keys=True),
+                    "version_number": number + 1,
+                    "payload": payload,
                     "cause": "source",
                     "state": "waiting",
                     "attempt_count": 0,
@@ -177,8 +182,14 @@ def action_topic(plugin: str, action: str) -> str:
     return f"{ACTION_TOPIC}/{plugin}/{action}"
 
 
-def _last_version(connection: Connection, topic: str, entity: str) -> int:
-    last = select(func.max(outbox.c.version_number)).where(
-        outbox.c.topic == topic, outbox.c.entity == entity
+def _latest(connection: Connection, topic: str, entity: str) -> tuple[int, str, str]:
+    """Return number, state and payload of the latest event of an entity; number 0: none."""
+    columns = outbox.c
+    wanted = (
+        select(columns.version_number, columns.state, columns.payload)
+        .where(columns.topic == topic, columns.entity == entity)
+        .order_by(columns.version_number.desc())
+        .limit(1)
     )
-    return connection.execute(last).scalar() or 0
+    row = connection.execute(wanted).first()
+    return (0, "", "") if row is None else (row.version_number, row.state, row.payload)

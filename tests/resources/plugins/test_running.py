@@ -86,8 +86,11 @@ def test_events_are_written_with_the_rows(plugins: PluginDesk):
     code = """run.emit("items", [("1", {"title": "x"})])
 run.publish("plugins/rss/new", "1", {"title": "x"})
 run.publish("plugins/rss/new", "1", {"title": "y"})"""
-    plugins.add(body(code), permissions={"tables": ["items"], "topics": ["plugins/rss/new"]})
+    permissions = {"tables": ["items"], "topics": ["plugins/rss/new"]}
+    plugins.add(body(code), permissions=permissions)
     plugins.run()
+    plugins.add(body(code.rpartition("\n")[2]), permissions=permissions)
+    plugins.run()  # the latest event once more
     found = [(each.topic, each.entity, each.version_number) for each in plugins.rows(outbox)]
     assert found == [("plugins/rss/new", "1", 1), ("plugins/rss/new", "1", 2)]
     assert json.loads(plugins.rows(outbox)[1].payload) == {"title": "y"}

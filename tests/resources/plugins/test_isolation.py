@@ -1,0 +1,144 @@
+"""What a plugin's process can reach, at each level of isolation."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.plugins.isolation import isolation_status
+from orchestration_project.resources.plugins.seccomp import filter_program
+from orchestration_project.settings import load_settings
+from tests.resources.plugins.plugin_desk import PluginDesk, body
+
+ATTEMPTS = """import os, threading
+def attempt(function):
+    try:
+        return str(function())
+    except BaseException as error:
+        return type(error).__name__
+def descriptors():
+    found = []
+    for number in range(50):
+        try:
+            os.fstat(number)
+            found.append(number)
+        except OSError:
+            pass
+    return found
+def socket():
+    import socket
+    return socket.create_connection(("127.0.0.1", 1), timeout=5)
+thread = threading.Thread(target=lambda: None)
+found = {
+    "socket": attempt(socket),
+    "fork": attempt(os.fork),
+    "shell": attempt(lambda: os.system("true") or "started"),
+    "passwd": attempt(lambda: open("/etc/passwd").read(4)),
+    "proc": attempt(lambda: os.listdir("/proc/1")),
+    "descriptors": attempt(descriptors),
+    "environment": attempt(lambda: sorted(os.environ)),
+    "write": attempt(lambda: open("/plugin/new", "w")),
+    "secret": attempt(lambda: open(run.config["secret"]).read()),
+    "thread": attempt(thread.start),
+    "packages": attempt(lambda: __import__("sqlalchemy")),
+}
+run.emit("items", [("1", {"title": "", **found})])"""
+
+
+def attempts(plugins: PluginDesk) -> dict[str, str]:
+    """Return what came of each attempt of a plugin."""
+    secret = plugins.tmp_path / "secret"
+    secret.write_text("secret")
+    plugins.add(body(ATTEMPTS), config_schema={"type": "object"})
+    plugins.run(config={"secret": str(secret)})
+    return json.loads(plugins.payloads()["1"])
+
+
+def test_namespaces_leave_a_plugin_alone(plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JIRA_API_TOKEN", "planted")
+    found = attempts(plugins)
+    assert found == {
+        "title": "",
+        "socket": "PermissionError",
+        "fork": "PermissionError",
+        "shell": found["shell"],
+        "passwd": "FileNotFoundError",
+        "proc": "FileNotFoundError",
+        "descriptors": "[0, 1, 2, 3]",  # 3 is the library's copy of standard output
+        "environment": "['PWD']",
+        "write": "OSError",
+        "secret": "FileNotFoundError",
+        "thread": "None",
+        "packages": "ModuleNotFoundError",
+    }
+    assert found["shell"] != "started"
+
+
+def test_limits_alone_enforce_no_files(plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PLUGINS_ISOLATION", "process")
+    monkeypatch.setenv("JIRA_API_TOKEN", "planted")
+    found = attempts(plugins)
+    assert found["fork"] == "PermissionError"
+    assert found["descriptors"] == "[0, 1, 2, 3]"
+    assert "JIRA_API_TOKEN" not in found["environment"]
+    assert found["secret"] == "secret"
+    assert found["packages"] == "ModuleNotFoundError"
+    assert "not enforced" in plugins.run(config={"secret": ""}).metadata["isolation"]
+
+
+@pytest.mark.parametrize(
+    ("level", "is_usable", "is_enforced"),
+    [("namespaces", True, True), ("process", True, False), ("off", False, False)],
+)
+def test_the_status_says_what_is_enforced(
+    monkeypatch: pytest.MonkeyPatch, level: str, is_usable: bool, is_enforced: bool
+):
+    monkeypatch.setenv("PLUGINS_ISOLATION", level)
+    status = isolation_status(load_settings())
+    assert (status.level, status.is_usable, status.is_enforced) == (level, is_usable, is_enforced)
+
+
+def test_plugins_that_are_off_are_refused(plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PLUGINS_ISOLATION", "off")
+    plugins.add(body("pass"))
+    with pytest.raises(ConfigurationError, match="plugins are off"):
+        plugins.run()
+
+
+def test_a_granted_folder_is_read_only(plugins: PluginDesk, tmp_path: Path):
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    (drop / "a.csv").write_text("a,b")
+    code = """import os
+folder = run.folders["drop"]
+for name in os.listdir(folder):
+    run.emit("items", [(name, {"title": open(f"{folder}/{name}").read()})])
+try:
+    open(f"{folder}/new", "w")
+except OSError as error:
+    run.log(type(error).__name__)"""
+    permissions: dict[str, Any] = {"folders": ["drop"], "tables": ["items"]}
+    plugins.add(body(code), permissions=permissions, folders={"drop": str(drop)})
+    plugins.run()
+    assert plugins.payloads() == {"a.csv": '{"title":"a,b"}'}
+    assert plugins.log == [("info", "OSError")]
+    assert [each.name for each in drop.iterdir()] == ["a.csv"]
+
+
+def test_a_missing_folder_is_refused(plugins: PluginDesk, tmp_path: Path):
+    permissions = {"folders": ["drop"], "tables": ["items"]}
+    gone = str(tmp_path / "gone")
+    plugins.add(body("pass"), permissions=permissions, folders={"drop": gone})
+    with pytest.raises(ConfigurationError, match="folder drop"):
+        plugins.run()
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_filters_have_whole_statements(machine: str):
+    for level in ("namespaces", "process"):
+        program = filter_program(level, machine)
+        assert program
+        assert len(program) % 8 == 0
+    assert filter_program("process", "riscv64") == b""

@@ -1,0 +1,124 @@
+"""Host and plugin are killed at random moments: nothing is half loaded, and no process is left.
+
+`TEST_PLUGIN_KILLS` names the number of kills of each, and `TEST_PLUGIN_SEED` the moments.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from orchestration_project.errors import ContractError
+from orchestration_project.settings.given import ENVIRONMENT, child_environment
+from tests.resources.plugins.plugin_desk import PluginDesk, body
+
+KILLS = int(ENVIRONMENT.get("TEST_PLUGIN_KILLS", "20"))
+SEED = int(ENVIRONMENT.get("TEST_PLUGIN_SEED", "43"))
+ROWS = 300
+EMIT = body(f'run.emit("items", ((str(i), {{"title": run.run_id}}) for i in range({ROWS})))')
+PATIENCE_SECONDS = 30
+
+
+def processes_with(text: str) -> list[int]:
+    """Return the processes whose command line has a text, but for this one."""
+    found: list[int] = []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            if folder.name.isdigit() and text in (folder / "cmdline").read_text():
+                found.append(int(folder.name))
+    return found
+
+
+def await_none(text: str) -> None:
+    """Wait until no process has a text in its command line."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while found := processes_with(text):
+        assert time.monotonic() < deadline, f"left: {found}"
+        time.sleep(0.05)
+
+
+def refuse_half_loads(plugins: PluginDesk) -> None:
+    """Require all rows of one run, or none."""
+    titles = Counter(json.loads(payload)["title"] for payload in plugins.payloads().values())
+    assert list(titles.values()) in ([], [ROWS])
+
+
+@contextmanager
+def host(plugins: PluginDesk, url: str) -> Iterator[subprocess.Popen[str]]:
+    """Give the program that forks hosts."""
+    with subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-m", "tests.resources.plugins.killed_host", url, "rss"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=child_environment(),
+        cwd=Path(__file__).parents[3],
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["namespaces", "process"])
+def test_killed_hosts_leave_nothing_half_loaded_and_no_process(
+    plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch, level: str
+):
+    monkeypatch.setenv("PLUGINS_ISOLATION", level)
+    stored = plugins.add(EMIT)
+    moments = random.Random(SEED)  # noqa: S311 - moments of kills
+    with host(plugins, f"sqlite:///{plugins.tmp_path / 'warehouse.sqlite'}") as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        for trial in range(KILLS // 2):
+            print(trial, file=program.stdin, flush=True)
+            process_id = int(program.stdout.readline())
+            time.sleep(moments.uniform(0, 0.5))
+            os.kill(process_id, signal.SIGKILL)
+            assert program.stdout.readline() == "ended\n"
+            await_none(stored.sha256)
+            refuse_half_loads(plugins)
+    plugins.run()
+    refuse_half_loads(plugins)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["namespaces", "process"])
+def test_killed_plugins_fail_their_run_and_load_nothing(
+    plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch, level: str
+):
+    monkeypatch.setenv("PLUGINS_ISOLATION", level)
+    pause = "import time\nrun.log('ready')\ntime.sleep(60)"
+    halves = f"for half in (range({ROWS // 2}), range({ROWS // 2}, {ROWS})):\n    "
+    emit = 'run.emit("items", ((str(i), {"title": run.run_id}) for i in half))\n'
+    stored = plugins.add(body(f"{halves}{emit}{pause}"))
+    moments = random.Random(SEED)  # noqa: S311 - moments of kills
+    for _ in range(KILLS // 2):
+        wait = moments.uniform(0, 0.3)
+        killer = Thread(target=_kill_soon, args=(stored.sha256, wait))
+        killer.start()
+        with pytest.raises(ContractError, match=r"ended without the message end"):
+            plugins.run()
+        killer.join()
+        await_none(stored.sha256)
+        assert not plugins.rows()
+
+
+def _kill_soon(text: str, wait_seconds: float) -> None:
+    """Kill what runs the plugin, once it is started."""
+    while not (found := processes_with(text)):
+        time.sleep(0.01)
+    time.sleep(wait_seconds)
+    for each in found:
+        with suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
