@@ -26,6 +26,7 @@ from benchmarks.measures.items import items
 from benchmarks.measures.mqtt import mqtt, mqtt_stream
 from benchmarks.measures.mqtt_mirror import mqtt_mirror
 from benchmarks.measures.operations import control_tower
+from benchmarks.measures.plugins import plugins
 from benchmarks.measures.prices import prices
 from benchmarks.measures.retention import cleanup, pruning
 from benchmarks.measures.routing import routing
@@ -56,7 +57,7 @@ MEASURES = {
         *(gateway, webhooks, webhook_runs, metrics, soak),
         *(captures, items, pruning, cleanup, restores, prices, saas, http_state, exports),
         *(documents, documents_listing, web, mqtt, mqtt_mirror, mqtt_stream, routing, workers),
-        traces,
+        *(traces, plugins),
     )
 }
 BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour

@@ -40,6 +40,8 @@ class Sizes:
         mqtt_waiting: Messages that wait for the MQTT mirror.
         mqtt_events: Events of a long history of the mirror; a short one has a hundredth.
         worker_runs: Runs that workers of Celery execute.
+        plugin_rows: Rows that a plugin emits.
+        plugin_starts: Processes of plugins that are started.
     """
 
     rows: int
@@ -74,6 +76,8 @@ class Sizes:
     mqtt_waiting: int
     mqtt_events: int
     worker_runs: int
+    plugin_rows: int
+    plugin_starts: int
 
 
 REQUIRED = Sizes(
@@ -109,6 +113,8 @@ REQUIRED = Sizes(
     mqtt_waiting=20_000,
     mqtt_events=1_000_000,
     worker_runs=16,
+    plugin_rows=100_000,
+    plugin_starts=20,
 )
 SMOKE = Sizes(
     rows=600,
@@ -143,4 +149,6 @@ SMOKE = Sizes(
     mqtt_waiting=1_000,
     mqtt_events=20_000,
     worker_runs=4,
+    plugin_rows=1_000,
+    plugin_starts=3,
 )
