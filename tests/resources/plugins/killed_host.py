@@ -38,7 +38,7 @@ if __name__ == "__main__":
     for line in sys.stdin:
         process_id = os.fork()
         if not process_id:
-            run_until_killed(*sys.argv[1:], line.strip())
+            run_until_killed(sys.argv[1], sys.argv[2], line.strip())
         sys.stdout.write(f"{process_id}\n")
         sys.stdout.flush()
         os.waitpid(process_id, 0)

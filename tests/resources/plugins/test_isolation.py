@@ -85,7 +85,7 @@ def test_limits_alone_enforce_no_files(plugins: PluginDesk, monkeypatch: pytest.
     assert "JIRA_API_TOKEN" not in found["environment"]
     assert found["secret"] == "secret"
     assert found["packages"] == "ModuleNotFoundError"
-    assert "not enforced" in plugins.run(config={"secret": ""}).metadata["isolation"]
+    assert "not enforced" in plugins.run(config={"secret": ""}).isolation
 
 
 @pytest.mark.parametrize(

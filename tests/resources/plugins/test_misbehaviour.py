@@ -1,5 +1,7 @@
 """Plugins that break the protocol or their budget: the run fails with a reason, loads nothing."""
 
+from typing import Any
+
 import pytest
 
 from orchestration_project.errors import ContractError
@@ -10,7 +12,7 @@ RAW = f"import sys\nsys.stdin.readline()\nprint('''{ROW}''')\n"
 END = 'print(\'{"type": "end"}\', flush=True)\n'
 
 
-def refused(plugins: PluginDesk, code: str, **changes: object) -> str:
+def refused(plugins: PluginDesk, code: str, **changes: Any) -> str:
     """Run a plugin that is to fail; return why it did."""
     plugins.add(code, **changes)
     with pytest.raises(ContractError) as error:

@@ -19,9 +19,8 @@ import sys
 TYPE_CHECKING = False  # `typing` takes as long to import as Python to start
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from io import BufferedReader
     from types import TracebackType
-    from typing import Any
+    from typing import Any, BinaryIO
 
 BATCH_ROWS = 500
 BATCH_CHARACTERS = 200_000
@@ -86,7 +85,7 @@ class Run:
     """
 
     def __init__(
-        self, given: "dict[str, Any]", lines: "BufferedReader", write: "Callable[[str], None]"
+        self, given: "dict[str, Any]", lines: "BinaryIO", write: "Callable[[str], None]"
     ) -> None:
         self.call = given["call"]
         self.config = given["config"]
