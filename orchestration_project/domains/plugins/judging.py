@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from orchestration_project.domains.plugins.manifest import (
     HostPermission,
@@ -36,6 +35,14 @@ MAX_PAGE_CHARACTERS = 200_000
 ANSWER_TYPES = ("application/json", "text/plain", "text/csv")
 MAX_TARGET_CHARACTERS = 300
 DEFAULT_PORTS = {"http": 80, "https": 443}
+MAX_PORT = 65_535
+URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9.-]+)(:(?P<port>[0-9]{1,5}))?"
+    r"(?P<path>/[^?#\s\\]*)?(\?[^#\s\\]*)?(#[^\s\\]*)?",
+    re.IGNORECASE | re.ASCII,
+)
+"""URLs that all programs read alike: without user and password, of an ASCII host."""
+
 ACTION_FIELDS = frozenset(("method", "url", "headers", "body"))
 
 VIOLATIONS_TO_DISABLE = 3
@@ -134,9 +141,6 @@ class Judge:
                 return Refusal(
                     "secrets", f"expected a secret granted for {host.host}, found {name}"
                 )
-        parts = urlsplit(message.url)
-        if PLACEHOLDER.search(parts.netloc):
-            return Refusal("secrets", "expected {{secret:NAME}} in path, query or header")
         return None
 
     def _read_refusal(self, message: Read) -> Refusal | None:
@@ -250,7 +254,8 @@ def shown_url(url: str) -> str:
     if found is None:
         return "(invalid URL)"
     scheme, authority = found
-    path = urlsplit(url).path or "/"
+    matched = URL.fullmatch(url)
+    path = (matched["path"] if matched else "") or "/"
     return f"{scheme}://{authority}{path}".encode("ascii", "backslashreplace").decode()[
         :MAX_TARGET_CHARACTERS
     ]
@@ -258,17 +263,13 @@ def shown_url(url: str) -> str:
 
 def authority_of(url: str) -> tuple[str, str] | None:
     """Return scheme and host:port of a URL; None: it is not one that every program reads so."""
-    if not url.isprintable() or "\\" in url or " " in url:
+    found = URL.fullmatch(url)
+    if found is None or not url.isprintable():
         return None
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
+    scheme, port = found["scheme"].lower(), int(found["port"] or 0)
+    if port > MAX_PORT:
         return None
-    host = parts.hostname
-    if parts.scheme not in DEFAULT_PORTS or not host or "@" in parts.netloc or not host.isascii():
-        return None
-    return parts.scheme, f"{host}:{port or DEFAULT_PORTS[parts.scheme]}"
+    return scheme, f"{found['host'].lower()}:{port or DEFAULT_PORTS[scheme]}"
 
 
 def _with_port(host: HostPermission) -> str:
