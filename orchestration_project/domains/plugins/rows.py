@@ -57,7 +57,7 @@ class RowSet:
 
     @property
     def line_count(self) -> int:
-        """How many rows were emitted, the rejected ones included."""
+        """Number of emitted rows, with rejects."""
         return len(self._lines)
 
     def add(self, row: Row) -> None:

@@ -42,7 +42,7 @@ LogLine = Callable[[str, str], None]
 
 @dataclass
 class Outcome:
-    """What a plugin sent besides its rows.
+    """Pages, answer and log of a plugin.
 
     Attributes:
         pages: Pages as format and content.

@@ -38,7 +38,7 @@ ENFORCED = "namespaces: files, hosts and processes are enforced"
 
 
 class IsolationStatus(NamedTuple):
-    """How plugins are isolated here.
+    """Isolation of plugins on this machine.
 
     Attributes:
         level: Setting PLUGINS_ISOLATION.
@@ -55,7 +55,7 @@ class IsolationStatus(NamedTuple):
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """What a process is started with.
+    """Program, limits and folders of a process.
 
     Attributes:
         folder: Folder of the plugin.

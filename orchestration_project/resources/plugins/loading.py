@@ -1,4 +1,4 @@
-"""What a plugin emitted, loaded in one transaction: its rows with history, and its outbox.
+"""Load of what a plugin emitted, in one transaction: rows with history, and outbox.
 
 A run whose rows are rejected, that was refused something or that broke off loads nothing.
 """

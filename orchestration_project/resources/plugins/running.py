@@ -51,7 +51,7 @@ class EndpointAnswer(NamedTuple):
 
 @dataclass(frozen=True)
 class PluginResult:
-    """What a run of a plugin did.
+    """Result of a run of a plugin.
 
     Attributes:
         spending: What it used of its budget.
