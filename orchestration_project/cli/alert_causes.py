@@ -23,10 +23,12 @@ from orchestration_project.services.edits import Edit
 from orchestration_project.services.hosts import record_heartbeat
 from orchestration_project.services.objectives.counting import add_events
 from orchestration_project.services.objectives.evaluating import evaluate
+from orchestration_project.services.plugins.conditions import PROJECT
 from orchestration_project.services.schedules.launching import raise_alerts
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.tables.operations_deployment import operations_backups
 from orchestration_project.tables.operations_objectives import operations_host_samples
+from orchestration_project.tables.plugins import plugins
 
 Cause = Callable[[Trial], Iterator[None]]
 
@@ -272,6 +274,27 @@ def _schedule_disabled(trial: Trial) -> Iterator[None]:
         raise_alerts(warehouse, trial.alerts)
 
 
+def _plugin_disabled(trial: Trial) -> Iterator[None]:
+    row = {
+        **dict.fromkeys(("version", "sha256", "publisher", "kind"), NAME),
+        "id": NAME,
+        "listed_keys": "[]",
+        "manifest": "{}",
+        "share": 1.0,
+        "is_signed": False,
+        "state": "disabled",
+        "reason": "caused for a trial of alerts",
+        "version_number": 1,
+        "changed_by": PROJECT,
+        "changed_at": trial.now(),
+    }
+    with trial.warehouse() as warehouse, warehouse.writing() as connection:
+        connection.execute(insert(plugins), [row])
+    yield
+    with trial.warehouse() as warehouse, warehouse.writing() as connection:
+        connection.execute(delete(plugins))
+
+
 CAUSES: Mapping[str, Cause] = {
     "held_back": _held_back,
     "failed": _failed,
@@ -292,6 +315,7 @@ CAUSES: Mapping[str, Cause] = {
     "alert_rules": _alert_rules,
     "database": _database,
     "schedule_disabled": _schedule_disabled,
+    "plugin_disabled": _plugin_disabled,
     "restatement": _notice("restatement"),
     "items_failed": _notice("items_failed"),
     "landed": _notice("landed"),

@@ -20,6 +20,7 @@ from orchestration_project.assets.operations.deployment import (
 )
 from orchestration_project.assets.operations.flags import check_flags
 from orchestration_project.assets.operations.objectives import objectives_metadata
+from orchestration_project.assets.operations.plugins import plugins_metadata
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.control_tower import (
     WEEK,
@@ -91,6 +92,7 @@ def control_tower(
                 **_tables(frame_of(rows, operations_control_tower)),
                 **deployment_metadata(warehouse, context.instance, machine_now),
                 **objectives_metadata(warehouse, machine_now, is_synthetic=settings.is_demo),
+                **plugins_metadata(settings, warehouse, now),
             }
         ),
     )

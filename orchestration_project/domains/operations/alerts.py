@@ -80,6 +80,10 @@ KINDS = {
     "schedule_disabled": AlertKind(
         "error", "a schedule of operations_schedules is disabled: its job or run config is invalid"
     ),
+    "plugin_disabled": AlertKind(
+        "error",
+        "a plugin is disabled for three violations in its last 20 runs, or a revoked publisher",
+    ),
     "restatement": AlertKind("warning", "a source restated more than the limit"),
     ITEMS_FAILED: AlertKind(
         "warning", "files or other items of a run fail and are not retried, and its checks pass"

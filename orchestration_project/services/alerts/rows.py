@@ -107,6 +107,16 @@ def open_alerts(connection: Connection) -> list[OpenAlert]:
     ]
 
 
+def open_subjects(connection: Connection, kind: str) -> set[str]:
+    """Return what open alerts of a kind are about."""
+    return {
+        problem.subject
+        for alert in open_alerts(connection)
+        for problem in alert.problems
+        if problem.kind == kind
+    }
+
+
 def with_notifications(connection: Connection, known: Sequence[OpenAlert]) -> list[OpenAlert]:
     """Return these alerts with their notifications, sent or due."""
     wanted = select(deliveries).where(

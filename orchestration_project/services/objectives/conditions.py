@@ -1,4 +1,4 @@
-"""Conditions of objectives that burn, and of hosts without reserves, for alerts."""
+"""Conditions of burning objectives, hosts without reserves and disabled plugins, for alerts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,7 +15,8 @@ from orchestration_project.engine.warehouse.migrating import newest_version
 from orchestration_project.errors import OrchestrationError, TransientError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.alerts.conditions import AlertCondition
-from orchestration_project.services.alerts.rows import open_alerts
+from orchestration_project.services.alerts.rows import open_subjects
+from orchestration_project.services.plugins.conditions import plugin_conditions
 from orchestration_project.tables.operations_objectives import (
     operations_host_samples,
     operations_slo,
@@ -50,7 +51,7 @@ LIMITS = (
 
 
 def lasting_conditions(open_warehouse: OpenWarehouse, clock: Clock) -> Sequence[AlertCondition]:
-    """Return a condition for each objective and each host, also for gone ones with an open alert.
+    """Return a condition per objective, host and disabled plugin, also of ones with an open alert.
 
     Where the database cannot be read there is none: its own alert says so.
     """
@@ -59,23 +60,18 @@ def lasting_conditions(open_warehouse: OpenWarehouse, clock: Clock) -> Sequence[
             if warehouse.version() != newest_version():
                 return []
             with warehouse.reading() as connection:
-                return [*_objectives(connection, clock), *_hosts(connection, clock)]
+                return [
+                    *_objectives(connection, clock),
+                    *_hosts(connection, clock),
+                    *plugin_conditions(connection),
+                ]
     except OrchestrationError:
         return []
 
 
-def _open_subjects(connection: Connection, kind: str) -> set[str]:
-    return {
-        problem.subject
-        for alert in open_alerts(connection)
-        for problem in alert.problems
-        if problem.kind == kind
-    }
-
-
 def _objectives(connection: Connection, clock: Clock) -> Sequence[AlertCondition]:
     rows = {row.name: row for row in connection.execute(select(operations_slo))}
-    names = sorted(rows.keys() | _open_subjects(connection, BURNING))
+    names = sorted(rows.keys() | open_subjects(connection, BURNING))
     return [
         AlertCondition(
             BURNING,
@@ -113,7 +109,7 @@ def _hosts(connection: Connection, clock: Clock) -> Sequence[AlertCondition]:
     by_host: dict[str, list[Row]] = {}
     for row in connection.execute(wanted.order_by(samples.c.host, samples.c["at"])):
         by_host.setdefault(row.host, []).append(row)
-    names = sorted(by_host.keys() | _open_subjects(connection, OVERLOADED))
+    names = sorted(by_host.keys() | open_subjects(connection, OVERLOADED))
     return [
         AlertCondition(
             OVERLOADED,

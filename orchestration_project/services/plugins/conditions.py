@@ -1,0 +1,90 @@
+"""Conditions of plugins for alerts: one that the project disabled; and what the tower shows."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select
+
+from orchestration_project.domains.operations.control_tower import OldestMissing
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.registry import Answer, Probe
+from orchestration_project.services.alerts.conditions import AlertCondition
+from orchestration_project.services.alerts.rows import open_subjects
+from orchestration_project.tables.plugins import plugins, plugins_violations
+
+ALERT_KIND = "plugin_disabled"
+
+PROJECT = "violations"
+"""Who disables a plugin, where no user does."""
+
+SHOWN_VIOLATIONS = 3
+"""The latest violations that an alert quotes."""
+
+
+def plugin_conditions(connection: Connection) -> Sequence[AlertCondition]:
+    """Return a condition for each disabled plugin, and for each one with an open alert."""
+    rows = {row.id: row for row in connection.execute(_disabled())}
+    names = sorted(rows.keys() | open_subjects(connection, ALERT_KIND))
+    found: list[AlertCondition] = []
+    for name in names:
+        violations = _latest_violations(connection, name) if name in rows else ""
+        judge = partial(_judge, rows.get(name), violations)
+        probe = Probe(ALERT_KIND, (), "read the state of plugins", judge)
+        found.append(AlertCondition(ALERT_KIND, probe, subject=name))
+    return found
+
+
+def disabled_plugins(warehouse: Warehouse) -> Sequence[OldestMissing]:
+    """Return for the control tower the plugins that the project disabled."""
+    with warehouse.reading() as connection:
+        return [
+            OldestMissing(
+                f"plugins/{row.id}",
+                "",
+                row.changed_at,
+                unit="plugin",
+                remedy=_remedy(row.id),
+                reason=f"the plugin {row.id} is disabled: {row.reason}",
+            )
+            for row in connection.execute(_disabled())
+        ]
+
+
+def _disabled() -> Select[Any]:
+    columns = plugins.c
+    return (
+        select(columns.id, columns.reason, columns.changed_at)
+        .where(columns.state == "disabled", columns.changed_by == PROJECT)
+        .order_by(columns.id)
+    )
+
+
+def _latest_violations(connection: Connection, plugin: str) -> str:
+    columns = plugins_violations.c
+    latest = (
+        select(columns.permission, columns.what)
+        .where(columns.plugin == plugin)
+        .order_by(columns["at"].desc(), columns.number.desc())
+        .limit(SHOWN_VIOLATIONS)
+    )
+    return "; ".join(f"{row.permission}: {row.what}" for row in connection.execute(latest))
+
+
+def _judge(row: Row[Any] | None, violations: str) -> Answer:
+    if row is None:
+        return Answer("the plugin is enabled, removed, or disabled by a user")
+    raise ConfigurationError(
+        f"the plugin {row.id} was disabled",
+        expected="a plugin that asks only for what it was granted",
+        found=f"{row.reason}" + (f"; the latest violations: {violations}" if violations else ""),
+        remedy=_remedy(row.id),
+    )
+
+
+def _remedy(plugin: str) -> str:
+    return (
+        f"read plugins_violations; then grant what it needs and enable it again by `orchestrate "
+        f"plugins enable {plugin}`, or remove it"
+    )
