@@ -18,6 +18,7 @@ STYLE_LINK = f'<link rel="stylesheet" href="{STYLE_PATH}"/>'
 SHORTCUTS = {
     "Control tower": "/assets/operations/control_tower?view=events",
     "Quarantined": "/quarantined",
+    "Plugins": "/plugins",
     "List failures": retry_launchpad(dry_run=True),
     "Retry failures": retry_launchpad(dry_run=False),
 }

@@ -203,7 +203,22 @@ def table_page(
     user: Principal,
 ) -> HTMLResponse:
     """Return a page with a table under the bar; the cells are HTML."""
-    content = _table(headings, rows) if rows else "<p><strong>There are none.</strong></p>"
+    return tables_page(title, explanation, [("", headings, rows)], installation, user)
+
+
+def tables_page(
+    title: str,
+    explanation: str,
+    tables: Iterable[tuple[str, Iterable[str], Sequence[Iterable[str]]]],
+    installation: Installation,
+    user: Principal,
+) -> HTMLResponse:
+    """Return a page with tables under the bar: title, headings and rows; the cells are HTML."""
+    content = "".join(
+        (f"<h2>{escape(name)}</h2>" if name else "")
+        + (_table(headings, rows) if rows else "<p><strong>There are none.</strong></p>")
+        for name, headings, rows in tables
+    )
     page = TABLE_PAGE.format(
         title=escape(title), explanation=escape(explanation), style=TABLE_STYLE, content=content
     )

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -18,7 +19,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.credentials import LoginLimits
 from orchestration_project.domains.access.members import read_rules
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.gateway import health, hooks, metrics, quarantine
+from orchestration_project.gateway import health, hooks, metrics, plugins, quarantine
 from orchestration_project.gateway.api.opening import opened_api
 from orchestration_project.gateway.app import create_app
 from orchestration_project.gateway.bar import installation_of
@@ -29,6 +30,7 @@ from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.headers import LOG as ACCESS_LOG
 from orchestration_project.gateway.limits import BODY_BYTES
 from orchestration_project.registry import Registry
+from orchestration_project.resources.plugins.isolation import isolation_status
 from orchestration_project.services.access import Access, AccessLog, session_secret
 from orchestration_project.settings import Settings
 
@@ -68,7 +70,11 @@ def opened(
         provider = _provider_routes(settings, doors, secret)
         readiness = health.Readiness(health.probes_of(settings, instance))
         measured = metrics.routes(metrics.parts_of(settings, warehouse, instance, registry))
-        listed = quarantine.routes(warehouse, doors.installation, registry)
+        isolation = cache(lambda: isolation_status(settings).detail)
+        listed = [
+            *quarantine.routes(warehouse, doors.installation, registry),
+            *plugins.routes(warehouse, doors.installation, isolation),
+        ]
         with (
             hooks.opened_hooks(settings, warehouse) as taken,
             opened_api(settings, warehouse, doors, dagster, instance, registry) as api,

@@ -1,0 +1,221 @@
+"""`GET /plugins`: the plugins, and for each what it asks for, was granted, called and violated."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from sqlalchemy import RowMapping, Select, select
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from orchestration_project.domains.plugins.manifest import Budget, Permissions, stored_manifest
+from orchestration_project.domains.plugins.permissions_diff import Change, compare
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.gateway.bar import Installation
+from orchestration_project.gateway.pages import table_page, tables_page
+from orchestration_project.gateway.request import current_user
+from orchestration_project.services.links import asset_page, rows_path, run_page
+from orchestration_project.tables.plugins import (
+    plugins,
+    plugins_calls,
+    plugins_grants,
+    plugins_versions,
+    plugins_violations,
+)
+
+PATH = "/plugins"
+TITLE = "Plugins"
+EXPLANATION = (
+    "A plugin runs in a process of its own and can do only what an admin granted. Admins add, "
+    "grant, enable and disable plugins by the command orchestrate plugins or the API. "
+)
+HEADINGS = ("Plugin", "Version", "Kind", "State", "Share", "Publisher", "Changed (UTC)", "Reason")
+
+PERMISSION_HEADINGS = ("Permission", "Name", "Asked for", "Granted", "Difference")
+CALL_HEADINGS = ("At (UTC)", "Run", "Call", "Target", "Verdict", "Bytes")
+VIOLATION_HEADINGS = ("At (UTC)", "Run", "Permission", "What it asked for")
+CHANGE_HEADINGS = ("At (UTC)", "Number", "Change", "By")
+
+MOST_ROWS = 500
+"""Plugins that are listed."""
+
+SHOWN_ROWS = 20
+"""Calls, violations and changes of a plugin that its page shows, the latest first."""
+
+DIFFERENCES = {
+    Change.ADDED: "not granted",
+    Change.WIDER: "wider than granted",
+    Change.NARROWER: "narrower than granted",
+    Change.REMOVED: "not asked for any more",
+    Change.SAME: "",
+}
+
+
+@dataclass(frozen=True)
+class PluginDetails:
+    """A plugin with its current grant, and its latest calls, violations and changes."""
+
+    plugin: RowMapping
+    grant: RowMapping | None
+    calls: Sequence[RowMapping]
+    violations: Sequence[RowMapping]
+    changes: Sequence[RowMapping]
+
+
+def read_details(warehouse: Warehouse, plugin: str) -> PluginDetails | None:
+    """Return what is stored of a plugin; None: it was never added, or was removed."""
+
+    def latest(table: Any, order: Any, owner: Any) -> Select[Any]:
+        return select(table).where(owner == plugin).order_by(order.desc()).limit(SHOWN_ROWS)
+
+    calls, violations, grants = plugins_calls.c, plugins_violations.c, plugins_grants.c
+    versions = plugins_versions.c
+    with warehouse.reading() as connection:
+
+        def rows(statement: Select[Any]) -> Sequence[RowMapping]:
+            return connection.execute(statement).mappings().all()
+
+        found = rows(select(plugins).where(plugins.c.id == plugin))
+        if not found:
+            return None
+        granted = rows(
+            select(plugins_grants).where(grants.plugin == plugin, grants.is_current.is_(True))
+        )
+        return PluginDetails(
+            found[0],
+            granted[0] if granted else None,
+            rows(latest(plugins_calls, calls["at"], calls.plugin)),
+            rows(latest(plugins_violations, violations["at"], violations.plugin)),
+            rows(latest(plugins_versions, versions.version_number, versions.id)),
+        )
+
+
+def routes(
+    warehouse: Warehouse, installation: Installation, isolation: Callable[[], str]
+) -> list[Route]:
+    """Return the routes of the pages, for everybody who is known.
+
+    Args:
+        warehouse: The database.
+        installation: The installation, for the bar.
+        isolation: Returns how plugins are isolated here, in words.
+    """
+
+    async def listed(_request: Request) -> Response:
+        rows, level = await run_in_threadpool(lambda: (_rows(warehouse), isolation()))
+        explanation = f"{EXPLANATION}Isolation: {level}."
+        return table_page(TITLE, explanation, HEADINGS, rows, installation, current_user())
+
+    async def shown(request: Request) -> Response:
+        name = request.path_params["plugin"]
+        found = await run_in_threadpool(read_details, warehouse, name)
+        if found is None:
+            raise HTTPException(404, "plugin not found")
+        explanation = " ".join(filter(None, (_state(found.plugin), found.plugin["reason"])))
+        return tables_page(
+            f"Plugin {name} {found.plugin['version']}",
+            explanation,
+            [
+                ("Permissions", PERMISSION_HEADINGS, _permissions(found)),
+                ("Latest violations", VIOLATION_HEADINGS, list(map(_violation, found.violations))),
+                ("Latest calls", CALL_HEADINGS, list(map(_call, found.calls))),
+                ("Changes", CHANGE_HEADINGS, list(map(_change, found.changes))),
+                ("Rows and runs", ("Page",), _links(name)),
+            ],
+            installation,
+            current_user(),
+        )
+
+    return [
+        Route(PATH, listed, methods=["GET"]),
+        Route(f"{PATH}/{{plugin}}", shown, methods=["GET"]),
+    ]
+
+
+def _rows(warehouse: Warehouse) -> list[tuple[str, ...]]:
+    with warehouse.reading() as connection:
+        found = connection.execute(select(plugins).order_by(plugins.c.id).limit(MOST_ROWS))
+        return [_row(each) for each in found.mappings()]
+
+
+def _row(found: RowMapping) -> tuple[str, ...]:
+    signed = "signed" if found["is_signed"] else "not signed"
+    return (
+        _link(f"{PATH}/{found['id']}", found["id"]),
+        escape(found["version"]),
+        escape(found["kind"]),
+        f"<strong>{escape(found['state'])}</strong>",
+        f"{found['share']:.0%}" if found["state"] == "enabled" else "",
+        f"{escape(found['publisher'])} ({signed})",
+        _time(found["changed_at"]),
+        escape(found["reason"] or ""),
+    )
+
+
+def _state(found: RowMapping) -> str:
+    signed = "signed by" if found["is_signed"] else "not signed; it names as publisher"
+    return f"State: {found['state']}; {signed} {found['publisher']}; SHA-256 {found['sha256']}."
+
+
+def _permissions(found: PluginDetails) -> list[tuple[str, ...]]:
+    """Return what the plugin asks for, beside what was granted."""
+    try:
+        manifest = stored_manifest(json.loads(found.plugin["manifest"]))
+        granted = budget = None
+        if found.grant is not None:
+            granted = Permissions.model_validate_json(found.grant["permissions"])
+            budget = Budget.model_validate_json(found.grant["budget"])
+    except (ConfigurationError, ValueError) as error:
+        reason = error.what if isinstance(error, ConfigurationError) else "invalid grant"
+        return [("", "", escape(reason), "", "")]
+    return [
+        (
+            escape(each.permission),
+            escape(each.name),
+            escape(each.asked),
+            escape(each.granted),
+            f"<strong>{DIFFERENCES[each.change]}</strong>" if DIFFERENCES[each.change] else "",
+        )
+        for each in compare(granted, manifest.permissions, budget, manifest.budget)
+    ]
+
+
+def _violation(row: RowMapping) -> tuple[str, ...]:
+    texts = (_run(row["run_id"]), escape(row["permission"]), escape(row["what"]))
+    return (_time(row["at"]), *texts)
+
+
+def _call(row: RowMapping) -> tuple[str, ...]:
+    texts = (escape(row[name]) for name in ("kind", "target", "verdict"))
+    return (_time(row["at"]), _run(row["run_id"]), *texts, f"{row['bytes']:,}")
+
+
+def _change(row: RowMapping) -> tuple[str, ...]:
+    number = str(row["version_number"])
+    return (_time(row["edited_at"]), number, escape(row["action"]), escape(row["edited_by"]))
+
+
+def _links(name: str) -> list[tuple[str, ...]]:
+    return [
+        (_link(asset_page(["plugins", name]), "Asset, with the pages that its runs show"),),
+        (_link(rows_path("plugins_rows", f"plugin={name}"), "Loaded rows"),),
+        (_link(rows_path("plugins_calls", f"plugin={name}"), "All calls"),),
+    ]
+
+
+def _run(run_id: str) -> str:
+    return _link(run_page(run_id), run_id[:8])
+
+
+def _time(moment: Any) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _link(path: str, text: str) -> str:
+    return f'<a href="{escape(path)}">{escape(text)}</a>'
