@@ -67,6 +67,13 @@ class InstallationMethods(Asking):
         """Return the configuration in effect, without secrets."""
         return self._get("/config", Config)
 
+    def plugin_endpoint(self, plugin: str, endpoint: str, **parameters: str) -> Any:
+        """Return what an endpoint of a plugin answers: a value of JSON, or a text."""
+        path = f"/plugins/{quoted(plugin)}/endpoints/{quoted(endpoint)}"
+        answer = self._transport.ask("GET", path, query=parameters)
+        is_json = answer.headers["content-type"].startswith("application/json")
+        return answer.json() if is_json else answer.text
+
     def trace(self, trace_id: str) -> Trace:
         """Return what happened in a trace, by its 32 hex digits."""
         return self._get(f"/traces/{quoted(trace_id)}", Trace)

@@ -104,6 +104,7 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: list(client.runs(**of_runs, since=NOON, until=NOON)),
         lambda: client.runs_frame(**of_runs, since=NOON, until=NOON),
         lambda: client.status("r"),
+        lambda: client.plugin_endpoint("p", "e"),
         lambda: list(client.events("r")),
         lambda: list(client.logs("r")),
         lambda: client.retry("r", **again),
