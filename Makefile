@@ -18,7 +18,7 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-saas run-documents run-web run-mqtt run-routing ui stack test test-slow test-histories test-faults bench docs check check-deploy observe migrate migration new-source verify reset lock
+.PHONY: help run run-saas run-documents run-web run-mqtt run-routing run-plugins ui stack test test-slow test-histories test-faults bench docs check check-deploy observe migrate migration new-source verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -42,6 +42,12 @@ run-routing: $(VENV)/installed ## route webhooks of three systems to each kind o
 	DATA_PROFILE=demo STATE_DIR="$$folder" WEBHOOKS_FILE="$$folder/webhooks.yaml" DEMO_MQTT_EVENTS=100 \
 	  ROUTING_SECRET_PARTNER=whsec_$$(head -c 24 /dev/urandom | base64) \
 	  $(VENV)/bin/python -m orchestration_project.cli.events_routing_run
+
+run-plugins: $(VENV)/installed ## run the four examples of plugins against the demos, offline
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT; \
+	DATA_PROFILE=demo STATE_DIR="$$folder" DEMO_MQTT_EVENTS=300 DEMO_SHOP_PRODUCTS=20 \
+	  PLUGIN_SECRET_SLACK_TOKEN=xoxb-$$(head -c 12 /dev/urandom | od -An -tx1 | tr -d ' \n') \
+	  $(VENV)/bin/python -m orchestration_project.cli.plugins_run
 
 run-web: $(VENV)/installed-dev ## crawl the demo's shop, offline, on two days; the second has another layout
 	@for day in 2026-11-02 2026-11-03; do \

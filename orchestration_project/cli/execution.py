@@ -12,7 +12,11 @@ from sqlalchemy import select
 
 from orchestration_project.cli import console
 from orchestration_project.cli.console import OUTPUT, aligned
-from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.domains.operations.partition_tags import (
+    PARTITION,
+    RANGE_END,
+    RANGE_START,
+)
 from orchestration_project.engine.announcements import REPORTED_LATE, UNCHANGED
 from orchestration_project.engine.dagster_private import SerializableErrorInfo, load_repository
 from orchestration_project.engine.runner import DID_NOT_LAND, PROGRESS
@@ -63,9 +67,17 @@ def execute(
     job: str,
     *,
     between: tuple[str, str] | None = None,
+    partition: str | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> dg.JobExecutionResult:
     """Run a job, over the partitions from the first to the last of ``between`` if it has any.
+
+    Args:
+        instance: Dagster's instance.
+        job: Name of the job.
+        between: First and last partition of a job whose runs take a range.
+        partition: Partition of a job whose runs take one.
+        config: Run config.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; Dagster returns a failed run then.
@@ -74,7 +86,9 @@ def execute(
         load_repository(DEFINITIONS, "defs", PROJECT_ROOT).get_reconstructable_job(job),
         instance,
         run_config={**_log_config(), **(config or {})},
-        tags=own_run_tags() | dict(zip((RANGE_START, RANGE_END), between or (), strict=False)),
+        tags=own_run_tags()
+        | dict(zip((RANGE_START, RANGE_END), between or (), strict=False))
+        | ({PARTITION: partition} if partition else {}),
     )
     if any(error.cls_name == INTERRUPTED for error in _errors(result)):
         raise KeyboardInterrupt
