@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Thread
 
@@ -16,9 +17,17 @@ from orchestration_project.assets.plugins import (
 )
 from orchestration_project.engine.environment import database_url, unprepared_warehouse
 from orchestration_project.engine.warehouse.connecting import parsed_url
-from orchestration_project.errors import OrchestrationError
-from orchestration_project.registry import Domain, Job, StoredDefinitions
+from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.registry import (
+    Connection,
+    Domain,
+    Environment,
+    Job,
+    StoredDefinitions,
+)
+from orchestration_project.resources.plugins.isolation import isolation_status
 from orchestration_project.sensors.plugins import plugin_schedule
+from orchestration_project.services.plugins.conditions import disabled_plugins
 from orchestration_project.services.plugins.state import StoredPlugin, read_plugins
 from orchestration_project.services.plugins.store import FOLDER
 from orchestration_project.settings import Settings
@@ -79,6 +88,43 @@ def _is_missing(settings: Settings) -> bool:
     return url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file()
 
 
+def _unused(settings: Settings) -> str:
+    """Return why the isolation is not probed: no plugin is enabled, or the database is away."""
+    if _is_missing(settings):
+        return "no plugin is added"
+    try:
+        with unprepared_warehouse(settings) as warehouse, warehouse.reading() as connection:
+            enabled = [each for each in read_plugins(connection) if each.state == "enabled"]
+    except (OrchestrationError, SQLAlchemyError, OSError):
+        return "the database cannot be read"
+    return "" if enabled else "no plugin is enabled"
+
+
+def _probe(settings: Settings, _: Environment) -> str:
+    """Return what the isolation of plugins enforces here."""
+    status = isolation_status(settings)
+    if not status.is_usable:
+        raise ConfigurationError(
+            "enabled plugins cannot be started",
+            expected="bubblewrap, and namespaces for this user",
+            found=status.detail,
+            remedy="install bubblewrap and allow user namespaces; or set "
+            "PLUGINS_ISOLATION=process, which enforces neither files nor hosts",
+        )
+    return status.detail
+
+
+ISOLATION = Connection(
+    description="Isolation of the processes of plugins.",
+    shown_name="isolation of plugins",
+    open=lambda environment: nullcontext(environment.settings),
+    preflight=None,
+    probe=_probe,
+    tried=lambda _: "started a process that does nothing, as plugins are",
+    unused=_unused,
+)
+
+
 PLUGINS = Domain(
     name="plugins",
     assets=[edit_plugins],
@@ -86,5 +132,10 @@ PLUGINS = Domain(
     jobs=[Job(definition=edit_job)],
     stored_definitions=stored_definitions,
     state_paths=[FOLDER],
-    api=["orchestration_project.gateway.api.plugins"],
+    api=[
+        "orchestration_project.gateway.api.plugins",
+        "orchestration_project.gateway.api.plugins_endpoints",
+    ],
+    resources={"plugins_isolation": ISOLATION},
+    oldest_unlanded=lambda _settings, warehouse, _clock: disabled_plugins(warehouse),
 )

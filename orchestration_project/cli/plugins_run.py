@@ -133,7 +133,7 @@ def _admit(edits: PluginEdits, folder: Path, folders: Mapping[str, str]) -> None
 
 def _config(name: str, urls: Mapping[str, str]) -> Mapping[str, Any]:
     config = {"url": urls[name]} if name in urls else {}
-    return {"ops": {f"plugins_{name}": {"config": {"config": config}}}}
+    return {"ops": {f"plugin_{name}": {"config": {"config": config}}}}
 
 
 def _print(settings: Settings, warehouse: Warehouse, messages: Sequence[str]) -> None:
