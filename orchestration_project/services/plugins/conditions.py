@@ -52,7 +52,7 @@ def disabled_plugins(warehouse: Warehouse) -> Sequence[OldestMissing]:
         ]
 
 
-def _disabled() -> Select[Any]:
+def _disabled() -> "Select[Any, Any, Any]":
     columns = plugins.c
     return (
         select(columns.id, columns.reason, columns.changed_at)
