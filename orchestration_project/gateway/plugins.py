@@ -39,7 +39,7 @@ HEADINGS = ("Plugin", "Version", "Kind", "State", "Share", "Publisher", "Changed
 
 PERMISSION_HEADINGS = ("Permission", "Name", "Asked for", "Granted", "Difference")
 CALL_HEADINGS = ("At (UTC)", "Run", "Call", "Target", "Verdict", "Bytes")
-VIOLATION_HEADINGS = ("At (UTC)", "Run", "Permission", "What it asked for")
+VIOLATION_HEADINGS = ("At (UTC)", "Run", "Permission", "Request")
 CHANGE_HEADINGS = ("At (UTC)", "Number", "Change", "By")
 
 MOST_ROWS = 500

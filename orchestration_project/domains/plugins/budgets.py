@@ -1,4 +1,4 @@
-"""What a run of a plugin has used of its budget."""
+"""The part of its budget that a run of a plugin has used."""
 
 from dataclasses import dataclass, field
 from typing import Literal

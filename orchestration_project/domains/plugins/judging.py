@@ -51,7 +51,7 @@ RUNS_OF_VIOLATIONS = 20
 
 
 class Refusal(NamedTuple):
-    """What a plugin was refused.
+    """A refused message of a plugin.
 
     Attributes:
         permission: The permission that it lacks, as in plugin.yaml.

@@ -19,7 +19,7 @@ MAX_HEADERS = 50
 MAX_SHOWN = 200
 
 CallName = Literal["run", "endpoint"]
-"""What a process is started for."""
+"""Reason to start a process."""
 
 
 class ProtocolError(ValueError):
@@ -291,7 +291,7 @@ READERS: Mapping[str, Callable[[_Fields], Message]] = {
     "log": lambda fields: Log(fields.text("level", 10, "info"), fields.content("message")),
     "end": lambda _: End(),
 }
-"""What makes a message of each type."""
+"""Class of a message, by its type."""
 
 
 def _refuse_depth(value: Any, left: int) -> None:

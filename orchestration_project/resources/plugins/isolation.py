@@ -29,7 +29,7 @@ MAX_OPEN_FILES = 64
 MAX_FILE_BYTES = 64 * MIB
 PROBE_SECONDS = 20
 OPTIONS = ("-I", "-S", "-B", "-X", "utf8")
-"""Of Python: isolated from environment, user and site-packages."""
+"""Options of Python: isolated from environment, user and site-packages."""
 
 Level = Literal["namespaces", "process", "off"]
 

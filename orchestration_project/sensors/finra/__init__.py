@@ -25,7 +25,7 @@ DATASET_SENSORS = [
     for each in DATASET_ASSETS
     if each.dataset.partitioning.calendar.last_day is None
 ]
-"""Of each dataset that FINRA still publishes; a discontinued one is loaded by a backfill alone."""
+"""A sensor for each dataset that FINRA still publishes; only backfills load a discontinued one."""
 
 __all__ = [
     "DATASET_SENSORS",

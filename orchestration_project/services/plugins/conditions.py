@@ -17,7 +17,7 @@ from orchestration_project.tables.plugins import plugins, plugins_violations
 ALERT_KIND = "plugin_disabled"
 
 PROJECT = "violations"
-"""Who disables a plugin, where no user does."""
+"""Author of a disabling that no user asked for."""
 
 SHOWN_VIOLATIONS = 3
 """The latest violations that an alert quotes."""
