@@ -113,7 +113,8 @@ def _one_process_at_a_time(folder: Path) -> Iterator[None]:
 def _open_postgres(url: str, inst_data: ConfigurableClassData | None) -> PostgresStorage:
     try:
         storage = PostgresStorage(postgres_url(url), inst_data)
-        with storage.run_storage.connect() as connection:
+        run_storage: Any = storage.run_storage
+        with run_storage.connect() as connection:
             is_read_only = connection.execute(text("SHOW transaction_read_only")).scalar() == "on"
     except STORAGE_ERRORS as error:
         found = str(driver_error(error)).strip()

@@ -43,6 +43,8 @@ def test_prices_of_the_demo_agree_with_finra_s_traded_value_and_doubled_ones_do_
     found = agreement(instance)
     assert not found.passed
     assert found.severity == dg.AssetCheckSeverity.WARN
-    rows = [record.data for record in found.metadata["differing"].records]
+    differing = found.metadata["differing"]
+    assert isinstance(differing, dg.TableMetadataValue)
+    rows = [record.data for record in differing.records]
     assert {row["tier"] for row in rows} == tiers
     assert all(1.6 < row["factor"] < 2.4 for row in rows)

@@ -1,5 +1,6 @@
 """Contracts of FINRA's equity datasets: known answers, and what is rejected or warned about."""
 
+from collections.abc import Mapping
 from datetime import date
 
 import pytest
@@ -23,7 +24,7 @@ NMS = Partition(date(2026, 7, 1), "NMS")
 
 
 def checked(
-    dataset: FinraDataset, partition: Partition, *rows: dict[str, object], limit: float = 0.5
+    dataset: FinraDataset, partition: Partition, *rows: Mapping[str, object], limit: float = 0.5
 ) -> Validated:
     """Return what becomes of ``rows``, by the names of their fields; other fields are empty."""
     names = [field.name for field in dataset.fields]

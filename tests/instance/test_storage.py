@@ -46,7 +46,8 @@ def test_a_read_only_database_of_dagsters_is_named_at_the_start_and_within_a_run
     monkeypatch.setenv("DAGSTER_DATABASE_URL", postgres_url)
     expected = "let it take writes again"
     with open_instance() as instance:
-        with instance.run_storage.connect() as connection:
+        run_storage: Any = instance.run_storage
+        with run_storage.connect() as connection:
             connection.execute(text("SET SESSION default_transaction_read_only = on"))
             connection.commit()
             with (

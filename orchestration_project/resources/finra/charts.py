@@ -97,11 +97,11 @@ def read_short_interest(warehouse: Warehouse) -> pl.DataFrame:
     )
     with warehouse.reading() as connection:
         symbols = list(connection.scalars(largest))
-        of_short = select(short.settlement_date, short.symbol, short.short_quantity).where(
-            short.symbol.in_(symbols)
-        )
+        of_short = select(
+            *[short[name] for name in ("settlement_date", "symbol", "short_quantity")]
+        ).where(short.symbol.in_(symbols))
         interest = read_frame(connection, of_short, finra_short_interest)
-        of_daily = select(daily.trade_date, daily.symbol, daily.close).where(
+        of_daily = select(*[daily[name] for name in ("trade_date", "symbol", "close")]).where(
             daily.symbol.in_(symbols)
         )
         prices = read_frame(connection, of_daily, prices_daily)

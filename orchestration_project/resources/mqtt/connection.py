@@ -319,7 +319,7 @@ class BrokerConnection:
         except UnicodeDecodeError:
             topic = "(not UTF-8)"
         if topic in FIGURES and self._broker.has_figures:
-            self._read_figure(FIGURES[topic], message.payload)
+            self._read_figure(FIGURES[topic], bytes(message.payload))
             return
         self._receive(
             ReceivedMessage(

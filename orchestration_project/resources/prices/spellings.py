@@ -1,6 +1,7 @@
 """Vendors' spellings of the symbols of FINRA's symbol master, as a table."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import polars as pl
 from sqlalchemy import Connection, select
@@ -74,7 +75,7 @@ def derive_spellings(
     """
 
     def make(due: PendingDerivation, symbols: list[str]) -> DerivedPart:
-        [vendor] = [each for each in VENDORS if each == due.key]
+        vendor = cast("Vendor", due.key)
         return DerivedPart(spelled(symbols, vendor, overrides.get(vendor, {})))
 
     table = DerivedTable(

@@ -90,10 +90,10 @@ def test_a_role_that_may_do_too_much_is_refused(urls):
             ("SELECT", "it may read access_keys.secret_hash"),
             ("INSERT", "it may write access_keys"),
         ):
-            connection.execute(f"GRANT {grant} ON access_keys TO {ROLE}")
+            connection.execute(f"GRANT {grant} ON access_keys TO {ROLE}".encode())
             with pytest.raises(ConfigurationError, match=refused):
                 run_query(analyst, "SELECT 1 AS one")
-            connection.execute(f"REVOKE {grant} ON access_keys FROM {ROLE}")
+            connection.execute(f"REVOKE {grant} ON access_keys FROM {ROLE}".encode())
 
 
 def test_a_server_that_is_not_there_is_an_error_without_the_url():
