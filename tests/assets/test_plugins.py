@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import build
@@ -14,6 +15,7 @@ from orchestration_project.services.plugins.changes import PluginChange
 from orchestration_project.services.plugins.edits import PluginEdits
 from orchestration_project.services.plugins.state import StoredPlugin, read_plugin
 from orchestration_project.settings import Settings
+from orchestration_project.tables.plugins import plugins_rows
 from tests.plugin_files import plugin_files
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -26,10 +28,12 @@ DAILY: dict[str, Any] = {
 RAISING = b"raise SystemExit('imported by the host')"
 
 
-def enable(settings: Settings, *, share: float | None = None, **changes: Any) -> None:
+def enable(
+    settings: Settings, *, share: float | None = None, main: bytes = RAISING, **changes: Any
+) -> None:
     with open_warehouse(settings) as warehouse:
         edits = PluginEdits(settings, warehouse, open_store(settings))
-        files = plugin_files(**changes) | {"main.py": RAISING}
+        files = plugin_files(**changes) | {"main.py": main}
         stored, _ = edits.add(files, ADA, allow_unsigned=True)
         edits.grant(stored.id, ADA, given={}, folders={})
         edits.enable(stored.id, ADA, share=share)
@@ -105,6 +109,36 @@ def test_a_partition_outside_of_the_share_is_observed_and_not_run(
     assert str(found.asset_observation_data.asset_observation.metadata["outcome"].value) == (
         "not run: outside of the share 0.0"
     )
+
+
+PARTITION_ROW = b"""from plugin import start
+
+with start() as run:
+    run.emit("items", [(run.partition, {"day": run.partition})])
+"""
+
+
+def test_a_run_of_a_range_loads_each_partition(
+    demo_settings: Settings, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PLUGINS_ISOLATION", "process")
+    enable(demo_settings, main=PARTITION_ROW, **DAILY)
+    job = build(REGISTRY_OF_PLUGINS).resolve_job_def("plugins_rss")
+    days = ["2026-02-02", "2026-02-03", "2026-02-04"]
+    tags = {
+        "dagster/asset_partition_range_start": days[0],
+        "dagster/asset_partition_range_end": days[-1],
+    }
+    ended = job.execute_in_process(instance=instance, tags=tags)
+    assert ended.success
+    assert [each.partition for each in ended.get_asset_materialization_events()] == days
+    with open_warehouse(demo_settings) as warehouse, warehouse.reading() as connection:
+        wanted = select(plugins_rows.c.partition_key, plugins_rows.c.row_key)
+        rows = connection.execute(wanted.order_by(plugins_rows.c.row_key)).all()
+    assert rows == [(day, day) for day in days]
+    ended = job.execute_in_process(instance=instance, tags={"dagster/partition": days[1]})
+    (found,) = ended.get_asset_materialization_events()
+    assert found.partition == days[1]
 
 
 def test_an_admins_job_edits_a_plugin_and_a_dry_run_does_not(

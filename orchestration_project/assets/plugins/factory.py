@@ -12,6 +12,7 @@ from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefinition
 from orchestration_project.engine.options import JobOptions
+from orchestration_project.engine.runner import asked_keys
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import PartitionedTable
@@ -83,44 +84,55 @@ def plugin_asset(stored: StoredPlugin) -> dg.AssetsDefinition:
     )
     def run(
         context: dg.AssetExecutionContext, config: RunPlugin
-    ) -> Iterator[dg.AssetObservation | dg.MaterializeResult[Any]]:
-        warehouse: Warehouse = context.resources.warehouse
-        partition = context.partition_key if context.has_partition_key else None
-        with warehouse.reading() as connection:
-            current = read_plugin(connection, stored.id)
-        shown = {
-            "plugin_version": current.version,
-            "is_signed": current.is_signed,
-            "share": current.share,
-        }
-        if current.state == "enabled" and not current.runs_for(partition):
-            outcome = {**shown, "outcome": f"not run: outside of the share {current.share}"}
-            yield dg.AssetObservation(key, partition=partition, metadata=as_metadata(outcome))
-            return
-        from orchestration_project.resources.plugins.running import run_plugin
-
-        result = run_plugin(
-            current,
-            settings=context.resources.settings,
-            warehouse=warehouse,
-            captures=Captures(context.resources.artifacts),
-            clock=context.resources.clock,
-            run_id=context.run.run_id,
-            partition=partition,
-            config=config.config,
-            log=lambda level, text: context.log.log(
-                LEVELS.get(level, logging.INFO), text, extra={"event": "plugin_log_line"}
-            ),
-        )
-        pages = {
-            "page" if number == 1 else f"page_{number}": dg.MetadataValue.md(text)
-            for number, text in enumerate(result.page_texts, start=1)
-        }
-        yield dg.MaterializeResult(
-            asset_key=key, metadata=as_metadata({**shown, **result.metadata, **pages})
-        )
+    ) -> Iterator[dg.AssetObservation | dg.AssetMaterialization | dg.MaterializeResult[Any]]:
+        partitions = asked_keys(context) if days else [None]
+        for partition in partitions:
+            found = _run_once(context, config, stored.id, partition)
+            if isinstance(found, dg.AssetObservation) or len(partitions) == 1:
+                yield found
+            else:  # Dagster takes one result of a run, for all of its partitions
+                yield dg.AssetMaterialization(key, partition=partition, metadata=found.metadata)
 
     return run
+
+
+def _run_once(
+    context: dg.AssetExecutionContext, config: RunPlugin, plugin_id: str, partition: str | None
+) -> dg.AssetObservation | dg.MaterializeResult[Any]:
+    """Run a plugin for one partition, or return why it is not run."""
+    key = plugin_key(plugin_id)
+    warehouse: Warehouse = context.resources.warehouse
+    with warehouse.reading() as connection:
+        current = read_plugin(connection, plugin_id)
+    shown = {
+        "plugin_version": current.version,
+        "is_signed": current.is_signed,
+        "share": current.share,
+    }
+    if current.state == "enabled" and not current.runs_for(partition):
+        outcome = {**shown, "outcome": f"not run: outside of the share {current.share}"}
+        return dg.AssetObservation(key, partition=partition, metadata=as_metadata(outcome))
+    from orchestration_project.resources.plugins.running import run_plugin
+
+    result = run_plugin(
+        current,
+        settings=context.resources.settings,
+        warehouse=warehouse,
+        captures=Captures(context.resources.artifacts),
+        clock=context.resources.clock,
+        run_id=context.run.run_id,
+        partition=partition,
+        config=config.config,
+        log=lambda level, text: context.log.log(
+            LEVELS.get(level, logging.INFO), text, extra={"event": "plugin_log_line"}
+        ),
+    )
+    pages = {
+        "page" if number == 1 else f"page_{number}": dg.MetadataValue.md(text)
+        for number, text in enumerate(result.page_texts, start=1)
+    }
+    metadata = as_metadata({**shown, **result.metadata, **pages})
+    return dg.MaterializeResult(asset_key=key, metadata=metadata)
 
 
 def plugin_job(stored: StoredPlugin) -> UnresolvedAssetJobDefinition:
