@@ -5,9 +5,27 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
+import pytest
+
 from orchestration_project.domains.plugins.signatures import SIGNATURE_FILE, public_key_of, sign
+from orchestration_project.resources.plugins.isolation import isolation_status
+from orchestration_project.settings import load_settings
+
+
+@cache
+def usable_isolation() -> str:
+    """Return the strictest isolation that this machine grants, a value of PLUGINS_ISOLATION."""
+    status = isolation_status(load_settings())
+    return "namespaces" if status.is_enforced else "process"
+
+
+requires_namespaces = pytest.mark.skipif(
+    usable_isolation() != "namespaces",
+    reason="there is no bubblewrap, or the system grants no namespaces",
+)
 
 PRIVATE_KEY = bytes(range(32))
 PUBLIC_KEY = public_key_of(PRIVATE_KEY)

@@ -33,6 +33,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.tables.plugins import plugins_rows, plugins_violations
 from orchestration_project.tables.spine import outbox
 from tests import databases
+from tests.plugin_files import requires_namespaces
 from tests.plugins_hostile import HostilePlugin
 from tests.plugins_hostile.attempts import ATTEMPTS
 from tests.plugins_hostile.claims import CLAIMS
@@ -42,7 +43,7 @@ from tests.prepared import Prepared
 pytestmark = pytest.mark.slow
 
 PLANTED = "planted-plugin-secret-1234"
-LEVELS = ("namespaces", "process")
+LEVELS = (pytest.param("namespaces", marks=requires_namespaces), "process")
 
 
 @dataclass

@@ -30,6 +30,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.tables.mqtt import mqtt_projects
 from orchestration_project.tables.plugins import plugins_calls
 from tests.gateway.door import asked
+from tests.plugin_files import usable_isolation
 from tests.prepared import Prepared
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -78,6 +79,7 @@ class Api:
 @pytest.fixture
 def api(tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("PLUGINS_ISOLATION", usable_isolation())
     with Warehouse(prepared.sqlite(tmp_path / "w.sqlite"), clock=Clock()) as warehouse:
         warehouse.prepare(holds="real")
         opened = Api(warehouse)

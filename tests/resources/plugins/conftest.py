@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestration_project.engine.warehouse import Warehouse
+from tests.plugin_files import usable_isolation
 from tests.prepared import Prepared
 from tests.resources.plugins.plugin_desk import PluginDesk
 from tests.resources.weeks import StoppedClock
@@ -17,6 +18,7 @@ def plugins(
 ) -> Iterator[PluginDesk]:
     """Plugins in an empty database."""
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("PLUGINS_ISOLATION", usable_isolation())
     with Warehouse(prepared.sqlite(tmp_path / "warehouse.sqlite"), clock=clock) as warehouse:
         warehouse.prepare(holds="real")
         yield PluginDesk(warehouse, clock, tmp_path)

@@ -10,6 +10,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.plugins.isolation import isolation_status
 from orchestration_project.resources.plugins.seccomp import filter_program
 from orchestration_project.settings import load_settings
+from tests.plugin_files import requires_namespaces
 from tests.resources.plugins.plugin_desk import PluginDesk, body
 
 ATTEMPTS = """import os, threading
@@ -56,6 +57,7 @@ def attempts(plugins: PluginDesk) -> dict[str, str]:
     return json.loads(plugins.payloads()["1"])
 
 
+@requires_namespaces
 def test_namespaces_leave_a_plugin_alone(plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("JIRA_API_TOKEN", "planted")
     found = attempts(plugins)
@@ -90,7 +92,11 @@ def test_limits_alone_enforce_no_files(plugins: PluginDesk, monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     ("level", "is_usable", "is_enforced"),
-    [("namespaces", True, True), ("process", True, False), ("off", False, False)],
+    [
+        pytest.param("namespaces", True, True, marks=requires_namespaces),
+        ("process", True, False),
+        ("off", False, False),
+    ],
 )
 def test_the_status_says_what_is_enforced(
     monkeypatch: pytest.MonkeyPatch, level: str, is_usable: bool, is_enforced: bool
@@ -107,6 +113,7 @@ def test_plugins_that_are_off_are_refused(plugins: PluginDesk, monkeypatch: pyte
         plugins.run()
 
 
+@requires_namespaces
 def test_a_granted_folder_is_read_only(plugins: PluginDesk, tmp_path: Path):
     drop = tmp_path / "drop"
     drop.mkdir()

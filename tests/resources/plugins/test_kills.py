@@ -20,9 +20,11 @@ import pytest
 
 from orchestration_project.errors import ContractError
 from orchestration_project.settings.given import ENVIRONMENT, child_environment
+from tests.plugin_files import requires_namespaces
 from tests.resources.plugins.plugin_desk import PluginDesk, body
 
 KILLS = int(ENVIRONMENT.get("TEST_PLUGIN_KILLS", "20"))
+LEVELS = [pytest.param("namespaces", marks=requires_namespaces), "process"]
 SEED = int(ENVIRONMENT.get("TEST_PLUGIN_SEED", "43"))
 ROWS = 300
 EMIT = body(f'run.emit("items", ((str(i), {{"title": run.run_id}}) for i in range({ROWS})))')
@@ -70,7 +72,7 @@ def host(plugins: PluginDesk, url: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", ["namespaces", "process"])
+@pytest.mark.parametrize("level", LEVELS)
 def test_killed_hosts_leave_nothing_half_loaded_and_no_process(
     plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch, level: str
 ):
@@ -93,7 +95,7 @@ def test_killed_hosts_leave_nothing_half_loaded_and_no_process(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", ["namespaces", "process"])
+@pytest.mark.parametrize("level", LEVELS)
 def test_killed_plugins_fail_their_run_and_load_nothing(
     plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch, level: str
 ):
