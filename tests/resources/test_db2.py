@@ -98,7 +98,7 @@ WRITTEN_BY_OTHER_TESTS = (
     *("operations_schedule_versions", "operations_schedules"),
     *("operations_host_samples", "operations_slo", "operations_slo_days"),
     "operations_slo_samples",
-    *("plugins", "plugins_calls", "plugins_grants", "plugins_publishers", "plugins_rows"),
+    *("plugins", "plugins_calls", "plugins_grants", "plugins_publishers"),
     *("plugins_versions", "plugins_violations"),
     *("web_changes", "web_proposals", "web_switches"),
 )
