@@ -44,9 +44,15 @@ class EndpointWanted(Parameters):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    plugin: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="ID of the plugin")
+    plugin: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,39}$",
+        examples=["projects_board"],
+        description="ID of the plugin",
+    )
     endpoint: str = Field(
-        pattern=r"^[a-z][a-z0-9_]{0,39}$", description="Name of the endpoint in plugin.yaml"
+        pattern=r"^[a-z][a-z0-9_]{0,39}$",
+        examples=["board"],
+        description="Name of the endpoint in plugin.yaml",
     )
 
     @model_validator(mode="after")
