@@ -18,6 +18,9 @@ from tests.slow.network_site import NetworkSite, Worker
 STATES = ("A", "B", "C")
 """States of a week at the source, in the order in which it publishes them."""
 
+UNTIL_RETRIED_SECONDS = 20
+"""Time after the end of a run in which the daemon retries it, also without the tag for that."""
+
 PATIENCE_SECONDS = 900
 """Longest time from a fault until the loads that it struck are done."""
 
@@ -75,6 +78,7 @@ class Campaign:
         self.recovery_seconds: dict[str, list[float]] = defaultdict(list)
         self.relaunched_count = 0
         self.ended: dict[str, DagsterRunStatus] = {}
+        self._ended_at: dict[str, float] = {}
 
     def run(self, faults: int) -> None:
         """Strike ``faults`` times while loads go on, then wait until each state is loaded."""
@@ -115,10 +119,15 @@ class Campaign:
         if not run.is_finished:
             return
         self.ended[run_id] = run.status
+        ended_at = self._ended_at.setdefault(run_id, time.monotonic())
         if run.status == DagsterRunStatus.SUCCESS:
             del self._current[load]
         elif run.tags.get(WILL_RETRY) == "true":
             self._current[load] = self._site.retry_of(run_id) or run_id
+        elif found := self._site.retry_of(run_id):  # the database ended before the tag was there
+            self._current[load] = found
+        elif time.monotonic() - ended_at < UNTIL_RETRIED_SECONDS:
+            pass
         else:  # a failed step is not retried: the next tick of a sensor would launch it again
             self.relaunched_count += 1
             self._current[load] = self._site.launch(load.week)
