@@ -92,6 +92,7 @@ section:target h3 { background: #ffd54a; color: #16181d; }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0; }
 th, td { padding: .25rem .5rem; border-bottom: 1px solid #8884; text-align: left;
   vertical-align: top; overflow-wrap: anywhere; }
+th { overflow-wrap: normal; }
 pre { overflow-x: auto; padding: .6rem; border-radius: 6px; background: #8882; }
 code { font: .9em ui-monospace, monospace; }
 """
