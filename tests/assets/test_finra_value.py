@@ -1,5 +1,7 @@
 """The estimate of traded value beside FINRA's own, as Dagster checks it over the real demo."""
 
+from typing import Any
+
 import dagster as dg
 from sqlalchemy import select, update
 
@@ -45,6 +47,6 @@ def test_prices_of_the_demo_agree_with_finra_s_traded_value_and_doubled_ones_do_
     assert found.severity == dg.AssetCheckSeverity.WARN
     differing = found.metadata["differing"]
     assert isinstance(differing, dg.TableMetadataValue)
-    rows = [record.data for record in differing.records]
+    rows: list[dict[str, Any]] = [dict(record.data) for record in differing.records]
     assert {row["tier"] for row in rows} == tiers
     assert all(1.6 < row["factor"] < 2.4 for row in rows)

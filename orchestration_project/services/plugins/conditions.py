@@ -72,7 +72,7 @@ def _latest_violations(connection: Connection, plugin: str) -> str:
     return "; ".join(f"{row.permission}: {row.what}" for row in connection.execute(latest))
 
 
-def _judge(row: Row[Any] | None, violations: str) -> Answer:
+def _judge(row: Row[Any, Any, Any] | None, violations: str) -> Answer:
     if row is None:
         return Answer("the plugin is enabled, removed, or disabled by a user")
     raise ConfigurationError(
