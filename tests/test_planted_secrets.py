@@ -147,6 +147,9 @@ PLANTING: dict[str, Callable[[Scene, str], str]] = {
     "finra_access_token": lambda _, secret: secret,
     "finra_bonds_access_token": lambda _, secret: secret,
     "finra_client_secret": lambda _, secret: secret,
+    "analyst_database_url": lambda _, secret: (
+        f"postgresql://analyst:{in_url(secret)}@127.0.0.1:{NOWHERE}/none"
+    ),
     "broker_url": lambda _, secret: f"amqp://me:{in_url(secret)}@127.0.0.1:{NOWHERE}//",
     "database_url": lambda _, secret: f"postgresql://me:{in_url(secret)}@127.0.0.1:{NOWHERE}/none",
     "dagster_database_url": lambda _, secret: f"mysql://me:{in_url(secret)}@127.0.0.1/none",
@@ -171,7 +174,15 @@ PLANTING: dict[str, Callable[[Scene, str], str]] = {
 OF_THE_GATEWAY = ("OIDC_CLIENT_SECRET", "SESSION_SECRET")
 OF_TWO_SYSTEMS = ("PEOPLEFORCE_API_KEY", "JIRA_TOKEN")
 FROM_THE_START = (
-    *("ALERT_URLS", "BROKER_URL", "MQTT_PASSWORD", "SLACK_WEBHOOK", "WEB_MASK_KEY", "WEB_PROXIES"),
+    *(
+        "ALERT_URLS",
+        "ANALYST_DATABASE_URL",
+        "BROKER_URL",
+        "MQTT_PASSWORD",
+        "SLACK_WEBHOOK",
+        "WEB_MASK_KEY",
+        "WEB_PROXIES",
+    ),
     "OTEL_EXPORTER_OTLP_HEADERS",
     *(*OF_THE_GATEWAY, *OF_TWO_SYSTEMS),
 )
