@@ -61,7 +61,9 @@ def _varies(column: Column[Any]) -> bool:
     name = column.name
     if column.table.name == "work_items" and name in ATTEMPTS:
         return True
-    return name == "url" or name.endswith(("run_id", "_at")) or name.startswith("known_")
+    return (
+        name == "url" or name.endswith(("run_id", "trace_id", "_at")) or name.startswith("known_")
+    )
 
 
 def rows(url: str, statement: Any) -> Rows:

@@ -143,7 +143,7 @@ def known_of(place: Place) -> Mapping[str, Rows]:
             for column in table.columns
             if column.name not in OF_CHANCE[name]
             and not column.name.endswith(
-                ("_at", "run_id", "_token", "attempt_count", "allowed_count")
+                ("_at", "run_id", "trace_id", "_token", "attempt_count", "allowed_count")
             )
             and not column.name.startswith("known_")
             and column.name != "url"
