@@ -1,5 +1,6 @@
 """Requests of plugins: made by the host, with secrets that the plugin never sees."""
 
+import json
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -84,7 +85,7 @@ def open_fetcher(
 
     Args:
         settings: Settings.
-        plugin: ID of the plugin, by which hosts are rate-limited and counted.
+        plugin: ID of the plugin, by which requests are counted.
         budget: Limits of the run.
         check: Called while a request waits; its error ends the request.
     """
@@ -123,8 +124,8 @@ def _without(response: Response, secrets: list[str]) -> Response:
     """Return an answer that repeats no secret of its request, as an echo does."""
     body, headers = response.body, dict(response.headers)
     for secret in secrets:
-        plain = secret.encode()
-        for each in {plain, quote(secret, safe="").encode(), b64encode(plain)}:
+        plain, in_json = secret.encode(), json.dumps(secret)[1:-1].encode()
+        for each in {plain, in_json, quote(secret, safe="").encode(), b64encode(plain)}:
             body = body.replace(each, HIDDEN)
             text, hidden = each.decode(), HIDDEN.decode()
             headers = {name: value.replace(text, hidden) for name, value in headers.items()}

@@ -97,6 +97,27 @@ run.emit("items", [("1", {{"title": answer.text}})])"""
     assert ("fetch", f"{server.url.rstrip('/')}/a", "allowed") in plugins.calls()
 
 
+def test_an_answer_that_escapes_a_secret_repeats_none_of_it(
+    plugins: PluginDesk, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PLUGIN_SECRET_TOKEN", 'planted"secret\\of/a+plugin')
+    code = f"""answer = run.fetch("{server.url}/a?key={{{{secret:TOKEN}}}}",
+    headers={{"Authorization": "Bearer {{{{secret:TOKEN}}}}"}})
+run.emit("items", [("1", {{"title": answer.text}})])"""
+    permissions = {
+        "hosts": [{"host": host_of(server), "scheme": "http"}],
+        "secrets": [{"name": "TOKEN", "host": host_of(server)}],
+        "tables": ["items"],
+    }
+    plugins.add(body(code), permissions=permissions)
+    plugins.run()
+    assert "planted" in server.requests[0].headers["authorization"]
+    told = plugins.payloads()["1"]
+    assert "Bearer ***" in told
+    assert "key=***" in told
+    assert "planted" not in told
+
+
 @pytest.mark.parametrize(
     ("call", "permission"),
     [
