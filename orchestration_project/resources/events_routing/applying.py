@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, and_, or_, select, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.attempts import LEASE, MAX_ATTEMPTS, wait_after
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import within
 from orchestration_project.errors import (
@@ -42,15 +43,6 @@ from orchestration_project.resources.events_routing.targets import (
 from orchestration_project.settings import Settings
 from orchestration_project.tables.events_routing import events_routed
 from orchestration_project.tables.spine import outbox
-
-LEASE = timedelta(minutes=5)
-"""For longer than a request takes, its time limits included."""
-
-FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
-"""Before the second attempt, doubled for each further one."""
-
-MAX_ATTEMPTS = 12
-"""Failed attempts, over about six hours, after which an action is a dead letter."""
 
 MAX_FAILURES_IN_ROW = 3
 """Failed attempts at a target, one after the other, after which a run leaves it alone."""
@@ -240,8 +232,10 @@ class ActionApplier:
         if may_pass:
             self._failures[f"{due.action}|{target}"] += 1
         state = "dead" if is_dead else "waiting"
-        wait = min(FIRST_WAIT * 2 ** min(due.attempt_count, 10), LONGEST_WAIT)
-        wait = max(wait, timedelta(seconds=getattr(error, "retry_in_seconds", 0)))
+        wait = max(
+            wait_after(due.attempt_count + 1),
+            timedelta(seconds=getattr(error, "retry_in_seconds", 0)),
+        )
         is_own = settle(
             connection,
             due,

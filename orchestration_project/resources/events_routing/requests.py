@@ -9,6 +9,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.connections.http.connecting import user_agent
+from orchestration_project.contracts.attempts import may_pass
 from orchestration_project.contracts.matching import HOPS_HEADER, TargetFields
 from orchestration_project.domains.webhooks.schemes import SCHEMES, standard_headers
 from orchestration_project.domains.webhooks.sources import SHORTEST_SECRET_BYTES
@@ -24,9 +25,6 @@ from orchestration_project.registry import (
     RoutingAction,
 )
 from orchestration_project.settings import Settings, read_secrets
-
-PASSING_STATUSES = (401, 403, 404, 408, 409, 425, 429)
-"""Statuses that may say nothing of the request: a key, or a receiver that is being changed."""
 
 REQUEST_SECONDS = 60
 
@@ -118,8 +116,7 @@ def _send(request: ActionRequest, given: ActionEnvironment) -> str:
         )
     if 200 <= response.status < 300:
         return f"HTTP {response.status}"
-    may_pass = response.status in PASSING_STATUSES or response.status >= 500
-    raise (TransientError if may_pass else SourceError)(
+    raise (TransientError if may_pass(response.status) else SourceError)(
         f"the target {request.target} did not accept a request",
         expected="a status from 200 to 299",
         found=f"HTTP {response.status}",

@@ -8,12 +8,13 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import RowMapping, select, update
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.attempts import LEASE, MAX_ATTEMPTS, may_pass, wait_after
 from orchestration_project.domains.plugins.judging import Judge, request_of, target_of
 from orchestration_project.domains.plugins.protocol import Act
 from orchestration_project.engine.warehouse import Warehouse
@@ -23,11 +24,7 @@ from orchestration_project.resources.plugins.loading import action_topic
 from orchestration_project.resources.plugins.records import CallRecorder
 from orchestration_project.tables.spine import outbox
 
-LEASE = timedelta(minutes=5)
-FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
-MAX_ATTEMPTS = 12
 ACTIONS_PER_RUN = 100
-PASSING_STATUSES = (401, 403, 404, 408, 409, 425, 429)
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 MAX_REASON_CHARACTERS = 500
 
@@ -85,15 +82,14 @@ class ActionApplier:
             status = self._request(message, row)
         except OrchestrationError as error:
             self.recorder.add(*target_of(message), "failed", seconds=watch.seconds)
-            may_pass = isinstance(error, TransientError | ConfigurationError)
+            is_passing = isinstance(error, TransientError | ConfigurationError)
             reason = "; ".join(filter(None, (error.what, error.found)))
-            return self._settle_failed(row, until, reason, may_pass=may_pass)
+            return self._settle_failed(row, until, reason, is_passing=is_passing)
         self.recorder.add(*target_of(message), "allowed", seconds=watch.seconds)
         if 200 <= status < 300:
             self._update(row, until, state="done", reason=None)
             return "done"
-        may_pass = status in PASSING_STATUSES or status >= 500
-        return self._settle_failed(row, until, f"HTTP {status}", may_pass=may_pass)
+        return self._settle_failed(row, until, f"HTTP {status}", is_passing=may_pass(status))
 
     def _request(self, message: Act, row: RowMapping) -> int:
         refusal = self.judge.refusal(message)
@@ -110,18 +106,17 @@ class ActionApplier:
         return self.fetcher.fetch(replace(request, headers=headers)).status
 
     def _settle_failed(
-        self, row: RowMapping, until: datetime, reason: str, *, may_pass: bool
+        self, row: RowMapping, until: datetime, reason: str, *, is_passing: bool
     ) -> str:
         count = row["attempt_count"] + 1
-        state = "waiting" if may_pass and count < MAX_ATTEMPTS else "dead"
-        wait = min(FIRST_WAIT * 2 ** min(count - 1, 10), LONGEST_WAIT)
+        state = "waiting" if is_passing and count < MAX_ATTEMPTS else "dead"
         self._update(
             row,
             until,
             state=state,
             reason=reason[:MAX_REASON_CHARACTERS],
             attempt_count=count,
-            due_at=self.clock.now() + wait,
+            due_at=self.clock.now() + wait_after(count),
         )
         return state
 
