@@ -23,7 +23,7 @@ from orchestration_project.services.edits import Edit
 from orchestration_project.services.hosts import record_heartbeat
 from orchestration_project.services.objectives.counting import add_events
 from orchestration_project.services.objectives.evaluating import evaluate
-from orchestration_project.services.plugins.conditions import PROJECT
+from orchestration_project.services.plugins.state import BY_VIOLATIONS
 from orchestration_project.services.schedules.launching import raise_alerts
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.tables.operations_deployment import operations_backups
@@ -285,7 +285,7 @@ def _plugin_disabled(trial: Trial) -> Iterator[None]:
         "state": "disabled",
         "reason": "caused for a trial of alerts",
         "version_number": 1,
-        "changed_by": PROJECT,
+        "changed_by": BY_VIOLATIONS,
         "changed_at": trial.now(),
     }
     with trial.warehouse() as warehouse, warehouse.writing() as connection:

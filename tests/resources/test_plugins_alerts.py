@@ -9,7 +9,8 @@ from orchestration_project.assets.operations.plugins import plugins_metadata
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.objectives.conditions import lasting_conditions
-from orchestration_project.services.plugins.conditions import PROJECT, disabled_plugins
+from orchestration_project.services.plugins.conditions import disabled_plugins
+from orchestration_project.services.plugins.state import BY_VIOLATIONS
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.plugins import plugins, plugins_violations
 from tests.resources.weeks import StoppedClock
@@ -67,7 +68,7 @@ def conditions(warehouse):
 def test_a_plugin_that_the_project_disabled_is_a_condition_with_its_latest_violations(warehouse):
     added(warehouse, "good")
     added(warehouse, "stopped", state="disabled", reason="disabled by ada")
-    added(warehouse, "bad", state="disabled", reason="3 violations", changed_by=PROJECT)
+    added(warehouse, "bad", state="disabled", reason="3 violations", changed_by=BY_VIOLATIONS)
     for number in range(1, 5):
         violated(warehouse, "bad", number, NOON + number * timedelta(minutes=1))
     found = conditions(warehouse)
@@ -81,7 +82,7 @@ def test_a_plugin_that_the_project_disabled_is_a_condition_with_its_latest_viola
 
 
 def test_an_enabled_plugin_is_no_condition_any_more(warehouse):
-    added(warehouse, "bad", state="disabled", reason="3 violations", changed_by=PROJECT)
+    added(warehouse, "bad", state="disabled", reason="3 violations", changed_by=BY_VIOLATIONS)
     assert list(conditions(warehouse)) == ["bad"]
     [late] = disabled_plugins(warehouse)
     assert (late.asset, late.reason) == ("plugins/bad", "the plugin bad is disabled: 3 violations")

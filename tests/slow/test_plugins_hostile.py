@@ -23,11 +23,14 @@ from orchestration_project.engine.environment import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.plugins.isolation import isolation_status
-from orchestration_project.resources.plugins.running import DISABLED_BY, run_plugin
+from orchestration_project.resources.plugins.running import run_plugin
 from orchestration_project.services.plugins.changes import PluginChange
-from orchestration_project.services.plugins.conditions import PROJECT
 from orchestration_project.services.plugins.edits import PluginEdits
-from orchestration_project.services.plugins.state import StoredPlugin, read_plugin
+from orchestration_project.services.plugins.state import (
+    BY_VIOLATIONS,
+    StoredPlugin,
+    read_plugin,
+)
 from orchestration_project.services.plugins.store import read_given
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.plugins import plugins_rows, plugins_violations
@@ -177,8 +180,7 @@ def test_three_violations_disable_a_plugin_and_another_one_goes_on(cage: Cage):
         assert cage.state(claim.name).state == "enabled"
         assert "hosts" in cage.run(cage.state(claim.name))
     stopped = cage.state(claim.name)
-    assert (stopped.state, stopped.changed_by) == ("disabled", PROJECT)
-    assert PROJECT == DISABLED_BY
+    assert (stopped.state, stopped.changed_by) == ("disabled", BY_VIOLATIONS)
     assert "3 violations" in (stopped.reason or "")
     assert "not enabled" in cage.run(stopped)
     assert cage.run(cage.add(good)) == ""

@@ -34,12 +34,16 @@ from orchestration_project.resources.plugins.records import (
     recent_violations,
     state_of,
 )
-from orchestration_project.services.plugins.state import Grant, StoredPlugin, disable
+from orchestration_project.services.plugins.state import (
+    BY_VIOLATIONS,
+    Grant,
+    StoredPlugin,
+    disable,
+)
 from orchestration_project.services.plugins.store import folder_of
 from orchestration_project.settings import Settings
 
 ENABLED = "enabled"
-DISABLED_BY = "violations"
 
 
 class EndpointAnswer(NamedTuple):
@@ -344,7 +348,7 @@ def _disable_if_due(
 ) -> None:
     reason = reason_to_disable(recent_violations(warehouse, stored.id))
     if reason:
-        disable(warehouse, stored.id, DISABLED_BY, reason, clock.now(), run_id=run_id)
+        disable(warehouse, stored.id, BY_VIOLATIONS, reason, clock.now(), run_id=run_id)
 
 
 def _require_enabled(stored: StoredPlugin) -> Grant:

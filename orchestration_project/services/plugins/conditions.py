@@ -12,12 +12,10 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.alerts.conditions import AlertCondition
 from orchestration_project.services.alerts.rows import open_subjects
+from orchestration_project.services.plugins.state import BY_VIOLATIONS
 from orchestration_project.tables.plugins import plugins, plugins_violations
 
 ALERT_KIND = "plugin_disabled"
-
-PROJECT = "violations"
-"""Author of a disabling that no user asked for."""
 
 SHOWN_VIOLATIONS = 3
 """The latest violations that an alert quotes."""
@@ -56,7 +54,7 @@ def _disabled() -> "Select[Any, Any, Any]":
     columns = plugins.c
     return (
         select(columns.id, columns.reason, columns.changed_at)
-        .where(columns.state == "disabled", columns.changed_by == PROJECT)
+        .where(columns.state == "disabled", columns.changed_by == BY_VIOLATIONS)
         .order_by(columns.id)
     )
 

@@ -29,6 +29,9 @@ from orchestration_project.tables.plugins import (
 
 _log = logging.getLogger(__name__)
 
+BY_VIOLATIONS = "violations"
+"""Author of a disabling that no user asked for."""
+
 
 class Grant(NamedTuple):
     """A grant that is in effect.
