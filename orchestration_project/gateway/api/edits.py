@@ -1,6 +1,5 @@
 """Edits of schedules and flags over the API: judged, audited, and made once."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -14,11 +13,10 @@ from orchestration_project.domains.operations.edits import (
     UnknownNameError,
 )
 from orchestration_project.errors import ConfigurationError, OrchestrationError
+from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.operation import Body, Call, Parameters
 from orchestration_project.gateway.api.problems import problem_of
 from orchestration_project.gateway.api.runs import Name
-from orchestration_project.gateway.request import REQUEST_ID, address_of
-from orchestration_project.services.access import AccessLog, AccessLogEntry
 from orchestration_project.services.edits import Edit, EditResult, EditStore
 
 VERSION = "Version that the edit starts from"
@@ -83,17 +81,19 @@ async def make_edit(
     Raises:
         ProblemError: The name is unknown, the version is another one, or a field is invalid.
     """
-    services = call.services
+    services, noun = call.services, store.kind.noun
+    target = {noun: edit.name, "action": edit.action.value}
+    asked = (call, f"/operations/{noun}s", target)
     try:
         planned = await services.in_thread(store.plan, services.warehouse, edit)
         await judge(edit, planned)
         if dry_run:
             return planned
-        await _record(call, store, edit, "asked", step=1)
+        await record(*asked, "asked", step=1)
         try:
             made = await services.in_thread(store.apply, services.warehouse, edit)
         except OrchestrationError as error:
-            await _record(call, store, edit, "failed", step=2, reason=error.category)
+            await record(*asked, "failed", step=2, reason=error.category)
             raise
     except UnknownNameError as error:
         raise problem_of(error, 404) from error
@@ -101,7 +101,7 @@ async def make_edit(
         raise problem_of(error, 409) from error
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
-    await _record(call, store, edit, "done", step=2)
+    await record(*asked, "done", step=2)
     return made
 
 
@@ -109,27 +109,3 @@ def changes_of(store: EditStore[Any, StoredT], result: EditResult[StoredT]) -> l
     """Return the fields that an edit changes."""
     before, after = (each and each.definition for each in (result.before, result.after))
     return [FieldChange(**each) for each in store.kind.difference(before, after)]
-
-
-async def _record(
-    call: Call[Any, Any],
-    store: EditStore[Any, Any],
-    edit: Edit,
-    outcome: str,
-    *,
-    step: int,
-    reason: str | None = None,
-) -> None:
-    """Record an edit in the audit log; its version has the fields."""
-    scope, services, noun = call.request.scope, call.services, store.kind.noun
-    entry = AccessLogEntry(
-        str(scope.get(REQUEST_ID, "")),
-        address_of(scope),
-        f"{call.request.method} /operations/{noun}s",
-        outcome,
-        step=step,
-        user=call.caller,
-        target=json.dumps({noun: edit.name, "action": edit.action.value}),
-        reason=reason,
-    )
-    await services.in_thread(AccessLog(services.warehouse, services.clock).record, entry)

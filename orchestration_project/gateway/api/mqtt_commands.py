@@ -1,6 +1,5 @@
 """Commands of the API: projects, components and tasks that are created, updated and deleted."""
 
-import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -9,6 +8,7 @@ from pydantic import Field, StringConstraints
 from orchestration_project.domains.api.messages import MqttEntity
 from orchestration_project.engine.captures import Captures
 from orchestration_project.errors import OrchestrationError
+from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.mqtt import ComponentName, ProjectName, TaskName
 from orchestration_project.gateway.api.once import request_key
 from orchestration_project.gateway.api.operation import (
@@ -20,7 +20,7 @@ from orchestration_project.gateway.api.operation import (
 )
 from orchestration_project.gateway.api.problems import ProblemError, wrong_fields
 from orchestration_project.gateway.api.runs import Name
-from orchestration_project.gateway.request import REQUEST_ID, address_of
+from orchestration_project.gateway.request import REQUEST_ID
 from orchestration_project.resources.mqtt.commands import (
     Command,
     CommandResult,
@@ -30,8 +30,6 @@ from orchestration_project.resources.mqtt.commands import (
 )
 from orchestration_project.resources.mqtt.commands import Operation as Change
 from orchestration_project.resources.mqtt.opening import open_mirror
-from orchestration_project.services.access import AccessLog
-from orchestration_project.services.access.audit import AccessLogEntry
 from orchestration_project.settings.domains.mqtt import MqttSettings
 
 LongText = Annotated[str, StringConstraints(max_length=10_000)]
@@ -240,20 +238,10 @@ async def _record(
     entity_id: str | None = None,
     reason: str | None = None,
 ) -> None:
-    """Record a command in the audit log, without its fields."""
+    """Record a command in the access log, without its fields."""
     target = {"kind": command.kind, "entity_id": entity_id or command.entity_id}
-    scope, services = call.request.scope, call.services
-    entry = AccessLogEntry(
-        str(scope.get(REQUEST_ID, "")),
-        address_of(scope),
-        f"{call.request.method} /mqtt/{command.entity_type}s",
-        outcome,
-        step=step,
-        user=call.caller,
-        target=json.dumps(target),
-        reason=reason,
-    )
-    await services.in_thread(AccessLog(services.warehouse, services.clock).record, entry)
+    path = f"/mqtt/{command.entity_type}s"
+    await record(call, path, target, outcome, step=step, reason=reason)
 
 
 def _operations() -> tuple[Operation, ...]:

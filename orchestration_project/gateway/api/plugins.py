@@ -1,7 +1,6 @@
 """Plugins: listed, reviewed, added, granted, enabled and stopped; edits are for admins."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
@@ -22,12 +21,11 @@ from orchestration_project.domains.plugins.archives import MAX_ARCHIVE_BYTES, re
 from orchestration_project.domains.plugins.manifest import ID
 from orchestration_project.engine.environment import open_store
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
+from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.edits import VERSION
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, problem_of
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.gateway.request import REQUEST_ID, address_of
-from orchestration_project.services.access import AccessLog, AccessLogEntry
 from orchestration_project.services.plugins.changes import PluginChange
 from orchestration_project.services.plugins.edits import PluginEdits
 from orchestration_project.services.plugins.reviewing import PluginConflictError
@@ -258,13 +256,14 @@ async def _edit(
         store = open_store(services.settings)
         return make(PluginEdits(services.settings, services.warehouse, store), change)
 
-    await _record(call, action, target, "asked", step=1)
+    asked = (call, PATH, {"plugin": target, "action": action})
+    await record(*asked, "asked", step=1)
     try:
         result = await services.in_thread(made)
     except OrchestrationError as error:
-        await _record(call, action, target, "failed", step=2, reason=error.category)
+        await record(*asked, "failed", step=2, reason=error.category)
         raise _problem(error) from error
-    await _record(call, action, target, "done", step=2)
+    await record(*asked, "done", step=2)
     return result
 
 
@@ -276,29 +275,6 @@ def _problem(error: OrchestrationError) -> ProblemError:
     if isinstance(error, ConfigurationError | ContractError):
         return problem_of(error, 422)
     return problem_of(error)
-
-
-async def _record(
-    call: Call[Any, Any],
-    action: str,
-    target: str,
-    outcome: str,
-    *,
-    step: int,
-    reason: str | None = None,
-) -> None:
-    scope, services = call.request.scope, call.services
-    entry = AccessLogEntry(
-        str(scope.get(REQUEST_ID, "")),
-        address_of(scope),
-        f"{call.request.method} {PATH}",
-        outcome,
-        step=step,
-        user=call.caller,
-        target=json.dumps({"plugin": target, "action": action}),
-        reason=reason,
-    )
-    await services.in_thread(AccessLog(services.warehouse, services.clock).record, entry)
 
 
 def _list(services: Services) -> PluginList:

@@ -1,7 +1,6 @@
 """Uploads of files to inboxes: whole, or in pieces that go on after a cut."""
 
 import asyncio
-import json
 import os
 from contextlib import AbstractContextManager
 from typing import Annotated, BinaryIO
@@ -14,11 +13,10 @@ from starlette.responses import JSONResponse, Response
 from orchestration_project.domains.api.models import Uploaded
 from orchestration_project.domains.uploads import FileInbox, Piece, file_name_problem, read_piece
 from orchestration_project.gateway.api.admission import require_room
+from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.gateway.request import REQUEST_ID, address_of
-from orchestration_project.services.access import AccessLog, AccessLogEntry
 from orchestration_project.services.inbox.uploads import (
     BusyUploadError,
     NewFile,
@@ -237,15 +235,7 @@ async def _stored(
         uploads.store, new, declared, file, is_enqueued=new.inbox not in loaded
     )
     target = {"inbox": new.inbox, "upload_id": stored.upload_id, "sha256": stored.sha256}
-    entry = AccessLogEntry(
-        str(call.request.scope.get(REQUEST_ID, "")),
-        address_of(call.request.scope),
-        "PUT /inbox/files",
-        "done",
-        user=call.caller,
-        target=json.dumps(target),
-    )
-    await services.in_thread(AccessLog(services.warehouse, services.clock).record, entry)
+    await record(call, "/inbox/files", target, "done")
     found = Uploaded(
         inbox=new.inbox,
         file_name=new.file_name,
