@@ -1,6 +1,7 @@
 """The notebooks of the documentation, executed as they are committed."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import nbformat
@@ -10,13 +11,21 @@ from tests.notebooks import NOTEBOOKS, executed
 
 
 def shown(notebook: nbformat.NotebookNode) -> Iterator[tuple[str, str, str]]:
-    """Yield what each cell shows, with its kind; the bytes of pictures are left out."""
+    """Yield what each cell shows, with its kind; the bytes of pictures are left out.
+
+    What a kernel prints arrives in as many parts as its timer makes: they are one text here.
+    """
     for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
-            if output.output_type == "stream":
-                yield cell.id, output.name, output.text
-            for kind, content in sorted(output.get("data", {}).items()):
-                yield cell.id, kind, "" if kind.startswith("image/") else content
+        for (id_, kind), parts in groupby(_outputs(cell), key=lambda each: each[:2]):
+            yield id_, kind, "".join(text for _, _, text in parts)
+
+
+def _outputs(cell: nbformat.NotebookNode) -> Iterator[tuple[str, str, str]]:
+    for output in cell.get("outputs", ()):
+        if output.output_type == "stream":
+            yield cell.id, output.name, output.text
+        for kind, content in sorted(output.get("data", {}).items()):
+            yield cell.id, kind, "" if kind.startswith("image/") else content
 
 
 @pytest.mark.slow  # .ci/run has it as a step of its own
