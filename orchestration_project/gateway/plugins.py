@@ -1,30 +1,28 @@
 """`GET /plugins`: the plugins, and for each what it asks for, was granted, called and violated."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, select
+from sqlalchemy import Connection, RowMapping, Select, select
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from orchestration_project.domains.plugins.manifest import Budget, Permissions, stored_manifest
-from orchestration_project.domains.plugins.permissions_diff import Change, compare
+from orchestration_project.domains.plugins.permissions_diff import Change, PermissionChange
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.pages import table_page, tables_page
 from orchestration_project.gateway.request import current_user
 from orchestration_project.services.links import asset_page, rows_path, run_page
+from orchestration_project.services.plugins.state import changes_of, read_plugin
 from orchestration_project.tables.plugins import (
     plugins,
     plugins_calls,
-    plugins_grants,
     plugins_versions,
     plugins_violations,
 )
@@ -59,10 +57,14 @@ DIFFERENCES = {
 
 @dataclass(frozen=True)
 class PluginDetails:
-    """A plugin with its current grant, and its latest calls, violations and changes."""
+    """A plugin, what it asks for, and its latest calls, violations and changes.
+
+    Attributes:
+        permissions: Its permissions beside the granted ones; a text: why they cannot be read.
+    """
 
     plugin: RowMapping
-    grant: RowMapping | None
+    permissions: Sequence[PermissionChange] | str
     calls: Sequence[RowMapping]
     violations: Sequence[RowMapping]
     changes: Sequence[RowMapping]
@@ -74,8 +76,7 @@ def read_details(warehouse: Warehouse, plugin: str) -> PluginDetails | None:
     def latest(table: Any, order: Any, owner: Any) -> Select[Any]:
         return select(table).where(owner == plugin).order_by(order.desc()).limit(SHOWN_ROWS)
 
-    calls, violations, grants = plugins_calls.c, plugins_violations.c, plugins_grants.c
-    versions = plugins_versions.c
+    calls, violations, versions = plugins_calls.c, plugins_violations.c, plugins_versions.c
     with warehouse.reading() as connection:
 
         def rows(statement: Select[Any]) -> Sequence[RowMapping]:
@@ -84,16 +85,20 @@ def read_details(warehouse: Warehouse, plugin: str) -> PluginDetails | None:
         found = rows(select(plugins).where(plugins.c.id == plugin))
         if not found:
             return None
-        granted = rows(
-            select(plugins_grants).where(grants.plugin == plugin, grants.is_current.is_(True))
-        )
         return PluginDetails(
             found[0],
-            granted[0] if granted else None,
+            _permissions_of(connection, plugin),
             rows(latest(plugins_calls, calls["at"], calls.plugin)),
             rows(latest(plugins_violations, violations["at"], violations.plugin)),
             rows(latest(plugins_versions, versions.version_number, versions.id)),
         )
+
+
+def _permissions_of(connection: Connection, plugin: str) -> Sequence[PermissionChange] | str:
+    try:
+        return changes_of(read_plugin(connection, plugin))
+    except ConfigurationError as error:  # of another version of the project
+        return error.what
 
 
 def routes(
@@ -165,15 +170,8 @@ def _state(found: RowMapping) -> str:
 
 def _permissions(found: PluginDetails) -> list[tuple[str, ...]]:
     """Return what the plugin asks for, beside what was granted."""
-    try:
-        manifest = stored_manifest(json.loads(found.plugin["manifest"]))
-        granted = budget = None
-        if found.grant is not None:
-            granted = Permissions.model_validate_json(found.grant["permissions"])
-            budget = Budget.model_validate_json(found.grant["budget"])
-    except (ConfigurationError, ValueError) as error:
-        reason = error.what if isinstance(error, ConfigurationError) else "invalid grant"
-        return [("", "", escape(reason), "", "")]
+    if isinstance(found.permissions, str):
+        return [("", "", escape(found.permissions), "", "")]
     return [
         (
             escape(each.permission),
@@ -182,7 +180,7 @@ def _permissions(found: PluginDetails) -> list[tuple[str, ...]]:
             escape(each.granted),
             f"<strong>{DIFFERENCES[each.change]}</strong>" if DIFFERENCES[each.change] else "",
         )
-        for each in compare(granted, manifest.permissions, budget, manifest.budget)
+        for each in found.permissions
     ]
 
 

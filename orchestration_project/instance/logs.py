@@ -93,6 +93,7 @@ LOG_EVENTS: Mapping[str, str] = {
     "webhook_source_disabled": "A webhook source cannot be used, such as one without its secret.",
     "plugin_log_line": "Line that a plugin logged in its run.",
     "plugin_not_readable": "This release cannot read the manifest of a stored plugin.",
+    "plugin_grant_not_readable": "This release cannot read a stored grant: it grants nothing.",
     "plugins_not_defined": "The database did not name the plugins when the definitions loaded.",
     "routing_rule_not_verified": "The target of an edited routing rule could not be asked.",
     "latency_unrecorded": "Answer times of the gateway could not be recorded yet.",

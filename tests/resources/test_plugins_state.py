@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.domains.plugins.archives import read_archive
@@ -266,6 +266,22 @@ def test_violations_disable_only_a_plugin_that_may_run(desk: Desk):
     desk.edits.enable("rss", ADA)
     assert disable(desk.warehouse, "rss", "plugins", "three violations", NOW)
     assert (desk.stored().state, desk.stored().changed_by) == ("disabled", "plugins")
+
+
+def test_a_grant_that_this_release_cannot_read_grants_nothing_until_it_is_granted_again(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+):
+    desk.run()
+    with desk.warehouse.writing() as connection:
+        connection.execute(update(plugins_grants).values(permissions='{"of_later": []}'))
+    assert desk.stored().grant is None
+    with desk.warehouse.reading() as connection:
+        assert [each.id for each in read_plugins(connection)] == ["rss"]
+    assert "grant of the plugin rss cannot be read" in caplog.text
+    with pytest.raises(ConfigurationError, match="not granted"):
+        desk.edits.enable("rss", ADA)
+    desk.edits.grant("rss", ADA, given={}, folders={})
+    assert desk.edits.enable("rss", ADA).grant is not None
 
 
 def test_a_plugin_that_this_release_cannot_read_is_left_out_of_the_list(desk: Desk):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, RowMapping, select
 
 from orchestration_project.domains.operations.flags import POSITIONS, position_of
@@ -212,13 +213,25 @@ _PLAIN = (
 )
 
 
-def _grant(row: RowMapping) -> Grant:
+def _grant(row: RowMapping) -> Grant | None:
+    """Return a grant; None: this version of the project cannot read it, so it grants nothing."""
+    try:
+        permissions = Permissions.model_validate_json(row["permissions"])
+        budget = Budget.model_validate_json(row["budget"])
+    except ValidationError as error:
+        _log.warning(
+            "The grant of the plugin %s cannot be read, grant it again: %s",
+            row["plugin"],
+            "; ".join(f"{each['loc']}: {each['msg']}" for each in error.errors())[:500],
+            extra={"event": "plugin_grant_not_readable"},
+        )
+        return None
     return Grant(
         row["number"],
         row["version"],
         row["sha256"],
-        Permissions.model_validate_json(row["permissions"]),
-        Budget.model_validate_json(row["budget"]),
+        permissions,
+        budget,
         json.loads(row["folders"]),
         row["granted_by"],
         row["granted_at"],
