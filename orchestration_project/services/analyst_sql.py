@@ -24,6 +24,12 @@ TIMEOUT_SECONDS = 20
 MAX_ROWS = 100_000
 """Rows that a query may have."""
 
+MAX_ROW_BYTES = 2**20
+"""Size of a row, as text: the driver holds a whole row before anything can judge it."""
+
+MAX_BYTES = 64 * 2**20
+"""Size of all rows of a query, as text."""
+
 OPTIONS = "-c default_transaction_read_only=on -c lock_timeout=2s -c statement_timeout={}ms"
 ROLE_REMEDY = "make a role with SELECT on tables of data only, as docs/how-to/query-by-sql.md shows"
 
@@ -40,6 +46,19 @@ WHERE c.relname || '.' || a.attname = ANY(%s)
 IS_SUPERUSER = SQL("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
 
 
+LARGE_ROW = "this row is too large"
+
+BOUNDED = SQL("""
+SELECT *, octet_length(query::text) FROM (\n{}\n) AS query
+WHERE CASE WHEN octet_length(query::text) > {}
+  THEN CAST('{}' || left(query::text, 0) AS integer) = 1 ELSE true END
+LIMIT {}
+""")
+"""A query as a subquery. SQL has nothing that raises an error, so the number of a large row is a
+text that says so; as it depends on the row, no planner computes it before.
+"""
+
+
 def run_query(
     url: str, query: str, *, limit: int = MAX_ROWS, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> pl.DataFrame:
@@ -52,7 +71,8 @@ def run_query(
         timeout_seconds: Time after which the server ends it.
 
     Raises:
-        ConfigurationError: The role may do too much, the query fails, or it has more rows.
+        ConfigurationError: The role may do too much, the query fails, or its rows are too many or
+            too large.
         TransientError: The database cannot be reached.
     """
     options = OPTIONS.format(round(timeout_seconds * 1000))
@@ -75,6 +95,8 @@ def run_query(
                 remedy="name weeks and tiers in WHERE, or export the table",
             ) from error
         except psycopg.Error as error:
+            if LARGE_ROW in (error.diag.message_primary or ""):
+                raise _too_large(f"rows of at most {MAX_ROW_BYTES:,} bytes each") from error
             raise ConfigurationError(
                 "invalid SQL: expected one SELECT, e.g. SELECT * FROM finra_symbols",
                 found=error.diag.message_primary or type(error).__name__,
@@ -124,13 +146,26 @@ def _rows(
 ) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
     """Return names and rows; binary results take the protocol that knows only one statement."""
     text = SQL(cast("LiteralString", query.strip().rstrip(";")))
-    statement: Composed = SQL("SELECT * FROM (\n{}\n) AS query LIMIT {}").format(
-        text, Literal(limit + 1)
+    statement: Composed = BOUNDED.format(
+        text, Literal(MAX_ROW_BYTES), SQL(LARGE_ROW), Literal(limit + 1)
     )
-    with connection.cursor(binary=True) as cursor:
-        cursor.execute(statement)
+    rows, left = list[tuple[Any, ...]](), MAX_BYTES
+    with connection.cursor() as cursor:
+        for *row, size in cursor.stream(statement, binary=True):
+            left -= size
+            if left < 0:
+                raise _too_large(f"rows of at most {MAX_BYTES:,} bytes together")
+            rows.append(tuple(map(_plain, row)))
         names = [column.name for column in cursor.description or ()]
-        return names, [tuple(map(_plain, row)) for row in cursor.fetchall()]
+    return names[:-1], rows
+
+
+def _too_large(expected: str) -> ConfigurationError:
+    return ConfigurationError(
+        "the rows of the query are too large",
+        expected=expected,
+        remedy="select fewer columns, sum in SQL, or export the table",
+    )
 
 
 def _plain(value: object) -> object:
