@@ -5,7 +5,7 @@ check for each audit. The job loads it; the replay job loads recorded deliveries
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -95,10 +95,15 @@ class DatasetAssets:
         """The table's asset."""
         return self.dataset.key
 
-    def has(self, partition_key: str) -> bool:
-        """Whether there is such a partition: those before the first day are none."""
+    def existing(self, keys: Iterable[str]) -> list[str]:
+        """Return those of ``keys`` that are partitions: those before the first day are none.
+
+        They are judged at one time: for each further time, Dagster walks through all days between
+        the present and the last partition, which are many where a demo's clock is set.
+        """
         partitions = self.table.partitions_def
-        return partitions is not None and partitions.has_partition_key(partition_key)
+        with dg.partition_loading_context():
+            return [each for each in keys if partitions and partitions.has_partition_key(each)]
 
     @property
     def replay(self) -> Replay:
@@ -529,7 +534,7 @@ def _plan_replay(
     """
     table = assets.dataset.table
     chosen = request.partitions or warehouse.replayable(table)
-    keys = [key for key in chosen if assets.has(key)]
+    keys = assets.existing(chosen)
     unknown = sorted(set(chosen) - set(keys))
     if unknown and request.partitions:
         raise ConfigurationError(

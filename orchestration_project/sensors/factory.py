@@ -61,9 +61,10 @@ def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefini
         limits = dataset.limits(resources.settings, today)
         source = dataset.source_of(getattr(resources, dataset.resource))
         listed, unknown = source.partitions(since=today - limits.horizon)
+        by_key = {partitioning.key_of(each): each for each in listed}
         loaded = resources.warehouse.known_versions(dataset.table)
         missing, recent = partitioning.missing_and_recent(
-            [each for each in listed if made.has(partitioning.key_of(each))],
+            [by_key[each] for each in made.existing(by_key)],
             loaded=loaded,
             since=today - limits.horizon,
             most_recent=REREAD_COUNT,
@@ -120,7 +121,7 @@ def backfill_schedule(made: DatasetAssets) -> dg.ScheduleDefinition:
         listed, _ = source.partitions(since=limits.first_day)
         loaded = resources.warehouse.known_versions(dataset.table)
         keys = [partitioning.key_of(partition) for partition in listed]
-        missing = [key for key in keys if key not in loaded and made.has(key)]
+        missing = made.existing(key for key in keys if key not in loaded)
         if not missing:
             return dg.SkipReason(f"Nothing to do: all {len(keys)} listed partitions are loaded.")
         backfill = request_backfill(
