@@ -23,9 +23,29 @@ WORDINGS = (
 
 MAX_SHOWN_CHARACTERS = 60
 
+MAX_NESTING = 50
+"""Levels of values; the time to read a file grows with the square of its levels."""
 
-class _EachKeyOnce(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML's own loader takes the last."""
+
+class _Strict(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML takes the last, and deep values."""
+
+    nesting = 0
+    has_aliases = True
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if not self.has_aliases and self.check_event(yaml.AliasEvent):
+            raise self._refused("found an alias, expected its value")
+        if self.nesting == MAX_NESTING:
+            raise self._refused(f"expected values of at most {MAX_NESTING} levels")
+        self.nesting += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.nesting -= 1
+
+    def _refused(self, problem: str) -> yaml.MarkedYAMLError:
+        return yaml.MarkedYAMLError(None, None, problem, self.peek_event().start_mark)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names: set[str] = set()
@@ -37,14 +57,25 @@ class _EachKeyOnce(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(text: str) -> Any:
+class _WithoutAliases(_Strict):
+    """Refuses aliases: nine lines with nine each are 387 million values."""
+
+    has_aliases = False
+
+
+def read_yaml(text: str, *, has_aliases: bool = True) -> Any:
     """Return what a text says.
 
+    Args:
+        text: A YAML document.
+        has_aliases: Whether it may have aliases; False for texts of strangers.
+
     Raises:
-        YAMLError: It is no YAML, has a key twice, or a day such as 2026-02-30.
+        YAMLError: It is no YAML, has a key twice, a day such as 2026-02-30, or more than
+            `MAX_NESTING` levels.
     """
     try:
-        return yaml.load(text, _EachKeyOnce)  # noqa: S506 - a safe loader
+        return yaml.load(text, _Strict if has_aliases else _WithoutAliases)  # noqa: S506 - safe ones
     except ValueError as error:
         raise yaml.YAMLError(str(error)) from error
 
