@@ -9,7 +9,8 @@ import re
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,25 +58,31 @@ class Text(NamedTuple):
     text: str
 
 
+@lru_cache(maxsize=1)
+def nodes_of(source: str) -> Sequence[ast.AST]:
+    """Return all nodes of a module: walking through them takes longer than what is done here."""
+    return list(ast.walk(ast.parse(source)))
+
+
 def collect(source: str) -> list[Text]:
     """Return the texts of a module: of docstrings the first paragraph."""
-    tree = ast.parse(source)
-    docstrings = list(_docstrings(tree))
+    nodes = nodes_of(source)
+    docstrings = list(_docstrings(nodes))
     found = {
         id(node): Text(node.lineno, "docstring", _first_paragraph(str(node.value)))
         for node in docstrings
     }
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
     for kind, argument in (each for call in calls for each in _arguments(call)):
         for node in _strings(argument):
             found.setdefault(id(node), Text(node.lineno, kind, _text(node)))
-    return sorted({*found.values(), *_others(tree, set(found))})
+    return sorted({*found.values(), *_others(nodes, set(found))})
 
 
-def _others(tree: ast.AST, collected: set[int]) -> Iterator[Text]:
+def _others(nodes: Sequence[ast.AST], collected: set[int]) -> Iterator[Text]:
     """Yield the sentences among the other literals."""
-    known = collected | {id(part) for node in ast.walk(tree) for part in _parts(node)}
-    for node in ast.walk(tree):
+    known = collected | {id(part) for node in nodes for part in _parts(node)}
+    for node in nodes:
         if id(node) not in known and _is_string(node):
             text = _text(node)
             if len(text.split()) >= SHORTEST_SENTENCE and not SQL.match(text):
@@ -101,7 +108,7 @@ def findings(source: str) -> list[tuple[int, str]]:
     ]
     bare = [
         (call.lineno, f"{_name(call.func)} without {', '.join(sorted(FORM))}")
-        for call in ast.walk(ast.parse(source))
+        for call in nodes_of(source)
         if isinstance(call, ast.Call) and _name(call.func) in ERRORS
         if not {each.arg for each in call.keywords} & {*FORM, None}
         if any("expected" not in _text(node) for each in call.args[:1] for node in _strings(each))
@@ -112,7 +119,7 @@ def findings(source: str) -> list[tuple[int, str]]:
 def log_events(source: str) -> list[tuple[int, list[str]]]:
     """Return line and event names of each log call of a module; no names where it passes none."""
     found: list[tuple[int, list[str]]] = []
-    for call in ast.walk(ast.parse(source)):
+    for call in nodes_of(source):
         if isinstance(call, ast.Call) and _is_log_call(call):
             extra = [each.value for each in call.keywords if each.arg == "extra"]
             values = [each for node in extra for each in getattr(node, "values", [])]
@@ -191,9 +198,9 @@ def _text(node: ast.AST) -> str:
     return PLACEHOLDER
 
 
-def _docstrings(tree: ast.AST) -> Iterator[ast.Constant]:
+def _docstrings(nodes: Sequence[ast.AST]) -> Iterator[ast.Constant]:
     """Yield docstrings, and the strings below a constant or an attribute that describe it."""
-    for node in ast.walk(tree):
+    for node in nodes:
         value = node.value if isinstance(node, ast.Expr) else None
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
             yield value
