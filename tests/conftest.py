@@ -66,6 +66,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if is_default and OTHERS_ONLY.search(collection_path.read_text()) else None
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what is slow on PostgreSQL alone."""
+    if item.get_closest_marker("slow_on_postgresql") and "postgresql" in item.name.lower():
+        item.add_marker(pytest.mark.slow)
+
+
 @pytest.hookimpl(trylast=True)  # of what is to run
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out slow tests, and begin with what takes longest, so that the workers end together."""

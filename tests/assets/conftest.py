@@ -15,11 +15,6 @@ def second_attempt_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 BOTH = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 
-SLOW_ON_POSTGRESQL = pytest.mark.parametrize(
-    "url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
-)
-"""For runs whose statements other tests execute on PostgreSQL, of this module or of resources."""
-
 
 @pytest.fixture
 def url(request, demo_settings, prepared: Prepared, tmp_path, monkeypatch) -> str:

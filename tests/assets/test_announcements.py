@@ -8,7 +8,7 @@ from orchestration_project.definitions import defs
 from orchestration_project.tables.finra import finra_venue_week
 from orchestration_project.tables.spine import pending_announcements
 from tests import databases
-from tests.assets.conftest import BOTH, SLOW_ON_POSTGRESQL
+from tests.assets.conftest import BOTH
 from tests.runs import metadata_by_partition, untold
 
 WEEKS = ("2023-01-30", "2023-02-06")
@@ -29,7 +29,8 @@ def pending(url: str) -> list[str]:
     return sorted(key for (key,) in found)
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 @EACH
 def test_a_run_announces_its_loads_once_and_leaves_none_pending(url, instance, noun):
     first = load(instance, noun, *LOADED[noun])
@@ -42,6 +43,7 @@ def test_a_run_announces_its_loads_once_and_leaves_none_pending(url, instance, n
     assert pending(url) == []
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 @EACH
 def test_what_a_killed_run_loaded_is_announced_by_the_next_and_then_deleted(url, instance, noun):

@@ -28,7 +28,7 @@ from orchestration_project.tables.documents import (
 )
 from orchestration_project.tables.spine import captures, work_items
 from tests import databases
-from tests.assets.conftest import BOTH, SLOW_ON_POSTGRESQL
+from tests.assets.conftest import BOTH
 from tests.resources.definitions import RESOURCES
 from tests.runs import metadata_by_partition
 
@@ -99,6 +99,7 @@ def failed_items(url: str) -> dict[str, tuple[str, str]]:
     return {key: (state, code) for key, state, code in found}
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_mixed_files_end_as_the_manifest_says_with_exact_spans_and_a_second_run_does_nothing(
     url, folder, instance, monkeypatch: pytest.MonkeyPatch
@@ -184,7 +185,8 @@ def assert_spans(url: str) -> None:
     assert {key: count for key, count in counts if count} == made
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_same_bytes_are_one_document_a_changed_file_supersedes_and_a_gone_one_stays(
     url, folder, instance
 ):

@@ -22,7 +22,7 @@ from orchestration_project.tables.documents import (
     documents_topics,
 )
 from tests import databases
-from tests.assets.conftest import BOTH, SLOW_ON_POSTGRESQL
+from tests.assets.conftest import BOTH
 from tests.assets.test_documents import DAY, tick
 from tests.resources.definitions import RESOURCES
 from tests.runs import metadata_by_partition, observed_by
@@ -64,6 +64,7 @@ def checks(result: Any) -> Mapping[str, Any]:
     return {each.check_name: each for each in result.get_asset_check_evaluations()}
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_run_reports_outcomes_chunks_and_what_it_derived(url, inbox, instance):
     (inbox / "a.txt").write_text(LETTER)
@@ -144,7 +145,8 @@ def derived_rows(url: str) -> list[list[str]]:
     return [sorted(map(repr, databases.rows(url, select(table)))) for table in DERIVED]
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_a_load_that_ended_before_its_derivation_is_repaired_by_the_assets_alone(
     url, inbox, instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

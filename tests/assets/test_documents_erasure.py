@@ -128,6 +128,7 @@ def test_a_document_that_was_planted_everywhere_is_found_nowhere(desk, tmp_path:
     assert "at the latest poll, 1 files of it were there" in json.loads(places)[0]
 
 
+@pytest.mark.slow
 def test_no_preview_of_an_erased_document_stays_in_dagsters_log(desk):
     kept, letter = "it is kept as it is", 'Dear Bob, the "let\u00f6r" is in an archive'
     within = archive([("b.txt", f"{letter},\n{'and as long as this ' * 20}".encode())])
@@ -144,6 +145,7 @@ def test_no_preview_of_an_erased_document_stays_in_dagsters_log(desk):
     assert places_of(kept, log, desk.artifacts)
 
 
+@pytest.mark.slow
 @BOTH
 def test_members_go_with_their_archive_unless_another_document_holds_them(desk):
     desk.write(

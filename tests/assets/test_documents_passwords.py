@@ -15,13 +15,14 @@ from orchestration_project.tables.documents import (
 )
 from orchestration_project.tables.spine import work_items
 from tests import databases
-from tests.assets.conftest import BOTH, SLOW_ON_POSTGRESQL
+from tests.assets.conftest import BOTH
 from tests.assets.test_documents import DAY, failed_items, folder, outcomes, run, tick
 from tests.domains.test_documents_encrypted import PASSWORD, encrypted_pdf, encrypted_zip
 
 __all__ = ["folder"]
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_password_configured_later_makes_exactly_the_encrypted_ones_ready(
     url: str, folder: Path, instance: Any, monkeypatch: pytest.MonkeyPatch, capfd: Any
@@ -67,7 +68,8 @@ def assert_hidden(url: str, output: Any) -> None:
         assert json.dumps(PASSWORD)[1:-1] not in text
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_a_file_that_holds_an_encrypted_one_is_read_again_too(
     url: str, folder: Path, instance: Any, monkeypatch: pytest.MonkeyPatch
 ):

@@ -54,6 +54,7 @@ def test_the_presets_have_chunks_of_256_500_and_1024_words_and_grow_less_strict(
     ]
 
 
+@pytest.mark.slow
 def test_a_preset_is_previewed_applied_and_written_with_what_it_made(
     folder: Path, instance: Any, url: str
 ):

@@ -23,7 +23,7 @@ from orchestration_project.tables.finra import (
 from orchestration_project.tables.row_diff import row_diff
 from orchestration_project.tables.spine import captures, deliveries, landings
 from tests import databases
-from tests.assets.conftest import BOTH, SLOW_ON_POSTGRESQL
+from tests.assets.conftest import BOTH
 from tests.runs import failure_of, metadata_by_partition, observed_by, texts_of, untold
 
 OP = "finra_otc_weekly_load"
@@ -59,6 +59,7 @@ def count(url, table, **where):
     return databases.rows(url, select(func.count()).select_from(table).where(*conditions))[0][0]
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_range_lands_in_all_tables_and_every_asset_is_materialized(url, instance):
     result = load(instance, key("T1", 3), key("T1", 1))
@@ -72,7 +73,8 @@ def test_a_range_lands_in_all_tables_and_every_asset_is_materialized(url, instan
         assert len(databases.rows(url, select(table.c.week_start).distinct())) == 3
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_the_metadata_of_a_partition_tells_its_rows_rejects_and_bytes(url, instance):
     result = load(instance, key("T1", 2))
     told = {
@@ -130,7 +132,8 @@ def test_a_landed_partition_shows_its_largest_rows_its_captures_and_the_last_wee
     assert shown["recent_shares"] != told["otc_weekly"][first]["recent_shares"]
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_a_second_run_fetches_no_page_and_changes_no_table(url, instance):
     load(instance, key("OTCE", 2), key("OTCE", 1))
     before = databases.contents(url)
@@ -138,7 +141,8 @@ def test_a_second_run_fetches_no_page_and_changes_no_table(url, instance):
     assert databases.contents(url) == before
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_a_full_run_fetches_again_and_says_that_nothing_changed(url, instance):
     load(instance, key("OTCE", 1))
     before = databases.contents(url)
@@ -155,6 +159,7 @@ def test_a_full_run_fetches_again_and_says_that_nothing_changed(url, instance):
     ]
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_bad_partition_is_held_back_alone_and_a_repeated_run_does_only_what_is_missing(
     url, instance
@@ -207,6 +212,7 @@ def test_a_permanent_refusal_is_not_tried_again(url, instance):
     assert [event for event in result.all_events if event.is_step_up_for_retry] == []
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_restatement_replaces_rows_and_keeps_the_old_ones_as_history(url, instance, set_clock):
     partition = key("T1", 5)
@@ -237,7 +243,8 @@ def restated_by_two(instance, set_clock, partition):
     return first, metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_a_restatement_is_told_in_words_and_numbers_that_the_database_confirms(
     url, instance, set_clock
 ):
@@ -325,7 +332,8 @@ def test_what_did_not_change_is_no_notice_and_only_a_delivery_replaces_the_chang
         assert told.get("change") == (None if full else landed["change"])
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 @pytest.mark.parametrize("full", [False, True])
 def test_what_a_run_landed_that_died_before_it_told_is_told_once_by_the_next(url, instance, full):
     first, last = key("T1", 2), key("T1", 1)
@@ -437,7 +445,8 @@ def test_a_demo_that_cannot_start_is_not_asked_again_and_named(url, instance, mo
     assert f"partitions={key('T1', 1)}, run={result.run_id}" in said
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_what_landed_before_a_defect_is_materialized_and_its_partition_named(url, instance):
     databases.forbid_two_weeks(url, finra_venue_week.name, "tier", "market", "venue_id")
     result = load(instance, key("OTCE", 3), key("OTCE", 1))
@@ -473,7 +482,8 @@ def test_real_credentials_and_proxies_are_not_for_the_demo(url, instance, monkey
     assert load(instance, key("OTCE", 1)).success
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_a_change_of_metadata_alone_is_marked_as_one(url, instance, set_clock):
     partition = key("OTCE", 6)
     load(instance, partition)
@@ -523,7 +533,8 @@ def test_weeks_that_are_not_published_are_observed_with_the_day_and_fail_nothing
     assert count(url, deliveries) == 1
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_another_real_source_replaces_a_partition_only_by_force(
     url, instance, tmp_path, demo_settings, monkeypatch
 ):
@@ -557,7 +568,8 @@ def test_another_real_source_replaces_a_partition_only_by_force(
     assert count(url, finra_otc_weekly, market="NON_ATS") == others > 0
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_a_week_that_lost_most_of_its_rows_in_all_sums_lands_with_a_warning(url, instance):
     result = load(instance, key("OTCE", 16), key("OTCE", 12))
     assert result.success

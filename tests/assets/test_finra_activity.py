@@ -4,6 +4,7 @@ from datetime import date
 from xml.etree import ElementTree
 
 import dagster as dg
+import pytest
 from sqlalchemy import func, select
 
 from orchestration_project.definitions import defs
@@ -91,6 +92,7 @@ def test_it_shows_the_newest_week_of_all_tiers_in_numbers_tables_and_files(url, 
     assert stored(shown["png_file"]).startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_drawn_twice_it_is_the_same_file_and_the_events_are_small(url, instance):
     load(instance, f"OTCE|{WEEK}", f"OTCE|{WEEK}")
     first, second = told(instance), told(instance)

@@ -79,6 +79,7 @@ def test_when_all_weeks_are_landed_the_claim_holds_and_a_week_within_the_grace_i
     assert numbers(found)["weeks_due"] == 0
 
 
+@pytest.mark.slow
 def test_a_demo_is_judged_from_the_weeks_on_that_it_loaded(instance, monkeypatch):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
     for key in ("T1|2026-02-02", "T1|2026-02-09", "T2|2026-01-26", "OTCE|2026-01-26"):

@@ -16,7 +16,7 @@ from orchestration_project.tables.finra import (
     finra_tier_week,
 )
 from tests import databases
-from tests.assets.conftest import BOTH, SLOW_ON_POSTGRESQL
+from tests.assets.conftest import BOTH
 from tests.runs import failure_of, metadata_by_partition
 
 RESTATED = date(2026, 1, 12)
@@ -56,6 +56,7 @@ def of_week(url, table, week: date) -> databases.Rows:
     )
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_range_derives_a_row_for_each_symbol_of_each_week(url, instance):
     first, last = RESTATED, RESTATED + timedelta(weeks=2)
@@ -80,7 +81,8 @@ def test_a_range_derives_a_row_for_each_symbol_of_each_week(url, instance):
     ) == [(first + timedelta(weeks=1),), (last,)]
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_six_landed_weeks_make_a_window_complete(url, instance):
     first, last = RESTATED - timedelta(weeks=5), RESTATED
     load(instance, t1(first), t1(last))
@@ -92,7 +94,8 @@ def test_six_landed_weeks_make_a_window_complete(url, instance):
     assert databases.rows(url, select(func.max(windows.weeks_in_window))) == [(6,)]
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_running_it_twice_changes_nothing_and_says_so(url, instance):
     load(instance, t1(RESTATED))
     first = metadata_by_partition(derive(instance, t1(RESTATED)))
@@ -116,6 +119,7 @@ def test_what_was_derived_shows_the_symbols_with_most_shares(url, instance):
         assert [(row.data["symbol"],) for row in rows] == databases.rows(url, largest)
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_restated_week_updates_its_dependents_and_nothing_else(url, instance, set_clock):
     before, first, last = (RESTATED + timedelta(weeks=weeks) for weeks in (-1, 0, 2))
@@ -179,7 +183,8 @@ def test_a_week_that_is_not_landed_is_refused_and_the_others_are_derived(url, in
         assert instance.get_materialized_partitions(asset) == {t1(RESTATED)}
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_the_tiers_of_a_week_are_derived_once_all_are_landed(url, instance):
     week = date(2026, 1, 26)
     load(instance, f"T1|{week}")
@@ -212,7 +217,8 @@ def test_the_tiers_of_a_week_are_derived_once_all_are_landed(url, instance):
     assert [row[7] for row in rows] == [pytest.approx(row[2] / total) for row in rows]
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_what_is_derived_before_a_defect_is_materialized(url, instance):
     first, last = t1(RESTATED), t1(RESTATED + timedelta(weeks=2))
     load(instance, first, last)

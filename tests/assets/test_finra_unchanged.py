@@ -3,11 +3,12 @@
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from orchestration_project.assets.finra import SPECS
 from orchestration_project.definitions import defs
 from orchestration_project.engine.announcements import KNOWN_FROM
-from tests.assets.conftest import BOTH, SLOW_ON_POSTGRESQL
+from tests.assets.conftest import BOTH
 from tests.runs import metadata_by_partition
 
 WEEK = "T1|2026-02-02"
@@ -33,7 +34,8 @@ def without_notices(metadata: dict[str, Any]) -> dict[str, Any]:
     return {name: each for name, each in metadata.items() if not name.startswith("notice")}
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_an_unchanged_week_shows_what_the_delivery_that_landed_showed(url, instance):
     first = load(instance)
     landed = told(first)
@@ -47,6 +49,7 @@ def test_an_unchanged_week_shows_what_the_delivery_that_landed_showed(url, insta
             assert metadata == without_notices(landed[asset]) | marks
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_without_an_earlier_materialization_the_figures_are_those_of_the_database(url, instance):
     first = load(instance)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import dagster as dg
+import pytest
 from sqlalchemy import select, update
 
 from orchestration_project.definitions import defs
@@ -31,6 +32,7 @@ def agreement(instance) -> dg.AssetCheckEvaluation:
     return found
 
 
+@pytest.mark.slow
 def test_prices_of_the_demo_agree_with_finra_s_traded_value_and_doubled_ones_do_not(url, instance):
     for tier in TIERS:
         run(instance, "finra_otc_weekly", f"{tier}|{WEEK}", f"{tier}|{WEEK}")

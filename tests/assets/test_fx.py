@@ -157,6 +157,7 @@ def test_a_day_before_the_first_partition_is_refused_and_nothing_of_it_is_loaded
     assert before not in {f"{day}" for (day,) in rates(url, TABLE.c.rate_date)}
 
 
+@pytest.mark.slow
 def test_a_replay_of_all_skips_days_before_the_first_partition(settings, instance, capfd, tmp_path):
     old = "2024-01-02"
     with dg.build_resources(RESOURCES, instance) as made:

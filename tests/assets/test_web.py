@@ -25,7 +25,7 @@ from orchestration_project.tables.web import (
     web_robots,
 )
 from tests import databases
-from tests.assets.conftest import SLOW_ON_POSTGRESQL
+from tests.assets.conftest import BOTH
 from tests.assets.web_shop import (
     POSTGRESQL_SLOW,
     PRODUCTS,
@@ -140,7 +140,8 @@ def test_a_crawl_that_ends_by_its_budget_is_partial_and_removes_no_item(url, sho
     assert len(items_of(url)) == PRODUCTS
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_links_beyond_the_limit_of_urls_are_left_out_with_a_reason(url, shop, instance):
     shop.at("2026-02-01")
     limits = {"urls": 10, "cost": Decimal(1), "cost_per_request": Decimal("0.002")}

@@ -55,6 +55,7 @@ def test_a_schedule_starts_only_the_days_of_the_flag(flagged, instance, monkeypa
     assert asked(OFF).skip_message == f"Nothing to do: the flag some is off for {OFF}."
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_day_that_the_flag_does_not_hold_for_is_not_missed(flagged):
     shop = web.SITE_FILES.sites["shop"].model_copy(update={"schedule": "0 6 * * *"})

@@ -18,7 +18,7 @@ from orchestration_project.settings import load_settings
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.web import web_crawls, web_frontier, web_items, web_pages
 from tests import databases
-from tests.assets.conftest import SLOW_ON_POSTGRESQL
+from tests.assets.conftest import BOTH
 from tests.resources.definitions import RESOURCES
 from tests.secrets_planted import Planted, below, in_postgresql
 
@@ -73,7 +73,8 @@ def outcome_of(url: str) -> tuple[str, str | None, int]:
     return tuple(row)
 
 
-@SLOW_ON_POSTGRESQL
+@pytest.mark.slow_on_postgresql
+@BOTH
 def test_a_crawl_logs_in_and_its_password_is_stored_nowhere(url, shop, instance, tmp_path, capfd):
     secret = tmp_path / "password"
     secret.write_text(PLANTED.secret("password") + "\n")

@@ -179,6 +179,7 @@ def outcomes(url: str) -> list[tuple[Any, ...]]:
     return databases.rows(url, select(web_crawls.c.outcome, web_crawls.c.reason))
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_no_request_leaves_after_a_site_is_switched_off(url, instance, monkeypatch):
     monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-01T09:00:00+00:00")

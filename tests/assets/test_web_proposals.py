@@ -163,6 +163,7 @@ def test_a_layout_change_leads_to_a_proposal_that_is_accepted_and_replayed(
     assert items_of(url)["P0010"]["price"] == price_of(10, day=4)
 
 
+@pytest.mark.slow
 def test_a_rejected_proposal_changes_nothing_and_is_not_made_again(
     url: str, shop: Shop, instance: dg.DagsterInstance
 ):
@@ -183,6 +184,7 @@ def test_a_rejected_proposal_changes_nothing_and_is_not_made_again(
     assert items_of(url) == before
 
 
+@pytest.mark.slow
 def test_a_partial_crawl_leads_to_a_proposal_that_removes_no_item(
     url: str, shop: Shop, instance: dg.DagsterInstance
 ):

@@ -182,6 +182,7 @@ def test_that_all_is_well_again_is_told_after_what_a_channel_that_was_down_misse
         assert [each["type"] for each in hook.received] == ["failure", "success"]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_flood_is_one_message_and_a_row_for_each(desk, monkeypatch):
     def deliver(time: str = "") -> tuple[int, dict[str, str]]:
         if time:
@@ -266,6 +267,7 @@ def test_with_rules_that_cannot_be_used_every_channel_is_told(desk, monkeypatch,
         assert len(hook.titles) == 1
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_look_from_outside_tells_of_disk_and_daemon_and_of_their_recovery(
     desk, monkeypatch, capsys
 ):
@@ -287,6 +289,7 @@ def test_a_look_from_outside_tells_of_disk_and_daemon_and_of_their_recovery(
         ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_look_from_outside_tells_directly_and_once_where_alerts_cannot_be_stored(
     desk, monkeypatch, capsys, tmp_path
 ):

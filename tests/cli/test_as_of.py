@@ -39,6 +39,7 @@ def published(desk) -> pl.DataFrame:
     return desk.warehouse.frame(own.order_by(*keys), table)
 
 
+@pytest.mark.slow_on_postgresql
 @given(history=histories)
 @settings(bounded, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_was_known_at_a_time_is_what_was_loaded_by_then(desk, clock, tmp_path, history):

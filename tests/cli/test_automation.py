@@ -43,6 +43,7 @@ def states(capsys) -> dict[str, str]:
     return {each["name"]: each["state"] for each in rows}
 
 
+@pytest.mark.slow
 def test_a_profile_is_switched_on_and_off_and_a_dry_run_switches_nothing(capsys):
     before = states(capsys)
     assert before["operations_on_run_end"] == "on"  # as declared

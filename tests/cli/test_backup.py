@@ -105,6 +105,7 @@ def add_run(run_id: str) -> None:
         instance.report_engine_event("started elsewhere", run)
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_was_backed_up_is_restored_elsewhere_and_verified(world):
     add_run("11111111-1111-4111-8111-111111111111")
     made = world.back_up()
@@ -149,6 +150,7 @@ def test_a_second_backup_copies_only_new_artifacts(world):
     assert world.back_up()["copied_count"] == 0
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_restore_into_what_is_not_empty_is_refused_and_changes_nothing(world):
     world.back_up()
     world.desk.land(row("B"), captures=[world.desk.capture(b"later")], version="v2")
@@ -157,6 +159,7 @@ def test_a_restore_into_what_is_not_empty_is_refused_and_changes_nothing(world):
     assert rows_of(world.desk) == before
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_backup_of_another_installation_is_refused_unless_it_is_accepted(world):
     world.back_up()
     other = world.move()

@@ -34,6 +34,7 @@ def times(desk, clock) -> list[datetime]:
     return found
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_diff_is_what_two_states_differ_in(desk, times, capfd):
     states: list[dict[str, int]] = [{}, *HISTORY]
     for first, since in enumerate(times):

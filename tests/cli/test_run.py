@@ -69,6 +69,7 @@ def test_what_is_no_number_of_weeks_is_named(weeks, capsys):
     assert "Invalid value for '--weeks': " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_more_weeks_than_there_are_is_refused_before_any_work_with_their_number(state_dir):
     now = "2026-03-16T16:00:00+00:00"
     status, output, error = programs.run(state_dir, *RUN, "100000", DEMO_CLOCK_NOW=now)
@@ -243,6 +244,7 @@ def test_a_setting_that_leads_nowhere_is_a_clear_message(state_dir, environment,
     assert "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_a_folder_without_weekly_files_is_no_success(state_dir, tmp_path):
     environment = {"FINRA_SOURCE": "files", "FINRA_FILES_DIR": str(tmp_path)}
     status, _, error = programs.run(state_dir, *RUN, "1", **environment)

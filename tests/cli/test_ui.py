@@ -113,6 +113,7 @@ def test_runs_start_although_the_process_that_they_are_forked_from_was_killed(ui
     ui.launch()
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_was_killed_is_marked_as_failed(ui):
     # unheard, as Dagster's `tail` of its log may outlive it, with what it says
     process = programs.start_unheard(ui.state_dir, *SLEEPER)
@@ -122,6 +123,7 @@ def test_a_run_whose_process_was_killed_is_marked_as_failed(ui):
     programs.wait_for(lambda: "FAILURE" in ui.run_states(SLEEPER[-1]))
 
 
+@pytest.mark.slow
 def test_a_second_ui_on_the_same_state_dir_is_refused(ui):
     status, output, error = programs.run(ui.state_dir, *UI, str(programs.free_port()))
     assert (status, output) == (1, "")

@@ -63,6 +63,7 @@ def changed(tmp_path: Path, *changes: tuple[str, str]) -> str:
     return str(file)
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_site_is_loaded_and_its_file_is_checked_on_its_pages(
     url: str, shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -162,6 +163,7 @@ def test_a_dry_run_names_what_would_be_crawled(url: str, capsys: pytest.CaptureF
     assert f"dry run: would be crawled: shop {DAY}" in printed(capsys)
 
 
+@pytest.mark.slow
 @BOTH
 def test_items_are_replayed_under_the_rules_of_a_file(
     url: str, shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -44,6 +44,7 @@ def test_it_ends_by_itself_when_nobody_asks(start_demo: StartDemo):
     assert not (demo.state_dir / "demo" / "server.json").exists()
 
 
+@pytest.mark.slow
 def test_a_request_keeps_it_alive(start_demo: StartDemo):
     demo = start_demo(idle_seconds=2.5)
     started = time.monotonic()

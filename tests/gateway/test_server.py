@@ -90,6 +90,7 @@ libc.malloc_stats()
 """
 
 
+@pytest.mark.slow
 def test_further_threads_of_the_gateway_share_the_pools_of_free_memory_that_there_are():
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-c", THREADS_THAT_ALLOCATE],

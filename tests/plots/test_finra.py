@@ -96,6 +96,7 @@ def test_no_label_is_cut_at_the_left_edge(symbol):
     assert shown == f"{symbol}  A & B <Inc.>" or shown.endswith("…")
 
 
+@pytest.mark.slow
 def test_the_same_figures_give_the_same_bytes():
     assert trade_activity(activity(24)) == trade_activity(activity(24))
     assert trade_activity(activity(24)) != trade_activity(activity(23))

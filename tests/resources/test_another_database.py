@@ -50,6 +50,7 @@ def test_it_lands_derives_and_keeps_the_evidence_as_the_databases_that_we_know_d
     assert contents(opened["another"]) == contents(opened["sqlite"])
 
 
+@pytest.mark.slow
 def test_tables_move_to_it(opened, tmp_path):
     opened["sqlite"].prepare(holds="real")
     Desk(opened["sqlite"], tmp_path).land(row("AAA"))

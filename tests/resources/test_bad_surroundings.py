@@ -85,6 +85,7 @@ def test_a_load_on_a_full_disk_leaves_all_as_it_was(limit: int, name: str, tmp_p
             assert (kept(), set(desk.quantities().values())) == (EVERY_ROW, {9})
 
 
+@pytest.mark.slow
 def test_a_load_needs_no_temporary_folder(tmp_path: Path):
     promised = promise("test_a_load_needs_no_temporary_folder")
     with files.opened(tmp_path) as (_, desk, folder), watched(desk) as kept:

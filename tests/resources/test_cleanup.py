@@ -74,6 +74,7 @@ def test_what_nothing_needs_goes_and_is_recorded_and_the_check_holds(desk, store
     assert len(needed) == 2
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_check_holds_also_where_captures_are_older_than_the_table_of_deliveries(
     desk, store, clock, history
 ):
@@ -182,6 +183,7 @@ def run_job(desk, store, clock, **config) -> dg.ExecuteInProcessResult:
     )
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_job_deletes_only_when_told_and_captured_bytes_only_of_a_store_that_is_not_shared(
     desk, store, clock, history
 ):

@@ -55,6 +55,7 @@ def recovered(kind: str) -> list[tuple[str, str]]:
     return [(kind, "recovered"), ("recovered", "told")]
 
 
+@pytest.mark.slow_on_postgresql
 def test_each_silent_host_has_an_alert_of_its_own(database, watch):
     now = Clock().now()
     record_heartbeat(database, heartbeat("one", "gateway", now - 4 * MINUTE))
@@ -69,6 +70,7 @@ def test_each_silent_host_has_an_alert_of_its_own(database, watch):
     assert sorted(watch()) == sorted(recovered("host_silent") * 2)
 
 
+@pytest.mark.slow_on_postgresql
 def test_two_releases_are_reported_after_the_time_of_an_upgrade(database, watch):
     now = Clock().now()
     old = heartbeat("one", "gateway", now, started_at=now - DAY)
@@ -82,6 +84,7 @@ def test_two_releases_are_reported_after_the_time_of_an_upgrade(database, watch)
     assert watch() == recovered("two_releases")
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_backup_older_than_a_day_is_reported_until_there_is_a_new_one(database, watch):
     now = Clock().now()
     write(database, insert(operations_backups).values(backup("a", now - 25 * timedelta(hours=1))))
@@ -90,6 +93,7 @@ def test_a_backup_older_than_a_day_is_reported_until_there_is_a_new_one(database
     assert watch() == recovered("backup_old")
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_restore_that_was_never_tried_is_reported_until_one_is(database, watch):
     now = Clock().now()
     for name, at in (("a", now - 8 * DAY), ("b", now)):

@@ -248,6 +248,7 @@ def test_keywords_are_those_of_few_documents_and_frequent_words_are_none(library
     assert (frequencies[""], frequencies["turbines"], frequencies["and"]) == (24, 1, 23)
 
 
+@pytest.mark.slow_on_postgresql
 def test_one_batch_or_many_and_any_order_derive_the_same(library, warehouse):
     texts = {f"{number:03}": changed(number, f"m{number % 3}") for number in range(60)}
     library.add(texts)

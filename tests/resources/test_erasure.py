@@ -164,6 +164,7 @@ def test_a_person_that_was_planted_everywhere_is_found_nowhere(
     assert log == f"before\nfor {'*' * len(ANN)}: failed\nafter\n"
 
 
+@pytest.mark.slow_on_postgresql
 def test_deliveries_of_a_person_go_with_all_that_was_made_of_them(places, clock, orders):
     found = erased(places, clock, BUYER, ANN)
     of_events = ("inbox", "work_items", "events_webhooks")
@@ -326,6 +327,7 @@ def test_a_task_is_cut_out_of_its_page_and_all_its_rows_go(places, clock, page):
     assert rows(places.warehouse, outbox, "entity") == [("task|421",)]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_person_is_masked_in_tasks_with_the_name_beside_and_the_tasks_stay(places, clock, page):
     erased(places, clock, PERSON, ANN)
     mask = "*" * len(ANN)
@@ -467,6 +469,7 @@ class _UndoneError(Exception):
     """Rolls a transaction back."""
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_delivery_that_a_run_holds_is_lost_to_the_erasure(places, clock, tmp_path):
     """The run has claimed it and stored its bytes; it loads the other one alone."""
     take_webhooks(places.warehouse, clock, order(ANN), order(BOB))
@@ -484,6 +487,7 @@ def test_a_delivery_that_a_run_holds_is_lost_to_the_erasure(places, clock, tmp_p
     assert places_of(ANN, tmp_path, places.artifacts) == []
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_load_that_began_before_an_erasure_is_superseded_by_the_fence(places, clock, orders):
     state = places.warehouse.state(events_webhooks, "shop|d3")
     assert state.token == 1

@@ -118,6 +118,7 @@ def lines(path: Path, name: str) -> list[dict]:
     return [json.loads(each) for each in contents(path)[f"{name}.jsonl"].split(b"\n")[:-1]]
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_archive_of_a_run_holds_what_is_known_of_that_run_and_no_secret(export, runs):
     first, second = runs
     found = export(run_id=first)
@@ -179,6 +180,7 @@ def test_the_same_evidence_is_the_same_file(export, runs):
         assert {each.date_time for each in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_archive_of_a_session_holds_all_of_its_runs(export, runs):
     found = export(session="year end")
     assert {each["run_id"] for each in lines(found.path, "runs")} == set(runs)
@@ -186,6 +188,7 @@ def test_an_archive_of_a_session_holds_all_of_its_runs(export, runs):
     assert [each["change_cause"] for each in lines(found.path, "landings")] == ["first", "source"]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_partition_at_a_time_is_what_was_known_then_and_what_had_led_to_it(export, runs):
     then, now = (
         export(partition=PARTITION, at=at).path for at in (NOON + timedelta(hours=1), AFTER)
@@ -207,6 +210,7 @@ def test_a_partition_at_a_time_is_what_was_known_then_and_what_had_led_to_it(exp
     }
 
 
+@pytest.mark.slow_on_postgresql
 def test_alerts_about_a_partition_or_a_run_are_its_evidence_and_others_are_not(export, desk, runs):
     first, second = runs
     about = {

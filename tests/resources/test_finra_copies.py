@@ -288,6 +288,7 @@ def test_a_file_too_large_to_be_held_is_compared_range_by_range(folder: Folder):
     assert folder.take_up(week=NEXT, rows_at_once=40).startswith("100 rows added")
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_week_of_many_is_found_by_a_look_up(folder: Folder):
     start = date.fromisoformat(MONDAY)
     for number in range(1, 12):

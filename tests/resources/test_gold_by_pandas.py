@@ -398,6 +398,7 @@ def stale(desk: Desk, name: str) -> set[Any]:
     return set(rows[rows["is_stale"].astype(bool)]["week_start"])
 
 
+@pytest.mark.slow_on_postgresql
 def test_every_column_of_gold_is_what_pandas_computes(desk):
     gold = landed(desk, WEEKS)
     compare_symbols_by_week(gold)
@@ -412,6 +413,7 @@ def test_every_column_of_gold_is_what_pandas_computes(desk):
     compare_anomalies(gold)
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_restatement_marks_what_it_is_part_of_until_that_is_derived_again(desk):
     weeks, restated = WEEKS[:4], WEEKS[1]
     gold = landed(desk, weeks)

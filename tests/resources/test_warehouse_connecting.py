@@ -456,6 +456,7 @@ with Warehouse(url, clock=Clock(), schema=schema or None) as warehouse:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["none", pytest.param("0022", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"])
 def test_processes_that_migrate_a_database_at_the_same_time_all_succeed(
@@ -496,6 +497,7 @@ def test_a_sqlite_file_that_another_process_is_just_making_is_waited_for(open_at
     end.join()
 
 
+@pytest.mark.slow
 def test_threads_that_make_a_sqlite_file_at_the_same_time_all_succeed(tmp_path, clock):
     barrier = threading.Barrier(4)
 

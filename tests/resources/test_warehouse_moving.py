@@ -176,6 +176,7 @@ def test_a_copy_holds_every_row_of_every_table_and_goes_on_from_there(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -83,6 +83,7 @@ def test_a_run_lands_deliveries_batch_by_batch_up_to_its_limit_and_the_next_one_
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_batch_holds_as_many_bodies_as_fit_and_the_rest_waits_without_an_attempt(desk):
     desk.deliver("1", "2", "3", body=b" " * (MAX_BATCH_BYTES // 2))
     assert keys(desk.claim()) == ["1", "2"]
@@ -93,6 +94,7 @@ def test_a_batch_holds_as_many_bodies_as_fit_and_the_rest_waits_without_an_attem
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_body_that_is_larger_than_a_batch_is_one_by_itself(desk):
     desk.deliver("1", body=b" " * (MAX_BATCH_BYTES + 1))
     desk.deliver("2")

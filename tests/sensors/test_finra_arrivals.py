@@ -57,6 +57,7 @@ def load(instance, *keys: str) -> None:
         assert run(instance, dg.RunRequest(partition_key=key, run_key=f"by hand {key}"))
 
 
+@pytest.mark.slow
 def test_what_is_published_and_was_never_taken_is_asked_for_once(publication, instance):
     first = publication.tick()
     assert first.keys == ["OTCE|2026-01-26", "T1|2026-02-09", "T2|2026-01-26"]
@@ -282,6 +283,7 @@ def test_a_change_of_dates_alone_lands_as_metadata_with_marked_history(
     assert (again.requests, again.day) == ([], "2026-03-12")
 
 
+@pytest.mark.slow
 def test_the_watermark_waits_until_all_that_changed_has_landed(
     restatement, instance, monkeypatch, set_clock, capfd
 ):

@@ -204,6 +204,7 @@ def test_a_run_that_holds_a_partition_back_is_told_once_with_reason_and_links(
     assert (json.loads(partitions), json.loads(assets)) == ([HELD_BACK], ["finra/otc_weekly"])
 
 
+@pytest.mark.slow
 def test_the_same_failure_is_told_again_only_after_the_window(watch, hook, instance, set_clock):
     load(instance, HELD_BACK)
     watch.look()
@@ -274,6 +275,7 @@ def sent_messages(watch, hook) -> list[tuple[str, str]]:
     return [(each["title"], each["type"]) for each in hook.received[before:]]
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_failed_run_and_its_partition_are_told_and_then_its_recovery(watch, hook, instance):
     shop(instance, "a", broken="yes")
@@ -346,6 +348,7 @@ def test_each_channel_gets_what_is_as_severe_as_it_wants(watch, hook, instance, 
         assert [len(each.titles) for each in (all_, usual, errors)] == [4, 3, 2]
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_rules_choose_the_channels_that_hear_of_it_and_of_its_recovery(
     watch, hook, instance, monkeypatch, tmp_path
@@ -440,6 +443,7 @@ def test_a_run_that_is_retried_is_not_told_but_its_last_attempt_is(url, hook, re
     assert watch.alerts("run_id") == [(second.run_id,)]
 
 
+@pytest.mark.slow
 def test_a_retry_that_is_announced_and_never_made_is_told_in_the_end(url, hook, retrying):
     watch = Watch(retrying, url)
     shop(retrying, "a", broken="yes", **{"dagster/max_retries": "1"})
@@ -505,6 +509,7 @@ def test_what_ends_while_nobody_looks_is_told_later_in_order(watch, hook, instan
     ]
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_look_that_is_repeated_after_a_crash_stores_nothing_twice(watch, hook, instance):
     before = watch.cursor
@@ -522,6 +527,7 @@ def test_a_look_that_is_repeated_after_a_crash_stores_nothing_twice(watch, hook,
     ]
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_lost_database_is_told_directly_once_and_the_runs_follow_when_it_is_back(
     watch, hook, instance, monkeypatch, tmp_path, url
@@ -660,6 +666,7 @@ def test_a_tick_that_goes_well_when_it_is_tried_again_recovers_its_own_alert(wat
     assert sent_messages(watch, hook) == []
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_backfill_that_the_daemon_gives_up_is_told_once_until_all_of_it_landed(
     watch, hook, instance

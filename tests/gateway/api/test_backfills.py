@@ -100,6 +100,7 @@ def test_a_backfill_of_a_replay_replays_in_a_run_of_that_job(api, landed, daemon
     assert captures_of(api, run) == 0
 
 
+@pytest.mark.slow
 def test_a_backfill_loads_all_its_partitions_in_one_run_and_is_followed_until_it_is_over(
     api, daemon
 ):

@@ -182,6 +182,7 @@ def test_a_symbol_that_a_run_under_way_has_claimed_is_left_to_it_and_reported_as
     assert [each.symbol for each in desk.source.asked] == ["AAA", "BBB"]
 
 
+@pytest.mark.slow_on_postgresql
 def test_runs_at_once_over_the_same_symbols_ask_for_each_once_and_neither_waits(desk: Desk):
     symbols = [f"S{number:02}" for number in range(24)]
     desk.under_way = {"run 1", "run 2"}

@@ -71,6 +71,7 @@ def test_months_that_ended_on_a_saturday_and_were_landed_alone_are_not_asked_for
     assert len(light_desk.source.asked) == 3
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_day_that_vanished_in_the_range_goes_to_the_history_and_one_outside_stays(desk: Desk):
     desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
     desk.load("AAA", months=BOTH)
@@ -505,6 +506,7 @@ def test_a_second_source_that_always_fails_is_noticed_after_three_days_until_it_
     assert failing_second_source(light_desk.warehouse) == {}
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_is_derived_of_changes_is_what_would_be_derived_of_all(desk: Desk):
     days = [*JANUARY, *FEBRUARY]
     desk.write("AAA", *(line(day, 10 + number % 4) for number, day in enumerate(days)))

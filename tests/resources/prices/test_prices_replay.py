@@ -89,6 +89,7 @@ def as_by_older_rules(desk: Desk, symbol: str = "AAA") -> None:
         connection.execute(update(fences).values(landed_rule_version="older"))
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_replay_of_overlapping_ranges_by_the_same_rules_writes_nothing(desk: Desk):
     load_thrice(desk)
     before = contents(desk)
@@ -98,6 +99,7 @@ def test_a_replay_of_overlapping_ranges_by_the_same_rules_writes_nothing(desk: D
     assert contents(desk) == before
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_replay_by_newer_rules_is_one_restatement_of_ours_that_is_made_of_all_deliveries(
     desk: Desk, clock: StoppedClock
 ):
