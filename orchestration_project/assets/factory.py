@@ -96,13 +96,9 @@ class DatasetAssets:
         return self.dataset.key
 
     def existing(self, keys: Iterable[str]) -> list[str]:
-        """Return those of ``keys`` that are partitions: those before the first day are none.
-
-        They are judged at one time: for each further time, Dagster walks through all days between
-        the present and the last partition, which are many where a demo's clock is set.
-        """
+        """Return those of ``keys`` that are partitions: those before the first day are none."""
         partitions = self.table.partitions_def
-        with dg.partition_loading_context():
+        with dg.partition_loading_context():  # of one present
             return [each for each in keys if partitions and partitions.has_partition_key(each)]
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import wraps
 from typing import Any
 
 import dagster as dg
@@ -38,7 +39,8 @@ def sensor(
         text = automation_text(
             what or _first_doc_line(decide), trigger, needs=needs, profile=profile, is_on=is_on
         )
-        return dg.sensor(**options, description=text, metadata={PROFILE: profile})(decide)
+        define = dg.sensor(**options, description=text, metadata={PROFILE: profile})
+        return define(_at_one_time(decide))
 
     return described
 
@@ -53,7 +55,7 @@ def schedule(
 
     def described(decide: Callable[..., Any]) -> dg.ScheduleDefinition:
         kept = _described_schedule(what or _first_doc_line(decide), profile, needs, options)
-        return dg.schedule(**options, **kept)(decide)
+        return dg.schedule(**options, **kept)(_at_one_time(decide))
 
     return described
 
@@ -64,6 +66,21 @@ def cron_schedule(
     """Return a schedule that always starts its job, described as those of `schedule` are."""
     kept = _described_schedule(what, profile, needs, options)
     return dg.ScheduleDefinition(**options, **kept)
+
+
+def _at_one_time(decide: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``decide`` with one present for all partitions that it asks for.
+
+    For each further present, Dagster walks through all days from then to the last partition, which
+    are many where a demo's clock is set.
+    """
+
+    @wraps(decide)
+    def decided(*args: Any, **resources: Any) -> Any:
+        with dg.partition_loading_context():
+            return decide(*args, **resources)
+
+    return decided
 
 
 def _described_schedule(
