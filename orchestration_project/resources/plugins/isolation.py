@@ -6,6 +6,7 @@ limits alone: files and hosts are not enforced, which run metadata and `verify` 
 """
 
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -143,6 +145,7 @@ def _python(spec: ChildSpec, sdk: Path, folder: Path, level: Level) -> list[str]
         MAX_FILE_BYTES,
     )
     program = filter_program("process").hex() if is_process else ""
+    _compile_sdk()
     parent = os.getpid() if is_process else 0
     return [
         _executable(),
@@ -222,6 +225,18 @@ def _bubblewrap() -> str:
             "enforces neither files nor hosts",
         )
     return found
+
+
+@cache
+def _compile_sdk() -> None:
+    """Write the byte code of the library `plugin`, if this user may: plugins start sooner."""
+    source = SDK / "plugin.py"
+    compiled = Path(cache_from_source(str(source)))
+    if sys.dont_write_bytecode:
+        return
+    with suppress(OSError):
+        if not compiled.exists() or compiled.stat().st_mtime < source.stat().st_mtime:
+            py_compile.compile(str(source))
 
 
 @cache

@@ -4,10 +4,12 @@ Arguments: memory (bytes), CPU time (seconds), processes, open files, file size 
 system calls in hexadecimal or "-", the host's process ID or 0, the plugin's folder, its entry.
 """
 
+import gc
 import sys
 
+gc.disable()  # until the plugin begins: there is no garbage yet
 sys.dont_write_bytecode = True
-del sys.path[0]  # the folder of this program
+del sys.path[0]  # the standard library as a zip file: there is none
 
 
 def _limit(memory: int, seconds: int, processes: int, files: int, file_size: int) -> None:
@@ -61,6 +63,10 @@ def _main() -> None:
     if program != "-":
         _filter(bytes.fromhex(program))
     _limit(*map(int, limits))
+    import json  # noqa: F401 - almost every plugin needs it, and `plugin` does
+
+    gc.freeze()
+    gc.enable()
     own = sys.argv[0].rpartition("/")[0]
     sys.path[:0] = [folder, folder + "/lib", own]
     path = folder + "/" + entry
