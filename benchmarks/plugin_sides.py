@@ -95,7 +95,7 @@ def loads(row_count: int) -> dict[str, Any]:
             for number in range(row_count)
         ]
         started = time.perf_counter()
-        emissions = Emissions(alone.manifest, "")
+        emissions = Emissions(alone.manifest, "", settings.scratch_path)
         emissions.read_states(warehouse, ["items"])
         emissions.add_rows(Emit("items", [Row(**json.loads(each)) for each in lines]))
         emissions.load(warehouse, captures, clock, run_id="alone")

@@ -1,15 +1,19 @@
 """Rows that a plugin emits: checked one by one by their JSON Schema, and judged as a whole."""
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
+from orchestration_project.contracts.key_ranges import SpilledRanges, spans_of
 from orchestration_project.contracts.rules import (
     REJECT_SCHEMA,
     Audit,
     AuditHelp,
+    SpilledRows,
+    SpillStore,
     Validated,
     in_ascii,
     verdict,
@@ -20,9 +24,19 @@ from orchestration_project.tables.schema import schema_of
 
 RULE_VERSION = "plugins 1"
 MAX_REJECTS_KEPT = 1_000
+MAX_HELD_ROWS, MAX_HELD_CHARACTERS = 10_000, 8_000_000
+"""Rows and their characters that are held in memory; more are spilled."""
+
 MAX_PLACE_CHARACTERS = 60
 MAX_REASON_CHARACTERS = 500
 _ADDED = ("capture_id", "known_from")
+_SPILLED = {
+    "row_key": pl.String(),
+    "payload": pl.String(),
+    "line_number": pl.Int64(),
+    "byte_offset": pl.Int64(),
+}
+_NO_ROWS = pl.DataFrame(schema=_SPILLED)
 
 AUDITS = {
     "plugin_rows_are_valid": AuditHelp(
@@ -39,71 +53,116 @@ _quote = json.encoder.encode_basestring
 
 @dataclass
 class RowSet:
-    """The rows of one row set in a run.
+    """The rows of one row set in a run; where they are many, they are spilled by ranges of key.
 
     Attributes:
         table: Name of the row set.
         validator: Validator of payloads.
+        spill: Returns what keeps rows that are too many for memory.
     """
 
     table: str
     validator: Any
-    _keys: dict[str, int] = field(default_factory=dict[str, int])
-    _payloads: list[str] = field(default_factory=list[str])
-    _lines: list[str] = field(default_factory=list[str])
+    spill: Callable[[], SpillStore]
+    line_count: int = 0
+    _held: list[tuple[str, str, int, int]] = field(default_factory=list[tuple[str, str, int, int]])
+    _held_characters: int = 0
+    _ranges: SpilledRanges | None = None
+    _keys: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
     _rejects: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     _reject_count: int = 0
     _byte_count: int = 0
 
-    @property
-    def line_count(self) -> int:
-        """Number of emitted rows, with rejects."""
-        return len(self._lines)
+    def add(self, row: Row) -> bytes:
+        """Take in a row, and return its line as it came; half a character is replaced.
 
-    def add(self, row: Row) -> None:
-        """Add a row; one that is invalid, or has the key of another one, is a reject."""
+        One that is invalid is a reject.
+        """
         payload = _encode(row.payload)
-        line = f'{{"key":{_quote(row.key)},"payload":{payload}}}'
-        problem = self._problem(row, payload)
-        self._lines.append(line)
+        text = _line(row.key, payload)
+        line = _as_bytes(text)
+        self.line_count += 1
         offset = self._byte_count
-        self._byte_count += 1 + (len(line) if line.isascii() else len(_as_bytes(line)))
+        self._byte_count += len(line)
+        problem = self._problem(row, payload)
         if problem is not None:
-            self._reject(line, offset, *problem)
-        else:
-            self._keys[row.key] = len(self._lines)
-            self._payloads.append(payload)
-
-    def ndjson(self) -> bytes:
-        """Return all rows as they came, a line each; half a character is replaced."""
-        return _as_bytes("".join(f"{line}\n" for line in self._lines))
+            self._reject(text, self.line_count, offset, *problem)
+            return line
+        self._held.append((row.key, payload, self.line_count, offset))
+        self._held_characters += len(text)
+        if len(self._held) >= MAX_HELD_ROWS or self._held_characters >= MAX_HELD_CHARACTERS:
+            self._put()
+        return line
 
     def validated(self, *, plugin: str, partition_key: str) -> Validated:
-        """Return the rows of `plugins_rows`, rejects, and the audit that holds a bad set back."""
-        schema = schema_of(plugins_rows)
-        rows = pl.DataFrame(
-            {"row_key": list(self._keys), "payload": self._payloads},
-            {"row_key": pl.String(), "payload": pl.String()},
-        ).with_columns(
-            plugin=pl.lit(plugin),
-            table_name=pl.lit(self.table),
-            partition_key=pl.lit(partition_key),
-            part_number=pl.lit(1, pl.Int64()),
-        )
-        names = [name for name in schema if name not in _ADDED]
+        """Return the rows of `plugins_rows`, rejects, and the audit that holds a bad set back.
+
+        Of rows with one key all but the first are rejects. It is called once, after all rows.
+        """
+        constants = {
+            "plugin": pl.lit(plugin),
+            "table_name": pl.lit(self.table),
+            "partition_key": pl.lit(partition_key),
+            "part_number": pl.lit(1, pl.Int64()),
+        }
+        names = [name for name in schema_of(plugins_rows) if name not in _ADDED]
+
+        def unique(frame: pl.DataFrame) -> pl.DataFrame:
+            return self._unique(frame).with_columns(**constants).select(*names, "part_number")
+
+        if self._ranges is None:
+            rows, ranges = unique(self._frame()), None
+        else:
+            rows, ranges = unique(_NO_ROWS), self._spilled(self._ranges, unique)
+        kept = sorted(self._rejects, key=lambda each: each["line_number"])[:MAX_REJECTS_KEPT]
         audit = Audit(
             "plugin_rows_are_valid",
             verdict(not self._reject_count),
             "0 rejected rows",
-            f"{self._reject_count:,} of {len(self._lines):,}",
-            [
-                {"line": each["line_number"], "reason": each["reason"]}
-                for each in self._rejects[:20]
-            ],
+            f"{self._reject_count:,} of {self.line_count:,}",
+            [{"line": each["line_number"], "reason": each["reason"]} for each in kept[:20]],
         )
-        return Validated(
-            rows.select(*names, "part_number"), pl.DataFrame(self._rejects, REJECT_SCHEMA), [audit]
-        )
+        return Validated(rows, pl.DataFrame(kept, REJECT_SCHEMA), [audit], ranges)
+
+    def _frame(self) -> pl.DataFrame:
+        return pl.DataFrame(self._held, _SPILLED, orient="row")
+
+    def _put(self) -> None:
+        """Spill the rows that are held; their keys stay, as each may come once."""
+        frame = self._frame()
+        self._held, self._held_characters = [], 0
+        self._ranges = self._ranges or SpilledRanges(self.spill(), "row_key")
+        self._ranges.add(frame)
+        self._keys.append(frame.select("row_key").rechunk())
+
+    def _spilled(
+        self, ranges: SpilledRanges, unique: Callable[[pl.DataFrame], pl.DataFrame]
+    ) -> SpilledRows:
+        if self._held:
+            self._put()
+        counts = pl.concat(self._keys).group_by("row_key").agg(pl.len().cast(pl.Int64))
+        self._keys.clear()
+        places: list[tuple[Mapping[str, object], int]] = []
+        row_count = 0
+        for span in spans_of(counts, MAX_HELD_ROWS):
+            rows = unique(ranges.within(span))
+            row_count += len(rows)
+            places.append(({"row_key": span}, self.spill().put(rows)))
+        return SpilledRows(self.spill(), places, row_count)
+
+    def _unique(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the first row of each key, by key; the others become rejects."""
+        rows = frame.sort("row_key", "line_number")
+        first = rows.unique("row_key", keep="first", maintain_order=True)
+        if len(first) < len(rows):
+            lines = first.select("row_key", first_line="line_number")
+            again = rows.join(lines, on="row_key").filter(
+                pl.col("line_number") > pl.col("first_line")
+            )
+            for key, payload, number, offset, line in again.sort("line_number").iter_rows():
+                reason = f"key: expected each once, found it in line {line}, too"
+                self._reject(_line(key, payload), number, offset, "duplicate_key", reason)
+        return first
 
     def _problem(self, row: Row, payload: str) -> tuple[str, str] | None:
         if not payload.isascii():
@@ -111,9 +170,6 @@ class RowSet:
                 payload.encode()
             except UnicodeEncodeError:
                 return "encoding", "payload: expected text without half characters"
-        if row.key in self._keys:
-            first = self._keys[row.key]
-            return "duplicate_key", f"key: expected each once, found it in line {first}, too"
         return self._schema_problem(row)
 
     def _schema_problem(self, row: Row) -> tuple[str, str] | None:
@@ -123,19 +179,23 @@ class RowSet:
         place = ".".join(str(part) for part in error.instance_path)[:MAX_PLACE_CHARACTERS]
         return "schema", f"{place or 'payload'}: {error.message}"[:MAX_REASON_CHARACTERS]
 
-    def _reject(self, line: str, offset: int, code: str, reason: str) -> None:
+    def _reject(self, text: str, number: int, offset: int, code: str, reason: str) -> None:
         self._reject_count += 1
-        if len(self._rejects) < MAX_REJECTS_KEPT:
+        if len(self._rejects) < 2 * MAX_REJECTS_KEPT:
             self._rejects.append(
                 {
                     "part_number": 1,
-                    "line_number": len(self._lines),
+                    "line_number": number,
                     "reason_code": code,
                     "reason": in_ascii(_as_bytes(reason)),
                     "byte_offset": offset,
-                    "record": in_ascii(_as_bytes(line)),
+                    "record": in_ascii(_as_bytes(text.removesuffix("\n"))),
                 }
             )
+
+
+def _line(key: str, payload: str) -> str:
+    return f'{{"key":{_quote(key)},"payload":{payload}}}\n'
 
 
 def _as_bytes(text: str) -> bytes:

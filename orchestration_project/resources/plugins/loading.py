@@ -7,22 +7,27 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
+from io import BufferedRandom
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
 from orchestration_project.connections.clock import Clock
+from orchestration_project.contracts.rules import Validated, content_sha256
 from orchestration_project.domains.plugins.manifest import Manifest, validator_of
 from orchestration_project.domains.plugins.protocol import Act, Emit, Publish
 from orchestration_project.domains.plugins.rows import RULE_VERSION, RowSet
 from orchestration_project.engine.captures import Captures
+from orchestration_project.engine.spill import DiskSpill
 from orchestration_project.engine.warehouse import (
     Delivery,
     TableSpec,
     ValidatedBatch,
     Warehouse,
     WriteResult,
-    prepare_all,
+    prepare,
 )
 from orchestration_project.engine.warehouse.target import ScopeState, no_summary
 from orchestration_project.tables.plugins import plugins_rows
@@ -47,14 +52,18 @@ class Emissions:
     Attributes:
         manifest: Manifest, with the schemas of rows.
         partition_key: Partition of the run; empty: it has none.
+        scratch: Folder of rows that are too many for memory.
         states: Loaded state of each row set before the run started.
     """
 
     manifest: Manifest
     partition_key: str
+    scratch: Path
     states: dict[str, ScopeState] = field(default_factory=dict[str, ScopeState])
     row_sets: dict[str, RowSet] = field(default_factory=dict[str, RowSet])
     events: list[Publish | Act] = field(default_factory=list[Publish | Act])
+    _lines: dict[str, BufferedRandom] = field(default_factory=dict[str, BufferedRandom])
+    _spills: list[DiskSpill] = field(default_factory=list[DiskSpill])
 
     def read_states(self, warehouse: Warehouse, tables: Sequence[str]) -> None:
         """Read what is loaded of the row sets, before the plugin reads anything."""
@@ -67,13 +76,21 @@ class Emissions:
         rows = self.row_sets.get(message.table)
         if rows is None:
             schema = self.manifest.row_schemas[message.table]
-            rows = self.row_sets[message.table] = RowSet(message.table, validator_of(schema))
-        for each in message.rows:
-            rows.add(each)
+            validator = validator_of(schema)
+            rows = self.row_sets[message.table] = RowSet(message.table, validator, self._spill)
+            self._lines[message.table] = self._spill().new_file()
+        lines = b"".join([rows.add(each) for each in message.rows])
+        with self._spill().explained():
+            self._lines[message.table].write(lines)
 
     def add_event(self, message: Publish | Act) -> None:
         """Add a granted event or action."""
         self.events.append(message)
+
+    def _spill(self) -> DiskSpill:
+        if not self._spills:
+            self._spills.append(DiskSpill(self.scratch))
+        return self._spills[0]
 
     @property
     def row_count(self) -> int:
@@ -120,8 +137,8 @@ class Emissions:
             "partition_key": self.partition_key,
         }
         key = fence_key(plugin, rows.table, self.partition_key)
-        capture = captures.keep(
-            rows.ndjson(),
+        capture = captures.put_stream(
+            self._lines[rows.table],
             url=f"plugin:{plugin}/{rows.table}",
             request={"plugin": plugin, "version": self.manifest.version, "table": rows.table},
             fetched_at=clock.now(),
@@ -134,11 +151,12 @@ class Emissions:
             source_version=f"{self.manifest.version} {capture.sha256}",
             record_total=rows.line_count,
             scope={},
-            captures=[capture.without_body()],
+            captures=[capture],
         )
         validated = rows.validated(plugin=plugin, partition_key=self.partition_key)
-        [batch] = prepare_all([(target, delivery, validated)])
-        return batch
+        if validated.ranges is None:
+            return prepare(target, delivery, validated)
+        return prepare(target, delivery, validated, _unstaged)
 
     def _write_events(self, connection: Connection, now: datetime, run_id: str) -> None:
         """Write the events and actions that are new: a retried run asks for none twice."""
@@ -175,6 +193,14 @@ class Emissions:
         if isinstance(message, Publish):
             return message.topic, message.payload
         return action_topic(self.manifest.id, message.action), message.fields
+
+
+def _unstaged(validated: Validated, columns: Sequence[str]) -> tuple[bytes, str]:
+    """Return no file, and the SHA-256 of the rows range by range, which are never held together."""
+    digest = sha256()
+    for rows in validated.pieces():
+        digest.update(content_sha256(rows.select(columns)).encode())
+    return b"", digest.hexdigest()
 
 
 def action_topic(plugin: str, action: str) -> str:

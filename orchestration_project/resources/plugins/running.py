@@ -129,7 +129,7 @@ def run_plugin(
     """
     grant = _require_enabled(stored)
     given = _valid_config(stored, config or {})
-    emissions = Emissions(stored.manifest, partition or "")
+    emissions = Emissions(stored.manifest, partition or "", settings.scratch_path)
     emissions.read_states(warehouse, stored.permissions.tables)
     with _session(
         stored, grant.budget, settings, warehouse, clock, run_id=run_id, log=log, call="run"
@@ -186,7 +186,7 @@ def call_endpoint(
         stored, budget, settings, warehouse, clock, run_id=request_id, log=log, call="endpoint"
     ) as session:
         outcome = session.serve(
-            Emissions(stored.manifest, ""),
+            Emissions(stored.manifest, "", settings.scratch_path),
             partition=None,
             config={},
             endpoint={"name": endpoint, "parameters": dict(parameters)},
