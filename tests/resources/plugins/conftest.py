@@ -19,6 +19,6 @@ def plugins(
     """Plugins in an empty database."""
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("PLUGINS_ISOLATION", usable_isolation())
-    with Warehouse(prepared.sqlite(tmp_path / "warehouse.sqlite"), clock=clock) as warehouse:
+    with Warehouse(prepared.sqlite(tmp_path / "plugins.sqlite"), clock=clock) as warehouse:
         warehouse.prepare(holds="real")
         yield PluginDesk(warehouse, clock, tmp_path)

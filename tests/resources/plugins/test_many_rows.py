@@ -46,6 +46,7 @@ def manifest_text() -> str:
     return yaml.safe_dump(manifest(row_schemas={"items": TITLES}))
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path):
     few = peak_bytes(MAX_HELD_ROWS, tmp_path)
     assert peak_bytes(3 * MAX_HELD_ROWS, tmp_path) < 1.2 * few

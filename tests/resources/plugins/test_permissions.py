@@ -1,13 +1,19 @@
 """Each permission: a plugin that has it, and one that lacks it; secrets stay with the host."""
 
 import json
+from base64 import b64decode, b64encode
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
+from sqlalchemy import MetaData, select
 
+from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.tables.plugins import plugins_calls, plugins_violations
+from orchestration_project.tables.plugins import plugins_violations
 from orchestration_project.tables.spine import outbox
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.resources.plugins.plugin_desk import PluginDesk, body
@@ -34,7 +40,8 @@ def server() -> Any:
 
     def echo(request: Request) -> Reply:
         told = {"target": request.target, "headers": request.headers, "body": request.body.decode()}
-        return Reply(200, {"Content-Type": "application/json"}, json.dumps(told).encode())
+        headers = {"Content-Type": "application/json", "X-Echo": request.target}
+        return Reply(200, headers, json.dumps(told).encode())
 
     with FaultyServer(echo) as opened:
         yield opened
@@ -73,28 +80,73 @@ def test_three_violations_disable_the_plugin(plugins: PluginDesk):
         plugins.run()
 
 
+def everything_below(folder: Path) -> bytes:
+    """Return the bytes of all files, those that are compressed also as they were before."""
+    found: list[bytes] = []
+    for file in folder.rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            found.append(content)
+            if file.suffix == ".zst":
+                found.append(zstandard.ZstdDecompressor().decompress(content))
+    return b"\n".join(found)
+
+
+def dump_of(warehouse: Warehouse) -> str:
+    """Return each value of each table of the database."""
+    with warehouse.reading() as connection:
+        tables = MetaData()
+        tables.reflect(connection)
+        rows = [connection.execute(select(each)).all() for each in tables.sorted_tables]
+    return repr(rows)
+
+
+@pytest.fixture
+def desk(plugins: PluginDesk, warehouse: Warehouse) -> PluginDesk:
+    """Plugins in an empty database of each kind."""
+    return replace(plugins, warehouse=warehouse)
+
+
 def test_a_granted_host_is_requested_and_a_secret_stays_with_the_host(
-    plugins: PluginDesk, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+    desk: PluginDesk, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PLUGIN_SECRET_TOKEN", SECRET)
-    code = f"""answer = run.fetch("{server.url}/a?key={{{{secret:TOKEN}}}}&b=1",
+    code = f"""from base64 import b64encode
+read = run._lines.readline
+pipe = []
+run._lines = type("Pipe", (), {{"readline": lambda self: pipe.append(read()) or pipe[-1]}})()
+answer = run.fetch("{server.url}/a?key={{{{secret:TOKEN}}}}&b=1",
     headers={{"Authorization": "Bearer {{{{secret:TOKEN}}}}"}})
 run.log(answer.text)
-run.emit("items", [("1", {{"title": answer.text}})])"""
+print(answer.text)
+run.page("markdown", answer.text)
+run.publish("plugins/rss/new", "1", {{"title": answer.text}})
+run.emit("items", [("1", {{"title": answer.text}}), ("2", {{"title": repr(answer.headers)}})])
+run.emit("items", [("pipe", {{"title": b64encode(b"".join(pipe)).decode()}})])"""
     permissions = {
         "hosts": [{"host": host_of(server), "scheme": "http"}],
         "secrets": [{"name": "TOKEN", "host": host_of(server)}],
         "tables": ["items"],
+        "topics": ["plugins/rss/new"],
+        "pages": ["markdown"],
     }
-    plugins.add(body(code), permissions=permissions)
-    plugins.run()
+    desk.add(body(code), permissions=permissions)
+    pages = desk.run().page_texts
     [request] = server.requests
     assert request.headers["authorization"] == f"Bearer {SECRET}"
     assert request.target == f"/a?key={SECRET}&b=1"
-    told = plugins.payloads()["1"] + repr(plugins.log) + repr(plugins.rows(plugins_calls))
-    assert SECRET not in told
-    assert "Bearer ***" in told
-    assert ("fetch", f"{server.url.rstrip('/')}/a", "allowed") in plugins.calls()
+    assert ("fetch", f"{server.url.rstrip('/')}/a", "allowed") in desk.calls()
+    payloads = desk.payloads()
+    assert "Bearer ***" in payloads["1"]
+    assert "key=***" in payloads["2"]
+    pipe = b64decode(json.loads(payloads["pipe"])["title"])
+    files = everything_below(desk.tmp_path)
+    assert b"Bearer ***" in pipe
+    assert b"Bearer ***" in files  # the capture of what it emitted
+    assert "Bearer ***" in dump_of(desk.warehouse)
+    for told in (pipe, files, dump_of(desk.warehouse).encode(), repr([desk.log, pages]).encode()):
+        assert SECRET.encode() not in told
+        assert b64encode(SECRET.encode()) not in told
 
 
 def test_an_answer_that_escapes_a_secret_repeats_none_of_it(
