@@ -26,6 +26,7 @@ from orchestration_project.registry import (
     StoredDefinitions,
 )
 from orchestration_project.resources.plugins.isolation import isolation_status
+from orchestration_project.resources.plugins.metrics import PluginMetrics
 from orchestration_project.sensors.plugins import plugin_schedule
 from orchestration_project.services.plugins.conditions import disabled_plugins
 from orchestration_project.services.plugins.state import StoredPlugin, read_plugins
@@ -137,5 +138,6 @@ PLUGINS = Domain(
         "orchestration_project.gateway.api.plugins_endpoints",
     ],
     resources={"plugins_isolation": ISOLATION},
+    metrics=lambda warehouse: PluginMetrics(warehouse).families,
     oldest_unlanded=lambda _settings, warehouse, _clock: disabled_plugins(warehouse),
 )
