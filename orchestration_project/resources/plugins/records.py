@@ -5,9 +5,10 @@ A violation is committed when it happens, so that it stays whatever becomes of t
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Select, and_, delete, func, insert, select, tuple_
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.plugins.judging import (
@@ -21,6 +22,7 @@ from orchestration_project.tables.plugins import plugins, plugins_calls, plugins
 
 MAX_REASON_CHARACTERS = 500
 CALLS_AT_ONCE = 500
+ROWS_PER_STATEMENT = 5_000
 
 
 @dataclass
@@ -120,6 +122,23 @@ def recent_violations(warehouse: Warehouse, plugin: str) -> Sequence[str]:
 
     They are of its latest runs, since its latest change, such as that it was enabled again.
     """
+    violations = plugins_violations.c
+    since = select(plugins.c.changed_at).where(plugins.c.id == plugin).scalar_subquery()
+    counted = (
+        select(violations.permission)
+        .where(
+            violations.plugin == plugin,
+            violations.at >= since,
+            violations.run_id.in_(_latest_runs(plugin)),
+        )
+        .order_by(violations.at.desc(), violations.number.desc())
+    )
+    with warehouse.reading() as connection:
+        return list(connection.execute(counted).scalars())
+
+
+def _latest_runs(plugin: str) -> Select[tuple[str]]:
+    """Return the latest runs of a plugin, of which violations count against it."""
     calls, violations = plugins_calls.c, plugins_violations.c
     runs = (
         select(calls.run_id, calls.at)
@@ -132,19 +151,35 @@ def recent_violations(warehouse: Warehouse, plugin: str) -> Sequence[str]:
         .group_by(runs.c.run_id)
         .order_by(func.max(runs.c.at).desc())
         .limit(RUNS_OF_VIOLATIONS)
+        .subquery()
     )
-    since = select(plugins.c.changed_at).where(plugins.c.id == plugin).scalar_subquery()
-    counted = (
-        select(violations.permission)
-        .where(
-            violations.plugin == plugin,
-            violations.at >= since,
-            violations.run_id.in_(select(latest.subquery().c.run_id)),
+    return select(latest.c.run_id)
+
+
+def forget_old_calls(warehouse: Warehouse, plugin: str, before: datetime) -> int:
+    """Delete calls and violations of a plugin before a time; return how many.
+
+    Those of its latest runs stay, as they count against it. A run deletes some of them, so that its
+    transaction is short; the next one goes on.
+    """
+    deleted = 0
+    for table in (plugins_calls, plugins_violations):
+        columns = table.c
+        is_old = and_(columns.plugin == plugin, columns["at"] < before)
+        if warehouse.first(select(columns.run_id).where(is_old).limit(1)) is None:
+            continue
+        old = (
+            select(columns.run_id, columns.number)
+            .where(is_old, columns.run_id.not_in(_latest_runs(plugin)))
+            .order_by(columns["at"])
+            .limit(ROWS_PER_STATEMENT)
+            .subquery()
         )
-        .order_by(violations.at.desc(), violations.number.desc())
-    )
-    with warehouse.reading() as connection:
-        return list(connection.execute(counted).scalars())
+        keys = tuple_(columns.run_id, columns.number)
+        with warehouse.writing() as connection:
+            chosen = keys.in_(select(old.c.run_id, old.c.number))
+            deleted += connection.execute(delete(table).where(chosen)).rowcount
+    return deleted
 
 
 def reason_to_disable(permissions: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from orchestration_project.resources.plugins.isolation import (
 from orchestration_project.resources.plugins.loading import Emissions
 from orchestration_project.resources.plugins.records import (
     CallRecorder,
+    forget_old_calls,
     reason_to_disable,
     recent_violations,
     state_of,
@@ -42,6 +44,7 @@ from orchestration_project.services.plugins.state import (
 )
 from orchestration_project.services.plugins.store import folder_of
 from orchestration_project.settings import Settings
+from orchestration_project.settings.domains.plugins import PluginsSettings
 
 ENABLED = "enabled"
 
@@ -341,6 +344,8 @@ def _session(
             recorder.write()
             if recorder.violations:
                 _disable_if_due(stored, warehouse, clock, run_id=run_id)
+            kept = timedelta(days=PluginsSettings.of(settings).plugins_calls_days)
+            forget_old_calls(warehouse, stored.id, clock.now() - kept)
 
 
 def _disable_if_due(

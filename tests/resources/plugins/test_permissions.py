@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 import zstandard
 from sqlalchemy import MetaData, select
 
+from orchestration_project.domains.plugins.judging import RUNS_OF_VIOLATIONS
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.tables.plugins import plugins_violations
+from orchestration_project.tables.plugins import plugins_calls, plugins_violations
 from orchestration_project.tables.spine import outbox
 from tests.faulty_server import FaultyServer, Reply, Request
 from tests.resources.plugins.plugin_desk import PluginDesk, body
@@ -101,10 +103,36 @@ def dump_of(warehouse: Warehouse) -> str:
     return repr(rows)
 
 
+def runs_of(rows: Sequence[Any]) -> list[str]:
+    """Return the runs that rows are of, in their order."""
+    return sorted({each.run_id for each in rows}, key=lambda run: int(run.removeprefix("run-")))
+
+
 @pytest.fixture
 def desk(plugins: PluginDesk, warehouse: Warehouse) -> PluginDesk:
     """Plugins in an empty database of each kind."""
     return replace(plugins, warehouse=warehouse)
+
+
+def test_old_calls_go_but_those_of_the_latest_runs(
+    desk: PluginDesk, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PLUGINS_CALLS_DAYS", "30")
+    desk.add(body(CALLS["topics"]), permissions=ALL, granted={})
+    with pytest.raises(ContractError):
+        desk.run()
+    desk.add(body(CALLS["pages"]), permissions=ALL)
+    for _ in range(RUNS_OF_VIOLATIONS - 1):
+        desk.clock.at += timedelta(minutes=1)
+        desk.run()
+    desk.clock.at += timedelta(days=29)
+    desk.run()
+    assert runs_of(desk.rows(plugins_violations)) == ["run-1"]  # not old yet
+    desk.clock.at += timedelta(days=2)
+    desk.run()
+    kept = [f"run-{number}" for number in range(3, RUNS_OF_VIOLATIONS + 3)]
+    assert runs_of(desk.rows(plugins_calls)) == kept
+    assert not desk.violations()
 
 
 def test_a_granted_host_is_requested_and_a_secret_stays_with_the_host(
