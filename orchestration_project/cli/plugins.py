@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from orchestration_project.services.plugins.reviewing import Review
     from orchestration_project.services.plugins.state import StoredPlugin
 
-RELOAD = "reload the code location, or restart, so that Dagster shows it"
 HEADINGS = {
     "id": "plugin",
     "version": "version",
@@ -170,7 +169,7 @@ def enable(plugin_id: str, share: float | None, keys: tuple[str, ...]) -> int:
         return 0
     with _edits() as (edits, _):
         stored = edits.enable(plugin_id, _change(), share=share, listed_keys=list(keys) or None)
-    note(RELOAD)
+    note(stored.next_step)
     return _show_state(stored)
 
 

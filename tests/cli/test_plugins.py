@@ -44,7 +44,8 @@ def test_a_plugin_is_added_reviewed_granted_enabled_and_stopped(
     assert "added: rss 1.0.0, unsigned, claims to be of example.org" in shown
     assert "import socket: opens network connections" in shown
     run(capsys, "grant", "rss", "--hosts", "example.org", "--table", "items")
-    run(capsys, "enable", "rss", "--share", "0.1", "--partition", "2026-11-26")
+    assert not main(["plugins", "enable", "rss", "--share", "0.1", "--partition", "2026-11-26"])
+    assert "Code locations, Reload" in capsys.readouterr().err
     (listed,) = read(capsys, "list")
     assert (listed["state"], listed["share"], listed["signature"]) == ("enabled", 0.1, "unsigned")
     shown = read(capsys, "show", "rss")

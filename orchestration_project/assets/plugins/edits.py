@@ -113,6 +113,8 @@ def edit_plugins(
     with warehouse.reading() as connection:
         listed = read_plugins(connection)
     shown = {**reported, "plugin": edited.id, "state": edited.state, **_shown(listed)}
+    if config.action.value == "enable":
+        shown["what_to_do"] = edited.next_step
     yield dg.MaterializeResult(asset_key=LIST, metadata=as_metadata(shown))
 
 

@@ -86,6 +86,16 @@ class StoredPlugin:
     changed_at: datetime
 
     @property
+    def next_step(self) -> str:
+        """What makes an enabled plugin appear in Dagster; empty: it is not enabled."""
+        if self.state != "enabled":
+            return ""
+        return (
+            "reload the code location (in Dagster's UI: Deployment, Code locations, Reload), or "
+            f"restart orchestrate: then Dagster shows the asset plugins/{self.id}"
+        )
+
+    @property
     def permissions(self) -> Permissions:
         """Permissions that it asks for and was granted."""
         if self.grant is None:

@@ -41,6 +41,8 @@ def test_an_admin_adds_grants_enables_and_stops_a_plugin(api, admin: Client):
     assert api.audited() == ("PUT /plugins", "done", "the admin")
     granted = admin.grant_plugin("rss", permissions={"hosts": []}, expected_version=1)
     enabled = admin.enable_plugin("rss", share=0.1, expected_version=granted.version_number)
+    assert "Code locations, Reload" in enabled.next_step
+    assert not granted.next_step
     assert (enabled.state, enabled.share, enabled.changed_by) == ("enabled", 0.1, "the admin")
     with pytest.raises(ApiError, match="changed meanwhile") as raised:
         admin.disable_plugin("rss", "too slow", expected_version=1)
