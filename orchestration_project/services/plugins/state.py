@@ -87,7 +87,7 @@ class StoredPlugin:
 
     @property
     def next_step(self) -> str:
-        """What makes an enabled plugin appear in Dagster; empty: it is not enabled."""
+        """Step after which Dagster shows an enabled plugin; empty: it is not enabled."""
         if self.state != "enabled":
             return ""
         return (

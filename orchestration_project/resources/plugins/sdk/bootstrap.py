@@ -7,7 +7,7 @@ system calls in hexadecimal or "-", the host's process ID or 0, the plugin's fol
 import gc
 import sys
 
-gc.disable()  # until the plugin begins: there is no garbage yet
+gc.disable()  # until the plugin begins: all that is made stays
 sys.dont_write_bytecode = True
 del sys.path[0]  # the standard library as a zip file: there is none
 
