@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from orchestration_project.demo.mqtt.broker import Broker as DemoBroker
 from orchestration_project.demo.mqtt.events import Event
@@ -116,6 +118,21 @@ def published(broker: Broker, events: Sequence[Event]) -> None:
     for each in sent:
         each.wait_for_publish(60)
         assert each.is_published()
+    client.disconnect()
+    client.loop_stop()
+
+
+def published_with(broker: Broker, event: Event, *user_properties: tuple[str, str]) -> None:
+    """Publish an event by MQTT 5 with user properties, and wait until the broker has it."""
+    client = Client(CallbackAPIVersion.VERSION2, client_id="sender", protocol=MQTTv5)
+    client.connect(broker.host, broker.port)
+    client.loop_start()
+    properties = Properties(PacketTypes.PUBLISH)
+    for each in user_properties:
+        properties.UserProperty = each  # it adds one
+    sent = client.publish(event.topic, event.body, 1, event.is_retained, properties)
+    sent.wait_for_publish(60)
+    assert sent.is_published()
     client.disconnect()
     client.loop_stop()
 

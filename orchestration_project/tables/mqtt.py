@@ -29,6 +29,11 @@ mqtt_inbox = table(
     count("byte_count", "Size of the whole message, bytes"),
     text("sha256", "SHA-256 of the whole message, hex"),
     moment("received_at", "UTC time of the arrival"),
+    text(
+        "trace_id",
+        "Trace of the message's user property traceparent, a UUID; NULL: none, or malformed",
+        optional=True,
+    ),
     internal=True,
 )
 

@@ -87,6 +87,7 @@ class MqttOffice:
         topic: str = "tracker/events/projects/p1",
         at: datetime = NOON,
         kept_bytes: int | None = None,
+        trace_id: str | None = None,
     ) -> list[int]:
         """Insert messages as a bridge does; return the numbers of their arrivals."""
         rows: list[dict[str, Any]] = []
@@ -104,6 +105,7 @@ class MqttOffice:
                     "byte_count": len(payload),
                     "sha256": hashlib.sha256(payload).hexdigest(),
                     "received_at": at,
+                    "trace_id": trace_id,
                 }
             )
         with self.warehouse.writing() as connection:

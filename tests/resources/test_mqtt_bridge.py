@@ -27,9 +27,18 @@ from orchestration_project.resources.mqtt.metrics import MqttMetrics
 from orchestration_project.resources.mqtt.publishing import TOPIC, OutboxPublisher
 from orchestration_project.tables.mqtt import mqtt_bridges, mqtt_inbox
 from orchestration_project.tables.spine import leases, outbox
-from tests.mqtt_broker import EmbeddedBroker, broker_at, embedded_broker, running
+from tests.mqtt_broker import (
+    EmbeddedBroker,
+    broker_at,
+    embedded_broker,
+    published_with,
+    running,
+)
 from tests.programs import wait_for
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+HEADER = f"00-{TRACE}-00f067aa0ba902b7-01"
+TRACE_ID = "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
 AT = datetime(2026, 11, 2, 10, tzinfo=UTC)
 
 OWN_FIGURES = [
@@ -292,6 +301,48 @@ def test_events_of_the_outbox_are_done_once_the_broker_has_them(warehouse, broke
     assert "wildcards" in found["project|2"].reason
     assert "expected a JSON object with topic and message" in found["x"].reason
     assert found["x"].due_at > AT
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(("version", "stored"), [("5", TRACE_ID), ("3.1.1", None)])
+def test_an_event_of_the_outbox_has_its_trace_as_user_property(
+    warehouse, broker, version, stored
+) -> None:
+    sent = {"topic": "tracker/events/projects/1", "message": "{}", "traceparent": HEADER}
+    with warehouse.writing() as connection:
+        connection.execute(insert(outbox), [planned("project|1", json.dumps(sent))])
+    publisher = OutboxPublisher(warehouse, Clock())
+    with running(bridge_of(warehouse, broker, version=version, meanwhile=publisher.start).run):
+        wait_for(lambda: bodies(warehouse))
+    assert [row.trace_id for row in rows(warehouse)] == [stored]
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_the_user_property_traceparent_is_the_trace_of_a_message(
+    warehouse, broker, version
+) -> None:
+    key, other = "traceparent", HEADER.replace("4b", "5c")
+    given = [
+        [(key, HEADER)],
+        [("tenant", "a"), (key, HEADER), ("tracestate", "x=1")],
+        [],
+        [(key, HEADER), (key, other)],
+        [(key, f"00-{'0' * 32}-00f067aa0ba902b7-01")],
+        [(key, "\u2028" * 600)],
+        [("Traceparent", HEADER)],
+    ]
+    with running(bridge_of(warehouse, broker, version=version).run):
+        broker.wait_for_subscriber()
+    for number, properties in enumerate(given):  # the broker keeps them in the session
+        event = Event("tracker/events/tasks/1", b"%d" % number)
+        published_with(broker_at(broker.port), event, *properties)
+    broker.stop()
+    broker.start()
+    with running(bridge_of(warehouse, broker, version=version).run):
+        wait_for(lambda: len(bodies(warehouse)) == len(given))
+    valid = TRACE_ID if version == "5" else None
+    assert [row.trace_id for row in rows(warehouse)] == [valid, valid, *[None] * 5]
 
 
 @ON_SQLITE

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import count
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import event, insert
@@ -25,6 +26,8 @@ from orchestration_project.tables.mqtt import (
     mqtt_seen_keys,
 )
 from orchestration_project.tables.spine import outbox
+from orchestration_project.tracing.current import in_trace
+from orchestration_project.tracing.traceparent import begin_trace, read_traceparent
 from tests.resources.mqtt_office import NOON, MqttOffice, message
 
 
@@ -68,6 +71,20 @@ def published(office: MqttOffice) -> list[tuple[str, bytes]]:
     """Return topic and message of what waits in the outbox, in order."""
     payloads = [json.loads(row["payload"]) for row in office.rows(outbox)]
     return [(each["topic"], each["message"].encode()) for each in payloads]
+
+
+def test_an_event_is_published_in_the_trace_of_its_request(office):
+    request = begin_trace()
+    with in_trace(request):
+        execute(office.mirror(), command("created", name="Apollo"))
+    execute(office.mirror(), command("updated", status="active"))
+    rows = sorted(office.rows(outbox), key=lambda row: row["version_number"])
+    sent = [json.loads(row["payload"]) for row in rows]
+    assert sent[0]["traceparent"] == str(request)
+    own = read_traceparent(sent[1]["traceparent"])
+    assert own is not None
+    mirrored = {UUID(row["trace_id"]).hex for row in office.rows(mqtt_mirror)}
+    assert mirrored == {request.trace_id, own.trace_id}
 
 
 def test_the_message_that_comes_back_from_the_broker_is_a_duplicate(office):

@@ -4,7 +4,7 @@ import base64
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from orchestration_project.connections.artifacts import FolderStore
 from orchestration_project.engine.captures import Captures
@@ -56,6 +56,24 @@ def test_an_event_is_mirrored_with_its_entity(office):
     assert (project["name"], project["event_count"], project["arrival_id"]) == ("Apollo", 1, 1)
     assert counts.by_topic_and_kind == {("tracker/events/projects", "project.created"): 1}
     assert counts.folded == {"project": 1}
+
+
+def test_the_trace_of_a_message_precedes_that_of_its_envelope(office):
+    of_message = "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
+    office.receive(message("a"), trace_id=of_message)
+    office.receive(message("a"), message("b"))  # another attempt without a trace is a duplicate
+    assert office.run().duplicate_count == 1
+    assert [row["trace_id"] for row in office.rows(mqtt_mirror)] == [of_message, TRACE]
+
+
+def test_a_forgotten_key_is_a_duplicate_whatever_its_trace(office):
+    office.receive(message("a"), trace_id="4bf92f35-77b3-4da6-a3ce-929d0e0e4736")
+    office.run()
+    with office.warehouse.writing() as connection:
+        connection.execute(delete(mqtt_seen_keys))
+    office.receive(message("a"))
+    assert office.run().duplicate_count == 1
+    assert office.count(mqtt_dead_letters) == 0
 
 
 def test_each_row_leads_to_its_bytes(office, tmp_path):

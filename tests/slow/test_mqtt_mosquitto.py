@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import pytest
 from cryptography import x509
@@ -25,6 +26,7 @@ from orchestration_project.resources.mqtt.connection import FIGURES, BrokerConne
 from orchestration_project.resources.mqtt.publishing import TOPIC, OutboxPublisher
 from orchestration_project.tables.mqtt import mqtt_bridges, mqtt_inbox
 from orchestration_project.tables.spine import outbox
+from orchestration_project.tracing.traceparent import begin_trace
 from tests.mosquitto import example_broker, mosquitto
 from tests.mqtt_broker import broker_at, published, running
 from tests.prepared import Prepared
@@ -177,6 +179,28 @@ def test_the_example_configuration_takes_each_way_in(warehouse, example, way, ve
     sender = example.broker(example.password, username="tracker", password=PASSWORDS["tracker"])
     broker = replace(ways[way], version=version, client_id=f"{way}-{version.replace('.', '')}")
     assert is_received(warehouse, broker, replace(sender, client_id="tracker"))
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_the_trace_of_an_event_goes_by_mosquitto_as_user_property(
+    tmp_path, warehouse, version
+) -> None:
+    row = planned("tracker/events/tasks/1")
+    trace = begin_trace()
+    payload = {**json.loads(row["payload"]), "traceparent": str(trace)}
+    with warehouse.writing() as connection:
+        connection.execute(insert(outbox), [{**row, "payload": json.dumps(payload)}])
+    with mosquitto(tmp_path) as found:
+        broker = replace(broker_at(found.port), version=version)
+        publisher = OutboxPublisher(warehouse, Clock())
+        with running(
+            Bridge(warehouse, Clock(), broker, max_bytes=9_000, meanwhile=publisher.start).run
+        ):
+            wait_for(lambda: count(warehouse) == 1)
+    with warehouse.reading() as connection:
+        [trace_id] = connection.scalars(select(mqtt_inbox.c.trace_id))
+    assert trace_id == (str(UUID(trace.trace_id)) if version == "5" else None)
 
 
 @ON_SQLITE

@@ -10,10 +10,12 @@ from orchestration_project.demo.mqtt.wire import MQTT_3_1_1, Publish
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS sessions (client_id TEXT PRIMARY KEY, subscriptions TEXT);
-CREATE TABLE IF NOT EXISTS retained (topic TEXT PRIMARY KEY, payload BLOB);
+CREATE TABLE IF NOT EXISTS retained (
+    topic TEXT PRIMARY KEY, payload BLOB, user_properties TEXT DEFAULT '[]'
+);
 CREATE TABLE IF NOT EXISTS waiting (
     number INTEGER PRIMARY KEY AUTOINCREMENT, client_id TEXT, topic TEXT, payload BLOB,
-    is_retained INTEGER
+    is_retained INTEGER, user_properties TEXT DEFAULT '[]'
 );
 """
 MAX_NUMBER = 65_535
@@ -63,7 +65,15 @@ class SessionFile:
         self._file.execute("PRAGMA journal_mode = WAL")
         self._file.execute("PRAGMA synchronous = OFF")  # it survives a kill, not a power cut
         self._file.executescript(TABLES)
+        for table in ("retained", "waiting"):
+            self._add_user_properties(table)
         self._is_open = False
+
+    def _add_user_properties(self, table: str) -> None:
+        """Add the column to a table of a file that an earlier version wrote."""
+        columns = self._file.execute("SELECT name FROM pragma_table_info(?)", (table,))
+        if ("user_properties",) not in columns.fetchall():
+            self._file.execute(f"ALTER TABLE {table} ADD user_properties TEXT DEFAULT '[]'")
 
     def close(self) -> None:
         """Keep what changed, and close the file."""
@@ -88,10 +98,15 @@ class SessionFile:
             client_id: Session(client_id, True, subscriptions=json.loads(subscriptions))
             for client_id, subscriptions in self._file.execute("SELECT * FROM sessions")
         }
-        rows = "SELECT client_id, number, topic, payload, is_retained FROM waiting ORDER BY number"
-        for client_id, row, topic, payload, is_retained in self._file.execute(rows):
+        rows = (
+            "SELECT client_id, number, topic, payload, is_retained, user_properties "
+            "FROM waiting ORDER BY number"
+        )
+        for client_id, row, topic, payload, is_retained, user in self._file.execute(rows):
             if client_id in sessions:
-                message = Publish(topic, payload, 1, bool(is_retained))
+                message = Publish(
+                    topic, payload, 1, bool(is_retained), user_properties=_user_properties(user)
+                )
                 sessions[client_id].waiting.append(Waiting(row, message))
         return sessions
 
@@ -110,11 +125,13 @@ class SessionFile:
         row = 0
         if session.is_kept:
             row = self._change(
-                "INSERT INTO waiting (client_id, topic, payload, is_retained) VALUES (?, ?, ?, ?)",
+                "INSERT INTO waiting (client_id, topic, payload, is_retained, user_properties) "
+                "VALUES (?, ?, ?, ?, ?)",
                 session.client_id,
                 message.topic,
                 message.payload,
                 message.is_retained,
+                json.dumps(message.user_properties),
             )
         session.waiting.append(Waiting(row, message))
 
@@ -127,9 +144,19 @@ class SessionFile:
         """Keep the message for new subscribers; an empty one removes the topic's."""
         self._change("DELETE FROM retained WHERE topic = ?", message.topic)
         if message.payload:
-            self._change("INSERT INTO retained VALUES (?, ?)", message.topic, message.payload)
+            user = json.dumps(message.user_properties)
+            self._change(
+                "INSERT INTO retained VALUES (?, ?, ?)", message.topic, message.payload, user
+            )
 
     def retained(self) -> list[Publish]:
         """Return the messages that are kept for new subscribers."""
-        rows = self._file.execute("SELECT topic, payload FROM retained ORDER BY topic")
-        return [Publish(topic, payload, 1, True) for topic, payload in rows]
+        rows = self._file.execute("SELECT * FROM retained ORDER BY topic")
+        return [
+            Publish(topic, payload, 1, True, user_properties=_user_properties(user))
+            for topic, payload, user in rows
+        ]
+
+
+def _user_properties(written: str) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in json.loads(written))

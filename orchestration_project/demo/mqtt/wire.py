@@ -50,6 +50,18 @@ class Packet(NamedTuple):
     body: bytes
 
 
+class Properties(NamedTuple):
+    """Properties of a packet of MQTT 5.
+
+    Attributes:
+        numbers: Those that are numbers.
+        user: User properties, in their order; a name may occur twice.
+    """
+
+    numbers: dict[int, int]
+    user: tuple[tuple[str, str], ...]
+
+
 @dataclass
 class Fields:
     """The fields of a packet, read one after the other."""
@@ -91,10 +103,11 @@ class Fields:
             shift += 7
         raise MalformedPacketError("a length has more than four bytes")
 
-    def properties(self) -> dict[int, int]:
-        """Return the properties that are numbers; others are passed over."""
+    def properties(self) -> Properties:
+        """Return the properties; other ones than numbers and user properties are passed over."""
         end = self.length() + self.position
         found: dict[int, int] = {}
+        user: list[tuple[str, str]] = []
         while self.position < end:
             name = self.number(1)
             if name in PROPERTY_SIZES:
@@ -104,11 +117,10 @@ class Fields:
             elif name in TEXT_PROPERTIES:
                 self.binary()
             elif name == USER_PROPERTY:
-                self.binary()
-                self.binary()
+                user.append((self.text(), self.text()))
             else:
                 raise MalformedPacketError(f"property {name:#x} is unknown")
-        return found
+        return Properties(found, tuple(user))
 
     @property
     def rest(self) -> bytes:
@@ -184,7 +196,7 @@ class Connect:
         version, flags, _ = fields.number(1), fields.number(1), fields.number(2)
         if version not in (MQTT_3_1_1, MQTT_5):
             raise MalformedPacketError("the version is neither 3.1.1 nor 5")
-        properties = fields.properties() if version == MQTT_5 else {}
+        properties = fields.properties().numbers if version == MQTT_5 else {}
         return cls(version, bool(flags & 2), fields.text(), properties)
 
     @property
@@ -206,7 +218,12 @@ class Connect:
 
 @dataclass(frozen=True)
 class Publish:
-    """A message on its way; ``number`` is its packet identifier, 0 with QoS 0."""
+    """A message on its way.
+
+    Attributes:
+        number: Packet identifier, 0 with QoS 0.
+        user_properties: User properties of MQTT 5; a client with 3.1.1 gets none.
+    """
 
     topic: str
     payload: bytes
@@ -214,6 +231,7 @@ class Publish:
     is_retained: bool = False
     is_duplicate: bool = False
     number: int = 0
+    user_properties: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def read(cls, found: Packet, version: int) -> "Publish":
@@ -222,17 +240,23 @@ class Publish:
         topic = fields.text()
         qos = found.flags >> 1 & 3
         number = fields.number(2) if qos else 0
-        if version == MQTT_5:
-            fields.properties()
+        user = fields.properties().user if version == MQTT_5 else ()
         if not topic or set(topic) & set("+#\0") or qos > 1:
             raise MalformedPacketError("a topic with a wildcard, or QoS 2")
-        return cls(topic, fields.rest, qos, bool(found.flags & 1), bool(found.flags & 8), number)
+        is_retained, is_duplicate = bool(found.flags & 1), bool(found.flags & 8)
+        return cls(topic, fields.rest, qos, is_retained, is_duplicate, number, user)
 
     def packet(self, version: int) -> bytes:
         """Return the packet for a client with this version."""
         flags = self.is_duplicate << 3 | self.qos << 1 | self.is_retained
         number = short(self.number) if self.qos else b""
-        properties = b"\0" if version == MQTT_5 else b""
+        properties = b""
+        if version == MQTT_5:
+            user = b"".join(
+                bytes([USER_PROPERTY]) + text(name) + text(value)
+                for name, value in self.user_properties
+            )
+            properties = length(len(user)) + user
         return packet(Kind.PUBLISH, text(self.topic) + number + properties + self.payload, flags)
 
 

@@ -22,6 +22,7 @@ class Message(NamedTuple):
         byte_count: Size of the whole message.
         sha256: SHA-256 of the whole message, hex.
         received_at: UTC time of its arrival.
+        trace_id: Trace that its transport names, a UUID; None: that of its envelope counts.
     """
 
     arrival_id: int
@@ -31,6 +32,7 @@ class Message(NamedTuple):
     byte_count: int
     sha256: str
     received_at: datetime
+    trace_id: str | None = None
 
 
 class Event(NamedTuple):
@@ -39,6 +41,11 @@ class Event(NamedTuple):
     message: Message
     envelope: Envelope
     match: KindMatch
+
+    @property
+    def trace_id(self) -> str:
+        """Trace of the event: the transport knows the sender's span, the envelope may be older."""
+        return self.message.trace_id or self.envelope.trace_id
 
     @property
     def skew_seconds(self) -> float:

@@ -72,7 +72,7 @@ def _entry(arrival: Arrival) -> Entry:
         "topic": arrival.topic,
         "received_at": arrival.received_at.isoformat(),
         "is_retained": arrival.is_retained,
-        "trace_id": envelope.trace_id,
+        "trace_id": arrival.trace_id,
         "ts": envelope.ts.isoformat(),
         "kind": envelope.kind,
         "idempotency_key": envelope.idempotency_key,

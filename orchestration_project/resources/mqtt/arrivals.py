@@ -79,6 +79,7 @@ def _rows(
             "byte_count": len(body),
             "sha256": hashlib.sha256(body).hexdigest(),
             "received_at": message.received_at,
+            "trace_id": message.trace_id,
         }
 
 

@@ -24,6 +24,7 @@ class ReceivedMessage:
 
     Attributes:
         message_id: Packet identifier of the delivery; 0 with QoS 0.
+        trace_id: Trace of its user property `traceparent`, a UUID; None: none, or malformed.
     """
 
     topic: str
@@ -33,6 +34,7 @@ class ReceivedMessage:
     payload: bytes
     received_at: datetime
     message_id: int
+    trace_id: str | None = None
 
 
 class Backlog:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from math import isfinite
 from threading import Event, Lock, Thread
 from typing import Any, NamedTuple, Self
+from uuid import UUID
 
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -25,6 +26,11 @@ from orchestration_project.resources.mqtt.broker import (
     early_end,
     login_refusal,
     subscription_refusal,
+)
+from orchestration_project.tracing.traceparent import (
+    TRACEPARENT,
+    TraceContext,
+    read_traceparent,
 )
 
 KEEPALIVE_SECONDS = 30
@@ -184,8 +190,13 @@ class BrokerConnection:
                     self._client.ack(message.message_id, message.qos)
         self._wake()
 
-    def publish(self, topic: str, message: bytes) -> int:
+    def publish(self, topic: str, message: bytes, trace: TraceContext | None = None) -> int:
         """Send a message with QoS 1; return its number in `published`, where the answer comes.
+
+        Args:
+            topic: Its topic.
+            message: Its bytes.
+            trace: Its trace, as the user property `traceparent`; version 3.1.1 has none.
 
         Raises:
             ValueError: The topic is none, such as one with a wildcard, or the message too long.
@@ -193,8 +204,12 @@ class BrokerConnection:
         """
         if not self.is_connected:
             raise self._problem or connection_end(self._broker, "closed")
+        properties = None
+        if trace is not None and self._broker.version == "5":
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.UserProperty = (TRACEPARENT, str(trace))
         with self._outgoing:
-            number = self._client.publish(topic, message, qos=1).mid
+            number = self._client.publish(topic, message, qos=1, properties=properties).mid
         self._wake()
         return number
 
@@ -330,8 +345,20 @@ class BrokerConnection:
                 payload=bytes(message.payload),
                 received_at=self._clock.now(),
                 message_id=message.mid,
+                trace_id=_trace_id(message),
             )
         )
 
     def _on_publish(self, _: Client, __: Any, message_id: int, reason: Any, ___: Any) -> None:
         self.published.put(Published(message_id, str(reason) if reason.is_failure else ""))
+
+
+def _trace_id(message: MQTTMessage) -> str | None:
+    """Return the trace of the user property `traceparent`, a UUID.
+
+    None: the message has none, a malformed one, or several, as the W3C rejects several headers.
+    """
+    given = getattr(message.properties, "UserProperty", ())  # version 3.1.1 has no properties
+    texts = [value for name, value in given if name == TRACEPARENT]
+    context = read_traceparent(texts[0]) if len(texts) == 1 else None
+    return None if context is None else str(UUID(context.trace_id))

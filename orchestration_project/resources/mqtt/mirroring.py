@@ -184,7 +184,8 @@ class Mirror:
     ) -> Mapping[str, str]:
         """Return the SHA-256 of the envelopes of keys that were seen.
 
-        A key that is forgotten but mirrored is compared by the columns of the mirror.
+        A key that is forgotten but mirrored is compared by the columns of the mirror; the trace
+        is not content, as each attempt of a sender may have its own.
         """
         events = [each for each in judged if isinstance(each, Event)]
         keys = pl.DataFrame(
@@ -195,18 +196,14 @@ class Mirror:
         seen: dict[str, str] = dict(rows.select("idempotency_key", "sha256").iter_rows())
         others = keys.filter(~pl.col("idempotency_key").is_in(list(seen)))
         mirrored = {
-            row["idempotency_key"]: (row["trace_id"], row["ts"], row["payload"])
+            row["idempotency_key"]: (row["ts"], row["payload"])
             for row in read_keys(connection, mqtt_mirror, others).iter_rows(named=True)
         }
         for key in mirrored:
             seen[key] = ""
         for each in events:
             envelope = each.envelope
-            if mirrored.get(envelope.idempotency_key) == (
-                envelope.trace_id,
-                envelope.ts,
-                envelope.payload_json,
-            ):
+            if mirrored.get(envelope.idempotency_key) == (envelope.ts, envelope.payload_json):
                 seen[envelope.idempotency_key] = envelope.sha256
         return seen
 
@@ -297,7 +294,7 @@ def _row(event: Event) -> dict[str, Any]:
     message, envelope, match = event
     return {
         "idempotency_key": envelope.idempotency_key,
-        "trace_id": envelope.trace_id,
+        "trace_id": event.trace_id,
         "kind": match.kind,
         "schema_version": match.schema_version,
         "topic": message.topic,

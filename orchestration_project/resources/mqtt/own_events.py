@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, func, insert, select
 
@@ -19,6 +20,8 @@ from orchestration_project.resources.mqtt.mirroring import KeptMessages, Mirror
 from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
 from orchestration_project.tables.mqtt import mqtt_mirror, mqtt_seen_keys
 from orchestration_project.tables.spine import outbox
+from orchestration_project.tracing.current import current_trace
+from orchestration_project.tracing.traceparent import TRACEPARENT, TraceContext, new_span_id
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,14 @@ def _numbered(own: OwnEvent, arrival_id: int) -> KeptMessages:
     return KeptMessages([event], {arrival_id: capture})
 
 
+def _trace_context(event: Event) -> TraceContext:
+    """Return the trace of an event: the present span is its parent, if it is in that trace."""
+    trace_id, present = UUID(event.trace_id).hex, current_trace()
+    if present is not None and present.trace_id == trace_id:
+        return present
+    return TraceContext(trace_id, new_span_id())
+
+
 def _add_to_outbox(connection: Connection, mirror: Mirror, own: OwnEvent, entity: str) -> None:
     columns, now = outbox.c, mirror.clock.now()
     last = select(func.max(columns.version_number)).where(
@@ -102,7 +113,12 @@ def _add_to_outbox(connection: Connection, mirror: Mirror, own: OwnEvent, entity
         "entity": entity,
         "version_number": (connection.execute(last).scalar() or 0) + 1,
         "payload": json.dumps(
-            {"topic": own.event.message.topic, "message": own.text}, ensure_ascii=False
+            {
+                "topic": own.event.message.topic,
+                "message": own.text,
+                TRACEPARENT: str(_trace_context(own.event)),
+            },
+            ensure_ascii=False,
         ),
         "cause": "source",
         "state": "waiting",

@@ -23,11 +23,16 @@ from orchestration_project.resources.mqtt.bridge import backoff_seconds
 from orchestration_project.resources.mqtt.broker import BrokerError
 from orchestration_project.resources.mqtt.connection import BrokerConnection, Published
 from orchestration_project.tables.spine import outbox
+from orchestration_project.tracing.traceparent import (
+    TRACEPARENT,
+    TraceContext,
+    read_traceparent,
+)
 
 LOG = logging.getLogger(__name__)
 
 TOPIC = "mqtt/events"
-"""Topic of the outbox. The payload of a row is a JSON object with topic and message."""
+"""Topic of the outbox. The payload of a row is JSON: an object of topic, message, traceparent."""
 
 MAX_IN_FLIGHT = 100
 """Events that are published and not acknowledged yet."""
@@ -156,8 +161,7 @@ class OutboxPublisher:
     def _publish(self, connection: BrokerConnection, key: EventKey, row: Mapping[Any, Any]) -> None:
         attempts = row["attempt_count"]
         try:
-            topic, message = _read(row["payload"])
-            number = connection.publish(topic, message)
+            number = connection.publish(*_read(row["payload"]))
         except ValueError as error:
             self._ended.append(Attempt(key, attempts, f"not published: {error}"))
         else:
@@ -217,16 +221,17 @@ def _keys(attempt: Attempt) -> dict[str, Any]:
     return {"of_entity": attempt.key.entity, "of_version": attempt.key.version_number}
 
 
-def _read(payload: str) -> tuple[str, bytes]:
-    """Return topic and message of a row.
+def _read(payload: str) -> tuple[str, bytes, TraceContext | None]:
+    """Return topic, message and trace of a row; older rows have no trace.
 
     Raises:
         ValueError: It has none.
     """
     try:
         found = json.loads(payload)
-        return str(found["topic"]), str(found["message"]).encode()
-    except (ValueError, KeyError, TypeError) as error:
+        trace = read_traceparent(str(found.get(TRACEPARENT, "")))
+        return str(found["topic"]), str(found["message"]).encode(), trace
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             "invalid payload: expected a JSON object with topic and message"
         ) from error

@@ -160,6 +160,7 @@ def read_messages(connection: Connection, first: int, last: int) -> list[Message
             columns.byte_count,
             columns.sha256,
             columns.received_at,
+            columns.trace_id,
         )
         .where(columns.arrival_id.between(first, last))
         .order_by(columns.arrival_id)

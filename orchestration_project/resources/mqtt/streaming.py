@@ -23,7 +23,13 @@ class Arrival(NamedTuple):
     topic: str
     is_retained: bool
     received_at: datetime
+    message_trace_id: str | None
     envelope: Envelope
+
+    @property
+    def trace_id(self) -> str:
+        """Trace of the event, as the mirror has it."""
+        return self.message_trace_id or self.envelope.trace_id
 
 
 class Arrivals(NamedTuple):
@@ -74,6 +80,7 @@ def read_arrivals(warehouse: Warehouse, after: int, *, max_bytes: int, seconds: 
                 columns.topic,
                 columns.is_retained,
                 columns.received_at,
+                columns.trace_id,
                 columns.payload,
                 columns.byte_count,
             )
@@ -86,7 +93,7 @@ def read_arrivals(warehouse: Warehouse, after: int, *, max_bytes: int, seconds: 
         body = base64.b64decode(row.payload)
         envelope = read_envelope(body, max_bytes=max_bytes, byte_count=row.byte_count)
         if isinstance(envelope, Envelope):
-            events.append(Arrival(*row[:4], envelope))
+            events.append(Arrival(*row[:5], envelope))
     return Arrivals(events, last, is_more=count < len(found) or count == READ_AT_ONCE)
 
 
