@@ -3,14 +3,14 @@
 Plain SVG needs no script, no font and no network, on the site and wherever Markdown is shown.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from statistics import mean
 
 from sqlalchemy import Table
 
 from orchestration_project.tables.schema import HISTORY, key_names
-from reference_pages.tables import Group, groups, sources
+from reference_pages.tables import Group, data_tables, groups, sources
 
 LINE, PADDING, GAP_X, GAP_Y, CHARACTER = 18, 10, 70, 24, 7.4
 OWNERS = {"capture_id": "captures", "group_id": "deliveries", "sha256": "blobs"}
@@ -29,12 +29,14 @@ STYLE = """
 
 
 def write() -> Mapping[str, str]:
-    """Return each group's diagram by the name of its file."""
-    return {
-        f"diagrams/{group.name}.svg": _svg(group.title, *_model(group))
+    """Return the diagrams of each group and of the data dictionary by the names of their files."""
+    of_groups = {
+        f"diagrams/{group.name}.svg": _svg(group.title, *_model(tables, _owners))
         for group in groups()
-        if len(_current(group)) > 1
+        if len(tables := _current(group)) > 1
     }
+    dictionary = _svg("Data dictionary", *_model(data_tables(), lambda _: ()))
+    return {**of_groups, "diagrams/dictionary.svg": dictionary}
 
 
 Boxes = Mapping[str, Sequence[str]]
@@ -45,15 +47,21 @@ def _current(group: Group) -> list[Table]:
     return [each for each in group.tables if not each.name.endswith("_history")]
 
 
-def _model(group: Group) -> tuple[Boxes, Sequence[tuple[str, str]]]:
-    """Return lines of each box and the arrows between boxes; boxes without lines lie elsewhere."""
-    shown = _current(group)
+def _model(
+    shown: Sequence[Table], owners_of: Callable[[Table], Sequence[str]]
+) -> tuple[Boxes, Sequence[tuple[str, str]]]:
+    """Return lines of each box and the arrows between boxes; boxes without lines lie elsewhere.
+
+    Args:
+        shown: Tables and views.
+        owners_of: Tables that one refers to which is not made of others.
+    """
     boxes: dict[str, list[str]] = {}
     arrows: list[tuple[str, str]] = []
     for each in shown:
         lines = [f"key {name}" for name in key_names(each)]
         boxes[each.name] = [*lines, *(["+ _history"] if HISTORY in each.info else [])]
-        arrows += [(origin, each.name) for origin in sources(each) or _owners(each)]
+        arrows += [(origin, each.name) for origin in sources(each) or owners_of(each)]
     for origin, _ in arrows:
         boxes.setdefault(origin, [])
     return boxes, arrows

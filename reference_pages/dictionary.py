@@ -6,13 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy import Column, Date, Double, Table
 
-from orchestration_project.tables.schema import INTERNAL, SCALE, UtcTimestamp, key_names
+from orchestration_project.tables.schema import SCALE, UtcTimestamp, key_names
 from orchestration_project.tables.views import VIEWS
 from reference_pages.markdown import code, codes, page, paragraph, section, table
-from reference_pages.tables import TYPES, groups, histories, sources
-
-MODULES = ("finra", "finra_datasets", "finra_market", "finra_symbols", "fx", "prices")
-"""Modules of `tables/` with data that analysts read; the others serve operations."""
+from reference_pages.tables import TYPES, data_tables
 
 UNITS = (
     (r"_usd$", "US dollars x 10^6"),
@@ -21,19 +18,7 @@ UNITS = (
     (r"(quantity|shares)$|^volume$|_change$", "shares"),
     (r"_weeks$", "weeks"),
 )
-"""Pattern of an integer column's name, and its unit; what none matches is told by its meaning."""
-
-
-def data_tables() -> list[Table]:
-    """Return the tables and views that the dictionary has, without histories."""
-    of = histories()
-    return [
-        each
-        for group in groups()
-        if group.name in MODULES
-        for each in group.tables
-        if each.name not in of and not each.info.get(INTERNAL)
-    ]
+"""Pattern of an integer column's name, and its unit. Another name's unit is a number."""
 
 
 def unit(column: Column[object]) -> str:
@@ -75,24 +60,12 @@ def joins(tables: Sequence[Table]) -> Iterator[tuple[str, str, Sequence[str]]]:
 def write() -> str:
     """Return the page."""
     tables = data_tables()
-    return page("dictionary", [_diagram(tables), _joins(tables), _columns(tables)])
+    return page("dictionary", [_diagram(), _joins(tables), _columns(tables)])
 
 
-def _diagram(tables: Sequence[Table]) -> str:
-    """Return a Mermaid entity diagram: keys, and which table is made of which."""
-    shown = {each.name for each in tables}
-    lines = ["erDiagram"]
-    for each in tables:
-        lines += [f"  {each.name} {{"]
-        for column in each.primary_key.columns:
-            kind = TYPES[str(column.type).partition("(")[0]].partition(",")[0]
-            lines.append(f"    {kind} {column.name} PK")
-        lines += ["  }"]
-        lines += [
-            f"  {origin} ||--o{{ {each.name} : makes" for origin in sources(each) if origin in shown
-        ]
-    diagram = "\n".join(["```mermaid", *lines, "```"])
-    return section("Entity diagram", diagram)
+def _diagram() -> str:
+    alt = "Entity diagram: tables and views with their keys; arrows lead to what is made of them"
+    return section("Entity diagram", f"![{alt}](diagrams/dictionary.svg)")
 
 
 def _joins(tables: Sequence[Table]) -> str:

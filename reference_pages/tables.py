@@ -29,6 +29,9 @@ TYPES = {
     "NUMERIC": "decimal",
     "TEXT": "text",
 }
+DATA_MODULES = ("finra", "finra_datasets", "finra_market", "finra_symbols", "fx", "prices")
+"""Modules of `tables/` with data that analysts read; the others serve operations."""
+
 TITLES = {
     "access": "Access",
     "alert_states": "Alert deliveries",
@@ -82,6 +85,18 @@ def histories() -> dict[str, Table]:
     return {
         each.info[HISTORY].name: each for each in METADATA.tables.values() if HISTORY in each.info
     }
+
+
+def data_tables() -> list[Table]:
+    """Return the tables and views that the dictionary has, without histories."""
+    of = histories()
+    return [
+        each
+        for group in groups()
+        if group.name in DATA_MODULES
+        for each in group.tables
+        if each.name not in of and not each.info.get(INTERNAL)
+    ]
 
 
 def sources(declared: Table) -> list[str]:

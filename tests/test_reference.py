@@ -1,6 +1,7 @@
 """The pages of docs/reference are what the code generates, and hold what it has."""
 
 import re
+from xml.etree import ElementTree
 
 import pytest
 
@@ -11,9 +12,10 @@ from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.settings import PROJECT_ROOT, settings_class
 from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.tables.catalogue import known_tables
-from reference_pages.dictionary import data_tables, joins, null_rule, unit
+from reference_pages.dictionary import joins, null_rule, unit
 from reference_pages.markdown import HEADS, cell, table
 from reference_pages.pages import FOLDER, generated
+from reference_pages.tables import data_tables
 
 MOST_WORDS = 150
 
@@ -86,8 +88,17 @@ def test_the_dictionary_joins_tables_by_whole_keys(files):
     assert found["prices_returns", "prices_daily"] == ["symbol", "trade_date"]
     assert found["finra_short_interest", "finra_symbols"] == ["symbol"]
     assert ("finra_symbol_week", weekly) not in found
-    diagram = files["dictionary.md"].partition("```mermaid")[2].partition("```")[0]
-    assert f"  {weekly} ||--o{{ finra_symbol_week : makes" in diagram
+
+
+def test_the_dictionary_shows_its_entity_diagram_as_a_picture(files):
+    page, picture = files["dictionary.md"], files["diagrams/dictionary.svg"]
+    assert "](diagrams/dictionary.svg)" in page
+    assert "```mermaid" not in page
+    texts = [each.text for each in ElementTree.fromstring(picture).iter() if each.text]  # noqa: S314
+    assert {each.name for each in data_tables()} <= set(texts)
+    assert "captures" not in texts
+    assert picture.count('class="arrow"') > 20
+    assert "http" not in picture.replace("http://www.w3.org/2000/svg", "")
 
 
 def test_each_notebook_is_a_page_with_what_its_cells_showed(files):
