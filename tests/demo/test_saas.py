@@ -64,7 +64,9 @@ def test_a_seed_decides_the_tasks_and_some_of_them_are_odd(demo):
 
 def test_the_old_search_is_gone_and_the_new_one_wants_a_bound(demo):
     assert demo.ask("GET", "/search?jql=project=HR").status_code == 410
-    for jql in ("", "ORDER BY created", 'issue.property["a"].b = "c"', "summary ~ x"):
+    ordered = ("project = HR ORDER BY ,", "project = HR ORDER BY summary")
+    others = ("", "ORDER BY created", 'issue.property["a"].b = "c"', "summary ~ x")
+    for jql in (*others, *ordered):
         answer = demo.ask("POST", "/search/jql", json={"jql": jql})
         assert (answer.status_code, len(answer.json()["errorMessages"])) == (400, 1)
 

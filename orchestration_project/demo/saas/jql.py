@@ -40,7 +40,7 @@ def search(issues: Sequence[Issue], jql: str) -> list[Issue]:
     """Return the issues that ``jql`` asks for, in its order.
 
     Raises:
-        JqlError: It is none, or bounds nothing.
+        JqlError: It is malformed, or bounds nothing.
     """
     text, *order = re.split(r"\border\s+by\b", jql, maxsplit=1, flags=re.I)
     clauses = [each.strip() for each in re.split(r"\s+and\s+", text, flags=re.I)]
@@ -52,9 +52,11 @@ def search(issues: Sequence[Issue], jql: str) -> list[Issue]:
         )
     found = [issue for issue in issues if all(test(issue) for test in tests)]
     for named in reversed((order or ["created desc"])[0].split(",")):
-        name, *direction = named.split()
+        name, *direction = named.split() or [""]
+        if name.lower() not in ORDERS:
+            raise JqlError(f"Not able to sort using field '{name}'.")
         is_down = [each.lower() for each in direction] == ["desc"]
-        found.sort(key=ORDERS.get(name.lower(), TIMES["created"]), reverse=is_down)
+        found.sort(key=ORDERS[name.lower()], reverse=is_down)
     return found
 
 
