@@ -217,7 +217,7 @@ def tables_page(
     """Return a page with tables under the bar: title, headings and rows; the cells are HTML."""
     content = "".join(
         (f"<h2>{escape(name)}</h2>" if name else "")
-        + (_table(headings, rows) if rows else "<p><strong>There are none.</strong></p>")
+        + (_table(headings, rows) if rows else "<p><strong>No entries.</strong></p>")
         for name, headings, rows in tables
     )
     page = TABLE_PAGE.format(

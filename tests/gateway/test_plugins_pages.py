@@ -151,5 +151,5 @@ def test_calls_and_violations_of_a_plugin_are_shown_as_text(warehouse):
 
 
 def test_a_plugin_that_was_never_added_has_no_page(warehouse):
-    assert "There are none." in shown(warehouse).text
+    assert "No entries." in shown(warehouse).text
     assert shown(warehouse, f"{PATH}/none").status_code == 404

@@ -177,5 +177,5 @@ def test_a_quarantined_webhook_leads_to_its_asset(warehouse):
 def test_the_page_says_that_there_are_none(warehouse):
     delivered(warehouse, "T1|2025-01-06", "landed")
     answer = shown(warehouse)
-    assert "There are none." in answer.text
+    assert "No entries." in answer.text
     assert "style-src 'self' 'sha256-" in answer.headers["content-security-policy"]
