@@ -66,8 +66,8 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
         latency_seconds=options.latency_seconds,
         requests_per_second=options.requests_per_second,
     )
-    told = vars(options) | {"state_dir": str(options.state_dir)}
-    serve(api, folder / "server.json", idle_seconds=options.idle_seconds, options=told)
+    given = vars(options) | {"state_dir": str(options.state_dir)}
+    serve(api, folder / "server.json", idle_seconds=options.idle_seconds, options=given)
 
 
 if __name__ == "__main__":

@@ -26,12 +26,12 @@ _START_SECONDS = 60
 _POLL_SECONDS = 0.05
 _WATCH_SECONDS = 0.5
 _UNNEEDED_SECONDS = 2
-_GRACE_SECONDS = 1  # for requests in flight when the server is told to end
+_GRACE_SECONDS = 1  # for requests in flight when the server is asked to end
 _LOG_BYTES = 5_000_000
 
 
 class ServedApp(Protocol):
-    """An ASGI application that knows the monotonic time of its latest request."""
+    """An ASGI application that records the monotonic time of its latest request."""
 
     last_request: float
 
@@ -119,7 +119,7 @@ async def _serve(
 
 
 class Watched(Protocol):
-    """A server that knows the monotonic time of its latest request."""
+    """A server that records the monotonic time of its latest request."""
 
     last_request: float
 

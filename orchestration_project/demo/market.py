@@ -15,7 +15,7 @@ from orchestration_project.demo.publication import trading_level
 from orchestration_project.demo.symbols import Universe, universe
 from orchestration_project.demo.venues import DE_MINIMIS, Venues, venues_of
 
-NOTIONAL_SINCE = date(2025, 6, 30)  # the first week whose traded value is told
+NOTIONAL_SINCE = date(2025, 6, 30)  # the first week whose traded value is published
 NMS_ROWS = 12
 
 _ROW_SHARE = {"T1": 0.47, "T2": 0.34, "OTCE": 0.19}

@@ -34,7 +34,7 @@ class Tasks:
         return copy.deepcopy(self._tasks.get(number))
 
     def complete(self, number: int) -> Json | None:
-        """Complete a task, once; None: there is none."""
+        """Complete a task, once; None: it does not exist."""
         task = self._tasks.get(number)
         if task is None:
             return None

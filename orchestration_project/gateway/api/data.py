@@ -181,7 +181,7 @@ async def rows_response(services: Services, chosen: Relation, wanted: "Selection
     """Return the rows that are asked for, as a page of JSON or as a file.
 
     Raises:
-        ProblemError: A column, condition or cursor is none; or there are too many rows.
+        ProblemError: A column, condition or cursor is invalid; or there are too many rows.
     """
     given = [name.strip() for name in (wanted.columns or "").split(",") if name.strip()]
     if wanted.format != "json":
@@ -218,7 +218,7 @@ def require_served(name: str) -> None:
     """Refuse a table or view that does not exist, or cannot be read.
 
     Raises:
-        ProblemError: It is none of `served`.
+        ProblemError: It is not one of `served`.
     """
     if name not in served():
         raise ProblemError(
@@ -230,7 +230,7 @@ def chosen_relation(name: str, as_of: datetime | None, published: date | None) -
     """Return the rows of a table or view that can be read, now, as of a time or by a day.
 
     Raises:
-        ProblemError: There is none, or it is not known as of another time.
+        ProblemError: It does not exist, or has no other times.
     """
     require_served(name)
     try:
@@ -252,7 +252,7 @@ def read_page(
     """Return a page and the cursor of the next: one row more is read to know if there is one.
 
     Raises:
-        ProblemError: A column, a condition or the cursor is none; or the read took too long.
+        ProblemError: A column, a condition or the cursor is invalid; or the read took too long.
     """
     try:
         columns = chosen.columns(given)
@@ -273,7 +273,7 @@ def _sorted_page(
     """Return the first rows in the order that is asked for.
 
     Raises:
-        ProblemError: A column or condition is none; or there are more rows than a page has.
+        ProblemError: A column or condition is invalid; or there are more rows than a page has.
     """
     statement, columns = _statement(chosen, given, wanted, default_limit=MAX_PAGE_ENTRIES + 1)
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
@@ -293,7 +293,7 @@ def _statement(
     """Return the select of rows, and the columns to show.
 
     Raises:
-        ProblemError: A column, condition or cursor is none; or sorted rows are asked for in pages.
+        ProblemError: A column, condition or cursor is invalid; or sorted rows are wanted by page.
     """
     limit = wanted.limit or default_limit
     try:

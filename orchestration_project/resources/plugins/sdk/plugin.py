@@ -181,7 +181,7 @@ class Run:
         self._send({"type": "log", "level": level, "message": str(message)})
 
     def end(self) -> None:
-        """Say that the plugin has finished; the host refuses a run without it."""
+        """Report that the plugin has finished; the host refuses a run without it."""
         if not self._has_ended:
             self._has_ended = True
             self._send({"type": "end"})
