@@ -236,6 +236,7 @@ class LogStream(StreamingResponse):
             self._number = self._feed.has_kept_after(positions)
             if self._number is not None:
                 return (), True
+            end = self._feed.end
             try:
                 found: NewLines = await self._feed.in_thread(
                     read_new_lines, self._feed.folder, positions
@@ -245,6 +246,8 @@ class LogStream(StreamingResponse):
                 return (), False
             entries = await self._feed.in_thread(entries_of, found, positions)
             if not entries:
+                if found.positions == positions:  # the feed had read more, of a log deleted since
+                    self._number = end
                 self._positions = dict(found.positions)
             return entries, True
         self._number = (self._number or 0) + len(kept)

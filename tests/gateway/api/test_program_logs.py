@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import httpx
@@ -319,6 +320,31 @@ def test_streams_are_bounded_and_the_next_is_refused(api, programs, monkeypatch)
             assert (first.status, second.status) == (200, 503)
 
     api.runner.run(follow())
+
+
+def test_a_stream_that_is_behind_a_deleted_log_reads_once_and_waits(api, programs, monkeypatch):
+    app, _ = app_of(api, programs, heartbeat_seconds=0.05)
+    own, read = list[int](), log_feed.read_new_lines
+
+    def counted(folder: Path, positions: Any):
+        found = read(folder, positions)
+        own.extend([len(found.lines)] if not positions else [])
+        return found
+
+    monkeypatch.setattr(log_feed, "read_new_lines", counted)
+
+    async def follow():
+        programs.write("run", 3)
+        async with followed(app):
+            rmtree(programs.folder / "run")
+            async with followed(app, last="") as behind:
+                for _ in range(3):
+                    assert b": still here" in await behind.parts.get()
+                programs.write("gateway", 2)
+                return await behind.lines(2)
+
+    assert api.runner.run(follow()) == [3, 4]
+    assert own == [0]
 
 
 def test_one_read_serves_all_streams(api, programs, monkeypatch):
