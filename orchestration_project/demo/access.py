@@ -1,7 +1,6 @@
 """Access control: tokens for client credentials, and a rate limit per second."""
 
 import base64
-import binascii
 import hmac
 import secrets
 import time
@@ -35,8 +34,9 @@ class Tokens:
             raise RefusedError(401, "Invalid client id or secret")
         if grant_type != "client_credentials":
             raise RefusedError(400, f"Unsupported grant_type: {grant_type!r}")
-        token = secrets.token_urlsafe(32)
-        self._expiry[token] = time.monotonic() + TOKEN_SECONDS
+        token, now = secrets.token_urlsafe(32), time.monotonic()
+        self._expiry = {name: end for name, end in self._expiry.items() if end >= now}
+        self._expiry[token] = now + TOKEN_SECONDS
         return {"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS}
 
     def check(self, authorization: str | None) -> None:
@@ -74,5 +74,5 @@ def _basic(authorization: str) -> bytes:
         return b""
     try:
         return base64.b64decode(encoded, validate=True)
-    except binascii.Error:
+    except ValueError:  # also of text that is not ASCII
         return b""

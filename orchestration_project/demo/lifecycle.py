@@ -45,10 +45,10 @@ def log_to(path: Path) -> None:
     handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
     layout = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(handlers=[handler], level=logging.INFO, format=layout)
-    sys.excepthook = _told_and_logged
+    sys.excepthook = _log_error
 
 
-def _told_and_logged(
+def _log_error(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     logging.critical("ended by an error", exc_info=(kind, error, trace))
@@ -82,8 +82,8 @@ def serve(
 ) -> None:
     """Serve ``api`` on a free port of 127.0.0.1 until idle or stopped (SIGTERM, SIGINT).
 
-    SIGUSR1 says that who started it needs it no more: then it is idle after two seconds.
-    ``server_file`` says where it is, while it is there.
+    After SIGUSR1 its starter no longer needs it: then it is idle after two seconds.
+    ``server_file`` has its address while it serves.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # Or a small answer waits 40 ms for the caller to acknowledge its headers.

@@ -14,6 +14,9 @@ from orchestration_project.demo.fields import Dataset
 DEFAULT_LIMIT = 1_000
 MAX_LIMIT = 5_000
 MAX_OFFSET = 500_000
+MAX_DIGITS = 18
+"""Digits of a number in a GET; Python reads no text of thousands."""
+
 DELIMITERS = (",", "|", "\t")
 
 _COMPARISONS = {
@@ -124,7 +127,7 @@ def page_of(
 def _object(body: bytes) -> dict[str, object]:
     try:
         asked = json.loads(body) if body.strip() else {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequestError(f"Malformed JSON: {error}") from error
     if not isinstance(asked, dict):
         raise BadRequestError("The request body must be a JSON object")
@@ -156,7 +159,7 @@ def _field(dataset: Dataset, name: object) -> str:
 
 def _count(asked: Mapping[str, object], key: str, default: int) -> int:
     value = asked.get(key, default)
-    if isinstance(value, str) and value.isdecimal():
+    if isinstance(value, str) and value.isdecimal() and len(value) <= MAX_DIGITS:
         value = int(value)  # GET sends digits
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise BadRequestError(f"{key} must be a whole number that is not negative, not {value!r}")

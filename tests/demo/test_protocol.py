@@ -136,6 +136,7 @@ def test_a_week_that_is_not_published_is_empty(demo: Demo):
     ("body", "message"),
     [
         (b"{", "Malformed JSON"),
+        pytest.param(b"[" * 100_000, "Malformed JSON", id="too deep"),
         (b"[]", "must be a JSON object"),
         (b'{"fields": ["nope"]}', "Invalid field: nope"),
         (b'{"fields": "MPID"}', "fields must be a list"),
@@ -274,12 +275,12 @@ def test_a_week_is_in_one_of_the_datasets_by_its_age(demo: Demo):
 
 
 def test_metadata_tells_the_fields_and_their_types(demo: Demo):
-    told = demo.client.get("/metadata/group/otcMarket/name/weeklySummary").json()
-    types = {field["name"]: field["type"] for field in told["fields"]}
+    answer = demo.client.get("/metadata/group/otcMarket/name/weeklySummary").json()
+    types = {field["name"]: field["type"] for field in answer["fields"]}
     assert list(types) == FIELDS
     assert types["weekStartDate"] == "Date"
     assert types["totalWeeklyShareQuantity"] == "Integer"
-    assert told["partitionFields"] == ["weekStartDate", "tierIdentifier"]
+    assert answer["partitionFields"] == ["weekStartDate", "tierIdentifier"]
 
 
 def test_client_credentials_give_a_token_that_opens_the_data(demo: Demo):
@@ -305,6 +306,19 @@ def test_wrong_credentials_are_401(demo: Demo, auth):
         auth=auth,
     )
     assert (answer.status_code, answer.json()["statusCode"]) == (401, 401)
+
+
+def test_an_authorization_that_is_not_ascii_is_401(demo: Demo):
+    headers = {b"Authorization": "Basic dämo".encode("latin-1")}
+    answer = demo.client.post("/fip/rest/ews/oauth2/access_token", headers=headers)
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("limit", ["9" * 5_000, "-1", "one"])
+def test_a_limit_that_is_not_a_number_is_400(demo: Demo, limit):
+    answer = demo.client.get(f"/data/group/otcMarket/name/weeklySummary?limit={limit}")
+    assert answer.status_code == 400
+    assert "limit must be a whole number" in answer.json()["message"]
 
 
 def test_another_grant_type_is_400(demo: Demo):
