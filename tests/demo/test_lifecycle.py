@@ -1,4 +1,4 @@
-"""The program: found through a file, alone in its folder, gone when it is idle or told."""
+"""The program: found through a file, alone in its folder, gone when it is idle or stopped."""
 
 import json
 import shutil
@@ -15,10 +15,10 @@ def test_the_announcement_tells_address_process_and_options(start_demo: StartDem
     demo = start_demo(
         seed=5, latency_seconds=0.01, requests_per_second=50, clock_now="2026-03-16T15:00:00Z"
     )
-    told = demo.announcement
-    assert told["pid"] == demo.process.pid
-    assert httpx.get(told["url"] + "/health").status_code == 200
-    assert told["options"] == {
+    announced = demo.announcement
+    assert announced["pid"] == demo.process.pid
+    assert httpx.get(announced["url"] + "/health").status_code == 200
+    assert announced["options"] == {
         "state_dir": str(demo.state_dir),
         "seed": 5,
         "rows_per_week": 600,
@@ -71,9 +71,9 @@ def test_of_several_started_at_once_one_serves(tmp_path):
             time.sleep(0.05)
         (serving,) = [process for process in processes if process.poll() is None]
         assert {process.returncode for process in processes if process is not serving} == {0}
-        told = json.loads((tmp_path / "demo" / "server.json").read_text())
-        assert told["pid"] == serving.pid
-        assert httpx.get(told["url"] + "/health").status_code == 200
+        announced = json.loads((tmp_path / "demo" / "server.json").read_text())
+        assert announced["pid"] == serving.pid
+        assert httpx.get(announced["url"] + "/health").status_code == 200
     finally:
         for process in processes:
             process.terminate()

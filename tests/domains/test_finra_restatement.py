@@ -89,18 +89,18 @@ def test_a_restatement_is_told_in_one_sentence():
 
 
 def test_newer_rules_of_ours_are_not_blamed_on_finra():
-    told = sentence("ours", RESTATED, WEEK)
-    assert told.startswith("T1, week 2026-01-19, was corrected by newer rules of ours: 2 of 5")
+    text = sentence("ours", RESTATED, WEEK)
+    assert text.startswith("T1, week 2026-01-19, was corrected by newer rules of ours: 2 of 5")
 
 
 def test_an_older_delivery_that_is_published_again_is_said_to_be_one():
-    told = sentence("ours", RESTATED, WEEK, turns_back=True)
-    assert told.startswith("T1, week 2026-01-19, was set back to an earlier delivery: 2 of 5")
+    text = sentence("ours", RESTATED, WEEK, turns_back=True)
+    assert text.startswith("T1, week 2026-01-19, was set back to an earlier delivery: 2 of 5")
 
 
 def test_a_part_of_the_week_is_named():
-    told = sentence("source", RESTATED, WEEK, part="market=ATS")
-    assert told.startswith("T1, week 2026-01-19, market=ATS, was restated")
+    text = sentence("source", RESTATED, WEEK, part="market=ATS")
+    assert text.startswith("T1, week 2026-01-19, market=ATS, was restated")
 
 
 def test_a_new_week_is_told_as_one():
@@ -192,21 +192,21 @@ def test_what_is_told_adds_up_for_any_two_states(before, after):
         return rows(*((*key, *state[key]) for key in sorted(keys)))
 
     same = {key for key in before if before[key] == after.get(key)}
-    told = change(of(before, set(before) - same), of(after, set(after) - same), of(before, same))
+    found = change(of(before, set(before) - same), of(after, set(after) - same), of(before, same))
 
-    assert (told.rows_before, told.rows_after) == (len(before), len(after))
-    assert told.rows_added - told.rows_removed == len(after) - len(before)
-    assert told.rows_changed == len(set(before) & set(after)) - len(same)
+    assert (found.rows_before, found.rows_after) == (len(before), len(after))
+    assert found.rows_added - found.rows_removed == len(after) - len(before)
+    assert found.rows_changed == len(set(before) & set(after)) - len(same)
     shares = {key: (before.get(key, (0,))[0], after.get(key, (0,))[0]) for key in before | after}
     moves = {key: new - old for key, (old, new) in shares.items()}
-    assert told.shares_before + sum(moves.values()) == told.shares_after
-    assert told.moved_shares == sum(map(abs, moves.values()))
+    assert found.shares_before + sum(moves.values()) == found.shares_after
+    assert found.moved_shares == sum(map(abs, moves.values()))
     by_size = sorted((abs(move) for move in moves.values() if move), reverse=True)
-    assert [abs(move.change) for move in told.moves] == by_size[:MAX_MOVES]
-    for move in told.moves:
+    assert [abs(move.change) for move in found.moves] == by_size[:MAX_MOVES]
+    for move in found.moves:
         assert (move.shares_before, move.shares_after) == shares[move.symbol, move.venue_id]
     symbols = [{symbol for symbol, _ in state} for state in (before, after)]
-    assert (told.symbols_before, told.symbols_after) == tuple(map(len, symbols))
-    assert set(told.symbols_added) == symbols[1] - symbols[0]
-    assert set(told.symbols_removed) == symbols[0] - symbols[1]
-    assert 0 <= told.moved_share_ratio <= 2
+    assert (found.symbols_before, found.symbols_after) == tuple(map(len, symbols))
+    assert set(found.symbols_added) == symbols[1] - symbols[0]
+    assert set(found.symbols_removed) == symbols[0] - symbols[1]
+    assert 0 <= found.moved_share_ratio <= 2

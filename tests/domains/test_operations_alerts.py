@@ -46,7 +46,9 @@ def check(passed: bool, severity: Any = "error") -> CheckResult:
     return CheckResult(ASSET, "has_few_rejects", passed, severity, "9 of 10")
 
 
-def told(*found: Problem, at: datetime = NOON - timedelta(hours=1), name: str = "a1") -> OpenAlert:
+def open_alert(
+    *found: Problem, at: datetime = NOON - timedelta(hours=1), name: str = "a1"
+) -> OpenAlert:
     return OpenAlert(name, "error", f"alert {name}", frozenset(found), at)
 
 
@@ -76,13 +78,13 @@ def test_a_run_that_did_not_fail_has_just_the_problems_of_its_checks(outcome):
 
 def test_a_new_problem_raises_and_the_same_within_the_window_repeats():
     assert decision(run()) == AlertDecision(frozenset(FAILED), [], {}, [])
-    known = told(*FAILED)
-    other = told(Problem("failed", ASSET, "T2|2026-01-05"), name="a2")
+    known = open_alert(*FAILED)
+    other = open_alert(Problem("failed", ASSET, "T2|2026-01-05"), name="a2")
     assert decision(run(), known, other) == AlertDecision(frozenset(), [known], {}, [])
 
 
 def test_after_the_window_the_same_is_raised_again_in_place_of_the_old():
-    old = told(*FAILED, at=NOON - DAY)
+    old = open_alert(*FAILED, at=NOON - DAY)
     assert decision(run(), old) == AlertDecision(frozenset(FAILED), [], {"a1": frozenset()}, [])
 
 
@@ -96,51 +98,51 @@ def test_after_the_window_the_same_is_raised_again_in_place_of_the_old():
     ],
 )
 def test_what_fails_each_day_some_seconds_earlier_is_told_each_day(window, early, is_told):
-    known = told(*FAILED, at=NOON - window + early)
+    known = open_alert(*FAILED, at=NOON - window + early)
     bad = frozenset(FAILED)
     found = decide(bad, lambda _: False, [known], now=NOON, window=window)
     assert bool(found.raised) == is_told
 
 
 def test_one_new_partition_raises_all_of_the_run_and_takes_them_from_older_alerts():
-    known = told(FAILED[0], Problem("failed", ASSET, "T2|2026-01-05"))
+    known = open_alert(FAILED[0], Problem("failed", ASSET, "T2|2026-01-05"))
     left = frozenset([Problem("failed", ASSET, "T2|2026-01-05")])
     assert decision(run(), known) == AlertDecision(frozenset(FAILED), [], {"a1": left}, [])
 
 
 def test_an_alert_recovers_with_its_last_problem_whichever_run_made_it_well():
-    known = told(*FAILED[:2])
+    known = open_alert(*FAILED[:2])
     first = run("failure", wanted=frozenset(), landed=frozenset(UNITS[:1]), partitions=["x"])
     left = frozenset(FAILED[1:2])
     assert decision(first, known).remaining == {"a1": left}
     assert decision(first, known).recovered == []
-    known = told(*left)
+    known = open_alert(*left)
     second = EndedRun("r2", "__ASSET_JOB", "success", wanted=frozenset(UNITS[1:2]))
     assert decision(second, known).recovered == [known]
 
 
 def test_that_a_run_named_no_partition_is_well_once_any_landed():
-    known = told(Problem("failed", ASSET, ""))
+    known = open_alert(Problem("failed", ASSET, ""))
     for ended in (run("success"), run(landed=frozenset(UNITS[:1]))):
         assert decision(ended, known).recovered == [known]
     assert decision(run(), known).recovered == []
 
 
 def test_a_check_recovers_when_it_passes_and_worsens_when_it_becomes_an_error():
-    known = told(check(False, "warning").problem)
+    known = open_alert(check(False, "warning").problem)
     assert decision(run("success", checks=[check(True)]), known).recovered == [known]
     worse = decision(run("success", checks=[check(False, "error")]), known)
     assert worse.raised == {Problem("check_error", ASSET, "has_few_rejects")}
 
 
 def test_what_is_bad_in_a_run_is_not_made_well_by_the_same_run():
-    known = told(check(False).problem)
+    known = open_alert(check(False).problem)
     ended = run("success", checks=[check(False)])
     assert decision(ended, known) == AlertDecision(frozenset(), [known], {}, [])
 
 
 def test_a_job_without_assets_recovers_when_it_succeeds_for_that_partition():
-    known = told(Problem("job_failed", "finra_otc_weekly", WEEKS[0]))
+    known = open_alert(Problem("job_failed", "finra_otc_weekly", WEEKS[0]))
     assert decision(run("success", partitions=WEEKS[1:]), known).recovered == []
     assert decision(run("success"), known).recovered == [known]
 
@@ -162,7 +164,7 @@ def test_156_partitions_that_fail_are_one_message_of_bounded_length():
 
 
 @pytest.mark.parametrize(("reasons", "more"), [(5, None), (7, "and 2 more reasons: see the run")])
-def test_five_reasons_are_told_and_how_many_more_there_are(reasons: int, more: str | None):
+def test_five_reasons_are_shown_and_how_many_more_there_are(reasons: int, more: str | None):
     units = [Unit(ASSET, f"T1|{number}") for number in range(reasons)]
     refused = {unit: f"why {unit.partition}" for unit in units}
     ended = run(
@@ -170,8 +172,8 @@ def test_five_reasons_are_told_and_how_many_more_there_are(reasons: int, more: s
     )
     (message,) = run_messages(ended, decision(ended), Links("http://ui/"))
     lines = message.body.splitlines()
-    told = [line for line in lines if line.startswith("why ")]
-    assert told == [f"why T1|{number}" for number in range(5)]
+    shown = [line for line in lines if line.startswith("why ")]
+    assert shown == [f"why T1|{number}" for number in range(5)]
     assert [line for line in lines if "more reasons" in line] == ([more] if more else [])
 
 

@@ -50,13 +50,13 @@ def policy(text: str) -> Policy:
     return Policy(CHANNELS, DAY, read_rules(text, "alerts.yaml", CHANNELS))
 
 
-def told(rules: Policy, problem: Problem, **facts: Any) -> list[str]:
+def notified_channels(rules: Policy, problem: Problem, **facts: Any) -> list[str]:
     return sorted(rules.routes(facts_of(problem, **facts)))
 
 
 def test_without_a_rule_each_channel_gets_errors_or_from_its_own_severity_on():
-    assert told(Policy(CHANNELS, DAY), FAILED) == EVERY
-    assert told(Policy(CHANNELS, DAY), WARNED) == EVERY[:2]
+    assert notified_channels(Policy(CHANNELS, DAY), FAILED) == EVERY
+    assert notified_channels(Policy(CHANNELS, DAY), WARNED) == EVERY[:2]
     landed = facts_of_message(Message("landed", "info", "t", "b", job="j", assets=[ASSET]))
     assert list(Policy(CHANNELS, DAY).routes(landed)) == EVERY[:1]
 
@@ -115,17 +115,17 @@ def test_all_matching_rules_count_until_one_stops_and_of_one_channel_the_first()
         **dict.fromkeys(EVERY[:3], Route("all", 8 * HOUR)),
     }
     assert list(rules.routes(facts_of(WARNED))) == ["ops"]
-    assert told(rules, DISK) == EVERY
+    assert notified_channels(rules, DISK) == EVERY
 
 
 def test_a_rule_that_names_channels_tells_them_whatever_their_own_severity_is():
     rules = policy("rules: [{name: x, match: {severity: warning}, channels: [ops]}]")
-    assert told(rules, WARNED) == ["ops"]
+    assert notified_channels(rules, WARNED) == ["ops"]
 
 
 def test_what_no_rule_matches_goes_by_the_built_in_one():
-    assert told(policy("rules: []"), FAILED) == EVERY
-    assert told(policy("rules: [{name: x, match: {domain: prices}}]"), FAILED) == EVERY
+    assert notified_channels(policy("rules: []"), FAILED) == EVERY
+    assert notified_channels(policy("rules: [{name: x, match: {domain: prices}}]"), FAILED) == EVERY
 
 
 def test_recoveries_go_to_whom_was_told_unless_the_rule_says_otherwise():
@@ -315,9 +315,9 @@ def test_no_channel_is_told_of_the_same_again_before_its_window_is_over_or_later
             if (left := found.remaining.get(each.alert_id, each.problems))
         ]
         if found.raised:
-            told = {name: Notification(rule, now) for name, rule in found.fresh.items()}
-            told |= found.kept
-            known.append(OpenAlert(str(number), "error", "t", found.raised, now, told))
+            notifications = {name: Notification(rule, now) for name, rule in found.fresh.items()}
+            notifications |= found.kept
+            known.append(OpenAlert(str(number), "error", "t", found.raised, now, notifications))
 
 
 def test_a_channels_floor_is_for_rules_that_name_no_channels():
