@@ -29,12 +29,13 @@ TYPES = {
     "NUMERIC": "decimal",
     "TEXT": "text",
 }
-DATA_MODULES = ("finra", "finra_datasets", "finra_market", "finra_symbols", "fx", "prices")
+DATA_MODULES = ("cboe", "finra", "finra_datasets", "finra_market", "finra_symbols", "fx", "prices")
 """Modules of `tables/` with data that analysts read; the others serve operations."""
 
 TITLES = {
     "access": "Access",
     "alert_states": "Alert deliveries",
+    "cboe": "Market volume of exchanges",
     "finra": "FINRA OTC weekly data",
     "finra_datasets": "Further FINRA datasets",
     "finra_market": "FINRA venues, movers and anomalies",

@@ -1,5 +1,6 @@
 """The domains of the project, each one value; `DOMAINS` is the one list of them."""
 
+from orchestration_project.catalog.cboe import CBOE
 from orchestration_project.catalog.documents import DOCUMENTS
 from orchestration_project.catalog.events import EVENTS
 from orchestration_project.catalog.finra import FINRA
@@ -12,7 +13,7 @@ from orchestration_project.catalog.saas import SAAS
 from orchestration_project.catalog.web import WEB
 from orchestration_project.registry import Registry
 
-DOMAINS = (DOCUMENTS, EVENTS, FINRA, FX, MQTT, OPERATIONS, PLUGINS, PRICES, SAAS, WEB)
+DOMAINS = (CBOE, DOCUMENTS, EVENTS, FINRA, FX, MQTT, OPERATIONS, PLUGINS, PRICES, SAAS, WEB)
 """Add a domain here; everything else derives from it."""
 
 REGISTRY = Registry.of(DOMAINS)

@@ -27,7 +27,7 @@ REQUESTS_PER_SECOND = 2
 """The ECB names no limit; a run needs three documents at most."""
 
 DOCUMENTS = Documents(
-    listing_of=fx.listing_of,
+    listings_of=fx.listings_of,
     names_of=fx.documents_of,
     partitions_in=fx.partitions_in,
     version_in=fx.version_in,

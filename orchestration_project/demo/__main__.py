@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from orchestration_project.demo.cboe import MarketVolume
 from orchestration_project.demo.clock import Clock, iso_time, time_in
 from orchestration_project.demo.lifecycle import log_to, only_one, serve
 from orchestration_project.demo.market import Market
@@ -57,6 +58,7 @@ def _run(options: argparse.Namespace, folder: Path) -> None:
     others = [
         *vendors.routes,
         *ReferenceRates(options.seed, clock).routes,
+        *MarketVolume(market, clock).routes,
     ]
     api = QueryApi(
         market=market,

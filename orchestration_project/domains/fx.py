@@ -89,9 +89,9 @@ def documents_of(partition: Partition, today: date) -> Sequence[str]:
     return (DAILY, LAST_90_DAYS) if today - partition.day <= timedelta(days=1) else (LAST_90_DAYS,)
 
 
-def listing_of(since: date | None, today: date) -> str:
+def listings_of(since: date | None, today: date) -> Sequence[str]:
     """Return the smallest document that lists every day from ``since`` on."""
-    return LAST_90_DAYS if since is None or today - since <= RECENT else HISTORY
+    return (LAST_90_DAYS,) if since is None or today - since <= RECENT else (HISTORY,)
 
 
 def partitions_in(body: bytes) -> list[Partition]:

@@ -26,7 +26,7 @@ class Documents:
     """How the partitions of a dataset are spread over the documents of a source.
 
     Attributes:
-        listing_of: Returns the document that lists the partitions from a day on, by that day and
+        listings_of: Returns the documents that list the partitions from a day on, by that day and
             today's; of None, the latest partitions.
         names_of: Returns the documents that may have a partition, in the order in which they are
             tried; the day is today's.
@@ -35,7 +35,7 @@ class Documents:
         zone: The time zone of the source's days.
     """
 
-    listing_of: Callable[[date | None, date], str]
+    listings_of: Callable[[date | None, date], Sequence[str]]
     names_of: Callable[[Partition, date], Sequence[str]]
     partitions_in: Callable[[bytes], Sequence[Partition]]
     version_in: Callable[[bytes, Partition], str | None]
@@ -67,15 +67,17 @@ class DocumentSource(Source):
         return self.source_name
 
     def partitions(self, since: date | None = None) -> PartitionList:
-        """Return the partitions that the listing document has, which may be older than ``since``.
+        """Return the partitions that the listings have, which may be older than ``since``.
 
         Raises:
-            SourceError: It cannot be read.
+            SourceError: A listing cannot be read.
         """
-        listing = self.documents.listing_of(since, self.clock.today(self.documents.zone))
-        body = self._body(listing)
-        with self._naming(listing):
-            return PartitionList(self.documents.partitions_in(body))
+        found: set[Partition] = set()
+        for listing in self.documents.listings_of(since, self.clock.today(self.documents.zone)):
+            body = self._body(listing)
+            with self._naming(listing):
+                found.update(self.documents.partitions_in(body))
+        return PartitionList(sorted(found))
 
     def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
         """Fetch the first document that has the partition.

@@ -47,6 +47,7 @@ def test_every_check_of_a_load_describes_its_claim_effect_limit_and_remedy():
         assert rest[-1].startswith("What to do: ")
         assert each.blocking == effect.startswith("A failure quarantines the ")
     assert {key[0].split("/")[0] for key, each in specs.items() if each.blocking} == {
+        "cboe",
         "finra",
         "fx",
         "prices",

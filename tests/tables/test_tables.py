@@ -27,6 +27,7 @@ from orchestration_project.tables.schema import (
 HISTORY = "_history"
 PREFIXES = {
     "spine": "",
+    "cboe": "",
     "webhooks": "events",
     "erasures": "operations",
     "finra_market": "finra",

@@ -4,7 +4,7 @@ from orchestration_project.migrations.changes import AddColumn, downgrade_by, up
 from orchestration_project.migrations.frozen import Column
 
 revision = "0057"
-down_revision = "0055"
+down_revision = "0056"
 
 # fmt: off
 CHANGES = [

@@ -1,0 +1,108 @@
+"""Cboe: daily market volume of every US exchange, and of trading off exchange."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+
+from orchestration_project.catalog.factory import domain_of
+from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.connecting import user_agent
+from orchestration_project.connections.simulator import demo_url
+from orchestration_project.domains import cboe
+from orchestration_project.engine.dataset import Dataset, LoadLimits
+from orchestration_project.engine.document_source import (
+    Documents,
+    DocumentSource,
+    document_recovery,
+)
+from orchestration_project.engine.environment import open_shared_state
+from orchestration_project.registry import Connection, Environment
+from orchestration_project.settings import Settings, switched_off
+from orchestration_project.settings.domains.cboe import CboeSettings
+from orchestration_project.tables.cboe import market_volume_daily
+
+A_YEAR = timedelta(days=365)
+REQUESTS_PER_SECOND = 2
+"""Cboe names no limit; a run needs a file for each year."""
+
+DOCUMENTS = Documents(
+    listings_of=cboe.listings_of,
+    names_of=cboe.documents_of,
+    partitions_in=cboe.partitions_in,
+    version_in=cboe.version_in,
+    zone=cboe.CALENDAR.zone,
+)
+
+
+@contextmanager
+def _open(given: Environment) -> Iterator[DocumentSource]:
+    settings = CboeSettings.of(given.settings)
+    if settings.cboe_source is None:
+        raise switched_off("Cboe", "CBOE_SOURCE", "api")
+    with HttpClient(
+        system=f"cboe_{settings.cboe_source}",
+        state=open_shared_state(settings),
+        requests_per_second=REQUESTS_PER_SECOND,
+        now=Clock().now,
+        user_agent=user_agent(),
+        use_environment=not settings.is_demo,
+        asks_anyway=given.asks_anyway,
+    ) as http:
+        yield DocumentSource(
+            http,
+            given.captures,
+            given.clock,
+            DOCUMENTS,
+            source_name=settings.cboe_source,
+            base_url=f"{demo_url(settings)}/cboe" if settings.is_demo else settings.cboe_api_url,
+            label="Cboe",
+        )
+
+
+def _limits(settings: Settings, today: date) -> LoadLimits:
+    settings = CboeSettings.of(settings)
+    return LoadLimits(
+        first_day=settings.cboe_first_day or today - A_YEAR,
+        horizon=cboe.RECENT,
+        max_reject_ratio=settings.cboe_max_reject_ratio,
+        freshness_grace=timedelta(hours=12),
+        max_runs_per_tick=10,
+    )
+
+
+def _unused(settings: Settings) -> str:
+    is_off = CboeSettings.of(settings).cboe_source is None
+    return "CBOE_SOURCE is not set: no market volume is fetched" if is_off else ""
+
+
+VOLUME = Dataset(
+    domain="cboe",
+    table=market_volume_daily,
+    contract=cboe.CONTRACT,
+    partitioning=cboe.PARTITIONING,
+    parse=cboe.parse,
+    resource="cboe",
+    source_dataset="market_history",
+    source_label="Cboe's historical market volume",
+    source_description="Cboe's yearly files of market volume",
+    limits=_limits,
+    licence="Cboe: published for free; its website's terms of use apply",
+)
+
+CBOE = domain_of(
+    "cboe",
+    [VOLUME],
+    recoveries=[document_recovery("cboe", VOLUME.source_dataset)],
+    resources={
+        "cboe": Connection(
+            description="Source of daily market volume.",
+            shown_name="Cboe",
+            open=_open,
+            preflight="cboe",
+            probe=lambda source, _: f"it lists {len(source.partitions().known)} days",
+            tried=lambda _: "fetched the file of the present year",
+            unused=_unused,
+        )
+    },
+)
