@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from sqlalchemy import Table
 
 from orchestration_project.assets.specs import SOURCE, asset_spec
 from orchestration_project.connections.artifacts import ArtifactStore
@@ -124,7 +125,7 @@ def dataset_assets(dataset: Dataset) -> DatasetAssets:
     source = _source_spec(dataset)
     freshness = _freshness(dataset)
     options = _options(dataset)
-    selection = dg.AssetSelection.assets(dataset.key) - dg.AssetSelection.checks(freshness)
+    selection = dg.AssetSelection.assets(*dataset.asset_keys) - dg.AssetSelection.checks(freshness)
     define = partial(dg.define_asset_job, selection=selection, tags={"domain": dataset.domain})
     return DatasetAssets(
         dataset,
@@ -199,7 +200,10 @@ def _table_asset(
 
     @dg.multi_asset(
         name=dataset.op_name,
-        specs=[_table_spec(dataset, source)],
+        specs=[
+            _table_spec(dataset, source),
+            *(_derived_spec(dataset, each) for each in dataset.transforms),
+        ],
         check_specs=[
             check_spec(
                 name,
@@ -257,7 +261,8 @@ def _table_asset(
                 dataset.key: {
                     **_metadata(loaded, dataset, partial(earlier_metadata, context.instance)),
                     **rejects_of_load(warehouse, loaded),
-                }
+                },
+                **_derived_metadata(loaded, dataset),
             },
             checks=checks,
             evidence=lambda error: evidence_of(warehouse, error, dataset.key),
@@ -288,6 +293,26 @@ def _table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
             "licence": dataset.licence,
         },
     ).replace_attributes(skippable=True)  # a partition may be a holiday, or not published yet
+
+
+def _derived_spec(dataset: Dataset, table: Table) -> dg.AssetSpec:
+    lineage = {
+        name: [dg.TableColumnDep(dataset.key, source) for source in sources]
+        for name, sources in dataset.made_of.get(table, {}).items()
+    }
+    return asset_spec(
+        dataset.derived_keys[table],
+        str(table.comment),
+        column_schema(table.columns),
+        {"table", "gold"},
+        dataset.key,
+        owners=dataset.owners,
+        **{
+            "dagster/table_name": table.name,
+            "dagster/column_lineage": dg.TableColumnLineage(lineage),
+            "licence": dataset.licence,
+        },
+    ).replace_attributes(skippable=True)
 
 
 def _checks(dataset: Dataset) -> Mapping[str, str]:
@@ -376,6 +401,20 @@ def _fields_result(found: FieldList, dataset: Dataset) -> dg.AssetCheckResult:
         metadata=metadata
         | dict(table_if_any("differences", [asdict(each) for each in found.differences])),
     )
+
+
+def _derived_metadata(
+    loaded: LoadedPartition[None, pl.DataFrame], dataset: Dataset
+) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+    """Return the metadata of the tables that a load of a partition derived."""
+    if not loaded.has_data:
+        return dict.fromkeys(dataset.derived_keys.values(), loaded.without_data)
+    outcome = "unchanged" if loaded.landed is None else "derived"
+    label = data_label(is_synthetic=loaded.source == "demo")
+    return {
+        key: {"outcome": outcome, **label, "dagster/row_count": loaded.row_counts[table.name]}
+        for table, key in dataset.derived_keys.items()
+    }
 
 
 def _metadata(

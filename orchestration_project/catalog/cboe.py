@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, timedelta
+from typing import cast
 
+from orchestration_project.assets import cboe as assets
 from orchestration_project.catalog.factory import domain_of
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import demo_url
 from orchestration_project.domains import cboe
+from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.document_source import (
     Documents,
@@ -17,12 +21,19 @@ from orchestration_project.engine.document_source import (
     document_recovery,
 )
 from orchestration_project.engine.environment import open_shared_state
-from orchestration_project.registry import Connection, Environment
+from orchestration_project.engine.warehouse.frames import Scope
+from orchestration_project.engine.warehouse.target import Transform
+from orchestration_project.registry import Connection, Environment, Job
+from orchestration_project.sensors import cboe as sensors
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.cboe import CboeSettings
-from orchestration_project.tables.cboe import market_volume_daily
+from orchestration_project.tables.cboe import (
+    DAILY_MADE_OF,
+    market_volume_daily,
+    off_exchange_share_daily,
+    off_exchange_share_weekly,
+)
 
-A_YEAR = timedelta(days=365)
 REQUESTS_PER_SECOND = 2
 """Cboe names no limit; a run needs a file for each year."""
 
@@ -63,7 +74,7 @@ def _open(given: Environment) -> Iterator[DocumentSource]:
 def _limits(settings: Settings, today: date) -> LoadLimits:
     settings = CboeSettings.of(settings)
     return LoadLimits(
-        first_day=settings.cboe_first_day or today - A_YEAR,
+        first_day=settings.first_day(today),
         horizon=cboe.RECENT,
         max_reject_ratio=settings.cboe_max_reject_ratio,
         freshness_grace=timedelta(hours=12),
@@ -74,6 +85,11 @@ def _limits(settings: Settings, today: date) -> LoadLimits:
 def _unused(settings: Settings) -> str:
     is_off = CboeSettings.of(settings).cboe_source is None
     return "CBOE_SOURCE is not set: no market volume is fetched" if is_off else ""
+
+
+def _week_of(partition: Scope) -> Scope:
+    """Return the week that a day is part of."""
+    return {"week_start": cboe.monday_of(cast("date", partition["trade_date"]))}
 
 
 VOLUME = Dataset(
@@ -87,10 +103,18 @@ VOLUME = Dataset(
     source_label="Cboe's historical market volume",
     source_description="Cboe's yearly files of market volume",
     limits=_limits,
+    transforms={off_exchange_share_daily: Transform(cboe.off_exchange_daily)},
+    made_of={off_exchange_share_daily: DAILY_MADE_OF},
+    dependents={off_exchange_share_weekly: _week_of},
     licence="Cboe: published for free; its website's terms of use apply",
 )
 
-CBOE = domain_of(
+WEEK = Parameter(
+    name="partition",
+    to_key=lambda text: cboe.WEEKS.key_of(cboe.WEEKS.partition_of(text, today=date.max)),
+)
+
+_DATASETS = domain_of(
     "cboe",
     [VOLUME],
     recoveries=[document_recovery("cboe", VOLUME.source_dataset)],
@@ -105,4 +129,16 @@ CBOE = domain_of(
             unused=_unused,
         )
     },
+)
+
+CBOE = replace(
+    _DATASETS,
+    assets=[*_DATASETS.assets, assets.off_exchange_weeks, assets.off_exchange_chart],
+    jobs=[
+        *_DATASETS.jobs,
+        Job(definition=assets.off_exchange_weeks_job, parameters=(WEEK,)),
+        Job(definition=assets.charts_job, parameters=()),
+    ],
+    schedules=[*_DATASETS.schedules, sensors.cboe_charts_daily],
+    sensors=[*_DATASETS.sensors, sensors.cboe_on_landing],
 )

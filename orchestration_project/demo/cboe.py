@@ -100,7 +100,7 @@ class MarketVolume:
     def _daily_shares(self) -> float:
         tiers = ("T1", "T2")
         week = (self._market.firm_rows(tier, ORDINARY_WEEK)["shares"].sum() for tier in tiers)
-        return sum(week) / SESSIONS
+        return float(sum(week)) / SESSIONS
 
     def _today(self) -> date:
         return new_york_day(self._clock.now())

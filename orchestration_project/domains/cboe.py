@@ -11,10 +11,11 @@ Display Facility, and Trade Reporting Facilities (TRF) with Nasdaq, NYSE and, un
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 from functools import cache
 from hashlib import sha256
+from typing import Any
 
 import holidays
 import polars as pl
@@ -36,7 +37,10 @@ from orchestration_project.tables.cboe import (
     MARKET_VOLUME_FIELDS,
     TAPES,
     market_volume_daily,
+    off_exchange_share_daily,
+    off_exchange_share_weekly,
 )
+from orchestration_project.tables.schema import in_table_order
 
 RECENT = timedelta(days=30)
 """How far back a sensor looks for days that were never loaded."""
@@ -69,6 +73,11 @@ CALENDAR = Calendar(
     weekday=None, delay_days=1, is_holiday=is_closed, skips_holidays=True, zone=NEW_YORK
 )
 PARTITIONING = Partitioning("market_volume_daily", CALENDAR, day_column="trade_date")
+WEEKS = Partitioning(
+    "off_exchange_share_weekly",
+    Calendar(weekday=0, delay_days=7, zone=NEW_YORK),
+    day_column="week_start",
+)
 
 
 def _excess(amount: str) -> pl.Expr:
@@ -210,7 +219,7 @@ def _lines(body: bytes) -> list[str]:
 
 
 def _fields_of(line: str) -> list[str]:
-    """Return the fields of a line; none where it is no CSV, such as one of more than 128 KiB."""
+    """Return the fields of a line; none of one that `csv` refuses, such as more than 128 KiB."""
     try:
         return next(csv.reader([line]), [])
     except csv.Error:
@@ -228,3 +237,148 @@ def _not_volume(expected: str, found: str) -> SourceError:
         found=found,
         remedy="see what answers at CBOE_API_URL; if Cboe changed its format, report it",
     )
+
+
+AMOUNTS = {"share_quantity": "share", "notional_usd": "notional", "trade_count": "trade"}
+"""Measured amounts, and the name of the ratio of each."""
+
+SUMS = tuple(f"{side}_{amount}" for amount in AMOUNTS for side in ("exchange", "off_exchange"))
+WEEK_DAYS = 5
+
+
+def monday_of(day: date) -> date:
+    """Return the Monday of the week that holds ``day``."""
+    return day - timedelta(days=day.weekday())
+
+
+def week_days(week_start: date) -> list[date]:
+    """Return the days from Monday to Friday of a week."""
+    return [week_start + number * A_DAY for number in range(WEEK_DAYS)]
+
+
+def session_days(week_start: date) -> list[date]:
+    """Return the days of a week on which the exchanges trade."""
+    return [each for each in week_days(week_start) if not is_closed(each)]
+
+
+def off_exchange_daily(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return `off_exchange_share_daily` of a day, by its rows of `market_volume_daily`."""
+    is_off = is_off_exchange(pl.col("participant_code"))
+    sides = {"exchange": ~is_off, "off_exchange": is_off}
+    scopes = {each.upper(): f"tape_{each}" for each in TAPES} | {"all": "total"}
+    by_tape = [
+        rows.group_by("trade_date")
+        .agg(
+            pl.col(f"{scope}_{amount}").filter(of_side).sum().alias(f"{side}_{amount}")
+            for amount in AMOUNTS
+            for side, of_side in sides.items()
+        )
+        .with_columns(tape=pl.lit(tape))
+        for tape, scope in scopes.items()
+    ]
+    unloaded = pl.lit(None, pl.Datetime("us", "UTC"))  # the load writes its own time
+    return in_table_order(
+        pl.concat(by_tape).with_columns(*_ratios(), known_from=unloaded), off_exchange_share_daily
+    )
+
+
+def off_exchange_weekly(
+    days: pl.DataFrame, tiers: pl.DataFrame, *, week_start: date
+) -> pl.DataFrame:
+    """Return `off_exchange_share_weekly` of a week.
+
+    Args:
+        days: Its rows of `off_exchange_share_daily`; at least those of one day.
+        tiers: A row for each loaded one of FINRA's tiers T1 and T2: ats_share_quantity,
+            non_ats_share_quantity, known_from.
+        week_start: Its Monday.
+    """
+    sessions = len(session_days(week_start))
+    finra = ("ats_share_quantity", "non_ats_share_quantity")
+    has_finra = pl.lit(len(tiers) == len(NMS_TIERS)) & (pl.col("tape") == "all")
+    is_whole = pl.col("day_count") == sessions
+    known_from = max(filter(None, [*days["known_from"], *tiers["known_from"]]), default=None)
+    return in_table_order(
+        days.group_by("tape")
+        .agg(day_count=pl.len().cast(pl.Int64), **{name: pl.col(name).sum() for name in SUMS})
+        .with_columns(
+            *_ratios(),
+            *(
+                pl.when(has_finra).then(pl.lit(tiers[name].sum(), pl.Int64)).alias(f"finra_{name}")
+                for name in finra
+            ),
+            week_start=pl.lit(week_start),
+            session_count=pl.lit(sessions, pl.Int64),
+            known_from=pl.lit(known_from, pl.Datetime("us", "UTC")),
+            is_stale=False,
+        )
+        .with_columns(
+            _ratio(pl.when(is_whole).then(f"finra_{name}"), _all_of("share_quantity")).alias(
+                f"finra_{name.removesuffix('_quantity')}_ratio"
+            )
+            for name in finra
+        ),
+        off_exchange_share_weekly,
+    )
+
+
+def _ratios() -> list[pl.Expr]:
+    return [
+        _ratio(
+            pl.col(f"off_exchange_{amount}"),
+            _all_of(amount),
+        ).alias(f"off_exchange_{name}_ratio")
+        for amount, name in AMOUNTS.items()
+    ]
+
+
+def _all_of(amount: str) -> pl.Expr:
+    """Return an amount on and off exchange, as a float: of notional it may exceed 64 bits."""
+    return pl.sum_horizontal(
+        pl.col(f"{side}_{amount}").cast(pl.Float64) for side in ("exchange", "off_exchange")
+    )
+
+
+def _ratio(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
+    """Return a part of a whole as a float, NULL where the whole is 0."""
+    return pl.when(whole > 0).then(part.cast(pl.Float64) / whole.cast(pl.Float64))
+
+
+GOLD_VERSION = "1"
+"""Version of the definition of `off_exchange_weekly`; another one makes every week out of date."""
+
+NMS_TIERS = ("T1", "T2")
+TIERS = (*NMS_TIERS, "OTCE")
+"""FINRA's tiers; a load of any marks the week stale, so each is part of its version."""
+
+
+class Weekly:
+    """A week is made of its loaded days, and of FINRA's tiers of that week."""
+
+    def required(self, key: str) -> list[str]:
+        """Return the mark of a week with a loaded day."""
+        return [f"week {key}"]
+
+    def inputs(self, key: str) -> list[str]:
+        """Return the days of a week, and FINRA's tiers of it."""
+        days = [each.isoformat() for each in week_days(date.fromisoformat(key))]
+        return [*days, *(f"{tier}|{key}" for tier in TIERS)]
+
+    def reached(self, key: str, *, asked: Collection[str], landed: Mapping[str, Any]) -> list[str]:
+        """Return the week: no other has anything of it."""
+        return [key]
+
+    def candidates(self, landed: Mapping[str, Any]) -> list[str]:
+        """Return the weeks of which a day is loaded."""
+        return sorted(each.removeprefix("week ") for each in landed if each.startswith("week "))
+
+    def version(self, key: str, landed: Mapping[str, Any]) -> str:
+        """Return what a week would be derived of now, in words."""
+        names = " ".join(f"{each}#{landed[each]}" for each in self.inputs(key) if each in landed)
+        return f"off exchange {GOLD_VERSION}: {names}"
+
+
+def landed_inputs(days: Mapping[str, int], tiers: Mapping[str, int]) -> dict[str, int]:
+    """Return the inputs of weeks, each with its last change, and a mark of weeks with a day."""
+    weeks = {f"week {monday_of(date.fromisoformat(key))}": 0 for key in days}
+    return {**days, **tiers, **weeks}

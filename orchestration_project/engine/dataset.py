@@ -284,6 +284,7 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
         licence: The terms under which it is available.
         owners: Dagster's owners of its assets.
         lists_fields: Whether its source can list fields, so that changed ones are noticed.
+        made_of: Columns of its table that each column of a table derived with it is made of.
     """
 
     contract: Contract
@@ -295,12 +296,23 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
     licence: str
     owners: Sequence[str] = ("team:market-data",)
     lists_fields: bool = False
+    made_of: Mapping[Table, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     summarise: Summarise[None] = no_summary
 
     @property
     def job_name(self) -> str:
         """The job that loads it."""
         return f"{self.domain}_{self.noun}"
+
+    @property
+    def derived_keys(self) -> Mapping[Table, dg.AssetKey]:
+        """The assets of the tables that a load derives in its transaction."""
+        return {each: dg.AssetKey(asset_of(each.name).split("/")) for each in self.transforms}
+
+    @property
+    def asset_keys(self) -> Sequence[dg.AssetKey]:
+        """All assets that a load materializes."""
+        return [self.key, *self.derived_keys.values()]
 
     @property
     def replay_job_name(self) -> str:

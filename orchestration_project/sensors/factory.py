@@ -127,7 +127,7 @@ def backfill_schedule(made: DatasetAssets) -> dg.ScheduleDefinition:
         backfill = request_backfill(
             context.instance,
             context.repository_def,
-            [dataset.key],
+            dataset.asset_keys,
             missing,
             tags={REQUESTED_BY: name},
             title=f"{dataset.table.name}: {len(missing)} partitions missing",

@@ -1,12 +1,22 @@
-"""Cboe's daily market volume: the fields of its files, and the table."""
+"""Cboe's daily market volume: the fields of its files, and the tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Column
 
 from orchestration_project.tables.schema import (
+    ASSET,
     USD_SCALE,
     Field,
     count,
     dataset_table,
     day,
+    flag,
+    moment,
+    ratio,
     scaled,
+    table,
     text,
 )
 
@@ -64,3 +74,123 @@ market_volume_daily = dataset_table(
     *MARKET_VOLUME_FIELDS,
     asset="cboe/market_volume_daily",
 )
+
+
+def _shares() -> list[Column[Any]]:
+    """Return what is traded on and off exchange, and the part that is off exchange."""
+    return [
+        count("exchange_share_quantity", "Shares traded on exchanges"),
+        count("off_exchange_share_quantity", "Shares traded off exchange"),
+        ratio(
+            "off_exchange_share_ratio",
+            "Shares off exchange / all, 0-1; NULL: no shares",
+            optional=True,
+        ),
+        scaled("exchange_notional_usd", "Value traded on exchanges, US dollars x 10^6"),
+        scaled("off_exchange_notional_usd", "Value traded off exchange, US dollars x 10^6"),
+        ratio(
+            "off_exchange_notional_ratio",
+            "Value off exchange / all, 0-1; NULL: no value",
+            optional=True,
+        ),
+        count("exchange_trade_count", "Trades on exchanges"),
+        count("off_exchange_trade_count", "Trades off exchange"),
+        ratio(
+            "off_exchange_trade_ratio",
+            "Trades off exchange / all, 0-1; NULL: no trades",
+            optional=True,
+        ),
+    ]
+
+
+off_exchange_share_daily = table(
+    "off_exchange_share_daily",
+    "One row per day and tape: trading on and off exchange, and the share off exchange.",
+    day("trade_date", "Day of trading", key=True),
+    text("tape", "Tape of the listing: A, B, C, or all", key=True),
+    *_shares(),
+    moment("known_from", "UTC time of the latest load of the inputs", optional=True),
+)
+off_exchange_share_daily.info[ASSET] = "cboe/off_exchange_share_daily"
+
+off_exchange_share_weekly = table(
+    "off_exchange_share_weekly",
+    "One row per week and tape: the sums of its loaded days, beside FINRA's shares of the week.",
+    day("week_start", "Monday of the week", key=True),
+    text("tape", "Tape of the listing: A, B, C, or all", key=True),
+    count("day_count", "Loaded days of the week"),
+    count("session_count", "Days of the week on which exchanges trade"),
+    *_shares(),
+    count(
+        "finra_ats_share_quantity",
+        "FINRA's shares on ATSs, T1 and T2; NULL: a tape, or a tier is not loaded",
+        optional=True,
+    ),
+    count(
+        "finra_non_ats_share_quantity",
+        "FINRA's shares off exchange outside ATSs, T1 and T2; NULL: as above",
+        optional=True,
+    ),
+    ratio(
+        "finra_ats_share_ratio",
+        "finra_ats_share_quantity / shares on and off exchange; NULL: also if a day is missing",
+        optional=True,
+    ),
+    ratio(
+        "finra_non_ats_share_ratio",
+        "finra_non_ats_share_quantity / shares on and off exchange; NULL: as above",
+        optional=True,
+    ),
+    moment("known_from", "UTC time of the latest load of the inputs", optional=True),
+    flag("is_stale", "Whether an input changed since; until it is derived again", optional=True),
+)
+off_exchange_share_weekly.info[ASSET] = "cboe/off_exchange_share_weekly"
+
+_AMOUNTS = {"share": "share_quantity", "notional": "notional_usd", "trade": "trade_count"}
+_SCOPES = (*(f"tape_{each}" for each in TAPES), "total")
+
+
+def _daily_lineage() -> dict[str, Sequence[str]]:
+    found: dict[str, Sequence[str]] = {
+        "trade_date": ("trade_date",),
+        "tape": ("tape_a_share_quantity", "tape_b_share_quantity", "tape_c_share_quantity"),
+        "known_from": ("known_from",),
+    }
+    for name, amount in _AMOUNTS.items():
+        sources = ("participant_code", *(f"{scope}_{amount}" for scope in _SCOPES))
+        names = (f"exchange_{amount}", f"off_exchange_{amount}", f"off_exchange_{name}_ratio")
+        found |= dict.fromkeys(names, sources)
+    return found
+
+
+DAILY_MADE_OF: Mapping[str, Sequence[str]] = _daily_lineage()
+"""Columns of market_volume_daily that each column of off_exchange_share_daily is made of."""
+
+
+def _weekly_lineage() -> dict[str, Sequence[str]]:
+    found: dict[str, Sequence[str]] = {
+        "week_start": ("trade_date",),
+        "day_count": ("trade_date",),
+        "session_count": ("trade_date",),
+        "tape": ("tape",),
+        "known_from": ("known_from",),
+        "is_stale": ("known_from",),
+    }
+    for name, amount in _AMOUNTS.items():
+        sides = (f"exchange_{amount}", f"off_exchange_{amount}")
+        found |= {each: (each,) for each in sides} | {f"off_exchange_{name}_ratio": sides}
+    shares = ("exchange_share_quantity", "off_exchange_share_quantity")
+    return found | dict.fromkeys(("finra_ats_share_ratio", "finra_non_ats_share_ratio"), shares)
+
+
+WEEKLY_MADE_OF: Mapping[str, Sequence[str]] = _weekly_lineage()
+"""Columns of off_exchange_share_daily that columns of off_exchange_share_weekly are made of."""
+
+_FINRA = ("ats_share_quantity", "non_ats_share_quantity")
+WEEKLY_MADE_OF_FINRA: Mapping[str, Sequence[str]] = {
+    **{f"finra_{each}": (each,) for each in _FINRA},
+    **{f"finra_{each.removesuffix('_quantity')}_ratio": (each,) for each in _FINRA},
+    "week_start": ("week_start",),
+    "known_from": ("known_from",),
+}
+"""Columns of finra_symbol_week that columns of off_exchange_share_weekly are made of."""

@@ -1,6 +1,6 @@
 """Cboe's market volume as Dagster runs it, over the demo: load, holiday, restatement, replay."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,14 +12,14 @@ from orchestration_project.catalog.cboe import CBOE
 from orchestration_project.connections.simulator import stop_demos
 from orchestration_project.definitions import defs
 from orchestration_project.settings import Settings, load_settings
-from orchestration_project.tables.cboe import market_volume_daily
+from orchestration_project.tables.cboe import market_volume_daily, off_exchange_share_weekly
 from orchestration_project.tables.schema import HISTORY
 from tests import databases
 from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
 from tests.runs import failure_of, metadata_by_partition, observed_by
 
-TABLE = market_volume_daily
+TABLE, WEEKLY = market_volume_daily, off_exchange_share_weekly
 JOB, OP, ASSET = "cboe_market_volume_daily", "cboe_market_volume_daily_load", "market_volume_daily"
 
 
@@ -33,22 +33,29 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         stop_demos(load_settings())
 
 
-def run(instance: dg.DagsterInstance, first: str, last: str) -> dg.ExecuteInProcessResult:
+def run(
+    instance: dg.DagsterInstance, first: str, last: str, job: str = JOB
+) -> dg.ExecuteInProcessResult:
     tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-    return defs.resolve_job_def(JOB).execute_in_process(
+    return defs.resolve_job_def(job).execute_in_process(
         instance=instance, raise_on_error=False, tags=tags
     )
 
 
 def tick(instance: dg.DagsterInstance) -> list[str]:
-    sensor = next(each for each in CBOE.sensors if each.name == "cboe_on_market_volume_daily")
+    found = requested(instance, "cboe_on_market_volume_daily")
+    return [str(each.partition_key) for each in found]
+
+
+def requested(instance: dg.DagsterInstance, name: str) -> Sequence[dg.RunRequest]:
+    sensor = next(each for each in CBOE.sensors if each.name == name)
     with dg.build_resources(RESOURCES, instance) as made:
         resources = {name: getattr(made, name) for name in sensor.required_resource_keys}
         context = dg.build_sensor_context(
             instance=instance, resources=resources, repository_def=defs.get_repository_def()
         )
         found = sensor.evaluate_tick(context)
-    return [str(each.partition_key) for each in found.run_requests or ()]
+    return found.run_requests or ()
 
 
 def rows(url: str, *columns: Any) -> list[tuple[Any, ...]]:
@@ -114,3 +121,34 @@ def test_without_a_source_the_load_fails_and_names_the_setting(
         monkeypatch.delenv(name, raising=False)
     refused = run(instance, "2026-02-25", "2026-02-25")
     assert "Cboe has no source: CBOE_SOURCE is not set" in failure_of(refused, OP)
+
+
+def test_a_load_derives_its_day_and_the_sensor_the_weeks_that_are_over(
+    settings, instance, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-26T12:00:00+00:00")
+    found = metadata_by_partition(run(instance, "2026-02-09", "2026-02-10"))
+    derived = found["off_exchange_share_daily"]["2026-02-09"]
+    assert (derived["outcome"], derived["dagster/row_count"]) == ("derived", 4)
+    requests = requested(instance, "cboe_on_landing")
+    assert "2026-02-09" in [each.tags["dagster/asset_partition_range_end"] for each in requests]
+    weeks = run(instance, "2026-02-09", "2026-02-09", "cboe_off_exchange_share_weekly")
+    week = metadata_by_partition(weeks)["off_exchange_share_weekly"]["2026-02-09"]
+    assert (week["outcome"], week["dagster/row_count"]) == ("derived", 4)
+    again = run(instance, "2026-02-09", "2026-02-09", "cboe_off_exchange_share_weekly")
+    again_week = metadata_by_partition(again)["off_exchange_share_weekly"]["2026-02-09"]
+    assert again_week["outcome"] == "unchanged"
+    url = databases.sqlite_url(settings.state_path)
+    [(day_count, ratio)] = databases.rows(
+        url,
+        select(WEEKLY.c.day_count, WEEKLY.c.off_exchange_share_ratio).where(
+            WEEKLY.c.tape == "all", func.date(WEEKLY.c.week_start) == "2026-02-09"
+        ),
+    )
+    assert day_count == 2
+    assert 0.35 < ratio < 0.55
+    [drawn] = metadata_by_partition(
+        defs.resolve_job_def("cboe_charts").execute_in_process(instance=instance)
+    )["off_exchange_share_chart"].values()
+    assert drawn["dagster/row_count"] % 4 == 0
+    assert "picture" in drawn

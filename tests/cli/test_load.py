@@ -59,6 +59,7 @@ def test_the_datasets_are_tables_that_load_and_derive_with_jobs_and_partitions(c
         },
         "documents_pages": "documents_load",
         "market_volume_daily": "cboe_market_volume_daily",
+        "cboe_off_exchange_share_weekly": "cboe_off_exchange_share_weekly",
         "fact_bond_trade_activity": "finra_bond_trade_activity",
     }
     assert all(each["description"] for each in found.values())

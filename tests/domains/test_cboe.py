@@ -1,7 +1,8 @@
 """Cboe's market volume: files as Cboe writes them, damaged ones, and the exchanges' calendar."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
+import polars as pl
 import pytest
 
 from orchestration_project.contracts.contract import validate
@@ -153,3 +154,76 @@ def test_exchanges_trade_on_some_federal_holidays():
     assert cboe.is_closed(date(2026, 4, 3))  # Good Friday
     assert not cboe.is_closed(date(2025, 10, 13))  # Columbus Day
     assert not cboe.is_closed(date(2025, 11, 11))  # Veterans Day
+
+
+WEEK = date(2026, 1, 5)
+NOON, LATER = datetime(2026, 1, 13, 12, tzinfo=UTC), datetime(2026, 1, 27, 12, tzinfo=UTC)
+SHARES = ("tape", "exchange_share_quantity", "off_exchange_share_quantity")
+
+
+def daily(*lines: str) -> pl.DataFrame:
+    body = "\n".join([HEADER, *lines, ""]).encode()
+    found = [cboe.off_exchange_daily(checked(body, each).rows) for each in cboe.partitions_in(body)]
+    return pl.concat(found).with_columns(known_from=pl.lit(NOON))
+
+
+def tiers(*shares: tuple[int, int]) -> pl.DataFrame:
+    names = ("ats_share_quantity", "non_ats_share_quantity", "known_from")
+    rows = [(*each, LATER) for each in shares]
+    kinds = (pl.Int64(), pl.Int64(), pl.Datetime("us", "UTC"))
+    return pl.DataFrame(rows, dict(zip(names, kinds, strict=True)), orient="row")
+
+
+def test_a_day_is_split_into_trading_on_and_off_exchange_by_tape():
+    rows = daily(NYSE, TRF)
+    assert rows.select(SHARES).rows() == [
+        ("A", 100, 90),
+        ("B", 20, 0),
+        ("C", 3, 10),
+        ("all", 123, 100),
+    ]
+    [total] = rows.filter(tape="all").to_dicts()
+    assert total["off_exchange_share_ratio"] == 100 / 223
+    assert total["off_exchange_notional_ratio"] == pytest.approx(1000 / 2230.75)
+    assert total["off_exchange_trade_ratio"] == 6 / 14
+
+
+def test_a_tape_without_trading_has_no_ratio_and_one_without_a_facility_has_zero():
+    nothing = "2026-01-05,NYSE (N),0,5,0,5,0,5,0,5,0,1,0,1"
+    found = {each["tape"]: each for each in daily(nothing).to_dicts()}
+    for name in ("share", "notional", "trade"):
+        ratios = [found[tape][f"off_exchange_{name}_ratio"] for tape in ("A", "B", "C", "all")]
+        assert ratios == [None, 0.0, None, 0.0]
+
+
+def test_a_week_is_the_sum_of_its_days_beside_finras_shares_of_both_tiers():
+    lines = [each.replace("-05,", f"-{day:02},") for day in range(5, 10) for each in (NYSE, TRF)]
+    found = cboe.off_exchange_weekly(daily(*lines), tiers((100, 300), (23, 70)), week_start=WEEK)
+    assert found.select(*SHARES, "day_count", "session_count").rows() == [
+        ("A", 500, 450, 5, 5),
+        ("B", 100, 0, 5, 5),
+        ("C", 15, 50, 5, 5),
+        ("all", 615, 500, 5, 5),
+    ]
+    finra = [
+        *("finra_ats_share_quantity", "finra_non_ats_share_quantity"),
+        *("finra_ats_share_ratio", "finra_non_ats_share_ratio"),
+    ]
+    assert found.select(finra).rows() == [
+        *[(None, None, None, None)] * 3,
+        (123, 370, 123 / 1115, 370 / 1115),
+    ]
+    assert found["known_from"].unique().to_list() == [LATER]
+    assert found["off_exchange_share_ratio"].to_list()[-1] == 500 / 1115
+
+
+def test_a_week_that_lacks_a_day_or_a_tier_is_not_compared_with_finras_whole_week():
+    one_day = cboe.off_exchange_weekly(daily(NYSE, TRF), tiers((1, 2), (3, 4)), week_start=WEEK)
+    assert one_day.filter(tape="all").select(
+        "day_count", "finra_ats_share_quantity", "finra_ats_share_ratio"
+    ).rows() == [(1, 4, None)]
+    one_tier = cboe.off_exchange_weekly(daily(NYSE), tiers((1, 2)), week_start=WEEK)
+    assert one_tier["finra_ats_share_quantity"].to_list() == [None] * 4
+    new_year = cboe.off_exchange_weekly(daily(EARLIER), tiers(), week_start=date(2025, 12, 29))
+    assert new_year["session_count"].unique().to_list() == [4]
+    assert new_year["known_from"].unique().to_list() == [NOON]

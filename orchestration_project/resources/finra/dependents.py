@@ -12,6 +12,7 @@ from sqlalchemy import Table
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.recomputation import CONCENTRATION, ROLLING
 from orchestration_project.engine.warehouse.frames import Scope
+from orchestration_project.tables.cboe import off_exchange_share_weekly
 from orchestration_project.tables.finra import (
     finra_concentration_week,
     finra_symbol_rolling_6w,
@@ -48,5 +49,6 @@ DEPENDENTS: dict[Table, Callable[[Scope], Scope]] = {
     finra_venue_week_all_tiers: _all_tiers,
     finra_symbol_week_value: _all_tiers,
     finra_symbol_week_short: _all_tiers,
+    off_exchange_share_weekly: _all_tiers,
 }
 """Derived tables with is_stale, and the condition on the rows that a loaded week is part of."""

@@ -1,6 +1,6 @@
 """Settings of Cboe's market volume: its source."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -11,6 +11,8 @@ from orchestration_project.settings.settings import Settings
 
 FIRST_DAY_OF_ALL = date(2007, 1, 1)
 """The files begin with this year."""
+
+A_YEAR = timedelta(days=365)
 
 
 class CboeSettings(Settings):
@@ -43,3 +45,7 @@ class CboeSettings(Settings):
         description="Share of rejected lines above which a day is quarantined.",
         json_schema_extra=about(unit="ratio"),
     )
+
+    def first_day(self, today: date) -> date:
+        """Return the first day that is a partition."""
+        return self.cboe_first_day or today - A_YEAR

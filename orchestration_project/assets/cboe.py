@@ -1,0 +1,146 @@
+"""Shares off exchange by week, and their chart by day."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from orchestration_project.assets.specs import asset_spec
+from orchestration_project.connections.artifacts import ArtifactStore
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.cboe import WEEKS
+from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.dataset import dagster_partitions
+from orchestration_project.engine.derived import DerivedResult
+from orchestration_project.engine.runner import AssetEvent, Report, each_partition
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.plots.cboe import TITLE, off_exchange_share
+from orchestration_project.plots.sparkline import svg_uri
+from orchestration_project.resources.cboe import read_shares, weekly_load
+from orchestration_project.services.metadata import column_schema, image, store_file, table_of
+from orchestration_project.settings import load_shared_settings
+from orchestration_project.settings.domains.cboe import CboeSettings
+from orchestration_project.tables.cboe import (
+    WEEKLY_MADE_OF,
+    WEEKLY_MADE_OF_FINRA,
+    off_exchange_share_weekly,
+)
+
+SETTINGS = load_shared_settings()
+ZONE = WEEKS.calendar.zone
+TODAY = Clock(SETTINGS.demo_clock_now).today(ZONE)
+OWNERS = ("team:market-data",)
+FOLDER = "plots/cboe"
+ROWS_SHOWN = 20
+"""The newest rows of the data, beside the picture."""
+
+OFF_EXCHANGE_DAILY = dg.AssetKey(["cboe", "off_exchange_share_daily"])
+OFF_EXCHANGE_WEEKLY = dg.AssetKey(["cboe", "off_exchange_share_weekly"])
+OFF_EXCHANGE_CHART = dg.AssetKey(["cboe", "off_exchange_share_chart"])
+FINRA_WEEKS = dg.AssetKey(["finra", "symbol_week"])
+
+PARTITIONS = dagster_partitions(
+    WEEKS,
+    CboeSettings.of(SETTINGS).first_day(TODAY),
+    now=TODAY,
+    machine_now=Clock().today(ZONE),
+)
+
+
+def _weekly_lineage() -> dict[str, list[dg.TableColumnDep]]:
+    sources = ((OFF_EXCHANGE_DAILY, WEEKLY_MADE_OF), (FINRA_WEEKS, WEEKLY_MADE_OF_FINRA))
+    return {
+        column.name: [
+            dg.TableColumnDep(key, name)
+            for key, made_of in sources
+            for name in made_of.get(column.name, ())
+        ]
+        for column in off_exchange_share_weekly.columns
+    }
+
+
+@dg.multi_asset(
+    name="derive_off_exchange_share_weekly",
+    specs=[
+        asset_spec(
+            OFF_EXCHANGE_WEEKLY,
+            str(off_exchange_share_weekly.comment),
+            column_schema(off_exchange_share_weekly.columns),
+            {"table", "gold"},
+            OFF_EXCHANGE_DAILY,
+            FINRA_WEEKS,
+            owners=OWNERS,
+            **{
+                "dagster/table_name": off_exchange_share_weekly.name,
+                "dagster/column_lineage": dg.TableColumnLineage(_weekly_lineage()),
+            },
+        )
+    ],
+    partitions_def=PARTITIONS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def off_exchange_weeks(
+    context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+) -> Iterator[AssetEvent]:
+    """Derive each week of the run; a week whose inputs are the same stays as it is."""
+    report = Report[DerivedResult](
+        lambda derived: {OFF_EXCHANGE_WEEKLY: _metadata(derived)},
+        is_unchanged=lambda derived: not derived.recomputed,
+    )
+    yield from each_partition(context, lambda: weekly_load(warehouse), report)
+
+
+def _metadata(derived: DerivedResult) -> dict[str, Any]:
+    return {
+        "outcome": "derived" if derived.recomputed else "unchanged",
+        "dagster/row_count": derived.tables[off_exchange_share_weekly.name].row_count,
+        "seconds": derived.seconds,
+    }
+
+
+@dg.multi_asset(
+    name="draw_off_exchange_share",
+    specs=[
+        asset_spec(
+            OFF_EXCHANGE_CHART,
+            "One picture: the share of trading off exchange by day and tape.",
+            None,
+            {"plot", "gold"},
+            OFF_EXCHANGE_DAILY,
+            owners=OWNERS,
+        )
+    ],
+)
+def off_exchange_chart(
+    artifacts: dg.ResourceParam[ArtifactStore],
+    settings: dg.ResourceParam[CboeSettings],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[Any]:
+    """Draw the last year of what is loaded, keep the files, and show them."""
+    rows = read_shares(warehouse)
+    if rows.is_empty():
+        nothing = {"outcome": "nothing to draw: no market volume is loaded"}
+        return dg.MaterializeResult(asset_key=OFF_EXCHANGE_CHART, metadata=nothing)
+    picture = off_exchange_share(rows, is_synthetic=settings.is_demo)
+    metadata = {
+        "picture": image(TITLE, svg_uri(picture.svg)),
+        "dagster/row_count": len(rows),
+        "newest": table_of(rows.tail(ROWS_SHOWN)),
+        "svg_file": store_file(artifacts, FOLDER, picture.svg, suffix="svg"),
+        "png_file": store_file(artifacts, FOLDER, picture.png, suffix="png"),
+    }
+    return dg.MaterializeResult(asset_key=OFF_EXCHANGE_CHART, metadata=event_metadata(metadata))
+
+
+off_exchange_weeks_job = dg.define_asset_job(
+    "cboe_off_exchange_share_weekly",
+    selection=dg.AssetSelection.assets(off_exchange_weeks),
+    description="Derives the share off exchange of weeks, beside FINRA's shares on ATSs.",
+    tags={"domain": "cboe"},
+)
+charts_job = dg.define_asset_job(
+    "cboe_charts",
+    selection=dg.AssetSelection.assets(off_exchange_chart),
+    description="Draws the share of trading off exchange by day.",
+    tags={"domain": "cboe"},
+)

@@ -1,0 +1,113 @@
+"""Shares off exchange of weeks, derived of days and of FINRA's weeks; data of the chart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import polars as pl
+from sqlalchemy import BigInteger, Connection, cast, func, select
+
+from orchestration_project.domains import cboe
+from orchestration_project.engine.derived import (
+    DerivedLoad,
+    DerivedPart,
+    DerivedTable,
+    Inputs,
+    Landed,
+    PendingDerivation,
+)
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.difference import changes
+from orchestration_project.engine.warehouse.frames import read_frame, read_scope
+from orchestration_project.tables.cboe import (
+    market_volume_daily,
+    off_exchange_share_daily,
+    off_exchange_share_weekly,
+)
+from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
+
+DAYS_SHOWN = timedelta(days=365)
+TIER_SHARES = {
+    "ats_share_quantity": pl.Int64(),
+    "non_ats_share_quantity": pl.Int64(),
+    "known_from": pl.Datetime("us", "UTC"),
+}
+
+
+@dataclass(frozen=True)
+class WeekInputs:
+    """Days of a week, and a row for each of FINRA's tiers that is loaded."""
+
+    days: pl.DataFrame
+    tiers: pl.DataFrame
+
+
+def _landed(connection: Connection, _key: str | None = None) -> Landed:
+    return cboe.landed_inputs(
+        changes(connection, market_volume_daily), changes(connection, finra_otc_weekly)
+    )
+
+
+def _read_week(connection: Connection, due: Sequence[PendingDerivation]) -> WeekInputs:
+    [week] = [date.fromisoformat(each.key) for each in due]
+    days = tuple(cboe.week_days(week))
+    return WeekInputs(
+        read_scope(connection, off_exchange_share_daily, {"trade_date": days}),
+        _read_tiers(connection, week),
+    )
+
+
+def _read_tiers(connection: Connection, week: date) -> pl.DataFrame:
+    column = finra_symbol_week.c
+    statement = (
+        select(
+            *(
+                cast(func.sum(column[name]), BigInteger())
+                for name in ("ats_share_quantity", "non_ats_share_quantity")
+            ),
+            func.max(column.known_from),
+        )
+        .where(column.week_start == week, column.tier.in_(cboe.NMS_TIERS))
+        .group_by(column.tier)
+    )
+    rows = [tuple(each) for each in connection.execute(statement)]
+    return pl.DataFrame(rows, TIER_SHARES, orient="row")
+
+
+def _make_week(due: PendingDerivation, read: WeekInputs) -> DerivedPart:
+    rows = cboe.off_exchange_weekly(read.days, read.tiers, week_start=date.fromisoformat(due.key))
+    return DerivedPart(rows)
+
+
+WEEKLY = DerivedTable(
+    table=off_exchange_share_weekly,
+    inputs=Inputs(
+        landed=_landed,
+        read=_read_week,
+        job="cboe_market_volume_daily",
+        problem="has no market volume yet",
+        expected="a day of the week is landed",
+    ),
+    reach=cboe.Weekly(),
+    scope=lambda key: {"week_start": date.fromisoformat(key)},
+    make=_make_week,
+)
+
+
+def weekly_load(warehouse: Warehouse) -> DerivedLoad:
+    """Return what derives weeks of `off_exchange_share_weekly`."""
+    return DerivedLoad([WEEKLY], warehouse, where={"asset": "cboe/off_exchange_share_weekly"})
+
+
+def read_shares(warehouse: Warehouse) -> pl.DataFrame:
+    """Return the share off exchange by day and tape, of the year that ends with the newest day."""
+    column = off_exchange_share_daily.c
+    names = ("trade_date", "tape", "off_exchange_share_ratio")
+    statement = select(*(column[name] for name in names))
+    with warehouse.reading() as connection:
+        newest = connection.execute(select(func.max(column.trade_date))).scalar()
+        since = newest - DAYS_SHOWN if newest else date.max
+        found = read_frame(
+            connection, statement.where(column.trade_date > since), off_exchange_share_daily
+        )
+    return found.drop_nulls().sort("trade_date", "tape")

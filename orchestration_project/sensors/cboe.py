@@ -1,0 +1,84 @@
+"""When shares off exchange of weeks are derived, and their chart is drawn."""
+
+import hashlib
+
+import dagster as dg
+
+from orchestration_project.assets.cboe import (
+    PARTITIONS,
+    ZONE,
+    charts_job,
+    off_exchange_weeks_job,
+)
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.operations.partition_tags import (
+    RANGE_END,
+    RANGE_START,
+    consecutive_ranges,
+)
+from orchestration_project.engine.derived import find_outdated
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.cboe import WEEKLY
+from orchestration_project.sensors.definitions import (
+    ONCE_A_DAY,
+    cron_schedule,
+    not_yet_asked,
+    sensor,
+    while_under_way,
+)
+
+PROFILE = "cboe"
+SECONDS_BETWEEN_LOOKS = 60
+
+
+@sensor(
+    job=off_exchange_weeks_job,
+    minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+    profile=PROFILE,
+    needs="loaded market volume",
+)
+def cboe_on_landing(
+    context: dg.SensorEvaluationContext,
+    clock: dg.ResourceParam[Clock],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.SensorResult | dg.SkipReason:
+    """Derive the weeks that are over and of which a day, or a tier of FINRA's, changed."""
+    landed, due = find_outdated(warehouse, [WEEKLY])
+    wanted = [week for week in due if PARTITIONS.has_partition_key(week)]
+    if not wanted:
+        return dg.SkipReason(
+            "Nothing to do: the shares off exchange of all past weeks are current."
+        )
+    if wait := while_under_way(context.instance, off_exchange_weeks_job.name):
+        return wait
+    today = clock.today(ZONE)
+    runs = []
+    for first, last in consecutive_ranges(wanted, PARTITIONS.get_partition_keys()):
+        versions = " ".join(
+            WEEKLY.reach.version(week, landed) for week in wanted if first <= week <= last
+        )
+        state = hashlib.sha256(versions.encode()).hexdigest()[:16]
+        runs.append(
+            dg.RunRequest(
+                run_key=f"{WEEKLY.table.name} {first}...{last} {state} ({today})",
+                tags={RANGE_START: first, RANGE_END: last},
+            )
+        )
+    asked = not_yet_asked(context.instance, runs)
+    if not asked:
+        return dg.SkipReason(f"Asked for today: {', '.join(wanted)}; {ONCE_A_DAY}")
+    context.log.info(
+        f"Requested {', '.join(wanted)}.", extra={"event": "off_exchange_runs_requested"}
+    )
+    return dg.SensorResult(run_requests=list(asked))
+
+
+cboe_charts_daily = cron_schedule(
+    profile=PROFILE,
+    needs="loaded market volume",
+    name="cboe_charts_daily",
+    job=charts_job,
+    cron_schedule="20 8 * * *",  # after the night's loads
+    execution_timezone=ZONE,
+    what="Draw the share of trading off exchange every day.",
+)

@@ -1,0 +1,96 @@
+"""Weeks of shares off exchange as a run derives them, and marked stale by either input."""
+
+from datetime import timedelta
+
+import polars as pl
+import pytest
+
+from orchestration_project.catalog.cboe import VOLUME
+from orchestration_project.engine.derived import find_outdated
+from orchestration_project.engine.warehouse.frames import insert_frame
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.cboe import WEEKLY, read_shares, weekly_load
+from orchestration_project.tables.cboe import off_exchange_share_daily, off_exchange_share_weekly
+from orchestration_project.tables.schema import schema_of
+from orchestration_project.tables.spine import fences
+from tests.resources.weeks import MONDAY, NOON, Desk, row
+
+KEY = MONDAY.isoformat()
+COLUMNS = ("tape", "exchange_share_quantity", "finra_ats_share_quantity", "is_stale")
+
+
+def load_day(desk: Desk, back: int = 0, *, exchange: int = 60, token: int = 1) -> None:
+    """Write what the load of a day derives, and its fence."""
+    day = MONDAY + timedelta(days=back)
+    zeros = {
+        name: 0 for name, kind in schema_of(off_exchange_share_daily).items() if kind.is_numeric()
+    }
+    given = {
+        **zeros,
+        "trade_date": day,
+        "tape": "all",
+        "exchange_share_quantity": exchange,
+        "off_exchange_share_quantity": 40,
+        "off_exchange_share_ratio": 40 / (40 + exchange),
+        "known_from": NOON,
+    }
+    rows = pl.DataFrame([given], schema_of(off_exchange_share_daily))
+    with desk.warehouse.writing() as connection:
+        insert_frame(connection, off_exchange_share_daily, rows)
+        connection.execute(
+            fences.insert().values(
+                table_name=VOLUME.table.name,
+                scope_key=day.isoformat(),
+                token=token,
+                changed_token=token,
+                known_from=NOON,
+            )
+        )
+
+
+def derive(desk: Desk) -> bool:
+    """Derive the week as a run does, and return whether rows were written."""
+    load = weekly_load(desk.warehouse)
+    return bool(load.land(load.take(KEY)).recomputed)
+
+
+def outdated(desk: Desk) -> list[str]:
+    return find_outdated(desk.warehouse, [WEEKLY])[1]
+
+
+def test_a_week_without_market_volume_is_refused_and_names_its_job(desk):
+    with pytest.raises(ConfigurationError, match="has no market volume yet") as refused:
+        derive(desk)
+    assert "cboe_market_volume_daily" in str(refused.value.remedy)
+
+
+def test_a_week_is_derived_again_when_a_day_or_a_tier_comes_and_is_stale_until_then(desk):
+    load_day(desk)
+    assert outdated(desk) == [KEY]
+    assert derive(desk)
+    assert desk.rows(off_exchange_share_weekly, *COLUMNS) == [("all", 60, None, False)]
+    assert not derive(desk)
+    for tier in ("T1", "T2"):
+        Desk(desk.warehouse, desk.folder, tier, MONDAY).land(row("AAA"))
+    assert desk.rows(off_exchange_share_weekly, "is_stale") == [(True,)]
+    assert outdated(desk) == [KEY]
+    derive(desk)
+    [(_, exchange, ats, is_stale)] = desk.rows(off_exchange_share_weekly, *COLUMNS)
+    assert (exchange, ats is not None, is_stale) == (60, True, False)
+    load_day(desk, 1)
+    assert outdated(desk) == [KEY]
+    derive(desk)
+    assert desk.rows(off_exchange_share_weekly, "day_count", "exchange_share_quantity") == [
+        (2, 120)
+    ]
+    assert outdated(desk) == []
+
+
+def test_the_chart_shows_the_share_of_each_loaded_day(desk):
+    assert read_shares(desk.warehouse).is_empty()
+    load_day(desk)
+    load_day(desk, 1, exchange=160)
+    assert read_shares(desk.warehouse).rows() == [
+        (MONDAY, "all", 0.4),
+        (MONDAY + timedelta(days=1), "all", 0.2),
+    ]
