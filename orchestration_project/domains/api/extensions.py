@@ -25,7 +25,7 @@ class PluginShown(BaseModel):
     changed_by: str = Field(description="User of the latest change")
     changed_at: datetime = Field(description="Time of the latest change")
     next_step: str = Field(
-        description="What makes it appear in Dagster after it was enabled; empty: it is not enabled"
+        description="Step after which Dagster shows its asset; empty: it is not enabled"
     )
 
 
