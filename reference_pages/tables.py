@@ -12,6 +12,7 @@ from sqlalchemy.sql import visitors
 
 import orchestration_project.tables
 from orchestration_project.tables.catalogue import METADATA
+from orchestration_project.tables.cboe import MADE_OF as MADE_OF_CBOE
 from orchestration_project.tables.finra_lineage import MADE_OF as MADE_OF_FINRA
 from orchestration_project.tables.operations_events import EVENTS
 from orchestration_project.tables.prices import MADE_OF as MADE_OF_PRICES
@@ -19,7 +20,7 @@ from orchestration_project.tables.schema import HISTORY, INTERNAL
 from orchestration_project.tables.views import VIEWS, View
 from reference_pages.markdown import code, codes, page, paragraph, section, table
 
-MADE_OF = MADE_OF_FINRA | MADE_OF_PRICES
+MADE_OF = MADE_OF_CBOE | MADE_OF_FINRA | MADE_OF_PRICES
 TYPES = {
     "BIGINT": "integer, 64 bits",
     "BOOLEAN": "boolean",
@@ -29,7 +30,17 @@ TYPES = {
     "NUMERIC": "decimal",
     "TEXT": "text",
 }
-DATA_MODULES = ("cboe", "finra", "finra_datasets", "finra_market", "finra_symbols", "fx", "prices")
+DATA_MODULES = (
+    "cboe",
+    "finra",
+    "finra_datasets",
+    "finra_equity_datasets",
+    "finra_market",
+    "finra_short",
+    "finra_symbols",
+    "fx",
+    "prices",
+)
 """Modules of `tables/` with data that analysts read; the others serve operations."""
 
 TITLES = {
@@ -38,7 +49,9 @@ TITLES = {
     "cboe": "Market volume of exchanges",
     "finra": "FINRA OTC weekly data",
     "finra_datasets": "Further FINRA datasets",
+    "finra_equity_datasets": "FINRA equity datasets",
     "finra_market": "FINRA venues, movers and anomalies",
+    "finra_short": "FINRA short sales and short interest",
     "finra_symbols": "FINRA symbol master",
     "fx": "Reference rates",
     "operations": "Operations",

@@ -20,11 +20,8 @@ from orchestration_project.resources.cboe import read_shares, weekly_load
 from orchestration_project.services.metadata import column_schema, image, store_file, table_of
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.settings.domains.cboe import CboeSettings
-from orchestration_project.tables.cboe import (
-    WEEKLY_MADE_OF,
-    WEEKLY_MADE_OF_FINRA,
-    off_exchange_share_weekly,
-)
+from orchestration_project.tables.cboe import MADE_OF, off_exchange_share_weekly
+from orchestration_project.tables.schema import asset_of
 
 SETTINGS = load_shared_settings()
 ZONE = WEEKS.calendar.zone
@@ -47,16 +44,13 @@ PARTITIONS = dagster_partitions(
 )
 
 
-def _weekly_lineage() -> dict[str, list[dg.TableColumnDep]]:
-    sources = ((OFF_EXCHANGE_DAILY, WEEKLY_MADE_OF), (FINRA_WEEKS, WEEKLY_MADE_OF_FINRA))
-    return {
-        column.name: [
-            dg.TableColumnDep(key, name)
-            for key, made_of in sources
-            for name in made_of.get(column.name, ())
-        ]
-        for column in off_exchange_share_weekly.columns
-    }
+_WEEKLY_LINEAGE = {
+    name: [
+        dg.TableColumnDep(dg.AssetKey(asset_of(each.table.name).split("/")), each.name)
+        for each in sources
+    ]
+    for name, sources in MADE_OF[off_exchange_share_weekly.name].items()
+}
 
 
 @dg.multi_asset(
@@ -72,7 +66,7 @@ def _weekly_lineage() -> dict[str, list[dg.TableColumnDep]]:
             owners=OWNERS,
             **{
                 "dagster/table_name": off_exchange_share_weekly.name,
-                "dagster/column_lineage": dg.TableColumnLineage(_weekly_lineage()),
+                "dagster/column_lineage": dg.TableColumnLineage(_WEEKLY_LINEAGE),
             },
         )
     ],

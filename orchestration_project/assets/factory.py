@@ -297,8 +297,8 @@ def _table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
 
 def _derived_spec(dataset: Dataset, table: Table) -> dg.AssetSpec:
     lineage = {
-        name: [dg.TableColumnDep(dataset.key, source) for source in sources]
-        for name, sources in dataset.made_of.get(table, {}).items()
+        name: [dg.TableColumnDep(dataset.key, source.name) for source in sources]
+        for name, sources in dataset.made_of.get(table.name, {}).items()
     }
     return asset_spec(
         dataset.derived_keys[table],

@@ -28,7 +28,7 @@ from orchestration_project.sensors import cboe as sensors
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.cboe import CboeSettings
 from orchestration_project.tables.cboe import (
-    DAILY_MADE_OF,
+    MADE_OF,
     market_volume_daily,
     off_exchange_share_daily,
     off_exchange_share_weekly,
@@ -104,7 +104,7 @@ VOLUME = Dataset(
     source_description="Cboe's yearly files of market volume",
     limits=_limits,
     transforms={off_exchange_share_daily: Transform(cboe.off_exchange_daily)},
-    made_of={off_exchange_share_daily: DAILY_MADE_OF},
+    made_of=MADE_OF,
     dependents={off_exchange_share_weekly: _week_of},
     licence="Cboe: published for free; its website's terms of use apply",
 )

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import dagster as dg
 import polars as pl
-from sqlalchemy import Connection, Table
+from sqlalchemy import Column, Connection, Table
 
 from orchestration_project.contracts.contract import Contract, validate
 from orchestration_project.contracts.delimited import Parsed
@@ -284,7 +284,8 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
         licence: The terms under which it is available.
         owners: Dagster's owners of its assets.
         lists_fields: Whether its source can list fields, so that changed ones are noticed.
-        made_of: Columns of its table that each column of a table derived with it is made of.
+        made_of: For tables that are derived with it, by name: the columns of its table that each
+            column is made of.
     """
 
     contract: Contract
@@ -296,7 +297,7 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
     licence: str
     owners: Sequence[str] = ("team:market-data",)
     lists_fields: bool = False
-    made_of: Mapping[Table, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    made_of: Mapping[str, Mapping[str, Sequence[Column[Any]]]] = field(default_factory=dict)
     summarise: Summarise[None] = no_summary
 
     @property

@@ -1,10 +1,10 @@
 """Cboe's daily market volume: the fields of its files, and the tables."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column
 
+from orchestration_project.tables.finra import finra_symbol_week
 from orchestration_project.tables.schema import (
     ASSET,
     USD_SCALE,
@@ -148,49 +148,46 @@ off_exchange_share_weekly.info[ASSET] = "cboe/off_exchange_share_weekly"
 
 _AMOUNTS = {"share": "share_quantity", "notional": "notional_usd", "trade": "trade_count"}
 _SCOPES = (*(f"tape_{each}" for each in TAPES), "total")
+_rows, _days, _finra = market_volume_daily.c, off_exchange_share_daily.c, finra_symbol_week.c
+_FINRA = ("ats_share_quantity", "non_ats_share_quantity")
+
+Lineage = dict[str, tuple[Column[Any], ...]]
 
 
-def _daily_lineage() -> dict[str, Sequence[str]]:
-    found: dict[str, Sequence[str]] = {
-        "trade_date": ("trade_date",),
-        "tape": ("tape_a_share_quantity", "tape_b_share_quantity", "tape_c_share_quantity"),
-        "known_from": ("known_from",),
+def _daily_lineage() -> Lineage:
+    found: Lineage = {
+        "trade_date": (_rows.trade_date,),
+        "tape": tuple(_rows[f"tape_{each}_share_quantity"] for each in TAPES),
+        "known_from": (_rows.known_from,),
     }
     for name, amount in _AMOUNTS.items():
-        sources = ("participant_code", *(f"{scope}_{amount}" for scope in _SCOPES))
+        sources = (_rows.participant_code, *(_rows[f"{scope}_{amount}"] for scope in _SCOPES))
         names = (f"exchange_{amount}", f"off_exchange_{amount}", f"off_exchange_{name}_ratio")
         found |= dict.fromkeys(names, sources)
     return found
 
 
-DAILY_MADE_OF: Mapping[str, Sequence[str]] = _daily_lineage()
-"""Columns of market_volume_daily that each column of off_exchange_share_daily is made of."""
-
-
-def _weekly_lineage() -> dict[str, Sequence[str]]:
-    found: dict[str, Sequence[str]] = {
-        "week_start": ("trade_date",),
-        "day_count": ("trade_date",),
-        "session_count": ("trade_date",),
-        "tape": ("tape",),
-        "known_from": ("known_from",),
-        "is_stale": ("known_from",),
+def _weekly_lineage() -> Lineage:
+    found: Lineage = {
+        "week_start": (_days.trade_date, _finra.week_start),
+        "day_count": (_days.trade_date,),
+        "session_count": (_days.trade_date,),
+        "tape": (_days.tape,),
+        "known_from": (_days.known_from, _finra.known_from),
+        "is_stale": (_days.known_from,),
     }
     for name, amount in _AMOUNTS.items():
-        sides = (f"exchange_{amount}", f"off_exchange_{amount}")
-        found |= {each: (each,) for each in sides} | {f"off_exchange_{name}_ratio": sides}
-    shares = ("exchange_share_quantity", "off_exchange_share_quantity")
-    return found | dict.fromkeys(("finra_ats_share_ratio", "finra_non_ats_share_ratio"), shares)
+        sides = (_days[f"exchange_{amount}"], _days[f"off_exchange_{amount}"])
+        found |= {each.name: (each,) for each in sides} | {f"off_exchange_{name}_ratio": sides}
+    shares = (_days.exchange_share_quantity, _days.off_exchange_share_quantity)
+    for each in _FINRA:
+        found[f"finra_{each}"] = (_finra[each],)
+        found[f"finra_{each.removesuffix('_quantity')}_ratio"] = (*shares, _finra[each])
+    return found
 
 
-WEEKLY_MADE_OF: Mapping[str, Sequence[str]] = _weekly_lineage()
-"""Columns of off_exchange_share_daily that columns of off_exchange_share_weekly are made of."""
-
-_FINRA = ("ats_share_quantity", "non_ats_share_quantity")
-WEEKLY_MADE_OF_FINRA: Mapping[str, Sequence[str]] = {
-    **{f"finra_{each}": (each,) for each in _FINRA},
-    **{f"finra_{each.removesuffix('_quantity')}_ratio": (each,) for each in _FINRA},
-    "week_start": ("week_start",),
-    "known_from": ("known_from",),
+MADE_OF: dict[str, Lineage] = {
+    "off_exchange_share_daily": _daily_lineage(),
+    "off_exchange_share_weekly": _weekly_lineage(),
 }
-"""Columns of finra_symbol_week that columns of off_exchange_share_weekly are made of."""
+"""Columns that each column of a derived table is made of."""
