@@ -52,11 +52,11 @@ OTHERS_ONLY = re.compile(r"^pytestmark = \[?pytest\.mark\.(slow|histories|faults
 """Stands in a module of which `make test` runs no test."""
 
 LEFT_OUT = pytest.StashKey[int]()
-"""How many slow tests --part has left out."""
+"""How many tests --part has left out."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--part", type=int, default=1, help="one slow test in PART, by the seed")
+    parser.addoption("--part", type=int, default=1, help="one in PART, of slow tests and faults")
     parser.addoption("--seed", default="20260302", help="decides which, and when faults strike")
 
 
@@ -74,7 +74,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)  # of what is to run
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out slow tests, and begin with what takes longest, so that the workers end together."""
+    """Leave out what is not drawn, and begin with what takes longest: the workers end together."""
     left_out = _left_out(items, config)
     config.stash[LEFT_OUT] = len(left_out)
     config.hook.pytest_deselected(items=left_out)
@@ -109,7 +109,7 @@ def _left_out(items: list[pytest.Item], config: pytest.Config) -> list[pytest.It
     drawn = {
         hashlib.sha256(f"{seed} {number} {item.nodeid}".encode()).digest(): item
         for number, item in enumerate(items)
-        if item.get_closest_marker("slow")
+        if item.get_closest_marker("slow") or item.get_closest_marker("faults")
     }
     kept = -(-len(drawn) // part)  # of some there is one at least
     return [drawn[each] for each in sorted(drawn)[kept:]]
@@ -128,10 +128,10 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say that these were not all slow tests."""
+    """Say that these were not all tests."""
     if left_out := config.stash.get(LEFT_OUT, 0):
         part, seed = config.getoption("part"), config.getoption("seed")
-        said = f"only a part of the slow tests: --part={part} --seed={seed} left out {left_out}"
+        said = f"only a part of the tests: --part={part} --seed={seed} left out {left_out}"
         terminalreporter.section(said, yellow=True)
 
 
