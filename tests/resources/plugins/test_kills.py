@@ -27,7 +27,10 @@ KILLS = int(ENVIRONMENT.get("TEST_PLUGIN_KILLS", "20"))
 LEVELS = [pytest.param("namespaces", marks=requires_namespaces), "process"]
 SEED = int(ENVIRONMENT.get("TEST_PLUGIN_SEED", "43"))
 ROWS = 300
-EMIT = body(f'run.emit("items", ((str(i), {{"title": run.run_id}}) for i in range({ROWS})))')
+OWN = f"pid = {os.getpid()}\n"
+"""Makes the plugin's SHA-256, by which its processes are found, that of this worker alone."""
+
+EMIT = body(f'{OWN}run.emit("items", ((str(i), {{"title": run.run_id}}) for i in range({ROWS})))')
 PATIENCE_SECONDS = 30
 
 
@@ -103,7 +106,7 @@ def test_killed_plugins_fail_their_run_and_load_nothing(
     pause = "import time\nrun.log('ready')\ntime.sleep(60)"
     halves = f"for half in (range({ROWS // 2}), range({ROWS // 2}, {ROWS})):\n    "
     emit = 'run.emit("items", ((str(i), {"title": run.run_id}) for i in half))\n'
-    stored = plugins.add(body(f"{halves}{emit}{pause}"))
+    stored = plugins.add(body(f"{OWN}{halves}{emit}{pause}"))
     moments = random.Random(SEED)  # noqa: S311 - moments of kills
     for _ in range(KILLS // 2):
         wait = moments.uniform(0, 0.3)
