@@ -97,7 +97,7 @@ class DatasetAssets:
         return self.dataset.key
 
     def existing(self, keys: Iterable[str]) -> list[str]:
-        """Return those of ``keys`` that are partitions: those before the first day are none."""
+        """Return the keys that are partitions: a day before the first one is not."""
         partitions = self.table.partitions_def
         with dg.partition_loading_context():  # of one present
             return [each for each in keys if partitions and partitions.has_partition_key(each)]

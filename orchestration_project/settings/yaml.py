@@ -71,8 +71,8 @@ def read_yaml(text: str, *, has_aliases: bool = True) -> Any:
         has_aliases: Whether it may have aliases; False for texts of strangers.
 
     Raises:
-        YAMLError: It is no YAML, has a key twice, a day such as 2026-02-30, or more than
-            `MAX_NESTING` levels.
+        YAMLError: The text is not valid YAML, repeats a key, has a day such as 2026-02-30, or more
+            than `MAX_NESTING` levels.
     """
     try:
         return yaml.load(text, _Strict if has_aliases else _WithoutAliases)  # noqa: S506 - safe ones

@@ -41,9 +41,9 @@ def server() -> Any:
     """A host that answers with what it was sent."""
 
     def echo(request: Request) -> Reply:
-        told = {"target": request.target, "headers": request.headers, "body": request.body.decode()}
+        echo = {"target": request.target, "headers": request.headers, "body": request.body.decode()}
         headers = {"Content-Type": "application/json", "X-Echo": request.target}
-        return Reply(200, headers, json.dumps(told).encode())
+        return Reply(200, headers, json.dumps(echo).encode())
 
     with FaultyServer(echo) as opened:
         yield opened
@@ -172,9 +172,9 @@ run.emit("items", [("pipe", {{"title": b64encode(b"".join(pipe)).decode()}})])""
     assert b"Bearer ***" in pipe
     assert b"Bearer ***" in files  # the capture of what it emitted
     assert "Bearer ***" in dump_of(desk.warehouse)
-    for told in (pipe, files, dump_of(desk.warehouse).encode(), repr([desk.log, pages]).encode()):
-        assert SECRET.encode() not in told
-        assert b64encode(SECRET.encode()) not in told
+    for kept in (pipe, files, dump_of(desk.warehouse).encode(), repr([desk.log, pages]).encode()):
+        assert SECRET.encode() not in kept
+        assert b64encode(SECRET.encode()) not in kept
 
 
 def test_an_answer_that_escapes_a_secret_repeats_none_of_it(
@@ -192,10 +192,10 @@ run.emit("items", [("1", {{"title": answer.text}})])"""
     plugins.add(body(code), permissions=permissions)
     plugins.run()
     assert "planted" in server.requests[0].headers["authorization"]
-    told = plugins.payloads()["1"]
-    assert "Bearer ***" in told
-    assert "key=***" in told
-    assert "planted" not in told
+    payload = plugins.payloads()["1"]
+    assert "Bearer ***" in payload
+    assert "key=***" in payload
+    assert "planted" not in payload
 
 
 @pytest.mark.parametrize(
