@@ -1,17 +1,12 @@
 """Cboe: daily market volume of every US exchange, and of trading off exchange."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import cast
 
 from orchestration_project.assets import cboe as assets
-from orchestration_project.catalog.factory import domain_of
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.connecting import user_agent
-from orchestration_project.connections.simulator import demo_url
+from orchestration_project.catalog.factory import domain_of, open_documents
 from orchestration_project.domains import cboe
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.dataset import Dataset, LoadLimits
@@ -20,7 +15,6 @@ from orchestration_project.engine.document_source import (
     DocumentSource,
     document_recovery,
 )
-from orchestration_project.engine.environment import open_shared_state
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.warehouse.target import Transform
 from orchestration_project.registry import Connection, Environment, Job
@@ -46,29 +40,20 @@ DOCUMENTS = Documents(
 )
 
 
-@contextmanager
-def _open(given: Environment) -> Iterator[DocumentSource]:
+def _open(given: Environment) -> AbstractContextManager[DocumentSource]:
     settings = CboeSettings.of(given.settings)
     if settings.cboe_source is None:
         raise switched_off("Cboe", "CBOE_SOURCE", "api")
-    with HttpClient(
-        system=f"cboe_{settings.cboe_source}",
-        state=open_shared_state(settings),
+    return open_documents(
+        given,
+        DOCUMENTS,
+        domain="cboe",
+        source=settings.cboe_source,
+        url=settings.cboe_api_url,
+        demo_path="cboe",
+        label="Cboe",
         requests_per_second=REQUESTS_PER_SECOND,
-        now=Clock().now,
-        user_agent=user_agent(),
-        use_environment=not settings.is_demo,
-        asks_anyway=given.asks_anyway,
-    ) as http:
-        yield DocumentSource(
-            http,
-            given.captures,
-            given.clock,
-            DOCUMENTS,
-            source_name=settings.cboe_source,
-            base_url=f"{demo_url(settings)}/cboe" if settings.is_demo else settings.cboe_api_url,
-            label="Cboe",
-        )
+    )
 
 
 def _limits(settings: Settings, today: date) -> LoadLimits:

@@ -1,6 +1,7 @@
 """Makes the value of a domain of declared datasets: all that a simple source needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
 from functools import partial
 from typing import Any
@@ -10,14 +11,19 @@ import dagster as dg
 
 from orchestration_project.assets.factory import DatasetAssets, dataset_assets
 from orchestration_project.connections.clock import Clock
+from orchestration_project.connections.http import HttpClient
+from orchestration_project.connections.http.connecting import user_agent
+from orchestration_project.connections.simulator import demo_url
 from orchestration_project.contracts.partitioning import Partition
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.dataset import Dataset
+from orchestration_project.engine.document_source import Documents, DocumentSource
+from orchestration_project.engine.environment import open_shared_state
 from orchestration_project.engine.recovery import Recovery
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
-from orchestration_project.registry import Connection, Domain, Job, PartitionedTable
+from orchestration_project.registry import Connection, Domain, Environment, Job, PartitionedTable
 from orchestration_project.sensors.definitions import cron_schedule
 from orchestration_project.sensors.factory import backfill_schedule, dataset_sensor
 from orchestration_project.settings import Settings
@@ -135,3 +141,48 @@ def _oldest_late(
         midnight.astimezone(UTC) + grace,
         missing_count=len(late),
     )
+
+
+@contextmanager
+def open_documents(
+    given: Environment,
+    documents: Documents,
+    *,
+    domain: str,
+    source: str,
+    url: str,
+    demo_path: str,
+    label: str,
+    requests_per_second: int,
+) -> Iterator[DocumentSource]:
+    """Open a source of documents over HTTP.
+
+    Args:
+        given: What it is opened with.
+        documents: How partitions are spread over its documents.
+        domain: Name of its domain, of which rates and circuit breakers are kept.
+        source: Value of the domain's setting of its source.
+        url: Base URL of the real source.
+        demo_path: Path below the demo's address that stands for it.
+        label: Subject of messages about it.
+        requests_per_second: Rate of requests.
+    """
+    settings = given.settings
+    with HttpClient(
+        system=f"{domain}_{source}",
+        state=open_shared_state(settings),
+        requests_per_second=requests_per_second,
+        now=Clock().now,
+        user_agent=user_agent(),
+        use_environment=not settings.is_demo,
+        asks_anyway=given.asks_anyway,
+    ) as http:
+        yield DocumentSource(
+            http,
+            given.captures,
+            given.clock,
+            documents,
+            source_name=source,
+            base_url=f"{demo_url(settings)}/{demo_path}" if settings.is_demo else url,
+            label=label,
+        )

@@ -1,14 +1,9 @@
 """FX: the ECB's euro reference rates by day."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import date, timedelta
 
-from orchestration_project.catalog.factory import domain_of
-from orchestration_project.connections.clock import Clock
-from orchestration_project.connections.http import HttpClient
-from orchestration_project.connections.http.connecting import user_agent
-from orchestration_project.connections.simulator import demo_url
+from orchestration_project.catalog.factory import domain_of, open_documents
 from orchestration_project.domains import fx
 from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.document_source import (
@@ -16,7 +11,6 @@ from orchestration_project.engine.document_source import (
     DocumentSource,
     document_recovery,
 )
-from orchestration_project.engine.environment import open_shared_state
 from orchestration_project.registry import Connection, Environment
 from orchestration_project.settings import Settings, switched_off
 from orchestration_project.settings.domains.fx import FxSettings
@@ -35,29 +29,20 @@ DOCUMENTS = Documents(
 )
 
 
-@contextmanager
-def _open(given: Environment) -> Iterator[DocumentSource]:
+def _open(given: Environment) -> AbstractContextManager[DocumentSource]:
     settings = FxSettings.of(given.settings)
     if settings.fx_source is None:
         raise switched_off("FX", "FX_SOURCE", "api")
-    with HttpClient(
-        system=f"fx_{settings.fx_source}",
-        state=open_shared_state(settings),
+    return open_documents(
+        given,
+        DOCUMENTS,
+        domain="fx",
+        source=settings.fx_source,
+        url=settings.fx_api_url,
+        demo_path="eurofxref",
+        label="The ECB",
         requests_per_second=REQUESTS_PER_SECOND,
-        now=Clock().now,
-        user_agent=user_agent(),
-        use_environment=not settings.is_demo,
-        asks_anyway=given.asks_anyway,
-    ) as http:
-        yield DocumentSource(
-            http,
-            given.captures,
-            given.clock,
-            DOCUMENTS,
-            source_name=settings.fx_source,
-            base_url=f"{demo_url(settings)}/eurofxref" if settings.is_demo else settings.fx_api_url,
-            label="The ECB",
-        )
+    )
 
 
 def _limits(settings: Settings, today: date) -> LoadLimits:
