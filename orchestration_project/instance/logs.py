@@ -61,10 +61,9 @@ LOG_EVENTS: Mapping[str, str] = {
     "http_request_retried": "A request to an outside system failed and is retried.",
     "unexpected_error_retried": "An unexpected error of a request is retried.",
     # Sensors
-    "off_exchange_runs_requested": "A sensor requests runs that derive shares off exchange.",
     "partition_runs_requested": "A sensor requests runs of new or changed partitions.",
     "week_runs_requested": "A sensor requests runs of new or restated FINRA weeks.",
-    "derivation_runs_requested": "A sensor requests runs that derive tables across weeks.",
+    "derivation_runs_requested": "A sensor requests runs that derive tables.",
     "chart_run_requested": "A sensor requests a run that draws the chart of trading.",
     "symbol_run_requested": "A sensor requests a run that loads prices of new symbols.",
     "price_derivation_run_requested": "A sensor requests a run that derives tables of prices.",

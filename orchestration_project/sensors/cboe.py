@@ -1,7 +1,5 @@
 """When shares off exchange of weeks are derived, and their chart is drawn."""
 
-import hashlib
-
 import dagster as dg
 
 from orchestration_project.assets.cboe import (
@@ -11,21 +9,18 @@ from orchestration_project.assets.cboe import (
     off_exchange_weeks_job,
 )
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.operations.partition_tags import (
-    RANGE_END,
-    RANGE_START,
-    consecutive_ranges,
-)
+from orchestration_project.domains.operations.derivations import requests
+from orchestration_project.domains.operations.partition_tags import consecutive_ranges
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.cboe import WEEKLY
 from orchestration_project.sensors.definitions import (
-    ONCE_A_DAY,
     cron_schedule,
-    not_yet_asked,
+    request_derivations,
     sensor,
     while_under_way,
 )
+from orchestration_project.tables.cboe import market_volume_daily
 
 PROFILE = "cboe"
 SECONDS_BETWEEN_LOOKS = 60
@@ -51,26 +46,14 @@ def cboe_on_landing(
         )
     if wait := while_under_way(context.instance, off_exchange_weeks_job.name):
         return wait
-    today = clock.today(ZONE)
-    runs = []
-    for first, last in consecutive_ranges(wanted, PARTITIONS.get_partition_keys()):
-        versions = " ".join(
-            WEEKLY.reach.version(week, landed) for week in wanted if first <= week <= last
-        )
-        state = hashlib.sha256(versions.encode()).hexdigest()[:16]
-        runs.append(
-            dg.RunRequest(
-                run_key=f"{WEEKLY.table.name} {first}...{last} {state} ({today})",
-                tags={RANGE_START: first, RANGE_END: last},
-            )
-        )
-    asked = not_yet_asked(context.instance, runs)
-    if not asked:
-        return dg.SkipReason(f"Asked for today: {', '.join(wanted)}; {ONCE_A_DAY}")
-    context.log.info(
-        f"Requested {', '.join(wanted)}.", extra={"event": "off_exchange_runs_requested"}
+    runs = requests(
+        (WEEKLY.reach,),
+        consecutive_ranges(wanted, PARTITIONS.get_partition_keys()),
+        landed,
+        database=warehouse.first_landed_at(market_volume_daily),
+        day=clock.today(ZONE),
     )
-    return dg.SensorResult(run_requests=list(asked))
+    return request_derivations(context, runs)
 
 
 cboe_charts_daily = cron_schedule(

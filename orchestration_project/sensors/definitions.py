@@ -12,6 +12,8 @@ from orchestration_project.domains.operations.automation import (
     automation_text,
     interval_text,
 )
+from orchestration_project.domains.operations.derivations import RecomputationRequest
+from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.loads import partition_keys
 from orchestration_project.errors import ConfigurationError
 
@@ -145,3 +147,20 @@ def not_yet_asked(
         for request in requests
         if not instance.get_runs(dg.RunsFilter(tags={RUN_KEY: str(request.run_key)}), limit=1)
     ]
+
+
+def request_derivations(
+    context: dg.SensorEvaluationContext, runs: Sequence[RecomputationRequest], left_out: str = ""
+) -> dg.SensorResult | dg.SkipReason:
+    """Return what is asked for; a tick that asks for runs has no message, so its log says it."""
+    wanted = not_yet_asked(context.instance, map(_request, runs))
+    if not wanted:
+        known = ", ".join(f"{run.first} to {run.last}" for run in runs)
+        return dg.SkipReason(f"Not derived, and asked for today: {known}; {ONCE_A_DAY}{left_out}")
+    asked = ", ".join(f"{each.tags[RANGE_START]} to {each.tags[RANGE_END]}" for each in wanted)
+    context.log.info(f"Requested {asked}.{left_out}", extra={"event": "derivation_runs_requested"})
+    return dg.SensorResult(run_requests=list(wanted))
+
+
+def _request(run: RecomputationRequest) -> dg.RunRequest:
+    return dg.RunRequest(run_key=run.run_key, tags={RANGE_START: run.first, RANGE_END: run.last})

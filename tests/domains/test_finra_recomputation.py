@@ -12,10 +12,10 @@ from orchestration_project.domains.finra.recomputation import (
     CONCENTRATION,
     CROSS_TIER,
     ROLLING,
-    requests,
     tier_ranges,
     week_ranges,
 )
+from orchestration_project.domains.operations.derivations import requests
 from orchestration_project.engine.derived import out_of_date
 from tests.properties import bounded
 

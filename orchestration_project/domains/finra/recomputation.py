@@ -5,10 +5,9 @@ number of the delivery that last changed its values. The names of all of them ar
 what is derived; it is out of date exactly when that version is not the present one.
 """
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 
 from orchestration_project.domains.finra.calendar import TIERS, WEEK
 from orchestration_project.domains.finra.selection import TierWeek, parsed, ranges
@@ -99,42 +98,6 @@ def _moved(partition: TierWeek, weeks: int) -> TierWeek:
 def _version(inputs: Iterable[str], landed: Landed) -> str:
     names = " ".join(f"{each}#{landed[each]}" for each in inputs if each in landed)
     return f"gold {GOLD_VERSION}: {names}"
-
-
-@dataclass(frozen=True)
-class RecomputationRequest:
-    """A run over consecutive partitions, with a version that makes it unique."""
-
-    first: str
-    last: str
-    run_key: str
-
-
-def requests(
-    rules: Iterable[PerTier | AllTiers],
-    due: Iterable[tuple[str, str]],
-    landed: Landed,
-    *,
-    database: datetime | None,
-    day: date,
-) -> list[RecomputationRequest]:
-    """Return the runs that derive the partitions between each (first, last) of ``due``.
-
-    The run key names what is derived from what, in which database (by when its first partition
-    landed), and the day: a run that failed is asked for again when its inputs change or on the
-    next day, not at every tick.
-    """
-    found = []
-    for first, last in due:
-        between = [
-            rule.version(key, landed)
-            for rule in rules
-            for key in rule.candidates(landed)
-            if first <= key <= last
-        ]
-        digest = hashlib.sha256("\n".join([str(database), *between]).encode()).hexdigest()[:16]
-        found.append(RecomputationRequest(first, last, f"{first}...{last}@{digest} ({day})"))
-    return found
 
 
 def tier_ranges(keys: Iterable[str]) -> list[tuple[str, str]]:

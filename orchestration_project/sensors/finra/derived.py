@@ -1,7 +1,5 @@
 """When FINRA's derived tables and their picture are made again."""
 
-from collections.abc import Sequence
-
 import dagster as dg
 
 from orchestration_project.assets.finra import (
@@ -17,12 +15,10 @@ from orchestration_project.domains.finra.recomputation import (
     CONCENTRATION,
     CROSS_TIER,
     ROLLING,
-    RecomputationRequest,
-    requests,
     tier_ranges,
     week_ranges,
 )
-from orchestration_project.domains.operations.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.domains.operations.derivations import requests
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.activity import made_of
@@ -30,6 +26,7 @@ from orchestration_project.resources.finra.gold import TIER_WEEKS, WINDOWS
 from orchestration_project.sensors.definitions import (
     ONCE_A_DAY,
     not_yet_asked,
+    request_derivations,
     sensor,
     while_under_way,
 )
@@ -69,7 +66,7 @@ def finra_on_landing(
         database=warehouse.first_landed_at(finra_otc_weekly),
         day=clock.today_in_new_york(),
     )
-    return _asked(context, runs, left_out)
+    return request_derivations(context, runs, left_out)
 
 
 @sensor(
@@ -102,7 +99,7 @@ def finra_on_last_tier(
         database=warehouse.first_landed_at(finra_otc_weekly),
         day=clock.today_in_new_york(),
     )
-    return _asked(context, runs, left_out)
+    return request_derivations(context, runs, left_out)
 
 
 def _without_partition(count: int) -> str:
@@ -112,23 +109,6 @@ def _without_partition(count: int) -> str:
         if count
         else ""
     )
-
-
-def _asked(
-    context: dg.SensorEvaluationContext, runs: Sequence[RecomputationRequest], left_out: str
-) -> dg.SensorResult | dg.SkipReason:
-    """Return what is asked for; a tick that asks for runs has no message, so its log says it."""
-    wanted = not_yet_asked(context.instance, map(_request, runs))
-    if not wanted:
-        known = ", ".join(f"{run.first} to {run.last}" for run in runs)
-        return dg.SkipReason(f"Not derived, and asked for today: {known}; {ONCE_A_DAY}{left_out}")
-    asked = ", ".join(f"{each.tags[RANGE_START]} to {each.tags[RANGE_END]}" for each in wanted)
-    context.log.info(f"Requested {asked}.{left_out}", extra={"event": "derivation_runs_requested"})
-    return dg.SensorResult(run_requests=list(wanted))
-
-
-def _request(run: RecomputationRequest) -> dg.RunRequest:
-    return dg.RunRequest(run_key=run.run_key, tags={RANGE_START: run.first, RANGE_END: run.last})
 
 
 SECONDS_BETWEEN_PICTURES = 300
