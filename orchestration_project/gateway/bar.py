@@ -51,7 +51,10 @@ body #root, body.dagster-mobile #root { height: 100%; }
 #installation-bar button { padding: 4px 10px; border: 1px solid #767b87; border-radius: 6px;
   background: none; color: inherit; font: inherit; cursor: pointer; }
 @media (max-width: 900px) { #installation-bar .name { display: none; } }
-@media (max-width: 780px) { #installation-bar .profile { display: none; } }
+@media (max-width: 780px) {
+  #installation-bar, #installation-bar nav { gap: 12px; }
+  #installation-bar .profile { display: none; }
+}
 @media (max-width: 640px) {
   #installation-bar { gap: 8px; padding: 0 8px; }
   #installation-bar nav { display: none; }
