@@ -38,6 +38,7 @@ class Site:
         self.start_server()
         self.ui = Ui(state_dir, CODE_SERVERS=f"finra=127.0.0.1:{self.port}")
         self.ui.announcement()
+        wait_for(self.jobs, 120)
 
     def start_server(self):
         command = ("orchestration_project", "code-server", "--domains", "finra", "--port")
@@ -47,6 +48,24 @@ class Site:
         for process in [*psutil.Process(self.server.pid).children(recursive=True), self.server]:
             process.send_signal(signal.SIGKILL)
         self.server.wait()
+
+    def jobs(self):
+        """Return the names of the jobs of each location, None until all are loaded."""
+        entries = self.ui.graphql(LOCATIONS)["workspaceOrError"]["locationEntries"]
+        found = {each["name"]: each["locationOrLoadError"] for each in entries}
+        if not all(value and value.get("repositories") for value in found.values()):
+            return None
+        return {
+            name: {job["name"] for each in value["repositories"] for job in each["jobs"]}
+            - {"__ASSET_JOB"}
+            for name, value in found.items()
+        }
+
+    def load(self, partition):
+        """Launch a run of finra, wait for its success, and return its id."""
+        run = self.launch("finra", "finra_otc_weekly", partition)
+        wait_for(lambda: self.status(run) == "SUCCESS", 180)
+        return run
 
     def launch(self, location, job, partition=""):
         answer = self.ui.graphql(LAUNCH.format(location=location, job=job, partition=partition))
@@ -67,18 +86,8 @@ def site(tmp_path_factory):
 
 
 def test_each_code_server_has_its_domains_and_no_job_is_in_two(site):
-    def jobs():
-        entries = site.ui.graphql(LOCATIONS)["workspaceOrError"]["locationEntries"]
-        found = {each["name"]: each["locationOrLoadError"] for each in entries}
-        if not all(value and value.get("repositories") for value in found.values()):
-            return None
-        return {
-            name: {job["name"] for each in value["repositories"] for job in each["jobs"]}
-            - {"__ASSET_JOB"}
-            for name, value in found.items()
-        }
-
-    found = wait_for(jobs, 120)
+    found = site.jobs()
+    assert found is not None
     assert set(found) == {MAIN, "finra"}
     assert "finra_otc_weekly" in found["finra"]
     assert "operations_sessions" in found[MAIN]
@@ -93,15 +102,15 @@ def instance(site, monkeypatch):
 
 
 def test_a_run_starts_on_the_host_of_its_code_server(site, instance):
-    run = site.launch("finra", "finra_otc_weekly", "T1|2026-02-02")
-    wait_for(lambda: site.status(run) == "SUCCESS", 180)
+    run = site.load("T1|2026-02-02")
     tags = instance.get_run_by_id(run).tags
     assert json.loads(tags[GRPC_INFO_TAG]) == {"host": "127.0.0.1", "port": site.port}
 
 
 def test_while_a_code_server_is_away_its_runs_wait_and_those_of_others_do_not(site, instance):
+    earlier = instance.get_run_by_id(site.load("T2|2026-02-02"))
     site.kill_server()
-    waiting = queued(instance, "finra_otc_weekly", "T1|2026-02-09")
+    waiting = queued(instance, earlier, "T1|2026-02-09")
     other = site.launch(MAIN, "operations_sessions")
     wait_for(lambda: site.status(other) == "SUCCESS", 120)
     assert site.status(waiting) in ("QUEUED", "STARTING")
@@ -109,11 +118,10 @@ def test_while_a_code_server_is_away_its_runs_wait_and_those_of_others_do_not(si
     wait_for(lambda: site.status(waiting) == "SUCCESS", 240)
 
 
-def queued(instance, job, partition):
+def queued(instance, earlier, partition):
     """Put a run of finra into the queue, as a schedule does; the UI asks the code server first."""
-    [earlier] = instance.get_runs(dg.RunsFilter(job_name=job), limit=1)
     run = instance.create_run_for_job(
-        repository().get_job(job),
+        repository().get_job(earlier.job_name),
         job_code_origin=earlier.job_code_origin,
         remote_job_origin=earlier.remote_job_origin,
         tags={"dagster/partition": partition},

@@ -386,14 +386,13 @@ def test_a_quarantined_week_is_loaded_again_with_four_clicks(site, admin):
     assert (tags["domain"], tags["launched_by"]) == ("finra", "ui")
 
 
-def test_a_week_is_launched_from_its_job_with_four_clicks(site, admin):
+def test_a_week_is_launched_from_its_job_with_three_clicks(site, admin):
     before = by_admin(site)
-    admin.link("Jobs")
-    admin.href("/jobs/finra_otc_weekly")
+    admin.search_job("finra_otc_weekly")
     admin.button(re.compile("Materialize"))
     choose_week(admin, "2026-01-19")
     launch_in(admin, "launch-from-job")
-    assert admin.clicks == 4
+    assert admin.clicks == 3
     assert {tags_of(run)["domain"] for run in launched(site, before)} == {"finra"}
 
 
@@ -418,10 +417,9 @@ def choose_week(admin, week):
     admin.reads("3 partitions")
 
 
-def test_four_partitions_are_backfilled_and_followed_with_six_clicks(site, admin):
+def test_four_partitions_are_backfilled_and_followed_with_five_clicks(site, admin):
     count = len(site.backfills())
-    admin.link("Jobs")
-    admin.href("/jobs/finra_tier_week")
+    admin.search_job("finra_tier_week")
     admin.button(re.compile("Materialize"))
     field = admin.page.get_by_role("dialog").get_by_role("textbox")
     admin.type_into(field, "[2025-12-29...2026-01-19]")
@@ -433,7 +431,7 @@ def test_four_partitions_are_backfilled_and_followed_with_six_clicks(site, admin
     admin.tab("Backfills")
     admin.page.locator("a[href*='/runs/b/']").first.wait_for()
     admin.shot("backfill-followed")
-    assert admin.clicks == 6
+    assert admin.clicks == 5
 
 
 def test_a_failed_run_is_executed_again_with_four_clicks(site, admin):
@@ -611,8 +609,7 @@ def test_evidence_is_exported_with_four_clicks_and_found_with_two_more(site, adm
 
 
 def test_a_jobs_page_counts_the_partitions_that_its_runs_over_ranges_loaded(admin):
-    admin.link("Jobs")
-    admin.href("/jobs/finra_otc_weekly")
+    admin.search_job("finra_otc_weekly")
     admin.tab("Partitions")
     boxes = admin.page.get_by_text(re.compile("^(Total|Missing) partitions$"))
     boxes.nth(1).wait_for()
