@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from importlib import import_module
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import dagster as dg
@@ -30,6 +31,7 @@ from orchestration_project.engine.dagster_private import UnresolvedAssetJobDefin
 from orchestration_project.engine.environment import open_clock, open_store
 from orchestration_project.engine.recovery import Recovery
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.as_of import AsOf
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
@@ -435,6 +437,8 @@ class Domain:
         replay_modules: By table: name of a module with a function `replay`, which the command
             `replay` calls with the words after the table, and the file of ``--with``; for tables
             that rules of a file make.
+        as_of_module: Name of a module with `AS_OF`: how its derived tables are derived as of a
+            time; only the command `gold` and the gateway import it.
         state_paths: What it keeps in STATE_DIR, by file or folder name.
         read_files: Reads its configuration files; raises ConfigurationError if one is invalid.
         subjects: Returns the kinds of persons and documents that it has data of, for erasures.
@@ -469,6 +473,7 @@ class Domain:
     replays: Sequence[Replay] = ()
     item_topics: Sequence[ItemTopics] = ()
     oldest_unlanded: Callable[[Settings, Warehouse, Clock], Sequence[OldestMissing]] | None = None
+    as_of_module: str | None = None
     state_paths: Sequence[str] = ()
     read_files: Callable[[Settings], object] | None = None
     subjects: Callable[[Settings], Sequence[SubjectKind]] = _no_subjects
@@ -526,6 +531,16 @@ class Registry:
                 f"invalid domain {unknown[0]!r}: expected one of {', '.join(known)}"
             )
         return replace(self, selected=tuple(known[name] for name in names))
+
+    @cached_property
+    def tables_as_of(self) -> AsOf:
+        """Derivations of tables as of a time, of all domains, by name of the table."""
+        modules = [domain.as_of_module for domain in self.domains if domain.as_of_module]
+        return {
+            name: derive
+            for module in modules
+            for name, derive in import_module(module).AS_OF.items()
+        }
 
     @cached_property
     def jobs(self) -> Mapping[str, Job]:

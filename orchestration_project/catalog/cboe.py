@@ -126,4 +126,5 @@ CBOE = replace(
     ],
     schedules=[*_DATASETS.schedules, sensors.cboe_charts_daily],
     sensors=[*_DATASETS.sensors, sensors.cboe_on_landing],
+    as_of_module="orchestration_project.resources.cboe",
 )

@@ -76,6 +76,7 @@ def _dataset_scope(dataset: FinraDataset, key: str) -> Scope:
 
 FINRA = Domain(
     name="finra",
+    as_of_module="orchestration_project.resources.finra.gold_as_of",
     source_setting="finra_source",
     read_files=lambda settings: settings.checks_of("finra"),
     assets=[

@@ -74,6 +74,7 @@ def _unused(settings: Settings) -> str:
 
 PRICES = Domain(
     name="prices",
+    as_of_module="orchestration_project.resources.prices.gold",
     source_setting="prices_source",
     assets=[prices.quotes, prices.charts, prices.daily, prices.derived, prices.spellings],
     asset_checks=[prices.as_new_as_the_calendar],

@@ -40,20 +40,22 @@ def gold(
     output: str,
     force: bool,
 ) -> int:
-    """Derive a PARTITION of a gold TABLE as of a time, and write its rows.
+    """Derive a PARTITION of a derived TABLE as of a time, and write its rows.
 
-    A partition is TIER|MONDAY, such as T1|2025-11-10, or the Monday for tables of all tiers.
+    A partition is TIER|MONDAY, such as T1|2025-11-10; the Monday for tables of all tiers, the day
+    for off_exchange_share_daily, the symbol for tables of prices, and all for finra_symbols.
     """
+    from orchestration_project.catalog import REGISTRY
     from orchestration_project.cli.export import destination_of, moment_of, write_rows
     from orchestration_project.engine.environment import open_warehouse
-    from orchestration_project.resources.finra.gold_as_of import gold_as_of
+    from orchestration_project.engine.warehouse.as_of import derive_as_of
     from orchestration_project.settings import load_settings
 
     at = moment_of(as_of, "--as-of") if as_of is not None else None
     day = published_by.date() if published_by else None
     destination = destination_of(form, output, force=force)
     with open_warehouse(load_settings()) as warehouse:
-        found = gold_as_of(warehouse, table, partition, at=at, day=day)
+        found = derive_as_of(warehouse, REGISTRY.tables_as_of, table, partition, at=at, day=day)
     status = write_rows(found.table.name, [found.rows], destination)
     if found.missing_count:
         note(

@@ -17,8 +17,16 @@ from orchestration_project.engine.derived import (
     PendingDerivation,
 )
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.as_of import (
+    AsOf,
+    DerivedAsOf,
+    StateAsOf,
+    nothing_then,
+    read_day,
+)
 from orchestration_project.engine.warehouse.difference import changes
 from orchestration_project.engine.warehouse.frames import read_frame, read_scope
+from orchestration_project.engine.warehouse.staleness import stamped
 from orchestration_project.tables.cboe import (
     market_volume_daily,
     off_exchange_share_daily,
@@ -26,6 +34,7 @@ from orchestration_project.tables.cboe import (
 )
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
 
+FINRA_MARKETS = {"ATS": "ats_share_quantity", "NON_ATS": "non_ats_share_quantity"}
 DAYS_SHOWN = timedelta(days=365)
 TIER_SHARES = {
     "ats_share_quantity": pl.Int64(),
@@ -92,6 +101,52 @@ WEEKLY = DerivedTable(
     scope=lambda key: {"week_start": date.fromisoformat(key)},
     make=_make_week,
 )
+
+
+def _daily_as_of(state: StateAsOf, key: str) -> DerivedAsOf:
+    """Return a day of `off_exchange_share_daily` of the market volume that was loaded by a time."""
+    day, name = read_day(key), off_exchange_share_daily.name
+    state.refuse_day(market_volume_daily)
+    rows = _shares_of(state, day)
+    if rows.is_empty():
+        raise nothing_then(name, key, [key])
+    return DerivedAsOf(off_exchange_share_daily, rows)
+
+
+def _shares_of(state: StateAsOf, day: date) -> pl.DataFrame:
+    rows = cboe.off_exchange_daily(state.read(market_volume_daily, [f"trade_date={day}"]))
+    last_load = state.last_load(market_volume_daily, {"trade_date": day})
+    return stamped(rows, last_load) if last_load and len(rows) else rows
+
+
+def _weekly_as_of(state: StateAsOf, key: str) -> DerivedAsOf:
+    """Return a week of `off_exchange_share_weekly` of what was loaded by a time."""
+    week = read_day(key, monday=True)
+    days = pl.concat(_shares_of(state, day) for day in cboe.week_days(week))
+    if days.is_empty():
+        raise nothing_then(off_exchange_share_weekly.name, key, ["any day of the week"])
+    tiers, missing_count = [], 0
+    for tier in cboe.NMS_TIERS:
+        wheres = [f"week_start={week}", f"tier={tier}"]
+        missing_count += state.missing_count(finra_otc_weekly, wheres)
+        rows = state.read(finra_otc_weekly, wheres, ("market", "share_quantity", "known_from"))
+        if len(rows):
+            sums = {
+                name: rows.filter(market=market)["share_quantity"].sum()
+                for market, name in FINRA_MARKETS.items()
+            }
+            scope = {"week_start": week, "tier": tier}
+            last_load = None if state.day else state.last_load(finra_otc_weekly, scope)
+            tiers.append({**sums, "known_from": last_load or rows["known_from"].max()})
+    found = cboe.off_exchange_weekly(days, pl.DataFrame(tiers, TIER_SHARES), week_start=week)
+    return DerivedAsOf(off_exchange_share_weekly, found, missing_count)
+
+
+AS_OF: AsOf = {
+    off_exchange_share_daily.name: _daily_as_of,
+    off_exchange_share_weekly.name: _weekly_as_of,
+}
+"""Derived tables, each with what derives a partition as of a time."""
 
 
 def weekly_load(warehouse: Warehouse) -> DerivedLoad:

@@ -1,18 +1,32 @@
 """Gold as of a time equals the gold that was derived at that time."""
 
 import random
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import Table, delete, select
 
 from orchestration_project.__main__ import main
+from orchestration_project.domains.cboe import off_exchange_daily
 from orchestration_project.domains.finra.calendar import session_days
-from orchestration_project.engine.warehouse.frames import insert_frame, read_scope
+from orchestration_project.engine.warehouse.frames import insert_frame, read_frame
+from orchestration_project.engine.warehouse.staleness import stamped
+from orchestration_project.resources.cboe import weekly_load
+from orchestration_project.resources.finra.short import short_load
+from orchestration_project.resources.finra.symbols import derive_symbols
 from orchestration_project.resources.finra.value import value_load
-from orchestration_project.tables.prices import prices_daily, prices_daily_history
+from orchestration_project.resources.prices.gold import derive_outdated
+from orchestration_project.tables.cboe import market_volume_daily, off_exchange_share_daily
+from orchestration_project.tables.finra_datasets import finra_short_interest
+from orchestration_project.tables.finra_equity_datasets import finra_reg_sho_daily
+from orchestration_project.tables.prices import prices_daily
+from orchestration_project.tables.schema import HISTORY, schema_of
+from orchestration_project.tables.spine import fences
 from tests.domains.prices import row as price
 from tests.domains.prices import rows as prices
 from tests.resources.gold_desk import WEEKS, derive, land_week, read
@@ -39,10 +53,11 @@ def stored(desk: Desk, name: str) -> list[dict[str, Any]]:
 
 def comparable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows without what databases write differently from Parquet."""
-    unlike = ("week_start", "known_from", "published_at", "is_stale")
+    unlike = ("known_from", "published_at", "is_stale")
+    texts = {date: str, bool: int}
     return [
         {
-            name: int(value) if isinstance(value, bool) else value
+            name: texts.get(type(value), lambda it: it)(value)
             for name, value in row.items()
             if name not in unlike
         }
@@ -103,7 +118,18 @@ def test_gold_published_by_a_day_leaves_out_what_was_restated_later(desk, clock,
     ("arguments", "message"),
     [
         (["finra_symbol_week_value", "T1|2025-11-10"], "invalid partition"),
-        (["finra_symbols", "all"], "invalid gold table"),
+        (["finra_otc_weekly", "T1|2025-11-10"], "invalid gold table"),
+        (["finra_symbols", "T1"], "invalid partition 'T1': expected all"),
+        (["finra_symbols", "all"], "no rows then: any week"),
+        (["prices_returns", "AAA"], "no rows then: AAA"),
+        (["off_exchange_share_daily", "2025"], "invalid partition '2025': expected a day"),
+        (["off_exchange_share_daily", "2025-11-11"], "no rows then: 2025-11-11"),
+        (["off_exchange_share_weekly", "2025-11-11"], "expected a Monday"),
+        (["off_exchange_share_weekly", "2025-11-10"], "no rows then: any day of the week"),
+        (
+            ["prices_returns", "AAA", "--published-by", "2025-11-11"],
+            "the source of prices_daily does not say when it published a row",
+        ),
         (["finra_symbol_week", "2025-11-10"], "invalid partition 2025-11-10"),
         (["finra_tier_week", "T1|2025-11-10"], "invalid partition 'T1|2025-11-10'"),
         (["finra_symbol_week", "T1|2025-11-10"], "no rows then: T1|2025-11-10"),
@@ -141,14 +167,166 @@ def test_estimates_as_of_a_time_have_its_shares_and_its_prices(desk, clock, tmp_
 
 
 def store_prices(desk, now: datetime, given: list[dict[str, Any]]) -> None:
-    """Replace the loaded prices, and keep those before in the history, as a load does."""
+    """Replace the loaded prices."""
+    store(desk, now, prices_daily, prices(*given).with_columns(capture_id=pl.lit(1, pl.Int64)))
+
+
+def store(desk, now: datetime, table: Table, new: pl.DataFrame) -> None:
+    """Replace the rows of a table, and keep those before in the history, as a load does."""
     at = pl.lit(now).cast(pl.Datetime("us", "UTC"))
-    new = prices(*given).with_columns(capture_id=pl.lit(1, pl.Int64), known_from=at)
     with desk.warehouse.writing() as connection:
-        old = read_scope(connection, prices_daily, {"symbol": "AAA"})
-        connection.execute(delete(prices_daily))
+        old = read_frame(connection, select(table), table)
+        connection.execute(delete(table))
         moved = old.with_columns(
             known_to=at, change_cause=pl.lit("values"), rule_version=pl.lit("1")
         )
-        insert_frame(connection, prices_daily_history, moved)
-        insert_frame(connection, prices_daily, new)
+        insert_frame(connection, table.info[HISTORY], moved)
+        insert_frame(connection, table, new.with_columns(known_from=at))
+
+
+def blank(table: Table, *given: dict[str, Any]) -> pl.DataFrame:
+    """Return rows with zeros and blanks where nothing is said."""
+    nothing = {pl.Int64: 0, pl.String: "", pl.Datetime: None, pl.Date: LAST}
+    usual = {name: nothing.get(type(kind)) for name, kind in schema_of(table).items()}
+    return pl.DataFrame([usual | each for each in given], schema_of(table))
+
+
+def assert_derives(
+    desk, clock, folder: Path, keys: Mapping[str, str], changes: list[Callable[[], None]]
+) -> None:
+    """Assert that tables as of the time of each change are what was derived of it then."""
+    states = []
+    for change in changes:
+        change()
+        at = clock.at
+        states.append((at, {name: read(desk.warehouse, name) for name in keys}))
+        clock.at += timedelta(days=1)
+    for at, tables in states:
+        for name, rows in tables.items():
+            file = folder / f"{name}.parquet"
+            time = (at + timedelta(hours=1)).isoformat()
+            options = ["--as-of", time, "--output", str(file), "--force"]
+            assert main(["gold", name, keys[name], *options]) == 0
+            assert sorted_rows(pl.read_parquet(file).to_dicts()) == sorted_rows(rows), name
+    (_, first), (_, last) = states
+    assert all(last[name] and first[name] != last[name] for name in keys)
+
+
+@pytest.mark.slow_on_postgresql
+def test_short_sales_as_of_a_time_have_the_sales_and_the_interest_known_then(desk, clock, tmp_path):
+    def change(shares: int, sold: int, held: int) -> None:
+        for tier in TIERS:
+            land_week(desk, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
+        now = clock.at
+        sale = {"symbol": "AAA", "trade_date": LAST, "short_quantity": sold, "total_quantity": 50}
+        after = {**sale, "trade_date": LAST + timedelta(days=7)}
+        store(desk, now, finra_reg_sho_daily, blank(finra_reg_sho_daily, sale, after))
+        dates = [LAST - timedelta(days=each) for each in (3, 18)]
+        interest = [
+            {"symbol": "AAA", "settlement_date": each, "short_quantity": held + number}
+            for number, each in enumerate(dates)
+        ]
+        store(desk, now, finra_short_interest, blank(finra_short_interest, *interest))
+        load = short_load(desk.warehouse)
+        load.land(load.take(str(LAST)))
+
+    changes = [partial(change, 100, 10, 70), partial(change, 200, 20, 90)]
+    assert_derives(desk, clock, tmp_path, {"finra_symbol_week_short": str(LAST)}, changes)
+
+
+@pytest.mark.slow_on_postgresql
+def test_the_symbol_master_as_of_a_time_has_the_weeks_known_then(desk, clock, tmp_path):
+    def first() -> None:
+        land_week(desk, "T1", WINDOW[0], [{"symbol": "OLD", "issue_name": "Acme Inc"}])
+        land_week(desk, "T2", WINDOW[0], [{"symbol": "B", "issue_name": "Beta"}])
+        land_week(desk, "T1", WINDOW[1], [{"symbol": "C"}, {"symbol": "B", "issue_name": "Beta"}])
+        derive_symbols(desk.warehouse)
+
+    def second() -> None:
+        land_week(desk, "T1", WINDOW[1], [{"symbol": "NEW", "issue_name": "Acme Inc"}])
+        land_week(desk, "T1", WINDOW[2], [{"symbol": "NEW", "issue_name": "Zenith Group"}])
+        land_week(desk, "T2", WINDOW[2], [{"symbol": "B", "issue_name": "Beta"}])
+        derive_symbols(desk.warehouse)
+
+    keys: dict[str, str] = dict.fromkeys(
+        ("finra_symbols", "finra_symbol_changes", "finra_symbol_renames"), "all"
+    )
+    del keys["finra_symbol_renames"]  # the first state has none
+    assert_derives(desk, clock, tmp_path, keys, [first, second])
+    [renamed] = as_of_now(tmp_path, "finra_symbol_renames", "all")
+    assert (renamed["symbol"], renamed["new_symbol"]) == ("OLD", "NEW")
+
+
+def as_of_now(folder: Path, name: str, key: str) -> list[dict[str, Any]]:
+    file = folder / f"{name}.parquet"
+    assert main(["gold", name, key, "--output", str(file)]) == 0
+    return pl.read_parquet(file).to_dicts()
+
+
+@pytest.mark.slow_on_postgresql
+def test_shares_off_exchange_as_of_a_time_have_the_volume_known_then(desk, clock, tmp_path):
+    def change(shares: int, days: int) -> None:
+        now = clock.at
+        volume = [
+            {
+                "trade_date": LAST + timedelta(days=day),
+                "participant_code": code,
+                "total_share_quantity": shares * (day + 1) * count,
+                "tape_a_share_quantity": shares * count,
+            }
+            for day in range(days)
+            for code, count in (("DQ", 4), ("N", 6))
+        ]
+        rows = blank(market_volume_daily, *volume)
+        store(desk, now, market_volume_daily, rows)
+        derived = off_exchange_daily(rows)
+        with desk.warehouse.writing() as connection:
+            connection.execute(delete(off_exchange_share_daily))
+            for of_day in derived.partition_by("trade_date"):
+                insert_frame(connection, off_exchange_share_daily, stamped(of_day, now))
+            connection.execute(delete(fences).where(fences.c.table_name == "market_volume_daily"))
+            for day in range(days):
+                fence = {
+                    "table_name": "market_volume_daily",
+                    "scope_key": str(LAST + timedelta(days=day)),
+                    "token": shares,
+                    "changed_token": shares,
+                    "known_from": now,
+                }
+                connection.execute(fences.insert().values(fence))
+        for tier in ("T1", "T2"):
+            land_week(desk, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
+        load = weekly_load(desk.warehouse)
+        load.land(load.take(str(LAST)))
+
+    changes = [partial(change, 100, 1), partial(change, 300, 5)]
+    keys = {"off_exchange_share_weekly": str(LAST)}
+    assert_derives(desk, clock, tmp_path, keys, changes)
+    found = as_of_now(tmp_path, "off_exchange_share_daily", str(LAST))
+    stored = read(desk.warehouse, "off_exchange_share_daily")
+    own = [each for each in stored if str(each["trade_date"]) == str(LAST)]
+    assert sorted_rows(found) == sorted_rows(own)
+    assert {each["off_exchange_share_ratio"] for each in found} == {0.4, None}
+
+
+@pytest.mark.slow_on_postgresql
+def test_returns_and_corporate_actions_as_of_a_time_have_the_prices_known_then(
+    desk, clock, tmp_path
+):
+    days = session_days(LAST)
+
+    def change(close: int, dividend: int) -> None:
+        now = clock.at
+        given = [price(each, close + number) for number, each in enumerate(days)]
+        given[2]["dividend"] = dividend * 10**6
+        store_prices(desk, now, given)
+        with desk.warehouse.writing() as connection:
+            connection.execute(delete(fences).where(fences.c.table_name == "prices_daily"))
+            fence = {"table_name": "prices_daily", "scope_key": "AAA", "token": close}
+            times = {"changed_token": close, "known_from": now}
+            connection.execute(fences.insert().values(fence | times))
+        derive_outdated(desk.warehouse)
+
+    changes = [partial(change, 40, 1), partial(change, 80, 2)]
+    keys: dict[str, str] = dict.fromkeys(("prices_returns", "prices_corporate_actions"), "AAA")
+    assert_derives(desk, clock, tmp_path, keys, changes)

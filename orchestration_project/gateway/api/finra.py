@@ -2,7 +2,6 @@
 
 import io
 from datetime import date
-from functools import partial
 from typing import Literal
 
 from pydantic import Field
@@ -10,6 +9,7 @@ from starlette.responses import Response
 
 from orchestration_project.domains.api.models import Page
 from orchestration_project.domains.finra.selection import week_ending_on
+from orchestration_project.engine.warehouse.as_of import DerivedAsOf, derive_as_of
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.data import (
     FILE,
@@ -22,7 +22,6 @@ from orchestration_project.gateway.api.data import (
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
 from orchestration_project.gateway.api.problems import not_found, problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
-from orchestration_project.resources.finra.gold_as_of import gold_as_of
 from orchestration_project.services.export import WRITERS
 from orchestration_project.tables.catalogue import relation
 
@@ -61,7 +60,9 @@ class Gold(Parameters):
     """Partition of a gold table, and the time of which it is."""
 
     name: Name = Field(description="The name of a gold table")
-    partition: Name = Field(description="T1|2025-11-10, or the Monday for tables of all tiers")
+    partition: Name = Field(
+        description="T1|2025-11-10; Monday or day of tables of all tiers; symbol of prices; all"
+    )
     as_of: Moment | None = Field(None, description="Of what was loaded by then; default: all")
     published_by: date | None = Field(
         None, description="Of what FINRA had published by that day; default: all"
@@ -76,16 +77,7 @@ async def read_gold(call: Call[Gold, Body]) -> Response:
     """
     wanted = call.query
     try:
-        found = await call.services.in_thread(
-            partial(
-                gold_as_of,
-                call.services.warehouse,
-                wanted.name,
-                wanted.partition,
-                at=wanted.as_of,
-                day=wanted.published_by,
-            )
-        )
+        found = await call.services.in_thread(_derive, call)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
     content = io.BytesIO()
@@ -96,6 +88,18 @@ async def read_gold(call: Call[Gold, Body]) -> Response:
         "x-missing-earlier-state": str(found.missing_count),
     }
     return Response(content.getvalue(), 200, headers, MEDIA_TYPES[wanted.format])
+
+
+def _derive(call: Call[Gold, Body]) -> DerivedAsOf:
+    wanted, services = call.query, call.services
+    return derive_as_of(
+        services.warehouse,
+        services.registry().tables_as_of,
+        wanted.name,
+        wanted.partition,
+        at=wanted.as_of,
+        day=wanted.published_by,
+    )
 
 
 OPERATIONS = (

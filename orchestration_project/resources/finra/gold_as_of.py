@@ -1,186 +1,171 @@
 """Gold tables as they were known or published at a time, derived of the weekly rows of that time.
 
 Nothing is stored: rows of `finra_otc_weekly` are read in their state of the time, and go through
-the functions that derive the tables. So a table that has no history has one. Prices have no day of
-publication: those of an estimate are the ones that were loaded by the time.
+the functions that derive the tables. So a table that has no history has one. Prices, short sales
+and short interest have no day of publication: they count as they were loaded by the time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Select, Table, func, select
 
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.selection import TierWeek, parsed, tier_week
+from orchestration_project.domains.finra.symbols import symbol_master
 from orchestration_project.domains.finra.value import ONE, SPLIT_COLUMNS
 from orchestration_project.engine.derived import DerivedTable, PendingDerivation
-from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
+from orchestration_project.engine.warehouse.as_of import (
+    AsOf,
+    DerivedAsOf,
+    StateAsOf,
+    nothing_then,
+    read_day,
+)
 from orchestration_project.engine.warehouse.staleness import stamped
-from orchestration_project.errors import ConfigurationError, did_you_mean
-from orchestration_project.resources.finra.gold import TIER_WEEKS, WINDOWS, GoldWeeks
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.finra.gold import (
+    SYMBOL_KEY,
+    TIER_WEEKS,
+    WINDOWS,
+    GoldWeeks,
+    landed_weeks,
+)
+from orchestration_project.resources.finra.short import SYMBOL_WEEK_SHORT, short_inputs_as_of
+from orchestration_project.resources.finra.symbols import ALL, TABLES, TRADED
 from orchestration_project.resources.finra.value import SYMBOL_WEEK_VALUE
-from orchestration_project.tables.catalogue import relation, relation_as_of
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_symbol_week,
     finra_venue_week,
 )
 from orchestration_project.tables.prices import prices_daily
-from orchestration_project.tables.published import Published, published_by
-from orchestration_project.tables.schema import HISTORY
 
-LOADED = (finra_symbol_week, finra_venue_week)
-"""Gold tables that a load derives itself."""
-
-BY_NAME: Mapping[str, DerivedTable[Any]] = {
-    each.table.name: each for each in (*WINDOWS, *TIER_WEEKS, SYMBOL_WEEK_VALUE)
-}
-NAMES = tuple(sorted([*(table.name for table in LOADED), *BY_NAME]))
-"""Gold tables that follow from weekly rows, and of estimates from prices."""
+OF_A_WEEK = (*TIER_WEEKS, SYMBOL_WEEK_VALUE, SYMBOL_WEEK_SHORT)
+"""Tables of a week that are made of all of its tiers."""
 
 
 @dataclass(frozen=True)
-class GoldAsOf:
-    """Rows of a gold table at a time.
+class WeekAsOf:
+    """A week and tier at a time: its weekly rows, and what a load derives of them."""
 
-    Attributes:
-        table: The table.
-        rows: Its rows of one partition, by its key.
-        missing_count: Weekly rows that are left out: they were published by the day, changed
-            since, and their state of the day was never loaded.
-    """
-
-    table: Table
     rows: pl.DataFrame
-    missing_count: int
+    gold: GoldWeeks
 
 
-def gold_as_of(
-    warehouse: Warehouse,
-    name: str,
-    key: str,
-    *,
-    at: datetime | None = None,
-    day: date | None = None,
-) -> GoldAsOf:
-    """Return a partition of a gold table as it was known at a time, or published by a day.
+def _loaded_table(name: str, state: StateAsOf, key: str) -> DerivedAsOf:
+    """Return a week of a table that a load derives itself."""
+    tier_week(key, today=date.max)
+    weeks, missing_count = _weeks(state, name, key, [key], [key])
+    is_of_symbols = name == finra_symbol_week.name
+    rows = weeks.symbols if is_of_symbols else weeks.venues
+    return DerivedAsOf(finra_symbol_week.metadata.tables[name], rows, missing_count)
 
-    Args:
-        warehouse: The database.
-        name: One of `NAMES`.
-        key: The partition, as T1|2025-11-10, or of tables of all tiers the Monday.
-        at: Only what was loaded by then counts; None: all.
-        day: Only what the source had published by that day counts; None: all.
+
+def _derived_table(derived: DerivedTable[Any], state: StateAsOf, key: str) -> DerivedAsOf:
+    """Return a partition of a table that is derived after the load."""
+    if derived in OF_A_WEEK:
+        read_day(key, monday=True)
+        required = derived.reach.required(key)
+    else:
+        tier_week(key, today=date.max)
+        required = [key]
+    inputs = derived.reach.inputs(key)
+    weeks, missing_count = _weeks(state, derived.table.name, key, required, inputs)
+    read: Any = weeks
+    if derived is SYMBOL_WEEK_VALUE:
+        read = (weeks.symbols, *_prices(state, date.fromisoformat(key)))
+    elif derived is SYMBOL_WEEK_SHORT:
+        read = (weeks.symbols, *short_inputs_as_of(state, date.fromisoformat(key)))
+    there = {f"{tier}|{week}" for tier, week in weeks.symbols.select("tier", "week_start").rows()}
+    loaded = [each for each in inputs if each in there]
+    due = PendingDerivation(derived, key, 0, None, "", loaded)
+    return DerivedAsOf(derived.table, derived.make(due, read).rows, missing_count)
+
+
+def _symbols(derived: DerivedTable[Any], state: StateAsOf, key: str) -> DerivedAsOf:
+    """Return a table of the symbol master, reading one week after another.
 
     Raises:
-        ConfigurationError: The table or partition is none, or was not loaded by then.
+        ConfigurationError: The key is not its one partition, or no week was loaded by then.
     """
-    if name not in NAMES:
-        raise ConfigurationError(
-            f"invalid gold table {name!r}: expected one that weekly rows make",
-            expected=f"one of {', '.join(NAMES)}",
-            remedy=did_you_mean(name, NAMES),
-        )
-    derived = BY_NAME.get(name)
-    required, wanted = _partitions(derived, key)
-    published = published_by(finra_otc_weekly.name, day, at) if day else None
-    with warehouse.reading() as connection:
-        weeks: dict[str, GoldWeeks] = {}
-        missing_count = 0
-        for each in wanted:
-            made, missing = _week(connection, parsed(each), at, published)
-            missing_count += missing
-            if made is not None:
-                weeks[each] = made
-        prices = _prices(connection, key, at) if derived is SYMBOL_WEEK_VALUE else None
+    if key != ALL:
+        raise ConfigurationError(f"invalid partition {key!r}: expected {ALL}, the only one")
+    missing_count, found = 0, []
+    for each in landed_weeks(state.connection):
+        week, missing = _week(state, parsed(each))
+        missing_count += missing
+        if week is not None:
+            names = week.rows.group_by(SYMBOL_KEY).agg(pl.col("issue_name").max())
+            found.append(week.gold.symbols.select(TRADED).join(names, on=SYMBOL_KEY, how="left"))
+    if not found:
+        raise nothing_then(derived.table.name, key, ["any week"])
+    rows = symbol_master(pl.concat(found))[derived.table]
+    return DerivedAsOf(derived.table, rows, missing_count)
+
+
+AS_OF: AsOf = {
+    **{
+        table.name: partial(_loaded_table, table.name)
+        for table in (finra_symbol_week, finra_venue_week)
+    },
+    **{each.table.name: partial(_derived_table, each) for each in (*WINDOWS, *OF_A_WEEK)},
+    **{each.table.name: partial(_symbols, each) for each in TABLES},
+}
+"""Gold tables that follow from weekly rows, each with what derives a partition as of a time."""
+
+
+def _weeks(
+    state: StateAsOf, name: str, key: str, required: Sequence[str], wanted: Sequence[str]
+) -> tuple[GoldWeeks, int]:
+    """Return the weeks of tiers that are there, and how many weekly rows are missing.
+
+    Raises:
+        ConfigurationError: A required one has no rows.
+    """
+    weeks: dict[str, GoldWeeks] = {}
+    missing_count = 0
+    for each in wanted:
+        week, missing = _week(state, parsed(each))
+        missing_count += missing
+        if week is not None:
+            weeks[each] = week.gold
     if absent := [each for each in required if each not in weeks]:
-        raise ConfigurationError(
-            f"{name} of {key} cannot be derived",
-            expected="its weeks were loaded and published by then",
-            found=f"no rows then: {', '.join(absent)}",
-            remedy="ask for a later time, or for another week",
-        )
+        raise nothing_then(name, key, absent)
     read = GoldWeeks(
         pl.concat(each.symbols for each in weeks.values()),
         pl.concat(each.venues for each in weeks.values()),
     )
-    if derived is None:
-        rows = read.symbols if name == finra_symbol_week.name else read.venues
-        return GoldAsOf(finra_symbol_week.metadata.tables[name], rows, missing_count)
-    due = PendingDerivation(derived, key, 0, None, "", list(weeks))
-    taken = read if prices is None else (read.symbols, *prices)
-    return GoldAsOf(derived.table, derived.make(due, taken).rows, missing_count)
+    return read, missing_count
 
 
-def _partitions(derived: DerivedTable[Any] | None, key: str) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the weeks of tiers that a partition needs, and those that it is made of.
-
-    Raises:
-        ConfigurationError: The key is none of the table's.
-    """
-    if derived not in (*TIER_WEEKS, SYMBOL_WEEK_VALUE):
-        tier_week(key, today=date.max)
-        return [key], [key] if derived is None else derived.reach.inputs(key)
-    try:
-        is_monday = date.fromisoformat(key).weekday() == 0
-    except ValueError:
-        is_monday = False
-    if derived is None or not is_monday:
-        raise ConfigurationError(
-            f"invalid partition {key!r}: expected a Monday, e.g. 2025-11-10",
-            remedy="leave the tier out: the table is of all tiers",
-        )
-    return derived.reach.required(key), derived.reach.inputs(key)
-
-
-def _week(
-    connection: Connection,
-    week: TierWeek,
-    at: datetime | None,
-    published: Published | None,
-) -> tuple[GoldWeeks | None, int]:
+def _week(state: StateAsOf, week: TierWeek) -> tuple[WeekAsOf | None, int]:
     """Return a week of a tier at the time, None without rows, and how many rows are missing."""
     wheres = [f"week_start={week.week_start}", f"tier={week.tier}"]
-    if published:
-        chosen = published.relation
-    else:
-        name = finra_otc_weekly.name
-        chosen = relation_as_of(name, at) if at else relation(name)
-    columns = [column.name for column in finra_otc_weekly.columns]
-    found = chosen.select(columns, wheres).order_by(None)
-    statement = found if isinstance(found, Select) else select(found.subquery())
-    rows = read_frame(connection, statement, finra_otc_weekly)
-    missing = 0
-    if published:
-        missing = int(connection.execute(published.left_out(wheres)).one().missing_count)
+    rows = state.read(finra_otc_weekly, wheres)
+    missing = state.missing_count(finra_otc_weekly, wheres)
     if rows.is_empty():
         return None, missing
     scope = {"week_start": week.week_start, "tier": week.tier}
-    known_from = _latest_load(connection, scope, at) if published is None else None
+    known_from = state.last_load(finra_otc_weekly, scope) if state.day is None else None
     latest = known_from or max(rows["known_from"].to_list())
     symbols, venues = symbol_week(rows), venue_week(venue_sums(rows))
-    return GoldWeeks(stamped(symbols, latest), stamped(venues, latest)), missing
+    return WeekAsOf(rows, GoldWeeks(stamped(symbols, latest), stamped(venues, latest))), missing
 
 
 DAYS_BEFORE = 14
 """Days before a week in which the close before a split of its first session is looked for."""
 
 
-def _prices(
-    connection: Connection, key: str, at: datetime | None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _prices(state: StateAsOf, week: date) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the prices of a week, and all splits since by `SPLIT_COLUMNS`, known at the time."""
-    week, columns = date.fromisoformat(key), ("volume", "known_from", *SPLIT_COLUMNS[:-1])
-    chosen = relation_as_of(prices_daily.name, at) if at else relation(prices_daily.name)
+    columns = ("volume", "known_from", *SPLIT_COLUMNS[:-1])
 
     def read(*wheres: str) -> pl.DataFrame:
-        found = chosen.select(columns, wheres).order_by(None)
-        statement = found if isinstance(found, Select) else select(found.subquery())
-        return read_frame(connection, statement, prices_daily)
+        return state.read(prices_daily, wheres, columns)
 
     prices = read(f"trade_date>={week}", f"trade_date<={week + timedelta(days=6)}")
     split = read(f"trade_date>{week}", f"split_ratio!={ONE}")["symbol"].unique().sort()
@@ -193,20 +178,3 @@ def _prices(
         close_before=pl.col("close").shift().over("symbol")
     )
     return prices, splits.filter(is_split).select(SPLIT_COLUMNS)
-
-
-def _latest_load(connection: Connection, scope: Scope, at: datetime | None) -> datetime | None:
-    """Return when a load last changed a week by then; one that only removed rows counts, too."""
-    history = finra_otc_weekly.info[HISTORY]
-    moments = [
-        (finra_otc_weekly, finra_otc_weekly.c.known_from),
-        (history, history.c.known_from),
-        (history, history.c.known_to),
-    ]
-    found = []
-    for table, moment in moments:
-        statement = select(func.max(moment)).where(within(table, scope))
-        if at is not None:
-            statement = statement.where(moment <= at)
-        found.append(connection.execute(statement).scalar_one())
-    return max((each for each in found if each is not None), default=None)

@@ -18,6 +18,7 @@ from orchestration_project.engine.derived import (
     PendingDerivation,
 )
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.as_of import StateAsOf
 from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.resources.finra.gold import LOADED_BY, landed_weeks
 from orchestration_project.tables.finra import finra_symbol_week
@@ -28,6 +29,11 @@ from orchestration_project.tables.finra_short import finra_symbol_week_short
 _week, _sales, _interest = finra_symbol_week.c, finra_reg_sho_daily.c, finra_short_interest.c
 FRIDAY = timedelta(days=4)
 SUNDAY = timedelta(days=6)
+SALES = (
+    *("trade_date", "symbol", "short_quantity", "short_exempt_quantity", "total_quantity"),
+    "known_from",
+)
+INTEREST = ("settlement_date", "symbol", "short_quantity", "known_from")
 LATEST_SETTLEMENT = timedelta(days=31)
 """Short interest of an older settlement date than this, by the week's Friday, is not shown."""
 
@@ -54,16 +60,14 @@ def _read_week(
     [week] = [date.fromisoformat(each.key) for each in due]
     columns = ("symbol", "total_share_quantity", "ats_share_quantity", "published_at", "known_from")
     traded = select(*(_week[name] for name in columns)).where(_week.week_start == week)
-    columns = ("trade_date", "symbol", "short_quantity", "short_exempt_quantity", "total_quantity")
-    sales = select(*(_sales[name] for name in (*columns, "known_from"))).where(
+    sales = select(*(_sales[name] for name in SALES)).where(
         _sales.trade_date >= week, _sales.trade_date <= week + SUNDAY
     )
     newest = select(func.max(_interest.settlement_date)).where(
         _interest.settlement_date <= week + FRIDAY,
         _interest.settlement_date >= week + FRIDAY - LATEST_SETTLEMENT,
     )
-    columns = ("settlement_date", "symbol", "short_quantity", "known_from")
-    interest = select(*(_interest[name] for name in columns)).where(
+    interest = select(*(_interest[name] for name in INTEREST)).where(
         _interest.settlement_date == newest.scalar_subquery()
     )
     return (
@@ -71,6 +75,17 @@ def _read_week(
         read_frame(connection, sales, finra_reg_sho_daily),
         read_frame(connection, interest, finra_short_interest),
     )
+
+
+def short_inputs_as_of(state: StateAsOf, week: date) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the short sales and the short interest of a week, as `_read_week` does, at a time."""
+    days = (f"trade_date>={week}", f"trade_date<={week + SUNDAY}")
+    friday = week + FRIDAY
+    since = friday - LATEST_SETTLEMENT
+    dates = (f"settlement_date<={friday}", f"settlement_date>={since}")
+    interest = state.read(finra_short_interest, dates, INTEREST)
+    newest = pl.col("settlement_date") == pl.col("settlement_date").max()
+    return state.read(finra_reg_sho_daily, days, SALES), interest.filter(newest)
 
 
 def _make_week(due: PendingDerivation, read: tuple[pl.DataFrame, ...]) -> DerivedPart:

@@ -19,7 +19,7 @@ from orchestration_project.engine.derived import (
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import read_frame
-from orchestration_project.resources.finra.gold import LOADED_BY, landed_weeks
+from orchestration_project.resources.finra.gold import LOADED_BY, SYMBOL_KEY, landed_weeks
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
 from orchestration_project.tables.finra_symbols import (
     finra_symbol_changes,
@@ -29,6 +29,9 @@ from orchestration_project.tables.finra_symbols import (
 
 ALL = "all"
 """The one partition: a symbol's rows follow from all of its weeks."""
+
+TRADED = (*SYMBOL_KEY, "total_share_quantity", "top_venue_id", "known_from")
+"""Columns of `finra_symbol_week` that the symbol master is made of."""
 
 _week, _row = finra_symbol_week.c, finra_otc_weekly.c
 
@@ -52,12 +55,11 @@ class _AllWeeks(Reach):
 
 def _read(connection: Connection, due: Sequence[PendingDerivation]) -> Mapping[Table, pl.DataFrame]:
     """Return the rows of all tables of symbols, whichever is due."""
-    key = ("week_start", "tier", "symbol")
-    traded = (*key, "total_share_quantity", "top_venue_id", "known_from")
-    weeks = read_frame(connection, select(*(_week[name] for name in traded)), finra_symbol_week)
-    named = select(*(_row[name] for name in key), func.max(_row.issue_name).label("issue_name"))
-    names = read_frame(connection, named.group_by(*(_row[name] for name in key)), finra_otc_weekly)
-    return symbol_master(weeks.join(names, on=key, how="left"))
+    weeks = read_frame(connection, select(*(_week[name] for name in TRADED)), finra_symbol_week)
+    key = [_row[name] for name in SYMBOL_KEY]
+    named = select(*key, func.max(_row.issue_name).label("issue_name")).group_by(*key)
+    names = read_frame(connection, named, finra_otc_weekly)
+    return symbol_master(weeks.join(names, on=SYMBOL_KEY, how="left"))
 
 
 def _make(table: Table, due: PendingDerivation, read: Mapping[Table, pl.DataFrame]) -> DerivedPart:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 
 import polars as pl
 from sqlalchemy import Connection, Table, func, select
@@ -31,6 +32,7 @@ from orchestration_project.engine.derived import (
     find_outdated,
 )
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.as_of import AsOf, DerivedAsOf, StateAsOf, nothing_then
 from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.tables.prices import (
     prices_corporate_actions,
@@ -138,6 +140,31 @@ TABLES = (
     ),
     _table(prices_returns, lambda rows, since: returns(rows, since=since)),
 )
+
+
+def _as_of(
+    table: Table,
+    make: Callable[[pl.DataFrame], pl.DataFrame],
+    state: StateAsOf,
+    symbol: str,
+) -> DerivedAsOf:
+    """Return a symbol of a table of the prices that were loaded by a time.
+
+    Raises:
+        ConfigurationError: There were none, or a day is asked for: prices have no publication.
+    """
+    state.refuse_day(prices_daily)
+    rows = state.read(prices_daily, [f"symbol={symbol}"]).sort("trade_date")
+    if rows.is_empty():
+        raise nothing_then(table.name, symbol, [symbol])
+    return DerivedAsOf(table, make(rows))
+
+
+AS_OF: AsOf = {
+    prices_corporate_actions.name: partial(_as_of, prices_corporate_actions, corporate_actions),
+    prices_returns.name: partial(_as_of, prices_returns, partial(returns, since=date.min)),
+}
+"""Derived tables, each with what derives a symbol as of a time."""
 
 
 def outdated_symbols(warehouse: Warehouse) -> dict[str, datetime]:

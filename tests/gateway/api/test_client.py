@@ -566,3 +566,13 @@ def test_an_event_is_a_line_where_it_is_worth_one():
     assert line("LOG", "INFO") == "     1.5 s  said"
     assert line("STEP_FAILURE", step="load") == "     1.5 s  step failure load"
     assert line("LOG") == line("RESOURCE_INIT_STARTED") == ""
+
+
+def test_gold_as_of_now_is_what_was_derived(client, landed):
+    stored = client.frame("finra_symbol_week", where=["tier=T1", "week_start=2026-02-02"])
+    found = client.gold_frame("finra_symbol_week", WEEK)
+    assert len(found)
+    names = ["symbol", "total_share_quantity", "ats_share_quantity", "known_from"]
+    assert found[names].equals(stored[names])
+    with pytest.raises(ApiError, match="invalid gold table 'finra_symbol_wek'"):
+        client.gold_frame("finra_symbol_wek", WEEK)
