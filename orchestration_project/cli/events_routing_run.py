@@ -29,7 +29,7 @@ from orchestration_project.resources.events_routing.rules import edit_rules, rul
 from orchestration_project.resources.events_routing.runs import RunRequester, runnable_jobs
 from orchestration_project.resources.events_routing.targets import RoutingTargets
 from orchestration_project.resources.mqtt.opening import open_bridge
-from orchestration_project.resources.mqtt.publishing import TOPIC
+from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
 from orchestration_project.services.inbox.rows import Content
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.events_routing import events_routed
@@ -162,7 +162,7 @@ def _publish(settings: Settings, warehouse: Warehouse, clock: Clock) -> int:
 
 
 def _unpublished(warehouse: Warehouse) -> int:
-    wanted = select(func.count()).where(outbox.c.topic == TOPIC, outbox.c.state == "waiting")
+    wanted = select(func.count()).where(outbox.c.topic == OUTBOX_TOPIC, outbox.c.state == "waiting")
     with warehouse.reading() as connection:
         return connection.execute(wanted).scalar_one()
 

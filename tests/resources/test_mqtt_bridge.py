@@ -24,7 +24,8 @@ from orchestration_project.resources.mqtt.bridge import Bridge
 from orchestration_project.resources.mqtt.broker import BrokerError
 from orchestration_project.resources.mqtt.connection import BrokerConnection
 from orchestration_project.resources.mqtt.metrics import MqttMetrics
-from orchestration_project.resources.mqtt.publishing import TOPIC, OutboxPublisher
+from orchestration_project.resources.mqtt.publishing import OutboxPublisher
+from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
 from orchestration_project.tables.mqtt import mqtt_bridges, mqtt_inbox
 from orchestration_project.tables.spine import leases, outbox
 from tests.mqtt_broker import (
@@ -64,7 +65,8 @@ def clock() -> Clock:
 def bridge_of(warehouse: Any, broker: EmbeddedBroker, **differing) -> Bridge:
     version = differing.pop("version", "5")
     options = {"max_bytes": 2_000, "lease_seconds": 1.5, "first_delay_seconds": 0.02}
-    given = broker_at(broker.port, version=version)
+    topics = differing.pop("topics", ("tracker/#",))
+    given = broker_at(broker.port, version=version, topics=topics)
     return Bridge(warehouse, Clock(), given, **{**options, **differing})
 
 
@@ -262,7 +264,7 @@ def test_one_of_two_bridges_leads_and_the_other_one_follows(warehouse, broker) -
 def planned(entity: str, payload: str) -> dict[str, object]:
     """Return a row of the outbox."""
     return {
-        "topic": TOPIC,
+        "topic": OUTBOX_TOPIC,
         "entity": entity,
         "version_number": 1,
         "payload": payload,
@@ -273,6 +275,11 @@ def planned(entity: str, payload: str) -> dict[str, object]:
         "run_id": "",
         **dict.fromkeys(("planned_at", "due_at", "changed_at"), AT),
     }
+
+
+def outbox_rows(warehouse: Warehouse) -> Sequence[Row[Any]]:
+    with warehouse.reading() as connection:
+        return connection.execute(select(outbox)).all()
 
 
 def outcomes(warehouse: Warehouse) -> dict[str, tuple[str, int]]:
@@ -301,6 +308,25 @@ def test_events_of_the_outbox_are_done_once_the_broker_has_them(warehouse, broke
     assert "wildcards" in found["project|2"].reason
     assert "expected a JSON object with topic and message" in found["x"].reason
     assert found["x"].due_at > AT
+
+
+@ON_SQLITE
+def test_what_plugins_publish_is_sent_below_their_topic(warehouse, broker) -> None:
+    event = planned("item 1", '{"title": "ü"}') | {"topic": "plugins/rss/new"}
+    action = planned("item 1", "{}") | {"topic": "plugins_actions/rss/post"}
+    with warehouse.writing() as connection:
+        connection.execute(insert(outbox), [event, event | {"version_number": 2}, action])
+    publisher = OutboxPublisher(warehouse, Clock())
+    bridge = bridge_of(warehouse, broker, topics=("plugins/rss/#",), meanwhile=publisher.start)
+    with running(bridge.run):
+        wait_for(lambda: len(bodies(warehouse)) == 2)
+        wait_for(lambda: [row.state for row in outbox_rows(warehouse)].count("done") == 2)
+    assert [json.loads(each) for each in bodies(warehouse)] == [
+        {"key": "item 1", "version_number": number, "payload": {"title": "ü"}} for number in (1, 2)
+    ]
+    assert {row.topic for row in rows(warehouse)} == {"plugins/rss/new"}
+    left = {row.topic: row.state for row in outbox_rows(warehouse)}
+    assert left == {"plugins/rss/new": "done", "plugins_actions/rss/post": "waiting"}
 
 
 @ON_SQLITE

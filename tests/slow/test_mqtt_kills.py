@@ -26,7 +26,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.demo.mqtt.events import Event
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.mqtt.publishing import TOPIC
+from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.mqtt import mqtt_bridges, mqtt_inbox
 from orchestration_project.tables.spine import outbox
@@ -152,7 +152,7 @@ def events_of(number: int, random: Random) -> list[Event]:
 def planned(number: int) -> dict[str, Any]:
     message = {"topic": "tracker/events/tasks/2", "message": f"outbox-{number}"}
     return {
-        "topic": TOPIC,
+        "topic": OUTBOX_TOPIC,
         "entity": "task|2",
         "version_number": number + 1,
         "payload": json.dumps(message),

@@ -23,7 +23,8 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.mqtt.bridge import Bridge
 from orchestration_project.resources.mqtt.broker import Broker, BrokerError
 from orchestration_project.resources.mqtt.connection import FIGURES, BrokerConnection
-from orchestration_project.resources.mqtt.publishing import TOPIC, OutboxPublisher
+from orchestration_project.resources.mqtt.publishing import OutboxPublisher
+from orchestration_project.resources.mqtt.reading import OUTBOX_TOPIC
 from orchestration_project.tables.mqtt import mqtt_bridges, mqtt_inbox
 from orchestration_project.tables.spine import outbox
 from orchestration_project.tracing.traceparent import begin_trace
@@ -240,7 +241,7 @@ def planned(topic: str) -> dict[str, Any]:
     """Return a row of the outbox."""
     at = datetime(2026, 11, 2, 10, tzinfo=UTC)
     return {
-        "topic": TOPIC,
+        "topic": OUTBOX_TOPIC,
         "entity": topic,
         "version_number": 1,
         "cause": "source",

@@ -28,7 +28,6 @@ LATE_AFTER = timedelta(minutes=15)
 OUTBOX_LATE_AFTER = timedelta(minutes=1)
 """An event that waits longer for the broker is late."""
 
-OUTBOX_TOPIC = "mqtt/events"
 RATE_WINDOW = timedelta(hours=1)
 ROWS_PER_STATEMENT = 5_000
 

@@ -22,6 +22,7 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.mqtt.bridge import backoff_seconds
 from orchestration_project.resources.mqtt.broker import BrokerError
 from orchestration_project.resources.mqtt.connection import BrokerConnection, Published
+from orchestration_project.resources.mqtt.reading import PLUGIN_TOPICS, is_published
 from orchestration_project.tables.spine import outbox
 from orchestration_project.tracing.traceparent import (
     TRACEPARENT,
@@ -30,9 +31,6 @@ from orchestration_project.tracing.traceparent import (
 )
 
 LOG = logging.getLogger(__name__)
-
-TOPIC = "mqtt/events"
-"""Topic of the outbox. The payload of a row is JSON: an object of topic, message, traceparent."""
 
 MAX_IN_FLIGHT = 100
 """Events that are published and not acknowledged yet."""
@@ -47,8 +45,9 @@ MAX_REASON = 1_000
 
 
 class EventKey(NamedTuple):
-    """Key of a row of the outbox besides its topic."""
+    """Key of a row of the outbox."""
 
+    topic: str
     entity: str
     version_number: int
 
@@ -131,7 +130,7 @@ class OutboxPublisher:
         on_their_way |= {each.key for each in self._ended}
         count = 0
         for row in self._due(room + len(on_their_way)):
-            key = EventKey(row["entity"], row["version_number"])
+            key = EventKey(row["topic"], row["entity"], row["version_number"])
             if key in on_their_way:
                 continue
             if row["attempt_count"] and (count or self._in_flight):
@@ -145,14 +144,15 @@ class OutboxPublisher:
     def _due(self, limit: int) -> Sequence[Mapping[Any, Any]]:
         wanted = (
             select(
-                outbox.c.entity, outbox.c.version_number, outbox.c.payload, outbox.c.attempt_count
+                *(outbox.c.topic, outbox.c.entity, outbox.c.version_number),
+                *(outbox.c.payload, outbox.c.attempt_count),
             )
             .where(
-                outbox.c.topic == TOPIC,
+                is_published(),
                 outbox.c.state == "waiting",
                 outbox.c.due_at <= self.clock.now(),
             )
-            .order_by(outbox.c.due_at, outbox.c.entity, outbox.c.version_number)
+            .order_by(outbox.c.due_at, outbox.c.topic, outbox.c.entity, outbox.c.version_number)
             .limit(limit)
         )
         with self.warehouse.reading() as reader:
@@ -161,7 +161,7 @@ class OutboxPublisher:
     def _publish(self, connection: BrokerConnection, key: EventKey, row: Mapping[Any, Any]) -> None:
         attempts = row["attempt_count"]
         try:
-            number = connection.publish(*_read(row["payload"]))
+            number = connection.publish(*_read(key, row["payload"]))
         except ValueError as error:
             self._ended.append(Attempt(key, attempts, f"not published: {error}"))
         else:
@@ -183,7 +183,7 @@ class OutboxPublisher:
             return 0
         now = self.clock.now()
         own = (
-            outbox.c.topic == TOPIC,
+            outbox.c.topic == bindparam("of_topic"),
             outbox.c.entity == bindparam("of_entity"),
             outbox.c.version_number == bindparam("of_version"),
             outbox.c.state == "waiting",
@@ -218,15 +218,23 @@ def _delay_seconds(attempt_count: int) -> float:
 
 
 def _keys(attempt: Attempt) -> dict[str, Any]:
-    return {"of_entity": attempt.key.entity, "of_version": attempt.key.version_number}
+    key = attempt.key
+    return {"of_topic": key.topic, "of_entity": key.entity, "of_version": key.version_number}
 
 
-def _read(payload: str) -> tuple[str, bytes, TraceContext | None]:
+def _read(key: EventKey, payload: str) -> tuple[str, bytes, TraceContext | None]:
     """Return topic, message and trace of a row; older rows have no trace.
+
+    The payload of an event is a JSON object of topic, message and traceparent. That of a plugin is
+    any JSON; its message is an object of it with key and version_number.
 
     Raises:
         ValueError: It has none.
     """
+    if key.topic.startswith(PLUGIN_TOPICS):
+        message = {"key": key.entity, "version_number": key.version_number}
+        message["payload"] = json.loads(payload)
+        return key.topic, json.dumps(message, ensure_ascii=False).encode(errors="replace"), None
     try:
         found = json.loads(payload)
         trace = read_traceparent(str(found.get(TRACEPARENT, "")))

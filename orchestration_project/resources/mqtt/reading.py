@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, func, or_, select
 
 from orchestration_project.domains.mqtt.topics import TopicFilter
 from orchestration_project.engine.warehouse import Warehouse
@@ -19,6 +19,9 @@ Row = Mapping[str, Any]
 
 OUTBOX_TOPIC = "mqtt/events"
 """Topic of the outbox with the events of commands."""
+
+PLUGIN_TOPICS = "plugins/"
+"""Begin of the topics with what plugins publish: each is the topic at the broker, too."""
 
 READ_AT_ONCE = 500
 MAX_ROWS_READ = 10_000
@@ -95,11 +98,17 @@ def find_dead_letters(warehouse: Warehouse, wanted: EventFilter, *, seconds: flo
 
 
 def waiting_outbox(connection: Connection) -> Waiting:
-    """Return the events of commands that are not published yet."""
+    """Return the events of commands and plugins that are not published yet."""
     wanted = select(func.count(), func.min(outbox.c.planned_at)).where(
-        outbox.c.topic == OUTBOX_TOPIC, outbox.c.state == "waiting"
+        is_published(), outbox.c.state == "waiting"
     )
     return Waiting(*connection.execute(wanted).one())
+
+
+def is_published() -> ColumnElement[bool]:
+    """Return the condition that the bridge publishes a row of the outbox."""
+    topic = outbox.c.topic
+    return or_(topic == OUTBOX_TOPIC, topic.startswith(PLUGIN_TOPICS, autoescape=True))
 
 
 def has_topic(column: ColumnElement[str], wanted: TopicFilter) -> list[ColumnElement[bool]]:
