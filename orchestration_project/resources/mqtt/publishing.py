@@ -22,7 +22,7 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.mqtt.bridge import backoff_seconds
 from orchestration_project.resources.mqtt.broker import BrokerError
 from orchestration_project.resources.mqtt.connection import BrokerConnection, Published
-from orchestration_project.resources.mqtt.reading import PLUGIN_TOPICS, is_published
+from orchestration_project.resources.mqtt.reading import PLUGIN_TOPICS, published_topics
 from orchestration_project.tables.spine import outbox
 from orchestration_project.tracing.traceparent import (
     TRACEPARENT,
@@ -142,21 +142,19 @@ class OutboxPublisher:
         return count
 
     def _due(self, limit: int) -> Sequence[Mapping[Any, Any]]:
+        columns = outbox.c
         wanted = (
             select(
-                *(outbox.c.topic, outbox.c.entity, outbox.c.version_number),
-                *(outbox.c.payload, outbox.c.attempt_count),
+                *(columns.topic, columns.entity, columns.version_number),
+                *(columns.payload, columns.attempt_count),
             )
-            .where(
-                is_published(),
-                outbox.c.state == "waiting",
-                outbox.c.due_at <= self.clock.now(),
-            )
-            .order_by(outbox.c.due_at, outbox.c.topic, outbox.c.entity, outbox.c.version_number)
+            .where(columns.state == "waiting", columns.due_at <= self.clock.now())
+            .order_by(columns.due_at, columns.topic, columns.entity, columns.version_number)
             .limit(limit)
         )
         with self.warehouse.reading() as reader:
-            return reader.execute(wanted).mappings().all()
+            own = columns.topic.in_(published_topics(reader))
+            return reader.execute(wanted.where(own)).mappings().all()
 
     def _publish(self, connection: BrokerConnection, key: EventKey, row: Mapping[Any, Any]) -> None:
         attempts = row["attempt_count"]
