@@ -368,7 +368,8 @@ def test_more_rows_than_a_batch_come_in_batches_one_after_the_other(desk, tmp_pa
     statement = select(rejects).order_by(rejects.c.capture_id)
     with desk.warehouse.batches(statement, rejects) as batches:
         heights = [batch.height for batch in batches]
-    assert (heights[0], heights[-1], sum(heights)) == (0, 1, count)
+    assert (heights[0], sum(heights)) == (0, count)
+    assert len(heights) > 3
     assert max(heights) <= ROWS_PER_BATCH
     file = tmp_path / "many.parquet"
     assert main(["export", "rejects", "--format", "parquet", "--output", str(file)]) == 0

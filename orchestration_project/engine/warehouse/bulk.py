@@ -4,6 +4,7 @@ from codecs import BOM_UTF8
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import polars as pl
 from sqlalchemy import Connection, Table
 
 from orchestration_project.engine.warehouse.remedies import MAKE_SPACE
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.tables.schema import SQLITE_TIMESTAMP, Query
 
 MOMENT = "%Y-%m-%d %H:%M:%S%.f"
@@ -84,8 +85,9 @@ MANY_ROWS = 5_000
 MOST_FILES = 8
 """In a transaction: SQLite attaches ten databases at most, and lets go of none before its end."""
 
-FILE, ATTACHED = "incoming file", "incoming files attached"
-"""Keys of a connection's info: path of the incoming rows, and number of attached files."""
+FILE, ATTACHED, MAIN = "incoming file", "incoming files attached", "database file"
+"""Keys of a connection's info: path of the incoming rows, number of attached files, path of the
+database."""
 
 
 def insert_into_sqlite(
@@ -116,7 +118,7 @@ def insert_into_sqlite(
 def attach_bulk_file(driver: Any, info: dict[str, Any]) -> None:
     """Have a new connection know the file beside its database for rows on their way."""
     files = {name: file for _, name, file in driver.execute("PRAGMA database_list")}
-    info |= {FILE: Path(f"{files['main']}-incoming"), ATTACHED: 0}
+    info |= {FILE: Path(f"{files['main']}-incoming"), ATTACHED: 0, MAIN: files["main"]}
 
 
 def remove_left_file(connection: Connection) -> None:
@@ -207,7 +209,12 @@ ROWS_PER_BATCH = 5_000
 """A batch of wide rows takes about 20 MiB, as Python objects and as a frame. Larger ones gain
 nothing."""
 
+ROWS_PER_ARROW_BATCH = 10_000
+"""Two such batches take about as much, as none of their values is a Python object."""
+
 STORED_AS_TEXT = (pl.Date, pl.Datetime, pl.Decimal)
+FIRST_VALUES: Mapping[pl.DataType, str] = {pl.String(): "''", pl.Int64(): "0", pl.Float64(): "0.0"}
+"""Literals of SQLite by type."""
 
 
 @contextmanager
@@ -223,7 +230,7 @@ def sorted_on_disk(connection: Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        if is_sqlite:
+        if is_sqlite and not connection.invalidated:  # by an interrupt, which closes the driver's
             driver.execute("PRAGMA temp_store = MEMORY")  # the pool gives the connection to others
 
 
@@ -235,12 +242,90 @@ def out_of_sqlite(
         cursor: Any = result.cursor
         while rows := cursor.fetchmany(ROWS_PER_BATCH):
             columns = zip(schema.items(), zip(*rows, strict=True), strict=True)
-            yield pl.DataFrame([_read(name, values, kind) for (name, kind), values in columns])
+            yield pl.DataFrame(
+                _read(pl.Series(name, values, _stored_type(kind)), kind)
+                for (name, kind), values in columns
+            )
 
 
-def _read(name: str, values: tuple[Any, ...], kind: pl.DataType) -> pl.Series:
+def many_out_of_sqlite(
+    connection: Connection, statement: Query, schema: Mapping[str, pl.DataType]
+) -> Generator[pl.DataFrame]:
+    """Do the same for what is committed, without an object of Python for each value.
+
+    It takes a third of the time. ADBC reads by a connection of its own, which no time limit ends.
+
+    Raises:
+        TransientError: SQLite cannot read the file.
+    """
+    from adbc_driver_manager import Error  # half a second, which no few rows need wait for
+    from adbc_driver_sqlite import dbapi
+
+    text, values = _as_adbc_takes_it(connection, statement, schema)
+    file = f"{Path(connection.info[MAIN]).as_uri()}?mode=ro"
+    try:
+        with (
+            dbapi.connect(file, autocommit=True) as reader,
+            reader.cursor() as cursor,
+            ThreadPoolExecutor(1) as pool,  # from a main thread ADBC takes Ctrl-C for itself
+        ):
+            cursor.adbc_statement.set_options(
+                **{"adbc.sqlite.query.batch_rows": str(ROWS_PER_ARROW_BATCH)}
+            )
+            pool.submit(cursor.execute, text, values).result()
+            found = iter(cursor.fetch_record_batch())
+            following = pool.submit(next, found, None)
+            skipped = 1
+            while (batch := following.result()) is not None:
+                following = pool.submit(next, found, None)
+                stored = pl.DataFrame(pl.from_arrow(batch))[skipped:]
+                skipped = 0
+                yield stored.select(_read(stored[name], kind) for name, kind in schema.items())
+    except Error as error:
+        raise TransientError(
+            "SQLite could not read the rows",
+            expected=f"a database file at {connection.info[MAIN]} that can be read",
+            found=str(error),
+            remedy="see whether its disk is damaged or full, and run it again",
+        ) from error
+
+
+def _as_adbc_takes_it(
+    connection: Connection, statement: Query, schema: Mapping[str, pl.DataType]
+) -> tuple[str, list[Any]]:
+    """Return the SQL of ``statement`` and its parameters, with a row before all others.
+
+    The driver gives a column the type of its first values, and SQLite's NULL has none. A LIMIT, be
+    it of all rows, has SQLite keep the order of what it limits.
+    """
+    asked = statement.compile(connection, compile_kwargs={"render_postcompile": True})
+    values = [_as_parameter(asked.params[name]) for name in asked.positiontup or ()]
+    quote = connection.dialect.identifier_preparer.quote
+    first = ", ".join(
+        f"{FIRST_VALUES[_stored_type(kind)]} AS {quote(name)}" for name, kind in schema.items()
+    )
+    return f"SELECT {first} UNION ALL SELECT * FROM (SELECT * FROM ({asked}) LIMIT -1)", values  # noqa: S608 - our own statement
+
+
+def _as_parameter(value: object) -> object:
+    """Return a value of Python as SQLite stores it."""
+    match value:
+        case datetime():
+            return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+        case date():
+            return value.isoformat()
+        case bool():
+            return int(value)
+        case _:
+            return value
+
+
+def _stored_type(kind: pl.DataType) -> pl.DataType:
+    """Return the type of what SQLite stores for a column of type ``kind``."""
     if isinstance(kind, STORED_AS_TEXT):
-        return read_texts(pl.Series(name, values, pl.String), kind)
-    if kind == pl.Boolean:
-        return pl.Series(name, values, pl.Int64).cast(kind)
-    return pl.Series(name, values, kind)
+        return pl.String()
+    return pl.Int64() if kind == pl.Boolean else kind
+
+
+def _read(stored: pl.Series, kind: pl.DataType) -> pl.Series:
+    return read_texts(stored, kind) if isinstance(kind, STORED_AS_TEXT) else stored.cast(kind)

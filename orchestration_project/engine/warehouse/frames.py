@@ -33,9 +33,11 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestration_project.contracts.rules import Days, KeyRange
 from orchestration_project.engine.warehouse.bulk import (
+    MANY_ROWS,
     as_stored,
     copied_out,
     insert_into_sqlite,
+    many_out_of_sqlite,
     out_of_sqlite,
 )
 from orchestration_project.errors import ContractError
@@ -155,11 +157,18 @@ def scope_from_json(text: str) -> Scope:
 
 
 def read_batches(
-    connection: Connection, statement: Query, rows: FromClause
+    connection: Connection, statement: Query, rows: FromClause, *, is_committed: bool = False
 ) -> Generator[pl.DataFrame]:
     """Yield what ``statement`` finds, whose columns are columns of ``rows``; an empty frame first.
 
     The database is asked for one batch after the other, so that none of them need stay.
+
+    Args:
+        connection: A transaction.
+        statement: The query.
+        rows: Has its columns.
+        is_committed: Whether what is committed is wanted, not the state that the transaction sees:
+            SQLite's rows are counted first, and many are then read by another connection.
     """
     schema = schema_of(rows, [column.name for column in statement.selected_columns])
     yield pl.DataFrame(schema=schema)
@@ -167,11 +176,18 @@ def read_batches(
         yield from copied_out(connection, statement, schema, ROWS_PER_BATCH)
         return
     if connection.dialect.name == "sqlite":
-        yield from out_of_sqlite(connection, statement, schema)
+        if is_committed and _count(connection, statement) > MANY_ROWS:
+            yield from many_out_of_sqlite(connection, statement, schema)
+        else:
+            yield from out_of_sqlite(connection, statement, schema)
         return
     with connection.execute(statement.execution_options(yield_per=ROWS_PER_BATCH)) as result:
         for found in result.partitions():
             yield pl.DataFrame(found, schema, orient="row")
+
+
+def _count(connection: Connection, statement: Query) -> int:
+    return connection.execute(select(func.count()).select_from(statement.subquery())).scalar_one()
 
 
 def read_frame(connection: Connection, statement: Select[Any], table: Table) -> pl.DataFrame:

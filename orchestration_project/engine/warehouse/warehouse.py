@@ -252,7 +252,8 @@ class Warehouse:
         The first frame is empty, so that the columns are known also where there is no row.
 
         Raises:
-            TimeoutError: No batch came for ``seconds``; the database ended the query.
+            TimeoutError: No batch came for ``seconds``; the database ended the query. SQLite is to
+            count the rows in this time; those of many are then read as long as it takes.
         """
         with (
             explained(self._engine),
@@ -260,7 +261,7 @@ class Warehouse:
             sorted_on_disk(connection),  # which cannot change within a transaction
             connection.begin(),
             nullcontext() if seconds is None else ended_without_progress(connection, seconds) as on,
-            closing(read_batches(connection, statement, rows)) as batches,
+            closing(read_batches(connection, statement, rows, is_committed=True)) as batches,
         ):
             yield batches if on is None else noted(batches, on)
 
