@@ -18,7 +18,7 @@ from benchmarks.measures.captures import captures
 from benchmarks.measures.changes import again, history
 from benchmarks.measures.documents import documents
 from benchmarks.measures.documents_listing import documents_listing
-from benchmarks.measures.exports import exports
+from benchmarks.measures.exports import exports, frames
 from benchmarks.measures.gate import gate
 from benchmarks.measures.gateway import gateway, metrics, soak, webhook_runs, webhooks
 from benchmarks.measures.http_state import http_state
@@ -55,7 +55,7 @@ MEASURES = {
         *(copies, one_partition, peers, sqlite, contract, pages),
         *(again, history, starts, gate, control_tower, schedules),
         *(gateway, webhooks, webhook_runs, metrics, soak),
-        *(captures, items, pruning, cleanup, restores, prices, saas, http_state, exports),
+        *(captures, items, pruning, cleanup, restores, prices, saas, http_state, exports, frames),
         *(documents, documents_listing, web, mqtt, mqtt_mirror, mqtt_stream, routing, workers),
         *(traces, plugins),
     )

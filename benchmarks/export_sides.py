@@ -5,29 +5,40 @@ Each function is called in a process of its own (`child.py`).
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from importlib import import_module
 from typing import Any
 
 import polars as pl
-from sqlalchemy import insert
+import pyarrow as pa
+from pyarrow.parquet import ParquetWriter
+from sqlalchemy import insert, text
 
 from orchestration_project.__main__ import main
+from orchestration_project.client import Client
+from orchestration_project.connections.clock import Clock
+from orchestration_project.domains.access.roles import Role
 from orchestration_project.domains.operations.exports import read_exports
 from orchestration_project.engine.dagster_private import is_valid_cron_string
 from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
+from orchestration_project.engine.warehouse.bulk import MANY_ROWS
 from orchestration_project.engine.warehouse.frames import insert_frame
+from orchestration_project.services.access import Keys
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import Exports
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.schema import in_table_order
+from orchestration_project.tables.schema import in_table_order, key_names
 from orchestration_project.tables.spine import fences
 
 ROWS_AT_ONCE = 100_000
 LOADED_AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 WEEK = date(2025, 11, 10)
-IMPORTED_LATE = ("orchestration_project.cli.export", "pgpq", "psycopg", "pyarrow.parquet")
+PANDAS_ROWS = 50_000
+IMPORTED_LATE = (
+    *("orchestration_project.cli.export", "pgpq", "psycopg", "pyarrow.parquet"),
+    "adbc_driver_sqlite.dbapi",
+)
 EXPORTS = "exports: {bench: {table: finra_otc_weekly}}"
 
 
@@ -74,6 +85,46 @@ def export_by_command() -> dict[str, Any]:
     if status:
         raise RuntimeError(f"the command ended with {status}")
     return {"seconds": seconds}
+
+
+def export_by_pandas() -> dict[str, Any]:
+    """Export the table by pandas, which reads it in pieces; return seconds."""
+    import pandas as pd
+
+    file = load_settings().state_path / f"bench_{time.time_ns()}.parquet"
+    with open_warehouse(load_settings()) as warehouse, warehouse.reading() as connection:
+        started = time.perf_counter()
+        order = ", ".join(key_names(finra_otc_weekly))
+        query = text(f"SELECT * FROM {finra_otc_weekly.name} ORDER BY {order}")  # noqa: S608 - ours
+        writer = None
+        for piece in pd.read_sql_query(query, connection, chunksize=PANDAS_ROWS):
+            rows = pa.Table.from_pandas(piece.convert_dtypes(), preserve_index=False)
+            writer = writer or ParquetWriter(file, rows.schema, compression="zstd")
+            writer.write_table(rows.cast(writer.schema))
+        if writer is not None:
+            writer.close()
+        return {"seconds": time.perf_counter() - started}
+
+
+def api_key() -> dict[str, str]:
+    """Make a key of the API and return it."""
+    with open_warehouse(load_settings()) as warehouse:
+        keys = Keys(warehouse, Clock())
+        key = keys.create(owner="bench", role=Role.VIEWER, lasts=timedelta(days=1))
+        return {"key": str(key)}
+
+
+def frames_by_client(*, url: str, key: str, repeats: int) -> dict[str, Any]:
+    """Have the client return the rows of the week as a frame; return the seconds of each time."""
+    where = [f"week_start={WEEK}", "tier=T1"]
+    seconds, rows = [], 0
+    with Client(url, key) as client:
+        client.frame(finra_otc_weekly.name, where=where, limit=MANY_ROWS + 1)  # imports, both sides
+        for _ in range(repeats):
+            started = time.perf_counter()
+            rows = len(client.frame(finra_otc_weekly.name, where=where))
+            seconds.append(time.perf_counter() - started)
+    return {"each": seconds, "rows": rows}
 
 
 def _warm() -> None:

@@ -31,6 +31,8 @@ class Sizes:
         price_symbols: Symbols whose prices of 20 years are loaded.
         saas_tasks: Tasks that are looked at, with an issue of most of them.
         export_rows: Rows that are exported to Parquet.
+        sqlite_export_rows: Rows that are exported to Parquet from SQLite.
+        frame_rows: Rows of a tier-week that the client returns as a frame.
         mqtt_messages: Messages that wait in a session of a broker.
         documents: Files that are loaded, and ten times those of a format.
         document_formats: Formats of which files are converted by others too.
@@ -67,6 +69,8 @@ class Sizes:
     price_symbols: int
     saas_tasks: int
     export_rows: int
+    sqlite_export_rows: int
+    frame_rows: int
     mqtt_messages: int
     documents: int
     document_formats: int
@@ -104,6 +108,8 @@ REQUIRED = Sizes(
     price_symbols=500,
     saas_tasks=100_000,
     export_rows=5_000_000,
+    sqlite_export_rows=1_000_000,
+    frame_rows=60_000,
     mqtt_messages=20_000,
     documents=2000,
     document_formats=13,
@@ -140,6 +146,8 @@ SMOKE = Sizes(
     price_symbols=5,
     saas_tasks=200,
     export_rows=3000,
+    sqlite_export_rows=6000,
+    frame_rows=6000,
     mqtt_messages=300,
     documents=20,
     document_formats=1,
