@@ -29,7 +29,7 @@ def pending(url: str) -> list[str]:
     return sorted(key for (key,) in found)
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 @EACH
 def test_a_run_announces_its_loads_once_and_leaves_none_pending(url, instance, noun):
@@ -43,7 +43,7 @@ def test_a_run_announces_its_loads_once_and_leaves_none_pending(url, instance, n
     assert pending(url) == []
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 @EACH
 def test_what_a_killed_run_loaded_is_announced_by_the_next_and_then_deleted(url, instance, noun):
@@ -61,6 +61,7 @@ def test_what_a_killed_run_loaded_is_announced_by_the_next_and_then_deleted(url,
     assert (unchanged["outcome"], unchanged["change"]) == ("unchanged", told["change"])
 
 
+@pytest.mark.slow
 @BOTH
 def test_the_sentence_of_a_declared_dataset_counts_its_rows(url, instance):
     told = metadata_by_partition(load(instance, "treasury_weekly", *WEEKS))["treasury_weekly"]

@@ -64,6 +64,7 @@ def assert_ends(url: str, rows: Iterable[BadInput]) -> None:
     assert found[GOOD] == ("loaded", "done", "")
 
 
+@pytest.mark.slow
 def test_each_bad_file_ends_with_its_reason_code_and_none_stops_the_others(
     url, folder: Path, instance, monkeypatch: pytest.MonkeyPatch
 ):
@@ -88,6 +89,7 @@ def grown_and_read(read: Any, file: Path, descriptor: int, size: int) -> bytes:
     return read(descriptor, size)
 
 
+@pytest.mark.slow
 def test_what_a_file_does_to_its_reader_is_its_reason_and_the_others_are_loaded(
     url, folder: Path, instance, monkeypatch: pytest.MonkeyPatch
 ):

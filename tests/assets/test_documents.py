@@ -270,6 +270,7 @@ def test_hostile_names_links_and_pipes_end_with_a_reason_of_their_own(
     assert not any("not to be read" in text for text in texts)
 
 
+@pytest.mark.slow
 def test_a_replay_extracts_captured_bytes_by_new_rules_without_the_folder(
     url, folder, instance, monkeypatch: pytest.MonkeyPatch
 ):
@@ -348,6 +349,7 @@ def test_a_file_that_waits_too_long_fails_the_check_and_makes_the_domain_late(
     assert (late.reason[: len(reason)], late.job) == (reason, "documents_load")
 
 
+@pytest.mark.slow
 def test_the_command_prints_counts_and_its_status_says_whether_all_was_extracted(
     url, folder, capfd, monkeypatch: pytest.MonkeyPatch
 ):

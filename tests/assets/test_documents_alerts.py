@@ -15,6 +15,7 @@ def watch(desk: DocumentDesk, url: str, hook) -> Watch:
     return Watch(desk.instance, url)
 
 
+@pytest.mark.slow
 def test_failed_files_of_a_good_run_are_one_warning_and_a_retried_one_is_none(desk, watch, hook):
     desk.write(**{f"good{number}_txt": f"text {number}" for number in range(30)})
     desk.write(a_json=b"{", b_json=b"[", c_bin=b"\x00\x01\x02" * 99)

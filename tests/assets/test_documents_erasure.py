@@ -85,6 +85,7 @@ def desk(url, folder, kept_instance) -> Iterator[Desk]:
         yield Desk(folder, kept_instance, made)
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_document_that_was_planted_everywhere_is_found_nowhere(desk, tmp_path: Path):
     desk.write(other_txt="kept as it is")

@@ -22,7 +22,7 @@ from tests.domains.test_documents_encrypted import PASSWORD, encrypted_pdf, encr
 __all__ = ["folder"]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_a_password_configured_later_makes_exactly_the_encrypted_ones_ready(
     url: str, folder: Path, instance: Any, monkeypatch: pytest.MonkeyPatch, capfd: Any
@@ -68,7 +68,7 @@ def assert_hidden(url: str, output: Any) -> None:
         assert json.dumps(PASSWORD)[1:-1] not in text
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_a_file_that_holds_an_encrypted_one_is_read_again_too(
     url: str, folder: Path, instance: Any, monkeypatch: pytest.MonkeyPatch

@@ -26,6 +26,7 @@ def store(url: str, s3: str, monkeypatch: pytest.MonkeyPatch) -> S3Store:  # noq
     return S3Store(s3)
 
 
+@pytest.mark.slow
 def test_objects_are_loaded_and_one_that_changes_while_read_is_loaded_later(
     url, store, instance, monkeypatch: pytest.MonkeyPatch
 ):

@@ -21,6 +21,7 @@ def kinds(desk: DocumentDesk, name: str) -> list[str]:
     return [each.kind for each in found.events]
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_document_is_followed_from_its_first_sight_to_its_successor_and_its_end(desk):
     desk.write(a_txt="first version", b_json=b"{")

@@ -97,6 +97,7 @@ def test_the_metadata_of_a_partition_tells_its_rows_rejects_and_bytes(url, insta
     assert {each["source"] for each in told.values()} == {"demo"}
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_landed_partition_shows_its_largest_rows_its_captures_and_the_last_weeks(url, instance):
     first, last = key("T1", 3), key("T1", 2)
@@ -323,6 +324,7 @@ def test_a_change_of_metadata_alone_is_told_without_a_notice(
     assert told["restated_rows"] == 0
 
 
+@pytest.mark.slow
 def test_what_did_not_change_is_no_notice_and_only_a_delivery_replaces_the_change(url, instance):
     partition = key("OTCE", 1)
     landed = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
@@ -332,7 +334,7 @@ def test_what_did_not_change_is_no_notice_and_only_a_delivery_replaces_the_chang
         assert told.get("change") == (None if full else landed["change"])
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("full", [False, True])
 def test_what_a_run_landed_that_died_before_it_told_is_told_once_by_the_next(url, instance, full):
@@ -356,6 +358,7 @@ def test_what_a_run_landed_that_died_before_it_told_is_told_once_by_the_next(url
         assert told[first]["outcome"] == ("none" if again else "unchanged")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("both_die", [False, True])
 def test_what_nobody_was_told_of_is_told_with_what_follows(url, instance, set_clock, both_die):
     partition = key("T1", 5)
@@ -533,7 +536,7 @@ def test_weeks_that_are_not_published_are_observed_with_the_day_and_fail_nothing
     assert count(url, deliveries) == 1
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_another_real_source_replaces_a_partition_only_by_force(
     url, instance, tmp_path, demo_settings, monkeypatch

@@ -55,6 +55,7 @@ def test_without_a_landed_week_it_says_that_there_is_nothing_to_draw(url, instan
     assert metadata_by_partition(result) == {}
 
 
+@pytest.mark.slow
 def test_it_shows_the_newest_week_of_all_tiers_in_numbers_tables_and_files(url, instance):
     load(instance, "T1|2026-01-19", "T1|2026-02-09")
     for tier in ("T2", "OTCE"):

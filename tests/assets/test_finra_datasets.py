@@ -114,6 +114,7 @@ def test_each_declaration_has_an_asset_a_source_checks_a_job_and_a_sensor(made):
     assert made.source.metadata["licence"] == made.dataset.licence
 
 
+@pytest.mark.slow
 def test_weeks_that_are_still_listed_land_once_and_are_discontinued(settings, instance, capfd):
     url = databases.sqlite_url(settings.state_path)
     assert "treasury_weekly" not in SENSORS
@@ -155,6 +156,7 @@ def test_weeks_that_are_still_listed_land_once_and_are_discontinued(settings, in
     assert oldest_missing_of([ASSETS["treasury_weekly"].dataset], *opened_at(TWO_WEEKS_LATER)) == []
 
 
+@pytest.mark.slow
 def test_days_and_months_of_treasuries_are_asked_for_and_a_month_is_named_by_its_first_day(
     settings, instance, monkeypatch: pytest.MonkeyPatch
 ):
@@ -302,6 +304,7 @@ def test_bonds_need_a_licence_where_the_data_is_real(settings, instance, monkeyp
     )
 
 
+@pytest.mark.slow
 def test_short_interest_loads_by_half_month_is_restated_by_a_revision_and_replays(
     settings, instance, monkeypatch: pytest.MonkeyPatch, capfd
 ):
@@ -337,6 +340,7 @@ def test_short_interest_loads_by_half_month_is_restated_by_a_revision_and_replay
     assert databases.contents(url) == as_it_is
 
 
+@pytest.mark.slow
 def test_a_day_that_begins_no_half_month_is_refused_and_an_unpublished_one_observed(
     settings, instance
 ):
@@ -376,6 +380,7 @@ def test_short_sales_load_by_day_with_fractions_and_a_list_of_threshold_securiti
     assert again["threshold_list"]["2026-02-27"]["outcome"] == "unchanged"
 
 
+@pytest.mark.slow
 def test_months_load_by_tier_without_the_sums_and_blocks_by_size(
     settings, instance, monkeypatch: pytest.MonkeyPatch
 ):

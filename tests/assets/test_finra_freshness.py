@@ -40,6 +40,7 @@ def load(instance, key: str) -> bool:
     return run(instance, dg.RunRequest(partition_key=key, run_key=key))
 
 
+@pytest.mark.slow
 def test_weeks_that_are_missing_are_a_warning_with_a_sentence_each(instance):
     assert load(instance, "T1|2026-02-09")
     found = evaluate(instance)
@@ -67,6 +68,7 @@ def test_weeks_that_are_missing_are_a_warning_with_a_sentence_each(instance):
     ]
 
 
+@pytest.mark.slow
 def test_when_all_weeks_are_landed_the_claim_holds_and_a_week_within_the_grace_is_not_missed(
     instance, set_clock
 ):
@@ -125,6 +127,7 @@ def status_of_the_check(instance) -> str:
     return str(record.status.value) if is_of_the_newest else "NOT EVALUATED"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", ["finra_otc_weekly", "finra_replay", "__ASSET_JOB"])
 def test_each_run_that_materializes_weeks_evaluates_the_check(instance, job):
     for key in ("T1|2026-02-09", "T2|2026-01-26"):

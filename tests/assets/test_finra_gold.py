@@ -56,7 +56,7 @@ def of_week(url, table, week: date) -> databases.Rows:
     )
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_a_range_derives_a_row_for_each_symbol_of_each_week(url, instance):
     first, last = RESTATED, RESTATED + timedelta(weeks=2)
@@ -81,7 +81,7 @@ def test_a_range_derives_a_row_for_each_symbol_of_each_week(url, instance):
     ) == [(first + timedelta(weeks=1),), (last,)]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_six_landed_weeks_make_a_window_complete(url, instance):
     first, last = RESTATED - timedelta(weeks=5), RESTATED
@@ -119,7 +119,7 @@ def test_what_was_derived_shows_the_symbols_with_most_shares(url, instance):
         assert [(row.data["symbol"],) for row in rows] == databases.rows(url, largest)
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_a_restated_week_updates_its_dependents_and_nothing_else(url, instance, set_clock):
     before, first, last = (RESTATED + timedelta(weeks=weeks) for weeks in (-1, 0, 2))
@@ -183,7 +183,7 @@ def test_a_week_that_is_not_landed_is_refused_and_the_others_are_derived(url, in
         assert instance.get_materialized_partitions(asset) == {t1(RESTATED)}
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_the_tiers_of_a_week_are_derived_once_all_are_landed(url, instance):
     week = date(2026, 1, 26)

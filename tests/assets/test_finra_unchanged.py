@@ -34,7 +34,7 @@ def without_notices(metadata: dict[str, Any]) -> dict[str, Any]:
     return {name: each for name, each in metadata.items() if not name.startswith("notice")}
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_an_unchanged_week_shows_what_the_delivery_that_landed_showed(url, instance):
     first = load(instance)
@@ -66,6 +66,7 @@ def test_without_an_earlier_materialization_the_figures_are_those_of_the_databas
         assert {name: found.get(name) for name in expected} == expected
 
 
+@pytest.mark.slow
 def test_a_restatement_stays_shown_and_is_no_news_twice(url, instance, set_clock):
     load(instance, week=RESTATED)
     set_clock(AFTER_IT)
@@ -79,6 +80,7 @@ def test_a_restatement_stays_shown_and_is_no_news_twice(url, instance, set_clock
     assert unchanged["change"] == landed["change"]
 
 
+@pytest.mark.slow
 def test_a_look_reads_no_more_than_one_earlier_materialization_at_a_time(
     url, instance, monkeypatch
 ):

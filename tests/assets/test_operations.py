@@ -81,6 +81,7 @@ def test_every_dependency_has_a_check_that_says_what_was_tried_and_what_came_of_
     assert {name for (name,) in stored} == set(names)
 
 
+@pytest.mark.slow
 def test_a_value_that_changed_since_the_last_verification_is_told_once_and_runs_carry_the_hash(
     instance, folder, monkeypatch: pytest.MonkeyPatch
 ):
@@ -159,6 +160,7 @@ def test_sessions_tell_since_when_nothing_happened_in_dagsters_time(
     assert 0 <= sessions["evening"]["hours_without_change"] < 1
 
 
+@pytest.mark.slow
 def test_a_load_is_refused_before_the_source_is_asked_and_the_next_go_by_what_was_found(
     instance, demo_settings, file
 ):

@@ -108,6 +108,7 @@ def test_a_dry_run_shows_the_changes_and_writes_nothing(instance, url: str):
     assert databases.rows(url, select(operations_flags.c.name)) == []
 
 
+@pytest.mark.slow
 def test_a_schedule_needs_a_flag_that_exists_and_a_flag_in_use_stays(instance, url: str):
     fields = {**FX, "flag": "share_of_fx"}
     missing = edit(instance, "create", "fx", "schedule", fields=fields)

@@ -72,6 +72,7 @@ def kept(url) -> list[tuple[Any, ...]]:
     return databases.rows(url, select(*wanted).order_by(row.job, row.applied_number))
 
 
+@pytest.mark.slow
 def test_a_preset_is_previewed_then_applied_then_taken_by_loads_and_undone(url, instance):
     preview = shown_by(choose(instance, preset="strict_quality"))
     assert preview["outcome"] == "dry run: nothing was applied"

@@ -61,6 +61,7 @@ def stored(url: str) -> list[tuple[Any, ...]]:
     return databases.rows(url, wanted)
 
 
+@pytest.mark.slow
 def test_a_schedule_is_created_changed_paused_resumed_and_deleted(instance, url: str):
     assert edit(instance, "create", fields=FX).success
     assert edit(instance, "change", fields={"cron": "30 6 * * *"}, expected_version=1).success

@@ -212,6 +212,7 @@ def test_a_chart_is_of_the_symbols_that_a_run_names(url, instance, tmp_path):
     assert "no prices are loaded of CCC" in refused.error.cause.message
 
 
+@pytest.mark.slow
 def test_a_replay_needs_no_source_and_writes_nothing_by_the_same_rules(
     url, instance, tmp_path, monkeypatch: pytest.MonkeyPatch, capfd
 ):

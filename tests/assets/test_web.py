@@ -129,6 +129,7 @@ def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop
     assert counted(url, of_rejects) == PRODUCTS
 
 
+@pytest.mark.slow
 def test_a_crawl_that_ends_by_its_budget_is_partial_and_removes_no_item(url, shop, instance):
     shop.at("2026-02-01")
     crawl(instance, "2026-02-01")
@@ -192,6 +193,7 @@ def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvalu
     return found
 
 
+@pytest.mark.slow
 def test_a_new_layout_is_drift_that_quarantines_and_a_replay_may_allow_it(url, shop, instance):
     shop.at("2026-02-01")
     first = run_of(instance, "web_shop", "2026-02-01")

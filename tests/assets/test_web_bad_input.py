@@ -175,7 +175,7 @@ def crawl(site: Site, server: FaultyServer, instance: Any) -> Any:
     )
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @pytest.mark.parametrize(("url", "has_failures"), EACH, indirect=["url"])
 def test_each_bad_answer_has_its_reason_and_the_others_are_loaded(
     url: str, instance: Any, has_failures: bool

@@ -81,6 +81,7 @@ def files() -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.slow
 @POSTGRESQL_SLOW
 def test_a_complete_crawl_delivers_the_rows_of_its_site_once(url, instance):
     exports = {

@@ -179,7 +179,7 @@ def outcomes(url: str) -> list[tuple[Any, ...]]:
     return databases.rows(url, select(web_crawls.c.outcome, web_crawls.c.reason))
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_no_request_leaves_after_a_site_is_switched_off(url, instance, monkeypatch):
     monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-01T09:00:00+00:00")
@@ -251,6 +251,7 @@ exports:
 """
 
 
+@pytest.mark.slow
 @POSTGRESQL_SLOW
 def test_items_fields_and_changes_are_exported_once_per_load(url, shop, instance):
     declared = read_exports(EXPORTS, is_valid_cron_string)
@@ -283,6 +284,7 @@ def test_items_fields_and_changes_are_exported_once_per_load(url, shop, instance
     assert "P0010,price,13.66,13.67" in second["changes"]
 
 
+@pytest.mark.slow
 @POSTGRESQL_SLOW
 def test_retention_deletes_old_frontiers_states_of_pages_and_bytes(url, instance, monkeypatch):
     kept = {"retention": Retention(pages_days=2, captures_days=2)}

@@ -147,6 +147,7 @@ def a_layout_change_is_accepted(
     assert databases.rows(url, decision) == [("accepted", "ada", "compared ten products")]
 
 
+@pytest.mark.slow
 @POSTGRESQL_SLOW
 def test_a_layout_change_leads_to_a_proposal_that_is_accepted_and_replayed(
     url: str, shop: Shop, instance: dg.DagsterInstance

@@ -63,6 +63,7 @@ def keys_of(url: str) -> set[str]:
     return {key for (key,) in databases.rows(url, select(web_items.c.item_key))}
 
 
+@pytest.mark.slow
 @POSTGRESQL_SLOW
 def test_a_json_api_is_paged_by_its_cursor_and_has_known_items(url, shop, instance):
     job = defs.resolve_job_def("web_shop_api")

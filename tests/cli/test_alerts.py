@@ -24,6 +24,7 @@ ID_OF_A = hashlib.sha256(b"failed a").hexdigest()[:8]
 TITLE = "Test: alerts of orchestration_project reach you here"
 
 
+@pytest.mark.slow
 def test_a_test_reaches_every_channel_and_tells_of_each(desk, monkeypatch, capsys):
     with http_receiver() as hook, mail_receiver() as mailbox:
         monkeypatch.setenv("ALERT_URLS", f"warning={hook.url()},{mailbox.url}")

@@ -22,6 +22,7 @@ def test_an_unknown_name_is_refused_with_those_that_there_are(demo_settings, cap
     assert "host_silent" in error
 
 
+@pytest.mark.slow
 def test_a_caused_alert_leaves_the_installation_as_it_is(demo_settings, tmp_path, capsys):
     before = sorted(load_settings().state_path.rglob("*"))
     assert main(["alerts", "cause", "objective_burning", "--json"]) == 0

@@ -64,6 +64,7 @@ def test_what_was_known_at_a_time_is_what_was_loaded_by_then(desk, clock, tmp_pa
     assert known(tmp_path / "known.parquet", clock.at + timedelta(1), *own).equals(published(week))
 
 
+@pytest.mark.slow
 def test_what_was_known_is_written_as_csv_too_with_conditions_and_columns(desk, clock, capfd):
     desk.land(row("AAA"), row("BBB"))
     clock.at = NOON + timedelta(days=7)

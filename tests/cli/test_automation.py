@@ -83,6 +83,7 @@ def test_what_is_switched_here_is_what_the_ui_and_the_daemon_look_up():
             assert instance.get_instigator_state(state.instigator_origin_id, selector.get_id())
 
 
+@pytest.mark.slow
 def test_the_job_lists_by_default_and_switches_if_asked():
     with open_instance() as instance:
         for given, is_on in (({}, False), ({"dry_run": False}, True)):
@@ -96,6 +97,7 @@ def test_the_job_lists_by_default_and_switches_if_asked():
             assert {each.is_on for each in found if each.profile == "fx"} == {is_on}
 
 
+@pytest.mark.slow
 def test_the_job_that_operators_launch_switches_nothing_that_only_admins_may(capsys):
     ops = {"switch_automation": {"config": {"profile": "retention", "dry_run": False}}}
     with open_instance() as instance:
@@ -119,6 +121,7 @@ def test_a_year_of_schedules_is_simulated(capsys, demo_settings):
     assert found["waiting_begins_at"] < 2
 
 
+@pytest.mark.slow
 def test_the_simulated_year_counts_schedules_that_are_data(capsys, demo_settings):
     fields = {"job": "fx_rates_daily", "cron": "*/10 * * * *"}
     with open_warehouse(load_settings()) as warehouse:

@@ -44,6 +44,7 @@ def details() -> list[str]:
         return list(connection.scalars(select(saas_audit_log.c.detail)))
 
 
+@pytest.mark.slow
 def test_an_erasure_is_previewed_asked_for_and_carried_out(planted, capsys, monkeypatch):
     options = ("saas/person", "--from", str(planted), "--reason", "asked for")
     assert main(["erase", *options, "--dry-run"]) == 0

@@ -115,6 +115,7 @@ def test_internal_tables_are_exported_where_that_is_asked_for_and_hashes_of_secr
             assert "hashes of secrets, which are never written" in message
 
 
+@pytest.mark.slow
 def test_an_export_is_for_whom_the_users_umask_lets_and_its_database_for_our_user_alone(tmp_path):
     state, file = tmp_path / "state", tmp_path / "x.csv"
     status, _, error = programs.run(
@@ -376,6 +377,7 @@ def test_more_rows_than_a_batch_come_in_batches_one_after_the_other(desk, tmp_pa
     assert pl.read_parquet(file).equals(many)
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_it_quietly(tmp_path, prepared, clock):
     state_dir = tmp_path / "state"
     url = prepared.sqlite(state_dir / "demo.sqlite")

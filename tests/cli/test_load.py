@@ -97,6 +97,7 @@ def test_partitions_load_in_ranges_and_again_change_nothing(state_dir, capsys):
         assert [run.job_name for run in instance.get_runs()] == 3 * [TREASURY]
 
 
+@pytest.mark.slow
 def test_a_partition_that_fails_is_named_and_the_others_land(state_dir, capsys):
     week = "2025-12-01"
     assert main(["backfill", "finra_otc_weekly", "--from", week, "--to", week, "-q"]) == 1
@@ -109,6 +110,7 @@ def test_a_partition_that_fails_is_named_and_the_others_land(state_dir, capsys):
     assert {tier for (tier,) in found} == {"OTCE", "T1"}
 
 
+@pytest.mark.slow
 def test_a_day_that_is_not_published_yet_is_no_failure(state_dir, capsys):
     days = ["--from", "2026-02-27", "--to", "2026-03-02"]
     assert main(["backfill", "finra_treasury_daily", *days]) == 0

@@ -357,6 +357,7 @@ def test_reset_names_what_it_cannot_delete_and_deletes_the_rest(state_dir, monke
     assert f"{state_dir}/artifacts: Device or resource busy" in error
 
 
+@pytest.mark.slow
 def test_reset_leaves_a_folder_alone_that_is_not_ours(state_dir):
     state_dir.mkdir()
     (state_dir / "logs").mkdir()

@@ -17,6 +17,7 @@ def _folder(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FINRA_FILES_DIR", str(tmp_path))
 
 
+@pytest.mark.slow
 def test_it_shows_a_line_for_each_dependency_and_what_to_do_about_one_that_fails(
     monkeypatch, capsys
 ):

@@ -42,6 +42,7 @@ def test_a_page_of_the_second_t2_week_is_a_gateway_timeout_in_html_once(start_de
     assert demo.data(json=True, compareFilters=asked).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_restart_neither_repeats_nor_moves_a_fault(start_demo: StartDemo):
     demo = start_demo()
     asked = place(demo, "T1", 1)
@@ -54,6 +55,7 @@ def test_a_restart_neither_repeats_nor_moves_a_fault(start_demo: StartDemo):
     assert again.data(compareFilters=timed_out).status_code == 504
 
 
+@pytest.mark.slow
 def test_an_emptied_folder_starts_over(start_demo: StartDemo):
     demo = start_demo()
     asked = place(demo, "T1", 1)
@@ -128,6 +130,7 @@ def test_the_twelfth_otc_week_has_lost_most_rows_and_still_adds_up(demo: Demo):
     assert differences(lost) == {}
 
 
+@pytest.mark.slow
 def test_two_weeks_after_the_anchor_the_metadata_lists_a_new_field(start_demo: StartDemo):
     path = "/metadata/group/otcMarket/name/weeklySummary"
     before = start_demo()

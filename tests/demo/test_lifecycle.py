@@ -53,6 +53,7 @@ def test_a_request_keeps_it_alive(start_demo: StartDemo):
         assert demo.client.get("/health").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_second_start_leaves_the_first_alone(start_demo: StartDemo):
     demo = start_demo()
     second = launch(demo.state_dir, DEFAULTS)
@@ -80,6 +81,7 @@ def test_of_several_started_at_once_one_serves(tmp_path):
             process.communicate(timeout=START_SECONDS)
 
 
+@pytest.mark.slow
 def test_a_server_whose_folder_is_deleted_ends_and_leaves_its_successor_alone(
     start_demo: StartDemo,
 ):
@@ -92,6 +94,7 @@ def test_a_server_whose_folder_is_deleted_ends_and_leaves_its_successor_alone(
     assert second.client.get("/health").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_killed_server_is_replaced(start_demo: StartDemo):
     demo = start_demo()
     demo.process.kill()

@@ -28,6 +28,7 @@ def test_a_week_is_published_on_its_monday_or_after_a_holiday(week, tier, publis
     assert publication_date(date.fromisoformat(week), tier) == date.fromisoformat(published)
 
 
+@pytest.mark.slow
 def test_a_week_is_out_from_midnight_in_new_york(start_demo: StartDemo):
     before = start_demo("before", clock_now="2026-01-20T04:30:00+00:00")
     after = start_demo("after", clock_now="2026-01-20T00:00:00-05:00")

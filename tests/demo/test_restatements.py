@@ -43,6 +43,7 @@ def demo_days_later(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
     later.stop()
 
 
+@pytest.mark.slow
 def test_a_restatement_removes_a_symbol_adds_one_and_changes_a_hundredth(demo_days_later):
     (before, _), later = demo_days_later
     after = rows(later, RESTATED)

@@ -120,6 +120,7 @@ def test_every_key_is_read_as_it_was_written(key_id: bytes, secret: bytes):
     assert matches(hash_of(key.secret), key.secret)
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_text_that_is_no_key_is_none_and_matches_nothing(text: str):
     assert read_key(text) is None

@@ -211,6 +211,7 @@ ROWS = st.dictionaries(KEYS, QUANTITIES, max_size=40).map(
 )
 
 
+@pytest.mark.slow
 @bounded
 @given(ROWS)
 def test_the_window_is_that_of_slow_arithmetic(rows):

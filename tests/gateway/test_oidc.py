@@ -81,6 +81,7 @@ def back_from(location: str, sub: str) -> str:
     return f"{led.path}?{led.query}"
 
 
+@pytest.mark.slow
 def test_somebody_whom_the_provider_knows_is_in_with_the_role_of_their_group(door: Door):
     location, cookie = begin(door)
     answer = door.ask("GET", back_from(location, "1"), cookie=cookie)
@@ -317,6 +318,7 @@ LIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", LIES)
 def test_only_a_whole_new_token_for_us_by_the_provider_counts(told_lies, lie: str):
     liar, door = told_lies

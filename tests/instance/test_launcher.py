@@ -22,6 +22,7 @@ from tests import programs
 EXECUTE = ("dagster", "job", "execute", "-f", "tests/instance/sleeper.py", "-j", "__ASSET_JOB")
 
 
+@pytest.mark.slow
 def test_a_run_is_healthy_until_its_process_is_killed(tmp_path, monkeypatch):
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("DAGSTER_DATABASE_URL", raising=False)

@@ -149,6 +149,7 @@ def test_tables_of_others_in_the_database_are_left_alone(empty):
         assert found == ["of Dagster"]
 
 
+@pytest.mark.slow
 def test_a_migration_that_is_broken_off_leaves_nothing(empty):
     def break_off():
         with empty.writing() as connection:
@@ -162,6 +163,7 @@ def test_a_migration_that_is_broken_off_leaves_nothing(empty):
     empty.prepare(holds="real")
 
 
+@pytest.mark.slow
 def test_a_downgrade_to_base_removes_the_tables_and_an_upgrade_makes_them_again(migrated):
     with migrated.writing() as connection:
         command.downgrade(migration_config(connection), "base")
@@ -234,6 +236,7 @@ def test_a_database_of_an_earlier_version_is_brought_up_to_date_in_place(empty, 
         assert differences(connection) == []
 
 
+@pytest.mark.slow
 def test_what_an_earlier_version_loaded_is_not_announced_again(empty, tmp_path):
     empty.prepare(holds="real")
     desk = Desk(empty, tmp_path, week_start=MONDAY)

@@ -156,6 +156,7 @@ def check(connection: Connection, metadata: MetaData, views: dict[str, View[Any]
         connection.exec_driver_sql("DROP VIEW declared_one")
 
 
+@pytest.mark.slow
 def test_a_version_makes_what_is_declared_keeps_the_rows_and_can_be_undone(migrated, tmp_path):
     desk = Desk(migrated, tmp_path / "store")
     desk.land(row("AAA"), row("BBB"))

@@ -122,6 +122,7 @@ def history(warehouse, clock, tmp_path: Path) -> Iterator[History]:
         yield History(warehouse, clock, (one, other), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_each_alert_is_told_once_and_its_recovery_after_it(warehouse, clock, tmp_path):
     @settings(bounded, max_examples=25)

@@ -52,6 +52,7 @@ def job(installation, monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_the_job_repairs_what_verification_found_and_names_what_is_lost(
     installation, job, monkeypatch, tmp_path

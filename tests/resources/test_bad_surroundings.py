@@ -65,6 +65,7 @@ def all_changed(folder: Path) -> None:
     (folder / files.NAME).write_bytes(files.GOOD.replace(b"|7|", b"|9|"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "name"),
     [

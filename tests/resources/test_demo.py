@@ -73,6 +73,7 @@ print(demo_url(load_settings()))
 """
 
 
+@pytest.mark.slow
 def test_processes_that_ask_at_the_same_time_get_one_server_which_outlives_them(settings_for):
     settings = settings_for()
     values = {name.upper(): str(value) for name, value in ONE_WEEK.items()}

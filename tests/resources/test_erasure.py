@@ -415,6 +415,7 @@ class DyingStore(FolderStore):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", range(3))
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_an_erasure_that_was_interrupted_goes_on(places, clock, orders, tmp_path, left):
@@ -447,6 +448,7 @@ def test_an_erasure_that_ended_before_pages_were_overwritten_only_overwrites_the
         requests.read(request.request_id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_an_uploaded_file_goes_with_its_work_item_and_its_bytes(
     places, clock, tmp_path, demo_settings

@@ -210,7 +210,7 @@ def test_a_partition_at_a_time_is_what_was_known_then_and_what_had_led_to_it(exp
     }
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_alerts_about_a_partition_or_a_run_are_its_evidence_and_others_are_not(export, desk, runs):
     first, second = runs
     about = {
@@ -398,6 +398,7 @@ def test_a_path_of_ones_own_is_taken_and_no_file_there_is_replaced(export, runs,
         export(file, run_id=runs[0])
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_sessions_whose_names_look_alike_have_archives_of_their_own(export, instance, desk, clock):
     names = ("year end", "year_end", "year/end", "../end", "e" * 300, "e" * 301)

@@ -16,7 +16,7 @@ from tests.resources.weeks import MONDAY, Desk, row
 pytestmark = pytest.mark.usefixtures("careless_databases")
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("warehouse", "examples"), [("sqlite", 12), ("postgresql", 6)], indirect=["warehouse"]
 )
@@ -41,7 +41,7 @@ def test_a_fence_has_the_state_that_its_history_leads_to(desk, clock, examples):
     each()
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_copy_of_the_database_has_the_same_state(desk, clock, tmp_path):
     histories = Histories(desk, clock)
     for step in drawn(1, 20):

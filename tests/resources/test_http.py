@@ -958,6 +958,7 @@ def _ask_with_threads(state_dir, url, times, threads, ready, begun):
         list(pool.map(lambda _: client.request("GET", url), range(times)))
 
 
+@pytest.mark.slow
 def test_the_rate_holds_over_threads_and_processes(serve, tmp_path):
     """One more than fits into so many seconds arrives after them, however slow the machine.
 

@@ -116,6 +116,7 @@ def test_an_interrupt_in_the_midst_of_a_statement_stays_one(warehouse):
     assert count_in(warehouse) == MANY_ROWS
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_rows_are_on_their_way_stays_one(file, warehouse):
     rows = many(count=100 * MANY_ROWS)
     ended = Event()

@@ -58,6 +58,7 @@ def in_key_order(state: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row(**each) for each in sorted(state, key=lambda row: [row[key] for key in keys])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("warehouse", "examples"), [("sqlite", 12), ("postgresql", 6)], indirect=["warehouse"]
 )

@@ -149,7 +149,7 @@ class KilledError(Exception):
     """The process ends here."""
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_command_that_ends_at_any_statement_writes_all_or_nothing(office):
     tables = (mqtt_projects, mqtt_mirror, mqtt_seen_keys, outbox)
     engine, done = office.warehouse._engine, 0

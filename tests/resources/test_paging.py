@@ -43,6 +43,7 @@ def warehouse(request, tmp_path_factory):
         yield warehouse
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 3, 5, 100])
 def test_pages_make_up_the_table_in_the_order_of_its_key(warehouse, limit):
     chosen = relation("source_fields")

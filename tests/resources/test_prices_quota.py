@@ -113,6 +113,7 @@ except QuotaEndedError:
 """
 
 
+@pytest.mark.slow
 def test_processes_that_ask_at_once_never_take_more_than_all(quota: Opening, tmp_path: Path):
     command = [sys.executable, "-c", TAKER, str(tmp_path)]
     environment = child_environment(PYTHONPATH=str(PROJECT_ROOT))

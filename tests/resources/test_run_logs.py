@@ -128,6 +128,7 @@ def causes(warehouse) -> set[str]:
         return set(connection.scalars(select(operations_evaluations.c.cause)))
 
 
+@pytest.mark.slow
 def test_the_logs_of_old_runs_go_and_all_that_is_told_of_assets_checks_and_runs_stays(
     instance, ledger, warehouse, tmp_path
 ):
@@ -178,6 +179,7 @@ def test_what_is_young_under_way_or_not_in_the_ledger_keeps_its_log(instance, le
     assert kinds_of(instance, waiting.run_id) >= {"ENGINE_EVENT"}
 
 
+@pytest.mark.slow
 def test_what_alerts_noted_of_the_ends_of_pruned_runs_goes_with_them(
     instance, ledger, warehouse, tmp_path
 ):

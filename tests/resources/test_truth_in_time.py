@@ -15,6 +15,7 @@ MANY = {"sqlite": (8, 1250), "postgresql": (4, 250)}
 """Examples of `make test-histories` on each database: in how many parts, and how many in each."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("warehouse", "examples", "number"),
     [

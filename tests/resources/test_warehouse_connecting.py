@@ -428,6 +428,7 @@ def test_a_reader_sees_one_state_of_the_database_however_often_it_asks(warehouse
     assert desk.quantities() == {"BBB": 100}
 
 
+@pytest.mark.slow
 def test_the_time_zone_of_the_server_changes_no_moment(postgres_url, own_schema, open_at, tmp_path):
     url = with_option(postgres_url, "TimeZone%3DAmerica/New_York")
     warehouse = open_at(url, schema=own_schema)

@@ -566,6 +566,7 @@ def test_landings_of_many_partitions_at_once_share_their_blobs_and_all_land(desk
     assert (desk.count(blobs), desk.count(captures), desk.count(landings)) == (3, 18, 6)
 
 
+@pytest.mark.slow
 def test_a_reader_during_landings_sees_whole_weeks_only(desk):
     symbols = [f"S{n:04}" for n in range(400)]
     shares = (1, 2, 3, 4, 5, 6)

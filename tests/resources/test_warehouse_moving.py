@@ -197,6 +197,7 @@ def test_a_copy_is_whole_also_where_both_databases_read_batches_of_another_size(
     assert repr(contents(target)) == repr(contents(source))
 
 
+@pytest.mark.slow
 def test_a_database_that_holds_anything_is_not_copied_to(databases_of, tmp_path):
     source, target = databases_of("sqlite"), databases_of("postgresql")
     for each in (source, target):
@@ -216,6 +217,7 @@ CREATE TRIGGER changing BEFORE INSERT ON blobs FOR EACH ROW EXECUTE FUNCTION cha
 """
 
 
+@pytest.mark.slow
 def test_a_copy_that_differs_in_one_value_is_refused_and_nothing_is_kept(databases_of, tmp_path):
     source, target = databases_of("sqlite"), databases_of("postgresql")
     source.prepare(holds="real")

@@ -16,6 +16,7 @@ FEW = {"sqlite": 9, "postgresql": 3}
 """Examples of the default suite; three in a row are of the three dispositions."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("warehouse", "numbers"),
     [

@@ -338,6 +338,7 @@ def test_what_a_gateway_whose_clock_is_behind_takes_in_waits_for_the_run_of_what
     ]
 
 
+@pytest.mark.slow
 def test_a_delivery_that_another_database_has_done_is_landed_in_this_one_too(
     settings, instance, monkeypatch
 ):

@@ -116,6 +116,7 @@ def metadata(result: Any) -> dict[str, Any]:
     return {name: each.value for name, each in event.materialization.metadata.items()}
 
 
+@pytest.mark.slow
 def test_deliveries_of_three_systems_become_rows_and_a_run(settings):
     sensor = SENSOR
     assert sensor is not None
@@ -170,6 +171,7 @@ def test_deliveries_of_three_systems_become_rows_and_a_run(settings):
         assert outcomes["rates"] == ("done", run.run_id)
 
 
+@pytest.mark.slow
 def test_an_edit_based_on_an_earlier_version_fails_and_dry_runs_write_nothing(settings):
     with dg.instance_for_test() as instance:
         tried = metadata(run_job("events_try_routing", "try_routing_rules", instance, rules=RULES))

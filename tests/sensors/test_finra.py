@@ -85,6 +85,7 @@ def test_a_tick_with_nothing_missing_launches_nothing_and_says_so(instance):
     assert instance.get_backfills() == []
 
 
+@pytest.mark.slow
 def test_a_restated_week_is_asked_for_again(instance, monkeypatch, set_clock):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "7")
     load(instance, "T1|2026-01-05", "T1|2026-01-19")

@@ -267,6 +267,7 @@ def test_just_what_changed_is_asked_for_and_once_landed_not_again(
     assert restatement.tick().requests == []
 
 
+@pytest.mark.slow
 def test_a_change_of_dates_alone_lands_as_metadata_with_marked_history(
     restatement, instance, set_clock, url
 ):

@@ -68,6 +68,7 @@ def test_what_landed_is_derived_and_then_left_alone_until_it_changes(instance, s
     assert again.run_requests[0].run_key != due.run_requests[0].run_key
 
 
+@pytest.mark.slow
 def test_the_last_tier_of_a_week_starts_what_looks_across_tiers(instance):
     for tier in ("T1", "T2"):
         run(instance, "finra_otc_weekly", f"{tier}|2026-01-19", f"{tier}|2026-01-26")

@@ -29,6 +29,7 @@ def test_without_landings_there_is_nothing_to_draw(instance):
     assert tick(instance) == "Nothing to draw: no week is landed."
 
 
+@pytest.mark.slow
 def test_a_landing_and_what_is_derived_of_it_each_ask_for_a_picture_once(instance):
     partition = {"dagster/partition": "T1|2026-01-26"}
     run(instance, "finra_otc_weekly", **partition)

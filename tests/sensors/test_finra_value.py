@@ -91,6 +91,7 @@ def test_the_latest_complete_weeks_are_asked_for_and_none_between_that_is_not(de
         value(desk.warehouse, WEEKS[5])
 
 
+@pytest.mark.slow
 def test_an_older_week_whose_shares_were_restated_is_valued_again(desk):
     for week in WEEKS:
         land(desk, week)

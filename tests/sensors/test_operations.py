@@ -666,7 +666,7 @@ def test_a_tick_that_goes_well_when_it_is_tried_again_recovers_its_own_alert(wat
     assert sent_messages(watch, hook) == []
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_a_backfill_that_the_daemon_gives_up_is_told_once_until_all_of_it_landed(
     watch, hook, instance

@@ -157,6 +157,7 @@ def test_the_control_tower_starts_once_when_the_ledger_has_all_runs(instance, ur
         assert isinstance(ask(cursor)[0], dg.SkipReason)
 
 
+@pytest.mark.slow
 def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(instance, url):
     first = execute(instance, "operations_reconcile", {"session": "evening", "user": "ada"})
     second = execute(instance, "operations_reconcile")

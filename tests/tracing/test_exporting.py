@@ -200,6 +200,7 @@ assert "orchestration_project.tracing.exporting" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_without_an_endpoint_nothing_is_made_or_imported_by_a_run(tmp_path):
     done = subprocess.run(  # noqa: S603 - a program of our own environment
         [sys.executable, "-c", OFF],

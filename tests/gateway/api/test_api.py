@@ -173,6 +173,7 @@ def skip_ticks(instance, name, *reasons):
         )
 
 
+@pytest.mark.slow
 def test_schedules_and_sensors_are_listed_with_their_last_ticks_and_switched(api):
     for kind, name in (("schedules", "finra_otc_weekly_mondays"), ("sensors", "finra_on_landing")):
 
@@ -200,6 +201,7 @@ def test_schedules_and_sensors_are_listed_with_their_last_ticks_and_switched(api
     assert (tick["status"], tick["said"]) == ("SKIPPED", "nothing is new")
 
 
+@pytest.mark.slow
 def test_how_the_installation_is_can_be_asked_for(api, landed):
     readiness = api.get("/readiness")
     assert readiness["is_ready"]

@@ -439,6 +439,7 @@ DTYPES = {
 """The pandas type of a column, by the type that the API says that it has."""
 
 
+@pytest.mark.slow
 def test_every_table_is_a_frame_of_the_types_that_the_api_describes_also_without_a_row(client):
     tables = client.tables()
     for each in tables:

@@ -80,6 +80,7 @@ def test_another_end_fails_the_run(plugins: PluginDesk, code: str, reason: str):
     assert plugins.violations() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "budget", "permission"),
     [

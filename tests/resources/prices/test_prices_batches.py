@@ -125,7 +125,7 @@ def test_a_batch_leaves_what_its_symbols_leave_one_by_one(
         loaded_alike(together, alone, ["S1", "S2", "UNKNOWN", "S3", "S4"], rounds)
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_every_kind_of_symbol_lands_in_a_batch_as_it_does_alone_whatever_the_database(
     desk: Desk, tmp_path: Path, clock: StoppedClock
 ):

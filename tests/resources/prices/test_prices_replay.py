@@ -313,6 +313,7 @@ LOADS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(bounded, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LOADS)
 def test_whatever_was_loaded_a_replay_lands_what_is_landed_and_nothing_of_it_twice(
