@@ -1,6 +1,9 @@
 """Messages and docstrings use the field's words: each file has at most the findings it had."""
 
 from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
 import pytest
 
@@ -75,11 +78,15 @@ math.log(2)
     assert log_events(source) == [(2, ["a_failed"]), (3, ["b", "c"]), (4, [])]
 
 
+@cache
+def read() -> Mapping[str, tuple[Any, Any]]:
+    """Return the log events and findings of each module, which is parsed once for both."""
+    return {name: (log_events(source), findings(source)) for name, source in package().items()}
+
+
 def test_each_log_call_has_an_event_name_of_its_own_that_the_table_describes():
     calls = {
-        f"{name}:{line}": events
-        for name, source in package().items()
-        for line, events in log_events(source)
+        f"{name}:{line}": events for name, (found, _) in read().items() for line, events in found
     }
     assert [place for place, events in calls.items() if not events] == []
     used = Counter(event for events in calls.values() for event in events)
@@ -90,7 +97,7 @@ def test_each_log_call_has_an_event_name_of_its_own_that_the_table_describes():
 
 def test_no_file_has_more_findings_than_are_allowed():
     limits = allowed()
-    found = {name: findings(source) for name, source in package().items()}
+    found = {name: each for name, (_, each) in read().items()}
     assert {name: each for name, each in found.items() if len(each) > limits.get(name, 0)} == {}, (
         "list them with python -m tests.message_texts"
     )
