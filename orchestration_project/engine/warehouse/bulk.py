@@ -1,13 +1,12 @@
 """Many rows in and out of a database: COPY of PostgreSQL, files of SQLite."""
 
 from codecs import BOM_UTF8
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 from sqlalchemy import Connection, Table
@@ -17,6 +16,10 @@ from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.tables.schema import SQLITE_TIMESTAMP, Query
 
 MOMENT = "%Y-%m-%d %H:%M:%S%.f"
+INTERRUPTIBLE_SECONDS = 0.1
+
+T = TypeVar("T")
+
 ESCAPES = {
     r"\b": "\b",
     r"\f": "\f",
@@ -31,21 +34,52 @@ ESCAPES = {
 def copied_out(
     connection: Connection, statement: Query, schema: Mapping[str, pl.DataType], rows: int
 ) -> Generator[pl.DataFrame]:
-    """Yield what ``statement`` finds with the types of ``schema``, at most ``rows`` at a time."""
+    """Yield what ``statement`` finds with the types of ``schema``, at most ``rows`` at a time.
+
+    More rows are read by a thread, while those before are parsed and used.
+    """
     asked = statement.compile(connection, compile_kwargs={"render_postcompile": True})
     driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(f"COPY ({asked}) TO STDOUT", asked.params) as copy:
-        blocks = iter(copy)
-        while lines := _joined(islice(blocks, rows)):
+    with driver.cursor() as cursor, cursor.copy(f"COPY ({asked}) TO STDOUT", asked.params):
+        lines, is_end = driver.wait(_lines(driver.pgconn, rows))
+        if not is_end:
+            with ThreadPoolExecutor(1) as pool:
+                try:
+                    while not is_end:
+                        following = pool.submit(driver.wait, _lines(driver.pgconn, rows))
+                        yield _typed(lines, schema)
+                        lines, is_end = _awaited(following)
+                except BaseException:
+                    driver.cancel_safe()  # or the thread would wait for the server
+                    raise
+        if lines:
             yield _typed(lines, schema)
 
 
-def _joined(lines: Iterable[memoryview]) -> bytes:
-    """Return the lines as one; held one by one, the garbage collector would look at each."""
+def _awaited(future: Future[T]) -> T:
+    """Return the result of a future, and let an interrupt end the wait for it.
+
+    Once polars ran, which restarts what a signal breaks off, one waiting for a lock sees none.
+    """
+    while not wait([future], timeout=INTERRUPTIBLE_SECONDS).done:
+        pass
+    return future.result()
+
+
+def _lines(connection: Any, count: int) -> Generator[Any, Any, tuple[bytes, bool]]:
+    """Return so many lines of a COPY, and whether it ended; psycopg's `wait` runs it.
+
+    One `wait` for each line, as psycopg's own has it, takes as long as the rest.
+    """
+    from psycopg.generators import copy_from
+
     joined = bytearray()
-    for line in lines:
+    for _ in range(count):
+        line = yield from copy_from(connection)
+        if not isinstance(line, memoryview):  # the result of the whole
+            return bytes(joined), True
         joined += line
-    return bytes(joined)
+    return bytes(joined), False
 
 
 def _typed(lines: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -272,11 +306,11 @@ def many_out_of_sqlite(
             cursor.adbc_statement.set_options(
                 **{"adbc.sqlite.query.batch_rows": str(ROWS_PER_ARROW_BATCH)}
             )
-            pool.submit(cursor.execute, text, values).result()
+            _awaited(pool.submit(cursor.execute, text, values))
             found = iter(cursor.fetch_record_batch())
             following = pool.submit(next, found, None)
             skipped = 1
-            while (batch := following.result()) is not None:
+            while (batch := _awaited(following)) is not None:
                 following = pool.submit(next, found, None)
                 stored = pl.DataFrame(pl.from_arrow(batch))[skipped:]
                 skipped = 0
