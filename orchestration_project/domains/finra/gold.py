@@ -15,7 +15,7 @@ import polars as pl
 
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.errors import ContractError
-from orchestration_project.tables.finra import MARKETS, finra_symbol_week, finra_venue_week
+from orchestration_project.tables.finra import finra_symbol_week, finra_venue_week
 from orchestration_project.tables.schema import USD_SCALE, in_table_order
 
 LARGEST_TOTAL = (2**63 - 1) // 2
@@ -25,8 +25,8 @@ BIGINT, too."""
 TOP = {f"top_{places}_venue_share": places for places in (3, 5)}
 """How many of a symbol's largest named venues are taken together."""
 
-PREFIXES = {"ATS": "ats", "NON_ATS": "non_ats"}
-"""Prefixes of columns with a market's part."""
+QUANTITIES = ("share_quantity", "trade_count")
+"""Columns that are added up; a symbol has sums of them with prefixes: total_, ats_ and non_ats_."""
 
 
 def quantities_of(rows: pl.DataFrame) -> Mapping[str, int]:
@@ -61,41 +61,40 @@ def symbol_sums(rows: pl.DataFrame) -> pl.DataFrame:
     """Return what `symbols_of_tier` takes, of all rows of some symbols of a week and tier."""
     shares, named_shares = pl.col("share_quantity"), pl.col("named_shares")
     is_largest = named_shares == named_shares.max()
-    by_venue = (
-        _by_venue(rows)
-        .with_columns(
-            named_shares=pl.when(pl.col("venue_id") != DE_MINIMIS).then(shares),
-            square=shares.cast(pl.Int128) * shares.cast(pl.Int128),
-        )
-        .with_columns(named_square=pl.when(named_shares.is_not_null()).then("square"))
+    by_venue = _by_venue(rows).with_columns(
+        named_shares=pl.when(pl.col("venue_id") != DE_MINIMIS).then(shares),
+        square=_square(shares),
     )
     per_symbol = by_venue.group_by("symbol").agg(
         pl.col("week_start", "tier").first(),
-        pl.col("^(ats|non_ats)_.*$").sum(),
-        total_share_quantity=shares.sum(),
-        total_trade_count=pl.col("trade_count").sum(),
+        pl.col("^ats_.*$").sum(),
+        pl.col(*QUANTITIES).sum().name.prefix("total_"),
         notional_usd=sum_if_complete("notional_usd"),
         published_at=as_moment(pl.col("last_update_date").max()),
         venue_count=named_shares.count().cast(pl.Int64),
         top_venue_id=pl.col("venue_id").filter(is_largest).min(),
-        top_shares=named_shares.max(),
         largest=named_shares.sort(descending=True, nulls_last=True).head(max(TOP.values())),
-        named_squares=pl.col("named_square").sum(),
+        all_named_shares=named_shares.sum(),
         all_squares=pl.col("square").sum(),
     )
     total, trades = pl.col("total_share_quantity"), pl.col("total_trade_count")
-    whole = total.cast(pl.Int128) * total.cast(pl.Int128)
+    whole, squares = _square(total), pl.col("all_squares")
+    named_squares = squares - _square(total - pl.col("all_named_shares"))  # the lump is one row
     more = pl.col("more_squares").fill_null(0)
     return per_symbol.join(_firms_of_several_venues(by_venue), on="symbol", how="left").select(
-        pl.exclude("^.*squares$", "top_shares", "largest", "fewer"),
+        pl.exclude("^.*squares$", "all_named_shares", "largest", "fewer"),
+        **{
+            f"non_ats_{name}": pl.col(f"total_{name}") - pl.col(f"ats_{name}")
+            for name in QUANTITIES
+        },
         average_trade_size=ratio_of(total, trades),
-        top_venue_share=ratio_of(pl.col("top_shares"), total),
+        top_venue_share=ratio_of(pl.col("largest").list.first(), total),
         **{name: ratio_of(_sum_of_largest(places), total) for name, places in TOP.items()},
-        hhi_lower=ratio_of(pl.col("named_squares"), whole),
-        hhi_upper=ratio_of(pl.col("all_squares"), whole),
+        hhi_lower=ratio_of(named_squares, whole),
+        hhi_upper=ratio_of(squares, whole),
         firm_count=pl.col("venue_count") - pl.col("fewer").fill_null(0),
-        firm_hhi_lower=ratio_of(pl.col("named_squares") + more, whole),
-        firm_hhi_upper=ratio_of(pl.col("all_squares") + more, whole),
+        firm_hhi_lower=ratio_of(named_squares + more, whole),
+        firm_hhi_upper=ratio_of(squares + more, whole),
         ats_share_of_shares=ratio_of(pl.col("ats_share_quantity"), total),
         ats_share_of_trades=ratio_of(pl.col("ats_trade_count"), trades),
     )
@@ -147,13 +146,17 @@ def firm_id() -> pl.Expr:
     return pl.when(crd > 0).then(pl.format("CRD:{}", crd)).otherwise(pl.col("venue_id"))
 
 
+def _square(quantity: pl.Expr) -> pl.Expr:
+    return quantity.cast(pl.Int128) * quantity.cast(pl.Int128)
+
+
 def _firms_of_several_venues(by_venue: pl.DataFrame) -> pl.DataFrame:
     """Return by symbol what taking venues of one firm together changes.
 
     Columns: symbol, fewer (venues that are not firms of their own), more_squares (sum of the
     squares of firms minus that of their venues). Symbols without such firms may be missing.
     """
-    shares, crd = pl.col("share_quantity").cast(pl.Int128), pl.col("firm_crd_number")
+    shares, crd = pl.col("share_quantity"), pl.col("firm_crd_number")
     venue = pl.col("venue_id")
     # A venue without a number is a firm of its own. The first and last ID count faster than all.
     several = (
@@ -167,7 +170,7 @@ def _firms_of_several_venues(by_venue: pl.DataFrame) -> pl.DataFrame:
         .group_by("symbol", "firm_crd_number")
         .agg(
             fewer=pl.len().cast(pl.Int64) - 1,
-            more_squares=shares.sum() * shares.sum() - pl.col("square").sum(),
+            more_squares=_square(shares.sum()) - pl.col("square").sum(),
         )
         .group_by("symbol")
         .agg(pl.col("fewer", "more_squares").sum())
@@ -181,31 +184,27 @@ def _sum_of_largest(places: int) -> pl.Expr:
 
 def _by_venue(rows: pl.DataFrame) -> pl.DataFrame:
     """Sum a symbol's rows by venue: one that trades in both markets is one venue, and is rare."""
-    quantities = ("share_quantity", "trade_count")
-    of_markets = {
-        f"{prefix}_{name}": pl.when(pl.col("market") == market).then(name).otherwise(0)
-        for name in quantities
-        for market, prefix in PREFIXES.items()
-    }
+    is_ats = pl.col("market") == "ATS"
     by_market = rows.select(
         *("week_start", "tier", "symbol", "venue_id", "firm_crd_number"),
         *("notional_usd", "last_update_date"),
-        *quantities,
-        **of_markets,
+        *QUANTITIES,
+        **{f"ats_{name}": pl.when(is_ats).then(name).otherwise(0) for name in QUANTITIES},
     )
-    pairs = rows.select("market", "venue_id")  # a filter copies all columns
-    venues = [set(pairs.filter(market=market)["venue_id"].unique()) for market in MARKETS]
-    if set.isdisjoint(*venues):
+    venues, of_ats = rows["venue_id"], rows["market"] == "ATS"
+    if set(venues.filter(of_ats).unique()).isdisjoint(venues.filter(~of_ats).unique()):
         return by_market
     return by_market.group_by("symbol", "venue_id").agg(
         pl.col("week_start", "tier").first(),
         pl.col("firm_crd_number", "last_update_date").max(),
-        pl.col(*quantities, *of_markets).sum(),
+        pl.col(*QUANTITIES, "^ats_.*$").sum(),
         notional_usd=sum_if_complete("notional_usd"),
     )
 
 
-VENUE = ("week_start", "tier", "market", "venue_id")
+VENUE = ("market", "venue_id")
+"""What tells venues of one week and tier apart."""
+
 GREATEST = ("firm_crd_number", "participant_name")
 """Of a venue's rows the greatest value counts."""
 
@@ -213,6 +212,7 @@ GREATEST = ("firm_crd_number", "participant_name")
 def venue_sums(rows: pl.DataFrame) -> pl.DataFrame:
     """Return what `venue_week` is made of, of rows that may be a part of a week and tier."""
     return rows.group_by(VENUE).agg(
+        pl.col("week_start", "tier").first(),
         pl.col("share_quantity", "trade_count").sum(),
         pl.col(GREATEST).max(),
         published_at=as_moment(pl.col("last_update_date").max()),
@@ -228,6 +228,7 @@ def venue_week(sums: pl.DataFrame) -> pl.DataFrame:
     """
     shares = pl.col("share_quantity")
     venues = sums.group_by(VENUE).agg(
+        pl.col("week_start", "tier").first(),
         pl.col("share_quantity", "trade_count", "symbol_count").sum(),
         pl.col(*GREATEST, "published_at").max(),
         notional_usd=sum_if_complete("notional_usd"),
