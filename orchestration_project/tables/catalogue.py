@@ -118,7 +118,7 @@ class Relation:
         key = key_names(self.table)
         sorting = [public_column_of(self.table, name.removeprefix("-")).name for name in order_by]
         needed = list(dict.fromkeys([*names, *key, *sorting]))
-        groups = self._groups_to_look_into(wheres)
+        groups = groups_to_look_into(self.table, wheres)
         first, *others = (part.select(needed, wheres, groups) for part in self.parts)
         rows = union_all(first, *others) if others else first
         if not order_by:
@@ -127,12 +127,13 @@ class Relation:
         order = [ordering(found.c[name.removeprefix("-")], name) for name in order_by]
         return select(found).order_by(*order, *(found.c[name] for name in key)).limit(limit)
 
-    def _groups_to_look_into(self, wheres: Sequence[str]) -> list[str]:
-        """Return the first columns of the key if ``wheres`` name values of the one after them."""
-        count = self.table.info.get(KEY_GROUPS, 0)
-        key = key_names(self.table)
-        values = count and values_by_column(wheres)
-        return key[:count] if values and key[count] in values else []
+
+def groups_to_look_into(table: Table, wheres: Sequence[str]) -> list[str]:
+    """Return the first columns of the key if ``wheres`` name values of the one after them."""
+    count = table.info.get(KEY_GROUPS, 0)
+    key = key_names(table)
+    values = count and values_by_column(wheres)
+    return key[:count] if values and key[count] in values else []
 
 
 def tables() -> Sequence[Table]:

@@ -9,7 +9,7 @@ import csv
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -188,6 +188,15 @@ def values_by_column(wheres: Sequence[str]) -> dict[str, list[str]]:
     """
     read = map(_read, wheres)
     return {name: values for name, compare, values in read if compare in ("=", "in")}
+
+
+def conditions_on(names: Collection[str], wheres: Sequence[str]) -> list[str]:
+    """Return those of the conditions that are about one of these columns.
+
+    Raises:
+        ConfigurationError: A condition cannot be read.
+    """
+    return [written for written in wheres if _read(written)[0] in names]
 
 
 def refuse_contradictions(wheres: Sequence[str]) -> None:

@@ -306,6 +306,7 @@ v_finra_otc_weekly = view(
 )
 
 finra_otc_weekly.info[KEY_GROUPS] = 3  # a year has 312 weeks, tiers and markets
+finra_otc_weekly_history.info[KEY_GROUPS] = 3
 v_finra_otc_weekly.table.info[KEY_GROUPS] = 3
 finra_venue_week.info[KEY_GROUPS] = 3
 finra_symbol_week.info[KEY_GROUPS] = 2

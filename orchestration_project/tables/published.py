@@ -27,8 +27,14 @@ from sqlalchemy import (
 )
 
 from orchestration_project.errors import ConfigurationError, did_you_mean
-from orchestration_project.tables.catalogue import Part, Relation, relation, tables
-from orchestration_project.tables.conditions import condition
+from orchestration_project.tables.catalogue import (
+    Part,
+    Relation,
+    groups_to_look_into,
+    relation,
+    tables,
+)
+from orchestration_project.tables.conditions import condition, conditions_on
 from orchestration_project.tables.schema import HISTORY, PUBLICATION, UtcTimestamp, key_names
 
 RANK, LATEST, REMOVED_AT = "publication_rank", "latest_known_from", "removed_at"
@@ -40,46 +46,114 @@ class Published:
     """Rows of a table as their source had published them by a day.
 
     Attributes:
-        relation: These rows.
-        versions: All versions of all rows, ranked: 1 is that of the day.
+        table: The table.
         day: The day.
-        first: Column with the day on which a row was first published.
-        last: Column with the day on which it was last changed.
+        at: Only what was loaded by then counts; None: all.
     """
 
-    relation: Relation
-    versions: Subquery
+    table: Table
     day: date
-    first: str
-    last: str
+    at: datetime | None
+
+    @property
+    def relation(self) -> Relation:
+        """These rows."""
+        return Relation(self.table, [_RowsOfDay(self.table, published=self)])
 
     def left_out(self, wheres: Sequence[str]) -> Select[Any]:
         """Return the numbers of rows that are left out, as missing_count and undated_count.
 
         Missing ones are those of `missing`; undated ones have no dates of publication.
         """
-        undated = self.versions.c[self.last].is_(None)
-        return self._of_day(
+        versions = self.versions(wheres)
+        _, last = self._publication(versions)
+        return _of_day(
+            versions,
             [
-                func.count(case((self._is_missing, 1))).label("missing_count"),
-                func.count(case((undated, 1))).label("undated_count"),
+                func.count(case((self._is_missing(versions), 1))).label("missing_count"),
+                func.count(case((last.is_(None), 1))).label("undated_count"),
             ],
             wheres,
         )
 
     def missing(self, wheres: Sequence[str]) -> Select[Any]:
         """Return the keys of rows of the day whose state then was never loaded."""
-        key = [self.versions.c[name] for name in key_names(self.relation.table)]
-        return self._of_day(key, wheres).where(self._is_missing).order_by(*key)
+        versions = self.versions(wheres)
+        key = [versions.c[name] for name in key_names(self.table)]
+        return _of_day(versions, key, wheres).where(self._is_missing(versions)).order_by(*key)
 
-    @property
-    def _is_missing(self) -> ColumnElement[bool]:
-        columns = self.versions.c
-        return and_(columns[self.last] > self.day, columns[self.first] <= self.day)
+    def versions(self, wheres: Sequence[str]) -> Subquery:
+        """Return all versions of rows whose keys meet ``wheres``, ranked: 1 is that of the day.
 
-    def _of_day(self, found: Sequence[ColumnElement[Any]], wheres: Sequence[str]) -> Select[Any]:
-        given = (condition(self.versions, where) for where in wheres)
-        return select(*found).where(self.versions.c[RANK] == 1, *given)
+        Versions are ranked by key, so that conditions on it may choose rows before that.
+        """
+        table, at = self.table, self.at
+        history: Table = table.info[HISTORY]
+        moment = UtcTimestamp()
+        removed: ColumnElement[Any] = history.c.known_to
+        if at is not None:
+            removed = case((history.c.known_to <= at, history.c.known_to), else_=null())
+        key, names = key_names(table), [column.name for column in table.columns]
+        of_key, groups = conditions_on(key, wheres), groups_to_look_into(table, wheres)
+        present, earlier = (
+            Part(rows, [] if at is None else [rows.c.known_from <= at])
+            .select(names, of_key, groups)
+            .add_columns(removed_at.label(REMOVED_AT))
+            for rows, removed_at in ((table, literal(None, moment)), (history, removed))
+        )
+        every = union_all(present, earlier).subquery("every_version")
+        _, last = self._publication(every)
+        own = [every.c[name] for name in key]
+        is_of_day = case((last <= self.day, 0), else_=1)
+        rank = func.row_number().over(
+            partition_by=own, order_by=[is_of_day, last.desc(), every.c.known_from.desc()]
+        )
+        latest = func.max(every.c.known_from).over(partition_by=own)
+        return select(every, rank.label(RANK), latest.label(LATEST)).subquery("versions")
+
+    def is_there(self, versions: Subquery) -> Sequence[ColumnElement[bool]]:
+        """Return the conditions of versions that are the day's."""
+        columns = versions.c
+        _, last = self._publication(versions)
+        is_removed = and_(
+            columns[REMOVED_AT].is_not(None),
+            columns.known_from == columns[LATEST],
+            columns[REMOVED_AT] <= datetime.combine(self.day, time.max, UTC),
+        )
+        return [
+            columns[RANK] == 1,
+            last <= self.day,
+            or_(columns[REMOVED_AT].is_(None), ~is_removed),
+        ]
+
+    def _is_missing(self, versions: Subquery) -> ColumnElement[bool]:
+        first, last = self._publication(versions)
+        return and_(last > self.day, first <= self.day)
+
+    def _publication(self, rows: Subquery) -> Sequence[ColumnElement[Any]]:
+        """Return the columns with the days on which a row was first published and last changed."""
+        return [rows.c[name] for name in self.table.info[PUBLICATION]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RowsOfDay(Part):
+    """The rows of a day, of just the versions that conditions on the key choose."""
+
+    published: Published
+
+    def select(
+        self, names: Sequence[str], wheres: Sequence[str], groups: Sequence[str] = ()
+    ) -> Select[Any]:
+        """Return these columns of the rows that also meet ``wheres``."""
+        versions = self.published.versions(wheres)
+        return Part(versions, self.published.is_there(versions)).select(names, wheres)
+
+
+def _of_day(
+    versions: Subquery, found: Sequence[ColumnElement[Any]], wheres: Sequence[str]
+) -> Select[Any]:
+    given = (condition(versions, where) for where in wheres)
+    return select(*found).where(versions.c[RANK] == 1, *given)
 
 
 def published_by(name: str, day: date, at: datetime | None = None) -> Published:
@@ -101,38 +175,4 @@ def published_by(name: str, day: date, at: datetime | None = None) -> Published:
             expected=f"one of {', '.join(dated)}",
             remedy=did_you_mean(name, dated) or "use --as-of: what was loaded by a time",
         )
-    first, last = table.info[PUBLICATION]
-    versions = _versions(table, last, day, at)
-    columns = versions.c
-    end = datetime.combine(day, time.max, UTC)
-    is_removed = and_(
-        columns[REMOVED_AT].is_not(None),
-        columns.known_from == columns[LATEST],
-        columns[REMOVED_AT] <= end,
-    )
-    is_there = or_(columns[REMOVED_AT].is_(None), ~is_removed)
-    of_day = [columns[RANK] == 1, columns[last] <= day, is_there]
-    return Published(Relation(table, [Part(versions, of_day)]), versions, day, first, last)
-
-
-def _versions(table: Table, last: str, day: date, at: datetime | None) -> Subquery:
-    """Return all versions of all rows, each with its rank for the day."""
-    history: Table = table.info[HISTORY]
-    moment = UtcTimestamp()
-    removed: ColumnElement[Any] = history.c.known_to
-    if at is not None:
-        removed = case((history.c.known_to <= at, history.c.known_to), else_=null())
-    names = [column.name for column in table.columns]
-    present = select(*table.columns, literal(None, moment).label(REMOVED_AT))
-    earlier = select(*(history.c[name] for name in names), removed.label(REMOVED_AT))
-    if at is not None:
-        present = present.where(table.c.known_from <= at)
-        earlier = earlier.where(history.c.known_from <= at)
-    every = union_all(present, earlier).subquery("every_version")
-    key = [every.c[name] for name in key_names(table)]
-    is_of_day = case((every.c[last] <= day, 0), else_=1)
-    rank = func.row_number().over(
-        partition_by=key, order_by=[is_of_day, every.c[last].desc(), every.c.known_from.desc()]
-    )
-    latest = func.max(every.c.known_from).over(partition_by=key)
-    return select(every, rank.label(RANK), latest.label(LATEST)).subquery("versions")
+    return Published(table, day, at)

@@ -15,6 +15,8 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.catalogue import Relation, relation, relation_as_of
 from orchestration_project.tables.finra import finra_otc_weekly
 from orchestration_project.tables.key_groups import groups_of
+from orchestration_project.tables.published import published_by
+from orchestration_project.tables.schema import Query
 from tests.resources.weeks import MONDAY, Desk, row
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -69,6 +71,9 @@ def test_the_groups_are_the_distinct_first_columns_of_the_key(
 QUERIES = {
     "present": relation("finra_otc_weekly"),
     "past": relation_as_of("finra_otc_weekly", NOW),
+    "history": relation("finra_otc_weekly_history"),
+    "published": published_by("finra_otc_weekly", NOW.date()).relation,
+    "published, past": published_by("finra_otc_weekly", NOW.date(), NOW).relation,
     "view": relation("v_finra_otc_weekly"),
 }
 
@@ -78,7 +83,16 @@ QUERIES = {
 def test_a_symbol_is_looked_up_and_no_table_is_read_whole(
     connection: Connection, chosen: Relation, where: str
 ):
-    statement = chosen.select(["week_start", "share_quantity"], [where])
+    assert_looked_up(connection, chosen.select(["week_start", "share_quantity"], [where]))
+
+
+def test_rows_that_were_not_published_are_looked_up_by_symbol_too(connection: Connection):
+    published = published_by("finra_otc_weekly", NOW.date())
+    for statement in (published.left_out(["symbol=A"]), published.missing(["symbol=A"])):
+        assert_looked_up(connection, statement)
+
+
+def assert_looked_up(connection: Connection, statement: Query) -> None:
     compiled = statement.compile(connection, compile_kwargs={"literal_binds": True})
     plan = [str(each[3]) for each in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")]
     assert any("symbol=?" in each for each in plan), plan
@@ -88,7 +102,9 @@ def test_a_symbol_is_looked_up_and_no_table_is_read_whole(
 def test_a_symbol_has_the_same_rows_as_with_all_others(desk: Desk):
     desk.land(row("AAA"), row("BBB"), row("AAA", venue="OTHER"))
     desk.land(row("AAA"), version="2")
-    for chosen in (QUERIES["present"], relation_as_of("finra_otc_weekly", LATER), QUERIES["view"]):
+    past = relation_as_of("finra_otc_weekly", LATER)
+    published = published_by("finra_otc_weekly", LATER.date()).relation
+    for chosen in (QUERIES["present"], past, QUERIES["view"], published):
         looked_up, whole = (rows(desk, chosen, each) for each in ("symbol=AAA", "symbol>=AAA"))
         assert looked_up == [each for each in whole if each[3] == "AAA"]
         assert looked_up
