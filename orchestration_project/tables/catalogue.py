@@ -129,11 +129,13 @@ class Relation:
 
 
 def groups_to_look_into(table: Table, wheres: Sequence[str]) -> list[str]:
-    """Return the first columns of the key if ``wheres`` name values of the one after them."""
+    """Return the first columns of the key if ``wheres`` name values of the one after them alone."""
     count = table.info.get(KEY_GROUPS, 0)
-    key = key_names(table)
-    values = count and values_by_column(wheres)
-    return key[:count] if values and key[count] in values else []
+    if not count:
+        return []
+    key, named = key_names(table), values_by_column(wheres)
+    is_needed = key[count] in named and not named.keys() >= set(key[:count])
+    return key[:count] if is_needed else []
 
 
 def tables() -> Sequence[Table]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Column, func, type_coerce
 
-from orchestration_project.tables.key_groups import KEY_GROUPS
+from orchestration_project.tables.key_groups import look_up_in_groups
 from orchestration_project.tables.schema import (
     BYTEWISE_TEXT,
     PUBLICATION,
@@ -305,11 +305,13 @@ v_finra_otc_weekly = view(
     as_it_is(_weekly.known_from),
 )
 
-finra_otc_weekly.info[KEY_GROUPS] = 3  # a year has 312 weeks, tiers and markets
-finra_otc_weekly_history.info[KEY_GROUPS] = 3
-v_finra_otc_weekly.table.info[KEY_GROUPS] = 3
-finra_venue_week.info[KEY_GROUPS] = 3
-finra_symbol_week.info[KEY_GROUPS] = 2
-finra_symbol_week_value.info[KEY_GROUPS] = 2
-finra_symbol_rolling_6w.info[KEY_GROUPS] = 2
-finra_concentration_week.info[KEY_GROUPS] = 2
+look_up_in_groups(  # a year has 312 weeks, tiers and markets
+    3, finra_otc_weekly, v_finra_otc_weekly.table, finra_venue_week
+)
+look_up_in_groups(
+    2,
+    finra_symbol_week,
+    finra_symbol_week_value,
+    finra_symbol_rolling_6w,
+    finra_concentration_week,
+)

@@ -1,5 +1,6 @@
 """Fields and tables of FINRA's further datasets; `domains/finra/datasets.py` declares the rest."""
 
+from orchestration_project.tables.key_groups import look_up_in_groups
 from orchestration_project.tables.schema import (
     USD_SCALE,
     Field,
@@ -227,3 +228,6 @@ finra_short_interest = dataset_table(
     "One row per settlement date and symbol: the short positions that members reported to FINRA.",
     *SHORT_INTEREST_FIELDS,
 )
+
+look_up_in_groups(1, finra_short_interest)
+look_up_in_groups(2, fact_bond_trade_activity)

@@ -1,6 +1,7 @@
 """Fields and tables of FINRA's datasets of equities, of the group otcMarket."""
 
 from orchestration_project.tables.finra_datasets import optional_day, shares_or_null
+from orchestration_project.tables.key_groups import look_up_in_groups
 from orchestration_project.tables.schema import (
     USD_SCALE,
     Field,
@@ -214,3 +215,6 @@ finra_otc_blocks = dataset_table(
     "One row per month, size of blocks and firm: trades in NMS stocks off ATSs, and blocks.",
     *OTC_BLOCK_FIELDS,
 )
+
+look_up_in_groups(1, finra_reg_sho_daily, finra_threshold_list)
+look_up_in_groups(2, finra_otc_monthly, finra_ats_blocks, finra_otc_blocks)

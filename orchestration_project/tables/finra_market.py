@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, case, func, or_, type_coerce
 
 from orchestration_project.tables.finra import finra_venue_week, notional, point_in_time
+from orchestration_project.tables.key_groups import look_up_in_groups
 from orchestration_project.tables.schema import BYTEWISE_TEXT, count, day, ratio, table, text
 from orchestration_project.tables.views import ViewColumn, as_it_is, view
 
@@ -123,3 +124,7 @@ finra_symbol_anomalies_week = table(
     ratio("z_limit", "Parameter: least absolute z_score"),
     *point_in_time(may_be_stale=True),
 )
+
+look_up_in_groups(2, finra_venue_week_all_tiers)
+look_up_in_groups(2, finra_symbol_movers_week, finra_symbol_anomalies_week)
+look_up_in_groups(3, finra_venue_movers_week)

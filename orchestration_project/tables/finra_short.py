@@ -1,6 +1,7 @@
 """FINRA's short sales and short interest beside the shares traded off exchanges."""
 
 from orchestration_project.tables.finra import point_in_time
+from orchestration_project.tables.key_groups import look_up_in_groups
 from orchestration_project.tables.schema import count, day, ratio, scaled, table, text
 
 finra_symbol_week_short = table(
@@ -41,3 +42,5 @@ finra_symbol_week_short = table(
     ),
     *point_in_time(may_be_stale=True),
 )
+
+look_up_in_groups(1, finra_symbol_week_short)

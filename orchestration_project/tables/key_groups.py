@@ -8,12 +8,22 @@ symbol up in each. They are found by the key's index, too: from each group to th
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, FromClause, case, func, select
+from sqlalchemy import CTE, ColumnElement, FromClause, Table, case, func, select
+
+from orchestration_project.tables.schema import HISTORY
 
 KEY_GROUPS = "key_groups"
 """Entry in a table's info: how many first columns of its key have few values together."""
 
 Values = Sequence[ColumnElement[Any]]
+
+
+def look_up_in_groups(count: int, *tables: Table) -> None:
+    """Have rows looked up by the key's column after its first ``count``, also in histories."""
+    for each in tables:
+        each.info[KEY_GROUPS] = count
+        if HISTORY in each.info:
+            each.info[HISTORY].info[KEY_GROUPS] = count
 
 
 def groups_of(rows: FromClause, names: Sequence[str]) -> CTE:

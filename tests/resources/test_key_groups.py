@@ -12,11 +12,16 @@ from sqlalchemy import Connection, insert, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.tables.catalogue import Relation, relation, relation_as_of
+from orchestration_project.tables.catalogue import (
+    Relation,
+    known_tables,
+    relation,
+    relation_as_of,
+)
 from orchestration_project.tables.finra import finra_otc_weekly
-from orchestration_project.tables.key_groups import groups_of
+from orchestration_project.tables.key_groups import KEY_GROUPS, groups_of
 from orchestration_project.tables.published import published_by
-from orchestration_project.tables.schema import Query
+from orchestration_project.tables.schema import METADATA, Query, key_names
 from tests.resources.weeks import MONDAY, Desk, row
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -86,6 +91,39 @@ def test_a_symbol_is_looked_up_and_no_table_is_read_whole(
     assert_looked_up(connection, chosen.select(["week_start", "share_quantity"], [where]))
 
 
+GROUPED = [name for name, table in known_tables().items() if KEY_GROUPS in table.info]
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_each_table_by_week_or_day_is_looked_up_by_symbol_venue_or_bond(
+    connection: Connection, name: str
+):
+    chosen = relation(name)
+    key = key_names(chosen.table)
+    place = chosen.table.info[KEY_GROUPS]
+    assert key[place] in ("symbol", "venue_id", "cusip", "mpid", "participant_name")
+    found = plan_of(connection, chosen.select(key, [f"{key[place]}=A"]))
+    own = name.removeprefix("v_")
+    assert not [each for each in found if each.startswith(f"SCAN {own}")], found
+    assert [each for each in found if each.startswith(f"SEARCH {own} ") and key[place] in each]
+
+
+def test_a_table_by_day_or_week_before_the_symbol_is_looked_up_in_groups():
+    late = [
+        name
+        for name, table in METADATA.tables.items()
+        if name.startswith("finra_") and {"symbol", "venue_id"} & set(key_names(table)[1:])
+    ]
+    assert set(late) <= set(GROUPED)
+
+
+def test_where_the_key_is_named_up_to_the_symbol_no_groups_are_needed(connection: Connection):
+    wheres = ["week_start=2025-11-10", "tier=T1", "market in (ATS,NON_ATS)", "symbol=A"]
+    statement = relation("finra_otc_weekly").select(["share_quantity"], wheres)
+    assert "groups_of" not in str(statement)
+    assert any("symbol=?" in each for each in plan_of(connection, statement))
+
+
 def test_rows_that_were_not_published_are_looked_up_by_symbol_too(connection: Connection):
     published = published_by("finra_otc_weekly", NOW.date())
     for statement in (published.left_out(["symbol=A"]), published.missing(["symbol=A"])):
@@ -93,10 +131,15 @@ def test_rows_that_were_not_published_are_looked_up_by_symbol_too(connection: Co
 
 
 def assert_looked_up(connection: Connection, statement: Query) -> None:
-    compiled = statement.compile(connection, compile_kwargs={"literal_binds": True})
-    plan = [str(each[3]) for each in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")]
+    plan = plan_of(connection, statement)
     assert any("symbol=?" in each for each in plan), plan
     assert not [each for each in plan if each.startswith("SCAN finra_otc")], plan
+
+
+def plan_of(connection: Connection, statement: Query) -> list[str]:
+    compiled = statement.compile(connection, compile_kwargs={"literal_binds": True})
+    rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")
+    return [str(each[3]) for each in rows]
 
 
 def test_a_symbol_has_the_same_rows_as_with_all_others(desk: Desk):
