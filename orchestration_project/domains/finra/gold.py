@@ -203,7 +203,7 @@ def _by_venue(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 VENUE = ("market", "venue_id")
-"""What tells venues of one week and tier apart."""
+"""Key of a venue in one week and tier."""
 
 GREATEST = ("firm_crd_number", "participant_name")
 """Of a venue's rows the greatest value counts."""
