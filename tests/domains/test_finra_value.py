@@ -6,7 +6,12 @@ import polars as pl
 import pytest
 
 from orchestration_project.domains.finra.calendar import session_days
-from orchestration_project.domains.finra.value import SPLIT_COLUMNS, coverage, symbol_week_value
+from orchestration_project.domains.finra.value import (
+    SPLIT_COLUMNS,
+    coverage,
+    differing_weeks,
+    symbol_week_value,
+)
 
 MONDAY = date(2025, 11, 24)
 DAYS = session_days(MONDAY)
@@ -93,3 +98,23 @@ def test_a_later_split_is_undone_where_the_source_writes_it_back(close_before, c
 def test_a_split_before_the_week_changes_nothing():
     earlier = splits(("AAA", date(2025, 11, 3), 4 * ONE, 10 * ONE, 10 * ONE))
     assert value(weeks(AAA=60), prices("AAA", 10, 10, 10, 10), earlier)["price"][0] == 10 * ONE
+
+
+@pytest.mark.parametrize(
+    ("estimated", "notional", "factors"),
+    [
+        (125.0, 100.0, []),
+        (126.0, 100.0, [1.26]),
+        (100.0, 125.0, []),
+        (100.0, 126.0, [100 / 126]),
+        (0.0, 0.0, []),
+        (1.0, 0.0, [None]),
+    ],
+)
+def test_an_estimate_differs_from_finra_by_more_than_a_factor_up_or_down(
+    estimated: float, notional: float, factors: list[float | None]
+):
+    sums = {"week_start": [MONDAY], "tier": ["T1"]}
+    dollars = {"estimated_dollars": [estimated], "notional_dollars": [notional]}
+    found = differing_weeks(pl.DataFrame({**sums, **dollars}), max_factor=1.25)
+    assert found["factor"].to_list() == factors

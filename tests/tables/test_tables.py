@@ -130,6 +130,16 @@ def test_a_history_has_the_columns_of_its_table_and_until_when_and_why():
     assert [history.c[name].nullable for name in own] == [False] * 3
 
 
+def test_the_share_of_the_largest_venue_has_one_name():
+    names = {
+        column.name
+        for table in METADATA.tables.values()
+        for column in table.columns
+        if "venue_share" in column.name
+    }
+    assert names == {"top_venue_share", "top_3_venue_share", "top_5_venue_share"}
+
+
 def test_the_key_of_the_weekly_table_is_week_tier_market_symbol_and_venue():
     key = ["week_start", "tier", "market", "symbol", "venue_id"]
     assert key_names(finra.finra_otc_weekly) == key
