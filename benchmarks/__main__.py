@@ -28,6 +28,7 @@ from benchmarks.measures.mqtt_mirror import mqtt_mirror
 from benchmarks.measures.operations import control_tower
 from benchmarks.measures.plugins import plugins
 from benchmarks.measures.prices import prices
+from benchmarks.measures.queries import queries
 from benchmarks.measures.retention import cleanup, pruning
 from benchmarks.measures.routing import routing
 from benchmarks.measures.saas import saas
@@ -57,7 +58,7 @@ MEASURES = {
         *(gateway, webhooks, webhook_runs, metrics, soak),
         *(captures, items, pruning, cleanup, restores, prices, saas, http_state, exports, frames),
         *(documents, documents_listing, web, mqtt, mqtt_mirror, mqtt_stream, routing, workers),
-        *(traces, plugins),
+        *(traces, plugins, queries),
     )
 }
 BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour

@@ -33,6 +33,7 @@ class Sizes:
         export_rows: Rows that are exported to Parquet.
         sqlite_export_rows: Rows that are exported to Parquet from SQLite.
         frame_rows: Rows of a tier-week that the client returns as a frame.
+        year_rows: Rows of a year and three tiers that are queried.
         mqtt_messages: Messages that wait in a session of a broker.
         documents: Files that are loaded, and ten times those of a format.
         document_formats: Formats of which files are converted by others too.
@@ -71,6 +72,7 @@ class Sizes:
     export_rows: int
     sqlite_export_rows: int
     frame_rows: int
+    year_rows: int
     mqtt_messages: int
     documents: int
     document_formats: int
@@ -110,6 +112,7 @@ REQUIRED = Sizes(
     export_rows=5_000_000,
     sqlite_export_rows=1_000_000,
     frame_rows=60_000,
+    year_rows=8_300_000,
     mqtt_messages=20_000,
     documents=2000,
     document_formats=13,
@@ -148,6 +151,7 @@ SMOKE = Sizes(
     export_rows=3000,
     sqlite_export_rows=6000,
     frame_rows=6000,
+    year_rows=12_600,
     mqtt_messages=300,
     documents=20,
     document_formats=1,
