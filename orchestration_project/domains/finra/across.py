@@ -13,10 +13,10 @@ from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.domains.finra.gold import (
     GREATEST,
     firm_id,
+    notional_of,
     rank_of_named,
     ratio_of,
     sum_if_complete,
-    with_notional,
 )
 from orchestration_project.tables.finra import (
     finra_concentration_week,
@@ -143,7 +143,7 @@ def tier_week(venue_weeks: pl.DataFrame, symbols: pl.DataFrame) -> pl.DataFrame:
     )
     counts = symbols.group_by("tier").agg(symbol_count=pl.len().cast(pl.Int64))
     return in_table_order(
-        with_notional(tiers, total)
+        tiers.with_columns(**notional_of(total))
         .join(counts, on="tier")
         .join(firm_indices(venue_weeks, "tier"), on="tier")
         .with_columns(
@@ -168,8 +168,9 @@ def venue_week_all_tiers(venue_weeks: pl.DataFrame) -> pl.DataFrame:
     )
     whole = shares.cast(pl.Int128).sum()
     return in_table_order(
-        with_notional(venues, shares).with_columns(
+        venues.with_columns(
             known_since(venue_weeks),
+            **notional_of(shares),
             market_share=ratio_of(shares, whole),
             rank=rank_of_named(),
             share_in_market=ratio_of(shares, whole.over("market")),

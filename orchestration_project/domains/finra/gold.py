@@ -103,7 +103,7 @@ def symbol_sums(rows: pl.DataFrame) -> pl.DataFrame:
 def symbols_of_tier(sums: pl.DataFrame) -> pl.DataFrame:
     """Return `finra_symbol_week` of the `symbol_sums` of all symbols of a week and tier."""
     return in_table_order(
-        with_notional(sums, pl.col("total_share_quantity")).with_columns(_UNSTAMPED),
+        sums.with_columns(_UNSTAMPED, **notional_of(pl.col("total_share_quantity"))),
         finra_symbol_week,
     )
 
@@ -123,21 +123,18 @@ def sum_if_complete(name: str) -> pl.Expr:
     return pl.when(values.null_count() == 0).then(values.cast(pl.Int128).sum())
 
 
-def with_notional(sums: pl.DataFrame, shares: pl.Expr, *, over: str | None = None) -> pl.DataFrame:
-    """Add vwap (US dollars a share) and notional_share (0-1), and take notional_usd to 64 bits.
+def notional_of(shares: pl.Expr) -> Mapping[str, pl.Expr]:
+    """Return vwap (US dollars a share), notional_share (0-1), and notional_usd in 64 bits.
 
-    Args:
-        sums: Rows with notional_usd in 128 bits, US dollars x 10^6, NULL where it is not known.
-        shares: The shares of a row.
-        over: Column whose rows of equal value are the whole of notional_share; None: all are.
+    The rows have notional_usd in 128 bits, US dollars x 10^6, NULL where it is not known. All of
+    them are the whole of notional_share.
     """
     notional = pl.col("notional_usd").cast(pl.Int64, strict=False)
-    whole = sum_if_complete("notional_usd")
-    return sums.with_columns(
-        notional_usd=notional,
-        vwap=ratio_of(notional, shares.cast(pl.Int128) * 10**USD_SCALE),
-        notional_share=ratio_of(notional, whole if over is None else whole.over(over)),
-    )
+    return {
+        "notional_usd": notional,
+        "vwap": ratio_of(notional, shares.cast(pl.Int128) * 10**USD_SCALE),
+        "notional_share": ratio_of(notional, sum_if_complete("notional_usd")),
+    }
 
 
 def firm_id() -> pl.Expr:
@@ -234,8 +231,9 @@ def venue_week(sums: pl.DataFrame) -> pl.DataFrame:
         notional_usd=sum_if_complete("notional_usd"),
     )
     return in_table_order(
-        with_notional(venues, shares).with_columns(
+        venues.with_columns(
             _UNSTAMPED,
+            **notional_of(shares),
             tier_share=ratio_of(shares, shares.sum()),
             rank=rank_of_named(),
             share_in_market=ratio_of(shares, shares.sum().over("market")),
