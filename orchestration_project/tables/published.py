@@ -12,12 +12,14 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Select,
     Subquery,
     Table,
     and_,
     case,
+    exists,
     func,
     literal,
     null,
@@ -85,7 +87,8 @@ class Published:
     def versions(self, wheres: Sequence[str]) -> Subquery:
         """Return all versions of rows whose keys meet ``wheres``, ranked: 1 is that of the day.
 
-        Versions are ranked by key, so that conditions on it may choose rows before that.
+        Versions are ranked by key, so that conditions on it may choose rows before that. A row that
+        no load has changed has one version: only the others are sorted, which takes longest.
         """
         table, at = self.table, self.at
         history: Table = table.info[HISTORY]
@@ -95,13 +98,17 @@ class Published:
             removed = case((history.c.known_to <= at, history.c.known_to), else_=null())
         key, names = key_names(table), [column.name for column in table.columns]
         of_key, groups = conditions_on(key, wheres), groups_to_look_into(table, wheres)
+        has_earlier = exists().where(*(history.c[name] == table.c[name] for name in key))
         present, earlier = (
             Part(rows, [] if at is None else [rows.c.known_from <= at])
             .select(names, of_key, groups)
             .add_columns(removed_at.label(REMOVED_AT))
             for rows, removed_at in ((table, literal(None, moment)), (history, removed))
         )
-        every = union_all(present, earlier).subquery("every_version")
+        only = present.where(~has_earlier).add_columns(
+            literal(1, BigInteger()).label(RANK), table.c.known_from.label(LATEST)
+        )
+        every = union_all(present.where(has_earlier), earlier).subquery("every_version")
         _, last = self._publication(every)
         own = [every.c[name] for name in key]
         is_of_day = case((last <= self.day, 0), else_=1)
@@ -109,7 +116,9 @@ class Published:
             partition_by=own, order_by=[is_of_day, last.desc(), every.c.known_from.desc()]
         )
         latest = func.max(every.c.known_from).over(partition_by=own)
-        return select(every, rank.label(RANK), latest.label(LATEST)).subquery("versions")
+        # A select of its own: SQLite takes no condition into a union that has a window.
+        ranked = select(every, rank.label(RANK), latest.label(LATEST)).subquery("ranked")
+        return union_all(only, select(ranked)).subquery("versions")
 
     def is_there(self, versions: Subquery) -> Sequence[ColumnElement[bool]]:
         """Return the conditions of versions that are the day's."""
