@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path, PurePath
+from typing import Any
 
 from sqlalchemy import Table
 
@@ -300,16 +301,28 @@ def _report_missing(
                 whole_file(Path(output), replace=force) as file,
             ):
                 WRITERS["csv"](found, file)
-    if count:
+    report_left_out(of_day.day, first, output, missing_count=count, undated_count=undated)
+
+
+def report_left_out(
+    day: date,
+    first: Sequence[tuple[Any, ...]],
+    output: str | None,
+    *,
+    missing_count: int,
+    undated_count: int,
+) -> None:
+    """Log which rows are not in a state by publication; ``first`` are some keys of missing ones."""
+    if missing_count:
         shown = ", ".join("|".join(map(str, row)) for row in first)
         note(
-            f"missing_earlier_state: {count} rows were changed after {of_day.day}, and their "
+            f"missing_earlier_state: {missing_count} rows were changed after {day}, and their "
             f"earlier state was never loaded; they are left out: {shown}"
-            f"{', ...' if count > len(first) else ''}"
+            f"{', ...' if missing_count > len(first) else ''}"
         )
         note(f"all keys: {output}" if output else "--missing FILE writes all keys")
-    if undated:
-        note(f"{undated} rows have no date of publication in their files; they are left out")
+    if undated_count:
+        note(f"{undated_count} rows have no date of publication in their files; they are left out")
 
 
 def _first_after(table: Table, at: datetime) -> str:

@@ -1,11 +1,11 @@
 """The command that derives a gold table as it was known or published at a time."""
 
 from datetime import datetime
+from pathlib import Path
 
 import click
 
 from orchestration_project.cli.commands import Command
-from orchestration_project.cli.console import note
 from orchestration_project.cli.queries import FORMATS
 
 
@@ -24,6 +24,12 @@ from orchestration_project.cli.queries import FORMATS
     help="Of what FINRA had published by a day, e.g. 2026-11-01.",
 )
 @click.option(
+    "--missing",
+    metavar="FILE",
+    help="With --published-by: write the keys of weekly rows whose state then was never loaded, "
+    "CSV.",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(FORMATS),
@@ -36,6 +42,7 @@ def gold(
     partition: str,
     as_of: str | None,
     published_by: datetime | None,
+    missing: str | None,
     form: str | None,
     output: str,
     force: bool,
@@ -46,20 +53,39 @@ def gold(
     for off_exchange_share_daily, the symbol for tables of prices, and all for finra_symbols.
     """
     from orchestration_project.catalog import REGISTRY
-    from orchestration_project.cli.export import destination_of, moment_of, write_rows
+    from orchestration_project.cli.export import (
+        SHOWN_KEYS,
+        destination_of,
+        moment_of,
+        report_left_out,
+        write_rows,
+    )
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.engine.warehouse.as_of import derive_as_of
+    from orchestration_project.errors import ConfigurationError
+    from orchestration_project.services.export import whole_file, write_csv
     from orchestration_project.settings import load_settings
 
+    if missing is not None and published_by is None:
+        raise ConfigurationError(
+            "--missing needs --published-by", remedy="add --published-by DAY, or leave it out"
+        )
     at = moment_of(as_of, "--as-of") if as_of is not None else None
     day = published_by.date() if published_by else None
     destination = destination_of(form, output, force=force)
     with open_warehouse(load_settings()) as warehouse:
         found = derive_as_of(warehouse, REGISTRY.tables_as_of, table, partition, at=at, day=day)
     status = write_rows(found.table.name, [found.rows], destination)
-    if found.missing_count:
-        note(
-            f"missing_earlier_state: {found.missing_count} weekly rows were changed after "
-            f"{day}, and their earlier state was never loaded; they are left out"
+    if status == 0 and day is not None:
+        keys = found.left_out.keys
+        if missing is not None:
+            with whole_file(Path(missing), replace=force) as file:
+                write_csv([keys], file)
+        report_left_out(
+            day,
+            keys.head(SHOWN_KEYS).rows(),
+            missing,
+            missing_count=len(keys),
+            undated_count=found.left_out.undated_count,
         )
     return status

@@ -20,6 +20,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import (
     AsOf,
     DerivedAsOf,
+    LeftOut,
     StateAsOf,
     nothing_then,
     read_day,
@@ -125,10 +126,10 @@ def _weekly_as_of(state: StateAsOf, key: str) -> DerivedAsOf:
     days = pl.concat(_shares_of(state, day) for day in cboe.week_days(week))
     if days.is_empty():
         raise nothing_then(off_exchange_share_weekly.name, key, ["any day of the week"])
-    tiers, missing_count = [], 0
+    tiers, left_out = [], LeftOut()
     for tier in cboe.NMS_TIERS:
         wheres = [f"week_start={week}", f"tier={tier}"]
-        missing_count += state.missing_count(finra_otc_weekly, wheres)
+        left_out += state.left_out(finra_otc_weekly, wheres)
         rows = state.read(finra_otc_weekly, wheres, ("market", "share_quantity", "known_from"))
         if len(rows):
             sums = {
@@ -139,7 +140,7 @@ def _weekly_as_of(state: StateAsOf, key: str) -> DerivedAsOf:
             last_load = None if state.day else state.last_load(finra_otc_weekly, scope)
             tiers.append({**sums, "known_from": last_load or rows["known_from"].max()})
     found = cboe.off_exchange_weekly(days, pl.DataFrame(tiers, TIER_SHARES), week_start=week)
-    return DerivedAsOf(off_exchange_share_weekly, found, missing_count)
+    return DerivedAsOf(off_exchange_share_weekly, found, left_out)
 
 
 AS_OF: AsOf = {

@@ -22,6 +22,7 @@ from orchestration_project.resources.finra.symbols import derive_symbols
 from orchestration_project.resources.finra.value import value_load
 from orchestration_project.resources.prices.gold import derive_outdated
 from orchestration_project.tables.cboe import market_volume_daily, off_exchange_share_daily
+from orchestration_project.tables.finra import finra_symbol_week, finra_venue_week
 from orchestration_project.tables.finra_datasets import finra_short_interest
 from orchestration_project.tables.finra_equity_datasets import finra_reg_sho_daily
 from orchestration_project.tables.prices import prices_daily
@@ -105,13 +106,45 @@ def test_gold_published_by_a_day_leaves_out_what_was_restated_later(desk, clock,
     clock.at += timedelta(days=100)
     restated = {"symbol": "A", "share_quantity": 30, "last_update_date": late}
     unknown = {"symbol": "C", "last_update_date": late, "initial_published_date": early}
-    land_week(desk, "T1", LAST, [restated, {**first, "symbol": "B"}, unknown])
+    undated = {"symbol": "D", "last_update_date": None, "initial_published_date": None}
+    land_week(desk, "T1", LAST, [restated, {**first, "symbol": "B"}, unknown, undated])
+    keys = tmp_path / "keys.csv"
     days = {early: {"A": 10, "B": 10}, late: {"A": 30, "B": 10, "C": 100}}
     for day, shares in days.items():
-        found = as_of(tmp_path, "finra_symbol_week", "--published-by", str(day))
+        options = ["--published-by", str(day), "--missing", str(keys)]
+        found = as_of(tmp_path, "finra_symbol_week", *options)
         assert {row["symbol"]: row["total_share_quantity"] for row in found} == shares
-        is_told = "missing_earlier_state: 1 weekly rows" in capfd.readouterr().err
-        assert is_told == (day == early)
+        said = capfd.readouterr().err
+        missing = f"{LAST}|T1|ATS|C|XATS"
+        is_named = "missing_earlier_state: 1 rows" in said and f"left out: {missing}\n" in said
+        assert is_named == (day == early)
+        assert "1 rows have no date of publication" in said
+        written = keys.read_text().splitlines()
+        assert written[0] == "week_start,tier,market,symbol,venue_id"
+        assert written[1:] == ([missing.replace("|", ",")] if day == early else [])
+    assert main(["gold", "finra_symbol_week", f"T1|{LAST}", "--missing", str(keys)]) == 1
+    assert "--missing needs --published-by" in capfd.readouterr().err
+
+
+@pytest.mark.slow_on_postgresql
+def test_gold_as_of_a_time_is_the_same_where_the_stored_gold_was_dropped(desk, clock, tmp_path):
+    """A week that has not changed since is read as it is stored: so it may be missing there."""
+    chance = random.Random(6)  # noqa: S311
+    for week in WINDOW:
+        for tier in TIERS:
+            land_week(desk, tier, week, rows_of(chance, tier, week))
+    names = (*OF_TIER, *OF_ALL)
+    day = ("--published-by", "2100-01-01")
+    found = {name: [as_of(tmp_path, name, *each) for each in ((), day)] for name in names}
+    with desk.warehouse.writing() as connection:
+        connection.execute(delete(finra_symbol_week))
+        connection.execute(delete(finra_venue_week))
+    for name, rows in found.items():
+        again = [as_of(tmp_path, name, *each) for each in ((), day)]
+        assert all(rows[0])
+        assert [sorted(map(repr, each)) for each in again] == [
+            sorted(map(repr, each)) for each in rows
+        ], name
 
 
 @pytest.mark.parametrize(

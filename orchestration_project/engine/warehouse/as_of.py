@@ -1,18 +1,38 @@
 """Rows of tables with history in their state of a time, for tables that are derived of them."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 import polars as pl
-from sqlalchemy import Connection, Select, Table, func, select
+from sqlalchemy import Connection, Select, Table, and_, case, func, select
 
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.tables.catalogue import relation, relation_as_of
 from orchestration_project.tables.published import published_by
-from orchestration_project.tables.schema import HISTORY, PUBLICATION
+from orchestration_project.tables.schema import HISTORY, PUBLICATION, key_names, schema_of
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Rows that are not in a state by publication.
+
+    Attributes:
+        keys: Those of missing rows: they were published by the day and changed since, and their
+            state of the day was never loaded.
+        undated_count: Rows without dates of publication.
+    """
+
+    keys: pl.DataFrame = field(default_factory=pl.DataFrame)
+    undated_count: int = 0
+
+    def __add__(self, other: "LeftOut") -> "LeftOut":
+        known = [each.keys for each in (self, other) if each.keys.width]
+        keys = pl.concat(known) if known else self.keys
+        return LeftOut(keys, self.undated_count + other.undated_count)
 
 
 @dataclass(frozen=True)
@@ -22,13 +42,12 @@ class DerivedAsOf:
     Attributes:
         table: The table.
         rows: Its rows of one partition, by its key.
-        missing_count: Rows of its inputs that are left out: they were published by the day,
-            changed since, and their state of the day was never loaded.
+        left_out: Rows of its inputs that are not in their state by publication.
     """
 
     table: Table
     rows: pl.DataFrame
-    missing_count: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 @dataclass(frozen=True)
@@ -40,16 +59,29 @@ class StateAsOf:
         at: Only what was loaded by then counts; None: all.
         day: Only what its source had published by that day counts, of tables whose source dates
             its rows; None: all.
+        seconds: After which no further read begins; None: they may take as long as they take.
     """
 
     connection: Connection
     at: datetime | None
     day: date | None
+    seconds: float | None = None
+    _began: float = field(default_factory=time.monotonic)
+
+    def require_time(self) -> None:
+        """Refuse a further read after `seconds`.
+
+        Raises:
+            TimeoutError: They are over.
+        """
+        if self.seconds is not None and time.monotonic() - self._began > self.seconds:
+            raise TimeoutError(f"the reads took longer than {self.seconds:g} s and were ended")
 
     def read(
         self, table: Table, wheres: Sequence[str], columns: Sequence[str] = ()
     ) -> pl.DataFrame:
         """Return the rows of a table that meet conditions as a person writes them."""
+        self.require_time()
         if self.day and PUBLICATION in table.info:
             chosen = published_by(table.name, self.day, self.at).relation
         else:
@@ -59,12 +91,40 @@ class StateAsOf:
         statement = found if isinstance(found, Select) else select(found.subquery())
         return read_frame(self.connection, statement, table)
 
-    def missing_count(self, table: Table, wheres: Sequence[str]) -> int:
-        """Return how many rows were published by the day without a known state of it."""
+    def left_out(self, table: Table, wheres: Sequence[str]) -> LeftOut:
+        """Return which rows are not in the state by publication, and how many have no dates."""
         if self.day is None:
-            return 0
-        missing = published_by(table.name, self.day, self.at).left_out(wheres)
-        return int(self.connection.execute(missing).one().missing_count)
+            return LeftOut()
+        state = published_by(table.name, self.day, self.at)
+        counts = self.connection.execute(state.left_out(wheres)).one()
+        keys = pl.DataFrame(schema=schema_of(table, key_names(table)))
+        if counts.missing_count:
+            keys = read_frame(self.connection, state.missing(wheres), table)
+        return LeftOut(keys, int(counts.undated_count))
+
+    def load_of_present(self, table: Table, scope: Scope) -> datetime | None:
+        """Return the last load of a partition whose present rows are those of the state.
+
+        None: they may differ, or there are none. Then nothing is left out either.
+        """
+        rows, known = table.c, func.max(table.c.known_from)
+        if self.day is None:
+            present = StateAsOf(self.connection, None, None).last_load(table, scope)
+            return present if self.at is None or (present and present <= self.at) else None
+        last = rows[table.info[PUBLICATION][1]]
+        is_published = and_(last.is_not(None), last <= self.day)
+        counted = select(func.count(), func.count(case((is_published, 1))), known)
+        row_count, published, latest = self.connection.execute(
+            counted.where(within(table, scope))
+        ).one()
+        is_of_state = latest and row_count == published and (self.at is None or latest <= self.at)
+        return latest if is_of_state and not self._has_history(table, scope) else None
+
+    def _has_history(self, table: Table, scope: Scope) -> bool:
+        history: Table = table.info[HISTORY]
+        first = history.c[key_names(table)[0]]
+        some = select(first).where(within(history, scope)).limit(1)
+        return self.connection.execute(some).first() is not None
 
     def last_load(self, table: Table, scope: Scope) -> datetime | None:
         """Return when a load last changed rows by then; one that only removed rows counts, too."""
@@ -104,6 +164,7 @@ def derive_as_of(
     *,
     at: datetime | None = None,
     day: date | None = None,
+    seconds: float | None = None,
 ) -> DerivedAsOf:
     """Return a partition of a derived table as it was known at a time, or published by a day.
 
@@ -115,9 +176,11 @@ def derive_as_of(
             tables of prices; all for the symbol master.
         at: Only what was loaded by then counts; None: all.
         day: Only what the source had published by that day counts; None: all.
+        seconds: How long its reads may take; None: as long as they take.
 
     Raises:
         ConfigurationError: The table or partition is none, or was not loaded by then.
+        TimeoutError: The reads took longer than ``seconds``.
     """
     if name not in tables:
         raise ConfigurationError(
@@ -125,8 +188,8 @@ def derive_as_of(
             expected=f"one of {', '.join(sorted(tables))}",
             remedy=did_you_mean(name, sorted(tables)),
         )
-    with warehouse.reading() as connection:
-        return tables[name](StateAsOf(connection, at, day), key)
+    with warehouse.reading(seconds=seconds) as connection:
+        return tables[name](StateAsOf(connection, at, day, seconds), key)
 
 
 def nothing_then(name: str, key: str, absent: Sequence[str]) -> ConfigurationError:

@@ -85,7 +85,8 @@ async def read_gold(call: Call[Gold, Body]) -> Response:
     headers = {
         "content-disposition": f'attachment; filename="{wanted.name}.{wanted.format}"',
         "cache-control": "no-store",
-        "x-missing-earlier-state": str(found.missing_count),
+        "x-missing-earlier-state": str(len(found.left_out.keys)),
+        "x-undated": str(found.left_out.undated_count),
     }
     return Response(content.getvalue(), 200, headers, MEDIA_TYPES[wanted.format])
 

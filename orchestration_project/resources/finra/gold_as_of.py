@@ -1,17 +1,19 @@
 """Gold tables as they were known or published at a time, derived of the weekly rows of that time.
 
-Nothing is stored: rows of `finra_otc_weekly` are read in their state of the time, and go through
-the functions that derive the tables. So a table that has no history has one. Prices, short sales
+Rows of `finra_otc_weekly` are read in their state of the time, and go through the functions that
+derive the tables. So a table that has no history has one. A week that has not changed since is read
+as its load derived it. Prices, short sales
 and short interest have no day of publication: they count as they were loaded by the time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import polars as pl
+from sqlalchemy import Table, func, select
 
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.selection import TierWeek, parsed, tier_week
@@ -21,13 +23,17 @@ from orchestration_project.engine.derived import DerivedTable, PendingDerivation
 from orchestration_project.engine.warehouse.as_of import (
     AsOf,
     DerivedAsOf,
+    LeftOut,
     StateAsOf,
     nothing_then,
     read_day,
 )
+from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.engine.warehouse.staleness import stamped
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.gold import (
+    COLUMNS,
+    OF_VENUES,
     SYMBOL_KEY,
     TIER_WEEKS,
     WINDOWS,
@@ -43,26 +49,69 @@ from orchestration_project.tables.finra import (
     finra_venue_week,
 )
 from orchestration_project.tables.prices import prices_daily
+from orchestration_project.tables.schema import key_names, schema_of
 
 OF_A_WEEK = (*TIER_WEEKS, SYMBOL_WEEK_VALUE, SYMBOL_WEEK_SHORT)
 """Tables of a week that are made of all of its tiers."""
 
 
+ROWS = (
+    *("week_start", "tier", "market", "symbol", "venue_id", "firm_crd_number", "participant_name"),
+    *("issue_name", "share_quantity", "trade_count", "notional_usd", "last_update_date"),
+    "known_from",
+)
+"""Columns of `finra_otc_weekly` that gold is made of."""
+
+ALL_SYMBOLS = tuple(schema_of(finra_symbol_week))
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What a table is made of.
+
+    Attributes:
+        symbols: Columns of `finra_symbol_week`; none: it is not needed.
+        has_venues: Whether it needs `finra_venue_week`.
+        has_names: Whether it needs the names of issues.
+    """
+
+    symbols: Sequence[str] = ALL_SYMBOLS
+    has_venues: bool = False
+    has_names: bool = False
+
+
 @dataclass(frozen=True)
 class WeekAsOf:
-    """A week and tier at a time: its weekly rows, and what a load derives of them."""
+    """A week and tier at a time: what a load derives of its weekly rows.
 
-    rows: pl.DataFrame
-    gold: GoldWeeks
+    Attributes:
+        symbols: `finra_symbol_week`, in the needed columns.
+        venues: `finra_venue_week`, if it is needed.
+        names: The greatest issue_name by `SYMBOL_KEY`, if it is needed.
+    """
+
+    symbols: pl.DataFrame
+    venues: pl.DataFrame
+    names: pl.DataFrame
 
 
-def _loaded_table(name: str, state: StateAsOf, key: str) -> DerivedAsOf:
+NOTHING_LEFT_OUT = LeftOut(
+    pl.DataFrame(schema=schema_of(finra_otc_weekly, key_names(finra_otc_weekly)))
+)
+NO_SYMBOLS = pl.DataFrame(schema=schema_of(finra_symbol_week))
+NO_VENUES = pl.DataFrame(schema=schema_of(finra_venue_week))
+NO_NAMES = pl.DataFrame(schema=schema_of(finra_otc_weekly, [*SYMBOL_KEY, "issue_name"]))
+
+
+def _loaded_table(table: Table, state: StateAsOf, key: str) -> DerivedAsOf:
     """Return a week of a table that a load derives itself."""
     tier_week(key, today=date.max)
-    weeks, missing_count = _weeks(state, name, key, [key], [key])
-    is_of_symbols = name == finra_symbol_week.name
-    rows = weeks.symbols if is_of_symbols else weeks.venues
-    return DerivedAsOf(finra_symbol_week.metadata.tables[name], rows, missing_count)
+    is_of_symbols = table is finra_symbol_week
+    needed = Needed(ALL_SYMBOLS if is_of_symbols else (), has_venues=not is_of_symbols)
+    weeks, left_out = _weeks(state, needed, [key])
+    _require(table, key, [key], weeks)
+    week = weeks[key]
+    return DerivedAsOf(table, week.symbols if is_of_symbols else week.venues, left_out)
 
 
 def _derived_table(derived: DerivedTable[Any], state: StateAsOf, key: str) -> DerivedAsOf:
@@ -73,17 +122,23 @@ def _derived_table(derived: DerivedTable[Any], state: StateAsOf, key: str) -> De
     else:
         tier_week(key, today=date.max)
         required = [key]
-    inputs = derived.reach.inputs(key)
-    weeks, missing_count = _weeks(state, derived.table.name, key, required, inputs)
-    read: Any = weeks
+    table, inputs = derived.table, derived.reach.inputs(key)
+    is_of_venues = table in OF_VENUES and table not in COLUMNS
+    columns = () if is_of_venues else COLUMNS.get(table, ALL_SYMBOLS)
+    needed = Needed(columns, has_venues=table in OF_VENUES)
+    weeks, left_out = _weeks(state, needed, inputs)
+    _require(table, key, required, weeks)
+    gold = GoldWeeks(
+        pl.concat(each.symbols for each in weeks.values()),
+        pl.concat(each.venues for each in weeks.values()),
+    )
+    read: Any = gold
     if derived is SYMBOL_WEEK_VALUE:
-        read = (weeks.symbols, *_prices(state, date.fromisoformat(key)))
+        read = (gold.symbols, *_prices(state, date.fromisoformat(key)))
     elif derived is SYMBOL_WEEK_SHORT:
-        read = (weeks.symbols, *short_inputs_as_of(state, date.fromisoformat(key)))
-    there = {f"{tier}|{week}" for tier, week in weeks.symbols.select("tier", "week_start").rows()}
-    loaded = [each for each in inputs if each in there]
-    due = PendingDerivation(derived, key, 0, None, "", loaded)
-    return DerivedAsOf(derived.table, derived.make(due, read).rows, missing_count)
+        read = (gold.symbols, *short_inputs_as_of(state, date.fromisoformat(key)))
+    due = PendingDerivation(derived, key, 0, None, "", list(weeks))
+    return DerivedAsOf(table, derived.make(due, read).rows, left_out)
 
 
 def _symbols(derived: DerivedTable[Any], state: StateAsOf, key: str) -> DerivedAsOf:
@@ -94,23 +149,19 @@ def _symbols(derived: DerivedTable[Any], state: StateAsOf, key: str) -> DerivedA
     """
     if key != ALL:
         raise ConfigurationError(f"invalid partition {key!r}: expected {ALL}, the only one")
-    missing_count, found = 0, []
-    for each in landed_weeks(state.connection):
-        week, missing = _week(state, parsed(each))
-        missing_count += missing
-        if week is not None:
-            names = week.rows.group_by(SYMBOL_KEY).agg(pl.col("issue_name").max())
-            found.append(week.gold.symbols.select(TRADED).join(names, on=SYMBOL_KEY, how="left"))
-    if not found:
+    needed = Needed(TRADED, has_names=True)
+    weeks, left_out = _weeks(state, needed, landed_weeks(state.connection))
+    if not weeks:
         raise nothing_then(derived.table.name, key, ["any week"])
-    rows = symbol_master(pl.concat(found))[derived.table]
-    return DerivedAsOf(derived.table, rows, missing_count)
+    traded = pl.concat(
+        each.symbols.join(each.names, on=SYMBOL_KEY, how="left") for each in weeks.values()
+    )
+    return DerivedAsOf(derived.table, symbol_master(traded)[derived.table], left_out)
 
 
 AS_OF: AsOf = {
     **{
-        table.name: partial(_loaded_table, table.name)
-        for table in (finra_symbol_week, finra_venue_week)
+        table.name: partial(_loaded_table, table) for table in (finra_symbol_week, finra_venue_week)
     },
     **{each.table.name: partial(_derived_table, each) for each in (*WINDOWS, *OF_A_WEEK)},
     **{each.table.name: partial(_symbols, each) for each in TABLES},
@@ -119,41 +170,82 @@ AS_OF: AsOf = {
 
 
 def _weeks(
-    state: StateAsOf, name: str, key: str, required: Sequence[str], wanted: Sequence[str]
-) -> tuple[GoldWeeks, int]:
-    """Return the weeks of tiers that are there, and how many weekly rows are missing.
+    state: StateAsOf, needed: Needed, wanted: Iterable[str]
+) -> tuple[dict[str, WeekAsOf], LeftOut]:
+    """Return the weeks of tiers that are there, and the weekly rows that are left out."""
+    weeks: dict[str, WeekAsOf] = {}
+    left_out = LeftOut()
+    for each in wanted:
+        week, missing = _week(state, needed, parsed(each))
+        left_out += missing
+        if week is not None:
+            weeks[each] = week
+    return weeks, left_out
+
+
+def _require(table: Table, key: str, required: Sequence[str], weeks: Collection[str]) -> None:
+    """Refuse a partition of which a required week has no rows.
 
     Raises:
-        ConfigurationError: A required one has no rows.
+        ConfigurationError: There is one.
     """
-    weeks: dict[str, GoldWeeks] = {}
-    missing_count = 0
-    for each in wanted:
-        week, missing = _week(state, parsed(each))
-        missing_count += missing
-        if week is not None:
-            weeks[each] = week.gold
     if absent := [each for each in required if each not in weeks]:
-        raise nothing_then(name, key, absent)
-    read = GoldWeeks(
-        pl.concat(each.symbols for each in weeks.values()),
-        pl.concat(each.venues for each in weeks.values()),
-    )
-    return read, missing_count
+        raise nothing_then(table.name, key, absent)
 
 
-def _week(state: StateAsOf, week: TierWeek) -> tuple[WeekAsOf | None, int]:
-    """Return a week of a tier at the time, None without rows, and how many rows are missing."""
+def _week(state: StateAsOf, needed: Needed, week: TierWeek) -> tuple[WeekAsOf | None, LeftOut]:
+    """Return a week of a tier at the time, None without rows, and the rows that are left out."""
+    state.require_time()
+    scope: Scope = {"week_start": week.week_start, "tier": week.tier}
+    if found := _stored(state, needed, scope):
+        return found, NOTHING_LEFT_OUT
     wheres = [f"week_start={week.week_start}", f"tier={week.tier}"]
-    rows = state.read(finra_otc_weekly, wheres)
-    missing = state.missing_count(finra_otc_weekly, wheres)
+    left_out = state.left_out(finra_otc_weekly, wheres)
+    rows = state.read(finra_otc_weekly, wheres, ROWS)
     if rows.is_empty():
-        return None, missing
-    scope = {"week_start": week.week_start, "tier": week.tier}
+        return None, left_out
     known_from = state.last_load(finra_otc_weekly, scope) if state.day is None else None
     latest = known_from or max(rows["known_from"].to_list())
-    symbols, venues = symbol_week(rows), venue_week(venue_sums(rows))
-    return WeekAsOf(rows, GoldWeeks(stamped(symbols, latest), stamped(venues, latest))), missing
+    derived = WeekAsOf(
+        stamped(symbol_week(rows), latest).select(needed.symbols) if needed.symbols else NO_SYMBOLS,
+        stamped(venue_week(venue_sums(rows)), latest) if needed.has_venues else NO_VENUES,
+        rows.group_by(SYMBOL_KEY).agg(pl.col("issue_name").max()) if needed.has_names else NO_NAMES,
+    )
+    return derived, left_out
+
+
+def _stored(state: StateAsOf, needed: Needed, scope: Scope) -> WeekAsOf | None:
+    """Return a week that has not changed since the time as it is stored; None: it has to be made.
+
+    What a load derives is written with the rows: where these are those of the time, so is it.
+    """
+    latest = state.load_of_present(finra_otc_weekly, scope)
+    if latest is None:
+        return None
+    symbols, venues, names = NO_SYMBOLS, NO_VENUES, NO_NAMES
+    if needed.symbols:
+        symbols = _stored_rows(state, finra_symbol_week, needed.symbols, scope, latest)
+    if needed.has_venues:
+        venues = _stored_rows(state, finra_venue_week, None, scope, latest)
+    if (needed.symbols and symbols.is_empty()) or (needed.has_venues and venues.is_empty()):
+        return None
+    if needed.has_names:
+        row = finra_otc_weekly.c
+        key = [row[name] for name in SYMBOL_KEY]
+        named = select(*key, func.max(row.issue_name).label("issue_name"))
+        statement = named.where(within(finra_otc_weekly, scope)).group_by(*key)
+        names = read_frame(state.connection, statement, finra_otc_weekly)
+    return WeekAsOf(symbols, venues, names)
+
+
+def _stored_rows(
+    state: StateAsOf, table: Table, names: Sequence[str] | None, scope: Scope, latest: datetime
+) -> pl.DataFrame:
+    columns = [table.c[name] for name in names] if names else list(table.columns)
+    statement = select(*columns).where(within(table, scope))
+    rows = read_frame(state.connection, statement, table)
+    at = pl.lit(latest).cast(pl.Datetime("us", "UTC")).alias("known_from")
+    return rows.with_columns(at) if "known_from" in rows.columns else rows
 
 
 DAYS_BEFORE = 14
