@@ -29,6 +29,8 @@ from orchestration_project.domains.api.models import (
     Document,
     DocumentTimeline,
     Export,
+    GoldExport,
+    MissingRows,
     Page,
     RuleInEffect,
     RulesInEffect,
@@ -299,6 +301,38 @@ class DataMethods(Asking):
         query |= {"partition": partition, "format": "parquet"}
         answer = self._transport.ask("GET", f"/finra/gold/{quoted(table)}", query=query)
         return frame_of_parquet(answer.content)
+
+    def export_gold(
+        self,
+        table: str,
+        partition: str,
+        *,
+        as_of: datetime | str,
+        published_by: date | str | None = None,
+    ) -> GoldExport:
+        """Derive the same by a run, of what was loaded by ``as_of``, however long it takes.
+
+        Once its run has succeeded, `download_file` gets the Parquet file that it names.
+        """
+        times = _of_rows((), (), as_of, published_by)
+        body = {name: times[name] for name in ("as_of", "published_by")}
+        path = f"/finra/gold/{quoted(table)}/exports"
+        return self._post(path, {"partition": partition, **body}, GoldExport, key=new_key())
+
+    def missing(
+        self,
+        table: str,
+        *,
+        published_by: date | str,
+        as_of: datetime | str | None = None,
+        where: Sequence[str] = (),
+        limit: int = PAGE_ROWS,
+    ) -> MissingRows:
+        """Return the rows that ``published_by`` leaves out: their numbers, and the first keys."""
+        times = _of_rows((), where, as_of, published_by)
+        query = {name: times[name] for name in ("where", "as_of", "published_by")}
+        path = f"/tables/{quoted(table)}/missing"
+        return self._get(path, MissingRows, **query, limit=limit)
 
     def sql(self, query: str, *, limit: int | None = None) -> "pd.DataFrame":
         """Return the rows of one SELECT, run by a read-only role of PostgreSQL.

@@ -15,7 +15,12 @@ from orchestration_project.assets.operations.cleanup import cleanup_job, removal
 from orchestration_project.assets.operations.control_tower import control_tower, control_tower_job
 from orchestration_project.assets.operations.erasure import erase_job, erasures
 from orchestration_project.assets.operations.evidence import evidence, export_evidence_job
-from orchestration_project.assets.operations.exports import export_job, exports
+from orchestration_project.assets.operations.exports import (
+    export_gold_job,
+    export_job,
+    exports,
+    gold_as_of,
+)
 from orchestration_project.assets.operations.flags import (
     check_flags,
     edit_flags_job,
@@ -50,9 +55,11 @@ __all__ = [
     "erasures",
     "evidence",
     "export_evidence_job",
+    "export_gold_job",
     "export_job",
     "exports",
     "flags_asset",
+    "gold_as_of",
     "ledger",
     "presets",
     "prune_job",

@@ -25,6 +25,7 @@ ARTIFACTS, REMOVALS, ERASURES, EVIDENCE, EXPORTS, ALERTS = (
 EFFECTIVE_CONFIG = dg.AssetKey([GROUP, "effective_config"])
 SCHEDULES = dg.AssetKey([GROUP, "schedules"])
 FLAGS = dg.AssetKey([GROUP, "flags"])
+GOLD_AS_OF = dg.AssetKey([GROUP, "gold_as_of"])
 DAMAGED_ARTIFACTS, ARTIFACT_COPIES = (
     dg.AssetKey([GROUP, noun]) for noun in ("damaged_artifacts", "artifact_copies")
 )

@@ -1,4 +1,4 @@
-"""Scheduled exports: each declared table delivered to its target, once per load."""
+"""Exports: declared tables delivered to their targets, once per load; gold as of a time."""
 
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
@@ -8,7 +8,13 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.assets.operations.catalogue import EXPORTS, asset_spec
+from orchestration_project.assets.operations.catalogue import (
+    EXPORTS,
+    GOLD_AS_OF,
+    asset_spec,
+    moment_of,
+    report_spec,
+)
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.job_options import job_text
@@ -16,8 +22,14 @@ from orchestration_project.domains.operations.messages import cut
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.as_of import read_day
 from orchestration_project.registry import Registry
-from orchestration_project.services.exports import chosen_exports, declared_exports
+from orchestration_project.services.exports import (
+    GoldRequest,
+    chosen_exports,
+    declared_exports,
+    export_gold,
+)
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import (
     ExportResult,
@@ -25,6 +37,7 @@ from orchestration_project.services.exports.work import (
     OverdueExport,
     overdue_exports,
 )
+from orchestration_project.services.links import file_path, link
 from orchestration_project.services.metadata import as_metadata, check_spec, table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_exports
@@ -148,6 +161,86 @@ export_job = dg.define_asset_job(
         "Delivers the exports that EXPORTS_FILE declares to their targets, once per load.",
         "export_tables",
         ExportOptions,
+    ),
+    tags={"domain": "operations"},
+)
+
+
+ROWS_SHOWN = 20
+
+
+class GoldAsOf(JobOptions):
+    """Partition of a derived table, and the time of which it is."""
+
+    table: str = Field(examples=["finra_symbols"], description="Derived table.")
+    partition: str = Field(
+        examples=["T1|2026-10-05"],
+        description="Partition, such as T1|2026-10-05, a Monday or day, a symbol, or all.",
+    )
+    as_of: str | None = Field(
+        default=None,
+        examples=["2026-11-01T00:00:00Z"],
+        description=(
+            "Time with zone: only what was loaded by then counts. Default: begin of the run."
+        ),
+    )
+    published_by: str | None = Field(
+        default=None,
+        examples=["2026-11-01"],
+        description="Day: only what the source had published by then counts. Default: all.",
+    )
+
+
+@dg.multi_asset(
+    name="export_gold_as_of",
+    specs=[
+        report_spec(
+            GOLD_AS_OF,
+            "One row per row of a derived table as of a time, in a Parquet file.",
+            {"week_start": "First columns of the table's rows, such as the week"},
+        )
+    ],
+)
+def gold_as_of(
+    config: GoldAsOf,
+    artifacts: dg.ResourceParam[ArtifactStore],
+    clock: dg.ResourceParam[Clock],
+    registry: dg.ResourceParam[Registry],
+    warehouse: dg.ResourceParam[Warehouse],
+) -> dg.MaterializeResult[Any]:
+    """Derive the partition, and write its file."""
+    day = read_day(config.published_by) if config.published_by else None
+    at = moment_of(config.as_of, "as_of") or clock.now()
+    wanted = GoldRequest(config.table, config.partition, at, day)
+    found = export_gold(wanted, warehouse, registry.tables_as_of, artifacts)
+    missing = found.left_out.keys
+    keys = {"missing_keys": _sample(missing)} if len(missing) else {}
+    return dg.MaterializeResult(
+        asset_key=GOLD_AS_OF,
+        metadata=as_metadata(
+            {
+                "file": link(file_path(wanted.artifact)),
+                "dagster/row_count": len(found.rows),
+                "missing_earlier_state": len(missing),
+                **keys,
+                "undated_rows": found.left_out.undated_count,
+                "largest": _sample(found.rows),
+            }
+        ),
+    )
+
+
+def _sample(rows: pl.DataFrame) -> dg.MetadataValue[Any]:
+    return table_of(rows.head(ROWS_SHOWN))
+
+
+export_gold_job = dg.define_asset_job(
+    "operations_export_gold",
+    selection=dg.AssetSelection.assets(gold_as_of),
+    description=job_text(
+        "Derives a partition of a gold table as of a time, and writes it to a Parquet file.",
+        "export_gold_as_of",
+        GoldAsOf,
     ),
     tags={"domain": "operations"},
 )

@@ -218,6 +218,26 @@ class Export(Launched):
     )
 
 
+class MissingRows(BaseModel):
+    """Rows that are not in a table's state by publication."""
+
+    missing_earlier_state: int = Field(
+        description="Rows that were published by the day and changed since, and whose state then "
+        "was never loaded"
+    )
+    undated_count: int = Field(description="Rows without dates of publication")
+    keys: list[dict[str, str]] = Field(description="Keys of the first of the missing rows")
+
+
+class GoldExport(Launched):
+    """A run that derives a gold table as of a time, and writes it to a file."""
+
+    file: str = Field(
+        description="Name of the Parquet file, available once the run has succeeded: "
+        "GET /files?name={file}"
+    )
+
+
 class Archives(BaseModel):
     """The archives that there are."""
 

@@ -79,7 +79,8 @@ class Rows(TableName):
         None,
         description=(
             "Day, with as_of or alone: rows as their source had published them by then; only for "
-            "tables that have dates of publication. Rows whose state then is not known are left out"
+            "tables that have dates of publication. Rows whose state then is not known are left "
+            "out: GET /tables/{name}/missing"
         ),
     )
     order_by: Text | None = Field(

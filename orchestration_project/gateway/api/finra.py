@@ -1,13 +1,14 @@
 """FINRA's routes of the API: the trading of a week and tier, and gold as of a time."""
 
 import io
+import shlex
 from datetime import date
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
-from orchestration_project.domains.api.models import Page
+from orchestration_project.domains.api.models import GoldExport, Page
 from orchestration_project.domains.finra.selection import week_ending_on
 from orchestration_project.engine.warehouse.as_of import DerivedAsOf, derive_as_of
 from orchestration_project.errors import ConfigurationError
@@ -19,12 +20,16 @@ from orchestration_project.gateway.api.data import (
     page_response,
     read_page,
 )
+from orchestration_project.gateway.api.jobs import Launch, launch
+from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation, Parameters
-from orchestration_project.gateway.api.problems import not_found, problem_of
+from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.services.export import WRITERS
+from orchestration_project.services.exports import GoldRequest
 from orchestration_project.tables.catalogue import relation
 
+EXPORT_JOB, EXPORT_OP = "operations_export_gold", "export_gold_as_of"
 TRADE_ACTIVITY = "v_finra_otc_weekly"
 
 
@@ -56,51 +61,106 @@ async def trade_activity(call: Call[Activity, Body]) -> Response:
     return page_response(TRADE_ACTIVITY, found)
 
 
-class Gold(Parameters):
-    """Partition of a gold table, and the time of which it is."""
+class GoldTable(Parameters):
+    """Gold table to derive."""
 
     name: Name = Field(description="The name of a gold table")
+
+
+class Gold(GoldTable):
+    """Partition of a gold table, and the time of which it is."""
+
     partition: Name = Field(
         description="T1|2025-11-10; Monday or day of tables of all tiers; symbol of prices; all"
     )
-    as_of: Moment | None = Field(None, description="Of what was loaded by then; default: all")
+    as_of: Moment | None = Field(
+        None, description="Point in time: only what was loaded by then counts; default: all"
+    )
     published_by: date | None = Field(
-        None, description="Of what FINRA had published by that day; default: all"
+        None, description="Day: only what FINRA had published by then counts; default: all"
     )
     format: Literal["csv", "parquet"] = Field("parquet", description="Format of the response")
+
+
+class NewGoldExport(Body):
+    """Partition of the gold table, and the time of which it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"partition": "all", "as_of": "2026-11-01T00:00:00Z"}]}
+    )
+
+    partition: Name = Field(description="As for GET /finra/gold/{name}")
+    as_of: Moment = Field(description="Point in time: only what was loaded by then counts")
+    published_by: date | None = Field(
+        None, description="Day: only what FINRA had published by then counts; default: all"
+    )
 
 
 async def read_gold(call: Call[Gold, Body]) -> Response:
     """Derive a partition of a gold table as of a time, of weekly rows, and send it as a file.
 
-    The header X-Missing-Earlier-State counts weekly rows that are left out.
+    The headers X-Missing-Earlier-State and X-Undated count weekly rows that are left out; GET
+    /tables/{name}/missing names them. What takes longer than a read may is a problem 413: POST
+    /finra/gold/{name}/exports has a run derive it.
     """
     wanted = call.query
     try:
-        found = await call.services.in_thread(_derive, call)
+        found, content = await call.services.in_thread(_derive, call)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
-    content = io.BytesIO()
-    WRITERS[wanted.format]([found.rows], content)
+    except TimeoutError as error:
+        raise ProblemError(
+            413,
+            f"deriving {wanted.name} of {wanted.partition} took longer than "
+            f"{call.services.read_seconds:g} s, and was ended",
+            expected="fewer weeks",
+            remedy=f"POST /api/v1/finra/gold/{wanted.name}/exports derives it by a run; so does "
+            f"the command `{_command(wanted)}`",
+        ) from error
     headers = {
         "content-disposition": f'attachment; filename="{wanted.name}.{wanted.format}"',
         "cache-control": "no-store",
         "x-missing-earlier-state": str(len(found.left_out.keys)),
         "x-undated": str(found.left_out.undated_count),
     }
-    return Response(content.getvalue(), 200, headers, MEDIA_TYPES[wanted.format])
+    return Response(content, 200, headers, MEDIA_TYPES[wanted.format])
 
 
-def _derive(call: Call[Gold, Body]) -> DerivedAsOf:
+def _derive(call: Call[Gold, Body]) -> tuple[DerivedAsOf, bytes]:
     wanted, services = call.query, call.services
-    return derive_as_of(
+    found = derive_as_of(
         services.warehouse,
         services.registry().tables_as_of,
         wanted.name,
         wanted.partition,
         at=wanted.as_of,
         day=wanted.published_by,
+        seconds=services.read_seconds,
     )
+    content = io.BytesIO()
+    WRITERS[wanted.format]([found.rows], content)
+    return found, content.getvalue()
+
+
+def _command(wanted: Gold) -> str:
+    """Return the command that derives the same."""
+    said = ["orchestrate", "gold", wanted.name, wanted.partition]
+    said += ["--as-of", wanted.as_of.isoformat()] if wanted.as_of else []
+    said += ["--published-by", str(wanted.published_by)] if wanted.published_by else []
+    return shlex.join([*said, "--output", f"{wanted.name}.{wanted.format}"])
+
+
+async def export_gold(call: Call[GoldTable, NewGoldExport]) -> GoldExport:
+    """Derive a partition of a gold table as of a time, however long it takes; a run does it."""
+    name, said = call.query.name, call.body
+    if name not in call.services.registry().tables_as_of:
+        raise not_found(f"gold table not found: {name!r}")
+    wanted = GoldRequest(name, said.partition, said.as_of, said.published_by)
+    config = {"table": name, **said.model_dump(mode="json", exclude_none=True)}
+    launched = await launch(
+        call, Launch(EXPORT_JOB, config={"ops": {EXPORT_OP: {"config": config}}})
+    )
+    return GoldExport(file=wanted.artifact, **launched.model_dump())
 
 
 OPERATIONS = (
@@ -112,6 +172,20 @@ OPERATIONS = (
         read_gold,
         query=Gold,
         media={"text/csv": FILE, "application/vnd.apache.parquet": FILE},
+        problems=(413,),
+    ),
+    Operation(
+        "POST",
+        "/finra/gold/{name}/exports",
+        "operator",
+        "Export gold as of a time",
+        export_gold,
+        query=GoldTable,
+        body=NewGoldExport,
+        answer=GoldExport,
+        headers=IDEMPOTENCY_HEADER,
+        status=202,
+        problems=(404,),
     ),
     Operation(
         "GET",

@@ -1,11 +1,12 @@
-"""Changes of a table between two times, a page or a file at a time."""
+"""Changes of a table between two times, and rows that a state by publication leaves out."""
 
+from datetime import date
 from typing import Literal
 
 from pydantic import Field
 from starlette.responses import Response
 
-from orchestration_project.domains.api.models import Page
+from orchestration_project.domains.api.models import MissingRows, Page
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.data import (
     FILE,
@@ -18,6 +19,8 @@ from orchestration_project.gateway.api.data import (
 from orchestration_project.gateway.api.operation import Body, Call, Moment, Operation
 from orchestration_project.gateway.api.problems import problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES
+from orchestration_project.gateway.api.services import Services
+from orchestration_project.tables.published import published_by
 from orchestration_project.tables.row_diff import row_diff
 
 
@@ -57,6 +60,44 @@ async def read_diff(call: Call[Diff, Body]) -> Response:
     return await rows_response(call.services, chosen, wanted)
 
 
+class Missing(TableName):
+    """Rows of a table that its state by publication leaves out."""
+
+    published_by: date = Field(description="Day, as for the rows of a table")
+    as_of: Moment | None = Field(None, description="Point in time, as for the rows of a table")
+    where: list[Text] = Field(
+        [], max_length=20, description="Filter COLUMN OP VALUE, such as tier=T1; all must hold"
+    )
+    limit: int = Field(
+        MAX_PAGE_ENTRIES, ge=1, le=MAX_PAGE_ENTRIES, description="Maximum number of keys"
+    )
+
+
+async def read_missing(call: Call[Missing, Body]) -> MissingRows:
+    """Count the rows that published_by leaves out, and name them.
+
+    Missing ones were published by the day and changed since; their state then was never loaded.
+    """
+    require_served(call.query.name)
+    return await call.services.in_thread(_missing, call.services, call.query)
+
+
+def _missing(services: Services, wanted: Missing) -> MissingRows:
+    try:
+        state = published_by(wanted.name, wanted.published_by, wanted.as_of)
+        counts, keys = state.left_out(wanted.where), state.missing(wanted.where)
+    except ConfigurationError as error:
+        raise problem_of(error, 422) from error
+    with services.warehouse.reading(seconds=services.read_seconds) as connection:
+        found = connection.execute(counts).one()
+        rows = connection.execute(keys.limit(wanted.limit)).mappings()
+        return MissingRows(
+            missing_earlier_state=found.missing_count,
+            undated_count=found.undated_count,
+            keys=[{name: str(value) for name, value in each.items()} for each in rows],
+        )
+
+
 OPERATIONS = (
     Operation(
         "GET",
@@ -68,5 +109,14 @@ OPERATIONS = (
         answer=Page,
         media={"text/csv": FILE, "application/vnd.apache.parquet": FILE},
         problems=(413,),
+    ),
+    Operation(
+        "GET",
+        "/tables/{name}/missing",
+        "viewer",
+        "Name rows left out by publication",
+        read_missing,
+        query=Missing,
+        answer=MissingRows,
     ),
 )

@@ -1,12 +1,18 @@
 """Exports as a service: declared in a file, planned by loads, delivered by work items.
 
-Here is what the file declares, and the secrets of targets; `services/export.py` writes rows.
+Here is what the file declares, and the secrets of targets; `services/export.py` writes rows. A
+derived table as of a time is exported when it is asked for.
 """
 
+import hashlib
+import io
+import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
 from typing import TypeVar
 
+from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.domains.operations.exports import (
     DeclaredExport,
     Target,
@@ -14,8 +20,11 @@ from orchestration_project.domains.operations.exports import (
     read_targets,
 )
 from orchestration_project.engine.dagster_private import is_valid_cron_string, previous_cron_time
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.as_of import AsOf, DerivedAsOf, derive_as_of
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.redaction import hide
+from orchestration_project.services.export import write_parquet
 from orchestration_project.settings import Settings, read_secrets
 from orchestration_project.settings.values import passwords_in, tokens_in
 
@@ -108,4 +117,48 @@ def target_secret(variable: str) -> str:
             remedy="set it, or give the export another target in EXPORTS_FILE",
         )
     hide(*passwords_in(found), *tokens_in(found))
+    return found
+
+
+GOLD_FOLDER = "staged/gold"
+"""Where the artifact store has them, beside staged rows: a clean-up removes old ones."""
+
+
+@dataclass(frozen=True)
+class GoldRequest:
+    """A partition of a derived table, and the time of which it is.
+
+    Attributes:
+        table: The table.
+        partition: Its key.
+        at: Only what was loaded by then counts.
+        day: Only what the source had published by that day counts; None: all.
+    """
+
+    table: str
+    partition: str
+    at: datetime
+    day: date | None
+
+    @property
+    def artifact(self) -> str:
+        """Name of its file in the artifact store; the same request always has the same rows."""
+        said = json.dumps(asdict(self), default=str, sort_keys=True)
+        return f"{GOLD_FOLDER}/{self.table}/{hashlib.sha256(said.encode()).hexdigest()}.parquet"
+
+
+def export_gold(
+    wanted: GoldRequest, warehouse: Warehouse, tables: AsOf, store: ArtifactStore
+) -> DerivedAsOf:
+    """Derive what is wanted, and store it as a Parquet file.
+
+    Raises:
+        ConfigurationError: The table or partition is none, or was not loaded by then.
+    """
+    found = derive_as_of(
+        warehouse, tables, wanted.table, wanted.partition, at=wanted.at, day=wanted.day
+    )
+    content = io.BytesIO()
+    write_parquet([found.rows], content)
+    store.put(wanted.artifact, content.getvalue())
     return found

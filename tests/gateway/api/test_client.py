@@ -16,18 +16,23 @@ from typing import Any
 import httpx
 import polars as pl
 import pytest
+from sqlalchemy import delete
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.client import ApiError, Client, RunFailedError
 from orchestration_project.client.runs import line_of
 from orchestration_project.client.transport import LOG_ATTEMPTS
 from orchestration_project.domains.api.runs import Event
+from orchestration_project.engine.warehouse.frames import insert_frame, within
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.openapi import document
 from orchestration_project.services.evidence.verifying import verify
 from orchestration_project.services.export import write_parquet
+from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.schema import schema_of
 from tests.gateway.api.conftest import FRIDAY, HOME, WEEK, Api
 from tests.programs import free_port
+from tests.resources.weeks import MONDAY, frame, row
 
 
 @pytest.fixture
@@ -139,6 +144,8 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.save_diff("t", NOWHERE, **times, **chosen, escape_formulas=True),
         lambda: client.sql("SELECT 1", limit=1),
         lambda: client.gold_frame("t", "p", as_of=NOON, published_by=NOON.date()),
+        lambda: client.export_gold("t", "p", as_of=NOON, published_by=NOON.date()),
+        lambda: client.missing("t", published_by=NOON.date(), as_of=NOON, where=["tier=T1"]),
         lambda: list(client.trade_activity(NOON.date(), "T1", symbol="A")),
         lambda: client.artifacts(where=["run_id=r"]),
         lambda: client.download("a", NOWHERE),
@@ -577,3 +584,51 @@ def test_gold_as_of_now_is_what_was_derived(client, landed):
     assert found[names].equals(stored[names])
     with pytest.raises(ApiError, match="invalid gold table 'finra_symbol_wek'"):
         client.gold_frame("finra_symbol_wek", WEEK)
+
+
+def test_gold_is_exported_by_a_run_to_a_file_that_is_named(client, landed, tmp_path):
+    import pandas as pd
+
+    times = {"as_of": "2999-01-01T00:00:00Z", "published_by": "9999-12-31"}
+    asked = client.export_gold("finra_symbol_week", WEEK, **times)
+    assert asked.job == "operations_export_gold"
+    assert client.status(asked.run_id).status == "SUCCESS"
+    client.download_file(asked.file, tmp_path / "gold.parquet")
+    found = pd.read_parquet(tmp_path / "gold.parquet")
+    names = ["symbol", "total_share_quantity", "top_venue_id", "hhi_upper"]
+    whole = client.gold_frame("finra_symbol_week", WEEK)
+    assert found[names].values.tolist() == whole[names].values.tolist()
+    with pytest.raises(ApiError, match="gold table not found"):
+        client.export_gold("finra_otc_weekly", WEEK, as_of=NOON)
+
+
+def test_rows_that_a_state_by_publication_leaves_out_are_named(api, client, landed):
+    rows = frame(
+        [
+            row("AAA", initial_published_date=date(2025, 12, 1), last_update_date=date(2026, 1, 5)),
+            row("BBB", initial_published_date=None, last_update_date=None),
+        ]
+    )
+    loaded = rows.with_columns(capture_id=pl.lit(1, pl.Int64), known_from=pl.lit(NOON))
+    columns = [pl.col(name).cast(kind) for name, kind in schema_of(finra_otc_weekly).items()]
+    own = within(finra_otc_weekly, {"week_start": MONDAY, "tier": "T1"})
+    with api.services.warehouse.writing() as connection:
+        insert_frame(connection, finra_otc_weekly, loaded.select(columns))
+    try:
+        of_week = [f"week_start={MONDAY}"]
+        found = client.missing("finra_otc_weekly", published_by="2025-12-31", where=of_week)
+        later = client.missing("finra_otc_weekly", published_by="2026-01-05", where=of_week)
+        gold = api.ask(
+            "GET", f"/finra/gold/finra_symbol_week?partition=T1|{WEEK[3:]}&published_by=9999-12-31"
+        )
+    finally:
+        with api.services.warehouse.writing() as connection:
+            connection.execute(delete(finra_otc_weekly).where(own))
+    key = {"week_start": str(MONDAY), "tier": "T1", "market": "ATS"}
+    assert found.keys == [{**key, "symbol": "AAA", "venue_id": "XATS"}]
+    assert (found.missing_earlier_state, found.undated_count) == (1, 1)
+    assert (later.missing_earlier_state, later.keys) == (0, [])
+    headers = [gold.headers[name] for name in ("x-missing-earlier-state", "x-undated")]
+    assert headers == ["0", "0"]
+    with pytest.raises(ApiError, match="does not say when it published a row"):
+        client.missing("fx_rates_daily", published_by="2026-01-01")

@@ -267,6 +267,18 @@ def test_a_read_that_takes_too_long_is_ended_by_the_database(api, prepared, tmp_
     assert problem["detail"] == "the query exceeded its time limit and was canceled"
 
 
+def test_gold_that_takes_too_long_is_refused_with_what_derives_it(api, landed):
+    hasty = replace(api.services, read_seconds=0.0, caller=lambda: SOMEBODY)
+    path = "/api/v1/finra/gold/finra_symbols?partition=all&published_by=2026-03-02"
+    app = Starlette(routes=routes(hasty))
+    problem = replace(api, app=app).handle_request(httpx.Request("GET", HOME + path)).json()
+    assert (problem["status"], problem["category"]) == (413, "limit")
+    assert "finra_symbols of all took longer than 0 s, and was ended" in problem["detail"]
+    assert "POST /api/v1/finra/gold/finra_symbols/exports" in problem["remedy"]
+    command = "orchestrate gold finra_symbols all --published-by 2026-03-02"
+    assert f"{command} --output finra_symbols.parquet" in problem["remedy"]
+
+
 def test_more_rows_than_a_file_may_have_are_refused(api, landed, monkeypatch):
     monkeypatch.setattr(data, "MOST_FILE_ROWS", 9)
     for form in ("csv", "parquet"):
