@@ -290,7 +290,7 @@ def off_exchange_weekly(
     Args:
         days: Its rows of `off_exchange_share_daily`; at least those of one day.
         tiers: A row for each loaded one of FINRA's tiers T1 and T2: ats_share_quantity,
-            non_ats_share_quantity, known_from.
+            non_ats_share_quantity, published_at, known_from.
         week_start: Its Monday.
     """
     sessions = len(session_days(week_start))
@@ -298,6 +298,7 @@ def off_exchange_weekly(
     has_finra = pl.lit(len(tiers) == len(NMS_TIERS)) & (pl.col("tape") == "all")
     is_whole = pl.col("day_count") == sessions
     known_from = max(filter(None, [*days["known_from"], *tiers["known_from"]]), default=None)
+    published_at = max(filter(None, tiers["published_at"]), default=None)
     return in_table_order(
         days.group_by("tape")
         .agg(day_count=pl.len().cast(pl.Int64), **{name: pl.col(name).sum() for name in SUMS})
@@ -310,6 +311,7 @@ def off_exchange_weekly(
             week_start=pl.lit(week_start),
             session_count=pl.lit(sessions, pl.Int64),
             known_from=pl.lit(known_from, pl.Datetime("us", "UTC")),
+            published_at=pl.lit(published_at, pl.Datetime("us", "UTC")),
             is_stale=False,
         )
         .with_columns(

@@ -19,7 +19,7 @@ from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.warehouse import Derivation, Warehouse
 from orchestration_project.engine.warehouse.difference import derived_versions, read_fences
 from orchestration_project.engine.warehouse.frames import Scope
-from orchestration_project.engine.warehouse.staleness import IS_STALE
+from orchestration_project.engine.warehouse.staleness import IS_STALE, has_stale
 from orchestration_project.errors import ConfigurationError
 
 ROWS_SEPARATOR = "; rows "
@@ -110,6 +110,7 @@ class PendingDerivation:
         before: What it was last derived of.
         version: What it is derived of now.
         inputs: The loaded partitions that it is made of.
+        is_stale: Whether its rows are marked stale: they are written also where they are equal.
     """
 
     derived: DerivedTable[Any]
@@ -118,11 +119,12 @@ class PendingDerivation:
     before: str | None
     version: str
     inputs: Sequence[str]
+    is_stale: bool = False
 
     @property
     def is_new(self) -> bool:
-        """Whether it was last derived of something else."""
-        return self.version != self.before
+        """Whether it was last derived of something else, or is marked stale."""
+        return self.version != self.before or self.is_stale
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,12 @@ class DerivedLoad:
                 version = reach.version(each, landed)
                 if derived.is_compared or before != version:
                     inputs = [one for one in reach.inputs(each) if one in landed]
-                    found.append(PendingDerivation(derived, each, token, before, version, inputs))
+                    is_stale = derived.is_compared and has_stale(
+                        connection, derived.table, derived.scope(each)
+                    )
+                    found.append(
+                        PendingDerivation(derived, each, token, before, version, inputs, is_stale)
+                    )
         return found
 
     def land(self, taken: DerivedBatch) -> DerivedResult:

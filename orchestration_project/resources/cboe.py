@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 import polars as pl
 from sqlalchemy import BigInteger, Connection, cast, func, select
@@ -37,9 +38,11 @@ from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_we
 
 FINRA_MARKETS = {"ATS": "ats_share_quantity", "NON_ATS": "non_ats_share_quantity"}
 DAYS_SHOWN = timedelta(days=365)
+TIER_ROWS = ("market", "share_quantity", "last_update_date", "known_from")
 TIER_SHARES = {
     "ats_share_quantity": pl.Int64(),
     "non_ats_share_quantity": pl.Int64(),
+    "published_at": pl.Datetime("us", "UTC"),
     "known_from": pl.Datetime("us", "UTC"),
 }
 
@@ -75,6 +78,7 @@ def _read_tiers(connection: Connection, week: date) -> pl.DataFrame:
                 cast(func.sum(column[name]), BigInteger())
                 for name in ("ats_share_quantity", "non_ats_share_quantity")
             ),
+            func.max(column.published_at),
             func.max(column.known_from),
         )
         .where(column.week_start == week, column.tier.in_(cboe.NMS_TIERS))
@@ -130,7 +134,7 @@ def _weekly_as_of(state: StateAsOf, key: str) -> DerivedAsOf:
     for tier in cboe.NMS_TIERS:
         wheres = [f"week_start={week}", f"tier={tier}"]
         left_out += state.left_out(finra_otc_weekly, wheres)
-        rows = state.read(finra_otc_weekly, wheres, ("market", "share_quantity", "known_from"))
+        rows = state.read(finra_otc_weekly, wheres, TIER_ROWS)
         if len(rows):
             sums = {
                 name: rows.filter(market=market)["share_quantity"].sum()
@@ -138,7 +142,12 @@ def _weekly_as_of(state: StateAsOf, key: str) -> DerivedAsOf:
             }
             scope = {"week_start": week, "tier": tier}
             last_load = None if state.day else state.last_load(finra_otc_weekly, scope)
-            tiers.append({**sums, "known_from": last_load or rows["known_from"].max()})
+            published: Any = rows["last_update_date"].max()
+            dates = {
+                "published_at": published and datetime.combine(published, time(), UTC),
+                "known_from": last_load or rows["known_from"].max(),
+            }
+            tiers.append({**sums, **dates})
     found = cboe.off_exchange_weekly(days, pl.DataFrame(tiers, TIER_SHARES), week_start=week)
     return DerivedAsOf(off_exchange_share_weekly, found, left_out)
 

@@ -143,6 +143,11 @@ off_exchange_share_weekly = table(
     ),
     moment("known_from", "UTC time of the latest load of the inputs", optional=True),
     flag("is_stale", "Whether an input changed since; until it is derived again", optional=True),
+    moment(
+        "published_at",
+        "Latest last_update_date of FINRA's rows, at 00:00; NULL: none, as Cboe does not date its",
+        optional=True,
+    ),
 )
 off_exchange_share_weekly.info[ASSET] = "cboe/off_exchange_share_weekly"
 
@@ -175,6 +180,7 @@ def _weekly_lineage() -> Lineage:
         "tape": (_days.tape,),
         "known_from": (_days.known_from, _finra.known_from),
         "is_stale": (_days.known_from,),
+        "published_at": (_finra.published_at,),
     }
     for name, amount in _AMOUNTS.items():
         sides = (_days[f"exchange_{amount}"], _days[f"off_exchange_{amount}"])

@@ -212,13 +212,13 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         **dict.fromkeys(("first_week", "last_week", "week_count"), (_weekly.week_start,)),
         "tier_move_count": (_weekly.tier, _weekly.week_start),
         "is_reuse_candidate": (_weekly.issue_name, _weekly.week_start),
-        "known_from": (_symbols.known_from,),
+        **_dates_of(finra_symbol_week),
     },
     "finra_symbol_changes": {
         "symbol": (_weekly.symbol,),
         **dict.fromkeys(("week_start", "previous_week", "gap_weeks"), (_weekly.week_start,)),
         **dict.fromkeys(("kind", "previous_value", "value"), (_weekly.tier, _weekly.issue_name)),
-        "known_from": (_symbols.known_from,),
+        **_dates_of(finra_symbol_week),
     },
     "finra_symbol_renames": {
         **dict.fromkeys(("symbol", "new_symbol"), (_weekly.symbol,)),
@@ -229,7 +229,7 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         ),
         "has_similar_trading": (_symbols.total_share_quantity, _symbols.top_venue_id),
         "share_ratio": (_symbols.total_share_quantity,),
-        "known_from": (_symbols.known_from,),
+        **_dates_of(finra_symbol_week),
     },
 }
 """Source columns of each column, by derived table."""

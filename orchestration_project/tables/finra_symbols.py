@@ -1,5 +1,9 @@
 """FINRA's symbol master: every symbol over time, its changes, and candidates of renames."""
 
+from typing import Any
+
+from sqlalchemy import Column
+
 from orchestration_project.tables.schema import (
     count,
     day,
@@ -9,6 +13,19 @@ from orchestration_project.tables.schema import (
     table,
     text,
 )
+
+
+def _publication(rows: str) -> list[Column[Any]]:
+    """Return the columns that date rows by publication; older ones were derived without them."""
+    return [
+        moment("published_at", f"Latest last_update_date of {rows}, at 00:00", optional=True),
+        flag(
+            "is_stale",
+            "Whether a week was loaded or changed since; until it is derived again",
+            optional=True,
+        ),
+    ]
+
 
 finra_symbols = table(
     "finra_symbols",
@@ -26,6 +43,7 @@ finra_symbols = table(
         "Whether another company may use the symbol since: see finra_symbol_changes",
     ),
     moment("known_from", "UTC time of the latest load of its rows"),
+    *_publication("its rows"),
 )
 
 finra_symbol_changes = table(
@@ -44,6 +62,7 @@ finra_symbol_changes = table(
     text("value", "Tier or issue name since; two_tiers: the tier with more shares"),
     count("gap_weeks", "Loaded weeks between the two, without the symbol"),
     moment("known_from", "UTC time of the latest load of the symbol's rows"),
+    *_publication("the symbol's rows"),
 )
 
 finra_symbol_renames = table(
@@ -66,4 +85,5 @@ finra_symbol_renames = table(
         optional=True,
     ),
     moment("known_from", "UTC time of the latest load of the rows of either"),
+    *_publication("the rows of either"),
 )

@@ -168,9 +168,9 @@ def daily(*lines: str) -> pl.DataFrame:
 
 
 def tiers(*shares: tuple[int, int]) -> pl.DataFrame:
-    names = ("ats_share_quantity", "non_ats_share_quantity", "known_from")
-    rows = [(*each, LATER) for each in shares]
-    kinds = (pl.Int64(), pl.Int64(), pl.Datetime("us", "UTC"))
+    names = ("ats_share_quantity", "non_ats_share_quantity", "published_at", "known_from")
+    rows = [(*each, NOON, LATER) for each in shares]
+    kinds = (pl.Int64(), pl.Int64(), *[pl.Datetime("us", "UTC")] * 2)
     return pl.DataFrame(rows, dict(zip(names, kinds, strict=True)), orient="row")
 
 
@@ -214,6 +214,7 @@ def test_a_week_is_the_sum_of_its_days_beside_finras_shares_of_both_tiers():
         (123, 370, 123 / 1115, 370 / 1115),
     ]
     assert found["known_from"].unique().to_list() == [LATER]
+    assert found["published_at"].unique().to_list() == [NOON]
     assert found["off_exchange_share_ratio"].to_list()[-1] == 500 / 1115
 
 
@@ -227,3 +228,4 @@ def test_a_week_that_lacks_a_day_or_a_tier_is_not_compared_with_finras_whole_wee
     new_year = cboe.off_exchange_weekly(daily(EARLIER), tiers(), week_start=date(2025, 12, 29))
     assert new_year["session_count"].unique().to_list() == [4]
     assert new_year["known_from"].unique().to_list() == [NOON]
+    assert new_year["published_at"].unique().to_list() == [None]

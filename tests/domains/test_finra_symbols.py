@@ -14,6 +14,7 @@ from orchestration_project.tables.finra_symbols import (
 
 FIRST = date(2025, 1, 6)
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
+PUBLISHED = datetime(2026, 1, 5, tzinfo=UTC)
 SCHEMA = {
     "week_start": pl.Date(),
     "tier": pl.String(),
@@ -21,6 +22,7 @@ SCHEMA = {
     "issue_name": pl.String(),
     "total_share_quantity": pl.Int64(),
     "top_venue_id": pl.String(),
+    "published_at": pl.Datetime("us", "UTC"),
     "known_from": pl.Datetime("us", "UTC"),
 }
 
@@ -37,6 +39,7 @@ def traded(symbol: str, *numbers: int, **changes: Any) -> list[dict[str, Any]]:
         "issue_name": f"{symbol} Inc. Common Stock",
         "total_share_quantity": 100,
         "top_venue_id": "UBSA",
+        "published_at": PUBLISHED,
         "known_from": NOON,
     }
     return [{"week_start": week(number), **usual, **changes} for number in numbers]
@@ -61,13 +64,15 @@ def change(kind: str, number: int, before: int, previous: str, value: str) -> di
         "value": value,
         "gap_weeks": max(number - before - 1, 0),
         "known_from": NOON,
+        "published_at": PUBLISHED,
+        "is_stale": False,
     }
 
 
 def test_a_symbol_has_its_weeks_and_its_latest_tier_and_name():
     later = NOON + timedelta(days=1)
     symbols, changes, renames = derived(
-        traded("ABC", 0, 1), traded("ABC", 3, tier="T2", known_from=later)
+        traded("ABC", 0, 1), traded("ABC", 3, tier="T2", known_from=later, published_at=later)
     )
     assert symbols[0] == {
         "symbol": "ABC",
@@ -80,8 +85,11 @@ def test_a_symbol_has_its_weeks_and_its_latest_tier_and_name():
         "issue_name_count": 1,
         "is_reuse_candidate": False,
         "known_from": later,
+        "published_at": later,
+        "is_stale": False,
     }
-    assert changes == [{**change("tier_move", 3, 1, "T1", "T2"), "known_from": later}]
+    dates = {"known_from": later, "published_at": later}
+    assert changes == [{**change("tier_move", 3, 1, "T1", "T2"), **dates}]
     assert renames == []
 
 

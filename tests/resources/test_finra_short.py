@@ -1,14 +1,19 @@
 """Short sales of a week as a run derives them: of loaded tables, and again when one changes."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
+import pytest
 from sqlalchemy import delete
 
+from orchestration_project.assets.finra.catalogue import engine_dataset
 from orchestration_project.domains.finra.calendar import TIERS
+from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.engine.warehouse.frames import insert_frame
+from orchestration_project.engine.warehouse.staleness import mark_stale
 from orchestration_project.resources.finra.short import figures_of, short_load
+from orchestration_project.resources.finra.value import restated_weeks
 from orchestration_project.tables.finra_datasets import finra_short_interest
 from orchestration_project.tables.finra_equity_datasets import finra_reg_sho_daily
 from orchestration_project.tables.finra_short import finra_symbol_week_short
@@ -91,3 +96,31 @@ def test_a_week_that_is_restated_is_stale_until_it_is_derived_again(desk):
     derive(desk)
     found = desk.rows(finra_symbol_week_short, "is_stale", "otc_share_quantity")
     assert found == [(False, 250)]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "partition"),
+    [
+        ("regShoDaily", {"trade_date": MONDAY + timedelta(days=2)}),
+        ("consolidatedShortInterest", {"settlement_date": MONDAY - timedelta(days=27)}),
+    ],
+)
+def test_a_week_whose_other_inputs_are_revised_is_stale_until_it_is_derived(
+    desk, dataset, partition
+):
+    """It is written again though its rows are equal: the mark goes."""
+    [declared] = [each for each in DATASETS if each.name == dataset]
+    spec = engine_dataset(declared).table_spec
+    for week in (MONDAY, MONDAY + timedelta(weeks=1)):
+        for tier in TIERS:
+            Desk(desk.warehouse, desk.folder, tier, week).land(row("AAA", week_start=week))
+        load = short_load(desk.warehouse)
+        load.land(load.take(str(week)))
+    with desk.warehouse.writing() as connection:
+        mark_stale(connection, spec.dependents, [partition])
+    marks = [(MONDAY, True), (MONDAY + timedelta(weeks=1), False)]
+    assert sorted(desk.rows(finra_symbol_week_short, "week_start", "is_stale")) == marks
+    assert restated_weeks(desk.warehouse, finra_symbol_week_short) == [str(MONDAY)]
+    derive(desk)
+    assert set(desk.rows(finra_symbol_week_short, "is_stale")) == {(False,)}
+    assert restated_weeks(desk.warehouse, finra_symbol_week_short) == []

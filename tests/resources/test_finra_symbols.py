@@ -1,13 +1,17 @@
 """The symbol master of loaded weeks, and vendors' spellings of its symbols."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 from orchestration_project.resources.finra.symbols import (
     derive_symbols,
     newest_week_changes,
 )
 from orchestration_project.resources.prices.spellings import derive_spellings
-from orchestration_project.tables.finra_symbols import finra_symbol_changes, finra_symbols
+from orchestration_project.tables.finra_symbols import (
+    finra_symbol_changes,
+    finra_symbol_renames,
+    finra_symbols,
+)
 from orchestration_project.tables.prices import prices_symbol_spellings
 from tests.resources.gold_desk import land_week, read
 from tests.resources.weeks import MONDAY, Desk
@@ -45,6 +49,28 @@ def test_the_master_is_derived_again_only_where_a_week_changed(desk: Desk):
         ("issue_name_change", "Zenith Inc.")
     ]
     assert len(newest_week_changes(desk.warehouse, "issue_name_change", weeks=1)) == 1
+
+
+def test_the_master_is_stale_until_it_is_derived_again_and_dated_by_publication(desk: Desk):
+    first, later = date(2025, 12, 1), date(2026, 1, 5)
+    land_week(desk, "T1", BEFORE, [{"symbol": "AAA", "issue_name": "Acme Inc."}])
+    land_week(desk, "T2", BEFORE, [{"symbol": "Z"}])
+    land_week(desk, "T1", MONDAY, [{"symbol": "BBB", "issue_name": "Acme Inc."}])
+    land_week(
+        desk, "T2", MONDAY, [{"symbol": "Z", "issue_name": "Zenith", "last_update_date": later}]
+    )
+    derive_symbols(desk.warehouse)
+    tables = (finra_symbols, finra_symbol_changes, finra_symbol_renames)
+    assert {row for each in tables for row in desk.rows(each, "is_stale")} == {(False,)}
+    assert all(desk.rows(each, "is_stale") for each in tables)
+    days = {symbol: at.date() for symbol, at in desk.rows(finra_symbols, "symbol", "published_at")}
+    assert days == {"AAA": first, "BBB": first, "Z": later}
+    [(renamed,)] = desk.rows(finra_symbol_renames, "published_at")
+    assert renamed.date() == first
+    land_week(desk, "T1", MONDAY, [{"symbol": "BBB", "issue_name": "Acme Inc.", "trade_count": 2}])
+    assert {row for each in tables for row in desk.rows(each, "is_stale")} == {(True,)}
+    derive_symbols(desk.warehouse)
+    assert {row for each in tables for row in desk.rows(each, "is_stale")} == {(False,)}
 
 
 def test_each_vendor_spells_the_symbols_of_the_master(desk: Desk):

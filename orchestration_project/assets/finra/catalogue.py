@@ -25,6 +25,7 @@ from orchestration_project.engine.runner import SECONDS_TO_NEXT_ATTEMPT
 from orchestration_project.engine.source import Source
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.resources.finra.connection import FinraDatasets
+from orchestration_project.resources.finra.dependents import OF_DATASETS
 from orchestration_project.services.metadata import column_schema
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.domains.finra import FinraSettings
@@ -180,6 +181,7 @@ def engine_dataset(declared: FinraDataset) -> Dataset:
         metadata_columns=declared.metadata_columns,
         lists_fields=True,
         declared_in="domains/finra/datasets.py",
+        dependents=OF_DATASETS.get(declared.table, {}),
     )
 
 

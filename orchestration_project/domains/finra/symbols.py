@@ -17,7 +17,7 @@ from orchestration_project.tables.finra_symbols import (
 )
 from orchestration_project.tables.schema import in_table_order
 
-SYMBOLS_VERSION = "1"
+SYMBOLS_VERSION = "2"
 """Version of these definitions; another one makes the tables out of date."""
 
 REUSE_GAP_WEEKS = 4
@@ -46,7 +46,8 @@ def symbol_master(weeks: pl.DataFrame) -> Mapping[Table, pl.DataFrame]:
 
     Args:
         weeks: One row per week, tier and symbol of all that is loaded: week_start, tier, symbol,
-            issue_name (may be null), total_share_quantity, top_venue_id and known_from.
+            issue_name (may be null), total_share_quantity, top_venue_id, published_at and
+            known_from.
     """
     numbered = weeks.with_columns(
         number=pl.col("week_start").rank("dense").cast(pl.Int64),
@@ -54,7 +55,9 @@ def symbol_master(weeks: pl.DataFrame) -> Mapping[Table, pl.DataFrame]:
     ).sort("symbol", "week_start", "total_share_quantity", "tier")
     main = numbered.unique(["symbol", "week_start"], keep="last", maintain_order=True)
     changes = pl.concat([_tier_moves(main), *_name_changes(main), _two_tiers(numbered)])
-    known = numbered.group_by("symbol").agg(pl.col("known_from").max())
+    known = numbered.group_by("symbol").agg(
+        pl.col("known_from", "published_at").max(), is_stale=pl.lit(value=False)
+    )
     return {
         finra_symbols: _symbols(main, changes).pipe(_dated, known, finra_symbols),
         finra_symbol_changes: changes.pipe(_dated, known, finra_symbol_changes),
@@ -200,6 +203,8 @@ def _renames(main: pl.DataFrame, weeks: pl.DataFrame) -> pl.DataFrame:
                 (pl.col("gap_weeks") == 0) & (pl.col("tier") == pl.col("new_tier")) & _is_similar()
             ).fill_null(value=False),
             known_from=pl.max_horizontal("known_from", "known_from_new"),
+            published_at=pl.max_horizontal("published_at", "published_at_new"),
+            is_stale=pl.lit(value=False),
         ),
         finra_symbol_renames,
     )

@@ -7,9 +7,10 @@ beside an old figure that is not marked.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Table, false, func, update
+from sqlalchemy import Connection, Table, false, func, select, update
 
 from orchestration_project.engine.warehouse.frames import Scope, within
 
@@ -33,3 +34,18 @@ def mark_stale(connection: Connection, dependents: Dependents, partitions: Seque
         for partition in partitions:
             statement = update(table).where(within(table, scope_of(partition)), ~is_marked)
             connection.execute(statement.values({IS_STALE: True}))
+
+
+def has_stale(connection: Connection, table: Table, scope: Scope) -> bool:
+    """Whether a derived row is marked stale; a table without the column has none."""
+    if IS_STALE not in table.c:
+        return False
+    found = select(table.c[IS_STALE]).where(within(table, scope), table.c[IS_STALE]).limit(1)
+    return connection.execute(found).first() is not None
+
+
+def stale_values(connection: Connection, table: Table, name: str) -> list[Any]:
+    """Return the values of a column whose rows are marked stale, in order."""
+    column = table.c[name]
+    found = select(column).where(table.c[IS_STALE]).distinct().order_by(column)
+    return list(connection.execute(found).scalars())

@@ -1,17 +1,21 @@
 """Tables that are derived later than a week is loaded, and which of their rows it is part of.
 
-A load that changes a week marks these rows stale; symbol_week and venue_week it derives itself.
+A load that changes a week marks these rows stale; symbol_week and venue_week it derives itself. So
+does one that changes another input.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import date, timedelta
 from functools import partial
 from typing import Any, cast
 
 from sqlalchemy import Table
 
+from orchestration_project.contracts.rules import KeyRange
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.recomputation import CONCENTRATION, ROLLING
 from orchestration_project.engine.warehouse.frames import Scope
+from orchestration_project.resources.finra.short import FRIDAY, LATEST_SETTLEMENT
 from orchestration_project.tables.cboe import off_exchange_share_weekly
 from orchestration_project.tables.finra import (
     finra_concentration_week,
@@ -19,6 +23,8 @@ from orchestration_project.tables.finra import (
     finra_symbol_week_value,
     finra_tier_week,
 )
+from orchestration_project.tables.finra_datasets import finra_short_interest
+from orchestration_project.tables.finra_equity_datasets import finra_reg_sho_daily
 from orchestration_project.tables.finra_market import (
     finra_symbol_anomalies_week,
     finra_symbol_movers_week,
@@ -26,6 +32,11 @@ from orchestration_project.tables.finra_market import (
     finra_venue_week_all_tiers,
 )
 from orchestration_project.tables.finra_short import finra_symbol_week_short
+from orchestration_project.tables.finra_symbols import (
+    finra_symbol_changes,
+    finra_symbol_renames,
+    finra_symbols,
+)
 
 
 def _following(partition: Scope, *, weeks: int) -> Scope:
@@ -33,6 +44,29 @@ def _following(partition: Scope, *, weeks: int) -> Scope:
     first = cast("Any", partition["week_start"])
     following = tuple(first + number * WEEK for number in range(weeks + 1))
     return {"week_start": following, "tier": partition["tier"]}
+
+
+def _week_of_day(partition: Scope) -> Scope:
+    return {"week_start": _monday(cast("date", partition["trade_date"]))}
+
+
+def _weeks_of_settlement(partition: Scope) -> Scope:
+    """Return the weeks in which short interest of a date may be the latest."""
+    settled = cast("date", partition["settlement_date"])
+    fridays = [_monday(settled) + FRIDAY + number * WEEK for number in range(6)]
+    return {
+        "week_start": tuple(
+            each - FRIDAY for each in fridays if settled <= each <= settled + LATEST_SETTLEMENT
+        )
+    }
+
+
+def _monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
+
+
+def _all_symbols(_: Scope) -> Scope:
+    return {"symbol": KeyRange()}
 
 
 def _all_tiers(partition: Scope) -> Scope:
@@ -50,5 +84,12 @@ DEPENDENTS: dict[Table, Callable[[Scope], Scope]] = {
     finra_symbol_week_value: _all_tiers,
     finra_symbol_week_short: _all_tiers,
     off_exchange_share_weekly: _all_tiers,
+    **dict.fromkeys((finra_symbols, finra_symbol_changes, finra_symbol_renames), _all_symbols),
 }
 """Derived tables with is_stale, and the condition on the rows that a loaded week is part of."""
+
+OF_DATASETS: Mapping[Table, Mapping[Table, Callable[[Scope], Scope]]] = {
+    finra_reg_sho_daily: {finra_symbol_week_short: _week_of_day},
+    finra_short_interest: {finra_symbol_week_short: _weeks_of_settlement},
+}
+"""By declared dataset: derived tables, and which of their rows a loaded partition is part of."""

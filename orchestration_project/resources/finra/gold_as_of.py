@@ -67,7 +67,7 @@ ALL_SYMBOLS = tuple(schema_of(finra_symbol_week))
 
 @dataclass(frozen=True)
 class Needed:
-    """What a table is made of.
+    """Inputs of a table.
 
     Attributes:
         symbols: Columns of `finra_symbol_week`; none: it is not needed.

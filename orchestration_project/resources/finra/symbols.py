@@ -30,7 +30,7 @@ from orchestration_project.tables.finra_symbols import (
 ALL = "all"
 """The one partition: a symbol's rows follow from all of its weeks."""
 
-TRADED = (*SYMBOL_KEY, "total_share_quantity", "top_venue_id", "known_from")
+TRADED = (*SYMBOL_KEY, "total_share_quantity", "top_venue_id", "published_at", "known_from")
 """Columns of `finra_symbol_week` that the symbol master is made of."""
 
 _week, _row = finra_symbol_week.c, finra_otc_weekly.c

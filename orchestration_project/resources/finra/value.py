@@ -30,6 +30,7 @@ from orchestration_project.engine.derived import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import derived_versions
 from orchestration_project.engine.warehouse.frames import read_frame, within
+from orchestration_project.engine.warehouse.staleness import stale_values
 from orchestration_project.resources.finra.gold import LOADED_BY, landed_weeks
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
@@ -103,11 +104,16 @@ def complete_weeks(warehouse: Warehouse) -> list[str]:
 
 
 def restated_weeks(warehouse: Warehouse, table: Table) -> list[str]:
-    """Return the weeks derived in ``table`` of which FINRA's shares changed since, oldest first."""
+    """Return the weeks derived in ``table`` of which an input changed since, oldest first.
+
+    FINRA's shares have another version then; of other inputs, rows are marked stale.
+    """
     landed = warehouse.changes(finra_otc_weekly)
     derived = warehouse.derived_versions(table)
-    due = out_of_date(recomputation.CROSS_TIER, landed, derived)
-    return [week for week in due if week in derived]
+    due = set(out_of_date(recomputation.CROSS_TIER, landed, derived))
+    with warehouse.reading() as connection:
+        due |= set(map(str, stale_values(connection, table, "week_start")))
+    return sorted(due & set(derived) & set(recomputation.CROSS_TIER.candidates(landed)))
 
 
 def coverage_by_week(warehouse: Warehouse) -> dict[str, float]:

@@ -121,7 +121,7 @@ def target_secret(variable: str) -> str:
 
 
 GOLD_FOLDER = "staged/gold"
-"""Where the artifact store has them, beside staged rows: a clean-up removes old ones."""
+"""Folder in the artifact store, beside staged rows: a clean-up removes old files."""
 
 
 @dataclass(frozen=True)
