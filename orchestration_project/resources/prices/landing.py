@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
+from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection
+from sqlalchemy import Connection, and_, or_, select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.rules import Audit
@@ -30,9 +31,12 @@ from orchestration_project.engine.warehouse import (
     WriteTarget,
 )
 from orchestration_project.engine.warehouse.delivery import AfterWrite
-from orchestration_project.engine.warehouse.frames import range_of
+from orchestration_project.engine.warehouse.frames import Scope, range_of
+from orchestration_project.engine.warehouse.staleness import mark_stale
 from orchestration_project.resources.prices.landed_days import rows_before
+from orchestration_project.tables.finra import finra_symbol_week_value
 from orchestration_project.tables.prices import prices_daily
+from orchestration_project.tables.schema import HISTORY
 
 NO_SECOND = "no second source was asked"
 
@@ -120,7 +124,11 @@ class PriceLanding:
         ) -> Sequence[Sequence[Audit]]:
             return self._warnings(connection, passed, second)
 
-        ended = self.warehouse.land_all(batches, warn, note)
+        def note_and_mark(connection: Connection, ended: Sequence[Any]) -> None:
+            note(connection, ended)
+            _mark_values(connection, batches, ended)
+
+        ended = self.warehouse.land_all(batches, warn, note_and_mark)
         return {each.target.partition_key: end for each, end in zip(batches, ended, strict=True)}
 
     def _warnings(
@@ -170,6 +178,37 @@ def _change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame
         rows_by_month(written["trade_date"]),
         rows_by_month(replaced["trade_date"]),
     )
+
+
+def _mark_values(
+    connection: Connection, batches: Sequence[ValidatedBatch[PriceChange]], ended: Sequence[Any]
+) -> None:
+    """Mark stale what FINRA's shares were worth in weeks whose prices were restated.
+
+    A day that is new is no restatement, nor is another adjusted close or dividend.
+    """
+    for batch, done in zip(batches, ended, strict=False):
+        if isinstance(done, WriteResult) and done.change and done.change.replaced:
+            symbol = batch.target.partition_key
+            weeks = tuple(sorted(_restated_weeks(connection, symbol, done.known_from)))
+            scope: Scope = {"week_start": weeks, "symbol": symbol}
+            if weeks:
+                mark_stale(connection, {finra_symbol_week_value: lambda same: same}, [scope])
+
+
+def _restated_weeks(connection: Connection, symbol: str, known_to: datetime) -> set[date]:
+    """Return the Mondays of days that a load removed or whose price, volume or split it changed."""
+    before = prices_daily.info[HISTORY].c
+    is_same_day = and_(_daily.symbol == before.symbol, _daily.trade_date == before.trade_date)
+    names = ("close", "volume", "split_ratio")
+    differs = or_(*(before[name].is_distinct_from(_daily[name]) for name in names))
+    found = (
+        select(before.trade_date)
+        .select_from(prices_daily.info[HISTORY].outerjoin(prices_daily, is_same_day))
+        .where(before.symbol == symbol, before.known_to == known_to, differs)
+    )
+    days = connection.execute(found).scalars()
+    return {day - timedelta(days=day.weekday()) for day in days}
 
 
 PRICES = TableSpec(

@@ -23,6 +23,7 @@ from orchestration_project.resources.prices.load import LoadedPrices
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.universe import oldest_unlanded_session
 from orchestration_project.tables.catalogue import relation_as_of
+from orchestration_project.tables.finra import finra_symbol_week_value
 from orchestration_project.tables.prices import (
     PRICES,
     prices_corporate_actions,
@@ -338,6 +339,42 @@ def test_a_symbol_that_its_source_does_not_have_is_late_only_where_no_other_land
     light_desk.write("BAD", line(FEBRUARY[0]), line(FEBRUARY[0]))
     light_desk.load("BAD")
     assert late(light_desk, "AAA BAD", clock.at) == "prices/daily 2026-02-01"
+
+
+@pytest.mark.slow_on_postgresql
+def test_restated_prices_mark_the_values_of_their_weeks_stale(
+    light_desk: Desk, clock: StoppedClock
+):
+    weeks = sorted({day - timedelta(days=day.weekday()) for day in FEBRUARY})
+    value = {"tier": "T1", "share_quantity": 1, "price": 1, "session_count": 5}
+    values = [
+        {**value, "week_start": week, "symbol": symbol, "is_stale": False}
+        for week in weeks
+        for symbol in ("AAA", "BBB")
+    ]
+    with light_desk.warehouse.writing() as connection:
+        for each in values:
+            given = dict.fromkeys(finra_symbol_week_value.columns.keys()) | each
+            connection.execute(
+                finra_symbol_week_value.insert().values({**given, "estimated_notional_usd": 1})
+            )
+
+    def stale() -> list[tuple[date, str]]:
+        column = finra_symbol_week_value.c
+        wanted = select(column.week_start, column.symbol).where(column.is_stale)
+        with light_desk.warehouse.reading() as connection:
+            return sorted((week, symbol) for week, symbol in connection.execute(wanted))
+
+    closes = dict.fromkeys(FEBRUARY, 5.0)
+    for symbol in ("AAA", "BBB"):
+        light_desk.write(symbol, *(line(day, close) for day, close in closes.items()))
+    light_desk.load("AAA", "BBB")
+    assert stale() == []
+    day = FEBRUARY[8]
+    closes[day] = 6.0
+    light_desk.write("AAA", *(line(each, close) for each, close in closes.items()))
+    light_desk.load("AAA", "BBB", full=True)
+    assert stale() == [(day - timedelta(days=day.weekday()), "AAA")]
 
 
 def test_a_new_dividend_has_all_that_is_landed_asked_for_again(light_desk: Desk):
