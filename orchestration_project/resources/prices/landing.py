@@ -185,7 +185,7 @@ def _mark_values(
 ) -> None:
     """Mark stale what FINRA's shares were worth in weeks whose prices were restated.
 
-    A day that is new is no restatement, nor is another adjusted close or dividend.
+    New days, adjusted closes and dividends do not count: they change no value.
     """
     for batch, done in zip(batches, ended, strict=False):
         if isinstance(done, WriteResult) and done.change and done.change.replaced:
