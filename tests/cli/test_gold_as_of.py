@@ -12,6 +12,8 @@ import pytest
 from sqlalchemy import Table, delete, select
 
 from orchestration_project.__main__ import main
+from orchestration_project.catalog import REGISTRY
+from orchestration_project.cli.finra_gold import AS_OF_MODULES
 from orchestration_project.domains.cboe import off_exchange_daily
 from orchestration_project.domains.finra.calendar import session_days
 from orchestration_project.engine.warehouse.frames import insert_frame, read_frame
@@ -145,6 +147,11 @@ def test_gold_as_of_a_time_is_the_same_where_the_stored_gold_was_dropped(desk, c
         assert [sorted(map(repr, each)) for each in again] == [
             sorted(map(repr, each)) for each in rows
         ], name
+
+
+def test_the_command_knows_the_gold_of_every_domain():
+    declared = {each.as_of_module for each in REGISTRY.domains}
+    assert set(AS_OF_MODULES) == declared - {None}
 
 
 @pytest.mark.parametrize(
