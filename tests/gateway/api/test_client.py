@@ -7,7 +7,7 @@ import os
 import re
 import socket
 from contextlib import closing, suppress
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.openapi import document
 from orchestration_project.services.evidence.verifying import verify
 from orchestration_project.services.export import write_parquet
-from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.finra import finra_otc_weekly, finra_otc_weekly_history
 from orchestration_project.tables.schema import schema_of
 from tests.gateway.api.conftest import FRIDAY, HOME, WEEK, Api
 from tests.programs import free_port
@@ -632,3 +632,42 @@ def test_rows_that_a_state_by_publication_leaves_out_are_named(api, client, land
     assert headers == ["0", "0"]
     with pytest.raises(ApiError, match="does not say when it published a row"):
         client.missing("fx_rates_daily", published_by="2026-01-01")
+
+
+def test_a_diff_has_added_changed_and_removed_rows_with_both_values(api, client, tmp_path):
+    later = NOON + timedelta(days=1)
+    weekly, history = finra_otc_weekly, finra_otc_weekly_history
+
+    def state(symbol: str, shares: int, known_from: datetime) -> dict[str, Any]:
+        own = {"capture_id": 1, "known_from": known_from}
+        given = {**row(symbol, share_quantity=shares), **own}
+        return {each.name: given[each.name] for each in weekly.columns}
+
+    ended = {"known_to": later, "change_cause": "source", "rule_version": "1"}
+    before = [state("AAA", 10, NOON), state("BBB", 20, NOON)]
+    times: dict[str, Any] = {"since": NOON, "until": later, "where": [f"week_start={MONDAY}"]}
+    chosen = ["symbol", "change", "old_share_quantity", "new_share_quantity"]
+    with api.services.warehouse.writing() as connection:
+        connection.execute(weekly.insert(), [state("AAA", 30, later), state("CCC", 40, later)])
+        connection.execute(history.insert(), [each | ended for each in before])
+    try:
+        rows = list(client.diff("finra_otc_weekly", **times, columns=chosen))
+        frame = client.diff_frame("finra_otc_weekly", **times, order_by=["-symbol"])
+        client.save_diff("finra_otc_weekly", tmp_path / "diff.csv", **times, columns=chosen)
+        none = client.diff_frame("finra_otc_weekly", **(times | {"since": later}))
+    finally:
+        with api.services.warehouse.writing() as connection:
+            for each in (weekly, history):
+                connection.execute(delete(each).where(each.c.week_start == MONDAY))
+    found = [tuple(each[name] for name in chosen) for each in rows]
+    assert found == [
+        ("AAA", "changed", 10, 30),
+        ("BBB", "removed", 20, None),
+        ("CCC", "added", None, 40),
+    ]
+    assert frame["symbol"].tolist() == ["CCC", "BBB", "AAA"]
+    assert frame["old_share_quantity"].tolist()[1:] == [20, 10]
+    assert len((tmp_path / "diff.csv").read_text().splitlines()) == 4
+    assert none.empty
+    with pytest.raises(ApiError, match="keeps no history"):
+        client.diff_frame("finra_venue_week", **times)
