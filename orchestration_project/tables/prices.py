@@ -75,6 +75,7 @@ prices_corporate_actions = table(
     scaled("dividend", "Dividend, US dollars x 10^6 per share; NULL: a split", optional=True),
     scaled("split_ratio", "New shares per old share x 10^6; NULL: a dividend", optional=True),
     text("source", "Source, as in prices_daily"),
+    moment("known_from", "UTC time of the load of the day's prices", optional=True),
 )
 
 prices_returns = table(
@@ -97,6 +98,9 @@ prices_returns = table(
         "volatility_60d",
         "Standard deviation of daily log returns of 60 sessions; NULL: one is missing",
         optional=True,
+    ),
+    moment(
+        "known_from", "UTC time of the latest load of the 61 prices up to the day", optional=True
     ),
 )
 

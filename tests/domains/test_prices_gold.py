@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 from statistics import stdev
+from typing import Any
 
 import polars as pl
 from hypothesis import given
@@ -12,10 +13,20 @@ from hypothesis import strategies as st
 
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.domains.prices.gold import ROWS_BEFORE, corporate_actions, returns
-from tests.domains.prices import row, rows
+from tests.domains.prices import row
+from tests.domains.prices import rows as prices_of
 from tests.properties import bounded
+from tests.resources.weeks import NOON
 
 DAYS = sessions(date(2025, 1, 2), date(2025, 12, 31))
+
+
+def rows(*days: dict[str, Any], loaded: int = 0) -> pl.DataFrame:
+    """Return prices of which that day was loaded an hour later than the others."""
+    hours = [int(number == loaded) for number in range(len(days))]
+    times = [NOON + timedelta(hours=each) for each in hours]
+    known_from = pl.Series("known_from", times, pl.Datetime("us", "UTC"))
+    return prices_of(*days).with_columns(known_from)
 
 
 def series(closes: Sequence[float], days=DAYS, **changed) -> pl.DataFrame:
@@ -36,7 +47,17 @@ def test_a_return_is_that_of_adjusted_prices_and_the_first_day_has_none():
         "log_return": 0.0,
         "volatility_20d": None,
         "volatility_60d": None,
+        "known_from": NOON + timedelta(hours=1),
     }
+
+
+def test_a_return_is_known_from_the_latest_load_of_its_window():
+    days = [row(day, 10 + number % 3) for number, day in enumerate(DAYS[:100])]
+    found = returns(rows(*days, loaded=20), since=DAYS[0])
+    later = found.filter(pl.col("known_from") > NOON)["trade_date"].to_list()
+    assert later == list(DAYS[20:81])
+    [action] = corporate_actions(rows(row(DAYS[0], 10, dividend=1_000_000))).to_dicts()
+    assert action["known_from"] == NOON + timedelta(hours=1)
 
 
 def test_without_adjusted_prices_a_return_is_that_of_closes_and_says_so():

@@ -27,7 +27,7 @@ ROWS_BEFORE = max(WINDOWS.values())
 
 def corporate_actions(rows: pl.DataFrame) -> pl.DataFrame:
     """Return `prices_corporate_actions` of ``rows`` of prices_daily."""
-    common = ("symbol", "trade_date", "source")
+    common = ("symbol", "trade_date", "source", "known_from")
     nothing = pl.lit(None, pl.Int64)
     dividends = rows.filter(pl.col("dividend") > 0).select(
         *common, "dividend", kind=pl.lit("dividend"), split_ratio=nothing
@@ -53,12 +53,15 @@ def returns(rows: pl.DataFrame, *, since: date) -> pl.DataFrame:
         .then(pl.col("adjusted_close") / pl.col("adjusted_close").shift())
         .otherwise(pl.col("close") / pl.col("close").shift())
     )
+    loads = pl.col("known_from").cast(pl.Int64)
+    known = loads.rolling_max(ROWS_BEFORE + 1, min_samples=1)
     found = (
         prices.with_columns(
             is_adjusted=is_adjusted,
             previous_date=pl.col("trade_date").shift(),
             missing_count=missing,
             is_after_gap=missing > 0,
+            known_from=known.cast(pl.Datetime("us", "UTC")),
         )
         .with_columns(simple_return=growth - 1, log_return=growth.log())
         .slice(1)

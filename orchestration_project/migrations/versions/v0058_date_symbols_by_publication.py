@@ -8,6 +8,8 @@ down_revision = "0057"
 
 # fmt: off
 CHANGES = [
+    AddColumn("prices_corporate_actions", Column("known_from", "timestamp", "UTC time of the load of the day's prices", optional=True)),
+    AddColumn("prices_returns", Column("known_from", "timestamp", "UTC time of the latest load of the 61 prices up to the day", optional=True)),
     AddColumn("finra_symbols", Column("published_at", "timestamp", "Latest last_update_date of its rows, at 00:00", optional=True)),
     AddColumn("finra_symbols", Column("is_stale", "boolean", "Whether a week was loaded or changed since; until it is derived again", optional=True)),
     AddColumn("finra_symbol_changes", Column("published_at", "timestamp", "Latest last_update_date of the symbol's rows, at 00:00", optional=True)),
