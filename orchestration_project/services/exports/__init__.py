@@ -8,8 +8,8 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import TypeVar
 
 from orchestration_project.connections.artifacts import ArtifactStore
@@ -143,7 +143,8 @@ class GoldRequest:
     @property
     def artifact(self) -> str:
         """Name of its file in the artifact store; the same request always has the same rows."""
-        said = json.dumps(asdict(self), default=str, sort_keys=True)
+        at = self.at.astimezone(UTC).isoformat()
+        said = json.dumps([self.table, self.partition, at, str(self.day)])
         return f"{GOLD_FOLDER}/{self.table}/{hashlib.sha256(said.encode()).hexdigest()}.parquet"
 
 

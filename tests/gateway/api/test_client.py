@@ -589,7 +589,7 @@ def test_gold_as_of_now_is_what_was_derived(client, landed):
 def test_gold_is_exported_by_a_run_to_a_file_that_is_named(client, landed, tmp_path):
     import pandas as pd
 
-    times = {"as_of": "2999-01-01T00:00:00Z", "published_by": "9999-12-31"}
+    times = {"as_of": "2999-01-01T02:00:00+02:00", "published_by": "9999-12-31"}
     asked = client.export_gold("finra_symbol_week", WEEK, **times)
     assert asked.job == "operations_export_gold"
     assert client.status(asked.run_id).status == "SUCCESS"
