@@ -160,6 +160,7 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         "dividend": (_daily.dividend,),
         "split_ratio": (_daily.split_ratio,),
         "source": (_daily.source,),
+        "known_from": (_daily.known_from,),
     },
     "prices_returns": {
         "symbol": (_daily.symbol,),
@@ -172,6 +173,7 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         "log_return": _PRICE,
         "volatility_20d": _PRICE,
         "volatility_60d": _PRICE,
+        "known_from": (_daily.known_from,),
     },
 }
 """Source columns of each column, by derived table."""
