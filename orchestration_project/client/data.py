@@ -115,7 +115,7 @@ class DataMethods(Asking):
     ) -> "pd.DataFrame":
         """Return the same rows as a frame, sorted by columns, descending after a ``-``."""
         query = _of_rows(columns, where, None, None) | _between(since, until)
-        query |= {"format": "parquet", "order_by": ",".join(order_by) or None}
+        query |= {"format": "parquet", "order_by": _joined(order_by)}
         answer = self._transport.ask("GET", f"/tables/{quoted(table)}/diff", query=query)
         return frame_of_parquet(answer.content)
 
@@ -163,7 +163,8 @@ class DataMethods(Asking):
         Args:
             table: Its name.
             columns: Default: all.
-            where: Such as ``tier in (T1,T2)`` and ``week_start>=2025-11-10``; all must hold.
+            where: Such as ``tier in (T1,T2)``, ``week_start between 2025-01-06 and 2025-03-31`` and
+                ``(symbol=AAPL) or (venue_id=UBSA)``; all must hold.
             as_of: As the rows were known at a time, also as ISO text.
             published_by: As their source had published them by a day, also as ISO text.
             order_by: Columns, descending after a ``-``; of such rows there are 1,000,000 at most.
@@ -176,7 +177,7 @@ class DataMethods(Asking):
 
         query = _of_rows(columns, where, as_of, published_by) | {"format": "parquet"}
         if order_by:
-            query |= {"order_by": ",".join(order_by), "limit": limit}
+            query |= {"order_by": _joined(order_by), "limit": limit}
             return self._parquet(table, query)[0]
         frames: list[pd.DataFrame] = []
         row_count, cursor = 0, None
@@ -217,7 +218,8 @@ class DataMethods(Asking):
         refused.
         """
         query = _of_rows((), where, as_of, published_by)
-        query |= {"group_by": ",".join(by) or None, "measure": list(measures), "limit": limit}
+        query |= {"group_by": _joined(by), "limit": limit}
+        query |= {"measure": [measures] if isinstance(measures, str) else list(measures)}
         return self._get(f"/tables/{quoted(table)}/groups", Page, **query).rows
 
     def save_csv(
@@ -485,9 +487,15 @@ def _of_rows(
     as_of: datetime | str | None,
     published_by: date | str | None,
 ) -> dict[str, Any]:
+    day = published_by.date() if isinstance(published_by, datetime) else published_by
     return {
-        "columns": ",".join(columns) or None,
-        "where": list(where),
+        "columns": _joined(columns),
+        "where": [where] if isinstance(where, str) else list(where),
         "as_of": as_of.isoformat() if isinstance(as_of, datetime) else as_of,
-        "published_by": str(published_by) if published_by else None,
+        "published_by": str(day) if day else None,
     }
+
+
+def _joined(names: Sequence[str]) -> str | None:
+    """Return names as the gateway takes them; one text has them already, comma-separated."""
+    return (names if isinstance(names, str) else ",".join(names)) or None

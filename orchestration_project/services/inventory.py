@@ -17,7 +17,7 @@ from orchestration_project.engine.blob_repair import problem_of
 from orchestration_project.engine.packs import PACKS, Blob, stored_size
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.conditions import condition
+from orchestration_project.tables.conditions import condition, refuse_contradictions
 from orchestration_project.tables.operations import operations_removals
 from orchestration_project.tables.schema import POLARS_TYPES
 from orchestration_project.tables.spine import blobs, captures, deliveries
@@ -53,6 +53,7 @@ def read_captures(warehouse: Warehouse, where: Sequence[str], limit: int) -> pl.
     Raises:
         ConfigurationError: A condition is none.
     """
+    refuse_contradictions(where)
     columns = [*(captures.c[name] for name in SHOWN_COLUMNS), blobs.c.byte_count]
     wanted = (
         select(*columns)

@@ -25,7 +25,11 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.export import PARTIAL_PREFIX, PARTIAL_SUFFIX, write_parquet
 from orchestration_project.tables.catalogue import Relation
-from orchestration_project.tables.conditions import condition, public_column_of
+from orchestration_project.tables.conditions import (
+    condition,
+    public_column_of,
+    refuse_contradictions,
+)
 from orchestration_project.tables.schema import key_names
 
 MANIFEST = "_manifest.json"
@@ -150,6 +154,7 @@ class ParquetDataset:
                 "no column is left for the files: all are partition columns",
                 remedy="name fewer columns with --partition-by, or more with --columns",
             )
+        refuse_contradictions(wheres)
         self._conditions = [condition(self._table, each) for each in wheres]
         self._declared = DatasetManifest(
             table=self._table.name,

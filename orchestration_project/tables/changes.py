@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
-from orchestration_project.tables.conditions import condition
+from orchestration_project.tables.conditions import condition, refuse_contradictions
 from orchestration_project.tables.schema import BYTEWISE_TEXT, HISTORY
 
 CHANGE = "change"
@@ -46,6 +46,7 @@ def changed_rows(
     Raises:
         ConfigurationError: The table is unknown or keeps no history, or a condition is invalid.
     """
+    refuse_contradictions(wheres)
     later = relation_as_of(name, until)
     current, history = later.table, later.table.info[HISTORY]
     parts = [_changed(each, current, history, since, wheres) for each in later.parts]

@@ -1,8 +1,11 @@
 """Conditions as a person writes them, `column>=value`, into typed and bound comparisons.
 
-`column in (value,value)` is met by any of these values. Nothing of what is written becomes SQL:
-the column must be a declared one, the operator one of seven, and each value is read by the column's
-type and bound. NULL meets no condition.
+`column in (value,value)` is met by any of these values, `column between value and value` by these
+and those between them, and `(condition) or (condition)` by rows that meet either. Without its
+parentheses an `or` is part of a text, so that no value can become a condition.
+
+Nothing of what is written becomes SQL: the column must be a declared one, the operator one of
+eight, and each value is read by the column's type and bound. NULL meets no condition.
 """
 
 import csv
@@ -11,7 +14,7 @@ import operator
 import re
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -21,8 +24,10 @@ from sqlalchemy import (
     Double,
     FromClause,
     Text,
+    and_,
     cast,
     func,
+    or_,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -31,6 +36,20 @@ from orchestration_project.tables.schema import HIDDEN, USD_SCALE, Dollars, UtcT
 
 WRITTEN = re.compile(r"\s*(\w+)\s*(!=|<=|>=|=|<|>)(.*)", re.DOTALL)
 WRITTEN_LIST = re.compile(r"\s*(\w+)\s+in\s*\((.*)\)\s*", re.DOTALL | re.IGNORECASE)
+WRITTEN_RANGE = re.compile(r"\s*(\w+)\s+between\s+(.*)", re.DOTALL | re.IGNORECASE)
+AND = re.compile(r"\s+and\s+", re.IGNORECASE)
+OR = re.compile(r"\s+or\s+(?=\()", re.IGNORECASE)
+BARE = re.compile(
+    r"(.+?)\s+(or|and)\s+(\(?\s*\w+\s*(?:[=<>]|!=|in\s*\(|between\s).*)",
+    re.DOTALL | re.IGNORECASE,
+)
+"""A text with what may be meant as another condition."""
+
+FORMS = "tier=T1, 'tier in (T1,T2)', 'week_start between 2025-01-06 and 2025-03-31'"
+EXPECTED = (
+    f"COLUMN OP VALUE, e.g. {FORMS} or '(tier=T1) or (symbol=AAPL)', with OP one of = != < <= > >= "
+    "in between"
+)
 
 OPERATORS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
     "=": operator.eq,
@@ -157,6 +176,14 @@ def is_secret(column: ColumnElement[Any]) -> bool:
     return bool(getattr(column, "info", {}).get(HIDDEN))
 
 
+class _Comparison(NamedTuple):
+    """What one column is compared with, and how."""
+
+    name: str
+    operator: str
+    values: list[str]
+
+
 def condition(rows: FromClause, written: str) -> ColumnElement[bool]:
     """Return the comparison that ``written`` names, its values bound.
 
@@ -164,30 +191,57 @@ def condition(rows: FromClause, written: str) -> ColumnElement[bool]:
         ConfigurationError: It is not a comparison, its column is unknown or holds hashes of
             secrets, or a value is not of the column's type.
     """
-    name, compare, values = _read(written)
-    column = public_column_of(rows, name)
+    return or_(*(_compared(rows, each, written) for each in _read(written)))
+
+
+def _compared(rows: FromClause, wanted: _Comparison, written: str) -> ColumnElement[bool]:
+    column = public_column_of(rows, wanted.name)
     read, expected = READERS[type(column.type)]
+    values = wanted.values
     try:
         found = [read(value) for value in values]
     except (ValueError, KeyError):
         raise ConfigurationError(
-            f"{written!r} cannot be compared with {name}",
+            f"{written!r} cannot be compared with {wanted.name}",
             expected=expected,
             found=repr(values[0] if len(values) == 1 else values),
         ) from None
-    if compare == "in":
-        return _comparable(column).in_(found)
-    return OPERATORS[compare](_comparable(column), found[0])
+    term = _comparable(column)
+    if wanted.operator == "in":
+        return term.in_(found)
+    if wanted.operator == "between":
+        return _within(term, wanted, found)
+    return OPERATORS[wanted.operator](term, found[0])
+
+
+def _within(
+    term: ColumnElement[Any], wanted: _Comparison, found: Sequence[Any]
+) -> ColumnElement[bool]:
+    low, high = found
+    if low > high:
+        raise ConfigurationError(
+            f"invalid condition: no {wanted.name} is between {' and '.join(wanted.values)}",
+            expected="the lower value first, e.g. "
+            f"'{wanted.name} between {' and '.join(reversed(wanted.values))}'",
+        )
+    return and_(term >= low, term <= high)  # PostgreSQL refuses BETWEEN with a collation
 
 
 def values_by_column(wheres: Sequence[str]) -> dict[str, list[str]]:
     """Return the values that conditions with = or in name, as written, by column.
 
+    Conditions that `or` joins count where all of them name values of one column.
+
     Raises:
         ConfigurationError: A condition cannot be read.
     """
-    read = map(_read, wheres)
-    return {name: values for name, compare, values in read if compare in ("=", "in")}
+    found: dict[str, list[str]] = {}
+    for written in wheres:
+        read = _read(written)
+        names = {each.name for each in read if each.operator in ("=", "in")}
+        if len(names) == 1 and all(each.operator in ("=", "in") for each in read):
+            found[names.pop()] = [value for each in read for value in each.values]
+    return found
 
 
 def conditions_on(names: Collection[str], wheres: Sequence[str]) -> list[str]:
@@ -202,12 +256,17 @@ def conditions_on(names: Collection[str], wheres: Sequence[str]) -> list[str]:
 def refuse_contradictions(wheres: Sequence[str]) -> None:
     """Make sure that no two conditions ask for different values of one column: no row has both.
 
+    A text that may be meant as two conditions is refused, too.
+
     Raises:
-        ConfigurationError: Two do.
+        ConfigurationError: Two do, or one may be two.
     """
     wanted: dict[str, str] = {}
     for written in wheres:
-        name, compare, (value, *_) = _read(written)
+        _refuse_hidden(written)
+        (name, compare, (value, *_)), *others = _read(written)
+        if others:
+            continue
         if compare == "=" and wanted.setdefault(name, value) != value:
             raise ConfigurationError(
                 f"invalid conditions: {name}={wanted[name]} and {name}={value} never both hold",
@@ -215,25 +274,80 @@ def refuse_contradictions(wheres: Sequence[str]) -> None:
             )
 
 
-def _read(written: str) -> tuple[str, str, list[str]]:
-    """Return column, operator and values of a condition.
+def _refuse_hidden(written: str) -> None:
+    read = _comparison(written)
+    if written.lstrip().startswith("(") or (read and read.operator == "in"):
+        return
+    text = read.values[-1] if read and read.operator == "between" else written
+    parts = BARE.fullmatch(text.strip())
+    if parts is None:
+        return
+    first, joint, second = parts.groups()
+    first = f"{written.strip().removesuffix(text.strip())}{first}"
+    joint, second = joint.lower(), second.strip()
+    remedy = f"write '({first}) or ({second})'" if joint == "or" else "give each as its own filter"
+    raise ConfigurationError(
+        f"invalid condition {written!r}: its text has another condition after {joint!r}",
+        expected="one condition, or some in parentheses that or joins; a text with such words "
+        'stands in a list, COLUMN in ("TEXT")',
+        remedy=remedy,
+    )
+
+
+def _read(written: str) -> list[_Comparison]:
+    """Return the comparisons of which a row meets one: several if `or` joins conditions.
 
     Raises:
-        ConfigurationError: It is not a comparison.
+        ConfigurationError: One is not a comparison.
     """
+    parts = _joined(written.strip()) if written.lstrip().startswith("(") else [written]
+    found = [_comparison(each) for each in parts]
+    if not found or None in found:
+        raise ConfigurationError(f"invalid condition {written!r}", expected=EXPECTED)
+    return [each for each in found if each is not None]
+
+
+def _joined(written: str) -> list[str]:
+    """Return the conditions in parentheses that `or` joins; none: it is something else."""
+    found: list[str] = []
+    start = 0
+    while (end := _closing(written, start)) is not None:
+        found.append(written[start + 1 : end])
+        if end + 1 == len(written):
+            return found
+        if (joint := OR.match(written, end + 1)) is None:
+            return []
+        start = joint.end()
+    return []
+
+
+def _closing(written: str, start: int) -> int | None:
+    """Return where the parenthesis closes that opens at ``start``; those in quotes do not count."""
+    depth, is_quoted = 0, False
+    for place in range(start, len(written)):
+        if written[place] == '"':
+            is_quoted = not is_quoted
+        elif not is_quoted:
+            depth += {"(": 1, ")": -1}.get(written[place], 0)
+            if depth == 0:
+                return place
+    return None
+
+
+def _comparison(written: str) -> _Comparison | None:
     if listed := WRITTEN_LIST.fullmatch(written):
         name, texts = listed.groups()
         values = next(csv.reader([texts], skipinitialspace=True), [])
-        if values and "\n" not in texts:
-            return name, "in", [value.strip() for value in values]
+        if values and "\n" not in texts and _closing(f"({texts})", 0) in (None, len(texts) + 1):
+            return _Comparison(name, "in", [value.strip() for value in values])
+    if limited := WRITTEN_RANGE.fullmatch(written):
+        name, texts = limited.groups()
+        values = [value.strip() for value in AND.split(texts)]
+        return _Comparison(name, "between", values) if len(values) == 2 else None
     if parts := WRITTEN.fullmatch(written):
         name, compare, value = parts.groups()
-        return name, compare, [value]
-    raise ConfigurationError(
-        f"invalid condition {written!r}",
-        expected="COLUMN OP VALUE, e.g. tier=T1 or 'tier in (T1,T2)', with OP one of = != < <= > "
-        ">= in",
-    )
+        return _Comparison(name, compare, [value])
+    return None
 
 
 def ordering(column: ColumnElement[Any], written: str) -> ColumnElement[Any]:

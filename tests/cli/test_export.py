@@ -191,6 +191,18 @@ CONDITIONS: list[tuple[list[str], list[str]]] = [
     (["notional_dollars in (9.5, 1)"], ["BBB"]),
     ([f"week_start in ({MONDAY})", "symbol!=AAA", "symbol!=BBB"], ["aaa"]),
     (["symbol=AAA", "symbol=AAA"], ["AAA"]),
+    (["share_quantity between 200 and 300"], ["BBB", "aaa"]),
+    (["share_quantity BETWEEN 100 and 100", "symbol between A and B"], ["AAA"]),
+    (["notional_dollars between 9.5 and 10"], ["BBB"]),
+    ([f"week_start between 2025-01-06 and {MONDAY}", "symbol=aaa"], ["aaa"]),
+    (["(symbol in (AAA,CCC)) or (share_quantity>=300)"], ["AAA", "aaa"]),
+    (["(symbol=AAA) OR (share_quantity between 150 and 250) or (tier=T9)"], ["AAA", "BBB"]),
+    (["(symbol=AAA) or (symbol=BBB)", "(notional_dollars<10) or (tier=T2)"], ["BBB"]),
+    (["(symbol=aaa)"], ["aaa"]),
+    (['(symbol in ("x) or (tier=T1")) or (symbol=BBB)'], ["BBB"]),
+    (['symbol in ("AAA or tier=T1")'], []),
+    (["issue_name=BLACK or WHITE"], []),
+    (['issue_name in ("x) or (tier=T1")'], []),
 ]
 """Conditions, and the symbols of the rows for which all of them hold."""
 
@@ -224,6 +236,29 @@ REFUSED = [
         "tier=T1 and tier=T2 never both hold\n  expected: one of them, or either: "
         "'tier in (T1,T2)'",
     ),
+    (
+        [WEEKLY, "--where", "symbol in (A,B) or venue_id=X"],
+        "write '(symbol in (A,B)) or (venue_id=X)'",
+    ),
+    (
+        [WEEKLY, "--where", "trade_count between 1 and 5 or tier=T1"],
+        "write '(trade_count between 1 and 5) or (tier=T1)'",
+    ),
+    ([WEEKLY, "--where", "tier=T1 and symbol=A"], "what to do: give each as its own filter"),
+    ([WEEKLY, "--where", "(tier=T1) or (symbl=A)"], "did you mean symbol?"),
+    ([WEEKLY, "--where", "(tier=T1) or (trade_count=x)"], "expected: a whole number of 64 bits"),
+    ([WEEKLY, "--where", "(tier=T1) or (1=1; --)"], "finra_otc_weekly has no column '1'"),
+    ([WEEKLY, "--where", "(tier=T1) and (symbol=A)"], "invalid condition"),
+    ([WEEKLY, "--where", "((tier=T1))"], "invalid condition"),
+    ([WEEKLY, "--where", "(tier=T1) or (tier=T2"], "invalid condition"),
+    ([WEEKLY, "--where", "()"], "invalid condition"),
+    (
+        [WEEKLY, "--where", "trade_count between 5 and 1"],
+        "'trade_count between 1 and 5'",
+    ),
+    ([WEEKLY, "--where", "trade_count between 1 and 2 and 3"], "invalid condition"),
+    ([WEEKLY, "--where", "week_start between 2025-11-10 and x"], "a date such as 2025-11-10"),
+    (["access_keys", "--internal", "--where", "(role=a) or (secret_hash=b)"], "never written"),
     ([WEEKLY, "--order-by", "symbol,-symbl"], "did you mean symbol?"),
     (["access_keys", "--internal", "--order-by", "secret_hash"], "which are never written"),
     (["acess_keys"], "expected: a name that `orchestrate tables` lists"),

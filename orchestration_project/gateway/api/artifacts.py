@@ -65,7 +65,7 @@ class CapturesWanted(Parameters):
         [],
         max_length=20,
         description=(
-            "Filter COLUMN OP VALUE on the table captures, OP one of = != < <= > >=; all must hold"
+            "Filter on columns of the table captures, as for the rows of a table; all must hold"
         ),
     )
     limit: int = Field(50, ge=1, le=MAX_PAGE_ENTRIES, description="Maximum number of captures")

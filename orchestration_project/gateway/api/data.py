@@ -67,8 +67,8 @@ class Rows(TableName):
         [],
         max_length=20,
         description=(
-            "Filter COLUMN OP VALUE, OP one of = != < <= > >=, or COLUMN in (VALUE,VALUE); all "
-            "must hold, and NULL matches none"
+            "Filter COLUMN OP VALUE, OP one of = != < <= > >=, COLUMN in (VALUE,VALUE), COLUMN "
+            "between VALUE and VALUE, or (FILTER) or (FILTER); all must hold, and NULL matches none"
         ),
     )
     as_of: Moment | None = Field(

@@ -31,7 +31,7 @@ class Diff(TableName):
     until: Moment = Field(description="Second point in time, not before the first")
     columns: Text | None = Field(None, description="Columns, comma-separated; default: all")
     where: list[Text] = Field(
-        [], max_length=20, description="Filter COLUMN OP VALUE, such as tier=T1; all must hold"
+        [], max_length=20, description="Filter, as for the rows of a table; all must hold"
     )
     format: Literal["json", "csv", "parquet"] = Field("json", description="Format of the response")
     escape_formulas: bool | None = Field(

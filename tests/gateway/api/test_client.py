@@ -425,6 +425,24 @@ def test_a_frame_has_more_rows_than_a_file_and_the_log_says_so(client, landed, m
     assert client.frame("finra_otc_weekly", limit=7).equals(whole.head(7))
 
 
+def test_a_frame_takes_alternatives_ranges_and_times_as_texts_or_values(client, landed):
+    whole = client.frame("finra_otc_weekly")
+    symbols = list(whole["symbol"].unique()[:3])
+    alternatives = f"(symbol in ({','.join(symbols[:2])})) or (symbol={symbols[2]})"
+    found = client.frame(
+        "finra_otc_weekly", where=[alternatives, "share_quantity between 9 and 99999"]
+    )
+    wanted = whole[whole["symbol"].isin(symbols) & whole["share_quantity"].between(9, 99999)]
+    assert 0 < len(found) < len(whole)
+    assert found.equals(wanted.reset_index(drop=True))
+    assert len(client.frame("finra_otc_weekly", where=alternatives, columns="symbol")) >= len(found)
+    now, day = datetime(2999, 1, 1, tzinfo=UTC), date(2999, 1, 1)
+    for moment in (now, now.isoformat()):
+        assert len(client.frame("finra_otc_weekly", as_of=moment)) == len(whole)
+    for published in (now, day, "2999-01-01"):
+        assert len(client.frame("finra_otc_weekly", published_by=published)) == len(whole)
+
+
 def test_rows_are_sorted_and_added_up_by_the_gateway(client, landed):
     top = client.frame("finra_otc_weekly", order_by=["-share_quantity", "symbol"], limit=3)
     whole = client.frame("finra_otc_weekly")

@@ -123,6 +123,18 @@ def test_rows_are_sorted_as_asked_for_and_filtered_by_a_list(api, landed):
     assert api.problem("GET", f"{WEEKLY}?order_by=symbol")["status"] == 413
 
 
+def test_filters_take_ranges_and_alternatives(api, landed):
+    everything = frame_of(api, "?format=parquet")
+    is_wanted = (pl.col("market") == "ATS") | pl.col("share_quantity").is_between(100, 50_000)
+    wanted = everything.filter(is_wanted, pl.col("symbol") > "M")
+    assert 0 < wanted.height < everything.height
+    filters = "where=(market=ATS)+or+(share_quantity+between+100+and+50000)&where=symbol%3EM"
+    assert frame_of(api, f"?format=parquet&{filters}").equals(wanted)
+    assert api.get(f"{WEEKLY}/groups?{filters}")["rows"] == [{"count": wanted.height}]
+    page = api.get(f"{WEEKLY}?{filters}&columns=symbol&limit=3")
+    assert [row["symbol"] for row in page["rows"]] == wanted["symbol"].head(3).to_list()
+
+
 def test_a_parquet_file_with_a_limit_names_the_rows_that_may_follow(api, landed):
     whole = frame_of(api, "?columns=symbol,venue_id&format=parquet&where=tier=T1")
     found: list[pl.DataFrame] = []
@@ -192,6 +204,7 @@ def test_a_table_is_read_as_its_source_had_published_it(api, landed):
         ("?published_by=2026-01", "invalid request: published_by"),
         ("?where=tier", "invalid condition 'tier'"),
         ("?where=colour=red", "finra_otc_weekly has no column 'colour'"),
+        ("?where=(tier=T1)+or+(colour=red)", "finra_otc_weekly has no column 'colour'"),
         ("?columns=colour", "finra_otc_weekly has no column 'colour'"),
         ("?cursor=WzFd", "the cursor is none of this table"),
         ("?cursor=%C3%A9", "the cursor is none of this table"),
