@@ -34,24 +34,33 @@ SIZE_INCHES = (10.0, 4.5)
 MARGINS = {"left": 0.09, "right": 0.98, "top": 0.88, "bottom": 0.12}
 """Fixed places: matplotlib's own layouts can differ in the last digit from run to run."""
 
+MARGINS_OF_TWO_AXES = MARGINS | {"left": 0.06, "right": 0.95}
+"""The same where panels have numbers on both sides."""
 
-def _drawn(draw: "Callable[[Sequence[Axes]], None]", count: int, *, is_synthetic: bool) -> Picture:
-    """Return a figure of ``count`` panels, side by side."""
+
+def _drawn(
+    draw: "Callable[[Sequence[Axes]], None]", count: int, *, is_synthetic: bool, title: str = ""
+) -> Picture:
+    """Return a figure of ``count`` panels, side by side; with a ``title``, each has two axes."""
     from matplotlib.figure import Figure
 
     with styled():
         figure = Figure(figsize=SIZE_INCHES)
-        grid = figure.add_gridspec(1, count, **MARGINS, wspace=0.45)
+        grid = figure.add_gridspec(
+            1, count, **(MARGINS_OF_TWO_AXES if title else MARGINS), wspace=0.45
+        )
         panels = [figure.add_subplot(grid[0, place]) for place in range(count)]
         draw(panels)
         draw_legend(figure, panels[0])
+        if title:
+            figure.text(0.01, 0.965, title, fontsize=11, fontweight="bold")
         if is_synthetic:
             mark_synthetic(figure)
         return Picture(svg_of(figure), png_of(figure))
 
 
 def _percent(ratio: float, _place: object = None) -> str:
-    return f"{ratio:.0%}" if ratio >= 0.1 or not ratio else f"{ratio:.2%}"
+    return f"{100 * ratio:.3g}%"
 
 
 def share_by_tier(shares: pl.DataFrame, title: str, *, is_synthetic: bool = False) -> Picture:
@@ -119,7 +128,7 @@ def movers(rows: pl.DataFrame, week_start: date, *, is_synthetic: bool = False) 
 
 def _signed(number: float, _place: object = None) -> str:
     sign = "-" if number < 0 else "+" if number > 0 else ""
-    return sign + short(abs(number))
+    return sign + short(float(f"{abs(number):.3g}"))
 
 
 def short_interest(rows: pl.DataFrame, *, is_synthetic: bool = False) -> Picture:
@@ -150,7 +159,8 @@ def short_interest(rows: pl.DataFrame, *, is_synthetic: bool = False) -> Picture
             axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
             axes.set_title(symbol)
 
-    return _drawn(draw, len(symbols), is_synthetic=is_synthetic)
+    title = "Shares sold short, and the close, by settlement date"
+    return _drawn(draw, len(symbols), is_synthetic=is_synthetic, title=title)
 
 
 def restatements(rows: pl.DataFrame, *, is_synthetic: bool = False) -> Picture:

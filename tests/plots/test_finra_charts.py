@@ -33,7 +33,7 @@ MOVERS = pl.DataFrame(
         "tier": ["T1", "T2"],
         "symbol": ["A$X", "BBB"],
         "movement": ["moved", "left"],
-        "share_change": [2_500_000, -1000],
+        "share_change": [2_503_000, -1000],
     }
 )
 SHORT = pl.DataFrame(
@@ -65,7 +65,10 @@ DRAWN: dict[str, tuple[Callable[..., Picture], list[str]]] = {
     ),
     "short interest": (
         partial(plots.short_interest, SHORT),
-        ["AAA", "BBB", "shares short", "close, US dollars (right)"],
+        [
+            "Shares sold short, and the close, by settlement date",
+            *("AAA", "BBB", "shares short", "close, US dollars (right)"),
+        ],
     ),
     "restatements": (
         partial(plots.restatements, RESTATED),
