@@ -11,6 +11,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from orchestration_project.__main__ import main
+from orchestration_project.settings import PROJECT_ROOT
 from tests.resources.weeks import MONDAY, Desk, row
 
 NEXT = MONDAY + timedelta(days=7)
@@ -55,6 +56,46 @@ def test_a_dataset_has_a_file_for_each_week_and_tier_and_all_readers_see_one_tab
     by_pandas["week_start"] = by_pandas["week_start"].astype(str).map(date.fromisoformat)
     assert set(by_pandas[names].itertuples(index=False, name=None)) == expected
     assert ds.dataset(folder, partitioning="hive").count_rows() == 4
+
+
+RECIPES = {
+    line.split(".")[0]: line
+    for line in (PROJECT_ROOT / "docs/how-to/export.md").read_text().splitlines()
+    if "lake/otc" in line and line.startswith(("pandas", "polars", "duckdb", "pyarrow"))
+}
+"""The line of the documentation that reads a dataset, by library."""
+
+
+def test_there_is_a_recipe_for_each_reader():
+    assert set(RECIPES) == {"pandas", "polars", "duckdb", "pyarrow"}
+
+
+@pytest.mark.parametrize("library", RECIPES)
+def test_each_recipe_reads_the_whole_table(desk: Desk, folder: Path, library: str):
+    module = pytest.importorskip(library)
+    if library == "pyarrow":
+        assert module.dataset is ds
+    desk.land(row("AAA", share_quantity=5), row("BBB", mpid=None))
+    replace(desk, week_start=NEXT, tier="OTCE").land(row("AAA", share_quantity=7))
+    assert export(folder) == 0
+    found = eval(RECIPES[library].replace("lake/otc", str(folder)), {library: module})  # noqa: S307 - ours
+    table = found.to_table() if library == "pyarrow" else found
+    rows = table.to_arrow_table() if library == "duckdb" else table
+    columns = ["symbol", "tier", "week_start", "share_quantity", "mpid"]
+    if library == "pandas":
+        objects = rows[columns].astype(object)
+        values = objects.where(objects.notna(), None).itertuples(index=False, name=None)
+    elif library == "polars":
+        values = rows.select(columns).iter_rows()
+    else:
+        values = (tuple(each[name] for name in columns) for each in rows.to_pylist())
+    assert {
+        (symbol, tier, str(week), shares, mpid) for symbol, tier, week, shares, mpid in values
+    } == {
+        ("AAA", "T1", str(MONDAY), 5, "XATS"),
+        ("BBB", "T1", str(MONDAY), 100, None),
+        ("AAA", "OTCE", str(NEXT), 7, "XATS"),
+    }
 
 
 def test_only_the_partition_that_changed_is_written_again(desk: Desk, folder: Path, capfd):
