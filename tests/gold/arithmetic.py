@@ -52,6 +52,11 @@ def groups(rows: pd.DataFrame, *by: str) -> Iterator[tuple[tuple[Any, ...], pd.D
         yield key, rows.iloc[found]
 
 
+def chosen(rows: pd.DataFrame, is_chosen: Iterable[bool]) -> pd.DataFrame:
+    """Return the rows for which a flag is set."""
+    return rows.iloc[[place for place, flag in enumerate(is_chosen) if flag]]
+
+
 def total(values: Iterable[Any]) -> int:
     """Return an exact sum."""
     return sum(int(each) for each in values)

@@ -12,6 +12,7 @@ import pandas as pd
 from tests.gold.arithmetic import (
     Row,
     Table,
+    chosen,
     greatest,
     groups,
     moment,
@@ -24,7 +25,7 @@ ONE = 10**6
 
 
 def _week(rows: pd.DataFrame, column: str, week: date) -> pd.DataFrame:
-    return rows[[week <= each < week + timedelta(days=7) for each in rows[column]]]
+    return chosen(rows, (week <= each < week + timedelta(days=7) for each in rows[column]))
 
 
 def _nearest(number: Fraction) -> int:
@@ -35,7 +36,7 @@ def value_week(
     weekly: pd.DataFrame, prices: pd.DataFrame, week: date, sessions: Collection[date]
 ) -> Table:
     """Estimate a week's traded value; symbols that lack a price of a session are left out."""
-    own = weekly[weekly["week_start"] == week]
+    own = chosen(weekly, weekly["week_start"] == week)
     of_week = _week(prices, "trade_date", week)
     priced = {
         symbol: _price(rows, dict(_splits(prices, symbol, week)), sessions)
@@ -88,7 +89,7 @@ def _price(
 
 def _splits(prices: pd.DataFrame, symbol: str, week: date) -> list[tuple[date, Fraction]]:
     """Return the later splits which the source has written back into all closes before them."""
-    rows = prices[prices["symbol"] == symbol].sort_values("trade_date")
+    rows = chosen(prices, prices["symbol"] == symbol).sort_values(by="trade_date")
     closes = list(rows["close"])
     found = []
     for before, close, day, split in zip(
@@ -109,10 +110,11 @@ def as_sip_writes(symbol: str) -> str:
 def short_week(
     weekly: pd.DataFrame, sales: pd.DataFrame, interest: pd.DataFrame, week: date
 ) -> Table:
-    own, sold = weekly[weekly["week_start"] == week], _week(sales, "trade_date", week)
+    own = chosen(weekly, weekly["week_start"] == week)
+    sold = _week(sales, "trade_date", week)
     friday = week + timedelta(days=4)
-    dates = [each for each in interest["settlement_date"] if each <= friday]
-    held = interest[[each == greatest(dates) for each in interest["settlement_date"]]]
+    latest = greatest(each for each in interest["settlement_date"] if each <= friday)
+    held = chosen(interest, (each == latest for each in interest["settlement_date"]))
     traded = dict(groups(own, "symbol"))
     by_sip: dict[str, str] = {}
     for (symbol,) in sorted(traded):
@@ -138,7 +140,7 @@ def short_week(
             "otc_share_quantity": all_shares,
             "ats_share_quantity": None
             if shares is None
-            else total(shares[shares["market"] == "ATS"]["share_quantity"]),
+            else total(chosen(shares, shares["market"] == "ATS")["share_quantity"]),
             **quantities,
             "short_day_count": 0 if sale is None else sale["trade_date"].nunique(),
             "loaded_day_count": sold["trade_date"].nunique(),
@@ -157,9 +159,12 @@ def off_exchange_days(volume: pd.DataFrame) -> Table:
     """A participant is off exchange if its name is that of a facility of FINRA."""
     expected: Table = {}
     for (day,), rows in groups(volume, "trade_date"):
-        is_off = rows["participant_name"].str.startswith("FINRA")
+        is_off = [name.startswith("FINRA") for name in rows["participant_name"]]
         for tape, scope in (("A", "tape_a"), ("B", "tape_b"), ("C", "tape_c"), ("all", "total")):
-            of_sides = {"exchange": rows[~is_off], "off_exchange": rows[is_off]}
+            of_sides = {
+                "exchange": chosen(rows, (not each for each in is_off)),
+                "off_exchange": chosen(rows, is_off),
+            }
             amounts = {
                 f"{side}_{amount}": total(of_side[f"{scope}_{amount}"])
                 for side, of_side in of_sides.items()
@@ -189,8 +194,9 @@ def off_exchange_week(
     volume: pd.DataFrame, weekly: pd.DataFrame, week: date, sessions: Collection[date]
 ) -> Table:
     of_days = off_exchange_days(_week(volume, "trade_date", week))
-    own = weekly[(weekly["week_start"] == week) & weekly["tier"].isin(["T1", "T2"])]
-    has_finra = own["tier"].nunique() == 2
+    of_week = chosen(weekly, weekly["week_start"] == week)
+    own = chosen(of_week, of_week["tier"].isin(["T1", "T2"]))
+    has_finra = len(set(own["tier"])) == 2
     expected: Table = {}
     for tape in ("A", "B", "C", "all"):
         days = [row for (_, each), row in of_days.items() if each == tape]

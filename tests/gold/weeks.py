@@ -10,6 +10,7 @@ from tests.gold.arithmetic import (
     DE_MINIMIS,
     Row,
     Table,
+    chosen,
     greatest,
     groups,
     hhi,
@@ -207,7 +208,7 @@ def windows(weekly: pd.DataFrame) -> Table:
         loaded = set(of_tier["week_start"])
         for last in loaded:
             weeks = {last - number * WEEK for number in range(6)}
-            window = of_tier[of_tier["week_start"].isin(weeks)]
+            window = chosen(of_tier, of_tier["week_start"].isin(list(weeks)))
             is_complete = weeks <= loaded
             for (symbol,), rows in groups(window, "symbol"):
                 shares = sums(rows, "share_quantity", "week_start")
@@ -332,7 +333,9 @@ def anomalies(weekly: pd.DataFrame) -> Table:
             shares = sums(rows, "share_quantity", "week_start")
             for week, amount in shares.items():
                 weeks = [week - number * WEEK for number in range(1, 6)]
-                before: Any = pd.Series([shares[each] for each in weeks if each in shares], dtype=float)
+                before: Any = pd.Series(
+                    [shares[each] for each in weeks if each in shares], dtype=float
+                )
                 if len(before) < 4 or not before.std():
                     continue
                 z_score = (amount - before.mean()) / before.std()
