@@ -177,7 +177,7 @@ def is_secret(column: ColumnElement[Any]) -> bool:
 
 
 class _Comparison(NamedTuple):
-    """What one column is compared with, and how."""
+    """A comparison of one column with values."""
 
     name: str
     operator: str
