@@ -95,7 +95,7 @@ def concentration(bounds: pl.DataFrame, *, is_synthetic: bool = False) -> Pictur
                 draw_line(axes, upper[tier], COLOURS[tier], "dashed", f"{tier} upper")
                 inside = {"facecolor": (COLOURS[tier], 0.2), "edgecolor": "none"}
                 axes.fill_between(lower[tier].index, lower[tier], upper[tier], **inside)
-        axes.set_ylim(bottom=0)
+        _from_zero(axes)
         date_axis(axes, mondays)
         axes.set_title("HHI of firms by week, 0-1: lower and upper bound")
 
@@ -151,7 +151,7 @@ def short_interest(rows: pl.DataFrame, *, is_synthetic: bool = False) -> Picture
             axes.plot(
                 [], [], color=VERMILLION, linestyle="dashed", label="close, US dollars (right)"
             )
-            axes.set_ylim(bottom=0)
+            _from_zero(axes)
             axes.yaxis.set_major_formatter(short)
             price.grid(visible=False)
             locator = AutoDateLocator(minticks=2, maxticks=5)
@@ -173,7 +173,7 @@ def restatements(rows: pl.DataFrame, *, is_synthetic: bool = False) -> Picture:
             if len(own):
                 style = {"color": COLOURS[tier], "linestyle": "none", "marker": "o", "alpha": 0.6}
                 axes.plot(own["age_weeks"], own["moved_ratio"], label=tier, **style)
-        axes.set_ylim(bottom=0)
+        _from_zero(axes)
         axes.yaxis.set_major_formatter(_percent)
         axes.set_xlabel("weeks from publication to the restatement")
         axes.set_title("Restatements: shares moved, % of the week's shares, by age")
@@ -181,7 +181,12 @@ def restatements(rows: pl.DataFrame, *, is_synthetic: bool = False) -> Picture:
     return _drawn(draw, 1, is_synthetic=is_synthetic)
 
 
+def _from_zero(axes: "Axes") -> None:
+    """Begin the axis at 0, and leave room above the highest marker."""
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.03)
+
+
 def _as_share(axes: "Axes", mondays: Sequence[date]) -> None:
-    axes.set_ylim(bottom=0)
+    _from_zero(axes)
     axes.yaxis.set_major_formatter(_percent)
     date_axis(axes, mondays)
