@@ -20,18 +20,42 @@ UNITS = (
 )
 """Pattern of an integer column's name, and its unit. Another name's unit is a number."""
 
+SCALED_UNITS = (
+    ("billions of US dollars", "billions of US dollars"),
+    ("US dollars", "US dollars"),
+    ("percent of par", "percent of par"),
+    ("percent", "percent"),
+    ("shares per old share", "ratio"),
+    ("days,", "days"),
+    ("shares", "shares"),
+    ("Units of the currency", "units"),
+    ("in FINRA's unit", "in FINRA's unit"),
+)
+"""Words of the description of an exact decimal, and its unit; the first that it has counts."""
+
+DOUBLE_UNITS = (
+    (r"_per_week$|_mean$|_deviation$", "shares"),
+    (r"^average_trade_size$", "shares per trade"),
+    (r"_share(_of_\w+)?$", "0-1"),
+)
+"""Pattern of the name of a number of double precision, and its unit."""
+
 
 def unit(column: Column[object]) -> str:
     """Return the unit of a column's values; nothing of texts and flags."""
     meaning, kind = str(column.comment), column.type
-    if SCALE in column.info:
-        return "ratio x 10^6" if "ratio" in column.name else "US dollars x 10^6"
+    if SCALE in column.info or "x 10^6" in meaning:
+        return f"{next(unit for words, unit in SCALED_UNITS if words in meaning)} x 10^6"
     if isinstance(kind, Date):
         return "day"
     if isinstance(kind, UtcTimestamp):
         return "UTC"
     if isinstance(kind, Double):
-        return "US dollars" if "US dollars" in meaning else "0-1" if "0-1" in meaning else "ratio"
+        if "US dollars" in meaning or "0-1" in meaning:
+            return "US dollars" if "US dollars" in meaning else "0-1"
+        if column.name == "average_trades_per_week":
+            return "trades"
+        return next((unit for name, unit in DOUBLE_UNITS if re.search(name, column.name)), "ratio")
     if str(kind) == "BIGINT" or column.name.endswith("_dollars"):
         found = (unit for pattern, unit in UNITS if re.search(pattern, column.name))
         return next(found, "number")
@@ -60,7 +84,7 @@ def joins(tables: Sequence[Table]) -> Iterator[tuple[str, str, Sequence[str]]]:
 def write() -> str:
     """Return the page."""
     tables = data_tables()
-    return page("dictionary", [_diagram(), _joins(tables), _columns(tables)])
+    return page("dictionary", [_diagram(), _joins(tables), _charts(), _columns(tables)])
 
 
 def _diagram() -> str:
@@ -75,6 +99,17 @@ def _joins(tables: Sequence[Table]) -> str:
         "and a `trade_date` from `week_start` to six days after it."
     )
     return section("Joins", paragraph(note), table(("table", "joins", "by"), rows))
+
+
+def _charts() -> str:
+    note = (
+        "The job `finra_charts` draws these tables: shares of ATSs and of OTC, concentration of "
+        "firms, movers, short interest against the price, and restatements by size and age. Each "
+        "is an asset with its picture. `cboe_charts` draws the share off exchange by day."
+    )
+    alt = "Six charts of synthetic data, by week, symbol or age"
+    picture = f"![{alt}](../images/finra-charts.png)"
+    return section("Charts", paragraph(note), paragraph(picture))
 
 
 def _columns(tables: Sequence[Table]) -> str:

@@ -76,6 +76,13 @@ def test_the_dictionary_has_every_column_of_data_with_its_unit_and_rule_of_null(
     week = by_name["finra_symbol_week"]
     assert (unit(week.notional_usd), unit(week.vwap)) == ("US dollars x 10^6", "US dollars")
     assert (unit(week.hhi_lower), unit(week.total_share_quantity)) == ("0-1", "shares")
+    treasuries, blocks = by_name["finra_treasury_daily"], by_name["finra_ats_blocks"]
+    assert unit(treasuries.ats_interdealer_volume) == "billions of US dollars x 10^6"
+    assert unit(treasuries.vwap) == "percent of par x 10^6"
+    assert unit(blocks.share_percent) == "percent x 10^6"
+    assert unit(by_name["finra_reg_sho_daily"].short_quantity) == "shares x 10^6"
+    assert unit(by_name["finra_symbol_anomalies_week"].trailing_mean) == "shares"
+    assert unit(by_name["finra_venue_week_all_tiers"].market_share) == "0-1"
     assert null_rule(week.notional_usd) == "FINRA lacks it for a row"
     assert null_rule(week.symbol) == ""
     assert null_rule(by_name["finra_otc_weekly"].issue_name) == "not reported, or not known"
