@@ -245,12 +245,12 @@ def values_by_column(wheres: Sequence[str]) -> dict[str, list[str]]:
 
 
 def conditions_on(names: Collection[str], wheres: Sequence[str]) -> list[str]:
-    """Return those of the conditions that are about one of these columns.
+    """Return those of the conditions that are about these columns alone.
 
     Raises:
         ConfigurationError: A condition cannot be read.
     """
-    return [written for written in wheres if _read(written)[0] in names]
+    return [written for written in wheres if all(each.name in names for each in _read(written))]
 
 
 def refuse_contradictions(wheres: Sequence[str]) -> None:

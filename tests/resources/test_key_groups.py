@@ -84,7 +84,7 @@ QUERIES = {
 
 
 @pytest.mark.parametrize("chosen", QUERIES.values(), ids=QUERIES)
-@pytest.mark.parametrize("where", ["symbol=A", "symbol in (A,B)"])
+@pytest.mark.parametrize("where", ["symbol=A", "symbol in (A,B)", "(symbol=A) or (symbol=B)"])
 def test_a_symbol_is_looked_up_and_no_table_is_read_whole(
     connection: Connection, chosen: Relation, where: str
 ):
@@ -151,6 +151,7 @@ def test_a_symbol_has_the_same_rows_as_with_all_others(desk: Desk):
         looked_up, whole = (rows(desk, chosen, each) for each in ("symbol=AAA", "symbol>=AAA"))
         assert looked_up == [each for each in whole if each[3] == "AAA"]
         assert looked_up
+        assert rows(desk, chosen, "(symbol=AAA) or (share_quantity>=0)") == whole
 
 
 def rows(desk: Desk, chosen: Relation, where: str) -> list[tuple[object, ...]]:
