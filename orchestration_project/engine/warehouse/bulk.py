@@ -332,13 +332,14 @@ def _as_adbc_takes_it(
     The driver gives a column the type of its first values, and SQLite's NULL has none. A LIMIT, be
     it of all rows, has SQLite keep the order of what it limits.
     """
-    asked = statement.compile(connection, compile_kwargs={"render_postcompile": True})
+    limited = statement.offset(0)
+    asked = limited.compile(connection, compile_kwargs={"render_postcompile": True})
     values = [_as_parameter(asked.params[name]) for name in asked.positiontup or ()]
     quote = connection.dialect.identifier_preparer.quote
     first = ", ".join(
         f"{FIRST_VALUES[_stored_type(kind)]} AS {quote(name)}" for name, kind in schema.items()
     )
-    return f"SELECT {first} UNION ALL SELECT * FROM (SELECT * FROM ({asked}) LIMIT -1)", values  # noqa: S608 - our own statement
+    return f"SELECT {first} UNION ALL SELECT * FROM ({asked})", values  # noqa: S608 - our own statement
 
 
 def _as_parameter(value: object) -> object:

@@ -187,6 +187,9 @@ def read_batches(
 
 
 def _count(connection: Connection, statement: Query) -> int:
+    """Return the number of rows: they are found and sorted as for themselves, and not read."""
+    if isinstance(statement, Select):
+        statement = statement.with_only_columns(literal(1), maintain_column_froms=True)
     return connection.execute(select(func.count()).select_from(statement.subquery())).scalar_one()
 
 
