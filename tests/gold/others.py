@@ -219,6 +219,7 @@ def off_exchange_week(
             **_off_ratios(amounts),
             **finra,
             "known_from": greatest([*(row["known_from"] for row in days), *own["known_from"]]),
+            "published_at": moment(own["last_update_date"]),
             "is_stale": False,
         }
     return expected

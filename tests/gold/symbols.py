@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from tests.gold.arithmetic import DE_MINIMIS, Table, greatest, groups, ratio, sums
+from tests.gold.arithmetic import DE_MINIMIS, Table, greatest, groups, moment, ratio, sums
 
 COMMON = {
     *("a", "ads", "adr", "and", "b", "c", "cl", "class", "co", "common", "company", "corp"),
@@ -29,6 +29,7 @@ class Week(NamedTuple):
     name: str | None
     top_venue: str | None
     known: datetime
+    published: datetime | None
 
     @property
     def plain(self) -> str | None:
@@ -57,9 +58,19 @@ def weeks_by_symbol(weekly: pd.DataFrame) -> dict[str, list[Week]]:
                 greatest(rows["issue_name"]),
                 min(named)[1] if named else None,
                 known[week, tier],
+                moment(rows["last_update_date"]),
             )
         )
     return {symbol: sorted(each, key=lambda week: week[:4]) for symbol, each in found.items()}
+
+
+def _times(weeks: Sequence[Week]) -> dict[str, Any]:
+    """Return the latest times of weeks, and that nothing changed since."""
+    return {
+        "known_from": max(each.known for each in weeks),
+        "published_at": max((each.published for each in weeks if each.published), default=None),
+        "is_stale": False,
+    }
 
 
 def _main(weeks: Sequence[Week]) -> list[Week]:
@@ -89,7 +100,7 @@ def symbol_changes(weekly: pd.DataFrame) -> Table:
             "previous_value": before,
             "value": value,
             "gap_weeks": 0 if kind == "two_tiers" else now.number - then.number - 1,
-            "known_from": max(each.known for each in weeks),
+            **_times(weeks),
         }
         for symbol, weeks in weeks_by_symbol(weekly).items()
         for now, kind, then, before, value in _changes(weeks)
@@ -109,7 +120,7 @@ def symbols(weekly: pd.DataFrame) -> Table:
             "tier_move_count": kinds.count("tier_move"),
             "issue_name_count": len({each.plain for each in main if each.plain}),
             "is_reuse_candidate": "reuse_candidate" in kinds,
-            "known_from": max(each.known for each in weeks),
+            **_times(weeks),
         }
     return expected
 
@@ -144,7 +155,7 @@ def symbol_renames(weekly: pd.DataFrame) -> Table:
                     "has_same_issue_name": same_name,
                     "has_similar_trading": similar,
                     "share_ratio": ratio(begin.shares, end.shares),
-                    "known_from": max(end.known, begin.known),
+                    **_times([end, begin]),
                 }
     return expected
 
