@@ -5,14 +5,14 @@ does one that changes another input.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 from typing import Any, cast
 
 from sqlalchemy import Table
 
 from orchestration_project.contracts.rules import KeyRange
-from orchestration_project.domains.finra.calendar import WEEK
+from orchestration_project.domains.finra.calendar import WEEK, monday_of
 from orchestration_project.domains.finra.recomputation import CONCENTRATION, ROLLING
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.resources.finra.short import FRIDAY, LATEST_SETTLEMENT
@@ -47,22 +47,18 @@ def _following(partition: Scope, *, weeks: int) -> Scope:
 
 
 def _week_of_day(partition: Scope) -> Scope:
-    return {"week_start": _monday(cast("date", partition["trade_date"]))}
+    return {"week_start": monday_of(cast("date", partition["trade_date"]))}
 
 
 def _weeks_of_settlement(partition: Scope) -> Scope:
     """Return the weeks in which short interest of a date may be the latest."""
     settled = cast("date", partition["settlement_date"])
-    fridays = [_monday(settled) + FRIDAY + number * WEEK for number in range(6)]
+    fridays = [monday_of(settled) + FRIDAY + number * WEEK for number in range(6)]
     return {
         "week_start": tuple(
             each - FRIDAY for each in fridays if settled <= each <= settled + LATEST_SETTLEMENT
         )
     }
-
-
-def _monday(day: date) -> date:
-    return day - timedelta(days=day.weekday())
 
 
 def _all_symbols(_: Scope) -> Scope:
