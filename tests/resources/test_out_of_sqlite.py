@@ -17,7 +17,7 @@ from sqlalchemy import URL, ColumnElement, Table, select, update
 from orchestration_project.engine.warehouse import Warehouse, frames
 from orchestration_project.engine.warehouse.bulk import MANY_ROWS
 from orchestration_project.engine.warehouse.frames import ROWS_PER_BATCH, insert_frame
-from orchestration_project.errors import OrchestrationError
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import relation, tables
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
 from orchestration_project.tables.finra_symbols import finra_symbols
@@ -215,5 +215,5 @@ def test_a_damaged_file_is_told(warehouse, file):
     with file.open("r+b") as opened:
         opened.seek(size // 2)
         opened.write(b"\xff" * (size // 4))
-    with pytest.raises(OrchestrationError, match="malformed"):
+    with pytest.raises(ConfigurationError, match="malformed"):
         read(warehouse, select(blobs), blobs)

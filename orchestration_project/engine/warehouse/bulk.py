@@ -290,7 +290,8 @@ def many_out_of_sqlite(
     It takes a third of the time. ADBC reads by a connection of its own, which no time limit ends.
 
     Raises:
-        TransientError: SQLite cannot read the file.
+        TransientError: Another process keeps the file locked.
+        ConfigurationError: SQLite cannot read it.
     """
     from adbc_driver_manager import Error  # half a second, which no few rows need wait for
     from adbc_driver_sqlite import dbapi
@@ -316,7 +317,8 @@ def many_out_of_sqlite(
                 skipped = 0
                 yield stored.select(_read(stored[name], kind) for name, kind in schema.items())
     except Error as error:
-        raise TransientError(
+        kind = TransientError if "locked" in str(error) else ConfigurationError
+        raise kind(
             "SQLite could not read the rows",
             expected=f"a database file at {connection.info[MAIN]} that can be read",
             found=str(error),
