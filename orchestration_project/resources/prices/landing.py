@@ -187,7 +187,7 @@ def _mark_values(
 
     New days, adjusted closes and dividends do not count: they change no value.
     """
-    for batch, done in zip(batches, ended, strict=False):
+    for batch, done in zip(batches, ended, strict=True):
         if isinstance(done, WriteResult) and done.change and done.change.replaced:
             symbol = batch.target.partition_key
             weeks = tuple(sorted(_restated_weeks(connection, symbol, done.known_from)))
