@@ -219,7 +219,7 @@ class DataMethods(Asking):
         """
         query = _of_rows((), where, as_of, published_by)
         query |= {"group_by": _joined(by), "limit": limit}
-        query |= {"measure": [measures] if isinstance(measures, str) else list(measures)}
+        query |= {"measure": _listed(measures)}
         return self._get(f"/tables/{quoted(table)}/groups", Page, **query).rows
 
     def save_csv(
@@ -490,10 +490,15 @@ def _of_rows(
     day = published_by.date() if isinstance(published_by, datetime) else published_by
     return {
         "columns": _joined(columns),
-        "where": [where] if isinstance(where, str) else list(where),
+        "where": _listed(where),
         "as_of": as_of.isoformat() if isinstance(as_of, datetime) else as_of,
         "published_by": str(day) if day else None,
     }
+
+
+def _listed(texts: Sequence[str]) -> list[str]:
+    """Return texts as a list; one text is one of them, not its letters."""
+    return [texts] if isinstance(texts, str) else list(texts)
 
 
 def _joined(names: Sequence[str]) -> str | None:
