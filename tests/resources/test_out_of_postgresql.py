@@ -42,7 +42,7 @@ def many_and(last: str) -> Query:
 
 
 def is_asked(url: str) -> bool:
-    """Whether the server still works for somebody else."""
+    """Whether another session of the server runs a query."""
     active = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
     others = f"{active} AND state = 'active' AND pid <> pg_backend_pid()"
     return databases.rows(url, text(others)) != [(0,)]

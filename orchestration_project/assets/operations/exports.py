@@ -181,7 +181,7 @@ class GoldAsOf(JobOptions):
         default=None,
         examples=["2026-11-01T00:00:00Z"],
         description=(
-            "Time with zone: only what was loaded by then counts. Default: begin of the run."
+            "Time with zone: only what was loaded by then counts. Default: start of the run."
         ),
     )
     published_by: str | None = Field(

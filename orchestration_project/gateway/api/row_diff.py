@@ -66,7 +66,7 @@ class Missing(TableName):
     published_by: date = Field(description="Day, as for the rows of a table")
     as_of: Moment | None = Field(None, description="Point in time, as for the rows of a table")
     where: list[Text] = Field(
-        [], max_length=20, description="Filter COLUMN OP VALUE, such as tier=T1; all must hold"
+        [], max_length=20, description="Filter, as for the rows of a table; all must hold"
     )
     limit: int = Field(
         MAX_PAGE_ENTRIES, ge=1, le=MAX_PAGE_ENTRIES, description="Maximum number of keys"
