@@ -224,7 +224,7 @@ def gold_as_of(
                 "missing_earlier_state": len(missing),
                 **keys,
                 "undated_rows": found.left_out.undated_count,
-                "largest": _sample(found.rows),
+                "first_rows": _sample(found.rows),
             }
         ),
     )
