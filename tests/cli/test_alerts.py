@@ -163,6 +163,28 @@ def test_what_was_raised_before_the_clock_was_set_back_is_delivered(desk, monkey
         assert len(hook.titles) == 1
 
 
+@pytest.mark.parametrize("tried", ["never", "in vain", "by a process that died"])
+def test_a_delivery_waits_for_nothing_that_a_clock_which_was_set_back_wrote(
+    desk, monkeypatch, tried
+):
+    """As that of DEMO_CLOCK_NOW is with each code server that Dagster's daemon starts."""
+    with http_receiver() as hook:
+        monkeypatch.setenv("ALERT_URLS", hook.url())
+        monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:02"))
+        store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
+        if tried == "in vain":
+            hook.status = 500
+            deliver()
+            hook.status = 200
+        elif tried == "by a process that died":
+            with open_alerts(load_settings()).inbox() as inbox:
+                assert inbox.claim(inbox.due("json-1"))
+        monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
+        deliver()
+        deliver()
+        assert len(hook.titles) == 1
+
+
 def test_that_all_is_well_again_is_told_after_what_a_channel_that_was_down_missed(
     desk, monkeypatch
 ):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orchestration_project.domains.operations.alerts import CLOCK_SKEW_TOLERANCE, SEVERITIES, worst
+from orchestration_project.domains.operations.alerts import SEVERITIES, worst
 from orchestration_project.domains.operations.messages import LISTED, RECOVERED, Message, cut
 
 FLOOD_QUIET_PERIOD = timedelta(seconds=45)
@@ -51,7 +51,7 @@ def _is_over(waiting: Sequence[AlertDelivery], now: datetime) -> bool:
     return (
         max(raised) <= now - FLOOD_QUIET_PERIOD
         or min(raised) <= now - LONGEST_FLOOD
-        or max(raised) > now + CLOCK_SKEW_TOLERANCE  # the clock was set back
+        or max(raised) > now + FLOOD_QUIET_PERIOD  # the clock was set back
     )
 
 
