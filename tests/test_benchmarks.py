@@ -137,6 +137,7 @@ def test_the_fullest_second_is_found_wherever_it_begins():
     assert most_in_a_second([0.0, 0.5, 0.9, 1.0, 1.45, 3.0]) == 4
 
 
+@pytest.mark.slow
 def test_the_source_serves_ranges_of_symbols_that_make_up_the_whole_and_no_large_offset():
     with source(600, 1) as src, httpx.Client(trust_env=False) as client:
 

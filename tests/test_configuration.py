@@ -44,6 +44,7 @@ def problem(instance, domain: str) -> str:
     return "" if check.passed else str(check.metadata["problem"].value)
 
 
+@pytest.mark.slow
 def test_an_invalid_setting_fails_the_check_of_its_domain_alone(instance, invalid):
     assert problem(instance, "finra").startswith(PROBLEM)
     others = [domain.name for domain in REGISTRY.domains if domain.name != "finra"]
@@ -60,6 +61,7 @@ def test_a_job_of_the_domain_fails_at_its_start_with_the_same_text(instance, inv
     assert executed(instance, "operations_sessions", module=MODULE).success
 
 
+@pytest.mark.slow
 def test_its_connections_are_refused_and_the_code_location_loads(instance, invalid):
     dg.Definitions.validate_loadable(build())
     with pytest.raises(ConfigurationError, match="FINRA_LOOKBACK_WEEKS"):

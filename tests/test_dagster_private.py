@@ -564,6 +564,7 @@ def test_the_type_of_an_asset_job_is_what_dagster_defines():
     assert type(dg.define_asset_job("j")) is UnresolvedAssetJobDefinition
 
 
+@pytest.mark.slow
 def test_every_function_is_run_here_and_every_other_module_names_its_test():
     functions = {name for name in dagster_private.__all__ if name.islower()}
     assert functions <= {node.id for node in nodes(__file__) if isinstance(node, ast.Name)}

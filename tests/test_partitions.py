@@ -599,6 +599,7 @@ class Hoarder:
         return taken.key
 
 
+@pytest.mark.slow
 def test_the_data_of_a_partition_is_let_go_before_the_next_but_one_is_taken(instance):
     hoarder = Hoarder()
     run(hoarder, instance)

@@ -70,6 +70,7 @@ def test_the_sentence_of_a_declared_dataset_counts_its_rows(url, instance):
     )
 
 
+@pytest.mark.slow
 @EACH
 def test_a_run_that_announces_and_is_killed_leaves_it_to_the_next(url, instance, noun):
     for _ in range(2):
@@ -81,6 +82,7 @@ def test_a_run_that_announces_and_is_killed_leaves_it_to_the_next(url, instance,
     assert pending(url) == []
 
 
+@pytest.mark.slow
 @EACH
 def test_what_a_running_run_loaded_is_left_to_it(url, instance, noun):
     with untold():

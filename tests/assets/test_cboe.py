@@ -103,6 +103,7 @@ def test_days_load_over_new_year_a_restated_one_keeps_its_history_and_replays(
     assert databases.contents(url) == as_it_is
 
 
+@pytest.mark.slow
 def test_a_day_that_is_not_published_yet_fails_nothing(
     settings, instance, monkeypatch: pytest.MonkeyPatch
 ):
@@ -113,6 +114,7 @@ def test_a_day_that_is_not_published_yet_fails_nothing(
     assert reason == "not published until 2026-02-27"
 
 
+@pytest.mark.slow
 def test_without_a_source_the_load_fails_and_names_the_setting(
     settings, instance, monkeypatch: pytest.MonkeyPatch
 ):
@@ -123,6 +125,7 @@ def test_without_a_source_the_load_fails_and_names_the_setting(
     assert "Cboe has no source: CBOE_SOURCE is not set" in failure_of(refused, OP)
 
 
+@pytest.mark.slow
 def test_a_load_derives_its_day_and_the_sensor_the_weeks_that_are_over(
     settings, instance, monkeypatch: pytest.MonkeyPatch
 ):

@@ -185,7 +185,7 @@ def assert_spans(url: str) -> None:
     assert {key: count for key, count in counts if count} == made
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_same_bytes_are_one_document_a_changed_file_supersedes_and_a_gone_one_stays(
     url, folder, instance
@@ -229,6 +229,7 @@ def counted(url: str, column: Any) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_hostile_names_links_and_pipes_end_with_a_reason_of_their_own(
     url, folder, instance, tmp_path: Path
 ):
@@ -300,6 +301,7 @@ def assert_new_rules(url: str) -> None:
     assert counted(url, documents_pages_history.c.text) == 0  # no page changed
 
 
+@pytest.mark.slow
 def test_a_retry_takes_up_failed_files_alone(url, folder, instance):
     (folder / "good.txt").write_text("fine")
     (folder / "late.txt").symlink_to(folder / "target")
@@ -316,6 +318,7 @@ def test_a_retry_takes_up_failed_files_alone(url, folder, instance):
     assert failed_items(url) == {}
 
 
+@pytest.mark.slow
 def test_files_that_a_killed_run_left_claimed_are_due_at_once(url, folder, instance):
     (folder / "a.txt").write_text("fine")
     assert tick(instance) == [DAY]
@@ -372,6 +375,7 @@ def test_the_command_prints_counts_and_its_status_says_whether_all_was_extracted
         main(["load", "documents"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
 )

@@ -64,7 +64,7 @@ def checks(result: Any) -> Mapping[str, Any]:
     return {each.check_name: each for each in result.get_asset_check_evaluations()}
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_a_run_reports_outcomes_chunks_and_what_it_derived(url, inbox, instance):
     (inbox / "a.txt").write_text(LETTER)
@@ -107,6 +107,7 @@ def test_a_run_reports_outcomes_chunks_and_what_it_derived(url, inbox, instance)
     assert reported(execute(instance, "documents_replay"))["similarity"]["rows_written"] == 0
 
 
+@pytest.mark.slow
 def test_a_bad_verdict_is_an_error_of_its_check_and_by_setting_of_its_run(
     url,
     inbox,
@@ -145,7 +146,7 @@ def derived_rows(url: str) -> list[list[str]]:
     return [sorted(map(repr, databases.rows(url, select(table)))) for table in DERIVED]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_a_load_that_ended_before_its_derivation_is_repaired_by_the_assets_alone(
     url, inbox, instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -174,6 +175,7 @@ def test_a_load_that_ended_before_its_derivation_is_repaired_by_the_assets_alone
     assert derived_rows(url) == before
 
 
+@pytest.mark.slow
 def test_a_failed_derivation_fails_the_run_after_its_load_and_the_next_run_derives_the_rest(
     url, inbox, instance
 ):
@@ -196,6 +198,7 @@ def test_a_failed_derivation_fails_the_run_after_its_load_and_the_next_run_deriv
     assert len(ids) == 2
 
 
+@pytest.mark.slow
 def test_days_are_derived_in_one_run_and_a_pair_without_its_document_fails_the_check(
     url, inbox, instance
 ):
@@ -216,6 +219,7 @@ def test_days_are_derived_in_one_run_and_a_pair_without_its_document_fails_the_c
     assert (check.passed, check.metadata["found"].value) == (False, "1 pairs")
 
 
+@pytest.mark.slow
 def test_an_export_of_chunks_delivers_them_and_a_late_one_lowers_the_verdict(
     url,
     inbox,

@@ -71,6 +71,7 @@ def test_a_preset_is_previewed_applied_and_written_with_what_it_made(
     assert sorted(size for (size,) in sizes) == [176, 1024]
 
 
+@pytest.mark.slow
 def test_chunks_of_a_run_overlap_as_its_options_say_and_their_spans_are_exact(
     folder: Path, instance: Any, url: str
 ):

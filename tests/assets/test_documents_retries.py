@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from sqlalchemy import update
 
 from orchestration_project.tables.spine import work_items
@@ -26,6 +27,7 @@ def items(desk: DocumentDesk) -> dict[str, tuple[str, int]]:
     return {key: (state, count) for key, state, count in found}
 
 
+@pytest.mark.slow
 @BOTH
 def test_failed_files_are_retried_and_permanent_ones_say_what_has_to_change(desk):
     desk.write(good_txt="fine", cut_json=b"{", none_txt=b"")
@@ -56,6 +58,7 @@ def test_failed_files_are_retried_and_permanent_ones_say_what_has_to_change(desk
     assert retried(desk)["items_retried_count"] == 0
 
 
+@pytest.mark.slow
 @BOTH
 def test_files_are_chosen_by_reason_by_name_or_all_of_them(desk):
     desk.write(a_json=b"{", b_json=b"[", c_bin=b"\x00\x01\x02" * 99)
@@ -76,6 +79,7 @@ def test_files_are_chosen_by_reason_by_name_or_all_of_them(desk):
     assert {state for state, _ in items(desk).values()} == {"ready"}
 
 
+@pytest.mark.slow
 def test_a_reason_that_no_failed_file_has_is_refused_with_those_that_there_are(desk):
     desk.write(a_json=b"{")
     desk.load()

@@ -261,6 +261,7 @@ def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_reject
     assert "totalOddLotTradeCount" in str(fields.metadata["differences"])
 
 
+@pytest.mark.slow
 def test_days_of_breadth_land_and_one_that_is_not_published_is_observed_with_its_day(
     settings, instance
 ):
@@ -280,6 +281,7 @@ def test_days_of_breadth_land_and_one_that_is_not_published_is_observed_with_its
     )
 
 
+@pytest.mark.slow
 def test_bonds_need_a_licence_where_the_data_is_real(settings, instance, monkeypatch, tmp_path):
     monkeypatch.setenv("FINRA_SOURCE", "files")
     monkeypatch.setenv("FINRA_FILES_DIR", str(tmp_path))
@@ -353,6 +355,7 @@ def test_a_day_that_begins_no_half_month_is_refused_and_an_unpublished_one_obser
     )
 
 
+@pytest.mark.slow
 def test_short_sales_load_by_day_with_fractions_and_a_list_of_threshold_securities(
     settings, instance
 ):

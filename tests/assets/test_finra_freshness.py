@@ -90,6 +90,7 @@ def test_a_demo_is_judged_from_the_weeks_on_that_it_loaded(instance, monkeypatch
     assert (found.passed, numbers(found)["weeks_due"]) == (True, 4)
 
 
+@pytest.mark.slow
 def test_a_week_that_an_audit_held_back_is_told_from_one_that_was_not_loaded(instance, monkeypatch):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
     assert not load(instance, "T2|2025-12-01")
@@ -103,6 +104,7 @@ def test_a_week_that_an_audit_held_back_is_told_from_one_that_was_not_loaded(ins
     }
 
 
+@pytest.mark.slow
 def test_weeks_that_were_late_before_a_load_are_alerted_by_the_checks_own_job_alone(instance):
     assert load(instance, "T1|2026-02-09")
     assert failed_checks_of_the_latest_run(instance) == []

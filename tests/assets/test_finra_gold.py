@@ -94,7 +94,7 @@ def test_six_landed_weeks_make_a_window_complete(url, instance):
     assert databases.rows(url, select(func.max(windows.weeks_in_window))) == [(6,)]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_running_it_twice_changes_nothing_and_says_so(url, instance):
     load(instance, t1(RESTATED))
@@ -170,6 +170,7 @@ def test_one_of_the_two_assets_of_a_step_is_derived_alone_if_it_alone_is_asked_f
         assert of_week(url, rest, RESTATED) == before
 
 
+@pytest.mark.slow
 def test_a_week_that_is_not_landed_is_refused_and_the_others_are_derived(url, instance):
     load(instance, t1(RESTATED))
     missing = t1(RESTATED + timedelta(weeks=1))

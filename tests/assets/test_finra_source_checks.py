@@ -1,6 +1,7 @@
 """The checks of FINRA's tiers and fields, in their job, over the real demo source."""
 
 import dagster as dg
+import pytest
 from sqlalchemy import select
 
 from orchestration_project.definitions import defs
@@ -29,6 +30,7 @@ def test_a_tier_that_is_not_loaded_is_named_with_its_newest_week(url, instance):
     ]
 
 
+@pytest.mark.slow
 def test_a_field_that_the_source_adds_is_told_once_it_is_listed_and_remembered(
     url, instance, set_clock
 ):

@@ -63,6 +63,7 @@ def rates(url: str, *columns: Any) -> list[tuple[Any, ...]]:
     return databases.rows(url, select(*columns))
 
 
+@pytest.mark.slow
 def test_days_load_a_holiday_is_empty_a_restated_day_keeps_its_history_and_replays(
     settings, instance, monkeypatch: pytest.MonkeyPatch, capfd
 ):
@@ -127,6 +128,7 @@ def rates_of_usd(url: str) -> list[tuple[Any, ...]]:
     return databases.rows(url, statement)
 
 
+@pytest.mark.slow
 def test_a_day_that_is_not_published_yet_fails_nothing_and_an_old_one_is_in_the_history(
     settings, instance, monkeypatch: pytest.MonkeyPatch
 ):
@@ -143,6 +145,7 @@ def test_a_day_that_is_not_published_yet_fails_nothing_and_an_old_one_is_in_the_
     assert run(instance, "2025-07-01", "2025-07-02").success
 
 
+@pytest.mark.slow
 def test_a_day_before_the_first_partition_is_refused_and_nothing_of_it_is_loaded(
     settings, instance
 ):
@@ -181,6 +184,7 @@ def test_a_replay_of_all_skips_days_before_the_first_partition(settings, instanc
     assert f"found: {old}" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_real_rates_need_a_source(settings, instance, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PRICES_SOURCE", "yahoo")
     refused = run(instance, "2026-02-25", "2026-02-25")

@@ -147,6 +147,7 @@ def test_a_run_mirrors_what_waits_and_reports_it(office, instance):
     assert office.count(mqtt_mirror) == 3
 
 
+@pytest.mark.slow
 def test_the_graph_is_drawn_and_cycles_are_named(office, instance):
     office.receive(*graph_of(("a", "b"), ("b", "a"), ("c", "a")), at=office.clock.now())
     result = mirror(instance)
@@ -162,6 +163,7 @@ def test_the_graph_is_drawn_and_cycles_are_named(office, instance):
     assert check.metadata["found"].value == "a, b"
 
 
+@pytest.mark.slow
 def test_a_broken_kind_file_is_named_and_its_events_are_replayed_once_it_is_mended(
     office, instance, kinds
 ):
@@ -204,6 +206,7 @@ def requests(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
     return list(result.run_requests or [])
 
 
+@pytest.mark.slow
 def test_the_sensor_asks_for_one_run_while_messages_wait(office, instance):
     assert isinstance(tick(instance), dg.SkipReason)
     office.receive(b"17", message("a"), at=office.clock.now())

@@ -58,6 +58,7 @@ def tags(instance, result: dg.ExecuteInProcessResult) -> dict[str, str]:
     return dict(found.tags)
 
 
+@pytest.mark.slow
 def test_every_dependency_has_a_check_that_says_what_was_tried_and_what_came_of_it(
     instance, folder
 ):
@@ -132,6 +133,7 @@ def test_what_is_found_is_told_also_without_a_database(
     assert "hunter2" not in str(result.all_events)
 
 
+@pytest.mark.slow
 def test_on_request_a_verification_sends_a_message_to_each_channel(
     instance, folder, monkeypatch: pytest.MonkeyPatch
 ):
@@ -146,6 +148,7 @@ def test_on_request_a_verification_sends_a_message_to_each_channel(
         assert not told["finds_alerts_ready"].passed
 
 
+@pytest.mark.slow
 def test_sessions_tell_since_when_nothing_happened_in_dagsters_time(
     instance, folder, monkeypatch: pytest.MonkeyPatch
 ):

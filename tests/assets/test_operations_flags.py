@@ -64,6 +64,7 @@ def found_by_check(result: dg.JobExecutionResult) -> str:
     return "" if found is None else str(found.value)
 
 
+@pytest.mark.slow
 def test_a_flag_is_created_changed_and_deleted_with_a_version_each(instance, url: str):
     fields = {"share": 0.25, "listed_keys": ["2026-03-02"], "owner": "ada"}
     made = edit(instance, "create", fields=fields)

@@ -173,6 +173,7 @@ def test_what_only_an_admin_may_launch_is_listed_and_not_tried_again(instance):
     assert why_left_out(failed, ["database"]) == "only an admin may launch it"
 
 
+@pytest.mark.slow
 def test_a_run_that_dagster_tries_again_is_left_alone_until_it_plainly_does_not(
     new_files, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -197,6 +198,7 @@ def test_an_unknown_domain_is_refused_with_those_that_there_are(instance):
         found(instance, domain="numbers")
 
 
+@pytest.mark.slow
 def test_the_job_launches_just_what_may_land_now_and_lists_the_rest_with_the_reason(instance):
     failed = run(instance, "a", "d", held="b", broken="d", remark="kept")
     run(instance, "c", job="letters_by_hand", broken="c")
@@ -233,6 +235,7 @@ def test_the_job_launches_just_what_may_land_now_and_lists_the_rest_with_the_rea
     assert only_backfill(instance) == backfill
 
 
+@pytest.mark.slow
 def test_of_a_run_what_it_left_and_is_failed_now_is_launched_whichever_attempt_was_the_latest(
     instance,
 ):

@@ -87,6 +87,7 @@ def test_a_schedule_is_created_changed_paused_resumed_and_deleted(instance, url:
     assert json.loads(found[1][2])["cron"] == "30 6 * * *"
 
 
+@pytest.mark.slow
 def test_the_second_of_two_edits_of_a_version_is_refused(instance, url: str):
     assert edit(instance, "create", fields=FX).success
     assert edit(instance, "change", fields={"owner": "ada"}, expected_version=1).success
@@ -178,6 +179,7 @@ def test_a_due_time_has_the_partition_of_its_rule(fields, due: datetime, key: st
     assert JOBS.partition_key(schedule, due) == key
 
 
+@pytest.mark.slow
 def test_an_edit_of_other_fields_leaves_a_due_time_in_place(instance, url: str, set_clock):
     assert edit(instance, "create", fields=FX).success
     due = datetime(2026, 3, 3, 5, tzinfo=UTC)

@@ -141,6 +141,7 @@ def test_a_run_of_a_range_loads_each_partition(
     assert found.partition == days[1]
 
 
+@pytest.mark.slow
 def test_an_admins_job_edits_a_plugin_and_a_dry_run_does_not(
     demo_settings: Settings, instance: dg.DagsterInstance
 ):

@@ -77,6 +77,7 @@ def test_a_backfill_says_where_there_is_no_month(url, instance, monkeypatch: pyt
     assert instance.get_backfills() == []
 
 
+@pytest.mark.slow
 def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instance, tmp_path):
     (tmp_path / "prices" / "AAA.csv").write_bytes(csv(*map(line, DAYS)))
     result = run(instance, "prices_daily", FEBRUARY, MARCH)
@@ -162,6 +163,7 @@ def test_a_symbol_is_left_to_another_run_until_that_has_ended_and_then_loaded(
     ]
 
 
+@pytest.mark.slow
 def test_prices_are_late_once_some_are_loaded_and_a_wanted_symbol_lacks_a_due_session(
     url, instance, tmp_path
 ):

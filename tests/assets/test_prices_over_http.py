@@ -133,6 +133,7 @@ def states(url: str) -> Sequence[tuple[str, str, str]]:
     return [(str(month), symbol, state) for month, symbol, state in databases.rows(url, wanted)]
 
 
+@pytest.mark.slow
 def test_a_month_of_which_all_symbols_wait_is_not_materialized_and_says_so(
     url, instance, alpha_vantage: Vendor
 ):
@@ -151,6 +152,7 @@ def test_a_month_of_which_all_symbols_wait_is_not_materialized_and_says_so(
     }
 
 
+@pytest.mark.slow
 def test_symbols_whose_answers_cannot_be_used_fail_the_run_by_name_and_the_others_land(
     url, instance, yahoo: Vendor, monkeypatch: pytest.MonkeyPatch
 ):

@@ -121,6 +121,7 @@ def checks(result) -> dict[str, bool]:
     return {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
 
 
+@pytest.mark.slow
 def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well(desk):
     desk.world.tasks.add("Order a laptop")
     desk.world.tasks.add("Order a cup", assignee_email="ghost@example.org")
@@ -251,6 +252,7 @@ def test_a_webhook_brings_just_its_task_along_and_our_own_write_comes_back_as_an
     assert (desk.world.faults.reads, desk.world.faults.writes) == (reads, writes)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_webhook_that_had_nothing_to_do_says_why(desk):
     desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
     task = int(desk.world.tasks.add("Order a laptop"))

@@ -141,7 +141,7 @@ def test_a_crawl_that_ends_by_its_budget_is_partial_and_removes_no_item(url, sho
     assert len(items_of(url)) == PRODUCTS
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_links_beyond_the_limit_of_urls_are_left_out_with_a_reason(url, shop, instance):
     shop.at("2026-02-01")
@@ -158,6 +158,7 @@ def test_links_beyond_the_limit_of_urls_are_left_out_with_a_reason(url, shop, in
     assert databases.rows(url, wanted) == [("budget", reason, 10, 10 * 2_000)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [

@@ -28,6 +28,7 @@ from tests.sensors.test_operations import Watch, sent_messages
 from tests.sensors.test_operations import hook as hook
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [403, pytest.param(401, marks=pytest.mark.slow)])
 def test_a_block_ends_the_crawl_and_alerts_until_a_later_one_is_let_in(
     url, kept_instance, hook, monkeypatch, status
@@ -56,6 +57,7 @@ DAYS = {
 }
 
 
+@pytest.mark.slow
 @BOTH
 def test_the_control_tower_has_missed_days_and_the_outcome_of_the_latest_crawl(url):
     shop = web.SITE_FILES.sites["shop"].model_copy(update={"schedule": "0 6 * * *"})

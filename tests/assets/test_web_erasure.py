@@ -4,6 +4,7 @@ import json
 from datetime import date
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from orchestration_project.catalog.web import PERSON, WEB
@@ -77,6 +78,7 @@ def payloads(url: str) -> list[dict[str, Any]]:
     return [json.loads(each) for (each,) in databases.rows(url, select(web_items.c.payload))]
 
 
+@pytest.mark.slow
 @POSTGRESQL_SLOW
 def test_a_person_is_erased_from_items_changes_and_pages_and_stays_so(
     url, kept_instance, monkeypatch

@@ -110,6 +110,7 @@ def test_a_complete_crawl_delivers_the_rows_of_its_site_once(url, instance):
     assert sorted(files()["web/small/csv"][1:]) == ["1", "3"]
 
 
+@pytest.mark.slow
 def test_a_target_that_is_down_fails_no_crawl_and_gets_the_items_later(
     url, instance, tmp_path, monkeypatch
 ):

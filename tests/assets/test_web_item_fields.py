@@ -65,6 +65,7 @@ def expected(prices: Mapping[str, str], *, scale: int | None = 10**6) -> dict[An
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held_items", [pytest.param(100, marks=pytest.mark.slow), 4])
 @POSTGRESQL_SLOW
 def test_a_load_replaces_the_fields_of_changed_items_alone(

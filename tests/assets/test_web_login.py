@@ -73,7 +73,7 @@ def outcome_of(url: str) -> tuple[str, str | None, int]:
     return tuple(row)
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_a_crawl_logs_in_and_its_password_is_stored_nowhere(url, shop, instance, tmp_path, capfd):
     secret = tmp_path / "password"

@@ -74,6 +74,7 @@ def at_work(warehouse: Warehouse, seconds: float) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.slow
 @POSTGRESQL_SLOW
 def test_a_site_is_crawled_by_one_run_at_a_time_also_on_other_days(url, shop, instance):
     shop.at("2026-02-02")
@@ -86,6 +87,7 @@ def test_a_site_is_crawled_by_one_run_at_a_time_also_on_other_days(url, shop, in
         assert len(items_of(url)) == PRODUCTS
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_lease_of_a_run_that_ended_is_taken_at_once_and_its_holder_finds_out(url):
     with open_warehouse(load_settings()) as warehouse:

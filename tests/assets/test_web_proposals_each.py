@@ -43,6 +43,7 @@ def page(markup: str, changed: int = 0) -> Reply:
     return Reply(headers={"Content-Type": "text/html"}, body="".join(rows).encode())
 
 
+@pytest.mark.slow
 @POSTGRESQL_SLOW
 def test_elements_that_are_not_found_any_more_are_proposed_and_accepted(
     url: str, instance: Any, monkeypatch: pytest.MonkeyPatch

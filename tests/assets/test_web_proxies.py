@@ -70,6 +70,7 @@ def paths(server: FaultyServer) -> list[str]:
 REPLIES: Mapping[str, Reply] = {"/": LINKS, "/a": PAGE, "/b": PAGE}
 
 
+@pytest.mark.slow
 def test_a_site_that_allows_it_is_requested_by_proxy_and_its_robots_txt_too(url, instance, proxies):
     [proxy, spare] = proxies.start(forward, forward)
     with site_of(REPLIES, {}) as (server, access):
@@ -79,6 +80,7 @@ def test_a_site_that_allows_it_is_requested_by_proxy_and_its_robots_txt_too(url,
     assert outcome(url) == ("complete", None)
 
 
+@pytest.mark.slow
 def test_a_site_that_does_not_allow_it_is_requested_directly(url, instance, proxies):
     [proxy] = proxies.start(forward)
     with site_of(REPLIES, {}) as (server, access):
@@ -87,6 +89,7 @@ def test_a_site_that_does_not_allow_it_is_requested_directly(url, instance, prox
     assert proxy.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer", [BLOCK, *(pytest.param(Reply(each), marks=pytest.mark.slow) for each in (403, 429))]
 )
@@ -101,6 +104,7 @@ def test_a_block_page_ends_the_crawl_and_no_other_proxy_is_asked(url, instance, 
     assert proxy.requests
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_crawl_without_a_proxy_that_works_is_stopped_and_continues_later(
     url, instance, proxies, count

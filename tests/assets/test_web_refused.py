@@ -105,6 +105,7 @@ API = {
 }
 
 
+@pytest.mark.slow
 @POSTGRESQL_SLOW
 def test_other_members_of_json_warn_and_more_items_are_loaded(
     url: str, instance: dg.DagsterInstance

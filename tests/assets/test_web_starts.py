@@ -117,6 +117,7 @@ def test_a_sitemap_index_leads_to_the_pages_of_its_sitemaps(url, shop, instance)
     assert databases.rows(url, captured) == [("application/gzip",)]
 
 
+@pytest.mark.slow
 def test_a_feed_and_a_search_lead_to_pages(url, shop, instance):
     follow = [{"css": "article a", "pattern": "^/product/"}]
     search = {"url": "/search", "parameter": "q", "terms": ["ct 7", "no such product"]}

@@ -86,6 +86,7 @@ def test_the_list_shows_what_is_open_and_what_waits(desk, monkeypatch, capsys):
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_alert_is_closed_by_hand_and_who_heard_of_it_hears_that(desk, monkeypatch, capsys):
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
@@ -312,7 +313,7 @@ def test_a_look_from_outside_tells_of_disk_and_daemon_and_of_their_recovery(
         ]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_look_from_outside_tells_directly_and_once_where_alerts_cannot_be_stored(
     desk, monkeypatch, capsys, tmp_path
 ):
@@ -347,6 +348,7 @@ def test_what_waits_for_a_channel_that_is_gone_is_given_up(desk, monkeypatch):
         assert inbox.waiting() == {"json-1": 1}
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_look_from_outside_gives_nothing_up_whose_channel_is_not_set_there(desk, monkeypatch):
     monkeypatch.setenv("ALERT_URL_OPS", "json://127.0.0.1:1")
     store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
@@ -365,6 +367,7 @@ def test_what_waits_for_a_channel_whose_entry_is_malformed_waits_on(desk, monkey
         assert inbox.waiting() == {"ops": 1}
 
 
+@pytest.mark.slow_on_postgresql
 def test_two_who_see_the_same_at_once_raise_one_alert(desk):
     problem = Problem("disk_low", "state")
     is_second_deciding = threading.Event()

@@ -67,6 +67,7 @@ def test_a_standard_output_that_is_closed_is_told(capture, monkeypatch, capsys):
     assert "name a file: --output" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
 def test_a_damaged_capture_is_repaired_from_a_copy_by_commands(
     capture, desk, tmp_path, monkeypatch, capsys

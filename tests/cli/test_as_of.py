@@ -39,7 +39,7 @@ def published(desk) -> pl.DataFrame:
     return desk.warehouse.frame(own.order_by(*keys), table)
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @given(history=histories)
 @settings(bounded, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_was_known_at_a_time_is_what_was_loaded_by_then(desk, clock, tmp_path, history):
@@ -76,6 +76,7 @@ def test_what_was_known_is_written_as_csv_too_with_conditions_and_columns(desk, 
     assert error == "finra_otc_weekly: 2 rows, 41 bytes to standard output\n"
 
 
+@pytest.mark.slow
 def test_who_asks_for_a_time_before_anything_landed_is_told_so(desk, capfd):
     landed = desk.land(row())
     before, since = NOON - timedelta(days=1), landed.known_from + timedelta(days=1)

@@ -71,6 +71,7 @@ def test_an_unknown_profile_is_refused_with_the_known_ones(capsys):
     )
 
 
+@pytest.mark.slow
 def test_what_is_switched_here_is_what_the_ui_and_the_daemon_look_up():
     repository = defs.get_repository_def()
     with open_instance() as instance:

@@ -241,6 +241,7 @@ def flip_last_byte(file: Path, at: int = -1) -> None:
     file.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
 def test_a_restore_that_was_killed_is_repeated(world):
     """Artifacts and Dagster's storage were there already; the project's database was not."""
@@ -276,6 +277,7 @@ def test_places_that_cannot_be_are_refused(world):
     assert "has no complete backup" in world.refusal(*world.restore())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
 def test_a_backup_goes_to_a_bucket_and_comes_back(world, s3):  # noqa: F811 - the fixture
     made = world.call("backup", "--to", s3)

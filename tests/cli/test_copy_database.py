@@ -29,6 +29,7 @@ def test_after_a_move_to_postgresql_the_next_run_says_that_nothing_changed(state
         assert connection.execute("SELECT value FROM database_labels").fetchall() == [("demo",)]
 
 
+@pytest.mark.slow
 def test_the_sql_of_a_migration_is_printed_and_not_executed(state_dir, monkeypatch, capfd):
     monkeypatch.setenv("STATE_DIR", str(state_dir))
     assert main(["migrate", "--sql"]) == 0

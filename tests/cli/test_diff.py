@@ -34,7 +34,7 @@ def times(desk, clock) -> list[datetime]:
     return found
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_diff_is_what_two_states_differ_in(desk, times, capfd):
     states: list[dict[str, int]] = [{}, *HISTORY]
     for first, since in enumerate(times):
@@ -59,6 +59,7 @@ def test_a_diff_is_what_two_states_differ_in(desk, times, capfd):
                 assert each["change"] == kinds[old is not None, new is not None]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_diff_is_a_table_with_conditions_columns_and_formats(desk, times, tmp_path, capfd):
     between = ["--from", times[1].isoformat(), "--to", times[2].isoformat()]
     file = tmp_path / "diff.parquet"

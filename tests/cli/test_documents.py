@@ -45,6 +45,7 @@ def test_a_file_that_fails_has_its_reason_and_does_not_stop_others(tmp_path: Pat
     assert "  not_a_file: " in out
 
 
+@pytest.mark.slow
 def test_json_has_pages_tables_and_reasons(tmp_path: Path, capsys):
     (tmp_path / "a.xlsx").write_bytes(xlsx(STORY, has_values=False))
     assert main(["documents", "show", str(tmp_path / "a.xlsx"), "--json"]) == 0
@@ -61,6 +62,7 @@ def test_json_has_pages_tables_and_reasons(tmp_path: Path, capsys):
     assert table["rows"][1] == [name, amount, day.isoformat() if isinstance(day, date) else ""]
 
 
+@pytest.mark.slow
 def test_the_limits_of_a_reader_are_options(tmp_path: Path, capsys):
     (tmp_path / "a.txt").write_bytes(b"x" * 70 * 1024**2)
     assert main(["documents", "show", str(tmp_path / "a.txt"), "--memory-mib", "64"]) == 1

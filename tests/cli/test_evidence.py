@@ -165,6 +165,7 @@ def test_an_archive_without_a_manifest_is_told(archive, capsys):
     assert f"the archive has no {MANIFEST}" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @given(
     place=st.integers(0, 2**32),
     ends=st.sampled_from([1, 1, 2, 4, 400]),
@@ -206,6 +207,7 @@ def test_what_is_no_whole_zip_is_told(archive, capsys, content):
     assert "cannot be read as an evidence archive" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_export_that_fails_names_the_failure_in_json(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("FINRA_SOURCE")
     monkeypatch.setenv("STATE_DIR", str(tmp_path))

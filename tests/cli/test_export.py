@@ -78,6 +78,7 @@ def test_an_empty_text_is_two_quotes_and_null_is_nothing(desk, capfd):
     assert exported(capfd, WEEKLY, "--columns", "mpid")[0] == ["mpid", ""]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "desk", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
 )
@@ -128,6 +129,7 @@ def test_an_export_is_for_whom_the_users_umask_lets_and_its_database_for_our_use
     assert [oct(each.stat().st_mode & 0o077) for each in state.glob("*.sqlite")] == ["0o0"]
 
 
+@pytest.mark.slow_on_postgresql
 def test_texts_of_senders_are_escaped_where_a_spreadsheet_would_calculate_them(
     desk, clock, capfd, tmp_path
 ):
@@ -208,6 +210,7 @@ CONDITIONS: list[tuple[list[str], list[str]]] = [
 """Conditions, and the symbols of the rows for which all of them hold."""
 
 
+@pytest.mark.slow
 def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(desk, capfd):
     desk.land(
         row("AAA", notional_usd=10_000_001),
@@ -337,6 +340,7 @@ def test_a_table_to_read_goes_to_standard_output_with_its_texts_escaped(desk, ca
     assert line in capfd.readouterr().out.splitlines()
 
 
+@pytest.mark.slow_on_postgresql
 def test_rows_are_sorted_by_columns_and_limited_and_null_comes_last(desk, capfd):
     desk.land(
         row("AAA", notional_usd=9_000_000),
@@ -357,6 +361,7 @@ def test_rows_are_sorted_by_columns_and_limited_and_null_comes_last(desk, capfd)
     assert exported(capfd, WEEKLY, "--columns", "symbol", *at)[0] == ["symbol", "DDD"]
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_suffix_of_a_file_decides_its_format_unless_one_is_named(desk, capfd, tmp_path):
     desk.land(row("AAA", notional_usd=2**63 - 1, issue_name=None))
     columns = ["--columns", "symbol,notional_dollars,issue_name,known_from"]
@@ -392,6 +397,7 @@ OF_SQLITE = [0, ROWS_PER_ARROW_BATCH - 1, *[ROWS_PER_ARROW_BATCH] * 3, 2]
 """Rows of the batches of two times ROWS_PER_BATCH rows and one; the first is for the types."""
 
 
+@pytest.mark.slow_on_postgresql
 def test_more_rows_than_a_batch_come_in_batches_one_after_the_other(desk, tmp_path):
     count = 2 * ROWS_PER_BATCH + 1
     many = pl.select(
@@ -433,6 +439,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path, prepared, clock):
     process.stderr.close()
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_standard_error_that_is_closed_does_not_make_it_fail(desk, tmp_path, monkeypatch):
     desk.land(row("AAA"))
     file = tmp_path / "rows.csv"

@@ -33,6 +33,7 @@ def files(folder: Path) -> Iterator[str]:
     return (str(each.relative_to(folder)) for each in sorted(folder.rglob("*.parquet")))
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_dataset_has_a_file_for_each_week_and_tier_and_all_readers_see_one_table(
     desk: Desk, folder: Path, capfd
 ):
@@ -71,6 +72,7 @@ def test_there_is_a_recipe_for_each_reader():
     assert set(RECIPES) == {"pandas", "polars", "duckdb", "pyarrow"}
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("library", RECIPES)
 def test_each_recipe_reads_the_whole_table(desk: Desk, folder: Path, library: str):
     module = import_module(library)
@@ -99,6 +101,7 @@ def test_each_recipe_reads_the_whole_table(desk: Desk, folder: Path, library: st
     }
 
 
+@pytest.mark.slow_on_postgresql
 def test_only_the_partition_that_changed_is_written_again(desk: Desk, folder: Path, capfd):
     desk.land(row("AAA"), row("BBB"))
     replace(desk, week_start=NEXT).land(row("AAA"))
@@ -114,6 +117,7 @@ def test_only_the_partition_that_changed_is_written_again(desk: Desk, folder: Pa
     assert "0 partitions written, 2 unchanged" in capfd.readouterr().err
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_value_that_changed_or_a_file_that_is_gone_is_written_again(desk: Desk, folder: Path):
     desk.land(row("AAA", share_quantity=5))
     export(folder)
@@ -125,6 +129,7 @@ def test_a_value_that_changed_or_a_file_that_is_gone_is_written_again(desk: Desk
     assert pl.read_parquet(folder / T1).height == 1
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_partition_without_rows_loses_its_file_and_the_manifest_names_all(
     desk: Desk, folder: Path
 ):
@@ -141,6 +146,7 @@ def test_a_partition_without_rows_loses_its_file_and_the_manifest_names_all(
     assert manifest["columns"] == ["symbol", "share_quantity"]
 
 
+@pytest.mark.slow_on_postgresql
 def test_values_of_any_text_are_names_of_folders_and_null_is_that_of_hive(desk: Desk, folder: Path):
     desk.land(row("../x/%", participant_name=None), row("B", participant_name="A=B c"))
     by = ["--partition-by", "symbol,participant_name"]

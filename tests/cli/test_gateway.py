@@ -35,6 +35,7 @@ def test_without_a_folder_of_dagsters_it_says_what_to_set(monkeypatch, capsys, n
     assert (named or "$DAGSTER_HOME is not set") in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "load_from: 3", "a: b: c", "\0", b"\xff"])
 def test_a_workspace_that_is_none_is_named(tmp_path, capsys, text):
     file = tmp_path / "workspace.yaml"

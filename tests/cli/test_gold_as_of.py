@@ -100,6 +100,7 @@ def test_gold_as_of_a_time_is_what_was_derived_then(desk, clock, tmp_path):
             assert rows
 
 
+@pytest.mark.slow_on_postgresql
 def test_gold_published_by_a_day_leaves_out_what_was_restated_later(desk, clock, tmp_path, capfd):
     early, late = LAST + timedelta(days=21), LAST + timedelta(days=90)
     first = {"symbol": "A", "share_quantity": 10, "last_update_date": early}
@@ -128,7 +129,7 @@ def test_gold_published_by_a_day_leaves_out_what_was_restated_later(desk, clock,
     assert "--missing needs --published-by" in capfd.readouterr().err
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_gold_as_of_a_time_is_the_same_where_the_stored_gold_was_dropped(desk, clock, tmp_path):
     """A week that has not changed since is read as it is stored: so it may be missing there."""
     chance = random.Random(6)  # noqa: S311
@@ -180,6 +181,7 @@ def test_what_cannot_be_derived_is_a_clear_message(desk, capfd, arguments, messa
     assert message in capfd.readouterr().err
 
 
+@pytest.mark.slow_on_postgresql
 def test_estimates_as_of_a_time_have_its_shares_and_its_prices(desk, clock, tmp_path):
     """A split of 4 for 1 is loaded on the second day, and all closes are written after it."""
     days, following = session_days(LAST), session_days(LAST + timedelta(weeks=1))
@@ -303,7 +305,7 @@ def as_of_now(folder: Path, name: str, key: str) -> list[dict[str, Any]]:
     return pl.read_parquet(file).to_dicts()
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_shares_off_exchange_as_of_a_time_have_the_volume_known_then(desk, clock, tmp_path):
     def change(shares: int, days: int) -> None:
         now = clock.at

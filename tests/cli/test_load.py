@@ -119,6 +119,7 @@ def test_a_day_that_is_not_published_yet_is_no_failure(state_dir, capsys):
     assert len(databases.rows(databases.sqlite_url(state_dir), select(table))) == 14
 
 
+@pytest.mark.slow
 def test_a_run_that_is_refused_before_its_first_step_says_why(
     state_dir, tmp_path, monkeypatch, capsys
 ):
@@ -131,6 +132,7 @@ def test_a_run_that_is_refused_before_its_first_step_says_why(
     assert "line 2: finra_otc_weekly.outliers.sigma: expected a number greater than 0" in shown
 
 
+@pytest.mark.slow
 def test_a_dataset_without_partitions_loads_by_its_name_alone(state_dir, capsys):
     assert main(["load", "prices_gold"]) == 0
     assert "job       prices_gold: 0 partitions in 1 run" in capsys.readouterr().out
@@ -166,6 +168,7 @@ def test_a_dry_run_lists_the_runs_and_starts_none(arguments, runs, state_dir, ca
     assert not list(state_dir.rglob("*.sqlite"))
 
 
+@pytest.mark.slow
 def test_what_does_not_exist_is_refused_with_what_was_probably_meant(state_dir, capsys):
     first, last = keys_of(TREASURY, capsys)
     message = usage_error(capsys, "load", "finra_tresury_weekly", first)

@@ -91,6 +91,7 @@ def test_a_hash_is_compared_before_the_archive_is_read(
     assert "not the expected one" in error
 
 
+@pytest.mark.slow
 def test_a_new_plugin_works_and_has_a_test(
     tmp_path: Path, demo_settings: Settings, capsys: pytest.CaptureFixture[str]
 ):

@@ -64,6 +64,7 @@ def known_at(versions: Sequence[Version], at: datetime) -> list[Version]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "desk", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
 )
@@ -114,6 +115,7 @@ def test_the_latest_state_that_was_published_by_a_day_is_exported(desk, clock, t
     assert found == {symbol: shares for symbol, shares in model.items() if shares}
 
 
+@pytest.mark.slow_on_postgresql
 def test_rows_whose_earlier_state_was_never_loaded_are_named(desk, tmp_path, capfd):
     first = date(2025, 12, 1)
     desk.land(
@@ -138,6 +140,7 @@ def test_rows_whose_earlier_state_was_never_loaded_are_named(desk, tmp_path, cap
     assert "missing_earlier_state" not in capfd.readouterr().err
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_row_that_was_removed_by_the_day_is_left_out(desk, clock, capfd):
     desk.land(row("AAA", last_update_date=FIRST), row("BBB", last_update_date=FIRST))
     clock.at = NOON + timedelta(days=5)

@@ -213,6 +213,7 @@ def test_a_database_of_demo_data_refuses_real_data(state_dir, tmp_path):
     assert "Traceback" not in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
@@ -368,6 +369,7 @@ def test_reset_leaves_a_folder_alone_that_is_not_ours(state_dir):
     assert (state_dir / "thesis.txt").exists()
 
 
+@pytest.mark.slow
 def test_migrate_makes_the_tables_and_may_be_repeated(state_dir, monkeypatch, capfd):
     status, output, error = programs.run(state_dir, "orchestration_project", "migrate")
     assert status == 0, error

@@ -26,6 +26,7 @@ def recorded(tmp_path, monkeypatch, prepared: Prepared):
         Ledger(warehouse, Clock()).record([failed])
 
 
+@pytest.mark.slow
 def test_a_trace_is_shown_as_a_tree_and_as_json(recorded, capsys):
     assert main(["trace", "4BF92F35-77B3-4DA6-A3CE-929D0E0E4736"]) == 0
     first, run, error, step = capsys.readouterr().out.splitlines()

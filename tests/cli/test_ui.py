@@ -136,6 +136,7 @@ def test_a_second_ui_on_the_same_state_dir_is_refused(ui):
     ui.run_states()  # the first still answers
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_refused_before_anything_starts(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -254,6 +255,7 @@ def test_the_death_of_the_process_that_holds_the_code_ends_all(tmp_path):
     assert is_gone(ui.state_dir)
 
 
+@pytest.mark.slow
 def test_others_than_this_machine_are_not_served_without_what_protects_them(
     tmp_path, monkeypatch, capfd
 ):

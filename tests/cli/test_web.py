@@ -63,7 +63,7 @@ def changed(tmp_path: Path, *changes: tuple[str, str]) -> str:
     return str(file)
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_site_is_loaded_and_its_file_is_checked_on_its_pages(
     url: str, shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -95,6 +95,7 @@ def test_a_site_is_loaded_and_its_file_is_checked_on_its_pages(
     assert "problem: item: expected up to 20% of items rejected, found 20 of 20" in shown
 
 
+@pytest.mark.slow
 @SQLITE
 def test_a_crawl_whose_items_are_quarantined_is_not_complete(
     url: str, shop: Shop, capsys: pytest.CaptureFixture[str]

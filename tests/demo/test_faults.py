@@ -23,6 +23,7 @@ def differences(records: list[dict]) -> dict[tuple[str, str], int]:
     return {key: shares for key, shares in found.items() if shares}
 
 
+@pytest.mark.slow
 def test_the_first_page_of_the_newest_t1_week_is_throttled_once(start_demo: StartDemo):
     demo = start_demo()
     asked = place(demo, "T1", 1)
@@ -32,6 +33,7 @@ def test_the_first_page_of_the_newest_t1_week_is_throttled_once(start_demo: Star
     assert demo.data(compareFilters=asked, limit=5000).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_page_of_the_second_t2_week_is_a_gateway_timeout_in_html_once(start_demo: StartDemo):
     demo = start_demo()
     asked = place(demo, "T2", 2)

@@ -30,6 +30,7 @@ def test_the_announcement_tells_address_process_and_options(start_demo: StartDem
     }
 
 
+@pytest.mark.slow
 def test_sigterm_ends_it_cleanly_and_withdraws_the_announcement(start_demo: StartDemo):
     demo = start_demo()
     assert demo.client.get("/health").status_code == 200  # its connection stays open
@@ -37,6 +38,7 @@ def test_sigterm_ends_it_cleanly_and_withdraws_the_announcement(start_demo: Star
     assert not (demo.state_dir / "demo" / "server.json").exists()
 
 
+@pytest.mark.slow
 def test_it_ends_by_itself_when_nobody_asks(start_demo: StartDemo):
     demo = start_demo(idle_seconds=1)
     output, _ = demo.process.communicate(timeout=START_SECONDS)
@@ -63,6 +65,7 @@ def test_a_second_start_leaves_the_first_alone(start_demo: StartDemo):
     assert demo.client.get("/health").status_code == 200
 
 
+@pytest.mark.slow
 def test_of_several_started_at_once_one_serves(tmp_path):
     processes = [launch(tmp_path, DEFAULTS) for _ in range(3)]
     try:
@@ -103,6 +106,7 @@ def test_a_killed_server_is_replaced(start_demo: StartDemo):
     assert start_demo().client.get("/health").status_code == 200
 
 
+@pytest.mark.slow
 def test_it_keeps_everything_in_its_folder_and_prints_nothing(start_demo: StartDemo):
     demo = start_demo()
     demo.data(limit=1)
@@ -113,6 +117,7 @@ def test_it_keeps_everything_in_its_folder_and_prints_nothing(start_demo: StartD
     assert "total=" in (demo.state_dir / "demo" / "server.log").read_text()
 
 
+@pytest.mark.slow
 def test_without_a_given_clock_it_tells_real_time(start_demo: StartDemo):
     demo = start_demo(clock_now=None)
     state = json.loads((demo.state_dir / "demo" / "state.json").read_text())
@@ -120,6 +125,7 @@ def test_without_a_given_clock_it_tells_real_time(start_demo: StartDemo):
     assert abs(age_seconds) < 3 * 86_400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [{"rows_per_week": 299}, {"clock_now": "soon"}])
 def test_an_impossible_option_is_refused(tmp_path, option):
     process = launch(tmp_path, DEFAULTS | option)

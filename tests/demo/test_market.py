@@ -20,6 +20,7 @@ TREACHEROUS = {
 }
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_in_any_order_process_and_clock(
     demo: Demo, start_demo: StartDemo
 ):

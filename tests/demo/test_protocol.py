@@ -335,6 +335,7 @@ def test_an_unknown_token_is_401(demo: Demo):
     )
 
 
+@pytest.mark.slow
 def test_requests_above_the_rate_are_429_with_the_time_to_wait(start_demo: StartDemo):
     demo = start_demo(requests_per_second=3)
     with ThreadPoolExecutor(8) as pool:
@@ -346,6 +347,7 @@ def test_requests_above_the_rate_are_429_with_the_time_to_wait(start_demo: Start
     assert refused.json()["statusCode"] == 429
 
 
+@pytest.mark.slow
 def test_a_page_ends_at_3_mb_and_paging_by_what_came_still_finds_all(start_demo: StartDemo):
     demo = start_demo(rows_per_week=20_000)
     asked = partition("2024-02-05", "T1")

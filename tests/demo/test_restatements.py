@@ -54,6 +54,7 @@ def test_a_restatement_removes_a_symbol_adds_one_and_changes_a_hundredth(demo_da
     assert [key for key in after if key[1] == new]
 
 
+@pytest.mark.slow
 def test_exactly_what_a_restatement_changes_carries_its_date(demo_days_later):
     (before, _), later = demo_days_later
     after = rows(later, RESTATED)
@@ -118,6 +119,7 @@ def test_a_clock_moved_by_months_meets_more_restatements_within_their_bounds(
     assert all(100 <= days <= 169 for days in ages.values())
 
 
+@pytest.mark.slow
 def test_what_a_first_run_loads_holds_still_for_eight_days_whatever_the_seed():
     anchor = date(2026, 3, 16)
     days = []

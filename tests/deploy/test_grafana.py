@@ -43,6 +43,7 @@ def test_there_is_a_dashboard_of_the_whole_of_a_domain_and_of_gateway_and_hosts(
     assert titles == ["Domain", "Gateway and hosts", "Overview"]
 
 
+@pytest.mark.slow
 @WITH_PROMTOOL
 def test_dashboards_and_rules_keep_the_schema_and_name_metrics_that_there_are():
     assert static_problems(known_metrics()) == []

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,7 @@ def assert_sound(found: Extracted) -> None:
         page.text.encode()
 
 
+@pytest.mark.slow
 def test_200_damaged_files_end_with_text_or_a_reason():
     files = [
         Source(f"{number}.{kind}", lambda content=content: content)
@@ -52,6 +54,7 @@ def test_any_bytes_end_with_text_or_a_reason(content, kind):
     assert found == extract(content, name=f"a.{kind}")
 
 
+@pytest.mark.slow
 def test_every_format_of_the_corpus_is_found_with_its_words_and_reasons():
     words, wanted = Counter[str](), Counter[str]()
     for expected, content in corpus(seed=3, count=300):

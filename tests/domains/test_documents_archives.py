@@ -114,6 +114,7 @@ def extracted(content: bytes, limits: Limits = Limits()) -> dict[tuple[str, ...]
     }
 
 
+@pytest.mark.slow
 def test_files_within_files_are_extracted_with_their_paths():
     inner = archive([("deep.md", b"# deep")])
     content = archive([("one.txt", b"one"), ("in.zip", inner), ("two.eml", mail(STORY))])

@@ -110,6 +110,7 @@ def test_a_box_a_rule_and_text_alone_are_no_table():
 WORD = st.text("abcdefgh0123456789", min_size=1, max_size=10)
 
 
+@pytest.mark.slow
 @bounded
 @given(
     st.integers(1, 5).flatmap(

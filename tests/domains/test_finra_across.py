@@ -255,6 +255,7 @@ def _direction(trend: Fraction | None) -> str | None:
     return "up" if trend > Fraction(11, 10) else "down" if trend < Fraction(9, 10) else "flat"
 
 
+@pytest.mark.slow
 @bounded
 @given(ROWS)
 def test_the_largest_shares_are_those_of_slow_arithmetic_and_of_the_symbols_table(rows):
@@ -280,6 +281,7 @@ def test_the_largest_shares_are_those_of_slow_arithmetic_and_of_the_symbols_tabl
             assert row[f"{name}_change"] == (None if missing else now[name] - then)
 
 
+@pytest.mark.slow
 @bounded
 @given(ROWS)
 def test_the_parts_of_the_market_add_up_to_one(rows):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -111,6 +112,7 @@ def judged(parts: list[Part], total: int) -> Validated | ContractError:
         return refusal
 
 
+@pytest.mark.slow
 @bounded
 @given(st.integers(0, len(PAGE) - 1))
 def test_a_page_that_is_cut_anywhere_loses_no_line_unseen(length: int):

@@ -351,6 +351,7 @@ GOOD_OR_BAD = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @bounded
 @given(st.lists(GOOD_OR_BAD, max_size=12))
 @example([])
@@ -367,6 +368,7 @@ def test_each_line_is_landed_rejected_or_a_sum_exactly_once(changes: list[dict[s
     assert week.received_count == len(changes)
 
 
+@pytest.mark.slow
 @bounded
 @given(st.permutations(range(6)), st.integers(1, 6))
 def test_the_order_of_lines_and_the_cut_into_pages_do_not_matter(order: list[int], cut: int):

@@ -56,6 +56,7 @@ def facts(found: Validated) -> list[Any]:
     return [rows.to_dicts(), found.rejects.to_dicts(), list(found.audits), found.row_count]
 
 
+@pytest.mark.slow
 @bounded
 @given(PIECES, st.integers(1, 5))
 def test_pieces_and_ranges_find_what_all_at_once_finds(bodies: list[list[str]], at_once: int):
@@ -90,6 +91,7 @@ def test_a_range_is_in_key_order_holds_its_symbols_alone_and_no_more_than_it_mus
     assert seen == sorted(set(seen), key=str.encode)
 
 
+@pytest.mark.slow
 @bounded
 @given(PIECES, st.integers(1, 5))
 def test_equal_rows_make_equal_ranges_whatever_the_pages(bodies: list[list[str]], at_once: int):

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +40,7 @@ def place_of(group: str) -> int:
     return int(group.split("#")[1])
 
 
+@pytest.mark.slow
 @settings(bounded, max_examples=300)
 @given(st.data(), captures, st.integers(1, 6).map(lambda days: START + timedelta(days=days)), few)
 def test_no_blob_goes_that_a_current_row_a_newest_delivery_or_a_late_fetch_leads_to(

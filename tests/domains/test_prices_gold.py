@@ -8,6 +8,7 @@ from statistics import stdev
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,6 +101,7 @@ def test_a_price_of_a_holiday_hides_no_gap_beside_it():
     assert found["missing_count"].to_list() == [1, 0]  # Thursday was a session
 
 
+@pytest.mark.slow
 @bounded
 @given(st.lists(st.integers(50, 150), min_size=70, max_size=90), st.integers(1, 85))
 def test_a_part_is_derived_to_the_same_digits_as_the_whole(closes: list[int], start: int):

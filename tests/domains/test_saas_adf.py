@@ -117,6 +117,7 @@ def test_a_table_within_a_list_a_quote_or_a_table_is_its_text():
     ]
 
 
+@pytest.mark.slow
 def test_a_table_of_more_cells_than_the_target_takes_is_cut_and_says_so_once():
     (found,) = content("<table><tr><td>x</td>" + "<td></td>" * 100_000 + "</tr><tr><td>y</table>")
     cells = [each for row in found["content"] for each in row["content"]]

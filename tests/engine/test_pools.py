@@ -166,6 +166,7 @@ def test_an_error_of_the_items_ends_the_run_and_not_the_pool(any_pool: Pool):
 # Threads
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hanging_threads")
 def test_a_thread_that_takes_too_long_fails_its_item_alone():
     limit = timedelta(seconds=3)
@@ -206,6 +207,7 @@ def test_workers_are_used_again(pool: ProcessPool):
     assert os.getpid() not in before
 
 
+@pytest.mark.slow
 def test_an_item_that_hangs_is_killed_and_the_others_go_on(pool: ProcessPool):
     found = run(pool, pool_functions.crash, "a", "hang", "b", "c", timeout=timedelta(seconds=3))
     failed = found.pop("hang")
@@ -409,6 +411,7 @@ def test_a_closed_pool_leaves_no_process_no_file_and_no_thread(tmp_path: Path):
     assert (children_left - children, threads_left - threads) == (set(), set())
 
 
+@pytest.mark.slow
 def test_what_a_hanging_worker_started_is_killed_with_it(pool: ProcessPool, tmp_path: Path):
     files = [str(tmp_path / name) for name in "ab"]
     found = run(pool, pool_functions.start_program, *files, timeout=timedelta(seconds=4))

@@ -33,6 +33,7 @@ def log() -> Iterator[Lines]:
     LOG.setLevel(level)
 
 
+@pytest.mark.slow
 def test_each_request_is_a_line_with_who_what_and_how_it_ended(door: Door, log: Lines):
     key = door.keys[Role.VIEWER]
     answer = door.ask("GET", "/session?x=1", key=key, address="203.0.113.5")

@@ -77,6 +77,7 @@ def test_dagsters_page_and_its_policy_stay_as_they_are(door: Door):
     assert (style.status, style.headers["content-type"]) == (200, "text/css; charset=utf-8")
 
 
+@pytest.mark.slow
 def test_where_no_login_is_needed_there_is_no_log_out(tmp_path):
     with open_door(tmp_path, is_open=True) as door:
         bar = bar_of(door.ask("GET", "/", Accept="text/html").text)

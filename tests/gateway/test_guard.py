@@ -360,6 +360,7 @@ def test_a_websocket_of_another_site_is_refused_with_cookie_and_with_key(door: D
         door.websocket(origin=None, Cookie=cookie)
 
 
+@pytest.mark.slow
 def test_where_nobody_is_asked_everybody_is_an_admin_but_no_page_of_another_site(tmp_path):
     with open_door(tmp_path, is_open=True) as door:
         assert door.ask("GET", "/session").json["role"] == "admin"

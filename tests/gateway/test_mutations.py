@@ -57,6 +57,7 @@ def mutations(door: Door) -> list[str]:
     return [each["name"] for each in answer.json["data"]["__schema"]["mutationType"]["fields"]]
 
 
+@pytest.mark.slow
 def test_each_mutation_of_dagsters_has_a_role_and_no_other_has(mutations: list[str]):
     nobodys = {"setAppManagedComponent", "deleteAppManagedComponent"}  # not in open source
     assert set(mutations) == OPERATOR_MUTATIONS | ADMIN_MUTATIONS | nobodys

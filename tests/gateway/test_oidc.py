@@ -103,6 +103,7 @@ def test_somebody_whom_the_provider_knows_is_in_with_the_role_of_their_group(doo
     assert door.ask("GET", "/session", cookie=session).status == 401
 
 
+@pytest.mark.slow
 def test_the_page_offers_the_provider_and_keeps_where_to_go(door: Door):
     page = door.ask("GET", "/login?next=/runs%3Fa%3D1").text
     assert '<a class="button second" href="/auth/oidc/login?next=%2Fruns%3Fa%3D1">' in page
@@ -194,6 +195,7 @@ def test_a_login_by_a_provider_leads_to_no_other_site(door: Door):
         assert answer.headers["location"] == "/"
 
 
+@pytest.mark.slow
 def test_a_provider_that_does_not_answer_is_said_and_keys_go_on(tmp_path):
     with open_door(tmp_path, public=provider_at("http://127.0.0.1:9")) as door:
         answer = door.ask("GET", "/auth/oidc/login")

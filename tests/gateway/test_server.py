@@ -50,6 +50,7 @@ def test_a_delivery_needs_no_key_but_its_signature(app: ASGIApp):
     assert asked(app, "POST", "/hooks/nobody", content=body).status_code == 404
 
 
+@pytest.mark.slow
 def test_what_is_measured_needs_a_key_and_whether_it_lives_does_not(app: ASGIApp, key: str):
     assert asked(app, "GET", "/healthz").text == "ok"
     assert "is_ready" in asked(app, "GET", "/readyz").json()

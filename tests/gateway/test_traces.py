@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from orchestration_project.domains.access.roles import Role
 from orchestration_project.tracing.traceparent import trace_of_tags
 from tests.gateway.door import Door
@@ -11,6 +13,7 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADER = f"00-{TRACE}-{SPAN}-01"
 
 
+@pytest.mark.slow
 def test_a_launch_belongs_to_the_trace_that_its_request_names(door: Door):
     forged = [
         {"key": "traceparent", "value": f"00-{'a' * 32}-{'b' * 16}-01"},

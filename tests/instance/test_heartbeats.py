@@ -65,6 +65,7 @@ def quick(context: dg.AssetExecutionContext):
 seen: dict[str, str] = {}
 
 
+@pytest.mark.slow
 def test_a_run_gives_signs_of_life_from_its_start_to_its_end(instance):
     result = dg.materialize([quick], instance=instance)
     assert list(seen) == [result.run_id]

@@ -9,6 +9,8 @@ import sys
 from multiprocessing import get_context
 from pathlib import Path
 
+import pytest
+
 from orchestration_project.connections import log_files
 from orchestration_project.connections.log_files import (
     CURRENT,
@@ -191,6 +193,7 @@ own.warning("shown once")
 """
 
 
+@pytest.mark.slow
 def test_the_console_shows_what_it_showed_without_a_log(tmp_path, monkeypatch):
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     done = subprocess.run(  # noqa: S603 - the program above

@@ -285,6 +285,7 @@ def test_a_collector_that_refuses_each_line_loses_few_of_them(tmp_path):
         assert collector.accepted == [str(each) for each in range(lost, 300)]
 
 
+@pytest.mark.slow
 def test_rejected_lines_and_deleted_ones_are_counted_and_are_one_alert(tmp_path):
     write(tmp_path, "run", 10)
     rejects = Reply(200, JSON, b'{"partialSuccess": {"rejectedLogRecords": "4"}}')
@@ -321,6 +322,7 @@ def test_a_damaged_state_sends_the_kept_lines_again(tmp_path, content: str):
         assert len(collector.accepted) == 10
 
 
+@pytest.mark.slow
 def test_shippers_that_are_killed_send_each_line_and_no_more_than_a_batch_twice(tmp_path):
     write(tmp_path, "run", 6000)
     context, kills = get_context("fork"), 3

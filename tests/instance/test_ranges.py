@@ -58,6 +58,7 @@ def a_backfill(name: str, *partitions: str, origin=None) -> PartitionBackfill:
     )
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_run_over_a_range_is_stored_without_the_dimensions_of_another_runs_partition(instance):
     dimensions = {"dagster/partition/tier": "T1", "dagster/partition/week": "1"}
     of_range = {START: "T1|2", END: "T2|2", "dagster/partition_set": "loading_partition_set"}

@@ -46,6 +46,7 @@ def instance(request, tmp_path, monkeypatch):
         yield instance
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_secret_in_an_error_a_log_line_or_metadata_is_masked_in_the_event_log(
     instance, tmp_path, capfd
 ):

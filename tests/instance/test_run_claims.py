@@ -51,6 +51,7 @@ def computed() -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_message_that_is_delivered_twice_executes_its_run_once(instance):
     run = launched(instance)
     assert execute_claimed(instance, run.run_id)

@@ -75,12 +75,14 @@ def status_of_the_check(instance) -> str:
     return asyncio.run(record.resolve_status(LoadingContextForTest(instance))).value
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_run_with_a_valid_config_does_its_work_and_evaluates_its_checks(instance):
     assert run(instance, first={"ratio": 1}, second={"days": 1}).success
     assert WORK == ["first", "second"]
     assert status_of_the_check(instance) == "SUCCEEDED"
 
 
+@pytest.mark.slow
 def test_a_run_with_an_invalid_config_does_no_work_and_turns_no_check_red(instance):
     assert run(instance).success
     WORK.clear()
@@ -97,6 +99,7 @@ def test_a_run_with_an_invalid_config_does_no_work_and_turns_no_check_red(instan
     assert status_of_the_check(instance) == "SUCCEEDED"
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_run_that_is_canceled_before_its_first_step_leaves_its_checks_as_they_were(instance):
     assert run(instance).success
     waiting = instance.create_run_for_job(defs.resolve_job_def("both"))
@@ -105,6 +108,7 @@ def test_a_run_that_is_canceled_before_its_first_step_leaves_its_checks_as_they_
     assert status_of_the_check(instance) == "SUCCEEDED"
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_run_that_fails_in_a_step_shows_the_checks_that_it_did_not_evaluate_as_failed(instance):
     assert run(instance).success
     assert not run(instance, first={"is_broken": True}).success
@@ -114,6 +118,7 @@ def test_a_run_that_fails_in_a_step_shows_the_checks_that_it_did_not_evaluate_as
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_page_of_a_run_links_its_log_lines_and_its_trace(instance):
     found = list[dict[str, str]]()
     for tags in ({"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}, {}):

@@ -111,6 +111,7 @@ def test_a_schedule_whose_tick_fails_is_asked_again_each_minute_and_starts_its_r
     assert counts == [0, 0, 0, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_schedule_whose_jobs_configuration_became_invalid_raises_an_alert_until_it_is_mended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepared: Prepared
 ):

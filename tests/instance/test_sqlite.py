@@ -58,6 +58,7 @@ def test_who_watches_a_run_hears_of_each_event_while_it_goes_on(instance):
 def nothing(): ...
 
 
+@pytest.mark.slow
 def test_only_the_files_used_last_stay_open(instance, tmp_path):
     for _ in range(FILES_KEPT_OPEN + 6):
         dg.materialize([one], instance=instance)
@@ -174,6 +175,7 @@ def history_of(instance):
     return told, Counter(each.event_log_entry.dagster_event_type for each in records)
 
 
+@pytest.mark.slow
 def test_a_run_over_many_partitions_leaves_the_history_that_dagsters_own_storage_keeps(
     instance, tmp_path, monkeypatch
 ):

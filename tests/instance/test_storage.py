@@ -31,6 +31,7 @@ def settings(request, tmp_path, monkeypatch):
     return request.param
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_run_is_found_again_by_the_next_process_that_opens_the_instance(settings):
     with open_instance() as instance:
         run_id = dg.materialize([one], instance=instance).run_id

@@ -1,5 +1,6 @@
 """Estimates of traded value become millionths of a dollar, and dollars again."""
 
+import pytest
 from alembic import command
 from sqlalchemy import text
 
@@ -14,6 +15,7 @@ INSERT = text(
 )
 
 
+@pytest.mark.slow
 def test_an_estimate_keeps_its_value_and_one_that_64_bits_lack_is_left_out(migrated):
     with migrated.writing() as connection:
         config = migration_config(connection)

@@ -60,6 +60,7 @@ def test_the_newest_version_by_the_names_of_the_scripts_is_the_one_that_they_lea
     assert newest_version() == script.get_current_head()
 
 
+@pytest.mark.slow
 def test_the_migrated_tables_are_those_declared_with_types_nulls_and_comments(migrated):
     with migrated.reading() as connection:
         assert differences(connection) == []
@@ -139,6 +140,7 @@ def test_migrating_twice_changes_nothing(migrated):
     assert migrated.frame(labels, spine.database_labels).equals(before)
 
 
+@pytest.mark.slow
 def test_tables_of_others_in_the_database_are_left_alone(empty):
     with empty.writing() as connection:
         connection.execute(text("CREATE TABLE alembic_version (version_num TEXT)"))
@@ -212,6 +214,7 @@ def test_a_views_columns_and_comments_are_those_declared(migrated):
                 assert connection.execute(comment, {"name": name}).scalar() == view.table.comment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "version", [*(pytest.param(each, marks=pytest.mark.slow) for each in ("0022", "0024")), "0026"]
 )
@@ -276,6 +279,7 @@ def rows(warehouse: Warehouse) -> dict[str, list[Any]]:
         }
 
 
+@pytest.mark.slow_on_postgresql
 def test_deliveries_of_an_earlier_version_become_work_items_in_the_same_state(empty):
     at = Clock().now()
     texts = {"source": "git", "kind": None, "body": "e30=", "headers": "{}", "sha256": "abc"}

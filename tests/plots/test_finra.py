@@ -61,6 +61,7 @@ def texts(svg: bytes) -> list[str]:
     return [str(text.text) for text in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weeks", [1, 24, 104])
 def test_the_picture_is_well_formed_and_small_and_has_no_date(weeks):
     picture = trade_activity(activity(weeks))
@@ -78,6 +79,7 @@ def pixels(png: bytes) -> np.ndarray:
     return imread(BytesIO(png), format="png")[:, :, 3]
 
 
+@pytest.mark.slow
 def test_a_picture_of_made_up_data_says_so_and_one_of_real_data_does_not():
     marked, real = (trade_activity(activity(24), is_synthetic=each) for each in (True, False))
     assert [text for text in texts(marked.svg) if text not in texts(real.svg)] == [SYNTHETIC]
@@ -88,6 +90,7 @@ def test_a_picture_of_made_up_data_says_so_and_one_of_real_data_does_not():
     assert SYNTHETIC == "SYNTHETIC DATA"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("symbol", ["AAA", "W" * 10, "EP$C$U_^{2}", "M" * 40])
 def test_no_label_is_cut_at_the_left_edge(symbol):
     picture = trade_activity(activity(2, symbol=symbol))
@@ -102,10 +105,12 @@ def test_the_same_figures_give_the_same_bytes():
     assert trade_activity(activity(24)) != trade_activity(activity(23))
 
 
+@pytest.mark.slow
 def test_a_picture_with_a_gap_in_each_line_is_small_too():
     assert len(trade_activity(activity(104, gaps=True)).svg) < 60_000
 
 
+@pytest.mark.slow
 def test_quarantined_weeks_are_marked_and_percentages_say_of_what():
     whole = activity(4)
     marked = trade_activity(replace(whole, quarantined=[NEWEST - timedelta(weeks=2)]))
@@ -113,17 +118,20 @@ def test_quarantined_weeks_are_marked_and_percentages_say_of_what():
     assert f"Largest symbols, week of {NEWEST}, % of all shares" in texts(marked.svg)
 
 
+@pytest.mark.slow
 def test_a_line_breaks_at_a_gap():
     whole, broken = (trade_activity(activity(7, gaps=gaps)).svg for gaps in (False, True))
     assert broken.count(b"M ") > whole.count(b"M ")
 
 
+@pytest.mark.slow
 def test_a_single_week_is_drawn_on_an_axis_of_days():
     shown = texts(trade_activity(activity(1)).svg)
     assert {"25", "27", "2026-Jan"} <= set(shown)
     assert not {"2025", "2027"} & set(shown)
 
 
+@pytest.mark.slow
 def test_names_and_symbols_stand_as_they_are():
     shown = texts(trade_activity(activity(2, symbol="EP$C$U_^{2}")).svg)
     assert "EP$C$U_^{2}  A & B <Inc.>" in shown
@@ -131,6 +139,7 @@ def test_names_and_symbols_stand_as_they_are():
     assert "10.0%" in [text.strip() for text in shown]
 
 
+@pytest.mark.slow
 def test_a_week_without_shares_is_drawn():
     none = activity(1)
     empty = pl.lit(None, pl.Float64)
@@ -145,6 +154,7 @@ def test_a_week_without_shares_is_drawn():
     assert trade_activity(drawn).svg
 
 
+@pytest.mark.slow
 def test_value_shares_and_trades_are_drawn_by_week_and_tier_with_gaps_where_none_is_derived():
     weeks = [NEWEST - timedelta(weeks=ago) for ago in (0, 1, 3)]
     rows = [

@@ -4,6 +4,7 @@ from datetime import date, timedelta
 from xml.etree import ElementTree
 
 import polars as pl
+import pytest
 
 from orchestration_project.plots.prices import DOWN, UP, candlesticks, coverage
 
@@ -16,6 +17,7 @@ def texts(svg: bytes) -> set[str]:
     return {str(text.text) for text in found}
 
 
+@pytest.mark.slow
 def test_candlesticks_name_their_symbol_and_stay_small():
     rows = [(day, 10.0, 12.0, 9.0, 11.0 - n % 3, 1000 * n) for n, day in enumerate(DAYS)]
     names = ["trade_date", "open", "high", "low", "close", "volume"]

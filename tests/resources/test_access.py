@@ -122,6 +122,7 @@ def test_a_session_of_a_provider_has_the_role_of_the_rules_now(warehouse, access
     assert nobody.by_session(token) is None
 
 
+@pytest.mark.slow
 def test_a_session_goes_on_where_the_server_ended_all_connections(postgres_url):
     with Warehouse(postgres_url, clock=Clock()) as warehouse:
         warehouse.prepare(holds="demo")
@@ -140,6 +141,7 @@ def test_a_session_goes_on_where_the_server_ended_all_connections(postgres_url):
         assert access.by_session(token) is None
 
 
+@pytest.mark.slow
 def test_sessions_and_keys_lie_in_the_schema_that_is_set(postgres_url):
     with Warehouse(postgres_url, clock=Clock(), schema=f"own_{uuid4().hex}") as warehouse:
         warehouse.prepare(holds="demo")

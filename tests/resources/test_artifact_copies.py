@@ -70,6 +70,7 @@ def names(store):
     return sorted(each.name for each in store.listed())
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_new_objects_are_copied_once_and_damaged_ones_never(desk, clock, second):
     first = land_captured(desk, b"one\nrow\n", b"two\nrow\n", b"bad\nrow\n")

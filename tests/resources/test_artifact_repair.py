@@ -63,6 +63,7 @@ def is_whole(bench):
     return not found.damaged
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 @pytest.mark.parametrize("packed", [False, True])
 def test_each_fault_is_repaired_from_the_second_store(bench, tmp_path, packed):
@@ -93,6 +94,7 @@ def test_each_fault_is_repaired_from_the_second_store(bench, tmp_path, packed):
     assert open_damage(bench.desk.warehouse) == []
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_source_is_asked_again_and_counts_only_with_the_same_bytes(bench):
     same, other, gone = keep(bench.store, b"same\nrow\n", b"before\nrow\n", b"gone\nrow\n")
@@ -161,6 +163,7 @@ def test_a_way_that_fails_for_now_loses_nothing(in_folder):
     assert ended.outcome.state == "repaired"
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_blob_of_a_damaged_pack_gets_an_object_of_its_own(bench):
     kept = keep(bench.store, *BODIES.values(), packed=True)

@@ -187,6 +187,7 @@ except ConfigurationError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_on_the_way_leaves_no_file(tmp_path):
     command = [sys.executable, "-c", WRITE_TOO_MUCH, str(tmp_path)]
     done = subprocess.run(  # noqa: S603 - our own program
@@ -219,6 +220,7 @@ def write_half(folder, strike):
     return subprocess.Popen(command, env=environment)  # noqa: S603 - our own program
 
 
+@pytest.mark.slow
 def test_the_next_write_removes_what_a_killed_writer_left(tmp_path):
     assert write_half(tmp_path, signal.SIGKILL).wait() == -signal.SIGKILL
     assert [file.parent.name for file in files_below(tmp_path)] == [PARTIAL]

@@ -224,6 +224,7 @@ def unprivileged(folder: Path) -> Iterator[None]:
         os.seteuid(0)
 
 
+@pytest.mark.slow
 def test_a_file_that_this_user_may_not_read_is_named():
     promised = promise("test_a_file_that_this_user_may_not_read_is_named")
     with (

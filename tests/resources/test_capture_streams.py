@@ -119,6 +119,7 @@ MOST_OF_MOTO_MIB = 512
 """Larger uploads take longer to be put together by moto than a client waits for its answer."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mebibytes", [64, pytest.param(2048, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_file(url, tmp_path, mebibytes):
     if url.startswith("s3:") and not GIVEN_ENDPOINT:

@@ -91,6 +91,7 @@ def test_the_check_holds_also_where_captures_are_older_than_the_table_of_deliver
     assert inventory.found.missing == [again.storage_uri]
 
 
+@pytest.mark.slow_on_postgresql
 def test_bytes_that_are_fetched_again_after_they_went_are_kept_like_any_others(
     desk, store, clock, history
 ):
@@ -104,6 +105,7 @@ def test_bytes_that_are_fetched_again_after_they_went_are_kept_like_any_others(
     assert inventory.found.missing == [again.storage_uri]
 
 
+@pytest.mark.slow
 def test_bytes_that_are_replayed_after_they_came_back_are_kept_like_any_others(
     desk, store, clock, history
 ):
@@ -133,6 +135,7 @@ def test_what_a_replay_of_a_week_takes_for_each_of_its_markets_stays(desk, store
     assert deleted_by(desk, store, clock) == [blobs[3].storage_uri]
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_a_load_or_a_replay_takes_up_after_the_plan_was_made_stays(
     desk, store, clock, history
 ):
@@ -147,6 +150,7 @@ def test_what_a_load_or_a_replay_takes_up_after_the_plan_was_made_stays(
     assert desk.rows(operations_removals, "name") == [("staged/old.parquet",)]
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_was_not_tried_when_the_store_failed_is_not_recorded_as_gone(
     desk, store, clock, history, monkeypatch
 ):
@@ -162,6 +166,7 @@ def test_what_was_not_tried_when_the_store_failed_is_not_recorded_as_gone(
     assert desk.rows(operations_removals, "name") == [(tried[0],)]  # of which nobody knows
 
 
+@pytest.mark.slow_on_postgresql
 def test_bytes_that_were_cleaned_up_are_not_to_be_had(desk, store, clock, history):
     deleted_by(desk, store, clock)
     with pytest.raises(BlobError, match="is not what was captured"):
@@ -183,7 +188,7 @@ def run_job(desk, store, clock, **config) -> dg.ExecuteInProcessResult:
     )
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_the_job_deletes_only_when_told_and_captured_bytes_only_of_a_store_that_is_not_shared(
     desk, store, clock, history
 ):

@@ -63,6 +63,7 @@ def test_what_ended_is_counted_by_day_status_and_category_what_has_not_by_subjec
     assert look.landed_at == {"finra/otc_weekly": NOON}
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_look_replaces_the_one_before(warehouse, clock):
     Ledger(warehouse, clock).record([facts("a", "SUCCESS", NOON), facts("b", "FAILURE", NOON)])
     assert looked_at(warehouse, NOON) == {NOON}

@@ -45,6 +45,7 @@ def partitions(url: str) -> int:
     return len(answer.json()["availablePartitions"])
 
 
+@pytest.mark.slow
 def test_a_server_is_started_serves_and_is_found_again(settings_for):
     settings = settings_for()
     url = demo_url(settings)
@@ -94,6 +95,7 @@ def test_processes_that_ask_at_the_same_time_get_one_server_which_outlives_them(
     assert partitions(demo_url(settings)) > 100
 
 
+@pytest.mark.slow
 def test_a_server_of_other_options_is_replaced_and_then_ended(settings_for):
     old = settings_for()
     demo_url(old)
@@ -109,6 +111,7 @@ def test_a_server_of_other_options_is_replaced_and_then_ended(settings_for):
     stop_demos(new)  # nothing is left to stop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "[]", '{"url": "http://127.0.0.1:1", "pid": 1}', "\xff"])
 def test_an_announcement_that_is_not_one_is_replaced(settings_for, text):
     settings = settings_for()
@@ -118,6 +121,7 @@ def test_an_announcement_that_is_not_one_is_replaced(settings_for, text):
     assert partitions(demo_url(settings)) > 100
 
 
+@pytest.mark.slow
 def test_a_server_that_was_killed_is_replaced(settings_for):
     settings = settings_for()
     demo_url(settings)
@@ -138,6 +142,7 @@ def test_a_server_that_cannot_start_is_told_at_once_with_the_reason(settings_for
     assert refusal.value.expected.startswith(f"{tmp_path}/file/state/demo/server.json within")
 
 
+@pytest.mark.slow
 def test_the_log_that_is_named_has_the_error_that_ended_a_server(settings_for):
     settings = settings_for()
     log = settings.state_path / "demo" / "server.log"
@@ -149,6 +154,7 @@ def test_the_log_that_is_named_has_the_error_that_ended_a_server(settings_for):
     assert "JSONDecodeError" in log.read_text()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_paused_is_ended_all_the_same(settings_for):
     settings = settings_for()
     demo_url(settings)

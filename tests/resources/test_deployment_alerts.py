@@ -55,7 +55,7 @@ def recovered(kind: str) -> list[tuple[str, str]]:
     return [(kind, "recovered"), ("recovered", "told")]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_each_silent_host_has_an_alert_of_its_own(database, watch):
     now = Clock().now()
     record_heartbeat(database, heartbeat("one", "gateway", now - 4 * MINUTE))
@@ -70,7 +70,7 @@ def test_each_silent_host_has_an_alert_of_its_own(database, watch):
     assert sorted(watch()) == sorted(recovered("host_silent") * 2)
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_two_releases_are_reported_after_the_time_of_an_upgrade(database, watch):
     now = Clock().now()
     old = heartbeat("one", "gateway", now, started_at=now - DAY)
@@ -105,6 +105,7 @@ def test_a_restore_that_was_never_tried_is_reported_until_one_is(database, watch
     assert watch() == recovered("restore_untried")
 
 
+@pytest.mark.slow
 def test_a_certificate_that_expires_within_14_days_is_reported(watch, tmp_path, monkeypatch):
     monkeypatch.setenv("PUBLIC_URL", "https://localhost")
     _, file = make_certificate(tmp_path / "soon", valid=13 * DAY)

@@ -88,6 +88,7 @@ def test_a_query_that_reads_all_rows_is_found(warehouse: Warehouse, query: str):
         assert any(name.startswith("finra_otc") for name in read_whole(connection, query))
 
 
+@pytest.mark.slow
 def test_common_queries_have_the_rows_of_gold(desk: Desk):
     weeks = [MONDAY, MONDAY + timedelta(weeks=1)]
     for week in weeks:

@@ -179,6 +179,7 @@ def test_deriving_again_does_nothing_and_equal_text_of_a_replay_changes_no_row(l
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_new_text_takes_old_pairs_away_and_divides_a_group(library):
     chain = {name: changed(60 * number, "x") for number, name in enumerate("abcd")}
     library.add(chain)
@@ -206,6 +207,7 @@ def test_a_document_that_connects_two_groups_unites_them(library):
     assert set(library.groups().values()) == {"b"}
 
 
+@pytest.mark.slow_on_postgresql
 def test_copies_of_a_template_are_one_group_with_a_bounded_number_of_pairs(library):
     count = BATCH_DOCUMENTS + 20
     ids = [f"{number * 37 % count:04}" for number in range(count)]

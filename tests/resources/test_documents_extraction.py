@@ -34,6 +34,7 @@ def sources(**named: bytes) -> list[Source]:
     return [Source(name, lambda content=content: content) for name, content in named.items()]
 
 
+@pytest.mark.slow
 def test_what_ends_a_reader_is_the_reason_of_its_file_alone():
     inner = archive([("a.txt", b"inner words"), ("crash", b"x")])
     files = sources(crash=b"x", eat=b"x", **{"raise": b"x", "return": b"x"})

@@ -33,6 +33,7 @@ def are_in(words: Iterable[str], text: str) -> bool:
     return all(word in text for line in words for word in line.split())
 
 
+@pytest.mark.slow
 @needs_tesseract
 def test_tesseract_finds_the_known_words_of_images_and_scanned_pages():
     rule = ocr_rule("always", "eng", 100)

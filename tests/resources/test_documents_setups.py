@@ -65,6 +65,7 @@ def of(*reasons: str) -> set[tuple[str, str]]:
     return {(topic, reason) for topic in TOPICS[:2] for reason in reasons}
 
 
+@pytest.mark.slow_on_postgresql
 def test_exactly_what_lacked_a_new_setup_is_ready_again(poll: Poll):
     assert poll("", "") == set()
     assert poll("first", "") == of("encrypted")

@@ -138,6 +138,7 @@ def orders(places: Places, clock) -> None:
     load_due(places.warehouse, clock, places.artifacts, "shop")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "warehouse", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
 )
@@ -164,7 +165,7 @@ def test_a_person_that_was_planted_everywhere_is_found_nowhere(
     assert log == f"before\nfor {'*' * len(ANN)}: failed\nafter\n"
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_deliveries_of_a_person_go_with_all_that_was_made_of_them(places, clock, orders):
     found = erased(places, clock, BUYER, ANN)
     of_events = ("inbox", "work_items", "events_webhooks")
@@ -180,6 +181,7 @@ def test_deliveries_of_a_person_go_with_all_that_was_made_of_them(places, clock,
     assert rows(warehouse, fences, "scope_key") == [("shop|d2",), ("shop|d3",)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_bytes_of_others_stay_in_a_new_pack_and_are_what_the_tables_say(places, clock, orders):
     before = dict(rows(places.warehouse, captures, "partition_key", "sha256"))
@@ -198,6 +200,7 @@ def test_bytes_of_others_stay_in_a_new_pack_and_are_what_the_tables_say(places, 
     assert inventory.read_count == len(rows(places.warehouse, blobs, "sha256")) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_a_replay_brings_nothing_back(places, clock, orders):
     erased(places, clock, BUYER, ANN)
@@ -213,6 +216,7 @@ def test_a_replay_brings_nothing_back(places, clock, orders):
     assert json.loads(masked[1][1])["note"] == f"cc {'*' * len(ANN)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_a_dry_run_counts_the_same_and_changes_nothing(places, clock, orders, tmp_path):
     plant_artifacts(places.artifacts, tmp_path, ANN)
@@ -228,6 +232,7 @@ def test_a_dry_run_counts_the_same_and_changes_nothing(places, clock, orders, tm
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_an_erasure_is_recorded_with_a_salted_hash_and_without_the_identifier(
     places, clock, orders
@@ -327,7 +332,7 @@ def test_a_task_is_cut_out_of_its_page_and_all_its_rows_go(places, clock, page):
     assert rows(places.warehouse, outbox, "entity") == [("task|421",)]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_person_is_masked_in_tasks_with_the_name_beside_and_the_tasks_stay(places, clock, page):
     erased(places, clock, PERSON, ANN)
     mask = "*" * len(ANN)
@@ -366,6 +371,7 @@ def test_an_archive_that_needs_a_password_is_named_as_not_searched(places, clock
     assert sum("locked.zip" in each for each in found.not_reached) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_captured_bytes_of_a_store_that_may_be_shared_are_not_erased(places, clock, orders):
     with pytest.raises(ConfigurationError, match="another database may need them"):
@@ -376,6 +382,7 @@ def test_captured_bytes_of_a_store_that_may_be_shared_are_not_erased(places, clo
     assert any("blobs/aa/of-another.zst" in each for each in seen.not_reached)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_the_copies_of_deleted_objects_in_a_second_store_go_too(places, clock, orders, tmp_path):
     second = FolderStore(tmp_path / "second")
@@ -471,7 +478,7 @@ class _UndoneError(Exception):
     """Rolls a transaction back."""
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_delivery_that_a_run_holds_is_lost_to_the_erasure(places, clock, tmp_path):
     """The run has claimed it and stored its bytes; it loads the other one alone."""
     take_webhooks(places.warehouse, clock, order(ANN), order(BOB))
@@ -497,6 +504,7 @@ def test_a_load_that_began_before_an_erasure_is_superseded_by_the_fence(places, 
     assert places.warehouse.state(events_webhooks, "shop|d3").token != state.token
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_bytes_that_no_row_names_any_more_go_with_their_pack(places, clock, tmp_path):
     """Ann's delivery was captured again, alone: the latest place counts, and the pack stays."""
@@ -528,6 +536,7 @@ class RacingStore(FolderStore):
             self.sha256 = ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_a_blob_that_a_run_records_in_a_deleted_pack_is_found_in_its_new_one(
     places, clock, orders, tmp_path
@@ -545,6 +554,7 @@ def idle() -> None:
     """Does nothing."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_bytes_go_only_when_runs_in_progress_have_ended(places, clock, orders):
     run = places.instance.create_run_for_job(idle, status=dg.DagsterRunStatus.STARTED)
@@ -588,6 +598,7 @@ def test_a_reason_is_needed_and_has_no_identifier(places, clock, reason):
         requests.add("test/kind", [ANN], user_name="ada", reason=reason)
 
 
+@pytest.mark.slow
 def test_runs_and_events_in_postgresql_are_masked_and_their_tables_rewritten(
     postgres_url, tmp_path, monkeypatch
 ):

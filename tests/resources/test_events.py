@@ -40,6 +40,7 @@ def told(desk) -> list[tuple]:
         return [tuple(each) for each in connection.execute(wanted.order_by(*SHOWN[:2]))]
 
 
+@pytest.mark.slow_on_postgresql
 def test_each_event_is_told_once_with_what_it_was_about(desk):
     desk.land(row("A"), version="v1")
     desk.land(row("A", share_quantity=7), version="v2")

@@ -157,6 +157,7 @@ def test_an_issue_that_jira_refuses_is_a_dead_letter(router: Router):
     assert "colour: the issue type has no such field" in letter.reason
 
 
+@pytest.mark.slow_on_postgresql
 def test_one_target_that_fails_leaves_the_others_alone(router: Router):
     router.edit(ORDERS, PARTNER)
     for number in range(6):

@@ -118,7 +118,7 @@ def lines(path: Path, name: str) -> list[dict]:
     return [json.loads(each) for each in contents(path)[f"{name}.jsonl"].split(b"\n")[:-1]]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_an_archive_of_a_run_holds_what_is_known_of_that_run_and_no_secret(export, runs):
     first, second = runs
     found = export(run_id=first)
@@ -150,6 +150,7 @@ def test_an_archive_of_a_run_holds_what_is_known_of_that_run_and_no_secret(expor
     assert second.encode() not in text
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_the_manifest_has_the_hash_size_and_rows_of_each_member(export, runs):
     found = export(run_id=runs[0])
@@ -169,6 +170,7 @@ def test_the_manifest_has_the_hash_size_and_rows_of_each_member(export, runs):
     assert (verified.problems, verified.manifest) == ([], found.manifest)
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_the_same_evidence_is_the_same_file(export, runs):
     first = export(session="year end")
@@ -180,7 +182,7 @@ def test_the_same_evidence_is_the_same_file(export, runs):
         assert {each.date_time for each in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_an_archive_of_a_session_holds_all_of_its_runs(export, runs):
     found = export(session="year end")
     assert {each["run_id"] for each in lines(found.path, "runs")} == set(runs)
@@ -188,7 +190,7 @@ def test_an_archive_of_a_session_holds_all_of_its_runs(export, runs):
     assert [each["change_cause"] for each in lines(found.path, "landings")] == ["first", "source"]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_partition_at_a_time_is_what_was_known_then_and_what_had_led_to_it(export, runs):
     then, now = (
         export(partition=PARTITION, at=at).path for at in (NOON + timedelta(hours=1), AFTER)
@@ -255,6 +257,7 @@ def waiting(name: str) -> dict[str, Any]:
     return {"alert_id": name, **state}
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_settings_are_those_in_effect_now_and_those_that_were_verified_for_the_runs(
     export, desk, clock, instance, settings, monkeypatch
@@ -314,6 +317,7 @@ def export_with(desk, clock, instance, run_id: str, **config) -> Path:
     return path
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_the_program_says_its_versions_and_which_rules_made_the_rows(export, runs):
     told = json.loads(contents(export(run_id=runs[0]).path)["versions.json"])
@@ -323,6 +327,7 @@ def test_the_program_says_its_versions_and_which_rules_made_the_rows(export, run
     assert told["tables"]
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_bytes_that_are_gone_are_named_and_the_rest_is_evidence_all_the_same(export, runs, desk):
     gone = hashlib.sha256(b"header\nA\n").hexdigest()
@@ -390,6 +395,7 @@ def test_a_path_that_leads_elsewhere_than_it_seems_to_or_names_no_archive_is_ref
         chosen_file(settings, file)
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_a_path_of_ones_own_is_taken_and_no_file_there_is_replaced(export, runs, tmp_path):
     file = str(tmp_path / "for-ada.zip")
@@ -413,6 +419,7 @@ def test_sessions_whose_names_look_alike_have_archives_of_their_own(export, inst
     assert re.fullmatch(r"evidence-session-year_end-[0-9a-f]{8}\.zip", paths["year end"].name)
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_an_export_that_fails_leaves_the_earlier_archive_and_nothing_else(export, runs, tmp_path):
     found = export(run_id=runs[0])
@@ -432,6 +439,7 @@ def test_every_table_with_history_says_what_a_partition_of_it_is():
     assert REGISTRY.tables[finra_otc_weekly.name].scope_of(PARTITION)["tier"] == "T1"
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_symbol_of_prices_is_a_partition_with_its_rows_at_the_time(export, desk, clock, tmp_path):
     prices = Prices(desk.warehouse, tmp_path, clock)
     days = sessions(date(2025, 12, 1), date(2025, 12, 31))
@@ -445,6 +453,7 @@ def test_a_symbol_of_prices_is_a_partition_with_its_rows_at_the_time(export, des
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_webhook_delivery_is_a_partition_with_its_row_at_the_time(export, desk, clock):
     for name in ("1", "1|a"):
         content = Content("git", name, "push", b'{"a": 1}', {}, NOON)

@@ -139,6 +139,7 @@ def peak_of_workbook(batch_count: int) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_rows_of_a_workbook_are_not_kept_in_memory():
     peak_of_workbook(1)  # imports
     few, many = peak_of_workbook(2), peak_of_workbook(12)
@@ -287,6 +288,7 @@ with whole_file(pathlib.Path(sys.argv[1]), replace=False) as sink:
 """
 
 
+@pytest.mark.slow
 def test_the_next_export_into_a_folder_removes_what_a_killed_one_left_and_nothing_else(tmp_path):
     command = [sys.executable, "-c", DIE_HALFWAY, str(tmp_path / "x.csv")]
     killed = subprocess.run(  # noqa: S603 - our own program

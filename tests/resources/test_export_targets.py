@@ -111,6 +111,7 @@ def found(url: str, query: str) -> list[tuple[Any, ...]]:
     return [tuple(each) for each in databases.rows(url, text(query))]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_table_of_another_database_is_replaced(installation: Installation, mart: str):
     installation.declare(TO_DATABASE)
     installation.land(row("AAA", notional_usd=1_250_500_000), row("BBB"))

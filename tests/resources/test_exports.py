@@ -61,6 +61,7 @@ def test_a_table_is_exported_once_per_load(installation):
     assert installation.files() == sorted(each["artifact"] for each in (one, two))
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_incremental_export_has_added_changed_and_removed_rows(installation):
     installation.declare(CHANGES)
     same = row("SAME", share_quantity=50)
@@ -126,6 +127,7 @@ def test_increments_lead_from_any_state_to_any_later_one(installation):
             assert state == states[end]
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_increment_waits_for_a_load_that_is_committed_late(installation):
     """SQLite has one writer at a time: there, no load is late."""
     is_sqlite = installation.warehouse.shown_url.startswith("sqlite")
@@ -144,6 +146,7 @@ def test_an_increment_waits_for_a_load_that_is_committed_late(installation):
     assert records(installation.read(result)) == [("added", "BBB", "100")]
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("table", "more"),
     [
@@ -170,6 +173,7 @@ def test_views_derived_tables_and_those_of_operations_are_exported_whole(
         assert installation.export().outcome == "delivered"
 
 
+@pytest.mark.slow_on_postgresql
 def test_another_declaration_exports_all_rows_again(installation):
     installation.declare(CHANGES)
     installation.land(row("AAA"))

@@ -150,6 +150,7 @@ def test_a_file_of_another_week_tier_or_market_is_quarantined_with_both_names(
     assert folder.take_up(**asked, force=True).startswith(f"{count} rows added")
 
 
+@pytest.mark.slow
 def test_one_file_for_both_markets_of_a_week_is_quarantined(folder: Folder):
     folder.put("two.csv", BODY, market="NON_ATS")
     said = (
@@ -166,6 +167,7 @@ def test_one_file_for_both_markets_of_a_week_is_quarantined(folder: Folder):
     assert folder.counts() == {**LANDED, (MONDAY, "OTCE", "NON_ATS"): 100}
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_evidence_names_both_files_and_a_forced_one_says_so(folder: Folder):
     folder.put("two.csv", BODY, week=NEXT)
     with pytest.raises(HeldBackError):
@@ -195,6 +197,7 @@ def test_what_was_landed_once_and_replaced_since_is_still_another_weeks_file(fol
         folder.take_up(week=NEXT)
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_file_whose_name_was_wrong_and_that_never_landed_is_no_copy(folder: Folder):
     body = text(lines(shares=5, tier="NMS Tier 2"))
     folder.put("two.csv", body, week=NEXT)
@@ -224,12 +227,14 @@ LOADED_AGAIN: dict[str, tuple[Change, str]] = {
 }
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(("change", "said"), LOADED_AGAIN.values(), ids=LOADED_AGAIN)
 def test_a_week_is_no_copy_of_itself(folder: Folder, change: Change, said: str):
     change(folder)
     assert folder.take_up().startswith(said)
 
 
+@pytest.mark.slow_on_postgresql
 def test_two_markets_that_changed_places_are_no_copies(folder: Folder):
     other = text(lines(shares=3))
     folder.put("two.csv", other, market="NON_ATS")
@@ -239,6 +244,7 @@ def test_two_markets_that_changed_places_are_no_copies(folder: Folder):
     assert folder.take_up().startswith("0 rows added, 2 changed")
 
 
+@pytest.mark.slow_on_postgresql
 def test_weeks_that_differ_in_one_quantity_or_in_their_dates_are_both_landed(folder: Folder):
     folder.put("two.csv", text([*lines()[:-1], lines()[-1].replace("|7|", "|8|")]), week=NEXT)
     folder.take_up(week=NEXT)
@@ -247,6 +253,7 @@ def test_weeks_that_differ_in_one_quantity_or_in_their_dates_are_both_landed(fol
     assert list(folder.counts().values()) == [100, 100, 100]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_replay_of_what_is_landed_is_as_it_was_and_one_of_a_copy_stays_quarantined(
     folder: Folder,
 ):
@@ -280,6 +287,7 @@ def test_of_two_equal_files_that_land_at_once_one_is_quarantined(folder: Folder)
         assert sorted(pool.map(land, taken)) == [False, True]
 
 
+@pytest.mark.slow
 def test_a_file_too_large_to_be_held_is_compared_range_by_range(folder: Folder):
     folder.put("two.csv", text(lines()[::-1]), week=NEXT)
     with pytest.raises(HeldBackError, match=r"has the rows of file:one\.csv"):
@@ -288,7 +296,7 @@ def test_a_file_too_large_to_be_held_is_compared_range_by_range(folder: Folder):
     assert folder.take_up(week=NEXT, rows_at_once=40).startswith("100 rows added")
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_week_of_many_is_found_by_a_look_up(folder: Folder):
     start = date.fromisoformat(MONDAY)
     for number in range(1, 12):

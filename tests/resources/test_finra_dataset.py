@@ -192,6 +192,7 @@ def spoil(bench: Bench, of: Callable[[Request], bool], reply: Callable[[Reply], 
     bench.finra.spoil = lambda request, usual: reply(usual) if of(request) else usual
 
 
+@pytest.mark.slow
 def test_what_is_declared_lands_with_its_capture_and_a_second_time_nothing_is_written(bench):
     first = bench.load()
     assert str(first) == "2 rows added, 0 changed, 0 removed, 0 unchanged, 0 rejected; source api"

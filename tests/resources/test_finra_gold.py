@@ -71,6 +71,7 @@ def test_a_change_of_metadata_alone_derives_nothing_and_new_rules_derive_again(d
     assert derive(desk) == [KEY]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_symbol_that_a_restatement_removes_leaves_what_is_derived(desk):
     following = replace(desk, week_start=NEXT)
     desk.land(row("AAA"), row("BBB"))
@@ -127,6 +128,7 @@ def test_the_largest_venues_are_those_of_both_markets_together(desk, rows, expec
     assert desk.rows(finra_concentration_week, "symbol", *shares) == expected
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_week_is_derived_across_tiers_only_with_all_of_them(desk):
     desk.land(row())
     replace(desk, tier="T2").land(row(share_quantity=300))

@@ -96,6 +96,7 @@ def compared(compare_type, symbol):
     return {"fieldName": SYMBOL, "fieldValue": symbol, "compareType": compare_type}
 
 
+@pytest.mark.slow
 def test_a_week_over_the_limit_comes_whole_each_record_once_and_in_the_order_of_symbols(opened):
     rows = week()
     api, _, requests = opened(shuffled(rows))
@@ -147,6 +148,7 @@ def test_the_questions_are_exactly_these(opened):
     )
 
 
+@pytest.mark.slow
 def test_pages_that_come_short_lead_to_no_offset_over_the_limit(opened):
     rows = week()
     one = len("|".join(map(str, rows[0].values()))) + 1

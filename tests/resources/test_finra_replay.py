@@ -137,6 +137,7 @@ def test_a_replay_by_newer_rules_is_a_restatement_of_ours(office, clock):
     assert str(office.replay()) == "unchanged; source files"
 
 
+@pytest.mark.slow_on_postgresql
 def test_each_replayed_row_leads_to_the_bytes_and_to_the_run_that_fetched_them(office, clock):
     office.load(text_of(AAA=100))
     clock.at = NOON + timedelta(days=1)
@@ -184,6 +185,7 @@ def test_an_older_delivery_is_published_again_only_when_asked_and_history_says_s
     assert desk.rows(landings, "change_cause") == [("first",), ("source",), ("ours",), ("source",)]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_partition_that_was_held_back_lands_once_the_limit_allows_it(office):
     desk = office.desk
     with pytest.raises(HeldBackError, match="has_few_rejects"):
@@ -240,6 +242,7 @@ def blob_of(office):
     return name
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("stored", "found"),
     [
@@ -282,6 +285,7 @@ def shares_by_market(desk):
     return {(market, symbol): quantity for market, symbol, quantity in found}
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_week_whose_markets_came_one_by_one_is_replayed_as_a_whole(office, clock):
     office.older_rules(text_of(AAA=100), 1, "ATS")
     office.older_rules(text_of(AAA=20), 2, "NON_ATS")
@@ -299,6 +303,7 @@ def test_a_week_whose_markets_came_one_by_one_is_replayed_as_a_whole(office, clo
     assert office.contents() == before
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_replay_of_markets_that_came_one_by_one_writes_nothing_by_the_same_rules(office):
     office.load(text_of(AAA=100))
     office.load(text_of(AAA=20, BBB=5), "NON_ATS")
@@ -318,6 +323,7 @@ def test_a_market_alone_is_replayed_in_its_own_place(office, clock):
     assert shares_by_market(office.desk) == {("ATS", "AAA"): 100, ("NON_ATS", "AAA"): 2}
 
 
+@pytest.mark.slow_on_postgresql
 def test_of_a_market_that_came_twice_a_replay_takes_what_came_last(office):
     office.load(text_of(AAA=100))
     office.load(text_of(AAA=20), "NON_ATS")
@@ -349,6 +355,7 @@ def test_an_older_delivery_that_is_held_back_stands_in_the_way_of_no_replay(offi
     assert office.desk.quantities() == {"AAA": 7}
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_replay_of_several_markets_lets_an_older_one_of_each_be_known_for_older(office, clock):
     for quantity, market in [(1, "ATS"), (2, "NON_ATS"), (3, "NON_ATS")]:
         office.older_rules(text_of(AAA=10 * quantity), quantity, market)

@@ -86,6 +86,7 @@ def test_a_week_is_joined_with_its_days_and_the_latest_settlement_date_before_it
     assert derive(desk) == "derived: 2 symbols, 2 with short sales, 0 with short interest"
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_week_that_is_restated_is_stale_until_it_is_derived_again(desk):
     for tier in TIERS:
         Desk(desk.warehouse, desk.folder, tier, MONDAY).land(row("AAA"))
@@ -98,6 +99,7 @@ def test_a_week_that_is_restated_is_stale_until_it_is_derived_again(desk):
     assert found == [(False, 250)]
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("dataset", "partition"),
     [

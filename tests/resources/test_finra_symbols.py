@@ -2,6 +2,8 @@
 
 from datetime import date, timedelta
 
+import pytest
+
 from orchestration_project.resources.finra.symbols import (
     derive_symbols,
     newest_week_changes,
@@ -19,6 +21,7 @@ from tests.resources.weeks import MONDAY, Desk
 BEFORE = MONDAY - timedelta(weeks=1)
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_week_that_is_tiered_again_moves_the_symbol_and_keeps_the_old_state(desk: Desk):
     land_week(desk, "T1", BEFORE, [{"symbol": "AAA"}, {"symbol": "BBB"}])
     land_week(desk, "T2", BEFORE, [{"symbol": "CCC"}])

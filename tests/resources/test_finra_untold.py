@@ -87,6 +87,7 @@ def test_what_each_landing_changed_is_what_it_said_of_it(desk, clock, ranges_of)
     assert all(each.sentence.endswith(late) for each in found)
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_was_told_of_and_all_before_it_is_not_told_again(desk, clock):
     list(landed(desk, clock, DELIVERIES))
     assert told_of(desk, "yes", "no") == []

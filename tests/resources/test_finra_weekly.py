@@ -127,6 +127,7 @@ def test_a_full_load_reads_what_did_not_change_and_writes_no_row(load_of, desk):
     assert desk.rows(landings, "change_cause") == [("first",), ("none",)]
 
 
+@pytest.mark.slow
 def test_a_week_too_large_to_be_held_is_the_same_week(load_of, desk, tmp_path):
     shares = {f"S{number}": number for number in range(9)}
     in_ranges = {"rows_at_once": 4}

@@ -50,7 +50,7 @@ def traded_nothing(desk: Desk) -> None:
         load.land(load.take(str(LAST)))
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_ratio_to_zero_is_null_in_every_column_of_gold(desk: Desk):
     traded_nothing(desk)
     for name in OF_WEEK:

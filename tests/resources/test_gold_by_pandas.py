@@ -116,7 +116,7 @@ def test_each_gold_table_of_finra_and_of_market_volume_is_computed_again():
         assert sorted(key) == sorted(key_names(known_tables()[name]))
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_every_column_of_gold_is_what_pandas_computes(desk):
     gold = landed(desk, WEEKS)
     weekly = frame(map(as_values, read(gold.warehouse, "finra_otc_weekly")))
@@ -135,7 +135,7 @@ def test_every_column_of_gold_is_what_pandas_computes(desk):
     assert ("BEFORE", "AFTER") in expected["finra_symbol_renames"]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_restatement_marks_what_it_is_part_of_until_that_is_derived_again(desk):
     weeks, restated = WEEKS[:4], WEEKS[1]
     gold = landed(desk, weeks)

@@ -372,6 +372,7 @@ def _take(store: Store, seconds: float, ready: Any, taken: Any) -> None:
         taken.put(times)
 
 
+@pytest.mark.slow
 def test_two_state_folders_with_two_processes_each_keep_one_rate(postgresql: Store, tmp_path: Path):
     """Of more than fit into a second, the first was asked for a second before the last came.
 
@@ -458,6 +459,7 @@ def test_a_held_row_is_not_waited_for_for_ever(postgresql: Store, monkeypatch: p
             state.admit(KEY, Rate(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_pooled", [False, True])
 def test_missing_tables_are_made_at_the_first_write_and_not_by_a_read(
     postgres_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_pooled: bool

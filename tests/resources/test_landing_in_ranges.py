@@ -124,6 +124,7 @@ def test_rows_that_turn_out_the_same_are_not_derived_of_again(desk):
     assert (landed.change, landed.derived_seconds) == (None, {})
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_error_in_any_range_leaves_all_as_it_was(desk, monkeypatch):
     desk.land(row("A"), row("B"), row("C"))
     before = [content(desk, table) for table in TABLES]

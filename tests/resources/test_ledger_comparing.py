@@ -97,6 +97,7 @@ def test_only_runs_that_are_missing_or_differ_are_read_and_repaired(
     assert reconcile(instance, ledger, None, only_changed=True).written == Written(0, 0, 6)
 
 
+@pytest.mark.slow_on_postgresql
 @ON_SQLITE
 @pytest.mark.parametrize("instance", ["SQLite", "PostgreSQL"], indirect=True)
 def test_a_change_of_a_microsecond_is_noticed(instance, ledger, runs):

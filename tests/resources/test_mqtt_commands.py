@@ -115,6 +115,7 @@ def test_events_that_wait_in_the_inbox_are_mirrored_beside_commands(office):
     assert [row["arrival_id"] for row in office.rows(mqtt_inbox)] == [1, 3]
 
 
+@pytest.mark.slow_on_postgresql
 def test_requests_at_once_are_each_done_once_and_in_some_order(office):
     execute(office.mirror(), command("created", name="0"))
     wanted = [command("updated", name=str(n), request_key=f"k{n % 8}") for n in range(8)] * 2

@@ -230,6 +230,7 @@ def test_messages_of_two_hours_are_deliveries_of_two_partitions(office):
         assert sorted(keys) == ["2026-03-02-12:00", "2026-03-02-13:00"]
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_waits_is_counted_until_it_is_mirrored(office):
     assert waiting(office.warehouse) == (0, None, None)
     office.receive(message("a"), message("b"), at=NOON - timedelta(minutes=5))

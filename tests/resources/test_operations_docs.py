@@ -50,6 +50,7 @@ def asked(desk, clock):
     return ask
 
 
+@pytest.mark.slow_on_postgresql
 def test_every_question_has_its_answer_here(asked):
     answers = {question: asked(question) for question in QUESTIONS}
     assert [each[1:] for each in answers.pop("Failed runs and their reasons")] == [

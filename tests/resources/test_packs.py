@@ -64,6 +64,7 @@ def test_a_large_capture_and_a_single_one_are_objects_of_their_own(store):
     assert alone.blob == Captures(store).keep(b"alone", url="u", request={}, fetched_at=NOON).blob
 
 
+@pytest.mark.slow
 def test_a_pack_is_at_most_so_large(tmp_path):
     store = FolderStore(tmp_path)
     count = 2 * PACK_BYTES // (PACKED_BYTES - 32) + 1
@@ -161,6 +162,7 @@ def test_a_pack_goes_when_no_blob_of_it_is_needed(desk, disk, clock):
     assert take_inventory(desk.warehouse, disk, read_all=True).found.missing == []
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_needed_blobs_of_an_old_pack_move_before_it_goes(desk, disk, clock):
     old = delivered(desk, disk, *SMALL[:6])
     delivered(desk, disk, *SMALL[4:6], *SMALL[10:15])

@@ -85,6 +85,7 @@ def test_what_changed_between_two_times(asked):
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_was_restated_when_and_how_much(desk, asked, clock):
     [found] = asked("Restatements, with their size")
     assert (found["partition_key"], found["cause"]) == ("T1|2025-11-10", "source")
@@ -121,6 +122,7 @@ def test_which_rows_did_a_restatement_move_most(desk, asked, clock):
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_where_does_this_row_come_from(desk, asked):
     [found] = asked("From a row to its bytes and runs")
     [(sha256, byte_count, storage_uri)] = desk.rows(blobs, "sha256", "byte_count", "storage_uri")

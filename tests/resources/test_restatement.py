@@ -2,6 +2,8 @@
 
 from datetime import date, timedelta
 
+import pytest
+
 from orchestration_project.tables.finra import finra_otc_weekly_history
 from tests.resources.weeks import NOON, row
 
@@ -64,6 +66,7 @@ def test_a_part_of_the_partition_is_compared_with_that_part_alone(desk):
     assert landed.change.rows_removed == 0
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_other_market_is_more_of_the_week_and_restates_nothing(desk):
     ats, other = row("AAA"), row("BBB", market="NON_ATS")
     both = {"market": ("ATS", "NON_ATS")}

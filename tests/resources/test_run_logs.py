@@ -158,6 +158,7 @@ def test_the_logs_of_old_runs_go_and_all_that_is_told_of_assets_checks_and_runs_
     assert [left.byte_count for left in again.freed.values()] == [0, 0]
 
 
+@pytest.mark.slow
 def test_what_is_young_under_way_or_not_in_the_ledger_keeps_its_log(instance, ledger):
     old = run(instance, "good")
     after_old = now()
@@ -205,6 +206,7 @@ def test_what_alerts_noted_of_the_ends_of_pruned_runs_goes_with_them(
     assert (stored_alerts(warehouse), causes(warehouse)) == (raised, kept)
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_pruned_run_can_be_deleted_and_looking_at_it_makes_no_file(instance, ledger, tmp_path):
     run_id = run(instance, "good")
     reconcile(instance, ledger, None)

@@ -18,6 +18,7 @@ MANY = {"sqlite": (8, 1250), "postgresql": (4, 100)}
 Worlds = Callable[[], AbstractContextManager[World]]
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("warehouse", "examples", "number"),
     [

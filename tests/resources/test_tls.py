@@ -20,6 +20,7 @@ def strangers(folder):
     return str(make_certificate(folder / "strangers")[1])
 
 
+@pytest.mark.slow
 def test_rows_land_through_tls_whose_certificate_and_name_are_verified(
     door, postgres_url, clock, own_schema, tmp_path
 ):

@@ -104,6 +104,7 @@ def grow(desk: Desk) -> None:
         connection.execute(text("ANALYZE"))
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_trace_is_read_by_indexes_whatever_the_history_is(desk, trace):
     grow(desk)
     with statements() as asked:

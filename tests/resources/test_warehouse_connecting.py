@@ -59,6 +59,7 @@ def whole_text(error):
 # URLs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
 def test_each_way_to_write_a_postgresql_url_opens_it(scheme, postgres_url, own_schema, open_at):
     url = postgres_url.replace("postgresql:", f"{scheme}:")
@@ -86,6 +87,7 @@ def test_another_driver_lands_the_same_the_portable_way(
     ]
 
 
+@pytest.mark.slow
 def test_the_schema_setting_is_where_the_tables_are_made_and_others_do_not_see_them(
     postgres_url, open_at
 ):
@@ -342,6 +344,7 @@ def test_a_sqlite_file_that_another_process_writes_for_long_may_come_free(open_a
     assert desk.quantities() == {"AAA": 100}
 
 
+@pytest.mark.slow
 def test_a_postgresql_lock_that_another_holds_for_long_may_come_free(
     postgres_url, own_schema, open_at, tmp_path
 ):
@@ -358,6 +361,7 @@ def test_a_postgresql_lock_that_another_holds_for_long_may_come_free(
     Desk(hasty, tmp_path).land(row("BBB"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["statement", "copy"])
 def test_a_connection_that_is_cut_on_the_way_may_come_back_and_leaves_nothing(
     way, postgres_url, own_schema, open_at
@@ -404,6 +408,7 @@ def test_a_mistake_in_our_own_sql_stays_what_it_is(warehouse):
     assert type(mistake.value).__module__ == "sqlalchemy.exc"
 
 
+@pytest.mark.slow
 def test_an_error_leaves_no_connection_in_use(postgres_url, own_schema, open_at):
     warehouse = open_at(f"{postgres_url}", schema=own_schema)
     warehouse.prepare(holds="real")
@@ -519,6 +524,7 @@ def settings(tmp_path, **changes):
     return settings_class()(_env_file=None, state_dir=tmp_path, **changes)  # pyright: ignore[reportCallIssue] - pydantic's own argument
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["state", "with space", "a#b"])
 def test_each_data_profile_has_a_database_of_its_own_below_state_dir(tmp_path, name):
     state = tmp_path / name

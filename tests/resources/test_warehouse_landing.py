@@ -204,6 +204,7 @@ def test_a_change_by_our_rules_alone_is_ours(desk):
     assert desk.rows(finra_otc_weekly_history, "change_cause", "rule_version") == [("ours", "2")]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_change_of_the_source_is_not_ours_although_the_rules_changed_too(desk):
     desk.land(row("AAA"))
     landed = desk.land(row("AAA", share_quantity=1), rule_version="2", version="v2")
@@ -256,6 +257,7 @@ def test_going_back_to_the_original_is_one_more_change(desk):
     assert desk.quantities() == {"AAA": 1}
 
 
+@pytest.mark.slow_on_postgresql
 def test_known_from_increases_although_the_clock_stands_or_goes_back(desk, clock):
     known = [desk.land(row(share_quantity=1)).known_from]
     known += [desk.land(row(share_quantity=2)).known_from]
@@ -264,6 +266,7 @@ def test_known_from_increases_although_the_clock_stands_or_goes_back(desk, clock
     assert known == [NOON + n * MICROSECOND for n in range(4)]
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_hosts_whose_clocks_are_hours_apart_leave_one_history(kind, prepared, tmp_path):
     url = prepared.sqlite(tmp_path / "hosts.sqlite") if kind == "sqlite" else prepared.postgresql()
@@ -297,6 +300,7 @@ def test_another_partition_has_its_own_time_and_tokens_and_is_left_alone(desk):
 ATS, NON_ATS = {"market": ("ATS",)}, {"market": ("NON_ATS",)}
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_delivery_of_one_market_leaves_the_other_alone_and_gold_covers_both(desk):
     desk.land(row("AAA"), scope=ATS)
     landed = desk.land(row("AAA", "CRD:7", market="NON_ATS", share_quantity=50), scope=NON_ATS)
@@ -530,6 +534,7 @@ def at_once(*actions):
         return list(pool.map(run, actions))
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("landed_before", [False, True])
 def test_of_two_landings_at_once_one_wins_and_nothing_is_lost(desk, landed_before):
     if landed_before:
@@ -752,6 +757,7 @@ def bounded(examples):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("warehouse", "examples"),
     [

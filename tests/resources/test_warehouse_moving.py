@@ -56,6 +56,7 @@ STARTS = ("0022", "0023", "0024")
 """Versions that are brought up to date by SQL: around one that rebuilds tables."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @pytest.mark.parametrize(
     "start", [None, *(pytest.param(each, marks=pytest.mark.slow) for each in STARTS)]
@@ -75,6 +76,7 @@ def test_the_printed_sql_makes_the_tables_that_a_migration_makes(databases_of, k
     warehouse.prepare(holds="real")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_the_printed_sql_that_is_run_a_second_time_fails_and_changes_nothing(databases_of, kind):
     warehouse = databases_of(kind)
@@ -86,6 +88,7 @@ def test_the_printed_sql_that_is_run_a_second_time_fails_and_changes_nothing(dat
         assert differences(connection) == []
 
 
+@pytest.mark.slow
 def test_a_role_that_may_make_no_tables_is_told_to_have_an_owner_run_the_sql(
     postgres_url, clock, tmp_path
 ):
@@ -149,6 +152,7 @@ def contents(warehouse: Warehouse):
     return {each.name: sorted(warehouse.frame(select(each), each).rows()) for each in tables()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after"),
     [

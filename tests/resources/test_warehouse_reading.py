@@ -68,7 +68,7 @@ def _from_how_many_on(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
     monkeypatch.setattr(bulk, "MANY_ROWS", request.param)
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @pytest.mark.usefixtures("_from_how_many_on")
 @settings(bounded, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=ROWS)

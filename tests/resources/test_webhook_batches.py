@@ -64,6 +64,7 @@ def keys(claimed) -> list[str]:
     return [each.key for each in claimed]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_run_lands_deliveries_batch_by_batch_up_to_its_limit_and_the_next_one_goes_on(
     desk, monkeypatch
 ):
@@ -159,12 +160,14 @@ def meanwhile(monkeypatch, act) -> None:
     monkeypatch.setattr(Captures, "keep_all", act_and_keep)
 
 
+@pytest.mark.slow_on_postgresql
 def test_deliveries_that_come_while_a_run_lands_others_are_landed_by_it(desk, monkeypatch):
     desk.deliver("1")
     meanwhile(monkeypatch, lambda: desk.deliver("2"))
     assert desk.load()["deliveries_count"] == 2
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_store_that_takes_no_bytes_fails_the_run_and_no_delivery(desk, monkeypatch):
     desk.deliver("1", "2")
 
@@ -178,6 +181,7 @@ def test_a_store_that_takes_no_bytes_fails_the_run_and_no_delivery(desk, monkeyp
     assert desk.load()["landed_count"] == 2
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_delivery_whose_source_had_no_job_can_be_replayed(desk):
     Inbox(desk.warehouse, desk.clock).take([replace(FIRST, allowed_attempts=0)])
     assert desk.rows(work_items, "item_key") == []

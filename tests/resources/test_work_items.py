@@ -333,6 +333,7 @@ def test_runs_that_claim_at_the_same_time_share_the_items_and_no_item_twice(desk
 STEPS = {"sqlite": "EXPLAIN QUERY PLAN ", "postgresql": "EXPLAIN "}
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_is_done_costs_no_claim_anything(desk, warehouse):
     """The plans of claims use indexes that lead to ready and failed items alone, in their order."""
     many = 3000
@@ -442,6 +443,7 @@ class Model:
         return {key: tuple(item[name] for name in names) for key, item in self.items.items()}
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.usefixtures("careless_databases")
 @pytest.mark.parametrize("seed", range(4))
 def test_any_history_of_items_ends_as_in_a_simple_model(desk, clock, seed):

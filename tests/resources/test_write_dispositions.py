@@ -76,6 +76,7 @@ def history(desk: Desk) -> list[tuple[Any, ...]]:
 # merge
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_merge_inserts_and_updates_by_key_and_removes_nothing(desk, clock):
     first = merge(desk, row("STAYS"), row("CHANGES"), row("SAME"))
     clock.at = NOON + A_WEEK
@@ -123,6 +124,7 @@ def test_the_same_merge_again_writes_no_row(desk):
     assert history(desk) == []
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_earlier_merge_is_there_only_while_no_later_one_changed_its_rows(desk):
     merge(desk, row("AAA"), row("BBB"))
     merge(desk, row("CCC"), version="v2")
@@ -353,6 +355,7 @@ def replayed(desk: Desk, rows_of: dict[str, list[Any]], disposition: Any) -> Val
     return prepare(target, delivery, validated)
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_replay_of_merges_is_one_delivery_of_their_latest_rows(desk):
     rows_of = {
         "v1": [row("AAA"), row("BBB")],
@@ -435,6 +438,7 @@ def test_captures_of_a_whole_delivery_below_a_part_stay_needed(desk):
     assert needed == {f"{name}#2", f"{name}#3"}
 
 
+@pytest.mark.slow_on_postgresql
 def test_captures_of_each_merge_and_append_and_of_what_is_below_them_stay_needed(desk):
     other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + A_WEEK)
     desk.land(row("AAA"))

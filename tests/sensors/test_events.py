@@ -122,6 +122,7 @@ def rows(settings, table=inbox, *columns: str) -> list[tuple]:
         return [tuple(row) for row in connection.execute(select(*chosen))]
 
 
+@pytest.mark.slow
 def test_a_delivery_is_requested_once_and_what_follows_waits_for_it(settings, instance):
     deliver(settings, "b", "a")
     _, [first] = tick(instance)
@@ -136,6 +137,7 @@ def test_a_delivery_is_requested_once_and_what_follows_waits_for_it(settings, in
     ]
 
 
+@pytest.mark.slow
 def test_one_run_lands_all_due_deliveries_of_a_source_with_their_bytes(settings, instance):
     deliver(settings, "b", "a", source="hub")
     _, [request] = tick(instance)
@@ -166,6 +168,7 @@ def test_one_run_lands_all_due_deliveries_of_a_source_with_their_bytes(settings,
     assert tick(instance)[1] == []
 
 
+@pytest.mark.slow
 def test_a_delivery_that_is_replayed_after_it_landed_changes_nothing(settings, instance):
     deliver(settings, "1", source="hub")
     execute(instance, tick(instance)[1][0].tags)
@@ -189,6 +192,7 @@ def replay(instance, **config: str | bool):
     assert ran.success
 
 
+@pytest.mark.slow
 def test_a_replay_without_a_config_for_it_lists_and_requeues_nothing(settings, instance):
     deliver(settings, "1", source="hub")
     execute(instance, tick(instance)[1][0].tags)
@@ -207,6 +211,7 @@ def test_a_run_that_is_requested_for_a_delivery_is_not_a_dry_run(settings, insta
     assert request.run_config == {"ops": {"reconcile_saas": {"config": {"dry_run": False}}}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["hub", "shop"])
 def test_while_a_run_that_claims_deliveries_goes_on_no_other_one_is_requested(
     settings, instance, source
@@ -238,6 +243,7 @@ def claim(settings, source: str, run: dg.DagsterRun, later: timedelta = 0 * SECO
     return [each.key for each in claimed]
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_had_claimed_is_landed_once_by_the_next_one(settings, instance):
     deliver(settings, "1", "2", source="hub")
     [request] = tick(instance)[1]
@@ -256,6 +262,7 @@ def test_what_a_killed_run_had_claimed_is_landed_once_by_the_next_one(settings, 
     assert [each[1] for each in rows(settings, events_webhooks)] == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_a_delivery_that_ends_every_run_is_dead_and_the_others_of_its_runs_are_not(
     settings, instance
 ):
@@ -288,6 +295,7 @@ def test_a_run_that_fails_before_it_claims_anything_is_an_attempt_at_its_first_d
     assert rows(settings, inbox, "state", "attempt_count") == [("dead", 2), ("received", 0)]
 
 
+@pytest.mark.slow
 def test_a_run_whose_captures_cannot_be_stored_is_an_attempt_at_its_first_delivery(
     settings, instance, monkeypatch
 ):
@@ -399,6 +407,7 @@ def test_a_body_that_no_system_sends_is_rejected_once_with_its_reason_and_is_a_d
     assert codes == {"1": "contract", "2": None}  # another attempt would be rejected, too
 
 
+@pytest.mark.slow
 def test_a_delivery_that_fails_is_tried_again_then_dead_and_can_be_replayed(settings, instance):
     deliver(settings, "1", "2")
     for name, later in (("git|1#1", 0 * SECOND), ("git|1#2", 60 * SECOND)):
@@ -416,6 +425,7 @@ def test_a_delivery_that_fails_is_tried_again_then_dead_and_can_be_replayed(sett
     assert rows(settings, inbox, "state", "attempt_count") == [("done", 3), ("received", 0)]
 
 
+@pytest.mark.slow
 def test_failed_and_dead_deliveries_of_a_job_with_a_run_each_are_requested_after_a_retry(
     settings, instance
 ):
@@ -449,6 +459,7 @@ def test_after_a_failed_run_a_delivery_waits_from_its_end_and_what_follows_waits
     assert [attempt(each) for each in tick(instance, 60 * SECOND)[1]] == ["git|1#2"]
 
 
+@pytest.mark.slow
 def test_a_delivery_waits_neither_for_a_clock_that_was_set_back_nor_after_a_deleted_run(
     settings, instance
 ):
@@ -466,6 +477,7 @@ def test_a_delivery_waits_neither_for_a_clock_that_was_set_back_nor_after_a_dele
     assert "pay|1#2" in [attempt(each) for each in tick(instance)[1]]
 
 
+@pytest.mark.slow
 def test_without_order_other_deliveries_go_on_while_as_many_as_may_run_wait(settings, instance):
     deliver(settings, *(f"{number:02}" for number in range(RUNS_PER_TICK + 2)), source="pay")
     _, requests = tick(instance)

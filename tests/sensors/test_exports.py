@@ -87,6 +87,7 @@ def tick(instance, at: datetime, cursor: str | None) -> tuple[list[list[str]], s
         return names, found.cursor
 
 
+@pytest.mark.slow
 def test_a_schedule_starts_its_export_once(instance, exports_file):
     names, cursor = tick(instance, SIX_IN_NEW_YORK - timedelta(minutes=1), None)
     assert names == []

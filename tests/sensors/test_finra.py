@@ -51,6 +51,7 @@ def load(instance, first: str, last: str) -> None:
     assert result.success
 
 
+@pytest.mark.slow
 def test_a_tick_launches_a_backfill_of_exactly_the_missing_weeks_as_ranges(instance):
     load(instance, "T1|2026-02-02", "T1|2026-02-09")
     said = tick(instance)
@@ -96,6 +97,7 @@ def test_a_restated_week_is_asked_for_again(instance, monkeypatch, set_clock):
     assert "T1 2026-01-19" not in said
 
 
+@pytest.mark.slow
 def test_a_week_that_was_held_back_waits_until_the_source_changes_it(instance, monkeypatch):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
     held_back = "T2|2025-12-01"

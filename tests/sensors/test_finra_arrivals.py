@@ -141,6 +141,7 @@ def test_runs_that_derive_from_the_same_weeks_do_not_keep_them_waiting(publicati
     assert "T1|2026-02-09" in publication.tick().keys
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_is_asked_for_again_on_the_next_day_and_costs_nothing_until_then(
     publication, instance, set_clock
 ):
@@ -179,6 +180,7 @@ def test_a_tier_that_is_not_documented_is_named_and_not_asked_for(publication, m
     assert "Left out, as tiers that are not documented: NMS." in capfd.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sensor", [finra_on_publication, finra_on_restatement])
 def test_a_source_that_is_down_fails_the_tick_and_leaves_the_cursor(sensor, instance, monkeypatch):
     load(instance, QUIET)
@@ -216,6 +218,7 @@ def weeks_on(day: date) -> frozenset[str]:
     return frozenset(finra_tier_weeks(weeks).get_partition_keys())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "week"),
     [
@@ -311,6 +314,7 @@ def test_the_watermark_waits_until_all_that_changed_has_landed(
     assert restatement.tick().day == "2026-03-13"
 
 
+@pytest.mark.slow
 def test_a_week_that_was_held_back_is_not_asked_for_until_it_changes(
     restatement, publication, instance, monkeypatch
 ):
@@ -324,6 +328,7 @@ def test_a_week_that_was_held_back_is_not_asked_for_until_it_changes(
     assert "T2|2025-12-01" not in publication.tick().keys
 
 
+@pytest.mark.slow
 def test_the_cursor_of_another_database_is_none(restatement, instance):
     load(instance, QUIET)
     restatement.tick()

@@ -49,6 +49,7 @@ def test_without_landings_there_is_nothing_to_derive(instance):
     )
 
 
+@pytest.mark.slow
 def test_what_landed_is_derived_and_then_left_alone_until_it_changes(instance, set_clock):
     run(instance, "finra_otc_weekly", "T1|2026-01-12", "T1|2026-01-26")
     due = tick(finra_on_landing, instance)

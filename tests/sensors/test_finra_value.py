@@ -82,6 +82,7 @@ def test_without_a_complete_week_there_is_nothing_to_value(desk):
     assert asked(desk.warehouse) == []
 
 
+@pytest.mark.slow
 def test_the_latest_complete_weeks_are_asked_for_and_none_between_that_is_not(desk):
     for week in WEEKS:
         land(desk, week, *(("T1", "T2") if week == WEEKS[5] else TIERS))

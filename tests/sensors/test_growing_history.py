@@ -178,6 +178,7 @@ CHANGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [800, pytest.param(200_000, marks=pytest.mark.slow)])
 def test_a_tick_and_the_end_of_a_run_read_as_much_with_a_long_history(
     url, instance, tmp_path, many

@@ -134,6 +134,7 @@ def changed_state(instance, cursor: str | None = None):
     return found.cursor, events
 
 
+@pytest.mark.slow
 def test_the_state_of_alerts_presets_and_runs_is_shown_when_it_changed_with_what_acts_on_it(
     watch, instance
 ):
@@ -167,6 +168,7 @@ def load(instance, first: str, last: str | None = None, **config) -> dg.ExecuteI
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_holds_a_partition_back_is_told_once_with_reason_and_links(
     watch, hook, instance
 ):
@@ -221,6 +223,7 @@ def test_the_same_failure_is_told_again_only_after_the_window(watch, hook, insta
     assert len(hook.received) == 2
 
 
+@pytest.mark.slow
 def test_a_week_that_lands_is_told_for_information_once(watch, hook, instance, monkeypatch):
     monkeypatch.setenv("FINRA_FRESHNESS_GRACE_HOURS", "10000")  # no other week is late
     assert load(instance, GOOD[0]).success
@@ -275,7 +278,7 @@ def sent_messages(watch, hook) -> list[tuple[str, str]]:
     return [(each["title"], each["type"]) for each in hook.received[before:]]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_a_failed_run_and_its_partition_are_told_and_then_its_recovery(watch, hook, instance):
     shop(instance, "a", broken="yes")
@@ -330,6 +333,7 @@ def test_what_a_run_landed_is_told_once_though_it_was_taken_for_dead(watch, hook
     assert sent_messages(watch, hook) == [("shop_orders failed: b", "failure")]
 
 
+@pytest.mark.slow
 def test_each_channel_gets_what_is_as_severe_as_it_wants(watch, hook, instance, monkeypatch):
     with http_receiver() as all_, http_receiver() as usual, http_receiver() as errors:
         monkeypatch.setenv(
@@ -348,7 +352,7 @@ def test_each_channel_gets_what_is_as_severe_as_it_wants(watch, hook, instance, 
         assert [len(each.titles) for each in (all_, usual, errors)] == [4, 3, 2]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_rules_choose_the_channels_that_hear_of_it_and_of_its_recovery(
     watch, hook, instance, monkeypatch, tmp_path
@@ -383,6 +387,7 @@ def test_rules_choose_the_channels_that_hear_of_it_and_of_its_recovery(
     assert ("recovered", silent) in watch.alerts("state", "title")
 
 
+@pytest.mark.slow
 def test_a_channel_is_told_again_after_its_rules_window_and_others_are_not(
     watch, hook, instance, monkeypatch, tmp_path
 ):
@@ -432,6 +437,7 @@ def retrying(new_files, tmp_path):
         yield instance
 
 
+@pytest.mark.slow
 def test_a_run_that_is_retried_is_not_told_but_its_last_attempt_is(url, hook, retrying):
     watch = Watch(retrying, url)
     first = shop(retrying, "a", broken="yes", **{"dagster/max_retries": "1"})
@@ -453,6 +459,7 @@ def test_a_retry_that_is_announced_and_never_made_is_told_in_the_end(url, hook, 
     assert sent_messages(watch, hook) == []
 
 
+@pytest.mark.slow
 def test_a_run_whose_log_is_damaged_holds_no_other_up(url, hook, new_files, tmp_path):
     folder = shutil.copytree(new_files, tmp_path / "dagster")
     with dg.instance_for_test(temp_dir=str(folder)) as instance:
@@ -471,6 +478,7 @@ def test_a_run_whose_log_is_damaged_holds_no_other_up(url, hook, new_files, tmp_
         assert (facts.status, facts.steps) == ("FAILURE", [])
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_channel_that_is_down_loses_nothing_and_gets_it_once_when_it_is_back(
     watch, hook, instance, url, monkeypatch
@@ -780,6 +788,7 @@ def test_a_disk_that_is_low_is_told_and_recovers(watch, hook, instance, monkeypa
     assert sent_messages(watch, hook) == [("Recovered: A disk is nearly full", "success")]
 
 
+@pytest.mark.slow
 def test_rules_that_cannot_be_used_are_told_to_every_channel_and_alerts_go_on(
     watch, hook, instance, monkeypatch, tmp_path
 ):
@@ -811,6 +820,7 @@ def test_names_in_rules_that_the_project_does_not_have_are_told_and_the_rules_ho
     assert "rule few: match.check: the project has no check none" in hook.received[0]["message"]
 
 
+@pytest.mark.slow
 def test_a_channel_that_is_malformed_is_told_to_the_others(watch, hook, instance, monkeypatch):
     monkeypatch.setenv("ALERT_URL_OPS", "hunter2")
     shop(instance, "a", broken="yes")
@@ -821,6 +831,7 @@ def test_a_channel_that_is_malformed_is_told_to_the_others(watch, hook, instance
     assert sent_messages(watch, hook) == [("Recovered: ALERT_URL_OPS cannot be used", "success")]
 
 
+@pytest.mark.slow
 def test_an_asset_tells_whether_alerts_reach_their_channels_and_the_rules_hold(
     watch, hook, instance, monkeypatch, tmp_path
 ):

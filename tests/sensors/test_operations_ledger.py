@@ -64,6 +64,7 @@ def execute(instance, job: str, tags=None, **config) -> dg.ExecuteInProcessResul
     )
 
 
+@pytest.mark.slow
 def test_a_run_is_recorded_with_its_rows_its_quality_and_why_it_failed(instance, url):
     tag = "dagster/asset_partition_range_"
     loaded = execute(
@@ -195,6 +196,7 @@ def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(in
     assert sorted(kept) == [(24,), (168,), (672,)]
 
 
+@pytest.mark.slow
 def test_the_control_tower_links_to_the_oldest_missing_week_and_to_a_retry(instance, url, tmp_path):
     now = Clock().now()
     with open_warehouse(load_settings()) as warehouse:

@@ -112,6 +112,7 @@ def test_what_a_month_lacks_of_its_last_evening_is_asked_for_with_the_next(
     assert asked.partition_key == "2026-03-01"
 
 
+@pytest.mark.slow
 def test_a_month_that_no_evening_asked_for_goes_with_the_next_and_an_unwanted_symbol_does_not(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ):
@@ -138,6 +139,7 @@ def test_on_a_holiday_and_before_the_close_nothing_is_asked_for(desk: Desk, cloc
     assert told.startswith("Too early: the session of 2026-02-27 closes at")
 
 
+@pytest.mark.slow
 def test_what_waits_for_a_quota_is_asked_for_when_its_time_has_come_and_not_before(
     desk: Desk, clock: StoppedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -167,6 +169,7 @@ def test_what_waits_for_a_quota_is_asked_for_when_its_time_has_come_and_not_befo
     assert said(tick()) == nothing
 
 
+@pytest.mark.slow
 def test_a_symbol_that_is_retried_is_asked_for_over_the_months_of_its_run(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ):
@@ -193,6 +196,7 @@ def test_a_symbol_that_is_retried_is_asked_for_over_the_months_of_its_run(
     assert retries.plan(ItemFilter(domain="prices")).topics == []
 
 
+@pytest.mark.slow
 def test_new_symbols_are_asked_for_over_the_months_that_others_have(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ):
@@ -210,6 +214,7 @@ def test_new_symbols_are_asked_for_over_the_months_that_others_have(
     assert asked.run_key != getattr(tick("AAA,CCC"), "run_key", None)
 
 
+@pytest.mark.slow
 def test_a_new_symbol_that_an_evening_met_first_is_asked_for_over_the_months_that_others_have(
     desk: Desk, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
 ):
@@ -231,6 +236,7 @@ def test_a_new_symbol_that_an_evening_met_first_is_asked_for_over_the_months_tha
     assert said(tick()) == "Nothing to do: all 2 wanted symbols were asked for."
 
 
+@pytest.mark.slow
 def test_a_new_symbol_that_an_evening_was_refused_is_asked_for_once_that_may_help(
     desk: Desk, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
@@ -268,6 +274,7 @@ def test_where_the_clock_was_set_back_before_all_that_landed_no_symbol_is_asked_
     assert said(found) == "Nothing to do: 2026-02-01, the oldest month of all, is yet to come."
 
 
+@pytest.mark.slow
 def test_a_landing_is_derived_from_once(desk: Desk, instance: dg.DagsterInstance):
     def tick():
         context = dg.build_sensor_context(instance)

@@ -28,6 +28,7 @@ def runs(api):
     return api.services.instance.get_runs_count()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "body"), [("/runs", RUN), ("/backfills", BACKFILL)])
 def test_nothing_is_launched_while_too_many_runs_wait(api, limit, path, body):
     instance = api.services.instance

@@ -115,6 +115,7 @@ def test_a_server_that_is_not_there_is_an_error_without_the_url():
     assert "s3cret" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_without_the_setting_the_route_says_how_to_switch_it_on(api):
     problem = api.problem("GET", "/sql?query=SELECT%201")
     assert problem["status"] == 422

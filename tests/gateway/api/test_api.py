@@ -17,6 +17,7 @@ OTHER = "https://elsewhere.example"
 OPERATIONS = operations_of(REGISTRY)
 
 
+@pytest.mark.slow
 def test_the_document_has_every_operation_with_its_models(api):
     document = api.get("/openapi.json")
     named = {(method.upper(), path) for path, each in document["paths"].items() for method in each}
@@ -137,6 +138,7 @@ def test_a_pipeline_is_a_job_and_takes_the_parts_of_its_partitions(each):
     assert len(each.parameters) == len(parts)
 
 
+@pytest.mark.slow
 def test_presets_are_listed_previewed_and_applied(api):
     presets = {each["name"]: each for each in api.get("/presets")["presets"]}
     assert presets["full"]["values"] == {"full": True}

@@ -117,6 +117,7 @@ def test_a_backfill_loads_all_its_partitions_in_one_run_and_is_followed_until_it
     assert (none_missing["backfill_id"], none_missing["partitions"]) == (None, [])
 
 
+@pytest.mark.slow
 def test_a_backfill_that_is_canceled_before_it_began_launches_no_run(api, daemon):
     found = asked(api, "finra_treasury_weekly", "2023-02-06", "2023-02-06")
     api.post(f"/backfills/{found['backfill_id']}/cancel")

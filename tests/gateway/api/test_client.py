@@ -373,6 +373,7 @@ def test_a_key_in_clear_goes_to_no_proxy(monkeypatch):
             proxy.accept()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_repeated_is_asked_for_once(api, landed):
     way = Unsteady(api, lost=1)
     with (
@@ -425,6 +426,7 @@ def test_a_frame_has_more_rows_than_a_file_and_the_log_says_so(client, landed, m
     assert client.frame("finra_otc_weekly", limit=7).equals(whole.head(7))
 
 
+@pytest.mark.slow
 def test_a_frame_takes_alternatives_ranges_and_times_as_texts_or_values(client, landed):
     whole = client.frame("finra_otc_weekly")
     symbols = list(whole["symbol"].unique()[:3])
@@ -546,6 +548,7 @@ def test_runs_and_executions_are_frames_with_the_types_of_their_models(client, l
     assert isinstance(history.dtypes["pipeline"], pd.StringDtype)
 
 
+@pytest.mark.slow
 def test_the_rest_of_the_api_has_typed_results(client, landed, tmp_path):
     assert landed in [run.run_id for run in client.runs(job="finra_otc_weekly")]
     assert client.pipeline_status(landed).status == "completed"
@@ -572,6 +575,7 @@ def test_the_rest_of_the_api_has_typed_results(client, landed, tmp_path):
     assert next(activity)["week_start"] == "2026-02-02"
 
 
+@pytest.mark.slow
 def test_evidence_is_exported_and_downloaded_by_the_name_that_was_told(client, landed, tmp_path):
     client.run_and_wait("operations_reconcile")
     asked = client.export_evidence(run_id=landed)

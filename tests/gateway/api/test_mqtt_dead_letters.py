@@ -53,6 +53,7 @@ def open_letters(api: Any) -> list[tuple[int, str]]:
     return [(each["arrival_id"], each["reason_code"]) for each in found]
 
 
+@pytest.mark.slow
 def test_letters_are_replayed_by_arrival_reason_and_time_once_for_a_key(letters):
     whole = [(4, "not_an_object"), (3, "too_large"), (2, "too_large"), (1, "too_large")]
     assert open_letters(letters) == whole

@@ -265,6 +265,7 @@ def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, programs,
     assert beyond == [200]
 
 
+@pytest.mark.slow
 def test_a_reader_that_takes_nothing_holds_up_no_other_and_keeps_little(api, programs, monkeypatch):
     monkeypatch.setattr(log_feed, "MAX_KEPT_BYTES", 20_000)
     app, services = app_of(api, programs)

@@ -148,6 +148,7 @@ def test_a_run_takes_a_preset_or_a_config_and_says_what_is_wrong_with_one(api, l
     assert tagged["detail"] == "these tags are not a caller's: user"
 
 
+@pytest.mark.slow
 def test_runs_are_listed_by_page_and_by_what_they_are(api, landed):
     for _ in range(2):
         api.run("finra_freshness")
@@ -168,6 +169,7 @@ def test_runs_are_listed_by_page_and_by_what_they_are(api, landed):
     assert api.get("/history/runs?status=pending")["runs"] == []
 
 
+@pytest.mark.slow
 def test_a_run_that_succeeded_is_not_tried_again_from_its_failure_but_may_be_as_a_whole(
     api, landed
 ):
@@ -211,6 +213,7 @@ def test_a_backfill_names_its_partitions_and_launches_the_missing_ones(api, land
     assert none["detail"] == "the job finra_freshness has no partitions"
 
 
+@pytest.mark.slow
 def test_a_month_of_prices_is_missing_until_each_wanted_symbol_is_landed(
     api, landed, monkeypatch: pytest.MonkeyPatch
 ):

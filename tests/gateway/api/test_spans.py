@@ -26,6 +26,7 @@ def followed(tmp_path_factory):
         spans.forget_settings()
 
 
+@pytest.mark.slow
 def test_the_spans_of_one_request_are_one_trace_with_parents(followed):
     _, run_id, collector = followed
     own = [each for each in collector.spans if each.trace_id == REQUEST.trace_id]

@@ -1,8 +1,11 @@
 """A trace through the API: from the request that launched a run to the rows that it loaded."""
 
+import pytest
+
 from tests.gateway.api.conftest import WEEK
 
 
+@pytest.mark.slow
 def test_a_run_is_found_by_its_trace_with_request_steps_fetches_and_loads(api, landed):
     run = api.services.instance.get_run_by_id(landed)
     found = api.get(f"/traces/{run.tags['trace_id']}")

@@ -246,6 +246,7 @@ def test_the_client_resumes_an_upload_in_pieces(api, inbox, tmp_path, monkeypatc
             client.upload("nowhere", file)
 
 
+@pytest.mark.slow
 def test_a_file_above_64_mib_is_resumed_with_the_sizes_of_everyday_use(api, inbox, tmp_path):
     file, last = tmp_path / "large.bin", b"the end"
     with file.open("wb") as sparse:

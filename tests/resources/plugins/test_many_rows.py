@@ -52,6 +52,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path):
     assert peak_bytes(3 * MAX_HELD_ROWS, tmp_path) < 1.2 * few
 
 
+@pytest.mark.slow
 def test_many_rows_are_compared_with_what_is_loaded(plugins: PluginDesk):
     plugins.add(body(FIRST), budget=BUDGET)
     assert plugins.run().written["items"].rows_added == MANY

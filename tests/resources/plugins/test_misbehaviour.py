@@ -110,6 +110,7 @@ def test_output_beyond_the_log_is_dropped(plugins: PluginDesk):
     assert len(text) < 70_000
 
 
+@pytest.mark.slow
 def test_a_plugin_that_never_reads_its_answers_is_ended(plugins: PluginDesk):
     query = {"name": "own", "table": "plugins", "columns": ["manifest"]}
     lines = "i = 0\nwhile True:\n    i += 1\n"

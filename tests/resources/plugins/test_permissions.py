@@ -114,6 +114,7 @@ def desk(plugins: PluginDesk, warehouse: Warehouse) -> PluginDesk:
     return replace(plugins, warehouse=warehouse)
 
 
+@pytest.mark.slow
 def test_old_calls_go_but_those_of_the_latest_runs(
     desk: PluginDesk, monkeypatch: pytest.MonkeyPatch
 ):
@@ -135,6 +136,7 @@ def test_old_calls_go_but_those_of_the_latest_runs(
     assert not desk.violations()
 
 
+@pytest.mark.slow
 def test_a_granted_host_is_requested_and_a_secret_stays_with_the_host(
     desk: PluginDesk, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ):

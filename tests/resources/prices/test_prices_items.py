@@ -213,6 +213,7 @@ def test_runs_at_once_over_the_same_symbols_ask_for_each_once_and_neither_waits(
         assert len(connection.execute(select(landings.c.group_id)).all()) == 24
 
 
+@pytest.mark.slow_on_postgresql
 def test_work_that_a_killed_run_left_is_an_attempt_and_the_next_run_loads_it(desk: Desk):
     desk.write("AAA", *map(line, FEBRUARY))
     taken(desk, "AAA")  # and no more is heard of run 1
@@ -275,6 +276,7 @@ def test_a_run_that_lost_its_lease_and_comes_late_leaves_the_symbol_as_the_other
     assert set(desk.closes("AAA").values()) == {12.0}
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_run_that_asks_for_a_later_session_takes_a_symbol_over_from_one_under_way(
     desk: Desk, clock: StoppedClock
 ):

@@ -515,6 +515,7 @@ def test_a_second_source_that_disagrees_warns_and_its_answer_is_kept(
     assert kept.sort("part_number")["source"].to_list() == ["files", "alpha_vantage"]
 
 
+@pytest.mark.slow
 def test_a_second_source_that_always_fails_is_noticed_after_three_days_until_it_answers(
     light_desk: Desk, tmp_path: Path, clock: StoppedClock
 ):
@@ -581,6 +582,7 @@ DELIVERIES = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(bounded, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(DELIVERIES)
 def test_any_sequence_of_overlapping_ranges_is_known_as_it_was_at_each_moment(

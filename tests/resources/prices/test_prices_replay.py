@@ -99,7 +99,7 @@ def test_a_replay_of_overlapping_ranges_by_the_same_rules_writes_nothing(desk: D
     assert contents(desk) == before
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_replay_by_newer_rules_is_one_restatement_of_ours_that_is_made_of_all_deliveries(
     desk: Desk, clock: StoppedClock
 ):
