@@ -51,6 +51,7 @@ def test_an_invalid_setting_fails_the_check_of_its_domain_alone(instance, invali
     assert {problem(instance, domain) for domain in others} == {""}
 
 
+@pytest.mark.slow
 def test_a_job_of_the_domain_fails_at_its_start_with_the_same_text(instance, invalid):
     failed = executed(instance, "finra_trade_activity", module=MODULE)
     assert not failed.success
@@ -87,6 +88,7 @@ def test_an_invalid_file_fails_the_check_of_its_domain(instance, monkeypatch, tm
     assert not failed.success
 
 
+@pytest.mark.slow
 def test_an_invalid_file_of_limits_fails_the_check_of_the_domain_that_it_limits(
     instance, monkeypatch, tmp_path
 ):

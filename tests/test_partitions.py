@@ -526,6 +526,7 @@ def test_what_landed_is_materialized_also_where_its_checks_have_a_defect(instanc
     assert instance.get_materialized_partitions(THING) == {"a", "b", "c", "d"}
 
 
+@pytest.mark.slow
 def test_checks_that_cannot_be_read_for_a_moment_are_read_by_a_second_attempt(instance):
     result = run(Script(), instance, checks=failing(TransientError("busy"), times=1))
     assert result.success
@@ -650,6 +651,7 @@ def test_weeks_and_months_go_by_the_projects_clock_whatever_the_machine_says(mac
 EVERY_WEEK = replace(TREASURY_WEEKLY, calendar=Calendar(weekday=0, delay_days=8))
 
 
+@pytest.mark.slow
 @around_midnight
 def test_days_of_datasets_go_by_the_projects_clock_whatever_the_machine_says(machine_clock, now):
     machine_now = machine_clock.astimezone(NEW_YORK).date()

@@ -23,7 +23,7 @@ from tests.document_desk import folder as folder
 from tests.resources.test_evidence import contents, lines
 
 
-@pytest.mark.slow
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_chunk_leads_to_the_bytes_that_it_was_read_from(desk, tmp_path):
     desk.write(a_txt="alpha and omega", b_zip=archive([("in.txt", b"within a zip")]))

@@ -92,6 +92,7 @@ def test_chunks_of_a_run_overlap_as_its_options_say_and_their_spans_are_exact(
         assert text[start:end].split() == chunk.split()[-10:] == following.split()[:10]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fail_on", "is_success"), [("never", True), ("watch", False)])
 def test_a_bad_verdict_fails_the_run_where_the_options_say_so(
     folder: Path, instance: Any, url: str, fail_on: str, is_success: bool

@@ -79,7 +79,6 @@ def test_files_are_chosen_by_reason_by_name_or_all_of_them(desk):
     assert {state for state, _ in items(desk).values()} == {"ready"}
 
 
-@pytest.mark.slow
 def test_a_reason_that_no_failed_file_has_is_refused_with_those_that_there_are(desk):
     desk.write(a_json=b"{")
     desk.load()

@@ -90,7 +90,6 @@ def test_a_demo_is_judged_from_the_weeks_on_that_it_loaded(instance, monkeypatch
     assert (found.passed, numbers(found)["weeks_due"]) == (True, 4)
 
 
-@pytest.mark.slow
 def test_a_week_that_an_audit_held_back_is_told_from_one_that_was_not_loaded(instance, monkeypatch):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
     assert not load(instance, "T2|2025-12-01")
@@ -145,6 +144,7 @@ def test_each_run_that_materializes_weeks_evaluates_the_check(instance, job):
     assert status_of_the_check(instance) == "SUCCEEDED"
 
 
+@pytest.mark.slow
 def test_a_run_that_holds_a_week_back_evaluates_the_check_for_those_that_it_lands(
     instance, monkeypatch
 ):

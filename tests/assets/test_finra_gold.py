@@ -218,7 +218,7 @@ def test_the_tiers_of_a_week_are_derived_once_all_are_landed(url, instance):
     assert [row[7] for row in rows] == [pytest.approx(row[2] / total) for row in rows]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_what_is_derived_before_a_defect_is_materialized(url, instance):
     first, last = t1(RESTATED), t1(RESTATED + timedelta(weeks=2))

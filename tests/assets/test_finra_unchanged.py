@@ -49,7 +49,7 @@ def test_an_unchanged_week_shows_what_the_delivery_that_landed_showed(url, insta
             assert metadata == without_notices(landed[asset]) | marks
 
 
-@pytest.mark.slow
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_without_an_earlier_materialization_the_figures_are_those_of_the_database(url, instance):
     first = load(instance)

@@ -184,7 +184,6 @@ def test_a_replay_of_all_skips_days_before_the_first_partition(settings, instanc
     assert f"found: {old}" in capfd.readouterr().err
 
 
-@pytest.mark.slow
 def test_real_rates_need_a_source(settings, instance, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PRICES_SOURCE", "yahoo")
     refused = run(instance, "2026-02-25", "2026-02-25")

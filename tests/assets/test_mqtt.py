@@ -111,6 +111,7 @@ def graph_of(*edges: tuple[str, str]) -> list[bytes]:
     ]
 
 
+@pytest.mark.slow
 def test_a_run_mirrors_what_waits_and_reports_it(office, instance):
     now = office.clock.now()
     office.receive(

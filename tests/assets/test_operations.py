@@ -193,6 +193,7 @@ def test_a_load_is_refused_before_the_source_is_asked_and_the_next_go_by_what_wa
     assert databases.rows(file, asked) == found
 
 
+@pytest.mark.slow
 def test_a_forced_load_goes_on_and_is_tagged_with_what_it_did_not_wait_for(
     instance, demo_settings, file, monkeypatch: pytest.MonkeyPatch
 ):

@@ -94,6 +94,7 @@ def test_a_flag_is_created_changed_and_deleted_with_a_version_each(instance, url
     assert json.loads(found[1][2])["expires_at"] == "2026-03-02T11:00:00+00:00"
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_the_changes_and_writes_nothing(instance, url: str):
     result = edit(instance, "create", fields={"owner": "ada", "share": 0.5}, dry_run=True)
     assert result.success

@@ -99,6 +99,7 @@ def test_the_second_of_two_edits_of_a_version_is_refused(instance, url: str):
     assert "schedule not found: 'none'" in refusal(edit(instance, "pause", "none"))
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_changes_and_next_runs_and_writes_nothing(instance, url: str):
     result = edit(instance, "create", fields=FX, dry_run=True)
     assert result.success

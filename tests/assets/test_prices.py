@@ -200,6 +200,7 @@ def test_a_run_whose_source_lags_when_a_month_begins_succeeds_and_makes_the_othe
         assert instance.get_materialized_partitions(spec.key) == {FEBRUARY}
 
 
+@pytest.mark.slow
 def test_a_chart_is_of_the_symbols_that_a_run_names(url, instance, tmp_path):
     for symbol in ("AAA", "BBB"):
         (tmp_path / "prices" / f"{symbol}.csv").write_bytes(csv(*map(line, DAYS)))

@@ -180,6 +180,7 @@ def test_symbols_whose_answers_cannot_be_used_fail_the_run_by_name_and_the_other
     ]
 
 
+@pytest.mark.slow
 def test_a_month_whose_run_failed_without_a_row_is_not_materialized(url, instance, yahoo: Vendor):
     yahoo.usual = lambda _: b"<html>Please log in</html>"
     yahoo.answers = {"SPY": chart}

@@ -168,6 +168,7 @@ def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well
     assert nothing["dead_letters"][None]["without_a_dead_letter"] == "9999"
 
 
+@pytest.mark.slow
 def test_jobs_without_a_config_write_nothing_outside_and_sensor_and_schedule_do_the_work(desk):
     desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
     desk.world.tasks.add("Order a laptop")

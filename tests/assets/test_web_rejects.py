@@ -52,7 +52,7 @@ def shown(metadata: Mapping[str, Any]) -> tuple[int, list[str], str]:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.slow_on_postgresql
 @POSTGRESQL_SLOW
 def test_a_run_shows_the_items_that_its_load_rejects(
     url: str, instance: Any, monkeypatch: pytest.MonkeyPatch

@@ -46,6 +46,7 @@ def test_a_test_reaches_every_channel_and_tells_of_each(desk, monkeypatch, capsy
         assert text.get_content().startswith("Nothing failed.")
 
 
+@pytest.mark.slow
 def test_a_test_fails_if_a_channel_does_not_take_it_or_there_is_none(desk, monkeypatch, capsys):
     with http_receiver() as hook:
         hook.status = 404

@@ -18,6 +18,7 @@ def capture(desk, monkeypatch):
     return captured
 
 
+@pytest.mark.slow
 def test_bytes_are_written_as_they_were_received_and_replaced_only_when_asked(
     capture, tmp_path, capsysbinary
 ):

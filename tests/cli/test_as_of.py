@@ -88,6 +88,7 @@ def test_who_asks_for_a_time_before_anything_landed_is_told_so(desk, capfd):
     assert "nothing had landed" not in capfd.readouterr().err
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("table", "at", "message"),
     [

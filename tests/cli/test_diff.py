@@ -70,6 +70,7 @@ def test_a_diff_is_a_table_with_conditions_columns_and_formats(desk, times, tmp_
     assert len(run(capfd, *between, "--limit", "2")) == 2
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_change_of_dates_alone_is_one_and_names_both(desk, clock, capfd):
     since = desk.land(row("A")).known_from
     clock.at += timedelta(days=1)

@@ -162,6 +162,7 @@ def test_values_of_any_text_are_names_of_folders_and_null_is_that_of_hive(desk: 
     assert set(read.select(names).iter_rows()) == {("../x/%", None), ("B", "A=B c")}
 
 
+@pytest.mark.slow
 def test_what_a_killed_export_left_is_overwritten_and_removed(desk: Desk, folder: Path):
     desk.land(row("AAA"))
     folder.mkdir()
@@ -176,6 +177,7 @@ def test_what_a_killed_export_left_is_overwritten_and_removed(desk: Desk, folder
     ]
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("options", "said"),
     [

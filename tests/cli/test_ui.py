@@ -161,6 +161,7 @@ def test_an_unusable_state_dir_is_a_clear_error(tmp_path, monkeypatch, capfd):
     assert error.startswith("STATE_DIR cannot be used\n")
 
 
+@pytest.mark.slow
 def test_a_wrong_option_is_a_usage_error(capfd):
     with pytest.raises(SystemExit) as ended:
         main(["ui", "--port", "70000"])

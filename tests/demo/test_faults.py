@@ -68,6 +68,7 @@ def test_an_emptied_folder_starts_over(start_demo: StartDemo):
     assert start_demo().data(compareFilters=asked).status_code == 429
 
 
+@pytest.mark.slow
 def test_the_first_page_of_the_third_otc_week_is_always_short(demo: Demo):
     asked = place(demo, "OTCE", 3)
     first, again = (demo.data(compareFilters=asked, limit=100).headers for _ in range(2))

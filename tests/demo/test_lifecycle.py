@@ -11,6 +11,7 @@ import pytest
 from tests.demo.program import DEFAULTS, START_SECONDS, StartDemo, launch
 
 
+@pytest.mark.slow
 def test_the_announcement_tells_address_process_and_options(start_demo: StartDemo):
     demo = start_demo(
         seed=5, latency_seconds=0.01, requests_per_second=50, clock_now="2026-03-16T15:00:00Z"

@@ -32,6 +32,7 @@ def test_the_same_seed_gives_the_same_bytes_in_any_order_process_and_clock(
     assert all(len(body) > 10_000 for body in first)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_figures(demo: Demo, start_demo: StartDemo):
     asked = partition(CALM["T1"], "T1")
     other = start_demo(seed=7)

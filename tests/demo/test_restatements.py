@@ -69,6 +69,7 @@ def test_exactly_what_a_restatement_changes_carries_its_date(demo_days_later):
     assert {row["initialPublishedDate"] for row in after.values()} == {"2026-02-17"}
 
 
+@pytest.mark.slow
 def test_totals_follow_a_restatement(demo_days_later):
     _, later = demo_days_later
     after = rows(later, RESTATED)

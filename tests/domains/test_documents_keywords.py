@@ -50,6 +50,7 @@ def test_the_order_of_words_does_not_matter_and_equal_scores_are_alphabetical(wo
     assert [each.term for each in found] == ["apple", "banana", "cherry", "dates", "elder"]
 
 
+@pytest.mark.slow
 def test_terms_of_a_long_text_are_bounded_and_frequent_ones_are_kept():
     def letters(number: int) -> str:
         return "".join(chr(97 + int(digit)) for digit in f"{number:06}")

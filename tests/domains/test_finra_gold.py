@@ -163,6 +163,7 @@ def test_venue_week_is_what_slow_arithmetic_says(rows: list[Row]):
     assert without_measures(venue_week(venue_sums(frame(rows)))) == reference_venue_week(rows)
 
 
+@pytest.mark.slow
 @bounded
 @given(ROWS)
 def test_the_bounds_of_the_herfindahl_index_are_in_order_and_between_0_and_1(rows: list[Row]):
@@ -173,6 +174,7 @@ def test_the_bounds_of_the_herfindahl_index_are_in_order_and_between_0_and_1(row
             assert has_lump or each["hhi_lower"] == each["hhi_upper"]
 
 
+@pytest.mark.slow
 @bounded
 @given(ROWS, st.randoms(use_true_random=False))
 def test_the_order_of_rows_changes_not_a_bit(rows: list[Row], chance: random.Random):

@@ -120,6 +120,7 @@ def test_one_item_of_a_page_has_no_siblings_to_compare():
     assert proposed(site_of(), page) == {}
 
 
+@pytest.mark.slow
 def test_hostile_pages_raise_nothing():
     many = "<div>" * 3_000 + "P1" + "<p>P2" * 3_000
     names = "<b class='a\"]*{}:x' id='\"><script>' itemtype='\"]'>P1</b><b class='a\"'>P2</b>"

@@ -419,6 +419,7 @@ def test_what_a_hanging_worker_started_is_killed_with_it(pool: ProcessPool, tmp_
     assert all(is_gone(int(Path(file).read_text())) for file in files)
 
 
+@pytest.mark.slow
 def test_a_worker_whose_child_holds_its_socket_is_seen_to_have_ended(
     pool: ProcessPool, tmp_path: Path
 ):

@@ -33,7 +33,6 @@ def log() -> Iterator[Lines]:
     LOG.setLevel(level)
 
 
-@pytest.mark.slow
 def test_each_request_is_a_line_with_who_what_and_how_it_ended(door: Door, log: Lines):
     key = door.keys[Role.VIEWER]
     answer = door.ask("GET", "/session?x=1", key=key, address="203.0.113.5")
@@ -57,6 +56,7 @@ def test_each_request_is_a_line_with_who_what_and_how_it_ended(door: Door, log: 
     }
 
 
+@pytest.mark.slow
 def test_no_key_cookie_or_query_is_in_a_line(door: Door, log: Lines):
     key = door.key()
     cookie = door.log_in(key)

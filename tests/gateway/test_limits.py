@@ -38,6 +38,7 @@ def first_line(answer: bytes) -> bytes:
     return answer.split(b"\r\n")[0]
 
 
+@pytest.mark.slow
 def test_a_body_that_is_announced_as_too_long_is_refused_before_it_comes(door: Door):
     head = post(door, f"Content-Length: {BODY_BYTES + 1}\r\n\r\n".encode())
     assert b" 413 " in first_line(door.raw(head))

@@ -64,6 +64,7 @@ def test_each_mutation_of_dagsters_has_a_role_and_no_other_has(mutations: list[s
     assert not OPERATOR_MUTATIONS & ADMIN_MUTATIONS
 
 
+@pytest.mark.slow
 def test_a_viewer_may_ask_for_no_mutation_that_there_is(door: Door, mutations: list[str]):
     assert len(mutations) > 40
     for name in [*mutations, "somethingNew", "__typename"]:

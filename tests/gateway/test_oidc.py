@@ -109,6 +109,7 @@ def test_the_page_offers_the_provider_and_keeps_where_to_go(door: Door):
     assert '<a class="button second" href="/auth/oidc/login?next=%2Fruns%3Fa%3D1">' in page
 
 
+@pytest.mark.slow
 def test_what_is_asked_has_state_nonce_and_a_challenge_whose_answer_stays_here(door: Door):
     location, cookie = begin(door)
     asked = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}

@@ -1,7 +1,6 @@
 """Status of partitions in two dimensions, as the pages read it."""
 
 import dagster as dg
-import pytest
 
 from orchestration_project.domains.access.roles import Role
 from tests.gateway.door import Door
@@ -12,7 +11,6 @@ STATUSES = """{assetNodeOrError(assetKey: {path: ["letter_weeks"]}) {... on Asse
       ranges {startKey endKey status}}}}}}}}}"""
 
 
-@pytest.mark.slow
 def test_the_status_is_by_the_first_dimension_and_then_by_ranges_of_time(door: Door):
     for week in ("2026-01-04", "2026-01-11", "2026-01-18"):
         landed(door, f"a|{week}")

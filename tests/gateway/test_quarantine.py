@@ -158,6 +158,7 @@ def test_a_quarantined_symbol_leads_to_its_months(warehouse, last_day, chosen):
     assert launches(page) == [("prices_daily", chosen), ("prices_replay", chosen)]
 
 
+@pytest.mark.slow
 def test_a_table_whose_name_is_not_its_assets_leads_to_its_asset_and_jobs(warehouse):
     delivered(warehouse, "T1|2025-01-10", "held_back", table="fact_bond_trade_activity")
     page = shown(warehouse, Role.ADMIN).text
@@ -167,6 +168,7 @@ def test_a_table_whose_name_is_not_its_assets_leads_to_its_asset_and_jobs(wareho
     assert launches(page) == [(job, chosen) for job in jobs]
 
 
+@pytest.mark.slow
 def test_a_quarantined_webhook_leads_to_its_asset(warehouse):
     delivered(warehouse, "github|7", "held_back", table="events_webhooks")
     page = shown(warehouse, Role.ADMIN).text
@@ -174,6 +176,7 @@ def test_a_quarantined_webhook_leads_to_its_asset(warehouse):
     assert launches(page) == []
 
 
+@pytest.mark.slow
 def test_the_page_says_that_there_are_none(warehouse):
     delivered(warehouse, "T1|2025-01-06", "landed")
     answer = shown(warehouse)

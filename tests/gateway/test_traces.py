@@ -31,6 +31,7 @@ def test_a_launch_belongs_to_the_trace_that_its_request_names(door: Door):
     assert {row["trace_id"] for row in door.audit(answer.headers["x-request-id"])} == {TRACE}
 
 
+@pytest.mark.slow
 def test_a_malformed_header_begins_a_trace_and_is_noted_on_the_run(door: Door):
     key = door.keys[Role.OPERATOR]
     answer = door.graphql(LAUNCH, params(), key=key, traceparent="00-" + "0" * 32 + "-x")

@@ -52,7 +52,6 @@ def failure_of(instance: dg.DagsterInstance, run_id: str) -> str:
     return failure.message
 
 
-@pytest.mark.slow_on_postgresql
 def test_a_process_of_this_host_that_is_killed_after_its_claim_is_found_at_once(instance):
     lost, running = launched(instance), launched(instance)
     kill_before_start(instance, lost.run_id)
@@ -81,7 +80,6 @@ def test_a_process_of_another_host_is_found_by_its_silence(instance, monkeypatch
     assert keys_of(instance, run.run_id) == []
 
 
-@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("seconds", [3600, -3600])
 def test_a_process_whose_clock_is_wrong_is_judged_by_the_clock_of_the_database(
     instance, seconds, monkeypatch
@@ -147,7 +145,6 @@ def test_a_worker_of_another_release_fails_the_run_by_the_names_of_both(instance
     ) == bool(instance.run_retries_enabled)
 
 
-@pytest.mark.slow_on_postgresql
 def test_a_worker_of_the_same_release_executes_the_run(instance):
     run = launched(instance, tags={RELEASE_TAG: own_release()})
     assert execute_claimed(instance, run.run_id)

@@ -71,6 +71,7 @@ def test_a_run_over_a_range_is_stored_without_the_dimensions_of_another_runs_par
     assert run.tags.items() >= dimensions.items()
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_checkpoint_is_kept_of_backfills_with_a_run_for_each_partition_alone(instance):
     for name, tags in (
         ("ranges", {START: "T1|1", END: "T1|2"}),

@@ -61,6 +61,7 @@ def test_a_secret_in_an_error_a_log_line_or_metadata_is_masked_in_the_event_log(
     assert SECRET not in "".join(capfd.readouterr())
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_secret_that_somebody_types_is_stored_masked_and_the_run_gets_it_masked(
     instance, tmp_path
 ):
@@ -104,6 +105,7 @@ def test_what_a_failed_tick_says_shows_no_secret(instance, tmp_path):
     assert SECRET not in files_in(tmp_path)
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_password_that_is_a_word_of_dagsters_own_records_spoils_none(instance):
     hide("event_specific_data", "DagsterEvent")
     result = dg.materialize([tells], instance=instance)

@@ -62,6 +62,7 @@ def test_a_message_that_is_delivered_twice_executes_its_run_once(instance):
     assert computed() == [run.run_id]
 
 
+@pytest.mark.slow_on_postgresql
 def test_of_two_processes_that_claim_a_run_at_once_one_has_it(instance):
     run = launched(instance)
     taken: list[bool] = []
@@ -91,6 +92,7 @@ def test_a_run_that_is_queued_again_or_ended_is_not_executed_and_keeps_no_claim(
     assert computed() == []
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_run_that_was_terminated_before_it_started_is_canceled(instance):
     run = launched(instance)
     instance.report_run_canceling(run)
@@ -98,6 +100,7 @@ def test_a_run_that_was_terminated_before_it_started_is_canceled(instance):
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.CANCELED
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_run_that_failed_while_its_process_was_paused_stays_failed_and_loses_its_claim(instance):
     run = launched(instance)
     assert instance.run_storage.claims.take(run.run_id)

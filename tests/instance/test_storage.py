@@ -65,6 +65,7 @@ def test_a_read_only_database_of_dagsters_is_named_at_the_start_and_within_a_run
         pass
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_a_run_leaves_lies_below_state_dir(settings, tmp_path):
     with open_instance() as instance:
         dg.materialize([one], instance=instance)
@@ -72,6 +73,7 @@ def test_what_a_run_leaves_lies_below_state_dir(settings, tmp_path):
     assert list(tmp_path.glob("state/dagster/compute_logs/*/compute_logs/*.complete"))
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_a_step_prints_is_kept_without_any_process_for_that(settings, tmp_path):
     own = psutil.Process()
     before = set(own.children())

@@ -66,6 +66,7 @@ def test_the_migrated_tables_are_those_declared_with_types_nulls_and_comments(mi
         assert differences(connection) == []
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_column_that_only_the_declaration_has_would_be_noticed(migrated):
     with migrated.writing() as connection:
         connection.execute(text("ALTER TABLE blobs DROP COLUMN storage_uri"))
@@ -85,6 +86,7 @@ def shape(connection: Connection, name: str) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow_on_postgresql
 def test_columns_keys_and_nulls_stand_in_the_order_of_the_declaration(migrated):
     with migrated.reading() as connection:
         found = {name: shape(connection, name) for name in METADATA.tables}

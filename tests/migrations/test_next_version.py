@@ -188,6 +188,7 @@ def test_a_version_makes_what_is_declared_keeps_the_rows_and_can_be_undone(migra
     assert [each[:10] for each in after["captures"]] == [each[:10] for each in before["captures"]]
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_sql_of_a_written_version_can_be_printed(migrated, tmp_path, capsys):
     metadata, views = changed()
     write("many_changes", tmp_path, metadata, views)

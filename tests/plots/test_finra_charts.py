@@ -82,6 +82,7 @@ def texts(svg: bytes) -> list[str]:
     return [str(text.text).strip() for text in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chart", DRAWN)
 def test_a_chart_is_labelled_and_the_same_each_time(chart: str):
     draw, labels = DRAWN[chart]

@@ -3,7 +3,6 @@
 from xml.etree import ElementTree
 
 import polars as pl
-import pytest
 
 from orchestration_project.domains.operations.control_tower import COUNTS, by_day
 from orchestration_project.plots.operations import control_tower
@@ -11,7 +10,6 @@ from orchestration_project.plots.operations import control_tower
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-@pytest.mark.slow
 def test_the_picture_names_each_domain_and_is_the_same_for_the_same_figures():
     row = ("finra", "", 3, "SUCCESS", None, 7, 0, 10, 10, 0, 99)
     days = by_day(pl.DataFrame([row], COUNTS, orient="row"))

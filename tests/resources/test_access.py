@@ -199,6 +199,7 @@ def test_the_audit_keeps_no_beginning_of_a_secret_that_it_cuts(warehouse):
         assert connection.execute(wanted).scalar_one() == "x" * (LONGEST - 12) + "***"
 
 
+@pytest.mark.slow
 def test_the_secret_of_sessions_is_made_once_for_its_owner_alone(demo_settings):
     secret = session_secret(demo_settings)
     assert len(secret) == 64

@@ -81,6 +81,7 @@ def test_a_row_stays_small_however_much_a_load_changes(desk):
     assert len(found["figures"]) < 2000
 
 
+@pytest.mark.slow_on_postgresql
 def test_rows_are_deleted_as_far_as_events_are_stored_those_of_other_partitions_stay(
     desk, clock, instance
 ):

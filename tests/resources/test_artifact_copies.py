@@ -114,6 +114,7 @@ def test_a_load_that_commits_late_is_copied(desk, clock, second):
     assert second.found(late[0].storage_uri)
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_what_was_cleaned_up_is_deleted_in_the_second_store_and_a_lost_object_is_not(
     desk, clock, second

@@ -302,6 +302,7 @@ def test_a_bucket_is_shown_without_the_secrets_of_its_url(s3):
     assert store.url == s3
 
 
+@pytest.mark.slow
 def test_a_bucket_that_cannot_be_reached_may_come_back(s3, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     store = open_artifacts(s3)

@@ -114,6 +114,7 @@ def test_a_database_file_that_is_gone_is_made_anew_and_loaded_again(tmp_path: Pa
         assert desk.rows(landings, "rows_added") == [(300,)]
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_longest_texts_that_the_contract_lets_through_fit_the_keys_of_each_database(desk):
     longest = [secrets.token_hex(LONGEST_TEXT_BYTES)[:LONGEST_TEXT_BYTES] for _ in range(2)]
     desk.land(row(*longest))

@@ -64,6 +64,7 @@ def test_a_week_without_market_volume_is_refused_and_names_its_job(desk):
     assert "cboe_market_volume_daily" in str(refused.value.remedy)
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_week_is_derived_again_when_a_day_or_a_tier_comes_and_is_stale_until_then(desk):
     load_day(desk)
     assert outdated(desk) == [KEY]

@@ -61,6 +61,7 @@ def deleted_by(desk, store, clock, retention=KEEP_ONE) -> list[str]:
     return sorted(file.name for files in deleted.values() for file in files)
 
 
+@pytest.mark.slow
 def test_what_nothing_needs_goes_and_is_recorded_and_the_check_holds(desk, store, clock, history):
     gone = [history[1].storage_uri, history[2].storage_uri]
     assert deleted_by(desk, store, clock) == sorted([*gone, "staged/old.parquet"])
@@ -118,6 +119,7 @@ def test_bytes_that_are_replayed_after_they_came_back_are_kept_like_any_others(
     assert inventory.found.missing == [again.storage_uri]
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_a_replay_of_a_week_takes_for_each_of_its_markets_stays(desk, store, clock):
     """The second file of a market changed no row, so no row leads to its bytes."""
     files = [("ATS", 1), ("ATS", 2), ("NON_ATS", 3), ("NON_ATS", 4), ("NON_ATS", 5)]

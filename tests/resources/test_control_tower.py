@@ -31,6 +31,7 @@ def facts(run_id, status, at, **changes) -> RunFacts:
     return RunFacts(run_id, "finra_otc_weekly", status, at, at, **usual | changes)
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_ended_is_counted_by_day_status_and_category_what_has_not_by_subject(
     warehouse, clock, desk
 ):

@@ -182,6 +182,7 @@ def test_runs_beyond_those_that_are_read_are_counted(kept_instance, monkeypatch)
     ]
 
 
+@pytest.mark.slow
 def test_a_program_reports_itself_from_its_start_to_its_end(tmp_path, monkeypatch):
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     settings = load_settings()

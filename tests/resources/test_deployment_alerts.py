@@ -93,7 +93,7 @@ def test_a_backup_older_than_a_day_is_reported_until_there_is_a_new_one(database
     assert watch() == recovered("backup_old")
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_restore_that_was_never_tried_is_reported_until_one_is(database, watch):
     now = Clock().now()
     for name, at in (("a", now - 8 * DAY), ("b", now)):

@@ -173,6 +173,7 @@ def test_a_listing_without_an_order_gives_the_same_states(polls):
     assert polls.result.counts == {"changed": 1, "gone": 1, "loaded": 2}
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_upload_is_whole_when_it_comes(polls):
     row = {
         "inbox": "documents",
@@ -209,6 +210,7 @@ def statements(warehouse: Warehouse) -> Iterator[list[str]]:
     event.remove(Engine, "before_cursor_execute", note)
 
 
+@pytest.mark.slow_on_postgresql
 def test_new_files_of_a_day_are_one_run_and_polled_again_they_write_nothing(polls, statements):
     sizes = {f"{number:05}.txt": 1 for number in range(500)}
     polls.poll(**sizes)

@@ -149,6 +149,7 @@ def test_fingerprints_of_a_load_give_what_those_of_the_pages_give(library):
     assert [library.rows(table) for table in DERIVED] == wanted
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_fingerprint_of_an_earlier_load_does_not_count_and_one_that_is_compared_stays(library):
     library.add({"a": changed(0, ""), "b": changed(0, "")})
     library.compute({"a": "other words"})

@@ -79,6 +79,7 @@ def test_the_first_poll_has_what_failed_before_read_again(poll: Poll):
     assert poll("first", "eng") == of("encrypted", "needs_ocr", "ocr_language_missing")
 
 
+@pytest.mark.slow_on_postgresql
 def test_two_processes_with_different_passwords_do_not_read_the_same_files_over_and_over(
     poll: Poll, clock: StoppedClock
 ):
@@ -89,6 +90,7 @@ def test_two_processes_with_different_passwords_do_not_read_the_same_files_over_
     assert poll("first", "") == of("encrypted")
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_database_has_neither_a_password_nor_its_plain_hash(poll: Poll, warehouse: Warehouse):
     poll("first secret", "eng")
     with warehouse.reading() as connection:

@@ -321,6 +321,7 @@ def body_of(places: Places, group: str) -> bytes:
     return Captures(places.artifacts).read(Blob(*(row._mapping[name] for name in Blob._fields)))
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_task_is_cut_out_of_its_page_and_all_its_rows_go(places, clock, page):
     erased(places, clock, TASK, "42")
     assert body_of(places, page) == (
@@ -363,6 +364,7 @@ def test_the_replay_of_a_capture_that_was_emptied_says_that_it_was_erased(places
         list(captures_of(places.warehouse, places.artifacts, recorded))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_an_archive_that_needs_a_password_is_named_as_not_searched(places, clock, tmp_path):
     places.artifacts.put("evidence/locked.zip", encrypted_member())
@@ -496,7 +498,7 @@ def test_a_delivery_that_a_run_holds_is_lost_to_the_erasure(places, clock, tmp_p
     assert places_of(ANN, tmp_path, places.artifacts) == []
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_load_that_began_before_an_erasure_is_superseded_by_the_fence(places, clock, orders):
     state = places.warehouse.state(events_webhooks, "shop|d3")
     assert state.token == 1

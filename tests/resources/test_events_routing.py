@@ -41,6 +41,7 @@ def router(warehouse, clock, monkeypatch, tmp_path):
         yield router
 
 
+@pytest.mark.slow_on_postgresql
 def test_deliveries_become_rows_and_signed_requests_once(router: Router):
     router.edit(ORDERS, PARTNER)
     for _ in range(2):  # loaded again, nothing is planned again

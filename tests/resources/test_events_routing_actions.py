@@ -32,6 +32,7 @@ def published(router: Router) -> list[Any]:
     return [(each["topic"], json.loads(each["message"])) for each in found]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_delivery_becomes_an_event_in_mirror_entity_and_outbox_once(router: Router, tmp_path):
     router.edit(TOTALS)
     router.deliver("d1", hops="earlier", id=12.5)
@@ -52,6 +53,7 @@ def test_a_delivery_becomes_an_event_in_mirror_entity_and_outbox_once(router: Ro
     assert office.run().duplicate_count == 1, "it came back from the broker"
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_attempt_after_the_event_was_written_writes_no_second_one(router: Router):
     router.edit(TOTALS)
     router.deliver("d1")

@@ -68,6 +68,7 @@ def test_a_name_that_resolves_to_a_private_address_gets_no_request(
     assert "its address is not global" in result.detail
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_name_is_resolved_once_for_a_request(router: Router, resolved, monkeypatch, tmp_path):
     key, certificate = make_certificate(tmp_path / "tls", NAME)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

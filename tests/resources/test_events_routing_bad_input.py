@@ -117,6 +117,7 @@ def test_a_delivery_that_comes_while_a_target_is_not_declared_is_a_dead_letter(r
     assert router.apply().counts == {("row", "done"): 1}
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     "country", ["\0", "\ud800", "\x1b[31m", "'; DROP TABLE inbox; --", "x" * 9]
 )

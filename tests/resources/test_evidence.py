@@ -439,7 +439,7 @@ def test_every_table_with_history_says_what_a_partition_of_it_is():
     assert REGISTRY.tables[finra_otc_weekly.name].scope_of(PARTITION)["tier"] == "T1"
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_symbol_of_prices_is_a_partition_with_its_rows_at_the_time(export, desk, clock, tmp_path):
     prices = Prices(desk.warehouse, tmp_path, clock)
     days = sessions(date(2025, 12, 1), date(2025, 12, 31))
@@ -453,7 +453,7 @@ def test_a_symbol_of_prices_is_a_partition_with_its_rows_at_the_time(export, des
     ]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_webhook_delivery_is_a_partition_with_its_row_at_the_time(export, desk, clock):
     for name in ("1", "1|a"):
         content = Content("git", name, "push", b'{"a": 1}', {}, NOON)
@@ -463,6 +463,7 @@ def test_a_webhook_delivery_is_a_partition_with_its_row_at_the_time(export, desk
     assert (event["source"], event["delivery_id"]) == ("git", "1|a")
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_a_partition_of_a_table_whose_partitions_nobody_knows_is_refused(export, runs):
     with pytest.raises(ConfigurationError, match="which rows of finra_otc_weekly") as refused:

@@ -126,6 +126,7 @@ def test_a_table_of_another_database_is_replaced(installation: Installation, mar
     assert export_id == f"weekly/{result.export and result.export.loads.until.isoformat()}"
 
 
+@pytest.mark.slow_on_postgresql
 def test_changes_are_appended_to_a_table_once_however_often_they_are_delivered(
     installation: Installation, mart: str
 ):
@@ -155,6 +156,7 @@ def unrecorded() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_table_of_a_target_that_no_export_made_is_left_alone(installation, mart: str):
     installation.declare(TO_DATABASE)
     installation.land(row("AAA"))
@@ -316,6 +318,7 @@ def test_a_parquet_file_comes_in_base64(installation, partner):
     assert frame.rows() == [("added", "AAA", 100)]
 
 
+@pytest.mark.slow
 def test_a_receiver_that_is_down_or_refuses_gets_the_same_later(installation, partner):
     installation.land(row("AAA"))
     assert installation.export().outcome == "failed"  # nobody listens
@@ -369,6 +372,7 @@ def test_a_webhook_is_not_sent_without_a_good_secret(
     assert partner.taken == {}
 
 
+@pytest.mark.slow
 def test_a_url_with_a_secret_is_a_variable_and_shown_nowhere(installation, partner, monkeypatch):
     secret_url = f"{partner.url}/s3cr3t-path-of-the-partner?token=s3cr3t-t0ken"
     monkeypatch.setenv("EXPORT_URL_PARTNER", secret_url)

@@ -39,6 +39,7 @@ exports:
 CHANGES = WHOLE.replace("format: csv", "format: csv, incremental: true")
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_table_is_exported_once_per_load(installation):
     installation.declare(WHOLE)
     assert installation.export().outcome == "unchanged"
@@ -98,6 +99,7 @@ def test_an_incremental_export_has_added_changed_and_removed_rows(installation):
     assert installation.export().outcome == "unchanged"
 
 
+@pytest.mark.slow_on_postgresql
 def test_increments_lead_from_any_state_to_any_later_one(installation):
     """Applied to the state before, whatever is loaded between, they give the state after."""
     draw = random.Random(7)  # noqa: S311 - rows of a test
@@ -199,6 +201,7 @@ class Flaky(FolderStore):
         super().put(name, content)
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_store_that_is_down_is_waited_for_and_the_alert_comes_after_its_window(
     installation, tmp_path
 ):
@@ -233,6 +236,7 @@ def test_a_store_that_is_down_is_waited_for_and_the_alert_comes_after_its_window
     assert records(installation.read(installation.export())) == [("AAA", "100"), ("BBB", "100")]
 
 
+@pytest.mark.slow_on_postgresql
 def test_one_run_at_a_time_delivers_an_export_and_that_of_an_ended_one_is_taken_over(
     installation, tmp_path
 ):
@@ -254,6 +258,7 @@ def test_one_run_at_a_time_delivers_an_export_and_that_of_an_ended_one_is_taken_
     assert len(installation.recorded()) == 1
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_delivery_of_which_another_run_has_taken_the_lease_is_recorded_by_that_run_alone(
     installation, tmp_path
 ):

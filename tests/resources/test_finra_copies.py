@@ -167,7 +167,7 @@ def test_one_file_for_both_markets_of_a_week_is_quarantined(folder: Folder):
     assert folder.counts() == {**LANDED, (MONDAY, "OTCE", "NON_ATS"): 100}
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_the_evidence_names_both_files_and_a_forced_one_says_so(folder: Folder):
     folder.put("two.csv", BODY, week=NEXT)
     with pytest.raises(HeldBackError):
@@ -189,6 +189,7 @@ def test_the_evidence_names_both_files_and_a_forced_one_says_so(folder: Folder):
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_was_landed_once_and_replaced_since_is_still_another_weeks_file(folder: Folder):
     folder.put("one.csv", text(lines(shares=999)))
     folder.take_up()
@@ -269,6 +270,7 @@ def test_a_replay_of_what_is_landed_is_as_it_was_and_one_of_a_copy_stays_quarant
         assert folder.take_up(week=week, full=True).startswith("0 rows added, 0 changed")
 
 
+@pytest.mark.slow_on_postgresql
 def test_of_two_equal_files_that_land_at_once_one_is_quarantined(folder: Folder):
     later = ("2025-11-24", "2025-12-01")
     for name, week in zip(("two.csv", "three.csv"), later, strict=True):

@@ -206,6 +206,7 @@ def test_what_is_declared_lands_with_its_capture_and_a_second_time_nothing_is_wr
     assert after == before == [1, 1, 7, 0]
 
 
+@pytest.mark.slow
 def test_pages_too_many_to_be_held_are_read_from_the_store(bench, monkeypatch):
     monkeypatch.setattr("orchestration_project.resources.finra.query_api.RECORDS_HELD", 1)
     version = bench.load().source_version
@@ -427,6 +428,7 @@ def test_a_replay_by_the_same_rules_writes_nothing_and_by_newer_ones_what_is_our
     assert history == [(1, "ours", DATASET.rule_version)] * 2
 
 
+@pytest.mark.slow
 def test_an_older_delivery_is_published_again_only_when_asked_and_a_blob_that_is_gone_is_named(
     bench,
 ):

@@ -56,6 +56,7 @@ def land(desk: Desk, *rows, audits=(PASSED,), **delivery) -> None:
     desk.land(*rows, audits=audits, warn=warn, **delivery)
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_weeks_before_are_read_by_date_of_the_same_tier_alone(warehouse, desk_of):
     for back in (-1, 0, 1, 3, 12, 13):
         desk_of(back).land(*TWO_MARKETS)
@@ -81,6 +82,7 @@ def test_of_a_delivery_of_one_market_that_market_is_compared(warehouse, desk_of)
     assert [other[name] for name in names] == [1, 300, 6, 1, 1]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_week_is_compared_in_the_transaction_that_lands_it_and_lands_with_warnings(desk_of):
     for back in (4, 3, 2, 1):
         land(desk_of(back), *TWO_MARKETS)
@@ -121,6 +123,7 @@ def test_a_week_that_is_held_back_is_compared_too(desk_of):
     assert set(of_week["outcome"]) == {"failed"}
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_old_week_that_is_landed_again_is_compared_with_weeks_before_it(desk_of):
     for back in (4, 3, 2, 1):
         land(desk_of(back), *TWO_MARKETS)

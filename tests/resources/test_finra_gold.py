@@ -38,6 +38,7 @@ def windows(desk: Desk) -> list[tuple[object, ...]]:
     )
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_slower_run_cannot_put_older_figures_over_newer_ones(desk):
     desk.land(row(share_quantity=100))
     slow = loader(desk).take(KEY)
@@ -59,6 +60,7 @@ def test_figures_that_a_landing_overtook_are_written_and_derived_again(desk):
     assert windows(desk) == [(MONDAY, "AAA", 1, 900)]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_change_of_metadata_alone_derives_nothing_and_new_rules_derive_again(desk):
     desk.land(row())
     derive(desk)
@@ -86,6 +88,7 @@ def test_a_symbol_that_a_restatement_removes_leaves_what_is_derived(desk):
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_change_of_concentration_is_none_after_a_hole(desk):
     desk.land(row(venue="V"), row(venue="W"))
     replace(desk, week_start=NEXT).land(row(venue="V"))
@@ -96,6 +99,7 @@ def test_the_change_of_concentration_is_none_after_a_hole(desk):
     assert found == [(0.5, None), (1.0, 0.5), (1.0, None)]
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
@@ -149,6 +153,7 @@ def test_what_is_asked_wrongly_is_refused_as_not_landed(desk):
         derive(desk, ROLLING, "nonsense")
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_is_derived_is_known_by_what_it_was_made_of(desk):
     desk.land(row())
     desk.land(row(share_quantity=5), version="v2")

@@ -166,6 +166,7 @@ def test_a_week_at_the_limit_is_asked_for_as_one(opened):
     assert sorted(asked, key=str) == [(PARTITION, 0), (PARTITION, LIMIT)]
 
 
+@pytest.mark.slow
 def test_blank_symbols_come_with_the_first_range(opened):
     rows = [*week(), *sums(100, symbol=""), record("aa"), record("EP$C"), record("BRK.B")]
     api, _, requests = opened(shuffled(rows))
@@ -173,6 +174,7 @@ def test_blank_symbols_come_with_the_first_range(opened):
     assert not any("domainFilters" in each for each in pages(requests))
 
 
+@pytest.mark.slow
 def test_sums_of_no_symbol_that_answer_to_no_range_are_asked_for_by_their_type(opened):
     rows = [*week(), *sums(100)]
     api, _, requests = opened(shuffled(rows))
@@ -218,6 +220,7 @@ def test_one_symbol_larger_than_the_limit_is_refused_before_any_page(opened, fir
     assert pages(requests) == []
 
 
+@pytest.mark.slow
 def test_a_symbol_as_large_as_the_limit_comes_in_a_range_of_its_own(opened):
     large = [record("T", firmCRDNumber=number) for number in range(LIMIT)]
     rows = [*records(900), *large, *sums(MOST, symbol="U")[:LIMIT]]

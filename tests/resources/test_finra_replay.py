@@ -93,6 +93,7 @@ def office(desk, clock, tmp_path) -> Office:
     return Office(desk, clock, tmp_path)
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_replay_by_the_same_rules_writes_nothing_and_says_so(office):
     office.load(text_of(AAA=100, BBB=5))
     before = office.contents()
@@ -102,6 +103,7 @@ def test_a_replay_by_the_same_rules_writes_nothing_and_says_so(office):
     assert office.contents() == before
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_replay_by_newer_rules_is_a_restatement_of_ours(office, clock):
     desk = office.desk
     body = text_of(AAA=100, BBB=5).encode()
@@ -158,6 +160,7 @@ def test_each_replayed_row_leads_to_the_bytes_and_to_the_run_that_fetched_them(o
     assert office.desk.count(blobs) == 2
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_older_delivery_is_published_again_only_when_asked_and_history_says_so(office, clock):
     desk = office.desk
     office.load(text_of(AAA=100))
@@ -214,6 +217,7 @@ def test_what_a_stricter_limit_refuses_is_not_said_to_be_unchanged(office):
     assert office.desk.quantities() == {"AAA": 100}
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_replay_is_compared_with_the_weeks_before_and_warns_as_a_load_does(office):
     desk = office.desk
     with pytest.raises(HeldBackError, match="has_few_rejects"):
@@ -273,6 +277,7 @@ def test_a_delivery_that_there_is_not_is_refused_with_those_that_there_are(offic
     assert refusal.value.found == (f"{GROUP}1" if group else "none since this version records them")
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_load_after_a_replay_says_that_nothing_changed(office):
     office.load(text_of(AAA=100))
     office.replay()
@@ -313,6 +318,7 @@ def test_a_replay_of_markets_that_came_one_by_one_writes_nothing_by_the_same_rul
     assert office.contents() == before
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_market_alone_is_replayed_in_its_own_place(office, clock):
     office.older_rules(text_of(AAA=100), 1, "ATS")
     office.older_rules(text_of(AAA=20), 2, "NON_ATS")
@@ -336,6 +342,7 @@ def test_of_a_market_that_came_twice_a_replay_takes_what_came_last(office):
     assert f"{GROUP}3 or a later" in str(refusal.value)
 
 
+@pytest.mark.slow_on_postgresql
 def test_of_markets_one_that_was_held_back_lands_with_what_is_landed_of_the_other(office):
     office.load(text_of(AAA=100))
     with pytest.raises(HeldBackError, match="has_few_rejects"):
@@ -344,6 +351,7 @@ def test_of_markets_one_that_was_held_back_lands_with_what_is_landed_of_the_othe
     assert shares_by_market(office.desk) == {("ATS", "AAA"): 100, ("NON_ATS", "AAA"): 20}
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_older_delivery_that_is_held_back_stands_in_the_way_of_no_replay(office):
     with pytest.raises(HeldBackError, match="has_few_rejects"):
         office.load(text_of(AAA=100) + "NMS Tier 1||Inc|Xats|XATS|1|1|2025-12-01\n")

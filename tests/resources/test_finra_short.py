@@ -50,6 +50,7 @@ def sale(day: int, symbol: str, short: int, total: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_week_is_joined_with_its_days_and_the_latest_settlement_date_before_its_end(desk):
     for tier in TIERS:
         Desk(desk.warehouse, desk.folder, tier, MONDAY).land(row("AAA"))

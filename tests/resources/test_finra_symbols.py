@@ -39,6 +39,7 @@ def test_a_week_that_is_tiered_again_moves_the_symbol_and_keeps_the_old_state(de
     assert [(row["symbol"], row["tier"]) for row in history] == [("BBB", "T1")]
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_master_is_derived_again_only_where_a_week_changed(desk: Desk):
     assert derive_symbols(desk.warehouse).tables["finra_symbols"].row_count == 0
     land_week(desk, "T1", BEFORE, [{"symbol": "AAA", "issue_name": "Acme Inc."}])
@@ -54,6 +55,7 @@ def test_the_master_is_derived_again_only_where_a_week_changed(desk: Desk):
     assert len(newest_week_changes(desk.warehouse, "issue_name_change", weeks=1)) == 1
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_master_is_stale_until_it_is_derived_again_and_dated_by_publication(desk: Desk):
     first, later = date(2025, 12, 1), date(2026, 1, 5)
     land_week(desk, "T1", BEFORE, [{"symbol": "AAA", "issue_name": "Acme Inc."}])
@@ -76,6 +78,7 @@ def test_the_master_is_stale_until_it_is_derived_again_and_dated_by_publication(
     assert {row for each in tables for row in desk.rows(each, "is_stale")} == {(False,)}
 
 
+@pytest.mark.slow_on_postgresql
 def test_each_vendor_spells_the_symbols_of_the_master(desk: Desk):
     rows = [{"symbol": symbol} for symbol in ("AAA", "BRK.B", "ABCw", "X.W")]
     land_week(desk, "T1", MONDAY, rows)

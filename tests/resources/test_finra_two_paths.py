@@ -86,7 +86,6 @@ def tables_of(desk: Desk) -> list[list[tuple[object, ...]]]:
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not REAL_FILE.parent.is_dir(), reason="the folder of real data is absent")
 @pytest.mark.parametrize(
     "last_line",

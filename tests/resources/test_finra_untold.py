@@ -75,6 +75,7 @@ def recorded(kept, week, target, delivery):
     return kept.recorder(target, week, delivery)
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("ranges_of", [1, 4, 0])
 def test_what_each_landing_changed_is_what_it_said_of_it(desk, clock, ranges_of):
     said = [
@@ -95,6 +96,7 @@ def test_what_was_told_of_and_all_before_it_is_not_told_again(desk, clock):
     assert [each.cause for each in told_of(desk, "no", "no", "no", "yes")] == ["source", "ours"]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_run_that_goes_on_is_left_to_tell_only_of_what_stays_the_latest(desk, clock):
     list(landed(desk, clock, DELIVERIES))
     assert told_of(desk, "not yet") == []

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 
 from orchestration_project.domains.finra.calendar import TIERS, session_days
 from orchestration_project.engine.warehouse import Warehouse
@@ -43,6 +44,7 @@ def value(desk: Desk) -> None:
     load.land(load.take(MONDAY.isoformat()))
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_split_that_is_landed_is_undone_whatever_was_derived_of_prices(desk):
     land(desk)
     week, following = session_days(MONDAY), session_days(MONDAY + timedelta(weeks=1))
@@ -58,6 +60,7 @@ def test_a_split_that_is_landed_is_undone_whatever_was_derived_of_prices(desk):
     assert found == [(tier, 80 * 10**6, 8000 * 10**6) for tier in sorted(TIERS)]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_week_of_which_no_symbol_has_prices_is_covered_by_nothing(desk):
     land(desk)
     assert coverage_by_week(desk.warehouse) == {}  # nobody asked for its value

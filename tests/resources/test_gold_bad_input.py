@@ -88,7 +88,7 @@ def test_revisions_that_are_loaded_out_of_order_are_told_apart_by_both_clocks(de
     assert shares_of() == [20]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_week_that_is_tiered_again_is_in_one_tier_of_gold(desk: Desk, clock):
     for tier in TIERS:
         land_week(desk, tier, LAST, [{"symbol": f"{tier}A"}])

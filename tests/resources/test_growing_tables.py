@@ -81,6 +81,7 @@ def asked(desk: Desk) -> list[tuple[str, Any]]:
     return [each for each in found if each[0].startswith("SELECT")]
 
 
+@pytest.mark.slow_on_postgresql
 def test_no_question_about_a_partition_reads_all_that_was_ever_delivered(desk, asked):
     about = [each for each in asked if any(f"FROM {name}" in each[0] for name in GROWING)]
     assert len(about) >= 2

@@ -313,6 +313,7 @@ def _admit_for_ever(store: Store, begun: threading.Event) -> None:
         begun.set()
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_process_killed_while_it_decides_leaves_no_lock(
     store: Store, opened: Callable[[], SharedState]
 ):

@@ -66,6 +66,7 @@ def test_a_delivery_is_kept_byte_by_byte_with_what_came_with_it(warehouse, takin
     }
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_runs_of_a_delivery_belong_to_the_trace_of_its_request(warehouse, taking, clock):
     trace = begin_trace()
     taking.take([replace(FIRST, trace=trace)])

@@ -72,6 +72,7 @@ def attached(connection: Connection) -> int:
     return sum(name.startswith("incoming") for _, name, _ in listed)
 
 
+@pytest.mark.slow
 def test_more_frames_than_sqlite_attaches_files_arrive_whole_and_again(file, warehouse):
     frames = [many(number * MANY_ROWS) for number in range(MOST_FILES + 2)]
     for again in range(1, 3):
@@ -87,6 +88,7 @@ def test_more_frames_than_sqlite_attaches_files_arrive_whole_and_again(file, war
     assert others(file) == []
 
 
+@pytest.mark.slow
 def test_rows_of_which_no_column_says_the_same_throughout_arrive(warehouse):
     count = pl.int_range(1, MANY_ROWS + 1)
     frame = many().with_columns(
@@ -99,6 +101,7 @@ def test_rows_of_which_no_column_says_the_same_throughout_arrive(warehouse):
     assert warehouse.frame(select(blobs).order_by(blobs.c.sha256), blobs).equals(frame)
 
 
+@pytest.mark.slow
 def test_a_transaction_that_fails_leaves_neither_rows_nor_file(file, warehouse):
     for _ in range(MOST_FILES + 2):
         with pytest.raises(sqlite3.IntegrityError):
@@ -136,6 +139,7 @@ def test_an_interrupt_while_rows_are_on_their_way_stays_one(file, warehouse):
     assert others(file) == []
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_the_thread_that_writes_starts_leaves_no_file(
     file, warehouse, monkeypatch
 ):

@@ -40,6 +40,7 @@ def looked_at(desk, store, **config) -> tuple[dict, dg.AssetCheckEvaluation]:
     return {name: value.value for name, value in made.metadata.items()}, check
 
 
+@pytest.mark.slow_on_postgresql
 def test_captures_are_listed_by_conditions_and_all_artifacts_counted_by_kind(desk, store):
     first, _ = capture(desk, b"one", b"two")
     store.put("staged/x.parquet", b"12345")

@@ -61,6 +61,7 @@ def stored(week: date, tier: str, market: str, symbol: str) -> dict[str, object]
     }
 
 
+@pytest.mark.slow
 @given(groups)
 def test_the_groups_are_the_distinct_first_columns_of_the_key(
     connection: Connection, found: set[tuple[date, str, str]]
@@ -142,6 +143,7 @@ def plan_of(connection: Connection, statement: Query) -> list[str]:
     return [str(each[3]) for each in rows]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_symbol_has_the_same_rows_as_with_all_others(desk: Desk):
     desk.land(row("AAA"), row("BBB"), row("AAA", venue="OTHER"))
     desk.land(row("AAA"), version="2")

@@ -116,6 +116,7 @@ def test_the_same_rows_in_ranges_are_landed_without_a_look_at_the_table(desk):
     assert desk.count(finra_otc_weekly_history) == 0
 
 
+@pytest.mark.slow_on_postgresql
 def test_rows_that_turn_out_the_same_are_not_derived_of_again(desk):
     rows = [row("A"), row("B")]
     desk.land(*rows, ranges_of=1)
@@ -124,7 +125,7 @@ def test_rows_that_turn_out_the_same_are_not_derived_of_again(desk):
     assert (landed.change, landed.derived_seconds) == (None, {})
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_an_error_in_any_range_leaves_all_as_it_was(desk, monkeypatch):
     desk.land(row("A"), row("B"), row("C"))
     before = [content(desk, table) for table in TABLES]

@@ -261,6 +261,7 @@ def facts(status="SUCCESS", seconds=0, steps=(), run_id="run") -> RunFacts:
 LOAD = StepFacts("load", "SUCCESS", ["finra/otc_weekly"], NOON, NOON, 1)
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_steps_of_a_run_that_dagster_has_deleted_are_at_work_no_more(
     instance, ledger, warehouse
 ):

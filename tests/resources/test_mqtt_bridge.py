@@ -112,6 +112,7 @@ def is_connected(warehouse: Warehouse) -> bool:
 ON_SQLITE = pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("warehouse", "version"), [("sqlite", "3.1.1"), ("postgresql", "5")], indirect=["warehouse"]
 )

@@ -87,6 +87,7 @@ def test_an_event_is_published_in_the_trace_of_its_request(office):
     assert mirrored == {request.trace_id, own.trace_id}
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_message_that_comes_back_from_the_broker_is_a_duplicate(office):
     mirror = office.mirror()
     execute(mirror, command("created", name="Apollo"))
@@ -100,6 +101,7 @@ def test_the_message_that_comes_back_from_the_broker_is_a_duplicate(office):
     assert [row["duplicate_count"] for row in office.rows(mqtt_seen_keys)] == [2, 2]
 
 
+@pytest.mark.slow_on_postgresql
 def test_events_that_wait_in_the_inbox_are_mirrored_beside_commands(office):
     topic = "tracker/events/projects/p1"
     body = {"project_id": "p1", "name": "Apollo", "status": "planning"}
@@ -115,7 +117,7 @@ def test_events_that_wait_in_the_inbox_are_mirrored_beside_commands(office):
     assert [row["arrival_id"] for row in office.rows(mqtt_inbox)] == [1, 3]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_requests_at_once_are_each_done_once_and_in_some_order(office):
     execute(office.mirror(), command("created", name="0"))
     wanted = [command("updated", name=str(n), request_key=f"k{n % 8}") for n in range(8)] * 2
@@ -133,6 +135,7 @@ def test_requests_at_once_are_each_done_once_and_in_some_order(office):
     assert sorted(each["arrival_id"] for each in office.rows(mqtt_mirror)) == list(range(1, 10))
 
 
+@pytest.mark.slow_on_postgresql
 def test_creations_of_one_project_at_once_make_it_once(office):
     def create(number: int) -> str:
         try:
@@ -186,6 +189,7 @@ def test_a_kind_without_its_file_is_an_error_that_names_it(office, tmp_path):
     assert not office.rows(mqtt_mirror)
 
 
+@pytest.mark.slow_on_postgresql
 def test_metrics_count_events_by_known_kinds_and_what_waits(office):
     metrics = MqttMetrics(office.warehouse)
     assert samples(metrics, office)["mqtt_waiting_messages"] == 0

@@ -62,6 +62,7 @@ def check(office: MqttOffice, kinds: Path, seed: int, count: int) -> None:
         assert office.rows(mqtt_projects) == by_project(events[:done])
 
 
+@pytest.mark.slow_on_postgresql
 def test_random_histories_in_any_order_of_arrival_have_the_state_of_the_model(office, kinds):
     check(office, kinds, seed=1, count=16)
     before = office.rows(mqtt_projects)

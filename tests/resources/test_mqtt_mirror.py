@@ -66,6 +66,7 @@ def test_the_trace_of_a_message_precedes_that_of_its_envelope(office):
     assert [row["trace_id"] for row in office.rows(mqtt_mirror)] == [of_message, TRACE]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_forgotten_key_is_a_duplicate_whatever_its_trace(office):
     office.receive(message("a"), trace_id="4bf92f35-77b3-4da6-a3ce-929d0e0e4736")
     office.run()
@@ -76,6 +77,7 @@ def test_a_forgotten_key_is_a_duplicate_whatever_its_trace(office):
     assert office.count(mqtt_dead_letters) == 0
 
 
+@pytest.mark.slow_on_postgresql
 def test_each_row_leads_to_its_bytes(office, tmp_path):
     bodies = [message(key) for key in ("a", "b", "c")]
     office.receive(*bodies)
@@ -91,6 +93,7 @@ def test_each_row_leads_to_its_bytes(office, tmp_path):
     assert len({blob.storage_uri for blob in blobs.values()}) == 1
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_key_is_mirrored_once_whatever_the_range(office):
     office.receive(message("a"), message("b"), message("a"), message("a"))
     assert office.run(max_range=2).duplicate_count == 2
@@ -102,6 +105,7 @@ def test_a_key_is_mirrored_once_whatever_the_range(office):
     assert office.run().by_topic_and_kind == {}
 
 
+@pytest.mark.slow_on_postgresql
 def test_large_messages_are_mirrored_a_few_at_a_time(office):
     small = [message(f"k{number}") for number in range(7)]
     large = message("large", payload={"project_id": "p1", "description": "x" * 1_000})
@@ -117,6 +121,7 @@ def test_large_messages_are_mirrored_a_few_at_a_time(office):
     assert office.count(mqtt_mirror) == 8
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_key_that_is_used_for_another_content_is_a_dead_letter(office):
     first = message("a", payload={"project_id": "p1", "name": "Apollo"})
     other = message("a", payload={"project_id": "p1", "name": "Gemini"})
@@ -127,6 +132,7 @@ def test_a_key_that_is_used_for_another_content_is_a_dead_letter(office):
     assert office.rows(mqtt_projects)[0]["name"] == "Apollo"
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_forgotten_key_is_compared_with_the_mirror(office):
     first = message("a", payload={"project_id": "p1", "name": "Apollo"})
     office.receive(first)
@@ -174,6 +180,7 @@ def test_nul_is_mirrored_as_escaped_text(office):
     assert office.rows(mqtt_projects)[0]["name"] == r"a\u0000b"
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_unknown_kind_is_mirrored_and_counted(office):
     office.receive(message("a", "invoice.sent", {"any": "thing"}))
     counts = office.run()
@@ -191,6 +198,7 @@ def test_clock_skew_is_mirrored_with_a_warning(office):
     assert '"idempotency_key": "a"' in audit["offenders"]
 
 
+@pytest.mark.slow_on_postgresql
 def test_late_events_fold_their_entity_again(office):
     def update_at(second: int, **given: str) -> bytes:
         at = NOON + timedelta(seconds=second)
@@ -205,6 +213,7 @@ def test_late_events_fold_their_entity_again(office):
     assert (project["event_count"], project["arrival_id"]) == (3, 2)
 
 
+@pytest.mark.slow_on_postgresql
 def test_entities_with_keys_of_several_parts(office):
     edge = {"component_id": "c1", "depends_on_id": "c2"}
     metric = {"name": "cpu", "value": 1, "measured_at": NOON.isoformat(), "subject_id": "p1"}
@@ -221,6 +230,7 @@ def test_entities_with_keys_of_several_parts(office):
     assert (row["metric_id"], row["value"]) == ("p1|cpu|2026-03-02T12:00:00Z", 2.0)
 
 
+@pytest.mark.slow_on_postgresql
 def test_messages_of_two_hours_are_deliveries_of_two_partitions(office):
     office.receive(message("a"))
     office.receive(message("b"), at=NOON + timedelta(hours=1))
@@ -245,6 +255,7 @@ def test_what_waits_is_counted_until_it_is_mirrored(office):
     assert waiting(office.warehouse).message_count == 3
 
 
+@pytest.mark.slow_on_postgresql
 def test_old_messages_and_keys_are_removed_but_none_that_waits(office):
     office.receive(message("a"), message("b"), at=NOON - timedelta(days=40))
     office.run()

@@ -205,6 +205,7 @@ def test_a_burning_objective_and_a_removed_one_are_conditions(warehouse):
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_control_tower_shows_budgets_the_least_left_first(warehouse):
     assert objectives_metadata(warehouse, NOON, is_synthetic=False) == {}
     runs(warehouse, NOON - DAY, SUCCESS=6, FAILURE=4)

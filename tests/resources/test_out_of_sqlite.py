@@ -183,6 +183,7 @@ def test_a_reader_that_stops_early_leaves_no_file_open(warehouse, file):
     assert not [each for each in psutil.Process().open_files() if str(file) in each.path]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames_before", [1, 2])
 def test_an_interrupt_while_rows_are_counted_or_read_stays_one(warehouse, frames_before):
     write(warehouse, blob_rows(6 * ROWS_PER_BATCH))

@@ -153,6 +153,7 @@ def test_an_inventory_knows_packs(desk, disk):
     assert take_inventory(desk.warehouse, disk, read_all=False).found.missing == [name]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_pack_goes_when_no_blob_of_it_is_needed(desk, disk, clock):
     old = delivered(desk, disk, *SMALL[:3])
     new = delivered(desk, disk, *SMALL[10:20])
@@ -180,6 +181,7 @@ def test_the_needed_blobs_of_an_old_pack_move_before_it_goes(desk, disk, clock):
     assert (found.found.missing, found.changed) == ([], [])
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_pack_with_a_damaged_blob_that_is_needed_stays(desk, disk, clock, caplog):
     old = delivered(desk, disk, *SMALL[:6])
     delivered(desk, disk, *SMALL[4:6], *SMALL[10:15])
@@ -193,6 +195,7 @@ def test_a_pack_with_a_damaged_blob_that_is_needed_stays(desk, disk, clock, capl
     assert Captures(disk).read(recorded(desk)[old[5].sha256]) == SMALL[5]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_pack_of_which_much_is_needed_stays(desk, disk, clock):
     delivered(desk, disk, *SMALL[:6])
     delivered(desk, disk, *SMALL[1:6], SMALL[12], SMALL[13])
@@ -214,6 +217,7 @@ def test_a_pack_that_is_used_again_after_the_plan_stays(desk, disk, clock):
     assert Captures(disk).restore(old[2]) == SMALL[2]
 
 
+@pytest.mark.slow_on_postgresql
 def test_bytes_that_are_captured_again_after_their_pack_went_are_found(desk, disk, clock):
     delivered(desk, disk, *SMALL[:3])
     delivered(desk, disk, *SMALL[10:20])

@@ -63,7 +63,7 @@ def test_pages_make_up_the_table_in_the_order_of_its_key(warehouse, limit):
     assert keys == sorted(keys)
 
 
-@pytest.mark.slow
+@pytest.mark.slow_on_postgresql
 def test_a_page_is_looked_up_by_its_whole_key_however_deep_it_lies(warehouse):
     chosen = relation("source_fields")
     key = {"source": "demo", "dataset": "a", "field_name": "x", "first_seen_at": BEGIN}
@@ -80,6 +80,7 @@ def test_a_page_is_looked_up_by_its_whole_key_however_deep_it_lies(warehouse):
     assert looked_up in told
 
 
+@pytest.mark.slow
 def test_pages_in_iso_have_the_same_rows_with_moments_as_text(warehouse):
     chosen = relation("source_fields")
     names = chosen.columns([])

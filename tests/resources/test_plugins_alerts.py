@@ -65,6 +65,7 @@ def conditions(warehouse):
     }
 
 
+@pytest.mark.slow
 def test_a_plugin_that_the_project_disabled_is_a_condition_with_its_latest_violations(warehouse):
     added(warehouse, "good")
     added(warehouse, "stopped", state="disabled", reason="disabled by ada")

@@ -114,6 +114,7 @@ def test_a_database_that_is_away_is_told_without_its_password(look: Look):
     assert found.remedy.startswith("check that it runs")
 
 
+@pytest.mark.slow
 def test_tables_that_are_behind_and_may_not_be_changed_are_told(look: Look, tmp_path: Path):
     file = tmp_path / "old.sqlite"
     with Warehouse(f"sqlite:///{file}", clock=Clock()) as warehouse:

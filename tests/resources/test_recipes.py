@@ -64,6 +64,7 @@ def test_what_did_we_know_then(asked):
     ]
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(("seconds", "shares"), [(-1, 100), (0, 150)])
 def test_a_state_ends_in_the_microsecond_in_which_the_next_begins(desk, asked, seconds, shares):
     at = NOON + timedelta(days=7, microseconds=seconds)
@@ -76,6 +77,7 @@ def test_a_state_ends_in_the_microsecond_in_which_the_next_begins(desk, asked, s
     assert ("EEE" in found, "DDD" in found) == (shares == 150, shares == 100)
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_changed_between_two_times(asked):
     names = ("symbol", "change", "shares_before", "shares_after", "trades_before", "trades_after")
     assert only(asked("Changes between two times"), *names) == [
@@ -133,6 +135,7 @@ def test_where_does_this_row_come_from(desk, asked):
     assert (found["url"], found["storage_uri"]) == ("https://api.finra.org/data", storage_uri)
 
 
+@pytest.mark.slow_on_postgresql
 def test_which_lines_of_a_week_were_refused_and_why(asked):
     found = asked("Rejects of a week")
     assert only(found, "reason_code", "line_number", "record", "part_number") == [
@@ -141,6 +144,7 @@ def test_which_lines_of_a_week_were_refused_and_why(asked):
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_which_partitions_are_held_back(desk, asked):
     assert asked("Quarantined partitions") == []
     other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + timedelta(7))
@@ -153,6 +157,7 @@ def test_which_partitions_are_held_back(desk, asked):
     assert asked("Quarantined partitions") == []
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_does_a_week_look_like_to_a_reader(asked):
     first, *others = asked("A week with names and dollars")
     assert {name: str(value) for name, value in first.items()} == {

@@ -14,6 +14,7 @@ def test_a_first_landing_tells_all_of_the_week(desk):
     assert (change.shares_before, change.shares_after) == (0, 107)
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_restatement_tells_rows_symbols_and_moves(desk):
     desk.land(row("AAA"), row("AAA", "YATS"), row("BBB"), row("CCC"), row("DDD"))
     landed = desk.land(
@@ -39,6 +40,7 @@ def test_a_restatement_tells_rows_symbols_and_moves(desk):
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_change_of_dates_alone_restates_no_row(desk):
     desk.land(row("AAA"), row("BBB"))
     landed = desk.land(row("AAA", last_update_date=date(2026, 1, 12)), row("BBB"), version="v2")
@@ -47,18 +49,21 @@ def test_a_change_of_dates_alone_restates_no_row(desk):
     assert desk.count(finra_otc_weekly_history) == 1
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_did_not_change_tells_nothing(desk):
     desk.land(row("AAA"))
     assert desk.land(row("AAA"), version="v2").change is None
     assert desk.land(row("AAA"), rule_version="2").change is None
 
 
+@pytest.mark.slow_on_postgresql
 def test_other_rules_of_ours_are_compared_in_the_same_way(desk):
     desk.land(row("AAA"), row("BBB"))
     landed = desk.land(row("AAA", share_quantity=99), row("BBB"), rule_version="2")
     assert (landed.change_cause, landed.change.moved_shares) == ("ours", 1)
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_part_of_the_partition_is_compared_with_that_part_alone(desk):
     desk.land(row("AAA"), row("BBB", market="NON_ATS"))
     landed = desk.land(row("AAA", share_quantity=101), version="v2", scope={"market": ("ATS",)})
@@ -77,6 +82,7 @@ def test_the_other_market_is_more_of_the_week_and_restates_nothing(desk):
     assert desk.land(ats, other, third, version="v3", scope=both).change_cause == "source"
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_other_market_beside_a_change_of_the_first_is_a_restatement(desk):
     desk.land(row("AAA"), scope={"market": ("ATS",)})
     rows = (row("AAA", share_quantity=9), row("BBB", market="NON_ATS"))
@@ -84,6 +90,7 @@ def test_the_other_market_beside_a_change_of_the_first_is_a_restatement(desk):
     assert (landed.change_cause, landed.change.restated_rows) == ("source", 2)
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_new_row_of_a_market_that_is_landed_is_a_restatement_whatever_came_between(desk):
     ats, other = {"market": ("ATS",)}, {"market": ("NON_ATS",)}
     desk.land(row("AAA"), scope=ats)
@@ -91,6 +98,7 @@ def test_a_new_row_of_a_market_that_is_landed_is_a_restatement_whatever_came_bet
     assert desk.land(row("AAA"), row("CCC"), version="v3", scope=ats).change_cause == "source"
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_other_market_beside_a_new_row_of_the_first_is_a_restatement(desk):
     desk.land(row("AAA"), scope={"market": ("ATS",)})
     rows = (row("AAA"), row("CCC"), row("BBB", market="NON_ATS"))
@@ -98,6 +106,7 @@ def test_the_other_market_beside_a_new_row_of_the_first_is_a_restatement(desk):
     assert (landed.change_cause, landed.change.restated_rows) == ("source", 2)
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_second_restatement_is_compared_with_the_first(desk, clock):
     desk.land(row("AAA"), row("BBB"))
     for days, shares in ((7, 110), (8, 120)):

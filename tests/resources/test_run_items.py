@@ -195,6 +195,7 @@ def counts_of(metadata: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow_on_postgresql
 def test_all_items_are_loaded_batch_by_batch(queue: Queue):
     queue.enqueue(*"abcdefg")
     loader = Loader(queue)
@@ -206,6 +207,7 @@ def test_all_items_are_loaded_batch_by_batch(queue: Queue):
     assert loader.batches == [3, 3, 1]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_run_without_due_items_reports_zeros(queue: Queue):
     metadata = metadata_of(execute(Loader(queue)))
     assert metadata == dict.fromkeys(
@@ -220,6 +222,7 @@ def test_a_run_ends_after_so_many_items(queue: Queue):
     assert [queue.states()[key] for key in "efg"] == ["ready"] * 3
 
 
+@pytest.mark.slow_on_postgresql
 def test_items_that_fail_end_neither_the_run_nor_their_batch(queue: Queue):
     queue.enqueue(
         "a", "b", "raises contract", "raises transient", "raises defect", "skip", "refuse"
@@ -261,6 +264,7 @@ def test_the_first_failures_alone_are_shown(queue: Queue):
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_batch_that_cannot_be_loaded_is_loaded_item_by_item(queue: Queue):
     queue.enqueue("a", "b", "c", "raises contract")
     loader = Loader(queue, breaks_batch="b")
@@ -271,6 +275,7 @@ def test_a_batch_that_cannot_be_loaded_is_loaded_item_by_item(queue: Queue):
     assert loader.batches == [3, 1, 1, 1]
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("keys", "states"),
     [
@@ -300,6 +305,7 @@ def test_a_database_that_refuses_a_single_item_ends_the_run(queue: Queue):
     assert queue.states() == {"a": "done", "b": "leased", "c": "leased"}
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_item_that_another_run_has_claimed_meanwhile_is_not_loaded(queue: Queue):
     queue.enqueue(*"abc")
     loader = Loader(queue, is_taken_meanwhile="b")
@@ -329,6 +335,7 @@ def test_a_pool_that_cannot_work_leaves_the_items_ready(queue: Queue):
     assert queue.loaded() == []
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_database_that_fails_ends_the_run(queue: Queue):
     queue.enqueue(*"ab")
 
@@ -343,6 +350,7 @@ def test_a_database_that_fails_ends_the_run(queue: Queue):
     assert queue.loaded() == []
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_defect_of_the_loader_ends_the_run_and_loads_nothing_of_its_batch(queue: Queue):
     queue.enqueue(*"abcd")
     with queue.warehouse.writing() as connection:
@@ -352,6 +360,7 @@ def test_a_defect_of_the_loader_ends_the_run_and_loads_nothing_of_its_batch(queu
     assert queue.states() == {"a": "done", "b": "done", "c": "done", "d": "leased"}
 
 
+@pytest.mark.slow_on_postgresql
 def test_items_are_extracted_in_processes(queue: Queue):
     queue.enqueue("a", "b", "raises contract", "exits")
     with ProcessPool(2, 256 * MIB) as pool:
@@ -362,6 +371,7 @@ def test_items_are_extracted_in_processes(queue: Queue):
     assert "its worker exited with status 7" in reasons["exits"]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_lease_lasts_as_long_as_its_batch_may_take(queue: Queue):
     queue.enqueue("a")
     start = datetime.fromisoformat("2026-03-02T15:00:00+00:00")
@@ -369,6 +379,7 @@ def test_a_lease_lasts_as_long_as_its_batch_may_take(queue: Queue):
     assert queue.untils[0] >= start + timedelta(hours=5)
 
 
+@pytest.mark.slow_on_postgresql
 def test_stored_items_are_claimed_loaded_and_settled_as_those_of_any_queue(queue: Queue):
     items = WorkItems(queue.warehouse, Clock())
     keys = ("a", "b", "raises contract", "raises transient")

@@ -220,6 +220,7 @@ def test_a_pruned_run_can_be_deleted_and_looking_at_it_makes_no_file(instance, l
     assert kinds_of(instance, run_id) == set()
 
 
+@pytest.mark.slow
 def test_earlier_states_of_an_asset_go_and_the_latest_and_other_events_stay(instance, ledger):
     state, other = dg.AssetKey("state"), dg.AssetKey("other")
 

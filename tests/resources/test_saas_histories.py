@@ -38,6 +38,7 @@ def test_both_sides_agree_without_a_second_issue_or_a_lost_update(
     hold(warehouse, clock, lambda: nullcontext(world_in_memory("peopleforce")), examples, number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("warehouse", "examples", "number"),
     [

@@ -75,6 +75,7 @@ class Office:
         return problem or reconciler.apply().problem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "seed", [1, *(pytest.param(seed, marks=pytest.mark.histories) for seed in range(2, 30))]
 )

@@ -49,6 +49,7 @@ def trace(desk, clock):
     return context.trace_id
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_trace_shows_request_webhook_run_step_partition_fetch_and_load(desk, trace):
     found = read_trace(desk.warehouse, trace)
     assert found is not None

@@ -73,6 +73,7 @@ def test_each_way_to_write_a_postgresql_url_opens_it(scheme, postgres_url, own_s
         assert set(METADATA.tables) < set(inspect(connection).get_table_names())
 
 
+@pytest.mark.slow
 def test_another_driver_lands_the_same_the_portable_way(
     postgres_url, own_schema, open_at, tmp_path
 ):
@@ -268,6 +269,7 @@ def test_a_connection_option_that_there_is_not_is_a_wrong_setting(postgres_url, 
         open_at(f"{postgres_url}&bad=1").prepare(holds="real")
 
 
+@pytest.mark.slow
 def test_a_postgresql_that_may_only_be_read_is_read_and_refuses_to_be_written(
     postgres_url, own_schema, open_at, tmp_path
 ):
@@ -281,6 +283,7 @@ def test_a_postgresql_that_may_only_be_read_is_read_and_refuses_to_be_written(
         Desk(reader, tmp_path).land(row())
 
 
+@pytest.mark.slow
 def test_a_role_that_may_not_write_is_a_wrong_setting(postgres_url, own_schema, open_at, tmp_path):
     open_at(postgres_url, schema=own_schema).prepare(holds="real")
     role = f"role_{uuid4().hex}"
@@ -331,6 +334,7 @@ def test_a_sqlite_path_that_is_no_database_is_a_wrong_setting(make, open_at, tmp
     assert str(file.parent) in refusal.value.expected
 
 
+@pytest.mark.slow
 def test_a_sqlite_file_that_another_process_writes_for_long_may_come_free(open_at, tmp_path):
     open_at(f"sqlite:///{tmp_path}/x.sqlite").prepare(holds="real")
     warehouse = open_at(f"sqlite:///{tmp_path}/x.sqlite?timeout=0.05")
@@ -421,6 +425,7 @@ def test_an_error_leaves_no_connection_in_use(postgres_url, own_schema, open_at)
 # How transactions behave
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_reader_sees_one_state_of_the_database_however_often_it_asks(warehouse, tmp_path):
     desk = Desk(warehouse, tmp_path)
     desk.land(row("AAA"))
@@ -493,6 +498,7 @@ def test_processes_that_migrate_a_database_at_the_same_time_all_succeed(
         assert differences(connection) == []
 
 
+@pytest.mark.slow
 def test_a_sqlite_file_that_another_process_is_just_making_is_waited_for(open_at, tmp_path):
     other = sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
@@ -537,6 +543,7 @@ def test_each_data_profile_has_a_database_of_its_own_below_state_dir(tmp_path, n
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.slow
 def test_a_database_that_is_refused_is_closed_again(tmp_path):
     file = f"sqlite:///{tmp_path}/x.sqlite"
     with open_warehouse(settings(tmp_path, database_url=file, finra_source="demo")):

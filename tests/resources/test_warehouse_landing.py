@@ -67,6 +67,7 @@ def counts(landed):
 # What a landing writes
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_delivery_that_changes_a_few_of_many_rows_gives_what_replacing_all_would(desk):
     many = [row(f"S{number:02}", "XATS") for number in range(40)]
     desk.land(*many)
@@ -127,6 +128,7 @@ def test_a_first_delivery_is_published_with_its_gold_and_its_evidence(desk):
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_same_content_again_is_recorded_and_writes_no_data(desk):
     first = desk.land(row("AAA"), row("BBB"))
     before = desk.warehouse.frame(select(finra_otc_weekly), finra_otc_weekly)
@@ -144,6 +146,7 @@ def test_the_same_content_again_is_recorded_and_writes_no_data(desk):
     assert desk.warehouse.state(finra_otc_weekly, desk.partition_key).source_version == "v2"
 
 
+@pytest.mark.slow_on_postgresql
 def test_what_changed_came_or_went_is_kept_as_history_with_its_time_and_cause(desk, clock):
     desk.land(row("STAYS"), row("CHANGES"), row("GOES"))
     clock.at = NOON + timedelta(days=7)
@@ -173,6 +176,7 @@ def test_what_changed_came_or_went_is_kept_as_history_with_its_time_and_cause(de
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_change_of_the_sources_dates_alone_is_metadata(desk):
     desk.land(row("AAA"), row("BBB"))
     landed = desk.land(row("AAA", last_update_date=date(2026, 2, 2)), row("BBB"), version="v2")
@@ -182,6 +186,7 @@ def test_a_change_of_the_sources_dates_alone_is_metadata(desk):
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_row_whose_values_stay_is_metadata_also_beside_one_whose_values_change(desk):
     desk.land(row("AAA"), row("BBB"))
     newer = date(2026, 2, 2)
@@ -219,6 +224,7 @@ def test_new_rules_that_change_no_row_derive_anew_and_keep_the_rows(desk):
     assert desk.rows(finra_otc_weekly, "known_from") == [(first.known_from,)]
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("now", "then"),
     [(None, "x"), ("x", None), ("", "x"), (None, ""), (None, r"\N"), ("a", "A")],
@@ -229,6 +235,7 @@ def test_a_change_between_any_two_texts_or_none_is_a_change(desk, now, then):
     assert desk.rows(finra_otc_weekly, "participant_name") == [(then,)]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_removed_symbol_leaves_the_tables_and_stays_in_history(desk):
     desk.land(row("AAA"), row("GONE"))
     desk.land(row("AAA"), version="v2")
@@ -237,6 +244,7 @@ def test_a_removed_symbol_leaves_the_tables_and_stays_in_history(desk):
     assert desk.rows(finra_otc_weekly_history, "symbol") == [("GONE",)]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_delivery_without_any_row_empties_the_partition(desk):
     desk.land(row("AAA"))
     landed = desk.land(version="v2")
@@ -245,6 +253,7 @@ def test_a_delivery_without_any_row_empties_the_partition(desk):
     assert desk.count(finra_otc_weekly_history) == 1
 
 
+@pytest.mark.slow_on_postgresql
 def test_going_back_to_the_original_is_one_more_change(desk):
     desk.land(row(share_quantity=1))
     desk.land(row(share_quantity=2), version="v2")
@@ -266,7 +275,7 @@ def test_known_from_increases_although_the_clock_stands_or_goes_back(desk, clock
     assert known == [NOON + n * MICROSECOND for n in range(4)]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_hosts_whose_clocks_are_hours_apart_leave_one_history(kind, prepared, tmp_path):
     url = prepared.sqlite(tmp_path / "hosts.sqlite") if kind == "sqlite" else prepared.postgresql()
@@ -285,6 +294,7 @@ def test_hosts_whose_clocks_are_hours_apart_leave_one_history(kind, prepared, tm
             assert [shares for shares, _ in as_of(hosts[0], moment).values()] == [number]
 
 
+@pytest.mark.slow_on_postgresql
 def test_another_partition_has_its_own_time_and_tokens_and_is_left_alone(desk):
     other = Desk(desk.warehouse, desk.folder, tier="T2")
     desk.land(row("AAA"))
@@ -318,6 +328,7 @@ def test_a_delivery_of_one_market_leaves_the_other_alone_and_gold_covers_both(de
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_same_market_again_after_the_other_one_changes_nothing(desk):
     desk.land(row("AAA"), scope=ATS)
     desk.land(row("AAA", "CRD:7", market="NON_ATS"), scope=NON_ATS)
@@ -326,6 +337,7 @@ def test_the_same_market_again_after_the_other_one_changes_nothing(desk):
     assert again.derived_seconds == {}
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_whole_partition_after_one_market_removes_what_it_does_not_have(desk):
     desk.land(row("AAA"), row("BBB", "CRD:7", market="NON_ATS"))
     desk.land(row("AAA"), scope=ATS)
@@ -335,6 +347,7 @@ def test_a_whole_partition_after_one_market_removes_what_it_does_not_have(desk):
 # Evidence
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_held_back_delivery_is_recorded_and_leaves_what_is_published(desk):
     desk.land(row("AAA"), row("BBB"))
     published = [desk.warehouse.frame(select(t), t) for t in (finra_otc_weekly, *BOTH)]
@@ -380,6 +393,7 @@ def test_a_failed_audit_of_severity_warning_holds_nothing_back(desk):
     assert desk.quantities() == {"AAA": 100}
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_delivery_that_could_not_be_checked_is_recorded_and_may_be_asked_for_again(desk):
     desk.land(row("AAA"))
     failed = desk.delivery("v2", captures=(), discarded=[desk.capture(b"<html>", row_count=None)])
@@ -395,6 +409,7 @@ def test_a_delivery_that_could_not_be_checked_is_recorded_and_may_be_asked_for_a
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_equal_bytes_are_one_blob_and_as_many_captures_as_fetches(desk):
     same, other = desk.capture(b"same"), desk.capture(b"other")
     desk.land(row(), captures=[same, other, desk.capture(b"same")])
@@ -474,6 +489,7 @@ def test_rejects_keep_the_record_its_place_and_the_reason(desk):
     assert desk.rows(landings, "rows_rejected") == [(2,)]
 
 
+@pytest.mark.slow_on_postgresql
 def test_latest_audits_are_those_of_each_partitions_latest_audited_delivery(desk):
     desk.land(row(), audits=[PASSED])
     with pytest.raises(HeldBackError):
@@ -486,6 +502,7 @@ def test_latest_audits_are_those_of_each_partitions_latest_audited_delivery(desk
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_row_counts_are_of_the_scope(desk):
     desk.land(row("AAA"), row("AAA", "YATS"))
     Desk(desk.warehouse, desk.folder, tier="T2").land(row())
@@ -499,6 +516,7 @@ def test_row_counts_are_of_the_scope(desk):
 # Others at the same time
 
 
+@pytest.mark.slow_on_postgresql
 def test_of_two_orders_with_the_same_token_the_second_is_superseded_and_records_nothing(desk):
     first, second = desk.target(run_id="first"), desk.target(run_id="second")
     desk.land(row("AAA"), target=first)
@@ -556,6 +574,7 @@ def test_of_two_landings_at_once_one_wins_and_nothing_is_lost(desk, landed_befor
     assert desk.rows(fences, "token") == [(before + 2,)]
 
 
+@pytest.mark.slow_on_postgresql
 def test_landings_of_many_partitions_at_once_share_their_blobs_and_all_land(desk):
     weeks = [
         Desk(desk.warehouse, desk.folder, "T1", MONDAY - n * timedelta(days=7)) for n in range(6)
@@ -619,6 +638,7 @@ def test_a_write_that_fails_on_the_way_leaves_nothing(desk):
     assert desk.quantities() == {"AAA": 100}
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_derivation_that_crashes_leaves_the_partition_as_it_was(desk):
     def fail(_):
         raise ZeroDivisionError
@@ -781,6 +801,7 @@ def test_table_and_history_tell_for_each_moment_what_was_landed_then(desk, examp
 # Values to and fro
 
 
+@pytest.mark.slow_on_postgresql
 def test_symbols_compare_and_sort_byte_by_byte(desk):
     symbols = [
         "ABCP",
@@ -818,6 +839,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_moments_keep_their_microseconds_however_they_are_written_and_read(desk, clock, moment):
     clock.at = moment
@@ -874,6 +896,7 @@ def test_ratios_are_exact_to_the_last_bit(warehouse):
     assert warehouse.frame(statement, finra_venue_week)["tier_share"].to_list() == ratios
 
 
+@pytest.mark.slow_on_postgresql
 def test_more_rows_than_one_batch_arrive_whole(warehouse):
     count = 50_001
     rows = pl.DataFrame({"sha256": [f"{n:05}" for n in range(count)]}).with_columns(

@@ -142,6 +142,7 @@ def test_values_come_back_as_they_were_written_whatever_the_server_prefers(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
 def test_a_database_that_lacks_letters_is_refused_and_one_that_looks_at_none_holds_them(
     postgres_url: str, clock: StoppedClock, encoding: str

@@ -172,6 +172,7 @@ def test_a_short_retry_after_is_waited_for_and_a_long_one_is_an_answer(scene: Sc
     assert found.paths == ["/robots.txt", "/a", "/a", "/b"]
 
 
+@pytest.mark.slow
 def test_failures_are_retried_after_a_wait_that_grows_and_is_no_fixed_one(scene: SceneOf):
     found = scene(a=Reply(502))
     with pytest.raises(TransientError, match="status 502"):

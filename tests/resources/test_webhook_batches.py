@@ -64,7 +64,7 @@ def keys(claimed) -> list[str]:
     return [each.key for each in claimed]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_run_lands_deliveries_batch_by_batch_up_to_its_limit_and_the_next_one_goes_on(
     desk, monkeypatch
 ):
@@ -84,7 +84,7 @@ def test_a_run_lands_deliveries_batch_by_batch_up_to_its_limit_and_the_next_one_
     ]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_batch_holds_as_many_bodies_as_fit_and_the_rest_waits_without_an_attempt(desk):
     desk.deliver("1", "2", "3", body=b" " * (MAX_BATCH_BYTES // 2))
     assert keys(desk.claim()) == ["1", "2"]
@@ -102,6 +102,7 @@ def test_a_body_that_is_larger_than_a_batch_is_one_by_itself(desk):
     assert keys(desk.claim()) == ["1"]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_batch_is_landed_and_settled_together_or_not_at_all(desk, monkeypatch):
     desk.deliver("1", "2")
 
@@ -114,6 +115,7 @@ def test_a_batch_is_landed_and_settled_together_or_not_at_all(desk, monkeypatch)
     assert {state for _, state in desk.rows(inbox, "delivery_id", "state")} == {"running"}
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_run_whose_lease_was_taken_over_lands_a_delivery_and_settles_nothing(desk, clock):
     desk.deliver("1")
     [slow] = desk.claim("slow")
@@ -128,6 +130,7 @@ def test_a_run_whose_lease_was_taken_over_lands_a_delivery_and_settles_nothing(d
     assert len(desk.rows(landings, "group_id")) == len(desk.rows(events_webhooks, "kind")) == 1
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_delivery_that_another_run_claims_meanwhile_is_neither_landed_nor_settled(
     desk, monkeypatch, capfd
 ):
@@ -191,6 +194,7 @@ def test_a_delivery_whose_source_had_no_job_can_be_replayed(desk):
     assert desk.rows(inbox, "state", "attempt_count", "allowed_count") == [("done", 1, 3)]
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_same_delivery_from_two_gateways_is_one_item(desk, clock):
     desk.deliver("1")
     clock.at += timedelta(seconds=1)

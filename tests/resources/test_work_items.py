@@ -312,6 +312,7 @@ def test_a_copy_of_the_state_is_written_with_each_change(warehouse, clock):
     assert seen == [(TOPIC, ["a"], "leased", ["leased"]), (TOPIC, ["a"], "done", ["done"])]
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("in_order", [True, False])
 def test_runs_that_claim_at_the_same_time_share_the_items_and_no_item_twice(desk, in_order):
     desk.enqueue(*(f"{number:03}" for number in range(200)))

@@ -92,6 +92,7 @@ def test_a_merge_inserts_and_updates_by_key_and_removes_nothing(desk, clock):
     assert history(desk) == [("CHANGES", 100, NOON, NOON + A_WEEK, "source")]
 
 
+@pytest.mark.slow_on_postgresql
 def test_tables_derived_of_a_merged_partition_are_of_all_its_rows(desk):
     merge(desk, row("AAA"), row("BBB"))
     merge(desk, row("BBB", "YATS"), version="v2")
@@ -102,11 +103,13 @@ def test_tables_derived_of_a_merged_partition_are_of_all_its_rows(desk):
     assert totals == [("AAA", 100), ("BBB", 105)]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_merge_that_only_adds_rows_restates_nothing(desk):
     merge(desk, row("AAA"))
     assert merge(desk, row("BBB"), version="v2").change_cause == "more"
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_merge_that_changes_dates_alone_is_metadata(desk):
     merge(desk, row("AAA"), row("BBB"))
     landed = merge(desk, row("AAA", last_update_date=PUBLISHED + A_WEEK), version="v2")
@@ -114,6 +117,7 @@ def test_a_merge_that_changes_dates_alone_is_metadata(desk):
     assert [cause for *_, cause in history(desk)] == ["metadata"]
 
 
+@pytest.mark.slow_on_postgresql
 def test_the_same_merge_again_writes_no_row(desk):
     merge(desk, row("AAA"), row("BBB"))
     merge(desk, row("CCC"), version="v2")
@@ -124,7 +128,7 @@ def test_the_same_merge_again_writes_no_row(desk):
     assert history(desk) == []
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_an_earlier_merge_is_there_only_while_no_later_one_changed_its_rows(desk):
     merge(desk, row("AAA"), row("BBB"))
     merge(desk, row("CCC"), version="v2")
@@ -138,6 +142,7 @@ def test_an_earlier_merge_is_there_only_while_no_later_one_changed_its_rows(desk
     assert counts(merge(desk, row("AAA"), row("BBB"))) == (0, 1, 0, 1)
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_merge_of_a_part_leaves_the_rest_of_the_partition_alone(desk):
     merge(desk, row("AAA"), row("AAA", market="NON_ATS"))
     landed = merge(desk, row("AAA", share_quantity=7), scope=ATS, version="v2")
@@ -145,6 +150,7 @@ def test_a_merge_of_a_part_leaves_the_rest_of_the_partition_alone(desk):
     assert desk.rows(finra_otc_weekly, "market", "share_quantity") == [("ATS", 7), ("NON_ATS", 100)]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_merge_leaves_other_partitions_alone(desk):
     other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + A_WEEK)
     merge(desk, row("AAA"))
@@ -156,6 +162,7 @@ def test_a_merge_leaves_other_partitions_alone(desk):
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_merges_of_several_partitions_land_in_one_transaction(desk):
     other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + A_WEEK)
     merge(desk, row("AAA"), row("BBB"))
@@ -235,6 +242,7 @@ def test_rows_are_found_by_keys_of_any_text(desk):
 # append
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_append_adds_rows_and_takes_equal_ones_as_they_are(desk, clock):
     append(desk, row("AAA"))
     clock.at = NOON + A_WEEK
@@ -248,6 +256,7 @@ def test_an_append_adds_rows_and_takes_equal_ones_as_they_are(desk, clock):
     assert history(desk) == []
 
 
+@pytest.mark.slow_on_postgresql
 def test_an_append_leaves_metadata_of_a_loaded_row_as_it_is(desk):
     append(desk, row("AAA"))
     later = row("AAA", last_update_date=PUBLISHED + A_WEEK)
@@ -257,6 +266,7 @@ def test_an_append_leaves_metadata_of_a_loaded_row_as_it_is(desk):
     assert history(desk) == []
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_summary_of_an_append_has_the_metadata_that_is_loaded(desk):
     append(desk, row("AAA"))
 
@@ -305,6 +315,7 @@ def test_of_appends_in_one_transaction_one_that_is_quarantined_harms_no_other(de
     ]
 
 
+@pytest.mark.slow_on_postgresql
 def test_tables_derived_of_an_appended_partition_are_of_all_its_rows(desk):
     append(desk, row("AAA"))
     append(desk, row("BBB"), scope=ATS, version="v2")
@@ -372,6 +383,7 @@ def test_a_replay_of_merges_is_one_delivery_of_their_latest_rows(desk):
     assert desk.warehouse.are_there([replayed(desk, by_newer_rules, "merge")]) == [True]
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_replay_lands_a_merge_that_was_quarantined_with_those_that_landed(desk):
     rows_of = {"v1": [row("AAA")], "v2": [row("BBB")]}
     merge(desk, *rows_of["v1"], version="v1")
@@ -382,6 +394,7 @@ def test_a_replay_lands_a_merge_that_was_quarantined_with_those_that_landed(desk
     assert desk.quantities() == {"AAA": 100, "BBB": 100}
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_replay_of_a_whole_delivery_and_a_later_part_puts_the_part_over_it(desk):
     rows_of = {
         "v1": [row("AAA"), row("AAA", market="NON_ATS")],
@@ -416,6 +429,7 @@ def test_a_replay_of_appends_with_other_values_is_quarantined(desk):
     assert desk.quantities() == {"AAA": 100, "BBB": 100}
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_replay_of_several_deliveries_cannot_be_named(desk):
     rows_of = {"v1": [row("AAA")], "v2": [row("BBB")]}
     for version, rows in rows_of.items():
@@ -428,6 +442,7 @@ def test_a_replay_of_several_deliveries_cannot_be_named(desk):
         kept_deliveries(recorded, desk.partition_key, group_id=name)
 
 
+@pytest.mark.slow_on_postgresql
 def test_captures_of_a_whole_delivery_below_a_part_stay_needed(desk):
     desk.land(row("AAA"))
     desk.land(row("AAA", share_quantity=7))

@@ -205,6 +205,7 @@ def test_a_replay_without_a_config_for_it_lists_and_requeues_nothing(settings, i
     assert rows(settings, inbox, "state", "attempt_count") == [("done", 1)]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_requested_for_a_delivery_is_not_a_dry_run(settings, instance):
     deliver(settings, "1", source="jira")
     [request] = tick(instance)[1]
@@ -282,6 +283,7 @@ def test_a_delivery_that_ends_every_run_is_dead_and_the_others_of_its_runs_are_n
     assert attempt(request) == "hub|1#3"
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_before_it_claims_anything_is_an_attempt_at_its_first_delivery(
     settings, instance
 ):
@@ -314,6 +316,7 @@ def test_a_run_whose_captures_cannot_be_stored_is_an_attempt_at_its_first_delive
     assert attempt(again) == "hub|1#2"
 
 
+@pytest.mark.slow
 def test_bodies_that_are_no_events_are_rejected_beside_those_that_land(settings, instance):
     deliver(settings, "1", "3", source="shop")
     deliver(settings, "2", source="shop", body=b"[]")
@@ -329,6 +332,7 @@ def test_bodies_that_are_no_events_are_rejected_beside_those_that_land(settings,
     assert item == ("2", "object")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_noted", [False, True])
 def test_what_a_gateway_whose_clock_is_behind_takes_in_waits_for_the_run_of_what_came_before(
     settings, instance, is_noted
@@ -363,6 +367,7 @@ def test_a_delivery_that_another_database_has_done_is_landed_in_this_one_too(
     assert rows(settings, events_webhooks, "delivery_id") == [("1",)]
 
 
+@pytest.mark.slow
 def test_a_body_that_is_no_event_is_rejected_with_its_reason_and_done(settings, instance):
     deliver(settings, "1", source="hub", body=b"[]")
     _, [request] = tick(instance)
@@ -376,6 +381,7 @@ def test_a_body_that_is_no_event_is_rejected_with_its_reason_and_done(settings, 
     assert rows(settings, inbox, "state") == [("done",)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "body", "record", "found"),
     [
@@ -517,6 +523,7 @@ def test_what_cannot_be_replayed_is_refused(settings, instance, config, problem)
     assert problem in failure.error.to_string()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_tried_again_by_dagster_is_waited_for_and_the_latest_one_counts(
     settings, instance
 ):

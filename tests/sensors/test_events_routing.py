@@ -192,7 +192,6 @@ def test_an_edit_based_on_an_earlier_version_fails_and_dry_runs_write_nothing(se
         assert applied["done_count"] == 0
 
 
-@pytest.mark.slow
 def test_jira_is_asked_before_rules_are_tried_and_a_rule_it_cannot_verify_is_named(
     settings, monkeypatch, prepared: Prepared, tmp_path
 ):

@@ -112,6 +112,7 @@ def test_a_run_delivers_what_is_declared_and_reports_it(instance, exports_file, 
     assert "invalid export 'unknown'" in failure_of(refused)
 
 
+@pytest.mark.slow
 def test_an_undelivered_export_is_retried_and_alerts_until_it_is_delivered(
     instance, exports_file, url, tmp_path, monkeypatch
 ):

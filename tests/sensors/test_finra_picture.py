@@ -45,6 +45,7 @@ def test_a_landing_and_what_is_derived_of_it_each_ask_for_a_picture_once(instanc
     assert derived.run_key != landed.run_key
 
 
+@pytest.mark.slow
 def test_while_a_picture_is_being_drawn_no_other_is_asked_for(instance):
     run(instance, "finra_otc_weekly", **{"dagster/partition": "T1|2026-01-26"})
     job = defs.resolve_job_def("finra_trade_activity")

@@ -302,6 +302,7 @@ def test_a_failed_run_and_its_partition_are_told_and_then_its_recovery(watch, ho
     assert sent_messages(watch, hook) == [("shop_orders failed: a", "failure")]
 
 
+@pytest.mark.slow
 def test_a_failed_check_of_a_run_that_succeeds_is_told_by_its_severity(watch, hook, instance):
     assert shop(instance, stale="yes").success
     title = "Check failed: shop/orders has_recent_orders"
@@ -320,6 +321,7 @@ def test_notices_of_materializations_are_told(watch, hook, instance):
     assert hook.received[0]["message"].startswith("3 of 10 orders changed\n")
 
 
+@pytest.mark.slow
 def test_what_a_run_landed_is_told_once_though_it_was_taken_for_dead(watch, hook, instance):
     at_once = shop(instance, "a", notice="10 orders", notice_kind="landed").run_id
     instance.report_run_failed(instance.get_run_by_id(at_once), "Run worker process 42 is gone.")
@@ -517,7 +519,7 @@ def test_what_ends_while_nobody_looks_is_told_later_in_order(watch, hook, instan
     ]
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 @BOTH
 def test_a_look_that_is_repeated_after_a_crash_stores_nothing_twice(watch, hook, instance):
     before = watch.cursor

@@ -79,6 +79,7 @@ def test_after_the_close_the_present_month_is_asked_for(desk: Desk, now: datetim
     assert asked.partition_key == partition
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "lacks"),
     [
@@ -262,6 +263,7 @@ def test_a_new_symbol_that_an_evening_was_refused_is_asked_for_once_that_may_hel
     assert said(tick()) == "Nothing to do: all 2 wanted symbols were asked for."
 
 
+@pytest.mark.slow
 def test_where_the_clock_was_set_back_before_all_that_landed_no_symbol_is_asked_for(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ):

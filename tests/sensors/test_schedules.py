@@ -94,6 +94,7 @@ def test_a_due_time_starts_one_run_and_the_next_tick_notes_it(instance, warehous
     assert later.run_key != request.run_key
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_launch_whose_daemon_was_killed_is_asked_for_again_by_the_same_key(
     instance, warehouse: Warehouse
@@ -109,6 +110,7 @@ def test_a_launch_whose_daemon_was_killed_is_asked_for_again_by_the_same_key(
     assert len(instance.get_runs()) == 1
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_two_daemons_ask_for_each_due_time_once(instance, warehouse: Warehouse):
     for number in range(20):
@@ -217,6 +219,7 @@ def test_a_schedule_whose_job_or_config_broke_is_disabled_with_an_alert(
     assert sorted(kinds) == ["recovered", "schedule_disabled", "schedule_disabled"]
 
 
+@pytest.mark.slow_on_postgresql
 @BOTH
 def test_only_due_times_that_the_flag_holds_for_start_a_run(instance, warehouse: Warehouse):
     keys = ["2026-02-27", NINE.isoformat()]

@@ -167,6 +167,7 @@ def test_without_a_collector_the_queue_is_bounded_and_the_loss_counted(monkeypat
     export.stop()
 
 
+@pytest.mark.slow
 def test_a_collector_that_never_answers_holds_up_nothing_beyond_the_bound(collector, export):
     collector.always = Fault(seconds=30, most_spans=-1)
     started = time.process_time(), time.monotonic()

@@ -48,6 +48,7 @@ def test_nothing_is_launched_while_too_many_runs_wait(api, limit, path, body):
     assert api.ask("POST", path, json=body).is_success
 
 
+@pytest.mark.slow
 def test_nothing_is_launched_on_a_full_disk(api, limit):
     limit("disk_headroom_mib", 10**9)
     status, detail, wait, said = problem(api, "/runs", RUN)

@@ -89,6 +89,7 @@ def test_who_is_not_known_is_told_so_as_a_problem(api):
     assert (problem["status"], problem["category"]) == (401, "access")
 
 
+@pytest.mark.slow
 def test_pages_of_allowed_origins_may_call_with_a_key_and_no_others_at_all(api):
     def answer(origin: str, method: str = "POST", role: str = "operator", **headers: str):
         path, body = "/runs/retry-failed-items", {"dry_run": True}

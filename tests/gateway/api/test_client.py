@@ -406,6 +406,7 @@ def test_a_key_goes_nowhere_in_clear_and_into_no_log(api, caplog):
     assert key not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_table_is_read_row_by_row_or_as_a_frame_with_its_types(client, landed):
     where = ["tier=T1", "market=ATS"]
     rows = list(client.rows("finra_otc_weekly", columns=["symbol", "week_start"], where=where))

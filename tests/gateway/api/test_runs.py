@@ -26,6 +26,7 @@ from tests.gateway.api.conftest import DEFINITIONS, FRIDAY, HOME, HOURS, SOMEBOD
 DEAD = "webhooks/api"
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_run_for_the_week_that_ends_on_a_friday(api, landed):
     status = api.get(f"/pipelines/status/{landed}")
     assert (status["pipeline"], status["status"], status["error"]) == (
@@ -126,6 +127,7 @@ def test_a_run_is_tried_again_once_for_a_key_and_what_follows_has_not_its_key(ap
     assert tags.keys().isdisjoint({"idempotency_key", "idempotency_body"})
 
 
+@pytest.mark.slow
 def test_a_run_takes_a_preset_or_a_config_and_says_what_is_wrong_with_one(api, landed):
     job, run = "finra_otc_weekly", {"job": "finra_otc_weekly", "partition": WEEK}
     read_again = api.run(job, partition=WEEK, preset="full", force=True)

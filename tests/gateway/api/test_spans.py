@@ -59,6 +59,7 @@ def test_the_spans_of_one_request_are_one_trace_with_parents(followed):
     assert {each.error for each in own} == {""}
 
 
+@pytest.mark.slow
 def test_rows_of_the_same_request_lead_to_the_same_trace(followed):
     api, run_id, _ = followed
     found = api.get(f"/traces/{REQUEST.trace_id}")

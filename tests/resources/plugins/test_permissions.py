@@ -227,6 +227,7 @@ def test_other_requests_are_refused(
     assert not server.requests
 
 
+@pytest.mark.slow
 def test_a_host_without_an_answer_is_an_error_that_the_plugin_may_handle(plugins: PluginDesk):
     code = """try:
     run.fetch("http://127.0.0.1:9/")

@@ -180,6 +180,7 @@ def test_what_fails_of_one_symbol_is_its_own_and_all_others_land(
     assert "TWICE" in str(ended["TWICE"])
 
 
+@pytest.mark.slow_on_postgresql
 def test_one_that_another_run_delivered_first_is_left_to_it_and_the_others_land(desk: Desk):
     for symbol in ("AAA", "BBB", "CCC"):
         desk.write(symbol, *map(line, FEBRUARY))

@@ -153,6 +153,7 @@ def test_retried_work_waits_for_a_run_over_its_months(light_desk: Desk):
 # Two runs at once
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_symbol_that_a_run_under_way_has_claimed_is_left_to_it_and_reported_as_it_stands(
     desk: Desk,
 ):
@@ -239,6 +240,7 @@ def test_a_run_ends_the_leases_of_runs_that_have_ended_whatever_their_months(des
     )
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_lease_that_expires_while_its_run_lives_is_another_run_s_and_one_of_them_loads(
     desk: Desk, clock: StoppedClock
 ):
@@ -258,6 +260,7 @@ def test_a_lease_that_expires_while_its_run_lives_is_another_run_s_and_one_of_th
     assert dict(desk.months().select("symbol", "run_id").rows()) == {"AAA": "run 1", "BBB": "run 1"}
 
 
+@pytest.mark.slow_on_postgresql
 def test_a_run_that_lost_its_lease_and_comes_late_leaves_the_symbol_as_the_other_loaded_it(
     desk: Desk, clock: StoppedClock
 ):

@@ -469,6 +469,7 @@ def series(closes: Mapping[date, float]) -> bytes:
     return json.dumps({"Meta Data": {"2. Symbol": "AAA"}, "Time Series (Daily)": days}).encode()
 
 
+@pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("month", BOTH)
 def test_another_source_replaces_by_force_all_that_is_landed_whatever_the_months(
     desk: Desk, month: str

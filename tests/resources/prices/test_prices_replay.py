@@ -89,7 +89,7 @@ def as_by_older_rules(desk: Desk, symbol: str = "AAA") -> None:
         connection.execute(update(fences).values(landed_rule_version="older"))
 
 
-@pytest.mark.slow_on_postgresql
+@pytest.mark.slow
 def test_a_replay_of_overlapping_ranges_by_the_same_rules_writes_nothing(desk: Desk):
     load_thrice(desk)
     before = contents(desk)
@@ -143,6 +143,7 @@ def test_each_replayed_row_leads_to_the_bytes_and_to_the_run_that_fetched_them(
     assert {at for _, run, at in found if run == "run 2"} == {FRIDAY_EVENING + timedelta(minutes=1)}
 
 
+@pytest.mark.slow
 def test_an_older_delivery_takes_its_range_back_only_when_asked_and_stays_there(
     light_desk: Desk, clock: StoppedClock
 ):
@@ -257,6 +258,7 @@ def test_what_waits_still_waits_after_a_replay_that_changes_how_many_rows_there_
     assert light_desk.months().equals(before)
 
 
+@pytest.mark.slow
 def test_a_blob_that_is_gone_is_named_and_nothing_lands(light_desk: Desk, tmp_path: Path):
     load_thrice(light_desk)
     as_by_older_rules(light_desk)
