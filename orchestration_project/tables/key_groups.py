@@ -8,7 +8,20 @@ symbol up in each. They are found by the key's index, too: from each group to th
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, FromClause, Table, case, func, select
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    FromClause,
+    Table,
+    case,
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from orchestration_project.tables.schema import HISTORY
 
@@ -30,8 +43,7 @@ def groups_of(rows: FromClause, names: Sequence[str]) -> CTE:
     """Return the distinct values of the first columns of a key, in columns called group_<name>.
 
     One row has NULL in all columns; it equals no row. Each step from a group to the next is a few
-    look-ups, so their cost grows with the groups, and not with the rows. A comparison of whole
-    groups would need one, but SQLite looks up its first column alone.
+    look-ups, so their cost grows with the groups, and not with the rows.
 
     Args:
         rows: A table or view.
@@ -49,7 +61,44 @@ def _labelled(names: Sequence[str], values: Values) -> Iterator[ColumnElement[An
     return (value.label(f"group_{name}") for name, value in zip(names, values, strict=True))
 
 
+class of_next_group(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function that it is
+    """A column's value in the next group: found by parts, or by a comparison of whole groups.
+
+    Of the comparison SQLite looks up the first column alone. PostgreSQL takes most of a query's
+    time to plan the look-ups by parts.
+    """
+
+    inherit_cache = True
+
+
+@compiles(of_next_group)
+def _by_parts(element: of_next_group, compiler: SQLCompiler, **options: Any) -> str:
+    by_parts, _ = element.clauses
+    return compiler.process(by_parts, **options)
+
+
+@compiles(of_next_group, "postgresql")
+def _by_groups(element: of_next_group, compiler: SQLCompiler, **options: Any) -> str:
+    _, by_groups = element.clauses
+    return compiler.process(by_groups, **options)
+
+
 def _following(rows: FromClause, names: Sequence[str], group: Values) -> Values:
+    """Return the group after one."""
+    own = rows.alias()
+    key = [own.c[name] for name in names]
+    first = (
+        select(own).where(tuple_(*key) > tuple_(*group)).order_by(*key).limit(literal_column("1"))
+    )
+    return [
+        of_next_group(
+            by_parts, first.with_only_columns(column).correlate_except(own).scalar_subquery()
+        )
+        for by_parts, column in zip(_following_by_parts(rows, names, group), key, strict=True)
+    ]
+
+
+def _following_by_parts(rows: FromClause, names: Sequence[str], group: Values) -> Values:
     """Return the group after one: the last column that has a higher value takes the next one."""
     candidates: list[tuple[ColumnElement[bool], Values]] = []
     for place in reversed(range(len(names))):

@@ -1,7 +1,7 @@
 """Look-ups of a symbol or venue over all weeks: the same rows, and no table is read whole."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from itertools import product
 
@@ -40,7 +40,19 @@ groups = st.sets(
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory) -> Iterator[Connection]:
     file = tmp_path_factory.mktemp("groups") / "tables.sqlite"
-    with closing(Warehouse(f"sqlite:///{file}", clock=Clock())) as warehouse:
+    with writing(f"sqlite:///{file}") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def of_postgresql(postgres_url: str) -> Iterator[Connection]:
+    with writing(postgres_url) as opened:
+        yield opened
+
+
+@contextmanager
+def writing(url: str) -> Iterator[Connection]:
+    with closing(Warehouse(url, clock=Clock())) as warehouse:
         warehouse.prepare(holds="demo")
         with warehouse.writing() as opened:
             yield opened
@@ -61,17 +73,23 @@ def stored(week: date, tier: str, market: str, symbol: str) -> dict[str, object]
     }
 
 
-@pytest.mark.slow
 @given(groups)
 def test_the_groups_are_the_distinct_first_columns_of_the_key(
-    connection: Connection, found: set[tuple[date, str, str]]
+    connection: Connection, of_postgresql: Connection, found: set[tuple[date, str, str]]
 ):
+    for each in (connection, of_postgresql):
+        assert groups_in(each, found) == sorted(found)
+
+
+def groups_in(
+    connection: Connection, found: set[tuple[date, str, str]]
+) -> list[tuple[object, ...]]:
     connection.execute(finra_otc_weekly.delete())
     if found:
         rows = [stored(*each, symbol) for each, symbol in product(found, ("A", "B"))]
         connection.execute(insert(finra_otc_weekly), rows)
     read = connection.execute(select(groups_of(finra_otc_weekly, GROUP))).all()
-    assert [tuple(each) for each in read if each[0] is not None] == sorted(found)
+    return [tuple(each) for each in read if each[0] is not None]
 
 
 QUERIES = {
@@ -143,7 +161,6 @@ def plan_of(connection: Connection, statement: Query) -> list[str]:
     return [str(each[3]) for each in rows]
 
 
-@pytest.mark.slow_on_postgresql
 def test_a_symbol_has_the_same_rows_as_with_all_others(desk: Desk):
     desk.land(row("AAA"), row("BBB"), row("AAA", venue="OTHER"))
     desk.land(row("AAA"), version="2")
