@@ -249,8 +249,8 @@ class StorageSettings(BaseSettings):
     )
     demo_clock_now: Zoned | None = Field(
         None,
-        description="Time from which the clock advances, instead of the current time; for tests "
-        "and demos.",
+        description="Time from which the clock of each process advances, instead of the current "
+        "time; for tests and demos.",
         json_schema_extra=about(
             group="demo",
             default="(now)",
