@@ -38,9 +38,7 @@ from orchestration_project.engine.environment import open_warehouse, state_folde
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.access import Keys
 from orchestration_project.settings import (
-    PROJECT_ROOT,
     Settings,
-    child_environment,
     load_settings,
 )
 
@@ -80,7 +78,7 @@ def serve_stack(workers: int) -> int:
         services = SupervisedServices(
             folder=home,
             logs=state_folder(settings, "logs"),
-            environment=child_environment(DAGSTER_HOME=str(home), PYTHONPATH=str(PROJECT_ROOT)),
+            environment=ui.environment_of_dagster(settings, home),
             lock=lock,
         )
         with services:

@@ -63,10 +63,8 @@ def serve_ui(host: str, port: int) -> int:
         require_safe(settings, host)
         refuse_taken(host, port)
         prepare_home(home)
-        environment = child_environment(
-            DAGSTER_HOME=str(home),
-            PYTHONPATH=str(PROJECT_ROOT),
-            PUBLIC_URL=_public_url(settings, host, port),
+        environment = environment_of_dagster(
+            settings, home, PUBLIC_URL=_public_url(settings, host, port)
         )
         services = SupervisedServices(
             folder=home, logs=state_folder(settings, "logs"), environment=environment, lock=lock
@@ -83,6 +81,17 @@ def serve_ui(host: str, port: int) -> int:
                 raise
     retire_demos(settings)
     return 0
+
+
+def environment_of_dagster(settings: Settings, home: Path, **changes: str) -> dict[str, str]:
+    """Return the environment of Dagster's programs and their runs, with ``changes``.
+
+    Matplotlib would keep its list of fonts in the user's home; a MPLCONFIGDIR that is set stays.
+    """
+    fonts = {"MPLCONFIGDIR": str(settings.state_path / "matplotlib")}
+    return fonts | child_environment(
+        DAGSTER_HOME=str(home), PYTHONPATH=str(PROJECT_ROOT), **changes
+    )
 
 
 def _public_url(settings: Settings, host: str, port: int) -> str:

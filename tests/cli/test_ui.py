@@ -13,6 +13,7 @@ from tests import programs
 
 UI = ("orchestration_project", "ui", "--port")
 JOB = "finra_otc_weekly"
+CONTROL_TOWER = "operations_control_tower"
 JOB_EXECUTE = (
     *("dagster", "job", "execute", "-m", "orchestration_project.definitions"),
     *("-j", JOB, "--tags", '{"dagster/partition": "T1|2026-02-09"}'),
@@ -192,6 +193,7 @@ def test_with_postgresql_it_shows_the_runs_there_and_ctrl_c_leaves_no_process(
     ui = Ui(tmp_path / "state", DAGSTER_DATABASE_URL=postgres_url)
     ui.announcement()
     assert ui.run_states("__ephemeral_asset_job__") == ["SUCCESS"]
+    programs.wait_for(lambda: "SUCCESS" in ui.run_states(CONTROL_TOWER), seconds=300)  # it draws
     family = psutil.Process(ui.process.pid).children(recursive=True)
     assert len(family) >= 5  # watcher, code server and its worker, web server, daemon
     assert ui.end(signal.SIGINT) == 0
