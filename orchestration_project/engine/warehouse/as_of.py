@@ -105,7 +105,8 @@ class StateAsOf:
     def load_of_present(self, table: Table, scope: Scope) -> datetime | None:
         """Return the last load of a partition whose present rows are those of the state.
 
-        None: they may differ, or there are none. If it is a time, no row is missing or undated.
+        None if the partition has no rows, or rows of another state. With a timestamp, no row is
+        left out as missing or undated.
         """
         rows, known = table.c, func.max(table.c.known_from)
         if self.day is None:

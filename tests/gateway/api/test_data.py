@@ -281,9 +281,9 @@ def test_a_read_that_takes_too_long_is_ended_by_the_database(api, prepared, tmp_
 
 
 def test_gold_that_takes_too_long_is_refused_with_what_derives_it(api, landed):
-    without_time = replace(api.services, read_seconds=0.0, caller=lambda: SOMEBODY)
+    zero_timeout = replace(api.services, read_seconds=0.0, caller=lambda: SOMEBODY)
     path = "/api/v1/finra/gold/finra_symbols?partition=all&published_by=2026-03-02"
-    app = Starlette(routes=routes(without_time))
+    app = Starlette(routes=routes(zero_timeout))
     problem = replace(api, app=app).handle_request(httpx.Request("GET", HOME + path)).json()
     assert (problem["status"], problem["category"]) == (413, "limit")
     assert "finra_symbols of all took longer than 0 s, and was ended" in problem["detail"]
