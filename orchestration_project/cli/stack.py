@@ -37,10 +37,7 @@ from orchestration_project.domains.access.roles import Role
 from orchestration_project.engine.environment import open_warehouse, state_folder
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.access import Keys
-from orchestration_project.settings import (
-    Settings,
-    load_settings,
-)
+from orchestration_project.settings import Settings, load_settings
 
 MAX_PORT = 65535
 
