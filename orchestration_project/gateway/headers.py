@@ -40,6 +40,9 @@ ALWAYS = (
 )
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 
+OWS = b" \t"
+"""White space around the value of a header, which is not part of it (RFC 9110, 5.5)."""
+
 ADDED = frozenset(name for name, _ in ALWAYS if name != b"content-security-policy")
 REMOVED_HEADERS = frozenset({b"server", b"x-dagster-call-counts", b"feature-policy"})
 """Headers of Dagster that are removed, or replaced by others."""
@@ -58,6 +61,7 @@ class Edge:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         started, status = time.perf_counter(), list[int]()
+        scope["headers"] = [(name, value.strip(OWS)) for name, value in scope["headers"]]
         scope[REQUEST_ID] = uuid4().hex
         CURRENT.set(None)
         begun = _begin_trace(scope)

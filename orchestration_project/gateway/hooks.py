@@ -191,14 +191,12 @@ class Hooks:
         return HTTPException(413, f"a body has at most {self._max_body_bytes // MIB} MiB")
 
     def _verify(self, sender: Sender, headers: Headers, body: bytes) -> None:
-        named = sender.declared.signature_header
         verdict = verify(
             sender.declared.signing,
             headers,
             body,
             sender.keys,
             now=self._clock.now(),
-            signature_header=named.lower() if named else None,
         )
         if verdict != "valid":
             raise HTTPException(*REFUSALS[verdict])

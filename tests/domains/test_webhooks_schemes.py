@@ -15,6 +15,11 @@ from orchestration_project.domains.webhooks.schemes import (
     standard_headers,
     verify,
 )
+from orchestration_project.domains.webhooks.sources import (
+    WebhookSource,
+    delivery_id_of,
+    kept_headers,
+)
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 SECONDS = str(int(NOW.timestamp()))
@@ -217,10 +222,29 @@ def test_without_any_key_nothing_is_valid():
 
 def test_a_source_may_have_its_signature_in_another_header():
     headers = {"billing-signature": f"t={SECONDS},v1={SIGNED}"}
-    found = verify(
-        SCHEMES["stripe"], headers, BODY, [SECRET], now=NOW, signature_header="billing-signature"
+    billing = WebhookSource(scheme="stripe", signature_header="Billing-Signature").signing
+    assert verify(billing, headers, BODY, [SECRET], now=NOW) == "valid"
+    assert judged("stripe", headers, BODY) == "unsigned"
+
+
+def test_a_source_may_name_the_signed_id_and_time_as_svix_does():
+    source = WebhookSource(
+        scheme="standard",
+        signature_header="Svix-Signature",
+        id_header="Svix-Id",
+        timestamp_header="Svix-Timestamp",
     )
-    assert found == "valid"
+    headers = {name.replace("webhook", "svix"): value for name, value in STANDARD.items()}
+    key = SCHEMES["standard"].key(STANDARD_SECRET)
+    assert verify(source.signing, headers, STANDARD_BODY, [key], now=SIGNED_AT) == "valid"
+    for name in ("svix-id", "svix-timestamp"):
+        changed = headers | {name: "1614265331"}
+        assert verify(source.signing, changed, STANDARD_BODY, [key], now=SIGNED_AT) == "invalid"
+    assert delivery_id_of(source, headers, STANDARD_BODY) == STANDARD["webhook-id"]
+    assert kept_headers(source, headers) == {
+        "svix-id": STANDARD["webhook-id"],
+        "svix-timestamp": STANDARD["webhook-timestamp"],
+    }
 
 
 def test_headers_have_lower_case_names_and_one_that_came_twice_is_none():

@@ -31,6 +31,7 @@ def test_the_shipped_file_declares_no_source_and_its_examples_can_be_used():
     assert {name: each.scheme for name, each in found.items()} == {
         "github": "github",
         "billing": "stripe",
+        "svix": "standard",
         "hr": "peopleforce",
         "peopleforce": "peopleforce",
         "jira": "jira",
@@ -68,6 +69,14 @@ def test_the_shipped_file_declares_no_source_and_its_examples_can_be_used():
             "expected an integer, found '9'",
         ),
         ("sources: {a: {scheme: jira, delivery_id: {}}}", "expected either a header or a field"),
+        (
+            "sources: {a: {scheme: github, timestamp_header: X-Time}}",
+            "expected no timestamp_header, as scheme github has no such header, found 'X-Time'",
+        ),
+        (
+            "sources: {a: {scheme: stripe, id_header: X-Id}}",
+            "expected no id_header, as scheme stripe has no such header, found 'X-Id'",
+        ),
         (
             "sources: {a: {scheme: jira, signature_header: 'A: b'}}",
             "expected text to match pattern",

@@ -18,7 +18,9 @@ from orchestration_project.domains.webhooks.sources import WebhookSource
 from orchestration_project.errors import TransientError
 from orchestration_project.gateway.connection_limits import AUTHENTICATED
 from orchestration_project.gateway.counted import GATEWAY
+from orchestration_project.gateway.headers import Edge
 from orchestration_project.gateway.hooks import Hooks, opened_hooks, routes
+from orchestration_project.gateway.request import Place
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.inbox import GroupCommit, Inbox, Sender
 from orchestration_project.services.inbox.admission import Admission
@@ -462,3 +464,11 @@ def test_answers_are_counted_by_source_and_status(client):
     assert counted() == before + 1
     client.post("/hooks/no-such-source", content=b"")
     assert b"no-such-source" not in generate_latest(GATEWAY)
+
+
+def test_blanks_behind_the_signature_are_not_part_of_it(settings, warehouse):
+    headers = {name: f"{value} \t" for name, value in signed(BODY).items()}
+    place = Place(frozenset({"127.0.0.1"}))
+    with opened_hooks(settings, warehouse) as hooks:
+        client = Client(routes(hooks), lambda app: Edge(app, place, Clock()))
+        assert client.post("/hooks/git", content=BODY, headers=headers).status_code == 202

@@ -11,9 +11,9 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, Self
 
 Headers = Mapping[str, str]
 """By their names in lower case, as `headers_of` gives them."""
@@ -57,21 +57,41 @@ class Scheme:
 
     Attributes:
         signature: The header that has the signature.
-        read: Takes the header apart; given the others, too.
+        read: Takes the header apart; given the others and the scheme, too.
         encoded: How a MAC is written.
         key: Makes the key of a secret; raises ValueError where that is none.
         delivery_id: Where the sender's own id of a delivery is, if it has one.
         kind: Where it says what happened, if it does.
         kept: Other headers that are worth keeping.
+        signed_id: The header whose id is signed; empty: no id is signed.
+        signed_time: The header whose time is signed; empty: none, or the signature's has it.
     """
 
     signature: str
-    read: Callable[[str, Headers], SignatureClaim]
+    read: Callable[[str, Headers, "Scheme"], SignatureClaim]
     encoded: Callable[[bytes], bytes]
     key: Callable[[str], bytes]
     delivery_id: Place | None
     kind: Place | None
     kept: tuple[str, ...] = ()
+    signed_id: str = ""
+    signed_time: str = ""
+
+    def with_headers(self, names: Mapping[str, str]) -> Self:
+        """Return the scheme with other header names: ``names`` maps its own ones to them."""
+
+        def name_of(header: str) -> str:
+            return names.get(header, header)
+
+        by_header = self.delivery_id is not None and self.delivery_id.header
+        return replace(
+            self,
+            signature=name_of(self.signature),
+            delivery_id=Place(name_of(by_header)) if by_header else self.delivery_id,
+            kept=tuple(name_of(header) for header in self.kept),
+            signed_id=name_of(self.signed_id),
+            signed_time=name_of(self.signed_time),
+        )
 
 
 def verify(
@@ -81,7 +101,6 @@ def verify(
     keys: Sequence[bytes],
     *,
     now: datetime,
-    signature_header: str | None = None,
 ) -> Verdict:
     """Return whether ``body`` is signed with one of ``keys``, in constant time.
 
@@ -91,12 +110,11 @@ def verify(
         body: The bytes as they came.
         keys: Of the present secret, and of the one before it while both are in use.
         now: The present.
-        signature_header: In lower case; another than the scheme's.
     """
-    value = headers.get(signature_header or scheme.signature)
+    value = headers.get(scheme.signature)
     if not value:
         return "unsigned"
-    signed = scheme.read(value, headers)
+    signed = scheme.read(value, headers, scheme)
     given = [each.encode("latin-1", "replace") for each in signed.signatures]
     expected = [_mac(scheme, key, signed.prefix, body) for key in keys]
     matches = [hmac.compare_digest(one, other) for one in expected for other in given]
@@ -152,23 +170,23 @@ def _hex(mac: bytes) -> bytes:
     return mac.hex().encode()
 
 
-def _after_sha256(value: str, _: Headers) -> SignatureClaim:
+def _after_sha256(value: str, _: Headers, _scheme: Scheme) -> SignatureClaim:
     """Read ``sha256=<hex>``."""
     algorithm, _equals, signature = value.partition("=")
     return SignatureClaim([signature] if algorithm == "sha256" else [])
 
 
-def _standard(value: str, headers: Headers) -> SignatureClaim:
+def _standard(value: str, headers: Headers, scheme: Scheme) -> SignatureClaim:
     """Read ``v1,<base64> v1,<base64>``; what is signed is id, time and body."""
     versions = (each.partition(",") for each in value.split(" "))
-    timestamp = headers.get("webhook-timestamp", "")
-    prefix = f"{headers.get('webhook-id', '')}.{timestamp}."
+    timestamp = headers.get(scheme.signed_time, "")
+    prefix = f"{headers.get(scheme.signed_id, '')}.{timestamp}."
     return SignatureClaim(
         [each for version, _, each in versions if version == "v1"], prefix, timestamp
     )
 
 
-def _timestamped(value: str, _: Headers) -> SignatureClaim:
+def _timestamped(value: str, _: Headers, _scheme: Scheme) -> SignatureClaim:
     """Read ``t=<time>,v1=<hex>``; what is signed is time and body."""
     pairs = [each.partition("=") for each in value.split(",")]
     times = [each for name, _, each in pairs if name == "t"]
@@ -198,6 +216,8 @@ SCHEMES: Mapping[str, Scheme] = {
         Place("webhook-id"),
         Place(path=("type",)),
         ("webhook-id", "webhook-timestamp"),
+        signed_id="webhook-id",
+        signed_time="webhook-timestamp",
     ),
     "github": Scheme(
         "x-hub-signature-256",

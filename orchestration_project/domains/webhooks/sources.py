@@ -87,6 +87,9 @@ class WebhookSource(_Strict):
         in_order: Whether a delivery waits for the one before it.
         delivery_id: Place of the id, `{header: X-Id}` or `{field: data.id}`; default: the scheme's.
         signature_header: Header with the signature; default: the scheme's.
+        id_header: Header with the id, such as `svix-id`; default: the scheme's.
+        timestamp_header: Header with the signed time, such as `svix-timestamp`; default: the
+            scheme's.
         subjects: Where the body has the identifier of whom or what it is about, by kind of
             subject: `{person: data.customer.email}`. An erasure deletes such deliveries.
     """
@@ -98,18 +101,37 @@ class WebhookSource(_Strict):
     in_order: bool = True
     delivery_id: DeliveryId | None = None
     signature_header: str | None = Field(default=None, pattern=HEADER)
+    id_header: str | None = Field(default=None, pattern=HEADER)
+    timestamp_header: str | None = Field(default=None, pattern=HEADER)
     subjects: dict[SubjectName, MemberPath] = Field(default={})
 
     @model_validator(mode="after")
     def _of_a_known_scheme(self) -> Self:
         if self.scheme not in SCHEMES:
             raise ValueError(f"expected scheme one of {', '.join(SCHEMES)}, found {self.scheme!r}")
+        for field, of_scheme, other in self._header_names():
+            if other and not of_scheme:
+                raise ValueError(
+                    f"expected no {field}, as scheme {self.scheme} has no such header, "
+                    f"found {other!r}"
+                )
         return self
+
+    def _header_names(self) -> Sequence[tuple[str, str, str | None]]:
+        """Return each field that renames a header, the scheme's header and the other name."""
+        scheme = SCHEMES[self.scheme]
+        id_header = scheme.delivery_id.header if scheme.delivery_id else ""
+        return [
+            ("signature_header", scheme.signature, self.signature_header),
+            ("id_header", id_header, self.id_header),
+            ("timestamp_header", scheme.signed_time, self.timestamp_header),
+        ]
 
     @property
     def signing(self) -> Scheme:
-        """The scheme."""
-        return SCHEMES[self.scheme]
+        """The scheme, with the header names of this source."""
+        names = {old: other.lower() for _, old, other in self._header_names() if other}
+        return SCHEMES[self.scheme].with_headers(names)
 
 
 class SourcesFile(_Strict):
