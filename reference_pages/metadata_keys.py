@@ -212,6 +212,7 @@ MQTT = KeyGroup(
             "count",
             event_count="New events in the mirror",
             duplicate_count="Further arrivals of events that are mirrored",
+            cleared_count="Empty messages, which end a retained value of their topic",
             dead_letter_count="Messages of the run that are dead letters",
             skewed_count="New events whose time is far from their arrival",
             unknown_kind_count="New events of kinds without a schema",

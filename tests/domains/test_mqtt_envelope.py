@@ -39,9 +39,8 @@ def raw(payload: str) -> bytes:
 
 def test_an_envelope_is_read_with_its_time_in_utc():
     found = read({**VALID, "trace_id": TRACE.upper()})
-    canonical = json.dumps(
-        {**VALID, "trace_id": TRACE.upper()}, sort_keys=True, separators=(",", ":")
-    )
+    content = {name: value for name, value in VALID.items() if name != "trace_id"}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     assert found == Envelope(
         TRACE,
         datetime(2026, 11, 1, 8, 0, 0, 500_000, UTC),

@@ -38,11 +38,12 @@ def message(
     payload: Mapping[str, Any] | None = None,
     *,
     ts: datetime = NOON,
+    trace_id: str = TRACE,
 ) -> bytes:
     """Return the bytes of an event."""
     return json.dumps(
         {
-            "trace_id": TRACE,
+            "trace_id": trace_id,
             "ts": ts.isoformat(),
             "kind": kind,
             "idempotency_key": key,

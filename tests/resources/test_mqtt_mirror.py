@@ -2,6 +2,7 @@
 
 import base64
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import delete, select, update
@@ -132,6 +133,28 @@ def test_a_key_that_is_used_for_another_content_is_a_dead_letter(office):
     assert office.rows(mqtt_projects)[0]["name"] == "Apollo"
 
 
+def test_a_repeated_publish_with_another_trace_is_a_duplicate(office):
+    first, again = message("a"), message("a", trace_id=str(uuid4()))
+    assert first != again
+    office.receive(first, again)
+    assert office.run().duplicate_count == 1
+    with office.warehouse.writing() as connection:  # as versions stored it that counted the trace
+        connection.execute(mqtt_seen_keys.update().values(sha256="0" * 64))
+    office.receive(again, message("a", "project.deleted"))
+    counts = office.run()
+    assert (counts.duplicate_count, counts.by_reason) == (1, {"key_reused": 1})
+    assert office.keys() == ["a"]
+
+
+def test_a_cleared_retained_message_is_counted_and_is_no_dead_letter(office):
+    office.receive(message("a"), b"")
+    counts = office.run()
+    assert (counts.cleared_count, counts.by_reason) == (1, {})
+    assert office.keys() == ["a"]
+    assert office.rows(mqtt_dead_letters) == []
+    assert office.plan() == []
+
+
 @pytest.mark.slow_on_postgresql
 def test_a_forgotten_key_is_compared_with_the_mirror(office):
     first = message("a", payload={"project_id": "p1", "name": "Apollo"})
@@ -147,7 +170,7 @@ def test_a_forgotten_key_is_compared_with_the_mirror(office):
 
 
 def test_what_is_not_an_event_is_a_dead_letter_with_its_bytes(office):
-    bodies = [b"\xff", b"", b"17", message("a", "project.updated", {"project_id": 1})]
+    bodies = [b"\xff", b"{", b"17", message("a", "project.updated", {"project_id": 1})]
     office.receive(*bodies, message("b"))
     counts = office.run()
     assert counts.by_reason == {"not_utf8": 1, "not_json": 1, "not_an_object": 1, "schema": 1}

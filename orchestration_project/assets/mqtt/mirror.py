@@ -126,6 +126,7 @@ def _counts(summary: RangeSummary) -> Mapping[str, Any]:
         "outcome": "loaded" if new or totals.by_reason else "nothing was new",
         "event_count": new.total(),
         "duplicate_count": totals.duplicate_count,
+        "cleared_count": totals.cleared_count,
         "dead_letter_count": totals.by_reason.total(),
         "skewed_count": totals.skewed_count,
         "unknown_kind_count": totals.unknown.total(),

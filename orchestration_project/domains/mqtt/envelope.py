@@ -50,7 +50,8 @@ class Envelope(NamedTuple):
         idempotency_key: Key of the event, 1 to 200 characters.
         payload: The payload.
         payload_json: Payload as canonical JSON.
-        sha256: SHA-256 of the whole envelope in canonical JSON, hex.
+        sha256: SHA-256 of the envelope without its trace in canonical JSON, hex. The trace is
+            not content, as each attempt of a sender may have its own.
     """
 
     trace_id: str
@@ -179,10 +180,11 @@ def _envelope(found: dict[str, Any], kind: str | None) -> Envelope:
 
 
 def _whole_json(found: dict[str, Any], payload_json: str) -> str:
-    """Return the canonical JSON of an envelope whose payload is written already."""
+    """Return the canonical JSON of an envelope without its trace; its payload is written."""
     members = (
         f"{canonical_json(name)}:{payload_json if name == 'payload' else canonical_json(value)}"
         for name, value in sorted(found.items())
+        if name != "trace_id"
     )
     return f"{{{','.join(members)}}}"
 

@@ -74,10 +74,12 @@ class KeptMessages:
     Attributes:
         judged: Events and dead letters, in the order of arrival.
         captures: The captures of their bytes, by arrival_id.
+        cleared_count: Empty messages, which end a retained value: they are no events.
     """
 
     judged: Sequence[Event | DeadLetter]
     captures: Mapping[int, Capture]
+    cleared_count: int = 0
 
 
 @dataclass
@@ -92,6 +94,7 @@ class MirrorCounts:
         unknown: New events of unknown kinds, by kind.
         folded: Entities that were folded, by type.
         skewed_count: New events whose time differs by more than the limit.
+        cleared_count: Empty messages, which ended a retained value.
         refused_ids: Arrivals of the dead letters of one transaction.
     """
 
@@ -102,6 +105,7 @@ class MirrorCounts:
     unknown: Counter[str] = field(default_factory=Counter)
     folded: Counter[str] = field(default_factory=Counter)
     skewed_count: int = 0
+    cleared_count: int = 0
     refused_ids: frozenset[int] = frozenset()
 
     def add(self, other: "MirrorCounts") -> None:
@@ -113,6 +117,7 @@ class MirrorCounts:
         self.unknown += other.unknown
         self.folded += other.folded
         self.skewed_count += other.skewed_count
+        self.cleared_count += other.cleared_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,16 +147,23 @@ class Mirror:
     def keep(self, messages: Sequence[Message]) -> KeptMessages:
         """Judge messages, and store their bytes; small ones lie together in packs.
 
+        An empty message removes a retained value at the broker (MQTT 5.0, 3.3.1.3). It has no
+        bytes to store, and `mqtt_inbox` has its arrival.
+
         Raises:
             OrchestrationError: The store does not take the bytes.
         """
+        cleared_count = sum(message.byte_count == 0 for message in messages)
+        messages = [message for message in messages if message.byte_count]
         fetched = [_capture(each) for each in messages]
         stored = self.captures.keep_all(fetched, self._known) if fetched else []
         captures = {
             message.arrival_id: capture for message, capture in zip(messages, stored, strict=True)
         }
         return KeptMessages(
-            [judge(message, self.kinds, self.max_bytes) for message in messages], captures
+            [judge(message, self.kinds, self.max_bytes) for message in messages],
+            captures,
+            cleared_count,
         )
 
     def write(self, connection: Connection, kept: KeptMessages) -> MirrorCounts:
@@ -173,7 +185,7 @@ class Mirror:
         folded = fold_events(
             connection, [each for each in map(_entity_event, found.events) if each]
         )
-        return self._counts(found, folded)
+        return self._counts(found, folded, kept.cleared_count)
 
     def _known(self, wanted: Sequence[str]) -> Mapping[str, Blob]:
         with self.warehouse.reading() as connection:
@@ -184,26 +196,32 @@ class Mirror:
     ) -> Mapping[str, str]:
         """Return the SHA-256 of the envelopes of keys that were seen.
 
-        A key that is forgotten but mirrored is compared by the columns of the mirror; the trace
-        is not content, as each attempt of a sender may have its own.
+        A key that is forgotten but mirrored is compared by the columns of the mirror. So is one
+        whose SHA-256 differs: earlier versions included the trace, which is not content.
         """
-        events = [each for each in judged if isinstance(each, Event)]
+        events = [event for event in judged if isinstance(event, Event)]
         keys = pl.DataFrame(
-            {"idempotency_key": list({each.envelope.idempotency_key for each in events})},
+            {"idempotency_key": list({event.envelope.idempotency_key for event in events})},
             {"idempotency_key": pl.String()},
         )
         rows = read_keys(connection, mqtt_seen_keys, keys)
         seen: dict[str, str] = dict(rows.select("idempotency_key", "sha256").iter_rows())
-        others = keys.filter(~pl.col("idempotency_key").is_in(list(seen)))
+        equal = {
+            event.envelope.idempotency_key
+            for event in events
+            if seen.get(event.envelope.idempotency_key) == event.envelope.sha256
+        }
+        others = keys.filter(~pl.col("idempotency_key").is_in(list(equal)))
         mirrored = {
-            row["idempotency_key"]: (row["ts"], row["payload"])
+            row["idempotency_key"]: (row["kind"], row["ts"], row["payload"])
             for row in read_keys(connection, mqtt_mirror, others).iter_rows(named=True)
         }
         for key in mirrored:
-            seen[key] = ""
-        for each in events:
-            envelope = each.envelope
-            if mirrored.get(envelope.idempotency_key) == (envelope.ts, envelope.payload_json):
+            seen.setdefault(key, "")
+        for event in events:
+            envelope = event.envelope
+            content = (event.match.kind, envelope.ts, envelope.payload_json)
+            if mirrored.get(envelope.idempotency_key) == content:
                 seen[envelope.idempotency_key] = envelope.sha256
         return seen
 
@@ -262,9 +280,12 @@ class Mirror:
             [audit],
         )
 
-    def _counts(self, found: NewEvents, folded: Mapping[str, int]) -> MirrorCounts:
+    def _counts(
+        self, found: NewEvents, folded: Mapping[str, int], cleared_count: int
+    ) -> MirrorCounts:
         counts = MirrorCounts(
             duplicate_count=found.duplicate_count,
+            cleared_count=cleared_count,
             folded=Counter(folded),
             refused_ids=frozenset(each.message.arrival_id for each in found.dead_letters),
         )

@@ -124,7 +124,7 @@ def _replay_some(mirror: Mirror, letters: Sequence[RowMapping], counts: ReplayCo
     counts.written.add(written)
     counts.duplicate_count += written.duplicate_count
     counts.refused_count += len(written.refused_ids)
-    counts.mirrored_count += len(ended) - written.duplicate_count
+    counts.mirrored_count += len(ended) - written.duplicate_count - written.cleared_count
 
 
 def _letters(warehouse: Warehouse, wanted: LetterFilter, after: int) -> Sequence[RowMapping]:
