@@ -43,7 +43,9 @@ STATUSES = {"missing": 404, "conflict": 409}
 
 class _ProjectValues(Body):
     description: LongText | None = Field(None, description="Description; null: none")
-    status: Name | None = Field(None, description="Status, such as planning")
+    status: Literal["planning", "active", "paused", "done"] | None = Field(
+        None, description="Status"
+    )
     owner_id: Name | None = Field(None, description="ID of the owner; null: none")
     metadata: dict[str, Any] | None = Field(None, description="Further values; null: none")
 

@@ -28,6 +28,9 @@ EntityType = Literal["project", "component", "task"]
 
 ATTEMPTS = 5
 
+REFERENCES: Mapping[str, EntityType] = {"project_id": "project", "component_id": "component"}
+"""Type of the entity that a field names. Events of others may name one that arrives later."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
@@ -79,7 +82,8 @@ class RefusedCommandError(Exception):
 
     Attributes:
         why: missing: the entity is not there; conflict: it is there, or the key of the request
-            belongs to another one; invalid: the schema of the kind does not accept the payload.
+            belongs to another one; invalid: the schema of the kind does not accept the payload,
+            or a field names an entity that does not exist.
     """
 
     def __init__(self, why: Literal["missing", "conflict", "invalid"], text: str) -> None:
@@ -170,6 +174,7 @@ def _write(
         raise RefusedCommandError("conflict", f"{command.entity_type} already exists: {entity_id}")
     if command.operation != "created" and row is None:
         raise RefusedCommandError("missing", f"{command.entity_type} not found: {entity_id}")
+    _require_references(connection, command)
     latest = _latest_ts(connection, command, entity_id)
     if latest is not None and latest > prepared.event.envelope.ts:
         raise _LaterEventError
@@ -177,6 +182,19 @@ def _write(
     write_event(connection, mirror, prepared, entity=entity)
     after = _row(connection, command.entity, entity_id)
     return CommandResult(entity_id, after, key, is_repeated=False)
+
+
+def _require_references(connection: Connection, command: Command) -> None:
+    """Require that each entity that a field names exists.
+
+    Raises:
+        RefusedCommandError: One does not exist.
+    """
+    for name, entity_type in REFERENCES.items():
+        entity_id = command.fields.get(name)
+        if entity_id is not None and _row(connection, ENTITIES[entity_type], entity_id) is None:
+            expected = f"expected a {entity_type} that exists, found {entity_id!r}"
+            raise RefusedCommandError("invalid", f"{name}: {expected}")
 
 
 def _is_repeated(

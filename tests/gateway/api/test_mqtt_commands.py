@@ -79,6 +79,7 @@ def _capture_sha256(api: Any) -> str:
 
 
 def test_an_entity_is_created_updated_deleted_and_created_again(tracker):
+    tracker.post("/mqtt/projects", {"project_id": "p", "name": "P"})
     tracker.post("/mqtt/tasks", {"task_id": "a/b+c", "project_id": "p", "title": "T"})
     assert tracker.problem("POST", "/mqtt/tasks/none", json={"title": "U"})["status"] == 404
     tracker.post("/mqtt/components", {"component_id": "c", "project_id": "p", "name": "C"})
@@ -95,11 +96,12 @@ def test_an_entity_is_created_updated_deleted_and_created_again(tracker):
     assert (again["row"]["name"], again["row"]["progress"]) == ("D", None)
     assert again["row"]["event_count"] == 1
     versions = [(entity, version) for entity, version, _, _ in published(tracker)]
-    assert versions == [*(("component|c", n) for n in range(1, 6)), ("task|a/b+c", 1)]
+    of_component = [("component|c", version) for version in range(1, 6)]
+    assert versions == [*of_component, ("project|p", 1), ("task|a/b+c", 1)]
     [*_, (_, _, topic, _)] = published(tracker)
     assert topic == "tracker/events/tasks/a%2Fb%2Bc"
     arrivals = [row["arrival_id"] for row in rows(tracker, mqtt_mirror)]
-    assert sorted(arrivals) == list(range(min(arrivals), min(arrivals) + 6))
+    assert sorted(arrivals) == list(range(min(arrivals), min(arrivals) + 7))
 
 
 def test_a_request_is_done_once_for_its_key_and_another_one_with_it_is_refused(tracker):
@@ -137,6 +139,7 @@ def test_a_project_is_created_once_and_its_id_is_taken_then(tracker):
         ("POST", "/mqtt/projects", {"name": "x", "project_id": "a|b"}),
         ("POST", "/mqtt/projects", {"name": "x", "metadata": {"n": 2**64}}),
         ("POST", "/mqtt/projects", {"name": "x", "metadata": [1]}),
+        ("POST", "/mqtt/projects", {"name": "x", "status": "banana"}),
         ("POST", "/mqtt/projects/1", {}),
         ("POST", "/mqtt/projects/1", {"name": None}),
         ("POST", "/mqtt/components", {"project_id": "p", "name": "C", "progress": 101}),
@@ -196,7 +199,24 @@ def test_a_command_counts_after_an_event_whose_clock_is_ahead(tracker):
     assert made["row"]["name"] == "first"
 
 
+def test_a_field_names_an_entity_that_exists(tracker):
+    tracker.post("/mqtt/projects", {"project_id": "p", "name": "P"})
+    component = {"component_id": "c", "project_id": "q", "name": "C"}
+    problem = tracker.problem("POST", "/mqtt/components", json=component)
+    assert problem["status"] == 422
+    assert "project_id: expected a project that exists, found 'q'" in str(problem)
+    tracker.post("/mqtt/components", {**component, "project_id": "p"})
+    tracker.post("/mqtt/tasks", {"task_id": "t", "project_id": "p", "title": "T"})
+    for path, body in (("components/c", {"project_id": "q"}), ("tasks/t", {"component_id": "d"})):
+        assert tracker.problem("POST", f"/mqtt/{path}", json=body)["status"] == 422
+    assert tracker.post("/mqtt/tasks/t", {"component_id": "c"})["row"]["component_id"] == "c"
+    assert tracker.post("/mqtt/tasks/t", {"component_id": None})["row"]["component_id"] is None
+    tracker.ask("DELETE", "/mqtt/projects/p")
+    assert tracker.post("/mqtt/components/c", {"progress": 7})["row"]["progress"] == 7
+
+
 def test_times_of_a_task_are_in_utc(tracker):
+    tracker.post("/mqtt/projects", {"project_id": "p", "name": "P"})
     body = {"project_id": "p", "title": "T", "due_at": "2026-11-02T12:00:00+02:00"}
     made = tracker.post("/mqtt/tasks", body)
     assert made["row"]["due_at"] == "2026-11-02T10:00:00Z"
