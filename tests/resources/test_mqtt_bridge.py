@@ -312,6 +312,19 @@ def test_events_of_the_outbox_are_done_once_the_broker_has_them(warehouse, broke
 
 
 @ON_SQLITE
+def test_an_event_of_before_the_clock_was_set_back_is_published(warehouse, broker) -> None:
+    ahead = dict.fromkeys(("planned_at", "due_at", "changed_at"), AT + timedelta(days=36_500))
+    sent = json.dumps({"topic": "tracker/events/projects/1", "message": "{}"})
+    later = planned("project|2", sent) | {"due_at": AT + timedelta(days=36_500)}
+    with warehouse.writing() as connection:
+        connection.execute(insert(outbox), [planned("project|1", sent) | ahead, later])
+    publisher = OutboxPublisher(warehouse, Clock())
+    with running(bridge_of(warehouse, broker, meanwhile=publisher.start).run):
+        wait_for(lambda: outcomes(warehouse)["project|1"] == ("done", 0))
+    assert outcomes(warehouse)["project|2"] == ("waiting", 0)
+
+
+@ON_SQLITE
 def test_what_plugins_publish_is_sent_below_their_topic(warehouse, broker) -> None:
     event = planned("item 1", '{"title": "ü"}') | {"topic": "plugins/rss/new"}
     action = planned("item 1", "{}") | {"topic": "plugins_actions/rss/post"}

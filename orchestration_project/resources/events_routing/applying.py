@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, or_, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.attempts import LEASE, MAX_ATTEMPTS, wait_after
+from orchestration_project.engine.leases import is_outbox_due
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import within
 from orchestration_project.errors import (
@@ -159,7 +160,7 @@ class ActionApplier:
         until = now + LEASE
         claimed = connection.execute(
             update(outbox)
-            .where(*_is(due), _is_due(now))
+            .where(*_is(due), is_outbox_due(now))
             .values(due_at=until, changed_at=now, run_id=self.run_id)
         )
         if not claimed.rowcount:
@@ -303,7 +304,7 @@ def due_actions(
         .where(
             outbox.c.topic.in_([TOPIC_PREFIX + each for each in actions]),
             outbox.c.state == "waiting",
-            _is_due(clock.now()),
+            is_outbox_due(clock.now()),
         )
         .order_by(outbox.c.due_at, outbox.c.entity)
         .limit(limit)
@@ -380,8 +381,3 @@ def _is(due: DueAction) -> Sequence[Any]:
         outbox.c.version_number == due.version_number,
         outbox.c.state == "waiting",
     )
-
-
-def _is_due(now: datetime) -> Any:
-    """Whether a row is due; a claim that ends too late is of before the clock was set back."""
-    return or_(outbox.c.due_at <= now, and_(outbox.c.changed_at > now + LEASE))

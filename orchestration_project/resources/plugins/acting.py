@@ -17,6 +17,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.attempts import LEASE, MAX_ATTEMPTS, may_pass, wait_after
 from orchestration_project.domains.plugins.judging import Judge, request_of, target_of
 from orchestration_project.domains.plugins.protocol import Act
+from orchestration_project.engine.leases import is_outbox_due
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.resources.plugins.fetching import Fetcher, Stopwatch
@@ -67,7 +68,7 @@ class ActionApplier:
             .where(
                 outbox.c.topic.in_(topics),
                 outbox.c.state == "waiting",
-                outbox.c.due_at <= self.clock.now(),
+                is_outbox_due(self.clock.now()),
             )
             .order_by(outbox.c.due_at, outbox.c.entity, outbox.c.version_number)
             .limit(ACTIONS_PER_RUN)

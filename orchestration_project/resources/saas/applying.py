@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, insert, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.saas.intents import Intent
@@ -17,6 +17,7 @@ from orchestration_project.engine.leases import (
     Lease,
     LostLeaseError,
     give_back,
+    is_outbox_due,
     lock_row,
     still_held,
     take,
@@ -147,7 +148,7 @@ class Applier:
     def _due(self, entities: Sequence[Entity] | None) -> list[Entity]:
         wanted = (
             select(outbox.c.entity)
-            .where(_waits(self._desk.topic), _is_due(self._clock.now()))
+            .where(_waits(self._desk.topic), is_outbox_due(self._clock.now()))
             .order_by(outbox.c.due_at, outbox.c.entity)
         )
         if entities is not None:
@@ -197,7 +198,7 @@ class Applier:
                 _waits(self._desk.topic),
                 outbox.c.entity == entity.outbox_entity,
                 outbox.c.version_number == state.version_number,
-                _is_due(now),
+                is_outbox_due(now),
             )
         ).first()
         if row is None:  # another run did it meanwhile, or tried
@@ -282,11 +283,6 @@ class Applier:
 
 def _waits(topic: str) -> Any:
     return and_(outbox.c.topic == topic, outbox.c.state == "waiting")
-
-
-def _is_due(now: datetime) -> Any:
-    """Maximum clock skew: a later date is due at once, as the clock was set back."""
-    return or_(outbox.c.due_at <= now, outbox.c.changed_at > now + LEASE)
 
 
 def _agreement(waiting: ClaimedIntent) -> SyncState:

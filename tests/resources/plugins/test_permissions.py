@@ -278,7 +278,10 @@ def test_other_queries_are_refused(plugins: PluginDesk, call: str):
     assert len(plugins.violations()) == 1
 
 
-def test_an_action_is_made_after_the_load_and_again_with_the_same_key(plugins: PluginDesk):
+@pytest.mark.parametrize("elapsed", [_MINUTE, timedelta(days=-30)], ids=["later", "set_back"])
+def test_an_action_is_made_after_the_load_and_again_with_the_same_key(
+    plugins: PluginDesk, elapsed: timedelta
+):
     statuses = [500, 200]
 
     def reply(_: Request) -> Reply:
@@ -301,7 +304,7 @@ def test_an_action_is_made_after_the_load_and_again_with_the_same_key(plugins: P
         first = plugins.run(config={"act": True})
         assert first.actions == {"waiting": 1}
         assert plugins.rows(outbox)[0].state == "waiting"
-        plugins.clock.at += _MINUTE
+        plugins.clock.at += elapsed
         assert plugins.run().actions == {"done": 1}
         assert plugins.run(config={"act": True}).actions == {}  # the same key: made already
     sent = [each.headers["idempotency-key"] for each in server.requests]
