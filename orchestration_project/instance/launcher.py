@@ -29,9 +29,11 @@ LOG_HINT = "; what it said last stands in logs/code-server.log of STATE_DIR"
 def own_run_tags() -> dict[str, str]:
     """Return the tags of a run that this process executes itself, without a launcher.
 
-    They say where it runs, and that the daemon, which could not start it again, shall not try.
+    They say where it runs and for which account of the system, and that the daemon, which could
+    not start it again, shall not try.
     """
-    return {MACHINE_TAG: socket.gethostname(), MAX_RETRIES_TAG: "0"}
+    account = psutil.Process().username()
+    return {MACHINE_TAG: socket.gethostname(), MAX_RETRIES_TAG: "0", "user": account}
 
 
 class RunHealth(RunLauncher):

@@ -1,6 +1,7 @@
 """Whether a run's process is alive, asked of real processes."""
 
 import os
+import pwd
 import sys
 import time
 
@@ -82,3 +83,7 @@ def test_with_a_shared_storage_only_runs_known_to_be_here_are_looked_up(tags, is
 def test_with_a_storage_file_a_run_without_an_address_is_here(monkeypatch):
     monkeypatch.delenv("DAGSTER_DATABASE_URL", raising=False)
     assert is_on_this_machine({})
+
+
+def test_a_run_of_a_command_names_the_account_that_started_it():
+    assert own_run_tags()["user"] == pwd.getpwuid(os.getuid()).pw_name
