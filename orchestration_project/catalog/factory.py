@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http import HttpClient
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.simulator import demo_url
-from orchestration_project.contracts.partitioning import Partition
+from orchestration_project.contracts.partitioning import Partition, Partitioning
 from orchestration_project.domains.operations.control_tower import OldestMissing
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.dataset import Dataset
@@ -57,8 +58,8 @@ def domain_of(
         assets=[asset for each in made for asset in (each.source, each.table)],
         asset_checks=[each.freshness for each in made],
         jobs=[
-            *(_job(each, each.job) for each in made),
-            *(_job(each, each.replay_job) for each in made),
+            *(dataset_job(each.dataset, each.job) for each in made),
+            *(dataset_job(each.dataset, each.replay_job) for each in made),
             Job(definition=freshness_job, parameters=()),
         ],
         schedules=[_freshness_schedule(name, freshness_job, made), *map(backfill_schedule, made)],
@@ -75,18 +76,22 @@ def domain_of(
     )
 
 
-def _job(made: DatasetAssets, definition: Any) -> Job:
-    parameter = Parameter(name="partition", to_key=partial(_key_of, made.dataset))
-    return Job(definition=definition, parameters=(parameter,))
+def dataset_job(dataset: Dataset, definition: Any) -> Job:
+    """Return a dataset's job with a parameter for each part of its partitions' keys."""
+    partitioning = dataset.partitioning
+    name = "week_ending" if partitioning.day_column == "week_ending" else "partition"
+    by_day = replace(partitioning, value_column="", values=())
+    day = Parameter(name=name, to_key=partial(_key_of, by_day))
+    value = [Parameter(name=partitioning.value_column)] if partitioning.value_column else []
+    return Job(definition=definition, parameters=(*value, day))
 
 
-def _key_of(dataset: Dataset, text: str) -> str:
+def _key_of(partitioning: Partitioning, text: str) -> str:
     """Return a partition's key as Dagster has it.
 
     Raises:
         ConfigurationError: The dataset has no such partition.
     """
-    partitioning = dataset.partitioning
     return partitioning.key_of(partitioning.partition_of(text, today=date.max))
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from orchestration_project.assets import finra
 from orchestration_project.assets.finra.catalogue import first_finra_week
-from orchestration_project.catalog.factory import oldest_missing_of
+from orchestration_project.catalog.factory import dataset_job, oldest_missing_of
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.finra.calendar import WEEK
 from orchestration_project.domains.finra.datasets import DATASETS
@@ -116,8 +116,8 @@ FINRA = Domain(
             presets=finra.BACKFILLING,
             real_config=not_dry(finra.BACKFILLING.op),
         ),
-        *(Job(definition=dataset.job) for dataset in finra.DATASET_ASSETS),
-        *(Job(definition=dataset.replay_job) for dataset in finra.DATASET_ASSETS),
+        *(dataset_job(made.dataset, made.job) for made in finra.DATASET_ASSETS),
+        *(dataset_job(made.dataset, made.replay_job) for made in finra.DATASET_ASSETS),
     ],
     schedules=[
         sensors.finra_otc_weekly_mondays,

@@ -70,7 +70,10 @@ def test_every_pipeline_takes_the_parameters_that_it_is_listed_with(api):
         detail = re.sub(r"^\w+ has no partition ", "", problem["detail"])
         day = "invalid day 'none': expected a date, e.g. 2026-11-02"
         assert detail in ("invalid week_ending", "month is none", "none", day), name
-    assert {"prices_daily", "finra_otc_weekly"} <= taking.keys()
+    assert taking["finra_bond_trade_activity"] == ["tier", "week_ending"]
+    assert taking["finra_otc_monthly"] == ["tier", "partition"]
+    tables = {"prices_daily", "finra_otc_weekly", "finra_short_interest", "fx_rates_daily"}
+    assert tables <= taking.keys()
 
 
 def test_what_does_not_exist_is_not_found(api):
