@@ -108,10 +108,11 @@ def _condition(each: ConditionResult) -> dict[str, object]:
 
 
 def _end(because: str) -> TransientError:
+    program = because.partition(" ")[0]
     return TransientError(
-        "Dagster's daemon ended",
+        "Dagster's daemon ended" if program == "daemon" else f"the program {program} ended",
         found=because,
-        remedy="read the logs below STATE_DIR; start it again: make ui, or dagster-daemon run",
+        remedy="read the logs below STATE_DIR; if `ui` or `stack` ended, start it again",
     )
 
 

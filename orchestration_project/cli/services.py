@@ -1,9 +1,10 @@
-"""Supervised programs: started together, watched, and ended with this process.
+"""Supervised programs: started together, restarted when one ends, and ended with this process.
 
 Each leads a process group, which its own children join: code servers and run workers. A watcher
 process (`watcher.py`) knows the groups and ends them, so that a killed supervisor leaves nothing.
 """
 
+import math
 import os
 import shutil
 import signal
@@ -26,34 +27,81 @@ LOG_BYTES = 16 * 1024 * 1024
 """Size from which a log is rotated: it replaces the previous one, and a new one starts."""
 
 POLL_SECONDS = 0.1
+MAX_WAIT_SECONDS = 60.0
 
 
 class StopRequest(Exception):  # noqa: N818 - not an error: what was asked for
     """This process was asked to stop."""
 
 
+class RestartPolicy(NamedTuple):
+    """When a program that ended by itself is restarted.
+
+    Attributes:
+        max_ends: Ends of one program within the window after which it is not restarted.
+        window_seconds: Length of the window.
+        first_wait_seconds: Wait before the first restart; doubled for each further one.
+    """
+
+    max_ends: int
+    window_seconds: float
+    first_wait_seconds: float = 1.0
+
+    def wait_seconds(self, end_count: int) -> float:
+        """Return the wait before a restart after so many ends within the window."""
+        return min(self.first_wait_seconds * 2 ** (end_count - 1), MAX_WAIT_SECONDS)
+
+
+class Launch(NamedTuple):
+    """Command of a program, by which it is started and restarted.
+
+    Attributes:
+        is_optional: Whether the others go on without it.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    user: str | None
+    is_optional: bool
+
+
 class Service(NamedTuple):
     """One program and the file that keeps what it writes."""
 
-    name: str
+    launch: Launch
     process: subprocess.Popen[bytes]
     log: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the program and its log."""
+        return self.launch.name
 
 
 class SupervisedServices:
     """The programs of one command; leaving the context ends them and all their children."""
 
     def __init__(
-        self, *, folder: Path, logs: Path, environment: Mapping[str, str], lock: IO[str]
+        self,
+        *,
+        folder: Path,
+        logs: Path,
+        environment: Mapping[str, str],
+        lock: IO[str],
+        restarts: RestartPolicy,
     ) -> None:
         """Run programs in ``folder``, holding ``lock`` until the last of them has ended."""
         self._folder = folder
         self._logs = logs
         self._environment = environment
         self._lock = lock
+        self._restarts = restarts
         self._services: list[Service] = []
         self._passing: dict[str, Service] = {}
         self._children: dict[str, list[psutil.Process]] = {}
+        self._ended_at: dict[str, list[float]] = {}
+        self._restart_at: dict[str, float] = {}
         self._is_asked_to_stop = False
 
     def __enter__(self) -> Self:
@@ -83,9 +131,10 @@ class SupervisedServices:
             end_groups([service.process.pid for service in started])
         self._reap()
 
-    def start(self, name: str, *arguments: str) -> None:
+    def start(self, name: str, *arguments: str, is_optional: bool = False) -> None:
         """Start ``python -m arguments``; its output is kept, and that of the time before."""
-        self._services.append(self._launched(name, arguments))
+        command = [sys.executable, "-m", *arguments]
+        self.start_command(name, command, is_optional=is_optional)
 
     def start_command(
         self,
@@ -93,6 +142,8 @@ class SupervisedServices:
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         user: str | None = None,
+        *,
+        is_optional: bool = False,
     ) -> None:
         """Start another program in the same way.
 
@@ -101,8 +152,10 @@ class SupervisedServices:
             command: Executable and arguments.
             environment: Variables beside those of all services.
             user: System user that the program runs as; only root may name one.
+            is_optional: Whether the others go on without it when it ends too often.
         """
-        self._services.append(self._spawned(name, command, environment or {}, user))
+        launch = Launch(name, command, environment or {}, user, is_optional)
+        self._services.append(self._spawned(launch))
 
     def end(self, names: Collection[str]) -> None:
         """End some programs and their children before the others: those that they use stay."""
@@ -117,11 +170,18 @@ class SupervisedServices:
             with suppress(ProcessLookupError):
                 os.killpg(service.process.pid, signal.SIGKILL)
 
-    def begin(self, name: str, *arguments: str) -> None:
-        """Start a program in the same way that ends by itself, unless it is still at work."""
+    def begin(self, name: str, *arguments: str) -> bool:
+        """Start a program in the same way that ends by itself, unless it is still at work.
+
+        Returns:
+            Whether it was started.
+        """
         before = self._passing.get(name)
-        if before is None or before.process.poll() is not None:
-            self._passing[name] = self._launched(name, arguments)
+        if before is not None and before.process.poll() is None:
+            return False
+        command = [sys.executable, "-m", *arguments]
+        self._passing[name] = self._spawned(Launch(name, command, {}, None, is_optional=True))
+        return True
 
     def await_end(self, name: str, seconds: float) -> None:
         """Wait for the end of a program, if it was begun; at most so long."""
@@ -130,20 +190,16 @@ class SupervisedServices:
         while begun and begun.process.poll() is None and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
 
-    def _launched(self, name: str, arguments: Sequence[str]) -> Service:
-        return self._spawned(name, [sys.executable, "-m", *arguments], {}, None)
-
-    def _spawned(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], user: str | None
-    ) -> Service:
-        log = self._logs / f"{name}.log"
+    def _spawned(self, launch: Launch) -> Service:
+        user = launch.user
+        log = self._logs / f"{launch.name}.log"
         if log.exists():
             log.replace(_before(log))
         with log.open("ab") as output:  # to append: it may be cut meanwhile
             process = subprocess.Popen(  # noqa: S603 - our own commands
-                command,
+                launch.command,
                 cwd=None if user else self._folder,  # a private folder
-                env={**self._environment, **environment},
+                env={**self._environment, **launch.environment},
                 user=user,
                 group=user,
                 extra_groups=[] if user else None,
@@ -153,7 +209,7 @@ class SupervisedServices:
                 process_group=0,
             )
         _stdin(self._watcher).write(f"{process.pid}\n".encode())
-        return Service(name, process, log)
+        return Service(launch, process, log)
 
     def needs_its_child(self, name: str) -> None:
         """From now on take a program that is left without any child process for one that ended."""
@@ -170,14 +226,58 @@ class SupervisedServices:
             self._refuse_to_wait()
             time.sleep(POLL_SECONDS)
 
-    def watch(self, meanwhile: Callable[[], object]) -> NoReturn:
-        """Wait as `wait_until` does, for ever, and call ``meanwhile`` over and over."""
+    def watch(
+        self, meanwhile: Callable[[], object], report_end: Callable[[str], object]
+    ) -> NoReturn:
+        """Restart programs that end, for ever, and call ``meanwhile`` over and over.
+
+        Args:
+            meanwhile: Called ten times a second.
+            report_end: Takes a sentence about a program that ended and its restart.
+
+        Raises:
+            StopRequest: When a signal asked this process to stop.
+            TransientError: When a program ended too often, and the others need it.
+        """
         while True:
             meanwhile()
             self._cut_logs()
             self._reap()
-            self._refuse_to_wait()
+            self._require_watcher()
+            for number, service in enumerate(self._services):
+                self._services[number] = self._kept_running(service, report_end)
             time.sleep(POLL_SECONDS)
+
+    def _kept_running(self, service: Service, report_end: Callable[[str], object]) -> Service:
+        """Return a program as it runs now: the same one, or the one that took its place."""
+        name, now = service.name, time.monotonic()
+        if name in self._restart_at:
+            if now < self._restart_at[name]:
+                return service
+            del self._restart_at[name]
+            return self._spawned(service.launch)
+        how = self._how_it_ended(service)
+        if how is None:
+            return service
+        with suppress(ProcessLookupError):
+            os.killpg(service.process.pid, signal.SIGKILL)  # its children, such as runs
+        if name in self._children:
+            self._children[name] = []
+        policy = self._restarts
+        ended_at = [at for at in self._ended_at.get(name, []) if at > now - policy.window_seconds]
+        self._ended_at[name] = [*ended_at, now]
+        count = len(self._ended_at[name])
+        wait = math.inf if count >= policy.max_ends else policy.wait_seconds(count)
+        if math.isinf(wait) and not service.launch.is_optional:
+            raise _death_of(service, how)
+        self._restart_at[name] = now + wait
+        then = (
+            f"it stays off after {count} ends within {policy.window_seconds / 60:g} minutes"
+            if math.isinf(wait)
+            else f"it is restarted in {wait:g} s"
+        )
+        report_end(f"{name} ended by itself {how}; {then}; see {service.log}")
+        return service
 
     def _cut_logs(self) -> None:
         """Keep the logs short: programs write for months, and each run does so into one of them."""
@@ -189,24 +289,35 @@ class SupervisedServices:
                     os.truncate(service.log, 0)
 
     def _refuse_to_wait(self) -> None:
+        self._require_watcher()
+        for service in self._services:
+            how = self._how_it_ended(service)
+            if how is not None:
+                raise _death_of(service, how)
+
+    def _require_watcher(self) -> None:
         if self._is_asked_to_stop:
             raise StopRequest
-        for service in self._services:
-            if service.process.poll() is not None:
-                raise _death_of(service, f"with status {service.process.returncode}")
-            if self._has_lost_its_child(service):
-                raise _death_of(service, "in the process that does its work")
         if self._watcher.poll() is not None:
             raise TransientError("the watcher process was killed", remedy="start again")
 
+    def _how_it_ended(self, service: Service) -> str | None:
+        """Return how a program ended by itself; None: it runs."""
+        if service.process.poll() is not None:
+            return f"with status {service.process.returncode}"
+        return "in the process that does its work" if self._has_lost_its_child(service) else None
+
     def _has_lost_its_child(self, service: Service) -> bool:
-        """A child may take the place of another; to look for it is dear, to ask a known one not."""
-        if service.name not in self._children:
+        """Return whether a program that had a child process has none.
+
+        A child may take the place of another. A search for it is slow, a look at a known one fast.
+        """
+        known = self._children.get(service.name)
+        if known is None or any(map(_is_alive, known)):
             return False
-        if not any(map(_is_alive, self._children[service.name])):
-            found = psutil.Process(service.process.pid).children()
-            self._children[service.name] = [child for child in found if _is_alive(child)]
-        return not self._children[service.name]
+        children = psutil.Process(service.process.pid).children()
+        self._children[service.name] = [child for child in children if _is_alive(child)]
+        return bool(known) and not self._children[service.name]
 
     def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
         self._is_asked_to_stop = True

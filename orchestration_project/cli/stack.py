@@ -77,6 +77,7 @@ def serve_stack(workers: int) -> int:
             logs=state_folder(settings, "logs"),
             environment=ui.environment_of_dagster(settings, home),
             lock=lock,
+            restarts=ui.restart_policy(settings),
         )
         with services:
             try:
@@ -184,8 +185,10 @@ def _start_services(
         services.wait_until(lambda port=ports[name]: ui.accepts(port))
 
 
-def _start(services: SupervisedServices, program: Program) -> None:
-    services.start_command(program.name, program.command, program.environment, program.user)
+def _start(services: SupervisedServices, program: Program, *, is_optional: bool = False) -> None:
+    services.start_command(
+        program.name, program.command, program.environment, program.user, is_optional=is_optional
+    )
 
 
 def _has_databases(port: int, password: str) -> bool:
@@ -215,7 +218,7 @@ def _start_programs(
     ui.prepare_home(home)
     for number in range(1, workers + 1):
         name = f"worker-{number}"
-        services.start(name, "orchestration_project", "worker", "--name", name)
+        services.start(name, "orchestration_project", "worker", "--name", name, is_optional=True)
     ui.start_programs(services, settings, home, LOOPBACK, ports["gateway"])
     services.wait_until(lambda: ui.answers(LOOPBACK, ports["gateway"]))
     sys.stdout.write(f"Certificate to trust: {authority(folder / 'caddy')}\n")
@@ -231,11 +234,12 @@ def _start_programs(
     ui.announce(settings, settings.public_url, LOOPBACK)  # makes the first key
     key_file = _metrics_key(settings, folder / "secrets" / "metrics_key")
     if long_store:
-        _start(services, long_store)
+        _start(services, long_store, is_optional=True)
         services.wait_until(lambda: ui.accepts(ports["victoriametrics"]))
     _start(
         services,
         prometheus(folder / "prometheus", key_file, ports, has_long_store=bool(long_store)),
+        is_optional=True,
     )
 
 

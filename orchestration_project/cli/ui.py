@@ -19,7 +19,7 @@ from uuid import uuid4
 import yaml
 
 from orchestration_project.cli.full_disk import DiskWatch, full_disk_explained
-from orchestration_project.cli.services import StopRequest, SupervisedServices
+from orchestration_project.cli.services import RestartPolicy, StopRequest, SupervisedServices
 from orchestration_project.cli.watching import DaemonWatch, is_silent
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.simulator import retire_demos
@@ -67,7 +67,11 @@ def serve_ui(host: str, port: int) -> int:
             settings, home, PUBLIC_URL=_public_url(settings, host, port)
         )
         services = SupervisedServices(
-            folder=home, logs=state_folder(settings, "logs"), environment=environment, lock=lock
+            folder=home,
+            logs=state_folder(settings, "logs"),
+            environment=environment,
+            lock=lock,
+            restarts=restart_policy(settings),
         )
         with services:
             try:
@@ -81,6 +85,11 @@ def serve_ui(host: str, port: int) -> int:
                 raise
     retire_demos(settings)
     return 0
+
+
+def restart_policy(settings: Settings) -> RestartPolicy:
+    """Return when the programs of `ui` and `stack` are restarted."""
+    return RestartPolicy(settings.program_max_ends, 60.0 * settings.program_window_minutes)
 
 
 def environment_of_dagster(settings: Settings, home: Path, **changes: str) -> dict[str, str]:
@@ -198,6 +207,7 @@ def announce(settings: Settings, url: str, host: str) -> None:
 
 def watch(services: SupervisedServices, settings: Settings, home: Path) -> NoReturn:
     """Watch the programs, the disk and the daemon; problems are sent to the alert channels."""
+    ends: list[str] = []
 
     def tell() -> None:
         if settings.has_alert_channels:
@@ -207,10 +217,19 @@ def watch(services: SupervisedServices, settings: Settings, home: Path) -> NoRet
         os.write(sys.stdout.fileno(), words.encode())
         tell()
 
+    def report_program(sentence: str) -> None:
+        os.write(sys.stdout.fileno(), f"{sentence}\n".encode())
+        if settings.has_alert_channels:
+            ends.append(sentence)
+
+    def alert_of_ends() -> None:
+        if ends and services.begin(*ALERTS_SERVICE, "--because", ends[0]):
+            del ends[0]
+
     with open_instance() as instance:
         disk = DiskWatch(home, tell_of_disk)
         daemon = DaemonWatch(lambda: is_silent(instance), tell)
-        services.watch(lambda: (disk.look(), daemon.look()))
+        services.watch(lambda: (disk.look(), daemon.look(), alert_of_ends()), report_program)
 
 
 def report_end(services: SupervisedServices, settings: Settings, error: TransientError) -> None:

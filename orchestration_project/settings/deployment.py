@@ -41,6 +41,7 @@ class DeploymentSettings(BaseSettings):
                 "kubernetes_instance_config_map",
             ),
             *("kubernetes_env_config_maps", "kubernetes_env_secrets", "stack_ports"),
+            *("program_max_ends", "program_window_minutes"),
         }
     )
 
@@ -55,6 +56,21 @@ class DeploymentSettings(BaseSettings):
         description="Maximum number of runs at the same time; with Celery at most the processes "
         "of all workers.",
         json_schema_extra=about(unit="runs"),
+    )
+    program_max_ends: int = Field(
+        5,
+        ge=1,
+        le=1000,
+        description="Ends of one program of `ui` or `stack` within PROGRAM_WINDOW_MINUTES that end "
+        "the command. Before, the program is restarted. An optional program stays off instead.",
+        json_schema_extra=about(unit="ends"),
+    )
+    program_window_minutes: int = Field(
+        10,
+        ge=1,
+        le=1440,
+        description="Time in which the ends of a program of `ui` or `stack` are counted.",
+        json_schema_extra=about(unit="minutes"),
     )
     broker_url: SecretStr | None = Field(
         None,

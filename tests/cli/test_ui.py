@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from orchestration_project.__main__ import main
+from orchestration_project.cli.ui import answers
 from orchestration_project.instance.storage import open_instance
 from tests import programs
 
@@ -240,8 +241,28 @@ def test_the_death_of_one_program_ends_all_and_shows_its_last_words(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_death_of_the_process_that_holds_the_code_ends_all(tmp_path):
+def test_killed_programs_are_restarted_and_runs_go_on(tmp_path):
     ui = Ui(tmp_path / "state")
+    ui.announcement()
+    words = {"code-server", "gateway", "orchestration_project.instance.daemon"}
+    children = psutil.Process(ui.process.pid).children()
+    killed = [child for child in children if words & set(child.cmdline())]
+    assert len(killed) == len(words)
+    for program in killed:
+        program.kill()
+    log = tmp_path / "state" / "logs" / "daemon.previous.log"
+    assert programs.wait_for(log.exists)
+    assert programs.wait_for(lambda: answers("127.0.0.1", ui.port))
+    programs.wait_for(lambda: ui.graphql(LAUNCH)["launchRun"].get("run"))
+    programs.wait_for(lambda: "SUCCESS" in ui.run_states(), seconds=120)
+    assert ui.process.poll() is None
+    assert ui.end(signal.SIGTERM) == 0
+    assert is_gone(ui.state_dir)
+
+
+@pytest.mark.slow
+def test_the_death_of_the_process_that_holds_the_code_ends_all(tmp_path):
+    ui = Ui(tmp_path / "state", PROGRAM_MAX_ENDS="1")
     ui.announcement()
     [code_server] = [
         process

@@ -1,7 +1,7 @@
 """Programs of `ui` are killed while a backfill is under way: the backfill comes to its end.
 
-Nothing here is told to recover: `ui` is started again where it has ended, as a service manager or
-a person would, and the rest is waited for.
+`ui` restarts its programs. Where it was killed itself, it is started again, as a service manager
+or a person would, and the rest is waited for.
 """
 
 import json
@@ -27,7 +27,7 @@ from tests import databases, programs
 from tests.faults.disks import tiny_disk
 from tests.faults.matrix import Database, Fault, strikes
 from tests.faults.servers import OwnServer
-from tests.faults.stack import Stack, landed_count, weeks_of
+from tests.faults.stack import PARTS, Stack, landed_count, weeks_of
 from tests.receivers import http_receiver
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -37,7 +37,13 @@ SLOWLY = {"DEMO_LATENCY_SECONDS": "0.5", "FINRA_FIRST_WEEK": FIRST_WEEK.isoforma
 """So that a run takes some seconds, and is caught in the middle."""
 
 MORE_SLOWLY = {"DEMO_LATENCY_SECONDS": "3"}
-"""So that runs are caught although `ui` tells of the daemon's end before it ends them."""
+"""So that runs are caught although `ui` sends an alert of the daemon's end before it ends them."""
+
+ENDS_AT_ONCE = {"PROGRAM_MAX_ENDS": "1"}
+"""So that the end of one program ends `ui`, and with it the runs."""
+
+WITHOUT_RUNS = ("the daemon", "the web server")
+"""Parts whose restart ends no run."""
 
 TIERS = ("T1", "T2", "OTCE")
 PARTITIONS = [
@@ -140,11 +146,12 @@ def test_a_backfill_comes_to_its_end_whatever_is_killed_on_the_way(
     stack.backfill(PARTITIONS)
     programs.wait_for(lambda: landed_count(url) >= 2, seconds=240)
     stack.kill(fault.stage)
-    if fault.stage != "the run worker":
+    if not PARTS[fault.stage]:
         stack.wait_for_its_end()
         stack.start()
     statuses = until_completed(stack, url, expected)
-    assert "FAILURE" in statuses, "the kill came too late"
+    assert ("FAILURE" in statuses) == (fault.stage not in WITHOUT_RUNS), "the kill came too late"
+    assert stack.starts == (1 if PARTS[fault.stage] else 2)
     assert stack.is_up
     assert_nothing_is_left(stack, storage, monkeypatch)
 
@@ -154,7 +161,9 @@ def test_the_ledger_and_alerts_are_complete_although_the_daemon_was_killed_durin
     database: Database, stack_over, storage: dict[str, str], expected: Expected
 ):
     with http_receiver() as hook:
-        stack: Stack = stack_over(storage | MORE_SLOWLY | {"ALERT_URLS": f"info={hook.url()}"})
+        stack: Stack = stack_over(
+            storage | MORE_SLOWLY | ENDS_AT_ONCE | {"ALERT_URLS": f"info={hook.url()}"}
+        )
         url = storage.get("DATABASE_URL", databases.sqlite_url(stack.state_dir))
         stack.switch_on(*ALERTING)
         stack.backfill(PARTITIONS)

@@ -21,10 +21,10 @@ from tests.sensors.test_operations import Watch, url  # noqa: F401 - a fixture
 pytestmark = pytest.mark.slow
 
 
-def ui(state_dir, hook: Hook):
+def ui(state_dir, hook: Hook, **environment: str):
     port = programs.free_port()
     arguments = ("orchestration_project", "ui", "--port", str(port))
-    process = programs.start(state_dir, *arguments, ALERT_URLS=hook.url())
+    process = programs.start(state_dir, *arguments, ALERT_URLS=hook.url(), **environment)
     assert process.stdout
     assert process.stdout.readline().startswith("Dagster UI: ")
     return process
@@ -50,7 +50,7 @@ def daemon_of(process) -> psutil.Process:
 
 def test_a_daemon_that_hangs_or_dies_is_told_by_the_ui_and_recovers_with_the_next(tmp_path):
     with http_receiver() as hook, ended_at_last(tmp_path / "state"):
-        first = ui(tmp_path / "state", hook)
+        first = ui(tmp_path / "state", hook, PROGRAM_MAX_ENDS="1")
         time.sleep(60)  # its sensors have looked once
         daemon_of(first).send_signal(signal.SIGSTOP)
         programs.wait_for(lambda: hook.titles, seconds=400)

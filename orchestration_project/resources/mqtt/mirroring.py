@@ -74,7 +74,7 @@ class KeptMessages:
     Attributes:
         judged: Events and dead letters, in the order of arrival.
         captures: The captures of their bytes, by arrival_id.
-        cleared_count: Empty messages, which end a retained value: they are no events.
+        cleared_count: Number of empty messages, each of which ends a retained value.
     """
 
     judged: Sequence[Event | DeadLetter]
