@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy import Column, Date, Double, Table
 
-from orchestration_project.tables.schema import SCALE, UtcTimestamp, key_names
+from orchestration_project.tables.schema import SCALE, Quantity, UtcTimestamp, key_names
 from orchestration_project.tables.views import VIEWS
 from reference_pages.markdown import code, codes, page, paragraph, section, table
 from reference_pages.tables import TYPES, data_tables
@@ -45,7 +45,8 @@ def unit(column: Column[object]) -> str:
     """Return the unit of a column's values; nothing of texts and flags."""
     meaning, kind = str(column.comment), column.type
     if SCALE in column.info or "x 10^6" in meaning:
-        return f"{next(unit for words, unit in SCALED_UNITS if words in meaning)} x 10^6"
+        scaled = next((unit for words, unit in SCALED_UNITS if words in meaning), "shares")
+        return scaled if isinstance(kind, Quantity) else f"{scaled} x 10^6"
     if isinstance(kind, Date):
         return "day"
     if isinstance(kind, UtcTimestamp):
@@ -53,7 +54,7 @@ def unit(column: Column[object]) -> str:
     if isinstance(kind, Double):
         if "US dollars" in meaning or "0-1" in meaning:
             return "US dollars" if "US dollars" in meaning else "0-1"
-        if column.name == "average_trades_per_week":
+        if column.key == "average_trades_per_week":
             return "trades"
         return next((unit for name, unit in DOUBLE_UNITS if re.search(name, column.name)), "ratio")
     if str(kind) == "BIGINT" or column.name.endswith("_dollars"):
@@ -117,7 +118,7 @@ def _columns(tables: Sequence[Table]) -> str:
     for each in tables:
         for column in each.columns:
             kind = TYPES[str(column.type).partition("(")[0]]
-            facts = (column.name, kind, unit(column), null_rule(column), str(column.comment))
+            facts = (column.key, kind, unit(column), null_rule(column), str(column.comment))
             where[facts].append(each.name)
     rows = [
         (code(name), kind, of, null, meaning, codes(names))

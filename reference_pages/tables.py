@@ -161,7 +161,7 @@ def _table(declared: Table) -> str:
     )
     parts = [paragraph(str(declared.comment)), paragraph(" ".join(filter(None, facts))), columns]
     if history is not None:
-        own = [each for each in history.columns if each.name not in declared.columns]
+        own = [each for each in history.columns if each.key not in declared.columns]
         parts += [
             paragraph(
                 f"{code(history.name)} has the same columns for each earlier state of a row; its "
@@ -177,7 +177,7 @@ def _table(declared: Table) -> str:
 def _column(column: Column[object]) -> tuple[str, ...]:
     kind = str(column.type).partition("(")[0]
     return (
-        code(column.name),
+        code(column.key),
         TYPES[kind],
         "yes" if column.primary_key else "",
         "yes" if column.nullable else "",

@@ -71,7 +71,7 @@ def test_the_dictionary_has_every_column_of_data_with_its_unit_and_rule_of_null(
         for name in line.rpartition(" | ")[2].strip(" |").replace("`", "").split(", ")
     }
     tables = data_tables()
-    assert described == {(column.name, each.name) for each in tables for column in each.columns}
+    assert described == {(column.key, each.name) for each in tables for column in each.columns}
     by_name = {each.name: each.c for each in tables}
     week = by_name["finra_symbol_week"]
     assert (unit(week.notional_usd), unit(week.vwap)) == ("US dollars x 10^6", "US dollars")
@@ -80,7 +80,7 @@ def test_the_dictionary_has_every_column_of_data_with_its_unit_and_rule_of_null(
     assert unit(treasuries.ats_interdealer_volume) == "billions of US dollars x 10^6"
     assert unit(treasuries.vwap) == "percent of par x 10^6"
     assert unit(blocks.share_percent) == "percent x 10^6"
-    assert unit(by_name["finra_reg_sho_daily"].short_quantity) == "shares x 10^6"
+    assert unit(by_name["finra_reg_sho_daily"].short_quantity) == "shares"
     assert unit(by_name["finra_symbol_anomalies_week"].trailing_mean) == "shares"
     assert unit(by_name["finra_venue_week_all_tiers"].market_share) == "0-1"
     assert null_rule(week.notional_usd) == "FINRA lacks it for a row"

@@ -46,7 +46,7 @@ PARTITIONS = dagster_partitions(
 
 _WEEKLY_LINEAGE = {
     name: [
-        dg.TableColumnDep(dg.AssetKey(asset_of(each.table.name).split("/")), each.name)
+        dg.TableColumnDep(dg.AssetKey(asset_of(each.table.name).split("/")), each.key)
         for each in sources
     ]
     for name, sources in MADE_OF[off_exchange_share_weekly.name].items()

@@ -67,7 +67,7 @@ from orchestration_project.services.metadata import (
     table_of,
 )
 from orchestration_project.settings import Settings, load_shared_settings, settings_class
-from orchestration_project.tables.schema import HISTORY
+from orchestration_project.tables.schema import HISTORY, Quantity
 
 SETTINGS = load_shared_settings()
 
@@ -277,7 +277,7 @@ def _table_asset(
 
 def _table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
     lineage = {
-        field.column.name: [dg.TableColumnDep(source, field.name)]
+        field.column.key: [dg.TableColumnDep(source, field.name)]
         for field in dataset.contract.fields
     }
     return asset_spec(
@@ -297,7 +297,7 @@ def _table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
 
 def _derived_spec(dataset: Dataset, table: Table) -> dg.AssetSpec:
     lineage = {
-        name: [dg.TableColumnDep(dataset.key, source.name) for source in sources]
+        name: [dg.TableColumnDep(dataset.key, source.key) for source in sources]
         for name, sources in dataset.made_of.get(table.name, {}).items()
     }
     return asset_spec(
@@ -471,7 +471,11 @@ def _diff(dataset: Dataset, landed: WriteResult[None]) -> Mapping[str, Any]:
 
 def _with_decimals(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
     """Return ``rows`` of the table with decimal numbers, which it keeps as exact integers."""
-    scales = {each.column.name: each.scale for each in dataset.contract.fields if each.scale}
+    scales = {
+        each.column.key: each.scale
+        for each in dataset.contract.fields
+        if each.scale and not isinstance(each.column.type, Quantity)
+    }
     return rows.with_columns(decimal_texts(rows[name], scale) for name, scale in scales.items())
 
 

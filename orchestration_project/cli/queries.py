@@ -205,7 +205,7 @@ def tables(internal: bool) -> int:
                 "column_count": len(table.columns),
                 "history": "yes" if table.info.get(HISTORY) is not None else "",
                 "shown_key": ", ".join(key_names(table)),
-                "columns": [column.name for column in table.columns],
+                "columns": table.columns.keys(),
             }
             for name, table in known_tables().items()
             if name not in hidden

@@ -30,16 +30,25 @@ from orchestration_project.contracts.values import (
     exact_scaled,
     has_cusip_shape,
     has_right_digit,
+    in_decimals,
     is_blank,
+    quantities,
     quantity_rules,
     shown,
+    signed_quantities,
     signed_scaled,
     text_or_null,
     too_long,
     unreadable,
     whole_number,
 )
-from orchestration_project.tables.schema import Field, key_names, schema_of
+from orchestration_project.tables.schema import (
+    USD_SCALE,
+    Field,
+    Quantity,
+    key_names,
+    schema_of,
+)
 from orchestration_project.tables.spine import source_fields
 
 RECORD_TOTAL = "has_all_rows_of_record_total"
@@ -176,7 +185,7 @@ def split_rows(
     rules = [rule for field in contract.fields for rule in _rules(field)]
     good, broken = apply_rules(source, rules)
     rows = good.select(
-        *(pl.col(_read_name(field)).alias(field.column.name) for field in contract.fields),
+        *(pl.col(_read_name(field)).alias(field.column.key) for field in contract.fields),
         "part_number",
     )
     rejects = pl.concat([parsed.rejects, broken.select(parsed.rejects.columns)])
@@ -199,6 +208,8 @@ def _read_name(field: Field) -> str:
 def _read(rows: pl.DataFrame, field: Field) -> pl.Series | pl.Expr:
     if field.kind == "Date":
         return days(rows[field.name]).alias(_read_name(field))
+    if isinstance(field.column.type, Quantity):
+        return _quantities(rows[field.name], field).alias(_read_name(field))
     if field.kind == "Number" and field.is_signed:
         return signed_scaled(rows[field.name], field.scale).alias(_read_name(field))
     if field.kind == "Number" and field.scale:
@@ -209,16 +220,24 @@ def _read(rows: pl.DataFrame, field: Field) -> pl.Series | pl.Expr:
     return (pl.col(field.name) if is_kept else text_or_null(field.name)).alias(_read_name(field))
 
 
+def _quantities(texts: pl.Series, field: Field) -> pl.Series:
+    if field.is_signed:
+        return signed_quantities(texts)
+    return in_decimals(exact_scaled(texts, field.scale)) if field.scale else quantities(texts)
+
+
 def _rules(field: Field) -> list[RowRule]:
     """Defect of a field: blank though required, or in a wrong format."""
     name, read, is_required = field.name, _read_name(field), not field.column.nullable
     if field.kind == "Date":
         return [*_required(field), unreadable("impossible_date", name, read, "no date")]
     if field.kind == "Number" and (field.scale or field.is_signed or not is_required):
-        what = f"no number with up to {field.scale} decimals that 64 bits keep exactly"
+        places = USD_SCALE if isinstance(field.column.type, Quantity) else field.scale
+        what = f"no number with up to {places} decimals that 64 bits keep exactly"
         return [*_required(field), unreadable("not_an_amount", name, read, what)]
     if field.kind == "Number":
-        return quantity_rules(name, read)
+        is_whole = not isinstance(field.column.type, Quantity)
+        return quantity_rules(name, read, is_whole=is_whole)
     most = LONGEST_KEY_TEXT_BYTES if field.column.primary_key else LONGEST_TEXT_BYTES
     forms = [*(_cusip_rules(name) if field.form else ()), *_pattern_rules(field)]
     return [*_required(field), too_long(name, most), *forms]

@@ -8,11 +8,14 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from orchestration_project.tables.schema import QUANTITY, USD_SCALE, as_number
 
 Outcome = Literal["passed", "failed", "not_applicable"]
 """How an audit ended; what a delivery or a source gives no ground for is not applicable."""
@@ -89,7 +92,9 @@ class Audit:
     @property
     def offenders_json(self) -> str:
         """The first offenders as a JSON list."""
-        return json.dumps(list(self.offenders[:OFFENDERS_KEPT]), default=str, ensure_ascii=True)
+        return json.dumps(
+            list(self.offenders[:OFFENDERS_KEPT]), default=_as_json, ensure_ascii=True
+        )
 
 
 class AuditHelp(NamedTuple):
@@ -317,11 +322,28 @@ def _bytes_of(
         sizes = values.str.len_bytes().to_numpy()
         yield sizes.view(np.uint8).data, (ends * sizes.itemsize).tolist()
         yield _joined(values), np.append(0, np.cumsum(sizes, dtype=np.int64))[ends].tolist()
+    elif column.dtype == QUANTITY:
+        yield from _bytes_of_quantities(column, ends)
     else:
         numbers = column.to_physical()
         known = numbers.fill_null(strategy="zero") if column.null_count() else numbers
         array = known.to_numpy()
         yield array.view(np.uint8).data, (ends * array.itemsize).tolist()
+
+
+def _bytes_of_quantities(
+    column: pl.Series, ends: NDArray[np.int64]
+) -> Iterator[tuple[memoryview, Sequence[int]]]:
+    """Yield whole quantities as whole numbers; then, of pieces with any fraction, all fractions."""
+    millionths = column.to_physical().cast(pl.Int64).fill_null(0).to_numpy()
+    whole, fractions = np.divmod(millionths, 10**USD_SCALE)
+    yield whole.view(np.uint8).data, (ends * whole.itemsize).tolist()
+    is_fraction = np.append(0, np.cumsum(fractions != 0))
+    starts = np.append(0, ends[:-1])
+    sizes = np.where(is_fraction[ends] > is_fraction[starts], ends - starts, 0)
+    pieces = zip(starts, starts + sizes, strict=True)
+    chosen = np.concatenate([fractions[start:end] for start, end in pieces])
+    yield chosen.view(np.uint8).data, (np.cumsum(sizes) * chosen.itemsize).tolist()
 
 
 def _cut(values: memoryview, ends: Sequence[int]) -> list[memoryview]:
@@ -335,6 +357,10 @@ def _joined(texts: pl.Series) -> memoryview:
     offsets = memoryview(ends).cast("q")
     first, last = offsets[array.offset], offsets[array.offset + len(array)]
     return memoryview(values)[first:last] if values is not None else memoryview(b"")
+
+
+def _as_json(value: object) -> object:
+    return as_number(value) if isinstance(value, Decimal) else str(value)
 
 
 def in_ascii(line: bytes, limit: int = 4096) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from orchestration_project.contracts.rules import RowRule
+from orchestration_project.tables.schema import QUANTITY, USD_SCALE
 
 LONGEST_TEXT_BYTES = 1000
 """Ten times what occurs. PostgreSQL keeps no key of more than 2.7 kB."""
@@ -21,12 +22,52 @@ LONGEST_KEY_TEXT_BYTES = 800
 
 CHARACTERS_SHOWN = 60
 
+MAX_WHOLE_QUANTITY = (2**63 - 1) // 10**USD_SCALE
+"""Largest whole quantity whose millionths 64 bits hold."""
+
+TOO_LARGE = {
+    True: (r"^[0-9]+$", "is above 2^63-1"),
+    False: (rf"^[0-9]{{13,}}(\.[0-9]{{1,{USD_SCALE}}})?$", f"is above {MAX_WHOLE_QUANTITY}"),
+}
+TOO_FINE = {
+    True: (r"^[0-9]+\.[0-9]+$", "is written with a fraction"),
+    False: (r"^[0-9]+\.[0-9]+$", f"has more than {USD_SCALE} decimals"),
+}
+"""Spelling and reason of a number that a column cannot hold; True: of whole numbers."""
+
 
 def whole_number(name: str) -> pl.Expr:
     """Return a column of digits as 64-bit numbers; null where a text is none."""
     text = pl.col(name)
     is_unsigned = (text >= "0") & (text < ":")  # all else that a cast takes begins with a sign
     return pl.when(is_unsigned).then(text).cast(pl.Int64, strict=False)
+
+
+def quantities(texts: pl.Series) -> pl.Series:
+    """Read shares, or par values, as exact decimals with six places; null where a text is none.
+
+    Most are whole: only the others are read as decimals, which takes longer.
+    """
+    whole = pl.select(
+        pl.when(texts.is_between("0", ":", closed="left")).then(texts).cast(pl.Int64, strict=False)
+    ).to_series()
+    read = pl.select(pl.when(whole <= MAX_WHOLE_QUANTITY).then(whole)).to_series().cast(QUANTITY)
+    unread = (whole.is_null() & texts.str.contains(".", literal=True)).fill_null(value=False)
+    places = unread.arg_true()
+    if places.is_empty():
+        return read
+    plain = texts[places].set(~texts[places].str.contains(r"^[0-9]+\.[0-9]+$"), "")
+    return read.scatter(places, in_decimals(exact_scaled(plain, USD_SCALE)))
+
+
+def in_decimals(millionths: pl.Series) -> pl.Series:
+    """Return whole millionths as the quantities that they mean."""
+    return millionths.cast(QUANTITY) / 10**USD_SCALE
+
+
+def signed_quantities(texts: pl.Series) -> pl.Series:
+    """Read quantities that may begin with a minus, as `quantities` does."""
+    return in_decimals(signed_scaled(texts, USD_SCALE))
 
 
 def days(texts: pl.Series) -> pl.Series:
@@ -75,13 +116,13 @@ def shown(name: str) -> pl.Expr:
     return pl.col(name).str.slice(0, CHARACTERS_SHOWN)
 
 
-def quantity_rules(name: str, parsed: str) -> list[RowRule]:
-    """Return the defect of a required integer; ``parsed`` is its parsed column."""
+def quantity_rules(name: str, parsed: str, *, is_whole: bool) -> list[RowRule]:
+    """Return the defect of a required number; ``parsed`` is its parsed column."""
     value, bad = pl.col(name), pl.col(parsed).is_null()
     spellings = {
         "negative_quantity": (r"^-[0-9]", "is negative"),
-        "fractional_quantity": (r"^[0-9]+\.[0-9]+$", "is written with a fraction"),
-        "quantity_too_large": (r"^[0-9]+$", "is above 2^63-1"),
+        "quantity_too_large": (*TOO_LARGE[is_whole],),
+        "fractional_quantity": (*TOO_FINE[is_whole],),
         "not_a_number": ("", "is not a number"),
     }
     return [

@@ -40,7 +40,7 @@ from orchestration_project.tables.cboe import (
     off_exchange_share_daily,
     off_exchange_share_weekly,
 )
-from orchestration_project.tables.schema import in_table_order
+from orchestration_project.tables.schema import QUANTITY, in_table_order
 
 RECENT = timedelta(days=30)
 """How far back a sensor looks for days that were never loaded."""
@@ -109,6 +109,7 @@ CONTRACT = Contract(
             only_warns=True,
         ),
     ),
+    rule_version="2",
     has_record_total=False,
 )
 
@@ -305,7 +306,7 @@ def off_exchange_weekly(
         .with_columns(
             *_ratios(),
             *(
-                pl.when(has_finra).then(pl.lit(tiers[name].sum(), pl.Int64)).alias(f"finra_{name}")
+                pl.when(has_finra).then(pl.lit(tiers[name].sum(), QUANTITY)).alias(f"finra_{name}")
                 for name in finra
             ),
             week_start=pl.lit(week_start),

@@ -8,6 +8,7 @@ partition announces the change. Dagster stores the events of a step when it ends
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
 from typing import Any, Generic, Literal, cast
 
@@ -20,6 +21,7 @@ from orchestration_project.engine.dagster_private import is_worker_gone
 from orchestration_project.engine.dataset import Announcement, ChangeT, LoadedPartition, LoadSpec
 from orchestration_project.engine.warehouse import Delivery, Warehouse, WriteResult, WriteTarget
 from orchestration_project.engine.warehouse.delivery import AfterWrite
+from orchestration_project.tables.schema import as_number
 from orchestration_project.tables.spine import pending_announcements
 
 KNOWN_FROM = "known_from"
@@ -53,6 +55,8 @@ def _shown(name: str, value: Any) -> Any:
     if isinstance(value, float):
         places = (places for unit, places in PLACES.items() if unit in name)
         return round(value, next(places, OTHER_PLACES))
+    if isinstance(value, Decimal):
+        return as_number(value)
     if isinstance(value, datetime):
         return dg.MetadataValue.timestamp(value)
     return value

@@ -48,7 +48,9 @@ def candlesticks(symbol: str, days: pl.DataFrame, *, is_synthetic: bool = False)
         prices.set_title(f"{symbol}: prices in US dollars, and shares traded")
         prices.tick_params(labelbottom=False)
         volume = figure.add_subplot(grid[1, 0])
-        volume.bar(range(len(days)), days["volume"].to_list(), color=INK, width=0.7)
+        volume.bar(
+            range(len(days)), days["volume"].cast(pl.Float64).to_list(), color=INK, width=0.7
+        )
         volume.yaxis.set_major_formatter(short)
         _label_days(volume, days["trade_date"].to_list())
         for axes in (prices, volume):

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import polars as pl
-from sqlalchemy import BigInteger, Connection, cast, func, select
+from sqlalchemy import Connection, cast, func, select
 
 from orchestration_project.domains import cboe
 from orchestration_project.engine.derived import (
@@ -35,13 +35,14 @@ from orchestration_project.tables.cboe import (
     off_exchange_share_weekly,
 )
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
+from orchestration_project.tables.schema import QUANTITY, Quantity
 
 FINRA_MARKETS = {"ATS": "ats_share_quantity", "NON_ATS": "non_ats_share_quantity"}
 DAYS_SHOWN = timedelta(days=365)
 TIER_ROWS = ("market", "share_quantity", "last_update_date", "known_from")
 TIER_SHARES = {
-    "ats_share_quantity": pl.Int64(),
-    "non_ats_share_quantity": pl.Int64(),
+    "ats_share_quantity": QUANTITY,
+    "non_ats_share_quantity": QUANTITY,
     "published_at": pl.Datetime("us", "UTC"),
     "known_from": pl.Datetime("us", "UTC"),
 }
@@ -75,7 +76,7 @@ def _read_tiers(connection: Connection, week: date) -> pl.DataFrame:
     statement = (
         select(
             *(
-                cast(func.sum(column[name]), BigInteger())
+                cast(func.sum(column[name]), Quantity())
                 for name in ("ats_share_quantity", "non_ats_share_quantity")
             ),
             func.max(column.published_at),

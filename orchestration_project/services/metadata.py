@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -20,6 +21,7 @@ from orchestration_project.plots.figures import SYNTHETIC
 from orchestration_project.redaction import redacted
 from orchestration_project.services.links import file_path, link, partition_page
 from orchestration_project.settings import Settings, load_shared_settings, shown_values
+from orchestration_project.tables.schema import as_number
 
 CELL_BYTES, TABLE_BYTES = 300, 24_000
 """Limits of a table of quoted rows: an event with two of them stays below 64 KB."""
@@ -33,7 +35,7 @@ def column_schema(columns: Iterable[Column[Any]]) -> dg.TableSchema:
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
-                column.name,
+                column.key,
                 type=str(column.type),
                 description=column.comment,
                 constraints=dg.TableColumnConstraints(nullable=bool(column.nullable)),
@@ -134,6 +136,8 @@ def _plain(value: object) -> str | int | float | bool | None:
         return value.isoformat()
     if isinstance(value, float):
         return round(value, DIGITS_SHOWN)
+    if isinstance(value, Decimal):
+        return as_number(value)
     return value  # pyright: ignore[reportReturnType] - a column of text, numbers or flags
 
 

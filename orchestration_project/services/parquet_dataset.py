@@ -27,7 +27,7 @@ from orchestration_project.services.export import PARTIAL_PREFIX, PARTIAL_SUFFIX
 from orchestration_project.tables.catalogue import Relation
 from orchestration_project.tables.conditions import (
     condition,
-    public_column_of,
+    public_names,
     refuse_contradictions,
 )
 from orchestration_project.tables.schema import key_names
@@ -147,7 +147,7 @@ class ParquetDataset:
         self._folder = folder
         self._chosen = chosen
         self._table = chosen.table
-        self._by = [public_column_of(self._table, name).name for name in partition_by]
+        self._by = public_names(self._table, partition_by)
         self._names = [name for name in chosen.columns(columns) if name not in self._by]
         if not self._names:
             raise ConfigurationError(

@@ -6,26 +6,128 @@ person writes becomes SQL.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Double, Select, Table, cast, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Double,
+    Numeric,
+    Select,
+    Table,
+    Text,
+    cast,
+    func,
+    select,
+    type_coerce,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import FromClause
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.tables.catalogue import Relation
-from orchestration_project.tables.conditions import public_column_of, refuse_contradictions
+from orchestration_project.tables.conditions import (
+    comparable,
+    public_names,
+    refuse_contradictions,
+)
+from orchestration_project.tables.schema import USD_SCALE, Dollars, Quantity, as_quantity
 
 COUNT = "count"
+MILLION = 10**6
 IDENTIFIERS = ("capture_id", "firm_crd_number")
 """Whole numbers that name something: their sum means nothing."""
 
 WRITTEN = re.compile(r"\s*(\w+)\s*\(\s*(\w+)\s*\)\s*", re.ASCII)
 
+
+class _Sum(TypeDecorator[int]):
+    """A whole number of any size: NUMERIC, on SQLite sums of its millions and of the rest."""
+
+    impl = Numeric
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type that keeps every digit on ``dialect``."""
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else Numeric())
+
+    def process_result_value(self, value: Decimal | str | None, dialect: Dialect) -> int | None:
+        """Return the number."""
+        if isinstance(value, str):
+            millions, rest = map(int, value.split())
+            return millions * MILLION + rest
+        return None if value is None else int(value)
+
+
+class _QuantitySum(_Sum):
+    """The same of millionths, as the decimal that they mean."""
+
+    cache_ok = True
+
+    def process_result_value(self, value: Decimal | str | None, dialect: Dialect) -> Any:
+        """Return the decimal, with all its places."""
+        millionths = super().process_result_value(value, dialect)
+        return None if millionths is None else as_quantity(millionths)
+
+
+class exact_sum(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function that it is
+    """The sum of whole numbers, which may exceed 64 bits."""
+
+    type = _Sum()
+    inherit_cache = True
+
+
+@compiles(exact_sum)
+def _at_once(element: exact_sum, compiler: SQLCompiler, **options: Any) -> str:
+    """Add up: databases widen the sum of 64-bit numbers."""
+    return f"SUM({compiler.process(element.clauses, **options)})"
+
+
+@compiles(exact_sum, "sqlite")
+def _in_parts(element: exact_sum, compiler: SQLCompiler, **options: Any) -> str:
+    """Add up millions and the rest apart: a sum of SQLite ends at 64 bits, by an error."""
+    number = compiler.process(element.clauses, **options)
+    return f"SUM({number} / {MILLION}) || ' ' || SUM({number} % {MILLION})"
+
+
+def _summed(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    if isinstance(column.type, Double):
+        return func.sum(column)
+    total = exact_sum(_in_millionths(column))
+    return type_coerce(total, _QuantitySum()) if _is_decimal(column) else total
+
+
+def _mean(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    mean = func.avg(cast(_in_millionths(column), Double))
+    return mean / 10**USD_SCALE if _is_decimal(column) else mean
+
+
+def _extreme(function: Callable[[ColumnElement[Any]], Any]) -> Callable[..., ColumnElement[Any]]:
+    def extreme(column: ColumnElement[Any]) -> ColumnElement[Any]:
+        found = function(_in_millionths(column))
+        return type_coerce(found, Quantity()) if _is_decimal(column) else found
+
+    return extreme
+
+
+def _is_decimal(column: ColumnElement[Any]) -> bool:
+    return isinstance(column.type, Dollars | Quantity)
+
+
+def _in_millionths(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    return type_coerce(comparable(column), BigInteger()) if _is_decimal(column) else column
+
+
 FUNCTIONS: Mapping[str, Callable[[ColumnElement[Any]], ColumnElement[Any]]] = {
-    "sum": func.sum,
-    "avg": lambda column: func.avg(cast(column, Double)),
-    "min": func.min,
-    "max": func.max,
+    "sum": _summed,
+    "avg": _mean,
+    "min": _extreme(func.min),
+    "max": _extreme(func.max),
 }
 EXPECTED = f"count, or one of {', '.join(FUNCTIONS)} of a measure, e.g. sum(share_quantity)"
 
@@ -51,11 +153,11 @@ class _Measure(NamedTuple):
 def measures_of(table: Table) -> list[str]:
     """Return the columns of a table that can be added up."""
     return [
-        each.name
+        each.key
         for each in table.columns
-        if isinstance(each.type, BigInteger | Double)
+        if isinstance(each.type, BigInteger | Double | Dollars | Quantity)
         and not each.primary_key
-        and each.name not in IDENTIFIERS
+        and each.key not in IDENTIFIERS
     ]
 
 
@@ -81,7 +183,7 @@ def aggregate(
     """
     refuse_contradictions(wheres)
     wanted = [_read(chosen.table, each) for each in measures]
-    by = [public_column_of(chosen.table, name).name for name in group_by]
+    by = public_names(chosen.table, group_by)
     labels = [*by, *(each.label for each in wanted)]
     if twice := sorted({each for each in labels if labels.count(each) > 1}):
         raise ConfigurationError("a column or measure is named twice", found=", ".join(twice))

@@ -16,7 +16,7 @@ from orchestration_project.tables.conditions import (
     condition,
     is_secret,
     ordering,
-    public_column_of,
+    public_names,
     refuse_contradictions,
     values_by_column,
 )
@@ -46,7 +46,7 @@ class Part:
 
         ``groups``: the first columns of the key, if the rows are to be looked up in their groups.
         """
-        found = select(*(column_of(self.rows, name) for name in names)).where(
+        found = select(*(_named(column_of(self.rows, name)) for name in names)).where(
             *self.conditions, *(condition(self.rows, where) for where in wheres)
         )
         if not groups:
@@ -54,6 +54,11 @@ class Part:
         looked_up = groups_of(self.rows, list(groups))
         same = (self.rows.c[name] == looked_up.c[f"group_{name}"] for name in groups)
         return found.select_from(looked_up.join(self.rows, and_(*same)))
+
+
+def _named(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a column under the name by which it is known, where the database has another."""
+    return column if column.key == column.name else column.label(column.key)
 
 
 @dataclass(frozen=True)
@@ -75,13 +80,13 @@ class Relation:
             ConfigurationError: A column is unknown, named twice, or holds hashes of secrets.
         """
         if not names:
-            return [each.name for each in self.table.columns if not is_secret(each)]
+            return [each.key for each in self.table.columns if not is_secret(each)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigurationError(
                 f"a column of {self.table.name} is named twice", found=", ".join(twice)
             )
-        return [public_column_of(self.table, name).name for name in names]
+        return public_names(self.table, names)
 
     def escaped_columns(self, names: Sequence[str], *, escape: bool | None) -> Collection[str]:
         """Return which of ``names`` a CSV escapes where their texts may be formulas.
@@ -116,7 +121,7 @@ class Relation:
         """
         refuse_contradictions(wheres)
         key = key_names(self.table)
-        sorting = [public_column_of(self.table, name.removeprefix("-")).name for name in order_by]
+        sorting = public_names(self.table, (name.removeprefix("-") for name in order_by))
         needed = list(dict.fromkeys([*names, *key, *sorting]))
         groups = groups_to_look_into(self.table, wheres)
         first, *others = (part.select(needed, wheres, groups) for part in self.parts)

@@ -14,6 +14,7 @@ from orchestration_project.tables.schema import (
     day,
     flag,
     moment,
+    quantity,
     ratio,
     scaled,
     table,
@@ -32,7 +33,7 @@ def _amounts() -> list[Field]:
         f"tape_{each}": f"of tape {each.upper()}" for each in TAPES
     }
     shares = [
-        Field(f"{name} Shares", count(f"{column}_share_quantity", f"Shares {shown[column]}"))
+        Field(f"{name} Shares", quantity(f"{column}_share_quantity", f"Shares {shown[column]}"))
         for name, column in scopes
     ]
     notional = [
@@ -79,8 +80,8 @@ market_volume_daily = dataset_table(
 def _shares() -> list[Column[Any]]:
     """Return what is traded on and off exchange, and the part that is off exchange."""
     return [
-        count("exchange_share_quantity", "Shares traded on exchanges"),
-        count("off_exchange_share_quantity", "Shares traded off exchange"),
+        quantity("exchange_share_quantity", "Shares traded on exchanges"),
+        quantity("off_exchange_share_quantity", "Shares traded off exchange"),
         ratio(
             "off_exchange_share_ratio",
             "Shares off exchange / all, 0-1; NULL: no shares",
@@ -121,12 +122,12 @@ off_exchange_share_weekly = table(
     count("day_count", "Loaded days of the week"),
     count("session_count", "Days of the week on which exchanges trade"),
     *_shares(),
-    count(
+    quantity(
         "finra_ats_share_quantity",
         "FINRA's shares on ATSs, T1 and T2; NULL: a tape, or a tier is not loaded",
         optional=True,
     ),
-    count(
+    quantity(
         "finra_non_ats_share_quantity",
         "FINRA's shares off exchange outside ATSs, T1 and T2; NULL: as above",
         optional=True,
@@ -184,7 +185,7 @@ def _weekly_lineage() -> Lineage:
     }
     for name, amount in _AMOUNTS.items():
         sides = (_days[f"exchange_{amount}"], _days[f"off_exchange_{amount}"])
-        found |= {each.name: (each,) for each in sides} | {f"off_exchange_{name}_ratio": sides}
+        found |= {str(side.key): (side,) for side in sides} | {f"off_exchange_{name}_ratio": sides}
     shares = (_days.exchange_share_quantity, _days.off_exchange_share_quantity)
     for each in _FINRA:
         found[f"finra_{each}"] = (_finra[each],)

@@ -59,7 +59,7 @@ def _with_change(current: Table) -> Table:
     """Return the columns of a table and the change, as a table that is never created."""
     columns = [
         Column(
-            each.name,
+            each.key,
             each.type,
             primary_key=each.primary_key,
             nullable=each.nullable,
@@ -110,7 +110,7 @@ def _removed(
 
 
 def _columns(rows: FromClause, current: Table, kind: ColumnElement[str]) -> Select[tuple[object]]:
-    return select(*(rows.c[each.name] for each in current.columns), kind.label(CHANGE))
+    return select(*(rows.c[each.key] for each in current.columns), kind.label(CHANGE))
 
 
 def _conditions(rows: FromClause, wheres: Sequence[str]) -> list[ColumnElement[bool]]:
@@ -122,7 +122,7 @@ def _valid(history: FromClause, at: datetime) -> ColumnElement[bool]:
 
 
 def _same_key(rows: FromClause, others: FromClause, current: Table) -> ColumnElement[bool]:
-    names = [each.name for each in current.primary_key.columns]
+    names = current.primary_key.columns.keys()
     return and_(*(rows.c[name] == others.c[name] for name in names))
 
 

@@ -12,7 +12,7 @@ import csv
 import math
 import operator
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
@@ -27,12 +27,20 @@ from sqlalchemy import (
     and_,
     cast,
     func,
+    literal_column,
     or_,
+    type_coerce,
 )
 from sqlalchemy.types import TypeEngine
 
 from orchestration_project.errors import ConfigurationError, did_you_mean
-from orchestration_project.tables.schema import HIDDEN, USD_SCALE, Dollars, UtcTimestamp
+from orchestration_project.tables.schema import (
+    HIDDEN,
+    USD_SCALE,
+    Dollars,
+    Quantity,
+    UtcTimestamp,
+)
 
 WRITTEN = re.compile(r"\s*(\w+)\s*(!=|<=|>=|=|<|>)(.*)", re.DOTALL)
 WRITTEN_LIST = re.compile(r"\s*(\w+)\s+in\s*\((.*)\)\s*", re.DOTALL | re.IGNORECASE)
@@ -77,7 +85,7 @@ def _number(written: str) -> float:
 
 
 def _scaled(written: str) -> int:
-    """Return dollars as the whole number that a table would hold."""
+    """Return a decimal as the whole number that a table would hold."""
     sign, whole, fraction = _groups(rf"([+-]?)(\d{{1,13}})(?:\.(\d{{1,{USD_SCALE}}}))?", written)
     return _in_64_bits(int(sign + whole + (fraction or "").ljust(USD_SCALE, "0")))
 
@@ -135,7 +143,8 @@ READERS: dict[type[TypeEngine[Any]], tuple[Callable[[str], object], str]] = {
     Double: (_number, "a number"),
     UtcTimestamp: (read_moment, MOMENT),
     Text: (_text, "text in UTF-8"),
-    Dollars: (_scaled, "dollars with at most 6 decimals, such as 1250.5"),
+    Dollars: (_scaled, "a number with at most 6 decimals, such as 1250.5"),
+    Quantity: (_scaled, "a number with at most 6 decimals, such as 1250.5"),
 }
 """By a column's type: what reads a value of it, and how such a value is written."""
 
@@ -169,6 +178,15 @@ def public_column_of(rows: FromClause, name: str) -> ColumnElement[Any]:
             expected="another column",
         )
     return found
+
+
+def public_names(rows: FromClause, names: Iterable[str]) -> list[str]:
+    """Return the names of columns, each of which may leave this machine.
+
+    Raises:
+        ConfigurationError: A column is unknown, or holds hashes of secrets.
+    """
+    return [name for name in names if public_column_of(rows, name) is not None]
 
 
 def is_secret(column: ColumnElement[Any]) -> bool:
@@ -206,7 +224,7 @@ def _compared(rows: FromClause, wanted: _Comparison, written: str) -> ColumnElem
             expected=expected,
             found=repr(values[0] if len(values) == 1 else values),
         ) from None
-    term = _comparable(column)
+    term = comparable(column)
     if wanted.operator == "in":
         return term.in_(found)
     if wanted.operator == "between":
@@ -355,12 +373,19 @@ def ordering(column: ColumnElement[Any], written: str) -> ColumnElement[Any]:
 
     NULL comes last.
     """
-    term = _comparable(column)
+    term = comparable(column)
     return (term.desc() if written.startswith("-") else term.asc()).nulls_last()
 
 
-def _comparable(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Compare dollars as whole numbers: on SQLite they are text, in which 9.0 is above 10.0."""
+def comparable(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Compare decimals as whole millionths: on SQLite dollars are text, in which 9.0 is above 10.0.
+
+    Drivers that copy rows take the values as they are.
+    """
+    if isinstance(column.type, Quantity):
+        return type_coerce(column, BigInteger())
     if not isinstance(column.type, Dollars):
         return column
-    return cast(func.replace(cast(column, Text), ".", ""), BigInteger)
+    return cast(
+        func.replace(cast(column, Text), literal_column("'.'"), literal_column("''")), BigInteger
+    )

@@ -7,6 +7,7 @@ from orchestration_project.tables.schema import (
     count,
     dataset_table,
     day,
+    quantity,
     scaled,
     text,
 )
@@ -124,7 +125,7 @@ BOND_FIELDS = (
         text("cusip", "CUSIP of the bond: nine characters, the last a check digit", key=True),
         form="cusip",
     ),
-    Field("totalVolume", count("volume_total", "Par value traded in the week, US dollars")),
+    Field("totalVolume", quantity("volume_total", "Par value traded in the week, US dollars")),
     Field("tradeCount", count("trade_count", "Trades in the week")),
 )
 fact_bond_trade_activity = dataset_table(
@@ -155,9 +156,14 @@ finra_corporate_market_breadth = dataset_table(
 )
 
 
-def shares_or_null(name: str, column: str, comment: str) -> Field:
+def number_or_null(name: str, column: str, comment: str) -> Field:
     """Return a field of a whole number that may be absent."""
     return Field(name, count(column, f"{comment}; NULL: not given", optional=True))
+
+
+def quantity_or_null(name: str, column: str, comment: str) -> Field:
+    """Return a field of shares that may be absent."""
+    return Field(name, quantity(column, f"{comment}; NULL: not given", optional=True))
 
 
 def optional_day(name: str, column: str, comment: str) -> Field:
@@ -185,18 +191,18 @@ SHORT_INTEREST_FIELDS = (
         "marketClassCode",
         text("market_class_code", "Market class, such as NYSE or OTC", optional=True),
     ),
-    shares_or_null(
+    number_or_null(
         "accountingYearMonthNumber", "accounting_period", "FINRA's number of the period"
     ),
-    Field("currentShortPositionQuantity", count("short_quantity", "Shares sold short")),
-    shares_or_null(
+    Field("currentShortPositionQuantity", quantity("short_quantity", "Shares sold short")),
+    quantity_or_null(
         "previousShortPositionQuantity",
         "previous_short_quantity",
         "Shares sold short at the previous settlement date",
     ),
     Field(
         "changePreviousNumber",
-        count(
+        quantity(
             "short_change",
             "Change of shares sold short since the previous settlement date; NULL: not reported",
             optional=True,
@@ -206,7 +212,7 @@ SHORT_INTEREST_FIELDS = (
     _signed(
         "changePercent", "change_percent", "Change since the previous settlement date, percent"
     ),
-    shares_or_null(
+    quantity_or_null(
         "averageDailyVolumeQuantity", "average_daily_volume", "Average shares traded per day"
     ),
     _signed(

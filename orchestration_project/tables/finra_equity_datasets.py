@@ -1,6 +1,9 @@
 """Fields and tables of FINRA's datasets of equities, of the group otcMarket."""
 
-from orchestration_project.tables.finra_datasets import optional_day, shares_or_null
+from orchestration_project.tables.finra_datasets import (
+    number_or_null,
+    optional_day,
+)
 from orchestration_project.tables.key_groups import look_up_in_groups
 from orchestration_project.tables.schema import (
     USD_SCALE,
@@ -8,6 +11,7 @@ from orchestration_project.tables.schema import (
     count,
     dataset_table,
     day,
+    quantity,
     scaled,
     text,
 )
@@ -15,7 +19,7 @@ from orchestration_project.tables.schema import (
 
 def _fractional_shares(name: str, column: str, comment: str) -> Field:
     """Shares with up to six decimals: FINRA counts fractions since 2026."""
-    return Field(name, scaled(column, f"{comment}, shares x 10^6"), scale=USD_SCALE)
+    return Field(name, quantity(column, f"{comment}, shares"), scale=USD_SCALE)
 
 
 REG_SHO_FIELDS = (
@@ -58,7 +62,7 @@ MONTHLY_FIELDS = (
     ),
     Field("firmCRDNumber", count("firm_crd_number", "CRD number; 0: De Minimis Firms", key=True)),
     Field("marketParticipantName", text("participant_name", "Name of the firm", optional=True)),
-    Field("totalMonthlyShareQuantity", count("share_quantity", "Shares traded in the month")),
+    Field("totalMonthlyShareQuantity", quantity("share_quantity", "Shares traded in the month")),
     Field("totalMonthlyTradeCount", count("trade_count", "Trades in the month")),
     Field(
         "totalNotionalSum",
@@ -119,7 +123,7 @@ def _percent(name: str, column: str, comment: str) -> Field:
 
 
 def _average(name: str, column: str, comment: str) -> Field:
-    named = scaled(column, f"{comment}, shares x 10^6; NULL: not given", optional=True)
+    named = quantity(column, f"{comment}, shares; NULL: not given", optional=True)
     return Field(name, named, scale=USD_SCALE)
 
 
@@ -135,9 +139,11 @@ def _block_fields(market: str, *venue: Field) -> tuple[Field, ...]:
         ),
         *venue,
         Field("totalTradeCount", count("trade_count", "Trades, blocks and others")),
-        Field("totalShareQuantity", count("share_quantity", "Shares traded, blocks and others")),
+        Field("totalShareQuantity", quantity("share_quantity", "Shares traded, blocks and others")),
         Field(f"{market}BlockCount", count("block_trade_count", "Trades that are blocks")),
-        Field(f"{market}BlockQuantity", count("block_share_quantity", "Shares traded in blocks")),
+        Field(
+            f"{market}BlockQuantity", quantity("block_share_quantity", "Shares traded in blocks")
+        ),
         _average("averageTradeSize", "average_trade_size", "Shares per trade"),
         _average("averageBlockSize", "average_block_size", "Shares per block"),
         _percent(f"{market}TradePercent", "trade_percent", "Share of the market's trades"),
@@ -161,7 +167,7 @@ def _block_fields(market: str, *venue: Field) -> tuple[Field, ...]:
             "Shares in blocks among the venue's own shares",
         ),
         *(
-            shares_or_null(name, column, f"Rank by {what}, from 1")
+            number_or_null(name, column, f"Rank by {what}, from 1")
             for name, column, what in (
                 (f"{market}TradeRank", "trade_rank", "trade_percent"),
                 (f"{market}ShareRank", "share_rank", "share_percent"),

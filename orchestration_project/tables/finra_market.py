@@ -6,7 +6,15 @@ from sqlalchemy import BigInteger, Column, case, func, or_, type_coerce
 
 from orchestration_project.tables.finra import finra_venue_week, notional, point_in_time
 from orchestration_project.tables.key_groups import look_up_in_groups
-from orchestration_project.tables.schema import BYTEWISE_TEXT, count, day, ratio, table, text
+from orchestration_project.tables.schema import (
+    BYTEWISE_TEXT,
+    count,
+    day,
+    quantity,
+    ratio,
+    table,
+    text,
+)
 from orchestration_project.tables.views import ViewColumn, as_it_is, view
 
 finra_venue_week_all_tiers = table(
@@ -17,7 +25,7 @@ finra_venue_week_all_tiers = table(
     text("venue_id", "As in finra_otc_weekly", key=True),
     count("firm_crd_number", "As in finra_otc_weekly", optional=True),
     text("participant_name", "Name of the venue or firm in the week", optional=True),
-    count("share_quantity", "Shares traded in the week"),
+    quantity("share_quantity", "Shares traded in the week"),
     count("trade_count", "Trades in the week"),
     count("symbol_count", "Symbols traded"),
     count("tier_count", "Tiers in which it traded"),
@@ -71,9 +79,9 @@ finra_firms = view(
 def _change(of_what: str) -> list[Column[Any]]:
     return [
         text("movement", f"entered, left, or moved: {of_what} traded in one or both weeks"),
-        count("share_quantity", "Shares of the week; 0: left"),
-        count("previous_share_quantity", "Shares of the previous week; 0: entered"),
-        count("share_change", "share_quantity minus previous_share_quantity"),
+        quantity("share_quantity", "Shares of the week; 0: left"),
+        quantity("previous_share_quantity", "Shares of the previous week; 0: entered"),
+        quantity("share_change", "share_quantity minus previous_share_quantity"),
         ratio(
             "change_ratio",
             "share_change / previous_share_quantity; NULL: previous_share_quantity is 0",
@@ -114,7 +122,7 @@ finra_symbol_anomalies_week = table(
     day("week_start", "Monday of the week", key=True),
     text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
     text("symbol", "FINRA's issue symbol", key=True),
-    count("share_quantity", "Shares of the week"),
+    quantity("share_quantity", "Shares of the week"),
     ratio("trailing_mean", "Mean shares of the trailing weeks with trading"),
     ratio("trailing_deviation", "Sample standard deviation of these shares"),
     ratio("z_score", "(share_quantity - trailing_mean) / trailing_deviation"),

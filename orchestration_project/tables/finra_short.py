@@ -2,24 +2,24 @@
 
 from orchestration_project.tables.finra import point_in_time
 from orchestration_project.tables.key_groups import look_up_in_groups
-from orchestration_project.tables.schema import count, day, ratio, scaled, table, text
+from orchestration_project.tables.schema import count, day, quantity, ratio, table, text
 
 finra_symbol_week_short = table(
     "finra_symbol_week_short",
     "One row per week and symbol that traded or was sold short off exchanges, in all tiers.",
     day("week_start", "Monday of the week", key=True),
     text("symbol", "FINRA's issue symbol; the SIP's where the week has no such symbol", key=True),
-    count("otc_share_quantity", "Shares traded OTC, both markets; NULL: none", optional=True),
-    count("ats_share_quantity", "Shares traded on ATSs; NULL: no OTC trading", optional=True),
-    scaled("short_quantity", "Volume of short sales, shares x 10^6; NULL: none", optional=True),
-    scaled(
+    quantity("otc_share_quantity", "Shares traded OTC, both markets; NULL: none", optional=True),
+    quantity("ats_share_quantity", "Shares traded on ATSs; NULL: no OTC trading", optional=True),
+    quantity("short_quantity", "Volume of short sales, shares; NULL: none", optional=True),
+    quantity(
         "short_exempt_quantity",
-        "Part of it that is exempt, shares x 10^6; NULL: none",
+        "Part of it that is exempt, shares; NULL: none",
         optional=True,
     ),
-    scaled(
+    quantity(
         "total_quantity",
-        "Volume of all trades in the same data, shares x 10^6; NULL: none",
+        "Volume of all trades in the same data, shares; NULL: none",
         optional=True,
     ),
     count("short_day_count", "Days on which the symbol has volumes of short sales"),
@@ -29,7 +29,7 @@ finra_symbol_week_short = table(
         "Latest loaded settlement date by the week's Friday; NULL: no short interest",
         optional=True,
     ),
-    count("short_interest_quantity", "Shares sold short on settlement_date", optional=True),
+    quantity("short_interest_quantity", "Shares sold short on settlement_date", optional=True),
     ratio(
         "short_volume_ratio",
         "short_quantity / total_quantity, 0-1; NULL: no volume",

@@ -14,12 +14,13 @@ from orchestration_project.tables.schema import (
     flag,
     history_of,
     moment,
+    quantity,
     ratio,
     scaled,
     table,
     text,
 )
-from orchestration_project.tables.views import ViewColumn, as_it_is, in_dollars, view
+from orchestration_project.tables.views import ViewColumn, as_it_is, in_decimals, view
 
 PRICES = ("open", "high", "low", "close")
 """Price columns that are required."""
@@ -38,7 +39,7 @@ prices_daily = table(
         "Close adjusted for all later splits and dividends, US dollars x 10^6; NULL: not given",
         optional=True,
     ),
-    count("volume", "Shares traded"),
+    quantity("volume", "Shares traded"),
     scaled(
         "dividend",
         "Dividend with this ex-date, US dollars x 10^6 per share; NULL: not given",
@@ -128,7 +129,7 @@ _daily = prices_daily.c
 
 def _in_decimals(name: str, what: str, *, optional: bool = False) -> ViewColumn:
     comment = f"{what} with 6 decimals, text on SQLite" + "; NULL: not given" * optional
-    return ViewColumn(name, in_dollars(_daily[name]), comment, optional=optional)
+    return ViewColumn(name, in_decimals(_daily[name]), comment, optional=optional)
 
 
 v_prices_daily = view(
@@ -138,7 +139,7 @@ v_prices_daily = view(
     as_it_is(_daily.trade_date),
     *(_in_decimals(name, "US dollars") for name in PRICES),
     _in_decimals("adjusted_close", "US dollars", optional=True),
-    as_it_is(_daily.volume),
+    _in_decimals("volume", "Shares traded,"),
     _in_decimals("dividend", "US dollars per share", optional=True),
     _in_decimals("split_ratio", "New shares per old share", optional=True),
     as_it_is(_daily.source),

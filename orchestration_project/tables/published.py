@@ -96,7 +96,7 @@ class Published:
         removed: ColumnElement[Any] = history.c.known_to
         if at is not None:
             removed = case((history.c.known_to <= at, history.c.known_to), else_=null())
-        key, names = key_names(table), [column.name for column in table.columns]
+        key, names = key_names(table), table.columns.keys()
         of_key, groups = conditions_on(key, wheres), groups_to_look_into(table, wheres)
         has_earlier = exists().where(*(history.c[name] == table.c[name] for name in key))
         present, earlier = (

@@ -62,13 +62,13 @@ def row_diff(name: str, since: datetime, until: datetime) -> Relation:
 def _shape(table: Table) -> Table:
     """Return the columns of the diff, as a table that is never created."""
     key = key_names(table)
-    others = [column for column in table.columns if column.name not in key]
+    others = [column for column in table.columns if column.key not in key]
     return Table(
         f"{table.name}_diff",
         MetaData(),
         *(_copy(table.c[name], name, is_key=True) for name in key),
         Column(CHANGE, BYTEWISE_TEXT, nullable=False, comment="added, changed or removed"),
-        *(_copy(column, f"{prefix}{column.name}") for column in others for prefix in (OLD, NEW)),
+        *(_copy(column, f"{prefix}{column.key}") for column in others for prefix in (OLD, NEW)),
         comment=f"Rows of {table.name} that differ between two times.",
     )
 
@@ -88,7 +88,7 @@ def _copy(column: Column[Any], name: str, *, is_key: bool = False) -> Column[Any
 def _begun(table: Table, since: datetime, until: datetime) -> Subquery:
     """Return the rows of the second time that did not hold at the first."""
     history: Table = table.info[HISTORY]
-    names = [column.name for column in table.columns]
+    names = table.columns.keys()
     present = select(*table.columns).where(table.c.known_from > since, table.c.known_from <= until)
     earlier = select(*(history.c[name] for name in names)).where(
         history.c.known_from > since, history.c.known_from <= until, history.c.known_to > until
@@ -99,7 +99,7 @@ def _begun(table: Table, since: datetime, until: datetime) -> Subquery:
 def _ended(table: Table, since: datetime, until: datetime) -> Subquery:
     """Return the rows of the first time that no longer held at the second."""
     history: Table = table.info[HISTORY]
-    names = [column.name for column in table.columns]
+    names = table.columns.keys()
     return (
         select(*(history.c[name] for name in names))
         .where(
@@ -118,7 +118,7 @@ def _of_new(table: Table, old: Subquery, new: Subquery) -> Select[Any]:
     key = key_names(table)
     was_there = old.c[key[0]].is_not(None)
     ours = (*key, "capture_id", "known_from")
-    values = [column.name for column in table.columns if column.name not in ours]
+    values = [column.key for column in table.columns if column.key not in ours]
     differs = or_(*(new.c[name].is_distinct_from(old.c[name]) for name in values))
     change = case((was_there, "changed"), else_="added")
     columns: list[ColumnElement[Any]] = [
@@ -151,8 +151,8 @@ def _both(table: Table, old: Subquery, new: Subquery) -> list[ColumnElement[Any]
     """Return old_X and new_X of each column that is not of the key."""
     key = key_names(table)
     return [
-        rows.c[column.name].label(f"{prefix}{column.name}")
+        rows.c[column.key].label(f"{prefix}{column.key}")
         for column in table.columns
-        if column.name not in key
+        if column.key not in key
         for prefix, rows in ((OLD, old), (NEW, new))
     ]

@@ -57,6 +57,9 @@ FROM_SENDERS = "from_senders"
 USD_SCALE = 6
 """A table's `_usd` holds US dollars times 10 to this power, so that it is exact everywhere."""
 
+QUANTITY_SUFFIX = "_micros"
+"""Ends the name that the database has for a quantity: it holds whole millionths."""
+
 SCALE = "scale"
 """Under this name the `info` of a column of exact decimals has how many places it keeps."""
 
@@ -106,7 +109,48 @@ class Dollars(TypeDecorator[Decimal]):
         return None if value is None else Decimal(value)
 
 
+def as_quantity(millionths: int) -> Decimal:
+    """Return whole millionths as the decimal that they mean, with all its places."""
+    return Decimal(f"{millionths}e-{USD_SCALE}")
+
+
+def as_number(quantity: Decimal | int) -> float:
+    """Return a quantity as the number that JSON and charts take: whole where it is."""
+    return float(quantity) if quantity % 1 else int(quantity)
+
+
+class Quantity(TypeDecorator[Decimal]):
+    """Shares, or a par value: an exact decimal with six places, stored as whole millionths."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def __str__(self) -> str:
+        """Return the type that it has for all that reads it, wherever it is stored."""
+        return f"NUMERIC(38, {USD_SCALE})"
+
+    def process_bind_param(self, value: Decimal | int | None, dialect: Dialect) -> int | None:
+        """Return the millionths of a quantity.
+
+        Raises:
+            ValueError: It has more than six places.
+        """
+        if value is None:
+            return None
+        millionths = Decimal(value).scaleb(USD_SCALE)
+        if millionths != int(millionths):
+            raise ValueError(f"a quantity has at most {USD_SCALE} places, got {value!r}")
+        return int(millionths)
+
+    def process_result_value(self, value: Decimal | int | None, dialect: Dialect) -> Decimal | None:
+        """Return the quantity of its millionths, with all its places."""
+        return None if value is None else as_quantity(int(value))
+
+
 BYTEWISE_TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+QUANTITY = pl.Decimal(38, USD_SCALE)
+"""Quantities in frames; sums of them have this type, too."""
 
 POLARS_TYPES: dict[type[TypeEngine[Any]], pl.DataType] = {
     Date: pl.Date(),
@@ -115,6 +159,7 @@ POLARS_TYPES: dict[type[TypeEngine[Any]], pl.DataType] = {
     Double: pl.Float64(),
     UtcTimestamp: pl.Datetime("us", "UTC"),
     Dollars: pl.Decimal(19, USD_SCALE),
+    Quantity: QUANTITY,
     Text: pl.String(),
 }
 
@@ -169,6 +214,23 @@ def scaled(name: str, comment: str, *, optional: bool = False) -> Column[int]:
     )
 
 
+def quantity(name: str, comment: str, *, optional: bool = False) -> Column[Decimal]:
+    """Return a column of exact decimals with six places: shares, or a par value.
+
+    All that reads it knows it as ``name``. In the database its name ends with `QUANTITY_SUFFIX`, so
+    that a query that takes its whole millionths for shares fails.
+    """
+    stored_name = f"{name}{QUANTITY_SUFFIX}"
+    return Column(
+        stored_name,
+        Quantity(),
+        key=name,
+        nullable=optional,
+        comment=f"{comment}; 6 decimals, in SQL {stored_name}, x 10^6",
+        autoincrement=False,
+    )
+
+
 def ratio(name: str, comment: str, *, optional: bool = False) -> Column[float]:
     """Return a column of double precision numbers."""
     return Column(name, Double(), nullable=optional, comment=comment)
@@ -205,6 +267,7 @@ def history_of(current: Table) -> Table:
         Column(
             column.name,
             column.type,
+            key=column.key,
             primary_key=column.primary_key or column.name == "known_from",
             nullable=column.nullable,
             comment=column.comment,
@@ -244,13 +307,46 @@ def table_of(asset: str) -> str:
 
 def key_names(declared: Table) -> list[str]:
     """Return the names of the key's columns, in key order."""
-    return [column.name for column in declared.primary_key.columns]
+    return [column.key for column in declared.primary_key.columns]
 
 
 def schema_of(declared: FromClause, names: Sequence[str] | None = None) -> dict[str, pl.DataType]:
     """Return the polars type of each column of ``declared`` (of just ``names``, if given)."""
-    chosen = names or [column.name for column in declared.columns]
+    chosen = names or declared.columns.keys()
     return {name: POLARS_TYPES[type(declared.c[name].type)] for name in chosen}
+
+
+def stored_schema_of(
+    declared: FromClause, names: Sequence[str] | None = None
+) -> dict[str, pl.DataType]:
+    """Return the same as a database stores them: quantities as whole millionths."""
+    return {
+        name: pl.Int64() if _is_quantity(declared, name) else kind
+        for name, kind in schema_of(declared, names).items()
+    }
+
+
+def with_quantities(stored: pl.DataFrame, declared: FromClause) -> pl.DataFrame:
+    """Return columns as `schema_of` has them, of such as `stored_schema_of` has."""
+    return stored.with_columns(
+        pl.col(name).cast(QUANTITY) / 10**USD_SCALE
+        for name in stored.columns
+        if _is_quantity(declared, name)
+    )
+
+
+def with_stored_names(rows: pl.DataFrame, declared: FromClause) -> pl.DataFrame:
+    """Return ``rows`` with the names and numbers that the database has for quantities."""
+    return rows.select(
+        pl.col(name).to_physical().cast(pl.Int64).alias(declared.c[name].name)
+        if _is_quantity(declared, name)
+        else name
+        for name in rows.columns
+    )
+
+
+def _is_quantity(declared: FromClause, name: str) -> bool:
+    return isinstance(declared.c[name].type, Quantity)
 
 
 def in_table_order(rows: pl.DataFrame, declared: Table) -> pl.DataFrame:
@@ -259,7 +355,12 @@ def in_table_order(rows: pl.DataFrame, declared: Table) -> pl.DataFrame:
     return rows.select(list(schema)).cast(pl.Schema(schema)).sort(key_names(declared))
 
 
-TYPE_NAMES: Mapping[type, str] = {Date: "Date", Text: "String", BigInteger: "Number"}
+TYPE_NAMES: Mapping[type, str] = {
+    Date: "Date",
+    Text: "String",
+    BigInteger: "Number",
+    Quantity: "Number",
+}
 """Names of field types in a source's list of fields, by column type."""
 
 
@@ -270,7 +371,8 @@ class Field:
     Attributes:
         name: In the source's words.
         column: Where it goes; what may be NULL may be blank.
-        scale: Of a decimal number: it is kept times 10 to this power. 0: a whole number.
+        scale: Of a decimal number: it is kept times 10 to this power. 0: a whole number. Of a
+            quantity, that it may be written with an exponent.
         may_be_blank: Of a text that is required: blank means something.
         form: How a text is written, where that can be checked.
         pattern: A regular expression that a text matches; blank: any text.

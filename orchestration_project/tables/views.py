@@ -114,23 +114,23 @@ def labelled(code: Column[str], names: Mapping[str, str]) -> ColumnElement[str]:
     return type_coerce(case(names, value=code, else_=code), BYTEWISE_TEXT)
 
 
-class in_dollars(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function that it is
-    """A column `_usd` as dollars, without a digit lost."""
+class in_decimals(FunctionElement[Any]):  # noqa: N801 - reads as the SQL function that it is
+    """A column of whole millionths as decimals, without a digit lost."""
 
     type = Dollars()
     inherit_cache = True
 
 
-@compiles(in_dollars)
-def _as_numeric(element: in_dollars, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(in_decimals)
+def _as_numeric(element: in_decimals, compiler: SQLCompiler, **options: Any) -> str:
     """Multiply: a quotient would be rounded to 16 digits."""
     amount = compiler.process(element.clauses, **options)
     return f"CAST({amount} * {1 / 10**USD_SCALE:.{USD_SCALE}f} AS NUMERIC(19, {USD_SCALE}))"
 
 
-@compiles(in_dollars, "sqlite")
-def _as_text(element: in_dollars, compiler: SQLCompiler, **options: Any) -> str:
-    """Write whole dollars and fraction apart: SQLite would make a float of a quotient."""
+@compiles(in_decimals, "sqlite")
+def _as_text(element: in_decimals, compiler: SQLCompiler, **options: Any) -> str:
+    """Write the whole and its fraction apart: SQLite would make a float of a quotient."""
     amount = compiler.process(element.clauses, **options)
     return (
         f"CASE WHEN {amount} IS NOT NULL THEN printf('%s%d.%0{USD_SCALE}d', "

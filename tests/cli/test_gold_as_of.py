@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from orchestration_project.tables.finra import finra_symbol_week, finra_venue_we
 from orchestration_project.tables.finra_datasets import finra_short_interest
 from orchestration_project.tables.finra_equity_datasets import finra_reg_sho_daily
 from orchestration_project.tables.prices import prices_daily
-from orchestration_project.tables.schema import HISTORY, schema_of
+from orchestration_project.tables.schema import HISTORY, as_number, schema_of
 from orchestration_project.tables.spine import fences
 from tests.domains.prices import row as price
 from tests.domains.prices import rows as prices
@@ -57,7 +58,7 @@ def stored(desk: Desk, name: str) -> list[dict[str, Any]]:
 def comparable(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows without what databases write differently from Parquet."""
     unlike = ("known_from", "published_at", "is_stale")
-    texts = {date: str, bool: int}
+    texts = {date: str, bool: int, Decimal: as_number}
     return [
         {
             name: texts.get(type(value), lambda it: it)(value)

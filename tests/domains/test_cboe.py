@@ -82,7 +82,7 @@ def test_another_way_to_write_the_same_lines_is_the_same_data(body):
     [
         (NYSE.replace(",100,", ',"1,100",'), "not_a_number"),
         (NYSE.replace(",100,", ",-100,"), "negative_quantity"),
-        (NYSE.replace(",100,", ",100.0,"), "fractional_quantity"),
+        (NYSE.replace(",100,", ",100.0000001,"), "fractional_quantity"),
         (NYSE.replace("1000.25", '"1,000.25"'), "not_an_amount"),
         (NYSE.replace("1000.25", "-1000.25"), "not_an_amount"),
         (NYSE.replace("1000.25", ""), "missing_value"),

@@ -1,6 +1,7 @@
 """The audits that decide whether a delivery may be landed."""
 
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -11,6 +12,7 @@ from orchestration_project.errors import ContractError
 from tests.domains.weekly import FIRM, TOTAL, WEEK, audited_week, file, line, page, quantities
 
 LARGEST = (2**63 - 1) // 2
+LARGEST_SHARES = (2**63 - 1) // 10**6 // 2
 PASSED = dict.fromkeys(AUDITS, "passed")
 
 
@@ -172,25 +174,28 @@ def test_a_total_without_a_symbol_is_no_symbols_total():
 
 
 def test_sums_beyond_64_bits_do_not_wrap():
-    # 4 x 2^62 is 0 in 64 bits, which a symbol's total of 0 would match.
-    rows = [line(quantities("A", str(2**62)), MPID="", marketParticipantName="")] * 4
+    # 4 x 2^62 millionths are 0 in 64 bits, which a symbol's total of 0 would match.
+    written = f"{2**62 // 10**6}.{2**62 % 10**6:06}"
+    rows = [line(quantities("A", written), MPID="", marketParticipantName="")] * 4
     reconciled = audited(*rows, line(TOTAL, quantities("A", "0", "4")))[
         "reconciles_with_symbol_totals"
     ]
     assert reconciled.outcome == "failed"
-    assert reconciled.offenders[0]["share_quantity"] == 2**64
-    assert json.loads(reconciled.offenders_json)[0]["share_quantity"] == 2**64
+    assert reconciled.offenders[0]["share_quantity"] == 4 * Decimal(written)
+    [offender] = json.loads(reconciled.offenders_json)
+    assert offender["share_quantity"] == float(4 * Decimal(written))
 
 
 @pytest.mark.parametrize("name", ["share_quantity", "trade_count"])
 def test_a_partition_that_does_not_add_up_in_64_bits_is_refused(name: str):
-    huge, one = (str(LARGEST), "1") if name == "share_quantity" else ("1", str(LARGEST))
+    largest = LARGEST_SHARES if name == "share_quantity" else LARGEST
+    huge, one = (str(largest), "1") if name == "share_quantity" else ("1", str(largest))
     with pytest.raises(ContractError) as refused:
         audited(line(quantities("A", huge, one)), line(quantities("B", "1", "1")))
     assert str(refused.value).split("\n") == [
         f"the partition's {name} cannot be added up in 64 bits",
-        f"  expected: at most {LARGEST}",
-        f"  found: {LARGEST + 1}",
+        f"  expected: at most {largest}",
+        f"  found: {largest + 1}",
         "  what to do: look for absurd quantities in the capture and report them to the source",
     ]
 
@@ -198,9 +203,9 @@ def test_a_partition_that_does_not_add_up_in_64_bits_is_refused(name: str):
 def test_one_whose_total_is_the_largest_number_passes():
     half = {"MPID": "OTHR", **quantities("A", "1", "20")}
     found = audited(
-        line(quantities("A", str(LARGEST - 1))),
+        line(quantities("A", str(LARGEST_SHARES - 1))),
         line(half),
-        line(TOTAL, quantities("A", str(LARGEST), "21")),
+        line(TOTAL, quantities("A", str(LARGEST_SHARES), "21")),
     )
     assert outcomes(found) == PASSED
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
+from decimal import Decimal
 
 import pytest
 
@@ -73,9 +74,9 @@ def test_short_volumes_keep_fractions_of_shares_by_facility_and_the_case_of_symb
         sale("ABRpD", "NQTRF", 7, 7, 7),
     )
     assert found.rows.drop("part_number", "trade_date").rows() == [
-        ("A", "NQTRF", "N", 388_551_214_956, 45_000_000, 1_009_929_273_351),
-        ("A", "NYTRF", "N", 10_000_000, 0, 1_465_929_300),
-        ("ABRpD", "NQTRF", "N", 7_000_000, 7_000_000, 7_000_000),
+        ("A", "NQTRF", "N", Decimal("388551.214956"), 45, Decimal("1009929.273351")),
+        ("A", "NYTRF", "N", 10, 0, Decimal("1465.9293")),
+        ("ABRpD", "NQTRF", "N", 7, 7, 7),
         ("BRK/B", "NQTRF", "N", 0, 0, 0),
     ]
     assert failed(found) == []
@@ -202,7 +203,7 @@ def test_blocks_are_rows_by_size_and_venue_with_exact_percents(dataset, market, 
         *("block_share_rank", "last_update_date", "block_business_share_percent"),
     )
     assert found.rows.select(columns).rows() == [
-        (code, 12, 12_500_000_000, 570_000, 3, date(2026, 9, 8), None)
+        (code, 12, 12_500, 570_000, 3, date(2026, 9, 8), None)
         for code in ("10K", "10K-200K", "200K")
     ]
     name = "mpid" if market == "ATS" else "participant_name"

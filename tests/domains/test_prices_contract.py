@@ -97,10 +97,30 @@ def test_a_day_that_breaks_a_rule_is_rejected_with_its_reason(changed, code, rea
     assert found.rows["trade_date"].to_list() == [week()[1]]
 
 
-def test_a_volume_written_as_a_whole_fraction_is_a_volume():
-    found = checked(line(MONDAY, volume="1000.0"), line(week()[1], volume="1000.5"))
-    assert found.rows["volume"].to_list() == [1000]
-    assert found.rejects["reason_code"].to_list() == ["not_a_volume"]
+@pytest.mark.parametrize(
+    ("written", "volume"),
+    [
+        ("1204306.140000", "1204306.14"),
+        ("1204306.0", "1204306"),
+        ("1204306", "1204306"),
+        ("9223372036854.775807", "9223372036854.775807"),
+        ("0", "0"),
+    ],
+)
+def test_a_volume_keeps_six_decimals(written, volume):
+    found = checked(line(MONDAY, volume=written))
+    assert found.rows["volume"].to_list() == [Decimal(volume)]
+    assert found.rejects.is_empty()
+
+
+def test_a_volume_with_more_than_six_decimals_is_rejected_and_not_rounded():
+    found = checked(line(MONDAY, volume="1000.0000001"), line(week()[1], volume="1000.50000000"))
+    assert found.rows["volume"].to_list() == [Decimal("1000.5")]
+    [reject] = found.rejects.to_dicts()
+    assert reject["reason_code"] == "not_a_volume"
+    assert reject["reason"] == (
+        "volume is not a number from 0 to 9223372036854 with at most 6 decimals: 1000.0000001"
+    )
 
 
 def test_what_a_format_does_not_have_stays_unknown():

@@ -10,6 +10,7 @@ from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.engine.derived import DerivedLoad
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.gold import TIER_WEEKS, WINDOWS
+from orchestration_project.tables.schema import QUANTITY_SUFFIX, as_number, as_quantity
 from tests.resources.weeks import MONDAY, Desk, row
 
 WEEKS = tuple(MONDAY + timedelta(weeks=number) for number in range(-6, 1))
@@ -33,7 +34,15 @@ def derive(desk: Desk, weeks: Sequence[date]) -> None:
 
 
 def read(warehouse: Warehouse, table: str) -> list[dict[str, Any]]:
-    """Return all rows of a table or view as the database has them."""
+    """Return all rows of a table or view as the database has them, quantities in shares."""
     with warehouse.reading() as connection:
         found = connection.execute(text(f"SELECT * FROM {table}"))  # noqa: S608
-        return [dict(each) for each in found.mappings()]
+        return [dict(map(_in_shares, each.items())) for each in found.mappings()]
+
+
+def _in_shares(column: tuple[str, Any]) -> tuple[str, Any]:
+    name, value = column
+    if not name.endswith(QUANTITY_SUFFIX):
+        return name, value
+    shares = None if value is None else as_number(as_quantity(value))
+    return name.removesuffix(QUANTITY_SUFFIX), shares

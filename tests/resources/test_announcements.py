@@ -55,7 +55,7 @@ def test_the_row_of_a_load_says_what_it_changed_and_is_there_with_its_rows(desk)
         "run_id": "run",
     }
     figures = json.loads(found["figures"])
-    assert (figures["rows_added"], figures["shares_after"]) == (2, 200)
+    assert (figures["rows_added"], figures["shares_after"]) == (2, "200.000000")
     assert len(figures["moves"]) == 2
 
 

@@ -80,7 +80,7 @@ def test_no_documented_query_reads_a_growing_table_whole(warehouse: Warehouse):
     [
         "SELECT symbol FROM finra_otc_weekly WHERE symbol = 'AAA'",
         "SELECT w.symbol FROM finra_otc_weekly AS w JOIN captures c USING (capture_id)",
-        "SELECT symbol FROM finra_otc_weekly_history ORDER BY share_quantity LIMIT 1",
+        "SELECT symbol FROM finra_otc_weekly_history ORDER BY share_quantity_micros LIMIT 1",
     ],
 )
 def test_a_query_that_reads_all_rows_is_found(warehouse: Warehouse, query: str):

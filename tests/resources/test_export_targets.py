@@ -134,7 +134,10 @@ def test_changes_are_appended_to_a_table_once_however_often_they_are_delivered(
     installation.land(row("AAA"), row("BBB", last_update_date=None))
     with unrecorded(), pytest.raises(ConnectionAbortedError):
         installation.export()
-    query = "SELECT change, symbol, share_quantity FROM changes ORDER BY export_id, symbol"
+    query = (
+        "SELECT change, symbol, CAST(share_quantity AS NUMERIC) FROM changes "
+        "ORDER BY export_id, symbol"
+    )
     once = [("added", "AAA", 100), ("added", "BBB", 100)]
     assert found(mart, query) == once
     assert installation.export().outcome == "delivered"
@@ -276,8 +279,8 @@ def test_a_webhook_has_manifest_and_rows_signed_by_standard_webhooks(installatio
     [message] = partner.taken.values()
     data = message["data"]
     assert [json.loads(line) for line in data.pop("content").splitlines()] == [
-        {"change": "added", "symbol": "AAA", "share_quantity": 100},
-        {"change": "added", "symbol": "BBB", "share_quantity": 7},
+        {"change": "added", "symbol": "AAA", "share_quantity": "100.000000"},
+        {"change": "added", "symbol": "BBB", "share_quantity": "7.000000"},
     ]
     assert data == {
         "name": "weekly",

@@ -47,7 +47,7 @@ def test_a_table_is_exported_once_per_load(installation):
     first = installation.export()
     assert (first.outcome, installation.read(first)) == (
         "delivered",
-        "symbol,share_quantity\r\nAAA,10\r\n",
+        "symbol,share_quantity\r\nAAA,10.000000\r\n",
     )
     assert installation.export().outcome == "unchanged"
     installation.land(row("AAA", share_quantity=12))
@@ -74,10 +74,10 @@ def test_an_incremental_export_has_added_changed_and_removed_rows(installation):
         row("SMALL", share_quantity=1),
     )
     assert records(installation.read(installation.export())) == [
-        ("added", "AAA", "10"),
-        ("added", "GONE", "20"),
-        ("added", "LESS", "30"),
-        ("added", "SAME", "50"),
+        ("added", "AAA", "10.000000"),
+        ("added", "GONE", "20.000000"),
+        ("added", "LESS", "30.000000"),
+        ("added", "SAME", "50.000000"),
     ]
     installation.land(
         same,
@@ -88,11 +88,11 @@ def test_an_incremental_export_has_added_changed_and_removed_rows(installation):
     )
     second = installation.export()
     assert records(installation.read(second)) == [
-        ("changed", "AAA", "11"),
-        ("removed", "GONE", "20"),
-        ("removed", "LESS", "30"),
-        ("added", "NEW", "40"),
-        ("added", "SMALL", "15"),
+        ("changed", "AAA", "11.000000"),
+        ("removed", "GONE", "20.000000"),
+        ("removed", "LESS", "30.000000"),
+        ("added", "NEW", "40.000000"),
+        ("added", "SMALL", "15.000000"),
     ]
     first, after = installation.recorded()
     assert after["from_load"] == first["to_load"]
@@ -145,7 +145,7 @@ def test_an_increment_waits_for_a_load_that_is_committed_late(installation):
         assert result.outcome == ("delivered" if is_sqlite else "unchanged")
     installation.clock.at += AN_HOUR
     result = result if is_sqlite else installation.export()
-    assert records(installation.read(result)) == [("added", "BBB", "100")]
+    assert records(installation.read(result)) == [("added", "BBB", "100.000000")]
 
 
 @pytest.mark.slow_on_postgresql
@@ -231,9 +231,12 @@ def test_a_store_that_is_down_is_waited_for_and_the_alert_comes_after_its_window
     assert overdue() == ["weekly"]
     installation.land(row("AAA"), row("BBB"))  # the waiting export has what it was planned with
     store.error = None
-    assert records(installation.read(installation.export())) == [("AAA", "100")]
+    assert records(installation.read(installation.export())) == [("AAA", "100.000000")]
     assert (due(), overdue()) == ([], [])
-    assert records(installation.read(installation.export())) == [("AAA", "100"), ("BBB", "100")]
+    assert records(installation.read(installation.export())) == [
+        ("AAA", "100.000000"),
+        ("BBB", "100.000000"),
+    ]
 
 
 @pytest.mark.slow_on_postgresql
@@ -287,7 +290,11 @@ def test_a_load_that_comes_while_rows_are_read_is_left_to_the_next_export(instal
     to_come = [[row("AAA", share_quantity=7), row("CCC")]]
 
     def execute(_: Any, __: Any, statement: str, *___: Any) -> None:
-        if to_come and "FROM finra_otc_weekly" in statement and "share_quantity >=" in statement:
+        if (
+            to_come
+            and "FROM finra_otc_weekly" in statement
+            and "share_quantity_micros >=" in statement
+        ):
             installation.land(*to_come.pop())
 
     with listening(Engine, "before_cursor_execute", execute):
@@ -295,9 +302,9 @@ def test_a_load_that_comes_while_rows_are_read_is_left_to_the_next_export(instal
     assert to_come == []
     second = installation.export()
     found = [[each[-2:] for each in records(installation.read(x))] for x in (first, second)]
-    assert found[0] == [("AAA", "100"), ("BBB", "100")]
-    removed = [("AAA", "100"), ("BBB", "100")] if more else []
-    assert found[1] == [*removed, ("CCC", "100")]
+    assert found[0] == [("AAA", "100.000000"), ("BBB", "100.000000")]
+    removed = [("AAA", "100.000000"), ("BBB", "100.000000")] if more else []
+    assert found[1] == [*removed, ("CCC", "100.000000")]
 
 
 def test_formulas_are_escaped_where_the_file_says_so(installation):

@@ -118,7 +118,7 @@ def test_the_change_of_concentration_is_none_after_a_hole(desk):
                 row(venue="V", share_quantity=30),
                 row(venue="V", market="NON_ATS", share_quantity=30),
                 row(venue="W", share_quantity=40),
-                row("BBB", venue="X", share_quantity=2**62),
+                row("BBB", venue="X", share_quantity=2**42),
             ],
             [("AAA", 0.6, 1.0), ("BBB", 1.0, 1.0)],
             id="a venue in both",

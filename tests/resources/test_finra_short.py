@@ -25,7 +25,7 @@ COLUMNS = ("symbol", "otc_share_quantity", "short_quantity", "settlement_date")
 
 def insert(desk: Desk, table: Any, *given: dict[str, Any]) -> None:
     """Insert rows, with zeros and blanks where nothing is said."""
-    blank = {pl.Int64: 0, pl.String: "", pl.Datetime: NOON}
+    blank = {pl.Int64: 0, pl.Decimal: 0, pl.String: "", pl.Datetime: NOON}
     usual = {name: blank.get(type(kind)) for name, kind in schema_of(table).items()}
     rows = pl.DataFrame([usual | each for each in given], schema_of(table))
     with desk.warehouse.writing() as connection:

@@ -81,7 +81,7 @@ def landed(source: FinraSource, warehouse: Warehouse, below: Path) -> Desk:
 def tables_of(desk: Desk) -> list[list[tuple[object, ...]]]:
     """Return all rows of the week's tables, but for the capture that each was read from."""
     return [
-        desk.rows(table, *(each.name for each in table.columns if each.name != "capture_id"))
+        desk.rows(table, *(each.key for each in table.columns if each.name != "capture_id"))
         for table in (finra_otc_weekly, finra_symbol_week, finra_venue_week)
     ]
 

@@ -27,7 +27,7 @@ FIRST, SECOND = date(2026, 2, 2), date(2026, 2, 9)
 
 def rows(table, *given: dict[str, Any]) -> pl.DataFrame:
     """Return these rows, with zeros and blanks where nothing is said."""
-    blank = {pl.Int64: 0, pl.Float64: 0.0, pl.String: "", pl.Date: FIRST}
+    blank = {pl.Int64: 0, pl.Decimal: 0, pl.Float64: 0.0, pl.String: "", pl.Date: FIRST}
     usual = {name: blank.get(type(kind)) for name, kind in schema_of(table).items()}
     return pl.DataFrame([usual | row for row in given], schema_of(table))
 

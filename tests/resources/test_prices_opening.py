@@ -89,9 +89,9 @@ def test_the_file_of_symbols_reaches_the_source(monkeypatch: pytest.MonkeyPatch,
 def traded(warehouse: Warehouse, *rows: tuple[str, str, int, int]) -> None:
     """Store the shares of symbols: tier, symbol, weeks before `WEEK`, shares."""
     columns = {
-        column.name: 0
+        column.key: 0
         for column in finra_symbol_week.columns
-        if not column.nullable and column.name not in ("week_start", "tier", "symbol")
+        if not column.nullable and column.key not in ("week_start", "tier", "symbol")
     }
     with warehouse.writing() as connection:
         connection.execute(

@@ -165,7 +165,7 @@ def test_what_does_a_week_look_like_to_a_reader(asked):
         "market_name": "ATS",
         "venue_name": "XATS LLC",
         "symbol": "AAA",
-        "share_quantity": "150",
+        "share_quantity": "150.000000",
         "trade_count": "1",
         "notional_dollars": "1.500000",
     }

@@ -31,6 +31,7 @@ from orchestration_project.engine.warehouse.frames import (
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week
+from orchestration_project.tables.schema import as_quantity, schema_of
 from orchestration_project.tables.spine import database_labels
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.prepared import Prepared
@@ -52,7 +53,7 @@ ROWS = st.lists(
         {
             "issue_name": st.none() | TEXTS | HOSTILE,
             "participant_name": st.none() | HOSTILE,
-            "share_quantity": st.integers(-(2**63), 2**63 - 1),
+            "share_quantity": st.integers(-(2**63), 2**63 - 1).map(as_quantity),
             "firm_crd_number": st.none() | st.integers(0, 9),
             "last_update_date": st.dates(date(1, 1, 2)),
             "known_from": MOMENTS,
@@ -87,8 +88,11 @@ def test_rows_come_back_as_they_were_written(warehouse: Warehouse, values):
 @pytest.mark.usefixtures("_from_how_many_on")
 @pytest.mark.parametrize("value", [0.1, 1e-300, 1 / 3, 2.0**60, None])
 def test_a_ratio_comes_back_to_the_last_bit(warehouse: Warehouse, value):
-    names = [column.name for column in finra_symbol_week.columns]
-    usual = dict.fromkeys(names, 1) | {"symbol": "A", "tier": "T1", "top_venue_id": "X"}
+    usual = dict.fromkeys(schema_of(finra_symbol_week), 1) | {
+        "symbol": "A",
+        "tier": "T1",
+        "top_venue_id": "X",
+    }
     given_row = usual | {"week_start": NOON.date(), "hhi_lower": value}
     written = frame_of([given_row], finra_symbol_week)
     with warehouse.writing() as connection:

@@ -120,7 +120,7 @@ def test_a_history_has_the_columns_of_its_table_and_until_when_and_why():
         *own,
     ]
     for column in current.columns:
-        copy = history.c[column.name]
+        copy = history.c[column.key]
         assert (type(copy.type), copy.nullable, copy.comment) == (
             type(column.type),
             column.nullable,
@@ -151,7 +151,7 @@ def test_a_schema_has_the_type_of_each_column():
         "tier": pl.String(),
         "market": pl.String(),
         "venue_id": pl.String(),
-        "share_quantity": pl.Int64(),
+        "share_quantity": pl.Decimal(38, 6),
         "trade_count": pl.Int64(),
         "symbol_count": pl.Int64(),
         "tier_share": pl.Float64(),
@@ -176,7 +176,7 @@ def test_a_schema_has_the_type_of_each_column():
 
 @EACH_TABLE
 def test_every_column_has_a_type_in_memory(table: Table):
-    assert list(schema_of(table)) == [column.name for column in table.columns]
+    assert list(schema_of(table)) == [column.key for column in table.columns]
 
 
 @EACH_TABLE
@@ -189,7 +189,7 @@ def test_names_tell_the_kind_of_a_column(table: Table):
         "_bytes": pl.Int64(),
         "_share": pl.Float64(),
         "_count": pl.Int64(),
-        "_quantity": pl.Int64(),
+        "_quantity": pl.Decimal(38, 6),
         "_number": pl.Int64(),
     }
     schema = schema_of(table)

@@ -148,10 +148,10 @@ def table_spec(key: dg.AssetKey, table: Table, kind: str, *deps: dg.AssetKey) ->
 def _lineage(table: Table, deps: Sequence[dg.AssetKey]) -> dg.TableColumnLineage:
     """Return what each column is made of: what is not derived comes as it is from its one dep."""
     derived = {
-        name: [(dg.AssetKey(source.table.name.split("_", 1)), source.name) for source in sources]
+        name: [(dg.AssetKey(source.table.name.split("_", 1)), source.key) for source in sources]
         for name, sources in MADE_OF.get(table.name, {}).items()
     } or {
-        column.name: [(dep, column.name) for dep in deps]
+        str(column.key): [(dep, str(column.key)) for dep in deps]
         for column in table.columns
         if column.name not in BOOKKEEPING
     }

@@ -12,6 +12,7 @@ from orchestration_project.domains.finra.restatement import (
     notice_kind,
 )
 from orchestration_project.engine.dataset import Announcement
+from orchestration_project.tables.schema import as_number
 
 NOTHING_RESTATED = {"restated_rows": 0, "restated_share_ratio": 0.0}
 """So that the plots over time have no holes."""
@@ -66,8 +67,8 @@ def _record(move: Move) -> dg.TableRecord:
             "symbol": move.symbol,
             "market": move.market,
             "venue_id": move.venue_id,
-            "shares_before": move.shares_before,
-            "shares_after": move.shares_after,
-            "change": move.change,
+            "shares_before": as_number(move.shares_before),
+            "shares_after": as_number(move.shares_after),
+            "change": as_number(move.change),
         }
     )

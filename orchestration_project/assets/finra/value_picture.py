@@ -57,15 +57,13 @@ def _metadata(
     picture = traded_value(weeks, is_synthetic=is_synthetic)
     last = weeks.drop_nulls("notional_dollars")["week_start"].max()
     newest = weeks.filter(pl.col("week_start") == last)
-    valued, shares = (
-        int(newest[name].sum()) for name in ("valued_share_quantity", "share_quantity")
-    )
+    valued, shares = (newest[name].sum() for name in ("valued_share_quantity", "share_quantity"))
     return {
         "picture": image("Value, shares and trades by week", svg_uri(picture.svg)),
         "week_start": newest["week_start"][0].isoformat(),
         "notional_dollars": newest["notional_dollars"].sum(),
         "share_quantity": shares,
-        "valued_share": valued / shares,
+        "valued_share": float(valued) / float(shares),
         "tiers": table_of(newest.drop("week_start")),
         "svg_file": store_file(artifacts, FOLDER, picture.svg, suffix="svg"),
         "png_file": store_file(artifacts, FOLDER, picture.png, suffix="png"),

@@ -89,7 +89,7 @@ def table_spec(
 ) -> dg.AssetSpec:
     """Return the asset that is ``table``, its columns made of those of tables or ``made_of``."""
     lineage = made_of or {
-        name: [(_asset_of(source), source.name) for source in sources]
+        name: [(_asset_of(source), str(source.key)) for source in sources]
         for name, sources in MADE_OF[table.name].items()
     }
     return asset_spec(

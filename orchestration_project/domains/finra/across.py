@@ -13,9 +13,11 @@ from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.domains.finra.gold import (
     GREATEST,
     firm_id,
+    millionths,
     notional_of,
     rank_of_named,
     ratio_of,
+    ratio_of_squares,
     sum_if_complete,
 )
 from orchestration_project.tables.finra import (
@@ -44,19 +46,18 @@ def symbol_rolling_6w(
     """
     shares, trades = pl.col("total_share_quantity"), pl.col("total_trade_count")
     is_recent = pl.col("week_start") > week_start - RECENT_WEEKS * WEEK
-    wide = shares.cast(pl.Int128)
     windows = symbol_weeks.group_by("tier", "symbol").agg(
         is_current=(pl.col("week_start") == week_start).any(),
         weeks_in_window=pl.len().cast(pl.Int64),
-        average_shares_per_week=ratio_of(wide.sum(), pl.len()),
+        average_shares_per_week=ratio_of(shares.sum(), pl.len()),
         min_share_quantity=shares.min(),
         max_share_quantity=shares.max(),
         average_trades_per_week=ratio_of(trades.cast(pl.Int128).sum(), pl.len()),
         min_trade_count=trades.min(),
         max_trade_count=trades.max(),
-        recent_shares=wide.filter(is_recent).sum(),
+        recent_shares=shares.filter(is_recent).sum(),
         recent_weeks=is_recent.sum().cast(pl.Int128),
-        earlier_shares=wide.filter(~is_recent).sum(),
+        earlier_shares=shares.filter(~is_recent).sum(),
         earlier_weeks=(~is_recent).sum().cast(pl.Int128),
         published_at=pl.col("published_at").max(),
     )
@@ -148,7 +149,7 @@ def tier_week(venue_weeks: pl.DataFrame, symbols: pl.DataFrame) -> pl.DataFrame:
         .join(firm_indices(venue_weeks, "tier"), on="tier")
         .with_columns(
             known_since(venue_weeks),
-            market_share=ratio_of(total, total.cast(pl.Int128).sum()),
+            market_share=ratio_of(total, total.sum()),
             ats_share_of_shares=ratio_of(pl.col("ats_share_quantity"), total),
             ats_share_of_trades=ratio_of(pl.col("ats_trade_count"), trades),
             is_stale=False,
@@ -166,7 +167,7 @@ def venue_week_all_tiers(venue_weeks: pl.DataFrame) -> pl.DataFrame:
         tier_count=pl.col("tier").n_unique().cast(pl.Int64),
         notional_usd=sum_if_complete("notional_usd"),
     )
-    whole = shares.cast(pl.Int128).sum()
+    whole = shares.sum()
     return in_table_order(
         venues.with_columns(
             known_since(venue_weeks),
@@ -191,11 +192,11 @@ def firm_indices(venue_weeks: pl.DataFrame, *group: str) -> pl.DataFrame:
     whole = shares.sum() * shares.sum()
     return (
         venue_weeks.group_by(*group, firm_id().alias("firm"))
-        .agg(shares.cast(pl.Int128).sum())
+        .agg(millionths(shares.sum()))
         .group_by(group)
         .agg(
             firm_count=is_named.sum().cast(pl.Int64),
-            firm_hhi_lower=ratio_of(square.filter(is_named).sum(), whole),
-            firm_hhi_upper=ratio_of(square.sum(), whole),
+            firm_hhi_lower=ratio_of_squares(square.filter(is_named).sum(), whole),
+            firm_hhi_upper=ratio_of_squares(square.sum(), whole),
         )
     )

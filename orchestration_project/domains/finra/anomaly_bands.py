@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from math import ceil, exp, floor, log
 from statistics import fmean, median
 from typing import NamedTuple
@@ -68,7 +69,7 @@ class VenueWeek(NamedTuple):
     week_start: date
     market: str
     venue_id: str
-    share_quantity: int
+    share_quantity: Decimal
     trade_count: int
     symbol_count: int
 
@@ -105,7 +106,7 @@ class EarlierWeeks:
         return {
             week: {
                 "rows": sum(each.symbol_count for each in venues),
-                "shares": sum(each.share_quantity for each in venues),
+                "shares": int(sum(each.share_quantity for each in venues)),
                 "trades": sum(each.trade_count for each in venues),
                 "symbols": self.symbols.get(week, 0),
                 "venues": len({each.venue_id for each in venues}),
@@ -268,11 +269,11 @@ def _large(weeks: Sequence[Sequence[VenueWeek]], share: float) -> Sequence[tuple
 
 def _shares(venues: Sequence[VenueWeek]) -> Mapping[str, float]:
     """Return the share of each venue in a week's shares; nothing where none were traded."""
-    sums: Counter[str] = Counter()
+    sums: defaultdict[str, Decimal] = defaultdict(Decimal)
     for each in venues:
         sums[each.venue_id] += each.share_quantity
-    whole = sums.total()
-    return {venue_id: own / whole for venue_id, own in sums.items()} if whole else {}
+    whole = sum(sums.values())
+    return {venue_id: float(own / whole) for venue_id, own in sums.items()} if whole else {}
 
 
 def _warning(

@@ -17,6 +17,7 @@ from orchestration_project.contracts.values import (
     exact_scaled,
     is_blank,
     may_be_blank,
+    quantities,
     quantity_rules,
     shown,
     texts_or_null,
@@ -26,7 +27,7 @@ from orchestration_project.contracts.values import (
 )
 from orchestration_project.tables.finra import NOTIONAL_SCALE
 
-RULE_VERSION = "4"
+RULE_VERSION = "5"
 """To be raised with every change of rule that could make other rows of the same bytes, also of the
 tables that a load derives."""
 
@@ -170,7 +171,7 @@ def _with_missing_columns(
 def with_quantities(rows: pl.DataFrame) -> pl.DataFrame:
     """Add what ``rows`` say as numbers and days; null where a text is none."""
     return rows.with_columns(
-        share_quantity=whole_number(SHARES),
+        share_quantity=quantities(rows[SHARES]),
         trade_count=whole_number(TRADES),
         firm_crd_number=whole_number("firmCRDNumber"),
         notional_usd=exact_scaled(rows["totalNotionalSum"], NOTIONAL_SCALE),
@@ -214,8 +215,8 @@ RULES = [
         [
             *(too_long(name) for name in TEXTS),
             unreadable("not_a_crd_number", "firmCRDNumber", "firm_crd_number", "no number"),
-            *quantity_rules(SHARES, "share_quantity"),
-            *quantity_rules(TRADES, "trade_count"),
+            *quantity_rules(SHARES, "share_quantity", is_whole=False),
+            *quantity_rules(TRADES, "trade_count", is_whole=True),
             unreadable(
                 "not_an_amount",
                 "totalNotionalSum",
@@ -283,13 +284,13 @@ def in_key_order(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sums(rows: pl.DataFrame, market_of: Mapping[str, str]) -> pl.DataFrame:
-    """Sum what can be read by symbol, in 128 bits: two readable numbers may not fit 64.
+    """Sum what can be read by symbol, in 128 bits, as those of quantities are anyway.
 
     A row without a symbol belongs to the sum of none.
     """
     chosen = rows.lazy().filter(_summary_is(market_of))
     sums = chosen.group_by("summaryTypeCode", pl.col(SYMBOL).alias("symbol")).agg(
-        pl.col("share_quantity").cast(pl.Int128).sum(),
+        pl.col("share_quantity").sum(),
         pl.col("trade_count").cast(pl.Int128).sum(),
     )
     named = sums.filter(~is_blank("symbol"))

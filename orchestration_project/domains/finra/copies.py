@@ -5,12 +5,14 @@ A file names no week and no market, so nothing else notices one that is delivere
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
 import polars as pl
 
 from orchestration_project.contracts.rules import Audit, verdict
 from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.tables.schema import QUANTITY
 
 COPIES = {
     "is_not_a_copy": "No file has the bytes or the rows of another week, tier or market.",
@@ -20,6 +22,7 @@ COPIES = {
 (NAME,) = COPIES
 
 FIGURES = ("share_quantity", "trade_count")
+FIGURES_SCHEMA = {"symbol": pl.String(), "share_quantity": QUANTITY, "trade_count": pl.Int64()}
 FILE_COLUMNS = ("symbol", "issue_name", "mpid", "participant_name", *FIGURES, "last_update_date")
 """The columns that a file fills in: neither week nor market is among them."""
 
@@ -56,7 +59,7 @@ class Largest:
     """The symbol of a file that traded most shares: two files seldom agree in these figures."""
 
     symbol: str
-    share_quantity: int
+    share_quantity: Decimal
     trade_count: int
 
 
@@ -65,7 +68,7 @@ def largest_of(pieces: Iterable[pl.DataFrame]) -> Largest | None:
 
     No two ``pieces`` have a symbol in common.
     """
-    found = pl.DataFrame(schema={"symbol": pl.String, **dict.fromkeys(FIGURES, pl.Int64)})
+    found = pl.DataFrame(schema=FIGURES_SCHEMA)
     for rows in pieces:
         sums = rows.group_by("symbol").agg(pl.col(*FIGURES).sum())
         both = pl.concat([found, sums])

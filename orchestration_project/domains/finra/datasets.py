@@ -78,6 +78,7 @@ BOND_TRADE_ACTIVITY = FinraDataset(
     group=FIXED_INCOME,
     name="bondTradeActivity",
     table=fact_bond_trade_activity,
+    rule_version="4",
     fields=BOND_FIELDS,
     partition_fields=("weekEnding", "tierIdentifier"),
     known_values=("T1", "T2", "OTCE"),

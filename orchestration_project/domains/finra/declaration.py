@@ -78,7 +78,7 @@ class FinraDataset:
     @property
     def partitioning(self) -> Partitioning:
         """Its partitions."""
-        columns = {each.name: each.column.name for each in self.fields}
+        columns = {each.name: each.column.key for each in self.fields}
         day_column, *value_column = (columns[name] for name in self.partition_fields)
         return Partitioning(
             table_name=self.table.name,

@@ -10,17 +10,25 @@ of traded value is NULL unless each row has one, and where 64 bits do not hold i
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 import polars as pl
 
+from orchestration_project.contracts.values import MAX_WHOLE_QUANTITY
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.finra import finra_symbol_week, finra_venue_week
-from orchestration_project.tables.schema import USD_SCALE, in_table_order
+from orchestration_project.tables.schema import QUANTITY, USD_SCALE, as_number, in_table_order
 
-LARGEST_TOTAL = (2**63 - 1) // 2
-"""Limit of a delivery's sum: the two markets of a week may come separately, and their sum is a
+LARGEST_TOTALS = {
+    "share_quantity": MAX_WHOLE_QUANTITY // 2,
+    "trade_count": (2**63 - 1) // 2,
+}
+"""Limits of a delivery's sums: the two markets of a week may come separately, and their sum is a
 BIGINT, too."""
+
+ONE = 10 ** (2 * USD_SCALE)
+"""Square of a share, in squares of millionths."""
 
 TOP = {f"top_{places}_venue_share": places for places in (3, 5)}
 """How many of a symbol's largest named venues are taken together."""
@@ -29,25 +37,27 @@ QUANTITIES = ("share_quantity", "trade_count")
 """Columns that are added up; a symbol has sums of them with prefixes: total_, ats_ and non_ats_."""
 
 
-def quantities_of(rows: pl.DataFrame) -> Mapping[str, int]:
+def quantities_of(rows: pl.DataFrame) -> Mapping[str, Decimal | int]:
     """Return the exact sums of shares and trades, which may not fit 64 bits."""
     return {
-        name: int(rows[name].cast(pl.Int128).sum()) for name in ("share_quantity", "trade_count")
+        "share_quantity": Decimal(rows["share_quantity"].sum()),
+        "trade_count": int(rows["trade_count"].cast(pl.Int128).sum()),
     }
 
 
-def refuse_overflow(sums: Mapping[str, int]) -> None:
+def refuse_overflow(sums: Mapping[str, Decimal | int]) -> None:
     """Refuse a delivery with whose total that of its partition might not fit a BIGINT, and wrap.
 
     Raises:
-        ContractError: One of the `quantities_of` the delivery is more than `LARGEST_TOTAL`.
+        ContractError: One of the `quantities_of` the delivery is more than `LARGEST_TOTALS` say.
     """
     for name, total in sums.items():
-        if total > LARGEST_TOTAL:
+        largest = LARGEST_TOTALS[name]
+        if total > largest:
             raise ContractError(
                 f"the partition's {name} cannot be added up in 64 bits",
-                expected=f"at most {LARGEST_TOTAL}",
-                found=str(total),
+                expected=f"at most {largest}",
+                found=str(as_number(total)),
                 remedy="look for absurd quantities in the capture and report them to the source",
             )
 
@@ -90,11 +100,11 @@ def symbol_sums(rows: pl.DataFrame) -> pl.DataFrame:
         average_trade_size=ratio_of(total, trades),
         top_venue_share=ratio_of(pl.col("largest").list.first(), total),
         **{name: ratio_of(_sum_of_largest(places), total) for name, places in TOP.items()},
-        hhi_lower=ratio_of(named_squares, whole),
-        hhi_upper=ratio_of(squares, whole),
+        hhi_lower=ratio_of_squares(named_squares, whole),
+        hhi_upper=ratio_of_squares(squares, whole),
         firm_count=pl.col("venue_count") - pl.col("fewer").fill_null(0),
-        firm_hhi_lower=ratio_of(named_squares + more, whole),
-        firm_hhi_upper=ratio_of(squares + more, whole),
+        firm_hhi_lower=ratio_of_squares(named_squares + more, whole),
+        firm_hhi_upper=ratio_of_squares(squares + more, whole),
         ats_share_of_shares=ratio_of(pl.col("ats_share_quantity"), total),
         ats_share_of_trades=ratio_of(pl.col("ats_trade_count"), trades),
     )
@@ -132,7 +142,7 @@ def notional_of(shares: pl.Expr) -> Mapping[str, pl.Expr]:
     notional = pl.col("notional_usd").cast(pl.Int64, strict=False)
     return {
         "notional_usd": notional,
-        "vwap": ratio_of(notional, shares.cast(pl.Int128) * 10**USD_SCALE),
+        "vwap": ratio_of(notional, millionths(shares)),
         "notional_share": ratio_of(notional, sum_if_complete("notional_usd")),
     }
 
@@ -143,8 +153,13 @@ def firm_id() -> pl.Expr:
     return pl.when(crd > 0).then(pl.format("CRD:{}", crd)).otherwise(pl.col("venue_id"))
 
 
+def millionths(quantity: pl.Expr) -> pl.Expr:
+    """Return a quantity as whole millionths, in 128 bits."""
+    return quantity.cast(QUANTITY).to_physical()
+
+
 def _square(quantity: pl.Expr) -> pl.Expr:
-    return quantity.cast(pl.Int128) * quantity.cast(pl.Int128)
+    return millionths(quantity) * millionths(quantity)
 
 
 def _firms_of_several_venues(by_venue: pl.DataFrame) -> pl.DataFrame:
@@ -247,6 +262,14 @@ def rank_of_named() -> pl.Expr:
     """Return the rank of a venue by shares, from 1; NULL of De Minimis Firms."""
     named_shares = pl.when(pl.col("venue_id") != DE_MINIMIS).then(pl.col("share_quantity"))
     return named_shares.rank("min", descending=True).cast(pl.Int64)
+
+
+def ratio_of_squares(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
+    """Return the same of squares of `millionths`.
+
+    Their whole parts become floats first: of whole shares they are as exact as without fractions.
+    """
+    return ratio_of(*((each // ONE).cast(pl.Float64) + each % ONE / ONE for each in (part, whole)))
 
 
 def ratio_of(part: pl.Expr, whole: pl.Expr) -> pl.Expr:

@@ -97,7 +97,7 @@ def symbol_anomalies(symbol_weeks: pl.DataFrame, *, week_start: date) -> pl.Data
         symbol_weeks.filter(pl.col("week_start").is_between(first, week_start, closed="left"))
         .group_by("tier", "symbol")
         .agg(
-            trailing_mean=ratio_of(shares.cast(pl.Int128).sum(), pl.len()),
+            trailing_mean=ratio_of(shares.sum(), pl.len()),
             trailing_deviation=shares.sort().cast(pl.Float64).std(),
             trailing_week_count=pl.len().cast(pl.Int64),
             published_before=pl.col("published_at").max(),
@@ -108,7 +108,8 @@ def symbol_anomalies(symbol_weeks: pl.DataFrame, *, week_start: date) -> pl.Data
         symbol_weeks.filter(pl.col("week_start") == week_start)
         .join(trailing, on=["tier", "symbol"])
         .with_columns(
-            z_score=(shares - pl.col("trailing_mean")) / pl.col("trailing_deviation"),
+            z_score=(shares.cast(pl.Float64) - pl.col("trailing_mean"))
+            / pl.col("trailing_deviation"),
             share_quantity=shares,
             window_weeks=WINDOW_WEEKS,
             min_week_count=MIN_WEEKS,

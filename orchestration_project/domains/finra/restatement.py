@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from decimal import Decimal
+from typing import Any, Literal
 
 import polars as pl
 
 from orchestration_project.domains.finra.contract import KEY
 from orchestration_project.domains.finra.selection import TierWeek
+from orchestration_project.tables.schema import QUANTITY
 
 RESTATEMENTS = ("source", "ours")
 """Causes of a change of values: FINRA's, and ours (newer rules, or an older delivery again)."""
@@ -23,11 +25,11 @@ class Move:
     symbol: str
     market: str
     venue_id: str
-    shares_before: int
-    shares_after: int
+    shares_before: Decimal
+    shares_after: Decimal
 
     @property
-    def change(self) -> int:
+    def change(self) -> Decimal:
         """Shares that came (positive) or went."""
         return self.shares_after - self.shares_before
 
@@ -56,11 +58,11 @@ class WeekChange:
     symbols_removed_count: int
     symbols_added: tuple[str, ...]
     symbols_removed: tuple[str, ...]
-    shares_before: int
-    shares_after: int
+    shares_before: Decimal
+    shares_after: Decimal
     trades_before: int
     trades_after: int
-    moved_shares: int
+    moved_shares: Decimal
     moves: tuple[Move, ...]
 
     @property
@@ -77,7 +79,7 @@ class WeekChange:
     def moved_share_ratio(self) -> float:
         """Moved shares over the week's shares, before or after, whichever are more: 0-2."""
         whole = max(self.shares_before, self.shares_after)
-        return self.moved_shares / whole if whole else 0.0
+        return float(self.moved_shares / whole) if whole else 0.0
 
 
 def week_change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> WeekChange:
@@ -104,11 +106,11 @@ def week_change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataF
         symbols_removed_count=len(going),
         symbols_added=tuple(coming[:MAX_NAMES]),
         symbols_removed=tuple(going[:MAX_NAMES]),
-        shares_before=_sum(replaced, kept, of="share_quantity"),
-        shares_after=_sum(written, kept, of="share_quantity"),
-        trades_before=_sum(replaced, kept, of="trade_count"),
-        trades_after=_sum(written, kept, of="trade_count"),
-        moved_shares=int(both.select(gained.abs().sum()).item()),
+        shares_before=_shares(replaced, kept),
+        shares_after=_shares(written, kept),
+        trades_before=_trades(replaced, kept),
+        trades_after=_trades(written, kept),
+        moved_shares=both.select(gained.abs().sum()).item(),
         moves=tuple(
             Move(each["symbol"], each["market"], each["venue_id"], each["before"], each["after"])
             for each in moved.iter_rows(named=True)
@@ -118,7 +120,11 @@ def week_change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataF
 
 def merged(changes: Sequence[WeekChange]) -> WeekChange:
     """Put the changes of a week's ranges together, no two of which have a symbol in common."""
-    numbers = [each.name for each in fields(WeekChange) if each.type is int]
+    totals: dict[str, Any] = {
+        field.name: sum(getattr(change, field.name) for change in changes)
+        for field in fields(WeekChange)
+        if field.type in (int, Decimal)
+    }
     added, removed = (
         sorted(symbol for each in changes for symbol in getattr(each, of))[:MAX_NAMES]
         for of in ("symbols_added", "symbols_removed")
@@ -128,7 +134,7 @@ def merged(changes: Sequence[WeekChange]) -> WeekChange:
         key=lambda move: (-abs(move.change), *(getattr(move, name) for name in KEY)),
     )
     return WeekChange(
-        **{name: sum(getattr(each, name) for each in changes) for name in numbers},
+        **totals,
         symbols_added=tuple(added),
         symbols_removed=tuple(removed),
         moves=tuple(moves[:MAX_MOVES]),
@@ -152,12 +158,16 @@ def _side_by_side(replaced: pl.DataFrame, written: pl.DataFrame) -> pl.DataFrame
     else:
         both = old.join(new, on=KEY, how="full", coalesce=True)
     return both.with_columns(before=before, after=after.fill_null(0)).with_columns(
-        gained=pl.col("after").cast(pl.Int128) - pl.col("before").cast(pl.Int128)
+        gained=pl.col("after").cast(QUANTITY) - pl.col("before").cast(QUANTITY)
     )
 
 
-def _sum(*frames: pl.DataFrame, of: str) -> int:
-    return sum(int(frame[of].cast(pl.Int128).sum()) for frame in frames)
+def _shares(*frames: pl.DataFrame) -> Decimal:
+    return sum((Decimal(frame["share_quantity"].sum()) for frame in frames), Decimal())
+
+
+def _trades(*frames: pl.DataFrame) -> int:
+    return sum(int(frame["trade_count"].cast(pl.Int128).sum()) for frame in frames)
 
 
 def notice_kind(
@@ -193,7 +203,7 @@ def sentence(
     if cause == "first":
         return (
             f"New week landed: {week}: {change.rows_after:,} rows of {change.symbols_after:,} "
-            f"symbols, {change.shares_after:,} shares in {change.trades_after:,} trades."
+            f"symbols, {in_figures(change.shares_after)} shares in {change.trades_after:,} trades."
         )
     if cause == "more":
         return f"More of a week landed: {week}: " + "; ".join(_parts(change)) + "."
@@ -228,8 +238,13 @@ def _named(names: Sequence[str], count: int) -> str:
     return ", ".join(names) + (f" and {count - len(names):,} more" if count > len(names) else "")
 
 
-def _from_to(what: str, before: int, after: int) -> str:
+def _from_to(what: str, before: Decimal | int, after: Decimal | int) -> str:
     if before == after:
-        return f"{what} {after:,} as before"
+        return f"{what} {in_figures(after)} as before"
     ratio = f" ({(after - before) / before:+.2%})" if before else ""
-    return f"{what} {before:,} → {after:,}{ratio}"
+    return f"{what} {in_figures(before)} → {in_figures(after)}{ratio}"
+
+
+def in_figures(number: Decimal | int) -> str:
+    """Return a number with thousands separators, and its decimals only if it has any."""
+    return f"{number:,}" if number % 1 else f"{int(number):,}"

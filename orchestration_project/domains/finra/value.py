@@ -53,7 +53,7 @@ def symbol_week_value(
     valued = (
         symbol_weeks.rename({"total_share_quantity": "share_quantity"})
         .join(weekly, on="symbol")
-        .with_columns(estimate=shares * pl.col("price"))
+        .with_columns(estimate=shares.cast(pl.Float64) * pl.col("price"))
     )
     return in_table_order(
         valued.with_columns(
@@ -86,14 +86,14 @@ def _as_of_the_day(prices: pl.DataFrame, splits: pl.DataFrame) -> pl.DataFrame:
     )
     factor = pl.col("factor").fill_null(1.0)
     return prices.join(factors, on=["symbol", "trade_date"], how="left").with_columns(
-        close=pl.col("close") * factor, volume=pl.col("volume") / factor
+        close=pl.col("close") * factor, volume=pl.col("volume").cast(pl.Float64) / factor
     )
 
 
 def coverage(valued: pl.DataFrame, symbol_weeks: pl.DataFrame) -> float:
     """Return the share (0-1) of a week's shares that has a value; 0 without shares."""
-    total = symbol_weeks["total_share_quantity"].cast(pl.Int128).sum()
-    return int(valued["share_quantity"].cast(pl.Int128).sum()) / int(total) if total else 0.0
+    total = symbol_weeks["total_share_quantity"].sum()
+    return float(valued["share_quantity"].sum()) / float(total) if total else 0.0
 
 
 def differing_weeks(sums: pl.DataFrame, *, max_factor: float) -> pl.DataFrame:

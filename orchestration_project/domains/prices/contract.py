@@ -14,15 +14,17 @@ import polars as pl
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Part, RowRule, apply_rules
 from orchestration_project.contracts.values import (
     BATCH_INDEX,
+    MAX_WHOLE_QUANTITY,
     concat_batches,
     counted,
     exact_scaled,
+    quantities,
 )
 from orchestration_project.domains.prices.answers import read_answer, with_records
 from orchestration_project.tables.prices import PRICES
 from orchestration_project.tables.schema import USD_SCALE
 
-RULE_VERSION = "3"
+RULE_VERSION = "4"
 """To be raised with every change of rule that could make other rows of the same bytes."""
 
 DECIMALS = (*PRICES, "adjusted_close", "dividend", "split_ratio")
@@ -109,9 +111,6 @@ def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
         _of_place([each.first for each in asked]), _of_place([each.last for each in asked])
     )
     days = said.filter(is_within | pl.col("day").is_null()).with_columns(
-        volume_number=pl.when(pl.col("volume").str.contains(r"^[0-9]+(\.0)?$"))
-        .then(pl.col("volume").str.strip_suffix(".0"))  # as pandas writes it where one is missing
-        .cast(pl.Int64, strict=False),
         spelled=_of_place([each.spelled for each in asked]),
     )
     exacts = exact(pl.concat([days[name] for name in DECIMALS]))  # at once: half of it is calls
@@ -119,6 +118,7 @@ def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
         exacts.slice(place * len(days), len(days)).alias(f"{name}_exact")
         for place, name in enumerate(DECIMALS)
     )
+    days = days.with_columns(volume_number=quantities(days["volume"]))
     adjusted = rounded(days["adjusted_close"], days["adjusted_close_exact"])
     days = days.with_columns(adjusted_close_exact=adjusted)
     good, broken = apply_rules(days, RULES)
@@ -262,7 +262,11 @@ RULES = [
     RowRule(
         "not_a_volume",
         pl.col("volume_number").is_null(),
-        pl.format("volume is not an integer from 0 to 2^63-1: {}", _shown("volume")),
+        pl.format(
+            f"volume is not a number from 0 to {MAX_WHOLE_QUANTITY} with at most {USD_SCALE} "
+            "decimals: {}",
+            _shown("volume"),
+        ),
     ),
     RowRule(
         "high_is_not_highest",

@@ -86,7 +86,7 @@ class StateAsOf:
             chosen = published_by(table.name, self.day, self.at).relation
         else:
             chosen = relation_as_of(table.name, self.at) if self.at else relation(table.name)
-        names = columns or [column.name for column in table.columns]
+        names = columns or table.columns.keys()
         found = chosen.select(names, wheres).order_by(None)
         statement = found if isinstance(found, Select) else select(found.subquery())
         return read_frame(self.connection, statement, table)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from datetime import date, datetime
 from functools import cache
 from itertools import chain
@@ -41,7 +42,13 @@ from orchestration_project.engine.warehouse.bulk import (
     out_of_sqlite,
 )
 from orchestration_project.errors import ContractError
-from orchestration_project.tables.schema import Query, schema_of
+from orchestration_project.tables.schema import (
+    Query,
+    schema_of,
+    stored_schema_of,
+    with_quantities,
+    with_stored_names,
+)
 
 ROWS_PER_BATCH = 20_000
 """Rows in transit at once: their copies, in Arrow and in the database's own form, stay small."""
@@ -170,17 +177,29 @@ def read_batches(
         is_committed: Whether what is committed is wanted, not the state that the transaction sees:
             SQLite's rows are counted first, and many are then read by another connection.
     """
-    schema = schema_of(rows, [column.name for column in statement.selected_columns])
+    names = [str(column.key) for column in statement.selected_columns]
+    schema, stored = schema_of(rows, names), stored_schema_of(rows, names)
     yield pl.DataFrame(schema=schema)
     if _speaks_copy(connection) and len(schema) > 1:  # a single empty text would be no line at all
-        yield from copied_out(connection, statement, schema, ROWS_PER_BATCH)
+        batches = copied_out(connection, statement, stored, ROWS_PER_BATCH)
+    elif connection.dialect.name != "sqlite":
+        yield from _out_of_others(connection, statement, schema)
         return
-    if connection.dialect.name == "sqlite":
-        if is_committed and _count(connection, statement) > MANY_ROWS:
-            yield from many_out_of_sqlite(connection, statement, schema)
+    elif is_committed and _count(connection, statement) > MANY_ROWS:
+        batches = many_out_of_sqlite(connection, statement, stored)
+    else:
+        batches = out_of_sqlite(connection, statement, stored)
+    with closing(batches):
+        if schema == stored:
+            yield from batches
         else:
-            yield from out_of_sqlite(connection, statement, schema)
-        return
+            yield from (with_quantities(batch, rows) for batch in batches)
+
+
+def _out_of_others(
+    connection: Connection, statement: Query, schema: Mapping[str, pl.DataType]
+) -> Generator[pl.DataFrame]:
+    """Yield what ``statement`` finds by the driver's own objects."""
     with connection.execute(statement.execution_options(yield_per=ROWS_PER_BATCH)) as result:
         for found in result.partitions():
             yield pl.DataFrame(found, schema, orient="row")
@@ -268,9 +287,9 @@ def insert_frame(connection: Connection, table: Table, frame: pl.DataFrame) -> N
     if frame.is_empty():
         return
     if _speaks_copy(connection) and len(frame) > FEW_ROWS:
-        _copy(connection, table, frame)
+        _copy(connection, table, with_stored_names(frame, table))
     elif connection.dialect.name == "sqlite":
-        insert_into_sqlite(connection, table, frame, ROWS_PER_BATCH)
+        insert_into_sqlite(connection, table, with_stored_names(frame, table), ROWS_PER_BATCH)
     else:
         for batch in frame.iter_slices(ROWS_PER_BATCH):
             connection.execute(insert(table), batch.to_dicts())
@@ -311,7 +330,7 @@ def conform(frame: pl.DataFrame, table: Table) -> None:
         raise ContractError(
             f"a batch does not have the columns of {table.name}", found=f"differing: {differing}"
         )
-    required = [column.name for column in table.columns if not column.nullable]
+    required = [column.key for column in table.columns if not column.nullable]
     holes = [name for name in required if frame[name].null_count()]
     if holes:
         raise ContractError(

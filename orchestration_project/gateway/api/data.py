@@ -160,7 +160,7 @@ def _described(table: Table) -> Described:
         has_history=table.info.get(HISTORY) is not None,
         columns=[
             Column(
-                name=each.name,
+                name=each.key,
                 type=str(each.type),
                 is_nullable=bool(each.nullable),
                 is_key=each.primary_key,

@@ -8,12 +8,13 @@ from datetime import date
 from typing import Any
 
 import polars as pl
-from sqlalchemy import BigInteger, ColumnElement, Connection, Double, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Double, cast, func, select
 
 from orchestration_project.domains.finra import activity
 from orchestration_project.domains.finra.activity import LARGEST_SHOWN, Activity
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.selection import tier_week
+from orchestration_project.domains.finra.value import ONE
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.difference import (
     changes,
@@ -115,7 +116,7 @@ def _traded(connection: Connection, first: date) -> pl.DataFrame:
     keys = (week.week_start, week.tier, week.market)
     sums = [
         # PostgreSQL's sum is NUMERIC; that of a partition always fits a BIGINT (refuse_overflow)
-        cast(func.sum(column), BigInteger).label(column.name)
+        cast(func.sum(column), column.type).label(column.key)
         for column in (week.share_quantity, week.trade_count)
     ]
     statement = select(*keys, *sums).where(week.week_start >= first).group_by(*keys)
@@ -129,13 +130,13 @@ def _concentration(connection: Connection, first: date) -> pl.DataFrame:
     week = finra_symbol_week.c
     shares = week.total_share_quantity
     sums: list[ColumnElement[Any]] = [
-        func.sum(index * cast(shares, Double)).label(index.name)
+        func.sum(index * (cast(shares, Double) / ONE)).label(index.name)
         for index in (week.hhi_lower, week.hhi_upper)
     ]
     statement = (
         select(
             *(week.week_start, week.tier),
-            *(*sums, cast(func.sum(shares), BigInteger).label(shares.name)),
+            *(*sums, cast(func.sum(shares), shares.type).label(shares.key)),
         )
         .where(week.week_start >= first)
         .group_by(week.week_start, week.tier)

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
-from sqlalchemy import BigInteger, ColumnElement, Connection, Table, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, cast, func, or_, select
 
 from orchestration_project.domains.finra import charts
 from orchestration_project.domains.finra.activity import first_week_shown
@@ -23,6 +23,7 @@ from orchestration_project.tables.finra import (
 from orchestration_project.tables.finra_datasets import finra_short_interest
 from orchestration_project.tables.finra_market import finra_symbol_movers_week
 from orchestration_project.tables.prices import prices_daily
+from orchestration_project.tables.schema import Quantity
 from orchestration_project.tables.spine import landings
 
 CANDIDATES = 200
@@ -45,7 +46,7 @@ def _sums(connection: Connection, *by: str) -> pl.DataFrame:
     """Return the shares of venues of the weeks shown."""
     column = finra_venue_week.c
     keys = [column[name] for name in by]
-    shares = cast(func.sum(column.share_quantity), BigInteger()).label("share_quantity")
+    shares = cast(func.sum(column.share_quantity), Quantity()).label("share_quantity")
     statement = select(*keys, shares).where(_since(connection, finra_venue_week)).group_by(*keys)
     return read_frame(connection, statement, finra_venue_week)
 

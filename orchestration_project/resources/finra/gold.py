@@ -158,7 +158,7 @@ def _with_largest_symbols(
 
 def _largest(due: PendingDerivation, rows: pl.DataFrame, shares: str) -> pl.DataFrame:
     table, of_partition = due.derived.table, due.derived.scope(due.key)
-    shown = [column.name for column in table.columns if column.name not in of_partition]
+    shown = [column.key for column in table.columns if column.key not in of_partition]
     return largest_rows(rows, table, shares).select(shown)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
-from sqlalchemy import BigInteger, Connection, Table, cast, func, select
+from sqlalchemy import Connection, Table, cast, func, select
 
 from orchestration_project.domains.finra.activity import over, weeks_between
 from orchestration_project.domains.finra.calendar import WEEK
@@ -16,7 +16,7 @@ from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse import ValidatedBatch
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_week, finra_venue_week
-from orchestration_project.tables.schema import key_names
+from orchestration_project.tables.schema import Quantity, key_names
 
 ROWS_SHOWN = 10
 CAPTURES_SHOWN = 20
@@ -102,7 +102,7 @@ def _recent_shares(connection: Connection, partition: TierWeek) -> list[float | 
     first = partition.week_start - (WEEKS_SHOWN - 1) * WEEK
     weeks = weeks_between([first, partition.week_start])
     venue = finra_venue_week.c
-    shares = cast(func.sum(venue.share_quantity), BigInteger).label(venue.share_quantity.name)
+    shares = cast(func.sum(venue.share_quantity), Quantity()).label(venue.share_quantity.key)
     scope = {"week_start": tuple(weeks), "tier": partition.tier}
     keys, sums = (venue.week_start,), [shares]
     found = select(*keys, *sums).where(within(finra_venue_week, scope)).group_by(*keys)

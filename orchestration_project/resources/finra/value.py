@@ -38,6 +38,7 @@ from orchestration_project.tables.finra import (
     finra_symbol_week_value,
 )
 from orchestration_project.tables.prices import prices_daily
+from orchestration_project.tables.schema import QUANTITY
 
 _week, _daily = finra_symbol_week.c, prices_daily.c
 
@@ -124,13 +125,13 @@ def coverage_by_week(warehouse: Warehouse) -> dict[str, float]:
     )
     with warehouse.reading() as connection:
         derived = derived_versions(connection, finra_symbol_week_value)  # one may have no row
-        parts = {week: int(shares) for week, shares in connection.execute(of_values)}
+        parts = {week: float(shares) for week, shares in connection.execute(of_values)}
         of_weeks = (
             select(_week.week_start, func.sum(_week.total_share_quantity))
             .where(_week.week_start.in_([date.fromisoformat(week) for week in derived]))
             .group_by(_week.week_start)
         )
-        wholes = {week: int(shares) for week, shares in connection.execute(of_weeks)}
+        wholes = {week: float(shares) for week, shares in connection.execute(of_weeks)}
     return {
         week.isoformat(): parts.get(week, 0) / whole
         for week, whole in sorted(wholes.items())
@@ -192,8 +193,8 @@ def read_valued_weeks(warehouse: Warehouse) -> pl.DataFrame | None:
             first,
         )
     columns = {"week_start": pl.Date, "tier": pl.String}
-    of_trading = dict.fromkeys(("share_quantity", "trade_count"), pl.Int64)
-    of_value = {"valued_share_quantity": pl.Int64, "notional_dollars": pl.Float64}
+    of_trading = {"share_quantity": QUANTITY, "trade_count": pl.Int64}
+    of_value = {"valued_share_quantity": QUANTITY, "notional_dollars": pl.Float64}
     return (
         pl.DataFrame(traded, {**columns, **of_trading}, orient="row")
         .join(

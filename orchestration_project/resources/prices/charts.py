@@ -32,7 +32,7 @@ class ChartRows:
     @property
     def largest(self) -> list[str]:
         """The symbols, those with most dollars traded first."""
-        traded = (pl.col("close") * pl.col("volume")).sum()
+        traded = (pl.col("close") * pl.col("volume").cast(pl.Float64)).sum()
         sums = self.rows.group_by("symbol").agg(traded=traded)
         return sums.sort(pl.col("traded"), "symbol", descending=[True, False])["symbol"].to_list()
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import polars as pl
 from sqlalchemy import Column, Connection, MetaData, Table, delete, inspect
+from sqlalchemy.types import TypeEngine
 
 from orchestration_project.connections.artifacts import ArtifactStore, S3Store
 from orchestration_project.connections.clock import Clock
@@ -40,7 +41,7 @@ from orchestration_project.services.exports import target_secret
 from orchestration_project.services.exports.rendering import RenderedExport, selected_rows
 from orchestration_project.settings import Settings
 from orchestration_project.tables.catalogue import known_tables
-from orchestration_project.tables.schema import BYTEWISE_TEXT, Dollars, schema_of
+from orchestration_project.tables.schema import BYTEWISE_TEXT, Dollars, Quantity, schema_of
 from orchestration_project.tables.spine import database_labels
 
 EXPORT_ID = "export_id"
@@ -134,14 +135,20 @@ def _target_table(export: RenderedExport, *, is_sqlite: bool) -> Table:
     chosen, names = selected_rows(export.declared, export.loads)
     columns = [
         Column(
-            each.name,
-            BYTEWISE_TEXT if is_sqlite and isinstance(each.type, Dollars) else each.type,
+            each.key,
+            _exported_type(each.type, is_sqlite=is_sqlite),
             nullable=each.nullable,
         )
         for each in (chosen.table.columns[name] for name in names)
     ]
     name = export.declared.export.target_table or export.declared.name
     return Table(name, MetaData(), *columns, Column(EXPORT_ID, BYTEWISE_TEXT, nullable=False))
+
+
+def _exported_type(kind: TypeEngine[Any], *, is_sqlite: bool) -> TypeEngine[Any]:
+    if not isinstance(kind, Dollars | Quantity):
+        return kind
+    return BYTEWISE_TEXT if is_sqlite else Dollars()
 
 
 def _require_table(connection: Connection, table: Table, schema: str | None) -> None:
