@@ -2,16 +2,17 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path, PurePath
-from typing import Any
 
+import polars as pl
 from sqlalchemy import Table
 
 from orchestration_project.cli.console import OUTPUT, note, preview
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.services.export import (
     TEXT_FORMATS,
@@ -30,7 +31,7 @@ from orchestration_project.tables.catalogue import (
     relation_as_of,
 )
 from orchestration_project.tables.conditions import MOMENT, read_moment
-from orchestration_project.tables.published import Published
+from orchestration_project.tables.published import REASON, REASONS, Published
 from orchestration_project.tables.published import published_by as published_state
 from orchestration_project.tables.row_diff import row_diff
 
@@ -288,41 +289,47 @@ def _report(name: str, written: ExportSummary, where: str) -> None:
 def _report_missing(
     of_day: Published, where: Sequence[str], output: str | None, *, force: bool
 ) -> None:
-    """Say which rows are left out, as their state of the day is not known."""
-    table, keys = of_day.relation.table, of_day.missing(where)
+    """Log which rows are left out, as their state of the day is not known."""
+    keys = of_day.missing(where)
+    columns = keys.subquery()
     with open_warehouse(load_settings()) as warehouse:
         with warehouse.reading() as connection:
-            left_out = connection.execute(of_day.left_out(where)).one()
-        count, undated = left_out.missing_count, left_out.undated_count
-        first = warehouse.frame(keys.limit(SHOWN_KEYS), table).rows() if count else []
+            rows = connection.execute(of_day.left_out(where))
+            counts = {row.reason: int(row.row_count) for row in rows}
+            first = [
+                read_frame(connection, of_day.missing(where, reason).limit(SHOWN_KEYS), columns)
+                for reason in counts
+            ]
         if output is not None:
             with (
-                warehouse.batches(keys, table) as found,
+                warehouse.batches(keys, columns) as found,
                 whole_file(Path(output), replace=force) as file,
             ):
                 WRITERS["csv"](found, file)
-    report_left_out(of_day.day, first, output, missing_count=count, undated_count=undated)
+    report_left_out(of_day.day, counts, pl.concat(first) if first else pl.DataFrame(), output)
 
 
 def report_left_out(
-    day: date,
-    first: Sequence[tuple[Any, ...]],
-    output: str | None,
-    *,
-    missing_count: int,
-    undated_count: int,
+    day: date, counts: Mapping[str, int], keys: pl.DataFrame, output: str | None
 ) -> None:
-    """Log which rows are not in a state by publication; ``first`` are some keys of missing ones."""
-    if missing_count:
-        shown = ", ".join("|".join(map(str, row)) for row in first)
-        note(
-            f"missing_earlier_state: {missing_count} rows were changed after {day}, and their "
-            f"earlier state was never loaded; they are left out: {shown}"
-            f"{', ...' if missing_count > len(first) else ''}"
-        )
+    """Log which rows are not in a state by publication.
+
+    Args:
+        day: The day.
+        counts: How many there are, by reason.
+        keys: Some of their keys, with the reason.
+        output: The file that has all of them, if any.
+    """
+    for reason, explanation in REASONS.items():
+        if count := counts.get(reason, 0):
+            rows = keys.filter(pl.col(REASON) == reason).drop(REASON).head(SHOWN_KEYS).rows()
+            shown = ", ".join("|".join(map(str, row)) for row in rows)
+            note(
+                f"{reason}: {count} rows {explanation.format(day=day)}; they are left out: {shown}"
+                f"{', ...' if count > len(rows) else ''}"
+            )
+    if counts:
         note(f"all keys: {output}" if output else "--missing FILE writes all keys")
-    if undated_count:
-        note(f"{undated_count} rows have no date of publication in their files; they are left out")
 
 
 def _first_after(table: Table, at: datetime) -> str:

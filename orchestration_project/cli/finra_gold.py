@@ -44,8 +44,8 @@ def _tables_as_of() -> "AsOf":
 @click.option(
     "--missing",
     metavar="FILE",
-    help="With --published-by: write the keys of weekly rows whose state then was never loaded, "
-    "CSV.",
+    help="With --published-by: write the keys of weekly rows whose state then is not known, or "
+    "that the source does not date, with the reason, CSV.",
 )
 @click.option(
     "--format",
@@ -71,7 +71,6 @@ def gold(
     for off_exchange_share_daily, the symbol for tables of prices, and all for finra_symbols.
     """
     from orchestration_project.cli.export import (
-        SHOWN_KEYS,
         destination_of,
         moment_of,
         report_left_out,
@@ -98,11 +97,5 @@ def gold(
         if missing is not None:
             with whole_file(Path(missing), replace=force) as file:
                 write_csv([keys], file)
-        report_left_out(
-            day,
-            keys.head(SHOWN_KEYS).rows(),
-            missing,
-            missing_count=len(keys),
-            undated_count=found.left_out.undated_count,
-        )
+        report_left_out(day, found.left_out.counts, keys, missing)
     return status

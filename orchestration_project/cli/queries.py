@@ -111,7 +111,8 @@ def export_options(function: Function) -> Function:
 @click.option(
     "--missing",
     metavar="FILE",
-    help="With --published-by: write the keys of rows whose state then was never loaded, CSV.",
+    help="With --published-by: write the keys of rows whose state then is not known, or that the "
+    "source does not date, with the reason, CSV.",
 )
 @click.option(
     "--dataset",

@@ -42,6 +42,9 @@ PUBLICATION = "publication"
 """Under this name a table's `info` has the columns with the days on which the source first
 published a row, and last changed it, if the source says so."""
 
+ENDED_ON, IS_LOAD_DAY = "ended_on", "is_load_day"
+"""Columns of a history with the day on which the source ended a row, and whether it is ours."""
+
 ASSET = "asset"
 """Under this name a table's `info` has the asset that it is, if their names differ."""
 
@@ -261,7 +264,8 @@ def table(name: str, comment: str, *columns: Column[Any], internal: bool = False
 def history_of(current: Table) -> Table:
     """Declare ``<current>_history``: rows that were replaced or removed, and until when they held.
 
-    Its key is the current table's key and ``known_from``.
+    Its key is the current table's key and ``known_from``. Where the source dates its rows, it also
+    has the day on which the source ended a row.
     """
     copies = [
         Column(
@@ -286,9 +290,26 @@ def history_of(current: Table) -> Table:
             "Cause: source (other values), metadata (other dates only) or ours (new rules)",
         ),
         text("rule_version", "Version of the rules that produced the next row"),
+        *(_endings() if PUBLICATION in current.info else []),
     )
     current.info[HISTORY] = history
     return history
+
+
+def _endings() -> list[Column[Any]]:
+    """Return the columns that say when a source ended a row."""
+    return [
+        day(
+            ENDED_ON,
+            "Publication day of the delivery that replaced or removed the row; NULL: unknown",
+            optional=True,
+        ),
+        flag(
+            IS_LOAD_DAY,
+            "Whether ended_on is the day of the load, as the source dates no later change",
+            optional=True,
+        ),
+    ]
 
 
 def asset_of(table_name: str) -> str:

@@ -173,6 +173,17 @@ deliveries = table(
     text("run_id", "Dagster run that validated it"),
     moment("recorded_at", "UTC time at which the delivery was recorded"),
     text("write_disposition", "Write disposition: replace_scope, merge or append", optional=True),
+    day(
+        "published_on",
+        "Publication day: latest last_update_date of its rows up to the day of the load, else that "
+        "day; NULL: not loaded, or without such dates",
+        optional=True,
+    ),
+    flag(
+        "is_load_day",
+        "Whether published_on is the day of the load in New York: the source dates no later change",
+        optional=True,
+    ),
 )
 
 Index("deliveries_by_partition", deliveries.c.table_name, deliveries.c.partition_key)

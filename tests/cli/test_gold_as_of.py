@@ -124,8 +124,9 @@ def test_gold_published_by_a_day_leaves_out_what_was_restated_later(desk, clock,
         assert is_named == (day == early)
         assert "1 rows have no date of publication" in said
         written = keys.read_text().splitlines()
-        assert written[0] == "week_start,tier,market,symbol,venue_id"
-        assert written[1:] == ([missing.replace("|", ",")] if day == early else [])
+        assert written[0] == "week_start,tier,market,symbol,venue_id,reason"
+        named = [f"{missing.replace('|', ',')},missing_earlier_state"] if day == early else []
+        assert written[1:] == [*named, f"{LAST},T1,ATS,D,XATS,undated"]
     assert main(["gold", "finra_symbol_week", f"T1|{LAST}", "--missing", str(keys)]) == 1
     assert "--missing needs --published-by" in capfd.readouterr().err
 

@@ -1,118 +1,196 @@
-"""Rows as FINRA had published them by a day, against a model of all versions of all rows."""
+"""Rows as FINRA had published them by a day, against a model of publication days and deliveries."""
 
 import itertools
-from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, NamedTuple
 
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from orchestration_project.__main__ import main
+from orchestration_project.engine.warehouse.as_of import derive_as_of
+from orchestration_project.resources.finra.gold_as_of import AS_OF
+from orchestration_project.tables.finra import finra_otc_weekly_history
+from orchestration_project.tables.published import published_by
+from orchestration_project.tables.spine import deliveries
 from tests.properties import bounded
-from tests.resources.weeks import MONDAY, NOON, Desk, row
+from tests.resources.weeks import MONDAY, NOON, PUBLISHED, Desk, row
 
 OTHER_WEEKS = itertools.count(1)
-DAYS = [date(2025, 12, 1), date(2025, 12, 20), date(2026, 1, 5), date(2026, 1, 9)]
-FIRST = DAYS[0]
-
-deliveries = st.dictionaries(
-    st.sampled_from("ABCD"),
-    st.tuples(st.integers(1, 3), st.sampled_from([None, *DAYS])),
-    max_size=4,
-)
-histories = st.lists(st.tuples(deliveries, st.integers(1, 3)), min_size=1, max_size=5)
+FIRST = date(2025, 12, 1)
 
 
-class Version(NamedTuple):
-    """A state of a row, valid from the time of a load to that of another."""
+class State(NamedTuple):
+    """Values of a row, and the day of its latest change."""
 
     shares: int
     updated: date | None
-    known_from: datetime
-    known_to: datetime | None = None
 
 
-def exported(file, day: date, *options: str) -> dict[str, int]:
-    """Return the shares of each symbol, as the command exports them."""
-    arguments = ["--published-by", str(day), "--format", "parquet", "--output", str(file)]
-    assert main(["export", "finra_otc_weekly", *arguments, "--force", *options]) == 0
-    found = pl.read_parquet(file)
-    return dict(found.select("symbol", "share_quantity").iter_rows())
+class Event(NamedTuple):
+    """State of a row from a day on; None: removed. Of one day, the later load counts."""
+
+    day: date
+    order: int
+    state: State | None
 
 
-def expected(versions: Sequence[Version], day: date) -> int | None:
-    """Return the shares of a row on a day; None: it was not there, or nobody knows."""
-    published = [each for each in versions if each.updated is not None and each.updated <= day]
-    if not published:
-        return None
-    found = max(published, key=lambda each: (each.updated, each.known_from))
-    end = datetime.combine(day, time(), UTC) + timedelta(days=1)
-    is_last = found is max(versions, key=lambda each: each.known_from)
-    is_removed = is_last and found.known_to is not None and found.known_to < end
-    return None if is_removed else found.shares
+@dataclass
+class Model:
+    """Deliveries of a partition, of which nothing but publication days and order is known."""
+
+    delivered: list[Mapping[str, State]] = field(default_factory=list)
+    published_on: list[date] = field(default_factory=list)
+    events: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
+
+    def load(self, rows: Mapping[str, State], today: date, turned_to: int | None = None) -> None:
+        """Add a delivery; ``turned_to``: it is that earlier one, which was loaded once more."""
+        order = len(self.delivered)
+        before = self.delivered[-1] if self.delivered else {}
+        changed = {key for key in {*before, *rows} if before.get(key) != rows.get(key)}
+        if turned_to is None:
+            day = self._publication_day(rows, changed, today)
+        else:
+            day = self.published_on[turned_to]
+        for key in changed:
+            state = rows.get(key)
+            days = {day, state.updated if state and state.updated else day}
+            self.events[key] += [Event(each, order, state) for each in days]
+        self.delivered.append(rows)
+        self.published_on.append(day)
+
+    def _publication_day(self, rows: Mapping[str, State], changed: set[str], today: date) -> date:
+        dates = [state.updated for state in rows.values() if state.updated]
+        latest = max((day for day in dates if day <= today), default=None)
+        before = max(self.published_on, default=date.min)
+        if self.published_on and not changed:
+            return before
+        only_removes = not changed & rows.keys()
+        if latest is None or latest < before or (latest == before and only_removes):
+            return today
+        return latest
+
+    def days(self) -> list[date]:
+        """Return the days on which anything changes, and those before them."""
+        days = {event.day for events in self.events.values() for event in events}
+        return sorted(days | {day - timedelta(1) for day in days})
+
+    def published_by(self, day: date) -> dict[str, int]:
+        """Return the shares of the rows of a day."""
+        shares = {}
+        for key, events in self.events.items():
+            latest = max((each for each in events if each.day <= day), default=None)
+            if latest and latest.state and latest.state.updated and latest.state.updated <= day:
+                shares[key] = latest.state.shares
+        return shares
 
 
-def known_at(versions: Sequence[Version], at: datetime) -> list[Version]:
-    """Return the versions that were loaded by a time, as they were known then."""
-    return [
-        each if each.known_to and each.known_to <= at else each._replace(known_to=None)
-        for each in versions
-        if each.known_from <= at
-    ]
+@dataclass(frozen=True)
+class Load:
+    """A load: days since the one before, rows by symbol with the days since their change."""
+
+    days_passed: int
+    rows: Mapping[str, tuple[int, int | None]]
+    turned_to: int | None
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "desk", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+loads = st.builds(
+    Load,
+    st.integers(0, 4),
+    st.dictionaries(
+        st.sampled_from("ABC"),
+        st.tuples(st.integers(1, 2), st.sampled_from([0, 1, 2, 3, 5, 9, -2, None])),
+        max_size=3,
+    ),
+    st.sampled_from([None, None, None, 0, 1]),
 )
-@given(history=histories)
-@settings(bounded, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_latest_state_that_was_published_by_a_day_is_exported(desk, clock, tmp_path, history):
-    week = Desk(
-        desk.warehouse, tmp_path / "artifacts", week_start=MONDAY + timedelta(7 * next(OTHER_WEEKS))
-    )
-    versions: dict[str, list[Version]] = {}
-    times: list[datetime] = []
-    for number, (delivered, days_passed) in enumerate(history):
-        clock.at += timedelta(days_passed)
+
+
+def symbols_of(week: Desk, day: date) -> dict[str, int]:
+    """Return the shares of each symbol of a week, as rows of a day."""
+    where = [f"week_start={week.week_start}"]
+    chosen = published_by("finra_otc_weekly", day).relation
+    names = ["symbol", "share_quantity"]
+    with week.warehouse.batches(chosen.select(names, where), chosen.table) as batches:
+        rows = pl.concat(batches)
+    return dict(rows.select(names).iter_rows())
+
+
+def gold_of(week: Desk, day: date) -> dict[str, int]:
+    """Return the shares of each symbol of a week with rows, as gold of a day."""
+    found = derive_as_of(week.warehouse, AS_OF, "finra_symbol_week", week.partition_key, day=day)
+    return dict(found.rows.select("symbol", "total_share_quantity").iter_rows())
+
+
+def load_all(week: Desk, clock, history: Sequence[Load]) -> list[Model]:
+    """Load deliveries into a week; return the models after each."""
+    models: list[Model] = []
+    groups: list[str] = []
+    clock.at = NOON
+    for number, load in enumerate(history):
+        clock.at += timedelta(load.days_passed)
+        today = clock.at.date()
+        turned_to = load.turned_to if (load.turned_to or 0) < number else None
+        model = Model()
+        if models:
+            earlier = models[-1]
+            model = Model([*earlier.delivered], [*earlier.published_on])
+            model.events.update({key: [*events] for key, events in earlier.events.items()})
+        rows: Mapping[str, State] = {
+            symbol: State(shares, None if lag is None else today - timedelta(lag))
+            for symbol, (shares, lag) in load.rows.items()
+        }
+        replayed = {}
+        if turned_to is not None:
+            rows = model.delivered[turned_to]
+            replayed = {"replay_of": groups[turned_to], "turns_back": True}
         landed = week.land(
             *(
                 row(
                     symbol,
-                    week_start=week.week_start,
-                    share_quantity=shares,
-                    initial_published_date=None if updated is None else FIRST,
-                    last_update_date=updated,
+                    share_quantity=state.shares,
+                    initial_published_date=None if state.updated is None else FIRST,
+                    last_update_date=state.updated,
                 )
-                for symbol, (shares, updated) in delivered.items()
+                for symbol, state in rows.items()
             ),
             version=str(number),
+            **replayed,
         )
-        times.append(landed.known_from)
-        for symbol in {*versions, *delivered}:
-            of_row = versions.setdefault(symbol, [])
-            now = delivered.get(symbol)
-            before = of_row[-1] if of_row and of_row[-1].known_to is None else None
-            if before and (before.shares, before.updated) == now:
-                continue
-            if before:
-                of_row[-1] = before._replace(known_to=landed.known_from)
-            if now:
-                of_row.append(Version(now[0], now[1], landed.known_from))
-    own = ["--where", f"week_start={week.week_start}"]
-    file = tmp_path / "rows.parquet"
-    for day in DAYS:
-        found = exported(file, day, *own)
-        model = {symbol: expected(each, day) for symbol, each in versions.items() if each}
-        assert found == {symbol: shares for symbol, shares in model.items() if shares}
-    at = times[len(times) // 2]
-    found = exported(file, DAYS[2], *own, "--as-of", at.isoformat())
-    then = {symbol: known_at(each, at) for symbol, each in versions.items()}
-    model = {symbol: expected(each, DAYS[2]) for symbol, each in then.items() if each}
-    assert found == {symbol: shares for symbol, shares in model.items() if shares}
+        groups.append(landed.group_id)
+        model.load(rows, today, turned_to)
+        models.append(model)
+    return models
+
+
+@pytest.mark.parametrize(
+    "desk", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
+@given(history=st.lists(loads, min_size=1, max_size=5))
+@settings(bounded, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_state_by_publication_follows_from_publication_days_and_order_alone(
+    desk, clock, tmp_path, history
+):
+    week = Desk(
+        desk.warehouse, tmp_path / "artifacts", week_start=MONDAY + timedelta(7 * next(OTHER_WEEKS))
+    )
+    model = load_all(week, clock, history)[-1]
+    recorded = select(deliveries.c.published_on).where(
+        deliveries.c.partition_key == week.partition_key
+    )
+    days = week.warehouse.frame(recorded, deliveries)["published_on"].to_list()
+    assert sorted(days) == sorted(model.published_on)
+    for day in model.days():
+        rows = model.published_by(day)
+        assert symbols_of(week, day) == rows, day
+        if rows:
+            assert gold_of(week, day) == rows, day
 
 
 @pytest.mark.slow_on_postgresql
@@ -134,7 +212,11 @@ def test_rows_whose_earlier_state_was_never_loaded_are_named(desk, tmp_path, cap
         "never loaded; they are left out: 2025-11-10|T1|ATS|BBB|XATS"
     ) in error
     assert "1 rows have no date of publication" in error
-    assert keys.read_text().splitlines()[1:] == ["2025-11-10,T1,ATS,BBB,XATS"]
+    assert keys.read_text().splitlines() == [
+        "week_start,tier,market,symbol,venue_id,reason",
+        "2025-11-10,T1,ATS,BBB,XATS,missing_earlier_state",
+        "2025-11-10,T1,ATS,CCC,XATS,undated",
+    ]
 
     assert main(["export", "finra_otc_weekly", *chosen, "--where", "symbol=AAA", "--force"]) == 0
     assert "missing_earlier_state" not in capfd.readouterr().err
@@ -150,6 +232,70 @@ def test_a_row_that_was_removed_by_the_day_is_left_out(desk, clock, capfd):
         chosen = ["--columns", "symbol", "--published-by", str(day)]
         assert main(["export", "finra_otc_weekly", *chosen]) == 0
         assert capfd.readouterr().out == f"symbol\r\n{symbols}\r\n"
+
+
+@pytest.mark.slow_on_postgresql
+def test_rows_that_the_source_does_not_date_are_named(desk, clock, tmp_path, capfd):
+    updated, keys = date(2025, 12, 20), tmp_path / "keys.csv"
+    undated: dict[str, Any] = {"initial_published_date": None}
+    desk.land(
+        row("AAA", last_update_date=updated, **undated),
+        row("BBB", last_update_date=FIRST, **undated),
+    )
+    clock.at = NOON + timedelta(days=5)
+    desk.land(row("AAA", last_update_date=updated, **undated), version="v2")
+    chosen = [
+        "export",
+        "finra_otc_weekly",
+        "--columns",
+        "symbol",
+        "--missing",
+        str(keys),
+        "--force",
+    ]
+    named = {
+        updated - timedelta(1): ("BBB", "AAA,XATS,undated_first_publication"),
+        date(2026, 1, 9): ("AAA\r\nBBB", None),
+        date(2026, 1, 10): ("AAA", "BBB,XATS,undated_removal"),
+        MONDAY - timedelta(1): (None, None),
+    }
+    for day, (symbols, reason) in named.items():
+        assert main([*chosen, "--force", "--published-by", str(day)]) == 0
+        output, error = capfd.readouterr()
+        assert output == (f"symbol\r\n{symbols}\r\n" if symbols else "symbol\r\n"), day
+        rows = [f"2025-11-10,T1,ATS,{reason}"] if reason else []
+        assert keys.read_text().splitlines()[1:] == rows, day
+        assert (f"all keys: {keys}" in error) == bool(rows)
+
+
+@pytest.mark.parametrize("ranges_of", [0, 1])
+@pytest.mark.slow_on_postgresql
+def test_trades_that_move_to_another_venue_count_once_on_every_day(desk, clock, ranges_of):
+    moved = date(2025, 12, 20)
+    desk.land(row("AAA"), row("ZZZ", "UBSA", share_quantity=1000), ranges_of=ranges_of)
+    clock.at = NOON + timedelta(days=25)
+    at_other_venue = row("ZZZ", "XATS", share_quantity=1000, last_update_date=moved)
+    desk.land(row("AAA"), at_other_venue, version="v2", ranges_of=ranges_of)
+    for day in (PUBLISHED, moved - timedelta(1), moved, moved + timedelta(1), clock.at.date()):
+        assert symbols_of(desk, day) == gold_of(desk, day) == {"AAA": 100, "ZZZ": 1000}
+    ended = desk.rows(finra_otc_weekly_history, "venue_id", "ended_on", "is_load_day")
+    assert ended == [("UBSA", moved, False)]
+
+
+@pytest.mark.slow_on_postgresql
+def test_a_removed_row_stays_absent_on_that_day_whenever_it_is_added_again(desk, clock):
+    first, second = row("AAA"), row("ZZZ")
+    desk.land(first, second)
+    removed, added = NOON.date() + timedelta(10), NOON.date() + timedelta(12)
+    clock.at = NOON + timedelta(days=10)
+    desk.land(first, version="v2")
+    clock.at = NOON + timedelta(days=12)
+    desk.land(first, second, version="v3")  # with its old date
+    shares = {"AAA": 100, "ZZZ": 100}
+    for day in (removed - timedelta(1), added):
+        assert symbols_of(desk, day) == shares
+    for day in (removed, added - timedelta(1)):
+        assert symbols_of(desk, day) == {"AAA": 100}
 
 
 def test_a_table_without_dates_of_publication_is_refused(desk, capfd):

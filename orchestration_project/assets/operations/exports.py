@@ -41,6 +41,7 @@ from orchestration_project.services.links import file_path, link
 from orchestration_project.services.metadata import as_metadata, check_spec, table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations import operations_exports
+from orchestration_project.tables.published import MISSING, NO_FIRST_DAY, REMOVED, UNDATED
 
 EXPORT_JOB = "operations_export"
 CHECK = "delivers_exports_in_time"
@@ -55,7 +56,6 @@ RESULT_COLUMNS = {
     "byte_count": pl.Int64,
     **dict.fromkeys(("sha256", "detail"), pl.String),
 }
-
 
 OVERDUE_COLUMNS = {"name": pl.String, "waiting_since": pl.String, "reason": pl.String}
 
@@ -213,7 +213,7 @@ def gold_as_of(
     at = moment_of(config.as_of, "as_of") or clock.now()
     wanted = GoldRequest(config.table, config.partition, at, day)
     found = export_gold(wanted, warehouse, registry.tables_as_of, artifacts)
-    missing = found.left_out.keys
+    missing, counts = found.left_out.keys, found.left_out.counts
     keys = {"missing_keys": _sample(missing)} if len(missing) else {}
     return dg.MaterializeResult(
         asset_key=GOLD_AS_OF,
@@ -221,9 +221,11 @@ def gold_as_of(
             {
                 "file": link(file_path(wanted.artifact)),
                 "dagster/row_count": len(found.rows),
-                "missing_earlier_state": len(missing),
+                MISSING: counts.get(MISSING, 0),
                 **keys,
-                "undated_rows": found.left_out.undated_count,
+                "undated_rows": counts.get(UNDATED, 0),
+                NO_FIRST_DAY: counts.get(NO_FIRST_DAY, 0),
+                REMOVED: counts.get(REMOVED, 0),
                 "first_rows": _sample(found.rows),
             }
         ),

@@ -226,7 +226,17 @@ class MissingRows(BaseModel):
         "was never loaded"
     )
     undated_count: int = Field(description="Rows without dates of publication")
-    keys: list[dict[str, str]] = Field(description="Keys of the first of the missing rows")
+    undated_first_publication: int = Field(
+        description="Rows that were changed after the day, and of which the source does not say "
+        "when it first published them"
+    )
+    undated_removal: int = Field(
+        description="Removed rows of which the source does not date the removal: it counts from "
+        "the day of the load"
+    )
+    keys: list[dict[str, str]] = Field(
+        description="Keys of the first of these rows, each with its reason"
+    )
 
 
 class GoldExport(Launched):

@@ -12,8 +12,8 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.tables.catalogue import relation, relation_as_of
-from orchestration_project.tables.published import published_by
-from orchestration_project.tables.schema import HISTORY, PUBLICATION, key_names, schema_of
+from orchestration_project.tables.published import REASON, published_by
+from orchestration_project.tables.schema import HISTORY, PUBLICATION, key_names
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,21 @@ class LeftOut:
     """Rows that are not in a state by publication.
 
     Attributes:
-        keys: Those of missing rows: they were published by the day and changed since, and their
-            state of the day was never loaded.
-        undated_count: Rows without dates of publication.
+        keys: Their keys, and the reason (`REASONS`).
     """
 
     keys: pl.DataFrame = field(default_factory=pl.DataFrame)
-    undated_count: int = 0
 
     def __add__(self, other: "LeftOut") -> "LeftOut":
         known = [each.keys for each in (self, other) if each.keys.width]
-        keys = pl.concat(known) if known else self.keys
-        return LeftOut(keys, self.undated_count + other.undated_count)
+        return LeftOut(pl.concat(known) if known else self.keys)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """The number of rows by reason."""
+        if not self.keys.width:
+            return {}
+        return dict(self.keys.group_by(REASON).len().iter_rows())
 
 
 @dataclass(frozen=True)
@@ -92,15 +95,11 @@ class StateAsOf:
         return read_frame(self.connection, statement, table)
 
     def left_out(self, table: Table, wheres: Sequence[str]) -> LeftOut:
-        """Return which rows are not in the state by publication, and how many have no dates."""
+        """Return which rows are not in the state by publication, and why."""
         if self.day is None:
             return LeftOut()
-        state = published_by(table.name, self.day, self.at)
-        counts = self.connection.execute(state.left_out(wheres)).one()
-        keys = pl.DataFrame(schema=schema_of(table, key_names(table)))
-        if counts.missing_count:
-            keys = read_frame(self.connection, state.missing(wheres), table)
-        return LeftOut(keys, int(counts.undated_count))
+        statement = published_by(table.name, self.day, self.at).missing(wheres)
+        return LeftOut(read_frame(self.connection, statement, statement.subquery()))
 
     def load_of_present(self, table: Table, scope: Scope) -> datetime | None:
         """Return the last load of a partition whose present rows are those of the state.

@@ -6,7 +6,7 @@ and no audit; where there is a delivery, `fencing.record_evidence` makes the gro
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 import polars as pl
 from sqlalchemy import Connection, Update, bindparam, delete, literal, select, update
@@ -48,6 +48,8 @@ class CaptureGroup:
     outcome: Outcome = "landed"
     replay_of: str | None = None
     write_disposition: WriteDisposition = "replace_scope"
+    published_on: date | None = None
+    is_load_day: bool | None = None
 
 
 FetchedGroup = tuple[Sequence[Capture], CaptureGroup, pl.DataFrame]

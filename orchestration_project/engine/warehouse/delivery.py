@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from io import BufferedRandom
 from typing import Any, Generic, Literal, get_args
 
@@ -161,6 +161,76 @@ class ValidatedBatch(Generic[SummaryT]):
             read_seconds=self.read_seconds,
             check_seconds=self.check_seconds,
         )
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many rows of one delivery are new, changed, and so on."""
+
+    added: int = 0
+    changed: int = 0
+    metadata_changed: int = 0
+    removed: int = 0
+    unchanged: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        """Return those of both, of rows in several ranges."""
+        return Counts(
+            self.added + other.added,
+            self.changed + other.changed,
+            self.metadata_changed + other.metadata_changed,
+            self.removed + other.removed,
+            self.unchanged + other.unchanged,
+        )
+
+    @property
+    def replaced(self) -> int:
+        """How many landed rows are changed or removed."""
+        return self.changed + self.removed
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(self.added or self.replaced)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Publication of a delivery.
+
+    Attributes:
+        day: The day from which it counts; None: its source does not date its rows.
+        is_load_day: Whether that is the day of its load, as its source dates no later change.
+    """
+
+    day: date | None = None
+    is_load_day: bool | None = None
+
+
+def publication_of(
+    latest: date | None,
+    before: date | None,
+    *,
+    load_day: date,
+    is_changed: bool,
+    only_removes: bool,
+) -> Publication:
+    """Return the publication of a delivery whose source dates its rows.
+
+    Args:
+        latest: The latest date of its rows up to the day of its load.
+        before: The latest publication day of the deliveries before it.
+        load_day: The day of its load.
+        is_changed: Whether it added, changed or removed rows.
+        only_removes: Whether it did nothing but remove rows.
+    """
+    if before is not None and not is_changed:
+        return Publication(before, is_load_day=False)
+    if latest is None or (before is not None and latest < before):
+        return Publication(load_day, is_load_day=True)
+    if latest == before and only_removes:
+        return Publication(load_day, is_load_day=True)
+    return Publication(latest, is_load_day=False)
 
 
 CAUSES_WITHOUT_VALUES = ("none", "metadata")

@@ -15,7 +15,7 @@ import polars as pl
 from sqlalchemy import Connection, Table, delete, func, literal, select
 
 from orchestration_project.contracts.values import BATCH_INDEX, counted
-from orchestration_project.engine.warehouse.delivery import ValidatedBatch
+from orchestration_project.engine.warehouse.delivery import Counts, ValidatedBatch
 from orchestration_project.engine.warehouse.fencing import take_fences
 from orchestration_project.engine.warehouse.frames import (
     Scope,
@@ -32,37 +32,6 @@ from orchestration_project.engine.warehouse.staleness import stamped
 from orchestration_project.engine.warehouse.target import BOOKKEEPING, WriteTarget
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import audits, fences
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many rows of one delivery are new, changed, and so on."""
-
-    added: int = 0
-    changed: int = 0
-    metadata_changed: int = 0
-    removed: int = 0
-    unchanged: int = 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        """Return those of both, of rows in several ranges."""
-        return Counts(
-            self.added + other.added,
-            self.changed + other.changed,
-            self.metadata_changed + other.metadata_changed,
-            self.removed + other.removed,
-            self.unchanged + other.unchanged,
-        )
-
-    @property
-    def replaced(self) -> int:
-        """How many landed rows are changed or removed."""
-        return self.changed + self.removed
-
-    @property
-    def is_any(self) -> bool:
-        """Whether anything is to be written."""
-        return bool(self.added or self.replaced)
 
 
 def cause_of_value(batch: ValidatedBatch) -> str:

@@ -4,12 +4,15 @@ What is recorded of deliveries is written here too, in the same transaction: so 
 other than `landings` and `audits` do, and what asks for the present reads no history.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Row,
     Table,
     and_,
     bindparam,
@@ -20,22 +23,33 @@ from sqlalchemy import (
     update,
 )
 
+from orchestration_project.connections.clock import NEW_YORK
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import (
+    Counts,
     HeldBackError,
     Outcome,
+    Publication,
     SupersededError,
     ValidatedBatch,
     WriteResult,
     group_id,
+    publication_of,
 )
 from orchestration_project.engine.warehouse.frames import (
     frame_of,
     insert_absent,
     insert_frame,
+    scope_from_json,
+    share_rows,
+    within,
 )
 from orchestration_project.engine.warehouse.target import Fenced, ScopeState
-from orchestration_project.tables.spine import audits, fences, landings
+from orchestration_project.tables.schema import ENDED_ON, HISTORY, IS_LOAD_DAY, PUBLICATION
+from orchestration_project.tables.spine import audits, deliveries, fences, landings
+
+EARLIER = ("partition_key", "group_id", "scope", "published_on", "is_load_day")
+"""What the publication of a delivery depends on in those before it."""
 
 A_MICROSECOND = timedelta(microseconds=1)
 
@@ -154,14 +168,22 @@ def _superseded(target: Fenced, token: int) -> SupersededError:
 
 
 def record_evidence(
-    connection: Connection, batches: Sequence[ValidatedBatch], at: datetime, outcome: Outcome
+    connection: Connection,
+    batches: Sequence[ValidatedBatch],
+    at: datetime,
+    outcome: Outcome,
+    publications: Sequence[Publication] = (),
 ) -> None:
-    """Record what was fetched, refused and audited, whether or not it is landed."""
+    """Record what was fetched, refused and audited, whether or not it is landed.
+
+    ``publications`` are those of loaded ``batches``, in their order.
+    """
     if not batches:
         return
+    dated = publications or [Publication()] * len(batches)
     fetched = [
-        (each.delivery.all_captures, _group(each, outcome), each.validated.rejects)
-        for each in batches
+        (batch.delivery.all_captures, _group(batch, outcome, day), batch.validated.rejects)
+        for batch, day in zip(batches, dated, strict=True)
     ]
     CaptureLog(at).record_all(connection, fetched)
     audited = [each for each in batches if each.validated.audits]
@@ -175,7 +197,7 @@ def record_evidence(
     )
 
 
-def _group(batch: ValidatedBatch, outcome: Outcome) -> CaptureGroup:
+def _group(batch: ValidatedBatch, outcome: Outcome, publication: Publication) -> CaptureGroup:
     """Return what it takes to validate the captures again without the source."""
     target, delivery = batch.target, batch.delivery
     return CaptureGroup(
@@ -193,7 +215,79 @@ def _group(batch: ValidatedBatch, outcome: Outcome) -> CaptureGroup:
         rule_version=target.rule_version,
         run_id=target.run_id,
         write_disposition=target.write_disposition,
+        published_on=publication.day,
+        is_load_day=publication.is_load_day,
     )
+
+
+def date_deliveries(
+    connection: Connection,
+    batches: Sequence[ValidatedBatch],
+    counts: Sequence[Counts],
+    known_from: datetime,
+) -> list[Publication]:
+    """Return the publications of deliveries that are written, and date the rows that they ended."""
+    table = batches[0].target.table
+    if PUBLICATION not in table.info:
+        return [Publication()] * len(batches)
+    earlier = _earlier_publications(connection, batches)
+    publications = []
+    for batch, count in zip(batches, counts, strict=True):
+        publication = _publication(
+            connection, batch, count, earlier[batch.target.partition_key], known_from
+        )
+        publications.append(publication)
+        if count.replaced:
+            history: Table = table.info[HISTORY]
+            ended = and_(within(history, batch.scope), history.c.known_to == known_from)
+            days = {ENDED_ON: publication.day, IS_LOAD_DAY: publication.is_load_day}
+            connection.execute(update(history).where(ended).values(days))
+    return publications
+
+
+def _publication(
+    connection: Connection,
+    batch: ValidatedBatch,
+    counts: Counts,
+    earlier: Sequence[Row[Any]],
+    known_from: datetime,
+) -> Publication:
+    """Return the publication of a delivery; loaded once more, it keeps that of the first load."""
+    if batch.delivery.is_ours:
+        for row in earlier:
+            if row.group_id == batch.delivery.replay_of:
+                return Publication(row.published_on, row.is_load_day)
+    table, load_day = batch.target.table, known_from.astimezone(NEW_YORK).date()
+    dated = table.c[table.info[PUBLICATION][1]]
+    statement = select(func.max(dated)).where(within(table, batch.scope), dated <= load_day)
+    scopes = ((scope_from_json(row.scope), row.published_on) for row in earlier)
+    days = [day for scope, day in scopes if share_rows(scope, batch.delivery.scope)]
+    return publication_of(
+        connection.execute(statement).scalar_one(),
+        max(days, default=None),
+        load_day=load_day,
+        is_changed=counts.is_any,
+        only_removes=not counts.added and not counts.changed,
+    )
+
+
+def _earlier_publications(
+    connection: Connection, batches: Sequence[ValidatedBatch]
+) -> Mapping[str, Sequence[Row[Any]]]:
+    """Return the dated deliveries that were loaded of each partition."""
+    rows = connection.execute(
+        select(
+            *(deliveries.c[name] for name in EARLIER),
+        ).where(
+            deliveries.c.table_name == batches[0].target.table.name,
+            deliveries.c.partition_key.in_([batch.target.partition_key for batch in batches]),
+            deliveries.c.published_on.is_not(None),
+        )
+    )
+    by_partition = defaultdict[str, list[Row[Any]]](list)
+    for row in rows:
+        by_partition[row.partition_key].append(row)
+    return by_partition
 
 
 def _audit_rows(batch: ValidatedBatch, at: datetime) -> list[dict[str, object]]:

@@ -212,7 +212,7 @@ def _count(connection: Connection, statement: Query) -> int:
     return connection.execute(select(func.count()).select_from(statement.subquery())).scalar_one()
 
 
-def read_frame(connection: Connection, statement: Select[Any], table: Table) -> pl.DataFrame:
+def read_frame(connection: Connection, statement: Select[Any], table: FromClause) -> pl.DataFrame:
     """Return the rows of ``statement``, whose columns are columns of ``table``.
 
     Batch by batch: a row of Python objects takes several times the memory of its frame.

@@ -23,6 +23,7 @@ from orchestration_project.contracts.values import BATCH_INDEX, concat_batches, 
 from orchestration_project.engine.warehouse.capture_log import ids_of_rows
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
+    Counts,
     ValidatedBatch,
     WarningCheck,
     WriteOutcome,
@@ -31,7 +32,6 @@ from orchestration_project.engine.warehouse.delivery import (
     refuse_impossible,
 )
 from orchestration_project.engine.warehouse.difference import (
-    Counts,
     Difference,
     cause_of,
     cause_of_value,
@@ -41,6 +41,7 @@ from orchestration_project.engine.warehouse.difference import (
     difference,
 )
 from orchestration_project.engine.warehouse.fencing import (
+    date_deliveries,
     held_back,
     read_states,
     record_evidence,
@@ -58,7 +59,10 @@ from orchestration_project.engine.warehouse.frames import (
 )
 from orchestration_project.engine.warehouse.staleness import mark_stale
 from orchestration_project.engine.warehouse.target import ScopeState, SummaryT
-from orchestration_project.tables.schema import key_names, schema_of
+from orchestration_project.tables.schema import ENDED_ON, IS_LOAD_DAY, key_names, schema_of
+
+ENDING = (ENDED_ON, IS_LOAD_DAY)
+"""Columns of a history that are filled once the whole delivery is written."""
 
 BULK_REPLACE_RATIO = 10
 """Up to one in so many rows are replaced one by one; more are faster replaced with all the rest."""
@@ -180,7 +184,9 @@ def land(
         )
         for each, done in zip(batches, written, strict=True)
     ]
-    record_evidence(connection, batches, known_from, "landed")
+    counts = [done.counts for done in written]
+    publications = date_deliveries(connection, batches, counts, known_from)
+    record_evidence(connection, batches, known_from, "landed", publications)
     record_landings(connection, batches, results)
     _mark_dependents(connection, batches, results)
     return results
@@ -431,4 +437,6 @@ def _keep_history(
         rule_version=pl.lit(target.rule_version),
     )
     history = target.spec.history
-    insert_frame(connection, history, earlier.select(list(schema_of(history))))
+    schema = schema_of(history)
+    unknown = {name: pl.lit(None, kind) for name, kind in schema.items() if name in ENDING}
+    insert_frame(connection, history, earlier.with_columns(**unknown).select(list(schema)))

@@ -28,6 +28,7 @@ from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.services.export import WRITERS
 from orchestration_project.services.exports import GoldRequest
 from orchestration_project.tables.catalogue import relation
+from orchestration_project.tables.published import REASONS
 
 EXPORT_JOB, EXPORT_OP = "operations_export_gold", "export_gold_as_of"
 TRADE_ACTIVITY = "v_finra_otc_weekly"
@@ -99,9 +100,10 @@ class NewGoldExport(Body):
 async def read_gold(call: Call[Gold, Body]) -> Response:
     """Derive a partition of a gold table as of a time, of weekly rows, and send it as a file.
 
-    The headers X-Missing-Earlier-State and X-Undated count weekly rows that are left out; GET
-    /tables/{name}/missing names them. What takes longer than a read may is a problem 413: POST
-    /finra/gold/{name}/exports has a run derive it.
+    The headers X-Missing-Earlier-State, X-Undated, X-Undated-First-Publication and
+    X-Undated-Removal count weekly rows that are left out; GET /tables/{name}/missing names them.
+    What takes longer than a read may is a problem 413: POST /finra/gold/{name}/exports has a run
+    derive it.
     """
     wanted = call.query
     try:
@@ -117,11 +119,11 @@ async def read_gold(call: Call[Gold, Body]) -> Response:
             remedy=f"POST /api/v1/finra/gold/{wanted.name}/exports derives it by a run; so does "
             f"the command `{_command(wanted)}`",
         ) from error
+    counts = found.left_out.counts
     headers = {
         "content-disposition": f'attachment; filename="{wanted.name}.{wanted.format}"',
         "cache-control": "no-store",
-        "x-missing-earlier-state": str(len(found.left_out.keys)),
-        "x-undated": str(found.left_out.undated_count),
+        **{f"x-{reason.replace('_', '-')}": str(counts.get(reason, 0)) for reason in REASONS},
     }
     return Response(content, 200, headers, MEDIA_TYPES[wanted.format])
 

@@ -20,7 +20,13 @@ from orchestration_project.gateway.api.operation import Body, Call, Moment, Oper
 from orchestration_project.gateway.api.problems import problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.tables.published import published_by
+from orchestration_project.tables.published import (
+    MISSING,
+    NO_FIRST_DAY,
+    REMOVED,
+    UNDATED,
+    published_by,
+)
 from orchestration_project.tables.row_diff import row_diff
 
 
@@ -74,10 +80,7 @@ class Missing(TableName):
 
 
 async def read_missing(call: Call[Missing, Body]) -> MissingRows:
-    """Count the rows that published_by leaves out, and name them.
-
-    Missing ones were published by the day and changed since; their state then was never loaded.
-    """
+    """Count the rows that published_by leaves out, and name them with the reason."""
     require_served(call.query.name)
     return await call.services.in_thread(_missing, call.services, call.query)
 
@@ -89,11 +92,13 @@ def _missing(services: Services, wanted: Missing) -> MissingRows:
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
-        found = connection.execute(counts).one()
+        found = {row.reason: int(row.row_count) for row in connection.execute(counts)}
         rows = connection.execute(keys.limit(wanted.limit)).mappings()
         return MissingRows(
-            missing_earlier_state=found.missing_count,
-            undated_count=found.undated_count,
+            missing_earlier_state=found.get(MISSING, 0),
+            undated_count=found.get(UNDATED, 0),
+            undated_first_publication=found.get(NO_FIRST_DAY, 0),
+            undated_removal=found.get(REMOVED, 0),
             keys=[{name: str(value) for name, value in each.items()} for each in rows],
         )
 

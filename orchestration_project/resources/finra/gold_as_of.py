@@ -49,6 +49,7 @@ from orchestration_project.tables.finra import (
     finra_venue_week,
 )
 from orchestration_project.tables.prices import prices_daily
+from orchestration_project.tables.published import REASON
 from orchestration_project.tables.schema import key_names, schema_of
 
 OF_A_WEEK = (*TIER_WEEKS, SYMBOL_WEEK_VALUE, SYMBOL_WEEK_SHORT)
@@ -96,7 +97,9 @@ class WeekAsOf:
 
 
 NOTHING_LEFT_OUT = LeftOut(
-    pl.DataFrame(schema=schema_of(finra_otc_weekly, key_names(finra_otc_weekly)))
+    pl.DataFrame(
+        schema=schema_of(finra_otc_weekly, key_names(finra_otc_weekly)) | {REASON: pl.String()}
+    )
 )
 NO_SYMBOLS = pl.DataFrame(schema=schema_of(finra_symbol_week))
 NO_VENUES = pl.DataFrame(schema=schema_of(finra_venue_week))

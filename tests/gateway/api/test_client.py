@@ -651,11 +651,14 @@ def test_rows_that_a_state_by_publication_leaves_out_are_named(api, client, land
         with api.services.warehouse.writing() as connection:
             connection.execute(delete(finra_otc_weekly).where(own))
     key = {"week_start": str(MONDAY), "tier": "T1", "market": "ATS"}
-    assert found.keys == [{**key, "symbol": "AAA", "venue_id": "XATS"}]
+    missing = {**key, "symbol": "AAA", "venue_id": "XATS", "reason": "missing_earlier_state"}
+    undated = {**key, "symbol": "BBB", "venue_id": "XATS", "reason": "undated"}
+    assert found.keys == [missing, undated]
     assert (found.missing_earlier_state, found.undated_count) == (1, 1)
-    assert (later.missing_earlier_state, later.keys) == (0, [])
-    headers = [gold.headers[name] for name in ("x-missing-earlier-state", "x-undated")]
-    assert headers == ["0", "0"]
+    assert (found.undated_first_publication, found.undated_removal) == (0, 0)
+    assert (later.missing_earlier_state, later.keys) == (0, [undated])
+    names = ("missing-earlier-state", "undated", "undated-first-publication", "undated-removal")
+    assert [gold.headers[f"x-{name}"] for name in names] == ["0"] * len(names)
     with pytest.raises(ApiError, match="does not say when it published a row"):
         client.missing("fx_rates_daily", published_by="2026-01-01")
 
