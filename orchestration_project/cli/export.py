@@ -33,7 +33,6 @@ from orchestration_project.tables.catalogue import (
 from orchestration_project.tables.conditions import MOMENT, read_moment
 from orchestration_project.tables.published import REASON, REASONS, Published
 from orchestration_project.tables.published import published_by as published_state
-from orchestration_project.tables.row_diff import row_diff
 
 READER_WENT_AWAY = 141
 """The exit status of a program that SIGPIPE ended."""
@@ -158,10 +157,9 @@ def _refuse_internal(chosen: Relation, *, is_allowed: bool) -> None:
 
 
 def export_diff(
+    chosen: Relation,
     *,
     table: str,
-    since: str,
-    until: str,
     where: Sequence[str],
     columns: str | None,
     order_by: str | None,
@@ -174,9 +172,8 @@ def export_diff(
 ) -> int:
     """Write the rows of ``table`` that differ between two times; return the exit status.
 
-    ``since`` and ``until`` are the times; the others are those of `export_table`.
+    ``chosen`` are these rows; the others are those of `export_table`.
     """
-    chosen = row_diff(table, moment_of(since, "--from"), moment_of(until, "--to"))
     _refuse_internal(relation(table), is_allowed=internal)
     destination = Destination(_format(form, output), output, escape_formulas, force)
     _require_writable(destination)

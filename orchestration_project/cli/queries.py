@@ -156,22 +156,47 @@ def export(
 @click.option(
     "--from",
     "since",
-    required=True,
     metavar="TIME",
     help="First time, with zone, e.g. 2026-11-01T00:00:00Z.",
 )
+@click.option("--to", "until", metavar="TIME", help="Second time, not before the first.")
 @click.option(
-    "--to", "until", required=True, metavar="TIME", help="Second time, not before the first."
+    "--published-from",
+    metavar="DAY",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Instead of --from: the rows as their source had published them by a day.",
+)
+@click.option(
+    "--published-by",
+    metavar="DAY",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Instead of --to: the second such day.",
 )
 @export_options
-def diff(since: str, until: str, **chosen: Any) -> int:
+def diff(
+    since: str | None,
+    until: str | None,
+    published_from: datetime | None,
+    published_by: datetime | None,
+    **chosen: Any,
+) -> int:
     """Write the rows of TABLE that were added, changed or removed between two times.
 
     Each has the key, change, and old_X and new_X of each other column X.
     """
-    from orchestration_project.cli.export import export_diff
+    from orchestration_project.cli.export import export_diff, moment_of
+    from orchestration_project.tables.row_diff import publication_diff, row_diff
 
-    return export_diff(since=since, until=until, **chosen)
+    table = chosen["table"]
+    if published_from and published_by and not (since or until):
+        relation = publication_diff(table, published_from.date(), published_by.date())
+    elif since and until and not (published_from or published_by):
+        relation = row_diff(table, moment_of(since, "--from"), moment_of(until, "--to"))
+    else:
+        raise click.UsageError(
+            "expected --from TIME and --to TIME, or --published-from DAY and --published-by DAY"
+        )
+    return export_diff(relation, **chosen)
 
 
 @click.command(cls=Command, has_dry_run=True)

@@ -88,17 +88,21 @@ class DataMethods(Asking):
         self,
         table: str,
         *,
-        since: datetime | str,
-        until: datetime | str,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        published_from: date | str | None = None,
+        published_by: date | str | None = None,
         columns: Sequence[str] = (),
         where: Sequence[str] = (),
     ) -> Iterator[dict[str, Any]]:
         """Yield rows of a table with history that differ between two times, by its key.
 
-        Each has the key, `change` (added, changed or removed), and old_X and new_X of each other
-        column X. Times may be ISO texts.
+        ``since`` and ``until`` are times of loads; ``published_from`` and ``published_by`` days as
+        of `rows`. Each row has the key, `change` (added, changed or removed), and old_X and new_X
+        of each other column X. Times may be ISO texts.
         """
-        query = _of_rows(columns, where, None, None) | _between(since, until)
+        query = _of_rows(columns, where, None, published_by)
+        query |= _between(since, until, published_from)
         path = f"/tables/{quoted(table)}/diff"
         for page in self._pages(path, Page, **query, limit=PAGE_ROWS):
             yield from page.rows
@@ -107,14 +111,17 @@ class DataMethods(Asking):
         self,
         table: str,
         *,
-        since: datetime | str,
-        until: datetime | str,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        published_from: date | str | None = None,
+        published_by: date | str | None = None,
         columns: Sequence[str] = (),
         where: Sequence[str] = (),
         order_by: Sequence[str] = (),
     ) -> "pd.DataFrame":
         """Return the same rows as a frame, sorted by columns, descending after a ``-``."""
-        query = _of_rows(columns, where, None, None) | _between(since, until)
+        query = _of_rows(columns, where, None, published_by)
+        query |= _between(since, until, published_from)
         query |= {"format": "parquet", "order_by": _joined(order_by)}
         answer = self._transport.ask("GET", f"/tables/{quoted(table)}/diff", query=query)
         return frame_of_parquet(answer.content)
@@ -124,14 +131,17 @@ class DataMethods(Asking):
         table: str,
         to: Path,
         *,
-        since: datetime | str,
-        until: datetime | str,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        published_from: date | str | None = None,
+        published_by: date | str | None = None,
         columns: Sequence[str] = (),
         where: Sequence[str] = (),
         escape_formulas: bool | None = None,
     ) -> None:
         """Write the same rows to a CSV file; ``escape_formulas`` as in `save_csv`."""
-        query = _of_rows(columns, where, None, None) | _between(since, until) | {"format": "csv"}
+        query = _of_rows(columns, where, None, published_by) | {"format": "csv"}
+        query |= _between(since, until, published_from)
         if escape_formulas is not None:
             query |= {"escape_formulas": escape_formulas}
         answer = self._transport.ask("GET", f"/tables/{quoted(table)}/diff", query=query)
@@ -474,10 +484,13 @@ class DataMethods(Asking):
         to.write_bytes(self._transport.ask("GET", f"/evidence/{quoted(file)}").content)
 
 
-def _between(since: datetime | str, until: datetime | str) -> dict[str, Any]:
+def _between(
+    since: datetime | str | None, until: datetime | str | None, published_from: date | str | None
+) -> dict[str, Any]:
+    times = {"since": since, "until": until, "published_from": published_from}
     return {
-        name: moment.isoformat() if isinstance(moment, datetime) else moment
-        for name, moment in (("since", since), ("until", until))
+        name: moment.isoformat() if isinstance(moment, date) else moment
+        for name, moment in times.items()
     }
 
 

@@ -1,10 +1,13 @@
 """Changes of a table between two times: rows that were added, changed or removed.
 
 Only rows that a load touched after the first time are compared, of the present table and its
-history. A row that was changed and then restored by the second time is not a change.
+history. A row that was changed and then restored by the second time is not a change. Between two
+days by publication, all rows that the conditions on the key choose are compared.
 """
 
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -25,6 +28,8 @@ from sqlalchemy import (
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
+from orchestration_project.tables.conditions import conditions_on
+from orchestration_project.tables.published import Published, published_by
 from orchestration_project.tables.schema import BYTEWISE_TEXT, HISTORY, key_names
 
 CHANGE = "change"
@@ -46,17 +51,61 @@ def row_diff(name: str, since: datetime, until: datetime) -> Relation:
     Raises:
         ConfigurationError: The table has no history, or the times are in the wrong order.
     """
-    if until < since:
-        raise ConfigurationError(
-            "invalid times: expected the first one before the second, e.g. 2026-11-01T00:00:00Z "
-            "and 2026-11-02T00:00:00Z",
-            found=f"{since.isoformat()} and {until.isoformat()}",
-        )
+    _refuse_reversed(since, until, "2026-11-01T00:00:00Z and 2026-11-02T00:00:00Z")
     table = relation_as_of(name, until).table
     shape = _shape(table)
     old, new = _ended(table, since, until), _begun(table, since, until)
     parts = [_of_new(table, old, new), _of_removed(table, old, new)]
     return Relation(shape, [Part(each.subquery()) for each in parts])
+
+
+def publication_diff(name: str, first: date, last: date) -> Relation:
+    """Return the rows of a table that differ between two days by publication, as `row_diff` does.
+
+    Args:
+        name: A table whose source dates its rows.
+        first: The first day.
+        last: The second day, not before the first.
+
+    Raises:
+        ConfigurationError: Its source does not date its rows, or the days are in the wrong order.
+    """
+    _refuse_reversed(first, last, "2026-11-01 and 2026-11-02")
+    states = published_by(name, first), published_by(name, last)
+    shape = _shape(states[0].table)
+    comparisons = (_of_new, _of_removed)
+    parts = [_PublicationDiff(shape, states=states, compare=compare) for compare in comparisons]
+    return Relation(shape, parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PublicationDiff(Part):
+    """Rows that differ between two states by publication, of just the keys that are asked for."""
+
+    states: tuple[Published, Published]
+    compare: Callable[[Table, Subquery, Subquery], Select[Any]]
+
+    def select(
+        self, names: Sequence[str], wheres: Sequence[str], groups: Sequence[str] = ()
+    ) -> Select[Any]:
+        """Return these columns of the rows that also meet ``wheres``."""
+        table = self.states[0].table
+        of_key = conditions_on(key_names(table), wheres)
+        columns = [column.name for column in table.columns]
+        old, new = (
+            part.select(columns, of_key).subquery()
+            for state in self.states
+            for part in state.relation.parts
+        )
+        return Part(self.compare(table, old, new).subquery()).select(names, wheres)
+
+
+def _refuse_reversed(first: date, last: date, example: str) -> None:
+    if last < first:
+        raise ConfigurationError(
+            f"invalid times: expected the first one before the second, e.g. {example}",
+            found=f"{first.isoformat()} and {last.isoformat()}",
+        )
 
 
 def _shape(table: Table) -> Table:

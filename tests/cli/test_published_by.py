@@ -3,8 +3,9 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -18,9 +19,10 @@ from orchestration_project.engine.warehouse.as_of import derive_as_of
 from orchestration_project.resources.finra.gold_as_of import AS_OF
 from orchestration_project.tables.finra import finra_otc_weekly_history
 from orchestration_project.tables.published import published_by
+from orchestration_project.tables.row_diff import publication_diff
 from orchestration_project.tables.spine import deliveries
 from tests.properties import bounded
-from tests.resources.weeks import MONDAY, NOON, PUBLISHED, Desk, row
+from tests.resources.weeks import MONDAY, NOON, PUBLISHED, Desk, StoppedClock, row
 
 OTHER_WEEKS = itertools.count(1)
 FIRST = date(2025, 12, 1)
@@ -128,20 +130,34 @@ def gold_of(week: Desk, day: date) -> dict[str, int]:
     return dict(found.rows.select("symbol", "total_share_quantity").iter_rows())
 
 
-def load_all(week: Desk, clock, history: Sequence[Load]) -> list[Model]:
-    """Load deliveries into a week; return the models after each."""
-    models: list[Model] = []
+Shares = Mapping[str, tuple[int | None, int | None]]
+"""Shares on two days by symbol."""
+
+
+def changed_shares(week: Desk, first: date, last: date) -> Shares:
+    """Return the shares on two days of each symbol that differs."""
+    chosen = publication_diff("finra_otc_weekly", first, last)
+    names = ["symbol", "old_share_quantity", "new_share_quantity"]
+    where = [f"week_start={week.week_start}"]
+    with week.warehouse.batches(chosen.select(names, where), chosen.table) as batches:
+        rows = pl.concat(batches)
+    return {symbol: (old, new) for symbol, old, new in rows.select(names).iter_rows()}
+
+
+def differing(shares: Shares) -> Shares:
+    """Return the shares that are not the same; other values of a row may differ, too."""
+    return {symbol: (old, new) for symbol, (old, new) in shares.items() if old != new}
+
+
+def load_all(week: Desk, clock: StoppedClock, history: Sequence[Load]) -> Model:
+    """Load deliveries into a week; return the model of them."""
+    model = Model()
     groups: list[str] = []
     clock.at = NOON
     for number, load in enumerate(history):
         clock.at += timedelta(load.days_passed)
         today = clock.at.date()
         turned_to = load.turned_to if (load.turned_to or 0) < number else None
-        model = Model()
-        if models:
-            earlier = models[-1]
-            model = Model([*earlier.delivered], [*earlier.published_on])
-            model.events.update({key: [*events] for key, events in earlier.events.items()})
         rows: Mapping[str, State] = {
             symbol: State(shares, None if lag is None else today - timedelta(lag))
             for symbol, (shares, lag) in load.rows.items()
@@ -165,32 +181,62 @@ def load_all(week: Desk, clock, history: Sequence[Load]) -> list[Model]:
         )
         groups.append(landed.group_id)
         model.load(rows, today, turned_to)
-        models.append(model)
-    return models
+    return model
 
 
-@pytest.mark.parametrize(
-    "desk", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
-)
-@given(history=st.lists(loads, min_size=1, max_size=5))
-@settings(bounded, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_state_by_publication_follows_from_publication_days_and_order_alone(
-    desk, clock, tmp_path, history
-):
-    week = Desk(
-        desk.warehouse, tmp_path / "artifacts", week_start=MONDAY + timedelta(7 * next(OTHER_WEEKS))
-    )
-    model = load_all(week, clock, history)[-1]
+def require_states_of_model(desk: Desk, clock: StoppedClock, history: Sequence[Load]) -> None:
+    """Load deliveries, and require that rows, gold and diffs of each day are those of a model."""
+    week = replace(desk, week_start=MONDAY + timedelta(7 * next(OTHER_WEEKS)))
+    model = load_all(week, clock, history)
     recorded = select(deliveries.c.published_on).where(
         deliveries.c.partition_key == week.partition_key
     )
     days = week.warehouse.frame(recorded, deliveries)["published_on"].to_list()
     assert sorted(days) == sorted(model.published_on)
     for day in model.days():
-        rows = model.published_by(day)
-        assert symbols_of(week, day) == rows, day
-        if rows:
+        assert symbols_of(week, day) == model.published_by(day), day
+    for day in {*model.published_on}:
+        if rows := model.published_by(day):
             assert gold_of(week, day) == rows, day
+    for first, last in pairwise(sorted({*model.published_on})):
+        before, after = model.published_by(first), model.published_by(last)
+        shares = {key: (before.get(key), after.get(key)) for key in {*before, *after}}
+        changes = changed_shares(week, first, last)
+        assert changes.keys() <= shares.keys()
+        assert differing(changes) == differing(shares)
+
+
+histories = st.lists(loads, min_size=1, max_size=5)
+few = settings(bounded, max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
+@given(history=histories)
+@few
+def test_a_state_by_publication_follows_from_publication_days_and_order_alone(desk, clock, history):
+    require_states_of_model(desk, clock, history)
+
+
+@pytest.mark.slow
+@given(history=histories)
+@settings(few, max_examples=40)
+def test_many_states_by_publication_follow_from_publication_days_and_order_alone(
+    desk, clock, history
+):
+    require_states_of_model(desk, clock, history)
+
+
+@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
+def test_a_past_state_depends_on_no_later_delivery_that_is_dated_later(desk, clock):
+    history = [
+        Load(0, {"A": (1, 5), "B": (1, 3)}, None),
+        Load(3, {"A": (1, 8)}, None),
+        Load(2, {"A": (2, 1), "B": (1, 8)}, None),
+        Load(1, {"A": (1, 0), "B": (2, 4)}, None),
+        Load(2, {}, 0),
+    ]
+    require_states_of_model(desk, clock, history)
+    require_states_of_model(desk, clock, history[:-1])
 
 
 @pytest.mark.slow_on_postgresql
@@ -296,6 +342,22 @@ def test_a_removed_row_stays_absent_on_that_day_whenever_it_is_added_again(desk,
         assert symbols_of(desk, day) == shares
     for day in (removed, added - timedelta(1)):
         assert symbols_of(desk, day) == {"AAA": 100}
+
+
+@pytest.mark.slow_on_postgresql
+def test_a_diff_between_two_days_by_publication_has_no_other_clock(desk, clock, capfd):
+    moved = date(2025, 12, 20)
+    desk.land(row("AAA"), row("ZZZ", "UBSA"))
+    clock.at = NOON + timedelta(days=25)
+    desk.land(row("AAA"), row("ZZZ", "XATS", last_update_date=moved), version="v2")
+    command = ["diff", "finra_otc_weekly", "--columns", "symbol,venue_id,change"]
+    days = ["--published-from", str(moved - timedelta(1)), "--published-by", str(moved)]
+    assert main([*command, *days, "--where", "tier=T1"]) == 0
+    output = capfd.readouterr().out
+    assert output == "symbol,venue_id,change\r\nZZZ,UBSA,removed\r\nZZZ,XATS,added\r\n"
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, *days, "--from", "2026-01-01T00:00:00Z"])
+    assert "--published-from DAY and --published-by DAY" in capfd.readouterr().err
 
 
 def test_a_table_without_dates_of_publication_is_refused(desk, capfd):

@@ -1,12 +1,15 @@
 """The warnings about single rows."""
 
+from datetime import date, timedelta
+
 import polars as pl
 import pytest
 
 from orchestration_project.domains.finra.plausible import PLAUSIBILITY, plausibility_audits
-from tests.resources.weeks import frame, row
+from tests.resources.weeks import MONDAY, frame, row
 
 CAP = 100_000_000_000
+TODAY = date(2026, 1, 5)
 
 
 def quantities(symbol: str, shares: int, trades: int) -> dict[str, object]:
@@ -15,7 +18,7 @@ def quantities(symbol: str, shares: int, trades: int) -> dict[str, object]:
 
 def failed(*pieces: pl.DataFrame, cap: int = CAP) -> dict[str, tuple[str, list[object]]]:
     """Return what was found by each audit that failed, and the offenders' symbols."""
-    audits = plausibility_audits(pieces, max_row_shares=cap)
+    audits = plausibility_audits(pieces, max_row_shares=cap, fetched_on=TODAY)
     assert [each.name for each in audits] == list(PLAUSIBILITY)
     assert {each.severity for each in audits} == {"warning"}
     assert not any(each.blocks for each in audits)
@@ -45,6 +48,17 @@ def test_an_implausible_row_fails_one_check_which_lists_it(shares: int, trades: 
 @pytest.mark.parametrize(("shares", "trades"), [(1, 1), (2, 1), (CAP, CAP), (100_000, 1)])
 def test_a_plausible_row_fails_none(shares: int, trades: int):
     assert failed(frame([quantities("A", shares, trades)])) == {}
+
+
+@pytest.mark.parametrize("updated", [MONDAY - timedelta(1), TODAY + timedelta(1)])
+def test_an_update_before_the_week_or_after_the_download_warns(updated: date):
+    rows = frame([row("GOOD"), row("BAD", last_update_date=updated)])
+    assert failed(rows) == {"has_no_implausible_update_date": ("1 of 2", ["BAD"])}
+
+
+@pytest.mark.parametrize("updated", [MONDAY, TODAY, None])
+def test_an_update_between_the_week_and_the_download_does_not_warn(updated: date | None):
+    assert failed(frame([row("A", last_update_date=updated)])) == {}
 
 
 def test_rows_in_several_pieces_are_counted_together_and_20_of_them_listed():

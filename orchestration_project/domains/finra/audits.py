@@ -75,6 +75,9 @@ HELP = {
         "compare with FINRA's page; raise the limit if the row is right",
         ("finra_otc_weekly.max_row_shares",),
     ),
+    "has_no_implausible_update_date": AuditHelp(
+        "compare with FINRA's page; do not rely on --published-by for these rows"
+    ),
 }
 """What to do about each audit, also those that warn; of others: compare the rows."""
 

@@ -20,6 +20,7 @@ from orchestration_project.gateway.api.operation import Body, Call, Moment, Oper
 from orchestration_project.gateway.api.problems import problem_of
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES
 from orchestration_project.gateway.api.services import Services
+from orchestration_project.tables.catalogue import Relation
 from orchestration_project.tables.published import (
     MISSING,
     NO_FIRST_DAY,
@@ -27,14 +28,21 @@ from orchestration_project.tables.published import (
     UNDATED,
     published_by,
 )
-from orchestration_project.tables.row_diff import row_diff
+from orchestration_project.tables.row_diff import publication_diff, row_diff
 
 
 class Diff(TableName):
     """Rows that differ between two times, in the order of the key."""
 
-    since: Moment = Field(description="First point in time")
-    until: Moment = Field(description="Second point in time, not before the first")
+    since: Moment | None = Field(None, description="First point in time")
+    until: Moment | None = Field(None, description="Second point in time, not before the first")
+    published_from: date | None = Field(
+        None,
+        description="Instead of since: day, as published_by for the rows of a table",
+    )
+    published_by: date | None = Field(
+        None, description="Instead of until: second day, not before the first"
+    )
     columns: Text | None = Field(None, description="Columns, comma-separated; default: all")
     where: list[Text] = Field(
         [], max_length=20, description="Filter, as for the rows of a table; all must hold"
@@ -60,10 +68,28 @@ async def read_diff(call: Call[Diff, Body]) -> Response:
     wanted = call.query
     require_served(wanted.name)
     try:
-        chosen = row_diff(wanted.name, wanted.since, wanted.until)
+        chosen = _changes(wanted)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
     return await rows_response(call.services, chosen, wanted)
+
+
+def _changes(wanted: Diff) -> Relation:
+    """Return the rows that differ.
+
+    Raises:
+        ConfigurationError: Neither two times nor two days are given, or a table has no such states.
+    """
+    is_of_loads = wanted.since or wanted.until
+    is_of_publication = wanted.published_from or wanted.published_by
+    if wanted.since and wanted.until and not is_of_publication:
+        return row_diff(wanted.name, wanted.since, wanted.until)
+    if wanted.published_from and wanted.published_by and not is_of_loads:
+        return publication_diff(wanted.name, wanted.published_from, wanted.published_by)
+    raise ConfigurationError(
+        "invalid times: expected since and until, or published_from and published_by",
+        remedy="give two times with their zone, or two days",
+    )
 
 
 class Missing(TableName):

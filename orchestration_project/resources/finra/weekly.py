@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
+from orchestration_project.connections.clock import NEW_YORK
 from orchestration_project.contracts.partitioning import Partition, Partitioning
 from orchestration_project.contracts.rules import Audit, Part, SpillStore, Validated
 from orchestration_project.domains.finra.anomaly_bands import (
@@ -144,7 +145,11 @@ class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
                     week_start=week.week_start,
                     limits=limits,
                 ),
-                *plausibility_audits(each.validated.pieces(), max_row_shares=limits.max_row_shares),
+                *plausibility_audits(
+                    each.validated.pieces(),
+                    max_row_shares=limits.max_row_shares,
+                    fetched_on=_fetched_on(each),
+                ),
                 _copies(connection, week, each, is_forced=self.force),
             ]
             for each in batches
@@ -168,6 +173,12 @@ class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
         """Return the largest rows, the captures and the shares of recent weeks."""
         with warehouse.reading() as connection:
             return read_preview(connection, batch)
+
+
+def _fetched_on(batch: ValidatedBatch) -> date:
+    """Return the day in New York on which the last part of a delivery was downloaded."""
+    fetched = max(capture.fetched_at for capture in batch.delivery.captures)
+    return fetched.astimezone(NEW_YORK).date()
 
 
 def _copies(
