@@ -110,6 +110,7 @@ CASES: dict[str, Callable[[Path], object]] = {
     "many_bad_lines": body(NEW.replace(b"|7|", b"|-7|")),
     "more_trades_than_shares": last_line(LAST.replace(b"|7|1|", b"|7|8|")),
     "more_shares_than_the_cap": last_line(LAST.replace(b"|7|1|", b"|100000000001|1|")),
+    "update_after_the_download": last_line(LAST.replace(b"2025-12-15", b"2099-12-15")),
     "a_row_twice": body(NEW + b"\n" + LAST),
     "another_tier": last_line(LAST.replace(b"OTC|", b"NMS Tier 1|", 1)),
     "gzip_file": body(gzip.compress(NEW)),

@@ -165,7 +165,7 @@ class ValidatedBatch(Generic[SummaryT]):
 
 @dataclass(frozen=True)
 class Counts:
-    """How many rows of one delivery are new, changed, and so on."""
+    """Numbers of new, changed, removed and unchanged rows of one delivery."""
 
     added: int = 0
     changed: int = 0
@@ -185,7 +185,7 @@ class Counts:
 
     @property
     def replaced(self) -> int:
-        """How many landed rows are changed or removed."""
+        """Number of loaded rows that are changed or removed."""
         return self.changed + self.removed
 
     @property

@@ -252,7 +252,7 @@ def _publication(
     earlier: Sequence[Row[Any]],
     known_from: datetime,
 ) -> Publication:
-    """Return the publication of a delivery; loaded once more, it keeps that of the first load."""
+    """Return the publication of a delivery; loaded again, it keeps that of its first load."""
     if batch.delivery.is_ours:
         for row in earlier:
             if row.group_id == batch.delivery.replay_of:
