@@ -187,7 +187,7 @@ finra_symbol_rolling_6w = table(
     count("max_trade_count", "Maximum trades of these weeks"),
     ratio(
         "trend_ratio",
-        "Mean shares of the last 3 weeks / of the first 3; NULL: first 3 had none, or incomplete",
+        "Mean shares of traded weeks, last 3 / first 3; NULL: first 3 had none, or incomplete",
         optional=True,
     ),
     text(
@@ -256,7 +256,17 @@ finra_symbol_week_value = table(
     text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
     text("symbol", "FINRA's issue symbol", key=True),
     quantity("share_quantity", "Shares traded OTC, both markets"),
-    scaled("price", "Volume-weighted mean of unadjusted closes, US dollars x 10^6"),
+    scaled(
+        "price",
+        "Volume-weighted mean close as traded, US dollars x 10^6; NULL: see price_reason",
+        optional=True,
+    ),
+    text(
+        "undone_splits",
+        "Later splits undone in price: prices_daily.later_splits of the week; NULL: unknown",
+        optional=True,
+    ),
+    text("price_reason", "Reason why price is NULL", optional=True),
     count("session_count", "Trading sessions of the week"),
     scaled(
         "estimated_notional_usd",

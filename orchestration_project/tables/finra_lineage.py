@@ -16,6 +16,7 @@ from orchestration_project.tables.prices import prices_daily
 _weekly, _daily = finra_otc_weekly.c, prices_daily.c
 _symbols, _venues = finra_symbol_week.c, finra_venue_week.c
 _sales, _interest = finra_reg_sho_daily.c, finra_short_interest.c
+_PRICE = (_daily.close, _daily.volume, _daily.later_splits)
 _SALES = ("short_quantity", "short_exempt_quantity", "total_quantity")
 _SHARES_BY_VENUE = (_weekly.share_quantity, _weekly.venue_id)
 _WINDOW_OF_SHARES, _WINDOW_OF_TRADES = (
@@ -153,11 +154,13 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         "tier": (_symbols.tier,),
         "symbol": (_symbols.symbol, _daily.symbol),
         "share_quantity": (_symbols.total_share_quantity,),
-        "price": (_daily.close, _daily.volume),
+        "price": _PRICE,
+        "undone_splits": (_daily.later_splits,),
+        "price_reason": (_daily.later_splits,),
         "session_count": (_daily.trade_date,),
-        "estimated_notional_usd": (_symbols.total_share_quantity, _daily.close, _daily.volume),
-        "dollar_volume_share": (_symbols.total_share_quantity, _daily.close, _daily.volume),
-        "market_volume_share": (_symbols.total_share_quantity, _daily.volume),
+        "estimated_notional_usd": (_symbols.total_share_quantity, *_PRICE),
+        "dollar_volume_share": (_symbols.total_share_quantity, *_PRICE),
+        "market_volume_share": (_symbols.total_share_quantity, _daily.volume, _daily.later_splits),
         **_dates_of(finra_symbol_week),
     },
     "finra_symbol_week_short": {

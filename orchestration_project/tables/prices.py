@@ -25,6 +25,9 @@ from orchestration_project.tables.views import ViewColumn, as_it_is, in_decimals
 PRICES = ("open", "high", "low", "close")
 """Price columns that are required."""
 
+NO_LATER_SPLITS = "none"
+"""Text of `prices_daily.later_splits` where the source has applied none."""
+
 prices_daily = table(
     "prices_daily",
     "One row per symbol and trading day: the source's latest prices and volume.",
@@ -33,7 +36,7 @@ prices_daily = table(
     scaled("open", "First price, US dollars x 10^6"),
     scaled("high", "Highest price, US dollars x 10^6"),
     scaled("low", "Lowest price, US dollars x 10^6"),
-    scaled("close", "Last price, US dollars x 10^6; from yahoo adjusted for all later splits"),
+    scaled("close", "Last price, US dollars x 10^6; adjusted for later_splits, not for dividends"),
     scaled(
         "adjusted_close",
         "Close adjusted for all later splits and dividends, US dollars x 10^6; NULL: not given",
@@ -48,6 +51,12 @@ prices_daily = table(
     scaled(
         "split_ratio",
         "New shares per old share x 10^6; 1000000: no split; NULL: not given",
+        optional=True,
+    ),
+    text(
+        "later_splits",
+        "Later splits for which the source adjusted prices and volume, e.g. 2026-10-14 4; "
+        "none: as traded; NULL: unknown",
         optional=True,
     ),
     text("source", "Source: demo, alpha_vantage, yahoo or files"),
@@ -142,6 +151,7 @@ v_prices_daily = view(
     _in_decimals("volume", "Shares traded,"),
     _in_decimals("dividend", "US dollars per share", optional=True),
     _in_decimals("split_ratio", "New shares per old share", optional=True),
+    as_it_is(_daily.later_splits),
     as_it_is(_daily.source),
     as_it_is(_daily.capture_id),
     as_it_is(_daily.known_from),

@@ -186,16 +186,12 @@ def test_what_cannot_be_derived_is_a_clear_message(desk, capfd, arguments, messa
 @pytest.mark.slow_on_postgresql
 def test_estimates_as_of_a_time_have_its_shares_and_its_prices(desk, clock, tmp_path):
     """A split of 4 for 1 is loaded on the second day, and all closes are written after it."""
-    days, following = session_days(LAST), session_days(LAST + timedelta(weeks=1))
     states = []
-    for shares, close, splits in ((100, 40, {}), (500, 10, {following[1]: 4})):
+    for shares, close, later in ((100, 40, "none"), (500, 10, "2026-02-10 4")):
         clock.at += timedelta(days=1)
         for tier in TIERS:
             land_week(desk, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
-        given = [
-            price(each, close, split_ratio=splits.get(each, 1) * 10**6)
-            for each in (*days, *following)
-        ]
+        given = [price(day, close, later_splits=later) for day in session_days(LAST)]
         store_prices(desk, clock.at, given)
         load = value_load(desk.warehouse)
         load.land(load.take(str(LAST)))

@@ -46,6 +46,7 @@ def row(day: date, close: float = 10, **changed: Any) -> dict[str, Any]:
         "volume": 1000,
         "dividend": 0,
         "split_ratio": ONE,
+        "later_splits": "none",
         "source": "files",
         **changed,
     }

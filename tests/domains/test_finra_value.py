@@ -1,4 +1,4 @@
-"""Value of a week's shares: known answers, splits undone, and what is left out."""
+"""Value of a week's shares: known answers, splits undone or unknown, and what is left out."""
 
 from datetime import UTC, date, datetime
 
@@ -7,7 +7,7 @@ import pytest
 
 from orchestration_project.domains.finra.calendar import session_days
 from orchestration_project.domains.finra.value import (
-    SPLIT_COLUMNS,
+    UNKNOWN_SPLITS,
     coverage,
     differing_weeks,
     symbol_week_value,
@@ -24,31 +24,24 @@ def weeks(**shares: int) -> pl.DataFrame:
     return pl.DataFrame([{**row, **dates} for row in rows])
 
 
-def prices(symbol: str, *closes: float, volumes: tuple[int, ...] = (100,) * 5) -> pl.DataFrame:
+def prices(
+    symbol: str,
+    *closes: float,
+    volumes: tuple[int, ...] = (100,) * 5,
+    later_splits: str | None = "none",
+) -> pl.DataFrame:
     rows = [
         {"symbol": symbol, "trade_date": day, "close": round(close * ONE), "volume": volume}
         for day, close, volume in zip(DAYS, closes, volumes, strict=False)
     ]
-    return pl.DataFrame(rows).with_columns(known_from=datetime(2026, 1, 6, tzinfo=UTC))
-
-
-def splits(*rows: tuple[str, date, int, int, int]) -> pl.DataFrame:
-    schema = {
-        "symbol": pl.String,
-        "trade_date": pl.Date,
-        **dict.fromkeys(SPLIT_COLUMNS[2:], pl.Int64),
-    }
-    return pl.DataFrame(list(rows), schema, orient="row")
-
-
-def value(symbol_weeks: pl.DataFrame, of: pl.DataFrame, since: pl.DataFrame | None = None):
-    return symbol_week_value(
-        symbol_weeks,
-        of,
-        splits() if since is None else since,
-        week_start=MONDAY,
-        session_days=DAYS,
+    return pl.DataFrame(rows).with_columns(
+        known_from=datetime(2026, 1, 6, tzinfo=UTC),
+        later_splits=pl.lit(later_splits, pl.String),
     )
+
+
+def value(symbol_weeks: pl.DataFrame, of: pl.DataFrame):
+    return symbol_week_value(symbol_weeks, of, week_start=MONDAY, session_days=DAYS)
 
 
 def test_thanksgiving_week_has_four_sessions():
@@ -80,24 +73,45 @@ def test_a_symbol_without_a_price_of_each_session_is_left_out_and_counts_as_not_
 
 
 @pytest.mark.parametrize(
-    ("close_before", "close", "price"),
+    ("later_splits", "price"),
     [
-        (40, 10, 10),  # as of the day: 40 to 10 is the split itself
-        (10, 10, 40),  # written back: no jump, so earlier closes are a quarter of what they were
-        (11, 10, 40),
-        (36, 10, 10),
+        ("none", 10),
+        ("2026-01-05 4", 40),
+        ("2026-01-05 4, 2026-02-02 2", 80),
+        ("2026-01-05 0.05", 0.5),
     ],
 )
-def test_a_later_split_is_undone_where_the_source_writes_it_back(close_before, close, price):
-    later = splits(("AAA", date(2026, 1, 5), 4 * ONE, close * ONE, close_before * ONE))
-    found = value(weeks(AAA=60), prices("AAA", 10, 10, 10, 10), later)
-    assert found["price"].to_list() == [price * ONE]
+def test_later_splits_in_prices_are_undone_and_named(later_splits: str, price: float):
+    of = prices("AAA", 10, 10, 10, 10, later_splits=later_splits)
+    found = value(weeks(AAA=60), of)
+    assert found["price"].to_list() == [round(price * ONE)]
+    assert found["undone_splits"].to_list() == [later_splits]
+    assert found["price_reason"].to_list() == [None]
     assert found["market_volume_share"].to_list() == [60 / (400 * 10 / price)]
 
 
-def test_a_split_before_the_week_changes_nothing():
-    earlier = splits(("AAA", date(2025, 11, 3), 4 * ONE, 10 * ONE, 10 * ONE))
-    assert value(weeks(AAA=60), prices("AAA", 10, 10, 10, 10), earlier)["price"][0] == 10 * ONE
+def test_a_split_within_the_week_is_undone_before_it_alone():
+    of = prices("AAA", 40, 40, 40, 40, later_splits=f"{DAYS[2]} 0.25").with_columns(
+        later_splits=pl.when(pl.col("trade_date") < DAYS[2])
+        .then("later_splits")
+        .otherwise(pl.lit("none"))
+    )
+    found = value(weeks(AAA=60), of)
+    assert found["price"].to_list() == [round((800 * 10 + 200 * 40) / 1000 * ONE)]
+    assert found["undone_splits"].to_list() == [f"{DAYS[2]} 0.25"]
+
+
+def test_a_symbol_whose_later_splits_are_unknown_has_no_value_and_a_reason():
+    of = pl.concat([prices("AAA", 1, 1, 1, 1), prices("BBB", 1, 1, 1, 1, later_splits=None)])
+    symbol_weeks = weeks(AAA=60, BBB=40)
+    found = value(symbol_weeks, of)
+    names = ("symbol", "price", "estimated_notional_usd", "dollar_volume_share")
+    more = ("market_volume_share", "undone_splits", "price_reason")
+    assert found.select(*names, *more).rows() == [
+        ("AAA", ONE, 60 * ONE, 1.0, 0.15, "none", None),
+        ("BBB", None, None, None, None, None, UNKNOWN_SPLITS),
+    ]
+    assert coverage(found, symbol_weeks) == 0.6
 
 
 @pytest.mark.parametrize(

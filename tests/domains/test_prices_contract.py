@@ -49,6 +49,7 @@ def test_a_day_becomes_a_row_of_exact_integers():
         "volume": 12345,
         "dividend": 240_000,
         "split_ratio": 2_000_000,
+        "later_splits": "none",
         "source": "files",
         "part_number": 1,
         "place": 0,

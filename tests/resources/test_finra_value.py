@@ -1,6 +1,6 @@
 """Value of loaded weeks, and the data of its picture."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,10 @@ def value(desk: Desk) -> None:
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_split_that_is_landed_is_undone_whatever_was_derived_of_prices(desk):
+def test_splits_in_prices_are_undone_whether_or_not_their_days_are_loaded(desk):
     land(desk)
-    week, following = session_days(MONDAY), session_days(MONDAY + timedelta(weeks=1))
-    splits = {following[2]: 4, following[4]: 2}  # the source writes both back
-    days = [price(day, 10, split_ratio=splits.get(day, 1) * 10**6) for day in (*week, *following)]
+    later = "2025-11-19 4, 2025-11-21 2"
+    days = [price(day, 10, later_splits=later) for day in session_days(MONDAY)]
     kept = prices(*days).with_columns(
         capture_id=pl.lit(1, pl.Int64), known_from=pl.lit(NOON).cast(pl.Datetime("us", "UTC"))
     )

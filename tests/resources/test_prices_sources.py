@@ -116,10 +116,12 @@ def refused(source: PriceSource, symbol: str, kind: type[Exception], count: int 
     return error.value
 
 
-def test_a_chart_of_a_range_has_just_its_sessions(open_source: Open):
+def test_a_chart_of_a_range_has_its_sessions_and_those_until_now(open_source: Open):
+    """Splits after the range are in its prices: they have to be known to be undone."""
     source = open_source()
     days = fetched(source, PriceRange("BRK.B", date(2026, 2, 12), date(2026, 2, 18)))
-    assert days["trade_date"].to_list() == [
+    assert days["trade_date"].to_list()[-1] == TODAY.isoformat()
+    assert days["trade_date"].to_list()[:4] == [
         "2026-02-12",
         "2026-02-13",
         "2026-02-17",  # after a weekend and Presidents' Day

@@ -85,6 +85,7 @@ SPECS = [
             "symbol": [(CAPTURE, "partition_key")],
             "source": [(CAPTURE, "source")],
             **{name: [(QUOTES, name)] for name in VALUES},
+            "later_splits": [(QUOTES, "split_ratio")],
         },
     ),
     asset_spec(

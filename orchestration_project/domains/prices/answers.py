@@ -130,12 +130,15 @@ def read_answer(source: str, part: Part) -> pl.DataFrame:
         SourceError: It is no such answer: a refusal, a web page, broken or contradictory.
     """
     body = part.body
+    is_adjusted: bool | None = None
     if source == "files":
         days = read_parquet(body) if body.startswith(PARQUET) else read_csv(body)
     else:  # the demo speaks as either vendor
-        days = read_chart(body) if CHART in body[:200] else read_series(body)
+        is_adjusted = CHART in body[:200]
+        days = read_chart(body) if is_adjusted else read_series(body)
     part_numbers = pl.Series("part_number", [part.part_number] * len(days), pl.Int64)
-    return days.insert_column(0, part_numbers)
+    adjusted = pl.Series("is_split_adjusted", [is_adjusted] * len(days), pl.Boolean)
+    return days.insert_column(0, part_numbers).with_columns(adjusted)
 
 
 def with_records(rejects: pl.DataFrame) -> pl.DataFrame:

@@ -21,6 +21,7 @@ from orchestration_project.contracts.values import (
     quantities,
 )
 from orchestration_project.domains.prices.answers import read_answer, with_records
+from orchestration_project.domains.prices.splits import with_later_splits
 from orchestration_project.tables.prices import PRICES
 from orchestration_project.tables.schema import USD_SCALE
 
@@ -51,7 +52,8 @@ class RequestedRange:
     """Data of a source for a symbol, and the valid days, ``first`` and ``last`` included.
 
     ``answer`` has a row for each day, by `ANSWER_SCHEMA`; ``spelled`` is how the source spells
-    ``symbol``. ``said_on`` is the day on which it answered.
+    ``symbol``. ``said_on`` is the day on which it answered. ``is_until_now`` says whether the
+    answer holds the splits of all days until then.
     """
 
     answer: pl.DataFrame
@@ -61,6 +63,7 @@ class RequestedRange:
     first: date
     last: date
     said_on: date = date.max
+    is_until_now: bool = True
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,11 @@ def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
     )
     days = days.with_columns(volume_number=quantities(days["volume"]))
     adjusted = rounded(days["adjusted_close"], days["adjusted_close_exact"])
-    days = days.with_columns(adjusted_close_exact=adjusted)
+    days = with_later_splits(
+        days.with_columns(adjusted_close_exact=adjusted),
+        said,
+        [each.is_until_now for each in asked],
+    )
     good, broken = apply_rules(days, RULES)
     rejects = with_records(broken).select(
         *(pl.col(name).cast(kind) for name, kind in REJECT_SCHEMA.items()), BATCH_INDEX
@@ -291,6 +298,7 @@ def _table_rows(good: pl.DataFrame, asked: Sequence[RequestedRange]) -> pl.DataF
         *(pl.col(f"{name}_exact").alias(name) for name in (*PRICES, "adjusted_close")),
         pl.col("volume_number").alias("volume"),
         *(pl.col(f"{name}_exact").alias(name) for name in ("dividend", "split_ratio")),
+        "later_splits",
         _of_place([each.source for each in asked]).alias("source"),
         "part_number",
         BATCH_INDEX,

@@ -29,9 +29,12 @@ ANSWER_SCHEMA = {
     "line_number": pl.Int64(),
     "symbol": pl.String(),
     **dict.fromkeys(VALUES, pl.String()),
+    "is_split_adjusted": pl.Boolean(),
 }
 """``line_number`` counts the days of an answer from 1, in its order; of CSV the lines, with the
-header. ``symbol`` is the vendor's spelling where the answer says whose prices they are; or null."""
+header. ``symbol`` is the vendor's spelling where the answer says whose prices they are; or null.
+``is_split_adjusted`` says whether prices and volume are stated after all later splits; null: it is
+not stated."""
 
 EXPONENT = re.compile(r"-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,2}", re.ASCII)
 """A number with an exponent; a larger one is left as it is: no price, and a flood of zeros."""

@@ -18,7 +18,7 @@ from sqlalchemy import Table, func, select
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
 from orchestration_project.domains.finra.selection import TierWeek, parsed, tier_week
 from orchestration_project.domains.finra.symbols import symbol_master
-from orchestration_project.domains.finra.value import ONE, SPLIT_COLUMNS
+from orchestration_project.domains.finra.value import PRICE_COLUMNS
 from orchestration_project.engine.derived import DerivedTable, PendingDerivation
 from orchestration_project.engine.warehouse.as_of import (
     AsOf,
@@ -137,7 +137,7 @@ def _derived_table(derived: DerivedTable[Any], state: StateAsOf, key: str) -> De
     )
     read: Any = gold
     if derived is SYMBOL_WEEK_VALUE:
-        read = (gold.symbols, *_prices(state, date.fromisoformat(key)))
+        read = (gold.symbols, _prices(state, date.fromisoformat(key)))
     elif derived is SYMBOL_WEEK_SHORT:
         read = (gold.symbols, *short_inputs_as_of(state, date.fromisoformat(key)))
     due = PendingDerivation(derived, key, 0, None, "", list(weeks))
@@ -251,25 +251,7 @@ def _stored_rows(
     return rows.with_columns(at) if "known_from" in rows.columns else rows
 
 
-DAYS_BEFORE = 14
-"""Days before a week in which the close before a split of its first session is looked for."""
-
-
-def _prices(state: StateAsOf, week: date) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the prices of a week, and all splits since by `SPLIT_COLUMNS`, known at the time."""
-    columns = ("volume", "known_from", *SPLIT_COLUMNS[:-1])
-
-    def read(*wheres: str) -> pl.DataFrame:
-        return state.read(prices_daily, wheres, columns)
-
-    prices = read(f"trade_date>={week}", f"trade_date<={week + timedelta(days=6)}")
-    split = read(f"trade_date>{week}", f"split_ratio!={ONE}")["symbol"].unique().sort()
-    since = week - timedelta(days=DAYS_BEFORE)
-    named = ",".join(f'"{symbol}"' for symbol in split)
-    wheres = (f"symbol in ({named})", f"trade_date>={since}")
-    around = prices.clear() if split.is_empty() else read(*wheres)
-    is_split = (pl.col("trade_date") > week) & (pl.col("split_ratio") != ONE)
-    splits = around.sort("symbol", "trade_date").with_columns(
-        close_before=pl.col("close").shift().over("symbol")
-    )
-    return prices, splits.filter(is_split).select(SPLIT_COLUMNS)
+def _prices(state: StateAsOf, week: date) -> pl.DataFrame:
+    """Return the prices of a week, as `symbol_week_value` takes them, known at the time."""
+    wheres = (f"trade_date>={week}", f"trade_date<={week + timedelta(days=6)}")
+    return state.read(prices_daily, wheres, PRICE_COLUMNS)

@@ -6,18 +6,13 @@ from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, Double, Table, and_, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Double, Table, and_, case, cast, func, select
 
 from orchestration_project.contracts.rules import Days
 from orchestration_project.domains.finra import recomputation
 from orchestration_project.domains.finra.activity import first_week_shown
 from orchestration_project.domains.finra.calendar import session_days
-from orchestration_project.domains.finra.value import (
-    ONE,
-    SPLIT_COLUMNS,
-    coverage,
-    symbol_week_value,
-)
+from orchestration_project.domains.finra.value import ONE, coverage, symbol_week_value
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,
@@ -58,9 +53,9 @@ class ValueFigures:
 def _read_week(
     connection: Connection, due: Sequence[PendingDerivation]
 ) -> tuple[pl.DataFrame, ...]:
-    """Return the symbols, prices and splits of a week, as `symbol_week_value` takes them."""
+    """Return the symbols and prices of a week, as `symbol_week_value` takes them."""
     [week] = [date.fromisoformat(each.key) for each in due]
-    return tuple(read(connection, week) for read in (_symbol_weeks, _prices, _splits))
+    return tuple(read(connection, week) for read in (_symbol_weeks, _prices))
 
 
 def _make_value(due: PendingDerivation, read: tuple[pl.DataFrame, ...]) -> DerivedPart:
@@ -120,8 +115,10 @@ def restated_weeks(warehouse: Warehouse, table: Table) -> list[str]:
 def coverage_by_week(warehouse: Warehouse) -> dict[str, float]:
     """Return the share (0-1) of each derived week's shares that has a value, oldest week first."""
     valued = finra_symbol_week_value.c
-    of_values = select(valued.week_start, func.sum(valued.share_quantity)).group_by(
-        valued.week_start
+    of_values = (
+        select(valued.week_start, func.sum(valued.share_quantity))
+        .where(valued.price.is_not(None))
+        .group_by(valued.week_start)
     )
     with warehouse.reading() as connection:
         derived = derived_versions(connection, finra_symbol_week_value)  # one may have no row
@@ -186,10 +183,14 @@ def read_valued_weeks(warehouse: Warehouse) -> pl.DataFrame | None:
             [_week.total_share_quantity, _week.total_trade_count],
             first,
         )
+        has_price = valued.price.is_not(None)
         worth = _sums(
             connection,
             [valued.week_start, valued.tier],
-            [valued.share_quantity, cast(valued.estimated_notional_usd, Double()) / ONE],
+            [
+                case((has_price, valued.share_quantity), else_=0),
+                cast(valued.estimated_notional_usd, Double()) / ONE,
+            ],
             first,
         )
     columns = {"week_start": pl.Date, "tier": pl.String}
@@ -232,33 +233,8 @@ def _prices(connection: Connection, week: date) -> pl.DataFrame:
     traded = select(_week.symbol).where(_week.week_start == week)
     days = {"trade_date": Days(week, week + timedelta(days=6))}
     columns: list[ColumnElement[Any]] = [
-        *(_daily.symbol, _daily.trade_date, _daily.close, _daily.volume, _daily.known_from)
+        *(_daily.symbol, _daily.trade_date, _daily.close, _daily.volume),
+        *(_daily.later_splits, _daily.known_from),
     ]
     statement = select(*columns).where(_daily.symbol.in_(traded), within(prices_daily, days))
     return read_frame(connection, statement, prices_daily)
-
-
-def _splits(connection: Connection, week: date) -> pl.DataFrame:
-    """Return all splits since the week of the symbols that it has, with the closes around them.
-
-    Read of the prices themselves: what is derived of them may be of earlier ones.
-    """
-    traded = select(_week.symbol).where(_week.week_start == week)
-    before = prices_daily.alias("before")
-    close_before = (
-        select(before.c.close)
-        .where(before.c.symbol == _daily.symbol, before.c.trade_date < _daily.trade_date)
-        .order_by(before.c.trade_date.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    statement = select(
-        *(_daily[name] for name in SPLIT_COLUMNS[:-1]), close_before.label(SPLIT_COLUMNS[-1])
-    ).where(_daily.symbol.in_(traded), _daily.trade_date > week, _daily.split_ratio != ONE)
-    schema = {
-        "symbol": pl.String,
-        "trade_date": pl.Date,
-        **dict.fromkeys(SPLIT_COLUMNS[2:], pl.Int64),
-    }
-    found = [tuple(row) for row in connection.execute(statement)]
-    return pl.DataFrame(found, schema, orient="row")

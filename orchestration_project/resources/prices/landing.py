@@ -197,10 +197,10 @@ def _mark_values(
 
 
 def _restated_weeks(connection: Connection, symbol: str, known_to: datetime) -> set[date]:
-    """Return the Mondays of days that a load removed or whose price, volume or split it changed."""
+    """Return the Mondays of days that a load removed, or whose values it changed."""
     before = prices_daily.info[HISTORY].c
     is_same_day = and_(_daily.symbol == before.symbol, _daily.trade_date == before.trade_date)
-    names = ("close", "volume", "split_ratio")
+    names = ("close", "volume", "later_splits")
     differs = or_(*(before[name].is_distinct_from(_daily[name]) for name in names))
     found = (
         select(before.trade_date)

@@ -33,6 +33,7 @@ from orchestration_project.resources.prices.landing import (
     loaded,
 )
 from orchestration_project.resources.prices.load import month_named
+from orchestration_project.resources.prices.source import is_until_now
 from orchestration_project.resources.prices.states import (
     SymbolObservation,
     read_known,
@@ -191,7 +192,6 @@ class PriceReplay:
         for each, captures in found:
             spelled = str(captures[0].request["symbol"])
             answer, days = read_prices(each.source, parts_of(captures)), delivered_days(each)
-            asked.append(
-                RequestedRange(answer, symbol, spelled, each.source, days.first, days.last)
-            )
+            ranged = RequestedRange(answer, symbol, spelled, each.source, days.first, days.last)
+            asked.append(replace(ranged, is_until_now=is_until_now(captures)))
         return checked_prices(check_prices(asked), self.limits)

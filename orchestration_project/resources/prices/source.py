@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol
 
+from orchestration_project.domains.prices.calendar import NEW_YORK
 from orchestration_project.domains.prices.symbols import VendorSpellings
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
@@ -22,6 +23,15 @@ class PriceRange:
     symbol: str
     first_date: date
     last_date: date
+
+
+def is_until_now(captures: Sequence[Capture]) -> bool:
+    """Return whether answers were asked for all days until they came, and so for all splits."""
+    return all(
+        "to" not in each.request
+        or str(each.request["to"]) >= each.fetched_at.astimezone(NEW_YORK).date().isoformat()
+        for each in captures
+    )
 
 
 class PriceSource(Protocol):

@@ -13,7 +13,7 @@ from orchestration_project.domains.prices.contract import RequestedRange, read_p
 from orchestration_project.engine.captures import Capture, parts_of
 from orchestration_project.engine.warehouse.frames import storable
 from orchestration_project.errors import OrchestrationError, UnavailableError
-from orchestration_project.resources.prices.source import PriceRange, PriceSource
+from orchestration_project.resources.prices.source import PriceRange, PriceSource, is_until_now
 
 UNMAPPED_PREFIX, NO_DATA_PREFIX = "nobody knows how ", "nothing of "
 """How it begins why a second source has nothing: it was not asked, or it failed."""
@@ -55,7 +55,8 @@ class SymbolFetch:
             raise AssertionError("nothing was fetched yet")
         answered_at = max(each.fetched_at for each in self.captures)
         asked = self._ranged(self._answer, self._source, self._spelled, self.asked)
-        return replace(asked, said_on=answered_at.astimezone(NEW_YORK).date())
+        said_on = answered_at.astimezone(NEW_YORK).date()
+        return replace(asked, said_on=said_on, is_until_now=is_until_now(self.captures))
 
     @property
     def byte_count(self) -> int:

@@ -76,12 +76,13 @@ class YahooChart:
         return f"answered that it has no {KNOWN_SYMBOL}" if response.status == 404 else "answered"
 
     def fetch(self, asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
-        """Fetch just the range."""
+        """Fetch the days until now: the splits after the range are in its prices already."""
         symbol = self.vendor_symbol(asked.symbol)
         if symbol is None:
             raise unmapped(asked.symbol, VENDOR)
-        response = self._asked(symbol, asked)
-        request = {"symbol": symbol, "from": asked.first_date, "to": asked.last_date}
+        last = max(asked.last_date, self._clock.today_in_new_york())
+        response = self._asked(symbol, PriceRange(asked.symbol, asked.first_date, last))
+        request = {"symbol": symbol, "from": asked.first_date, "to": last}
         shown = {name: str(value) for name, value in request.items()}
         kept.append(keep(self._captures, response, shown, self._clock))
         if response.status != 200 or CHART not in response.body[:200]:
