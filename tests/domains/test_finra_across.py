@@ -15,7 +15,7 @@ from orchestration_project.domains.finra.across import (
     tier_week,
 )
 from orchestration_project.domains.finra.gold import symbol_week, venue_sums, venue_week
-from orchestration_project.tables.finra import finra_otc_weekly
+from orchestration_project.tables.finra import finra_otc_weekly, finra_symbol_rolling_6w
 from orchestration_project.tables.schema import schema_of
 from tests.properties import bounded
 
@@ -101,6 +101,16 @@ def test_a_week_without_the_symbol_is_absent_and_not_a_week_of_zero():
     assert row["min_share_quantity"] == 30
     assert row["trend_ratio"] == pytest.approx(1 / 3)
     assert row["trend_direction"] == "down"
+
+
+def test_means_and_trend_leave_out_the_same_weeks_as_the_dictionary_says():
+    """With zeros the mean would be 450 / 6 and the trend 150 / 300: down."""
+    (row,) = rolling([*(traded(100, weeks_ago=weeks) for weeks in (5, 4, 3)), traded(150)])
+    assert row["average_shares_per_week"] == 112.5
+    assert (row["trend_ratio"], row["trend_direction"]) == (1.5, "up")
+    columns = finra_symbol_rolling_6w.c
+    assert "weeks in which the symbol was traded" in str(columns.average_shares_per_week.comment)
+    assert str(columns.trend_ratio.comment).startswith("Mean shares of traded weeks, ")
 
 
 def test_a_symbol_that_did_not_trade_in_the_last_week_has_no_row_there():

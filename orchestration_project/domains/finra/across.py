@@ -40,9 +40,10 @@ def symbol_rolling_6w(
 ) -> pl.DataFrame:
     """Return `finra_symbol_rolling_6w` of the week and tier that end the window.
 
-    ``symbol_weeks`` has the window's rows of `finra_symbol_week`. A week without the symbol is
-    absent from its figures: FINRA does not say whether nobody traded or nobody reported. A window
-    that is not complete has no trend.
+    ``symbol_weeks`` has the window's rows of `finra_symbol_week`. A week without the symbol is left
+    out of means, extremes and trend alike, and counts no zero: FINRA publishes the trades that were
+    reported in a tier (rules 6110 and 6610), and the symbol may have traded in another one. A
+    window of which a week is not loaded is not complete and has no trend.
     """
     shares, trades = pl.col("total_share_quantity"), pl.col("total_trade_count")
     is_recent = pl.col("week_start") > week_start - RECENT_WEEKS * WEEK
