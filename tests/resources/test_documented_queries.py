@@ -19,7 +19,6 @@ READ_WHOLE = {
     "documents_files": "the page asks for all files",
     "fences": "one row per partition",
     "finra_symbols": "one row per symbol; a universe is chosen of all",
-    "finra_tier_week": "three rows a week",
     "inbox": "the page asks for all messages",
     "operations_alert_deliveries": "one row per alert and channel",
     "operations_backups": "one row per backup",
@@ -88,23 +87,24 @@ def test_a_query_that_reads_all_rows_is_found(warehouse: Warehouse, query: str):
         assert any(name.startswith("finra_otc") for name in read_whole(connection, query))
 
 
-@pytest.mark.slow
-def test_common_queries_have_the_rows_of_gold(desk: Desk):
+@pytest.mark.slow_on_postgresql
+def test_common_queries_have_the_rows_of_gold_and_those_of_a_week_of_one_tier(desk: Desk):
+    """T1 is published two weeks before the other tiers, so its newest weeks are alone."""
     weeks = [MONDAY, MONDAY + timedelta(weeks=1)]
     for week in weeks:
-        for tier in ("T1", "T2", "OTCE"):
+        for tier in ("T1", "T2", "OTCE") if week == MONDAY else ("T1",):
             rows = [{"symbol": "AAA", "share_quantity": 300}, {"symbol": "BBB"}]
             land_week(desk, tier, week, rows)
-    derive(desk, weeks)
+    derive(desk, weeks[:1])
     asked = [query for page, query in queries() if page == "query-by-sql.md"]
     with desk.warehouse.reading() as connection:
         rows_of = [connection.execute(text(query)) for query in asked]
         found = [sorted(tuple(each)[1:] for each in rows) for rows in rows_of]
-    tiers = ["OTCE", "T1", "T2"]
+    tiers = ["OTCE", "T1", "T1", "T2"]
     assert found == [
-        [(tier, 300, 1.0) for tier in tiers for _ in weeks],
-        [(tier, "XATS", 300) for tier in tiers for _ in weeks],
-        [(tier, 400, 1) for tier in tiers for _ in weeks],
-        [(symbol, shares, None) for symbol, shares in (("AAA", 300), ("BBB", 100)) for _ in tiers],
-        [("ATS", "XATS", 1200) for _ in weeks],
+        [(tier, 300, 1.0) for tier in tiers],
+        [(tier, "XATS", 300) for tier in tiers],
+        [(tier, 400, 1) for tier in tiers],
+        [(symbol, shares, None) for symbol, shares in (("AAA", 300), ("BBB", 100)) for _ in "123"],
+        [("ATS", "XATS", shares) for shares in (400, 1200)],
     ]
