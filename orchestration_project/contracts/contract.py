@@ -1,7 +1,8 @@
 """The contract of a dataset: fields, rules and audits that decide what of a delivery is loaded.
 
 A delivery is parsed into texts first (`Parsed`); here the texts become rows of the table, or
-rejects with a reason, and audits compare the whole with what was promised.
+rejects with a reason, and audits compare the whole with what was promised. Blanks around a text are
+dropped, whatever the field and the source (`trimmed`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ from orchestration_project.contracts.values import (
     signed_scaled,
     text_or_null,
     too_long,
+    trimmed,
     unreadable,
     whole_number,
 )
@@ -110,7 +112,7 @@ class Contract:
     fields: Sequence[Field]
     partition_fields: Sequence[str]
     claims: Sequence[Claim] = ()
-    rule_version: str = "1"
+    rule_version: str = "2"
     has_record_total: bool = True
 
     @property
@@ -181,7 +183,8 @@ def split_rows(
     contract: Contract, parsed: Parsed, parts: Sequence[Part], *, partition_texts: Sequence[str]
 ) -> ContractRows:
     """Split the texts of one delivery into rows of the table and rejects."""
-    source = parsed.rows.with_columns(_read(parsed.rows, field) for field in contract.fields)
+    texts = trimmed(parsed.rows, [field.name for field in contract.fields])
+    source = texts.with_columns(_read(texts, field) for field in contract.fields)
     rules = [rule for field in contract.fields for rule in _rules(field)]
     good, broken = apply_rules(source, rules)
     rows = good.select(

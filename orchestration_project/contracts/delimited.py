@@ -1,9 +1,10 @@
 """Delimited text into rows of exact strings: its header, and lines that are not rows, set aside.
 
 Line by line, so that one bad line spoils no other, and every line ends in exactly one place.
-Nothing is trimmed or taken for a missing value: `NA` and `NULL` are symbols. Quotes mean something
-only below a header that is quoted itself; a carriage return ends a line only below a header that
-ends in one itself.
+Nothing is taken for a missing value: `NA` and `NULL` are symbols. Blanks around a text stay
+here; a contract drops them (`contracts.values.trimmed`). Quotes mean something only
+below a header that is quoted itself; a carriage return ends a line only below a header that ends in
+one itself.
 """
 
 import csv

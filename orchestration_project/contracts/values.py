@@ -84,6 +84,17 @@ def days(texts: pl.Series) -> pl.Series:
     return texts.replace_strict(read["text"], read["day"], return_dtype=pl.Date)
 
 
+def trimmed(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """Return ``rows`` without the blanks around their texts: the one rule for fields of sources.
+
+    A blank is white space as Unicode defines it: spaces, no-break ones too, tabs and line ends.
+    Those within a text stay.
+    """
+    has_blanks = rows.select(pl.col(names).str.contains(r"^\s|\s$").any()).row(0, named=True)
+    odd = [name for name, is_odd in has_blanks.items() if is_odd]
+    return rows.with_columns(pl.col(odd).str.strip_chars()) if odd else rows
+
+
 def is_blank(name: str) -> pl.Expr:
     """Whether a text has nothing to be seen."""
     return ~pl.col(name).str.contains(r"\S")

@@ -46,6 +46,7 @@ RECENT = timedelta(days=30)
 """How far back a sensor looks for days that were never loaded."""
 
 FILE_FIELDS = tuple(each.name for each in MARKET_VOLUME_FIELDS if each.name != CODE_FIELD)
+BLANKS_OF_DAY = re.compile(r"^([0-9-]+)\s+,")
 CODE = re.compile(r"\(([^()]*)\)\s*$")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 WORST_NOTIONAL_ROUNDING = 3 * 5_000
@@ -209,7 +210,7 @@ def _lines(body: bytes) -> list[str]:
         lines.pop()
     elif lines and len(_fields_of(lines[-1])) < len(FILE_FIELDS):
         raise _not_volume("a whole last line", f"{lines[-1]!a}, without its end")
-    lines = [line.removesuffix("\r") for line in lines]
+    lines = [BLANKS_OF_DAY.sub(r"\1,", line.strip()) for line in lines]
     wrong = next((each for each in lines if not _begins_with_day(each)), None)
     if wrong is not None:
         raise _not_volume("lines that begin with a day, yyyy-mm-dd", ascii(wrong[:200]))

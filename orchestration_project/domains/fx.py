@@ -187,11 +187,12 @@ def _rates_of_xml(body: bytes) -> Iterator[Rate]:
 
     def begin(name: str, attributes: dict[str, str]) -> None:
         nonlocal day
-        day = attributes.get("time", day)
-        if name == "Cube" and "currency" in attributes:
-            rate = attributes.get("rate", "")
+        texts = {key: value.strip() for key, value in attributes.items()}
+        day = texts.get("time", day)
+        if name == "Cube" and "currency" in texts:
+            rate = texts.get("rate", "")
             if rate not in NOT_QUOTED:
-                found.append(Rate(day, attributes["currency"], rate))
+                found.append(Rate(day, texts["currency"], rate))
 
     def refuse(*_: object) -> None:
         raise _not_rates("XML without a document type", "a DOCTYPE")

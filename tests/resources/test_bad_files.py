@@ -98,6 +98,9 @@ CASES: dict[str, Callable[[Path], object]] = {
     "semicolon_separated": body(columns(*range(8), delimiter=";")),
     "tab_separated": body(columns(*range(8), delimiter="\t")),
     "reordered_columns": body(columns(*reversed(range(8)))),
+    "blanks_around_fields": body(
+        NEW.split(b"\n", 1)[0] + b"\n" + NEW.split(b"\n", 1)[1].replace(b"|", " |\u00a0".encode())
+    ),
     "extra_column": body(columns(8, *range(8)).replace(b"extra", b"new", 1)),
     "column_in_other_case": body(NEW.replace(b"MPID", b"mpId")),
     "renamed_column": body(NEW.replace(b"MPID", b"venueId")),

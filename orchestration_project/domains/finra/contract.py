@@ -2,6 +2,7 @@
 
 A delivery holds three sorts of rows. Firm rows (one for each symbol and firm) become table rows.
 Symbol totals are sums of firm rows that FINRA made, and check ours. Other sums are not needed.
+Blanks around a text, no-break ones too, are dropped.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ from orchestration_project.contracts.values import (
     shown,
     texts_or_null,
     too_long,
+    trimmed,
     unreadable,
     whole_number,
 )
@@ -129,7 +131,7 @@ def check_week(parts: Sequence[Part], *, week_start: date, tier: str) -> WeekRow
 def _sorted_out(parts: Sequence[Part], week_start: date, tier: str) -> WeekRows:
     from_files = any(part.market for part in parts)
     parsed = parse_parts(parts, FILE_FIELDS if from_files else API_FIELDS)
-    source = parsed.rows
+    source = trimmed(parsed.rows, FILE_FIELDS if from_files else API_FIELDS)
     if from_files:
         source = _with_missing_columns(source, parts, week_start, tier)
     source = with_quantities(source)

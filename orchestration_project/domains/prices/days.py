@@ -48,7 +48,8 @@ def answer_of(
 ) -> pl.DataFrame:
     """Return columns of equal length as the days of one symbol; those not given are null.
 
-    Only an exponent is written out, as 1e-05 is 0.00001 to the last digit. A column that is a
+    Blanks around a text are dropped. Only an exponent is written out, as 1e-05 is 0.00001 to
+    the last digit. A column that is a
     series already holds texts without any.
 
     Raises:
@@ -72,9 +73,11 @@ def answer_of(
 
 def _texts(name: str, column: Sequence[str | None] | pl.Series) -> pl.Series:
     if isinstance(column, pl.Series):
-        return column.alias(name)
+        return column.str.strip_chars().alias(name)
+    together = "".join(filter(None, column))  # asked once, as hardly any has blank or exponent
+    if together.split() not in ([], [together]):
+        column = [text and text.strip() for text in column]
     texts = pl.Series(name, column, pl.String, strict=True)
-    together = "".join(filter(None, column))  # asked once, as hardly any column has an exponent
     if "e" not in together and "E" not in together:
         return texts
     return pl.Series(name, [text and _plain(text) for text in column], pl.String)

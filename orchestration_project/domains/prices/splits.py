@@ -1,7 +1,7 @@
 """Splits that a source has applied to prices of earlier days, from its whole answer.
 
 Yahoo's chart states prices and volumes after all splits until it answers, Alpha Vantage as they
-were traded. A file does not say: a close that does not jump with a split is stated after it.
+were traded. In a file, a close that does not jump with a split is stated after it.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def with_later_splits(
 
     Returns:
         Such as ``2026-10-14 4, 2026-11-02 2`` by date, `NO_LATER_SPLITS` without a split, null
-        where the answer does not tell.
+        where they are unknown.
     """
     unknown = {
         *(place for place, is_known in enumerate(is_until_now) if not is_known),

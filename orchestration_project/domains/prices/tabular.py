@@ -168,5 +168,7 @@ def _days(
         first_line=first_line,
     )
     return (
-        days if symbols is None else days.with_columns(symbol=pl.Series(symbols, dtype=pl.String))
+        days
+        if symbols is None
+        else days.with_columns(symbol=pl.Series(symbols, dtype=pl.String).str.strip_chars())
     )

@@ -168,7 +168,7 @@ def _parts_of_csv(body: bytes) -> Mapping[str, bytes]:
     for number, line in enumerate(lines[1:], start=1):
         if len(fields[number]) <= place:
             raise _no_symbols(f"no symbol in line {number + 1}")
-        found.setdefault(fields[number][place], [lines[0]]).append(line)
+        found.setdefault(fields[number][place].strip(), [lines[0]]).append(line)
     return {symbol: b"".join(each) for symbol, each in found.items()}
 
 
