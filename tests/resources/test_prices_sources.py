@@ -170,6 +170,24 @@ def test_both_vendors_tell_the_same_each_in_its_own_terms(open_source: Open, ven
         assert apart < 1e-4
 
 
+def test_a_chart_names_the_later_split_whether_or_not_its_day_was_asked_for(
+    open_source: Open, vendors: PriceVendors
+):
+    symbol, first = vendors.symbol_with("split"), date(2026, 1, 5)
+    by_last: list[dict[date, str]] = []
+    for last in (date(2026, 1, 9), TODAY):
+        answer = fetched(open_source(), PriceRange(symbol, first, last))
+        asked = RequestedRange(answer, symbol, answer["symbol"][0], "yahoo", first, last)
+        rows = check_prices([asked]).rows
+        by_last.append(dict(rows.select("trade_date", "later_splits").iter_rows()))
+    early, late = by_last
+    assert len(set(early.values())) == 1
+    assert early == {day: late[day] for day in early}
+    [day, ratio] = early[first].split(" ")
+    assert ratio == "4"
+    assert {late[each] for each in late if str(each) >= day} == {"none"}
+
+
 def test_alpha_vantage_s_adjusted_prices_have_more_places_than_a_price_and_land(
     open_source: Open, vendors: PriceVendors
 ):

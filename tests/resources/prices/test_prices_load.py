@@ -377,6 +377,19 @@ def test_restated_prices_mark_the_values_of_their_weeks_stale(
     assert stale() == [(day - timedelta(days=day.weekday()), "AAA")]
 
 
+def test_a_file_names_a_later_split_before_and_after_its_day_is_loaded(light_desk: Desk):
+    split = line(FEBRUARY[2], split_ratio=4)
+    days = [*JANUARY, *FEBRUARY[:2], *FEBRUARY[3:]]
+    light_desk.write("AAA", *(line(day) for day in days), split)
+    for months, added in ((BOTH[:1], len(JANUARY)), (BOTH, len(FEBRUARY))):
+        [loaded] = light_desk.load("AAA", months=months).values()
+        assert str(loaded).startswith(f"{added} rows added, 0 changed, 0 removed")
+        with light_desk.warehouse.reading() as connection:
+            columns = prices_daily.c
+            named = select(columns.later_splits).where(columns.trade_date <= JANUARY[-1])
+            assert set(connection.execute(named).scalars()) == {f"{FEBRUARY[2]} 4"}
+
+
 def test_a_new_dividend_has_all_that_is_landed_asked_for_again(light_desk: Desk):
     light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:3]]))
     light_desk.load("AAA", months=BOTH)
