@@ -27,8 +27,9 @@ OPTIONS = (
         multiple=True,
         metavar="EXPR",
         help="Only rows with COLUMN OP VALUE, e.g. tier=T1, 'tier in (T1,T2)', 'trade_count "
-        "between 1 and 9' or '(tier=T1) or (symbol=A)'; OP is one of = != < <= > >= in between. "
-        "Repeatable: all must hold. NULL matches nothing.",
+        "between 1 and 9' or '(tier=T1) or (symbol=A)'; OP is one of = != < <= > >= in between, "
+        "also == and <>. Blanks are ignored; single or double quotes are optional, except for "
+        "texts with commas. Repeatable: all must hold. NULL matches nothing.",
     ),
     click.option("--columns", metavar="A,B", help="These columns, in this order. [default: all]"),
     click.option(

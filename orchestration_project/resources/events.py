@@ -38,6 +38,7 @@ from orchestration_project.services.inbox.rows import Content, capture_of, deliv
 from orchestration_project.services.inbox.work import ClaimedDelivery
 from orchestration_project.services.links import link, rows_path
 from orchestration_project.services.metadata import table_of
+from orchestration_project.tables.conditions import write_condition
 from orchestration_project.tables.webhooks import events_webhooks
 
 EVENTS = TableSpec(table=events_webhooks, rule_version=RULE_VERSION, summarise=no_summary)
@@ -200,7 +201,7 @@ class DeliverySummary(ItemSummary):
 
     def _conditions(self) -> list[str]:
         """Return what the rows of the deliveries have in common; of one alone, what names it."""
-        ids = [f"delivery_id={row['delivery_id']}" for row in self.shown]
+        ids = [write_condition("delivery_id", row["delivery_id"]) for row in self.shown]
         return [f"source={self.source}", *(ids if len(ids) == 1 else [])]
 
     def as_metadata(self) -> dict[str, Any]:

@@ -61,6 +61,15 @@ operations_alert_states = view_of_all(
         text(
             "state",
             "State: raised, repeated, recovered, replaced, waiting, delivered or delivery_failed",
+            values=(
+                "raised",
+                "repeated",
+                "recovered",
+                "replaced",
+                "waiting",
+                "delivered",
+                "delivery_failed",
+            ),
             key=True,
         ),
         text("channel", "Channel of the delivery; empty: a state of the alert", key=True),
@@ -69,7 +78,7 @@ operations_alert_states = view_of_all(
             "UTC time of the latest change to the state; for waiting, of the next attempt",
         ),
         count("times_count", "Repetitions in the window, or attempts; for other states 1"),
-        text("severity", "Severity: info, warning or error"),
+        text("severity", "Severity: info, warning or error", values=("info", "warning", "error")),
         text("title", "Title, one line"),
         text("link", "URL of the UI; NULL: no page", optional=True),
         text(

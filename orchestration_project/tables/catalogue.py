@@ -120,6 +120,8 @@ class Relation:
             ConfigurationError: A column is unknown, or a condition cannot be read.
         """
         refuse_contradictions(wheres)
+        for where in wheres:
+            condition(self.table, where)  # parts may be queries, which have no known values
         key = key_names(self.table)
         sorting = public_names(self.table, (name.removeprefix("-") for name in order_by))
         needed = list(dict.fromkeys([*names, *key, *sorting]))

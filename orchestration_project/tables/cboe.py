@@ -108,7 +108,7 @@ off_exchange_share_daily = table(
     "off_exchange_share_daily",
     "One row per day and tape: trading on and off exchange, and the share off exchange.",
     day("trade_date", "Day of trading", key=True),
-    text("tape", "Tape of the listing: A, B, C, or all", key=True),
+    text("tape", "Tape of the listing: A, B, C, or all", values=("A", "B", "C", "all"), key=True),
     *_shares(),
     moment("known_from", "UTC time of the latest load of the inputs", optional=True),
 )
@@ -118,7 +118,7 @@ off_exchange_share_weekly = table(
     "off_exchange_share_weekly",
     "One row per week and tape: the sums of its loaded days, beside FINRA's shares of the week.",
     day("week_start", "Monday of the week", key=True),
-    text("tape", "Tape of the listing: A, B, C, or all", key=True),
+    text("tape", "Tape of the listing: A, B, C, or all", values=("A", "B", "C", "all"), key=True),
     count("day_count", "Loaded days of the week"),
     count("session_count", "Days of the week on which exchanges trade"),
     *_shares(),

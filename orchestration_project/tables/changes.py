@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
 from orchestration_project.tables.conditions import condition, refuse_contradictions
-from orchestration_project.tables.schema import BYTEWISE_TEXT, HISTORY
+from orchestration_project.tables.schema import BYTEWISE_TEXT, HISTORY, VALUES
 
 CHANGE = "change"
 """The column that says how a row changed."""
@@ -68,7 +68,12 @@ def _with_change(current: Table) -> Table:
         )
         for each in current.columns
     ]
-    change = Column(CHANGE, BYTEWISE_TEXT, comment="Change: added, changed or removed")
+    change = Column(
+        CHANGE,
+        BYTEWISE_TEXT,
+        comment="Change: added, changed or removed",
+        info={VALUES: (ADDED, CHANGED, REMOVED)},
+    )
     return Table(current.name, MetaData(), *columns, change)
 
 

@@ -1,20 +1,22 @@
-"""Conditions as a person writes them, `column>=value`, into typed and bound comparisons.
+"""Conditions as a person writes them, `column >= value`, into typed and bound comparisons.
 
+One grammar holds for all types. Blanks around names, operators and values mean nothing, and a value
+may stand in single or double quotes, of which one within the value is written twice.
 `column in (value,value)` is met by any of these values, `column between value and value` by these
-and those between them, and `(condition) or (condition)` by rows that meet either. Without its
-parentheses an `or` is part of a text, so that no value can become a condition.
+and those between them, and `(condition) or (condition)` by rows that meet either. What is not
+understood is refused with its place: no value can become a condition, and no condition a value.
 
 Nothing of what is written becomes SQL: the column must be a declared one, the operator one of
 eight, and each value is read by the column's type and bound. NULL meets no condition.
 """
 
-import csv
 import math
 import operator
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from sqlalchemy import (
     BigInteger,
@@ -37,23 +39,35 @@ from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.tables.schema import (
     HIDDEN,
     USD_SCALE,
+    VALUES,
     Dollars,
     Quantity,
     UtcTimestamp,
 )
 
-WRITTEN = re.compile(r"\s*(\w+)\s*(!=|<=|>=|=|<|>)(.*)", re.DOTALL)
-WRITTEN_LIST = re.compile(r"\s*(\w+)\s+in\s*\((.*)\)\s*", re.DOTALL | re.IGNORECASE)
-WRITTEN_RANGE = re.compile(r"\s*(\w+)\s+between\s+(.*)", re.DOTALL | re.IGNORECASE)
-AND = re.compile(r"\s+and\s+", re.IGNORECASE)
-OR = re.compile(r"\s+or\s+(?=\()", re.IGNORECASE)
-BARE = re.compile(
-    r"(.+?)\s+(or|and)\s+(\(?\s*\w+\s*(?:[=<>]|!=|in\s*\(|between\s).*)",
+COMPARED = re.compile(r"(\w+)(?:\s*(==|=|!=|<>|<=|>=|<|>)|\s+(in|between)\b)\s*", re.IGNORECASE)
+QUOTED = re.compile(r"""(['"])((?:(?!\1).|\1\1)*)\1""", re.DOTALL)
+BARE = re.compile(r"(?:[^,()]|\([^()]*\))*")
+"""A value without quotes, which a comma or a closing parenthesis ends."""
+
+AND, OR = re.compile(r"\s+and\s", re.IGNORECASE), re.compile(r"or\b", re.IGNORECASE)
+ANOTHER = re.compile(r"[\s;&|](?=\w+(?:\s*[=<>]|\s*!=|\s+in\s*\(|\s+between\s))", re.IGNORECASE)
+"""Blank or sign within a value, before another condition."""
+
+JOINED = re.compile(
+    r"(.+?)\s*(?:\b(or|and)\b|[,;]|&&?|\|\|?)\s*"
+    r"(\(?\s*\w+\s*(?:[=<>]|!=|in\s*\(|between\s).*)",
     re.DOTALL | re.IGNORECASE,
 )
-"""A text with what may be meant as another condition."""
+"""Two conditions in one."""
 
-FORMS = "tier=T1, 'tier in (T1,T2)', 'week_start between 2025-01-06 and 2025-03-31'"
+PLAIN = re.compile(r"[\w.:/|#@+-]+", re.ASCII)
+"""A value that needs no quotes."""
+
+SYNONYMS = {"==": "=", "<>": "!="}
+MAX_SHOWN_CHARACTERS = 40
+
+FORMS = "tier=T1, symbol = 'A', 'tier in (T1,T2)', 'week_start between 2025-01-06 and 2025-03-31'"
 EXPECTED = (
     f"COLUMN OP VALUE, e.g. {FORMS} or '(tier=T1) or (symbol=AAPL)', with OP one of = != < <= > >= "
     "in between"
@@ -78,7 +92,7 @@ def _whole(written: str) -> int:
 
 
 def _number(written: str) -> float:
-    number = float(written)
+    number = float(_matching(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", written))
     if not math.isfinite(number):
         raise ValueError(written)
     return number
@@ -202,45 +216,74 @@ class _Comparison(NamedTuple):
     values: list[str]
 
 
+def write_condition(name: str, *values: object) -> str:
+    """Return the condition that a column has one of these values, quoted where needed."""
+    texts = [_quoted_if_needed(str(value)) for value in values]
+    return f"{name}={texts[0]}" if len(texts) == 1 else f"{name} in ({','.join(texts)})"
+
+
+def _quoted_if_needed(value: str) -> str:
+    is_plain = PLAIN.fullmatch(value) and value.lower() != "null"
+    return value if is_plain else '"' + value.replace('"', '""') + '"'
+
+
 def condition(rows: FromClause, written: str) -> ColumnElement[bool]:
     """Return the comparison that ``written`` names, its values bound.
 
     Raises:
         ConfigurationError: It is not a comparison, its column is unknown or holds hashes of
-            secrets, or a value is not of the column's type.
+            secrets, or a value is not of the column's type or not one of its known values.
     """
-    return or_(*(_compared(rows, each, written) for each in _read(written)))
+    return or_(*(_compared(rows, comparison, written) for comparison in _read(written)))
 
 
-def _compared(rows: FromClause, wanted: _Comparison, written: str) -> ColumnElement[bool]:
-    column = public_column_of(rows, wanted.name)
+def _compared(rows: FromClause, comparison: _Comparison, written: str) -> ColumnElement[bool]:
+    column = public_column_of(rows, comparison.name)
     read, expected = READERS[type(column.type)]
-    values = wanted.values
+    texts = comparison.values
     try:
-        found = [read(value) for value in values]
+        values = [read(text) for text in texts]
     except (ValueError, KeyError):
         raise ConfigurationError(
-            f"{written!r} cannot be compared with {wanted.name}",
+            f"{written!r} cannot be compared with {comparison.name}",
             expected=expected,
-            found=repr(values[0] if len(values) == 1 else values),
+            found=repr(texts[0] if len(texts) == 1 else texts),
         ) from None
+    if comparison.operator in ("=", "!=", "in"):
+        _require_known(column, comparison, written)
     term = comparable(column)
-    if wanted.operator == "in":
-        return term.in_(found)
-    if wanted.operator == "between":
-        return _within(term, wanted, found)
-    return OPERATORS[wanted.operator](term, found[0])
+    if comparison.operator == "in":
+        return term.in_(values)
+    if comparison.operator == "between":
+        return _within(term, comparison, values)
+    return OPERATORS[comparison.operator](term, values[0])
+
+
+def _require_known(column: ColumnElement[Any], comparison: _Comparison, written: str) -> None:
+    """Make sure that a column with known values is compared with these alone.
+
+    Raises:
+        ConfigurationError: It cannot have one of the values.
+    """
+    known = getattr(column, "info", {}).get(VALUES, ())
+    unknown = [value for value in comparison.values if value not in known]
+    if known and unknown:
+        raise ConfigurationError(
+            f"invalid condition {written!r}: {comparison.name} is never {unknown[0]!r}",
+            expected=f"one of {', '.join(known)}",
+            remedy=did_you_mean(unknown[0], known),
+        )
 
 
 def _within(
-    term: ColumnElement[Any], wanted: _Comparison, found: Sequence[Any]
+    term: ColumnElement[Any], comparison: _Comparison, values: Sequence[Any]
 ) -> ColumnElement[bool]:
-    low, high = found
+    low, high = values
     if low > high:
         raise ConfigurationError(
-            f"invalid condition: no {wanted.name} is between {' and '.join(wanted.values)}",
+            f"invalid condition: no {comparison.name} is between {' and '.join(comparison.values)}",
             expected="the lower value first, e.g. "
-            f"'{wanted.name} between {' and '.join(reversed(wanted.values))}'",
+            f"'{comparison.name} between {' and '.join(reversed(comparison.values))}'",
         )
     return and_(term >= low, term <= high)  # PostgreSQL refuses BETWEEN with a collation
 
@@ -253,13 +296,13 @@ def values_by_column(wheres: Sequence[str]) -> dict[str, list[str]]:
     Raises:
         ConfigurationError: A condition cannot be read.
     """
-    found: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for written in wheres:
         read = _read(written)
-        names = {each.name for each in read if each.operator in ("=", "in")}
-        if len(names) == 1 and all(each.operator in ("=", "in") for each in read):
-            found[names.pop()] = [value for each in read for value in each.values]
-    return found
+        names = {comparison.name for comparison in read}
+        if len(names) == 1 and all(comparison.operator in ("=", "in") for comparison in read):
+            values[names.pop()] = [value for comparison in read for value in comparison.values]
+    return values
 
 
 def conditions_on(names: Collection[str], wheres: Sequence[str]) -> list[str]:
@@ -268,104 +311,151 @@ def conditions_on(names: Collection[str], wheres: Sequence[str]) -> list[str]:
     Raises:
         ConfigurationError: A condition cannot be read.
     """
-    return [written for written in wheres if all(each.name in names for each in _read(written))]
+    return [
+        written
+        for written in wheres
+        if all(comparison.name in names for comparison in _read(written))
+    ]
 
 
 def refuse_contradictions(wheres: Sequence[str]) -> None:
     """Make sure that no two conditions ask for different values of one column: no row has both.
 
-    A text that may be meant as two conditions is refused, too.
-
     Raises:
-        ConfigurationError: Two do, or one may be two.
+        ConfigurationError: Two do, or a condition cannot be read.
     """
-    wanted: dict[str, str] = {}
+    values: dict[str, str] = {}
     for written in wheres:
-        _refuse_hidden(written)
         (name, compare, (value, *_)), *others = _read(written)
         if others:
             continue
-        if compare == "=" and wanted.setdefault(name, value) != value:
+        if compare == "=" and values.setdefault(name, value) != value:
             raise ConfigurationError(
-                f"invalid conditions: {name}={wanted[name]} and {name}={value} never both hold",
-                expected=f"one of them, or either: '{name} in ({wanted[name]},{value})'",
+                f"invalid conditions: {name}={values[name]} and {name}={value} never both hold",
+                expected=f"one of them, or either: '{write_condition(name, values[name], value)}'",
             )
-
-
-def _refuse_hidden(written: str) -> None:
-    read = _comparison(written)
-    if written.lstrip().startswith("(") or (read and read.operator == "in"):
-        return
-    text = read.values[-1] if read and read.operator == "between" else written
-    parts = BARE.fullmatch(text.strip())
-    if parts is None:
-        return
-    first, joint, second = parts.groups()
-    first = f"{written.strip().removesuffix(text.strip())}{first}"
-    joint, second = joint.lower(), second.strip()
-    remedy = f"write '({first}) or ({second})'" if joint == "or" else "give each as its own filter"
-    raise ConfigurationError(
-        f"invalid condition {written!r}: its text has another condition after {joint!r}",
-        expected="one condition, or some in parentheses that or joins; a text with such words "
-        'stands in a list, COLUMN in ("TEXT")',
-        remedy=remedy,
-    )
 
 
 def _read(written: str) -> list[_Comparison]:
     """Return the comparisons of which a row meets one: several if `or` joins conditions.
 
     Raises:
-        ConfigurationError: One is not a comparison.
+        ConfigurationError: Something in it is not understood.
     """
-    parts = _joined(written.strip()) if written.lstrip().startswith("(") else [written]
-    found = [_comparison(each) for each in parts]
-    if not found or None in found:
-        raise ConfigurationError(f"invalid condition {written!r}", expected=EXPECTED)
-    return [each for each in found if each is not None]
+    return _Reader(written).read()
 
 
-def _joined(written: str) -> list[str]:
-    """Return the conditions in parentheses that `or` joins; none: it is something else."""
-    found: list[str] = []
-    start = 0
-    while (end := _closing(written, start)) is not None:
-        found.append(written[start + 1 : end])
-        if end + 1 == len(written):
-            return found
-        if (joint := OR.match(written, end + 1)) is None:
-            return []
-        start = joint.end()
-    return []
+@dataclass
+class _Reader:
+    """Reader of a condition; ``position`` is the place up to which it is read."""
 
+    written: str
+    position: int = 0
 
-def _closing(written: str, start: int) -> int | None:
-    """Return where the parenthesis closes that opens at ``start``; those in quotes do not count."""
-    depth, is_quoted = 0, False
-    for place in range(start, len(written)):
-        if written[place] == '"':
-            is_quoted = not is_quoted
-        elif not is_quoted:
-            depth += {"(": 1, ")": -1}.get(written[place], 0)
-            if depth == 0:
-                return place
-    return None
+    def read(self) -> list[_Comparison]:
+        """Return the comparisons of which a row meets one."""
+        comparisons = []
+        if self._skip_blanks() == "(":
+            comparisons.append(self._alternative())
+            while self._take(OR):
+                comparisons.append(self._alternative())
+        else:
+            comparisons.append(self._comparison())
+        if self._skip_blanks():
+            self._refuse()
+        return comparisons
 
+    def _alternative(self) -> _Comparison:
+        self._expect("(")
+        comparison = self._comparison()
+        self._expect(")")
+        return comparison
 
-def _comparison(written: str) -> _Comparison | None:
-    if listed := WRITTEN_LIST.fullmatch(written):
-        name, texts = listed.groups()
-        values = next(csv.reader([texts], skipinitialspace=True), [])
-        if values and "\n" not in texts and _closing(f"({texts})", 0) in (None, len(texts) + 1):
-            return _Comparison(name, "in", [value.strip() for value in values])
-    if limited := WRITTEN_RANGE.fullmatch(written):
-        name, texts = limited.groups()
-        values = [value.strip() for value in AND.split(texts)]
-        return _Comparison(name, "between", values) if len(values) == 2 else None
-    if parts := WRITTEN.fullmatch(written):
-        name, compare, value = parts.groups()
-        return _Comparison(name, compare, [value])
-    return None
+    def _comparison(self) -> _Comparison:
+        head = self._take(COMPARED)
+        if head is None:
+            self._refuse()
+        name, compare = head[1], (head[2] or head[3]).lower()
+        if compare == "in":
+            self._expect("(")
+            values = [self._value()]
+            while self._skip_blanks() == ",":
+                self.position += 1
+                values.append(self._value())
+            self._expect(")")
+        elif compare == "between":
+            low = self._value(end=AND)
+            if self._take(AND) is None:
+                self._refuse()
+            values = [low, self._value(end=AND)]
+        else:
+            values = [self._value(may_be_empty=True)]
+        return _Comparison(name, SYNONYMS.get(compare, compare), values)
+
+    def _value(self, *, end: re.Pattern[str] | None = None, may_be_empty: bool = False) -> str:
+        """Return the next value; without quotes it ends where ``end`` matches, too."""
+        first = self._skip_blanks()
+        if first in ("'", '"'):
+            if (quoted := self._take(QUOTED)) is None:
+                self._refuse("closing quote not found")
+            return quoted[2].replace(first * 2, first)
+        text = self._take_bare(end)
+        begin = self.position - len(text)
+        if another := ANOTHER.search(text):
+            self._refuse(position=begin + another.end())
+        value = text.rstrip()
+        if value[:1] in ("=", "<", ">", "!", "(") or not (value or may_be_empty):
+            self._refuse(position=begin)
+        if value.lower() == "null":
+            self._refuse("NULL meets no condition; the text stands in quotes", position=begin)
+        return value
+
+    def _take_bare(self, end: re.Pattern[str] | None) -> str:
+        matched = BARE.match(self.written, self.position)
+        text = matched[0] if matched else ""
+        if end is not None and (limit := end.search(text)):
+            text = text[: limit.start()]
+        self.position += len(text)
+        return text
+
+    def _skip_blanks(self) -> str:
+        """Skip blanks, and return the next character; empty: the end."""
+        while self.written[self.position : self.position + 1].isspace():
+            self.position += 1
+        return self.written[self.position : self.position + 1]
+
+    def _take(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        if pattern is not AND:
+            self._skip_blanks()
+        matched = pattern.match(self.written, self.position)
+        if matched:
+            self.position = matched.end()
+        return matched
+
+    def _expect(self, character: str) -> None:
+        if self._skip_blanks() != character:
+            self._refuse()
+        self.position += 1
+
+    def _refuse(self, reason: str = "", *, position: int | None = None) -> NoReturn:
+        place = self.position if position is None else position
+        rest = self.written[place:]
+        shown = repr(rest[:MAX_SHOWN_CHARACTERS]) if rest else "the end"
+        raise ConfigurationError(
+            f"invalid condition {self.written!r}" + (f": {reason}" if reason else ""),
+            expected=EXPECTED,
+            found=f"{shown} at character {place + 1}",
+            remedy=self._remedy(),
+        )
+
+    def _remedy(self) -> str:
+        parts = JOINED.fullmatch(self.written.strip())
+        if parts is None:
+            return "put a text with commas, parentheses or operators in quotes"
+        first, joint, second = parts.groups()
+        if (joint or "").lower() == "or":
+            return f"write '({first}) or ({second})'"
+        return f"give each as its own filter: '{first}' and '{second}'"
 
 
 def ordering(column: ColumnElement[Any], written: str) -> ColumnElement[Any]:

@@ -43,6 +43,7 @@ documents_files = table(
         "state",
         "State: seen, stable (waits to be loaded), loaded (read, whatever its document's state), "
         "changed (since it was loaded) or gone",
+        values=("seen", "stable", "loaded", "changed", "gone"),
     ),
     moment("first_seen_at", "UTC time of the first poll that found it; its day is the partition"),
     moment("unchanged_since", "UTC time of the first poll that found this size and change time"),
@@ -69,7 +70,11 @@ documents = _asset(
             optional=True,
         ),
         text("path_in_parent", "Its name there; NULL: none", optional=True, from_senders=True),
-        text("state", "State: loaded, empty, needs_ocr, encrypted or refused"),
+        text(
+            "state",
+            "State: loaded, empty, needs_ocr, encrypted or refused",
+            values=("loaded", "empty", "needs_ocr", "encrypted", "refused"),
+        ),
         text("reason_code", "Decisive reason code; NULL: no remark", optional=True),
         text("reason", "The reason, and what was found", optional=True, from_senders=True),
         text(

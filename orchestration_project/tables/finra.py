@@ -29,7 +29,7 @@ TIER_NAMES = {"T1": "NMS Tier 1", "T2": "NMS Tier 2", "OTCE": "OTC Equity Securi
 MARKET_NAMES = {"ATS": "ATS", "NON_ATS": "Non-ATS OTC"}
 """Displayed names of codes; a code without a name is displayed itself."""
 
-MARKETS = tuple(MARKET_NAMES)
+TIERS, MARKETS = tuple(TIER_NAMES), tuple(MARKET_NAMES)
 
 METADATA_COLUMNS = ("initial_published_date", "last_update_date", "last_reported_date")
 """Columns about FINRA's publication of a row: if only they change, the trading is not restated."""
@@ -38,8 +38,8 @@ finra_otc_weekly = table(
     "finra_otc_weekly",
     "One row per week, tier, market, symbol and venue: the shares and trades reported to FINRA.",
     day("week_start", "Monday of the week", key=True),
-    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
-    text("market", "Market: ATS, or NON_ATS (other OTC trading)", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", values=TIERS, key=True),
+    text("market", "Market: ATS, or NON_ATS (other OTC trading)", values=MARKETS, key=True),
     text("symbol", "FINRA's issue symbol, exact to the byte", key=True),
     text("venue_id", "Venue ID: MPID, else CRD:number, else NAME:name", key=True),
     day("week_end", "Friday of the week"),
@@ -113,7 +113,7 @@ finra_symbol_week = table(
     "finra_symbol_week",
     "One row per week, tier and symbol: trading over all venues, and its concentration.",
     day("week_start", "Monday of the week", key=True),
-    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", values=TIERS, key=True),
     text("symbol", "FINRA's issue symbol", key=True),
     quantity("ats_share_quantity", "Shares traded on ATSs"),
     quantity("non_ats_share_quantity", "Shares traded OTC outside ATSs"),
@@ -151,8 +151,8 @@ finra_venue_week = table(
     "finra_venue_week",
     "One row per week, tier, market and venue: trading, and share of the tier.",
     day("week_start", "Monday of the week", key=True),
-    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
-    text("market", "Market: ATS or NON_ATS", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", values=TIERS, key=True),
+    text("market", "Market: ATS or NON_ATS", values=MARKETS, key=True),
     text("venue_id", "As in finra_otc_weekly", key=True),
     quantity("share_quantity", "Shares traded in the week"),
     count("trade_count", "Trades in the week"),
@@ -175,7 +175,7 @@ finra_symbol_rolling_6w = table(
     "finra_symbol_rolling_6w",
     "One row per week, tier and symbol traded in it: trading in the six weeks up to it.",
     day("week_start", "Monday of the window's last week", key=True),
-    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", values=TIERS, key=True),
     text("symbol", "FINRA's issue symbol", key=True),
     count("weeks_in_window", "Weeks of the window in which the symbol was traded, 1-6"),
     flag("is_complete", "Whether all six weeks of the tier are loaded"),
@@ -193,6 +193,7 @@ finra_symbol_rolling_6w = table(
     text(
         "trend_direction",
         "Trend: up (trend_ratio over 1.1), down (under 0.9) or flat",
+        values=("up", "down", "flat"),
         optional=True,
     ),
     *point_in_time(may_be_stale=True),
@@ -202,7 +203,7 @@ finra_concentration_week = table(
     "finra_concentration_week",
     "One row per week, tier and symbol: concentration of its trading on venues, and its change.",
     day("week_start", "Monday of the week", key=True),
-    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", values=TIERS, key=True),
     text("symbol", "FINRA's issue symbol", key=True),
     ratio(
         "hhi_lower",
@@ -234,7 +235,7 @@ finra_tier_week = table(
     "finra_tier_week",
     "One row per week and tier, once all tiers are loaded: trading, and share of the market.",
     day("week_start", "Monday of the week", key=True),
-    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", values=TIERS, key=True),
     quantity("share_quantity", "Shares, both markets"),
     count("trade_count", "Trades, both markets"),
     count("row_count", "Rows of finra_otc_weekly"),
@@ -253,7 +254,7 @@ finra_symbol_week_value = table(
     "finra_symbol_week_value",
     "One row per week, tier and symbol with prices of all sessions: estimated traded value.",
     day("week_start", "Monday of the week", key=True),
-    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", values=TIERS, key=True),
     text("symbol", "FINRA's issue symbol", key=True),
     quantity("share_quantity", "Shares traded OTC, both markets"),
     scaled(

@@ -1,5 +1,6 @@
 """Fields and tables of FINRA's further datasets; `domains/finra/datasets.py` declares the rest."""
 
+from orchestration_project.tables.finra import TIERS
 from orchestration_project.tables.key_groups import look_up_in_groups
 from orchestration_project.tables.schema import (
     USD_SCALE,
@@ -119,7 +120,7 @@ finra_treasury_monthly = dataset_table(
 
 BOND_FIELDS = (
     Field("weekEnding", day("week_ending", "Friday of the week", key=True)),
-    Field("tierIdentifier", text("tier", "FINRA tier: T1, T2 or OTCE", key=True)),
+    Field("tierIdentifier", text("tier", "FINRA tier: T1, T2 or OTCE", values=TIERS, key=True)),
     Field(
         "cusip",
         text("cusip", "CUSIP of the bond: nine characters, the last a check digit", key=True),

@@ -53,7 +53,9 @@ MONTHLY_ROWS = "OTC_M_SMBL_FIRM"
 
 MONTHLY_FIELDS = (
     Field("monthStartDate", day("trade_month", "First day of the month", key=True)),
-    Field("tierIdentifier", text("tier", "FINRA tier: NMS or OTCE", key=True)),
+    Field(
+        "tierIdentifier", text("tier", "FINRA tier: NMS or OTCE", values=("NMS", "OTCE"), key=True)
+    ),
     Field("issueSymbolIdentifier", text("symbol", "FINRA's symbol, exact to the byte", key=True)),
     Field(
         "issueName",

@@ -4,7 +4,13 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, case, func, or_, type_coerce
 
-from orchestration_project.tables.finra import finra_venue_week, notional, point_in_time
+from orchestration_project.tables.finra import (
+    MARKETS,
+    TIERS,
+    finra_venue_week,
+    notional,
+    point_in_time,
+)
 from orchestration_project.tables.key_groups import look_up_in_groups
 from orchestration_project.tables.schema import (
     BYTEWISE_TEXT,
@@ -21,7 +27,7 @@ finra_venue_week_all_tiers = table(
     "finra_venue_week_all_tiers",
     "One row per week, market and venue, once all tiers are loaded: trading in all tiers.",
     day("week_start", "Monday of the week", key=True),
-    text("market", "Market: ATS or NON_ATS", key=True),
+    text("market", "Market: ATS or NON_ATS", values=MARKETS, key=True),
     text("venue_id", "As in finra_otc_weekly", key=True),
     count("firm_crd_number", "As in finra_otc_weekly", optional=True),
     text("participant_name", "Name of the venue or firm in the week", optional=True),
@@ -78,7 +84,11 @@ finra_firms = view(
 
 def _change(of_what: str) -> list[Column[Any]]:
     return [
-        text("movement", f"entered, left, or moved: {of_what} traded in one or both weeks"),
+        text(
+            "movement",
+            f"entered, left, or moved: {of_what} traded in one or both weeks",
+            values=("entered", "left", "moved"),
+        ),
         quantity("share_quantity", "Shares of the week; 0: left"),
         quantity("previous_share_quantity", "Shares of the previous week; 0: entered"),
         quantity("share_change", "share_quantity minus previous_share_quantity"),
@@ -101,7 +111,7 @@ finra_symbol_movers_week = table(
     "finra_symbol_movers_week",
     "One row per week, tier and symbol that entered, left, or is among the 100 largest changes.",
     day("week_start", "Monday of the week; the previous week is loaded, too", key=True),
-    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", values=TIERS, key=True),
     text("symbol", "FINRA's issue symbol", key=True),
     *_change("the symbol"),
 )
@@ -110,8 +120,8 @@ finra_venue_movers_week = table(
     "finra_venue_movers_week",
     "One row per week, tier, market and venue: its change since the previous week.",
     day("week_start", "Monday of the week; the previous week is loaded, too", key=True),
-    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
-    text("market", "Market: ATS or NON_ATS", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", values=TIERS, key=True),
+    text("market", "Market: ATS or NON_ATS", values=MARKETS, key=True),
     text("venue_id", "As in finra_otc_weekly", key=True),
     *_change("the venue"),
 )
@@ -120,7 +130,7 @@ finra_symbol_anomalies_week = table(
     "finra_symbol_anomalies_week",
     "One row per week, tier and symbol whose shares are far from those of the weeks before.",
     day("week_start", "Monday of the week", key=True),
-    text("tier", "FINRA tier: T1, T2 or OTCE", key=True),
+    text("tier", "FINRA tier: T1, T2 or OTCE", values=TIERS, key=True),
     text("symbol", "FINRA's issue symbol", key=True),
     quantity("share_quantity", "Shares of the week"),
     ratio("trailing_mean", "Mean shares of the trailing weeks with trading"),

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Column
 
+from orchestration_project.tables.finra import TIERS
 from orchestration_project.tables.schema import (
     count,
     day,
@@ -31,7 +32,7 @@ finra_symbols = table(
     "finra_symbols",
     "One row per symbol: the weeks, tiers and issue names under which it traded.",
     text("symbol", "FINRA's issue symbol, exact to the byte", key=True),
-    text("tier", "Tier of the last week: T1, T2 or OTCE"),
+    text("tier", "Tier of the last week: T1, T2 or OTCE", values=TIERS),
     text("issue_name", "Latest name of the security", optional=True),
     day("first_week", "Monday of the first loaded week with trading"),
     day("last_week", "Monday of the last loaded week with trading"),
@@ -55,6 +56,7 @@ finra_symbol_changes = table(
         "kind",
         "Kind: tier_move, issue_name_change, reuse_candidate (another name after a gap, no word "
         "in common), or two_tiers (rows in two tiers of one week)",
+        values=("tier_move", "issue_name_change", "reuse_candidate", "two_tiers"),
         key=True,
     ),
     day("previous_week", "Monday of the symbol's week before; two_tiers: the week itself"),

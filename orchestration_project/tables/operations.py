@@ -32,7 +32,7 @@ operations_alerts = table(
     "One row per alert: a failure of a run or sensor, a recovery, or a notice.",
     text("alert_id", "Alert ID: first 128 bits of the SHA-256 of kind and cause, hex", key=True),
     text("kind", "Kind of the alert, see docs/reference/alerts.md"),
-    text("severity", "Severity: info, warning or error"),
+    text("severity", "Severity: info, warning or error", values=("info", "warning", "error")),
     text("title", "Title, one line"),
     text("body", "Text of the alert: failure, cause, remedy and links"),
     text("run_id", "Dagster run of the alert; NULL: no run", optional=True),
@@ -43,6 +43,7 @@ operations_alerts = table(
     text(
         "state",
         "State: open, recovered, replaced (by a later alert) or told (a notice, nothing to fix)",
+        values=("open", "recovered", "replaced", "told"),
     ),
     text("open_problems", "Problems that are open, a JSON list of kind, subject and detail"),
     count("repeated_count", "Repetitions within the window, which were not sent"),
@@ -70,6 +71,7 @@ operations_alert_deliveries = table(
         "state",
         "State: pending (also after failed attempts), delivered, failed (no further attempt) "
         "or told_before (suppressed, since an earlier alert was sent within the window)",
+        values=("pending", "delivered", "failed", "told_before"),
     ),
     count("attempt_count", "Attempts started"),
     text(
@@ -140,6 +142,17 @@ operations_runs = table(
         "status",
         "Status in Dagster: NOT_STARTED, QUEUED, STARTING, STARTED, CANCELING, SUCCESS, "
         "FAILURE or CANCELED; or DELETED (from Dagster before it ended)",
+        values=(
+            "NOT_STARTED",
+            "QUEUED",
+            "STARTING",
+            "STARTED",
+            "CANCELING",
+            "SUCCESS",
+            "FAILURE",
+            "CANCELED",
+            "DELETED",
+        ),
     ),
     moment("created_at", "UTC time at which the run was created"),
     moment("started_at", "UTC time at which its process started; NULL: not started", optional=True),
@@ -155,7 +168,11 @@ operations_runs = table(
         "rows_rejected", "Lines rejected by the contract, including those of quarantined deliveries"
     ),
     count("byte_count", "Size of the fetched content as received, bytes"),
-    text("trigger_kind", "Trigger: schedule, sensor, backfill or person"),
+    text(
+        "trigger_kind",
+        "Trigger: schedule, sensor, backfill or person",
+        values=("schedule", "sensor", "backfill", "person"),
+    ),
     text(
         "trigger_name",
         "Name of the schedule, sensor or backfill; NULL: a person",
@@ -213,7 +230,9 @@ operations_steps = table(
     text("asset", "First of its assets by name; NULL: no asset", optional=True),
     text("assets", "All assets of the step, a JSON list"),
     text(
-        "status", "Status: IN_PROGRESS, SUCCESS, FAILURE, SKIPPED or CANCELED (its run ended first)"
+        "status",
+        "Status: IN_PROGRESS, SUCCESS, FAILURE, SKIPPED or CANCELED (its run ended first)",
+        values=("IN_PROGRESS", "SUCCESS", "FAILURE", "SKIPPED", "CANCELED"),
     ),
     moment("started_at", "UTC time of its start; NULL: not started", optional=True),
     moment("ended_at", "UTC time of its end; NULL: not ended", optional=True),
@@ -254,7 +273,11 @@ operations_control_tower = table(
     text("domain", "Domain", key=True),
     text("asset", "Asset of the domain; empty: the whole domain", key=True),
     count("window_hours", "Window before the evaluation, hours: 24, 168 or 672", key=True),
-    text("state", "State, the same for each window: healthy, attention, stale or failing"),
+    text(
+        "state",
+        "State, the same for each window: healthy, attention, stale or failing",
+        values=("healthy", "attention", "stale", "failing"),
+    ),
     text("reasons", "Reasons for the state, a JSON list of sentences"),
     count("run_count", "Runs (for an asset: steps) that ended in the window"),
     count("success_count", "Runs or steps that succeeded"),
@@ -500,7 +523,11 @@ operations_readiness = table(
     "One row per dependency and machine: the latest result of its probe.",
     text("dependency", "Dependency, such as finra, database, artifacts or disk", key=True),
     text("machine", "Host name of the machine that probed it", key=True),
-    text("outcome", "Outcome: passed, failed or not_applicable"),
+    text(
+        "outcome",
+        "Outcome: passed, failed or not_applicable",
+        values=("passed", "failed", "not_applicable"),
+    ),
     text("tried", "Action of the probe"),
     text("got", "Result of the probe, without secrets"),
     text("remedy", "Remedy; empty: nothing to do"),
@@ -538,7 +565,7 @@ operations_exports = table(
     ),
     text("table_name", "Exported table or view"),
     text("condition", "Conditions of the rows, a JSON list"),
-    text("format", "Format: csv, ndjson or parquet"),
+    text("format", "Format: csv, ndjson or parquet", values=("csv", "ndjson", "parquet")),
     text("target", "Name of the target in exports.yaml"),
     count("row_count", "Exported rows"),
     count("byte_count", "Size of the file, bytes"),

@@ -15,7 +15,11 @@ operations_slo = table(
         "Indicator: freshness, loads, gateway_latency, webhook_to_loaded or mirror_lag",
     ),
     ratio("target", "Share of good events that is promised, 0-1"),
-    text("state", "State: met, burning, exhausted or no_data"),
+    text(
+        "state",
+        "State: met, burning, exhausted or no_data",
+        values=("met", "burning", "exhausted", "no_data"),
+    ),
     count("good", "Good events in the window"),
     count("total", "Events in the window"),
     ratio(
@@ -56,7 +60,12 @@ operations_host_samples = table(
     "operations_host_samples",
     "One row per host, role and 5 minutes, kept for 7 days: what the host and the program use.",
     text("host", "Host name", key=True),
-    text("role", "Role: gateway, daemon, code_server, bridge or worker", key=True),
+    text(
+        "role",
+        "Role: gateway, daemon, code_server, bridge or worker",
+        values=("gateway", "daemon", "code_server", "bridge", "worker"),
+        key=True,
+    ),
     moment("at", "UTC time at which the 5 minutes start", key=True),
     ratio("cpu_share", "Share of the host's CPU time in use since the sample before, 0-1"),
     ratio("memory_share", "Share of the host's memory in use, 0-1"),

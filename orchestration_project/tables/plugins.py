@@ -20,8 +20,12 @@ plugins = table(
     text("version", "Semantic version in plugin.yaml"),
     text("sha256", "SHA-256 of the canonical archive, hex"),
     text("publisher", "Publisher in plugin.yaml"),
-    text("kind", "Kind: source, report or action"),
-    text("state", "State: added, granted, enabled, disabled or refused"),
+    text("kind", "Kind: source, report or action", values=("source", "report", "action")),
+    text(
+        "state",
+        "State: added, granted, enabled, disabled or refused",
+        values=("added", "granted", "enabled", "disabled", "refused"),
+    ),
     ratio(
         "share", "Share of partitions that it runs for, 0 to 1, by a hash of asset and partition"
     ),
@@ -42,7 +46,11 @@ plugins_versions = table(
     "One row per change of a plugin; rows are added and never changed.",
     text("id", "ID of the plugin", key=True),
     count("version_number", "Number of the change, from 1 per plugin", key=True),
-    text("action", "Change: add, grant, enable, disable, refuse or remove"),
+    text(
+        "action",
+        "Change: add, grant, enable, disable, refuse or remove",
+        values=("add", "grant", "enable", "disable", "refuse", "remove"),
+    ),
     text("definition", "The plugin as of this change, a JSON object"),
     text("edited_by", "User, or the part of the project, of the change"),
     moment("edited_at", "UTC time of the change"),
@@ -69,7 +77,7 @@ plugins_publishers = table(
     "One row per publisher whose signatures are or were trusted.",
     text("publisher", "Name in plugin.yaml", key=True),
     text("public_key", "Ed25519 public key, Base64"),
-    text("state", "State: trusted or revoked"),
+    text("state", "State: trusted or revoked", values=("trusted", "revoked")),
     text("changed_by", "User of the latest change"),
     moment("changed_at", "UTC time of the latest change"),
 )
@@ -99,9 +107,13 @@ plugins_calls = table(
     text("run_id", "Dagster run, or ID of the request of an endpoint", key=True),
     count("number", "Number of the call, from 1 per run", key=True),
     text("plugin", "ID of the plugin"),
-    text("kind", "Kind: fetch, read, emit, publish, act, page or endpoint"),
+    text(
+        "kind",
+        "Kind: fetch, read, emit, publish, act, page or endpoint",
+        values=("fetch", "read", "emit", "publish", "act", "page", "endpoint"),
+    ),
     text("target", "URL without query and secrets, or name of what was called", from_senders=True),
-    text("verdict", "Verdict: allowed, refused or failed"),
+    text("verdict", "Verdict: allowed, refused or failed", values=("allowed", "refused", "failed")),
     count("bytes", "Size of the answer, or of what was sent, bytes"),
     ratio("seconds", "Duration, seconds"),
     moment("at", "UTC time of the call"),

@@ -81,7 +81,12 @@ prices_corporate_actions = table(
     "One row per symbol, day and kind of corporate action, from the prices of the day.",
     text("symbol", "Symbol, as in prices_daily", key=True),
     day("trade_date", "First trading day after the action: the ex-date", key=True),
-    text("kind", "Kind of corporate action: dividend or split", key=True),
+    text(
+        "kind",
+        "Kind of corporate action: dividend or split",
+        values=("dividend", "split"),
+        key=True,
+    ),
     scaled("dividend", "Dividend, US dollars x 10^6 per share; NULL: a split", optional=True),
     scaled("split_ratio", "New shares per old share x 10^6; NULL: a dividend", optional=True),
     text("source", "Source, as in prices_daily"),
@@ -119,7 +124,11 @@ prices_symbol_months = table(
     "One row per requested symbol and month: state of its load.",
     text("symbol", "Symbol, as in prices_daily", key=True),
     day("month_start", "First day of the month", key=True),
-    text("state", "State: landed, waiting (for source or quota), refused or unmapped"),
+    text(
+        "state",
+        "State: landed, waiting (for source or quota), refused or unmapped",
+        values=("landed", "waiting", "refused", "unmapped"),
+    ),
     text("reason", "Reason why it is not loaded; NULL: it is loaded", optional=True),
     day(
         "landed_through_date",

@@ -30,7 +30,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
 from orchestration_project.tables.conditions import conditions_on
 from orchestration_project.tables.published import Published, published_by
-from orchestration_project.tables.schema import BYTEWISE_TEXT, HISTORY, key_names
+from orchestration_project.tables.schema import BYTEWISE_TEXT, HISTORY, VALUES, key_names
 
 CHANGE = "change"
 OLD, NEW = "old_", "new_"
@@ -91,7 +91,7 @@ class _PublicationDiff(Part):
         """Return these columns of the rows that also meet ``wheres``."""
         table = self.states[0].table
         of_key = conditions_on(key_names(table), wheres)
-        columns = [column.name for column in table.columns]
+        columns = table.columns.keys()
         old, new = (
             part.select(columns, of_key).subquery()
             for state in self.states
@@ -116,7 +116,13 @@ def _shape(table: Table) -> Table:
         f"{table.name}_diff",
         MetaData(),
         *(_copy(table.c[name], name, is_key=True) for name in key),
-        Column(CHANGE, BYTEWISE_TEXT, nullable=False, comment="added, changed or removed"),
+        Column(
+            CHANGE,
+            BYTEWISE_TEXT,
+            nullable=False,
+            comment="added, changed or removed",
+            info={VALUES: ("added", "changed", "removed")},
+        ),
         *(_copy(column, f"{prefix}{column.key}") for column in others for prefix in (OLD, NEW)),
         comment=f"Rows of {table.name} that differ between two times.",
     )

@@ -57,6 +57,9 @@ HIDDEN = "hidden"
 FROM_SENDERS = "from_senders"
 """Under this name a column's `info` says that its text is written by whoever sends us something."""
 
+VALUES = "values"
+"""Under this name a column's `info` has all values that it can have, if they are few and known."""
+
 USD_SCALE = 6
 """A table's `_usd` holds US dollars times 10 to this power, so that it is exact everywhere."""
 
@@ -175,9 +178,10 @@ def text(
     optional: bool = False,
     secret: bool = False,
     from_senders: bool = False,
+    values: Sequence[str] = (),
 ) -> Column[str]:
-    """Return a column of exact text, compared byte by byte."""
-    info = {HIDDEN: secret, FROM_SENDERS: from_senders}
+    """Return a column of exact text, compared byte by byte; ``values``: all that it can have."""
+    info = {HIDDEN: secret, FROM_SENDERS: from_senders, VALUES: values}
     return Column(
         name, BYTEWISE_TEXT, primary_key=key, nullable=optional, comment=comment, info=info
     )

@@ -32,7 +32,11 @@ inbox = table(
     text("sha256", "SHA-256 of the body as received, hex"),
     count("byte_count", "Size of the body as received, bytes"),
     moment("received_at", "UTC time of the receipt, unique among the rows of a process"),
-    text("state", "State: received, running, done, failed (it is retried) or dead (it is not)"),
+    text(
+        "state",
+        "State: received, running, done, failed (it is retried) or dead (it is not)",
+        values=("received", "running", "done", "failed", "dead"),
+    ),
     count("attempt_count", "Runs for the delivery that ended"),
     count("allowed_count", "Attempts after which the state is dead; a replay allows more"),
     text("run_id", "Dagster run of the latest attempt; NULL: none yet", optional=True),
@@ -67,7 +71,9 @@ work_items = table(
     text("item_key", "Key of the item, unique in its topic", key=True, from_senders=True),
     text("version", "Version of the item that is processed; a new one replaces it"),
     text(
-        "state", "State: ready, leased, done, skipped, failed (it is retried) or dead (it is not)"
+        "state",
+        "State: ready, leased, done, skipped, failed (it is retried) or dead (it is not)",
+        values=("ready", "leased", "done", "skipped", "failed", "dead"),
     ),
     count("attempt_count", "Ended attempts at this version"),
     count("allowed_count", "Attempts after which the state is dead; a retry allows more"),
@@ -167,6 +173,7 @@ deliveries = table(
     text(
         "outcome",
         "Outcome: landed, held_back (quarantined by an audit) or refused (cannot be validated)",
+        values=("landed", "held_back", "refused"),
     ),
     text("replay_of", "Replayed delivery; NULL: not a replay", optional=True),
     text("rule_version", "Version of the rules"),
@@ -216,8 +223,16 @@ audits = table(
     text("table_name", "Target table", key=True),
     text("name", "Name of the audit", key=True),
     text("partition_key", PIECE),
-    text("severity", "Severity: error (quarantines the delivery) or warning"),
-    text("outcome", "Outcome: passed, failed or not_applicable"),
+    text(
+        "severity",
+        "Severity: error (quarantines the delivery) or warning",
+        values=("error", "warning"),
+    ),
+    text(
+        "outcome",
+        "Outcome: passed, failed or not_applicable",
+        values=("passed", "failed", "not_applicable"),
+    ),
     text("expected", "Expectation of the audit"),
     text("found", "Finding of the audit"),
     text("offenders", "First 20 violations, a JSON list"),
@@ -328,7 +343,11 @@ outbox = table(
     count("version_number", "Version of the intention, from 1 per entity", key=True),
     text("payload", "Intended state, a JSON object"),
     text("cause", "Cause: source, rules, target or replay"),
-    text("state", "State: waiting, done, superseded (by a later version) or dead (rejected)"),
+    text(
+        "state",
+        "State: waiting, done, superseded (by a later version) or dead (rejected)",
+        values=("waiting", "done", "superseded", "dead"),
+    ),
     count("attempt_count", "Failed attempts"),
     text("reason", "Reason of the latest failed attempt; NULL: none failed", optional=True),
     moment("planned_at", "UTC time at which the intention was recorded"),

@@ -98,7 +98,7 @@ web_changes = table(
     moment("at", "UTC time of the load (system time)", key=True),
     text("item_key", "Values of the key fields", key=True, from_senders=True),
     text("field", "Field of the site file; empty: the whole item", key=True),
-    text("kind", "Kind: added, changed or removed"),
+    text("kind", "Kind: added, changed or removed", values=("added", "changed", "removed")),
     text("before", "Value before, as text; NULL: none", optional=True, from_senders=True),
     text("after", "Value after, as text; NULL: none", optional=True, from_senders=True),
     text("change_cause", "Cause: source (other pages) or ours (new rules)"),
@@ -161,7 +161,11 @@ web_proposals = table(
     "One row per proposal of selectors; accepted ones apply over the rules of the site file.",
     text("proposal_id", "Site, and digest of rules and selectors", key=True),
     text("site", "Site, by its file in WEB_SITES_DIR"),
-    text("state", "State: open, accepted, rejected or superseded (by a later proposal)"),
+    text(
+        "state",
+        "State: open, accepted, rejected or superseded (by a later proposal)",
+        values=("open", "accepted", "rejected", "superseded"),
+    ),
     text(
         "fields",
         "Old and new selector of each field, a JSON object",

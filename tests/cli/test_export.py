@@ -200,7 +200,7 @@ CONDITIONS: list[tuple[list[str], list[str]]] = [
     (["notional_dollars between 9.5 and 10"], ["BBB"]),
     ([f"week_start between 2025-01-06 and {MONDAY}", "symbol=aaa"], ["aaa"]),
     (["(symbol in (AAA,CCC)) or (share_quantity>=300)"], ["AAA", "aaa"]),
-    (["(symbol=AAA) OR (share_quantity between 150 and 250) or (tier=T9)"], ["AAA", "BBB"]),
+    (["(symbol=AAA) OR (share_quantity between 150 and 250) or (tier=OTCE)"], ["AAA", "BBB"]),
     (["(symbol=AAA) or (symbol=BBB)", "(notional_dollars<10) or (tier=T2)"], ["BBB"]),
     (["(symbol=aaa)"], ["aaa"]),
     (['(symbol in ("x) or (tier=T1")) or (symbol=BBB)'], ["BBB"]),
@@ -224,7 +224,56 @@ def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(desk, cap
         assert lines == ["symbol", *symbols], wheres
 
 
+SPELLINGS = [
+    ["tier=T1", "symbol=AAA"],
+    ["tier = T1", " symbol  =  AAA "],
+    ["tier == T1", "symbol=='AAA'"],
+    ["tier='T1'", 'symbol = "AAA"'],
+    ["tier in ('T1','T2')", "symbol IN ( 'AAA' )"],
+    ["tier in (T1, T2)", "week_start = '2025-11-10'", "symbol <> BBB"],
+    ["tier != 'T2'", "share_quantity = '100'", "share_quantity==100"],
+    ["share_quantity between '1' and 150", "symbol between 'AAA' and \"AAA\""],
+    ["( tier = 'T1' ) or (tier='T2')", "(symbol='AAA')or( symbol = \"x, or (y)\" )"],
+    ["issue_name = ' it''s \"1=1\", and (so) on '"],
+    ['issue_name = " it\'s ""1=1"", and (so) on "'],
+]
+"""Conditions that the same row alone meets."""
+
+
+def test_each_spelling_of_a_condition_selects_the_same_rows(desk, capfd):
+    name = ' it\'s "1=1", and (so) on '
+    desk.land(row("AAA", issue_name=name), row("BBB", share_quantity=200))
+    for wheres in SPELLINGS:
+        options = [option for where in wheres for option in ("--where", where)]
+        lines, _ = exported(capfd, WEEKLY, "--columns", "symbol", *options)
+        assert lines == ["symbol", "AAA"], wheres
+
+
 REFUSED = [
+    ([WEEKLY, "--where", "tier=T4"], "tier is never 'T4'\n  expected: one of T1, T2, OTCE"),
+    ([WEEKLY, "--where", "tier in (T1,t1)"], "tier is never 't1'\n  expected: one of T1, T2, OTCE"),
+    ([WEEKLY, "--where", "(market=ATS) or (market!=OTC)"], "expected: one of ATS, NON_ATS"),
+    (["v_finra_otc_weekly", "--where", "tier=T4"], "expected: one of T1, T2, OTCE"),
+    ([f"{WEEKLY}_history", "--where", "tier=T4"], "expected: one of T1, T2, OTCE"),
+    (["operations_runs", "--internal", "--where", "status=SUCCES"], "did you mean SUCCESS?"),
+    ([WEEKLY, "--where", "tier=T1,symbol=A"], "found: ',symbol=A' at character 8"),
+    (
+        [WEEKLY, "--where", "tier=T1,symbol=A"],
+        "what to do: give each as its own filter: 'tier=T1' and 'symbol=A'",
+    ),
+    ([WEEKLY, "--where", "symbol=A & tier=T1"], "found: 'tier=T1' at character 12"),
+    ([WEEKLY, "--where", "symbol=A tier = T1"], "found: 'tier = T1' at character 10"),
+    ([WEEKLY, "--where", "symbol=A and tier in (T1)"], "found: 'tier in (T1)' at character 14"),
+    ([WEEKLY, "--where", "symbol=A,B"], "put a text with commas, parentheses or operators in"),
+    ([WEEKLY, "--where", "symbol=='A"], "closing quote not found"),
+    ([WEEKLY, "--where", "symbol='A' B"], "found: 'B' at character 12"),
+    ([WEEKLY, "--where", "symbol=>A"], "found: '>A' at character 8"),
+    ([WEEKLY, "--where", "symbol in (A,)"], "found: ')' at character 14"),
+    ([WEEKLY, "--where", "symbol in (A"], "found: the end at character 13"),
+    ([WEEKLY, "--where", "symbol is null"], "found: 'symbol is null' at character 1"),
+    ([WEEKLY, "--where", "symbol=NULL"], "NULL meets no condition; the text stands in quotes"),
+    ([WEEKLY, "--where", "share_quantity='x'"], "expected: a whole number of 64 bits"),
+    (["finra_symbol_week", "--where", "hhi_lower<1_0"], "expected: a number"),
     (["finra_otc_wekly"], "table or view not found: 'finra_otc_wekly'"),
     (["finra_otc_wekly"], "what to do: did you mean finra_otc_weekly?"),
     (["sqlite_master"], "table or view not found: 'sqlite_master'"),

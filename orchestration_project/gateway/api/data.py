@@ -30,7 +30,7 @@ from orchestration_project.tables.catalogue import (
     relation,
     relation_as_of,
 )
-from orchestration_project.tables.conditions import is_secret
+from orchestration_project.tables.conditions import is_secret, write_condition
 from orchestration_project.tables.paging import cursor_after, page
 from orchestration_project.tables.published import published_by
 from orchestration_project.tables.schema import HISTORY
@@ -68,7 +68,8 @@ class Rows(TableName):
         max_length=20,
         description=(
             "Filter COLUMN OP VALUE, OP one of = != < <= > >=, COLUMN in (VALUE,VALUE), COLUMN "
-            "between VALUE and VALUE, or (FILTER) or (FILTER); all must hold, and NULL matches none"
+            "between VALUE and VALUE, or (FILTER) or (FILTER). Blanks are ignored, and quotes "
+            "optional, except for texts with commas. All must hold, and NULL matches none"
         ),
     )
     as_of: Moment | None = Field(
@@ -207,7 +208,7 @@ async def list_items(call: Call[Items, Body]) -> Response:
     """List work items: what is worked on one by one, with state, attempts and reason."""
     wanted = call.query
     given = {"topic": wanted.topic, "state": wanted.state}
-    wheres = [f"{name}={value}" for name, value in given.items() if value]
+    wheres = [write_condition(name, value) for name, value in given.items() if value]
     items = relation(work_items.name)
     found = await call.services.in_thread(
         read_page, call.services, items, [], wheres, wanted.cursor, wanted.limit

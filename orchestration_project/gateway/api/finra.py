@@ -28,6 +28,7 @@ from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.services.export import WRITERS
 from orchestration_project.services.exports import GoldRequest
 from orchestration_project.tables.catalogue import relation
+from orchestration_project.tables.conditions import write_condition
 from orchestration_project.tables.published import REASONS
 
 EXPORT_JOB, EXPORT_OP = "operations_export_gold", "export_gold_as_of"
@@ -52,7 +53,7 @@ async def trade_activity(call: Call[Activity, Body]) -> Response:
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
     wheres = [f"week_start={week}", f"tier={wanted.tier}"]
-    wheres += [f"symbol={wanted.symbol}"] if wanted.symbol is not None else []
+    wheres += [write_condition("symbol", wanted.symbol)] if wanted.symbol is not None else []
     chosen = relation(TRADE_ACTIVITY)
     found = await call.services.in_thread(
         read_page, call.services, chosen, (), wheres, wanted.cursor, wanted.limit

@@ -34,6 +34,7 @@ from orchestration_project.engine.derived import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import AsOf, DerivedAsOf, StateAsOf, nothing_then
 from orchestration_project.engine.warehouse.frames import read_frame
+from orchestration_project.tables.conditions import write_condition
 from orchestration_project.tables.prices import (
     prices_corporate_actions,
     prices_daily,
@@ -154,7 +155,7 @@ def _as_of(
         ConfigurationError: There were none, or a day is asked for: prices have no publication.
     """
     state.refuse_day(prices_daily)
-    rows = state.read(prices_daily, [f"symbol={symbol}"]).sort("trade_date")
+    rows = state.read(prices_daily, [write_condition("symbol", symbol)]).sort("trade_date")
     if rows.is_empty():
         raise nothing_then(table.name, symbol, [symbol])
     return DerivedAsOf(table, make(rows))
