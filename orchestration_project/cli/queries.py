@@ -42,8 +42,10 @@ OPTIONS = (
         "--format",
         "form",
         type=click.Choice(FORMATS),
-        help="csv is RFC 4180, NULL is empty and empty text is two quotes. [default: by the suffix "
-        "of --output, else csv]",
+        help="csv is RFC 4180, NULL is empty and empty text is two quotes. parquet and ndjson have "
+        "each value exactly; ndjson has decimals as text, and null for NaN. In xlsx, html and md, "
+        "NULL and empty text are equal; xlsx rounds doubles to 16 digits, md drops blanks around a "
+        "text. [default: by the suffix of --output, else csv]",
     ),
     click.option(
         "--output",
@@ -56,7 +58,8 @@ OPTIONS = (
         "--escape-formulas/--no-escape-formulas",
         default=None,
         help="csv, html, md: put ' before texts that a spreadsheet would calculate, in all columns "
-        "or in none. [default: in columns that senders write]",
+        "or in none; the other formats have texts as they are. [default: in columns that senders "
+        "write]",
     ),
     click.option("--internal", is_flag=True, help="Also an internal table of this program."),
     click.option("--force", is_flag=True, help="Replace an existing file."),

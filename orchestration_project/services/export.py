@@ -2,10 +2,13 @@
 
 CSV is that of RFC 4180: CRLF, a header, quotes where they are needed. NULL is nothing between two
 commas, an empty text is `""`. Dates are ISO, timestamps ISO in UTC with microseconds. A text that a
-spreadsheet would calculate can be escaped. HTML and Markdown show the same values in a table.
+spreadsheet would calculate can be escaped in CSV, HTML and Markdown; the other formats have each
+value as it is. HTML and Markdown show the values of a CSV in a table, in which NULL is an empty
+text; Markdown drops blanks around a text, and has its line breaks as `<br>`.
 
 An Excel workbook has numbers, dates and flags as cells of their type. A cell holds 15 digits, and
-no time zone: a whole number or decimal with more digits is text, and so is a timestamp.
+no time zone: a whole number or decimal with more digits is text, and so is a timestamp. A double is
+rounded to 16 digits, and an empty text is an empty cell, as NULL is.
 """
 
 import html
@@ -50,7 +53,7 @@ MARKDOWN_ESCAPES = {
     **{each: html.escape(each) for each in "&<>"},
     **dict.fromkeys(("\r\n", "\n", "\r"), "<br>"),
 }
-HTML_ESCAPES = {each: html.escape(each) for each in '&<>"'}
+HTML_ESCAPES = {each: html.escape(each) for each in '&<>"'} | {"\r": "&#13;"}
 HTML_HEAD = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -117,9 +120,10 @@ def open_batches(
         statement: The query.
         form: One of `WRITERS`.
         escape: Whether texts that may be formulas are escaped in all columns, in none, or (None)
-            in those that senders write; only in a format of text.
+            in those that senders write; only in one of `SPREADSHEET_FORMATS`.
     """
-    escaped = chosen.escaped_columns(names, escape=escape if form in TEXT_FORMATS else False)
+    can_escape = form in SPREADSHEET_FORMATS
+    escaped = chosen.escaped_columns(names, escape=escape if can_escape else False)
     with warehouse.batches(statement, chosen.table) as found:
         yield (with_escaped_formulas(batch.select(names), escaped) for batch in found)
 
@@ -142,6 +146,7 @@ def write_ndjson(batches: Batches, sink: IO[bytes]) -> ExportSummary:
     """Write ``batches`` as a JSON object a line, none of them kept.
 
     Timestamps are the text that a CSV has, and decimals are text, as JSON's numbers are inexact.
+    Infinite numbers and NaN, which JSON has not, are null.
     """
     row_count = byte_count = 0
     for batch in batches:
@@ -326,7 +331,10 @@ WRITERS: Mapping[str, Callable[[Batches, IO[bytes]], ExportSummary]] = {
     "ndjson": write_ndjson,
 }
 TEXT_FORMATS = ("csv", "html", "md", "ndjson")
-"""Formats that a pipe takes, and in which a text that is a formula is escaped."""
+"""Formats that a pipe takes."""
+
+SPREADSHEET_FORMATS = ("csv", "html", "md")
+"""Formats that a spreadsheet reads as text, in which one that may be a formula can be escaped."""
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The `export` command: any table or view, whole or by conditions, to a file or a pipe."""
 
+import json
 import sys
 from decimal import Decimal
 
@@ -156,6 +157,14 @@ def test_texts_of_senders_are_escaped_where_a_spreadsheet_would_calculate_them(
     options = ["--format", "parquet", "--output", str(file), "--escape-formulas"]
     assert main(["export", "inbox", *options]) == 0
     assert pl.read_parquet(file)["kind"].to_list() == texts
+    for option in ([], ["--escape-formulas"], ["--no-escape-formulas"]):
+        assert main(["export", "inbox", "--format", "ndjson", *option]) == 0
+        lines = capfd.readouterr().out.splitlines()
+        assert [json.loads(line)["kind"] for line in lines] == texts
+    between = ["--from", "2026-01-01T00:00:00Z", "--to", "2026-02-01T00:00:00Z"]
+    options = ["--columns", "new_participant_name", "--format", "ndjson", "--escape-formulas"]
+    assert main(["diff", WEEKLY, *between, *options]) == 0
+    assert '{"new_participant_name":"=2"}' in capfd.readouterr().out.splitlines()
 
 
 def test_a_view_gives_dollars_with_all_their_digits(desk, capfd, tmp_path):

@@ -1,6 +1,7 @@
 """Files of rows: exact in all formats, written batch by batch, whole or not there."""
 
 import io
+import json
 import math
 import re
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import tracemalloc
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from html.parser import HTMLParser
 
@@ -17,6 +18,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from openpyxl import load_workbook
 from openpyxl.utils.escape import unescape
 
@@ -29,6 +31,7 @@ from orchestration_project.services.export import (
     write_csv,
     write_html,
     write_markdown,
+    write_ndjson,
     write_parquet,
     write_xlsx,
 )
@@ -43,10 +46,14 @@ SCHEMA = {
     "day": pl.Date(),
     "moment": pl.Datetime("us", "UTC"),
     "dollars": pl.Decimal(19, 6),
+    "flag": pl.Boolean(),
 }
-texts = st.text(
-    st.one_of(st.sampled_from('",\r\n;N\\ é'), st.characters(exclude_categories=["Cs"]))
+letters = st.one_of(
+    st.sampled_from("\",\r\n;N\\ é=+-@\t'|<&*#"),
+    st.characters(max_codepoint=0x9F),
+    st.characters(exclude_categories=["Cs"]),
 )
+texts = st.text(letters) | st.builds("{}{}".format, letters, st.just(" first point"))
 rows = st.tuples(
     st.none() | texts,
     st.none() | st.integers(-(2**63), 2**63 - 1),
@@ -54,7 +61,9 @@ rows = st.tuples(
     st.none() | st.dates(date(1900, 1, 1), date(2200, 1, 1)),
     st.none() | st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis adds the zone
     st.none() | st.integers(-(2**63), 2**63 - 1).map(lambda whole: Decimal(whole).scaleb(-6)),
+    st.none() | st.booleans(),
 )
+some_batches = st.lists(st.lists(rows, max_size=4), min_size=1, max_size=3)
 FIELD = re.compile(r'(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n)')
 
 
@@ -86,11 +95,12 @@ def value_of(written: str | None, kind: pl.DataType) -> object:
         pl.Date: date.fromisoformat,
         pl.Datetime: datetime.fromisoformat,
         pl.Decimal: Decimal,
+        pl.Boolean: {"true": True, "false": False}.__getitem__,
     }
     return read[type(kind)](written)
 
 
-@given(batches=st.lists(st.lists(rows, max_size=4), min_size=1, max_size=3))
+@given(batches=some_batches)
 @bounded
 def test_csv_gives_every_value_back(batches):
     sink = io.BytesIO()
@@ -104,7 +114,7 @@ def test_csv_gives_every_value_back(batches):
     assert written == ExportSummary(sum(map(len, batches)), len(sink.getvalue()))
 
 
-@given(batches=st.lists(st.lists(rows, max_size=4), min_size=1, max_size=3))
+@given(batches=some_batches)
 @bounded
 def test_parquet_gives_every_value_back_with_its_type(batches):
     sink = io.BytesIO()
@@ -115,6 +125,33 @@ def test_parquet_gives_every_value_back_with_its_type(batches):
     assert written == ExportSummary(sum(map(len, batches)), len(sink.getvalue()))
 
 
+@given(batches=some_batches)
+@bounded
+def test_ndjson_gives_every_value_back(batches):
+    sink = io.BytesIO()
+    written = write_ndjson(map(frame, batches), sink)
+    lines = sink.getvalue().decode().split("\n")
+    assert lines.pop() == ""
+    read = {"day": date.fromisoformat, "moment": datetime.fromisoformat, "dollars": Decimal}
+    assert [
+        tuple(
+            value if value is None else read.get(name, lambda same: same)(value)
+            for name, value in json.loads(line).items()
+        )
+        for line in lines
+    ] == [each for batch in batches for each in batch]
+    assert written == ExportSummary(sum(map(len, batches)), len(sink.getvalue()))
+
+
+def test_ndjson_has_null_for_numbers_that_json_does_not_have():
+    sink = io.BytesIO()
+    write_ndjson([pl.DataFrame({"number": [math.nan, math.inf, 0.1 + 0.2]})], sink)
+    assert sink.getvalue().splitlines() == [
+        *[b'{"number":null}'] * 2,
+        b'{"number":0.30000000000000004}',
+    ]
+
+
 @pytest.mark.parametrize("form", [form for form in WRITERS if form != "xlsx"])
 def test_a_batch_is_written_before_the_next_one_is_asked_for(form):
     sink, sizes = io.BytesIO(), []
@@ -122,7 +159,7 @@ def test_a_batch_is_written_before_the_next_one_is_asked_for(form):
     def batches():
         for number in range(4):
             sizes.append(sink.tell())
-            yield frame([("x" * 50, number, None, None, None, None)] * 1000)
+            yield frame([("x" * 50, number, None, None, None, None, None)] * 1000)
 
     WRITERS[form](batches(), sink)
     assert sizes == sorted(set(sizes))  # grown at each
@@ -156,19 +193,27 @@ def sheet(*some, **columns) -> list[tuple[object, ...]]:
 
 
 def test_a_workbook_has_cells_of_each_type_and_text_where_a_cell_would_round():
-    most = 10**15 - 1
+    most, monday = 10**15 - 1, datetime(2026, 2, 2)  # noqa: DTZ001 - a cell has no zone
     rows = [
-        ("a", most, 0.1, date(2026, 2, 2), NOON, Decimal("123456789.123456")),
-        ("b", -most - 1, math.inf, date(1900, 2, 28), None, Decimal("1234567890.123456")),
-        (None, None, None, None, None, None),
-        ("c", 2**63 - 1, -2.5, date(9999, 12, 31), None, Decimal("-0.000001")),
+        ("a", most, 0.1, date(2026, 2, 2), NOON, Decimal("123456789.123456"), True),
+        ("b", -most - 1, math.inf, date(1900, 2, 28), None, Decimal("1234567890.123456"), None),
+        (None, None, None, None, None, None, None),
+        ("c", 2**63 - 1, -2.5, date(9999, 12, 31), None, Decimal("-0.000001"), False),
     ]
     assert sheet(*rows) == [
         tuple(SCHEMA),
-        ("a", most, 0.1, datetime(2026, 2, 2), "2026-01-05T12:00:00.123456Z", 123456789.123456),  # noqa: DTZ001 - a cell has no zone
-        ("b", str(-most - 1), "inf", "1900-02-28", None, "1234567890.123456"),
-        (None,) * 6,
-        ("c", str(2**63 - 1), -2.5, datetime(9999, 12, 31), None, -0.000001),  # noqa: DTZ001 - the same
+        (
+            "a",
+            most,
+            0.1,
+            monday,
+            "2026-01-05T12:00:00.123456Z",
+            123456789.123456,
+            True,
+        ),
+        ("b", str(-most - 1), "inf", "1900-02-28", None, "1234567890.123456", None),
+        (None,) * 7,
+        ("c", str(2**63 - 1), -2.5, datetime(9999, 12, 31), None, -0.000001, False),  # noqa: DTZ001 - the same
     ]
     assert sheet(flag=[True, None, False]) == [("flag",), (True,), (None,), (False,)]
 
@@ -182,6 +227,37 @@ def test_a_text_in_a_workbook_stays_the_text_that_it_is(text):
     cell = load_workbook(sink).worksheets[0]["A2"]
     assert (unescape(cell.value), cell.data_type, cell.hyperlink) == (text, "s", None)
     assert cell.quotePrefix == (text[0] in "=+-@")
+
+
+@given(batches=some_batches)
+@bounded
+def test_a_workbook_gives_every_value_back_with_doubles_in_16_digits(batches):
+    sink = io.BytesIO()
+    write_xlsx(map(frame, batches), sink)
+    _, *lines = load_workbook(sink).worksheets[0].iter_rows(values_only=True)
+    lines += [(None,) * len(SCHEMA)] * (sum(map(len, batches)) - len(lines))  # rows without a value
+    for line, row in zip(lines, (each for batch in batches for each in batch), strict=True):
+        cells = [unescape(cell) if isinstance(cell, str) else cell for cell in line]
+        assert cells == [*map(cell_of, row)] or cells == [row[0] or None, *map(cell_of, row[1:])]
+
+
+def cell_of(value: object) -> object:
+    """Return what the cell of a value has."""
+    match value:
+        case bool() | None:
+            return value
+        case int() if abs(value) >= 10**15:
+            return str(value)
+        case Decimal() if abs(value) >= 10**9:
+            return f"{value:.6f}"
+        case float() | Decimal():
+            return float(f"{float(value):.16g}")
+        case datetime():
+            return f"{value:%Y-%m-%dT%H:%M:%S.%fZ}"
+        case date():
+            return str(value) if value < date(1900, 3, 1) else datetime.combine(value, time())
+        case _:
+            return value
 
 
 def test_a_workbook_with_more_rows_than_a_sheet_is_refused(tmp_path, monkeypatch):
@@ -227,7 +303,7 @@ class Table(HTMLParser):
         self._cell = None
 
 
-@given(batches=st.lists(st.lists(rows, max_size=4), min_size=1, max_size=3))
+@given(batches=some_batches)
 @bounded
 def test_a_page_shows_what_a_csv_has(batches):
     sink, csv = io.BytesIO(), io.BytesIO()
@@ -239,23 +315,41 @@ def test_a_page_shows_what_a_csv_has(batches):
     assert written == ExportSummary(sum(map(len, batches)), len(sink.getvalue()))
 
 
+@given(batches=some_batches)
+@bounded
+def test_a_table_in_markdown_shows_what_a_csv_has_without_blanks_around_texts(batches):
+    sink, csv = io.BytesIO(), io.BytesIO()
+    write_markdown(map(frame, batches), sink)
+    write_csv(map(frame, batches), csv)
+    page = MarkdownIt("commonmark").enable("table").render(sink.getvalue().decode())
+    assert [[one_line(cell) for cell in line] for line in Table(page).rows] == [
+        [one_line(cell or "") for cell in line]
+        for line in read_as_rfc_4180(csv.getvalue().decode())
+    ]
+
+
+def one_line(text: str) -> str:
+    """Return a text without its line breaks, and without blanks around it."""
+    return re.sub(r"\r\n|[\r\n]", "", text).strip()
+
+
 def test_a_table_in_markdown_has_a_line_for_each_row_and_no_markup_of_texts():
     sink = io.BytesIO()
     text = "a|b\\ *c* _d_ `e` [f](g)\r\n<script>&\n"
-    one = (text, -1, 0.5, date(2026, 2, 2), NOON, Decimal("-1.5"))
+    one = (text, -1, 0.5, date(2026, 2, 2), NOON, Decimal("-1.5"), None)
     write_markdown([frame([one]), frame([])], sink)
     assert sink.getvalue().decode().splitlines() == [
-        "| text | whole | number | day | moment | dollars |",
-        "| --- | ---: | ---: | --- | --- | ---: |",
+        "| text | whole | number | day | moment | dollars | flag |",
+        "| --- | ---: | ---: | --- | --- | ---: | --- |",
         r"| a\|b\\ \*c\* \_d\_ \`e\` \[f\](g)<br>&lt;script&gt;&amp;<br> | -1 | 0.5 | 2026-02-02 "
-        "| 2026-01-05T12:00:00.123456Z | -1.500000 |",
+        "| 2026-01-05T12:00:00.123456Z | -1.500000 |  |",
     ]
 
 
 @pytest.mark.parametrize("form", WRITERS)
 def test_a_failure_on_the_way_leaves_no_file_and_keeps_the_one_that_was_there(form, tmp_path):
     def batches():
-        yield frame([("x", 1, None, None, None, None)])
+        yield frame([("x", 1, None, None, None, None, None)])
         raise ZeroDivisionError
 
     for name, before in (("new", []), ("old", [b"mine"])):

@@ -19,6 +19,7 @@ from standardwebhooks import Webhook
 
 from orchestration_project.connections.artifacts import S3Store
 from orchestration_project.services.exports.targets import MAX_BODY_BYTES
+from orchestration_project.services.inbox import Inbox, NewDelivery
 from tests import databases
 from tests.postgres import new_database
 from tests.programs import free_port
@@ -294,6 +295,33 @@ def test_a_webhook_has_manifest_and_rows_signed_by_standard_webhooks(installatio
         "sha256": result.export.sha256,
     }
     assert (message["type"], message["timestamp"]) == ("export", data["to_load"])
+
+
+FORMULAS = ["- first point", "=1+1", "+1", "@x", "\t=1", "'=1", ""]
+
+
+@pytest.mark.parametrize(("form", "sent"), [("ndjson", FORMULAS), ("csv", ["'=1"])])
+def test_a_machine_format_has_texts_of_senders_byte_for_byte(installation, partner, form, sent):
+    deliveries = [
+        NewDelivery("git", f"{number}", text, b"{}", {}, 0) for number, text in enumerate(FORMULAS)
+    ]
+    Inbox(installation.warehouse, installation.clock).take(deliveries)
+    installation.declare(
+        f"targets: {{partner: {{kind: webhook, url: '{partner.url}'}}}}\n"
+        "exports:\n"
+        f"  weekly: {{table: inbox, target: partner, format: {form}, columns: [kind]}}\n"
+        f"  stored: {{table: inbox, format: {form}, columns: [kind]}}\n"
+    )
+    with receiving(partner):
+        result = installation.export()
+    assert result.outcome == "delivered", result.detail
+    [message] = partner.taken.values()
+    content = message["data"]["content"]
+    assert content == installation.read(installation.export("stored"))
+    if form == "ndjson":
+        assert [json.loads(line)["kind"] for line in content.splitlines()] == sent
+    else:
+        assert "\r\n'- first point\r\n'=1+1\r\n" in content
 
 
 def test_a_webhook_is_not_sent_to_this_machine_unless_a_setting_allows_it(

@@ -38,7 +38,8 @@ def test_a_text_without_quotes_is_read_whole_or_refused_with_its_place(text: str
         assert values_by_column([f"symbol={text}"]) == {"symbol": [text.strip()]}
     except ConfigurationError as error:
         place = re.search(r"at character (\d+)$", str(error.found))
-        assert place and int(place[1]) > len("symbol=")
+        assert place is not None
+        assert int(place[1]) > len("symbol=")
 
 
 SPELLED = [

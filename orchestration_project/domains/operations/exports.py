@@ -105,7 +105,7 @@ class Export(_Strict):
         incremental: Whether only rows that changed since the last export are delivered.
         format: File format; not of a database.
         escape_formulas: Whether CSV has ' before texts that a spreadsheet would calculate; default:
-            only in columns that senders write.
+            only in columns that senders write. The other formats have texts as they are.
         internal: Whether the table may be an internal one.
         target: Name of a target; default: the artifact store.
         target_table: Table of a database target; default: the export's name.
@@ -297,7 +297,12 @@ def _target_problems(export: Export, targets: Mapping[str, Target]) -> list[tupl
         if export.incremental and export.write == "replace":
             problems.append(("write", "expected append: an incremental export has only changes"))
         return problems
-    return _not_of_a_database(export)
+    return [*_not_of_a_database(export), *_not_of_a_machine_format(export)]
+
+
+def _not_of_a_machine_format(export: Export) -> list[tuple[str, str]]:
+    is_meaningless = export.escape_formulas and export.file_format != "csv"
+    return [("escape_formulas", "expected with csv only")] if is_meaningless else []
 
 
 def _not_of_a_database(export: Export) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ class ItemExport(Strict):
         columns: Columns in order; default: all.
         format: File format, default parquet; not of a database.
         escape_formulas: Whether CSV has ' before texts that a spreadsheet would calculate; default:
-            only in columns that senders write.
+            only in columns that senders write. The other formats have texts as they are.
         target_table: Table of a database target; default: <site>_<name of the export>.
         alert_after_hours: Waiting time of an undelivered export after which a check fails.
     """
