@@ -82,9 +82,12 @@ def _draw_rows(axes: "Axes", days: pl.DataFrame) -> None:
 def _draw_shares(axes: "Axes", shares: Mapping[str, Sequence[float | None]]) -> None:
     names = sorted(shares, reverse=True)
     for window, offset in enumerate(WINDOWS.values()):
-        values = [shares[name][window] or 0.0 for name in names]
-        places = [place + offset for place in range(len(names))]
-        axes.barh(places, values, height=0.24, color=GOOD, alpha=0.75)
+        for place, name in enumerate(names):
+            share = shares[name][window]
+            if share is None:
+                axes.text(0.02, place + offset, "no runs", va="center", color=INK, fontsize=8)
+            else:
+                axes.barh(place + offset, share, height=0.24, color=GOOD, alpha=0.75)
     space = LABEL_SPACE_POINTS - WINDOW_POINTS
     axes.set_yticks(range(len(names)), [fitted(name, space) for name in names])
     windows = [

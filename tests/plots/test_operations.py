@@ -20,6 +20,7 @@ def test_the_picture_names_each_domain_and_is_the_same_for_the_same_figures():
     assert {"finra", "web $A", "Runs by day", "Rows landed by day", "days ago"} <= set(texts)
     assert {"24 h", "7 d", "28 d", "100%"} <= set(texts)
     assert "succeeded, % of succeeded and failed runs" in texts
+    assert texts.count("no runs") == 2
     assert len(svg) < 40_000
     assert control_tower(days, shares) == svg
     assert "SYNTHETIC DATA" not in texts

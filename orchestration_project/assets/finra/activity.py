@@ -68,6 +68,7 @@ def _numbers(activity: Activity) -> dict[str, Any]:
     """Return what Dagster plots over time, and of which week it is."""
     week = activity.week_start
     links = (partition_link(OTC_WEEKLY, f"{tier}|{week}") for tier in activity.tiers)
+    share = activity.de_minimis_share
     return {
         "week_start": week.isoformat(),
         "made_of_weekly": dg.MetadataValue.md(", ".join(links)),
@@ -75,7 +76,7 @@ def _numbers(activity: Activity) -> dict[str, Any]:
         "trade_count": activity.total("trade_count"),
         "symbol_count": activity.symbol_count,
         "venue_count": activity.venue_count,
-        "de_minimis_share": activity.de_minimis_share or 0.0,
+        **({} if share is None else {"de_minimis_share": share}),
         "weeks_shown": len(activity.weeks),
     }
 

@@ -35,6 +35,7 @@ from orchestration_project.gateway.api.runs import (
 )
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.ledger import Ledger
+from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.tables.operations import STATES
 
 FIGURES = ("rows_in", "rows_landed", "rows_rejected", "byte_count")
@@ -111,7 +112,7 @@ async def execution_status(call: Call[ExecutionId, Body]) -> ExecutionStatus:
 
 
 async def history(call: Call[HistoryWanted, Body]) -> Executions:
-    """List executions, the latest first; figures are those of the ledger, which follows runs."""
+    """List executions, the latest first; what the ledger has not yet, is read from Dagster."""
     rows = await call.services.in_thread(_history, call.services, call.query)
     return Executions(runs=[Executed(**_execution(each)) for each in rows])
 
@@ -122,17 +123,24 @@ def _history(services: Services, wanted: HistoryWanted) -> list[Mapping[str, Any
     statuses = [each for each in of_dagster if wanted.status in (None, STATES[each].lower())]
     page = Wanted.model_validate({"status": sorted(statuses), "limit": wanted.limit})
     records, _ = page_of_runs(services, page)
-    ids = [each.dagster_run.run_id for each in records]
-    written = Ledger(services.warehouse, services.clock).written(ids)
-    return [_row(record, written.get(record.dagster_run.run_id)) for record in records]
+    ledger = Ledger(services.warehouse, services.clock)
+    run_ids = [record.dagster_run.run_id for record in records]
+    entries = {
+        run_id: entry
+        for run_id, entry in ledger.written(run_ids).items()
+        if entry.run["ended_at"] is not None
+    }
+    late = [record for record in records if record.dagster_run.run_id not in entries]
+    for entry in ledger.drawn_up([read_facts(services.instance, record) for record in late]):
+        entries[entry.run["run_id"]] = entry
+    return [_row(record, entries[record.dagster_run.run_id]) for record in records]
 
 
-def _row(record: dg.RunRecord, entry: LedgerEntry | None) -> Mapping[str, Any]:
+def _row(record: dg.RunRecord, entry: LedgerEntry) -> Mapping[str, Any]:
     """Return Dagster's own word of how a run is, and of the ledger what only that has."""
     run = run_of(record)
-    known: dict[str, Any] = entry.run if entry else dict.fromkeys(FIGURES, 0)
     own = ("run_id", "job", "status", "started_at", "ended_at", "duration_seconds")
-    return known | {name: getattr(run, name) for name in own}
+    return dict(entry.run) | {name: getattr(run, name) for name in own}
 
 
 def _execution(row: Mapping[str, Any]) -> dict[str, Any]:

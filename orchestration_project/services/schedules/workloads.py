@@ -33,16 +33,20 @@ class Past(NamedTuple):
 
 
 def read_past(warehouse: Warehouse, now: datetime) -> Mapping[str, Past]:
-    """Return what the runs of each job took lately; jobs without runs are not in it."""
+    """Return what the runs of each job took lately; jobs without known durations are not in it."""
     columns = operations_runs.c
     by_sensor = func.count().filter(columns.trigger_kind == "sensor")
     wanted = (
         select(columns.job, func.avg(columns.duration_seconds), by_sensor)
-        .where(columns.status == "SUCCESS", columns.ended_at >= now - LOOK_BACK)
+        .where(
+            columns.status == "SUCCESS",
+            columns.ended_at >= now - LOOK_BACK,
+            columns.duration_seconds.is_not(None),
+        )
         .group_by(columns.job)
     )
     with warehouse.reading() as connection:
-        return {job: Past(mean or 0.0, count) for job, mean, count in connection.execute(wanted)}
+        return {job: Past(mean, count) for job, mean, count in connection.execute(wanted)}
 
 
 def workloads_of_year(

@@ -174,6 +174,17 @@ def test_runs_are_listed_by_page_and_by_what_they_are(api, landed):
     assert api.get("/history/runs?status=pending")["runs"] == []
 
 
+def test_a_run_that_has_just_ended_has_its_figures_before_the_ledger_has_them(api, landed):
+    [listed] = [
+        run
+        for run in api.get("/history/runs?status=completed&limit=100")["runs"]
+        if run["execution_id"] == landed
+    ]
+    status = api.get(f"/pipelines/status/{landed}")
+    assert listed == {name: value for name, value in status.items() if name != "steps"}
+    assert listed["metrics"]["rows_landed"] > 1000
+
+
 @pytest.mark.slow
 def test_a_run_that_succeeded_is_not_tried_again_from_its_failure_but_may_be_as_a_whole(
     api, landed
