@@ -35,7 +35,7 @@ from orchestration_project.registry import (
 from orchestration_project.resources.documents.bucket import DocumentBucket
 from orchestration_project.resources.documents.erasure import DOCUMENT
 from orchestration_project.resources.documents.folder import DocumentFolder
-from orchestration_project.resources.documents.items import OUTCOMES, REPLAY_PREFIX
+from orchestration_project.resources.documents.items import NOT_READ, OUTCOMES, REPLAY_PREFIX
 from orchestration_project.resources.documents.replay import plan_replay
 from orchestration_project.resources.documents.s3_bucket import S3Bucket
 from orchestration_project.resources.documents.source import RECOVERIES, DocumentSource, NoFiles
@@ -207,7 +207,7 @@ DOCUMENTS = Domain(
                 ),
                 ReplayFilter(name="to", description="days up to this one", is_date=True),
             ),
-            counts=[f"{outcome}_document_count" for outcome in OUTCOMES],
+            counts=[*(f"{outcome}_document_count" for outcome in OUTCOMES), NOT_READ],
         )
     ],
     item_topics=[

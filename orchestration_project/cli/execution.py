@@ -240,9 +240,9 @@ class ProgressLine(logging.Handler):
             done, of, left = self.done, self.of, self._seconds_left()
         console.progress(f"[{done:2}/{of}] {key}: {outcome}  ({attempt}{left:.0f} s left)")
 
-    def finish(self, keys: Sequence[str], *, is_loaded: bool) -> None:
+    def finish(self, keys: Sequence[str], *, is_loaded: bool, outcome: str = "loaded") -> None:
         """Count partitions of a run that has ended, and print those that it did not report."""
-        outcome = "loaded" if is_loaded else "FAILED"
+        outcome = outcome if is_loaded else "FAILED"
         for key in keys:
             if key not in self._outcomes:
                 self._outcomes[key] = PartitionOutcome(key, outcome, is_loaded)

@@ -78,6 +78,7 @@ def replay(choice: ReplayChoice) -> int:
                 after_each=lambda span, result: progress.finish(
                     [key for key in plan.keys if span[0] <= key <= span[1]],
                     is_loaded=result.success,
+                    outcome=_outcome(replay, result),
                 ),
             )
         found = replay.summary and results_of(warehouse, results, replay.summary)
@@ -90,13 +91,23 @@ def replay(choice: ReplayChoice) -> int:
     if found:
         console.echo(str(found))
     for name, count in counts.items():
-        console.echo(f"{count:>8,}  {name.removesuffix('_count').replace('_', ' ')}")
+        console.echo(f"{count:>8,}  {_shown(name)}")
     if progress.unchanged:
         count = f"{progress.unchanged} of {progress.of} {replay.unit}"
         console.echo(f"\n{count}: unchanged, nothing was written")
     for text in failures(failed):
         console.echo(f"\n{text}")
     return 1 if failed else 0
+
+
+def _outcome(replay: Replay, result: dg.JobExecutionResult) -> str:
+    """Return how a run ended that did not report its partitions, such as ``3 loaded document``."""
+    counts = _counts(replay, [result])
+    return ", ".join(f"{count:,} {_shown(name)}" for name, count in counts.items()) or "loaded"
+
+
+def _shown(name: str) -> str:
+    return name.removesuffix("_count").replace("_", " ")
 
 
 def _counts(replay: Replay, results: Sequence[dg.JobExecutionResult]) -> Mapping[str, int]:

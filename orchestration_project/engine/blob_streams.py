@@ -71,7 +71,11 @@ class VerifiedBlob(io.RawIOBase):
         changed: Callable[[str], Exception],
     ) -> None:
         self._stored = stored
-        self._reader = zstandard.ZstdDecompressor().stream_reader(stored, STREAM_BYTES)
+        self._reader = zstandard.ZstdDecompressor().stream_reader(
+            stored,
+            STREAM_BYTES,
+            read_across_frames=True,  # so that bytes after the frame are found
+        )
         self._digest = hashlib.sha256()
         self._sha256 = sha256
         self._left = byte_count

@@ -366,7 +366,7 @@ class Captures:
         try:
             if zstandard.frame_content_size(stored) != blob.byte_count:
                 raise self._changed(blob, "another size")
-            body = zstandard.ZstdDecompressor().decompress(stored)
+            body = zstandard.ZstdDecompressor().decompress(stored, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise self._changed(blob, f"no zstd: {error}") from error
         if (found := hashlib.sha256(body).hexdigest()) != blob.sha256:

@@ -287,11 +287,13 @@ def test_a_replay_extracts_captured_bytes_by_new_rules_without_the_folder(
     assert run(instance)["capture"][DAY]["loaded_document_count"] == 0  # nothing waits
     replayed = run(instance, "documents_replay")["capture"][DAY]
     assert (replayed["loaded_document_count"], replayed["refused_document_count"]) == (1, 1)
+    assert replayed["not_read_document_count"] == 0
     sizes = databases.rows(url, select(documents_chunks.c.word_count))
     assert sizes == [(20,)] * 5
     assert_new_rules(url)
     again = run(instance, "documents_replay")["capture"][DAY]
     assert (again["loaded_document_count"], again["refused_document_count"]) == (0, 0)
+    assert again["not_read_document_count"] == 2  # nor are their bytes verified
 
 
 def assert_new_rules(url: str) -> None:

@@ -102,6 +102,8 @@ def test_a_file_that_changes_meanwhile_is_not_stored(url):
         (lambda stored: stored[:-7], "another size"),
         (lambda stored: stored[:50] + b"\0" * 50 + stored[100:], "SHA-256 is"),
         (lambda _: b"no frame of zstd", "no zstd"),
+        (lambda stored: stored + b"x", "no zstd"),
+        (lambda stored: stored + stored, "another size"),
     ],
 )
 def test_damaged_bytes_are_an_error_at_the_latest_at_the_end(captures, tmp_path, damaged, found):

@@ -254,6 +254,7 @@ def blob_of(office):
         (b"rubbish", "no zstd"),
         (zstandard.compress(b"short"), "another size"),
         (zstandard.compress(text_of(AAA=900).encode()), "bytes whose SHA-256 is"),
+        (zstandard.compress(text_of(AAA=100).encode()) + b"more", "no zstd"),
     ],
 )
 def test_a_blob_that_is_gone_or_changed_is_named_and_nothing_lands(office, tmp_path, stored, found):

@@ -47,6 +47,7 @@ from orchestration_project.resources.documents.items import (
     DocumentSummary,
     FileReader,
     RecordedReader,
+    count_current,
     enqueue_outdated,
     record_files,
     record_nothing,
@@ -127,6 +128,8 @@ def load_documents(
 
     def work_of(day: date) -> _Work:
         if context.job_name == REPLAY_JOB:
+            current_count = count_current(warehouse, day, version=version)
+            summary.not_read_count = (summary.not_read_count or 0) + current_count
             return _Work(
                 f"{REPLAY_PREFIX}{day}",
                 DocumentQueue(warehouse, clock, documents_table.c.document_id),
@@ -202,7 +205,8 @@ replay_job = dg.define_asset_job(
     REPLAY_JOB,
     selection=dg.AssetSelection.assets(load_documents, derive_documents),
     description=job_text(
-        "Extracts captured documents of a day again that other rules made; the source is not read.",
+        "Extracts captured documents of a day again that other rules made. Neither the source is "
+        "read nor the documents that the present rules made: operations_artifacts verifies these.",
         LOAD_OP,
         DocumentsLoad,
     ),

@@ -8,7 +8,7 @@ from itertools import accumulate
 from shlex import quote
 from typing import Any
 
-from sqlalchemy import Column, Connection, and_, bindparam, select, update
+from sqlalchemy import Column, Connection, and_, bindparam, func, select, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
@@ -33,6 +33,9 @@ REPLAY_PREFIX = "documents_replay/"
 
 UPLOADS = "uploads"
 """Source of the deliveries of uploads."""
+
+NOT_READ = "not_read_document_count"
+"""Metadata of a replay: documents by the present rules, whose bytes were not verified."""
 
 OUTCOMES = ("loaded", "empty", "needs_ocr", "encrypted", "refused", "unchanged", "failed", "lost")
 """Counts of a run's items: by the state of the document; unchanged: the same bytes were loaded."""
@@ -290,6 +293,18 @@ def enqueue_outdated(warehouse: Warehouse, clock: Clock, day: date, *, version: 
     return len(ids)
 
 
+def count_current(warehouse: Warehouse, day: date, *, version: str) -> int:
+    """Return how many delivered documents of a partition the present rules made.
+
+    A replay neither reads them nor verifies their bytes.
+    """
+    wanted = select(func.count()).where(
+        of_days(day, day), documents.c.parent_id.is_(None), documents.c.rule_version == version
+    )
+    with warehouse.reading() as connection:
+        return connection.execute(wanted).scalar_one()
+
+
 def record_nothing(_: Connection, found: Mapping[str, str]) -> None:
     """Record nothing: a replay finds the document that it read."""
 
@@ -307,9 +322,11 @@ class DocumentSummary(ItemSummary):
 
     Attributes:
         byte_count: Size of the files.
+        not_read_count: Documents that a replay did not read; None: no replay.
     """
 
     byte_count: int = 0
+    not_read_count: int | None = None
 
     def add(self, settlements: Sequence[ItemSettlement]) -> None:
         """Count how items ended; those that were not begun are claimed again."""
@@ -335,6 +352,8 @@ class DocumentSummary(ItemSummary):
         shown = super().as_metadata()
         failures = {name: each for name, each in shown.items() if name == "first_failures"}
         counts = {f"{outcome}_document_count": self.counts[outcome] for outcome in OUTCOMES}
+        if self.not_read_count is not None:
+            counts[NOT_READ] = self.not_read_count
         return {**counts, "bytes": self.byte_count, **failures}
 
 
