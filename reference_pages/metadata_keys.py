@@ -73,7 +73,7 @@ LOADS = KeyGroup(
             **{
                 "*_item_count": "Work items of the run in this state",
                 "*_document_count": "Delivered documents of the run in this state; unchanged: "
-                "loaded before",
+                "loaded before; not_read: not read by a replay, as the present rules made them",
                 "*_count": "Number of what the key names",
             },
         ),

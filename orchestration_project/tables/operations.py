@@ -27,6 +27,8 @@ from orchestration_project.tables.schema import (
 )
 from orchestration_project.tables.views import ViewColumn, as_it_is, view
 
+ALERT_STATES = ("open", "recovered", "replaced", "told")
+
 operations_alerts = table(
     "operations_alerts",
     "One row per alert: a failure of a run or sensor, a recovery, or a notice.",
@@ -42,8 +44,9 @@ operations_alerts = table(
     text("link", "URL of the UI; NULL: no page", optional=True),
     text(
         "state",
-        "State: open, recovered, replaced (by a later alert) or told (a notice, nothing to fix)",
-        values=("open", "recovered", "replaced", "told"),
+        "State: open, recovered, replaced (by a later alert) "
+        f"or {ALERT_STATES[-1]} (a notice, nothing to fix)",
+        values=ALERT_STATES,
     ),
     text("open_problems", "Problems that are open, a JSON list of kind, subject and detail"),
     count("repeated_count", "Repetitions within the window, which were not sent"),

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from sqlalchemy import Text
+from sqlalchemy import BindParameter, Text
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import known_tables, relation
@@ -58,8 +58,10 @@ def test_each_type_takes_each_spelling(name: str, value: str, bound: object):
     for operator in ("=", " = ", "==", " == "):
         for spelled in (value, f" {value} ", f"'{value}'", f' "{value}" '):
             compared = condition(table, f" {name}{operator}{spelled}")
-            [found] = [each.value for each in compared.get_children() if hasattr(each, "value")]
-            assert found == bound, (operator, spelled)
+            [child] = [
+                child for child in compared.get_children() if isinstance(child, BindParameter)
+            ]
+            assert child.value == bound, (operator, spelled)
 
 
 def test_known_values_are_those_that_the_columns_description_lists():

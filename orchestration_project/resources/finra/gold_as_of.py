@@ -43,7 +43,6 @@ from orchestration_project.resources.finra.gold import (
 from orchestration_project.resources.finra.short import SYMBOL_WEEK_SHORT, short_inputs_as_of
 from orchestration_project.resources.finra.symbols import ALL, TABLES, TRADED
 from orchestration_project.resources.finra.value import SYMBOL_WEEK_VALUE
-from orchestration_project.tables.conditions import write_condition
 from orchestration_project.tables.finra import (
     finra_otc_weekly,
     finra_symbol_week,
