@@ -19,6 +19,7 @@ from orchestration_project.domains.operations.partition_tags import (
 )
 from orchestration_project.engine.announcements import REPORTED_LATE, UNCHANGED
 from orchestration_project.engine.dagster_private import SerializableErrorInfo, load_repository
+from orchestration_project.engine.dataset import NOT_ASKED
 from orchestration_project.engine.runner import DID_NOT_LAND, PROGRESS
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.launcher import own_run_tags
@@ -240,11 +241,16 @@ class ProgressLine(logging.Handler):
             done, of, left = self.done, self.of, self._seconds_left()
         console.progress(f"[{done:2}/{of}] {key}: {outcome}  ({attempt}{left:.0f} s left)")
 
-    def finish(self, keys: Sequence[str], *, is_loaded: bool, outcome: str = "loaded") -> None:
-        """Count partitions of a run that has ended, and print those that it did not report."""
-        outcome = outcome if is_loaded else "FAILED"
+    def finish(
+        self, keys: Sequence[str], *, is_loaded: bool, outcomes: Mapping[str, str] | None = None
+    ) -> None:
+        """Count partitions of a run that has ended, and print those that it did not report.
+
+        ``outcomes`` has those of partitions that are not simply loaded.
+        """
         for key in keys:
             if key not in self._outcomes:
+                outcome = (outcomes or {}).get(key, "loaded") if is_loaded else "FAILED"
                 self._outcomes[key] = PartitionOutcome(key, outcome, is_loaded)
                 left = self._seconds_left()
                 console.progress(f"[{self.done:2}/{self.of}] {key}: {outcome}  ({left:.0f} s left)")
@@ -328,6 +334,17 @@ def materializations_of(results: Sequence[dg.JobExecutionResult]) -> Materializa
                 label: value.value for label, value in materialization.metadata.items()
             }
     return found
+
+
+def unloaded_partitions(result: dg.JobExecutionResult, name: str) -> dict[str, str]:
+    """Return the partitions of an asset of which a run wrote nothing, and what it did instead."""
+    return {
+        partition: "; ".join(
+            metadata[label] for label in ("outcome", "what_to_do") if label in metadata
+        )
+        for (asset, partition), metadata in materializations_of([result]).items()
+        if asset == name and partition and metadata.get("outcome") in (UNCHANGED, NOT_ASKED)
+    }
 
 
 def _totals(materializations: Materializations, summary: RunSummary) -> dict[str, dict[str, Any]]:

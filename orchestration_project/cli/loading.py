@@ -19,6 +19,7 @@ from orchestration_project.cli.execution import (
     repository,
     results_of,
     run_over,
+    unloaded_partitions,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.operations.partition_tags import consecutive_ranges
@@ -264,7 +265,9 @@ def _load(dataset: DatasetJob, keys: Sequence[str]) -> int:
                     ranges,
                     progress,
                     after_each=lambda span, result: progress.finish(
-                        _keys_in(span, dataset.keys), is_loaded=result.success
+                        _keys_in(span, dataset.keys),
+                        is_loaded=result.success,
+                        outcomes=unloaded_partitions(result, dataset.summary.audited),
                     ),
                 )
                 if dataset.is_partitioned

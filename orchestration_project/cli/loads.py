@@ -59,7 +59,9 @@ def load(dataset: str, partitions: tuple[str, ...]) -> int:
 
     `orchestrate datasets` lists datasets and their partitions, e.g. finra_otc_weekly and
     'T1|2026-10-05'. A dataset without partitions takes none. Loading a partition again changes
-    nothing unless the source has changed.
+    nothing unless the source has changed. Files are compared each time. Vendors of prices are not
+    asked for months that are loaded, and no source for a holiday: such partitions are reported as
+    `not asked`, and `full: true` in the config of a run asks.
 
     `load documents` loads the days that wait, or those that are named. Exit status: 0 all files
     extracted, 1 some failed or none, 2 usage or not configured.

@@ -78,7 +78,7 @@ def replay(choice: ReplayChoice) -> int:
                 after_each=lambda span, result: progress.finish(
                     [key for key in plan.keys if span[0] <= key <= span[1]],
                     is_loaded=result.success,
-                    outcome=_outcome(replay, result),
+                    outcomes=dict.fromkeys(plan.keys, _outcome(replay, result)),
                 ),
             )
         found = replay.summary and results_of(warehouse, results, replay.summary)

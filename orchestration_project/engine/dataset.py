@@ -44,6 +44,11 @@ from orchestration_project.engine.warehouse.target import (
 from orchestration_project.settings import Settings
 from orchestration_project.tables.schema import asset_of
 
+NOT_ASKED = "not asked"
+"""Outcome of a partition of which a source deliberately got no request."""
+
+TO_ASK = "to ask the source: full: true in the run's config"
+
 ROWS_SHOWN = 20
 """Rows of a loaded partition of a declared dataset that its metadata shows."""
 
@@ -71,6 +76,7 @@ class LoadedPartition(Generic[SummaryT, PreviewT]):
         row_counts: Rows of the partition by table: the dataset's first, then derived ones.
         preview: What people see of it, if its load was written.
         is_holiday: Whether it has no data by its calendar.
+        is_asked: Whether the source was asked for it.
         unpublished_until: Of one that its source does not have yet: the day of its publication.
         changes: What its load changed, if it wrote rows; before that, what earlier loads changed
             and Dagster has no event of.
@@ -86,13 +92,15 @@ class LoadedPartition(Generic[SummaryT, PreviewT]):
     staged_name: str = ""
     preview: PreviewT | None = None
     is_holiday: bool = False
+    is_asked: bool = True
     unpublished_until: date | None = None
     changes: Sequence[Announcement[SummaryT]] = ()
     known_from: datetime | None = None
 
     def __str__(self) -> str:
         if self.is_holiday:
-            return "no data: a holiday of the source"
+            asked = "" if self.is_asked else f"; {NOT_ASKED}; {TO_ASK}"
+            return f"no data: a holiday of the source{asked}"
         if self.unpublished_until is not None:
             return f"not published until {self.unpublished_until}"
         if self.landed is None or self.figures is None:

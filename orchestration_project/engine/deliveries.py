@@ -76,6 +76,11 @@ class Deliveries(Protocol):
         """Name of the source in errors."""
         ...
 
+    @property
+    def full(self) -> bool:
+        """Whether what is loaded, or has no data by its calendar, is read all the same."""
+        ...
+
     def open(self) -> FieldList:
         """Open what is read from, and compare the fields that it lists with the declared ones.
 
@@ -231,6 +236,11 @@ class RecordedDeliveries:
     artifacts: ArtifactStore
     group_id: str | None = None
     allow_older: bool = False
+
+    @property
+    def full(self) -> bool:
+        """Whether the source is asked, too: it is not."""
+        return False
 
     @property
     def name(self) -> str:

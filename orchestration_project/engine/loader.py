@@ -49,7 +49,9 @@ class Unchanged(Generic[ChangeT]):
 
 @dataclass(frozen=True)
 class Holiday:
-    """A partition of a day on which its source publishes nothing."""
+    """A partition of a day on which its source publishes nothing, by its calendar."""
+
+    is_asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,24 +115,33 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
     def take(self, key: str) -> Taken[ChangeT]:
         """Extract a partition and validate it; nothing is published.
 
-        A source is asked also for what its calendar has not published yet: it may be early.
+        A source is asked also for what its calendar has not published yet: it may be early. For a
+        holiday it is asked in a full load alone.
 
         Raises:
             OrchestrationError: As the source, the contract and the key's rules do.
         """
         partition = self._partition(key)
         calendar = self.dataset.partitioning.calendar
-        if calendar.skips_holidays and calendar.is_holiday(partition.day):
+        is_holiday = calendar.skips_holidays and calendar.is_holiday(partition.day)
+        if is_holiday and not self.deliveries.full:
             return Holiday()
         try:
             return self._take(key, partition)
         except UnavailableError:
-            if self._is_published(partition):
+            if self._is_expected(partition):
                 raise
+            if is_holiday:
+                return Holiday(is_asked=True)
             return Unpublished(self.dataset.partitioning.published_on(partition))
 
-    def _is_published(self, partition: Partition) -> bool:
-        return self.dataset.partitioning.published_on(partition) <= self.today
+    def _is_expected(self, partition: Partition) -> bool:
+        """Whether the source must have a partition: it is published, and not of a holiday."""
+        partitioning = self.dataset.partitioning
+        calendar = partitioning.calendar
+        if calendar.skips_holidays and calendar.is_holiday(partition.day):
+            return False
+        return partitioning.published_on(partition) <= self.today
 
     def _take(self, key: str, partition: Partition) -> ValidatedBatch[ChangeT] | Unchanged[ChangeT]:
         pending = self.deliveries.pending(partition)
@@ -164,11 +175,11 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
         )
 
     def _fetch(self, partition: Partition, read: Read, kept: list[Capture]) -> Delivery:
-        """Read a delivery; one that is not published yet leaves no captures."""
+        """Read a delivery; one that is not there and not expected leaves no captures."""
         try:
             return read(kept)
         except UnavailableError:
-            if not self._is_published(partition):
+            if not self._is_expected(partition):
                 kept.clear()
             raise
 
@@ -221,7 +232,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
             return self._unchanged(taken)
         if isinstance(taken, Unpublished):
             return LoadedPartition("", "", {}, unpublished_until=taken.until)
-        return LoadedPartition("", "", {}, is_holiday=True)
+        return LoadedPartition("", "", {}, is_holiday=True, is_asked=taken.is_asked)
 
     def _write(self, batch: ValidatedBatch[ChangeT]) -> LoadedPartition[ChangeT, PreviewT]:
         announcements, target, delivery = self.announcements, batch.target, batch.delivery

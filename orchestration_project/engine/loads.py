@@ -256,8 +256,8 @@ class LoadOptions(JobOptions):
 
     full: bool | None = Field(
         default=None,
-        description="Ask the source also for what it has unchanged, and for what waits or was "
-        "refused.",
+        description="Ask the source also for what is loaded or unchanged, what waits or was "
+        "refused, and holidays.",
     )
     allow_conflicts: bool = Field(
         default=False,

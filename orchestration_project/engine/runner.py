@@ -76,6 +76,7 @@ class Report(Generic[Loaded]):
         has_data: Whether a loaded partition has data; without any it is observed, and is not
             materialized.
         is_unchanged: Whether a load of a partition wrote nothing.
+        is_not_asked: Whether it wrote nothing because the source was deliberately not asked.
         settle: Called with the loaded partitions once Dagster has stored their events.
     """
 
@@ -87,6 +88,7 @@ class Report(Generic[Loaded]):
     )
     has_data: Callable[[Loaded], bool] = lambda loaded: True
     is_unchanged: Callable[[Loaded], bool] = lambda loaded: False
+    is_not_asked: Callable[[Loaded], bool] = lambda loaded: False
     settle: Callable[[Mapping[str, Loaded]], None] = lambda loaded: None
 
 
@@ -326,11 +328,14 @@ def _log_sums(
     landed = {each.partition_key: each.loaded for each in outcomes if each.loaded is not None}
     with_data = {key for key, each in landed.items() if report.has_data(each)} - quarantined
     unchanged = {key for key in with_data if report.is_unchanged(landed[key])}
-    loaded = with_data - unchanged
+    not_asked = {key for key in with_data if report.is_not_asked(landed[key])}
+    loaded = with_data - unchanged - not_asked
     empty = {each.partition_key for each in outcomes} - with_data - quarantined
     context.log.info(
         f"partitions: {len(keys)} requested, {len(loaded)} loaded, {len(unchanged)} unchanged, "
-        f"{len(quarantined)} quarantined" + (f", {len(empty)} without data" if empty else ""),
+        f"{len(quarantined)} quarantined"
+        + (f", {len(not_asked)} not asked" if not_asked else "")
+        + (f", {len(empty)} without data" if empty else ""),
         extra={"event": "partitions_summarized"},
     )
     return sorted((landed.keys() | quarantined | empty) ^ set(keys))

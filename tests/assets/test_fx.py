@@ -207,3 +207,18 @@ def test_the_weekly_backfill_requests_days_that_the_sensor_does_not_see(
     stop_demos(load_settings())
     assert str(launched).endswith("from 2025-03-03 to 2026-02-25.")
     assert len(kept_instance.get_backfills()) == 1
+
+
+def test_a_holiday_is_reported_as_not_asked_and_a_full_load_asks(settings, instance, monkeypatch):
+    monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-01-05T18:00:00+00:00")
+    skipped = run(instance, "2026-01-01", "2026-01-01")
+    found = observed_by(skipped)["rates_daily"]["2026-01-01"]
+    assert (found["outcome"], found["reason"]) == (
+        "no data",
+        "no data: a holiday of the source; not asked; to ask the source: full: true in the run's "
+        "config",
+    )
+    asked = run(instance, "2026-01-01", "2026-01-01", full=True)
+    assert asked.success
+    found = observed_by(asked)["rates_daily"]["2026-01-01"]
+    assert (found["outcome"], found["reason"]) == ("no data", "no data: a holiday of the source")

@@ -15,7 +15,7 @@ from orchestration_project.definitions import defs
 from orchestration_project.domains.prices.calendar import sessions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import WorkItems
-from orchestration_project.tables.prices import prices_daily, prices_returns
+from orchestration_project.tables.prices import prices_daily, prices_daily_history, prices_returns
 from orchestration_project.tables.spine import fences, landings, work_items
 from tests import databases
 from tests.domains.prices import csv, line
@@ -159,7 +159,7 @@ def test_a_symbol_is_left_to_another_run_until_that_has_ended_and_then_loaded(
     items = select(work_items.c.item_key, work_items.c.state, work_items.c.attempt_count)
     assert databases.rows(url, items.order_by(work_items.c.item_key)) == [
         ("AAA|2026-02-01|2026-03-01", "done", 2),
-        ("BBB|2026-02-01|2026-03-01", "done", 1),
+        ("BBB|2026-02-01|2026-03-01", "done", 2),  # a file is compared by each run
     ]
 
 
@@ -290,3 +290,17 @@ def test_a_command_replays_all_symbols_or_one_delivery_and_says_what_there_is_no
         assert main(["replay", *options.split()]) == 1
         assert said in "".join(capfd.readouterr())
     assert databases.contents(url) == before
+
+
+def test_a_replaced_file_of_a_closed_month_is_read_again_by_a_load(url, instance, tmp_path):
+    (tmp_path / "prices" / "AAA.csv").write_bytes(csv(*(line(day, 400) for day in DAYS)))
+    assert run(instance, "prices_daily", FEBRUARY).success
+    (tmp_path / "prices" / "AAA.csv").write_bytes(csv(*(line(day, 100) for day in DAYS)))
+    replaced = metadata_by_partition(run(instance, "prices_daily", FEBRUARY))["daily"][FEBRUARY]
+    assert (replaced["outcome"], replaced["rows_replaced"]) == ("loaded", 19)
+    assert replaced["symbols_not_asked"] == 0
+    assert databases.rows(url, select(prices_daily.c.close).distinct()) == [(100_000_000,)]
+    history = prices_daily_history.c.close
+    assert databases.rows(url, select(history).distinct()) == [(400_000_000,)]
+    same = metadata_by_partition(run(instance, "prices_daily", FEBRUARY))["daily"][FEBRUARY]
+    assert (same["outcome"], same["symbols_unchanged"]) == ("unchanged", 1)

@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.__main__ import main
 from orchestration_project.assets.prices import SPECS
 from orchestration_project.definitions import defs
 from orchestration_project.domains.prices.calendar import NEW_YORK, sessions
@@ -223,3 +224,22 @@ def test_the_check_of_a_second_source_that_fails_for_three_days_warns(
     assert check.severity == dg.AssetCheckSeverity.WARN
     error = check.metadata["second_source_error"].value
     assert str(error).startswith("nothing of yahoo: Yahoo has no chart of")
+
+
+def test_a_month_for_which_the_vendor_was_not_asked_is_reported_so_with_how_to_ask(
+    alpha_vantage: Vendor, instance, capfd
+):
+    how = "to ask the source: full: true in the run's config, or the preset prices_full"
+    assert run(instance, FEBRUARY).success
+    again = metadata_by_partition(run(instance, FEBRUARY))["daily"][FEBRUARY]
+    assert alpha_vantage.asked == ["AAA", "BBB"]
+    assert {name: again[name] for name in ("outcome", "symbols_unchanged", "what_to_do")} == {
+        "outcome": "not asked",
+        "symbols_unchanged": 0,
+        "what_to_do": how,
+    }
+    assert again["symbols_not_asked"] == 2
+    assert main(["load", "prices_daily", FEBRUARY]) == 0
+    said = capfd.readouterr().out
+    assert f"AAA: not asked: its months are loaded; {how}" in said
+    assert f"[ 1/1] {FEBRUARY}: not asked; {how}" in said

@@ -36,6 +36,12 @@ LIMITS = PriceLimits(
 )
 
 
+NOT_ASKED = (
+    "not asked: its months are loaded; to ask the source: full: true in the run's config, or the "
+    "preset prices_full"
+)
+
+
 class Metered(PriceFiles):
     """A folder that grants a number of requests a day, as vendors do, and knows what was asked.
 
@@ -43,6 +49,7 @@ class Metered(PriceFiles):
     """
 
     quota: Quota | None = None
+    is_local = False
 
     def __init__(self, folder: Path, captures: Captures, clock: StoppedClock) -> None:
         self.overrides = {"UNKNOWN": ""}

@@ -31,6 +31,8 @@ from orchestration_project.contracts.rules import summarised
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.prices.audits import AUDITS, HELP, SECOND_SOURCE, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
+from orchestration_project.engine.announcements import UNCHANGED
+from orchestration_project.engine.dataset import NOT_ASKED
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.loads import (
     BatchLoad,
@@ -41,7 +43,7 @@ from orchestration_project.engine.loads import (
 from orchestration_project.engine.runner import AssetEvent, ItemPlan, Report, each_item
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices import PriceSource
-from orchestration_project.resources.prices.landing import LoadedPrices
+from orchestration_project.resources.prices.landing import HOW_TO_ASK, LoadedPrices
 from orchestration_project.resources.prices.load import PriceLoad
 from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.second_source import failing_second_source
@@ -169,7 +171,8 @@ def daily(
         evidence=lambda error: evidence_of(warehouse, error, DAILY),
         side_effects=lambda _, month: _other_months(month),
         has_data=lambda month: month.row_count > 0,
-        is_unchanged=lambda month: not (month.written_count or month.replaced_count),
+        is_unchanged=lambda month: month.outcome == UNCHANGED,
+        is_not_asked=lambda month: month.outcome == NOT_ASKED,
     )
     pieces = ItemPlan(by_month, "symbol")
     yield from each_item(context, opened, report, pieces)
@@ -195,7 +198,10 @@ def _metadata(
             "dagster/row_count": month.row_count,
             "rows_written": month.written_count,
             "rows_replaced": month.replaced_count,
+            "outcome": month.outcome,
             "symbols_unchanged": month.unchanged_count,
+            "symbols_not_asked": month.not_asked_count,
+            **({"what_to_do": HOW_TO_ASK} if month.not_asked_count else {}),
             "rejects_of_the_run": month.reject_count,
             **states,
             **open_symbols,

@@ -5,7 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
+from orchestration_project.domains.operations.failures import NO_DATA
 from orchestration_project.domains.prices.states import LANDED, STATES, SymbolMonth
+from orchestration_project.engine.announcements import UNCHANGED
+from orchestration_project.engine.dataset import NOT_ASKED
 from orchestration_project.engine.loads import ItemResult
 from orchestration_project.errors import (
     ConfigurationError,
@@ -42,7 +45,8 @@ class ChangedMonth:
 class MonthSummary:
     """Result of a run for one month.
 
-    ``states`` and ``unchanged_count`` count symbols; ``open`` are those that are not landed.
+    ``states``, ``unchanged_count`` and ``not_asked_count`` count symbols; the source was asked for
+    those that are unchanged. ``open`` are those that are not landed.
     ``source`` names where the prices of its symbols come from, or came from where they are
     replayed. The figures of fetches are those of the whole run: a request serves all of its
     months. ``rejecting`` are the deliveries with rejected lines, by group_id. ``other_months``, of
@@ -54,6 +58,7 @@ class MonthSummary:
     row_count: int
     states: Mapping[str, int]
     unchanged_count: int
+    not_asked_count: int
     written_count: int
     replaced_count: int
     reject_count: int
@@ -62,6 +67,15 @@ class MonthSummary:
     byte_count: int
     rejecting: Sequence[str] = ()
     other_months: Sequence[ChangedMonth] = ()
+
+    @property
+    def outcome(self) -> str:
+        """Whether the month was loaded, unchanged at the source, or not asked for at all."""
+        if not self.row_count:
+            return NO_DATA
+        if self.written_count or self.replaced_count:
+            return "loaded"
+        return NOT_ASKED if self.not_asked_count == sum(self.states.values()) else UNCHANGED
 
     def __str__(self) -> str:
         return ", ".join(f"{count} symbols {state}" for state, count in self.states.items())
@@ -127,7 +141,11 @@ def _summary(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummary | None
         source=_sources(of_month),
         row_count=sum(each.row_counts[month] for each in of_month),
         states={state: states[state] for state in STATES},
-        unchanged_count=sum(each.landed is None and each.standing == LANDED for each in of_month),
+        unchanged_count=sum(
+            symbol.landed is None and symbol.standing == LANDED and symbol.is_asked
+            for symbol in of_month
+        ),
+        not_asked_count=sum(not symbol.is_asked for symbol in of_month),
         written_count=sum(change.written.get(month, 0) for change in changes),
         replaced_count=sum(change.replaced.get(month, 0) for change in changes),
         reject_count=sum(each.rejects for each in figures),

@@ -54,6 +54,8 @@ class AlphaVantage:
     Its ``http`` takes from the ``quota`` before each attempt.
     """
 
+    is_local: bool = False
+
     def __init__(
         self,
         http: HttpClient,

@@ -66,7 +66,8 @@ class FetchedSymbol:
     ``days`` are more than those of the run where all that is landed was asked for again.
     ``through`` is the last day for which the batch vouches. ``error`` is what held it back.
     ``second`` is what a second source has of the same days, or why nothing. How a symbol stands is
-    noted where it ``is_asked``. ``left_to`` is another run that loads it now.
+    stored where it ``is_recorded``. The source was requested where it ``is_asked``. ``left_to`` is
+    another run that loads it now.
     """
 
     symbol: str
@@ -74,6 +75,7 @@ class FetchedSymbol:
     standing: SymbolStatus = LANDED
     batch: ValidatedBatch[PriceChange] | None = None
     through: date | None = None
+    is_recorded: bool = True
     is_asked: bool = True
     error: OrchestrationError | None = None
     second: pl.DataFrame | str = NO_SECOND
@@ -132,21 +134,25 @@ class PriceExtractor:
         """Return how a symbol stands that need not be asked for, or in vain; None: it is asked."""
         if symbol in self.mapped.unmapped:
             standing = SymbolStatus("unmapped", self.mapped.unmapped[symbol])
-            return FetchedSymbol(symbol, self.days, standing)
+            return FetchedSymbol(symbol, self.days, standing, is_asked=False)
+        if self.source.is_local:
+            return None
         if not self.full and is_landed(known, self.days, self.source.name):
             # Earlier versions noted of whole months that they wait for another, or were refused.
             is_noted = all(row.state == LANDED.state for row in known.values())
-            return FetchedSymbol(symbol, self.days, is_asked=not is_noted)
+            return FetchedSymbol(symbol, self.days, is_recorded=not is_noted, is_asked=False)
         name = self.source.name
         standing = None if self.full else standing_of(known, self.days, name, self.now)
         if standing is not None:
-            return FetchedSymbol(symbol, self.days, standing, is_asked=False)
+            return FetchedSymbol(symbol, self.days, standing, is_recorded=False, is_asked=False)
         return None
 
     def leave(self, symbol: str, run_id: str) -> FetchedSymbol:
         """Return a symbol that another run loads: nothing is noted of it here."""
         standing = SymbolStatus("waiting", f"the run {run_id} loads it")
-        return FetchedSymbol(symbol, self.days, standing, is_asked=False, left_to=run_id)
+        return FetchedSymbol(
+            symbol, self.days, standing, is_recorded=False, is_asked=False, left_to=run_id
+        )
 
     def asked(self, symbol: str, state: ScopeState) -> FetchedSymbol | PendingFetch:
         """Ask the source for a symbol.

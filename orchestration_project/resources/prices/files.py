@@ -51,6 +51,7 @@ class PriceFiles:
 
     name: str = "files"
     quota_left: int | None = None
+    is_local: bool = True
 
     def __init__(
         self, folder: Path, captures: Captures, clock: Clock, *, overrides: Overrides

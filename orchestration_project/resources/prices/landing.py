@@ -20,6 +20,8 @@ from orchestration_project.domains.prices.states import (
     SymbolStatus,
     rows_by_month,
 )
+from orchestration_project.engine.announcements import UNCHANGED
+from orchestration_project.engine.dataset import NOT_ASKED, TO_ASK
 from orchestration_project.engine.warehouse import (
     BatchFigures,
     ScopeState,
@@ -40,6 +42,8 @@ from orchestration_project.tables.schema import HISTORY
 
 NO_SECOND = "no second source was asked"
 
+HOW_TO_ASK = f"{TO_ASK}, or the preset prices_full"
+
 _daily = prices_daily.c
 
 
@@ -55,6 +59,8 @@ class PriceChange:
 class LoadedPrices:
     """How a symbol ended, in figures; without ``landed`` nothing was landed by this run.
 
+    Without ``is_asked``, this run sent no request for it to the source.
+
     ``source`` is where its prices come from; of a replay, where they came from when they were kept.
 
     A run keeps these of all its symbols: of each month the number of rows, and of those that are
@@ -68,13 +74,25 @@ class LoadedPrices:
     open: Mapping[date, SymbolMonth]
     figures: BatchFigures | None = None
     landed: WriteResult[PriceChange] | None = None
+    is_asked: bool = True
 
     def __str__(self) -> str:
         if self.landed is None:
-            reason = f": {self.standing.reason}" if self.standing.reason else ""
-            return f"{'unchanged' if self.standing == LANDED else self.standing.state}{reason}"
+            return self._unlanded
         warned = f"; unusual: {', '.join(self.landed.warnings)}" if self.landed.warnings else ""
         return f"{self.landed.in_words}{warned}"
+
+    @property
+    def _unlanded(self) -> str:
+        standing = self.standing
+        if standing == LANDED:
+            is_loaded = f"{NOT_ASKED}: its months are loaded; {HOW_TO_ASK}"
+            return UNCHANGED if self.is_asked else is_loaded
+        reason = f": {standing.reason}" if standing.reason else ""
+        if self.is_asked or standing.resumes_at is None:
+            return f"{standing.state}{reason}"
+        until = f"{NOT_ASKED} until {standing.resumes_at:%Y-%m-%d %H:%M} UTC"
+        return f"{standing.state}{reason}; {until}; {HOW_TO_ASK}"
 
 
 def loaded(
@@ -84,6 +102,8 @@ def loaded(
     rows: Iterable[SymbolMonth],
     figures: BatchFigures | None = None,
     landed: WriteResult[PriceChange] | None = None,
+    *,
+    is_asked: bool = True,
 ) -> LoadedPrices:
     """Return how a symbol ended, of which the months stand as ``rows`` say."""
     counts, is_open = {}, {}
@@ -91,7 +111,7 @@ def loaded(
         counts[row.month_start] = row.row_count
         if row.state != LANDED.state:
             is_open[row.month_start] = row
-    return LoadedPrices(symbol, source, standing, counts, is_open, figures, landed)
+    return LoadedPrices(symbol, source, standing, counts, is_open, figures, landed, is_asked)
 
 
 @dataclass(frozen=True)

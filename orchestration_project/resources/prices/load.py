@@ -1,7 +1,7 @@
 """The load of symbols' prices over the months of a run, from their source to the landed table.
 
-What is landed is not asked for again. A symbol whose quota ended, or that its source does not have,
-is noted as such and harms no other.
+A vendor is not asked again for what is landed; files are compared each time. A symbol whose quota
+ended, or that its source does not have, is noted as such and harms no other.
 """
 
 import time
@@ -207,7 +207,7 @@ class PriceLoad:
                 begun, _ = self._seen(taking, symbols)
         except OrchestrationError as error:
             return {
-                symbol: FetchedSymbol(symbol, taking.days, is_asked=False, error=copy(error))
+                symbol: FetchedSymbol(symbol, taking.days, is_recorded=False, error=copy(error))
                 for symbol in symbols
             }
         left = {
@@ -248,7 +248,7 @@ class PriceLoad:
                 return taking.checked(batch)
         except OrchestrationError as error:
             return [
-                FetchedSymbol(symbol, taking.days, is_asked=False, error=copy(error))
+                FetchedSymbol(symbol, taking.days, is_recorded=False, error=copy(error))
                 for symbol in symbols
             ]
 
@@ -290,9 +290,9 @@ class PriceLoad:
             )
 
         ended: Mapping[str, WriteOutcome[PriceChange]] = {}
-        if any(each.is_asked or each.symbol in self.claimed for each in taken):
+        if any(each.is_recorded or each.symbol in self.claimed for each in taken):
             ended = self._landing.land(list(ready.values()), second, note)
-        unasked = [each for each in taken if not each.is_asked and each.error is None]
+        unasked = [each for each in taken if not each.is_recorded and each.error is None]
         if unasked:
             with self.warehouse.reading() as connection:
                 known = read_known(connection, [(each.symbol, each.days) for each in unasked])
@@ -320,7 +320,7 @@ class PriceLoad:
         self, taken: FetchedSymbol, ended: WriteOutcome[PriceChange] | None
     ) -> SymbolObservation | None:
         """Return how a symbol stands that was asked for; one that came too late is asked again."""
-        if not taken.is_asked or isinstance(ended or taken.error, SupersededError):
+        if not taken.is_recorded or isinstance(ended or taken.error, SupersededError):
             return None
         standing, through = taken.standing, taken.through
         if isinstance(ended, HeldBackError):
@@ -360,7 +360,15 @@ def _result(
     if isinstance(ended, OrchestrationError):
         return ended
     figures = taken.batch.figures if taken.batch is not None else None
-    return loaded(taken.symbol, source, taken.standing, rows[taken.symbol], figures, ended)
+    return loaded(
+        taken.symbol,
+        source,
+        taken.standing,
+        rows[taken.symbol],
+        figures,
+        ended,
+        is_asked=taken.is_asked,
+    )
 
 
 def month_named(partition: str) -> date:

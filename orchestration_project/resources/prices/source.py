@@ -47,6 +47,11 @@ class PriceSource(Protocol):
         """Requests that the vendor still grants today; None: it counts none."""
         ...
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is read without a request: a load compares also what is loaded already."""
+        ...
+
     def vendor_symbol(self, symbol: str) -> str | None:
         """Return the source's spelling of our ``symbol``; None if unknown."""
         ...

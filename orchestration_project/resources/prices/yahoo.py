@@ -36,6 +36,7 @@ class YahooChart:
     """Reads Yahoo's chart, or whatever speaks it at another address."""
 
     quota_left: int | None = None
+    is_local: bool = False
 
     def __init__(
         self,

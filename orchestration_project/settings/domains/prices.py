@@ -33,7 +33,7 @@ class PricesSettings(Settings):
     prices_files_dir: Path | None = Field(
         None,
         description="Folder of price files, CSV or Parquet: one per symbol, or one with all "
-        "symbols.",
+        "symbols. Each load compares the files with what is loaded.",
         json_schema_extra=about(required_when="PRICES_SOURCE=files"),
     )
     prices_symbols: Words = Field(

@@ -21,7 +21,7 @@ from orchestration_project.resources.prices.work import LEASE, SYMBOLS_TOPIC, re
 from orchestration_project.tables.spine import landings
 from tests.domains.prices import line
 from tests.resources.prices.test_prices_batches import Refused
-from tests.resources.prices_desk import FEBRUARY, MONTH, Desk
+from tests.resources.prices_desk import FEBRUARY, MONTH, NOT_ASKED, Desk
 from tests.resources.weeks import StoppedClock
 
 DONE = ("done", 1, None)
@@ -254,7 +254,7 @@ def test_a_lease_that_expires_while_its_run_lives_is_another_run_s_and_one_of_th
     assert [str(each)[:13] for each in ended.values()] == ["19 rows added"] * 2
     assert desk.items() == {"BBB": DONE, "AAA": ("leased", 1, "run 2")}
     assert {symbol: str(each) for symbol, each in landed(second, later).items()} == {
-        "AAA": "unchanged"
+        "AAA": NOT_ASKED
     }
     assert desk.items()["AAA"][::2] == ("done", None)
     assert dict(desk.months().select("symbol", "run_id").rows()) == {"AAA": "run 1", "BBB": "run 1"}
@@ -275,7 +275,7 @@ def test_a_run_that_lost_its_lease_and_comes_late_leaves_the_symbol_as_the_other
     assert isinstance(late, SupersededError)
     assert item(desk, "AAA|2026-02-01|2026-02-01") == before
     [again] = first.batches(["AAA"])
-    assert str(first.land(again)["AAA"]) == "unchanged"
+    assert str(first.land(again)["AAA"]) == NOT_ASKED
     assert set(desk.closes("AAA").values()) == {12.0}
 
 

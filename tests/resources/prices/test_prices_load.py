@@ -35,7 +35,15 @@ from orchestration_project.tables.prices import (
 from orchestration_project.tables.spine import captures, deliveries, landings
 from tests.domains.prices import csv, line
 from tests.properties import bounded
-from tests.resources.prices_desk import BOTH, FEBRUARY, FRIDAY_EVENING, JANUARY, MONTH, Desk
+from tests.resources.prices_desk import (
+    BOTH,
+    FEBRUARY,
+    FRIDAY_EVENING,
+    JANUARY,
+    MONTH,
+    NOT_ASKED,
+    Desk,
+)
 from tests.resources.weeks import StoppedClock
 
 
@@ -45,7 +53,7 @@ def test_a_range_lands_and_a_second_load_asks_for_nothing(desk: Desk):
     assert str(first) == "39 rows added, 0 changed, 0 removed, 0 unchanged"
     assert list(desk.closes("AAA")) == [*JANUARY, *FEBRUARY]
     [second] = desk.load("AAA", months=BOTH).values()
-    assert str(second) == "unchanged"
+    assert str(second) == NOT_ASKED
     assert len(desk.source.asked) == 1
     assert desk.months().select("month_start", "state", "row_count", "run_id").rows() == [
         (date(2026, 1, 1), "landed", 20, "run 1"),
@@ -58,6 +66,43 @@ def test_a_range_lands_and_a_second_load_asks_for_nothing(desk: Desk):
     assert len(kept) == 1
 
 
+def test_a_replaced_file_of_a_closed_month_is_read_again_with_the_months_after_it(desk: Desk):
+    desk.source.is_local = True
+    desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
+    desk.load("AAA", months=BOTH)
+    [same] = desk.load("AAA", months=BOTH).values()
+    assert str(same) == "unchanged"
+    desk.write("AAA", *(line(day, 2.5) for day in [*JANUARY, *FEBRUARY]))  # a split, applied
+    [replaced] = desk.load("AAA", months=["2026-01-01"]).values()
+    assert str(replaced) == "0 rows added, 39 changed, 0 removed, 0 unchanged"
+    assert set(desk.closes("AAA").values()) == {2.5}
+    history = desk.warehouse.frame(select(prices_daily_history), prices_daily_history)
+    assert set(history["close"]) == {10_000_000}
+    assert set(desk.months()["state"]) == {"landed"}
+
+
+def test_a_file_that_was_missing_is_read_as_soon_as_it_is_there(light_desk: Desk):
+    light_desk.source.is_local = True
+    light_desk.write("BBB", *map(line, FEBRUARY))
+    [missing] = light_desk.load("AAA").values()
+    assert "no file holds AAA" in str(missing)
+    light_desk.write("AAA", *map(line, FEBRUARY))
+    light_desk.load("AAA")
+    assert list(light_desk.closes("AAA")) == FEBRUARY
+
+
+def test_a_vendor_that_refused_a_symbol_is_not_asked_until_a_stated_time(light_desk: Desk):
+    light_desk.write("BBB", *map(line, FEBRUARY))
+    light_desk.load("AAA")
+    [refused] = light_desk.load("AAA").values()
+    assert str(refused) == (
+        "refused: no file holds AAA: 1 files in "
+        f"{light_desk.folder}; not asked until 2026-02-28 19:30 UTC; to ask the source: full: "
+        "true in the run's config, or the preset prices_full"
+    )
+    assert len(light_desk.source.asked) == 1
+
+
 def test_months_that_ended_on_a_saturday_and_were_landed_alone_are_not_asked_for_again(
     light_desk: Desk, clock: StoppedClock
 ):
@@ -68,7 +113,7 @@ def test_months_that_ended_on_a_saturday_and_were_landed_alone_are_not_asked_for
         light_desk.load("AAA", months=[month])
     assert len(light_desk.source.asked) == 3
     [ended] = light_desk.load("AAA", months=list(ends)).values()
-    assert str(ended) == "unchanged"
+    assert str(ended) == NOT_ASKED
     assert len(light_desk.source.asked) == 3
 
 
@@ -256,7 +301,7 @@ def test_a_whole_month_that_an_earlier_version_left_waiting_stands_as_landed_aft
     with light_desk.warehouse.writing() as connection:
         connection.execute(update(prices_symbol_months).values(waits))
     [found] = light_desk.load("AAA").values()
-    assert str(found) == "unchanged"
+    assert str(found) == NOT_ASKED
     rows = light_desk.months().select("state", "reason", "resumes_at", "landed_through_date").rows()
     assert rows == [("landed", None, None, FEBRUARY[-1])]
     assert len(light_desk.source.asked) == 1
@@ -498,7 +543,7 @@ def test_another_source_replaces_by_force_all_that_is_landed_whatever_the_months
     assert set(desk.closes("AAA").values()) == {5.0}
     assert set(desk.months()["source"]) == {"alpha_vantage"}
     [again] = desk.load("AAA", months=BOTH).values()
-    assert str(again) == "unchanged"
+    assert str(again) == NOT_ASKED
 
 
 @pytest.mark.parametrize(("close", "outcome"), [(10, "passed"), (12, "failed")])
