@@ -31,7 +31,9 @@ DAILY, LAST_90_DAYS, HISTORY = "eurofxref-daily.xml", "eurofxref-hist-90d.xml", 
 RECENT = timedelta(days=85)
 """Days that the document of the last 90 days certainly has, whatever its first day is."""
 
-NOT_QUOTED = ("", "N/A")
+NOT_AVAILABLE = "N/A"
+"""A rate that the ECB states as not available; of a blank it states nothing."""
+
 LARGEST_TEXT_BYTES = 64 * 2**20
 """Maximum bytes of an unpacked archive; the whole history takes 6 MiB."""
 
@@ -77,7 +79,14 @@ CONTRACT = Contract(
     fx_rates_daily,
     FX_FIELDS,
     partition_fields=("date",),
-    claims=(Claim("has_positive_rates", "Every rate is above 0.", pl.col("rate") <= 0),),
+    claims=(
+        Claim(
+            "has_positive_rates",
+            "Every rate is above 0, or not available.",
+            (pl.col("rate") <= 0).fill_null(value=False),
+        ),
+    ),
+    rule_version="2",
     has_record_total=False,
 )
 
@@ -127,6 +136,7 @@ def parse(parts: Sequence[Part], partition: Partition) -> Parsed:
     rows = pl.DataFrame(rates, dict.fromkeys(Rate._fields, pl.String()), orient="row")
     return Parsed(
         rows.with_columns(
+            rate=pl.when(pl.col("rate") == NOT_AVAILABLE).then(pl.lit("")).otherwise("rate"),
             part_number=pl.lit(1, pl.Int64),
             line_number=pl.int_range(2, len(rates) + 2, dtype=pl.Int64),
         ),
@@ -142,7 +152,9 @@ def _rates_of(body: bytes, day: date) -> list[Rate]:
 def rates_in(body: bytes) -> Iterator[Rate]:
     """Yield the rates of a document: XML, or the zipped CSV of the whole history.
 
-    A currency that was not quoted on a day has no rate.
+    A currency that is not available on a day has the rate N/A; one that is blank has none. The
+    history writes N/A also for days before a currency's first rate and after its last one, on which
+    other documents do not list it: these are left out.
 
     Raises:
         SourceError: It is neither, or is damaged.
@@ -156,14 +168,32 @@ def _rates_of_archive(body: bytes) -> Iterator[Rate]:
         header = [name.strip() for name in next(reader, [])]
         if header[:1] != ["Date"]:
             raise _not_rates("a first column Date", in_ascii(",".join(header).encode(), 200))
-        for row in reader:
-            yield from (
+        days = [
+            [
                 Rate(row[0].strip(), currency, rate.strip())
                 for currency, rate in zip(header[1:], row[1:], strict=True)
-                if currency and rate.strip() not in NOT_QUOTED
-            )
+                if currency and rate.strip()
+            ]
+            for row in reader
+        ]
     except (csv.Error, ValueError) as error:
         raise _not_rates("lines with as many fields as the header", str(error)) from error
+    yield from _while_listed(days)
+
+
+def _while_listed(days: Sequence[Sequence[Rate]]) -> Iterator[Rate]:
+    """Yield the rates of consecutive days, N/A only between two rates of its currency."""
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for number, rates in enumerate(days):
+        for rate in rates:
+            if rate.rate != NOT_AVAILABLE:
+                first.setdefault(rate.currency, number)
+                last[rate.currency] = number
+    for number, rates in enumerate(days):
+        for rate in rates:
+            if first.get(rate.currency, len(days)) <= number <= last.get(rate.currency, -1):
+                yield rate
 
 
 def _unpacked(body: bytes) -> str:
@@ -191,7 +221,7 @@ def _rates_of_xml(body: bytes) -> Iterator[Rate]:
         day = texts.get("time", day)
         if name == "Cube" and "currency" in texts:
             rate = texts.get("rate", "")
-            if rate not in NOT_QUOTED:
+            if rate:
                 found.append(Rate(day, texts["currency"], rate))
 
     def refuse(*_: object) -> None:

@@ -9,7 +9,15 @@ FX_FIELDS = (
         text("currency_code", "ISO 4217 code, such as USD", key=True),
         pattern=r"^[A-Z]{3}$",
     ),
-    Field("rate", scaled("rate", "Units of the currency for 1 EUR, x 10^6"), scale=USD_SCALE),
+    Field(
+        "rate",
+        scaled(
+            "rate",
+            "Units of the currency for 1 EUR, x 10^6; NULL: the ECB states N/A, not available",
+            optional=True,
+        ),
+        scale=USD_SCALE,
+    ),
 )
 
 fx_rates_daily = dataset_table(

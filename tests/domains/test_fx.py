@@ -183,3 +183,19 @@ def test_all_days_that_are_due_after_the_newest_are_late_and_no_holiday_is():
     late = fx.CALENDAR.late_days(date(2026, 4, 2), now=friday_noon, grace=timedelta(hours=6))
     assert late == [date(2026, 4, 7), date(2026, 4, 8), date(2026, 4, 9)]
     assert fx.CALENDAR.late_days(late[-1], now=friday_noon, grace=timedelta(hours=6)) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        XML.replace(b"183.05", b"N/A"),
+        archive(CSV.replace("183.05", "N/A").replace("CYP,\n", "CYP,\n2026-01-06,1.2,180,,,\n")),
+    ],
+    ids=["XML", "zipped CSV"],
+)
+def test_a_rate_that_is_stated_as_not_available_is_kept_as_a_row_without_a_rate(body):
+    found = checked(body)
+    assert found.rows.select("currency_code", "rate").rows() == [("JPY", None), ("USD", 1_166_400)]
+    assert found.rejects.is_empty()
+    assert not found.is_held_back
+    assert fx.version_in(body, MONDAY) != fx.version_in(XML, MONDAY)
