@@ -18,7 +18,7 @@ from orchestration_project.assets.specs import SOURCE, asset_spec
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
 from orchestration_project.contracts.contract import HELP
-from orchestration_project.contracts.rules import COMPARE, summarised
+from orchestration_project.contracts.rules import COMPARE, COMPLETE_AUDIT, summarised
 from orchestration_project.contracts.values import decimal_texts
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.partition_tags import consecutive_ranges
@@ -254,6 +254,7 @@ def _table_asset(
 
         def opened() -> DatasetLoader[None, pl.DataFrame]:
             _refuse_options(dataset, context.job_name, config)
+            loader.acceptance = config.acceptance
             return loader
 
         report = Report[LoadedPartition[None, pl.DataFrame]](
@@ -318,7 +319,8 @@ def _derived_spec(dataset: Dataset, table: Table) -> dg.AssetSpec:
 def _checks(dataset: Dataset) -> Mapping[str, str]:
     """Return the checks that a load evaluates, by name, with what each asserts."""
     fields = "The source lists exactly the declared fields, with the declared types."
-    return {**({FIELDS_CHECK: fields} if dataset.lists_fields else {}), **dataset.contract.audits}
+    listed = {FIELDS_CHECK: fields} if dataset.lists_fields else {}
+    return {**listed, **dataset.contract.audits, **COMPLETE_AUDIT}
 
 
 FIELDS_REMEDY = "missing or another type: change the declaration; new: decide whether to load it"
@@ -381,7 +383,7 @@ def _audit_results(warehouse: Warehouse, dataset: Dataset) -> list[dg.AssetCheck
             each,
             _severity(dataset, each.audit),
         )
-        for each in summarised(latest, dataset.contract.audits)
+        for each in summarised(latest, [*dataset.contract.audits, *COMPLETE_AUDIT])
     ]
 
 

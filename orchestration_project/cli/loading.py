@@ -1,7 +1,7 @@
 """Loads partitions of a dataset: a run of its job for each range, then a table of changes."""
 
 import calendar
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
@@ -175,11 +175,12 @@ def _asset_names(job: dg.JobDefinition) -> list[str]:
     return ["_".join(key.path) for key in graph.toposorted_asset_keys if key in keys]
 
 
-def load(name: str, partitions: Sequence[str]) -> int:
-    """Load partitions; return 0 if all runs succeeded.
+def load(name: str, partitions: Sequence[str], options: Mapping[str, object]) -> int:
+    """Load partitions by ``options`` of the run's config; return 0 if all runs succeeded.
 
     Raises:
-        UsageError: The dataset is unknown, or partitions are missing or too many.
+        UsageError: The dataset is unknown, it lacks an option, or partitions are missing or too
+            many.
         ConfigurationError: A partition does not exist.
     """
     dataset = find_dataset(name)
@@ -188,7 +189,8 @@ def load(name: str, partitions: Sequence[str]) -> int:
     if dataset.is_partitioned and not partitions:
         example = f", e.g. '{dataset.keys[-1]}'" if dataset.keys else ""
         raise click.UsageError(f"{dataset.name} needs partitions{example}, or use `backfill`")
-    return _load(dataset, [dataset.key_of(each) for each in partitions])
+    config = _config_of(dataset, options) if options else None
+    return _load(dataset, [dataset.key_of(each) for each in partitions], config)
 
 
 def backfill(name: str, first: str, last: str) -> int:
@@ -236,7 +238,23 @@ def _end(written: str, option: str) -> tuple[str | None, date]:
         ) from None
 
 
-def _load(dataset: DatasetJob, keys: Sequence[str]) -> int:
+def _config_of(dataset: DatasetJob, options: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the config of a run: the options go to the op of the job that has them.
+
+    Raises:
+        UsageError: No op has them.
+    """
+    for node in repository().get_job(dataset.job).nodes:
+        definition = node.definition
+        field = definition.config_field if isinstance(definition, dg.OpDefinition) else None
+        if field and getattr(field.config_type, "fields", {}).keys() >= options.keys():
+            return {"ops": {node.name: {"config": dict(options)}}}
+    raise click.UsageError(f"{dataset.name} has no option {', '.join(options)}")
+
+
+def _load(
+    dataset: DatasetJob, keys: Sequence[str], config: Mapping[str, object] | None = None
+) -> int:
     ranges = consecutive_ranges(keys, dataset.keys)
     if console.OUTPUT.is_dry_run:
         runs = [first if first == last else f"{first} to {last}" for first, last in ranges]
@@ -264,6 +282,7 @@ def _load(dataset: DatasetJob, keys: Sequence[str]) -> int:
                     dataset.job,
                     ranges,
                     progress,
+                    config,
                     after_each=lambda span, result: progress.finish(
                         _keys_in(span, dataset.keys),
                         is_loaded=result.success,
@@ -271,7 +290,7 @@ def _load(dataset: DatasetJob, keys: Sequence[str]) -> int:
                     ),
                 )
                 if dataset.is_partitioned
-                else [execute(instance, dataset.job)]
+                else [execute(instance, dataset.job, config=config)]
             )
         found = results_of(warehouse, results, dataset.summary)
     failed = [result for result in results if not result.success]

@@ -54,14 +54,21 @@ def run_saas() -> int:
 @click.command(cls=Command, has_json=True, has_dry_run=True)
 @click.argument("dataset")
 @click.argument("partitions", nargs=-1, metavar="[PARTITION]...")
-def load(dataset: str, partitions: tuple[str, ...]) -> int:
+@click.option("--full", is_flag=True, help="Ask the source also for what is loaded, and holidays.")
+@click.option("--accept", metavar="SHA256", help="Delivery to load although is_complete fails.")
+@click.option("--reason", metavar="TEXT", help="Reason why that delivery is right.")
+def load(dataset: str, partitions: tuple[str, ...], **options: bool | str | None) -> int:
     """Load partitions of DATASET, one run for each range of consecutive ones.
 
     `orchestrate datasets` lists datasets and their partitions, e.g. finra_otc_weekly and
     'T1|2026-10-05'. A dataset without partitions takes none. Loading a partition again changes
     nothing unless the source has changed. Files are compared each time. Vendors of prices are not
     asked for months that are loaded, and no source for a holiday: such partitions are reported as
-    `not asked`, and `full: true` in the config of a run asks.
+    `not asked`, and --full asks.
+
+    A delivery that lacks many loaded keys, or is far smaller than the partitions around it, is
+    quarantined by the audit is_complete, which reports its SHA-256. --accept with that SHA-256 and
+    --reason loads it.
 
     `load documents` loads the days that wait, or those that are named. Exit status: 0 all files
     extracted, 1 some failed or none, 2 usage or not configured.
@@ -74,9 +81,13 @@ def load(dataset: str, partitions: tuple[str, ...]) -> int:
 
     modules = {domain.name: domain.load_module for domain in REGISTRY.domains}
     if module := modules.get(dataset):
+        if any(options.values()):
+            raise click.UsageError(f"{dataset} takes no --full, --accept or --reason")
         return import_module(module).load(partitions)
 
-    return load_partitions(dataset, partitions)
+    names = {"full": "full", "accept": "accept_sha256", "reason": "accept_reason"}
+    given = {names[name]: value for name, value in options.items() if value}
+    return load_partitions(dataset, partitions, given)
 
 
 @click.command(cls=Command, has_json=True, has_dry_run=True)

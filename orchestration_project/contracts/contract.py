@@ -14,6 +14,7 @@ from sqlalchemy import Table
 
 from orchestration_project.contracts.delimited import Parsed, with_records
 from orchestration_project.contracts.rules import (
+    COMPLETE_HELP,
     OFFENDERS_KEPT,
     Audit,
     AuditHelp,
@@ -72,6 +73,7 @@ HELP = {
     "has_unique_keys": AuditHelp("load the partition again; report it to the source"),
     "has_few_rejects": AuditHelp("read the table rejects; report it, or raise the limit"),
     "has_rows": AuditHelp("run the partition again later; report it to the source if it stays so"),
+    **COMPLETE_HELP,
 }
 """What to do, by audit; of others: compare the rows."""
 

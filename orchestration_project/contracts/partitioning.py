@@ -180,6 +180,16 @@ class Partitioning:
         """The columns that name a partition: the day's first."""
         return [name for name in (self.day_column, self.value_column) if name]
 
+    def nearest(self, partition: Partition, keys: Iterable[str], count: int) -> list[str]:
+        """Return the ``count`` keys of its value whose days are nearest, the nearest first."""
+        found = [(self.partition_of(key, today=date.max), key) for key in keys]
+        around = sorted(
+            (abs((other.day - partition.day).days), key)
+            for other, key in found
+            if other.value == partition.value and other.day != partition.day
+        )
+        return [key for _, key in around[:count]]
+
     def texts_of(self, partition: Partition) -> list[str]:
         """Return what rows of a partition have in `columns`, as texts."""
         texts = (self.row_day(partition.day).isoformat(), partition.value)

@@ -6,9 +6,11 @@ Nothing here knows a table, a source or a domain; those bring the rules.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
+from math import ceil, exp, floor, log
+from statistics import median
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -111,6 +113,142 @@ COMPARE = AuditHelp("compare the rows with the source's page and report them")
 def verdict(holds: bool) -> Literal["passed", "failed"]:
     """Return how an audit ended whose claim holds, or does not."""
     return "passed" if holds else "failed"
+
+
+SIGMA_OF_MAD = 1.4826
+"""A normal distribution's standard deviation, in median absolute deviations."""
+
+
+class UsualRange(NamedTuple):
+    """Usual size and the factor up and down that is tolerated."""
+
+    usual: float
+    factor: float
+
+
+def usual_range(
+    sizes: Sequence[float], *, sigma: float, min_factor: float, max_factor: float
+) -> UsualRange:
+    """Return the median of ``sizes`` by their logarithms, and a factor from their spread.
+
+    Args:
+        sizes: Positive sizes, one at least.
+        sigma: Standard deviations, by the median absolute deviation.
+        min_factor: The least factor.
+        max_factor: The largest factor.
+    """
+    levels = [log(size) for size in sizes]
+    centre = median(levels)
+    deviation = SIGMA_OF_MAD * median(abs(level - centre) for level in levels)
+    width = min(max(sigma * deviation, log(min_factor)), log(max_factor))
+    return UsualRange(exp(centre), exp(width))
+
+
+COMPLETE = "is_complete"
+COMPLETE_AUDIT = {
+    COMPLETE: "A delivery has most of the loaded keys; a first one has about as many rows as the "
+    "partitions around it."
+}
+"""The blocking audit of every dataset that compares a delivery with what is loaded."""
+
+COMPLETE_HELP = {
+    COMPLETE: AuditHelp(
+        "compare with the source, and load it again later; load it as it is with accept_sha256 and "
+        "accept_reason in the run's config, or --accept and --reason of `orchestrate load`"
+    )
+}
+
+
+@dataclass(frozen=True)
+class CompletenessLimits:
+    """When a delivery is too small to replace what is loaded, or to be a whole partition.
+
+    Attributes:
+        min_key_ratio: Share of the loaded keys, 0-1, that a delivery has at least; one may lack.
+        min_key_count: With fewer keys loaded, a delivery is not judged.
+        neighbour_count: How many of the nearest partitions a first delivery is compared with.
+        min_neighbour_count: With fewer of them loaded, it is not judged.
+        sigma: Tolerated standard deviations of the neighbours' sizes.
+        min_factor: Factor by which a first delivery may be smaller than usual at least.
+        max_factor: The same at most.
+    """
+
+    min_key_ratio: float = 0.8
+    min_key_count: int = 5
+    neighbour_count: int = 20
+    min_neighbour_count: int = 5
+    sigma: float = 4.0
+    min_factor: float = 1.5
+    max_factor: float = 4.0
+
+
+class Acceptance(NamedTuple):
+    """One delivery, by the SHA-256 (hex) of its values, that is loaded though it is small."""
+
+    sha256: str
+    reason: str
+
+
+class KeyComparison(NamedTuple):
+    """Rows that are loaded in a delivery's scope, and those of them whose keys it lacks."""
+
+    loaded_count: int
+    missing_count: int
+
+
+def completeness_audit(
+    row_count: int,
+    keys: KeyComparison,
+    neighbours: Sequence[int],
+    limits: CompletenessLimits,
+) -> Audit:
+    """Return whether a delivery is whole, by what is loaded of its partition or around it.
+
+    Args:
+        row_count: Its rows.
+        keys: How it compares with the loaded rows that it replaces.
+        neighbours: Rows of the nearest loaded partitions, the nearest first.
+        limits: When it is not.
+    """
+    if 0 < keys.loaded_count < limits.min_key_count:
+        expected = f"at least {limits.min_key_count} loaded keys"
+        return Audit(COMPLETE, "not_applicable", expected, f"{keys.loaded_count}")
+    if keys.loaded_count:
+        lack = max(1, floor(round(keys.loaded_count * (1 - limits.min_key_ratio), 6)))
+        return Audit(
+            COMPLETE,
+            verdict(keys.missing_count <= lack),
+            f"at least {keys.loaded_count - lack} of the {keys.loaded_count} loaded keys",
+            f"{keys.loaded_count - keys.missing_count} of them in {row_count} rows",
+        )
+    sizes = [max(count, 1) for count in neighbours[: limits.neighbour_count]]
+    if len(sizes) < limits.min_neighbour_count:
+        expected = f"loaded rows, or at least {limits.min_neighbour_count} partitions around it"
+        return Audit(COMPLETE, "not_applicable", expected, f"{len(sizes)} partitions")
+    found = usual_range(
+        sizes,
+        sigma=limits.sigma,
+        min_factor=limits.min_factor,
+        max_factor=limits.max_factor,
+    )
+    usual = min(found.usual, sizes[0])  # a list that was shortened is accepted once
+    least = max(min(ceil(round(usual / found.factor, 6)), round(usual) - 1), 0)
+    return Audit(
+        COMPLETE,
+        verdict(row_count >= least),
+        f"at least {least} rows; the {len(sizes)} nearest partitions have about {usual:.0f}",
+        f"{row_count} rows",
+    )
+
+
+def accepted(audit: Audit, sha256: str, acceptance: Acceptance | None) -> Audit:
+    """Return an audit of completeness that names a failing delivery, or passes an accepted one."""
+    if not audit.blocks:
+        return audit
+    if acceptance is not None and acceptance.sha256 == sha256:
+        found = f"{audit.found}; accepted: {acceptance.reason}"
+        return replace(audit, outcome="passed", found=found)
+    return replace(audit, found=f"{audit.found}; SHA-256 {sha256}")
 
 
 @dataclass(frozen=True)

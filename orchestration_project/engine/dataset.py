@@ -19,7 +19,13 @@ from sqlalchemy import Column, Connection, Table
 from orchestration_project.contracts.contract import Contract, validate
 from orchestration_project.contracts.delimited import Parsed
 from orchestration_project.contracts.partitioning import A_DAY, Calendar, Partition, Partitioning
-from orchestration_project.contracts.rules import Audit, Part, SpillStore, Validated
+from orchestration_project.contracts.rules import (
+    Audit,
+    CompletenessLimits,
+    Part,
+    SpillStore,
+    Validated,
+)
 from orchestration_project.domains.operations.failures import NO_DATA, NOT_PUBLISHED
 from orchestration_project.engine.source import Source
 from orchestration_project.engine.warehouse import (
@@ -32,6 +38,7 @@ from orchestration_project.engine.warehouse import (
     WriteResult,
 )
 from orchestration_project.engine.warehouse.delivery import no_warnings
+from orchestration_project.engine.warehouse.recorded import loaded_partitions, loaded_row_counts
 from orchestration_project.engine.warehouse.staleness import Dependents
 from orchestration_project.engine.warehouse.target import (
     Derive,
@@ -47,7 +54,7 @@ from orchestration_project.tables.schema import asset_of
 NOT_ASKED = "not asked"
 """Outcome of a partition of which a source deliberately got no request."""
 
-TO_ASK = "to ask the source: full: true in the run's config"
+TO_ASK = "to ask the source: --full, or full: true in the run's config"
 
 ROWS_SHOWN = 20
 """Rows of a loaded partition of a declared dataset that its metadata shows."""
@@ -186,6 +193,7 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
         figures_type: The type of a summary, which is stored as JSON until it is announced.
         is_staged: Whether valid rows are stored as a Parquet file before they are loaded.
         write_disposition: What a delivery of its source does to the loaded rows of its partition.
+        completeness: When a delivery is too small to be loaded.
     """
 
     domain: str
@@ -203,6 +211,8 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
     figures_type: Any = None
     is_staged: bool = False
     write_disposition: WriteDisposition = "replace_scope"
+
+    completeness: CompletenessLimits = field(default_factory=CompletenessLimits)
 
     @property
     def noun(self) -> str:
@@ -265,6 +275,24 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
     ) -> Sequence[Sequence[Audit]]:
         """Compare each delivery of a partition with what is loaded, before it is written."""
         return no_warnings(connection, batches)
+
+    def neighbour_rows(
+        self, partition: Partition, connection: Connection, batch: ValidatedBatch[Any]
+    ) -> Sequence[int]:
+        """Return the rows of the nearest loaded partitions, the nearest first.
+
+        A delivery of a part of its partition, or of a holiday, is like no other.
+        """
+        calendar = self.partitioning.calendar
+        if batch.delivery.scope or calendar.is_holiday(partition.day):
+            return ()
+        keys = self.partitioning.nearest(
+            partition,
+            loaded_partitions(connection, self.table),
+            self.completeness.neighbour_count,
+        )
+        counts = loaded_row_counts(connection, self.table, keys)
+        return [counts[key] for key in keys if key in counts]
 
     def describe(
         self, partition: Partition, delivery: Delivery, landed: WriteResult[ChangeT]

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Generic, TypeAlias
+from typing import Any, Generic, TypeAlias
+
+from sqlalchemy import Connection
 
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.contracts.partitioning import Partition
-from orchestration_project.contracts.rules import SpillStore, Validated
+from orchestration_project.contracts.rules import Acceptance, Audit, SpillStore, Validated
 from orchestration_project.engine.announcements import Announcements, IsReported
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.dataset import (
@@ -35,7 +37,7 @@ from orchestration_project.engine.warehouse import (
     Warehouse,
     WriteTarget,
 )
-from orchestration_project.engine.warehouse.landing import is_landed
+from orchestration_project.engine.warehouse.landing import completeness_audits, is_landed
 from orchestration_project.errors import UnavailableError
 
 
@@ -75,6 +77,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
         scratch: The folder for rows that are too many for memory.
         is_reported: Whether Dagster has an event of a load.
         first_day: A partition of an earlier day is refused; None: none is.
+        acceptance: A delivery that is loaded although it is not complete.
         fields: What `ready` found of the fields that the source lists.
     """
 
@@ -88,6 +91,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
     scratch: Path
     is_reported: IsReported
     first_day: date | None = None
+    acceptance: Acceptance | None = None
     fields: FieldList = field(default_factory=FieldList, init=False)
 
     @property
@@ -237,7 +241,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
     def _write(self, batch: ValidatedBatch[ChangeT]) -> LoadedPartition[ChangeT, PreviewT]:
         announcements, target, delivery = self.announcements, batch.target, batch.delivery
         partition = self._partition(target.partition_key)
-        warn = partial(self.dataset.warn, partition)
+        warn = partial(self._warn, partition)
         note = announcements.recorder(target, partition, delivery)
         landed = self.warehouse.land(batch, warn, note)
         own = announcements.of_load(partition, delivery, landed)
@@ -253,6 +257,20 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
             changes=(*late, *own),
             known_from=landed.known_from,
         )
+
+    def _warn(
+        self, partition: Partition, connection: Connection, batches: Sequence[ValidatedBatch[Any]]
+    ) -> Sequence[Sequence[Audit]]:
+        """Compare each delivery with what is loaded: whether it is whole, and for the dataset."""
+        complete = completeness_audits(
+            connection,
+            batches,
+            partial(self.dataset.neighbour_rows, partition, connection),
+            self.dataset.completeness,
+            self.acceptance,
+        )
+        warnings = self.dataset.warn(partition, connection, batches)
+        return [[audit, *more] for audit, more in zip(complete, warnings, strict=True)]
 
     def _unchanged(self, taken: Unchanged[ChangeT]) -> LoadedPartition[ChangeT, PreviewT]:
         target, delivery = taken.target, taken.delivery

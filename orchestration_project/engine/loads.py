@@ -1,5 +1,6 @@
 """How a run's items are fetched, validated and loaded: one by one, in batches, or replayed."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.contracts.rules import Validated
+from orchestration_project.contracts.rules import Acceptance, Validated
 from orchestration_project.domains.operations.partition_tags import Dimensions, asked_partitions
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.options import JobOptions
@@ -25,6 +26,8 @@ from orchestration_project.engine.warehouse.target import SummaryT
 from orchestration_project.errors import ConfigurationError, MovedError, OrchestrationError, naming
 
 READS_OF_A_MOVING_SOURCE = 3
+
+SHA256 = re.compile("[0-9a-f]{64}")
 
 Read = Callable[[list[Capture]], Delivery]
 """Reads a delivery; appends everything that came to the list, also what cannot be used."""
@@ -271,6 +274,37 @@ class LoadOptions(JobOptions):
         examples=[0.05],
         description="Rejected share of rows above which a partition or symbol is quarantined.",
     )
+
+    accept_sha256: str | None = Field(
+        default=None,
+        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+        description="SHA-256 of a delivery that is_complete has quarantined and that is loaded all "
+        "the same; the error and the table audits have it.",
+    )
+    accept_reason: str | None = Field(
+        default=None,
+        examples=["the source has shortened its list"],
+        description="Reason why the delivery of accept_sha256 is right, stored with its audit.",
+    )
+
+    @property
+    def acceptance(self) -> Acceptance | None:
+        """The delivery that is loaded although it is not complete.
+
+        Raises:
+            ConfigurationError: One of the two options is missing, or the hash is not a SHA-256.
+        """
+        sha256, reason = self.accept_sha256, (self.accept_reason or "").strip()
+        if sha256 is None and not reason:
+            return None
+        if sha256 is None or not reason or not SHA256.fullmatch(sha256):
+            raise ConfigurationError(
+                "invalid accept_sha256: expected 64 hexadecimal digits and an accept_reason",
+                found=f"accept_sha256 {sha256!r}, accept_reason {reason!r}",
+                remedy="take the SHA-256 from the error of the quarantined delivery, and give a "
+                "reason",
+            )
+        return Acceptance(sha256, reason)
 
 
 class ReplayOptions(LoadOptions):

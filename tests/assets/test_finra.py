@@ -177,6 +177,7 @@ def test_a_bad_partition_is_held_back_alone_and_a_repeated_run_does_only_what_is
         for evaluation in result.get_asset_check_evaluations()
     }
     assert verdicts == {
+        "is_complete": True,
         "has_all_rows_of_record_total": True,
         "has_few_rejects": True,
         "has_firm_rows": True,

@@ -215,8 +215,8 @@ def test_a_holiday_is_reported_as_not_asked_and_a_full_load_asks(settings, insta
     found = observed_by(skipped)["rates_daily"]["2026-01-01"]
     assert (found["outcome"], found["reason"]) == (
         "no data",
-        "no data: a holiday of the source; not asked; to ask the source: full: true in the run's "
-        "config",
+        "no data: a holiday of the source; not asked; to ask the source: --full, or full: true in "
+        "the run's config",
     )
     asked = run(instance, "2026-01-01", "2026-01-01", full=True)
     assert asked.success

@@ -229,7 +229,7 @@ def test_the_check_of_a_second_source_that_fails_for_three_days_warns(
 def test_a_month_for_which_the_vendor_was_not_asked_is_reported_so_with_how_to_ask(
     alpha_vantage: Vendor, instance, capfd
 ):
-    how = "to ask the source: full: true in the run's config, or the preset prices_full"
+    how = "to ask the source: --full, or full: true in the run's config, or the preset prices_full"
     assert run(instance, FEBRUARY).success
     again = metadata_by_partition(run(instance, FEBRUARY))["daily"][FEBRUARY]
     assert alpha_vantage.asked == ["AAA", "BBB"]

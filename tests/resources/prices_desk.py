@@ -37,8 +37,8 @@ LIMITS = PriceLimits(
 
 
 NOT_ASKED = (
-    "not asked: its months are loaded; to ask the source: full: true in the run's config, or the "
-    "preset prices_full"
+    "not asked: its months are loaded; to ask the source: --full, or full: true in the run's "
+    "config, or the preset prices_full"
 )
 
 

@@ -28,7 +28,7 @@ from orchestration_project.assets.finra.loading import (
 from orchestration_project.assets.finra.materialization_metadata import metadata_of
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import COMPARE, summarised
+from orchestration_project.contracts.rules import COMPARE, COMPLETE_AUDIT, summarised
 from orchestration_project.domains.finra.anomaly_bands import WARNINGS
 from orchestration_project.domains.finra.audits import AUDITS, HELP
 from orchestration_project.domains.finra.copies import COPIES
@@ -66,7 +66,7 @@ from orchestration_project.tables.finra import (
 )
 from orchestration_project.tables.spine import captures
 
-BLOCKING = AUDITS | COPIES
+BLOCKING = AUDITS | COPIES | COMPLETE_AUDIT
 WARNING = WARNINGS | PLAUSIBILITY
 SEVERITY = dict.fromkeys(BLOCKING, dg.AssetCheckSeverity.ERROR) | dict.fromkeys(
     WARNING, dg.AssetCheckSeverity.WARN
@@ -146,6 +146,7 @@ def otc_weekly(
             max_reject_ratio=values["max_reject_ratio"],
             scratch=settings.scratch_path,
             is_reported=log,
+            acceptance=config.acceptance,
         )
 
     metadata = partial(

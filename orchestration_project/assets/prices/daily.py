@@ -27,7 +27,7 @@ from orchestration_project.assets.prices.loading import (
 from orchestration_project.assets.prices.months import MonthSummary, by_month
 from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.connections.clock import Clock
-from orchestration_project.contracts.rules import summarised
+from orchestration_project.contracts.rules import COMPLETE_AUDIT, summarised
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.prices.audits import AUDITS, HELP, SECOND_SOURCE, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
@@ -65,7 +65,8 @@ from orchestration_project.tables.spine import captures
 OPEN_SHOWN = 50
 """Symbols that are not landed, in the metadata of a month: an event stays below 100 KB."""
 
-SEVERITY = dict.fromkeys(AUDITS, dg.AssetCheckSeverity.ERROR) | dict.fromkeys(
+BLOCKING = AUDITS | COMPLETE_AUDIT
+SEVERITY = dict.fromkeys(BLOCKING, dg.AssetCheckSeverity.ERROR) | dict.fromkeys(
     WARNINGS, dg.AssetCheckSeverity.WARN
 )
 SPECS = [
@@ -114,7 +115,7 @@ SPECS = [
             settings=HELP[name].settings,
             quarantines="symbol's delivery",
         )
-        for name, claim in (AUDITS | WARNINGS).items()
+        for name, claim in (BLOCKING | WARNINGS).items()
     ],
     partitions_def=MONTHS,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -139,7 +140,11 @@ def daily(
             config, f"the job {context.job_name}", is_replay=is_replay, replays=REPLAY_JOB
         )
         values = of_run.values(PRICES_LOADING, config)
-        limits = limits_of(settings.checks_of("prices").prices_daily, values["max_reject_ratio"])
+        limits = limits_of(
+            settings.checks_of("prices").prices_daily,
+            values["max_reject_ratio"],
+            config.acceptance,
+        )
         if is_replay:
             replay = PriceReplay(
                 warehouse,

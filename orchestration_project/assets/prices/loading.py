@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import MONTHS, SETTINGS
+from orchestration_project.contracts.rules import Acceptance
 from orchestration_project.domains.operations.presets import Default, PresetTarget
 from orchestration_project.domains.prices.audits import PriceLimits
 from orchestration_project.engine.loads import ReplayOptions
@@ -80,11 +81,14 @@ DAILY_REPLAY = Replay(
 )
 
 
-def limits_of(limits: PriceCheckLimits, max_reject_ratio: float) -> PriceLimits:
+def limits_of(
+    limits: PriceCheckLimits, max_reject_ratio: float, acceptance: Acceptance | None = None
+) -> PriceLimits:
     """Return when to quarantine and, as `checks.yaml` says, when to warn."""
     return PriceLimits(
         max_reject_ratio=max_reject_ratio,
         jump_ratio=limits.jump_ratio,
         stale_sessions=limits.stale_sessions,
         disagreement_ratio=limits.disagreement_ratio,
+        acceptance=acceptance,
     )

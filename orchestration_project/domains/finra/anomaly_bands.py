@@ -8,13 +8,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from math import ceil, exp, floor, log
-from statistics import fmean, median
+from math import ceil, floor
+from statistics import fmean
 from typing import NamedTuple
 
 import polars as pl
 
-from orchestration_project.contracts.rules import Audit, Outcome
+from orchestration_project.contracts.rules import Audit, Outcome, usual_range
 from orchestration_project.domains.finra.calendar import trading_level
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 
@@ -31,9 +31,6 @@ MEASURES = ("rows", "shares", "trades", "symbols", "venues")
 BY_SESSIONS = ("shares", "trades")
 """Measures that a holiday reduces. Nearly every pair of symbol and venue that meets in a week meets
 in a shorter one too, so the other measures are compared as they are."""
-
-SIGMA_OF_MAD = 1.4826
-"""A normal distribution's standard deviation, in median absolute deviations."""
 
 SHOWN_PLACES = 4
 
@@ -136,11 +133,13 @@ def band(measure: str, history: Mapping[date, int], week_start: date, limits: Ba
     The logarithms are of levels for a whole week of sessions. Half the width is ``limits.width``
     standard deviations by the median absolute deviation, at least the floor, at most the cap.
     """
-    levels = [log(max(value, 1) / _level(measure, week)) for week, value in history.items()]
-    centre = median(levels)
-    sigma = SIGMA_OF_MAD * median(abs(level - centre) for level in levels)
-    factor = exp(min(max(limits.width * sigma, log(limits.floor)), log(limits.cap)))
-    usual = exp(centre) * _level(measure, week_start)
+    centre, factor = usual_range(
+        [max(value, 1) / _level(measure, week) for week, value in history.items()],
+        sigma=limits.width,
+        min_factor=limits.floor,
+        max_factor=limits.cap,
+    )
+    usual = centre * _level(measure, week_start)
     least, most = round(usual / factor, SHOWN_PLACES), round(usual * factor, SHOWN_PLACES)
     return Band(measure, ceil(least), round(usual), floor(most))
 

@@ -14,6 +14,7 @@ from orchestration_project.contracts.contract import (
     unique_keys_verdict,
 )
 from orchestration_project.contracts.rules import (
+    COMPLETE_HELP,
     OFFENDERS_KEPT,
     Audit,
     AuditHelp,
@@ -51,6 +52,7 @@ HELP = {
     "has_firm_rows": AuditHelp(
         "run the partition again later; report it to the source if it stays so"
     ),
+    **COMPLETE_HELP,
     "is_not_a_copy": AuditHelp(
         "find which of the two names is right; `allow_conflicts: true` in the run's config loads it"
     ),

@@ -1,15 +1,18 @@
 """The audits of a delivery of prices: what holds it back, and what only warns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import polars as pl
 
 from orchestration_project.contracts.rules import (
+    COMPLETE_HELP,
     OFFENDERS_KEPT,
+    Acceptance,
     Audit,
     AuditHelp,
+    CompletenessLimits,
     Validated,
     verdict,
 )
@@ -37,6 +40,7 @@ WARNINGS = {
 """Each audit that only warns."""
 
 HELP = {
+    **COMPLETE_HELP,
     "holds_only_its_symbol": AuditHelp("report it to the vendor"),
     "has_unique_days": AuditHelp("report it to the vendor"),
     "has_few_rejects": AuditHelp(
@@ -79,12 +83,16 @@ class PriceLimits:
         jump_ratio: Move of a close (0.4: 40 %) above which a day without an action warns.
         stale_sessions: How many sessions the newest price may be behind the latest one.
         disagreement_ratio: How far a day's returns may differ between two sources (0.01: 1 %).
+        completeness: When a delivery lacks too many loaded days.
+        acceptance: A delivery that is loaded although it lacks them.
     """
 
     max_reject_ratio: float
     jump_ratio: float
     stale_sessions: int
     disagreement_ratio: float
+    completeness: CompletenessLimits = field(default_factory=CompletenessLimits)
+    acceptance: Acceptance | None = None
 
 
 def checked_prices(prices: PriceRows, limits: PriceLimits) -> list[Validated]:

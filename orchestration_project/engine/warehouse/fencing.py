@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from orchestration_project.connections.clock import NEW_YORK
+from orchestration_project.contracts.rules import COMPLETE
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import (
     Counts,
@@ -380,13 +381,16 @@ def held_back(batch: ValidatedBatch) -> HeldBackError:
     """Return the error that names the audits which failed, with numbers."""
     failed = [audit for audit in batch.validated.audits if audit.blocks]
     key = batch.target.partition_key
+    accept = ""
+    if all(audit.name == COMPLETE for audit in failed):
+        accept = "; to load it as it is, give its SHA-256 as accept_sha256, with an accept_reason"
     error = HeldBackError(
         f"{key} is quarantined by " + ", ".join(audit.name for audit in failed),
         expected="; ".join(audit.expected for audit in failed),
         found="; ".join(f"{audit.found} {audit.offenders_json[:300]}" for audit in failed),
         remedy=f"see the table audits, group_id {group_id(batch.target)}; the published rows stay "
         "as they were; run the partition again once the source has corrected it, or replay it once "
-        "a limit or rule allows it",
+        "a limit or rule allows it" + accept,
         partition=key,
     )
     error.group_ids = (group_id(batch.target),)

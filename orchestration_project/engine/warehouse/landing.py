@@ -9,16 +9,26 @@ hardly more than one of them.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import compress
 from typing import Generic
 
 import polars as pl
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, select
 
-from orchestration_project.contracts.rules import OFFENDERS_KEPT, Audit, verdict
+from orchestration_project.contracts.rules import (
+    COMPLETE,
+    OFFENDERS_KEPT,
+    Acceptance,
+    Audit,
+    CompletenessLimits,
+    KeyComparison,
+    accepted,
+    completeness_audit,
+    verdict,
+)
 from orchestration_project.contracts.values import BATCH_INDEX, concat_batches, split_batches
 from orchestration_project.engine.warehouse.capture_log import ids_of_rows
 from orchestration_project.engine.warehouse.delivery import (
@@ -49,16 +59,18 @@ from orchestration_project.engine.warehouse.fencing import (
     take_fences,
 )
 from orchestration_project.engine.warehouse.frames import (
+    Scope,
     delete_rows,
     frame_within,
     insert_frame,
     joined,
+    read_frame,
     read_keys,
     read_scope,
     within,
 )
 from orchestration_project.engine.warehouse.staleness import mark_stale
-from orchestration_project.engine.warehouse.target import ScopeState, SummaryT
+from orchestration_project.engine.warehouse.target import ScopeState, SummaryT, WriteTarget
 from orchestration_project.tables.schema import ENDED_ON, IS_LOAD_DAY, key_names, schema_of
 
 ENDING = (ENDED_ON, IS_LOAD_DAY)
@@ -308,6 +320,85 @@ def are_there(connection: Connection, batches: Sequence[ValidatedBatch]) -> list
         return []
     change = _compare(connection, batches, [True] * len(batches))
     return [not counts.is_any for counts in change.counts]
+
+
+def completeness_audits(
+    connection: Connection,
+    batches: Sequence[ValidatedBatch],
+    neighbours: Callable[[ValidatedBatch], Sequence[int]],
+    limits: CompletenessLimits,
+    acceptance: Acceptance | None,
+) -> list[Audit]:
+    """Return of each delivery whether it is whole; of what removes no row, it is not judged.
+
+    Args:
+        connection: Reads what is loaded.
+        batches: Deliveries of partitions of one table.
+        neighbours: Returns the rows of the loaded partitions nearest to a delivery's.
+        limits: When a delivery is not whole.
+        acceptance: A delivery that is loaded all the same.
+    """
+    compared = [batch for batch in batches if _is_compared(batch)]
+    keys = _compare_keys(connection, compared)
+    audits: list[Audit] = []
+    for batch in batches:
+        found = keys.get(batch.target.partition_key)
+        if found is None:
+            expected = "a delivery of the source that replaces its partition"
+            audits.append(Audit(COMPLETE, "not_applicable", expected, "a replay, merge or append"))
+            continue
+        around = () if found.loaded_count else neighbours(batch)
+        audit = completeness_audit(batch.validated.row_count, found, around, limits)
+        audits.append(accepted(audit, batch.content_sha256, acceptance))
+    return audits
+
+
+def _is_compared(batch: ValidatedBatch) -> bool:
+    return batch.target.replaces_scope and not batch.delivery.is_ours
+
+
+def _compare_keys(
+    connection: Connection, batches: Sequence[ValidatedBatch]
+) -> dict[str, KeyComparison]:
+    """Count the loaded rows in the scope of each delivery, and those whose keys it lacks."""
+    found = {batch.target.partition_key: KeyComparison(0, 0) for batch in batches}
+    loaded = [batch for batch in batches if batch.target.token > 0]
+    small = [batch for batch in loaded if not batch.validated.ranges]
+    if small:
+        rows = concat_batches([batch.validated.rows for batch in small])
+        lacking = _lacking_keys(connection, small[0].target, [each.scope for each in small], rows)
+        for batch in small:
+            own = lacking.filter(frame_within(batch.target.partition))
+            found[batch.target.partition_key] = _counted_keys(own)
+    for batch in loaded:
+        for condition, rows in batch.validated.ranges or ():
+            scope = {**condition, **batch.scope}
+            own = _counted_keys(_lacking_keys(connection, batch.target, [scope], rows))
+            before = found[batch.target.partition_key]
+            found[batch.target.partition_key] = KeyComparison(
+                before.loaded_count + own.loaded_count, before.missing_count + own.missing_count
+            )
+    return found
+
+
+def _lacking_keys(
+    connection: Connection, target: WriteTarget, scopes: Sequence[Scope], rows: pl.DataFrame
+) -> pl.DataFrame:
+    """Return the loaded keys in the scopes, with ``is_lacking``: ``rows`` do not have it."""
+    table = target.table
+    columns = [table.c[name] for name in dict.fromkeys([*key_names(table), *target.partition])]
+    names = [column.name for column in columns]
+    frames = [
+        read_frame(connection, select(*columns).where(within(table, scope)), table)
+        for scope in joined(scopes)
+    ]
+    present = rows.select(names).unique().with_columns(is_lacking=pl.lit(value=False))
+    loaded = pl.concat(frames).join(present, on=names, how="left", nulls_equal=True)
+    return loaded.with_columns(pl.col("is_lacking").fill_null(value=True))
+
+
+def _counted_keys(keys: pl.DataFrame) -> KeyComparison:
+    return KeyComparison(len(keys), int(keys["is_lacking"].sum()))
 
 
 def _compare(

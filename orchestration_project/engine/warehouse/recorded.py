@@ -15,7 +15,7 @@ from orchestration_project.engine.warehouse.delivery import Outcome
 from orchestration_project.engine.warehouse.frames import Scope, part_of, range_of, scope_from_json
 from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.tables.spine import audits, blobs, captures, deliveries, landings
+from orchestration_project.tables.spine import audits, blobs, captures, deliveries, fences, landings
 
 ROWS_AT_ONCE = 10_000
 """Rows of deliveries that are read at once."""
@@ -320,6 +320,35 @@ def read_landing(
 
 
 A_DAY = timedelta(days=1)
+
+
+def loaded_partitions(connection: Connection, table: Table) -> list[str]:
+    """Return the keys of the partitions of a table that are loaded."""
+    wanted = select(fences.c.scope_key).where(
+        fences.c.table_name == table.name, fences.c.landed_at.is_not(None)
+    )
+    return list(connection.scalars(wanted))
+
+
+def loaded_row_counts(
+    connection: Connection, table: Table, keys: Sequence[str]
+) -> Mapping[str, int]:
+    """Return how many rows the latest load of each partition had."""
+    columns = landings.c
+    wanted = (
+        select(
+            columns.partition_key,
+            (columns.rows_added + columns.rows_changed + columns.rows_unchanged).label("row_count"),
+        )
+        .join(
+            fences,
+            (fences.c.table_name == columns.table_name)
+            & (fences.c.scope_key == columns.partition_key)
+            & (fences.c.landed_at == columns.landed_at),
+        )
+        .where(columns.table_name == table.name, columns.partition_key.in_(keys))
+    )
+    return {row.partition_key: row.row_count for row in connection.execute(wanted)}
 
 
 @dataclass(frozen=True)

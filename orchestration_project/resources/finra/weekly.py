@@ -155,6 +155,14 @@ class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
             for each in batches
         ]
 
+    def neighbour_rows(
+        self, partition: Partition, connection: Connection, batch: ValidatedBatch[Any]
+    ) -> Sequence[int]:
+        """Return the rows of the weeks before, in the delivery's markets, the latest first."""
+        scope, weeks = batch.delivery.scope, self.completeness.neighbour_count
+        earlier = read_earlier(connection, week_of(partition), scope, weeks=weeks).figures()
+        return [earlier[week]["rows"] for week in sorted(earlier, reverse=True)]
+
     def describe(
         self, partition: Partition, delivery: Delivery, landed: WriteResult[WeekChange]
     ) -> str:

@@ -34,6 +34,7 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.delivery import AfterWrite
 from orchestration_project.engine.warehouse.frames import Scope, range_of
+from orchestration_project.engine.warehouse.landing import completeness_audits
 from orchestration_project.engine.warehouse.staleness import mark_stale
 from orchestration_project.resources.prices.landed_days import rows_before
 from orchestration_project.tables.finra import finra_symbol_week_value
@@ -142,7 +143,11 @@ class PriceLanding:
         def warn(
             connection: Connection, passed: Sequence[ValidatedBatch]
         ) -> Sequence[Sequence[Audit]]:
-            return self._warnings(connection, passed, second)
+            complete = completeness_audits(
+                connection, passed, lambda _: (), self.limits.completeness, self.limits.acceptance
+            )
+            warnings = self._warnings(connection, passed, second)
+            return [[audit, *more] for audit, more in zip(complete, warnings, strict=True)]
 
         def note_and_mark(connection: Connection, ended: Sequence[Any]) -> None:
             note(connection, ended)

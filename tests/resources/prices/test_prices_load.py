@@ -97,8 +97,8 @@ def test_a_vendor_that_refused_a_symbol_is_not_asked_until_a_stated_time(light_d
     [refused] = light_desk.load("AAA").values()
     assert str(refused) == (
         "refused: no file holds AAA: 1 files in "
-        f"{light_desk.folder}; not asked until 2026-02-28 19:30 UTC; to ask the source: full: "
-        "true in the run's config, or the preset prices_full"
+        f"{light_desk.folder}; not asked until 2026-02-28 19:30 UTC; to ask the source: --full, "
+        "or full: true in the run's config, or the preset prices_full"
     )
     assert len(light_desk.source.asked) == 1
 
@@ -674,3 +674,14 @@ def _as_of(desk: Desk, symbol: str, at) -> dict[date, float]:
         found = [row for batch in batches for row in batch.select("trade_date", "close").rows()]
     assert len({day for day, _ in found}) == len(found)
     return {day: close / 1e6 for day, close in found}
+
+
+def test_a_file_that_lacks_most_loaded_days_is_quarantined(desk: Desk):
+    desk.source.is_local = True
+    desk.write("AAA", *map(line, FEBRUARY))
+    desk.load("AAA")
+    desk.write("AAA", *map(line, FEBRUARY[-3:]))
+    [held] = desk.load("AAA").values()
+    assert isinstance(held, HeldBackError)
+    assert "at least 16 of the 19 loaded keys" in str(held)
+    assert list(desk.closes("AAA")) == FEBRUARY
