@@ -12,7 +12,7 @@ from orchestration_project.tables.published import published_by
 from orchestration_project.tables.spine import deliveries
 from tests.resources.weeks import NOON, Desk, row
 
-VERSION = "0058"
+VERSION = "0059"
 """That before the one with publication days."""
 
 

@@ -50,7 +50,7 @@ from orchestration_project.tables.schema import ENDED_ON, HISTORY, IS_LOAD_DAY, 
 from orchestration_project.tables.spine import audits, deliveries, fences, landings
 
 EARLIER = ("partition_key", "group_id", "scope", "published_on", "is_load_day")
-"""What the publication of a delivery depends on in those before it."""
+"""Columns of earlier deliveries that decide the publication of a later one."""
 
 A_MICROSECOND = timedelta(microseconds=1)
 
