@@ -70,8 +70,10 @@ def upgrade() -> None:
     columns = _deliveries.c
     found = op.get_bind().execute(
         sa.select(
-            *(columns.group_id, columns.partition_key, columns.scope),
-            *(columns.replay_of, columns.recorded_at),
+            *(
+                columns[name]
+                for name in ("group_id", "partition_key", "scope", "replay_of", "recorded_at")
+            )
         )
         .where(columns.table_name == TABLE, columns.outcome == "landed")
         .order_by(columns.partition_key, columns.recorded_at)
