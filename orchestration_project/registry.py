@@ -6,7 +6,7 @@ Types only: this module imports no domain. The values stand in `catalog/`, one m
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from importlib import import_module
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -141,6 +141,9 @@ class Job:
             asks for by name; empty: it has no dry runs.
         missing: Returns those of the given partitions that are not fully loaded although they are
             materialized, for backfills of what is missing.
+        first_setting: The setting that moves its first partition; empty: none does.
+        published_on: Returns the day on which the source publishes a partition, by its key; None:
+            each partition can be loaded from its end on.
     """
 
     definition: AnyJob
@@ -150,6 +153,8 @@ class Job:
     claims_webhooks: bool = False
     real_config: Mapping[str, Any] = field(default_factory=dict)
     missing: Callable[[Settings, Warehouse, datetime, Sequence[str]], Collection[str]] | None = None
+    first_setting: str = ""
+    published_on: Callable[[str], date] | None = None
 
     @property
     def name(self) -> str:
@@ -546,6 +551,22 @@ class Registry:
     def jobs(self) -> Mapping[str, Job]:
         """The jobs of all domains, by name."""
         return {job.name: job for domain in self.domains for job in domain.jobs}
+
+    def first_setting(self, job: str) -> str:
+        """Return the setting that moves the first partition of a job; empty: none does."""
+        return self.jobs[job].first_setting if job in self.jobs else ""
+
+    @cached_property
+    def partitions(self) -> Mapping[tuple[str, ...], dg.PartitionsDefinition]:
+        """The partitions of the assets of all domains that have some, by the path of their key."""
+        return {
+            tuple(key.path): definition
+            for domain in self.domains
+            for assets in domain.assets
+            if isinstance(assets, dg.AssetsDefinition)
+            for key in assets.keys
+            if (definition := assets.specs_by_key[key].partitions_def) is not None
+        }
 
     @cached_property
     def pipelines(self) -> Mapping[str, Pipeline]:

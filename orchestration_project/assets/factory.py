@@ -7,6 +7,7 @@ check for each audit. The job loads it; the replay job loads recorded deliveries
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from functools import partial
 from typing import Any
 
@@ -95,6 +96,11 @@ class DatasetAssets:
     def key(self) -> dg.AssetKey:
         """The table's asset."""
         return self.dataset.key
+
+    def published_on(self, key: str) -> date:
+        """Return the day on which the source publishes a partition, by its key."""
+        partitioning = self.dataset.partitioning
+        return partitioning.published_on(partitioning.partition_of(key, today=date.max))
 
     def existing(self, keys: Iterable[str]) -> list[str]:
         """Return the keys that are partitions: a day before the first one is not."""

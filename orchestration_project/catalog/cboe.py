@@ -121,7 +121,11 @@ CBOE = replace(
     assets=[*_DATASETS.assets, assets.off_exchange_weeks, assets.off_exchange_chart],
     jobs=[
         *_DATASETS.jobs,
-        Job(definition=assets.off_exchange_weeks_job, parameters=(WEEK,)),
+        Job(
+            definition=assets.off_exchange_weeks_job,
+            parameters=(WEEK,),
+            first_setting="CBOE_FIRST_DAY",
+        ),
         Job(definition=assets.charts_job, parameters=()),
     ],
     schedules=[*_DATASETS.schedules, sensors.cboe_charts_daily],

@@ -1,6 +1,6 @@
 """Makes the value of a domain of declared datasets: all that a simple source needs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
@@ -46,6 +46,7 @@ def domain_of(
     the domain has a job and a daily schedule for its freshness checks.
     """
     made = [dataset_assets(each) for each in datasets]
+    first_day = f"{name.upper()}_FIRST_DAY"
     freshness_job = dg.define_asset_job(
         f"{name}_freshness",
         selection=dg.AssetSelection.checks(*(each.freshness for each in made)),
@@ -58,8 +59,8 @@ def domain_of(
         assets=[asset for each in made for asset in (each.source, each.table)],
         asset_checks=[each.freshness for each in made],
         jobs=[
-            *(dataset_job(each.dataset, each.job) for each in made),
-            *(dataset_job(each.dataset, each.replay_job) for each in made),
+            *(dataset_job(each.dataset, each.job, first_day, each.published_on) for each in made),
+            *(dataset_job(each.dataset, each.replay_job, first_day) for each in made),
             Job(definition=freshness_job, parameters=()),
         ],
         schedules=[_freshness_schedule(name, freshness_job, made), *map(backfill_schedule, made)],
@@ -76,14 +77,27 @@ def domain_of(
     )
 
 
-def dataset_job(dataset: Dataset, definition: Any) -> Job:
-    """Return a dataset's job with a parameter for each part of its partitions' keys."""
+def dataset_job(
+    dataset: Dataset,
+    definition: Any,
+    first_setting: str,
+    published_on: Callable[[str], date] | None = None,
+) -> Job:
+    """Return a dataset's job with a parameter for each part of its partitions' keys.
+
+    ``first_setting`` and ``published_on`` are those of `Job`.
+    """
     partitioning = dataset.partitioning
     name = "week_ending" if partitioning.day_column == "week_ending" else "partition"
     by_day = replace(partitioning, value_column="", values=())
     day = Parameter(name=name, to_key=partial(_key_of, by_day))
     value = [Parameter(name=partitioning.value_column)] if partitioning.value_column else []
-    return Job(definition=definition, parameters=(*value, day))
+    return Job(
+        definition=definition,
+        parameters=(*value, day),
+        first_setting=first_setting,
+        published_on=published_on,
+    )
 
 
 def _key_of(partitioning: Partitioning, text: str) -> str:

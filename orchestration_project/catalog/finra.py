@@ -8,7 +8,7 @@ from orchestration_project.assets import finra
 from orchestration_project.assets.finra.catalogue import first_finra_week
 from orchestration_project.catalog.factory import dataset_job, oldest_missing_of
 from orchestration_project.connections.clock import Clock
-from orchestration_project.domains.finra.calendar import WEEK
+from orchestration_project.domains.finra.calendar import WEEK, publication_date
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.selection import tier_week, week_ending_on
@@ -41,6 +41,9 @@ from orchestration_project.tables.finra import finra_otc_weekly
 TIER = Parameter(name="tier")
 WEEK_ENDING = Parameter(name="week_ending", to_key=week_ending_on)
 
+FIRST_WEEK = "FINRA_FIRST_WEEK"
+"""The setting of the first partition, but for datasets that declare their own."""
+
 PROBED_WEEKS = 8
 """All in the current dataset, which one request lists; enough for every tier to be published."""
 
@@ -62,6 +65,16 @@ def _oldest_unlanded(
         *([weekly] if weekly else []),
         *oldest_missing_of(datasets, settings, warehouse, clock),
     ]
+
+
+def _week_published_on(key: str) -> date:
+    week = tier_week(key, today=date.max)
+    return publication_date(week.week_start, week.tier)
+
+
+def _first_setting(declared: FinraDataset) -> str:
+    """Return the setting of a dataset's first partition; empty: its declaration has the day."""
+    return "" if declared.first_day else FIRST_WEEK
 
 
 def _week_scope(key: str) -> Scope:
@@ -99,12 +112,25 @@ FINRA = Domain(
         *(dataset.freshness for dataset in finra.DATASET_ASSETS),
     ],
     jobs=[
-        Job(definition=finra.otc_weekly_job, parameters=(TIER, WEEK_ENDING), presets=finra.LOADING),
-        Job(definition=finra.replay_job, parameters=(TIER, WEEK_ENDING)),
-        Job(definition=finra.gold_job, parameters=(TIER, WEEK_ENDING)),
-        Job(definition=finra.tier_week_job, parameters=(WEEK_ENDING,)),
-        Job(definition=finra.symbol_week_value_job, parameters=(WEEK_ENDING,)),
-        Job(definition=finra.symbol_week_short_job, parameters=(WEEK_ENDING,)),
+        Job(
+            definition=finra.otc_weekly_job,
+            parameters=(TIER, WEEK_ENDING),
+            presets=finra.LOADING,
+            first_setting=FIRST_WEEK,
+            published_on=_week_published_on,
+        ),
+        *(
+            Job(definition=definition, parameters=(TIER, WEEK_ENDING), first_setting=FIRST_WEEK)
+            for definition in (finra.replay_job, finra.gold_job)
+        ),
+        *(
+            Job(definition=definition, parameters=(WEEK_ENDING,), first_setting=FIRST_WEEK)
+            for definition in (
+                finra.tier_week_job,
+                finra.symbol_week_value_job,
+                finra.symbol_week_short_job,
+            )
+        ),
         Job(definition=finra.charts_job, parameters=()),
         Job(definition=finra.symbols_job, parameters=()),
         Job(definition=finra.trade_activity_job, parameters=()),
@@ -116,8 +142,14 @@ FINRA = Domain(
             presets=finra.BACKFILLING,
             real_config=not_dry(finra.BACKFILLING.op),
         ),
-        *(dataset_job(made.dataset, made.job) for made in finra.DATASET_ASSETS),
-        *(dataset_job(made.dataset, made.replay_job) for made in finra.DATASET_ASSETS),
+        *(
+            dataset_job(made.dataset, made.job, _first_setting(declared), made.published_on)
+            for made, declared in zip(finra.DATASET_ASSETS, DATASETS, strict=True)
+        ),
+        *(
+            dataset_job(made.dataset, made.replay_job, _first_setting(declared))
+            for made, declared in zip(finra.DATASET_ASSETS, DATASETS, strict=True)
+        ),
     ],
     schedules=[
         sensors.finra_otc_weekly_mondays,

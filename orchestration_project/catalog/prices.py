@@ -38,6 +38,7 @@ from orchestration_project.settings.domains.prices import PricesSettings
 from orchestration_project.tables.prices import prices_daily
 
 MONTH = Parameter(name="month", to_key=month_named)
+FIRST_MONTH = "PRICES_FIRST_MONTH"
 
 
 def _oldest_unlanded(
@@ -84,6 +85,7 @@ PRICES = Domain(
             parameters=(MONTH,),
             presets=prices.PRICES_LOADING,
             missing=_missing_months,
+            first_setting=FIRST_MONTH,
         ),
         Job(
             definition=prices.backfill_job,
@@ -93,7 +95,12 @@ PRICES = Domain(
         Job(definition=prices.charts_job, parameters=()),
         Job(definition=prices.freshness_job, parameters=()),
         Job(definition=prices.gold_job, parameters=()),
-        Job(definition=prices.replay_job, parameters=(MONTH,), missing=_missing_months),
+        Job(
+            definition=prices.replay_job,
+            parameters=(MONTH,),
+            missing=_missing_months,
+            first_setting=FIRST_MONTH,
+        ),
     ],
     schedules=[
         sensors.prices_daily_after_close,

@@ -70,6 +70,7 @@ def execute(
     between: tuple[str, str] | None = None,
     partition: str | None = None,
     config: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> dg.JobExecutionResult:
     """Run a job, over the partitions from the first to the last of ``between`` if it has any.
 
@@ -79,6 +80,7 @@ def execute(
         between: First and last partition of a job whose runs take a range.
         partition: Partition of a job whose runs take one.
         config: Run config.
+        tags: Further tags of the run.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; Dagster returns a failed run then.
@@ -89,7 +91,8 @@ def execute(
         run_config={**_log_config(), **(config or {})},
         tags=own_run_tags()
         | dict(zip((RANGE_START, RANGE_END), between or (), strict=False))
-        | ({PARTITION: partition} if partition else {}),
+        | ({PARTITION: partition} if partition else {})
+        | {**(tags or {})},
     )
     if any(error.cls_name == INTERRUPTED for error in _errors(result)):
         raise KeyboardInterrupt
@@ -161,6 +164,7 @@ def run_over(
     progress: "ProgressLine",
     config: Mapping[str, Any] | None = None,
     *,
+    tags: Mapping[str, str] | None = None,
     after_each: Callable[[Range, dg.JobExecutionResult], object] = lambda *_: None,
 ) -> list[dg.JobExecutionResult]:
     """Run a job once for each range of ``partitions``, given as its first and last key.
@@ -171,7 +175,7 @@ def run_over(
     results: list[dg.JobExecutionResult] = []
     try:
         for between in partitions:
-            results.append(execute(instance, job, between=between, config=config))
+            results.append(execute(instance, job, between=between, config=config, tags=tags))
             after_each(between, results[-1])
     except KeyboardInterrupt:
         console.echo(

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
+from typing import Any
 
 import click
 import dagster as dg
@@ -22,9 +23,17 @@ from orchestration_project.cli.execution import (
     unloaded_partitions,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.domains.operations.date_ranges import (
+    DateRange,
+    KnownPartitions,
+    RangeSelection,
+    propose_key,
+    select_range,
+)
 from orchestration_project.domains.operations.partition_tags import consecutive_ranges
-from orchestration_project.domains.operations.pipelines import Parameter, between
+from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.loads import known_partitions
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.registry import Domain, Job, RunSummary
@@ -38,7 +47,7 @@ class DatasetJob:
     Attributes:
         name: The name of its table with history, or that of the job.
         tables: All tables that the job writes.
-        keys: The keys of its partitions, in their order.
+        known: Its partitions, with their calendar.
         is_partitioned: Whether it has partitions.
         parameter: How the API reads a key, where that is one value.
         summary: What is shown of its runs.
@@ -48,10 +57,15 @@ class DatasetJob:
     job: str
     description: str
     tables: Sequence[str]
-    keys: Sequence[str]
+    known: KnownPartitions
     is_partitioned: bool
     parameter: Parameter | None
     summary: RunSummary
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The keys of its partitions, in their order."""
+        return self.known.keys
 
     def key_of(self, written: str) -> str:
         """Return the key of the partition that a person names.
@@ -63,7 +77,7 @@ class DatasetJob:
             return written
         if self.parameter is not None and (key := _read(self.parameter, written)) in self.keys:
             return key
-        likely = self._like(written)
+        likely = propose_key(written, self.known)
         raise ConfigurationError(
             f"{self.name} has no partition {written!r}",
             expected=f"one of {len(self.keys)} partitions, {self.keys[0]} to {self.keys[-1]}"
@@ -71,12 +85,6 @@ class DatasetJob:
             else "a partition; there is none yet",
             remedy=f"did you mean {likely!r}?" if likely else "",
         )
-
-    def _like(self, written: str) -> str:
-        """Return the latest partition before a lacking one, else the one spelled most like it."""
-        part = written.rpartition("|")[0]
-        before = [each for each in self.keys if each.rpartition("|")[0] == part and each <= written]
-        return max(before, default="") or "".join(get_close_matches(written, self.keys, 1, 0))
 
 
 def _read(parameter: Parameter, written: str) -> str:
@@ -146,12 +154,14 @@ def _dataset_of(job: Job, with_history: Collection[str]) -> DatasetJob | None:
     main = next((each for each in tables if each in with_history), None)
     asset = main if main in _asset_names(definition) else _asset_names(definition)[-1]
     parameters = job.parameters or ()
+    name = main or job.name
+    keys = partitions.get_partition_keys() if partitions else ()
     return DatasetJob(
-        name=main or job.name,
+        name=name,
         job=job.name,
         description=(definition.description or "").partition(". ")[0].rstrip("."),
         tables=tables,
-        keys=partitions.get_partition_keys() if partitions else (),
+        known=known_partitions(name, partitions, keys, job.first_setting),
         is_partitioned=partitions is not None,
         parameter=parameters[0] if len(parameters) == 1 else None,
         summary=RunSummary(assets=_asset_names(definition), audited=asset, rejecting=asset),
@@ -193,12 +203,18 @@ def load(name: str, partitions: Sequence[str], options: Mapping[str, object]) ->
     return _load(dataset, [dataset.key_of(each) for each in partitions], config)
 
 
-def backfill(name: str, first: str, last: str) -> int:
-    """Load all partitions from ``first`` to ``last``; return 0 if all runs succeeded.
+def backfill(name: str, first: str, last: str, *, clip: bool = False) -> int:
+    """Load all partitions from ``first`` to ``last``; return the exit status.
+
+    Args:
+        name: The dataset.
+        first: The first date, month or key.
+        last: The last one, included.
+        clip: Whether a range that reaches beyond the known partitions is cut to them.
 
     Raises:
         UsageError: The dataset is unknown, it has no partitions, or an end is not a date.
-        ConfigurationError: No partition lies between the two.
+        ConfigurationError: No partition lies between the two, or some would be that are not known.
     """
     dataset = find_dataset(name)
     if not dataset.is_partitioned:
@@ -206,16 +222,8 @@ def backfill(name: str, first: str, last: str) -> int:
     (part, start), (end_part, end) = _end(first, "--from"), _end(last, "--to")
     if part != end_part:
         raise click.UsageError(f"--from {first} and --to {last} name different partitions")
-    keys = between(dataset.keys, start, end, part)
-    if not keys:
-        raise ConfigurationError(
-            f"{dataset.name} has no partition from {first} to {last}",
-            expected=f"dates between {dataset.keys[0]} and {dataset.keys[-1]}"
-            if dataset.keys
-            else "a partition; there is none yet",
-            remedy="choose other dates; `orchestrate datasets` lists the first and last partition",
-        )
-    return _load(dataset, keys)
+    selection = select_range(dataset.known, DateRange(start, end, part), clip=clip)
+    return _load(dataset, selection.keys, selection=selection)
 
 
 def _end(written: str, option: str) -> tuple[str | None, date]:
@@ -253,15 +261,20 @@ def _config_of(dataset: DatasetJob, options: Mapping[str, object]) -> Mapping[st
 
 
 def _load(
-    dataset: DatasetJob, keys: Sequence[str], config: Mapping[str, object] | None = None
+    dataset: DatasetJob,
+    keys: Sequence[str],
+    config: Mapping[str, object] | None = None,
+    *,
+    selection: RangeSelection | None = None,
 ) -> int:
     ranges = consecutive_ranges(keys, dataset.keys)
     if console.OUTPUT.is_dry_run:
         runs = [first if first == last else f"{first} to {last}" for first, last in ranges]
+        lines = [f"  {line}" for line in _range_lines(selection)] + [f"  {run}" for run in runs]
         console.preview(
-            f"{_counted(len(ranges) or 1, 'run')} of {dataset.job}"
-            + "".join(f"\n  {run}" for run in runs),
+            "\n".join([f"{_counted(len(ranges) or 1, 'run')} of {dataset.job}", *lines]),
             job=dataset.job,
+            **_range_document(selection),
             runs=ranges,
             partition_count=len(set(keys)),
         )
@@ -273,6 +286,8 @@ def _load(
         open_warehouse(settings) as warehouse,
     ):
         console.progress(f"database  {warehouse.shown_url}")
+        for line in _range_lines(selection):
+            console.progress(line)
         counts = f"{_counted(len(set(keys)), 'partition')} in {_counted(len(ranges) or 1, 'run')}"
         console.progress(f"job       {dataset.job}: {counts}\n")
         with ProgressLine(len(set(keys)), keys) as progress:
@@ -283,6 +298,7 @@ def _load(
                     ranges,
                     progress,
                     config,
+                    tags=selection.tags if selection else {},
                     after_each=lambda span, result: progress.finish(
                         _keys_in(span, dataset.keys),
                         is_loaded=result.success,
@@ -295,10 +311,28 @@ def _load(
         found = results_of(warehouse, results, dataset.summary)
     failed = [result for result in results if not result.success]
     if console.OUTPUT.is_json:
-        console.emit(document(found, progress.outcomes, failures(failed)))
+        shown = document(found, progress.outcomes, failures(failed))
+        console.emit({**_range_document(selection), **shown})
     else:
         console.echo("\n".join([str(found), *failures(failed)]))
     return 1 if failed else 0
+
+
+def _range_lines(selection: RangeSelection | None) -> list[str]:
+    """Return the requested and the loaded dates of a backfill, and what differs between them."""
+    if selection is None:
+        return []
+    return [
+        f"requested {selection.requested}",
+        f"loaded    {selection.loaded_range}",
+        *(f"note      {note}" for note in selection.notes),
+    ]
+
+
+def _range_document(selection: RangeSelection | None) -> Mapping[str, Any]:
+    if selection is None:
+        return {}
+    return {**selection.tags, "notes": list(selection.notes)}
 
 
 def _counted(count: int, noun: str) -> str:

@@ -100,15 +100,22 @@ def load(dataset: str, partitions: tuple[str, ...], **options: bool | str | None
     help="First date, month or partition key, e.g. 2026-09-07, 2026-09 or 'T1|2026-09-07'.",
 )
 @click.option("--to", "last", required=True, metavar="DATE", help="Last one, included.")
-def backfill(dataset: str, first: str, last: str) -> int:
+@click.option(
+    "--clip", is_flag=True, help="Load only the known partitions of a range that exceeds them."
+)
+def backfill(dataset: str, first: str, last: str, clip: bool) -> int:
     """Load the partitions of DATASET from one date to another, both included.
 
     One run for each range of consecutive partitions, in this process. A partition key with a
     first part, such as a tier, restricts the backfill to it. The UI backfills in the background.
+
+    A range with dates of unknown partitions is refused, unless --clip is given. A partition
+    belongs to the range if the day of its key does. A month in which the range begins is loaded
+    whole. The requested and the loaded range are printed; they are tags of each run, too.
     """
     from orchestration_project.cli.loading import backfill as backfill_partitions
 
-    return backfill_partitions(dataset, first, last)
+    return backfill_partitions(dataset, first, last, clip=clip)
 
 
 @click.command(cls=Command, has_json=True, has_dry_run=True)

@@ -314,16 +314,32 @@ class RunMethods(Asking):
         *,
         part: str | None = None,
         only_missing: bool = False,
+        clip: bool = False,
         dry_run: bool = False,
         idempotency_key: str | None = None,
     ) -> Asked:
-        """Ask for the partitions of a job from a day to another."""
+        """Ask for the partitions of a job from a day to another.
+
+        Args:
+            job: The job.
+            first: The first day.
+            last: The last day, included.
+            part: Another part of the keys, such as a tier; None: any.
+            only_missing: Only partitions that are not loaded.
+            clip: Load only the known partitions of a range that exceeds them.
+            dry_run: Return the partitions, and launch nothing.
+            idempotency_key: Makes the call safe to repeat; None: a new key.
+
+        Raises:
+            ApiError: The range is invalid, or exceeds the known partitions without ``clip``.
+        """
         body = {
             "job": job,
             "from": first.isoformat(),
             "to": last.isoformat(),
             "part": part,
             "only_missing": only_missing,
+            "clip": clip,
             "dry_run": dry_run,
         }
         return self._post("/backfills", body, Asked, key=idempotency_key or new_key())

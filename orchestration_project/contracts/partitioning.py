@@ -3,7 +3,7 @@
 No table, source or clock is known here: days and settings come in as arguments.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -16,12 +16,43 @@ SATURDAY = 5
 LONGEST_PERIOD_DAYS = 31
 """Days from one that names a partition to the next, at most."""
 
+NEAREST_FIRST = (0, -1, 1, -2, 2, -3, 3)
+"""Days from a day to those around it, the nearest first."""
+
 NEW_YORK = "America/New_York"
 
 
 def never(day: date) -> bool:
     """Return False: a calendar without holidays."""
     return False
+
+
+def day_of_period(
+    day: date, names: Callable[[date], bool], *, is_monthly: bool = False
+) -> date | None:
+    """Return the day that names the period which contains ``day``, else the nearest such day.
+
+    Args:
+        day: Any day.
+        names: Whether a day names a partition.
+        is_monthly: Whether such a day names the month, or half of it, that it begins.
+
+    Returns:
+        Of a week, which is from Monday to Sunday, its one day; of single days the nearest; None
+        where the calendar of Python ends before.
+    """
+    if is_monthly:
+        return next(filter(names, _days_around(day, range(0, -LONGEST_PERIOD_DAYS, -1))), None)
+    of_week = [*filter(names, _days_around(day, range(-day.weekday(), 7 - day.weekday())))]
+    if len(of_week) == 1:
+        return of_week[0]
+    return next(filter(names, _days_around(day, NEAREST_FIRST)), None)
+
+
+def _days_around(day: date, steps: Iterable[int]) -> Iterator[date]:
+    numbers = (day.toordinal() + step for step in steps)
+    last = date.max.toordinal()
+    return (date.fromordinal(number) for number in numbers if 1 <= number <= last)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.contracts.rules import Acceptance, Validated
+from orchestration_project.domains.operations.date_ranges import EVERY_DAY, KnownPartitions
 from orchestration_project.domains.operations.partition_tags import Dimensions, asked_partitions
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.options import JobOptions
@@ -124,6 +125,39 @@ def partition_keys(
     if definition is None:
         raise AssertionError("partitions are asked for only of what has partitions")
     return asked_partitions(tags, _dimensions(definition))
+
+
+def time_periods(
+    definition: dg.PartitionsDefinition | None,
+) -> dg.TimeWindowPartitionsDefinition | None:
+    """Return the partitions by time, or their one dimension that is by time; None: none is."""
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        dimensions = [dimension.partitions_def for dimension in definition.partitions_defs]
+    else:
+        dimensions = [definition]
+    periods = [
+        dimension
+        for dimension in dimensions
+        if isinstance(dimension, dg.TimeWindowPartitionsDefinition)
+    ]
+    return periods[0] if len(periods) == 1 else None
+
+
+def known_partitions(
+    name: str,
+    definition: dg.PartitionsDefinition | None,
+    keys: Sequence[str],
+    first_setting: str = "",
+) -> KnownPartitions:
+    """Return the partitions ``keys`` of a job, with the calendar of their definition."""
+    periods = time_periods(definition)
+    return KnownPartitions(
+        name,
+        keys,
+        cron=periods.cron_schedule if periods is not None else EVERY_DAY,
+        first_setting=first_setting,
+        is_ended=periods is not None and periods.end is not None,
+    )
 
 
 def _dimensions(definition: dg.PartitionsDefinition) -> Dimensions:

@@ -205,3 +205,46 @@ def test_a_month_in_another_form_is_refused_with_the_partitions_that_there_are(s
     error = capsys.readouterr().err
     assert error.startswith(f"finra_treasury_monthly has no partition '{last[:7]}'\n")
     assert f"partitions, {first} to {last}" in error
+
+
+@pytest.mark.parametrize(
+    ("dataset", "first", "last", "setting"),
+    [
+        (WEEKLY, "T1|2020-01-06", "T1|2026-01-05", "FINRA_FIRST_WEEK"),
+        ("fx_rates_daily", "2020-01-01", "2026-01-05", "FX_FIRST_DAY"),
+        ("prices_daily", "2020-01-15", "2026-01-05", "PRICES_FIRST_MONTH"),
+        ("market_volume_daily", "2020-01-01", "2026-01-05", "CBOE_FIRST_DAY"),
+    ],
+)
+def test_a_backfill_beyond_the_known_partitions_is_refused_unless_it_is_clipped(
+    dataset, first, last, setting, state_dir, capsys
+):
+    known = keys_of(dataset, capsys)[0].rpartition("|")[2]
+    backfill = ["backfill", dataset, "--from", first, "--to", last, "--dry-run", "--json"]
+    assert main(backfill) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"invalid range: {dataset} has no partition before {known}\n")
+    assert f"set {setting} to an earlier day" in error
+    assert main([*backfill, "--clip"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    part = first.rpartition("|")[0]
+    prefix = f"{part}|" if part else ""
+    assert found["requested_range"] == f"{first} to {last}"
+    assert found["loaded_range"].startswith(f"{prefix}{known} to ")
+    assert found["notes"][0] == f"nothing is loaded before {known}, the first partition"
+
+
+def test_the_runs_of_a_backfill_have_both_ranges_as_tags(state_dir, capsys):
+    days = ["--from", "2023-01-09", "--to", "2023-03-31"]
+    assert main(["backfill", TREASURY, *days, "--json", "--clip"]) == 0
+    output, error = capsys.readouterr()
+    found = json.loads(output)
+    ranges = {
+        "requested_range": "2023-01-09 to 2023-03-31",
+        "loaded_range": "2023-01-09 to 2023-02-06",
+    }
+    assert {name: found[name] for name in ranges} == ranges
+    assert "requested 2023-01-09 to 2023-03-31\nloaded    2023-01-09 to 2023-02-06" in error
+    with open_instance() as instance:
+        [run] = instance.get_runs()
+    assert {name: run.tags[name] for name in ranges} == ranges

@@ -40,6 +40,16 @@ class Asked(BaseModel):
     backfill_id: str | None = Field(description="ID; null: nothing was launched")
     job: str = Field(description="Its job")
     partitions: list[str] = Field(description="The keys of its partitions")
+    requested_range: str | None = Field(
+        description="The requested dates, such as T1|2025-01-06 to T1|2025-02-03; "
+        "null: an earlier version launched it"
+    )
+    loaded_range: str | None = Field(
+        description="The first and last day of its partitions; null: it has none"
+    )
+    notes: list[str] = Field(
+        description="Differences between both: months that are loaded whole, clipped ends"
+    )
     is_repeated: bool = Field(
         description="Whether an earlier request with the same Idempotency-Key created it"
     )

@@ -1,8 +1,8 @@
 """Pipelines of the API, and the parameters that name a partition."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 
 from orchestration_project.errors import ConfigurationError
 
@@ -45,33 +45,6 @@ def partition_key(pipeline: Pipeline, given: Mapping[str, str]) -> str | None:
         )
     parts = [parameter.to_key(given[parameter.name]) for parameter in pipeline.parameters]
     return "|".join(parts) or None
-
-
-def between(keys: Sequence[str], first: date, last: date, part: str | None) -> list[str]:
-    """Return those of ``keys`` whose date lies between two days, both included.
-
-    Args:
-        keys: Keys of partitions, such as ``T1|2025-01-06``, ``2025-01-06``, or an hour of a
-            day, ``2025-01-06-15:00``.
-        first: The first day.
-        last: The last day.
-        part: Another part that they must have, such as ``T1``; None: any.
-    """
-    low, high = first.isoformat(), last.isoformat()
-    return [
-        key
-        for key in keys
-        if (part is None or part in key.split("|"))
-        and any(low <= each[:10] <= high for each in key.split("|") if _is_day(each[:10]))
-    ]
-
-
-def _is_day(text: str) -> bool:
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _day(text: str) -> str:

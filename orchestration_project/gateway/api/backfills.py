@@ -1,6 +1,7 @@
 """Backfills: many partitions of a job asked for at once, followed, ended."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -9,7 +10,14 @@ from pydantic import Field
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.api.models import Asked, Backfill
-from orchestration_project.domains.operations.pipelines import between
+from orchestration_project.domains.operations.date_ranges import (
+    LOADED_RANGE,
+    REQUESTED_RANGE,
+    DateRange,
+    RangeSelection,
+    select_range,
+)
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.admission import admit
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.jobs import Job, find_job, tag_list
@@ -34,7 +42,8 @@ CANCEL = """mutation ($id: String!) {
 STATUS = """query ($id: String!) {
   partitionBackfillOrError(backfillId: $id) { __typename
     ... on PartitionBackfill {
-      id status title numPartitions timestamp endTimestamp partitionNames error { message } }
+      id status title numPartitions timestamp endTimestamp partitionNames
+      tags { key value } error { message } }
     ... on Error { message } } }"""
 
 
@@ -53,6 +62,11 @@ class NewBackfill(Body):
             "Only partitions with an asset that was never materialized, and months of prices with "
             "a wanted symbol that is not loaded"
         ),
+    )
+    clip: bool = Field(
+        False,
+        description="Load only the known partitions of a range that exceeds them; without it, such "
+        "a range is refused",
     )
     dry_run: bool = Field(False, description="Dry run: list the partitions only")
 
@@ -74,27 +88,36 @@ async def launch_backfill(call: Call[Parameters, NewBackfill]) -> Asked:
 
 
 async def _asked(call: Call[Parameters, NewBackfill], marks: Mapping[str, str]) -> Asked:
-    wanted = call.body
-    job = await find_job(call, wanted.job)
-    keys = await _keys(call, job, wanted)
-    if wanted.dry_run or not keys:
-        return Asked(backfill_id=None, job=job.name, partitions=keys, is_repeated=False)
-    return await _launched(call, job, keys, marks)
+    request = call.body
+    job = await find_job(call, request.job)
+    selection = await _select(call, job, request)
+    backfill_id = None
+    if selection.keys and not request.dry_run:
+        backfill_id = await _launched(call, job, selection, marks)
+    return Asked(
+        backfill_id=backfill_id,
+        job=job.name,
+        partitions=list(selection.keys),
+        requested_range=str(selection.requested),
+        loaded_range=selection.loaded_range,
+        notes=list(selection.notes),
+        is_repeated=False,
+    )
 
 
 async def _launched(
-    call: Call[Any, Any], job: Job, keys: list[str], marks: Mapping[str, str]
-) -> Asked:
+    call: Call[Any, Any], job: Job, selection: RangeSelection, marks: Mapping[str, str]
+) -> str:
+    """Launch a backfill and return its id."""
     await admit(call)
     params = {
         "selector": job.partition_set,
-        "partitionNames": keys,
-        "tags": tag_list({"user": call.caller.name, **marks}),
-        "title": f"{job.name}: {len(keys)} partitions",
+        "partitionNames": list(selection.keys),
+        "tags": tag_list({"user": call.caller.name, **selection.tags, **marks}),
+        "title": f"{job.name}: {len(selection.keys)} partitions",
     }
     data = await call.dagster(LAUNCH, params=params)
-    found = result(data, "launchPartitionBackfill", "LaunchBackfillSuccess")
-    return Asked(backfill_id=found["backfillId"], job=job.name, partitions=keys, is_repeated=False)
+    return result(data, "launchPartitionBackfill", "LaunchBackfillSuccess")["backfillId"]
 
 
 async def _launched_before(call: Call[Any, Any], before: Before) -> Asked:
@@ -102,36 +125,49 @@ async def _launched_before(call: Call[Any, Any], before: Before) -> Asked:
         raise AssertionError("the same was asked for, so it is a backfill")
     found = await _found(call, before.backfill_id)
     keys: list[str] = found["partitionNames"] or []
+    tags = {tag["key"]: tag["value"] for tag in found["tags"]}
     return Asked(
         backfill_id=found["id"],
         job=call.body.job,
         partitions=sorted(keys),
+        requested_range=tags.get(REQUESTED_RANGE),
+        loaded_range=tags.get(LOADED_RANGE),
+        notes=[],
         is_repeated=True,
     )
 
 
-async def _keys(call: Call[Any, Any], job: Job, wanted: NewBackfill) -> list[str]:
+async def _select(call: Call[Any, Any], job: Job, request: NewBackfill) -> RangeSelection:
+    """Return the partitions of a request.
+
+    Raises:
+        ProblemError: The range is invalid, or exceeds the known partitions.
+    """
     if not job.keys or not job.assets:
         raise ProblemError(422, f"the job {job.name} has no partitions")
-    if wanted.first > wanted.last:
+    if request.first > request.last:
         raise ProblemError(422, "the first day is after the last")
-    keys = between(job.keys, wanted.first, wanted.last, wanted.part)
-    if not keys:
-        part = f" of {wanted.part}" if wanted.part else ""
+    registry = await call.services.in_thread(call.services.registry)
+    dates = DateRange(request.first, request.last, request.part)
+    try:
+        selection = select_range(job.known(registry), dates, clip=request.clip)
+    except ConfigurationError as error:
         raise ProblemError(
             422,
-            f"invalid range: {job.name} has no partition{part} from {wanted.first} to "
-            f"{wanted.last}",
-            expected=f"some of {len(job.keys)} partitions, {job.keys[0]} to {job.keys[-1]}",
-        )
-    if wanted.only_missing:
-        missing = await call.services.in_thread(_missing, call.services, job, keys)
-        keys = [key for key in keys if key in missing]
-    if len(keys) > MOST_PARTITIONS:
+            error.what,
+            expected=error.expected or None,
+            found=error.found or None,
+            remedy=error.remedy or None,
+        ) from error
+    if request.only_missing:
+        missing = await call.services.in_thread(_missing, call.services, job, selection.keys)
+        keys = [key for key in selection.keys if key in missing]
+        selection = replace(selection, keys=keys)
+    if len(selection.keys) > MOST_PARTITIONS:
         raise ProblemError(
-            422, f"{len(keys)} partitions at once", expected=f"at most {MOST_PARTITIONS}"
+            422, f"{len(selection.keys)} partitions at once", expected=f"at most {MOST_PARTITIONS}"
         )
-    return keys
+    return selection
 
 
 def _missing(services: Services, job: Job, keys: Sequence[str]) -> set[str]:

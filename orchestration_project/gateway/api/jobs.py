@@ -8,14 +8,17 @@ from typing import Any
 import dagster as dg
 
 from orchestration_project.domains.api.runs import Launched
+from orchestration_project.domains.operations.date_ranges import KnownPartitions, propose_key
 from orchestration_project.domains.operations.ledger import LAUNCHED_BY
 from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
+from orchestration_project.engine.loads import known_partitions
 from orchestration_project.errors import did_you_mean
 from orchestration_project.gateway.api.admission import admit
 from orchestration_project.gateway.api.dagster import result
 from orchestration_project.gateway.api.once import Before, once
 from orchestration_project.gateway.api.operation import Call
 from orchestration_project.gateway.api.problems import ProblemError, not_found
+from orchestration_project.registry import Registry
 
 WHERE = """{ repositoriesOrError { __typename
   ... on RepositoryConnection { nodes { name location { name } jobs { name } } }
@@ -71,6 +74,12 @@ class Job:
             "repositorySelector": repository,
         }
 
+    def known(self, registry: Registry) -> KnownPartitions:
+        """Return its partitions; without a calendar if no domain of the registry defines it."""
+        found = [registry.partitions[path] for path in self.assets if path in registry.partitions]
+        definition = found[0] if found else None
+        return known_partitions(self.name, definition, self.keys, registry.first_setting(self.name))
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -101,8 +110,9 @@ async def find_job(call: Call[Any, Any], name: str, partition: str | None = None
     keys = tuple(found["partitionKeysOrError"].get("partitionKeys", ()))
     assets = [each["assetKey"]["path"] for each in data["assetNodes"] if each["isPartitioned"]]
     job = Job(where[name], keys, tuple(map(tuple, assets)), _tags(found, partition))
-    if partition is not None:
-        _require(job, partition)
+    if partition is not None and partition not in job.keys:
+        registry = await call.services.in_thread(call.services.registry)
+        raise _unknown_partition(job.known(registry), partition)
     return job
 
 
@@ -129,16 +139,14 @@ def _tags(found: Mapping[str, Any], partition: str | None) -> dict[str, str]:
     return {each["key"]: each["value"] for each in results}
 
 
-def _require(job: Job, partition: str) -> None:
-    if partition in job.keys:
-        return
-    if not job.keys:
-        raise ProblemError(422, f"the job {job.name} has no partitions")
-    raise ProblemError(
+def _unknown_partition(known: KnownPartitions, partition: str) -> ProblemError:
+    if not known.keys:
+        return ProblemError(422, f"the job {known.name} has no partitions")
+    return ProblemError(
         422,
-        f"the job {job.name} has no partition {partition!r}",
-        expected=f"one of {len(job.keys)}, {job.keys[0]} to {job.keys[-1]}",
-        remedy=did_you_mean(partition, job.keys) or None,
+        f"the job {known.name} has no partition {partition!r}",
+        expected=f"one of {len(known.keys)}, {known.keys[0]} to {known.keys[-1]}",
+        remedy=f"did you mean {propose_key(partition, known)}?",
     )
 
 

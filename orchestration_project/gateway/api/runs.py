@@ -54,6 +54,7 @@ RESERVED_TAGS = frozenset(
     {
         *("user", "domain", "session", "preset", "config_hash", "forced_past"),
         *("idempotency_key", "idempotency_body", "requested_by", "launched_by", "launched_by_job"),
+        *("requested_range", "loaded_range"),
     }
 )
 """Tags by which this project says things of a run; no caller may."""

@@ -18,6 +18,7 @@ from orchestration_project.domains.operations.schedules import (
     read_zone,
 )
 from orchestration_project.engine.dagster_private import models_of
+from orchestration_project.engine.loads import time_periods
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.services.presets import config_of_preset
 
@@ -80,7 +81,7 @@ class ScheduledJobs:
     def partition_key(self, schedule: Schedule, due: datetime) -> str | None:
         """Return the partition of a due time; None: the rule finds none."""
         definition = self._repository.get_job(schedule.job).partitions_def
-        periods = _periods(definition)
+        periods = time_periods(definition)
         if periods is None or definition is None:
             return None
         if schedule.job not in self._windows:
@@ -126,21 +127,10 @@ def run_config_of(schedule: Schedule) -> Mapping[str, Any]:
     return schedule.run_config or {}
 
 
-def _periods(
-    definition: dg.PartitionsDefinition | None,
-) -> dg.TimeWindowPartitionsDefinition | None:
-    if isinstance(definition, dg.MultiPartitionsDefinition):
-        found = [each.partitions_def for each in definition.partitions_defs]
-    else:
-        found = [definition]
-    periods = [each for each in found if isinstance(each, dg.TimeWindowPartitionsDefinition)]
-    return periods[0] if len(periods) == 1 else None
-
-
 def _shape(definition: dg.PartitionsDefinition | None) -> JobShape:
     if definition is None:
         return JobShape()
-    periods, others = _periods(definition), dict[str, Sequence[str]]()
+    periods, others = time_periods(definition), dict[str, Sequence[str]]()
     if isinstance(definition, dg.MultiPartitionsDefinition):
         others = {
             each.name: each.partitions_def.get_partition_keys()

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -14,10 +15,11 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster._daemon.backfill import execute_backfill_iteration
 from sqlalchemy import func, select
 
+from orchestration_project.client import ApiError, Client
 from orchestration_project.definitions import defs
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.spine import captures
-from tests.gateway.api.conftest import DEFINITIONS, WEEK
+from tests.gateway.api.conftest import DEFINITIONS, HOME, WEEK
 
 FIRST = WEEK.partition("|")[2]
 
@@ -139,4 +141,82 @@ def test_a_range_without_a_partition_is_refused(api, first, last, part, range_, 
     problem = refused(api, "finra_replay", first, last, part=part, **more)
     assert (problem["status"], problem["category"]) == (422, "request")
     assert problem["detail"] == f"invalid range: finra_replay has {range_}"
-    assert problem["expected"].startswith("some of ")
+    assert problem["expected"].startswith("dates between ")
+
+
+def days_of(job: str) -> tuple[str, str]:
+    days = sorted(key.rpartition("|")[2] for key in KEYS[job])
+    return days[0], days[-1]
+
+
+@pytest.mark.parametrize(
+    ("job", "setting"),
+    [("finra_otc_weekly", "FINRA_FIRST_WEEK"), ("fx_rates_daily", "FX_FIRST_DAY")],
+)
+def test_a_range_beyond_the_known_partitions_is_refused_unless_it_is_clipped(api, job, setting):
+    first, last = days_of(job)
+    problem = refused(api, job, "2020-01-06", last, dry_run=True)
+    assert problem["status"] == 422
+    assert problem["detail"] == f"invalid range: {job} has no partition before {first}"
+    assert problem["expected"] == f"dates between {first} and {last}"
+    assert problem["found"] == f"2020-01-06 to {last}"
+    assert setting in problem["remedy"]
+    later = refused(api, job, first, "2031-12-31", dry_run=True)
+    assert later["detail"] == f"invalid range: {job} has no partition after {last}"
+    assert "DEMO_CLOCK_NOW" in later["remedy"]
+    clipped = asked(api, job, "2020-01-06", last, dry_run=True, clip=True)
+    assert clipped["requested_range"] == f"2020-01-06 to {last}"
+    assert clipped["loaded_range"] == f"{first} to {last}"
+    assert clipped["notes"][0] == f"nothing is loaded before {first}, the first partition"
+    assert clipped["partitions"] == KEYS[job]
+
+
+@pytest.fixture
+def client(api) -> Iterator[Client]:
+    with Client(HOME, str(api.keys["operator"]), transport=api) as client:
+        yield client
+
+
+def test_the_client_clips_a_range_only_on_request(client):
+    first = date.fromisoformat(days_of("fx_rates_daily")[0])
+    with pytest.raises(ApiError, match="has no partition before"):
+        client.backfill("fx_rates_daily", date(2020, 1, 1), first, dry_run=True)
+    found = client.backfill("fx_rates_daily", date(2020, 1, 1), first, clip=True, dry_run=True)
+    assert found.partitions == [first.isoformat()]
+    assert found.loaded_range == f"{first} to {first}"
+
+
+def test_a_month_in_which_a_range_begins_is_loaded_whole_and_named(api):
+    months = KEYS["prices_daily"]
+    first, last = months[-3], months[-2]
+    found = asked(api, "prices_daily", f"{first[:8]}15", f"{last[:8]}20")
+    assert found["partitions"] == [first, last]
+    assert found["notes"] == [
+        f"{first} is loaded whole: the range begins within it, on {first[:8]}15",
+        f"{last} is loaded whole: the range ends within it, on {last[:8]}20",
+    ]
+    backfill = api.services.instance.get_backfill(found["backfill_id"])
+    assert backfill.tags["requested_range"] == f"{first[:8]}15 to {last[:8]}20"
+    assert backfill.tags["loaded_range"] == f"{first} to {last}"
+    api.post(f"/backfills/{found['backfill_id']}/cancel")
+
+
+def test_no_caller_sets_the_tags_of_a_range(api):
+    body = {"job": "fx_rates_daily", "partition": days_of("fx_rates_daily")[0]}
+    problem = api.problem("POST", "/runs", json=body | {"tags": {"loaded_range": "all"}})
+    assert problem["status"] == 422
+
+
+@pytest.mark.parametrize(
+    ("job", "partition", "meant"),
+    [
+        ("finra_treasury_monthly", "2026-01-30", "2026-01-01"),
+        ("finra_short_interest", "2026-01-30", "2026-01-16"),
+        ("finra_bond_trade_activity", "T1|2026-01-08", "T1|2026-01-09"),
+        ("finra_otc_weekly", "T1|2026-01-08", "T1|2026-01-05"),
+        ("finra_otc_weekly", "T1|2030-01-07", f"T1|{days_of('finra_otc_weekly')[1]}"),
+    ],
+)
+def test_the_period_of_a_date_is_proposed(api, job, partition, meant):
+    problem = api.problem("POST", "/runs", json={"job": job, "partition": partition})
+    assert problem["remedy"] == f"did you mean {meant}?"
