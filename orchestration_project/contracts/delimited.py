@@ -79,6 +79,14 @@ def read_header(
     return Header(names, text.startswith('"'), text.endswith("\r"))
 
 
+def named_columns(part: Part, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return those of ``columns`` that the header of a part names, in whatever case."""
+    line = next(BytesIO(part.body), b"").removesuffix(b"\n")
+    text = line.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "backslashreplace")
+    names = _spelled_as(columns, _names(text.removesuffix("\r")))
+    return tuple(name for name in columns if name in names)
+
+
 def unquoted(line: str, delimiter: str = DELIMITER) -> list[str] | None:
     """Return the fields of a quoted line; None where quotes do not pair.
 

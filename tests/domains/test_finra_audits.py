@@ -82,14 +82,17 @@ def test_rejected_lines_and_sums_count_as_rows_received():
 def test_a_row_of_another_week_or_tier_fails_and_is_named(change: dict[str, str]):
     found = audited(line(), line(TOTAL), line(TOTAL, quantities("B", "0", "0"), change))
     stranger = found["holds_only_its_week_and_tier"]
-    assert (stranger.outcome, stranger.found) == ("failed", "1")
     names = {"weekStartDate": "2025-11-10", "tierIdentifier": "T1"} | change
+    week, tier = names["weekStartDate"] or "blank", names["tierIdentifier"]
+    assert stranger.outcome == "failed"
+    assert stranger.expected == "0 rows of others than weekStartDate 2025-11-10, tierIdentifier T1"
+    assert stranger.found == f"1, e.g. weekStartDate {week}, tierIdentifier {tier}"
     assert stranger.offenders == [{"part_number": 1, "line_number": 4, **names}]
 
 
 def test_a_rejected_row_of_another_week_is_a_stranger_too():
     found = audited(line(weekStartDate="2025-11-03", MPID="", marketParticipantName=""))
-    assert found["holds_only_its_week_and_tier"].found == "1"
+    assert found["holds_only_its_week_and_tier"].found.startswith("1, e.g. ")
 
 
 def test_a_key_that_comes_twice_fails_and_is_named():
@@ -270,7 +273,8 @@ def test_audits_that_need_what_a_file_lacks_are_not_applicable():
 def test_a_file_of_another_tier_is_held_back():
     found = audited(record_total=None, parts=[file(FILE_LINE.replace("Tier 1", "Tier 2"))])
     stranger = found["holds_only_its_week_and_tier"]
-    assert (stranger.outcome, stranger.found, stranger.blocks) == ("failed", "1", True)
+    assert stranger.found == "1, e.g. weekStartDate 2025-11-10, tierIdentifier T2"
+    assert (stranger.outcome, stranger.blocks) == ("failed", True)
 
 
 def test_the_same_firm_in_both_markets_and_on_two_pages_is_two_keys():
@@ -290,3 +294,61 @@ def test_sums_alone_are_no_week():
     assert outcomes(found) == {**PASSED, "has_firm_rows": "failed"}
     assert found["has_firm_rows"].found == "0 of 1 lines"
     assert found["has_firm_rows"].blocks
+
+
+def naming_file(names: dict[str, str], market: str = "ATS", number: int = 1) -> Part:
+    """Return a file of one row that has further columns, which name what it holds."""
+    described = file(FILE_LINE, market=market, number=number).body.decode().split("\n")
+    lines = ["|".join(names), "|".join(names.values())]
+    text = "\n".join(f"{ours}|{more}" for ours, more in zip(described, lines, strict=True))
+    return Part(number, text.encode(), market)
+
+
+OWN_NAMES = {
+    "weekStartDate": "2025-11-10",
+    "tierIdentifier": "T1",
+    "summaryTypeCode": "ATS_W_SMBL_FIRM",
+}
+
+
+def test_a_file_whose_rows_name_its_week_tier_and_market_passes():
+    found = audited(record_total=None, parts=[naming_file(OWN_NAMES)])
+    assert found["holds_only_its_week_and_tier"].outcome == "passed"
+    assert not any(audit.blocks for audit in found.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"weekStartDate": "2025-11-03"}, "weekStartDate 2025-11-03"),
+        ({"weekStartDate": "11/10/2025"}, "weekStartDate 11/10/2025"),
+        ({"weekStartDate": ""}, "weekStartDate blank"),
+        ({"tierIdentifier": "T2"}, "tierIdentifier T2"),
+        ({"summaryTypeCode": "OTC_W_SMBL_FIRM"}, "summaryTypeCode OTC_W_SMBL_FIRM"),
+        ({"summaryTypeCode": "ATS_W_SMBL"}, "summaryTypeCode ATS_W_SMBL"),
+        ({"summaryTypeCode": "DARK"}, "summaryTypeCode DARK"),
+    ],
+)
+def test_a_file_whose_rows_name_another_week_tier_or_market_is_refused_with_both(change, named):
+    found = audited(record_total=None, parts=[naming_file(OWN_NAMES | change)])
+    stranger = found["holds_only_its_week_and_tier"]
+    assert stranger.blocks
+    assert stranger.expected == (
+        "0 rows of others than weekStartDate 2025-11-10, tierIdentifier T1, "
+        "summaryTypeCode ATS_W_SMBL_FIRM"
+    )
+    assert stranger.found.startswith("1, e.g. weekStartDate ")
+    assert named in stranger.found
+
+
+def test_one_column_is_enough_to_name_a_week_in_whatever_case():
+    found = audited(record_total=None, parts=[naming_file({"WEEKSTARTDATE": "2025-11-03"})])
+    assert found["holds_only_its_week_and_tier"].blocks
+
+
+def test_a_file_that_names_its_week_stands_beside_one_that_does_not():
+    other = naming_file({"weekStartDate": "2025-11-03"}, market="NON_ATS", number=2)
+    found = audited(record_total=None, parts=[file(FILE_LINE), other])
+    stranger = found["holds_only_its_week_and_tier"]
+    assert stranger.blocks
+    assert [offender["part_number"] for offender in stranger.offenders] == [2]

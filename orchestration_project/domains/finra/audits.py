@@ -31,7 +31,8 @@ from orchestration_project.tables.finra import MARKETS
 
 AUDITS = {
     "has_all_rows_of_record_total": "As many rows came as Record-Total promised.",
-    "holds_only_its_week_and_tier": "Every row names the week and tier of its partition.",
+    "holds_only_its_week_and_tier": "Every row names the week and tier of its partition, and of a "
+    "file its market.",
     "has_unique_keys": "No two rows share market, symbol and venue.",
     "reconciles_with_symbol_totals": "Firm rows add up to FINRA's own total for each symbol.",
     "has_few_rejects": "The share of rejected lines is within the limit.",
@@ -41,7 +42,9 @@ AUDITS = {
 
 HELP = {
     "has_all_rows_of_record_total": AuditHelp("run the partition again; files are not checked"),
-    "holds_only_its_week_and_tier": AuditHelp("check the file's name; report it to FINRA"),
+    "holds_only_its_week_and_tier": AuditHelp(
+        "compare the rows with the file's name, or its line in manifest.csv; report it to FINRA"
+    ),
     "has_unique_keys": AuditHelp("load the partition again; report it to the source"),
     "reconciles_with_symbol_totals": AuditHelp(
         "run the week again once FINRA has corrected it; files have no totals"
@@ -98,7 +101,7 @@ def checked_week(
 
     It comes in pieces, one at least, which are asked for one by one; see `check_week`. Of more rows
     than are held ``rows_at_once``, they are spilled. ``record_total`` is None where the source
-    promises no number, as a file does. A file has no week and no symbol totals either: audits that
+    promises no number, as a file does. A file may lack weeks and symbol totals, too: audits that
     need what it lacks say "not_applicable".
 
     Raises:
@@ -127,7 +130,7 @@ def checked_week(
     rejects = pl.concat(spread.rejects)
     audits = [
         record_total_audit(spread.received_count, record_total),
-        _own_rows(spread, is_file=is_file),
+        _own_rows(spread, week_start, tier),
         unique_keys_verdict(_added(repeated)),
         _reconciles(_added(differing), is_file=is_file),
         few_rejects_audit(rejects, spread.received_count, max_reject_ratio),
@@ -151,17 +154,30 @@ def _added(found: Sequence[AuditFinding]) -> AuditFinding:
     )
 
 
-def _own_rows(spread: KeyRangePlanner, *, is_file: bool) -> Audit:
+def _own_rows(spread: KeyRangePlanner, week_start: date, tier: str) -> Audit:
     name, expected = "holds_only_its_week_and_tier", "0 rows of other weeks or tiers"
-    if is_file and not spread.foreign_row_count:
+    count = spread.foreign_row_count
+    if not spread.is_named and not count:
         return Audit(name, "not_applicable", f"{expected}; files name no week", "no week")
+    offenders = pl.concat(spread.foreign_rows, how="diagonal").head(OFFENDERS_KEPT).to_dicts()
+    if not count:
+        return Audit(name, "passed", expected, f"{count}", offenders)
+    first, own = offenders[0], {"weekStartDate": week_start, "tierIdentifier": tier}
+    found = {field: first[field] for field in own}
+    if first.get("named_summary") is not None:
+        own["summaryTypeCode"] = first["summaryTypeCode"]
+        found["summaryTypeCode"] = first["named_summary"]
     return Audit(
         name,
-        verdict(not spread.foreign_row_count),
-        expected,
-        f"{spread.foreign_row_count}",
-        pl.concat(spread.foreign_rows).head(OFFENDERS_KEPT).to_dicts(),
+        "failed",
+        f"0 rows of others than {_named(own)}",
+        f"{count}, e.g. {_named(found)}",
+        offenders,
     )
+
+
+def _named(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value or 'blank'}" for name, value in values.items())
 
 
 def _differing(week: WeekRows) -> AuditFinding:

@@ -11,7 +11,13 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from orchestration_project.contracts.delimited import parse_parts, with_records
+from orchestration_project.contracts.delimited import (
+    PLACE,
+    Parsed,
+    named_columns,
+    parse_parts,
+    with_records,
+)
 from orchestration_project.contracts.rules import Part, RowRule, apply_rules
 from orchestration_project.contracts.values import (
     days,
@@ -63,6 +69,9 @@ FILE_FIELDS = (
     "lastUpdateDate",
 )
 
+SELF_DESCRIBING = ("weekStartDate", "tierIdentifier", "summaryTypeCode")
+"""Columns that a file may have, by which its rows name their week, tier and market."""
+
 FIRM_ROWS = {"ATS_W_SMBL_FIRM": "ATS", "OTC_W_SMBL_FIRM": "NON_ATS"}
 SYMBOL_TOTALS = {"ATS_W_SMBL": "ATS", "OTC_W_SMBL": "NON_ATS"}
 OTHER_SUMS = ("ATS_W_FIRM", "OTC_W_FIRM", "ATS_W_VOL_STATS", "OTC_W_VOL_STATS")
@@ -103,8 +112,10 @@ class WeekRows:
         rejects: place, record, ``reason_code`` and ``reason``.
         totals: market, symbol, share_quantity, trade_count as FINRA summed them.
         firm_sums: the same, summed here over the firm rows with a symbol, rejected ones included.
-        foreign_rows: place, week and tier of rows that belong to another partition.
+        foreign_rows: place, week and tier of rows that belong to another partition, and of files
+            their market.
         received_count: lines that came, headers aside.
+        is_named: Whether all rows name their week.
     """
 
     rows: pl.DataFrame
@@ -113,13 +124,15 @@ class WeekRows:
     firm_sums: pl.DataFrame
     foreign_rows: pl.DataFrame
     received_count: int
+    is_named: bool = True
 
 
 def check_week(parts: Sequence[Part], *, week_start: date, tier: str) -> WeekRows:
     """Sort parts of a delivery of ``week_start`` and ``tier`` into rows, in key order, and rejects.
 
-    A part with a market is a downloaded file of that market: it has fewer columns, its week comes
-    from the delivery alone, and so does its tier where `tierDescription` does not tell.
+    A part with a market is a downloaded file of that market: it has fewer columns. Where it lacks
+    those of `SELF_DESCRIBING`, its week is that of the delivery, and so is its tier if
+    `tierDescription` does not name one. Where it has them, they must agree with the delivery.
 
     Raises:
         ContractError: A part's header is not that of the weekly data.
@@ -130,9 +143,11 @@ def check_week(parts: Sequence[Part], *, week_start: date, tier: str) -> WeekRow
 
 def _sorted_out(parts: Sequence[Part], week_start: date, tier: str) -> WeekRows:
     from_files = any(part.market for part in parts)
-    parsed = parse_parts(parts, FILE_FIELDS if from_files else API_FIELDS)
-    source = trimmed(parsed.rows, FILE_FIELDS if from_files else API_FIELDS)
+    parsed = _parse_files(parts) if from_files else parse_parts(parts, API_FIELDS)
+    names = (*FILE_FIELDS, *SELF_DESCRIBING) if from_files else API_FIELDS
+    source, is_named = trimmed(parsed.rows, names), True
     if from_files:
+        is_named = not source["weekStartDate"].has_nulls()
         source = _with_missing_columns(source, parts, week_start, tier)
     source = with_quantities(source)
     good, broken = apply_rules(source, RULES)
@@ -144,29 +159,44 @@ def _sorted_out(parts: Sequence[Part], week_start: date, tier: str) -> WeekRows:
         firm_sums=_sums(source, FIRM_ROWS),
         foreign_rows=_foreign_rows(source, week_start, tier),
         received_count=len(source) + len(parsed.rejects),
+        is_named=is_named,
+    )
+
+
+def _parse_files(parts: Sequence[Part]) -> Parsed:
+    """Parse files; columns of `SELF_DESCRIBING` that a file lacks are null."""
+    by_columns: dict[tuple[str, ...], list[Part]] = {}
+    for part in parts:
+        by_columns.setdefault(named_columns(part, SELF_DESCRIBING), []).append(part)
+    parsed = [parse_parts(alike, (*FILE_FIELDS, *columns)) for columns, alike in by_columns.items()]
+    lacking = pl.DataFrame(schema=dict.fromkeys(SELF_DESCRIBING, pl.String))
+    return Parsed(
+        pl.concat([lacking, *(each.rows for each in parsed)], how="diagonal").sort(*PLACE),
+        pl.concat([each.rejects for each in parsed]),
     )
 
 
 def _with_missing_columns(
     rows: pl.DataFrame, parts: Sequence[Part], week_start: date, tier: str
 ) -> pl.DataFrame:
+    """Add the columns that files lack; all rows of a file are those of firms in its market."""
     summary_types = {part.part_number: SUMMARY_OF_MARKET[part.market or "ATS"] for part in parts}
-    given: Mapping[str, str] = {
-        "weekStartDate": week_start.isoformat(),
-        "firmCRDNumber": "",
-        "totalNotionalSum": "",
-        "productTypeCode": "",
-        "initialPublishedDate": "",
-        "lastReportedDate": "",
-    }
-    return rows.with_columns(
+    described = pl.col("tierDescription").replace_strict(
+        TIER_OF_DESCRIPTION, default=tier, return_dtype=pl.String
+    )
+    named = pl.col("tierIdentifier")
+    missing = ("firmCRDNumber", "totalNotionalSum", "productTypeCode")
+    dates = ("initialPublishedDate", "lastReportedDate")
+    return rows.rename({"summaryTypeCode": "named_summary"}).with_columns(
+        pl.col("weekStartDate").fill_null(week_start.isoformat()),
         pl.col("part_number")
         .replace_strict(summary_types, return_dtype=pl.String)
         .alias("summaryTypeCode"),
-        pl.col("tierDescription")
-        .replace_strict(TIER_OF_DESCRIPTION, default=tier, return_dtype=pl.String)
+        pl.when(named.is_null() | (named == tier))
+        .then(described)
+        .otherwise(named)
         .alias("tierIdentifier"),
-        **{name: pl.lit(value) for name, value in given.items()},
+        **{name: pl.lit("") for name in (*missing, *dates)},
     )
 
 
@@ -312,5 +342,11 @@ def added_up(sums: pl.DataFrame) -> pl.DataFrame:
 
 
 def _foreign_rows(rows: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:
+    """Return the rows that name another week or tier, or another market than that of their file."""
     own = (pl.col("weekStartDate") == week_start.isoformat()) & (pl.col("tierIdentifier") == tier)
-    return rows.filter(~own).select("part_number", "line_number", "weekStartDate", "tierIdentifier")
+    columns = ["part_number", "line_number", "weekStartDate", "tierIdentifier"]
+    if "named_summary" in rows.columns and rows["named_summary"].count():
+        summary = pl.col("summaryTypeCode")
+        own &= pl.col("named_summary").fill_null(summary) == summary
+        columns += ["summaryTypeCode", "named_summary"]
+    return rows.filter(~own).select(columns)

@@ -29,12 +29,14 @@ class KeyRangePlanner:
         foreign_rows: The first of each piece.
         foreign_row_count: How many there are.
         received_count: Lines that came.
+        is_named: Whether all rows name their week.
     """
 
     def __init__(self, spill: SpillStore, rows_at_once: int) -> None:
         self.rejects: list[pl.DataFrame] = []
         self.foreign_rows: list[pl.DataFrame] = []
         self.foreign_row_count = self.received_count = 0
+        self.is_named = True
         self._rows_at_once = rows_at_once
         self._held: list[WeekRows] = []
         self._rows, self._totals, self._firm_sums = (
@@ -54,6 +56,7 @@ class KeyRangePlanner:
         self.foreign_rows.append(week.foreign_rows.head(OFFENDERS_KEPT))
         self.foreign_row_count += len(week.foreign_rows)
         self.received_count += week.received_count
+        self.is_named &= week.is_named
         self._held.append(week)
         if is_held and sum(map(_height, self._held)) <= self._rows_at_once:
             return
