@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import click
 
 from orchestration_project.cli.console import OUTPUT
+from orchestration_project.domains.operations.load_outcomes import EXIT_STATUS_TEXT
 from orchestration_project.errors import ConfigurationError
 
 OPTIONS_KEY = "orchestration_project.cli.options"
@@ -71,12 +72,20 @@ class Command(click.Command):
     Args:
         has_json: Whether it takes ``--json``, as whatever lists or judges does.
         has_dry_run: Whether it takes ``--dry-run``, as whatever writes does.
+        is_load: Whether it loads, so that its exit status is one of `EXIT_STATUSES`.
     """
 
     def __init__(
-        self, *arguments: Any, has_json: bool = False, has_dry_run: bool = False, **attributes: Any
+        self,
+        *arguments: Any,
+        has_json: bool = False,
+        has_dry_run: bool = False,
+        is_load: bool = False,
+        **attributes: Any,
     ) -> None:
         super().__init__(*arguments, **attributes)
+        if is_load:
+            self.help = f"{self.help}\n\n{EXIT_STATUS_TEXT}"
         own = [option for option, has in ((JSON, has_json), (DRY_RUN, has_dry_run)) if has]
         self._own = (*own, *COMMON)
 

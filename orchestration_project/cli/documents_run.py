@@ -19,6 +19,7 @@ from orchestration_project.cli.execution import (
     run_over,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.domains.operations.load_outcomes import EXIT_STATUSES, load_outcome
 from orchestration_project.domains.operations.pipelines import DAY
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.leases import is_at_work
@@ -40,7 +41,7 @@ def load(partitions: Sequence[str]) -> int:
     """Load the files of days, by default of all days that wait.
 
     Returns:
-        0 if all files were extracted, 1 if some were not, or there are none.
+        The exit status; not_published if the source has no file yet.
 
     Raises:
         UsageError: The domain has no source, or a day is not a partition.
@@ -68,10 +69,15 @@ def load(partitions: Sequence[str]) -> int:
         results, counts = _run(instance, chosen)
         left_count = arrivals.not_extracted_count()
     failed = failures([each for each in results if not each.success])
+    outcome = load_outcome(
+        has_failed=bool(failed) or not _is_all_extracted(counts, left_count),
+        unpublished=["files"] if not counts and not _present(poll) else [],
+    )
     if console.OUTPUT.is_json:
         console.emit(
             {
                 "is_success": not failed,
+                "outcome": outcome,
                 "days": chosen,
                 "counts": counts,
                 "verdicts": _verdicts(results),
@@ -83,7 +89,7 @@ def load(partitions: Sequence[str]) -> int:
         console.echo(
             "\n".join([*_lines(counts, chosen, poll, left_count), *_verdicts(results), *failed])
         )
-    return int(bool(failed) or not _is_all_extracted(counts, poll, left_count))
+    return EXIT_STATUSES[outcome]
 
 
 def _key(written: str) -> str:
@@ -164,8 +170,8 @@ def _present(poll: PollResult) -> int:
     return sum(count for state, count in poll.counts.items() if state != "gone")
 
 
-def _is_all_extracted(counts: Mapping[str, int], poll: PollResult, left_count: int) -> bool:
+def _is_all_extracted(counts: Mapping[str, int], left_count: int) -> bool:
     """Return whether every file was extracted that was loaded now, or else all that there are."""
     if counts:
         return all(outcome in EXTRACTED for outcome in counts)
-    return not left_count and _present(poll) > 0
+    return not left_count

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from orchestration_project.cli import console
 from orchestration_project.cli.console import OUTPUT, aligned
+from orchestration_project.domains.operations.load_outcomes import LoadOutcome, load_outcome
 from orchestration_project.domains.operations.partition_tags import (
     PARTITION,
     RANGE_END,
@@ -26,6 +27,7 @@ from orchestration_project.instance.launcher import own_run_tags
 from orchestration_project.instance.logs import in_log_format
 from orchestration_project.instance.redacting import DEFINITIONS
 from orchestration_project.registry import RunSummary
+from orchestration_project.services.ended_runs import unpublished_in
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.spine import audits, rejects
 
@@ -297,16 +299,50 @@ def results_of(
 
 
 def document(
-    found: RunResults | None, partitions: Sequence[PartitionOutcome], failed: Sequence[str]
+    found: RunResults | None,
+    partitions: Sequence[PartitionOutcome],
+    results: Sequence[dg.JobExecutionResult],
 ) -> dict[str, Any]:
     """Return what `--json` shows of runs."""
+    unpublished = unpublished_partitions(results)
     return {
-        "is_success": not failed,
-        "partitions": [each._asdict() for each in partitions],
+        "is_success": all(result.success for result in results),
+        "outcome": outcome_of(results),
+        "partitions": [
+            {
+                **partition._asdict(),
+                "is_loaded": partition.is_loaded and partition.partition not in unpublished,
+                "status": load_outcome(
+                    has_failed=not partition.is_loaded,
+                    unpublished=unpublished & {partition.partition},
+                ),
+            }
+            for partition in partitions
+        ],
         "assets": {name: dict(total) for name, total in found.totals.items()} if found else {},
         "restatements": list(found.restatements) if found else [],
-        "failures": list(failed),
+        "failures": failures([result for result in results if not result.success]),
     }
+
+
+def outcome_of(results: Sequence[dg.JobExecutionResult]) -> LoadOutcome:
+    """Return the outcome of runs that load."""
+    return load_outcome(
+        has_failed=not all(result.success for result in results),
+        unpublished=unpublished_partitions(results),
+    )
+
+
+def unpublished_lines(results: Sequence[dg.JobExecutionResult]) -> list[str]:
+    """Return a line that names the partitions which are not published yet, if there are any."""
+    keys = sorted(unpublished_partitions(results))
+    return [f"not_published: {', '.join(keys)}"] if keys else []
+
+
+def unpublished_partitions(results: Sequence[dg.JobExecutionResult]) -> Set[str]:
+    """Return the partitions of runs that their source has not published yet."""
+    events = [event for result in results for event in result.all_events]
+    return unpublished_in(events)
 
 
 def _counts(warehouse: Warehouse, run_ids: Sequence[str]) -> tuple[str, int]:

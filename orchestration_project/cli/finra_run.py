@@ -12,6 +12,7 @@ from orchestration_project.cli.execution import (
     execute,
     failures,
     materializations_of,
+    outcome_of,
     results_of,
     run_over,
 )
@@ -24,6 +25,7 @@ from orchestration_project.domains.finra.selection import (
     of_known_tiers,
     summary,
 )
+from orchestration_project.domains.operations.load_outcomes import EXIT_STATUSES
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
@@ -42,7 +44,7 @@ WEEKS = 8
 
 
 def run(weeks: int | None) -> int:
-    """Load the latest ``weeks`` of each tier; return 0 if all of them are landed."""
+    """Load the latest published ``weeks`` of each tier; return the exit status."""
     count = weeks or WEEKS
     settings = load_settings()
     _refuse_too_many(count)
@@ -68,8 +70,8 @@ def run(weeks: int | None) -> int:
         failed = [result for result in results if not result.success]
         console.echo(_conclusion(settings, warehouse, progress, failed))
     if console.OUTPUT.is_json:
-        console.emit(document(found, progress.outcomes, failures(failed)))
-    return 1 if failed else 0
+        console.emit(document(found, progress.outcomes, results))
+    return EXIT_STATUSES[outcome_of(results)]
 
 
 def _preview(settings: Settings, count: int) -> None:

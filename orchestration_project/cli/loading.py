@@ -17,10 +17,12 @@ from orchestration_project.cli.execution import (
     document,
     execute,
     failures,
+    outcome_of,
     repository,
     results_of,
     run_over,
     unloaded_partitions,
+    unpublished_lines,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.operations.date_ranges import (
@@ -30,6 +32,7 @@ from orchestration_project.domains.operations.date_ranges import (
     propose_key,
     select_range,
 )
+from orchestration_project.domains.operations.load_outcomes import EXIT_STATUSES
 from orchestration_project.domains.operations.partition_tags import consecutive_ranges
 from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.environment import open_warehouse
@@ -186,7 +189,7 @@ def _asset_names(job: dg.JobDefinition) -> list[str]:
 
 
 def load(name: str, partitions: Sequence[str], options: Mapping[str, object]) -> int:
-    """Load partitions by ``options`` of the run's config; return 0 if all runs succeeded.
+    """Load partitions by ``options`` of the run's config; return the exit status.
 
     Raises:
         UsageError: The dataset is unknown, it lacks an option, or partitions are missing or too
@@ -311,11 +314,12 @@ def _load(
         found = results_of(warehouse, results, dataset.summary)
     failed = [result for result in results if not result.success]
     if console.OUTPUT.is_json:
-        shown = document(found, progress.outcomes, failures(failed))
+        shown = document(found, progress.outcomes, results)
         console.emit({**_range_document(selection), **shown})
     else:
-        console.echo("\n".join([str(found), *failures(failed)]))
-    return 1 if failed else 0
+        lines = [str(found), *unpublished_lines(results), *failures(failed)]
+        console.echo("\n".join(lines))
+    return EXIT_STATUSES[outcome_of(results)]
 
 
 def _range_lines(selection: RangeSelection | None) -> list[str]:

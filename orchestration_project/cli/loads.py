@@ -29,7 +29,7 @@ DATASET_HEADINGS = {
 }
 
 
-@click.command(cls=Command, has_json=True, has_dry_run=True)
+@click.command(cls=Command, has_json=True, has_dry_run=True, is_load=True)
 @click.argument("source", type=click.Choice(SOURCES), default=SOURCES[0])
 @click.option(
     "--weeks",
@@ -45,13 +45,13 @@ def run(source: str, weeks: int | None) -> int:
     return import_module(f"orchestration_project.cli.{source}_run").run(weeks)
 
 
-@click.command(cls=Command, has_json=True, has_dry_run=True)
+@click.command(cls=Command, has_json=True, has_dry_run=True, is_load=True)
 def run_saas() -> int:
     """Sync PeopleForce's tasks with Jira's issues, once; the same as `run saas`."""
     return import_module("orchestration_project.cli.saas_run").run(None)
 
 
-@click.command(cls=Command, has_json=True, has_dry_run=True)
+@click.command(cls=Command, has_json=True, has_dry_run=True, is_load=True)
 @click.argument("dataset")
 @click.argument("partitions", nargs=-1, metavar="[PARTITION]...")
 @click.option("--full", is_flag=True, help="Ask the source also for what is loaded, and holidays.")
@@ -70,11 +70,11 @@ def load(dataset: str, partitions: tuple[str, ...], **options: bool | str | None
     quarantined by the audit is_complete, which reports its SHA-256. --accept with that SHA-256 and
     --reason loads it.
 
-    `load documents` loads the days that wait, or those that are named. Exit status: 0 all files
-    extracted, 1 some failed or none, 2 usage or not configured.
+    `load documents` loads the days that wait, or those that are named. Without any file, it is
+    not_published.
 
-    `load web [SITE] [DAY]...` crawls a site, or all, for UTC days, by default today. Exit status:
-    0 complete and loaded, 1 not, 2 usage or not configured.
+    `load web [SITE] [DAY]...` crawls a site, or all, for UTC days, by default today. A crawl that
+    is not complete has failed.
     """
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.cli.loading import load as load_partitions
@@ -90,7 +90,7 @@ def load(dataset: str, partitions: tuple[str, ...], **options: bool | str | None
     return load_partitions(dataset, partitions, given)
 
 
-@click.command(cls=Command, has_json=True, has_dry_run=True)
+@click.command(cls=Command, has_json=True, has_dry_run=True, is_load=True)
 @click.argument("dataset")
 @click.option(
     "--from",
@@ -118,7 +118,7 @@ def backfill(dataset: str, first: str, last: str, clip: bool) -> int:
     return backfill_partitions(dataset, first, last, clip=clip)
 
 
-@click.command(cls=Command, has_json=True, has_dry_run=True)
+@click.command(cls=Command, has_json=True, has_dry_run=True, is_load=True)
 @click.argument("partitions", nargs=-1, metavar="[PARTITION]...")
 @click.option("--table", metavar="TABLE", help="Table to load. [default: finra_otc_weekly]")
 @click.option("--group", metavar="ID", help="One delivery, by its group_id.")

@@ -14,10 +14,12 @@ from orchestration_project.cli.execution import (
     document,
     failures,
     materializations_of,
+    outcome_of,
     results_of,
     run_over,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.domains.operations.load_outcomes import EXIT_STATUSES
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.recorded import place_of
@@ -84,10 +86,11 @@ def replay(choice: ReplayChoice) -> int:
         found = replay.summary and results_of(warehouse, results, replay.summary)
     counts = _counts(replay, results)
     failed = [result for result in results if not result.success]
+    status = EXIT_STATUSES[outcome_of(results)]
     if console.OUTPUT.is_json:
-        shown = document(found, progress.outcomes, failures(failed))
+        shown = document(found, progress.outcomes, results)
         console.emit({**shown, "counts": counts} if replay.counts else shown)
-        return 1 if failed else 0
+        return status
     if found:
         console.echo(str(found))
     for name, count in counts.items():
@@ -97,7 +100,7 @@ def replay(choice: ReplayChoice) -> int:
         console.echo(f"\n{count}: unchanged, nothing was written")
     for text in failures(failed):
         console.echo(f"\n{text}")
-    return 1 if failed else 0
+    return status
 
 
 def _outcome(replay: Replay, result: dg.JobExecutionResult) -> str:

@@ -7,8 +7,9 @@ import click
 import dagster as dg
 
 from orchestration_project.cli import console
-from orchestration_project.cli.execution import execute, failures
+from orchestration_project.cli.execution import execute, failures, outcome_of
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.domains.operations.load_outcomes import EXIT_STATUSES
 from orchestration_project.domains.saas.peopleforce import SYSTEM
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.options import not_dry
@@ -94,7 +95,7 @@ def run(weeks: int | None) -> int:
             console.emit(_document(results, warehouse))
         else:
             console.echo("\n".join(["", *_outcome(results, warehouse)]))
-    return int(not all(each.success for each in results))
+    return EXIT_STATUSES[outcome_of(results)]
 
 
 def _document(
@@ -103,6 +104,7 @@ def _document(
     found = standing(warehouse, SYSTEM, PEOPLEFORCE_JIRA)
     return {
         "is_success": all(each.success for each in results),
+        "outcome": outcome_of(results),
         "counts": _counts(results[-1]),
         "by_action": found.by_action,
         "outcomes": found.outcomes,

@@ -19,6 +19,7 @@ from orchestration_project.cli.execution import (
     run_over,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.domains.operations.load_outcomes import EXIT_STATUSES, load_outcome
 from orchestration_project.domains.operations.pipelines import DAY
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
@@ -38,7 +39,7 @@ def load(arguments: Sequence[str]) -> int:
         arguments: A site, then days; both may be left out.
 
     Returns:
-        0 if every crawl is complete and its items are loaded, else 1.
+        The exit status; failed if a crawl is not complete or its items are not loaded.
 
     Raises:
         UsageError: The domain has no source, a site is unknown, or a day is not a partition.
@@ -69,11 +70,13 @@ def load(arguments: Sequence[str]) -> int:
         crawls = [_crawl(warehouse, site, day) for site in sites for day in days]
     failed = failures([each for each in results if not each.success])
     is_complete = not failed and all(each["outcome"] == COMPLETE for each in crawls)
+    outcome = load_outcome(has_failed=not is_complete, unpublished=())
     if console.OUTPUT.is_json:
-        console.emit({"is_complete": is_complete, "crawls": crawls, "failures": failed})
+        shown = {"is_complete": is_complete, "outcome": outcome, "crawls": crawls}
+        console.emit({**shown, "failures": failed})
     else:
         console.echo("\n".join([_table(crawls, _written(results)), *failed]))
-    return int(not is_complete)
+    return EXIT_STATUSES[outcome]
 
 
 def _site(name: str) -> str:

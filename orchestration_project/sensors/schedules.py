@@ -38,6 +38,11 @@ def scheduled_sensor(registry: Registry) -> dg.SensorDefinition | None:
     if not own:
         return None
     elsewhere = registry.jobs.keys() - own.keys()
+    published_on = {
+        name: job.published_on
+        for name, job in registry.jobs.items()
+        if job.published_on is not None
+    }
 
     @dg.sensor(
         name=SENSOR_NAME,
@@ -61,7 +66,7 @@ def scheduled_sensor(registry: Registry) -> dg.SensorDefinition | None:
         """Start what is due; disable schedules whose job or config is no longer valid."""
         if context.repository_def is None:
             raise AssertionError("Dagster gives a tick its repository")
-        jobs = ScheduledJobs(context.repository_def)
+        jobs = ScheduledJobs(context.repository_def, published_on)
         found = launch_due(warehouse, context.instance, jobs, elsewhere, clock.now())
         problem = _alert(warehouse, alerts)
         if found.requests:

@@ -8,6 +8,7 @@ import dagster as dg
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.operations.alerts import FailedBackfill, Unit
+from orchestration_project.domains.operations.load_outcomes import LoadOutcome, load_outcome
 from orchestration_project.engine.dagster_private import (
     BulkActionStatus,
     PartitionBackfill,
@@ -16,7 +17,7 @@ from orchestration_project.engine.dagster_private import (
     unmade_partitions,
 )
 from orchestration_project.engine.loads import partition_keys
-from orchestration_project.services.ended_runs import error_text
+from orchestration_project.services.ended_runs import entries_of, error_text, unpublished_in
 
 REQUESTED_BY = "requested_by"
 """Tag of the schedule that asked for a backfill: its runs count as the schedule's."""
@@ -29,6 +30,9 @@ LAUNCHED_BY_JOB = "launched_by_job"
 
 MOST_FAILED = 100
 """Failed backfills that are looked at, the latest first."""
+
+READ = {dg.DagsterEventType.ASSET_OBSERVATION, dg.DagsterEventType.ASSET_MATERIALIZATION}
+"""Events by which the outcome of a run is known."""
 
 ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
 
@@ -45,6 +49,21 @@ def first_backfill(
     """Return the oldest backfill that has these tags."""
     found = find_backfills(instance, tags=tags)
     return found[-1] if found else None  # the newest stands first
+
+
+def backfill_outcome(instance: dg.DagsterInstance, backfill_id: str) -> LoadOutcome:
+    """Return the outcome of a backfill that has ended, by its runs; without any, it failed."""
+    runs = instance.get_runs(dg.RunsFilter(tags={BACKFILL: backfill_id}))
+    retried = {run.parent_run_id for run in runs}
+    has_failed = not runs or any(not run.is_success for run in runs if run.run_id not in retried)
+    unpublished: set[str] = set()
+    if not has_failed:
+        for run in runs:
+            entries = entries_of(instance, run.run_id, READ)
+            unpublished |= unpublished_in(
+                entry.dagster_event for entry in entries if entry.dagster_event
+            )
+    return load_outcome(has_failed=has_failed, unpublished=unpublished)
 
 
 def request_backfill(

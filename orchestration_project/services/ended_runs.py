@@ -15,7 +15,12 @@ from orchestration_project.domains.operations.alerts import (
     Notice,
     Unit,
 )
-from orchestration_project.domains.operations.failures import WITHOUT_DATA, is_ours, read_quarantine
+from orchestration_project.domains.operations.failures import (
+    NOT_PUBLISHED,
+    WITHOUT_DATA,
+    is_ours,
+    read_quarantine,
+)
 from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
 from orchestration_project.engine.announcements import time_of
 from orchestration_project.engine.dagster_private import SerializableErrorInfo
@@ -214,6 +219,20 @@ def _made_and_refused(
             elif metadata.get("outcome") in WITHOUT_DATA:
                 landed.add(unit)
     return landed, refused
+
+
+def unpublished_in(events: Iterable[dg.DagsterEvent]) -> set[str]:
+    """Return the partitions that their source has not published yet: the last attempt counts."""
+    unpublished: dict[tuple[str, str], bool] = {}
+    for event in events:
+        if event.event_type == Happened.ASSET_MATERIALIZATION:
+            unpublished[asset_of(event), event.partition or ""] = False
+        elif event.event_type == Happened.ASSET_OBSERVATION:
+            observation = event.asset_observation_data.asset_observation
+            outcome = observation.metadata.get("outcome")
+            is_unpublished = outcome is not None and outcome.value == NOT_PUBLISHED
+            unpublished[asset_of(event), observation.partition or ""] = is_unpublished
+    return {key for (_, key), is_unpublished in unpublished.items() if is_unpublished}
 
 
 def asset_of(event: dg.DagsterEvent) -> str:

@@ -358,12 +358,13 @@ def test_a_file_that_waits_too_long_fails_the_check_and_makes_the_domain_late(
 def test_the_command_prints_counts_and_its_status_says_whether_all_was_extracted(
     url, folder, capfd, monkeypatch: pytest.MonkeyPatch
 ):
-    assert main(["load", "documents"]) == 1  # there are none
-    capfd.readouterr()
+    assert main(["load", "documents", "--json"]) == 3  # there are none yet
+    assert json.loads(capfd.readouterr().out)["outcome"] == "not_published"
     (folder / "a.txt").write_text("fine")
     assert main(["--json", "load", "documents"]) == 0
     found = json.loads(capfd.readouterr().out)
     assert (found["counts"], found["days"]) == ({"loaded": 1}, [DAY])
+    assert found["outcome"] == "loaded"
     (folder / "b.pdf").write_bytes(b"")
     assert main(["load", "documents", DAY]) == 1
     assert "empty" in capfd.readouterr().out

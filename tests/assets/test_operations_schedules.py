@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import select
 
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.domains.operations.schedules import SCHEDULE_KIND
 from orchestration_project.errors import ConfigurationError
@@ -178,6 +179,46 @@ def test_every_preset_fits_a_schedule_of_its_job():
 def test_a_due_time_has_the_partition_of_its_rule(fields, due: datetime, key: str | None):
     schedule = SCHEDULE_KIND.read({"name": "fx", **FX, "timezone": "UTC", **fields})
     assert JOBS.partition_key(schedule, due) == key
+
+
+PUBLISHED_ON = {name: job.published_on for name, job in REGISTRY.jobs.items() if job.published_on}
+
+
+@pytest.mark.parametrize(
+    ("fields", "due", "key"),
+    [
+        ({}, datetime(2026, 3, 2, 6, tzinfo=UTC), "2026-02-27"),
+        (
+            {"job": "finra_otc_weekly", "partition_values": {"tier": "T1"}},
+            datetime(2026, 2, 23, 12, tzinfo=UTC),
+            "T1|2026-02-02",
+        ),
+        (
+            {"job": "finra_otc_weekly", "partition_values": {"tier": "T2"}},
+            datetime(2026, 2, 23, 12, tzinfo=UTC),
+            "T2|2026-01-19",
+        ),
+        (
+            {
+                "job": "finra_otc_weekly",
+                "partition_values": {"tier": "T2"},
+                "partitions": "days_before",
+                "days_before": 14,
+            },
+            datetime(2026, 2, 23, 12, tzinfo=UTC),
+            None,
+        ),
+        (
+            {"job": "finra_treasury_monthly"},
+            datetime(2026, 3, 2, 12, tzinfo=UTC),
+            "2026-01-01",
+        ),
+    ],
+)
+def test_a_rule_chooses_no_partition_before_its_publication(fields, due: datetime, key):
+    schedule = SCHEDULE_KIND.read({"name": "fx", **FX, "timezone": "UTC", **fields})
+    jobs = ScheduledJobs(defs.get_repository_def(), PUBLISHED_ON)
+    assert jobs.partition_key(schedule, due) == key
 
 
 @pytest.mark.slow

@@ -8,6 +8,11 @@ from sqlalchemy import select
 
 from orchestration_project.__main__ import main
 from orchestration_project.connections.simulator import stop_demos
+from orchestration_project.domains.operations.load_outcomes import (
+    EXIT_STATUS_TEXT,
+    EXIT_STATUSES,
+    load_outcome,
+)
 from orchestration_project.domains.operations.partition_tags import consecutive_ranges
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings
@@ -88,7 +93,7 @@ def test_partitions_load_in_ranges_and_again_change_nothing(state_dir, capsys):
     assert main(["load", TREASURY, weeks[0], "--json"]) == 0
     output, error = capsys.readouterr()
     found = json.loads(output)
-    assert found["is_success"]
+    assert (found["is_success"], found["outcome"]) == (True, "loaded")
     assert [each["partition"] for each in found["partitions"]] == [weeks[0]]
     assert found["partitions"][0]["outcome"].startswith("unchanged")
     assert f"[ 1/1] {weeks[0]}: unchanged" in error
@@ -110,11 +115,17 @@ def test_a_partition_that_fails_is_named_and_the_others_land(state_dir, capsys):
     assert {tier for (tier,) in found} == {"OTCE", "T1"}
 
 
-@pytest.mark.slow
-def test_a_day_that_is_not_published_yet_is_no_failure(state_dir, capsys):
+def test_a_day_that_is_not_published_yet_is_no_failure_and_has_its_own_status(state_dir, capsys):
     days = ["--from", "2026-02-27", "--to", "2026-03-02"]
-    assert main(["backfill", "finra_treasury_daily", *days]) == 0
-    assert "FAILED" not in capsys.readouterr().out
+    assert main(["backfill", "finra_treasury_daily", *days, "--json"]) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert (found["outcome"], found["is_success"], found["failures"]) == ("not_published", True, [])
+    assert [
+        (each["partition"], each["status"], each["is_loaded"]) for each in found["partitions"]
+    ] == [
+        ("2026-02-27", "loaded", True),
+        ("2026-03-02", "not_published", False),
+    ]
     table = METADATA.tables["finra_treasury_daily"]
     assert len(databases.rows(databases.sqlite_url(state_dir), select(table))) == 14
 
@@ -248,3 +259,21 @@ def test_the_runs_of_a_backfill_have_both_ranges_as_tags(state_dir, capsys):
     with open_instance() as instance:
         [run] = instance.get_runs()
     assert {name: run.tags[name] for name in ranges} == ranges
+
+
+@pytest.mark.parametrize("command", ["run", "load", "backfill", "replay", "run-saas"])
+def test_the_help_of_a_command_that_loads_names_its_exit_statuses(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert EXIT_STATUS_TEXT in text
+
+
+@pytest.mark.parametrize(
+    ("has_failed", "unpublished", "status"),
+    [(False, [], 0), (False, ["a"], 3), (True, [], 1), (True, ["a"], 1)],
+)
+def test_a_failure_outweighs_what_is_not_published(has_failed, unpublished, status):
+    outcome = load_outcome(has_failed=has_failed, unpublished=unpublished)
+    assert EXIT_STATUSES[outcome] == status

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from orchestration_project.domains.api.runs import Launched
+from orchestration_project.domains.api.runs import OUTCOME_FIELD, Launched
+from orchestration_project.domains.operations.load_outcomes import LoadOutcome
 
 
 class WrongField(BaseModel):
@@ -66,6 +67,7 @@ class Backfill(BaseModel):
     partition_count: int | None = Field(description="Number of partitions")
     partitions: list[str] = Field(description="Partition keys, where they are few")
     error: str | None = Field(description="Why it failed")
+    outcome: LoadOutcome | None = Field(description=OUTCOME_FIELD)
 
 
 class Column(BaseModel):

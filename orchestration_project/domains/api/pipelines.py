@@ -5,7 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from orchestration_project.domains.api.runs import Step
+from orchestration_project.domains.api.runs import OUTCOME_FIELD, Step
+from orchestration_project.domains.operations.load_outcomes import LoadOutcome
 
 State = Literal["pending", "running", "completed", "failed", "cancelled"]
 
@@ -50,6 +51,7 @@ class Executed(BaseModel):
 class ExecutionStatus(Executed):
     """How an execution and its steps are."""
 
+    outcome: LoadOutcome | None = Field(description=OUTCOME_FIELD)
     steps: list[Step] = Field(description="Its steps")
 
 

@@ -4,6 +4,13 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
+from orchestration_project.domains.operations.load_outcomes import OUTCOME_TEXT, LoadOutcome
+
+OUTCOME_FIELD = (
+    f"Outcome of a load, in the words of the command's exit status. {OUTCOME_TEXT}; null: it has "
+    "not ended, loads nothing, or its events are deleted"
+)
+
 
 class Launched(BaseModel):
     """A run that was asked for."""
@@ -99,6 +106,7 @@ class RunStatus(Run):
     bytes_in: int = Field(description="Fetched bytes")
     error_category: str | None = Field(description="Failure category")
     error: str | None = Field(description="Error text")
+    outcome: LoadOutcome | None = Field(description=OUTCOME_FIELD)
     steps: list[Step] = Field(description="Its steps")
 
 

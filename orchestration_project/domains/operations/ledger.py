@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from orchestration_project.domains.operations.failures import run_category, step_category
+from orchestration_project.domains.operations.load_outcomes import LoadOutcome, load_outcome
 from orchestration_project.domains.operations.messages import cut
 from orchestration_project.tables.schema import table_of
 
@@ -66,7 +67,10 @@ class StepFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Facts of Dagster about a run; ``error`` is that of the run itself or of its steps."""
+    """Facts of Dagster about a run; ``error`` is that of the run itself or of its steps.
+
+    ``unpublished`` are the partitions that their source has not published yet.
+    """
 
     run_id: str
     job: str
@@ -83,6 +87,14 @@ class RunFacts:
     steps: Sequence[StepFacts] = ()
     error_classes: Sequence[str] = ()
     error: str | None = None
+    unpublished: Sequence[str] = ()
+
+    @property
+    def outcome(self) -> LoadOutcome | None:
+        """Its outcome as a load; None: it has not ended, or it loads no asset."""
+        if self.status not in FINAL_STATUSES or not self.assets:
+            return None
+        return load_outcome(has_failed=self.status != "SUCCESS", unpublished=self.unpublished)
 
 
 @dataclass(frozen=True)
@@ -97,10 +109,14 @@ class Volume:
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """A row of ``operations_runs`` and those of ``operations_steps``, all but when recorded."""
+    """A row of ``operations_runs`` and those of ``operations_steps``, all but when recorded.
+
+    ``outcome`` is that of a load, as far as Dagster's event log still has it; it is not stored.
+    """
 
     run: Row
     steps: Sequence[Row]
+    outcome: LoadOutcome | None = None
 
 
 class HourSum(NamedTuple):
@@ -160,7 +176,7 @@ def entry_of(
         "preset": run.tags.get("preset"),
         "trace_id": run.tags.get("trace_id"),
     }
-    return LedgerEntry(row, steps)
+    return LedgerEntry(row, steps, run.outcome)
 
 
 def _step_row(run: RunFacts, step: StepFacts, volumes: Mapping[str, Volume]) -> Row:

@@ -26,6 +26,7 @@ from orchestration_project.gateway.api.operation import Body, Call, Operation, P
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.runs import Name, moment
 from orchestration_project.gateway.api.services import Services
+from orchestration_project.services.backfills import backfill_outcome
 
 MOST_PARTITIONS = 5000
 """Maximum partitions of a backfill: more than thirty years of weeks of three tiers."""
@@ -190,6 +191,11 @@ async def backfill_status(call: Call[BackfillId, Body]) -> Backfill:
     """Return how a backfill is."""
     found = await _found(call, call.query.backfill_id)
     keys: list[str] = found["partitionNames"] or []
+    outcome = None
+    if found["endTimestamp"] is not None:
+        outcome = await call.services.in_thread(
+            backfill_outcome, call.services.instance, found["id"]
+        )
     return Backfill(
         backfill_id=found["id"],
         status=found["status"],
@@ -199,6 +205,7 @@ async def backfill_status(call: Call[BackfillId, Body]) -> Backfill:
         partition_count=found["numPartitions"],
         partitions=sorted(keys)[:MOST_PARTITIONS],
         error=found["error"]["message"] if found["error"] else None,
+        outcome=outcome,
     )
 
 

@@ -108,7 +108,7 @@ async def execution_status(call: Call[ExecutionId, Body]) -> ExecutionStatus:
     """Return how an execution is, with its steps and figures."""
     entry = await call.services.in_thread(entry_of_run, call.services, call.query.execution_id)
     steps = [step_of(each) for each in entry.steps]
-    return ExecutionStatus(**_execution(entry.run), steps=steps)
+    return ExecutionStatus(**_execution(entry.run), outcome=entry.outcome, steps=steps)
 
 
 async def history(call: Call[HistoryWanted, Body]) -> Executions:

@@ -1,6 +1,7 @@
 """Runs: launch, list, follow, retry, terminate."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -260,7 +261,8 @@ def run_of(record: dg.RunRecord) -> Run:
 async def run_status(call: Call[RunId, Body]) -> RunStatus:
     """Return how a run is, and its steps; of one that Dagster has deleted, what the ledger kept."""
     entry = await call.services.in_thread(entry_of_run, call.services, call.query.run_id)
-    return RunStatus(**_run_fields(entry.run), steps=[step_of(each) for each in entry.steps])
+    steps = [step_of(row) for row in entry.steps]
+    return RunStatus(**_run_fields(entry.run), outcome=entry.outcome, steps=steps)
 
 
 def entry_of_run(services: Services, run_id: str) -> LedgerEntry:
@@ -276,7 +278,7 @@ def entry_of_run(services: Services, run_id: str) -> LedgerEntry:
         if entry.steps:
             return entry
         written = ledger.written([run_id]).get(run_id)
-        return LedgerEntry(entry.run, written.steps) if written else entry
+        return replace(entry, steps=written.steps) if written else entry
     entry = ledger.written([run_id]).get(run_id)
     if entry is None:
         raise not_found("run not found", run_id=run_id)

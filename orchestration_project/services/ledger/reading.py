@@ -19,6 +19,7 @@ from orchestration_project.services.ended_runs import (
     asset_of,
     entries_of,
     error_of,
+    unpublished_in,
     what_failed,
 )
 
@@ -73,6 +74,7 @@ def read_facts(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunFacts:
         steps=_steps(happened),
         error_classes=[name for event in failures for name in _run_classes(event)],
         error=error_of([event for _, event in happened]) if has_failed else None,
+        unpublished=sorted(unpublished_in(event for _, event in happened)),
     )
 
 

@@ -1,9 +1,10 @@
 """Jobs of a code location, as schedules need them: whether a config fits, and which partition."""
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
@@ -29,10 +30,21 @@ MAX_PROBLEM_CHARACTERS = 500
 
 
 class ScheduledJobs:
-    """The jobs of a code location; what was found of each is kept, for one tick or edit."""
+    """The jobs of a code location; what was found of each is kept, for one tick or edit.
 
-    def __init__(self, repository: dg.RepositoryDefinition) -> None:
+    Args:
+        repository: The code location.
+        published_on: By job, what returns the day on which the source publishes a partition; of
+            these, no rule chooses a partition before that day.
+    """
+
+    def __init__(
+        self,
+        repository: dg.RepositoryDefinition,
+        published_on: Mapping[str, Callable[[str], date]] | None = None,
+    ) -> None:
         self._repository = repository
+        self._published_on = published_on or {}
         self._shapes: dict[str, JobShape] = {}
         self._windows: dict[str, Sequence[Window]] = {}
         self._problems: dict[tuple[str, str], str | None] = {}
@@ -79,29 +91,24 @@ class ScheduledJobs:
         return self._shapes[name]
 
     def partition_key(self, schedule: Schedule, due: datetime) -> str | None:
-        """Return the partition of a due time; None: the rule finds none."""
+        """Return the partition of a due time; None: the rule finds none that is published."""
         definition = self._repository.get_job(schedule.job).partitions_def
         periods = time_periods(definition)
         if periods is None or definition is None:
             return None
         if schedule.job not in self._windows:
             self._windows[schedule.job] = _windows(periods)
-        found = chosen_window(
-            schedule.partitions,
-            self._windows[schedule.job],
-            due,
-            read_zone(schedule.timezone),
-            days=schedule.days_before,
-        )
-        if found is None or not isinstance(definition, dg.MultiPartitionsDefinition):
-            return found and found.key
-        values = {
-            each.name: found.key
-            if each.partitions_def is periods
-            else schedule.partition_values[each.name]
-            for each in definition.partitions_defs
-        }
-        return str(dg.MultiPartitionKey(values))
+        windows = self._windows[schedule.job]
+        if (published_on := self._published_on.get(schedule.job)) is not None:
+            day = due.astimezone(ZoneInfo(periods.timezone)).date()
+            windows = [
+                window
+                for window in windows
+                if published_on(_key(definition, periods, window.key, schedule)) <= day
+            ]
+        zone, days = read_zone(schedule.timezone), schedule.days_before
+        chosen = chosen_window(schedule.partitions, windows, due, zone, days=days)
+        return chosen and _key(definition, periods, chosen.key, schedule)
 
     def _config_problem(self, name: str, config: Mapping[str, Any]) -> str | None:
         job = self._repository.get_job(name)
@@ -125,6 +132,24 @@ def run_config_of(schedule: Schedule) -> Mapping[str, Any]:
     if schedule.preset is not None:
         return config_of_preset(schedule.preset, schedule.job)
     return schedule.run_config or {}
+
+
+def _key(
+    definition: dg.PartitionsDefinition,
+    periods: dg.TimeWindowPartitionsDefinition,
+    period: str,
+    schedule: Schedule,
+) -> str:
+    """Return the key of a period, with the schedule's values of the other dimensions."""
+    if not isinstance(definition, dg.MultiPartitionsDefinition):
+        return period
+    values = {
+        dimension.name: period
+        if dimension.partitions_def is periods
+        else schedule.partition_values[dimension.name]
+        for dimension in definition.partitions_defs
+    }
+    return str(dg.MultiPartitionKey(values))
 
 
 def _shape(definition: dg.PartitionsDefinition | None) -> JobShape:

@@ -45,6 +45,8 @@ MAX_SCHEDULES = 2_000
 RETRY_AFTER = timedelta(minutes=5)
 """Several times as long as the daemon needs to make `MAX_LAUNCHES` runs."""
 
+NO_PARTITION = "no partition that is published yet"
+
 RUN_KEY = "dagster/run_key"
 SCHEDULE_TAG, DUE_TAG = "schedule", "schedule_due_at"
 
@@ -189,7 +191,7 @@ def _plan(
         key = None if schedule.partitions == "none" else jobs.partition_key(schedule, each)
         row = _row(stored, each, key, now) | {"run_config": config}
         if key is None and schedule.partitions != "none":
-            row |= {"state": "skipped", "reason": f"{schedule.partitions}: no partition yet"}
+            row |= {"state": "skipped", "reason": f"{schedule.partitions}: {NO_PARTITION}"}
         elif schedule.flag and (why := flags.why_off(schedule.flag, key or each.isoformat())):
             row |= {"state": "skipped", "reason": why}
         else:

@@ -115,6 +115,8 @@ def test_a_backfill_loads_all_its_partitions_in_one_run_and_is_followed_until_it
     daemon()
     status = api.get(f"/backfills/{found['backfill_id']}")
     assert (status["status"], status["partitions"]) == ("COMPLETED_SUCCESS", weeks)
+    assert status["outcome"] == "loaded"
+    assert run.tags["requested_range"] == run.tags["loaded_range"] == f"{weeks[0]} to {weeks[-1]}"
     none_missing = asked(api, "finra_treasury_weekly", weeks[0], weeks[-1], only_missing=True)
     assert (none_missing["backfill_id"], none_missing["partitions"]) == (None, [])
 
@@ -220,3 +222,12 @@ def test_no_caller_sets_the_tags_of_a_range(api):
 def test_the_period_of_a_date_is_proposed(api, job, partition, meant):
     problem = api.problem("POST", "/runs", json={"job": job, "partition": partition})
     assert problem["remedy"] == f"did you mean {meant}?"
+
+
+@pytest.mark.slow
+def test_a_backfill_of_what_is_not_published_says_so(api, daemon):
+    found = asked(api, "finra_otc_weekly", "2026-02-09", "2026-02-09", part="T2")
+    daemon()
+    daemon()
+    status = api.get(f"/backfills/{found['backfill_id']}")
+    assert (status["status"], status["outcome"]) == ("COMPLETED_SUCCESS", "not_published")

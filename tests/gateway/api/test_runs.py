@@ -35,7 +35,9 @@ def test_a_pipeline_is_run_for_the_week_that_ends_on_a_friday(api, landed):
         None,
     )
     assert status["metrics"]["rows_landed"] > 0
+    assert status["outcome"] == "loaded"
     run = api.get(f"/runs/{landed}")
+    assert run["outcome"] == "loaded"
     assert (run["partition"], run["status"], run["trigger_kind"]) == (WEEK, "SUCCESS", "person")
     [step] = run["steps"]
     assert step["name"] == "finra_otc_weekly_load"
@@ -212,6 +214,9 @@ def test_a_backfill_names_its_partitions_and_launches_the_missing_ones(api, land
         "backfill_id": None,
         "job": "finra_otc_weekly",
         "partitions": [*weeks, WEEK],
+        "requested_range": "T1|2026-01-19 to T1|2026-02-02",
+        "loaded_range": "T1|2026-01-19 to T1|2026-02-02",
+        "notes": [],
         "is_repeated": False,
     }
     key = {"Idempotency-Key": "two-weeks"}
@@ -557,3 +562,12 @@ def test_two_requests_with_one_key_at_once_launch_one_run(api):
     launched = [answer.json() for answer in api.runner.run(both())]
     assert len({each["run_id"] for each in launched}) == 1
     assert sorted(each["is_repeated"] for each in launched) == [False, True, True]
+
+
+def test_the_outcome_of_a_run_is_the_word_of_the_commands_status(api):
+    body = {"job": "finra_otc_weekly", "partition": "T2|2026-02-09"}  # published on 2026-03-16
+    run_id = api.post("/runs", body)["run_id"]
+    run = api.get(f"/runs/{run_id}")
+    assert (run["status"], run["outcome"]) == ("SUCCESS", "not_published")
+    status = api.get(f"/pipelines/status/{run_id}")
+    assert (status["status"], status["outcome"]) == ("completed", "not_published")
