@@ -19,6 +19,9 @@ LONGEST_PERIOD_DAYS = 31
 NEAREST_FIRST = (0, -1, 1, -2, 2, -3, 3)
 """Days from a day to those around it, the nearest first."""
 
+EXAMPLE_DAY = date(2026, 1, 5)
+"""Day of an example where neither the key nor today has one."""
+
 NEW_YORK = "America/New_York"
 
 
@@ -260,30 +263,53 @@ class Partitioning:
         day = day_or_none(named.get(self.day_column, ""))
         value = named.get(self.value_column, "") if self.value_column else ""
         found = Partition(day, value) if day else None
-        if found is None or self.key_of(found) != key:
-            raise self._wrong_key(key, "another shape", today)
-        if found.value and found.value not in self.values:
-            raise self._wrong_key(key, found.value, today)
-        last = self.calendar.last_day
-        if first_day is not None and last is not None and found.day > last:
-            raise self._wrong_key(key, f"a day after {last}, the last partition", today)
-        if not replace(self.calendar, last_day=None).names(found.day):
-            raise self._wrong_key(key, f"{found.day} is a {found.day:%A}", today)
-        if found.day > today:
-            raise self._wrong_key(key, f"a day after {today}", today)
-        if first_day is not None and found.day < first_day:
-            raise self._wrong_key(key, f"a day before {first_day}, the first partition", today)
+        reason = self._why_wrong(key, found, today, first_day)
+        if found is None or reason:
+            raise self._wrong_key(key, reason, self._likely(key, today, first_day))
         return found
 
-    def _wrong_key(self, key: str, found: str, today: date) -> ConfigurationError:
-        example = Partition(self.calendar.last_until(today), *self.values[:1])
+    def _why_wrong(
+        self, key: str, found: Partition | None, today: date, first_day: date | None
+    ) -> str:
+        """Return why a key names no partition; empty: it names one."""
+        last = self.calendar.last_day
+        if found is None or self.key_of(found) != key:
+            return "another shape"
+        if found.value and found.value not in self.values:
+            return found.value
+        if first_day is not None and last is not None and found.day > last:
+            return f"a day after {last}, the last partition"
+        if not replace(self.calendar, last_day=None).names(found.day):
+            return f"{found.day} is a {found.day:%A}"
+        if found.day > today:
+            return f"a day after {today}"
+        if first_day is not None and found.day < first_day:
+            return f"a day before {first_day}, the first partition"
+        return ""
+
+    def _likely(self, key: str, today: date, first_day: date | None) -> Partition:
+        """Return the partition whose period contains the day of a key, else the nearest one."""
+        calendar, parts = self.calendar, key.split("|")
+        days = [day for day in map(day_or_none, parts) if day is not None]
+        newest = calendar.last_until(min(today, calendar.last_day or today))
+        if days:
+            is_monthly = bool(calendar.month_days)
+            likely = day_of_period(days[0], calendar.names, is_monthly=is_monthly) or newest
+        else:
+            likely = calendar.last_until(EXAMPLE_DAY) if today == date.max else newest
+        if first_day is not None:
+            likely = max(likely, calendar.first_from(first_day))
+        values = [value for value in parts if value in self.values] or list(self.values)
+        return Partition(min(likely, newest), *values[:1])
+
+    def _wrong_key(self, key: str, found: str, likely: Partition) -> ConfigurationError:
         texts = (f"a past {self.calendar.day_name}, yyyy-mm-dd", "|".join(self.values))
         values = dict(zip(self.columns, texts, strict=False))
         return ConfigurationError(
             f"{self.table_name} has no partition {key}",
             expected="|".join(f"<{values[name]}>" for name in sorted(values)),
             found=found,
-            remedy=f"ask for another partition, e.g. {self.key_of(example)}",
+            remedy=f"ask for another partition, e.g. {self.key_of(likely)}",
         )
 
     def missing_and_recent(

@@ -74,6 +74,18 @@ def backfilled(instance, tags=None, **config):
     return op_metadata(result)
 
 
+def test_more_weeks_than_are_known_are_refused_unless_that_is_meant(demo_settings, instance):
+    ops = {"launch_finra_backfill": {"config": {"weeks": 500}}}
+    refused = executed(instance, "finra_backfill", ops=ops)
+    failure = refused.failure_data_for_node("launch_finra_backfill")
+    text = failure.error.to_string()
+    assert "invalid weeks 500: expected at most " in text
+    assert "set FINRA_FIRST_WEEK to an earlier day, or clip: true" in text
+    told = backfilled(instance, weeks=500, clip=True, dry_run=True)
+    assert told["requested_count"] == 500
+    assert told["published_count"] < 500
+
+
 @pytest.mark.slow
 def test_the_job_backfills_the_latest_weeks_that_are_missing_as_whoever_launched_it(
     demo_settings, instance
@@ -90,7 +102,13 @@ def test_the_job_backfills_the_latest_weeks_that_are_missing_as_whoever_launched
     assert told["partitions"] == (
         "OTCE 2026-01-26 (1 week), T1 2026-02-09 (1 week), T2 2026-01-26 (1 week)"
     )
-    assert backfill.tags == {"launched_by_job": "finra_backfill", "user": "ada"}
+    traces = ("trace_id", "traceparent")
+    assert {name: tag for name, tag in backfill.tags.items() if name not in traces} == {
+        "launched_by_job": "finra_backfill",
+        "user": "ada",
+        "requested_range": "the latest 1 weeks that are missing or changed",
+        "loaded_range": told["partitions"],
+    }
     assert backfill.run_config == {"ops": {"finra_otc_weekly_load": {"config": {"full": True}}}}
     targets = backfill.asset_backfill_data.target_subset.partitions_subsets_by_asset_key
     assert {key: sorted(subset.get_partition_keys()) for key, subset in targets.items()} == {

@@ -2,6 +2,7 @@
 
 import shutil
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -19,7 +20,7 @@ from orchestration_project.tables.prices import prices_daily, prices_daily_histo
 from orchestration_project.tables.spine import fences, landings, work_items
 from tests import databases
 from tests.domains.prices import csv, line
-from tests.runs import failure_of, metadata_by_partition, observed_by, texts_of
+from tests.runs import executed, failure_of, metadata_by_partition, observed_by, texts_of
 
 FEBRUARY, MARCH = "2026-02-01", "2026-03-01"
 DAYS = sessions(date(2026, 2, 1), date(2026, 3, 3))
@@ -75,6 +76,24 @@ def test_a_backfill_says_where_there_is_no_month(url, instance, monkeypatch: pyt
         "no month can be loaded: PRICES_FIRST_MONTH is in the future" in refused.error.to_string()
     )
     assert instance.get_backfills() == []
+
+
+def test_more_months_than_are_known_are_refused_unless_that_is_meant(url, instance):
+    def asked(**config: Any) -> Any:
+        ops = {"launch_prices_backfill": {"config": config}}
+        return executed(instance, "prices_backfill", ops=ops)
+
+    refused = asked(months=500, dry_run=False).failure_data_for_node("launch_prices_backfill")
+    assert refused
+    assert refused.error
+    text = refused.error.to_string()
+    assert "invalid months 500: expected at most " in text
+    assert "set PRICES_FIRST_MONTH to an earlier day, or clip: true" in text
+    assert instance.get_backfills() == []
+    assert asked(months=500, clip=True, dry_run=False).success
+    [backfill] = instance.get_backfills()
+    assert backfill.tags["requested_range"] == "the latest 500 months"
+    assert backfill.tags["loaded_range"].endswith(f" to {MARCH}")
 
 
 @pytest.mark.slow

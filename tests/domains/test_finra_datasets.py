@@ -154,22 +154,42 @@ def test_a_partition_has_a_key_a_scope_and_the_sources_words():
 
 
 @pytest.mark.parametrize(
-    ("key", "found"),
+    ("key", "found", "likely"),
     [
-        ("2026-01-05", "another shape"),
-        ("EAST|2026-01-05|x", "another shape"),
-        ("EAST|20260105", "another shape"),
-        ("NORTH|2026-01-05", "NORTH"),
-        ("EAST|2026-01-06", "2026-01-06 is a Tuesday"),
-        ("EAST|2026-01-26", "a day after 2026-01-20"),
+        ("2026-01-05", "another shape", "EAST|2026-01-05"),
+        ("EAST|2026-01-05|x", "another shape", "EAST|2026-01-05"),
+        ("EAST|20260105", "another shape", "EAST|2026-01-05"),
+        ("NORTH|2026-01-05", "NORTH", "EAST|2026-01-05"),
+        ("EAST|2026-01-06", "2026-01-06 is a Tuesday", "EAST|2026-01-05"),
+        ("WEST|2026-01-11", "2026-01-11 is a Sunday", "WEST|2026-01-05"),
+        ("EAST|2026-01-26", "a day after 2026-01-20", "EAST|2026-01-19"),
+        ("EAST|9999-12-31", "9999-12-31 is a Friday", "EAST|2026-01-19"),
+        ("EAST|soon", "another shape", "EAST|2026-01-19"),
     ],
 )
-def test_a_key_that_is_none_is_refused_with_what_one_is(key: str, found: str):
+def test_a_key_that_is_none_is_refused_with_what_one_is(key: str, found: str, likely: str):
     with pytest.raises(ConfigurationError, match="no partition") as refused:
         PARTITIONS.partition_of(key, today=TODAY)
     assert refused.value.found == found
     assert refused.value.expected == "<EAST|WEST>|<a past Monday, yyyy-mm-dd>"
-    assert refused.value.remedy == "ask for another partition, e.g. EAST|2026-01-19"
+    assert refused.value.remedy == f"ask for another partition, e.g. {likely}"
+
+
+@pytest.mark.parametrize(
+    ("partitioning", "key", "likely"),
+    [
+        (BOND_TRADE_ACTIVITY.partitioning, "T1|2026-10-08", "T1|2026-10-09"),
+        (BOND_TRADE_ACTIVITY.partitioning, "T1|soon", "T1|2026-01-02"),
+        (BOND_TRADE_ACTIVITY.partitioning, "soon", "T1|2026-01-02"),
+        (SHORT_INTEREST.partitioning, "2026-10-30", "2026-10-16"),
+        (SHORT_INTEREST.partitioning, "0001-01-20", "0001-01-16"),
+        (WEEKS, "2030-01-08", "2023-02-06"),
+    ],
+)
+def test_without_a_clock_no_partition_of_a_far_year_is_proposed(partitioning, key, likely):
+    with pytest.raises(ConfigurationError) as refused:
+        partitioning.partition_of(key, today=date.max)
+    assert refused.value.remedy == f"ask for another partition, e.g. {likely}"
 
 
 def test_a_key_before_the_first_day_is_refused():

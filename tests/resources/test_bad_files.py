@@ -46,6 +46,15 @@ def columns(*order: int, delimiter: str = "|", quote: str = "") -> bytes:
     ).encode()
 
 
+def naming(column: str, value: str) -> Callable[[Path], object]:
+    """Write a file with a column in which all rows name what they belong to."""
+    return body(
+        columns(*range(9))
+        .replace(b"extra", value.encode())
+        .replace(value.encode(), column.encode(), 1)
+    )
+
+
 def linked_to(target: str, *, within: bool = False) -> Callable[[Path], object]:
     def link(folder: Path) -> None:
         (folder / NAME).unlink()
@@ -116,6 +125,8 @@ CASES: dict[str, Callable[[Path], object]] = {
     "update_after_the_download": last_line(LAST.replace(b"2025-12-15", b"2099-12-15")),
     "a_row_twice": body(NEW + b"\n" + LAST),
     "another_tier": last_line(LAST.replace(b"OTC|", b"NMS Tier 1|", 1)),
+    "another_week": naming("weekStartDate", "2025-11-03"),
+    "another_market": naming("summaryTypeCode", "OTC_W_SMBL_FIRM"),
     "gzip_file": body(gzip.compress(NEW)),
     "web_page": body(b"<!DOCTYPE html>\n<html>\nSession expired\n"),
     "empty_file": body(b""),

@@ -1,11 +1,12 @@
 """A backfill of FINRA's latest weeks, launched from a job, so that a preset can describe it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.assets.finra.catalogue import week_keys
+from orchestration_project.assets.finra.catalogue import WEEKS_OF_ALL_TIERS, week_keys
 from orchestration_project.assets.finra.loading import LOAD_OP
 from orchestration_project.assets.finra.weekly import SPECS
 from orchestration_project.connections.clock import Clock
@@ -14,6 +15,11 @@ from orchestration_project.domains.finra.selection import (
     latest_weeks,
     of_known_tiers,
     summary,
+)
+from orchestration_project.domains.operations.date_ranges import (
+    LOADED_RANGE,
+    REQUESTED_RANGE,
+    require_known,
 )
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.presets import Default, PresetTarget
@@ -51,6 +57,10 @@ class FinraBackfill(JobOptions):
         default=None,
         description="Fetch also weeks that the source reports as unchanged.",
     )
+    clip: bool | None = Field(
+        default=None,
+        description="Load all known weeks if more are requested; without it, that is refused.",
+    )
     dry_run: bool = Field(
         default=True,
         description="Dry run: only list the partitions; false launches a backfill.",
@@ -65,6 +75,7 @@ BACKFILLING = PresetTarget(
         "weeks": Default(setting="finra_lookback_weeks"),
         "only_taken": Default(False),
         "full": Default(False),
+        "clip": Default(False),
     },
 )
 
@@ -80,10 +91,17 @@ def launch_backfill(
     settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> None:
-    """Ask for a backfill of the latest weeks, of those among them that are missing or changed."""
+    """Ask for a backfill of the latest weeks, of those among them that are missing or changed.
+
+    Raises:
+        ConfigurationError: More weeks are requested than are known.
+    """
     reported = report_dry_run(context.log, "no backfill is launched", is_dry_run=config.dry_run)
     of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
     values = of_run.values(BACKFILLING, config)
+    if not values["clip"] and values["weeks"] != settings.finra_lookback_weeks:
+        known_weeks = WEEKS_OF_ALL_TIERS.get_partition_keys()
+        require_known("weeks", values["weeks"], known_weeks, "FINRA_FIRST_WEEK")
     known, unknown = of_known_tiers(
         published_lately(finra, values["weeks"], today=clock.today_in_new_york())
     )
@@ -97,7 +115,8 @@ def launch_backfill(
         as_metadata(
             {
                 **reported,
-                "backfill": _launched(context, due, config.dry_run, full=values["full"]),
+                "backfill": _launched(context, due, config.dry_run, values),
+                "requested_count": values["weeks"],
                 "partitions": summary(due) or "none",
                 "partition_count": len(due),
                 "published_count": len(latest),
@@ -109,7 +128,10 @@ def launch_backfill(
 
 
 def _launched(
-    context: dg.OpExecutionContext, due: Sequence[TierWeek], dry_run: bool, *, full: bool
+    context: dg.OpExecutionContext,
+    due: Sequence[TierWeek],
+    dry_run: bool,
+    values: Mapping[str, Any],
 ) -> str:
     """Launch a backfill of the weeks, and return its id, or why there is none."""
     running = active_backfill(context.instance, {LAUNCHED_BY_JOB: BACKFILL_JOB})
@@ -117,14 +139,18 @@ def _launched(
         return f"none: {running}, of an earlier run of this job, is not over"
     if not due or dry_run:
         return "none: dry run" if due else "none: none of the weeks is to be loaded"
+    ranges = {
+        REQUESTED_RANGE: f"the latest {values['weeks']} weeks that are missing or changed",
+        LOADED_RANGE: summary(due),
+    }
     return request_backfill(
         context.instance,
         context.repository_def,
         [spec.key for spec in SPECS],
         [each.key for each in due],
-        tags=launched_by_job(BACKFILL_JOB, context.run.tags),
+        tags=launched_by_job(BACKFILL_JOB, context.run.tags) | ranges,
         title=f"FINRA OTC weekly: {len(due)} partitions",
-        run_config={"ops": {LOAD_OP: {"config": {"full": True}}}} if full else None,
+        run_config={"ops": {LOAD_OP: {"config": {"full": True}}}} if values["full"] else None,
     )
 
 

@@ -5,6 +5,11 @@ from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import MONTHS
 from orchestration_project.assets.prices.daily import SPECS
+from orchestration_project.domains.operations.date_ranges import (
+    LOADED_RANGE,
+    REQUESTED_RANGE,
+    require_known,
+)
 from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.errors import ConfigurationError
@@ -28,6 +33,10 @@ class PricesBackfill(JobOptions):
         examples=[3],
         description="Number of latest months; without it, all months.",
     )
+    clip: bool = Field(
+        default=False,
+        description="Load all known months if more are requested; without it, that is refused.",
+    )
     dry_run: bool = Field(
         default=True,
         description="Dry run: only list the partitions; false launches a backfill.",
@@ -39,10 +48,13 @@ def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfil
     """Ask for a backfill of the latest months; symbols that are landed are not asked for again.
 
     Raises:
-        ConfigurationError: There is no month.
+        ConfigurationError: There is no month, or fewer than requested.
     """
     reported = report_dry_run(context.log, "no backfill is launched", is_dry_run=config.dry_run)
-    keys = list(MONTHS.get_partition_keys())[-(config.months or 0) :]
+    known = list(MONTHS.get_partition_keys())
+    keys = known[-(config.months or 0) :]
+    if keys and not config.clip:
+        require_known("months", config.months, known, "PRICES_FIRST_MONTH")
     if not keys:
         raise ConfigurationError(
             "no month can be loaded: PRICES_FIRST_MONTH is in the future",
@@ -53,7 +65,8 @@ def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfil
         as_metadata(
             {
                 **reported,
-                "backfill": _launched(context, keys, dry_run=config.dry_run),
+                "backfill": _launched(context, keys, config),
+                "requested_count": config.months or len(keys),
                 "first_month": keys[0],
                 "last_month": keys[-1],
                 "month_count": len(keys),
@@ -62,19 +75,23 @@ def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfil
     )
 
 
-def _launched(context: dg.OpExecutionContext, keys: list[str], *, dry_run: bool) -> str:
+def _launched(context: dg.OpExecutionContext, keys: list[str], config: PricesBackfill) -> str:
     """Launch a backfill of the months, and return its id, or why there is none."""
     running = active_backfill(context.instance, {LAUNCHED_BY_JOB: PRICES_BACKFILL_JOB})
     if running is not None:
         return f"none: {running}, of an earlier run of this job, is not over"
-    if dry_run:
+    if config.dry_run:
         return "none: dry run"
+    ranges = {
+        REQUESTED_RANGE: f"the latest {config.months} months" if config.months else "all months",
+        LOADED_RANGE: f"{keys[0]} to {keys[-1]}",
+    }
     return request_backfill(
         context.instance,
         context.repository_def,
         [spec.key for spec in SPECS],
         keys,
-        tags=launched_by_job(PRICES_BACKFILL_JOB, context.run.tags),
+        tags=launched_by_job(PRICES_BACKFILL_JOB, context.run.tags) | ranges,
         title=f"Daily prices: {len(keys)} months",
     )
 

@@ -49,7 +49,8 @@ class Asked(BaseModel):
         description="The first and last day of its partitions; null: it has none"
     )
     notes: list[str] = Field(
-        description="Differences between both: months that are loaded whole, clipped ends"
+        description="Differences between both, such as months that are loaded whole; empty if "
+        "is_repeated"
     )
     is_repeated: bool = Field(
         description="Whether an earlier request with the same Idempotency-Key created it"

@@ -123,6 +123,27 @@ def select_range(known: KnownPartitions, requested: DateRange, *, clip: bool) ->
     return RangeSelection(requested, keys, notes)
 
 
+def require_known(unit: str, count: int | None, keys: Sequence[str], setting: str) -> None:
+    """Make sure that there are as many latest partitions as are requested.
+
+    Args:
+        unit: What they are, in the plural.
+        count: The requested number; None: all.
+        keys: Those that are known.
+        setting: The setting that moves the first one.
+
+    Raises:
+        ConfigurationError: There are fewer.
+    """
+    if count is None or count <= len(keys):
+        return
+    raise ConfigurationError(
+        f"invalid {unit} {count}: expected at most {len(keys)}",
+        found=f"{len(keys)} {unit}, {keys[0]} to {keys[-1]}",
+        remedy=f"ask for fewer, set {setting} to an earlier day, or clip: true",
+    )
+
+
 def propose_key(written: str, known: KnownPartitions) -> str:
     """Return the key that a person probably means; empty: there are no keys.
 
