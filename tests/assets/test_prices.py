@@ -78,7 +78,9 @@ def test_a_backfill_says_where_there_is_no_month(url, instance, monkeypatch: pyt
     assert instance.get_backfills() == []
 
 
-def test_more_months_than_are_known_are_refused_unless_that_is_meant(url, instance):
+def test_more_months_than_are_known_are_refused_unless_that_is_meant(url, kept_instance):
+    instance = kept_instance
+
     def asked(**config: Any) -> Any:
         ops = {"launch_prices_backfill": {"config": config}}
         return executed(instance, "prices_backfill", ops=ops)
