@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import click
 
 from orchestration_project.cli.console import OUTPUT
-from orchestration_project.domains.operations.load_outcomes import EXIT_STATUS_TEXT
+from orchestration_project.contracts.partitioning import EXIT_STATUS_TEXT
 from orchestration_project.errors import ConfigurationError
 
 OPTIONS_KEY = "orchestration_project.cli.options"

@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from orchestration_project.cli import console
 from orchestration_project.cli.console import OUTPUT, aligned
-from orchestration_project.domains.operations.load_outcomes import LoadOutcome, load_outcome
+from orchestration_project.contracts.partitioning import LoadOutcome, load_outcome
 from orchestration_project.domains.operations.partition_tags import (
     PARTITION,
     RANGE_END,

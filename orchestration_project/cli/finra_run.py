@@ -17,6 +17,7 @@ from orchestration_project.cli.execution import (
     run_over,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
+from orchestration_project.contracts.partitioning import EXIT_STATUSES
 from orchestration_project.domains.finra.recomputation import tier_ranges, week_ranges
 from orchestration_project.domains.finra.selection import (
     TierWeek,
@@ -25,7 +26,6 @@ from orchestration_project.domains.finra.selection import (
     of_known_tiers,
     summary,
 )
-from orchestration_project.domains.operations.load_outcomes import EXIT_STATUSES
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.environment import open_clock, open_store, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse

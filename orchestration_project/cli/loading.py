@@ -25,16 +25,16 @@ from orchestration_project.cli.execution import (
     unpublished_lines,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.domains.operations.date_ranges import (
+from orchestration_project.contracts.partitioning import EXIT_STATUSES
+from orchestration_project.domains.operations.partition_tags import consecutive_ranges
+from orchestration_project.domains.operations.pipelines import (
     DateRange,
     KnownPartitions,
+    Parameter,
     RangeSelection,
     propose_key,
     select_range,
 )
-from orchestration_project.domains.operations.load_outcomes import EXIT_STATUSES
-from orchestration_project.domains.operations.partition_tags import consecutive_ranges
-from orchestration_project.domains.operations.pipelines import Parameter
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.loads import known_partitions
 from orchestration_project.errors import ConfigurationError

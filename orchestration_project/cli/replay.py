@@ -19,7 +19,7 @@ from orchestration_project.cli.execution import (
     run_over,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.domains.operations.load_outcomes import EXIT_STATUSES
+from orchestration_project.contracts.partitioning import EXIT_STATUSES
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.recorded import place_of

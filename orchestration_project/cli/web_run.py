@@ -19,7 +19,7 @@ from orchestration_project.cli.execution import (
     run_over,
 )
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.domains.operations.load_outcomes import EXIT_STATUSES, load_outcome
+from orchestration_project.contracts.partitioning import EXIT_STATUSES, load_outcome
 from orchestration_project.domains.operations.pipelines import DAY
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse

@@ -1,11 +1,13 @@
 """Partitions of a dataset: each key has a day and, in some datasets, another value.
 
+A load of partitions has an outcome, by which the commands that load choose their exit status.
 No table, source or clock is known here: days and settings come in as arguments.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from orchestration_project.errors import ConfigurationError
@@ -23,6 +25,29 @@ EXAMPLE_DAY = date(2026, 1, 5)
 """Day of an example where neither the key nor today has one."""
 
 NEW_YORK = "America/New_York"
+
+
+LoadOutcome = Literal["loaded", "not_published", "failed"]
+
+EXIT_STATUSES: Mapping[LoadOutcome, int] = {"loaded": 0, "not_published": 3, "failed": 1}
+
+OUTCOME_TEXT = (
+    "loaded: all is loaded or unchanged; not_published: something is not published yet; "
+    "failed: something failed or is quarantined"
+)
+
+EXIT_STATUS_TEXT = (
+    "Exit status: 0 loaded, all is loaded or unchanged; 3 not_published, something is not "
+    "published yet; 1 failed, something failed or is quarantined; 2 usage or not configured."
+)
+"""For the help of commands; the words are those of `LoadOutcome`."""
+
+
+def load_outcome(*, has_failed: bool, unpublished: Collection[object]) -> LoadOutcome:
+    """Return the outcome of a load; a failure outweighs what is not published yet."""
+    if has_failed:
+        return "failed"
+    return "not_published" if unpublished else "loaded"
 
 
 def never(day: date) -> bool:

@@ -11,8 +11,8 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.contracts.rules import Acceptance, Validated
-from orchestration_project.domains.operations.date_ranges import EVERY_DAY, KnownPartitions
 from orchestration_project.domains.operations.partition_tags import Dimensions, asked_partitions
+from orchestration_project.domains.operations.pipelines import EVERY_DAY, KnownPartitions
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import (

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from orchestration_project.__main__ import main
 from orchestration_project.connections.simulator import stop_demos
-from orchestration_project.domains.operations.load_outcomes import (
+from orchestration_project.contracts.partitioning import (
     EXIT_STATUS_TEXT,
     EXIT_STATUSES,
     load_outcome,

@@ -6,7 +6,7 @@ import pytest
 
 from orchestration_project.contracts.partitioning import day_of_period
 from orchestration_project.domains.operations.cron import read_cron
-from orchestration_project.domains.operations.date_ranges import (
+from orchestration_project.domains.operations.pipelines import (
     DateRange,
     KnownPartitions,
     propose_key,

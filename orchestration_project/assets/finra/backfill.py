@@ -16,12 +16,12 @@ from orchestration_project.domains.finra.selection import (
     of_known_tiers,
     summary,
 )
-from orchestration_project.domains.operations.date_ranges import (
+from orchestration_project.domains.operations.job_options import job_text
+from orchestration_project.domains.operations.pipelines import (
     LOADED_RANGE,
     REQUESTED_RANGE,
     require_known,
 )
-from orchestration_project.domains.operations.job_options import job_text
 from orchestration_project.domains.operations.presets import Default, PresetTarget
 from orchestration_project.engine.options import JobOptions, describe_defaults, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse

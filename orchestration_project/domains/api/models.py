@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
+from orchestration_project.contracts.partitioning import LoadOutcome
 from orchestration_project.domains.api.runs import OUTCOME_FIELD, Launched
-from orchestration_project.domains.operations.load_outcomes import LoadOutcome
 
 
 class WrongField(BaseModel):

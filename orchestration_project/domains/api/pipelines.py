@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from orchestration_project.contracts.partitioning import LoadOutcome
 from orchestration_project.domains.api.runs import OUTCOME_FIELD, Step
-from orchestration_project.domains.operations.load_outcomes import LoadOutcome
 
 State = Literal["pending", "running", "completed", "failed", "cancelled"]
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from orchestration_project.domains.operations.load_outcomes import OUTCOME_TEXT, LoadOutcome
+from orchestration_project.contracts.partitioning import OUTCOME_TEXT, LoadOutcome
 
 OUTCOME_FIELD = (
     f"Outcome of a load, in the words of the command's exit status. {OUTCOME_TEXT}; null: it has "

@@ -8,8 +8,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from orchestration_project.contracts.partitioning import LoadOutcome, load_outcome
 from orchestration_project.domains.operations.failures import run_category, step_category
-from orchestration_project.domains.operations.load_outcomes import LoadOutcome, load_outcome
 from orchestration_project.domains.operations.messages import cut
 from orchestration_project.tables.schema import table_of
 

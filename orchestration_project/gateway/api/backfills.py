@@ -10,7 +10,7 @@ from pydantic import Field
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.api.models import Asked, Backfill
-from orchestration_project.domains.operations.date_ranges import (
+from orchestration_project.domains.operations.pipelines import (
     LOADED_RANGE,
     REQUESTED_RANGE,
     DateRange,

@@ -8,9 +8,9 @@ from typing import Any
 import dagster as dg
 
 from orchestration_project.domains.api.runs import Launched
-from orchestration_project.domains.operations.date_ranges import KnownPartitions, propose_key
 from orchestration_project.domains.operations.ledger import LAUNCHED_BY
 from orchestration_project.domains.operations.partition_tags import PARTITION_TAGS
+from orchestration_project.domains.operations.pipelines import KnownPartitions, propose_key
 from orchestration_project.engine.loads import known_partitions
 from orchestration_project.errors import did_you_mean
 from orchestration_project.gateway.api.admission import admit
