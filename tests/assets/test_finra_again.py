@@ -78,6 +78,8 @@ def test_more_weeks_than_are_known_are_refused_unless_that_is_meant(demo_setting
     ops = {"launch_finra_backfill": {"config": {"weeks": 500}}}
     refused = executed(instance, "finra_backfill", ops=ops)
     failure = refused.failure_data_for_node("launch_finra_backfill")
+    assert failure
+    assert failure.error
     text = failure.error.to_string()
     assert "invalid weeks 500: expected at most " in text
     assert "set FINRA_FIRST_WEEK to an earlier day, or clip: true" in text

@@ -6,7 +6,13 @@ import pytest
 
 from orchestration_project.catalog.finra import TIER, WEEK_ENDING
 from orchestration_project.catalog.prices import MONTH
-from orchestration_project.domains.operations.pipelines import Pipeline, between, partition_key
+from orchestration_project.domains.operations.pipelines import (
+    DateRange,
+    KnownPartitions,
+    Pipeline,
+    partition_key,
+    select_range,
+)
 from orchestration_project.errors import ConfigurationError
 
 LOAD = Pipeline("load", (TIER, WEEK_ENDING))
@@ -43,10 +49,16 @@ def test_a_day_other_than_friday_is_told_the_friday_of_its_week():
 
 def test_partitions_between_two_days_include_both_and_may_be_of_one_part():
     keys = ["T1|2025-01-06", "T1|2025-01-13", "T2|2025-01-06", "2025-01-06", "x"]
+    weeks = KnownPartitions("load", keys, "0 0 * * 1")
+
+    def between(first: date, last: date, part: str | None) -> list[str]:
+        return list(select_range(weeks, DateRange(first, last, part), clip=False).keys)
+
     first, last = date(2025, 1, 6), date(2025, 1, 12)
-    assert between(keys, first, last, None) == ["T1|2025-01-06", "T2|2025-01-06", "2025-01-06"]
-    assert between(keys, first, date(2025, 1, 13), "T1") == keys[:2]
-    assert between(keys, last, first, None) == []
+    assert between(first, last, None) == ["T1|2025-01-06", "T2|2025-01-06", "2025-01-06"]
+    assert between(first, date(2025, 1, 13), "T1") == keys[:2]
+    with pytest.raises(ConfigurationError, match="load has no partition"):
+        between(last, first, None)
 
 
 @pytest.mark.parametrize("month", ["2025-13", "2025", "January", "2025-01-01"])
