@@ -2,11 +2,14 @@
 
 import os
 import stat
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from pydantic.fields import FieldInfo
@@ -15,6 +18,12 @@ from orchestration_project.settings.values import from_root, is_secret
 
 ENVIRONMENT: Mapping[str, str] = os.environ
 """The process's environment as it is now; nothing else reads it."""
+
+DAGSTER_COMMANDS = {"dagster", "dagster-webserver", "dagster-daemon", "daemon"}
+"""Names of programs that put the `.env` of the working directory above the environment.
+
+The last one is the project's own, around Dagster's.
+"""
 
 FROM_FILE = "_file"
 """With this ends the name of a variable that holds the path of a secret's file."""
@@ -75,6 +84,36 @@ GivenValues = Mapping[str, Given]
 """Given values, by the variable's name in lower case."""
 
 
+def restore_environment() -> None:
+    """Set the variables that a Dagster command replaced by those of `.env` to their first values.
+
+    A process is started with the variables of its caller, and the system keeps them as they were.
+    The programs that this process starts inherit the restored ones. Variables that `.env` alone
+    has stay set. Where the system keeps no first values, `.env` stays above the environment.
+    """
+    file = Path(".env")
+    program = Path(sys.argv[0])  # of `python -m` the path of the module
+    parts = (program.stem, program.parent.name, program.parent.parent.name)
+    names = {part.replace("_", "-") for part in parts}
+    if names.isdisjoint(DAGSTER_COMMANDS) or not file.is_file():
+        return
+    written, replaced = _values(file, interpolate=False), _values(file)
+    for name, first in _first_environment().items():
+        text = os.environ.get(name)
+        is_replaced = text == replaced.get(name) or "${" in (written.get(name) or "")
+        if name in written and is_replaced and text != first:
+            os.environ[name] = first
+
+
+@cache
+def _first_environment() -> Mapping[str, str]:
+    """Return the variables that this process was started with, as far as the system keeps them."""
+    try:
+        return psutil.Process().environ()
+    except (psutil.Error, OSError, NotImplementedError):
+        return {}
+
+
 def read_given(env_file: Path | None, environment: Mapping[str, str] | None = None) -> GivenValues:
     """Return the variables of ``env_file`` and, before these, those of the environment.
 
@@ -97,10 +136,10 @@ def read_given(env_file: Path | None, environment: Mapping[str, str] | None = No
     return {name.lower(): each for name, each in found.items()}
 
 
-def _values(file: Path) -> Mapping[str, str | None]:
-    """Return the values of the file of `--env-file`; of one that has gone since, none."""
+def _values(file: Path, *, interpolate: bool = True) -> Mapping[str, str | None]:
+    """Return the values of a file like `.env`; of one that cannot be read, none."""
     try:
-        return dotenv_values(file, encoding="utf-8")
+        return dotenv_values(file, encoding="utf-8", interpolate=interpolate)
     except (OSError, UnicodeDecodeError):
         return {}
 

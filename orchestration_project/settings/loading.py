@@ -22,6 +22,7 @@ from orchestration_project.settings.given import (
     Unusable,
     field_values,
     read_given,
+    restore_environment,
     secret_files,
     value_of,
 )
@@ -67,6 +68,7 @@ def load_shared_settings() -> Settings:
     Raises:
         ConfigurationError: A setting that belongs to no single domain is missing or malformed.
     """
+    restore_environment()
     settings = _read(_state())
     hide(*secrets_of(settings))
     keep_secrets_out_of_logs()
@@ -109,6 +111,7 @@ def read_secrets(*names: str) -> Mapping[str, str]:
     Raises:
         ConfigurationError: The file of one cannot be read.
     """
+    restore_environment()
     given = _given(_env_file())
     values = {name: value_of(name.lower(), given) for name in names}
     problems = [each.reason for each in values.values() if isinstance(each, Unusable)]
