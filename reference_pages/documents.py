@@ -9,6 +9,31 @@ from orchestration_project.domains.documents.reasons import REASONS
 from reference_pages.markdown import code, page, section, table
 from tests.assets.bad_documents import FILES, HEAVY, READER_ENDS, BadInput
 
+READ = [
+    (
+        "PDF",
+        "`[field NAME] value` of form fields; `[comment AUTHOR]`, `[text box]`, `[mark]` (highlights "
+        "and others) and `[attachment]` of annotations, whose files are children",
+    ),
+    (
+        "DOCX",
+        "headers, footers, notes, comments, text boxes, tracked insertions, watermarks, choices of "
+        "form fields, `[chart]` with its table, `[diagram]`; embedded documents are children",
+    ),
+    (
+        "PPTX",
+        "`[chart]` with its table, `[diagram]`, `[comment]`, notes after `Notes:`; embedded "
+        "documents are children",
+    ),
+    (
+        "XLSX",
+        "`[comment CELL]`, `[text box]`, `[chart]` with its table, `[header]`, `[footer]`; those of "
+        "XLS, XLSB and ODS are noted as `content_left_out`",
+    ),
+    ("HTML", "values of inputs, texts of SVG"),
+]
+"""Formats, and what their text has beside running text and tables."""
+
 
 def write() -> str:
     """Return the page."""
@@ -24,6 +49,7 @@ def write() -> str:
     return page(
         "documents",
         [
+            section("What is read", table(("format", "beside running text and tables"), READ)),
             section(
                 "Reason codes",
                 table(("`reason_code`", "state", "category", "meaning", "what to do"), reasons),

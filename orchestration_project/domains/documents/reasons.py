@@ -147,6 +147,10 @@ REASONS: dict[str, Reason] = {
     "tables_left_out": _note(
         "pages have more lines than are read as tables", "none; their text has the cells"
     ),
+    "content_left_out": _note(
+        "content that readers show is not text here, such as a sound or an embedded object",
+        "look at it in its program, or save it as text",
+    ),
     "parts_unreadable": _note("optional parts cannot be read", "save the file again"),
     "member_encrypted": Reason(
         "loaded",

@@ -1,15 +1,16 @@
-"""DOCX: body and tables in order, headers, footers, notes, comments, text boxes, insertions.
+"""DOCX: body and tables in order, headers, footers, notes, comments, text boxes, charts.
 
 Text that a tracked deletion removed is left out, inserted text is there. Of alternatives for older
 programs the first is read, so a text box is there once.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from orchestration_project.domains.documents.extracted import Draft, Table
 from orchestration_project.domains.documents.formats.archives import Archive, opened
+from orchestration_project.domains.documents.formats.drawings import FRAMES, Frames
 from orchestration_project.domains.documents.formats.office import (
     Link,
     links_of,
@@ -52,12 +53,14 @@ def read(content: bytes, draft: Draft) -> None:
     with opened(content, draft.limits) as archive:
         main = main_part(archive)
         links = links_of(archive, main)
-        reader = _Reader(_heading_levels(archive, links, draft))
+        reader = _Reader(_heading_levels(archive, links, draft), Frames(archive, main, draft))
         root = required(archive, main)
+        body_frames = reader.frames
         around = {
             kind: list(_parts(archive, links, kind, reader, draft))
             for kind in ("header", "footer", "footnotes", "endnotes", "comments")
         }
+        reader.frames = body_frames
         body = [line for each in children_named(root, "body") for line in reader.lines(each)]
         read_properties(archive, draft)
     lines = [*around.pop("header"), *body, *(line for kind in around.values() for line in kind)]
@@ -87,6 +90,8 @@ def _parts(
     """Yield the lines of the parts of a kind, each different text once: headers repeat."""
     seen = set[str]()
     for part in sorted({link.part for link in links.values() if link.kind == kind}):
+        reader.frames = Frames(archive, part, draft)
+        reader.frames.tables = reader.tables
         roots = list[Element]()
         archive.optional(part, draft, lambda content, add=roots: add.append(parse_xml(content)))
         for line in (line for root in roots for line in reader.lines(root)):
@@ -98,9 +103,10 @@ def _parts(
 class _Reader:
     """Lines of parts; tables are kept as they are met."""
 
-    def __init__(self, levels: Mapping[str, int]) -> None:
+    def __init__(self, levels: Mapping[str, int], frames: Frames) -> None:
         self._levels = levels
-        self.tables: list[Table] = []
+        self.frames = frames
+        self.tables = frames.tables
 
     def lines(self, container: Element) -> Iterator[Line]:
         """Yield the lines of what holds paragraphs and tables, at any depth."""
@@ -112,6 +118,8 @@ class _Reader:
                 yield from self._table(child)
             elif name in ("footnote", "endnote", "comment"):
                 yield from self._note(child, name)
+            elif name in FRAMES:
+                yield from map(Line, self.frames.lines(child))
             elif name not in LEFT_OUT:
                 yield from self.lines(child)
 
@@ -131,7 +139,10 @@ class _Reader:
             level = self._level(paragraph)
             yield Line(" ".join(text.split()) if level else text, level)
         for box in boxes:
-            yield from self.lines(box)
+            if local_name(box) in FRAMES:
+                yield from map(Line, self.frames.lines(box))
+            else:
+                yield from self.lines(box)
 
     def _level(self, paragraph: Element) -> int:
         for properties in children_named(paragraph, "pPr"):
@@ -166,18 +177,30 @@ def _collect(element: Element, pieces: list[str], boxes: list[Element]) -> None:
     """Add the text of a paragraph's elements; text boxes are for their own lines."""
     for child in element:
         name = local_name(child)
-        if name == "t":
-            pieces.append(child.text or "")
-        elif name in CHARACTERS:
+        if name in CHARACTERS:
             pieces.append(CHARACTERS[name])
         elif name in REFERENCES:
             pieces.append(f"[{REFERENCES[name]}{attribute(child, 'id')}]")
-        elif name == "sym":
-            pieces.append(_symbol(child))
-        elif name == "txbxContent":
+        elif name in TEXTS:
+            pieces.append(TEXTS[name](child))
+        elif name == "txbxContent" or name in FRAMES:
             boxes.append(child)
         elif name not in LEFT_OUT:
             _collect(child, pieces, boxes)
+
+
+def _form_value(field: Element) -> str:
+    """Return what a form field of the old kind shows beside text: a choice, or a checked box."""
+    for box in children_named(field, "checkBox"):
+        values = {local_name(each): attribute(each, "val") or "1" for each in box}
+        checked = values.get("checked", values.get("default", "0"))
+        return "\u2612" if checked in ("1", "true", "on") else "\u2610"
+    for choices in children_named(field, "ddList"):
+        entries = [attribute(each, "val") or "" for each in children_named(choices, "listEntry")]
+        values = {local_name(each): attribute(each, "val") or "0" for each in choices}
+        chosen = values.get("result", values.get("default", "0"))
+        return entries[int(chosen)] if chosen.isdecimal() and int(chosen) < len(entries) else ""
+    return ""
 
 
 def _symbol(element: Element) -> str:
@@ -187,3 +210,12 @@ def _symbol(element: Element) -> str:
     except ValueError:
         return "\ufffd"
     return chr(code) if code < 0xE000 else "\ufffd"
+
+
+TEXTS: Mapping[str, Callable[[Element], str]] = {
+    "t": lambda element: element.text or "",
+    "sym": _symbol,
+    "textpath": lambda element: attribute(element, "string") or "",
+    "ffData": _form_value,
+}
+"""Elements whose text is theirs alone; ``textpath`` is a watermark."""

@@ -9,16 +9,22 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 from orchestration_project.domains.documents.extracted import Draft, Table, parse_time
 from orchestration_project.domains.documents.text import decode
 
-HIDDEN = {"script", "style", "template", "noscript", "head", "iframe", "object", "svg", "math"}
+HIDDEN = {
+    *("script", "style", "template", "noscript", "head", "iframe", "object", "title"),
+    *("defs", "desc", "metadata", "annotation", "annotation-xml"),  # of drawings and formulas
+}
 """Elements whose content no reader sees as text."""
 
 BLOCKS = {
     *("address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details"),
     *("dialog", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1"),
     *("h2", "h3", "h4", "h5", "h6", "header", "hr", "html", "legend", "li", "main", "nav", "ol"),
-    *("p", "pre", "section", "summary", "table", "tbody", "tfoot", "thead", "tr", "ul"),
+    *("p", "pre", "section", "summary", "table", "tbody", "text", "tfoot", "thead", "tr", "ul"),
 }
-"""Elements that begin and end a line."""
+"""Elements that begin and end a line; ``text`` is one of a drawing."""
+
+UNSHOWN_INPUTS = {"hidden", "password", "checkbox", "radio", "file", "image", "color", "range"}
+"""Types of inputs whose value is not shown as text."""
 
 CELLS = {"td", "th"}
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
@@ -120,6 +126,8 @@ class _Writer:
                 self._add(node.text_content or "")
             elif node.is_element_node:
                 self._element(node.tag or "", is_start)
+                if node.tag == "input" and is_start:
+                    self._add(_shown_value(node))
 
     def _element(self, tag: str, is_start: bool) -> None:
         if tag == "br" and is_start:
@@ -160,6 +168,13 @@ class _Writer:
         """Return the lines; the last one ends here."""
         self._end_line()
         return "\n".join(self._lines)
+
+
+def _shown_value(node: LexborNode) -> str:
+    """Return the value of an input that a reader sees."""
+    attributes = node.attributes
+    is_shown = (attributes.get("type") or "text").lower() not in UNSHOWN_INPUTS
+    return attributes.get("value") or "" if is_shown else ""
 
 
 def _tables(parser: LexborHTMLParser) -> Iterator[tuple[tuple[str, ...], ...]]:

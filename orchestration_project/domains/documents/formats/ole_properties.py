@@ -22,6 +22,12 @@ SHORT, BYTES, WIDE, FILETIME = 0x02, 0x1E, 0x1F, 0x40
 ENCODINGS = {1200: "utf-16-le", 65001: "utf-8"}
 """Code pages that Python calls otherwise."""
 
+XLS_DRAWINGS = {0x1C, 0x1B6}
+"""Types of records of a workbook: a comment, and the text of a shape."""
+
+XLS_BEGIN, XLS_CHART = 0x809, b"\x20\x00"
+"""Type of the record that begins a part, and the kind of a chart in it."""
+
 EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 
 
@@ -54,6 +60,26 @@ def read_ole_properties(content: bytes) -> OleProperties:
         _text(stream, values.get(AUTHOR), encoding),
         _time(stream, values.get(CREATED)),
     )
+
+
+def has_xls_drawings(content: bytes) -> bool:
+    """Return whether the workbook of a compound file has comments, text boxes or charts."""
+    from olefile import OleFileIO
+
+    try:
+        with OleFileIO(BytesIO(content)) as file:
+            name = next((name for name in ("Workbook", "Book") if file.exists(name)), None)
+            stream = file.openstream(name).read() if name else b""
+    except Exception:  # noqa: BLE001 - several, for damaged files; its cells tell more
+        return False
+    place = 0
+    while place + 4 <= len(stream):
+        record, size = struct.unpack_from("<HH", stream, place)
+        is_chart = record == XLS_BEGIN and stream[place + 6 : place + 8] == XLS_CHART
+        if is_chart or record in XLS_DRAWINGS:
+            return True
+        place += 4 + size
+    return False
 
 
 def _values(stream: bytes) -> Mapping[int, tuple[int, int]]:

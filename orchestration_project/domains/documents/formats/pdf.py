@@ -1,4 +1,4 @@
-"""PDF: text in reading order, ruled tables, properties and attachments."""
+"""PDF: text in reading order, form fields, annotations, ruled tables, properties, attachments."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +10,10 @@ from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from orchestration_project.domains.documents.extracted import Draft, in_utc
+from orchestration_project.domains.documents.formats.annotations import (
+    annotation_lines,
+    open_forms,
+)
 from orchestration_project.domains.documents.formats.ruled import RuledTables
 from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.domains.documents.recognition import pgm, scale_for
@@ -61,10 +65,11 @@ def read(content: bytes, draft: Draft) -> None:
     document = _opened(content, draft.options.passwords)
     try:
         draft.check_pages(len(document))
+        open_forms(document, draft)
         images, ruled = 0, RuledTables(draft)
         for number in range(len(document)):
             try:
-                images += _read_page(document[number], draft, ruled)
+                images += _read_page(document, document[number], draft, ruled)
             except PdfiumError:
                 draft.note("pages_unreadable", str(number + 1))
                 draft.add_page("")
@@ -95,28 +100,38 @@ def _opened(content: bytes, passwords: Sequence[str]) -> "PdfDocument":
         raise DocumentError(code, text) from error
 
 
-def _read_page(page: "PdfPage", draft: Draft, ruled: RuledTables) -> bool:
-    """Add a page; return whether it has content, but no text that could be had."""
+def _read_page(document: "PdfDocument", page: "PdfPage", draft: Draft, ruled: RuledTables) -> bool:
+    """Add a page; return whether it has content, but no text that could be had.
+
+    Its form fields and annotations come after its text.
+    """
     text_page = page.get_textpage()
     try:
         text = _ordered_text(text_page)
         is_image = not text.strip() and any(True for _ in page.get_objects(max_depth=1))
+        marks = list(annotation_lines(document, page, draft))
         if is_image and draft.options.recognise:
-            return not _recognise_page(page, draft)
+            return not _recognise_page(page, marks, draft)
         tables = ruled.of_page(page, text_page) if text else ()
-        draft.add_page(text, tables, method="none" if is_image else "native")
+        whole = _joined(text, marks)
+        draft.add_page(whole, tables, method="none" if is_image else "native")
         return is_image
     finally:
         text_page.close()
         page.close()
 
 
-def _recognise_page(page: "PdfPage", draft: Draft) -> bool:
+def _recognise_page(page: "PdfPage", marks: Sequence[str], draft: Draft) -> bool:
     """Add a page as its image is recognised; return whether it is."""
     found = draft.recognise(lambda: _rendered(page))
     text, confidence = found[0] if found else ("", None)
-    draft.add_page(text, method="ocr" if found else "none", confidence=confidence)
+    method = "ocr" if found else "none"
+    draft.add_page(_joined(text, marks), method=method, confidence=confidence)
     return bool(found)
+
+
+def _joined(text: str, marks: Sequence[str]) -> str:
+    return "\n".join([*([text.rstrip()] if text.strip() else []), *marks]) if marks else text
 
 
 def _rendered(page: "PdfPage") -> bytes:

@@ -1,9 +1,15 @@
-"""PPTX: slides in their order, with groups, tables and notes."""
+"""PPTX: slides in their order, with groups, tables, charts, diagrams, comments and notes."""
 
 from collections.abc import Iterator
 
 from orchestration_project.domains.documents.extracted import Draft, Table
 from orchestration_project.domains.documents.formats.archives import Archive, opened
+from orchestration_project.domains.documents.formats.drawings import (
+    FRAMES,
+    Frames,
+    comment_lines,
+    paragraphs,
+)
 from orchestration_project.domains.documents.formats.office import (
     Link,
     links_of,
@@ -64,7 +70,8 @@ class _Slide:
 
     def __init__(self, archive: Archive, part: str, draft: Draft) -> None:
         self._archive, self._part, self._draft = archive, part, draft
-        self._tables: list[Table] = []
+        self._frames = Frames(archive, part, draft)
+        self._tables = self._frames.tables
         self._headings: list[tuple[int, str]] = []
 
     def add(self) -> None:
@@ -73,6 +80,12 @@ class _Slide:
         for link in links_of(self._archive, self._part).values():
             if link.kind == "notesSlide":
                 lines.extend(self._notes(link))
+            elif link.kind == "comments":
+                self._archive.optional(
+                    link.part,
+                    self._draft,
+                    lambda content: lines.extend(comment_lines(parse_xml(content))),
+                )
         self._draft.add_page("\n".join(lines), self._tables, headings=self._headings)
 
     def _notes(self, link: Link) -> list[str]:
@@ -81,7 +94,7 @@ class _Slide:
         def use(content: bytes) -> None:
             for shape in parse_xml(content).iter("{*}sp"):
                 if _placeholder(shape) not in FIELDS_LEFT_OUT:
-                    lines.extend(_paragraphs(shape))
+                    lines.extend(paragraphs(shape))
 
         self._archive.optional(link.part, self._draft, use)
         return ["Notes:", *lines] if lines else []
@@ -94,11 +107,13 @@ class _Slide:
                 yield from self._shape(child)
             elif name == "tbl":
                 yield from self._table(child)
+            elif name in FRAMES:
+                yield from self._frames.lines(child)
             elif name != "Fallback":
                 yield from self._lines(child)
 
     def _shape(self, shape: Element) -> Iterator[str]:
-        lines = list(_paragraphs(shape))
+        lines = list(paragraphs(shape))
         if _placeholder(shape) in TITLES and lines:
             lines = [" ".join(" ".join(lines).split())]
             self._headings.append((1, lines[0]))
@@ -106,7 +121,7 @@ class _Slide:
 
     def _table(self, table: Element) -> Iterator[str]:
         rows = tuple(
-            tuple("\n".join(_paragraphs(cell)) for cell in children_named(row, "tc"))
+            tuple("\n".join(paragraphs(cell)) for cell in children_named(row, "tc"))
             for row in children_named(table, "tr")
         )
         self._tables.append(Table(rows))
@@ -118,14 +133,3 @@ def _placeholder(shape: Element) -> str:
     for found in shape.iter("{*}ph"):
         return attribute(found, "type") or "body"
     return ""
-
-
-def _paragraphs(element: Element) -> Iterator[str]:
-    """Yield the paragraphs that have text."""
-    for paragraph in element.iter("{*}p"):
-        pieces = [
-            "\n" if local_name(each) == "br" else each.text or ""
-            for each in paragraph.iter("{*}t", "{*}br")
-        ]
-        if text := "".join(pieces).strip():
-            yield text

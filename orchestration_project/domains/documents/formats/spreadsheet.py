@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
+from html import unescape
 from io import BytesIO
-from typing import cast
+from typing import NamedTuple, cast
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum
 
@@ -16,12 +18,20 @@ from orchestration_project.domains.documents.extracted import (
     parse_time,
 )
 from orchestration_project.domains.documents.formats.archives import Archive, opened
+from orchestration_project.domains.documents.formats.drawings import (
+    Frames,
+    comment_lines,
+    drawing_lines,
+)
 from orchestration_project.domains.documents.formats.office import (
     links_of,
     main_part,
     read_properties,
 )
-from orchestration_project.domains.documents.formats.ole_properties import read_ole_properties
+from orchestration_project.domains.documents.formats.ole_properties import (
+    has_xls_drawings,
+    read_ole_properties,
+)
 from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.domains.documents.xml import (
     check_xml,
@@ -35,6 +45,14 @@ ODS = "application/vnd.oasis.opendocument.spreadsheet"
 FORMULA = re.compile(rb"<(?:\w+:)?f[ />]")
 REQUIRED_PART = re.compile(r"^(?:xl/(?:worksheets/)?[^/]*|content)\.xml$")
 """Parts whose cells are read."""
+
+MARGIN = re.compile(rb"<(?:\w+:)?(?:odd|even|first)(Header|Footer)>([^<]*)</")
+MARGIN_CODE = re.compile(r'&(?:"[^"]*"|K[0-9A-F]{6}|\d+|[A-Z])')
+"""Code of a font, place, page number or date within a header."""
+
+ODS_DRAWINGS = re.compile(rb"<(?:office:annotation|draw:(?:frame|custom-shape|object))[ >]")
+BINARY_DRAWINGS = re.compile(r"^xl/(?:comments[^/]*\.bin|drawings/drawing[^/]*\.xml)$")
+DRAWINGS = "comments, text boxes or charts"
 
 MAX_CELLS = 20_000_000
 """Cells of a sheet, empty ones within its rectangle included: two may be far apart."""
@@ -52,15 +70,17 @@ def read(content: bytes, draft: Draft) -> None:
     Raises:
         DocumentError: ``encrypted``, ``corrupt``, ``truncated``, or a limit.
     """
-    missing = dict[str, list[str]]()
+    parts = SheetParts({}, {})
     if draft.media_type == XLS:
         _read_xls_properties(content, draft)
+        if has_xls_drawings(content):
+            draft.note("content_left_out", DRAWINGS)
     else:  # calamine unzips without a bound
         with opened(content, draft.limits) as archive:
-            missing = _inspect(archive, draft)
+            parts = _inspect(archive, draft)
     try:
         with CalamineWorkbook.from_filelike(BytesIO(content)) as workbook:
-            _read_sheets(workbook, draft, missing)
+            _read_sheets(workbook, draft, parts)
     except PasswordError as error:
         raise DocumentError("encrypted", "a password is needed to open it") from error
     except CalamineError as error:
@@ -68,11 +88,26 @@ def read(content: bytes, draft: Draft) -> None:
         raise DocumentError("encrypted" if is_locked else "corrupt", str(error)[:200]) from error
 
 
-def _read_sheets(workbook: CalamineWorkbook, draft: Draft, missing: dict[str, list[str]]) -> None:
+class SheetParts(NamedTuple):
+    """What the parts of a workbook have beside values, by the name of a sheet.
+
+    Attributes:
+        missing: References of cells with a formula and no stored value.
+        beside: Lines and tables of comments, text boxes, charts, headers and footers.
+    """
+
+    missing: dict[str, list[str]]
+    beside: dict[str, tuple[list[str], list[Table]]]
+
+
+def _read_sheets(workbook: CalamineWorkbook, draft: Draft, parts: SheetParts) -> None:
     metadata = workbook.sheets_metadata
     draft.check_pages(len(metadata))
     for sheet in metadata:
+        beside = parts.beside.get(sheet.name, ([], []))
         if sheet.typ not in (SheetTypeEnum.WorkSheet, SheetTypeEnum.MacroSheet):
+            if any(beside):
+                _add_sheet(sheet.name, [], beside, draft)
             continue
         if sheet.typ == SheetTypeEnum.MacroSheet:
             draft.note("macros_ignored", sheet.name)
@@ -84,31 +119,36 @@ def _read_sheets(workbook: CalamineWorkbook, draft: Draft, missing: dict[str, li
             [None if value == "" else cast(Cell, value) for value in row]
             for row in found.to_python(skip_empty_area=False)
         ]
-        for reference in missing.get(sheet.name, ()):
+        for reference in parts.missing.get(sheet.name, ()):
             _mark(rows, reference)
-        _add_sheet(sheet.name, rows, draft)
+        _add_sheet(sheet.name, rows, beside, draft)
 
 
-def _add_sheet(name: str, rows: list[list[Cell]], draft: Draft) -> None:
+def _add_sheet(
+    name: str, rows: list[list[Cell]], beside: tuple[list[str], list[Table]], draft: Draft
+) -> None:
     table = Table(tuple(tuple(row) for row in rows), name)
     filled = [row for row in rows if any(value is not None for value in row)]
     lines = ["\t".join(_one_line(value) for value in row).rstrip("\t") for row in filled]
+    lines += beside[0]
     text = "\n".join([name, *lines]) if lines else ""
-    draft.add_page(text, [table] if rows else [], headings=[(1, name)] if text else [])
+    tables = [*([table] if rows else []), *beside[1]]
+    draft.add_page(text, tables, headings=[(1, name)] if text else [])
 
 
 def _one_line(value: Cell) -> str:
     return " ".join(cell_text(value).split())
 
 
-def _inspect(archive: Archive, draft: Draft) -> dict[str, list[str]]:
-    """Inflate all parts within the limits; return cells without a value by name of sheet.
+def _inspect(archive: Archive, draft: Draft) -> SheetParts:
+    """Inflate all parts within the limits; return what calamine does not read of the sheets.
 
     Raises:
         DocumentError: A limit is exceeded, or a part declares entities.
     """
     missing = dict[str, list[str]]()
-    sheets = dict[str, str]()
+    beside = dict[str, tuple[list[str], list[Table]]]()
+    sheets, is_binary = dict[str, str](), "sheet.binary" in draft.media_type
     if draft.media_type == ODS:
         archive.optional("meta.xml", draft, lambda content: _read_ods_properties(content, draft))
     else:
@@ -118,12 +158,57 @@ def _inspect(archive: Archive, draft: Draft) -> dict[str, list[str]]:
         content, part = archive.read(member), member.filename
         if REQUIRED_PART.search(part):  # of damaged XML calamine returns what it has got
             check_xml(content)
-        if part in sheets and FORMULA.search(content):
-            missing[sheets[part]] = list(_without_value(content))
+        if part in sheets:
+            if FORMULA.search(content):
+                missing[sheets[part]] = list(_without_value(content))
+            lines, tables = _parts_beside(archive, part, draft)
+            beside[sheets[part]] = ([*lines, *_margin_lines(content)], tables)
+        is_drawing = part == "content.xml" and ODS_DRAWINGS.search(content)
+        if is_drawing or (is_binary and BINARY_DRAWINGS.search(part)):
+            draft.note("content_left_out", DRAWINGS)
     count = sum(map(len, missing.values()))
     if count:
         draft.note("formula_without_value", f"{count} cells")
-    return missing
+    return SheetParts(missing, beside)
+
+
+def _parts_beside(archive: Archive, part: str, draft: Draft) -> tuple[list[str], list[Table]]:
+    """Return lines and tables of the comments and drawings of a sheet."""
+    lines, tables = list[str](), list[Table]()
+
+    def use_drawing(content: bytes, frames: Frames) -> None:
+        lines.extend(drawing_lines(parse_xml(content), frames))
+        tables.extend(frames.tables)
+
+    try:
+        links = links_of(archive, part).values()
+    except DocumentError as error:
+        if error.reason_code not in ("corrupt", "truncated"):
+            raise
+        draft.note("parts_unreadable", f"relationships of {part}")
+        return [], []
+    kinds = {link.kind for link in links}
+    comments = "threadedComment" if "threadedComment" in kinds else "comments"
+    for link in links:
+        if link.kind == "drawing":
+            frames = Frames(archive, link.part, draft)
+            archive.optional(link.part, draft, partial(use_drawing, frames=frames))
+        elif link.kind == comments:
+            archive.optional(
+                link.part, draft, lambda content: lines.extend(comment_lines(parse_xml(content)))
+            )
+    return lines, tables
+
+
+def _margin_lines(content: bytes) -> Iterator[str]:
+    """Yield the headers and footers of a sheet, without the codes of its program."""
+    seen = set[str]()
+    for found in MARGIN.finditer(content):
+        text = " ".join(MARGIN_CODE.sub(" ", unescape(found[2].decode("utf-8", "replace"))).split())
+        line = f"[{found[1].decode().lower()}] {text}"
+        if text and line not in seen:
+            seen.add(line)
+            yield line
 
 
 def _read_ods_properties(content: bytes, draft: Draft) -> None:
