@@ -12,7 +12,7 @@ from tests.assets.bad_documents import FILES, HEAVY, READER_ENDS, BadInput
 READ = [
     (
         "PDF",
-        "`[field NAME] value` of form fields; `[comment AUTHOR]`, `[text box]`, `[mark]` (highlights "
+        "`[field NAME]` of form fields; `[comment AUTHOR]`, `[text box]`, `[mark]` (highlights "
         "and others) and `[attachment]` of annotations, whose files are children",
     ),
     (
@@ -27,10 +27,15 @@ READ = [
     ),
     (
         "XLSX",
-        "`[comment CELL]`, `[text box]`, `[chart]` with its table, `[header]`, `[footer]`; those of "
-        "XLS, XLSB and ODS are noted as `content_left_out`",
+        "`[comment CELL]`, `[text box]`, `[chart]` with its table, `[header]`, `[footer]`; those "
+        "of XLS, XLSB and ODS are noted as `content_left_out`",
     ),
     ("HTML", "values of inputs, texts of SVG"),
+    (
+        "tables",
+        "a merged cell has its text in its upper left cell, and is empty in the others; each cell "
+        "keeps its column, in the table and between the tabs of its line",
+    ),
 ]
 """Formats, and what their text has beside running text and tables."""
 

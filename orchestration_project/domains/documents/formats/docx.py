@@ -11,6 +11,7 @@ from typing import NamedTuple
 from orchestration_project.domains.documents.extracted import Draft, Table
 from orchestration_project.domains.documents.formats.archives import Archive, opened
 from orchestration_project.domains.documents.formats.drawings import FRAMES, Frames
+from orchestration_project.domains.documents.formats.grid import Grid, set_cell
 from orchestration_project.domains.documents.formats.office import (
     Link,
     links_of,
@@ -154,13 +155,31 @@ class _Reader:
         place = len(self.tables)
         rows = list[tuple[str, ...]]()
         for row in _inside(table, "tr"):
-            cells = [
-                "\n".join(line.text for line in self.lines(cell)) for cell in _inside(row, "tc")
-            ]
+            cells = self._cells(row)
             rows.append(tuple(cells))
-            yield Line("\t".join(" ".join(cell.split()) for cell in cells))
+            yield Line("\t".join(" ".join(cell.split()) for cell in cells).rstrip("\t"))
         if rows:  # tables within its cells come after it
             self.tables.insert(place, Table(tuple(rows)))
+
+    def _cells(self, row: Element) -> list[str]:
+        """Return the texts of a row's cells, each in its column of the table's grid."""
+        grid, cells = Grid(), list[str]()
+        grid.skip(_span(row, "trPr", "gridBefore", 0))
+        for cell in _inside(row, "tc"):
+            column, width = grid.place(_span(cell, "tcPr", "gridSpan", 1))
+            set_cell(cells, column, "\n".join(line.text for line in self.lines(cell)), width)
+        grid.skip(_span(row, "trPr", "gridAfter", 0))
+        cells.extend([""] * (grid.width - len(cells)))
+        return cells
+
+
+def _span(element: Element, properties: str, name: str, default: int) -> int:
+    """Return a number of columns that the properties of a row or cell have."""
+    for found in children_named(element, properties):
+        for value in children_named(found, name):
+            text = attribute(value, "val") or ""
+            return int(text) if text.isdecimal() and len(text) < 5 else default
+    return default
 
 
 def _inside(element: Element, name: str) -> Iterator[Element]:

@@ -7,6 +7,11 @@ from typing import NamedTuple
 from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
 
 from orchestration_project.domains.documents.extracted import Draft, Table, parse_time
+from orchestration_project.domains.documents.formats.grid import (
+    MAX_ROW_SPAN,
+    Grid,
+    set_cell,
+)
 from orchestration_project.domains.documents.text import decode
 
 HIDDEN = {
@@ -27,7 +32,9 @@ UNSHOWN_INPUTS = {"hidden", "password", "checkbox", "radio", "file", "image", "c
 """Types of inputs whose value is not shown as text."""
 
 CELLS = {"td", "th"}
+SECTIONS = {"tbody", "thead", "tfoot"}
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
+NUMBER = re.compile(r"\s*(\d{1,6})", re.ASCII)
 SPACES = re.compile(r"[ \t\r\n\f\v]+")
 
 MAX_NESTED_TABLES = 2000
@@ -119,6 +126,7 @@ class _Writer:
         self._lines: list[str] = []
         self._line: list[str] = []
         self._preformatted = 0
+        self._grids: list[tuple[Grid, int]] = []  # of the open tables, and their last column
 
     def write(self, root: LexborNode) -> None:
         for node, is_start in _events(root):
@@ -126,20 +134,39 @@ class _Writer:
                 self._add(node.text_content or "")
             elif node.is_element_node:
                 self._element(node.tag or "", is_start)
+                self._table_part(node, is_start)
                 if node.tag == "input" and is_start:
                     self._add(_shown_value(node))
 
     def _element(self, tag: str, is_start: bool) -> None:
         if tag == "br" and is_start:
             self._end_line()
-        elif tag in CELLS and is_start:
-            self._line.append("\t")
         elif tag in BLOCKS:
             line = self._end_line()
             if not is_start and line and tag in HEADINGS:
                 self.headings.append((HEADINGS[tag], line))
             if tag == "pre":
                 self._preformatted += 1 if is_start else -1
+
+    def _table_part(self, node: LexborNode, is_start: bool) -> None:
+        """Follow the columns of the open tables; a cell comes after as many tabs as it has."""
+        tag = node.tag or ""
+        if tag == "table":
+            if is_start:
+                self._grids.append((Grid(), -1))
+            elif self._grids:
+                self._grids.pop()
+        elif tag in SECTIONS and is_start and self._grids:
+            self._grids[-1] = (Grid(), -1)
+        elif tag == "tr" and is_start and self._grids:
+            grid, _ = self._grids.pop()
+            grid.begin_row()
+            self._grids.append((grid, -1))
+        elif tag in CELLS and is_start:
+            grid, last = self._grids.pop() if self._grids else (Grid(), -1)
+            column, _ = grid.place(*_spans(node))
+            self._grids.append((grid, column))
+            self._line.append("\t" * (column - last))
 
     def _add(self, text: str) -> None:
         if self._preformatted:
@@ -177,26 +204,50 @@ def _shown_value(node: LexborNode) -> str:
     return attributes.get("value") or "" if is_shown else ""
 
 
+def _spans(cell: LexborNode) -> tuple[int, int]:
+    """Return how many columns and rows a cell spans; zero rows are all that follow."""
+    attributes = cell.attributes
+    columns, rows = (_number(attributes.get(name)) for name in ("colspan", "rowspan"))
+    return columns or 1, MAX_ROW_SPAN if rows == 0 else rows or 1
+
+
+def _number(text: str | None) -> int | None:
+    found = NUMBER.match(text or "")
+    return int(found[1]) if found else None
+
+
 def _tables(parser: LexborHTMLParser) -> Iterator[tuple[tuple[str, ...], ...]]:
     """Yield the rows of each table, without those of tables within it."""
     for place, table in enumerate(parser.css("table")):
         if place >= MAX_NESTED_TABLES:
             return
-        rows = [_row(row) for row in _own_rows(table)]
+        rows = list[tuple[str, ...]]()
+        for section in _sections(table):
+            grid = Grid()  # a cell spans no rows of another section
+            rows.extend(_row(row, grid) for row in section)
         yield tuple(row for row in rows if row)
 
 
-def _own_rows(table: LexborNode) -> Iterator[LexborNode]:
+def _sections(table: LexborNode) -> Iterator[list[LexborNode]]:
+    """Yield the rows of each part of a table: its head, bodies, foot, and rows without these."""
+    rows = list[LexborNode]()
     for child in table.iter():
         if child.tag == "tr":
-            yield child
-        elif child.tag in ("tbody", "thead", "tfoot"):
-            yield from (row for row in child.iter() if row.tag == "tr")
+            rows.append(child)
+        elif child.tag in SECTIONS:
+            yield rows
+            rows = []
+            yield [row for row in child.iter() if row.tag == "tr"]
+    yield rows
 
 
-def _row(row: LexborNode) -> tuple[str, ...]:
-    return tuple(
-        SPACES.sub(" ", cell.text(separator=" ")).strip()
-        for cell in row.iter()
-        if cell.tag in CELLS
-    )
+def _row(row: LexborNode, grid: Grid) -> tuple[str, ...]:
+    grid.begin_row()
+    cells = list[str]()
+    for cell in row.iter():
+        if cell.tag in CELLS:
+            column, width = grid.place(*_spans(cell))
+            text = SPACES.sub(" ", cell.text(separator=" ")).strip()
+            set_cell(cells, column, text, width)
+    cells.extend([""] * (grid.width - len(cells)))
+    return tuple(cells)

@@ -70,7 +70,7 @@ def has_xls_drawings(content: bytes) -> bool:
         with OleFileIO(BytesIO(content)) as file:
             name = next((name for name in ("Workbook", "Book") if file.exists(name)), None)
             stream = file.openstream(name).read() if name else b""
-    except Exception:  # noqa: BLE001 - several, for damaged files; its cells tell more
+    except Exception:  # noqa: BLE001 - several, for damaged files; calamine refuses those
         return False
     place = 0
     while place + 4 <= len(stream):

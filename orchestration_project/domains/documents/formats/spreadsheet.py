@@ -89,7 +89,7 @@ def read(content: bytes, draft: Draft) -> None:
 
 
 class SheetParts(NamedTuple):
-    """What the parts of a workbook have beside values, by the name of a sheet.
+    """Contents of a workbook beside stored values, by the name of a sheet.
 
     Attributes:
         missing: References of cells with a formula and no stored value.
