@@ -30,6 +30,12 @@ READ = [
         "`[comment CELL]`, `[text box]`, `[chart]` with its table, `[header]`, `[footer]`; those "
         "of XLS, XLSB and ODS are noted as `content_left_out`",
     ),
+    (
+        "cells of XLSX",
+        "leading zeros of a number format in table and line; percentages in the line, with all "
+        "digits; durations as hours; errors as `#N/A`, noted as `error_cells`. XLS, XLSB and ODS "
+        "have stored values, and errors of XLS and ODS are counted",
+    ),
     ("HTML", "values of inputs, texts of SVG"),
     (
         "tables",

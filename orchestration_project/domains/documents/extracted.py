@@ -24,6 +24,9 @@ Cell = str | int | float | bool | date | datetime | time | timedelta | None
 Method = Literal["native", "ocr", "none"]
 """How the text of a page was got: from the file, by character recognition, or not at all."""
 
+LONGEST_WHOLE = 1e21
+"""Whole numbers below it are written with all their digits."""
+
 LONGEST_PROPERTY = 1000
 """Characters of a title or an author."""
 
@@ -195,14 +198,25 @@ class Extracted:
 
 
 def cell_text(value: Cell) -> str:
-    """Return a cell as text: dates in ISO 8601, whole floats without a fraction."""
+    """Return a cell as text: dates in ISO 8601, durations in hours, whole floats as integers."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+    if isinstance(value, float) and value.is_integer() and abs(value) < LONGEST_WHOLE:
         return str(int(value))
+    if isinstance(value, timedelta):
+        return _duration_text(value)
     return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+def _duration_text(value: timedelta) -> str:
+    """Return a duration as a sheet shows it, such as ``30:15:00``."""
+    sign = "-" if value < timedelta() else ""
+    minutes, seconds = divmod(abs(value), timedelta(minutes=1))
+    hours, minutes = divmod(minutes, 60)
+    fraction = f".{seconds.microseconds:06d}".rstrip("0") if seconds.microseconds else ""
+    return f"{sign}{hours}:{minutes:02}:{seconds.seconds:02}{fraction}"
 
 
 def in_utc(value: datetime) -> datetime:

@@ -137,6 +137,7 @@ REASONS: dict[str, Reason] = {
     "formula_without_value": _note(
         "formulas have no stored value", "open and save the file in a spreadsheet program"
     ),
+    "error_cells": _note("cells have an error, such as #N/A", "correct them in their program"),
     "pages_need_ocr": Reason(
         "loaded",
         "needs_configuration",

@@ -28,6 +28,9 @@ XLS_DRAWINGS = {0x1C, 0x1B6}
 XLS_BEGIN, XLS_CHART = 0x809, b"\x20\x00"
 """Type of the record that begins a part, and the kind of a chart in it."""
 
+XLS_VALUE, XLS_FORMULA = 0x205, 0x06
+"""Types of records of a truth value or error, and of a formula with its last value."""
+
 EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 
 
@@ -62,8 +65,15 @@ def read_ole_properties(content: bytes) -> OleProperties:
     )
 
 
-def has_xls_drawings(content: bytes) -> bool:
-    """Return whether the workbook of a compound file has comments, text boxes or charts."""
+class XlsContents(NamedTuple):
+    """Contents of a workbook that are not read: comments, text boxes or charts, and errors."""
+
+    has_drawings: bool = False
+    error_count: int = 0
+
+
+def inspect_xls(content: bytes) -> XlsContents:
+    """Return what the records of a workbook in a compound file have beside values."""
     from olefile import OleFileIO
 
     try:
@@ -71,15 +81,16 @@ def has_xls_drawings(content: bytes) -> bool:
             name = next((name for name in ("Workbook", "Book") if file.exists(name)), None)
             stream = file.openstream(name).read() if name else b""
     except Exception:  # noqa: BLE001 - several, for damaged files; calamine refuses those
-        return False
-    place = 0
+        return XlsContents()
+    has_drawings, errors, place = False, 0, 0
     while place + 4 <= len(stream):
         record, size = struct.unpack_from("<HH", stream, place)
-        is_chart = record == XLS_BEGIN and stream[place + 6 : place + 8] == XLS_CHART
-        if is_chart or record in XLS_DRAWINGS:
-            return True
+        body = stream[place + 4 : place + 4 + min(size, 16)]
+        has_drawings |= record in XLS_DRAWINGS or (record == XLS_BEGIN and body[2:4] == XLS_CHART)
+        errors += record == XLS_VALUE and body[7:8] == b"\x01"
+        errors += record == XLS_FORMULA and body[6:7] == b"\x02" and body[12:14] == b"\xff\xff"
         place += 4 + size
-    return False
+    return XlsContents(has_drawings, errors)
 
 
 def _values(stream: bytes) -> Mapping[int, tuple[int, int]]:

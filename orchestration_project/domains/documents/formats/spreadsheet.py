@@ -1,10 +1,11 @@
 """XLSX, XLSM, XLSB, XLS and ODS: a page for each sheet, with typed cells."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from html import unescape
 from io import BytesIO
+from itertools import islice
 from typing import NamedTuple, cast
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum
@@ -23,13 +24,19 @@ from orchestration_project.domains.documents.formats.drawings import (
     comment_lines,
     drawing_lines,
 )
+from orchestration_project.domains.documents.formats.number_formats import (
+    Show,
+    ShownCell,
+    shown_cells,
+    shown_formats,
+)
 from orchestration_project.domains.documents.formats.office import (
     links_of,
     main_part,
     read_properties,
 )
 from orchestration_project.domains.documents.formats.ole_properties import (
-    has_xls_drawings,
+    inspect_xls,
     read_ole_properties,
 )
 from orchestration_project.domains.documents.reasons import DocumentError
@@ -51,11 +58,15 @@ MARGIN_CODE = re.compile(r'&(?:"[^"]*"|K[0-9A-F]{6}|\d+|[A-Z])')
 """Code of a font, place, page number or date within a header."""
 
 ODS_DRAWINGS = re.compile(rb"<(?:office:annotation|draw:(?:frame|custom-shape|object))[ >]")
+ODS_ERROR = re.compile(rb"""\bcalcext:value-type=["']error["']""")
 BINARY_DRAWINGS = re.compile(r"^xl/(?:comments[^/]*\.bin|drawings/drawing[^/]*\.xml)$")
 DRAWINGS = "comments, text boxes or charts"
 
 MAX_CELLS = 20_000_000
 """Cells of a sheet, empty ones within its rectangle included: two may be far apart."""
+
+MAX_SHOWN, MAX_NAMED = 1_000_000, 5
+"""Cells of a sheet whose number format is read, and errors of one that a note names."""
 
 MOST_ADDED = 100
 """Rows or columns that formulas without a value may add to a sheet."""
@@ -70,11 +81,14 @@ def read(content: bytes, draft: Draft) -> None:
     Raises:
         DocumentError: ``encrypted``, ``corrupt``, ``truncated``, or a limit.
     """
-    parts = SheetParts({}, {})
+    parts = SheetParts({}, {}, {})
     if draft.media_type == XLS:
         _read_xls_properties(content, draft)
-        if has_xls_drawings(content):
+        found = inspect_xls(content)
+        if found.has_drawings:
             draft.note("content_left_out", DRAWINGS)
+        if found.error_count:
+            draft.note("error_cells", f"{found.error_count} cells")
     else:  # calamine unzips without a bound
         with opened(content, draft.limits) as archive:
             parts = _inspect(archive, draft)
@@ -93,10 +107,12 @@ class SheetParts(NamedTuple):
 
     Attributes:
         missing: References of cells with a formula and no stored value.
+        shown: Cells that are shown otherwise than their values read.
         beside: Lines and tables of comments, text boxes, charts, headers and footers.
     """
 
     missing: dict[str, list[str]]
+    shown: dict[str, list[ShownCell]]
     beside: dict[str, tuple[list[str], list[Table]]]
 
 
@@ -107,7 +123,7 @@ def _read_sheets(workbook: CalamineWorkbook, draft: Draft, parts: SheetParts) ->
         beside = parts.beside.get(sheet.name, ([], []))
         if sheet.typ not in (SheetTypeEnum.WorkSheet, SheetTypeEnum.MacroSheet):
             if any(beside):
-                _add_sheet(sheet.name, [], beside, draft)
+                _add_sheet(sheet.name, [], [], beside, draft)
             continue
         if sheet.typ == SheetTypeEnum.MacroSheet:
             draft.note("macros_ignored", sheet.name)
@@ -119,21 +135,45 @@ def _read_sheets(workbook: CalamineWorkbook, draft: Draft, parts: SheetParts) ->
             [None if value == "" else cast(Cell, value) for value in row]
             for row in found.to_python(skip_empty_area=False)
         ]
-        for reference in parts.missing.get(sheet.name, ()):
-            _mark(rows, reference)
-        _add_sheet(sheet.name, rows, beside, draft)
+        shown = parts.shown.get(sheet.name, ())
+        _set_texts(rows, parts.missing.get(sheet.name, ()), shown)
+        _add_sheet(sheet.name, rows, list(_lines(rows, shown)), beside, draft)
+
+
+def _set_texts(rows: list[list[Cell]], missing: Sequence[str], shown: Sequence[ShownCell]) -> None:
+    """Put in the texts of cells that calamine has no value, or not the shown value, of."""
+    for reference in missing:
+        _set_cell(rows, reference, UNCALCULATED)
+    for cell in shown:
+        if cell.is_value:
+            _set_cell(rows, cell.reference, cell.text, is_replaced=True)
 
 
 def _add_sheet(
-    name: str, rows: list[list[Cell]], beside: tuple[list[str], list[Table]], draft: Draft
+    name: str,
+    rows: list[list[Cell]],
+    lines: list[str],
+    beside: tuple[list[str], list[Table]],
+    draft: Draft,
 ) -> None:
     table = Table(tuple(tuple(row) for row in rows), name)
-    filled = [row for row in rows if any(value is not None for value in row)]
-    lines = ["\t".join(_one_line(value) for value in row).rstrip("\t") for row in filled]
-    lines += beside[0]
+    lines = [*lines, *beside[0]]
     text = "\n".join([name, *lines]) if lines else ""
     tables = [*([table] if rows else []), *beside[1]]
     draft.add_page(text, tables, headings=[(1, name)] if text else [])
+
+
+def _lines(rows: list[list[Cell]], shown: Sequence[ShownCell]) -> Iterator[str]:
+    """Yield the rows that are not empty as they are shown, with tabs between cells."""
+    texts = {_place(cell.reference): cell.text for cell in shown if not cell.is_value}
+    for place, row in enumerate(rows):
+        if any(value is not None for value in row):
+            cells = (
+                texts.get((place, column)) if texts and isinstance(value, float | int) else None
+                for column, value in enumerate(row)
+            )
+            pairs = zip(row, cells, strict=True)
+            yield "\t".join(text or _one_line(value) for value, text in pairs).rstrip("\t")
 
 
 def _one_line(value: Cell) -> str:
@@ -146,30 +186,63 @@ def _inspect(archive: Archive, draft: Draft) -> SheetParts:
     Raises:
         DocumentError: A limit is exceeded, or a part declares entities.
     """
-    missing = dict[str, list[str]]()
-    beside = dict[str, tuple[list[str], list[Table]]]()
-    sheets, is_binary = dict[str, str](), "sheet.binary" in draft.media_type
+    parts = SheetParts({}, {}, {})
+    sheets = dict[str, str]()
     if draft.media_type == ODS:
         archive.optional("meta.xml", draft, lambda content: _read_ods_properties(content, draft))
     else:
         read_properties(archive, draft)
         sheets = {part: name for name, part in _sheet_parts(archive, draft)}
+    formats = _formats(archive, draft) if sheets else {}
     for member in archive.members:
         content, part = archive.read(member), member.filename
         if REQUIRED_PART.search(part):  # of damaged XML calamine returns what it has got
             check_xml(content)
         if part in sheets:
-            if FORMULA.search(content):
-                missing[sheets[part]] = list(_without_value(content))
+            _inspect_sheet(sheets[part], content, formats, parts)
             lines, tables = _parts_beside(archive, part, draft)
-            beside[sheets[part]] = ([*lines, *_margin_lines(content)], tables)
-        is_drawing = part == "content.xml" and ODS_DRAWINGS.search(content)
-        if is_drawing or (is_binary and BINARY_DRAWINGS.search(part)):
-            draft.note("content_left_out", DRAWINGS)
-    count = sum(map(len, missing.values()))
+            parts.beside[sheets[part]] = ([*lines, *_margin_lines(content)], tables)
+        elif not sheets:
+            _note_left_out(part, content, draft)
+    count = sum(map(len, parts.missing.values()))
     if count:
         draft.note("formula_without_value", f"{count} cells")
-    return SheetParts(missing, beside)
+    for name, cells in parts.shown.items():
+        _note_errors(name, [cell for cell in cells if cell.is_error], draft)
+    return parts
+
+
+def _inspect_sheet(
+    name: str, content: bytes, formats: Mapping[str, tuple[Show, bool]], parts: SheetParts
+) -> None:
+    if FORMULA.search(content):
+        parts.missing[name] = list(_without_value(content))
+    parts.shown[name] = list(islice(shown_cells(content, formats), MAX_SHOWN))
+
+
+def _note_left_out(part: str, content: bytes, draft: Draft) -> None:
+    """Note what is not read of the parts of XLSB and ODS."""
+    is_content = part == "content.xml"
+    if BINARY_DRAWINGS.search(part) or (is_content and ODS_DRAWINGS.search(content)):
+        draft.note("content_left_out", DRAWINGS)
+    if is_content and (count := len(ODS_ERROR.findall(content))):
+        draft.note("error_cells", f"{count} cells")
+
+
+def _formats(archive: Archive, draft: Draft) -> Mapping[str, tuple[Show, bool]]:
+    """Return the functions of a workbook's styles that change what is shown."""
+    found = dict[str, tuple[Show, bool]]()
+    for link in links_of(archive, main_part(archive)).values():
+        if link.kind == "styles":
+            archive.optional(link.part, draft, lambda content: found.update(shown_formats(content)))
+    return found
+
+
+def _note_errors(name: str, errors: Sequence[ShownCell], draft: Draft) -> None:
+    if errors:
+        places = ", ".join(f"{cell.reference} {cell.text}" for cell in errors[:MAX_NAMED])
+        more = f" and {len(errors) - MAX_NAMED} more" if len(errors) > MAX_NAMED else ""
+        draft.note("error_cells", f"{name}: {places}{more}")
 
 
 def _parts_beside(archive: Archive, part: str, draft: Draft) -> tuple[list[str], list[Table]]:
@@ -245,19 +318,38 @@ def _without_value(content: bytes) -> Iterator[str]:
             yield cell.get("r", "")
 
 
-def _mark(rows: list[list[Cell]], reference: str) -> None:
-    """Put `UNCALCULATED` into an empty cell; one far outside of the others is left out."""
-    found = re.fullmatch(r"([A-Z]{1,3})(\d{1,7})", reference)
+def _place(reference: str) -> tuple[int, int] | None:
+    """Return row and column of a reference such as ``B2``, from 0; None for another text."""
+    found = re.fullmatch(r"([A-Z]{1,3})([1-9]\d{0,6})", reference)
     if not found:
-        return
+        return None
     column = 0
     for letter in found[1]:
         column = column * 26 + ord(letter) - 64
-    row, width = int(found[2]), max([column, *map(len, rows)])
-    if not 1 <= row <= len(rows) + MOST_ADDED or column > len(rows[0] if rows else ()) + MOST_ADDED:
+    return int(found[2]) - 1, column - 1
+
+
+def _set_cell(
+    rows: list[list[Cell]], reference: str, text: str, *, is_replaced: bool = False
+) -> None:
+    """Put a text into an empty cell; one far outside of the others is left out.
+
+    Args:
+        rows: All rows of the sheet, which become as long as needed.
+        reference: The cell.
+        text: Its text.
+        is_replaced: The text replaces a value, too.
+    """
+    place = _place(reference)
+    if place is None:
         return
-    rows.extend([] for _ in range(row - len(rows)))
-    for each in rows:
-        each.extend([None] * (width - len(each)))
-    if rows[row - 1][column - 1] is None:
-        rows[row - 1][column - 1] = UNCALCULATED
+    row, column = place
+    if row >= len(rows) + MOST_ADDED or column >= len(rows[0] if rows else ()) + MOST_ADDED:
+        return
+    rows.extend([] for _ in range(row + 1 - len(rows)))
+    width = max([column + 1, *map(len, rows)]) if len(rows[row]) <= column else 0
+    if width:
+        for cells in rows:
+            cells.extend([None] * (width - len(cells)))
+    if is_replaced or rows[row][column] is None:
+        rows[row][column] = text
