@@ -4,10 +4,12 @@ from dataclasses import fields
 
 from orchestration_project.domains.documents.extracted import Limits
 from orchestration_project.domains.documents.extraction import READERS
-from orchestration_project.domains.documents.media_types import OF_EXTENSION
+from orchestration_project.domains.documents.media_types import CONVERTED_TO, OF_EXTENSION
 from orchestration_project.domains.documents.reasons import REASONS
 from reference_pages.markdown import code, page, section, table
 from tests.assets.bad_documents import FILES, HEAVY, READER_ENDS, BadInput
+
+REFUSED = "refused as `unsupported_type`; save it as {}"
 
 READ = [
     (
@@ -36,6 +38,13 @@ READ = [
         "digits; durations as hours; errors as `#N/A`, noted as `error_cells`. XLS, XLSB and ODS "
         "have stored values, and errors of XLS and ODS are counted",
     ),
+    (
+        "text",
+        "UTF-8 stays UTF-8 with some invalid bytes, which are shown as `\\xNN` and noted with "
+        "their places as `undecodable_bytes`; up to a quarter of the bytes may be NUL "
+        "(`text_replaced`)",
+    ),
+    ("mail without its declared boundary", "its parts by the boundary that is there, or its text"),
     ("HTML", "values of inputs, texts of SVG"),
     (
         "tables",
@@ -55,6 +64,13 @@ def write() -> str:
     types = [
         (code(media_type), ", ".join(code(name) for name in _extensions(media_type)))
         for media_type in READERS
+    ]
+    types += [
+        (
+            code(media_type),
+            f"{', '.join(code(name) for name in _extensions(media_type))}: {REFUSED.format(other)}",
+        )
+        for media_type, other in CONVERTED_TO.items()
     ]
     limits = [(code(each.name), f"{getattr(Limits(), each.name):,}") for each in fields(Limits)]
     return page(

@@ -267,3 +267,26 @@ def test_rtf_has_text_properties_and_letters_beyond_ascii():
     assert extract(text, name="a.rtf").text.split("\n")[0].startswith("Straße €")
     assert extract(cut(rtf(STORY)), name="a.rtf").reason_code == "truncated"
     assert extract(b"{\\rtf1" + b"{" * 5000 + b"}" * 5001, name="a.rtf").state == "empty"
+
+
+@pytest.mark.parametrize(
+    ("declared", "body", "lines"),
+    [
+        ("zzz", "--other\nlost?\n", ["lost?"]),
+        (
+            "zzz",
+            "--other\nContent-Type: text/plain; charset=utf-8\n"
+            "Content-Transfer-Encoding: base64\n\nR3LDvMOfZQ==\n--other--\n",
+            ["Grüße"],
+        ),
+        ("zzz", "no boundary at all\n", ["no boundary at all"]),
+    ],
+)
+def test_a_mail_without_its_boundary_keeps_headers_and_text(declared, body, lines):
+    head = (
+        f'From: a@example.org\nSubject: Offer\nContent-Type: multipart/mixed; boundary="{declared}"'
+    )
+    found = extract(f"{head}\n\n{body}".encode(), name="a.eml")
+    assert found.text.split("\n")[:2] == ["From: a@example.org", "Subject: Offer"]
+    assert found.text.strip().split("\n")[3:] == lines
+    assert (found.title, found.state, found.reason_code) == ("Offer", "loaded", "parts_unreadable")

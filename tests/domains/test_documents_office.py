@@ -202,3 +202,12 @@ def test_a_bad_office_file_has_its_reason(content, reason):
     found = extract(content, name="a.docx")
     assert found.reason_code == reason
     assert (found.state == "loaded", found.pages) == (False, ())
+
+
+def test_a_presentation_without_slides_is_empty_and_one_that_lost_them_is_corrupt():
+    main = b'<p:presentation xmlns:p="p" xmlns:r="r">%b</p:presentation>'
+    empty = with_part(pptx(STORY), ppt__presentation=main % b"")
+    assert extract(empty, name="a.pptx").reason_code == "no_text"
+    lost = main % b'<p:sldIdLst><p:sldId r:id="rId99"/></p:sldIdLst>'
+    found = extract(with_part(pptx(STORY), ppt__presentation=lost), name="a.pptx")
+    assert found.reason_code == "corrupt"

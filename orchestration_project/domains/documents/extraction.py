@@ -18,6 +18,7 @@ from orchestration_project.domains.documents.extracted import (
     Options,
 )
 from orchestration_project.domains.documents.media_types import (
+    CONVERTED_TO,
     TEXT_TYPES,
     UNKNOWN,
     declared_type,
@@ -112,7 +113,9 @@ def _read(content: bytes, draft: Draft) -> None:
         draft.note("wrong_extension", f"{draft.declared_type} declared")
     reader = READERS.get(draft.media_type)
     if reader is None:
-        raise DocumentError("unsupported_type", draft.media_type)
+        other = CONVERTED_TO.get(draft.media_type)
+        detail = f"{draft.media_type}: save it as {other}" if other else draft.media_type
+        raise DocumentError("unsupported_type", detail)
     import_module(f"{__package__}.formats.{reader}").read(content, draft)
 
 

@@ -58,6 +58,13 @@ OF_EXTENSION = {
 }
 """Extension of a name, without the dot, to the type that it declares."""
 
+CONVERTED_TO = {
+    "application/msword": "DOCX",
+    "application/vnd.ms-powerpoint": "PPTX",
+    "application/vnd.oasis.opendocument.text": "DOCX",
+}
+"""Types without a reader, and the format that a program saves their files as."""
+
 TEXT_TYPES = {"text/plain", "text/markdown", "text/csv", "text/tab-separated-values"}
 """Types between which only the name can decide."""
 
@@ -230,15 +237,20 @@ def _header_block(content: bytes) -> bytes:
     return head if is_block and fields >= 2 else b""
 
 
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and infinities, which JSON does not have."""
+    raise ValueError(name)
+
+
 def _json_type(start: str, is_cut: bool) -> str | None:
     """Return the type of a text that begins as JSON does; None for another text."""
     if not start.startswith(("{", "[")):
         return None
     first = start.split("\n", 1)[0]
     with suppress(ValueError, RecursionError):
-        json.loads(first)
+        json.loads(first, parse_constant=_refuse_constant)
         return "application/jsonl" if start.strip() != first.strip() else "application/json"
     with suppress(ValueError, RecursionError):
-        json.loads(start)
+        json.loads(start, parse_constant=_refuse_constant)
         return "application/json"
     return "application/json" if is_cut and start.startswith(("{", "[{")) else None

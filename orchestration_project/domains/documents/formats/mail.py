@@ -1,5 +1,6 @@
 """EML: headers and body; attachments are children."""
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
@@ -12,6 +13,9 @@ from orchestration_project.domains.documents.extracted import Draft, in_utc
 from orchestration_project.domains.documents.formats.html import html_text
 from orchestration_project.domains.documents.reasons import DocumentError
 from orchestration_project.domains.documents.text import decode
+
+BOUNDARY = re.compile(rb"(?m)^--([^\s\"\\-][^\s\"\\]{0,69})[ \t]*\r?$")
+"""A line that begins a part, as far as its form says."""
 
 HEADERS = ("From", "To", "Cc", "Bcc", "Reply-To", "Subject", "Date")
 AS_WRITTEN = default.clone(refold_source="none")
@@ -36,13 +40,29 @@ def read(content: bytes, draft: Draft) -> None:
     draft.title = header(message, "Subject")
     draft.author = header(message, "From")
     draft.created_at = mail_time(header(message, "Date"))
+    body = message
     if message.get_content_maintype() == "multipart" and not message.is_multipart():
-        raise DocumentError("truncated", "no part of the body is there")
-    texts = [text for text in _texts(message, draft, 0) if text.strip()]
+        body = _body_of_other_boundary(message)
+        draft.note("parts_unreadable", "the boundary of the parts is not the declared one")
+    texts = [text for text in _texts(body, draft, 0) if text.strip()]
     if any(_is_cut(part) for part in message.walk()):
         draft.note("parts_unreadable", "a part has no end")
     lines = [f"{name}: {found}" for name in HEADERS if (found := header(message, name))]
     draft.add_page("\n".join([*lines, "", *texts]))
+
+
+def _body_of_other_boundary(message: Message) -> Message:
+    """Return the body of a mail whose declared boundary is not there: its parts, or its text.
+
+    Raises:
+        DocumentError: ``truncated``, without a body.
+    """
+    body = _payload(message)
+    if not BOUNDARY.sub(b"", body).strip():
+        raise DocumentError("truncated", "no part of the body is there")
+    found = BOUNDARY.search(body)
+    kind = b'multipart/mixed; boundary="%b"' % found[1] if found else b"text/plain"
+    return message_from_bytes(b"Content-Type: %b\r\n\r\n%b" % (kind, body), policy=default)
 
 
 def header(message: Message, name: str) -> str | None:

@@ -40,11 +40,11 @@ def read(content: bytes, draft: Draft) -> None:
     with opened(content, draft.limits) as archive:
         main = main_part(archive)
         links = links_of(archive, main)
-        slides = [
-            links[found].part
-            for each in required(archive, main).iter("{*}sldId")
-            if (found := _relation(each)) in links
-        ]
+        root = required(archive, main)
+        if local_name(root) != "presentation":
+            raise DocumentError("corrupt", "no presentation")
+        named = [_relation(each) for each in root.iter("{*}sldId")]
+        slides = [links[relation].part for relation in named if relation in links]
         draft.check_pages(len(slides))
         for number, part in enumerate(slides, start=1):
             try:
@@ -54,7 +54,7 @@ def read(content: bytes, draft: Draft) -> None:
                     raise
                 draft.note("pages_unreadable", str(number))
                 draft.add_page("")
-        if not slides or len(draft.notes.get("pages_unreadable", ())) == len(slides):
+        if named and len(draft.notes.get("pages_unreadable", ())) == len(slides):
             raise DocumentError("corrupt", "no slide can be read")
         read_properties(archive, draft)
 

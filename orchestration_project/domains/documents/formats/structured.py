@@ -22,6 +22,19 @@ class _Pairs(list[tuple[str, Any]]):
     """The members of an object; a name that occurs twice stays."""
 
 
+class NonstandardValueError(ValueError):
+    """NaN or Infinity, which Python's reader accepts and JSON does not have."""
+
+
+def refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN and infinities.
+
+    Raises:
+        NonstandardValueError: Always.
+    """
+    raise NonstandardValueError(f"{name} is not a value of JSON")
+
+
 class _Number(str):
     """A number as it is written: no digit is lost."""
 
@@ -43,6 +56,8 @@ def read(content: bytes, draft: Draft) -> None:
 def _json(text: str, _: Draft) -> Iterator[str]:
     try:
         value = _loads(text)
+    except NonstandardValueError as error:
+        raise DocumentError("corrupt", str(error)) from error
     except json.JSONDecodeError as error:
         is_end = error.msg.startswith("Unterminated") or UNFINISHED.fullmatch(text, error.pos)
         code = "truncated" if is_end else "corrupt"
@@ -60,7 +75,7 @@ def _json_lines(text: str, draft: Draft) -> Iterator[str]:
         try:
             yield from _values(_loads(line), f"[{number}]")
             is_any = True
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, NonstandardValueError):
             draft.note("lines_unreadable", f"line {number}")
             yield line
     if not is_any:
@@ -73,7 +88,7 @@ def _loads(text: str) -> Any:
         object_pairs_hook=_Pairs,
         parse_int=_Number,
         parse_float=_Number,
-        parse_constant=_Number,
+        parse_constant=refuse_constant,
     )
 
 
