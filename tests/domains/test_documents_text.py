@@ -225,3 +225,59 @@ def test_a_name_may_hold_anything():
     found = extract(b"words", name=name)
     assert found.name == "a\n\ufffd\ufffd/../b.txt"
     assert found.text == "words"
+
+
+@pytest.mark.parametrize("declaration", ["", '<meta charset="utf-8">'])
+def test_an_invalid_byte_does_not_change_the_encoding_of_the_other_text(declaration):
+    whole = (declaration + GERMAN).encode()
+    place = whole.index("Brücke".encode())
+    inside = whole[:place] + b"\xff" + whole[place:]
+    cut = whole + "ü".encode()[:1]
+    for content, at, shown in ((inside, place, "\\xff"), (cut, len(cut) - 1, "\\xc3")):
+        found = extract(content, name="a.html" if declaration else "a.txt")
+        assert "Größere Güter müssen" in found.text
+        assert found.text.count(shown) == 1
+        [finding] = found.findings
+        assert (finding.code, finding.detail) == (
+            "undecodable_bytes",
+            f"not valid utf-8: at byte {at:,}",
+        )
+
+
+def test_a_text_that_is_declared_as_utf8_and_has_none_is_read_as_what_it_is():
+    content = b'<meta charset="utf-8"><p>' + GERMAN.encode("cp1252")
+    found = extract(content, name="a.html")
+    assert "Größere Güter" in found.text
+    assert codes(found) == ["encoding_mismatch", "encoding_guessed"]
+
+
+def test_the_euro_sign_of_latin_9_stays_one():
+    found = extract("Betrag;Währung\n12,50;€\n".encode("iso8859-15"), name="a.csv")
+    assert found.text == "Betrag;Währung\n12,50;€\n"
+    assert [(each.code, each.detail) for each in found.findings] == [
+        ("encoding_guessed", "iso8859-15")
+    ]
+    windows = extract("Preis: 5 € für „Bücher“, 3 ¤\n".encode("cp1252"), name="a.txt")
+    assert windows.text == "Preis: 5 € für „Bücher“, 3 ¤\n"
+
+
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_a_text_with_nul_between_its_fields_is_a_text(count):
+    content = b"".join(b"field %d of the record" % n + b"\0" * count for n in range(60))
+    found = extract(content, name="a.txt")
+    if count < 10:
+        assert (found.state, codes(found)) == ("loaded", ["text_replaced"])
+    else:
+        assert found.reason_code == "unsupported_type"
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_a_value_that_json_does_not_have_is_refused(value):
+    found = extract(f'{{"a": {value}}}'.encode(), name="a.json")
+    assert [(each.code, each.detail) for each in found.findings] == [
+        ("corrupt", f"{value} is not a value of JSON")
+    ]
+    lines = extract(f'{{"a": 1}}\n{{"a": {value}}}\n'.encode(), name="a.jsonl")
+    assert lines.text == f'[1].a: 1\n{{"a": {value}}}'
+    assert codes(lines) == ["lines_unreadable"]
+    assert extract(f'{{"a": {value}}}'.encode(), name="a").media_type == "text/plain"

@@ -24,8 +24,24 @@ DETECTED = [
 ]
 """Encodings that files without a declaration have; rarer ones would only be wrong guesses."""
 
-CONTROLS = bytes(set(range(32)) - {7, 8, 9, 10, 12, 13, 27})
-"""Control characters that text does not have."""
+CONTROLS = bytes(set(range(1, 32)) - {7, 8, 9, 10, 12, 13, 27})
+"""Control characters that text does not have, beside NUL."""
+
+MAX_NUL_SHARE = 4
+"""One of so many bytes may be NUL in a text whose program filled fields with it."""
+
+UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+"""A character of UTF-8 of more than one byte, nearly: those that are invalid are rare."""
+
+MIN_GOOD_SHARE = 10
+"""Characters of UTF-8 of more than one byte, for each invalid place, in a text in UTF-8."""
+
+PLACES = 5
+"""Places of invalid bytes that a note names."""
+
+EURO_IN_LATIN_9 = b"\xa4"
+HIGH_CONTROLS = re.compile(rb"[\x80-\x9f]")
+"""Bytes that have characters in Windows-1252 and none in ISO 8859."""
 
 DECLARED = re.compile(
     rb"""(?ix) <\?xml [^>]{0,200}? \s encoding \s*=\s* ["']([\w.:-]{1,40})
@@ -45,6 +61,8 @@ def looks_binary(start: bytes) -> bool:
     """Return whether the first bytes of a file are not those of a text."""
     if start.startswith(tuple(bom for bom, _ in BOMS)) or utf16_without_mark(start):
         return False
+    if start.count(0) > 2 + len(start) // MAX_NUL_SHARE:
+        return True
     return len(start) - len(start.translate(None, CONTROLS)) > 2 + len(start) // 50
 
 
@@ -63,6 +81,8 @@ def utf16_without_mark(content: bytes) -> str | None:
 def decode(content: bytes, *, declared: str | None = None, is_cut: bool = False) -> Decoded:
     """Return the text of a file. No byte is dropped: those without a character become ``\\xNN``.
 
+    A few invalid bytes do not make a text in UTF-8 one of another encoding.
+
     Args:
         content: The file.
         declared: An encoding that stands elsewhere, as in the headers of a mail; else it is looked
@@ -71,18 +91,24 @@ def decode(content: bytes, *, declared: str | None = None, is_cut: bool = False)
     """
     for bom, encoding in BOMS:
         if content.startswith(bom):
-            return _by(content[len(bom) :], encoding, is_cut) or _escaped(
-                content[len(bom) :], encoding, ()
-            )
-    named, notes = declared or _declared(content), ()
+            rest = content[len(bom) :]
+            return _by(rest, encoding, is_cut) or _escaped(rest, encoding, ())
+    return _without_mark(content, declared or _declared(content), is_cut)
+
+
+def _without_mark(content: bytes, named: str | None, is_cut: bool) -> Decoded:
+    """Return the text of a file without a byte order mark, in the encoding ``named`` if it fits."""
+    notes: tuple[tuple[str, str], ...] = ()
     if named:
         found = _by(content, named, is_cut)
-        if found:
+        if found or (found := _damaged_utf8(content, named)):
             return found
         notes = (("encoding_mismatch", f"declared as {named}"),)
     for encoding in filter(None, (utf16_without_mark(content), "utf-8")):
         if found := _by(content, encoding, is_cut):
             return found._replace(notes=notes)
+    if found := _damaged_utf8(content):
+        return found._replace(notes=(*notes, *found.notes))
     guessed = _detected(content)
     if found := _by(content, guessed, is_cut):
         return found._replace(notes=(*notes, ("encoding_guessed", guessed)))
@@ -115,14 +141,61 @@ def _text(found: object) -> str:
 
 def _escaped(content: bytes, encoding: str, notes: tuple[tuple[str, str], ...]) -> Decoded:
     text = content.decode(encoding, "backslashreplace")
-    return Decoded(text, encoding, (*notes, ("undecodable_bytes", f"not valid {encoding}")))
+    places = _invalid_places(content, encoding)
+    named = ", ".join(f"{place:,}" for place in places[:PLACES])
+    more = f" and {len(places) - PLACES:,} more" if len(places) > PLACES else ""
+    detail = f"not valid {encoding}: at byte {named}{more}"
+    return Decoded(text, encoding, (*notes, ("undecodable_bytes", detail)))
+
+
+def _invalid_places(content: bytes, encoding: str) -> list[int]:
+    """Return where the bytes begin, from 0, that have no character in an encoding."""
+    places = list[int]()
+
+    def note(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeDecodeError)  # noqa: S101 - this handler decodes only
+        places.append(error.start)
+        return "", error.end
+
+    codecs.register_error("orchestration_project.note_places", note)
+    content.decode(encoding, "orchestration_project.note_places")
+    return places
+
+
+def _damaged_utf8(content: bytes, declared: str | None = None) -> Decoded | None:
+    """Return a text in UTF-8 with its invalid bytes escaped; None if it is hardly UTF-8.
+
+    Args:
+        content: The file, which is not valid UTF-8.
+        declared: Its declared encoding. A text that is declared as UTF-8 needs more characters of
+            UTF-8 than invalid places, or a single one of these; another needs ten times as many.
+    """
+    good = len(UTF8.findall(content))
+    if declared is None and not good:
+        return None
+    bad = len(_invalid_places(content, "utf-8"))
+    if declared is None:
+        is_utf8 = bad == 1 or bad * MIN_GOOD_SHARE <= good
+    else:
+        is_utf8 = _is_called_utf8(declared) and (bad == 1 or bad < good)
+    return _escaped(content, "utf-8", ()) if is_utf8 else None
+
+
+def _is_called_utf8(encoding: str) -> bool:
+    with suppress(LookupError):
+        return codecs.lookup(encoding).name == "utf-8"
+    return False
 
 
 def _detected(content: bytes) -> str:
-    """Return the most likely encoding of bytes that are not UTF-8."""
+    """Return the most likely encoding of bytes that are not UTF-8.
+
+    0xA4 is the euro in ISO 8859-15, and in Windows-1252 a sign of currency that is hardly used.
+    """
     from charset_normalizer import from_bytes
 
     best = from_bytes(content[:DETECTED_BYTES], cp_isolation=DETECTED).best()
-    if best is None:
-        return "cp1252"
-    return "cp1252" if "cp1252" in best.could_be_from_charset else best.encoding
+    if best is not None and "cp1252" not in best.could_be_from_charset:
+        return best.encoding
+    has_euro = EURO_IN_LATIN_9 in content and not HIGH_CONTROLS.search(content)
+    return "iso8859-15" if has_euro else "cp1252"
