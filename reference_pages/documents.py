@@ -18,6 +18,11 @@ READ = [
         "and others) and `[attachment]` of annotations, whose files are children",
     ),
     (
+        "columns of PDF",
+        "one after the other; where their lines are drawn side by side, the order is noted as "
+        "`reading_order_guessed`",
+    ),
+    (
         "DOCX",
         "headers, footers, notes, comments, text boxes, tracked insertions, watermarks, choices of "
         "form fields, `[chart]` with its table, `[diagram]`; embedded documents are children",

@@ -42,6 +42,50 @@ def test_columns_are_read_one_after_the_other_in_whatever_order_they_are_drawn(l
     assert found.text.split("\n") == [line.text for line in (ABOVE, *LEFT, *RIGHT)]
 
 
+def side_by_side(*columns):
+    return [line for row in zip(*columns, strict=True) for line in row]
+
+
+def test_columns_that_are_drawn_line_by_line_are_read_one_after_the_other_with_a_note():
+    below = [Text(72, 500, f"1 {'A footnote under both columns ' * 3}".strip(), 9)]
+    found = extract(pages_to_pdf([[ABOVE, *side_by_side(LEFT, RIGHT), *below]]), name="a.pdf")
+    assert found.text.split("\n") == [line.text for line in (ABOVE, *LEFT, *RIGHT, *below)]
+    assert [(each.code, each.detail) for each in found.findings] == [
+        ("reading_order_guessed", "page 1")
+    ]
+
+
+def test_a_word_that_is_divided_at_the_end_of_a_line_of_a_column_is_one_word():
+    left = [line._replace(text=f"{line.text} manip-") for line in LEFT[:1]]
+    left += [LEFT[1]._replace(text="ulation in the left column"), *LEFT[2:]]
+    found = extract(pages_to_pdf([side_by_side(left, RIGHT)]), name="a.pdf")
+    assert found.text.startswith(f"{LEFT[0].text} manipulation in the left column\n")
+
+
+def test_three_columns_are_read_one_after_the_other():
+    columns = [
+        [Text(50 + 180 * c, 700 - 14 * r, f"column {c} line {r} has words") for r in range(6)]
+        for c in range(3)
+    ]
+    found = extract(pages_to_pdf([side_by_side(*columns)]), name="a.pdf")
+    assert found.text.split("\n") == [line.text for column in columns for line in column]
+
+
+def test_a_table_of_two_columns_is_read_by_rows():
+    names = ["Item", "Consulting of the whole year", "Travel", "Sum"]
+    amounts = ["Amount", "1,250.00", "237.50", "1,487.50"]
+    rows = [
+        Text(x, 700 - 16 * row, text)
+        for row, texts in enumerate(zip(names, amounts, strict=True))
+        for x, text in zip((60, 400), texts, strict=True)
+    ]
+    found = extract(pages_to_pdf([rows]), name="a.pdf")
+    assert [line.split() for line in found.text.split("\n")] == [
+        f"{name} {amount}".split() for name, amount in zip(names, amounts, strict=True)
+    ]
+    assert codes(found) == []
+
+
 def test_a_table_drawn_by_columns_is_read_by_rows():
     columns = [[Text(72 + 100 * c, 700 - 15 * r, f"c{c}r{r}") for r in range(3)] for c in range(3)]
     drawn = [cell for column in reversed(columns) for cell in column]

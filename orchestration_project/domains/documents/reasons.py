@@ -145,6 +145,9 @@ REASONS: dict[str, Reason] = {
         "install Tesseract, and set DOCUMENTS_OCR to auto",
     ),
     "pages_unreadable": _note("some pages cannot be read", "save the file again"),
+    "reading_order_guessed": _note(
+        "columns are drawn line by line; they are read one after the other", "check the text"
+    ),
     "tables_left_out": _note(
         "pages have more lines than are read as tables", "none; their text has the cells"
     ),

@@ -18,7 +18,7 @@ from orchestration_project.domains.documents.extraction import Document
 from orchestration_project.tables.documents import documents_chunks, documents_pages
 from orchestration_project.tables.schema import schema_of
 
-EXTRACTION_RULES = 2
+EXTRACTION_RULES = 3
 """Raised with every change that could make other pages or chunks of the same bytes."""
 
 PAGE_COLUMNS = [
@@ -29,7 +29,7 @@ SECTION_SEPARATOR = " > "
 
 
 def rule_version(rule: ChunkRule, ocr_languages: str = "") -> str:
-    """Return the version of the rules that make pages and chunks, e.g. ``2/1/500/0/eng``.
+    """Return the version of the rules that make pages and chunks, e.g. ``3/1/500/0/eng``.
 
     Args:
         rule: How pages are cut.

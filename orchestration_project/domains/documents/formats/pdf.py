@@ -28,6 +28,7 @@ HYPHEN = "\ufffe"
 """PDFium's mark for a hyphen at a line's end."""
 
 DIVIDED = re.compile(f"(?<=[^\\W\\d_]){HYPHEN}(?=[^\\W\\d_A-Z])")
+DIVIDED_LINE = re.compile(f"(?<=[^\\W\\d_])[-{HYPHEN}]\n(?=[^\\W\\d_A-Z])")
 END = re.compile(rb"%%EOF")
 MAX_ORDERED = 4000
 """Pieces of text of a page whose order is corrected; a page with more keeps the file's order."""
@@ -36,6 +37,9 @@ MAX_ORDERED = 4000
 MAX_CUTS = 40
 MIN_LINES, MIN_COLUMN_SHARE = 3, 0.2
 """Pieces of text and share of the width that a column of prose has at least."""
+
+MIN_FILLED = 0.6
+"""Share of a column's width that three of four lines of prose have at least."""
 
 
 Edges = tuple[float, float, float, float]
@@ -107,7 +111,7 @@ def _read_page(document: "PdfDocument", page: "PdfPage", draft: Draft, ruled: Ru
     """
     text_page = page.get_textpage()
     try:
-        text = _ordered_text(text_page)
+        text = _ordered_text(text_page, len(draft.pages) + 1, draft)
         is_image = not text.strip() and any(True for _ in page.get_objects(max_depth=1))
         marks = list(annotation_lines(document, page, draft))
         if is_image and draft.options.recognise:
@@ -144,19 +148,64 @@ def _rendered(page: "PdfPage") -> bytes:
         bitmap.close()
 
 
-def _ordered_text(page: "PdfTextPage") -> str:
-    """Return the text of a page; pieces whose order in the file is none are sorted by place."""
+def _ordered_text(page: "PdfTextPage", number: int, draft: Draft) -> str:
+    """Return the text of a page in reading order, which PDF does not record.
+
+    Pieces in an order of no reader are sorted by place. Columns whose lines are drawn side by
+    side are read one after the other, with a note.
+    """
     text = page.get_text_range()
     count = page.count_rects() if text else 0
     if not 1 < count <= MAX_ORDERED:
         return _clean(text)
-    if not is_scrambled(_boxes(page, count)):
+    edges = list(_boxes(page, count))
+    is_against_order = is_scrambled(edges)
+    is_interleaved = not is_against_order and has_filled_columns(edges)
+    if not is_interleaved and not is_against_order:
         return _clean(text)
-    boxes = [Box(*each) for each in _boxes(page, count)]
+    boxes = [Box(*each) for each in edges]
     lines = [[page.get_text_bounded(*boxes[place]) for place in line] for line in ordered(boxes)]
     joined = ("\n".join(" ".join(p.strip() for p in pieces) for pieces in lines)).strip()
+    joined = DIVIDED_LINE.sub("", joined)
     is_whole = len("".join(joined.split())) >= 0.98 * len("".join(text.split()))
+    if is_interleaved:
+        draft.note("reading_order_guessed", f"page {number}")
     return _clean(joined if is_whole else text)
+
+
+def has_filled_columns(boxes: Sequence[Edges]) -> bool:
+    """Return whether pieces that come line by line are the columns of prose, and not a table.
+
+    The lines of prose fill their column, while most cells of a table are shorter than its widest.
+    """
+    beside = sum(
+        left > end and bottom < upper and top > lower
+        for (_, lower, end, upper), (left, bottom, _, top) in pairwise(boxes)
+    )
+    if beside < MIN_LINES:
+        return False
+    pieces = [Box(*each) for each in boxes]
+    return any(
+        _is_filled(pieces, column)
+        for part in _parts(pieces, list(range(len(pieces))), 0)
+        for column in part
+    )
+
+
+def _parts(boxes: Sequence[Box], places: list[int], depth: int) -> Iterator[list[list[int]]]:
+    """Yield each part of a page that is cut into columns, as `ordered` cuts it."""
+    height = _usual_height(boxes, places)
+    if columns := _columns(boxes, places, height):
+        yield columns
+    elif depth < MAX_CUTS:
+        for rows in _rows(boxes, places, height):
+            yield from _parts(boxes, rows, depth + 1)
+
+
+def _is_filled(boxes: Sequence[Box], column: Sequence[int]) -> bool:
+    width = max(boxes[p].right for p in column) - min(boxes[p].left for p in column)
+    widths = sorted(boxes[place].right - boxes[place].left for place in column)
+    return widths[len(widths) // 4] >= MIN_FILLED * width
 
 
 def _boxes(page: "PdfTextPage", count: int) -> Iterator[Edges]:
@@ -206,12 +255,16 @@ def ordered(boxes: Sequence[Box]) -> list[list[int]]:
 
 
 def _cut(boxes: Sequence[Box], places: list[int], depth: int) -> list[list[int]]:
-    heights = sorted(boxes[place].top - boxes[place].bottom for place in places)
-    height = max(heights[len(heights) // 2], 1.0)
+    height = _usual_height(boxes, places)
     parts = _columns(boxes, places, height) or _rows(boxes, places, height)
     if not parts or depth >= MAX_CUTS:
         return _lines(boxes, places, height)
     return [line for part in parts for line in _cut(boxes, part, depth + 1)]
+
+
+def _usual_height(boxes: Sequence[Box], places: Sequence[int]) -> float:
+    heights = sorted(boxes[place].top - boxes[place].bottom for place in places)
+    return max(heights[len(heights) // 2], 1.0)
 
 
 def _columns(boxes: Sequence[Box], places: list[int], height: float) -> list[list[int]]:
