@@ -15,6 +15,7 @@ from orchestration_project.connections.http.addresses import AddressGuard
 from orchestration_project.connections.http.connecting import Transport, deadline
 from orchestration_project.connections.http.encodings import (
     ACCEPTED,
+    CutBodyError,
     EncodingError,
     TooLargeError,
     decoded,
@@ -126,6 +127,7 @@ class HttpClient:
             any interval, such as the delay in its robots.txt. None: no limit.
         guard: Checks each request, as of URLs that users declare; None: URLs are an operator's.
         retried_statuses: Statuses that are retried; any other is returned to the caller.
+        throttling_statuses: Those of them that ask for fewer requests.
         accepts_encodings: Whether bodies may come in gzip, deflate, zstd or brotli. They are
             returned decoded; ``max_body_bytes`` bounds them before and after.
         places_of: Places that an attempt at a host of this name takes while it is in flight; None:
@@ -160,6 +162,7 @@ class HttpClient:
         rate_of: Callable[[str], Rate | None] | None = None,
         guard: AddressGuard | None = None,
         retried_statuses: Collection[int] = RETRIED_STATUSES,
+        throttling_statuses: Collection[int] = (TOO_MANY_REQUESTS,),
         accepts_encodings: bool = False,
         places_of: Callable[[str], HostPlaces] | None = None,
         proxies: Sequence[Proxy] = (),
@@ -178,6 +181,7 @@ class HttpClient:
         self._timeout_seconds = min(timeout_seconds, deadline_seconds)
         self._guard = guard
         self._retried_statuses = frozenset(retried_statuses)
+        self._throttling_statuses = frozenset(throttling_statuses)
         self._accepts_encodings = accepts_encodings
         self._encoding_header = {"Accept-Encoding": ACCEPTED} if accepts_encodings else {}
         self._transport = Transport(use_environment=use_environment, guard=guard)
@@ -197,6 +201,10 @@ class HttpClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def pause(self, url: str, reason: str) -> None:
+        """Open the breaker of the host of a URL at once; ``reason`` holds no secrets."""
+        self._manners_of(httpx.URL(url).host).breaker.open(reason)
 
     def close(self) -> None:
         """Close connections and state; what other processes use stays."""
@@ -374,7 +382,7 @@ class HttpClient:
         response = Response(question.url, status, headers, body)
         throttled = self._is_throttled and self._is_throttled(body)
         if throttled or status in self._retried_statuses:
-            throttled = throttled or status == TOO_MANY_REQUESTS
+            throttled = throttled or status in self._throttling_statuses
             wait = seconds_to_wait(headers, self._now)
             reason = _quoted(question, response)
             raise AttemptError(question, number, reason, wait, is_throttled=bool(throttled))
@@ -409,6 +417,8 @@ class HttpClient:
             return body
         try:
             return decoded(body, answer.headers, max_bytes=self._max_body_bytes)
+        except CutBodyError as error:
+            raise httpx.RemoteProtocolError(str(error)) from error
         except TooLargeError as error:
             raise self._endless(question, f"{len(body)} bytes that decode to {error}") from error
         except EncodingError as error:

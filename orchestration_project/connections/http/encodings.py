@@ -22,6 +22,10 @@ class EncodingError(ValueError):
     """A body is not in the encoding that its headers name, or in one that is not accepted."""
 
 
+class CutBodyError(EncodingError):
+    """A body breaks off within its encoding: it did not come whole."""
+
+
 class TooLargeError(ValueError):
     """A body decodes to more bytes than are accepted."""
 
@@ -45,7 +49,8 @@ def decoded(body: bytes, headers: Mapping[str, str], *, max_bytes: int) -> bytes
         max_bytes: Largest size that is accepted, after each decoding.
 
     Raises:
-        EncodingError: The body is damaged or breaks off, or its encoding is not accepted.
+        CutBodyError: The body breaks off.
+        EncodingError: The body is damaged, or its encoding is not accepted.
         TooLargeError: It decodes to more than ``max_bytes``.
     """
     names = [each.strip().lower() for each in headers.get("content-encoding", "").split(",")]
@@ -98,7 +103,7 @@ def _inflate(body: bytes, window_bits: int) -> Iterator[bytes]:
             piece = decoder.decompress(rest, PIECE_BYTES)
             rest = decoder.unconsumed_tail
             if not piece and not rest and not decoder.eof:
-                raise EncodingError("a body that breaks off")
+                raise CutBodyError("a body that breaks off")
             yield piece
         rest = _after(decoder, may_follow=window_bits > zlib.MAX_WBITS)
 
@@ -110,7 +115,7 @@ def _expand(body: bytes) -> Iterator[bytes]:
         decoder, start = decompressor.decompressobj(), 0
         while not decoder.eof:
             if start >= len(rest):
-                raise EncodingError("a body that breaks off")
+                raise CutBodyError("a body that breaks off")
             yield decoder.decompress(rest[start : start + ZSTD_INPUT_BYTES])
             start += ZSTD_INPUT_BYTES
         rest = _after(decoder, may_follow=True) + rest[start:]
@@ -125,7 +130,7 @@ def _unbrotli(body: bytes) -> Iterator[bytes]:
         while not decoder.is_finished():
             piece = decoder.process(rest, output_buffer_limit=PIECE_BYTES)
             if not piece and decoder.can_accept_more_data() and not decoder.is_finished():
-                raise EncodingError("a body that breaks off")
+                raise CutBodyError("a body that breaks off")
             rest = b""
             yield piece
     except brotli.error as error:

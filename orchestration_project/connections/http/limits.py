@@ -176,6 +176,14 @@ class Breaker:
         """Close the breaker: the system answered."""
         self._state.change_breaker(self._key, lambda _: (CLOSED, None))
 
+    def open(self, failure: str) -> None:
+        """Refuse requests from now on, as the system asked for it; ``failure`` holds no secrets."""
+
+        def decide(state: BreakerState) -> tuple[BreakerState, None]:
+            return self._opened(state._replace(last_failure=failure)), None
+
+        self._state.change_breaker(self._key, decide)
+
     def failed(self, failure: str) -> float:
         """Count a request whose attempts all failed; return for how many seconds none is made.
 
@@ -183,15 +191,19 @@ class Breaker:
         """
 
         def decide(state: BreakerState) -> tuple[BreakerState, bool]:
-            now, count = self._now(), state.failure_count + 1
+            count = state.failure_count + 1
             changed = state._replace(failure_count=count, last_failure=failure)
             if count >= self._failures:
-                opened_at = state.opened_at or now
-                changed = changed._replace(opened_at=opened_at, retry_at=now + self._open_for)
+                changed = self._opened(changed)
             return changed, changed.retry_at is not None
 
         is_open = self._state.change_breaker(self._key, decide)
         return self._open_for.total_seconds() if is_open else 0
+
+    def _opened(self, state: BreakerState) -> BreakerState:
+        """Return a state as that of an open breaker."""
+        now = self._now()
+        return state._replace(opened_at=state.opened_at or now, retry_at=now + self._open_for)
 
     def _let_one_try(
         self, state: BreakerState
