@@ -22,8 +22,9 @@ web_frontier = table(
     text("found_on", "URL of the page with the link; NULL: a start URL", optional=True),
     text(
         "verdict",
-        "Verdict: page, unchanged, blocked, login, gone, redirected, disallowed (robots.txt), "
-        "refused or failed (no answer; the next run retries); NULL: waits",
+        "Verdict: page, unchanged, blocked, login, gone (404 or 410 alone), redirected, disallowed "
+        "(robots.txt), refused (4xx, or by our limits) or failed (no page; the next run retries); "
+        "NULL: waits",
         optional=True,
     ),
     text("reason", "Reason of the verdict; NULL: none", optional=True, from_senders=True),
@@ -31,6 +32,12 @@ web_frontier = table(
     text("content_type", "Content-Type of the page; NULL: none", optional=True, from_senders=True),
     text("sha256", "SHA-256 of the page's bytes, hex; NULL: none", optional=True),
     moment("fetched_at", "UTC time of the answer; NULL: not fetched", optional=True),
+    day(
+        "last_success_on",
+        "UTC day of the latest crawl that read it, where this one did not; its items stay as they "
+        "were then, unless it is gone; NULL: none, or read",
+        optional=True,
+    ),
 )
 
 web_pages = table(
@@ -45,7 +52,7 @@ web_pages = table(
     text("last_modified", "Last-Modified; NULL: none", optional=True, from_senders=True),
     text("final_url", "URL after redirects", from_senders=True),
     text("sha256", "SHA-256 of the page's bytes, hex; of an unchanged page, those it had"),
-    text("verdict", "Verdict: page, unchanged, blocked, login, gone or redirected"),
+    text("verdict", "Verdict: page, unchanged, blocked, login, gone, refused or failed"),
     text("robots_verdict", "Verdict of robots.txt: allowed"),
     moment("fetched_at", "UTC time of the answer"),
     text("run_id", "Dagster run that fetched it"),
@@ -133,6 +140,12 @@ web_crawls = table(
         optional=True,
     ),
     text("run_id", "Dagster run, the latest"),
+    count(
+        "carried_count",
+        "Loaded items that stay as they were: the page was not read or the item not understood; "
+        "NULL: not counted",
+        optional=True,
+    ),
 )
 
 web_switches = table(

@@ -120,10 +120,14 @@ CASES = {
         page("<div>" * 5_000 + product("D")), "page", item=item("D")
     ),
     "NUL in HTML": Bad(page(product("P\x007")), "page", item=item("P7")),
-    "an empty page": Bad(page(""), "page"),
+    "an empty page": Bad(page(""), "failed", "the body is empty"),
+    "gzip that breaks off": Bad(
+        page(gzip.compress(b"<p>text</p>")[:-9], Content_Encoding="gzip"), "failed", "breaks off"
+    ),
+    "a status of refusal": Bad(Reply(451), "refused", "status 451"),
     "a redirect to another host": Bad(moved("https://elsewhere.example/"), "redirected", "another"),
     "a redirect to a file": Bad(moved("file:///etc/passwd"), "redirected", "redirects to no page"),
-    "a redirect to nothing": Bad(moved("http://[::1"), "redirected", "redirects to no page"),
+    "a redirect to nothing": Bad(moved("http://[::1"), "failed", "without a usable Location"),
     "a redirect with a password": Bad(moved("http://a:b@shop.demo/"), "redirected", "to no page"),
     "a redirect to itself": Bad(moved("#again"), "redirected", "more than 10 redirects"),
     "a redirect to what robots.txt disallows": Bad(moved("/private"), "disallowed", "robots.txt"),
@@ -209,7 +213,7 @@ def test_each_bad_answer_has_its_reason_and_the_others_are_loaded(
     assert any("expected a price such as 1.234,56" in reason for _, reason in reasons)
     assert any("expected up to 100000 characters" in reason for _, reason in reasons)
     fetched = {url for (url,) in databases.rows(url, select(web_pages.c.url))}
-    answered = {"page", "gone", "redirected", "disallowed"}
+    answered = {"page", "gone", "refused", "failed"}
     assert {URLS[name] for name, each in cases.items() if each.verdict == "page"} <= fetched
     assert fetched <= {URLS[name] for name, each in cases.items() if each.verdict in answered}
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from orchestration_project.domains.web.pages import judge
 from orchestration_project.domains.web.verdicts import refusal_of
 
 NAVIGATION = "".join(f"<a href=/category/{n}>Category {n}</a>" for n in range(12))
@@ -82,3 +83,38 @@ def test_json_is_never_one():
 def test_a_text_that_is_not_html_is_judged_without_an_error():
     for body in (b"", b"\x00captcha", b"<" * 10_000 + b"captcha", b"captcha " * 10_000):
         assert refusal_of("https://shop.example/", body, "text/html") is None
+
+
+VERDICTS = {404: "gone", 410: "gone", 401: "login", 407: "login", 403: "blocked"}
+FAILED = {202, 204, 205, 206, 226, 408, 425, 429}
+
+
+@pytest.mark.parametrize("is_conditional", [False, True])
+def test_of_all_statuses_only_404_and_410_say_that_a_page_is_gone(is_conditional: bool):
+    for status in range(100, 1000):
+        found = judge(status, b"<p>text", "text/html", is_conditional=is_conditional).verdict
+        if status in VERDICTS:
+            assert found == VERDICTS[status]
+        elif status == 304 and is_conditional:
+            assert found == "unchanged"
+        elif 400 <= status < 500 and status not in FAILED:
+            assert found == "refused"
+        else:
+            is_page = 200 <= status < 300 and status not in FAILED
+            assert found == ("page" if is_page else "failed"), status
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "verdict"),
+    [
+        (b"", "text/html", "failed"),
+        (b"\xef\xbb\xbf\r\n", "", "failed"),
+        (b'{"items": [', "application/json", "failed"),
+        (b"<h1>We will be back", "application/json; charset=utf-8", "failed"),
+        (b"[" * 100_000, "application/json", "page"),  # its items are rejects: it is too deep
+        (b"{}", "application/json", "page"),
+        (b"0", "text/plain", "page"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_not_a_page(body: bytes, content_type: str, verdict: str):
+    assert judge(200, body, content_type, is_conditional=False).verdict == verdict

@@ -59,6 +59,7 @@ from orchestration_project.services.metadata import (
     check_spec,
     column_schema,
     described_result,
+    quoted_table,
 )
 from orchestration_project.settings.domains.web import WebSettings
 from orchestration_project.tables.schema import USD_SCALE, schema_of
@@ -378,9 +379,16 @@ def _outcome(state: CrawlState, left: int, left_out_count: int) -> tuple[str, st
 
 def _shown(loaded: LoadedItems) -> Mapping[str, Any]:
     written = loaded.outcome
+    carried: Mapping[str, Any] = {}
+    if loaded.carried and loaded.carried.count:
+        carried = {
+            "carried_count": loaded.carried.count,
+            "carried_items": quoted_table(loaded.carried.as_metadata()),
+        }
     if not isinstance(written, WriteResult):
-        return {"outcome": "nothing to load", "item_count": loaded.item_count}
+        return {"outcome": "nothing to load", "item_count": loaded.item_count, **carried}
     return {
+        **carried,
         "outcome": written.in_words,
         "item_count": loaded.item_count,
         "reject_count": loaded.reject_count,

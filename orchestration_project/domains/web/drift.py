@@ -78,7 +78,7 @@ def drift_audits(
         is_complete: Whether the crawl is complete; the count of a partial one is not judged.
     """
     return [
-        _count_audit(figures.item_count, baseline.counts, is_complete=is_complete),
+        _count_audit(figures.present_count, baseline.counts, is_complete=is_complete),
         _fill_audit(figures, baseline.loaded, fields),
         _members_audit(members, baseline),
     ]

@@ -35,6 +35,9 @@ MAX_ITEM_BYTES = 1_000_000
 META_CHARSET = re.compile(
     rb"<meta[^>]{0,200}?charset=[\"' ]?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE
 )
+MARKUP_TYPE = re.compile(r"\s*($|text/|application/\S*(html|xml))", re.IGNORECASE)
+"""Content types of markup; none is one, too."""
+
 HEADER_CHARSET = re.compile(r"charset=[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 NO_CHARSETS = ("idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7")
 """Codecs of Python that no page is in; some take quadratic time."""
@@ -204,6 +207,16 @@ def has_items(url: str, rule: ItemRule) -> bool:
     return contains(url, rule.pages)
 
 
+def is_readable(page: Page, rule: ItemRule) -> bool:
+    """Whether a page is of the type of content that a rule reads: JSON, or a markup."""
+    if rule.parser:
+        return True
+    if page.is_json:
+        paths = (each.json_path for each in rule.fields.values())
+        return bool(rule.each_json_path or rule.each_json_ld or any(paths))
+    return rule.each_json_path is None and bool(MARKUP_TYPE.match(page.content_type))
+
+
 def items(page: Page, rule: ItemRule, mask_key: bytes = b"") -> Iterator[Item | RejectedItem]:
     """Yield the items of a page; one that breaks a rule is a reject with its reason.
 
@@ -300,7 +313,7 @@ def _objects(objects: Sequence[Mapping[str, Any]], name: str) -> Iterator[_Objec
 
 def _item(part: Any, rule: ItemRule, mask_key: bytes) -> Item | RejectedItem | None:
     payload, problems = _fields(part, rule, mask_key)
-    if not payload:
+    if not payload and all(kind != "value" for kind, _ in problems):
         return None
     text = _canonical(payload)
     if problems:

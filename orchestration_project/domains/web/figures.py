@@ -18,6 +18,7 @@ class ItemFigures:
 
     Attributes:
         item_count: Items that keep all rules.
+        unread_count: Loaded items that are carried over, as their pages were not read.
         rejects: Rejected items by reason code.
         examples: First sentences of each reason code.
         read_count: Items and rejects whose fields were read.
@@ -25,6 +26,7 @@ class ItemFigures:
     """
 
     item_count: int = 0
+    unread_count: int = 0
     rejects: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
     read_count: int = 0
@@ -46,6 +48,11 @@ class ItemFigures:
         if payload is not None:
             self.read_count += 1
             self.filled.update(payload.keys())
+
+    @property
+    def present_count(self) -> int:
+        """Items of the site, as far as the pages say: those of unread pages count, too."""
+        return self.item_count + self.unread_count
 
     @property
     def reject_count(self) -> int:

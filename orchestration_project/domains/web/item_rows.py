@@ -1,7 +1,9 @@
 """Items of pages as rows of `web_items`; where they are many, they are spilled by ranges of key."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterable, Mapping
+from datetime import date
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
@@ -16,7 +18,13 @@ from orchestration_project.contracts.rules import (
     verdict,
 )
 from orchestration_project.domains.web.drift import Baseline, drift_audits, members_of
-from orchestration_project.domains.web.extraction import Item, Page, RejectedItem, items
+from orchestration_project.domains.web.extraction import (
+    Item,
+    Page,
+    RejectedItem,
+    is_readable,
+    items,
+)
 from orchestration_project.domains.web.figures import ItemFigures
 from orchestration_project.domains.web.sites import ItemRule
 from orchestration_project.tables.schema import schema_of
@@ -51,6 +59,40 @@ class ReadPage(NamedTuple):
     capture_id: int = 0
 
 
+class CarriedItem(NamedTuple):
+    """A loaded item that stays as it is.
+
+    Attributes:
+        item_key: Its key.
+        url: URL of its page.
+        payload: Fields as canonical JSON.
+        capture_id: Capture that it was read from.
+        reason: Why it stays.
+        last_success_on: Day on which its page was last read; None: it is not known.
+        is_unread: Whether its page was not read, so that it counts as an item of the crawl.
+    """
+
+    item_key: str
+    url: str
+    payload: str
+    capture_id: int
+    reason: str
+    last_success_on: date | None = None
+    is_unread: bool = True
+
+
+class CarriedItems(Protocol):
+    """Loaded items of a site that are carried over."""
+
+    def items(self, unclear_urls: Collection[str]) -> Iterable[CarriedItem]:
+        """Return items that stay unless they were read; those of these pages among them."""
+        ...
+
+    def add(self, item: CarriedItem) -> None:
+        """Count an item that was carried over."""
+        ...
+
+
 class ReadItems(NamedTuple):
     """Items of pages as rows of `web_items`, and their counts."""
 
@@ -67,6 +109,7 @@ def item_rows(
     baseline: Baseline | None = None,
     is_complete: bool = True,
     mask_key: bytes = b"",
+    carried: CarriedItems | None = None,
 ) -> ReadItems:
     """Return the items of pages as rows of `web_items`, in the order of their keys.
 
@@ -81,23 +124,32 @@ def item_rows(
         baseline: Earlier state with which the items are compared; None: none.
         is_complete: Whether the pages are those of a complete crawl.
         mask_key: Secret by which personal values are masked.
+        carried: Loaded items that stay; None: none.
     """
     earlier, figures, members = baseline or Baseline(), ItemFigures(), set[str]()
+    unclear_urls = set[str]()
     rows, rejects = _Rows(spill), list[tuple[Any, ...]]()
     for part_number, read in enumerate(pages, start=1):
         page = Page(read.url, read.body, read.content_type)
         if read.url in earlier.sampled:
             members |= members_of(page)
+        if not is_readable(page, rule):
+            unclear_urls.add(read.url)
         for number, found in enumerate(items(page, rule, mask_key), start=1):
             figures.add(found)
             place = part_number, number
             if isinstance(found, Item):
                 rows.add((site, found.key, read.url, found.payload, read.capture_id, *place))
             else:
+                unclear_urls.add(read.url)
                 rejects.append((*place, *_rejected(found), read.capture_id))
+    carried_count = 0
+    if carried is not None:
+        carried_count, figures.unread_count = rows.carry_over(site, carried, unclear_urls)
     unique, ranges, repeated = rows.unique(rule)
     rejects += repeated
-    figures.item_count = len(unique) if ranges is None else ranges.row_count
+    row_count = len(unique) if ranges is None else ranges.row_count
+    figures.item_count = row_count - carried_count
     names = list(rule.fields)
     drift = drift_audits(figures, frozenset(members), earlier, names, is_complete=is_complete)
     audits = [_reject_audit(figures.item_count, len(rejects)), *drift]
@@ -121,6 +173,24 @@ class _Rows:
         self._character_count += len(row[3])
         if len(self._held) >= MAX_HELD_ITEMS or self._character_count >= MAX_HELD_CHARACTERS:
             self._put()
+
+    def carry_over(
+        self, site: str, carried: CarriedItems, unclear_urls: Collection[str]
+    ) -> tuple[int, int]:
+        """Take in loaded items whose keys no row has; return how many, and of unread pages."""
+        keys = pl.DataFrame({"item_key": [row[1] for row in self._held]}, {"item_key": pl.String})
+        keys = pl.concat([self._counts.select("item_key"), keys])
+        count, unread_count, waiting = 0, 0, iter(carried.items(unclear_urls))
+        while some := {item.item_key: item for item in islice(waiting, MAX_HELD_ITEMS)}:
+            absent = pl.DataFrame({"item_key": list(some)}).join(keys, on="item_key", how="anti")
+            for key in absent["item_key"]:
+                item = some[key]
+                carried.add(item)
+                unread_count += item.is_unread
+                self.add((site, key, item.url, item.payload, item.capture_id, 0, 0))
+            keys = pl.concat([keys, absent])
+            count += len(absent)
+        return count, unread_count
 
     def _put(self) -> None:
         """Spill the rows that are held."""

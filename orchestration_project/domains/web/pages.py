@@ -1,6 +1,7 @@
 """Answers of sites as verdicts, rows of fetched pages, and rows of items."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Literal, NamedTuple
@@ -8,9 +9,7 @@ from typing import Literal, NamedTuple
 import polars as pl
 
 from orchestration_project.contracts.rules import REJECT_SCHEMA, Validated
-from orchestration_project.domains.web.extraction import (
-    RULE_VERSION,
-)
+from orchestration_project.domains.web.extraction import RULE_VERSION, Page
 from orchestration_project.domains.web.sites import ItemRule
 from orchestration_project.tables.schema import schema_of
 from orchestration_project.tables.web import web_pages
@@ -30,23 +29,77 @@ PageVerdict = Literal[
 REFUSED = ("blocked", "login")
 """Verdicts on pages, and outcomes of crawls, of a site that refuses to be crawled."""
 
-BLOCKED_STATUSES = (403, 429, 503)
+READ = ("page", "unchanged")
+"""Verdicts on pages that were read."""
+
+GONE_STATUSES = (404, 410)
+"""The only statuses by which a page is gone (RFC 9110)."""
+
+BLOCKED_STATUSES = (403,)
 LOGIN_STATUSES = (401, 407)
+PASSING_STATUSES = (408, 425, 429, *range(500, 600))
+"""Statuses of failures that may pass: they are retried."""
+
+NO_PAGE_STATUSES = (202, 204, 205, 206, 226)
+"""Statuses of success without the whole page, as none of its parts or changes is asked for."""
+
+BLANK = b" \t\r\n\0\xef\xbb\xbf"
+"""White space, NUL and the mark of UTF-8: a body of these alone is empty."""
+
 _ADDED = ("capture_id", "known_from")
 
 
-def judge(status: int) -> PageVerdict:
+class Judgement(NamedTuple):
+    """Verdict on an answer, and its reason; empty: the verdict says it."""
+
+    verdict: PageVerdict
+    reason: str = ""
+
+
+def judge(status: int, body: bytes, content_type: str, *, is_conditional: bool) -> Judgement:
     """Return the verdict on an answer after redirects.
 
-    A block or a login page is never worked around: it ends the crawl.
+    A block or a login page is never worked around: it ends the crawl. What cannot be read is
+    failed or refused; only `GONE_STATUSES` say that a page is gone.
+
+    Args:
+        status: HTTP status.
+        body: The bytes, whole.
+        content_type: As its header says.
+        is_conditional: Whether the page was requested on condition that it has changed.
     """
-    if status == 304:
-        return "unchanged"
-    if 200 <= status < 300:
-        return "page"
+    if status in GONE_STATUSES:
+        return Judgement("gone")
     if status in BLOCKED_STATUSES:
-        return "blocked"
-    return "login" if status in LOGIN_STATUSES else "gone"
+        return Judgement("blocked")
+    if status in LOGIN_STATUSES:
+        return Judgement("login")
+    if status == 304:
+        reason = "status 304 to a request without a condition"
+        return Judgement("unchanged") if is_conditional else Judgement("failed", reason)
+    if 300 <= status < 400:
+        return Judgement("failed", f"status {status} without a usable Location")
+    if 400 <= status < 500 and status not in PASSING_STATUSES:
+        return Judgement("refused", f"status {status}")
+    if not 200 <= status < 300 or status in NO_PAGE_STATUSES:
+        return Judgement("failed", f"status {status}")
+    problem = _unreadable(body, content_type)
+    return Judgement("failed", problem) if problem else Judgement("page")
+
+
+def _unreadable(body: bytes, content_type: str) -> str:
+    """Return why a body cannot be read as a page; empty: it can."""
+    if not body.strip(BLANK):
+        return "the body is empty"
+    page = Page("", body, content_type)
+    if page.is_json:
+        try:
+            json.loads(page.text)
+        except ValueError as error:
+            return f"expected JSON, found {type(error).__name__}: {str(error)[:100]}"
+        except RecursionError:  # its items are rejects
+            return ""
+    return ""
 
 
 class FetchedPage(NamedTuple):

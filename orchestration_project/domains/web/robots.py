@@ -14,7 +14,9 @@ MAX_ROBOTS_BYTES = 500 * 1024
 MAX_CRAWL_DELAY_SECONDS = 3_600.0
 """A longer delay counts as this one."""
 
-TOO_MANY_REQUESTS = 429
+PASSING_STATUSES = (408, 425, 429)
+"""Statuses below 500 of failures that may pass: they say nothing of the rules."""
+
 LINE_END = re.compile(r"\r\n?|\n")
 RULE_NAME = re.compile(r"\s*[A-Za-z][A-Za-z -]*")
 USER_AGENT = re.compile(r"\s*user[- ]?agent\s*", re.IGNORECASE)
@@ -73,15 +75,15 @@ class Robots:
 def read_robots(status: int | None, body: bytes) -> Robots:
     """Return the rules that an answer for `/robots.txt` means.
 
-    2xx are rules. Other statuses below 500 mean no rules, so that all is allowed. 5xx,
-    and no answer, mean that nothing is allowed (RFC 9309, 2.3.1). So does 429 here, where the RFC
-    would allow all: the server asks for fewer requests.
+    2xx are rules. 3xx and 4xx mean no rules, so that all is allowed. 5xx, and no answer, mean that
+    nothing is allowed (RFC 9309, 2.3.1). So do `PASSING_STATUSES` here, where the RFC would allow
+    all, and 206, which is a part of the rules.
 
     Args:
         status: HTTP status after redirects; None: no answer.
         body: The bytes; those beyond `MAX_ROBOTS_BYTES`, with the line that they cut, do not count.
     """
-    if status is None or status >= 500 or status == TOO_MANY_REQUESTS:
+    if status is None or status >= 500 or status in (206, *PASSING_STATUSES):
         return Robots(is_reachable=False)
     if not 200 <= status < 300:
         return Robots()

@@ -1,7 +1,7 @@
 """Requests of pages: robots.txt first, at the rate of the host, each redirect judged again."""
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -17,8 +17,8 @@ from orchestration_project.connections.http.client import TOO_MANY_REQUESTS, Res
 from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.http.limits import places_of
 from orchestration_project.connections.http.proxies import NoProxyLeftError, Proxy
-from orchestration_project.connections.http.request import short_wait
 from orchestration_project.connections.http.shared_state import Rate
+from orchestration_project.domains.web.pages import PASSING_STATUSES
 from orchestration_project.domains.web.robots import MAX_ROBOTS_BYTES, Robots, read_robots
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.engine.environment import address_guard, open_shared_state
@@ -42,17 +42,10 @@ MAX_REDIRECTS = 10
 MAX_ROBOTS_REDIRECTS = 5
 ROBOTS_AGE = timedelta(hours=24)
 REDIRECTS = (301, 302, 303, 307, 308)
-RETRIED = (500, 502, 504)
-"""Statuses that are retried; 403, 429 and 503 are answers to be judged.
-
-Those of 429 and 503 that name a short time in `Retry-After` are judged after it.
-"""
-SERVICE_UNAVAILABLE = 503
+THROTTLING = (TOO_MANY_REQUESTS, 503)
+"""Statuses by which a host asks for a pause."""
 
 FORM_HEADERS: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
-
-RETRIED_OF_ROBOTS = (*RETRIED, 429)
-"""Statuses of robots.txt that are retried, after their Retry-After; of a long one, the next run."""
 
 
 def origin_of(url: str) -> str:
@@ -87,6 +80,7 @@ class Answer:
         response: Last answer; None: no request was made there.
         refusal: Verdict where a URL is not requested: disallowed, refused or redirected.
         reason: Why it is not requested.
+        is_conditional: Whether the last request had a condition.
         request_count: Requests that were made.
         screenshot: PNG of the rendered page; empty: it was not rendered.
     """
@@ -97,6 +91,7 @@ class Answer:
     reason: str = ""
     request_count: int = 0
     screenshot: bytes = b""
+    is_conditional: bool = False
 
 
 class RobotsUnreachableError(TransientError):
@@ -132,8 +127,13 @@ class PageAccess(Protocol):
             headers: Of the first request, such as conditions.
 
         Raises:
+            ThrottledError: The host asks for a pause.
             TransientError: No attempt succeeded.
         """
+        ...
+
+    def pause(self, url: str, reason: str) -> None:
+        """Let no request of any crawl leave for the host of a URL, for the time of a breaker."""
         ...
 
 
@@ -187,7 +187,7 @@ class WebAccess:
         pages = self._client(
             site, addresses, lambda host: _rate(usual, delays.get(host, 0)), switch
         )
-        robots = self._client(site, addresses, lambda _: _rate(usual, 0), switch, RETRIED_OF_ROBOTS)
+        robots = self._client(site, addresses, lambda _: _rate(usual, 0), switch)
         with pages, robots:
             cache = _RobotsCache(robots, addresses, warehouse, clock)
             yield SiteAccess(site, pages, cache, addresses, delays, CookieJar(clock.now), switch)
@@ -210,7 +210,6 @@ class WebAccess:
         addresses: Mapping[str, str],
         rate_of: Callable[[str], Rate],
         switch: SiteSwitch,
-        retried: Collection[int] = RETRIED,
     ) -> HttpClient:
         servers = [urlsplit(each).netloc for each in addresses.values()]
         urls = self._settings.proxy_urls if site.proxy == "allowed" else ()
@@ -233,7 +232,8 @@ class WebAccess:
                 demo_server=servers[0] if servers else "",
                 proxies=[each.name for each in proxies],
             ),
-            retried_statuses=retried,
+            retried_statuses=PASSING_STATUSES,
+            throttling_statuses=THROTTLING,
             accepts_encodings=True,
             places_of=places_of(
                 self._settings.state_path,
@@ -272,6 +272,7 @@ class SiteAccess:
             headers: Of the first request, such as conditions.
 
         Raises:
+            ThrottledError: The host asks for a pause.
             TransientError: No attempt succeeded.
             RobotsUnreachableError: robots.txt failed.
             SwitchedOffError: The site's kill switch is off.
@@ -291,14 +292,16 @@ class SiteAccess:
                         **(headers if count == 0 else {}),
                         **self.cookies.headers(current),
                     },
-                    may_pass=_asks_to_wait,
                 )
             except (ConfigurationError, SourceError) as error:
                 return Answer(current, None, "refused", str(error)[:500], count + 1)
             self.cookies.store(current, response.headers)
-            target = response.headers.get("location") if response.status in REDIRECTS else None
+            target = _location(response)
             if target is None:
-                return Answer(current, response, request_count=count + 1)
+                is_conditional = count == 0 and bool(headers)
+                return Answer(
+                    current, response, request_count=count + 1, is_conditional=is_conditional
+                )
             following = resolved(current, target)
             if following is None:
                 reason = f"it redirects to no page: {target[:200]}"
@@ -306,6 +309,10 @@ class SiteAccess:
             current = following
         reason = f"more than {MAX_REDIRECTS} redirects"
         return Answer(current, response, "redirected", reason, MAX_REDIRECTS + 1)
+
+    def pause(self, url: str, reason: str) -> None:
+        """Let no request of any crawl leave for the host of a URL, for the time of a breaker."""
+        self.client.pause(_at(self.addresses, url), reason)
 
     @property
     def login_url(self) -> str | None:
@@ -368,10 +375,16 @@ class SiteAccess:
                 raise RobotsUnreachableError(origin)
 
 
-def _asks_to_wait(response: Response) -> bool:
-    """Whether an answer asks for a later request, rather than for none."""
-    is_throttled = response.status in (TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE)
-    return is_throttled and short_wait(response.headers, Clock().now) is not None
+def _location(response: Response) -> str | None:
+    """Return the target of a redirect; None: the answer is none, or names no URL."""
+    target = response.headers.get("location", "").strip()
+    if response.status not in REDIRECTS or not target:
+        return None
+    try:
+        urlsplit(target)
+    except ValueError:
+        return None
+    return target
 
 
 def _at(addresses: Mapping[str, str], url: str) -> str:
@@ -440,7 +453,7 @@ class _RobotsCache:
                 if current == url:
                     raise
                 return None, b""
-            target = response.headers.get("location") if response.status in REDIRECTS else None
+            target = _location(response)
             following = target and resolved(current, target)
             if not following:
                 return response.status, response.body

@@ -29,6 +29,7 @@ from orchestration_project.engine.warehouse.delivery import no_warnings
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.landing import land_all
 from orchestration_project.resources.web.baseline import SAMPLED_PAGES, read_baseline
+from orchestration_project.resources.web.carried import CarryOver
 from orchestration_project.resources.web.changes import items_spec, record_changes
 from orchestration_project.resources.web.held import PAGES_AT_ONCE, HeldPage, read_held
 from orchestration_project.resources.web.page_bytes import StoredPage, capture_ids
@@ -43,6 +44,7 @@ class LoadedItems:
     reject_count: int
     outcome: WriteOutcome[pl.DataFrame] | None = None
     audits: Sequence[Audit] = ()
+    carried: CarryOver | None = None
 
 
 def load_items(
@@ -60,6 +62,8 @@ def load_items(
 ) -> LoadedItems:
     """Load the items of a crawl's pages; only those of a complete crawl replace all others.
 
+    Items of pages that are neither read nor gone stay as they are, see `CarryOver`.
+
     Audits compare them with earlier crawls; ``allow_drift``: these only warn. ``mask_key`` is the
     secret by which personal values are masked.
 
@@ -73,6 +77,7 @@ def load_items(
         is_complete = is_complete and not listing.lacking_count
         count = select(func.count()).where(web_items.c.site == site.site)
         loaded_count = connection.execute(count).scalar_one()
+    carried = CarryOver(warehouse, site.site, day, is_complete)
     baseline = read_baseline(site, day, listing.first_urls, warehouse=warehouse, captures=captures)
     validated, figures = item_rows(
         _pages(site, day, warehouse, captures),
@@ -82,7 +87,9 @@ def load_items(
         baseline=baseline,
         is_complete=is_complete,
         mask_key=mask_key,
+        carried=carried,
     )
+    carried.count_unread()
     rejects = validated.rejects.unique(  # of the same bytes under several URLs, once
         ["capture_id", "line_number"], keep="first", maintain_order=True
     )
@@ -91,17 +98,18 @@ def load_items(
         audits = [replace(each, severity="warning") for each in validated.audits]
         validated = replace(validated, audits=audits)
     rates = figures.fill_rates(site.item.fields)
-    counts = validated.row_count, len(validated.rejects)
+    counts = figures.item_count, len(validated.rejects)
     with warehouse.writing() as connection:
         own = web_crawls.c.site == site.site, web_crawls.c.day == day
         values = {
             "item_count": counts[0],
             "reject_count": counts[1],
             "fill_rates": json.dumps(rates) if rates else None,
+            "carried_count": carried.count,
         }
         connection.execute(update(web_crawls).where(*own).values(values))
         if not listing.page_count:
-            return LoadedItems(*counts, audits=validated.audits)
+            return LoadedItems(*counts, audits=validated.audits, carried=carried)
         state = read_states(connection, web_items, [site.site])[site.site]
         target = items_spec(site.item, has_items=loaded_count > 0).target(
             site.site,
@@ -122,7 +130,7 @@ def load_items(
         )
         batch = prepare_all([(target, delivery, validated)])
         [ended] = land_all(connection, batch, clock.now(), no_warnings, record_changes)
-    return LoadedItems(*counts, ended, validated.audits)
+    return LoadedItems(*counts, ended, validated.audits, carried)
 
 
 def _is_overtaken(connection: Connection, site: str, day: date) -> bool:

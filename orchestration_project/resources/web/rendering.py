@@ -22,6 +22,7 @@ from orchestration_project.domains.web.browsing import (
     sent_headers,
     shown_headers,
 )
+from orchestration_project.domains.web.pages import judge
 from orchestration_project.domains.web.sites import Browsing, Site
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError, TransientError
@@ -125,15 +126,21 @@ class BrowserAccess:
         """
         answer = self.pages.get(url, {})
         response = answer.response
-        if response is None or answer.refusal or not 200 <= response.status < 300:
+        if response is None or answer.refusal:
             return answer
-        if "html" not in response.headers.get("content-type", "html").lower():
+        content_type = response.headers.get("content-type", "html").lower()
+        verdict = judge(response.status, response.body, content_type, is_conditional=False).verdict
+        if verdict != "page" or "html" not in content_type:
             return answer
         with self._turn:
             try:
                 return self._within_time(answer, response)
             except _BrowserFailedError:
                 return self._within_time(answer, response, is_last=True)
+
+    def pause(self, url: str, reason: str) -> None:
+        """Let no request of any crawl leave for the host of a URL, for the time of a breaker."""
+        self.pages.pause(url, reason)
 
     def kill(self) -> None:
         """Kill the browser, as a crash would; the next page gets another one."""

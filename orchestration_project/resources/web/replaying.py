@@ -13,6 +13,7 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.spill import DiskSpill
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
+from orchestration_project.resources.web.carried import CarryOver
 from orchestration_project.resources.web.held import HeldPages, read_held
 from orchestration_project.tables.web import web_items
 
@@ -76,12 +77,13 @@ def preview_replay(
         found = [*read_held(connection, site, day)]
     pages = [*filter(None, found)]
     is_complete = held.is_complete(site.site, day) and len(pages) == len(found)
-    validated, _ = item_rows(
+    validated, figures = item_rows(
         (ReadPage(*each) for each in held.read(pages)),
         site.item,
         site=site.site,
         spill=DiskSpill(scratch),
         mask_key=mask_key,
+        carried=CarryOver(warehouse, site.site, day, is_complete),
     )
     after = {
         key: payload
@@ -89,7 +91,7 @@ def preview_replay(
         for key, payload in rows.select("item_key", "payload").iter_rows()
     }
     diff = compare_items(loaded_items(warehouse, site.site), after, replaces_all=is_complete)
-    counts = validated.row_count, len(validated.rejects)
+    counts = figures.item_count, len(validated.rejects)
     return ReplayPreview(day, is_complete, len(pages), *counts, diff)
 
 

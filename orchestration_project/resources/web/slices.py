@@ -9,13 +9,20 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, union_all, update
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http.limits import BreakerOpenError
 from orchestration_project.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
 from orchestration_project.domains.web.extraction import RULE_VERSION, Page, links
-from orchestration_project.domains.web.pages import REFUSED, FetchedPage, judge, page_rows
+from orchestration_project.domains.web.pages import (
+    READ,
+    REFUSED,
+    FetchedPage,
+    Judgement,
+    judge,
+    page_rows,
+)
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.domains.web.verdicts import refusal_of
 from orchestration_project.engine.captures import BlobError, Captures, unstored
@@ -33,7 +40,12 @@ from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.warehouse.landing import land_all
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
-from orchestration_project.errors import ConfigurationError, TransientError
+from orchestration_project.errors import (
+    ConfigurationError,
+    SourceError,
+    ThrottledError,
+    TransientError,
+)
 from orchestration_project.resources.web.access import (
     Answer,
     PageAccess,
@@ -52,7 +64,7 @@ from orchestration_project.resources.web.page_bytes import KnownPage, known_page
 from orchestration_project.resources.web.site_lease import SiteLease
 from orchestration_project.resources.web.start_lists import listed_urls
 from orchestration_project.resources.web.switches import SwitchedOffError
-from orchestration_project.tables.schema import USD_SCALE
+from orchestration_project.tables.schema import HISTORY, USD_SCALE
 from orchestration_project.tables.web import web_crawls, web_frontier, web_pages
 
 KEPT_HEADERS = ("content-type", "etag", "last-modified", "content-encoding", "location", "date")
@@ -89,8 +101,8 @@ class SliceLoader:
     def extract(self, item: ClaimedItem) -> Visit:
         """Request the page of a URL, on condition that it has changed.
 
-        Where robots.txt of the site's first host, or its circuit breaker, refuses all requests,
-        the crawl ends, and its URLs wait for the next run.
+        Where robots.txt of the site's first host, or its circuit breaker, refuses all requests, or
+        a host asks for a pause, the crawl ends, and its URLs wait for the next run.
         """
         if self.lease.lost.is_set():
             self.state.end("stopped", "another run has taken over the site")
@@ -107,6 +119,10 @@ class SliceLoader:
         except (BreakerOpenError, ConfigurationError, SwitchedOffError) as error:
             self.state.end("stopped", "; ".join(filter(None, (error.what, error.found))))
             return Visit()
+        except ThrottledError as error:
+            self.access.pause(item.key, error.found)
+            self.state.end("stopped", f"the host of {item.key} is paused: {error.found}")
+            return Visit(error=error)
         except TransientError as error:
             return Visit(error=error)
         return self._visit(item.key, answer, known, earlier)
@@ -129,7 +145,7 @@ class SliceLoader:
         empty = dict.fromkeys(
             (
                 *("slice_count", "request_count", "byte_count"),
-                *("page_count", "item_count", "reject_count"),
+                *("page_count", "item_count", "carried_count", "reject_count"),
                 *("seconds", "cost", "url_count", "left_out_count"),
             ),
             0,
@@ -161,7 +177,8 @@ class SliceLoader:
         One whose bytes are gone is requested again without conditions.
         """
         answer = self.access.get(url, _conditions(known))
-        if known is None or answer.response is None or answer.response.status != NOT_MODIFIED:
+        is_unchanged = answer.response and answer.response.status == NOT_MODIFIED
+        if known is None or not (answer.is_conditional and is_unchanged):
             return answer, None
         earlier = self._earlier_page(known.blob)
         if earlier is None:
@@ -182,10 +199,10 @@ class SliceLoader:
                 self.site, url, final_url=answer.final_url, verdict=answer.refusal, body=b""
             )
             return Visit(answer, answer.refusal, fetched_at=self.clock.now(), listed=listed)
-        verdict = judge(response.status)
-        if verdict == "page" and url != answer.final_url == self.access.login_url:
-            verdict = "login"
         body, content_type = response.body, response.headers.get("content-type", "")
+        verdict, reason = judge(
+            response.status, body, content_type, is_conditional=answer.is_conditional
+        )
         now = self.clock.now()
         capture = unstored(
             response.body,
@@ -210,20 +227,29 @@ class SliceLoader:
             content_type = known.content_type or ""
             sha256, body = earlier
         self.state.spend(answer.request_count - 1, len(response.body))
-        refusal = None
-        if verdict == "page" and (refusal := refusal_of(answer.final_url, body, content_type)):
-            verdict, answer = refusal.verdict, replace(answer, reason=refusal.reason)
+        if verdict == "page":
+            verdict, reason = self._refusal(url, answer.final_url, body, content_type)
+        answer = replace(answer, reason=reason or answer.reason)
         if verdict in REFUSED:
             stop = "login" if verdict == "login" and self.site.login else "blocked"
-            found = refusal.reason if refusal else response.status
             place = "" if answer.final_url == url else f" at {answer.final_url}"
-            self.state.end(stop, f"{url} answered {found}{place}")
+            self.state.end(stop, f"{url} answered {reason or response.status}{place}")
         listed = listed_urls(self.site, url, final_url=answer.final_url, verdict=verdict, body=body)
         if listed is not None:
-            answer = replace(answer, reason=listed.reason)
-        return Visit(
+            answer = replace(answer, reason="; ".join(filter(None, (listed.reason, reason))))
+        visit = Visit(
             answer, verdict, body, content_type, sha256, capture, screenshot, now, listed=listed
         )
+        if verdict == "failed":
+            return replace(visit, error=_not_a_page(answer, reason))
+        return visit
+
+    def _refusal(self, url: str, final_url: str, body: bytes, content_type: str) -> Judgement:
+        """Return the verdict on a page that may be a block or login page in place of its own."""
+        if url != final_url == self.access.login_url:
+            return Judgement("login")
+        refusal = refusal_of(final_url, body, content_type)
+        return Judgement(*refusal) if refusal else Judgement("page")
 
     def _earlier_page(self, blob: Blob | None) -> tuple[str, bytes] | None:
         """Return the present SHA-256 and the bytes of a captured page; None: they are gone."""
@@ -268,7 +294,7 @@ class SliceLoader:
         depths = self._depths(connection, [item.key for item, _ in visits])
         found: dict[str, tuple[int, str | None]] = {}
         for item, visit in visits:
-            if visit.verdict not in ("page", "unchanged") or visit.answer is None:
+            if visit.verdict not in READ or visit.answer is None:
                 continue
             base = visit.answer.final_url
             own_depth = depths.get(item.key, 0)
@@ -295,7 +321,10 @@ class SliceLoader:
         if not found:
             return
         empty = dict.fromkeys(
-            ("verdict", "reason", "final_url", "content_type", "sha256", "fetched_at")
+            (
+                *("verdict", "reason", "final_url", "content_type", "sha256", "fetched_at"),
+                "last_success_on",
+            )
         )
         own = {"site": self.site.site, "day": self.day}
         rows = [
@@ -344,6 +373,8 @@ class SliceLoader:
         """Write the verdicts of URLs, and add to the counts of the crawl."""
         if not visits:
             return
+        unread = [url for url, visit in visits if visit.verdict not in READ]
+        days = self._days_of_success(connection, unread)
         rows = [
             {
                 "of": url,
@@ -353,6 +384,7 @@ class SliceLoader:
                 "new_content_type": visit.content_type or None,
                 "new_sha256": visit.sha256 or None,
                 "new_fetched_at": visit.fetched_at,
+                "new_last_success_on": days.get(url),
             }
             for url, visit in visits
         ]
@@ -373,8 +405,27 @@ class SliceLoader:
             cost=request_count * micros,
             request_count=request_count,
             byte_count=sum(each.byte_count for each in captured),
-            page_count=sum(each.verdict in ("page", "unchanged") for _, each in visits),
+            page_count=sum(each.verdict in READ for _, each in visits),
         )
+
+    def _days_of_success(self, connection: Connection, urls: Sequence[str]) -> Mapping[str, date]:
+        """Return the day on which each page was last read; one that never was is left out."""
+        found: dict[str, date] = {}
+        for start in range(0, len(urls), KEYS_PER_STATEMENT):
+            some = urls[start : start + KEYS_PER_STATEMENT]
+            fetches = union_all(
+                *(
+                    select(each.c.url, each.c.day).where(
+                        each.c.site == self.site.site,
+                        each.c.url.in_(some),
+                        each.c.verdict.in_(READ),
+                    )
+                    for each in (web_pages, web_pages.info[HISTORY])
+                )
+            ).subquery()
+            latest = select(fetches.c.url, func.max(fetches.c.day)).group_by(fetches.c.url)
+            found.update((url, day) for url, day in connection.execute(latest))
+        return found
 
 
 def _settlement(item: ClaimedItem, visit: Visit) -> ItemSettlement:
@@ -383,6 +434,7 @@ def _settlement(item: ClaimedItem, visit: Visit) -> ItemSettlement:
     if visit.answer is None:
         return ItemSettlement(item, "ready")
     reason = visit.answer.reason or None
+    is_skipped = bool(visit.answer.refusal) or visit.verdict == "refused"
     if visit.listed is not None and visit.listed.is_failed:
         reason = "; ".join(dict.fromkeys(filter(None, (visit.listed.reason, reason))))
         return ItemSettlement(
@@ -390,17 +442,27 @@ def _settlement(item: ClaimedItem, visit: Visit) -> ItemSettlement:
         )
     return ItemSettlement(
         item,
-        "skipped" if visit.answer.refusal else "done",
+        "skipped" if is_skipped else "done",
         result_version=RULE_VERSION,
-        reason_code=visit.verdict if visit.answer.refusal else None,
+        reason_code=visit.verdict if is_skipped else None,
         reason=reason,
     )
 
 
 def _reason_of(visit: Visit) -> str:
-    if visit.error:
+    if visit.error and not visit.answer:
         return f"{visit.error.what}; {visit.error.found}"
     return visit.answer.reason if visit.answer else ""
+
+
+def _not_a_page(answer: Answer, reason: str) -> SourceError:
+    """Return the error of an answer that cannot be read as a page."""
+    return SourceError(
+        f"{answer.final_url} answered what is not a page",
+        expected="a page, or status 404 or 410",
+        found=reason,
+        remedy="see the page in a browser; the next run of the day requests it again",
+    )
 
 
 def _conditions(known: KnownPage | None) -> Mapping[str, str]:

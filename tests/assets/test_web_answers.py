@@ -1,0 +1,265 @@
+"""Answers of a site that are no page: which remove items, which fail, and which pause the host."""
+
+import gzip
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+from sqlalchemy import select
+
+from orchestration_project.assets import web
+from orchestration_project.domains.web.sites import read_site
+from orchestration_project.resources.web.access import WebAccess
+from orchestration_project.settings import load_settings
+from orchestration_project.settings.domains.web import WebSettings
+from orchestration_project.tables.web import web_crawls, web_frontier, web_items
+from tests import databases
+from tests.assets.web_shop import POSTGRESQL_SLOW
+from tests.faulty_server import FaultyServer, Reply, Request, dropped
+from tests.resources.definitions import RESOURCES
+
+SITE = {
+    "site": "shop",
+    "base_url": "http://shop.demo",
+    "start": ["/"],
+    "follow": [{"css": "a"}],
+    "item": {
+        "pages": "/p/",
+        "key": ["sku"],
+        "fields": {"sku": {"css": ".sku", "required": True}},
+    },
+    "politeness": {"requests_per_second": 1000, "concurrency": 32},
+    "budget": {"page_seconds": 2},
+}
+HTML = {"Content-Type": "text/html; charset=utf-8"}
+Answer = Reply | Iterable[bytes]
+
+
+def page(body: str) -> Reply:
+    """Return a page of HTML."""
+    return Reply(headers=HTML, body=f"<!doctype html>{body}".encode() if body else b"")
+
+
+def product(name: str) -> Reply:
+    """Return the page of a product."""
+    return page(f"<h1>A lamp</h1><i class=sku>{name}</i>")
+
+
+def status(code: int, body: bytes = b"<h1>not the page</h1>", **headers: str) -> list[bytes]:
+    """Return an answer of any status."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = [f"HTTP/1.1 {code} X", f"Content-Length: {len(body)}", "Content-Type: text/html"]
+    lines.append("Connection: close")
+    lines += [f"{name}: {value}" for name, value in named.items()]
+    return ["\r\n".join([*lines, "", ""]).encode() + body]
+
+
+class Shop:
+    """A server in the place of the demo's shop: a list of products, and what each answers."""
+
+    def __init__(self, url: str, instance: dg.DagsterInstance, names: Iterable[str]) -> None:
+        self._url = url
+        self._instance = instance
+        self.names = list(names)
+        self.replies: dict[str, Answer | Callable[[], Answer]] = {}
+        self.listed = self.names
+        self.server = FaultyServer(self._reply)
+
+    def crawl(self, day: int, **changes: Any) -> tuple[str, str | None]:
+        """Crawl the shop for a day of February; return outcome and reason."""
+        self.server.requests.clear()
+        access: Any = WebAccess(WebSettings.of(load_settings()), lambda: self.server.url)
+        result = dg.materialize(
+            [web.site_assets(read_site(yaml.safe_dump(SITE | changes)))],
+            instance=self._instance,
+            partition_key=f"2026-02-{day:02}",
+            resources={**RESOURCES, "web": access},
+        )
+        self.metadata = {
+            event.materialization.asset_key.path[-1]: event.materialization.metadata
+            for event in result.get_asset_materialization_events()
+        }
+        columns = web_crawls.c
+        wanted = select(columns.outcome, columns.reason).where(columns.day == date(2026, 2, day))
+        [(outcome, reason)] = databases.rows(self._url, wanted)
+        return outcome, reason
+
+    @property
+    def items(self) -> set[str]:
+        """Keys of the loaded items."""
+        return {key for (key,) in databases.rows(self._url, select(web_items.c.item_key))}
+
+    def verdicts(self, day: int) -> Mapping[str, tuple[str, str | None, date | None]]:
+        """Return verdict, reason and day of the last success of each product's page."""
+        columns = web_frontier.c
+        wanted = select(columns.url, columns.verdict, columns.reason, columns.last_success_on)
+        rows = databases.rows(self._url, wanted.where(columns.day == date(2026, 2, day)))
+        return {url.rpartition("/")[2]: tuple(rest) for url, *rest in rows if "/p/" in url}
+
+    def _reply(self, request: Request) -> Answer:
+        if request.target == "/robots.txt":
+            return Reply(404)
+        name = request.target.rpartition("/")[2] or "/"
+        if name in self.replies:
+            reply = self.replies[name]
+            return reply() if callable(reply) else reply
+        if name == "/":
+            return page("".join(f"<a href=/p/{each}>{each}</a>" for each in self.listed))
+        return product(name)
+
+
+ShopOf = Callable[[Iterable[Any]], Shop]
+
+
+@pytest.fixture
+def shop_of(url: str, instance: dg.DagsterInstance) -> Iterator[ShopOf]:
+    def make(names: Iterable[Any]) -> Shop:
+        shop = Shop(url, instance, map(str, names))
+        stack.enter_context(shop.server)
+        return shop
+
+    with ExitStack() as stack:
+        yield make
+
+
+ENDING = (401, 403, 407)
+PASSING = (408, 425, 429)
+REFUSED = [code for code in range(400, 500) if code not in (404, 410, *ENDING, *PASSING)]
+
+
+@POSTGRESQL_SLOW
+def test_of_all_statuses_of_a_refusal_only_404_and_410_remove_an_item(shop_of: ShopOf):
+    shop = shop_of([404, 410, *REFUSED, "redirected", "unlisted", "good", "bare"])
+    assert shop.crawl(1) == ("complete", None)
+    assert shop.items == set(shop.names)
+    shop.replies = {
+        **{str(code): status(code) for code in (404, 410, *REFUSED)},
+        "redirected": status(302, Location="https://elsewhere.example/"),
+        "bare": page("sold out"),
+    }
+    shop.listed = [name for name in shop.names if name != "unlisted"]
+    assert shop.crawl(2) == ("complete", None)
+    # A page that was read has no item any more; the unlisted one may be listed on an unread page.
+    assert shop.items == set(shop.names) - {"404", "410", "bare"}
+    verdicts = shop.verdicts(2)
+    first = date(2026, 2, 1)
+    assert {verdicts[str(code)] for code in REFUSED} == {
+        ("refused", f"status {code}", first) for code in REFUSED
+    }
+    assert verdicts["404"][0] == verdicts["410"][0] == "gone"
+    assert verdicts["redirected"][::2] == ("redirected", first)
+    assert shop.metadata["shop_items"]["carried_count"].value == len(REFUSED) + 2
+    first_carried: Any = shop.metadata["shop_items"]["carried_items"]
+    assert first_carried.records[0].data == {
+        "item_key": "400",
+        "url": "http://shop.demo/p/400",
+        "reason": "refused: status 400",
+        "last_success_on": "2026-02-01",
+    }
+    shop.replies = {}
+    assert shop.crawl(3) == ("complete", None)
+    assert shop.items == set(shop.names) - {"unlisted"}  # all pages were read: it is absent
+    assert "carried_count" not in shop.metadata["shop_items"]
+
+
+@pytest.mark.parametrize("code", ENDING)
+def test_a_status_that_refuses_the_crawler_ends_the_crawl_and_removes_nothing(
+    shop_of: ShopOf, code: int
+):
+    shop = shop_of("abc")
+    shop.crawl(1)
+    shop.replies = {"b": status(code)}
+    assert shop.crawl(2, politeness={"requests_per_second": 1000})[0] == "blocked"
+    assert shop.items == {"a", "b", "c"}
+
+
+GZIPPED = gzip.compress(b"<i class=sku>cut</i>" * 9)
+NO_PAGES: Mapping[str, tuple[Callable[[], Answer], str]] = {
+    "timeout": (lambda: status(408), "status 408"),
+    "unknown": (lambda: status(520), "status 520"),
+    "dropped": (dropped, "did not answer"),
+    "accepted": (lambda: status(202), "status 202"),
+    "nothing": (lambda: status(204, b""), "status 204"),
+    "part": (lambda: status(206), "status 206"),
+    "unasked": (lambda: status(304, b""), "status 304 to a request without a condition"),
+    "nowhere": (lambda: status(302), "status 302 without a usable Location"),
+    "broken": (lambda: status(301, Location="http://[::1"), "without a usable Location"),
+    "choices": (lambda: status(300), "status 300 without a usable Location"),
+    "empty": (lambda: page(""), "the body is empty"),
+    "blank": (lambda: status(200, b" \r\n\t"), "the body is empty"),
+    "json": (lambda: Reply(200, {"Content-Type": "text/json"}, b'{"items": ['), "expected JSON"),
+    "zipped": (
+        lambda: Reply(200, HTML | {"Content-Encoding": "gzip"}, GZIPPED[:-12]),
+        "a body that breaks off",
+    ),
+}
+"""Answers that are no page, and how their reason begins or ends."""
+
+
+@POSTGRESQL_SLOW
+def test_answers_that_are_no_page_fail_and_their_items_stay(shop_of: ShopOf):
+    shop = shop_of([*NO_PAGES, "good", "gone"])
+    assert shop.crawl(1) == ("complete", None)
+    shop.replies = {name: answer for name, (answer, _) in NO_PAGES.items()}
+    shop.replies["gone"] = status(404)
+    outcome, reason = shop.crawl(2)
+    assert (outcome, reason) == ("stopped", f"{len(NO_PAGES)} URLs failed or are left")
+    assert shop.items == set(shop.names)  # an incomplete crawl removes nothing
+    verdicts = shop.verdicts(2)
+    for name, (_, expected) in NO_PAGES.items():
+        verdict, found, last_success_on = verdicts[name]
+        assert (verdict, last_success_on) == ("failed", date(2026, 2, 1)), name
+        assert expected in (found or ""), (name, found)
+    requests = [each.target for each in shop.server.requests]
+    assert [requests.count(f"/p/{name}") for name in ("timeout", "unknown", "part")] == [3, 3, 1]
+    assert shop.metadata["shop_items"]["carried_count"].value == len(NO_PAGES)
+    shop.replies = {"gone": status(404)}
+    assert shop.crawl(2) == ("complete", None)  # the next run of the day requests what failed
+    assert shop.items == set(shop.names) - {"gone"}
+
+
+def test_a_host_that_is_unavailable_is_asked_again_and_then_paused(shop_of: ShopOf):
+    shop = shop_of("abc")
+    answers = [status(503), page("<a href=/p/a>a</a><a href=/p/b>b</a><a href=/p/c>c</a>")]
+    shop.replies = {"/": lambda: answers.pop(0)}
+    assert shop.crawl(1) == ("complete", None)  # one 503 passes
+    shop.replies = {"/": status(503)}
+    outcome, reason = shop.crawl(2)
+    assert outcome == "stopped"
+    assert "the host of http://shop.demo/ is paused: status 503" in str(reason)
+    assert [each.target for each in shop.server.requests] == ["/"] * 3
+    shop.replies = {}
+    outcome, reason = shop.crawl(2)  # the host is still paused
+    assert outcome == "stopped"
+    assert "is not asked" in str(reason)
+    assert shop.server.requests == []
+    assert shop.items == {"a", "b", "c"}
+
+
+def test_an_item_that_is_not_understood_stays_and_so_does_one_of_another_content(shop_of: ShopOf):
+    shop = shop_of(["rejected", "picture", "bare", *range(20)])
+    shop.crawl(1)
+    shop.replies = {
+        "rejected": page(f"<i class=sku>{'x' * 200_000}</i>"),
+        "picture": Reply(200, {"Content-Type": "image/png"}, b"\x89PNG"),
+        "bare": page("sold out"),
+    }
+    assert shop.crawl(2) == ("complete", None)
+    assert shop.items == set(shop.names) - {"bare"}
+    first_carried: Any = shop.metadata["shop_items"]["carried_items"]
+    assert [each.data["item_key"] for each in first_carried.records] == ["picture", "rejected"]
+    assert "was not understood" in first_carried.records[0].data["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("codes", [range(100, 200), range(500, 600), PASSING, ENDING])
+def test_of_all_statuses_without_a_page_none_removes_an_item(shop_of: ShopOf, codes: Iterable[int]):
+    shop = shop_of(codes)
+    shop.crawl(1)
+    shop.replies = {str(code): status(code) for code in codes}
+    assert shop.crawl(2)[0] != "complete"
+    assert shop.items == set(shop.names)
