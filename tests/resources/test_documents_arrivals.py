@@ -164,6 +164,12 @@ def test_files_of_a_folder_that_cannot_be_read_are_not_gone(polls):
     assert set(polls.poll().values()) == {"gone"}
 
 
+def test_a_file_whose_status_cannot_be_read_is_not_gone(polls):
+    polls.poll(**{"x/a": 1, "x/b": 1})
+    polls.files.unreadable = ["x/a"]
+    assert polls.poll(**{"x/a": None, "x/b": None}) == {"x/a": "seen", "x/b": "gone"}
+
+
 def test_a_listing_without_an_order_gives_the_same_states(polls):
     polls.files.is_sorted = False
     polls.poll(a=1, b=1, c=1, d=1)

@@ -211,7 +211,11 @@ def test_an_object_that_is_refused_costs_no_other_file(http, reply, code):
 BROKEN: list[Any] = [
     b"<html>",
     b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',
+    b"<html><body>We will be back soon</body></html>",
+    b"<Error><Code>SlowDown</Code></Error>",
     PAGE.format(truncated="true", objects="").encode(),
+    PAGE.format(truncated="false", objects="").replace("IsTruncated", "Truncated").encode(),
+    b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
     PAGE.format(truncated="false", objects=OBJECT.format("p/a", "many")).encode(),
 ]
 

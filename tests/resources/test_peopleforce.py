@@ -83,6 +83,14 @@ def test_one_task_is_had_as_it_is_now_and_a_deleted_one_is_none(demo, source):
     assert source.task("1000") is None
 
 
+def test_a_task_of_which_a_proxy_says_404_is_not_deleted(saas_http, tmp_path):
+    with FaultyServer(lambda _: Reply(404, {}, b"<h1>no such page")) as server:
+        client = peopleforce(server.url, saas_http, tmp_path, api_key=LONG_KEY)
+        with pytest.raises(RefusedError) as refusal:
+            client.task("1000")
+    assert refusal.value.http_status == 404
+
+
 def test_completing_twice_is_completing_once(demo, source):
     number = demo.do("tasks", title="mine")["id"]
     source.complete(str(number))

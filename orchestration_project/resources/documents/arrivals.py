@@ -131,6 +131,7 @@ class Arrivals:
             late.update(each.path for each in some if each.is_late)
             self._record(poll, {each.path: each.listed for each in some if each.listed})
         hidden = tuple(f"{each}/" for each in listing.unreadable)
+        late.update(listing.unreadable)
         gone = [each for each in missing if each not in late and not each.startswith(hidden)]
         for start in range(0, len(gone), KEYS_PER_STATEMENT):
             self._record(poll, {}, gone[start : start + KEYS_PER_STATEMENT])

@@ -40,7 +40,7 @@ class DocumentFolder:
         """Return all files of the folder and its subfolders; the names of one are held at a time.
 
         Pipes, devices and links that lead nowhere are listed too: reading them gives the reason.
-        A folder that cannot be read raises `ConfigurationError`, of a subfolder it is noted.
+        A folder that cannot be read raises `ConfigurationError`; a subfolder or file is noted.
         """
         unreadable: list[str] = []
         return Listing(self._files(unreadable), unreadable)
@@ -54,7 +54,7 @@ class DocumentFolder:
                 yield path, byte_count, modified_at
                 continue
             try:
-                found = self._entries(raw, path)
+                found = self._entries(raw, path, unreadable)
             except OSError as error:
                 if not raw:
                     raise self._folder.unusable(error) from error
@@ -62,7 +62,9 @@ class DocumentFolder:
                 continue
             waiting += sorted(found, reverse=True)
 
-    def _entries(self, raw: str, text: str) -> list[tuple[str, str, bool, int, datetime]]:
+    def _entries(
+        self, raw: str, text: str, unreadable: list[str]
+    ) -> list[tuple[str, str, bool, int, datetime]]:
         """Return what lies in a folder; the path of another folder ends with a slash."""
         found: list[tuple[str, str, bool, int, datetime]] = []
         with os.scandir(self._folder.path / raw) as entries:
@@ -70,7 +72,14 @@ class DocumentFolder:
                 name = entry.name
                 if entry.is_dir(follow_symlinks=False):
                     found.append((f"{text}{path_text(name)}/", f"{raw}{name}/", True, 0, LAST_TIME))
-                elif status := _status(entry):
+                    continue
+                try:
+                    status = _status(entry)
+                except FileNotFoundError:
+                    continue
+                except OSError:
+                    unreadable.append(text + path_text(name))
+                else:
                     is_file = stat.S_ISREG(status.st_mode)
                     size, time = status.st_size if is_file else 0, _time(status.st_mtime_ns)
                     found.append((text + path_text(name), "", False, size, time))
@@ -111,15 +120,17 @@ class DocumentFolder:
         return found
 
 
-def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """Return the status of what a file or link leads to; None: it is gone already."""
+def _status(entry: os.DirEntry[str]) -> os.stat_result:
+    """Return the status of what a file or link leads to, else of the link.
+
+    Raises:
+        FileNotFoundError: It is gone already.
+        OSError: Its status cannot be read.
+    """
     try:
         return entry.stat()
     except OSError:
-        try:
-            return entry.stat(follow_symlinks=False)
-        except OSError:
-            return None
+        return entry.stat(follow_symlinks=False)
 
 
 def _time(nanoseconds: int) -> datetime:

@@ -215,6 +215,8 @@ class S3Bucket:
             raise self._malformed("a document type, which no listing has")
         try:
             root = ElementTree.fromstring(body)  # noqa: S314 - no document type, no entities
+            if root.tag.rpartition("}")[2] != "ListBucketResult":
+                raise ValueError(f"<{root.tag[:100]}>")
             texts = [
                 {each.tag.rpartition("}")[2]: each.text or "" for each in entry}
                 for entry in root
@@ -232,8 +234,10 @@ class S3Bucket:
         except (ElementTree.ParseError, KeyError, ValueError) as error:
             raise self._malformed(f"{type(error).__name__}: {error}"[:200]) from error
         files = [each for each in found if each.key and (each.byte_count or each.key[-1] != "/")]
-        is_last = own.get("IsTruncated") != "true"
-        return files, "" if is_last else own.get("NextContinuationToken", "")
+        is_truncated, token = own.get("IsTruncated"), own.get("NextContinuationToken", "")
+        if is_truncated not in ("true", "false") or (is_truncated == "true" and not token):
+            raise self._malformed(f"IsTruncated {is_truncated} with the token {token!r}"[:200])
+        return files, token if is_truncated == "true" else ""
 
     def _unusable(self, answer: Response) -> ConfigurationError:
         code = re.search(rb"<Code>(\w{1,60})</Code>", answer.body)

@@ -41,7 +41,7 @@ class Listing:
     Attributes:
         files: The files, read once, in the order of their paths. A source that cannot be read
             raises `ConfigurationError` or `TransientError` here.
-        unreadable: Folders that could not be read; complete once ``files`` ended.
+        unreadable: Folders and files that could not be read; complete once ``files`` ended.
     """
 
     files: Iterator[ListedFile]

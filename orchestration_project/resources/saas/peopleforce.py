@@ -127,9 +127,13 @@ class PeopleForce:
         return pagination_of(self._object(self._ask("GET", "/tasks?page=1"))).count
 
     def task(self, entity_id: str) -> Task | None:
-        """Return a task as it is now; None: it was deleted."""
+        """Return a task as it is now; None: it was deleted.
+
+        A 404 counts only from what lists tasks: a proxy, or another API, has none of them.
+        """
         response = self._ask("GET", f"/tasks/{quote(entity_id, safe='')}")
         if response.status == 404:
+            self.count()
             return None
         return task_of(self._object(response).get("data"))
 
