@@ -262,7 +262,7 @@ def test_a_page_whose_tree_would_explode_is_read(body: str):
 def test_broken_html_is_read_as_browsers_do():
     fields = KEY | {"name": {"xpath": "//h1"}, "id": {"microdata": "P", "json_path": "id"}}
     body = "<i class=sku>A</b><h1>Lamp<<p itemscope itemtype=P><!-- <b itemprop=id>7<b x='"
-    assert payloads(site_with(fields), page_of(body)) == [{"sku": "ALamp<", "name": "Lamp<"}]
+    assert payloads(site_with(fields), page_of(body)) == [{"sku": "A Lamp<", "name": "Lamp<"}]
     assert payloads(site_with(fields), page_of("")) == []
 
 
@@ -271,3 +271,25 @@ def test_an_item_of_10_mb_is_a_reject():
     for texts, reason_code in ((["x" * 95_000] * 105, "size"), (["x" * 10_000_000], "value")):
         big = "".join(f"<i class=big>{each}</i>" for each in texts)
         assert rejects(site, page_of(f"<i class=sku>A</i>{big}")) == [reason_code]
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<ul><li>red</li><li>blue</li></ul>", "red blue"),
+        ("<table><tr><td>1</td><td>2</td></tr><tr><th>3</th></tr></table>", "1 2 3"),
+        ("eins<br>zwei<br/>drei", "eins zwei drei"),
+        ("<div><p>one</p><div>two<section>three</section></div></div>four", "one two three four"),
+        ("un<b>believ</b>able <i>H</i><sub>2</sub>O", "unbelievable H2O"),
+        ("<p>a </p>\n<p> b</p>", "a b"),
+        ("shown<script>hidden</script><style>p {}</style><template>no</template>", "shown"),
+        ("<p>1<!-- no --></p>2", "1 2"),
+        ("<div>" * 2_000 + "deep", "deep"),
+    ],
+)
+@pytest.mark.parametrize("selector", ["css", "xpath"])
+def test_blocks_and_line_breaks_part_the_words_of_an_element(html: str, text: str, selector: str):
+    path = {"css": ".text", "xpath": "//*[@class='text']"}[selector]
+    site = site_with({"sku": {"css": "i.sku", "required": True}, "text": {selector: path}})
+    page = page_of(f"<!doctype html><i class=sku>A</i><div class=text>{html}</div>")
+    assert payloads(site, page) == [{"sku": "A", "text": text}]

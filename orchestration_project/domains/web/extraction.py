@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
+from orchestration_project.domains.web.inner_text import inner_text
 from orchestration_project.domains.web.json_paths import find
 from orchestration_project.domains.web.linked_data import (
     by_identity,
@@ -21,7 +22,7 @@ from orchestration_project.domains.web.patterns import contains, matches
 from orchestration_project.domains.web.processors import ValueProblemError, masked, processed
 from orchestration_project.domains.web.sites import FollowRule, ItemField, ItemRule, Site
 
-RULE_VERSION = "1"
+RULE_VERSION = "2"
 """Raised with every change that could make other items of the same bytes."""
 
 MAX_LINKS = 10_000
@@ -434,7 +435,7 @@ def _markup_texts(part: Markup, field: ItemField) -> list[str]:
 def _node_text(node: Any, attribute: str | None) -> str:
     if attribute is not None:
         return node.attributes.get(attribute) or ""
-    return node.text() or ""
+    return inner_text(node)
 
 
 def _loaded(text: str) -> Any:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from orchestration_project.domains.web.inner_text import inner_text
 from orchestration_project.domains.web.json_paths import parse_path
 
 JSON_LD_SCRIPTS = 'script[type="application/ld+json" i]'
@@ -193,7 +194,7 @@ def _value(node: Any) -> str:
     attribute = ATTRIBUTES.get(node.tag)
     value = None if attribute is None else node.attributes.get(attribute)
     if value is None and (attribute is None or node.tag in WITH_TEXT):
-        value = node.text()
+        value = inner_text(node)
     return value or ""
 
 

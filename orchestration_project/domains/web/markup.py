@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from orchestration_project.domains.web.inner_text import inner_text_of_tree
 from orchestration_project.domains.web.linked_data import (
     JSON_LD_SCRIPTS,
     by_identity,
@@ -146,6 +147,4 @@ class Markup:
 
 
 def _text_of(root: Any) -> str:
-    if hasattr(root, "itertext"):
-        return "".join(root.itertext())
-    return str(root)
+    return inner_text_of_tree(root) if hasattr(root, "itertext") else str(root)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestration_project.domains.web.extraction import Page, comparable, value_of
+from orchestration_project.domains.web.inner_text import inner_text
 from orchestration_project.domains.web.proposing import (
     EACH,
     MIN_AGREEMENT,
@@ -219,6 +220,8 @@ def _places(page: Page, field: ItemField, owners: Mapping[Any, str]) -> Mapping[
         for attribute in attributes:
             text = node.text() if attribute is None else node.attributes.get(attribute)
             left -= len(text or "")
+            if text and attribute is None and len(text) <= MAX_TEXT:
+                text = inner_text(node)
             if not text or len(text) > MAX_TEXT:
                 continue
             owner = owners.get(value_of(text, field))

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from orchestration_project.domains.web.extraction import Page, value_of
+from orchestration_project.domains.web.inner_text import inner_text
 from orchestration_project.domains.web.json_paths import find
 from orchestration_project.domains.web.sites import ItemField, ItemRule
 
@@ -92,6 +93,8 @@ def _elements(part: Any, field: ItemField, values: Collection[Any]) -> Iterator[
         for attribute in attributes:
             text = node.text() if attribute is None else node.attributes.get(attribute)
             left -= len(text or "")
+            if text and attribute is None and len(text) <= MAX_TEXT:
+                text = inner_text(node)
             if text and len(text) <= MAX_TEXT and value_of(text, field) in values:
                 yield from _of_node(node, part, attribute)
 
