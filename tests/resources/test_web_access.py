@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.connections.http.shared_state import BreakerState, HostKey
+from orchestration_project.domains.web.extraction import Page, links
 from orchestration_project.domains.web.sites import Site, read_site
 from orchestration_project.engine.environment import open_shared_state, open_warehouse
 from orchestration_project.errors import ConfigurationError, ThrottledError, TransientError
@@ -23,6 +24,7 @@ from orchestration_project.resources.web.access import (
     RobotsUnreachableError,
     SiteAccess,
     WebAccess,
+    base_of,
     resolved,
 )
 from orchestration_project.resources.web.crawl import start_urls
@@ -273,10 +275,41 @@ def test_a_site_of_the_demo_needs_its_profile(scene: SceneOf, monkeypatch: pytes
         ("http://[::1", None),
         ("http://me:word@shop.demo/", None),
         ("/" + "x" * 2_001, None),
+        (" \t/a\n/b\r", "http://shop.demo/a/b"),
+        ("\\\\shop.demo\\a?b=\\c", "http://shop.demo/a?b=%5Cc"),
+        ("\\p\\7", "http://shop.demo/p/7"),
+        ("mailto:a\\b", None),
     ],
 )
 def test_a_link_has_one_spelling(href: str, url: str | None):
     assert resolved(f"{SHOP}/list", href) == url
+
+
+def test_a_location_in_utf_8_is_read_as_such(scene: SceneOf):
+    found = scene(a=moved("/k\u00f6ln".encode().decode("latin-1")))
+    found.replies["/k%C3%B6ln"] = Reply(body=b"here")
+    answer = found.open().get(f"{SHOP}/a", {})
+    assert (answer.final_url, answer.response and answer.response.body) == (
+        f"{SHOP}/k%C3%B6ln",
+        b"here",
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "url"),
+    [
+        ("<base href=/shop/>", "http://shop.demo/shop/p/1"),
+        ("<base target=_top><base href='../x/'><base href=/y/>", "http://shop.demo/x/p/1"),
+        ("<base href='http://[::1'>", "http://shop.demo/list/p/1"),
+        ("<base href='data:text/html,a'>", "http://shop.demo/list/p/1"),
+        ("", "http://shop.demo/list/p/1"),
+    ],
+)
+def test_links_are_relative_to_the_base_of_their_page(head: str, url: str):
+    body = f"<!doctype html><head>{head}</head><a href=p/1>1</a>".encode()
+    page = Page(f"{SHOP}/list/", body, "text/html")
+    [link] = links(page, site_of(follow=[{"css": "a"}]))
+    assert resolved(base_of(page), link.href) == url
 
 
 def test_pages_by_parameter_are_start_urls():

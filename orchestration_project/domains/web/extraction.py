@@ -166,6 +166,14 @@ class Page:
         """The parsed HTML."""
         return self.markup.node
 
+    @property
+    def base_href(self) -> str:
+        """Target of the first ``base`` that has one, as it is written; empty: links need none."""
+        if self.is_json or self.is_too_deep or self.root is None:
+            return ""
+        node = self.root.css_first("base[href]")
+        return "" if node is None else node.attributes.get("href") or ""
+
 
 def links(page: Page, site: Site) -> Iterator[Link]:
     """Yield the links that are followed: those of paging, then of each rule; relative ones too."""

@@ -1,8 +1,9 @@
 """Requests of pages: robots.txt first, at the rate of the host, each redirect judged again."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from orchestration_project.connections.http.connecting import user_agent
 from orchestration_project.connections.http.limits import places_of
 from orchestration_project.connections.http.proxies import NoProxyLeftError, Proxy
 from orchestration_project.connections.http.shared_state import Rate
+from orchestration_project.domains.web.extraction import Page
 from orchestration_project.domains.web.pages import PASSING_STATUSES
 from orchestration_project.domains.web.robots import MAX_ROBOTS_BYTES, Robots, read_robots
 from orchestration_project.domains.web.sites import Site
@@ -45,6 +47,15 @@ REDIRECTS = (301, 302, 303, 307, 308)
 THROTTLING = (TOO_MANY_REQUESTS, 503)
 """Statuses by which a host asks for a pause."""
 
+URL_BLANK = "".join(map(chr, range(33)))
+"""Control characters and the space, which do not count at the ends of a URL."""
+
+LINE_BREAKS = re.compile(r"[\t\n\r]")
+"""White space that does not count anywhere in a URL."""
+
+PATH_OF_URL = re.compile(r"[^?#]*")
+URL_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+
 FORM_HEADERS: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -63,12 +74,39 @@ def resolved(base: str, href: str) -> str | None:
     from w3lib.url import canonicalize_url  # an extra
 
     try:
-        url = canonicalize_url(urljoin(base, href))
+        url = canonicalize_url(_joined(base, href))
         parts = urlsplit(url)
     except ValueError:
         return None
     is_page = parts.scheme in ("http", "https") and parts.hostname and not parts.username
     return url if is_page and len(url) <= MAX_URL_LENGTH else None
+
+
+def base_of(page: Page) -> str:
+    """Return the URL that the links of a page are relative to: of its ``base``, else its own.
+
+    A ``base`` that is invalid, or leads to no page, does not count, as the HTML standard says.
+    """
+    try:
+        base = _joined(page.url, page.base_href)
+        is_page = urlsplit(base).scheme in ("http", "https") and urlsplit(base).hostname
+    except ValueError:
+        return page.url
+    return base if page.base_href and is_page else page.url
+
+
+def _joined(base: str, href: str) -> str:
+    """Return the URL of a link, as the URL standard reads it: white space and backslashes, too.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    text = LINE_BREAKS.sub("", href.strip(URL_BLANK))
+    path = PATH_OF_URL.match(text)[0]  # pyright: ignore[reportOptionalSubscript] - it may be empty
+    scheme = URL_SCHEME.match(path)
+    if scheme is None or scheme[1].lower() in ("http", "https"):
+        text = path.replace("\\", "/") + text[len(path) :]
+    return urljoin(base, text)
 
 
 @dataclass(frozen=True)
@@ -348,7 +386,7 @@ class SiteAccess:
         self.cookies.store(url, response.headers)
         if response.status not in REDIRECTS:
             return Answer(url, response, request_count=1)
-        target = resolved(url, response.headers.get("location", ""))
+        target = resolved(url, _location(response) or "")
         if target is None or response.status in (307, 308):
             return Answer(url, response, "redirected", "it redirects the form", 1)
         found = self.get(target, {})
@@ -376,8 +414,13 @@ class SiteAccess:
 
 
 def _location(response: Response) -> str | None:
-    """Return the target of a redirect; None: the answer is none, or names no URL."""
+    """Return the target of a redirect; None: the answer is none, or names no URL.
+
+    Bytes of UTF-8 in it are read as such.
+    """
     target = response.headers.get("location", "").strip()
+    with suppress(UnicodeError):
+        target = target.encode("latin-1").decode()
     if response.status not in REDIRECTS or not target:
         return None
     try:

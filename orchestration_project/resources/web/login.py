@@ -6,7 +6,13 @@ from urllib.parse import urlencode
 from orchestration_project.domains.web.extraction import Page
 from orchestration_project.domains.web.login import Login, is_signed_in, read_form
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.resources.web.access import Answer, SiteAccess, origin_of, resolved
+from orchestration_project.resources.web.access import (
+    Answer,
+    SiteAccess,
+    base_of,
+    origin_of,
+    resolved,
+)
 from orchestration_project.resources.web.crawl import CrawlState
 from orchestration_project.settings import read_secrets
 
@@ -71,7 +77,7 @@ class _Attempt:
             )
         except ValueError as error:
             raise LoginFailedError(str(error)) from None
-        action = resolved(page.url, form.action) if form.action else page.url
+        action = resolved(base_of(page), form.action) if form.action else page.url
         if action is None or origin_of(action) not in self._access.site.origins:
             raise LoginFailedError("expected a form that is sent to the site")
         body = urlencode(form.fields).encode()

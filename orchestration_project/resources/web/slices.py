@@ -50,6 +50,7 @@ from orchestration_project.resources.web.access import (
     Answer,
     PageAccess,
     RobotsUnreachableError,
+    base_of,
     origin_of,
     resolved,
 )
@@ -296,12 +297,13 @@ class SliceLoader:
         for item, visit in visits:
             if visit.verdict not in READ or visit.answer is None:
                 continue
-            base = visit.answer.final_url
             own_depth = depths.get(item.key, 0)
             if visit.listed is not None:
                 found = dict.fromkeys(visit.listed.urls, (own_depth, item.key)) | found
                 continue
-            for link in links(Page(base, visit.body, visit.content_type), self.site):
+            page = Page(visit.answer.final_url, visit.body, visit.content_type)
+            base = base_of(page)
+            for link in links(page, self.site):
                 url = resolved(base, link.href)
                 depth = own_depth + (link.max_depth is not None)  # the next page is as deep
                 is_within = link.max_depth is None or depth <= link.max_depth
