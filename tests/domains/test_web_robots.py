@@ -73,6 +73,7 @@ def test_the_longest_rule_counts(rules: str, path: str, is_allowed: bool):
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [
+        *((408, "unreachable"), (425, "unreachable"), (206, "unreachable")),
         *((400, "allowed"), (401, "allowed"), (403, "allowed"), (404, "allowed"), (301, "allowed")),
         *((500, "unreachable"), (503, "unreachable"), (599, "unreachable"), (429, "unreachable")),
         (None, "unreachable"),
@@ -110,3 +111,32 @@ def test_only_the_first_500_kib_count_and_no_part_of_a_line():
 def test_a_crawl_delay_is_in_seconds_and_bounded(value: str, seconds: float):
     body = f"User-agent: *\nCrawl-delay: {value}\n".encode()
     assert read_robots(200, body).crawl_delay_seconds(AGENT) == seconds
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        "Noindex: /x",
+        "Sitemap: /s.xml",
+        "Crawl-delay: 7",
+        "Request-rate: 1/5",
+        "",
+        "# x",
+        "x",
+        "X: y",
+    ],
+)
+def test_no_other_line_between_user_agents_splits_their_group(between: str):
+    text = f"User-agent: {AGENT}\n{between}\nUser-agent: other\nDisallow: /private\n"
+    robots = read_robots(200, text.encode())
+    for agent in (AGENT, "other"):
+        assert robots.verdict(f"{SHOP}/private", agent) == "disallowed"
+        assert robots.verdict(f"{SHOP}/", agent) == "allowed"
+
+
+def test_a_crawl_delay_is_that_of_the_agents_above_it():
+    text = f"User-agent: {AGENT}\nDisallow: /a\nCrawl-delay: 7\nUser-agent: other\nDisallow: /b"
+    robots = read_robots(200, text.encode())
+    assert [robots.crawl_delay_seconds(each) for each in (AGENT, "other", "third")] == [7, 0, 0]
+    assert robots.verdict(f"{SHOP}/b", AGENT) == "allowed"
+    assert robots.verdict(f"{SHOP}/b", "other") == "disallowed"

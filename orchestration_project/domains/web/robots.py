@@ -19,9 +19,16 @@ PASSING_STATUSES = (408, 425, 429)
 
 LINE_END = re.compile(r"\r\n?|\n")
 RULE_NAME = re.compile(r"\s*[A-Za-z][A-Za-z -]*")
+RULES = ("allow", "disallow", "dissallow", "dissalow", "disalow", "diasllow", "disallaw")
+"""Names of rules, with misspellings that Protego reads as one."""
+
+CRAWL_DELAYS = ("crawl-delay", "crawl delay")
 USER_AGENT = re.compile(r"\s*user[- ]?agent\s*", re.IGNORECASE)
 ALLOWED_INDEX = re.compile(r"\s*allow\s*:.*/index\.html\s*", re.IGNORECASE)
 ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
+END_OF_GROUP = "Disallow:"
+"""A rule that disallows nothing."""
+
 PRODUCT_END = ";"
 """Put after each product's name: Protego would take a name's start for the whole name."""
 
@@ -103,11 +110,25 @@ def _decoded(url: str) -> str:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Yield the lines that RFC 9309 calls rules; Protego guesses at others, as Google does."""
+    """Yield user-agent lines and rules as RFC 9309 groups them, then the delays of their agents.
+
+    Protego ends a group at any other line between two user-agent lines, and guesses at names.
+    """
+    agents, delays = list[str](), list[str]()
+    has_rules = False
     for line in LINE_END.split(text):
         name, colon, value = line.partition("#")[0].partition(":")
         if not colon or not RULE_NAME.fullmatch(name):
             continue
-        if USER_AGENT.fullmatch(name) and value.strip() not in ("", "*"):
-            value = f"{value.strip()}{PRODUCT_END}"
-        yield f"{name}:{value}"
+        if USER_AGENT.fullmatch(name):
+            if value.strip() not in ("", "*"):
+                value = f"{value.strip()}{PRODUCT_END}"
+            agents = [*([] if has_rules else agents), f"{name}:{value}"]
+            has_rules = False
+            yield agents[-1]
+        elif name.strip().lower() in RULES:
+            has_rules = True
+            yield f"{name}:{value}"
+        elif name.strip().lower() in CRAWL_DELAYS:
+            delays += [END_OF_GROUP, *agents, f"{name}:{value}"]
+    yield from delays
