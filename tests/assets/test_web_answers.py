@@ -1,6 +1,7 @@
 """Answers of a site that are no page: which remove items, which fail, and which pause the host."""
 
 import gzip
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import date
@@ -62,7 +63,7 @@ class Shop:
     """A server in the place of the demo's shop: a list of products, and what each answers."""
 
     def __init__(self, url: str, instance: dg.DagsterInstance, names: Iterable[str]) -> None:
-        self._url = url
+        self.url = url
         self._instance = instance
         self.names = list(names)
         self.replies: dict[str, Answer | Callable[[], Answer]] = {}
@@ -85,19 +86,19 @@ class Shop:
         }
         columns = web_crawls.c
         wanted = select(columns.outcome, columns.reason).where(columns.day == date(2026, 2, day))
-        [(outcome, reason)] = databases.rows(self._url, wanted)
+        [(outcome, reason)] = databases.rows(self.url, wanted)
         return outcome, reason
 
     @property
     def items(self) -> set[str]:
         """Keys of the loaded items."""
-        return {key for (key,) in databases.rows(self._url, select(web_items.c.item_key))}
+        return {key for (key,) in databases.rows(self.url, select(web_items.c.item_key))}
 
     def verdicts(self, day: int) -> Mapping[str, tuple[str, str | None, date | None]]:
         """Return verdict, reason and day of the last success of each product's page."""
         columns = web_frontier.c
         wanted = select(columns.url, columns.verdict, columns.reason, columns.last_success_on)
-        rows = databases.rows(self._url, wanted.where(columns.day == date(2026, 2, day)))
+        rows = databases.rows(self.url, wanted.where(columns.day == date(2026, 2, day)))
         return {url.rpartition("/")[2]: tuple(rest) for url, *rest in rows if "/p/" in url}
 
     def _reply(self, request: Request) -> Answer:
@@ -253,6 +254,26 @@ def test_an_item_that_is_not_understood_stays_and_so_does_one_of_another_content
     first_carried: Any = shop.metadata["shop_items"]["carried_items"]
     assert [each.data["item_key"] for each in first_carried.records] == ["picture", "rejected"]
     assert "was not understood" in first_carried.records[0].data["reason"]
+
+
+@pytest.mark.parametrize("cursors", [["a", "b", "b"], ["a", "b", "a"]])
+def test_a_cursor_that_repeats_is_a_fault_that_the_crawl_names(shop_of: ShopOf, cursors: list[str]):
+    shop = shop_of([])
+    answers = [json.dumps({"next": each, "items": [{"sku": each}]}) for each in cursors]
+    shop.replies = {
+        f"{target}": Reply(200, {"Content-Type": "application/json"}, answer.encode())
+        for target, answer in zip(["/", "?after=a", "?after=b"], answers, strict=True)
+    }
+    fields = {"sku": {"json_path": "sku", "required": True}}
+    item = {"each_json_path": "$.items[*]", "key": ["sku"], "fields": fields}
+    paging = {"cursor": "$.next", "parameter": "after"}
+    assert shop.crawl(1, item=item, paging=paging) == ("stopped", "1 URLs failed or are left")
+    assert [each.target for each in shop.server.requests][-2:] == ["/?after=a", "/?after=b"]
+    assert shop.items == {"a", "b"}
+    [reason] = databases.rows(
+        shop.url, select(web_frontier.c.reason).where(web_frontier.c.url.contains("after=b"))
+    )
+    assert "the cursor of a page repeats" in str(reason)
 
 
 @pytest.mark.slow

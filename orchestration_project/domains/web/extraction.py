@@ -70,10 +70,14 @@ class RejectedItem(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A link as it is written, and how deep its target may lie; None: anywhere."""
+    """A link as it is written, and how deep its target may lie; None: anywhere.
+
+    ``is_cursor``: whether it is made of the cursor of a JSON page, so that no other page has it.
+    """
 
     href: str
     max_depth: int | None
+    is_cursor: bool = False
 
 
 def _claims(body: bytes, content_type: str) -> Iterator[str]:
@@ -198,7 +202,8 @@ def _next_by_cursor(page: Page, site: Site) -> Iterator[Link]:
         return
     found = [each for each in _json_texts(_loaded(page.text), paging.cursor) if each.strip()]
     if found and len(found[0]) <= MAX_CURSOR_LENGTH:
-        yield Link(add_or_replace_parameter(page.url, paging.parameter, found[0]), None)
+        href = add_or_replace_parameter(page.url, paging.parameter, found[0])
+        yield Link(href, None, is_cursor=True)
 
 
 def _followed(page: Page, rule: FollowRule) -> Sequence[str]:

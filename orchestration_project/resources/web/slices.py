@@ -4,6 +4,7 @@ Pages, captures, links and items of work are written in one transaction, so that
 killed loses one slice at most.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -133,6 +134,7 @@ class SliceLoader:
     ) -> Sequence[ItemSettlement]:
         """Write a slice: its pages as one delivery, new URLs, verdicts and counts."""
         self.lease.require(connection)
+        batch = self._with_repeated_cursors(connection, batch)
         visits = [(item, visit) for item, visit in batch if visit.answer is not None]
         self._land(connection, [(item.key, visit) for item, visit in visits])
         found = self._links(connection, visits)
@@ -140,6 +142,28 @@ class SliceLoader:
         ended = [(item.key, visit) for item, visit in batch if visit.answer or visit.error]
         self._record(connection, ended)
         return [_settlement(item, visit) for item, visit in batch]
+
+    def _with_repeated_cursors(
+        self, connection: Connection, batch: Sequence[tuple[ClaimedItem, Visit]]
+    ) -> Sequence[tuple[ClaimedItem, Visit]]:
+        """Return visits; one whose cursor leads to a page that is known already has an error."""
+        if self.site.paging is None or self.site.paging.cursor is None:
+            return batch
+        cursors: dict[str, str] = {}
+        for item, visit in batch:
+            if visit.answer is None or visit.error or visit.verdict not in READ:
+                continue
+            page = Page(visit.answer.final_url, visit.body, visit.content_type)
+            targets = [each.href for each in links(page, self.site) if each.is_cursor]
+            urls = filter(None, (resolved(page.url, target) for target in targets))
+            cursors.update((item.key, url) for url in urls)
+        known = self._in_frontier(connection, list(cursors.values()))
+        known |= {url for url, count in Counter(cursors.values()).items() if count > 1}
+        repeated = {key: _repeated_cursor(url) for key, url in cursors.items() if url in known}
+        return [
+            (item, replace(visit, error=repeated.get(item.key, visit.error)))
+            for item, visit in batch
+        ]
 
     def begin(self, connection: Connection) -> None:
         """Record that the crawl runs, and enqueue its start URLs."""
@@ -380,7 +404,7 @@ class SliceLoader:
         rows = [
             {
                 "of": url,
-                "new_verdict": "failed" if visit.error else visit.verdict,
+                "new_verdict": visit.verdict or "failed",
                 "new_reason": _reason_of(visit)[:MAX_TEXT] or None,
                 "new_final_url": visit.answer.final_url if visit.answer else None,
                 "new_content_type": visit.content_type or None,
@@ -452,9 +476,19 @@ def _settlement(item: ClaimedItem, visit: Visit) -> ItemSettlement:
 
 
 def _reason_of(visit: Visit) -> str:
-    if visit.error and not visit.answer:
+    if visit.error and not (visit.answer and visit.answer.reason):
         return f"{visit.error.what}; {visit.error.found}"
     return visit.answer.reason if visit.answer else ""
+
+
+def _repeated_cursor(url: str) -> SourceError:
+    """Return the error of a page whose cursor leads back."""
+    return SourceError(
+        "the cursor of a page repeats",
+        expected="a cursor that leads to a further page, or none",
+        found=url[:MAX_TEXT],
+        remedy="report it to the site; items behind it are not read",
+    )
 
 
 def _not_a_page(answer: Answer, reason: str) -> SourceError:
