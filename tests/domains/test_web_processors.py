@@ -10,7 +10,12 @@ import yaml
 
 from orchestration_project.domains.web.extraction import Item, Page, RejectedItem, items
 from orchestration_project.domains.web.item_rows import ReadPage, item_rows
-from orchestration_project.domains.web.processors import ValueProblemError, money, quantity
+from orchestration_project.domains.web.processors import (
+    ValueProblemError,
+    money,
+    price,
+    quantity,
+)
 from orchestration_project.domains.web.sites import Site, read_site
 from orchestration_project.engine.spill import DiskSpill
 from orchestration_project.errors import ConfigurationError
@@ -37,6 +42,37 @@ def found_in(site: Site, body: str, mask_key: bytes = b"") -> list[Any]:
         else (each.reason_code, each.reason, each.text)
         for each in items(page, site.item, mask_key)
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "notation", "expected"),
+    [
+        ("1'299.50", "1'234.56", "1299.50"),
+        ("CHF 1\u2019299\u2019000.-", "1'234.56", "1299000"),
+        ("1,23,456.78", "1,23,456.78", "123456.78"),
+        ("Rs. 12,34,567", "1,23,456.78", "1234567"),
+        ("999.50", "1,23,456.78", "999.50"),
+        ("1.299,50 \u20ac", "1.234,56", "1299.50"),
+        ("12,- \u20ac", "1.234,56", "12"),
+        ("\u00a35", "1,234.56", "5"),
+        ("-5.00 USD", "1,234.56", "-5.00"),
+    ],
+)
+def test_a_price_stands_alone_or_with_a_currency(text: str, notation: str, expected: str):
+    assert price(text, notation) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "notation"),
+    [
+        *((each, "1,234.56") for each in ("5 days", "20 % off", "1.50 kg", "from 5", "5*", "5 x")),
+        *(("$5 USD", "1,234.56"), ("1,23,456.78", "1,234.56"), ("1'299.50", "1,234.56")),
+        *(("1,234,567", "1,23,456.78"), ("1,299.50", "1'234.56"), ("5.", "1,234.56")),
+    ],
+)
+def test_what_is_beside_a_price_is_not_ignored(text: str, notation: str):
+    with pytest.raises(ValueProblemError, match="expected a price such as"):
+        price(text, notation)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from orchestration_project.domains.web.units import converted, currency_of
+from orchestration_project.domains.web.units import converted, currency_of, is_currency
 from orchestration_project.redaction import MASK
 
 Process = Literal["text", "price", "money", "quantity", "integer", "date"]
@@ -19,21 +19,26 @@ MAX_VALUE_LENGTH = 100_000
 
 
 class Notation(NamedTuple):
-    """Characters between digits of a number."""
+    """Characters between digits of a number, and digits of its groups before the last one."""
 
     group: str
     decimal: str
+    group_digits: int = 3
 
 
 NOTATIONS: Mapping[str, Notation] = {
     "1,234.56": Notation(",", "."),
     "1.234,56": Notation(".", ","),
     "1 234,56": Notation(" ", ","),
+    "1'234.56": Notation("'", "."),
+    "1,23,456.78": Notation(",", ".", 2),
 }
 """How numbers are written, by example."""
 
 SPACES = re.compile(r"[\s\u200b\ufeff]+")
-CURRENCY = re.compile(r"^([^\d+-]{0,8}?)([+-]?)(\d[\d.,' ]*)([^\d]{0,8})$")
+PRICE = re.compile(r"([^\d+-]{0,8}?)([+-]?)(\d[\d.,' ]*)(?:(?<=[.,])[-\u2013\u2014])?([^\d]{0,8})")
+"""Currency, sign, number, a dash in place of its decimals, and currency."""
+
 QUANTITY = re.compile(r"([+-]?\d[\d.,' ]*?) ?([^\d\s.,'][^\s]{0,11})?")
 INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
@@ -55,19 +60,32 @@ def price(text: str, notation: str) -> str:
         notation: A key of `NOTATIONS`: a text in another one is refused, not guessed.
 
     Raises:
-        ValueProblemError: It is not a number in that notation.
+        ValueProblemError: It is not a number in that notation, or has more than a currency beside
+            it.
     """
-    found = CURRENCY.match(clean(text))
-    group, decimal = NOTATIONS[notation]
-    if found is not None:
-        sign, digits = found[2], found[3].strip().rstrip(".," if found[4] else "")
+    found = PRICE.fullmatch(clean(text).replace("\u2019", "'"))
+    group, decimal, group_digits = NOTATIONS[notation]
+    if found is not None and _has_one_currency(found[1].strip(), found[4].strip()):
+        sign, digits = found[2], found[3].strip()
+        if digits.endswith((".", ",")) and found[0] != found[3]:
+            digits = digits[:-1]
         whole, _, places = digits.partition(decimal)
-        is_number = re.fullmatch(rf"\d{{1,3}}({re.escape(group)}\d{{3}})*|\d+", whole, re.ASCII)
+        mark = re.escape(group)
+        grouped = rf"\d{{1,{group_digits}}}({mark}\d{{{group_digits}}})*{mark}\d{{3}}"
+        is_number = re.fullmatch(rf"{grouped}|\d+", whole, re.ASCII)
         if is_number and ((places.isascii() and places.isdigit()) or digits == whole):
             exact = f"{sign}{whole.replace(group, '')}{'.' if places else ''}{places}"
             if len(exact) <= 30:
                 return f"{Decimal(exact):f}"
-    raise ValueProblemError(f"expected a price such as {notation}, found {text[:60]!a}")
+    raise ValueProblemError(
+        f"expected a price such as {notation}, alone or with a currency, found {text[:60]!a}"
+    )
+
+
+def _has_one_currency(before: str, after: str) -> bool:
+    """Whether at most one currency, and nothing else, stands beside a number."""
+    beside = before or after
+    return not (before and after) and (not beside or is_currency(beside))
 
 
 def integer(text: str) -> int:

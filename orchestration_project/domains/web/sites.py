@@ -113,7 +113,7 @@ class ItemField(Strict):
     many: bool = False
     required: bool = False
     process: Process = "text"
-    notation: Literal["1,234.56", "1.234,56", "1 234,56"] = "1,234.56"
+    notation: Literal["1,234.56", "1.234,56", "1 234,56", "1'234.56", "1,23,456.78"] = "1,234.56"
     format: str | None = Field(default=None, min_length=2, max_length=60)
     currency: str | None = Field(default=None, pattern=r"^[A-Z]{3}$")
     unit: str | None = Field(default=None, min_length=1, max_length=12)

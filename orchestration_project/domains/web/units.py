@@ -32,6 +32,14 @@ SYMBOLS: Mapping[str, str] = {
     "₫": "VND",
     "zł": "PLN",
     "Kč": "CZK",
+    "Ft": "HUF",
+    "lei": "RON",
+    "円": "JPY",
+    "\u0440\u0443\u0431.": "RUB",
+    "A$": "AUD",
+    "C$": "CAD",
+    "HK$": "HKD",
+    "NZ$": "NZD",
 }
 """Symbols that mean one currency; others, such as $ and kr, need a declared one."""
 
@@ -41,6 +49,7 @@ AMBIGUOUS: Mapping[str, frozenset[str]] = {
     "kr": frozenset(("DKK", "ISK", "NOK", "SEK")),
     "kr.": frozenset(("DKK", "ISK", "NOK", "SEK")),
     "Fr.": frozenset(("CHF",)),
+    **dict.fromkeys(("Rs", "Rs.", "₨"), frozenset(("INR", "LKR", "MUR", "NPR", "PKR", "SCR"))),
 }
 """Symbols of several currencies."""
 
@@ -103,6 +112,11 @@ UNITS: Mapping[str, tuple[str, Fraction]] = {
     for name, factor in factors.items()
 }
 """Quantity and exact factor of each unit, in lower case."""
+
+
+def is_currency(text: str) -> bool:
+    """Whether a text is the code or symbol of a currency, though perhaps of several."""
+    return text.upper() in CURRENCIES or text in SYMBOLS or text in AMBIGUOUS
 
 
 def currency_of(text: str, declared: str | None) -> str:
