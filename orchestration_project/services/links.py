@@ -11,7 +11,6 @@ import yaml
 from orchestration_project.domains.access.addresses import is_loopback
 from orchestration_project.domains.operations.retries import RETRY_JOB, RETRY_OP
 from orchestration_project.settings import load_shared_settings, without_secrets
-from orchestration_project.tables.conditions import write_condition
 
 API = "/api/v1"
 FILES = f"{API}/files"
@@ -67,7 +66,7 @@ def diff_path(table: str, loaded_at: datetime, *where: str) -> str:
 
 def captures_path(group_id: str) -> str:
     """Return the path of the list of a delivery's captures."""
-    return f"{API}/artifacts?{urlencode({'where': write_condition('group_id', group_id)})}"
+    return f"{API}/artifacts?{urlencode({'where': f'group_id={group_id}'})}"
 
 
 def log_lines_path(run_id: str) -> str:

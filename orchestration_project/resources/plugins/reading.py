@@ -11,7 +11,7 @@ from orchestration_project.domains.plugins.protocol import Read
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import internal_tables, relation
-from orchestration_project.tables.conditions import condition, public_column_of
+from orchestration_project.tables.conditions import condition, public_column_of, write_condition
 from orchestration_project.tables.schema import key_names
 
 QUERY_SECONDS = 30
@@ -35,7 +35,7 @@ def read_rows(warehouse: Warehouse, query: ReadPermission, message: Read) -> lis
     table = relation(query.table).table
     columns = [public_column_of(table, name) for name in query.columns]
     wheres = [
-        condition(table, f"{name}={_written(name, value)}")
+        condition(table, write_condition(name, _written(name, value)))
         for name, value in message.parameters.items()
     ]
     statement = (
