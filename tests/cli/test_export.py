@@ -151,8 +151,8 @@ def test_texts_of_senders_are_escaped_where_a_spreadsheet_would_calculate_them(
     assert kinds() == ["'=1+1", "'+1", "'-1", "'@x", "'\t=1", "plain", "'=1", '""']
     assert kinds("--no-escape-formulas") == plain
     names = [WEEKLY, "--columns", "participant_name,share_quantity"]
-    assert exported(capfd, *names)[0][1:] == ["=2,100", ",100"]
-    assert exported(capfd, *names, "--escape-formulas")[0][1:] == ["'=2,100", ",100"]
+    assert exported(capfd, *names)[0][1:] == ["=2,100.000000", ",100.000000"]
+    assert exported(capfd, *names, "--escape-formulas")[0][1:] == ["'=2,100.000000", ",100.000000"]
     file = tmp_path / "inbox.parquet"
     options = ["--format", "parquet", "--output", str(file), "--escape-formulas"]
     assert main(["export", "inbox", *options]) == 0
@@ -281,7 +281,7 @@ REFUSED = [
     ([WEEKLY, "--where", "symbol in (A"], "found: the end at character 13"),
     ([WEEKLY, "--where", "symbol is null"], "found: 'symbol is null' at character 1"),
     ([WEEKLY, "--where", "symbol=NULL"], "NULL meets no condition; the text stands in quotes"),
-    ([WEEKLY, "--where", "share_quantity='x'"], "expected: a whole number of 64 bits"),
+    ([WEEKLY, "--where", "trade_count='x'"], "expected: a whole number of 64 bits"),
     (["finra_symbol_week", "--where", "hhi_lower<1_0"], "expected: a number"),
     (["finra_otc_wekly"], "table or view not found: 'finra_otc_wekly'"),
     (["finra_otc_wekly"], "what to do: did you mean finra_otc_weekly?"),

@@ -226,7 +226,7 @@ def store(desk, now: datetime, table: Table, new: pl.DataFrame) -> None:
 
 def blank(table: Table, *given: dict[str, Any]) -> pl.DataFrame:
     """Return rows of a table; columns that are not given are zero or blank."""
-    nothing = {pl.Int64: 0, pl.String: "", pl.Datetime: None, pl.Date: LAST}
+    nothing = {pl.Int64: 0, pl.Decimal: Decimal(0), pl.String: "", pl.Datetime: None, pl.Date: LAST}
     usual = {name: nothing.get(type(kind)) for name, kind in schema_of(table).items()}
     return pl.DataFrame([usual | each for each in given], schema_of(table))
 

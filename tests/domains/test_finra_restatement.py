@@ -1,6 +1,7 @@
 """Changes of a week by a delivery: known answers, and what holds for any change."""
 
 from datetime import date
+from decimal import Decimal
 
 import polars as pl
 import pytest
@@ -63,15 +64,15 @@ def test_rows_symbols_shares_and_trades_are_those_before_and_after():
         symbols_removed_count=1,
         symbols_added=("NEW",),
         symbols_removed=("GONE",),
-        shares_before=1000,
-        shares_after=1057,
+        shares_before=Decimal(1000),
+        shares_after=Decimal(1057),
         trades_before=21,
         trades_after=24,
-        moved_shares=117,
+        moved_shares=Decimal(117),
         moves=(
-            Move("AAA", "ATS", "XATS", 100, 180),
-            Move("GONE", "ATS", "XATS", 30, 0),
-            Move("NEW", "ATS", "XATS", 0, 7),
+            Move("AAA", "ATS", "XATS", Decimal(100), Decimal(180)),
+            Move("GONE", "ATS", "XATS", Decimal(30), Decimal(0)),
+            Move("NEW", "ATS", "XATS", Decimal(0), Decimal(7)),
         ),
     )
     assert expected == RESTATED

@@ -37,7 +37,9 @@ def read(warehouse: Warehouse, table: str) -> list[dict[str, Any]]:
     """Return all rows of a table or view as the database has them, quantities in shares."""
     with warehouse.reading() as connection:
         found = connection.execute(text(f"SELECT * FROM {table}"))  # noqa: S608
-        return [dict(map(_in_shares, each.items())) for each in found.mappings()]
+        return [
+            dict(_in_shares((str(name), row[name])) for name in row) for row in found.mappings()
+        ]
 
 
 def _in_shares(column: tuple[str, Any]) -> tuple[str, Any]:

@@ -102,9 +102,13 @@ def test_common_queries_have_the_rows_of_gold_and_those_of_a_week_of_one_tier(de
         found = [sorted(tuple(each)[1:] for each in rows) for rows in rows_of]
     tiers = ["OTCE", "T1", "T1", "T2"]
     assert found == [
-        [(tier, 300, 1.0) for tier in tiers],
-        [(tier, "XATS", 300) for tier in tiers],
-        [(tier, 400, 1) for tier in tiers],
-        [(symbol, shares, None) for symbol, shares in (("AAA", 300), ("BBB", 100)) for _ in "123"],
+        [(tier, 300_000_000, 1.0) for tier in tiers],
+        [(tier, "XATS", 300_000_000) for tier in tiers],
+        [(tier, 400_000_000, 1) for tier in tiers],
+        [
+            (symbol, micros, None)
+            for symbol, micros in (("AAA", 300_000_000), ("BBB", 100_000_000))
+            for _ in "123"
+        ],
         [("ATS", "XATS", shares) for shares in (400, 1200)],
     ]

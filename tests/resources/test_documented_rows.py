@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -13,7 +14,7 @@ from sqlalchemy import BigInteger, Boolean, Date, Double, Table, insert, text
 from sqlalchemy.types import Integer
 
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.tables.schema import METADATA, UtcTimestamp
+from orchestration_project.tables.schema import METADATA, USD_SCALE, Quantity, UtcTimestamp
 from tests.resources.test_documented_queries import NAMED, queries
 
 COUNTED_ELSEWHERE = {
@@ -42,11 +43,11 @@ def made_rows(table: Table, query: str) -> list[dict[str, Any]]:
     chance = random.Random(query)  # noqa: S311
     named = {name: re.findall(r"'([^']*)'", texts) for name, texts in CONDITION.findall(query)}
     nullable = set(MAY_BE_NULL.findall(query))
-    key = [column.name for column in table.primary_key]
+    key = [column.key for column in table.primary_key]
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for number in range(ROW_COUNT):
         row = {
-            column.name: None
+            column.key: None
             if column.name in nullable and column.nullable and chance.random() < 0.5
             else value_of(column.type, named.get(column.name, []), number, chance)
             for column in table.columns
@@ -65,6 +66,8 @@ def value_of(kind: Any, named: Sequence[str], number: int, chance: random.Random
         return NOON + timedelta(minutes=chance.randrange(10**6), microseconds=number)
     if isinstance(kind, Boolean):
         return chance.random() < 0.5
+    if isinstance(kind, Quantity):
+        return Decimal(chance.randrange(10**9) * 100 + number).scaleb(-USD_SCALE)
     if isinstance(kind, (BigInteger, Integer)):
         return chance.randrange(10**9) * 100 + number
     if isinstance(kind, Double):

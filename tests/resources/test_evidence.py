@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -85,7 +86,7 @@ def runs(desk, clock, instance) -> tuple[str, str]:
 
     body = b"header\nA\nB\n"
     first = run(
-        row("A", share_quantity=2**53 + 1),
+        row("A", share_quantity=Decimal("9007199254.740993")),
         row("B", issue_name="two\u2028lines"),
         captures=[desk.capture(body), desk.capture(body), desk.capture(SECRET.encode())],
         rejects=rejected(3).with_columns(record=pl.lit(SECRET)),
@@ -199,7 +200,7 @@ def test_a_partition_at_a_time_is_what_was_known_then_and_what_had_led_to_it(exp
         {each["symbol"]: each["share_quantity"] for each in lines(path, "rows/finra_otc_weekly")}
         for path in (then, now)
     ]
-    assert quantities == [{"A": str(2**53 + 1), "B": "100"}, {"A": "5"}]
+    assert quantities == [{"A": "9007199254.740993", "B": "100.000000"}, {"A": "5.000000"}]
     [names] = [
         each["issue_name"] for each in lines(then, "rows/finra_otc_weekly") if each["symbol"] == "B"
     ]

@@ -52,7 +52,7 @@ def test_a_table_is_exported_once_per_load(installation):
     assert installation.export().outcome == "unchanged"
     installation.land(row("AAA", share_quantity=12))
     second = installation.export()
-    assert records(installation.read(second)) == [("AAA", "12")]
+    assert records(installation.read(second)) == [("AAA", "12.000000")]
     one, two = installation.recorded()
     assert (one["to_load"], one["from_load"], one["row_count"]) == (NOON + AN_HOUR, None, 1)
     assert (two["to_load"], two["run_id"]) == (NOON + 3 * AN_HOUR, "run 4")

@@ -205,7 +205,7 @@ def test_a_partition_that_was_held_back_lands_once_the_limit_allows_it(office):
     ]
     assert desk.count(rejects) == 3
     assert {run for (run,) in desk.rows(captures, "run_id")} == {"loading"}
-    assert desk.count(audits) == 3 * 15
+    assert desk.count(audits) == 3 * 16
 
 
 def test_what_a_stricter_limit_refuses_is_not_said_to_be_unchanged(office):

@@ -10,7 +10,10 @@ from orchestration_project.errors import ConfigurationError
 
 
 def test_a_domain_adds_its_own_options_to_those_of_all_loads_and_replays():
-    assert list(LoadOptions.model_fields) == ["full", "allow_conflicts", "max_reject_ratio"]
+    assert list(LoadOptions.model_fields) == [
+        *("full", "allow_conflicts", "max_reject_ratio"),
+        *("accept_sha256", "accept_reason"),
+    ]
     assert set(ReplayOptions.model_fields) - set(LoadOptions.model_fields) == {
         "group_id",
         "allow_older",

@@ -184,7 +184,12 @@ def test_the_limit_of_a_row_is_in_shares():
     rows = frame([row(share_quantity=Decimal("100.5"), trade_count=2)])
     name = "has_no_implausible_share_quantity"
     outcomes = {
-        limit: {each.name: each for each in plausibility_audits([rows], max_row_shares=limit)}[name]
+        limit: {
+            audit.name: audit
+            for audit in plausibility_audits(
+                [rows], max_row_shares=limit, fetched_on=date(2026, 1, 5)
+            )
+        }[name]
         for limit in (100, 101)
     }
     assert [each.outcome for each in outcomes.values()] == ["failed", "passed"]
@@ -200,7 +205,7 @@ def test_what_an_alert_says_of_a_restatement_is_in_shares():
     )
     assert (change.moved_shares, change.shares_after) == (Decimal("999.5"), 2000)
     assert "shares 1,000.500000 → 2,000 (+99.90%)" in sentence(
-        "source", change, TierWeek(MONDAY, "T1")
+        "source", change, TierWeek("T1", MONDAY)
     )
 
 

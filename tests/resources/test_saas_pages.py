@@ -78,6 +78,8 @@ def test_a_poll_is_recorded_as_a_delivery_without_a_fence(warehouse, clock, saas
     assert dict(zip(deliveries.c.keys(), delivered, strict=True)) == {
         "group_id": group,
         "table_name": "saas_source_states",
+        "published_on": None,
+        "is_load_day": None,
         "partition_key": "peopleforce",
         "source": "demo",
         "dataset": "peopleforce",

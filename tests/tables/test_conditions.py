@@ -44,7 +44,7 @@ def test_a_text_without_quotes_is_read_whole_or_refused_with_its_place(text: str
 
 SPELLED = [
     ("week_start", "2026-10-05", date(2026, 10, 5)),
-    ("share_quantity", "12", 12),
+    ("share_quantity", "12", 12_000_000),
     ("known_from", "2026-10-05T00:00:00Z", datetime(2026, 10, 5, tzinfo=UTC)),
     ("symbol", "A", "A"),
     ("notional_dollars", "9.5", 9_500_000),

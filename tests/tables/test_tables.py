@@ -118,6 +118,7 @@ def test_a_history_has_the_columns_of_its_table_and_until_when_and_why():
     assert [column.name for column in history.columns] == [
         *(column.name for column in current.columns),
         *own,
+        *("ended_on", "is_load_day"),
     ]
     for column in current.columns:
         copy = history.c[column.key]

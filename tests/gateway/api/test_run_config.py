@@ -89,7 +89,7 @@ def test_an_option_of_a_replay_is_refused_in_a_load(api):
     assert problem["status"] == 422
     assert problem["errors"][0]["problem"] == (
         "invalid allow_older in the config of finra_otc_weekly_load: expected an option of a "
-        "load, one of full, allow_conflicts, max_reject_ratio"
+        "load, one of full, allow_conflicts, max_reject_ratio, accept_sha256, accept_reason"
     )
     assert made(api) == before
 

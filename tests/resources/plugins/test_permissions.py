@@ -257,7 +257,7 @@ def test_a_missing_secret_fails_the_run(plugins: PluginDesk, server: FaultyServe
     ("query", "call", "found"),
     [
         ({}, 'run.read("own", state="enabled")', ["rss"]),
-        ({}, 'run.read("own", state="x\' OR 1=1 --")', []),
+        ({}, 'run.read("own", state="refused")', []),
         ({"max_rows": 1}, 'run.read("own")', ["rss"]),
     ],
 )
@@ -268,6 +268,13 @@ def test_a_named_query_has_its_filters_alone(
     plugins.add(body(code), permissions={**ALL, "reads": [{**ALL["reads"][0], **query}]})
     plugins.run()
     assert list(plugins.payloads()) == found
+
+
+def test_a_filter_of_a_named_query_is_a_value_and_no_sql(plugins: PluginDesk):
+    plugins.add(body('run.read("own", state="x\' OR 1=1 --")'), permissions=ALL)
+    with pytest.raises(ConfigurationError, match='state is never "x\' OR 1=1 --"'):
+        plugins.run()
+    assert not plugins.payloads()
 
 
 @pytest.mark.parametrize("call", ['run.read("own", id="rss")', 'run.read("other")'])
