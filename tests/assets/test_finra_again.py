@@ -83,9 +83,9 @@ def test_more_weeks_than_are_known_are_refused_unless_that_is_meant(demo_setting
     text = failure.error.to_string()
     assert "invalid weeks 500: expected at most " in text
     assert "set FINRA_FIRST_WEEK to an earlier day, or clip: true" in text
-    told = backfilled(instance, weeks=500, clip=True, dry_run=True)
-    assert told["requested_count"] == 500
-    assert told["published_count"] < 500
+    metadata = backfilled(instance, weeks=500, clip=True, dry_run=True)
+    assert metadata["requested_count"] == 500
+    assert metadata["published_count"] < 500
 
 
 @pytest.mark.slow
