@@ -270,11 +270,13 @@ def _kept(table: Table) -> list[Column[Any]]:
 
 
 def rows(warehouse: Warehouse) -> dict[str, list[Any]]:
-    """Return the rows of each table; one that is not there yet has none."""
+    """Return the rows of each table, sorted; one that is not there yet has none."""
     with warehouse.reading() as connection:
         there = set(inspect(connection).get_table_names())
         return {
-            name: [tuple(each) for each in connection.execute(select(*_kept(table)))]
+            name: sorted(
+                (tuple(row) for row in connection.execute(select(*_kept(table)))), key=repr
+            )
             if name in there
             else []
             for name, table in METADATA.tables.items()
