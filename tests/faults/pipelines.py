@@ -122,13 +122,14 @@ WEEKLY = Pipeline(
     source=publisher.Publisher,
     published=text(
         """
-        SELECT week_start AS piece, 'rows' AS what, count(*) AS n, sum(share_quantity) AS total
+        SELECT week_start AS piece, 'rows' AS what, count(*) AS n,
+          sum(share_quantity_micros) AS total
           FROM finra_otc_weekly GROUP BY 1
-        UNION ALL SELECT week_start, 'history', count(*), sum(share_quantity)
+        UNION ALL SELECT week_start, 'history', count(*), sum(share_quantity_micros)
           FROM finra_otc_weekly_history GROUP BY 1
-        UNION ALL SELECT week_start, 'symbols', count(*), sum(total_share_quantity)
+        UNION ALL SELECT week_start, 'symbols', count(*), sum(total_share_quantity_micros)
           FROM finra_symbol_week GROUP BY 1
-        UNION ALL SELECT week_start, 'venues', count(*), sum(share_quantity)
+        UNION ALL SELECT week_start, 'venues', count(*), sum(share_quantity_micros)
           FROM finra_venue_week GROUP BY 1
         """
     ),

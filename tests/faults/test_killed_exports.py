@@ -88,7 +88,7 @@ def followed(rows: list[tuple[str, str, str, int]]) -> dict[str, int]:
     return found
 
 
-def present(warehouse: Warehouse) -> dict[str, int]:
+def present(warehouse: Warehouse) -> dict[str, str]:
     wanted = select(finra_otc_weekly.c.symbol, finra_otc_weekly.c.share_quantity)
     with warehouse.reading() as connection:
-        return dict(tuple(each) for each in connection.execute(wanted))
+        return {symbol: str(quantity) for symbol, quantity in connection.execute(wanted)}

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.resources.gold_desk import in_shares
+
 Row = dict[str, Any]
 Table = dict[tuple[Any, ...], Row]
 """Rows without their key, by key."""
@@ -133,7 +135,7 @@ def as_values(row: Mapping[str, Any]) -> Row:
     """Return a row of a database with days and times as such."""
     return {
         name: READ[name](value) if name in READ and value is not None else value
-        for name, value in row.items()
+        for name, value in map(in_shares, row.items())
     }
 
 

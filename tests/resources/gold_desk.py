@@ -37,12 +37,11 @@ def read(warehouse: Warehouse, table: str) -> list[dict[str, Any]]:
     """Return all rows of a table or view as the database has them, quantities in shares."""
     with warehouse.reading() as connection:
         found = connection.execute(text(f"SELECT * FROM {table}"))  # noqa: S608
-        return [
-            dict(_in_shares((str(name), row[name])) for name in row) for row in found.mappings()
-        ]
+        return [dict(in_shares((str(name), row[name])) for name in row) for row in found.mappings()]
 
 
-def _in_shares(column: tuple[str, Any]) -> tuple[str, Any]:
+def in_shares(column: tuple[str, Any]) -> tuple[str, Any]:
+    """Return a quantity of the database under its name, in shares; other columns as they are."""
     name, value = column
     if not name.endswith(QUANTITY_SUFFIX):
         return name, value

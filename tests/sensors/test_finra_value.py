@@ -49,9 +49,9 @@ def price(warehouse: Warehouse, *weeks: date) -> None:
     usual = dict.fromkeys(schema, 2_000_000) | dict.fromkeys(
         ("adjusted_close", "dividend", "split_ratio")
     )
-    told = {"symbol": "AAA", "source": "demo", "known_from": NOON, "capture_id": 1}
+    given = {"symbol": "AAA", "source": "demo", "known_from": NOON, "capture_id": 1}
     rows = [
-        {**usual, **told, "trade_date": day, "volume": 1000}
+        {**usual, **given, "trade_date": day, "volume": 1000, "later_splits": "none"}
         for week in weeks
         for day in session_days(week)
     ]
