@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from datetime import timedelta
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
@@ -76,19 +77,19 @@ def test_a_target_has_each_change_once_whenever_its_exporter_is_killed(
             assert followed(rows) == present(warehouse)
 
 
-def followed(rows: list[tuple[str, str, str, int]]) -> dict[str, int]:
+def followed(rows: list[tuple[str, str, str, object]]) -> dict[str, Decimal]:
     """Return the rows that a reader has who follows all changes in their order."""
-    found: dict[str, int] = {}
+    found: dict[str, Decimal] = {}
     for _, change, symbol, quantity in sorted(rows):
         if change == "removed":
             del found[symbol]
         else:
             assert (symbol in found) == (change == "changed")
-            found[symbol] = quantity
+            found[symbol] = Decimal(str(quantity))
     return found
 
 
-def present(warehouse: Warehouse) -> dict[str, str]:
+def present(warehouse: Warehouse) -> dict[str, Decimal]:
     wanted = select(finra_otc_weekly.c.symbol, finra_otc_weekly.c.share_quantity)
     with warehouse.reading() as connection:
-        return {symbol: str(quantity) for symbol, quantity in connection.execute(wanted)}
+        return {symbol: Decimal(str(quantity)) for symbol, quantity in connection.execute(wanted)}

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
+from fractions import Fraction
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from tests.resources.gold_desk import in_shares
+from orchestration_project.tables.schema import QUANTITY_SUFFIX, as_quantity
 
 Row = dict[str, Any]
 Table = dict[tuple[Any, ...], Row]
@@ -59,9 +60,9 @@ def chosen(rows: pd.DataFrame, is_chosen: Iterable[bool]) -> pd.DataFrame:
     return rows.iloc[[place for place, flag in enumerate(is_chosen) if flag]]
 
 
-def total(values: Iterable[Any]) -> int:
-    """Return an exact sum."""
-    return sum(int(each) for each in values)
+def total(values: Iterable[Any]) -> Any:
+    """Return an exact sum of integers or decimals."""
+    return sum(values)
 
 
 def whole_total(values: Iterable[Any]) -> int | None:
@@ -72,7 +73,7 @@ def whole_total(values: Iterable[Any]) -> int | None:
 
 def ratio(part: Any, whole: Any) -> float | None:
     """Return part / whole, None where one is missing or the whole is 0."""
-    return None if part is None or not whole else part / whole
+    return None if part is None or not whole else float(Fraction(part) / Fraction(whole))
 
 
 def sums(rows: pd.DataFrame, column: str, *by: str) -> dict[Any, int]:
@@ -135,8 +136,15 @@ def as_values(row: Mapping[str, Any]) -> Row:
     """Return a row of a database with days and times as such."""
     return {
         name: READ[name](value) if name in READ and value is not None else value
-        for name, value in map(in_shares, row.items())
+        for name, value in map(_exact, row.items())
     }
+
+
+def _exact(column: tuple[str, Any]) -> tuple[str, Any]:
+    name, value = column
+    if value is None or not name.endswith(QUANTITY_SUFFIX):
+        return name.removesuffix(QUANTITY_SUFFIX), value
+    return name.removesuffix(QUANTITY_SUFFIX), as_quantity(value)
 
 
 def assert_same(name: str, found: Iterable[Mapping[str, Any]], expected: Table) -> None:

@@ -146,9 +146,9 @@ def short_sales(documents: Iterable[Document]) -> list[Row]:
         {
             "trade_date": _day(line["tradeReportDate"]),
             "symbol": line["securitiesInformationProcessorSymbolIdentifier"],
-            "short_quantity": _scaled(line["shortParQuantity"]),
-            "short_exempt_quantity": _scaled(line["shortExemptParQuantity"]),
-            "total_quantity": _scaled(line["totalParQuantity"]),
+            "short_quantity": Decimal(line["shortParQuantity"]),
+            "short_exempt_quantity": Decimal(line["shortExemptParQuantity"]),
+            "total_quantity": Decimal(line["totalParQuantity"]),
         }
         for document in documents
         for line in _lines(document.content)

@@ -44,6 +44,10 @@ def value_week(
         if {*rows["trade_date"]} >= {*sessions}
     }
     known = greatest([*own["known_from"], *of_week["known_from"]])
+    undone = {
+        symbol: ", ".join(f"{day} {by}" for day, by in _splits(prices, symbol, week)) or "none"
+        for symbol in priced
+    }
     expected: Table = {}
     for (tier,), of_tier in groups(own, "tier"):
         shares = sums(of_tier, "share_quantity", "symbol")
@@ -55,6 +59,8 @@ def value_week(
                 "share_quantity": shares[symbol],
                 "price": _nearest(price),
                 "session_count": len(sessions),
+                "undone_splits": undone[symbol],
+                "price_reason": None,
                 "estimated_notional_usd": float(
                     _nearest(value)
                 ),  # of floats: the last digits differ

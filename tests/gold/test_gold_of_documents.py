@@ -112,6 +112,9 @@ def test_the_demos_rows_are_those_of_its_documents(demo: Database, received: Row
         "prices": ("prices_daily", ("trade_date", "symbol")),
         "volume": ("market_volume_daily", ("trade_date", "participant_name")),
     }
+    # an answer of prices reaches to today, for the splits since; January was asked
+    prices = [row for row in received["prices"] if row["trade_date"] < date(2026, 2, 1)]
+    received = {**received, "prices": prices}
     for name, (table, key) in tables.items():
         columns = list(received[name][0])
         found = [{column: row[column] for column in columns} for row in demo.rows(table)]
