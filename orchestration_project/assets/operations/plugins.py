@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.plugins.isolation import isolation_status
+from orchestration_project.resources.plugins.records import of_run
 from orchestration_project.services.metadata import table_of
 from orchestration_project.settings import Settings
 from orchestration_project.tables.plugins import plugins, plugins_violations
@@ -36,7 +37,7 @@ def plugins_metadata(settings: Settings, warehouse: Warehouse, now: datetime) ->
     violations = plugins_violations.c
     counted = (
         select(violations.plugin, func.count().label("count"))
-        .where(violations["at"] > now - timedelta(days=VIOLATIONS_DAYS))
+        .where(violations["at"] > now - timedelta(days=VIOLATIONS_DAYS), of_run(plugins_violations))
         .group_by(violations.plugin)
         .subquery()
     )

@@ -131,9 +131,16 @@ class ReadPermission(Declaration):
 
 
 class EndpointPermission(Declaration):
-    """A read-only endpoint below ``/api/v1/plugins/<id>/``."""
+    """A read-only endpoint below ``/api/v1/plugins/<id>/``.
+
+    Attributes:
+        name: Name of the endpoint.
+        parameters: Parameters that it takes; a request with another one is refused.
+        description: What it answers.
+    """
 
     name: Name
+    parameters: Annotated[list[Name], Field(max_length=MAX_LISTED), AfterValidator(_unique)] = []
     description: ShortText = ""
 
 

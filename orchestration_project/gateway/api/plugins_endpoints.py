@@ -15,6 +15,7 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.services import Services
+from orchestration_project.resources.plugins.records import REQUEST_PREFIX
 from orchestration_project.resources.plugins.running import call_endpoint
 from orchestration_project.services.plugins.state import StoredPlugin, read_plugins
 
@@ -40,7 +41,7 @@ _calls = asyncio.BoundedSemaphore(MAX_CALLS)
 
 
 class EndpointWanted(Parameters):
-    """Endpoint of a plugin, and the parameters that it takes, which the plugin checks itself."""
+    """Endpoint of a plugin, and its declared parameters, whose values the plugin checks itself."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -98,12 +99,21 @@ def _granted(services: Services, wanted: EndpointWanted) -> StoredPlugin:
     if not found or found[0].state != "enabled":
         raise not_found(f"enabled plugin not found: {wanted.plugin}")
     [stored] = found
-    granted = [each.name for each in stored.permissions.endpoints]
+    granted = {endpoint.name: endpoint for endpoint in stored.permissions.endpoints}
     if wanted.endpoint not in granted:
         raise ProblemError(
             404,
             f"endpoint of {wanted.plugin} not found: {wanted.endpoint}",
             expected=f"one of {', '.join(granted)}" if granted else "no endpoint: none is granted",
+        )
+    declared = granted[wanted.endpoint].parameters
+    unknown = sorted(wanted.parameters.keys() - {*declared})
+    if unknown:
+        raise ProblemError(
+            422,
+            f"invalid parameters of {wanted.endpoint}: {', '.join(unknown)}",
+            expected=f"of {', '.join(declared)}" if declared else "no parameters",
+            remedy="leave them out, or declare them with the endpoint in plugin.yaml",
         )
     return stored
 
@@ -116,7 +126,7 @@ def _answer(services: Services, stored: StoredPlugin, wanted: EndpointWanted) ->
         settings=services.settings,
         warehouse=services.warehouse,
         clock=open_clock(services.settings),
-        request_id=f"endpoint-{uuid4().hex}",
+        request_id=f"{REQUEST_PREFIX}{uuid4().hex}",
     )
     content = _bytes(answer.content_type, answer.body)
     if len(content) > MAX_ANSWER_BYTES:

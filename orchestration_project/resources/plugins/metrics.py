@@ -8,6 +8,7 @@ from prometheus_client.core import Metric
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.plugins.records import of_run
 from orchestration_project.services.metrics.families import gauge
 from orchestration_project.tables.plugins import plugins, plugins_calls, plugins_violations
 
@@ -34,7 +35,14 @@ class PluginMetrics:
             names, since = sorted(states), now - WINDOW
             calls, violations = plugins_calls.c, plugins_violations.c
             called = _counts(connection, plugins_calls, names, since, calls.verdict)
-            violated = _counts(connection, plugins_violations, names, since, violations.permission)
+            violated = _counts(
+                connection,
+                plugins_violations,
+                names,
+                since,
+                violations.permission,
+                of_run(plugins_violations),
+            )
         by_state: dict[tuple[str, ...], float] = {}
         for state in states.values():
             by_state[(state,)] = by_state.get((state,), 0.0) + 1
@@ -59,7 +67,7 @@ def _families(
     )
     yield gauge(
         "plugin_violations",
-        "Refused calls and exceeded limits of plugins in the last 24 hours.",
+        "Refused calls and exceeded limits of plugins in runs of the last 24 hours.",
         ("plugin", "permission"),
         violated,
         together=add,
@@ -72,12 +80,13 @@ def _counts(
     names: list[str],
     since: datetime,
     label: ColumnElement[Any],
+    *conditions: ColumnElement[bool],
 ) -> dict[tuple[str, ...], float]:
     """Count the rows of some plugins since a time, which an index finds."""
     columns = table.c
     wanted = (
         select(columns.plugin, label, func.count())
-        .where(columns.plugin.in_(names), columns["at"] >= since)
+        .where(columns.plugin.in_(names), columns["at"] >= since, *conditions)
         .group_by(columns.plugin, label)
     )
     return {(plugin, value): count for plugin, value, count in connection.execute(wanted)}

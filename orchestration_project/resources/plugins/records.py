@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, func, insert, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    and_,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+)
 
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.plugins.judging import (
@@ -23,6 +34,9 @@ from orchestration_project.tables.plugins import plugins, plugins_calls, plugins
 MAX_REASON_CHARACTERS = 500
 CALLS_AT_ONCE = 500
 ROWS_PER_STATEMENT = 5_000
+
+REQUEST_PREFIX = "request-"
+"""Begins the ID of a request of an endpoint: only runs count against a plugin."""
 
 
 @dataclass
@@ -137,15 +151,18 @@ def recent_violations(warehouse: Warehouse, plugin: str) -> Sequence[str]:
         return list(connection.execute(counted).scalars())
 
 
+def of_run(table: Table) -> ColumnElement[bool]:
+    """Return whether a call or violation happened in a run, and not in a request of a viewer."""
+    return table.c.run_id.not_like(f"{REQUEST_PREFIX}%")
+
+
 def _latest_runs(plugin: str) -> Select[tuple[str]]:
     """Return the latest runs of a plugin, of which violations count against it."""
-    calls, violations = plugins_calls.c, plugins_violations.c
-    runs = (
-        select(calls.run_id, calls.at)
-        .where(calls.plugin == plugin)
-        .union_all(select(violations.run_id, violations.at).where(violations.plugin == plugin))
-        .subquery()
+    calls, violations = (
+        select(table.c.run_id, table.c.at).where(table.c.plugin == plugin, of_run(table))
+        for table in (plugins_calls, plugins_violations)
     )
+    runs = calls.union_all(violations).subquery()
     latest = (
         select(runs.c.run_id)
         .group_by(runs.c.run_id)

@@ -342,7 +342,7 @@ def _session(
             raise error.within(plugin=stored.id, version=stored.version) from error.__cause__
         finally:
             recorder.write()
-            if recorder.violations:
+            if recorder.violations and call == "run":
                 _disable_if_due(stored, warehouse, clock, run_id=run_id)
             kept = timedelta(days=PluginsSettings.of(settings).plugins_calls_days)
             forget_old_calls(warehouse, stored.id, clock.now() - kept)

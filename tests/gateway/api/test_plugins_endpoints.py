@@ -16,6 +16,7 @@ from starlette.routing import Route
 from orchestration_project.cli.plugins_run import EXAMPLES
 from orchestration_project.connections.clock import Clock
 from orchestration_project.domains.access.roles import Principal, Role
+from orchestration_project.domains.plugins.judging import VIOLATIONS_TO_DISABLE
 from orchestration_project.engine.environment import open_store
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.api.dagster import Dagster
@@ -28,7 +29,7 @@ from orchestration_project.services.plugins.edits import PluginEdits
 from orchestration_project.services.plugins.store import read_given
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.mqtt import mqtt_projects
-from orchestration_project.tables.plugins import plugins_calls
+from orchestration_project.tables.plugins import plugins, plugins_calls
 from tests.gateway.door import asked
 from tests.plugin_files import usable_isolation
 from tests.prepared import Prepared
@@ -162,6 +163,7 @@ def test_an_endpoint_answers_viewers_with_a_policy_that_runs_nothing(api, board)
         ("/plugins/none/endpoints/board", 404),
         ("/plugins/Board/endpoints/board", 422),
         (f"{BOARD}?Status=x", 422),
+        (f"{BOARD}?x=1", 422),
         (f"{BOARD}?status={'x' * 1001}", 422),
         (f"{BOARD}?status=a&status=b", 422),
         (f"{BOARD}?{'&'.join(f'p{number}=1' for number in range(21))}", 422),
@@ -178,6 +180,15 @@ def test_what_is_not_granted_or_not_valid_is_refused_before_the_plugin_starts(
 def test_a_disabled_plugin_has_no_endpoints(api, board, edits):
     edits.disable("projects_board", ADMIN, "not needed")
     assert api.problem(BOARD)["status"] == 404
+
+
+def test_requests_of_viewers_never_disable_a_plugin(api, edits, tmp_path):
+    enable(edits, written(tmp_path, "run.page('markdown', 'x'); run.answer(1)"))
+    for _ in range(VIOLATIONS_TO_DISABLE + 1):
+        problem = api.problem("/plugins/odd/endpoints/a")
+        assert (problem["status"], "refused" in problem["detail"]) == (500, True)
+    with api.services.warehouse.reading() as connection:
+        assert connection.execute(select(plugins.c.state)).scalar_one() == "enabled"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from orchestration_project.domains.plugins.manifest import Permissions, read_man
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.environment import open_store
 from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.resources.plugins.records import REQUEST_PREFIX
 from orchestration_project.resources.plugins.running import (
     EndpointAnswer,
     PluginResult,
@@ -133,7 +134,7 @@ class PluginDesk:
             settings=load_settings(),
             warehouse=self.warehouse,
             clock=self.clock,
-            request_id=f"request-{self.run_count}",
+            request_id=f"{REQUEST_PREFIX}{self.run_count}",
         )
 
     def rows(self, table: Table = plugins_rows) -> Sequence[Any]:

@@ -12,7 +12,10 @@ import pytest
 import zstandard
 from sqlalchemy import MetaData, select
 
-from orchestration_project.domains.plugins.judging import RUNS_OF_VIOLATIONS
+from orchestration_project.domains.plugins.judging import (
+    RUNS_OF_VIOLATIONS,
+    VIOLATIONS_TO_DISABLE,
+)
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.plugins import plugins_calls, plugins_violations
@@ -80,6 +83,19 @@ def test_three_violations_disable_the_plugin(plugins: PluginDesk):
     assert plugins.stored().reason == "3 violations in its last 20 runs: topics"
     with pytest.raises(ConfigurationError, match="3 violations"):
         plugins.run()
+
+
+@pytest.mark.slow
+def test_requests_between_runs_do_not_hide_violations(plugins: PluginDesk):
+    code = f"if run.endpoint:\n    run.answer(1)\nelse:\n    {CALLS['topics']}"
+    asked = {"endpoints": [{"name": "count"}]}
+    plugins.add(body(code), permissions=ALL | asked, granted=asked)
+    for _ in range(VIOLATIONS_TO_DISABLE):
+        for _ in range(RUNS_OF_VIOLATIONS // 2):
+            plugins.call("count")
+        with pytest.raises(ContractError):
+            plugins.run()
+    assert plugins.stored().state == "disabled"
 
 
 def everything_below(folder: Path) -> bytes:
