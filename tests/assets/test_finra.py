@@ -1,5 +1,6 @@
 """FINRA's weekly assets as Dagster runs them, over the real demo source, on both databases."""
 
+import re
 import shutil
 from datetime import date, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -567,7 +568,10 @@ def test_another_real_source_replaces_a_partition_only_by_force(
     result = load(instance, partition)
     assert not result.success
     assert "was landed from another source" in failure_of(result, OP)
-    assert load(instance, partition, allow_conflicts=True).success
+    forced = failure_of(load(instance, partition, allow_conflicts=True), OP)
+    [sha256] = re.findall(r"SHA-256 ([0-9a-f]{64})", forced)  # one row in place of hundreds
+    accepted = {"accept_sha256": sha256, "accept_reason": "a file of one symbol"}
+    assert load(instance, partition, allow_conflicts=True, **accepted).success
     assert count(url, finra_otc_weekly, market="ATS") == 1
     assert count(url, finra_otc_weekly, market="NON_ATS") == others > 0
 

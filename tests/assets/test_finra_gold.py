@@ -215,7 +215,7 @@ def test_the_tiers_of_a_week_are_derived_once_all_are_landed(url, instance):
     rows = of_week(url, finra_tier_week, week)
     assert [row[1:7] for row in rows] == expected
     total = sum(row[2] for row in rows)
-    assert [row[7] for row in rows] == [pytest.approx(row[2] / total) for row in rows]
+    assert [row[7] for row in rows] == [pytest.approx(float(row[2] / total)) for row in rows]
 
 
 @pytest.mark.slow

@@ -72,8 +72,8 @@ def test_what_was_known_is_written_as_csv_too_with_conditions_and_columns(desk, 
     chosen = ["--columns", "symbol,share_quantity", "--where", "symbol<CCC"]
     assert main(["as-of", "finra_otc_weekly", "--at", "2026-01-06T00:00:00Z", *chosen]) == 0
     output, error = capfd.readouterr()
-    assert output == "symbol,share_quantity\r\nAAA,100\r\nBBB,100\r\n"
-    assert error == "finra_otc_weekly: 2 rows, 41 bytes to standard output\n"
+    assert output == "symbol,share_quantity\r\nAAA,100.000000\r\nBBB,100.000000\r\n"
+    assert error == "finra_otc_weekly: 2 rows, 55 bytes to standard output\n"
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from orchestration_project.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.erasures import operations_erasure_requests, operations_erasures
-from orchestration_project.tables.schema import UtcTimestamp
+from orchestration_project.tables.schema import Quantity, UtcTimestamp
 from orchestration_project.tables.spine import blobs, inbox
 from tests.resources.weeks import NOON
 
@@ -33,7 +33,7 @@ def plant(warehouse: Warehouse, text: str) -> int:
     ]
     with warehouse.writing() as connection:
         for each in planted:
-            connection.execute(insert(each), [{c.name: _value(c, text) for c in each.columns}])
+            connection.execute(insert(each), [{c.key: _value(c, text) for c in each.columns}])
     return len(planted)
 
 
@@ -45,6 +45,7 @@ def _value(column: Any, text: str) -> Any:
         UtcTimestamp: NOON,
         Date: date(2026, 1, 5),
         BigInteger: 7,
+        Quantity: 7,
         Boolean: True,
         Double: 0.5,
     }
