@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -57,6 +57,25 @@ def reached(guard: AddressGuard, url: str) -> Sequence[str]:
 def test_an_address_of_the_internet_is_global(address: str):
     assert is_global(ip_address(address))
     assert reached(guard_of([address]), f"https://{NAME}/x") == [str(ip_address(address))]
+
+
+NOT_GLOBALLY_REACHABLE = (
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+    *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16"),
+    *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4", "224.0.0.0/4"),
+    *("::/128", "::1/128", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64", "2001::/32"),
+    *("2001:2::/48", "2001:10::/28", "2001:db8::/32", "2002::/16", "3fff::/20", "5f00::/16"),
+    *("fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8", "::ffff:0:0:0/96"),
+)
+"""Networks of IANA's registries of special-purpose addresses that no host of the internet has."""
+
+
+@pytest.mark.parametrize("network", NOT_GLOBALLY_REACHABLE)
+def test_no_address_of_a_special_purpose_registry_is_global(network: str):
+    known = ip_network(network)
+    size = known.num_addresses
+    for place in (0, min(1, size - 1), size // 2, size - 1):
+        assert not is_global(known[place]), known[place]
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,14 @@ NEVER_GLOBAL = tuple(
     for each in (
         *("192.88.99.0/24", "2002::/16", "2001::/32"),  # 6to4 and Teredo: IPv4 within
         *("::/96", "64:ff9b:1::/48", "fec0::/10", "5f00::/16"),  # Python's table is an old one
+        *("192.0.0.0/24", "100:0:0:1::/64", "3fff::/20"),
+        "::ffff:0:0:0/96",  # IPv4-translated (RFC 2765): IPv4 within
     )
 )
-"""Networks that are never allowed by default, beside those that `ipaddress` calls not global."""
+"""Networks that are never allowed by default, beside those that `ipaddress` calls not global.
+
+The source is IANA's registries of special-purpose IPv4 and IPv6 addresses.
+"""
 
 EXPECTED = "an http or https URL of a host, e.g. https://hooks.example.org/path"
 
